@@ -1,0 +1,3 @@
+"""Fixtures for all tests: real servers come from the plugin in `tests/support/`."""
+
+pytest_plugins = ["leasehold_servers.plugin"]
