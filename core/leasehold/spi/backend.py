@@ -44,6 +44,11 @@ class Backend(ABC):
     def capabilities(self) -> Capabilities:
         """What this opened store promises. Constant, doesn't touch the store."""
 
+    @property
+    def native(self) -> object:
+        """The client library's own object, offered to applications as it is. Raises ``Unsupported`` without one."""
+        raise Unsupported("this store's plugin has no client object to offer")
+
     # -- reading: no side effects, core repeats them after ``Unavailable`` until the caller's deadline --
 
     @abstractmethod

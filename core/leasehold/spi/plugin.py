@@ -34,7 +34,8 @@ class Option:
     """One typed ``?name=value`` of a plugin's URLs.
 
     ``kind`` is ``str``, ``int``, ``float`` (seconds, ratios) or ``bool`` (true/false, yes/no, on/off, 1/0).
-    ``minimum`` and ``maximum`` bound numbers, ``choices`` lists the only values allowed.
+    ``minimum`` and ``maximum`` bound numbers, ``choices`` lists the only values allowed. Core has options of its
+    own on every URL (``namespace``, ``timeout``), and ``ca``, ``cert``, ``key`` for the variant ``tls``.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    secret: bool = False
+    """The value is a password or token: ``open`` gets a :class:`Secret`, and messages show ``***``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,92 @@
+"""From a URL to an opened store: find the plugin, parse the URL, open, check what is required of it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+
+from leasehold import plugins, url
+from leasehold.clock import Clock, SystemClock
+from leasehold.errors import ConfigError, LeaseholdError, PluginError
+from leasehold.keys import namespace_prefix
+from leasehold.observers import Observers
+from leasehold.retry import check_timeout
+from leasehold.spi.backend import Backend
+from leasehold.spi.plugin import BackendPlugin
+from leasehold.store import Store
+
+DEFAULT_TIMEOUT = 5.0
+
+
+def connect(
+    store_url: str,
+    *,
+    require: Iterable[str] = (),
+    timeout: float = DEFAULT_TIMEOUT,
+    clock: Clock | None = None,
+    observers: Iterable[object] = (),
+) -> Store:
+    """Open the store that ``store_url`` names; the connection has been tried when this returns.
+
+    ``require`` lists what the store has to promise, such as ``["durable", "min_ttl<=5"]`` (names are the fields
+    of :class:`leasehold.Capabilities`). ``timeout`` is the default of every call, in seconds; the URL's
+    ``timeout`` option goes before it. ``clock`` replaces time, for tests on embedded stores. ``observers`` are
+    objects with observer hooks (``leasehold.hookspecs``).
+
+    Raises ``ConfigError`` (``UnknownScheme`` among them), ``PluginError``, ``Unsupported`` for a requirement that
+    isn't met, ``Unavailable``, ``AuthenticationFailed``, ``PermissionDenied``.
+    """
+    raw = url.split(store_url)
+    plugin = plugins.find(raw.scheme)
+    request = url.parse(store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock())
+    prefix = namespace_prefix(request.namespace)
+    _check_modules(plugin)
+    try:
+        backend = plugin.open(request)
+    except LeaseholdError:
+        raise
+    except Exception as exc:
+        # A driver's exception that the plugin forgot to translate: never let it through as if it were ours.
+        raise PluginError(
+            f"the plugin for {plugin.scheme}:// failed to open {request.url}: {type(exc).__name__}"
+        ) from exc
+    try:
+        backend.capabilities.require(require, store=request.url)
+    except LeaseholdError:
+        backend.close()
+        raise
+    return wrap(
+        backend, url=request.url, prefix=prefix, timeout=request.timeout, clock=request.clock, observers=observers
+    )
+
+
+def wrap(
+    backend: Backend,
+    *,
+    url: str,
+    prefix: str = "",
+    timeout: float = DEFAULT_TIMEOUT,
+    clock: Clock | None = None,
+    observers: Iterable[object] = (),
+) -> Store:
+    """A store over a backend that is open already: for tests of plugins. ``prefix`` goes in front of every key."""
+    manager = plugins.new_manager()
+    for observer in observers:
+        manager.register(observer)
+    try:
+        manager.check_pending()
+    except Exception as exc:
+        raise ConfigError(f"an observer has a hook that doesn't exist: {exc}") from exc
+    watched = Observers(manager, url)
+    store = Store(
+        backend, url=url, namespace_prefix=prefix, timeout=timeout, clock=clock or SystemClock(), observers=watched
+    )
+    watched.store_opened()
+    return store
+
+
+def _check_modules(plugin: BackendPlugin) -> None:
+    missing = [module for module in plugin.modules if importlib.util.find_spec(module) is None]
+    if missing:
+        what = f"'leasehold[{plugin.extra}]'" if plugin.extra else " ".join(missing)
+        raise ConfigError(f"{plugin.scheme}:// needs {', '.join(missing)}, which isn't installed: pip install {what}")

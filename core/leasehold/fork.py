@@ -1,0 +1,26 @@
+"""Knowing that this process is a fork of the one that opened a store.
+
+Connections, locks and threads don't survive a fork, so using an inherited store is an error, told at once
+instead of hanging. ``epoch`` counts the forks between the interpreter's start and this process; comparing
+two integers is cheaper than asking for the process id on each call.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class _Epoch:
+    """The process's fork count, as an attribute so that readers always see the present one."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def advance(self) -> None:
+        self.value += 1
+
+
+epoch = _Epoch()
+os.register_at_fork(after_in_child=epoch.advance)
