@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from leasehold.clock import Clock
-from leasehold.errors import Compacted, LeaseholdError, OutcomeUnknown, StoreClosed, StoreFull, Unavailable
+from leasehold.errors import Compacted, LeaseholdError, OutcomeUnknown, PluginError, StoreClosed, StoreFull, Unavailable
 from leasehold.retry import FIRST_ATTEMPT, Backoff
 from leasehold.spi.backend import Backend
 from leasehold.spi.feed import Bookmark, Changes, Feed, Snapshot
@@ -293,6 +293,10 @@ class Watch:
             )
         except LeaseholdError as exc:
             return exc
+        except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the watch loudly, whatever it raised
+            error = PluginError(f"the plugin's watch failed with an untranslated {type(exc).__name__}: {exc}")
+            error.__cause__ = exc
+            return error
         with self._state:
             closed = self._closed
             if not closed:
