@@ -1,0 +1,236 @@
+"""The channel to etcd and every way to call over it: deadlines, tokens, the gate for forks, translated errors.
+
+Tokens: etcd gives one for user and password, and forgets it after some minutes or a change of its users. A
+call that it refuses for that was not applied, so it is repeated once with a new token; threads that find the
+same token stale share one renewal.
+
+Nothing else is repeated here. gRPC connects, and reconnects, in the background.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from leasehold.errors import DeadlineExceeded, LeaseholdError, StoreClosed, Unavailable
+from leasehold.spi.plugin import OpenRequest
+from leasehold_etcd import endpoints
+from leasehold_etcd.errors import stale_token, translate
+from leasehold_etcd.etcd3_import import import_grpc
+from leasehold_etcd.fork import Gate
+
+grpc = import_grpc()
+
+from leasehold_etcd.client import open_client  # noqa: E402 - loads etcd3 and with it grpc, which was to be quiet
+from leasehold_etcd.schema import MESSAGES, METHODS, bind  # noqa: E402 - kept beside the line above
+
+_T = TypeVar("_T")
+Metadata = tuple[tuple[str, str], ...]
+
+_LEADER: Metadata = (("hasleader", "true"),)
+"""Makes a member that has lost its leader say so at once, instead of letting the call wait for one."""
+
+_WINDOW = 64
+"""Calls in flight at once in :meth:`Connection.call_many`."""
+
+
+class Connection:
+    """One client of one etcd cluster. Thread-safe."""
+
+    def __init__(self, request: OpenRequest) -> None:
+        """Prepare the channel; the first call connects. Raises ``ConfigError``, ``Unavailable``."""
+        self.hosts = request.hosts
+        self.endpoints = endpoints.describe(request.hosts)
+        self.user = request.username
+        self._password = request.password
+        self._gate = Gate()
+        self._token_lock = threading.Lock()
+        self._metadata = _LEADER
+        self._token_since = float("-inf")
+        self._distrusted: Metadata | None = None
+        target = endpoints.target(request.hosts, timeout=request.timeout)
+        self.native = open_client(target, hosts=request.hosts, tls=request.tls, options=request.options)
+        self._gate.keep(self.native)
+        self._calls: dict[str, Any] = {}
+        for service in METHODS:
+            self._calls.update(bind(self.native.channel, service))
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process inherited the connection from its parent, so that it must not be touched."""
+        return self._gate.forked
+
+    # -- calls ----------------------------------------------------------------------------------------
+
+    def call(self, method: str, request: Any, *, timeout: float, write: bool, action: str) -> Any:
+        """One call, one answer. ``write``: unanswered it is ``OutcomeUnknown``; ``action`` is for messages."""
+        started = time.monotonic()
+        metadata = self._metadata
+        self._gate.enter()
+        try:
+            return self._calls[method](request, timeout, metadata)
+        except grpc.RpcError as exc:
+            if self.user is None or not stale_token(exc):
+                raise self._translate(exc, action, write, timeout) from exc
+        except ValueError as exc:
+            raise StoreClosed(f"{action}: this store was closed") from exc
+        finally:
+            self._gate.leave()
+        metadata = self.renew(metadata, timeout=self._left(started, timeout, action))
+        self._gate.enter()
+        try:
+            return self._calls[method](request, self._left(started, timeout, action), metadata)
+        except grpc.RpcError as exc:
+            raise self._translate(exc, action, write, timeout) from exc
+        except ValueError as exc:
+            raise StoreClosed(f"{action}: this store was closed") from exc
+        finally:
+            self._gate.leave()
+
+    def call_many(
+        self, method: str, requests: Sequence[Any], *, timeout: float, write: bool, action: str
+    ) -> list[Any | LeaseholdError]:
+        """The same call for many requests, in flight together. Answers in their order; an error takes its place."""
+
+        def run(metadata: Metadata, todo: Iterable[int]) -> list[int]:
+            """Run the calls with these numbers; answers the ones refused for their token."""
+            numbers = iter(todo)
+            stale: list[int] = []
+            while window := list(islice(numbers, _WINDOW)):
+                left = max(started + timeout - time.monotonic(), 0.001)
+                futures = [self._calls[method].future(requests[n], left, metadata) for n in window]
+                for number, future in zip(window, futures, strict=True):
+                    try:
+                        answers[number] = future.result()
+                    except grpc.RpcError as exc:
+                        if self.user is not None and stale_token(exc):
+                            stale.append(number)
+                        answers[number] = self._translate(exc, action, write, timeout)
+                        answers[number].__cause__ = exc
+            return stale
+
+        started = time.monotonic()
+        answers: list[Any] = [None] * len(requests)
+        metadata = self._metadata
+        stale = self._gated(lambda: run(metadata, range(len(requests))), action)
+        if stale:
+            renewed = self.renew(metadata, timeout=self._left(started, timeout, action))
+            self._gated(lambda: run(renewed, stale), action)
+        return answers
+
+    def exchange(self, method: str, requests: Sequence[Any], *, timeout: float, action: str) -> list[Any]:
+        """Send ``requests`` over one stream of a call that streams both ways, and collect what comes back.
+
+        For calls that may be repeated without harm: whatever fails, it is told like a read.
+        """
+        started = time.monotonic()
+
+        def run(metadata: Metadata) -> list[Any]:
+            return list(self._calls[method](iter(requests), self._left(started, timeout, action), metadata))
+
+        metadata = self._metadata
+        try:
+            return self._gated(lambda: run(metadata), action)
+        except grpc.RpcError as exc:
+            if self.user is None or not stale_token(exc):
+                raise self._translate(exc, action, False, timeout) from exc
+        metadata = self.renew(metadata, timeout=self._left(started, timeout, action))
+        try:
+            return self._gated(lambda: run(metadata), action)
+        except grpc.RpcError as exc:
+            raise self._translate(exc, action, False, timeout) from exc
+
+    def open_stream(self, method: str, requests: Iterator[Any]) -> tuple[Any, Metadata]:
+        """A long-lived stream without a deadline, and the metadata it was opened with. Errors come from reading it."""
+        metadata = self._metadata
+        return self._gated(lambda: (self._calls[method](requests, metadata=metadata), metadata), "opening a stream")
+
+    def _gated(self, run: Callable[[], _T], action: str) -> _T:
+        self._gate.enter()
+        try:
+            return run()
+        except ValueError as exc:
+            raise StoreClosed(f"{action}: this store was closed") from exc
+        finally:
+            self._gate.leave()
+
+    # -- tokens ---------------------------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> Metadata:
+        """What calls are sent with now; a stream opened with something else has an outdated token."""
+        return self._metadata
+
+    @property
+    def token_age(self) -> float:
+        """Seconds since etcd gave the present token."""
+        return time.monotonic() - self._token_since
+
+    def renew(self, stale: Metadata | None = None, *, timeout: float) -> Metadata:
+        """Log in and answer the new metadata; if another thread has replaced ``stale`` meanwhile, that.
+
+        Raises ``AuthenticationFailed``, ``Unavailable``.
+        """
+        action = "logging in"
+        started = time.monotonic()
+        if not self._token_lock.acquire(timeout=timeout):
+            raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no token within {timeout:.3g} s")
+        try:
+            if stale is not None and self._metadata is not stale:
+                return self._metadata
+            password = self._password.reveal() if self._password is not None else ""
+            request = MESSAGES["AuthenticateRequest"](name=self.user, password=password)
+            left = self._left(started, timeout, action)
+            try:
+                answer = self._gated(lambda: self._calls["Authenticate"](request, left, _LEADER), action)
+            except grpc.RpcError as exc:
+                raise self._translate(exc, action, False, timeout) from exc
+            self._token_since = time.monotonic()
+            self._metadata = (*_LEADER, ("token", answer.token))
+            self.native.metadata = (("token", answer.token),)
+            return self._metadata
+        finally:
+            self._token_lock.release()
+
+    def distrust_token(self, used: Metadata) -> None:
+        """Say that the token in ``used`` was refused where no call could be repeated."""
+        if used is self._metadata:
+            self._distrusted = used
+
+    def ensure_token(self, *, timeout: float) -> None:
+        """Replace the token if it is distrusted; see :meth:`renew`."""
+        distrusted = self._distrusted
+        if distrusted is not None:
+            self.renew(distrusted, timeout=timeout)
+            self._distrusted = None
+
+    # -- the end --------------------------------------------------------------------------------------
+
+    def shut(self) -> bool:
+        """Refuse further calls with ``StoreClosed``. Answers whether this was the first time."""
+        return self._gate.shut()
+
+    def close(self) -> None:
+        """Cut the channel: calls in flight fail."""
+        if not self._gate.forked:
+            self.native.close()
+
+    def _translate(self, exc: Any, action: str, write: bool, timeout: float) -> LeaseholdError:
+        return translate(exc, action=action, write=write, endpoints=self.endpoints, timeout=timeout)
+
+    def translate_stream(self, exc: Any, action: str) -> LeaseholdError:
+        """The error for a stream that broke."""
+        return translate(exc, action=action, write=False, endpoints=self.endpoints)
+
+    def incomplete(self, action: str, missing: int, total: int) -> LeaseholdError:
+        """The error for a stream that ended in good order before all answers had come."""
+        return Unavailable(f"{action}: etcd at {self.endpoints} left {missing} of {total} requests unanswered")
+
+    def _left(self, started: float, timeout: float, action: str) -> float:
+        left = started + timeout - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no answer within {timeout:.3g} s")
+        return left
