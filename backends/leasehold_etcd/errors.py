@@ -156,7 +156,7 @@ def _connect_hint(details: str) -> str:
         hint = "its certificate isn't accepted: check the options ca, cert, key and server_name"
     elif "wrong_version" in lowered or "ssl" in lowered or "tls" in lowered or "handshake" in lowered:
         hint = "the TLS handshake failed: does that port speak TLS? If not, drop +tls from the URL's scheme"
-    elif "http1" in lowered or "http status" in lowered or "http2" in lowered:
+    elif "http/2" in lowered or "http1" in lowered or "http2" in lowered or "http status" in lowered:
         hint = "what listens there doesn't speak etcd's protocol; is the port right?"
     elif "unreachable" in lowered or "timed out" in lowered or "timeout" in lowered:
         hint = "no answer from that address; check the address, the network and firewalls"
