@@ -1,0 +1,1 @@
+"""A Leasehold store in one JSON file: ``jsonfile:///path/to/state.json``."""
