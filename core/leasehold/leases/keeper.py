@@ -172,9 +172,14 @@ class LeaseKeeper:
                     self._clock.wait(self._condition, max(0.0, min(next_due, next_deadline) - now))
                     continue
             for lease in overdue:
-                _ = lease.state  # turns it LOST and calls back
+                if lease.alive:  # looking turns it LOST and calls back, unless an answer came at the last moment
+                    self._expect(lease)
             if batch:
                 self._refresh(batch, max(_SHORTEST_ATTEMPT, min(_ATTEMPT, next_deadline - now)))
+
+    def _expect(self, lease: Lease) -> None:
+        with self._condition:
+            self._push(self._deadlines, lease.deadline, lease)
 
     def _next_deadline(self) -> float:
         """The earliest deadline of any lease. Entries are corrected when they come to the top, not at each refresh."""

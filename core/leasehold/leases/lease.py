@@ -98,11 +98,11 @@ class Lease:
         """The present state. Looking is enough to turn an overdue lease LOST."""
         if self._end is not None:
             return self._end
-        age = self._clock.now() - self._refreshed
-        if age >= self.ttl:
-            self.mark_lost(f"it was not refreshed for {age:.3f} s, its ttl is {self.ttl:g} s")
+        now = self._clock.now()
+        if now >= self.deadline:  # the very comparison that the keeper makes: "age >= ttl" rounds differently
+            self.mark_lost(f"it was not refreshed for {now - self._refreshed:.3f} s, its ttl is {self.ttl:g} s")
             return self._end or LeaseState.LOST
-        return LeaseState.SUSPECT if age >= self.ttl * _SUSPECT_AFTER else LeaseState.ALIVE
+        return LeaseState.SUSPECT if now - self._refreshed >= self.ttl * _SUSPECT_AFTER else LeaseState.ALIVE
 
     @property
     def alive(self) -> bool:
