@@ -1,0 +1,20 @@
+"""Prefixes as ranges of keys, so that the primary key's order serves them."""
+
+from __future__ import annotations
+
+_LAST = "\U0010ffff"
+_BEFORE_SURROGATES, _AFTER_SURROGATES = "\ud7ff", "\ue000"
+
+
+def end_of(prefix: str) -> str | None:
+    """The smallest text greater than everything that starts with ``prefix``; ``None``: there is none.
+
+    That is the prefix with its last character moved up by one. U+10FFFF has no successor, so there the
+    character before is moved; surrogates aren't text and are skipped.
+    """
+    stem = prefix.rstrip(_LAST)
+    if not stem:
+        return None
+    last = stem[-1]
+    successor = _AFTER_SURROGATES if last == _BEFORE_SURROGATES else chr(ord(last) + 1)
+    return stem[:-1] + successor

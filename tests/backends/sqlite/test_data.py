@@ -1,0 +1,202 @@
+"""Keys, transactions, lists and leases in the file."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from leasehold.clock import ManualClock
+from leasehold.errors import Conflict, LeaseNotFound, Unsupported
+from leasehold.spi import (
+    Absent,
+    Committed,
+    Delete,
+    Exists,
+    KeyValue,
+    Put,
+    Transaction,
+    Unchanged,
+)
+from leasehold_sqlite.ranges import end_of
+
+T = 10.0
+NAMES = ["a", "a/", "a/b", "a//b", "a0", "%", "*", "/", ".", "..", "b", "ä", "\ud7ff", "\ue000", "\uffff", "\U0001f600"]
+LAST = ["\U0010ffff", "\U0010ffffx", "x\U0010ffff", "x\U0010ffff\U0010ffffy"]
+
+
+def put(store, key, value=b"", lease_id=None):
+    return store.commit(Transaction((), (Put(key, value, lease_id),)), timeout=T).revision
+
+
+def keys(store, prefix="", *, after=None, limit=None):
+    return [item.key for item in store.list(prefix, after=after, limit=limit, revision=None, timeout=T).items]
+
+
+def test_put_get_delete_and_their_revisions(open_store):
+    store = open_store()
+    assert store.get("a", timeout=T) == (None, 0)
+    first, second = put(store, "a", b"1"), put(store, "a", b"")
+    assert store.get("a", timeout=T) == (KeyValue("a", b"", first, second), second)
+    assert store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T) == Committed(second + 1, 1)
+    assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == Committed(second + 1, 0)
+    assert store.get("a", timeout=T) == (None, second + 1)
+
+
+@pytest.mark.parametrize("guard", [Absent("a"), Exists("b"), Unchanged("a", 99), Unchanged("b", 1)])
+def test_a_guard_that_fails_changes_nothing(open_store, guard):
+    store = open_store()
+    revision = put(store, "a")
+    with pytest.raises(Conflict) as caught:
+        store.commit(Transaction((guard,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
+    assert caught.value.revision == revision
+    assert keys(store) == ["a"]
+    assert store.get("a", timeout=T).revision == revision
+    held = Transaction((Exists("a"), Absent("b"), Unchanged("a", revision)), ())
+    assert store.commit(held, timeout=T) == Committed(revision)
+
+
+def test_prefixes_and_byte_order(open_store):
+    store = open_store()
+    names = NAMES + LAST
+    for name in reversed(names):
+        put(store, name)
+    assert keys(store) == sorted(names, key=str.encode)
+    for prefix in [*names, "\U0010ffff\U0010ffff"]:
+        assert keys(store, prefix) == sorted((n for n in names if n.startswith(prefix)), key=str.encode)
+
+
+def test_the_end_of_a_prefix():
+    assert end_of("a/") == "a0"
+    assert end_of("") is None
+    assert end_of("\U0010ffff") is None
+    assert end_of("a\U0010ffff\U0010ffff") == "b"
+    assert end_of("\ud7ff") == "\ue000"
+
+
+def test_pages(open_store):
+    store = open_store()
+    for name in NAMES:
+        put(store, name)
+    found, after = [], None
+    while True:
+        page = store.list("a", after=after, limit=2, revision=None, timeout=T)
+        found += [item.key for item in page.items]
+        if not page.more:
+            break
+        after = found[-1]
+    assert found == ["a", "a/", "a//b", "a/b", "a0"]
+    assert keys(store, "a", after="A") == found
+    assert keys(store, "a", after="b") == []
+    with pytest.raises(Unsupported):
+        store.list("a", after=None, limit=2, revision=1, timeout=T)
+
+
+def test_everything_is_there_after_reopening(open_store):
+    store = open_store()
+    lease = store.grant(50.0, timeout=T).lease_id
+    revision = put(store, "a", b"\x00\xff", lease)
+    store.close()
+    store = open_store()
+    assert store.get("a", timeout=T) == (KeyValue("a", b"\x00\xff", revision, revision, lease), revision)
+    assert store.refresh([lease], timeout=T) == {lease: 50.0}
+
+
+def test_counting_with_compare_and_set_from_many_threads(open_store):
+    stores = [open_store(), open_store()]
+    put(stores[0], "n", b"0")
+
+    def count(store, times):
+        while times:
+            item = store.get("n", timeout=T).item
+            value = b"%d" % (int(item.value) + 1)
+            try:
+                store.commit(Transaction((Unchanged("n", item.mod_revision),), (Put("n", value),)), timeout=T)
+            except Conflict:
+                continue
+            times -= 1
+
+    threads = [threading.Thread(target=count, args=(stores[n % 2], 20)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stores[0].get("n", timeout=T).item.value == b"120"
+
+
+def test_the_last_one_to_close_leaves_one_file(open_store, path):
+    stores = [open_store(), open_store()]
+    for store in stores:
+        put(store, "a")
+        store.close()
+    assert [name.name for name in path.parent.iterdir()] == [path.name]
+
+
+# -- leases --------------------------------------------------------------------------------------------
+
+
+def test_a_lease_ends_by_the_clock_and_takes_its_keys(open_store, clock):
+    store = open_store(clock=clock)
+    grant = store.grant(10.0, timeout=T)
+    put(store, "a", b"", grant.lease_id)
+    put(store, "b", b"", grant.lease_id)
+    revision = put(store, "b")  # detached: stays
+    clock.advance(9.9)
+    assert store.refresh([grant.lease_id, "unknown", "-1"], timeout=T) == {grant.lease_id: 10.0}
+    clock.advance(9.9)
+    assert store.get("a", timeout=T).item.lease_id == grant.lease_id
+    clock.advance(0.2)
+    assert store.get("a", timeout=T) == (None, revision + 1)
+    assert keys(store) == ["b"]
+    assert store.refresh([grant.lease_id], timeout=T) == {}
+    for dead in (grant.lease_id, "unknown", "0"):
+        with pytest.raises(LeaseNotFound):
+            put(store, "c", b"", dead)
+
+
+def test_a_list_never_shows_an_ended_leases_keys(open_store, clock):
+    store = open_store(clock=clock)
+    put(store, "a", b"", store.grant(10.0, timeout=T).lease_id)
+    clock.advance(10.0)
+    assert keys(store) == []
+
+
+def test_a_refused_transaction_still_ends_leases(open_store, clock):
+    store = open_store(clock=clock)
+    revision = put(store, "a", b"", store.grant(10.0, timeout=T).lease_id)
+    clock.advance(10.0)
+    with pytest.raises(Conflict) as caught:
+        store.commit(Transaction((Exists("a"),), ()), timeout=T)
+    assert caught.value.revision == revision + 1 == store.get("x", timeout=T).revision
+
+
+def test_revoking_and_listing_leases(open_store, clock):
+    store = open_store(clock=clock)
+    leases = [store.grant(10.0, timeout=T).lease_id for _ in range(3)]
+    put(store, "b", b"", leases[0])
+    revision = put(store, "a", b"", leases[0])
+    put(store, "c", b"", leases[1])
+    clock.advance(4.0)
+    (info,) = store.leases(leases[0], timeout=T)
+    assert (info.ttl, info.remaining, info.keys) == (10.0, 6.0, ("a", "b"))
+    assert {lease.lease_id for lease in store.leases(None, timeout=T)} == set(leases)
+    assert store.leases("unknown", timeout=T) == ()
+    assert store.revoke([leases[0], leases[0], leases[1], "unknown"], timeout=T) == frozenset(leases[:2])
+    assert store.get("a", timeout=T) == (None, revision + 3)  # one revision for each that had keys
+    assert [lease.lease_id for lease in store.leases(None, timeout=T)] == leases[2:]
+
+
+def test_many_leases_are_refreshed_in_one_call(open_store):
+    store = open_store()
+    leases = [store.grant(60.0, timeout=T).lease_id for _ in range(1200)]
+    assert set(store.refresh(leases, timeout=T)) == set(leases)
+
+
+def test_another_time_base_gives_each_lease_its_full_ttl_again(open_store, clock):
+    store = open_store(clock=clock)
+    lease = store.grant(10.0, timeout=T).lease_id
+    clock.advance(8.0)
+    store.close()
+    assert open_store(clock=clock).leases(lease, timeout=T)[0].remaining == 2.0
+    later = ManualClock(start=5.0)  # as after a reboot
+    assert open_store(clock=later).leases(lease, timeout=T)[0].remaining == 10.0

@@ -1,0 +1,281 @@
+"""Watches: snapshots, the log, other backends' commits, ended leases, the one thread, replaced files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import threading
+
+import pytest
+
+from leasehold.errors import Compacted, StoreClosed, StoreCorrupted, Unavailable
+from leasehold.spi import Bookmark, Changes, Delete, Deleted, KeyValue, Put, Snapshot, Transaction
+
+T = 10.0
+
+
+def put(store, key, value=b"", lease_id=None):
+    return store.commit(Transaction((), (Put(key, value, lease_id),)), timeout=T).revision
+
+
+def changes(items):
+    return [item for item in items if isinstance(item, Changes)]
+
+
+def watchers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("leasehold-sqlite")]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_snapshot_and_then_whole_transactions(open_store, sink, own):
+    store = open_store()
+    writer = store if own else open_store()
+    first = put(store, "x/a", b"1")
+    put(store, "y")
+    store.watch("x/", after=None, sink=sink, timeout=T)
+    assert sink.items[0] == Snapshot((KeyValue("x/a", b"1", first, first),), first + 1)
+    operations = (Delete("x/a"), Put("x/b", b"2"), Put("y", b"3"), Put("x/c", b""))
+    revision = writer.commit(Transaction((), operations), timeout=T).revision
+    (seen,) = changes(sink.wait_for(changes))
+    entries = (Deleted("x/a", revision), KeyValue("x/b", b"2", revision, revision))
+    assert seen == Changes((*entries, KeyValue("x/c", b"", revision, revision)), revision)
+
+
+def test_resuming(open_store, sink, another_sink):
+    store = open_store()
+    revisions = [put(store, "a", b"%d" % number) for number in range(5)]
+    store.watch("", after=revisions[1], sink=sink, timeout=T)
+    seen = sink.wait_for(lambda items: any(isinstance(item, Bookmark) for item in items))
+    assert [item.revision for item in seen] == [*revisions[2:], revisions[-1]]
+    with pytest.raises(Compacted):
+        store.watch("", after=revisions[-1] + 1, sink=another_sink, timeout=T)
+    assert another_sink.items == []
+
+
+def test_the_history_is_bounded_by_revisions(open_store, sink):
+    store = open_store(history=8)
+    revisions = [put(store, "a") for _ in range(40)]
+    with pytest.raises(Compacted) as caught:
+        store.watch("", after=revisions[0], sink=sink, timeout=T)
+    oldest = caught.value.oldest
+    assert 8 <= revisions[-1] - oldest <= 10
+    store.watch("", after=oldest, sink=sink, timeout=T)
+    sink.wait_for(lambda items: len(changes(items)) == revisions[-1] - oldest)
+
+
+def test_the_history_is_bounded_by_bytes(open_store, path, monkeypatch):
+    monkeypatch.setattr("leasehold_sqlite.log.MAX_BYTES", 100_000)
+    store = open_store()
+    for number in range(200):
+        put(store, f"{number % 7}", bytes(5_000))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        size, counted = connection.execute(
+            "SELECT (SELECT total(length(key) + length(value)) FROM log), log_bytes FROM store"
+        ).fetchone()
+    connection.close()
+    assert size == counted
+    assert size < 100_000 + 64 * 5_001
+
+
+def test_a_shorter_history_than_before_is_reached(open_store):
+    store = open_store()
+    for _ in range(600):
+        put(store, "a")
+    store.close()
+    store = open_store(history=10)
+    for _ in range(10):
+        revision = put(store, "a")
+    oldest = int(store.server_info(timeout=T).details["oldest revision to resume from"])
+    assert revision - oldest <= 14
+
+
+def test_a_quiet_watch_is_kept_up_to_date_by_bookmarks(open_store, sink):
+    store = open_store(history=50)
+    store.watch("quiet/", after=None, sink=sink, timeout=T)
+    for _ in range(100):
+        last = put(store, "busy")
+    sink.wait_for(lambda items: items[-1].revision > last - 20)
+    assert not changes(sink.items)
+
+
+def test_a_lagging_feed_hears_of_trimmed_changes(open_store, path, sink):
+    store = open_store()
+    start = put(store, "a")
+    other = sqlite3.connect(path, isolation_level=None)
+    store.watch("", after=start, sink=sink, timeout=T)
+    sink.wait_for(len)
+    other.execute("UPDATE store SET log_start = revision + 1, revision = revision + 1")
+    other.close()
+    assert isinstance(sink.wait_for_failure(), Compacted)
+
+
+def test_ended_leases_are_told_without_any_call(open_store, sink, clock):
+    store, other = open_store(clock=clock), open_store(clock=clock)
+    leases = [store.grant(10.0, timeout=T).lease_id for _ in range(2)]
+    for number, lease in enumerate(leases):
+        put(store, f"{number}a", b"", lease)
+        put(store, f"{number}b", b"", lease)
+    store.close()
+    other.watch("", after=None, sink=sink, timeout=T)
+    clock.advance(10.0)
+    seen = changes(sink.wait_for(lambda items: len(changes(items)) == 2))
+    assert sorted([entry.key for entry in item.entries] for item in seen) == [["0a", "0b"], ["1a", "1b"]]
+
+
+def test_ended_leases_in_real_time(open_store, sink):
+    store = open_store()
+    put(store, "a", b"", store.grant(0.1, timeout=T).lease_id)
+    store.watch("", after=None, sink=sink, timeout=T)
+    sink.wait_for(changes)
+
+
+def test_a_process_that_granted_a_lease_ends_it_without_a_watch(open_store, path, clock):
+    store = open_store(clock=clock)
+    put(store, "a", b"", store.grant(10.0, timeout=T).lease_id)
+    (reaper,) = watchers()
+    clock.advance(10.0)
+    reaper.join(T)  # nothing more to do
+    assert not reaper.is_alive()
+    other = sqlite3.connect(path)
+    assert other.execute("SELECT count(*) FROM item").fetchone() == (0,)
+    other.close()
+
+
+def test_one_thread_for_all_feeds_and_none_without(open_store, sink):
+    store = open_store()
+    assert not watchers()
+    feeds = [store.watch("", after=None, sink=sink, timeout=T) for _ in range(5)]
+    (thread,) = watchers()
+    for feed in feeds:
+        feed.close()
+        feed.close()
+    thread.join(T)
+    assert not thread.is_alive()
+    put(store, "a")
+    assert not changes(sink.items)
+    store.watch("", after=None, sink=sink, timeout=T)
+    put(store, "b")
+    sink.wait_for(changes)
+
+
+def test_a_feed_may_be_closed_by_its_sink(open_store):
+    store = open_store()
+    done = threading.Event()
+
+    class Closing:
+        feed = None
+
+        def deliver(self, item, /):
+            if isinstance(item, Changes):
+                self.feed.close()
+                done.set()
+
+        def fail(self, error, /):
+            raise AssertionError(error)
+
+    sink = Closing()
+    sink.feed = store.watch("", after=None, sink=sink, timeout=T)
+    put(store, "a")
+    assert done.wait(T)
+
+
+def test_closing_ends_feeds_without_a_word(open_store, sink):
+    store = open_store()
+    store.watch("", after=None, sink=sink, timeout=T)
+    store.close()
+    store.close()
+    assert sink.error is None
+    for call in (
+        lambda: store.get("a", timeout=T),
+        lambda: put(store, "a"),
+        lambda: store.watch("", after=None, sink=sink, timeout=T),
+        lambda: store.list("", after=None, limit=None, revision=None, timeout=T),
+    ):
+        with pytest.raises(StoreClosed):
+            call()
+
+
+# -- another file at the path --------------------------------------------------------------------------
+
+
+def test_a_replaced_file_is_another_history(open_store, path, tmp_path, sink):
+    store = open_store()
+    revision = put(store, "a")
+    store.watch("", after=None, sink=sink, timeout=T)
+    other = open_store(tmp_path / "other.db")
+    for _ in range(5):
+        put(other, "b")
+    other.close()
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    os.replace(tmp_path / "other.db", path)
+    assert isinstance(sink.wait_for_failure(), Unavailable)
+    with pytest.raises(Compacted):
+        store.watch("", after=revision, sink=sink, timeout=T)
+    assert store.get("a", timeout=T).item is None
+    assert store.get("b", timeout=T).item is not None
+    put(store, "c")
+
+
+def test_a_replaced_file_is_not_mixed_with_the_log_of_the_one_before(open_store, path, tmp_path, sink):
+    store = open_store()
+    put(store, "a")
+    store.watch("", after=None, sink=sink, timeout=T)
+    other = open_store(tmp_path / "other.db")
+    put(other, "b")
+    other.close()
+    os.replace(tmp_path / "other.db", path)
+    assert isinstance(sink.wait_for_failure(), StoreCorrupted)
+    with pytest.raises(StoreCorrupted, match="-wal"):
+        put(store, "c")
+    path.with_name(path.name + "-wal").unlink()
+    path.with_name(path.name + "-shm").unlink()
+    put(store, "c")
+    assert [item.key for item in store.list("", after=None, limit=None, revision=None, timeout=T).items] == ["b", "c"]
+
+
+def test_a_removed_file_is_an_empty_store(open_store, path, sink):
+    store = open_store()
+    revision = put(store, "a")
+    store.watch("", after=None, sink=sink, timeout=T)
+    for name in path.parent.iterdir():
+        name.unlink()
+    assert isinstance(sink.wait_for_failure(), Unavailable)
+    assert put(store, "b") == 1
+    assert store.get("a", timeout=T).item is None
+    with pytest.raises(Compacted):
+        store.watch("", after=revision, sink=sink, timeout=T)
+
+
+def test_a_removed_folder_is_unavailable_until_it_is_back(open_store, tmp_path, sink):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    store = open_store(folder / "store.db")
+    put(store, "a")
+    store.watch("", after=None, sink=sink, timeout=T)
+    shutil.rmtree(folder)
+    assert isinstance(sink.wait_for_failure(), Unavailable)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="folder"):
+            put(store, "a")
+    folder.mkdir()
+    assert put(store, "b") == 1
+
+
+def test_a_backup_restored_in_place_fails_the_watch(open_store, path, tmp_path, sink):
+    store = open_store()
+    put(store, "a")
+    backup = sqlite3.connect(tmp_path / "backup.db")
+    live = sqlite3.connect(path)
+    live.backup(backup)
+    revision = put(store, "b")
+    store.watch("", after=None, sink=sink, timeout=T)
+    backup.backup(live)
+    live.close()
+    backup.close()
+    assert isinstance(sink.wait_for_failure(), Unavailable)
+    with pytest.raises(Compacted):
+        store.watch("", after=revision, sink=sink, timeout=T)
+    assert store.get("b", timeout=T).item is None
