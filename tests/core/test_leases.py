@@ -62,3 +62,38 @@ def test_the_keeper_notices_a_deadline_that_is_met_to_the_digit(backend, open_st
     clock.advance(ttl)
     assert lost.called.wait(10)
     assert lease.state is LeaseState.LOST
+
+
+# -- closing -----------------------------------------------------------------------------------------------
+
+
+def test_closing_the_store_revokes_and_nobody_can_count_on_the_leases_any_more(held, backend, lost):
+    lease, other = held.lease(9, on_lost=lost), held.lease(9, keep_alive=False, on_lost=lost)
+    held.close()
+    assert (lease.state, other.state) == (LeaseState.REVOKED, LeaseState.REVOKED)
+    assert [sorted(call.arguments["lease_ids"]) for call in backend.called("revoke")] == [[lease.id, other.id]]
+    with pytest.raises(LeaseLost, match="revoked"):
+        lease.assert_valid()
+    lease.revoke()
+    assert backend.count("revoke") == 1
+    assert not lost.calls
+
+
+def test_a_lease_granted_while_the_store_closes_is_revoked_and_not_handed_out(held, backend):
+    def close_meanwhile(timeout, ttl):
+        held.close()
+        return LeaseGrant("late", ttl)
+
+    backend.script("grant", close_meanwhile)
+    with pytest.raises(StoreClosed, match="late"):
+        held.lease(9)
+    assert backend.called("revoke")[-1].arguments["lease_ids"] == ["late"]
+
+
+def test_a_store_that_is_down_does_not_stop_the_closing(held, backend, caplog):
+    backend.always("revoke", Unavailable("down"))
+    lease = held.lease(9)
+    held.close()
+    assert lease.state is LeaseState.REVOKED
+    assert "1 leases could not be revoked" in caplog.text
+    assert backend.closed

@@ -18,11 +18,12 @@ import itertools
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 
 from leasehold import retry
 from leasehold.clock import Clock
-from leasehold.errors import LeaseholdError, LeaseLost, OutcomeUnknown, Unavailable
+from leasehold.errors import LeaseholdError, LeaseLost, OutcomeUnknown, StoreClosed, Unavailable
 from leasehold.executor import CallbackExecutor
 from leasehold.leases.lease import Lease
 from leasehold.spi.backend import Backend
@@ -67,17 +68,25 @@ class LeaseKeeper:
     # -- for the store --
 
     def add(self, lease: Lease) -> None:
-        """Keep ``lease`` from now on."""
+        """Keep ``lease`` from now on. Raises ``StoreClosed``, with the lease revoked, if the store closed meanwhile."""
         with self._condition:
-            self._leases[lease.id] = lease
-            self._prune()
-            self._push(self._deadlines, lease.deadline, lease)
-            if lease.keep_alive:
-                self._push(self._due, lease.deadline - lease.ttl * 2 / 3, lease)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
-                self._thread.start()
-            self._condition.notify()
+            if not self._closed:
+                self._keep(lease)
+                return
+        lease.mark_revoked()
+        self._revoke_all([lease.id])
+        raise StoreClosed(f"the store was closed while lease {lease.id} was being granted")
+
+    def _keep(self, lease: Lease) -> None:
+        self._leases[lease.id] = lease
+        self._prune()
+        self._push(self._deadlines, lease.deadline, lease)
+        if lease.keep_alive:
+            self._push(self._due, lease.deadline - lease.ttl * 2 / 3, lease)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
+            self._thread.start()
+        self._condition.notify()
 
     def find(self, lease_id: LeaseId) -> Lease | None:
         """The lease with this id if it is held here."""
@@ -92,17 +101,10 @@ class LeaseKeeper:
         if thread is not None and thread is not threading.current_thread():
             thread.join(self._timeout)
         with self._condition:
-            ids = [lease.id for lease in self._leases.values() if lease.alive]
+            leases = list(self._leases.values())
             self._leases.clear()
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
-            try:
-                self._revoke_batch(batch, self._timeout)
-            except LeaseholdError as exc:
-                _log.warning(
-                    "%s: %d leases could not be revoked at close and will expire: %s", self._name, len(ids), exc
-                )
-                return
+        # One whose time is up is LOST, and said to be; the others end here, so their holders can't count on them.
+        self._revoke_all([lease.id for lease in leases if lease.alive and lease.mark_revoked()])
 
     # -- for the leases (see leasehold.leases.lease.Keeper) --
 
@@ -132,6 +134,21 @@ class LeaseKeeper:
             self._executor.submit(lambda: hook(lease))
 
     # -- inside --
+
+    def _revoke_all(self, ids: list[LeaseId]) -> None:
+        """Revoke as many as the store's timeout allows; what remains is logged and expires."""
+        deadline = time.monotonic() + self._timeout
+        for start in range(0, len(ids), _BATCH):
+            try:
+                self._revoke_batch(ids[start : start + _BATCH], max(_SHORTEST_ATTEMPT, deadline - time.monotonic()))
+            except LeaseholdError as exc:
+                _log.warning(
+                    "%s: %d leases could not be revoked at close and will expire: %s",
+                    self._name,
+                    len(ids) - start,
+                    exc,
+                )
+                return
 
     def _revoke_batch(self, ids: list[LeaseId], timeout: float) -> None:
         # Ending a lease twice does no harm, so this may be repeated like a read.

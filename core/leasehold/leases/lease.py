@@ -139,11 +139,8 @@ class Lease:
         Does nothing on a lease that has ended. Raises ``Unavailable`` or ``OutcomeUnknown`` when the store
         doesn't confirm; the lease then ends by itself within ``worst_expiry`` seconds.
         """
-        with self._lock:
-            if self._end is not None:
-                return
-            self._end = LeaseState.REVOKED
-        self._keeper.revoke(self, timeout)
+        if self.mark_revoked():
+            self._keeper.revoke(self, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -162,6 +159,14 @@ class Lease:
             if self._end is None and self._clock.now() < self.deadline and started >= self._refreshed:
                 self._refreshed = started
                 self.ttl = ttl
+
+    def mark_revoked(self) -> bool:
+        """From now on the holder can't count on it; whether that is news."""
+        with self._lock:
+            if self._end is not None:
+                return False
+            self._end = LeaseState.REVOKED
+            return True
 
     def mark_lost(self, reason: str) -> None:
         """The lease has ended without our doing. Only the first call counts, and none after a revoke."""
