@@ -15,6 +15,8 @@ from leasehold.errors import ConfigError
 from leasehold.spi.plugin import Host, Tls
 from leasehold_etcd.etcd3_import import import_etcd3
 
+etcd3 = import_etcd3()
+
 
 def open_client(target: str, *, hosts: Sequence[Host], tls: Tls | None, options: Mapping[str, Any]) -> Any:
     """An ``Etcd3Client`` for all endpoints of ``target``; doesn't connect yet.
@@ -30,7 +32,7 @@ def open_client(target: str, *, hosts: Sequence[Host], tls: Tls | None, options:
     elif options["server_name"]:
         raise ConfigError("the option server_name is for TLS: write +tls after the URL's scheme, or leave it out")
     host, _, port = target.rpartition(":")
-    return import_etcd3().Etcd3Client(host=host, port=port, grpc_options=settings, **files)
+    return etcd3.Etcd3Client(host=host, port=port, grpc_options=settings, **files)
 
 
 def _channel_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -59,9 +61,6 @@ def _channel_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _tls_files(tls: Tls) -> dict[str, str]:
-    if (tls.cert is None) != (tls.key is None):
-        given, missing = ("cert", "key") if tls.key is None else ("key", "cert")
-        raise ConfigError(f"the option {given} needs {missing} beside it: a client certificate and its private key")
     files = {"ca_cert": tls.ca or _system_roots()}
     if tls.cert is not None and tls.key is not None:
         files.update(cert_cert=tls.cert, cert_key=tls.key)
