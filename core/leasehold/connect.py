@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
 
 from leasehold import plugins, url
@@ -86,7 +85,8 @@ def wrap(
 
 
 def _check_modules(plugin: BackendPlugin) -> None:
-    missing = [module for module in plugin.modules if importlib.util.find_spec(module) is None]
+    missing = plugins.missing_modules(plugin)
     if missing:
-        what = f"'leasehold[{plugin.extra}]'" if plugin.extra else " ".join(missing)
-        raise ConfigError(f"{plugin.scheme}:// needs {', '.join(missing)}, which isn't installed: pip install {what}")
+        raise ConfigError(
+            f"{plugin.scheme}:// needs {', '.join(missing)}, which isn't installed: {plugins.install_hint(plugin)}"
+        )

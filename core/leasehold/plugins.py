@@ -7,6 +7,7 @@ claiming one scheme are an error before either is imported: the plugin manager w
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import threading
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,7 +15,7 @@ from importlib import metadata
 import pluggy
 
 from leasehold import hookspecs
-from leasehold.errors import ConfigError, PluginError, UnknownScheme
+from leasehold.errors import ConfigError, LeaseholdError, PluginError, UnknownScheme
 from leasehold.spi.plugin import BackendPlugin
 
 GROUP = "leasehold.backends"
@@ -79,10 +80,36 @@ def unregister(scheme: str) -> None:
 
 
 def default_url() -> str:
-    """The URL of the embedded store, where an installed plugin offers one. Raises ``ConfigError`` otherwise."""
+    """The URL of the embedded store, where an installed plugin offers one. Raises ``ConfigError`` otherwise,
+    ``PluginError`` where the plugin fails."""
     for entry in metadata.entry_points(group=DEFAULT_URL_GROUP):
-        return str(entry.load()())
+        try:
+            return str(entry.load()())
+        except LeaseholdError:
+            raise
+        except Exception as exc:
+            raise PluginError(
+                f"the default store ({entry.value}) can't be used: {type(exc).__name__}: {exc}; give a store's URL"
+            ) from exc
     raise ConfigError("no URL was given and no installed plugin offers a default: give a store's URL")
+
+
+def missing_modules(plugin: BackendPlugin) -> list[str]:
+    """The modules of its client library that ``plugin`` declares and that can't be found here."""
+    return [module for module in plugin.modules if not _findable(module)]
+
+
+def install_hint(plugin: BackendPlugin) -> str:
+    """What to type so that the client library of ``plugin`` is there."""
+    what = f"'leasehold[{plugin.extra}]'" if plugin.extra else " ".join(missing_modules(plugin))
+    return f"pip install {what}"
+
+
+def _findable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a dotted name whose parent isn't there either
+        return False
 
 
 def _load(scheme: str) -> BackendPlugin:
