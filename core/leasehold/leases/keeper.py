@@ -6,8 +6,9 @@ Rules:
   due, in batches (``Backend.refresh`` takes many).
 * A failed batch is tried again soon: after a tenth of the ttl, at most a second. Leases that the answer leaves
   out are LOST.
-* A lease whose deadline passes is LOST at that moment, also while a refresh is still waiting for its answer:
-  no attempt may last beyond the next deadline of any lease.
+* A lease whose deadline passes is LOST at that moment for whoever looks, also while a refresh is still waiting for
+  its answer. ``on_lost`` follows within a quarter of a second: an attempt lasts half of the time to the next
+  deadline of any lease, so that there is time for another one, but no less than that quarter.
 * The thread starts with the first lease and ends when there are none.
 """
 
@@ -35,7 +36,7 @@ _BATCH = 500
 _EARLY = 0.1
 """Leases due within this fraction of their refresh interval go along with a batch that is sent anyway."""
 _ATTEMPT = 2.0
-_SHORTEST_ATTEMPT = 0.02
+_SHORTEST_ATTEMPT = 0.25
 
 
 class LeaseKeeper:
@@ -192,7 +193,7 @@ class LeaseKeeper:
                 if lease.alive:  # looking turns it LOST and calls back, unless an answer came at the last moment
                     self._expect(lease)
             if batch:
-                self._refresh(batch, max(_SHORTEST_ATTEMPT, min(_ATTEMPT, next_deadline - now)))
+                self._refresh(batch, max(_SHORTEST_ATTEMPT, min(_ATTEMPT, (next_deadline - now) / 2)))
 
     def _expect(self, lease: Lease) -> None:
         with self._condition:
@@ -217,14 +218,14 @@ class LeaseKeeper:
             if when - early > now:
                 break
             heapq.heappop(self._due)
-            if self._held(lease):
+            if self._held(lease) and lease.deadline > now:  # refreshing a lost one would only keep its keys longer
                 batch.append(lease)
         return batch
 
     def _refresh(self, batch: list[Lease], timeout: float) -> None:
         started = self._clock.now()
         try:
-            ttls = self._backend.refresh([lease.id for lease in batch], timeout=timeout)
+            ttls = dict(self._backend.refresh([lease.id for lease in batch], timeout=timeout))
         except LeaseholdError as exc:
             level = logging.INFO if isinstance(exc, Unavailable | OutcomeUnknown) else logging.ERROR
             _log.log(level, "%s: refreshing %d leases failed, trying again: %s", self._name, len(batch), exc)
