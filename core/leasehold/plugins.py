@@ -7,6 +7,7 @@ claiming one scheme are an error before either is imported: the plugin manager w
 from __future__ import annotations
 
 import difflib
+import os
 import importlib.util
 import threading
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ GROUP = "leasehold.backends"
 DEFAULT_URL_GROUP = "leasehold.default_url"
 
 _lock = threading.RLock()  # pluggy's registration isn't thread-safe
+# No fork happens in the middle of a registration, so that a child finds the lock free and the books in order.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _found: dict[str, BackendPlugin] = {}
 
 

@@ -10,6 +10,8 @@ States::
 The deadline runs on the local clock from the moment the last successful refresh was *sent*: the store counts
 from when it received it, which is later, so the holder gives up first. A process that was paused or cut
 off therefore finds its lease LOST by looking at the clock. LOST is final even if an answer comes late.
+
+A child that forked off doesn't hold its parent's leases: there they are LOST, and revoking them does nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
+from leasehold import fork
 from leasehold.clock import Clock
-from leasehold.errors import LeaseLost
+from leasehold.errors import LeaseLost, StoreForked
 from leasehold.spi.values import LeaseGrant, LeaseId
 
 _SUSPECT_AFTER = 2 / 3
@@ -78,6 +81,7 @@ class Lease:
         self._end: LeaseState | None = None
         self._reason = ""
         self._refreshed = started
+        self._epoch = fork.epoch.value
 
     # -- looking --
 
@@ -89,7 +93,7 @@ class Lease:
     @property
     def remaining(self) -> float:
         """Seconds the holder can still count on; 0.0 once the lease has ended."""
-        if self._end is not None:
+        if self._end is not None or self._epoch != fork.epoch.value:
             return 0.0
         return max(0.0, self.deadline - self._clock.now())
 
@@ -98,6 +102,8 @@ class Lease:
         """The present state. Looking is enough to turn an overdue lease LOST."""
         if self._end is not None:
             return self._end
+        if self._epoch != fork.epoch.value:
+            return LeaseState.LOST  # without the lock and the callback, which are the parent's
         now = self._clock.now()
         if now >= self.deadline:  # the very comparison that the keeper makes: "age >= ttl" rounds differently
             self.mark_lost(f"it was not refreshed for {now - self._refreshed:.3f} s, its ttl is {self.ttl:g} s")
@@ -117,8 +123,10 @@ class Lease:
     def assert_valid(self, margin: float = 0.0) -> None:
         """Raise ``LeaseLost`` unless the lease will be valid for at least ``margin`` seconds more.
 
-        Costs a look at the clock, no call to the store.
+        Costs a look at the clock, no call to the store. Raises ``StoreForked`` in a child of the holder.
         """
+        if self._epoch != fork.epoch.value:
+            raise StoreForked(f"lease {self.id} is held by the process that this one was forked from")
         if self.state in (LeaseState.LOST, LeaseState.REVOKED):
             raise LeaseLost(f"lease {self.id} is {self._end}{': ' + self._reason if self._reason else ''}")
         if self.remaining < margin:
@@ -162,6 +170,8 @@ class Lease:
 
     def mark_revoked(self) -> bool:
         """From now on the holder can't count on it; whether that is news."""
+        if self._epoch != fork.epoch.value:
+            return False
         with self._lock:
             if self._end is not None:
                 return False

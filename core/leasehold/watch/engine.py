@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from leasehold import fork
 from leasehold.clock import Clock
 from leasehold.errors import Compacted, LeaseholdError, OutcomeUnknown, PluginError, StoreClosed, StoreFull, Unavailable
 from leasehold.retry import FIRST_ATTEMPT, Backoff
@@ -95,6 +96,7 @@ class Watch:
         self._backoff = Backoff()
         self._not_before = 0.0
         self._attempt = FIRST_ATTEMPT
+        self._epoch = fork.epoch.value
         self._open_first(timeout)
 
     # -- for the application --
@@ -106,10 +108,10 @@ class Watch:
         Raises ``StoreClosed`` once the watch is closed, and the error that ended it if it can't go on:
         ``AuthenticationFailed``, ``PermissionDenied``, or ``Compacted`` for a watch opened with ``after``.
         """
+        self._check_process()  # before the locks: in a forked child they may be held for ever
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._consumer:
             while not self._ready:
-                self._check_process()
                 if self._error is not None:
                     raise self._error
                 if self._closed:
@@ -161,7 +163,12 @@ class Watch:
         return 0.0 if since is None else max(0.0, self._clock.now() - since)
 
     def close(self) -> None:
-        """End the watch and wake its consumer. Idempotent, callable from anywhere, callbacks included."""
+        """End the watch and wake its consumer. Idempotent, callable from anywhere, callbacks included.
+
+        Does nothing in a forked child: the watch is the parent's.
+        """
+        if self._epoch != fork.epoch.value:
+            return
         with self._state:
             if self._closed:
                 return
