@@ -1,0 +1,71 @@
+"""Keys, transactions, leases and watches, as an application uses them."""
+
+from __future__ import annotations
+
+from typing import reveal_type
+
+import leasehold
+
+
+def work(url: str) -> None:
+    with leasehold.connect(url, require=["durable"], timeout=2) as store:
+        reveal_type(store)  # reveals: leasehold.store.Store
+        done = store.put("a", b"1")
+        reveal_type(done.revision)  # reveals: int
+        item = store.get("a")
+        reveal_type(item.value if item else None)  # reveals: bytes | None
+        if item is not None:
+            store.replace("a", item.value + b"!", item.mod_revision)
+            reveal_type(item.lease_id)  # reveals: str | None
+        reveal_type(store.read("a").revision)  # reveals: int
+        listing = store.list("", limit=10)
+        reveal_type(listing.keys)  # reveals: tuple[str, ...]
+        for each in listing:
+            reveal_type(each.key)  # reveals: str
+        for each in store.scan("", page_size=100):
+            reveal_type(each.value)  # reveals: bytes
+        reveal_type(store.delete_prefix("a/"))  # reveals: int
+        answer = store.transaction().if_absent("b").put("b", b"2").delete("a").commit(timeout=1)
+        reveal_type(answer)  # reveals: leasehold.spi.values.Committed
+        reveal_type(store.capabilities.durable)  # reveals: bool
+        reveal_type(store.capabilities.min_ttl)  # reveals: float
+        reveal_type(store.native)  # reveals: object
+
+
+def hold(store: leasehold.Store) -> None:
+    def lost(lease: leasehold.Lease) -> None:
+        print(lease.reason)
+
+    with store.lease(10, on_lost=lost) as lease:
+        reveal_type(lease.ttl)  # reveals: float
+        reveal_type(lease.state)  # reveals: leasehold.leases.lease.LeaseState
+        store.put("held", b"", lease=lease)
+        lease.assert_valid(margin=1)
+
+
+def follow(store: leasehold.Store) -> None:
+    with store.watch("a/", previous=True) as watch:
+        for batch in watch:
+            reveal_type(batch.kind)  # reveals: leasehold.watch.events.BatchKind
+            for event in batch.events:
+                reveal_type(event.item.value if event.item else None)  # reveals: bytes | None
+                reveal_type(event.kind)  # reveals: leasehold.watch.events.EventKind
+        reveal_type(watch.next(timeout=1))  # reveals: leasehold.watch.events.Batch | None
+        reveal_type(watch.error)  # reveals: leasehold.errors.LeaseholdError | None
+
+
+def handle(store: leasehold.Store) -> None:
+    try:
+        store.put("a", b"1")
+    except leasehold.Conflict as conflict:
+        reveal_type(conflict.revision)  # reveals: int
+    except leasehold.LeaseholdError as error:
+        reveal_type(error.retry)  # reveals: leasehold.errors.Retry
+
+
+def wrong(store: leasehold.Store) -> None:
+    store.put("a", "text")  # error: arg-type
+    store.get(7)  # error: arg-type
+    store.lease("ten")  # error: arg-type
+    store.put("a", b"1", ttl=10)  # error: call-arg
+    print(store.get("a").value)  # error: union-attr
