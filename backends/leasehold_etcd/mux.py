@@ -40,7 +40,7 @@ _DELETE = MESSAGES["Event"].DELETE
 _PROGRESS_SECONDS = 60.0
 _JOIN_SECONDS = 5.0
 _FRESH_TOKEN_SECONDS = 30.0
-"""So soon after a login a refusal isn't the token's fault."""
+"""So soon after a login missing rights are believed."""
 
 
 class WatchFeed(Feed):
@@ -237,8 +237,8 @@ class WatchStream:
     def _why_refused(self, reason: str) -> LeaseholdError:
         """A watch isn't refused with an error code but with words, and an old token may look like missing rights."""
         connection = self._connection
-        token_matters = connection.user is not None and ("permission denied" in reason or is_stale_token(reason))
-        if token_matters and connection.token_age > _FRESH_TOKEN_SECONDS:
+        doubtful = "permission denied" in reason and connection.token_age > _FRESH_TOKEN_SECONDS
+        if connection.user is not None and (doubtful or is_stale_token(reason)):
             with self._lock:
                 self._retired = True
             connection.distrust_token(self._metadata)

@@ -4,10 +4,9 @@ import queue
 import threading
 import time
 
-from leasehold_servers import EtcdServer, until
-
 from leasehold.errors import Compacted, LeaseholdError, OutcomeUnknown, Unavailable
 from leasehold.spi import Changes, Delete, KeyValue, Put, Snapshot, Transaction
+from leasehold_servers import EtcdServer, until
 
 
 def _resume(backend, prefix, recorder, after, timeout=20.0):
