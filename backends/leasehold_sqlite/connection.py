@@ -32,7 +32,7 @@ from urllib.parse import quote
 from leasehold.errors import ConfigError, LeaseholdError, StoreClosed, StoreForked, Unavailable
 from leasehold_sqlite.errors import corrupted, is_busy, require_access, translate
 from leasehold_sqlite.leasetime import LeaseTime
-from leasehold_sqlite.schema import create_if_empty, is_empty, refuse_foreign_file, verify
+from leasehold_sqlite.schema import create_if_empty, is_empty, is_without_tables, refuse_foreign_file, verify
 
 _T = TypeVar("_T")
 
@@ -208,7 +208,7 @@ class Database:
         self.give(connection)
 
     def _initialise(self, connection: Connection) -> None:
-        if is_empty(self.path):
+        if is_without_tables(connection):  # new, or its maker died in the middle and SQLite has just cleared up
             connection.execute("BEGIN EXCLUSIVE")
             try:
                 create_if_empty(connection, self.time.base)

@@ -87,7 +87,7 @@ def create_if_empty(connection: sqlite3.Connection, time_base: str) -> None:
 
     So the application's id is in the file's header from the moment there is one, and a crash leaves an empty file.
     """
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if not is_without_tables(connection):
         return
     for statement in _TABLES.split(";"):
         if statement.strip():
@@ -106,6 +106,10 @@ def verify(connection: sqlite3.Connection, path: str) -> str:
     if row is None:
         raise corrupted(path, "its description of itself is missing")
     return str(row[0])
+
+
+def is_without_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
 
 
 def is_empty(path: str) -> bool:

@@ -21,6 +21,7 @@ from leasehold.errors import Compacted, DeadlineExceeded, LeaseholdError, Plugin
 from leasehold.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink
 from leasehold_sqlite import log
 from leasehold_sqlite.connection import Connection, Database
+from leasehold_sqlite.errors import is_busy
 from leasehold_sqlite.leases import next_deadline
 
 _PATIENCE = 1.0  # seconds that ending a lease may wait for other writers, and between attempts that failed
@@ -149,7 +150,8 @@ class Watcher:
             except DeadlineExceeded:
                 continue  # somebody holds the lock: the next look is soon
             except sqlite3.Error as exc:
-                self._fail(self._database.failure(exc))
+                if not is_busy(exc):  # as after the death of a writer, while another one clears up
+                    self._fail(self._database.failure(exc))
             except LeaseholdError as exc:
                 self._fail(exc)
             except Exception as exc:  # noqa: BLE001 - whatever it is, watchers must hear of it
@@ -180,13 +182,15 @@ class Watcher:
         """Deliver what is new, and learn the next lease's deadline."""
         with self._condition:
             nudged, self._nudged = self._nudged, False
+        if nudged:
+            self._version = None  # read the log, now or, if that fails, the next time
         self._database.check_file(timeout=_PATIENCE, now_and_then=not nudged)
         connection = self._database.unpark()
         if connection is None:
             connection, self._version = self._database.take(), None
         try:
             version = connection.execute("PRAGMA data_version").fetchone()[0]
-            if nudged or version != self._version or not self._feeds:
+            if version != self._version or not self._feeds:
                 self._version = None  # until reading has succeeded
                 self._read(connection)
                 self._version = version
