@@ -1,0 +1,69 @@
+"""Bytes and foreign text made fit for people's terminals and for JSON."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+
+
+def visible(text: str) -> str:
+    """``text`` on one line, without anything a terminal would obey: other characters show as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def decode(value: bytes) -> tuple[str, str]:
+    """``value`` as text and the encoding's name: UTF-8 where it is that, base64 otherwise."""
+    try:
+        return value.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode(), "base64"
+
+
+def preview(value: bytes, width: int = 60) -> str:
+    """``value`` for one cell of a table: text, cut where it is long; bytes that aren't text as their size."""
+    try:
+        text = visible(value[: 4 * width].decode(errors="strict" if len(value) <= 4 * width else "ignore"))
+    except UnicodeDecodeError:
+        return f"<{len(value)} bytes>"
+    return text if len(text) <= width and len(value) <= 4 * width else f"{text[: width - 1]}…"
+
+
+def clock_time(moment: datetime | None = None) -> str:
+    """Local time of day with milliseconds, as event lines begin."""
+    return (moment or datetime.now().astimezone()).strftime("%H:%M:%S.%f")[:-3]
+
+
+def iso_time(moment: datetime | None = None) -> str:
+    """The moment with its offset from UTC, as JSON has it."""
+    return (moment or datetime.now().astimezone()).isoformat(timespec="milliseconds")
+
+
+def seconds(value: float) -> str:
+    """A duration for people: ``0.42 ms``, ``87 ms``, ``12.3 s``, ``4 min 5 s``."""
+    if value < 0.01:
+        return f"{value * 1000:.2f} ms"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s"
+
+
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 key``, ``2 keys``."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{count:,} {noun}s"

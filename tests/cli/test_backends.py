@@ -1,0 +1,59 @@
+"""`leasehold backends`: every installed plugin, the broken ones with their reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leasehold import plugins
+from leasehold.plugins import Claim
+
+from .conftest import Run
+
+
+def test_the_installed_plugins(run: Run, run_json: Any) -> None:
+    found = {record["scheme"]: record for record in run_json("backends")}
+    assert found.keys() == {claim.scheme for claim in plugins.claims()}
+    assert found["memory"]["state"] == "ready"
+    assert found["memory"]["claims"][0]["distribution"] == "leasehold"
+    lines = run("backends").stdout.splitlines()
+    assert len(lines) == len(found)
+
+
+def test_one_of_them_with_its_options(run: Run, run_json: Any) -> None:
+    for name in ("memory", "memory://"):
+        record = run_json("backends", name)
+        assert {"namespace", "timeout"} <= {option["name"] for option in record["options"]}
+    assert "namespace" in run("backends", "memory").stdout
+
+
+def test_one_that_is_not_installed(run: Run) -> None:
+    result = run("backends", "nothing")
+    assert result.exit_code == 1
+    assert "memory" in result.stderr
+
+
+def test_a_broken_plugin_is_shown_as_broken(run: Run, run_json: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs nobody else anything."""
+    real = plugins.claims()
+    broken = Claim("broken", "some-distribution", "1.2", "module_that_is_not_there")
+    twice = (Claim("twice", "one", "1", "a"), Claim("twice", "two", "2", "b"))
+    monkeypatch.setattr(plugins, "claims", lambda group=plugins.GROUP: tuple(sorted((*real, broken, *twice), key=str)))
+    found = {record["scheme"]: record for record in run_json("backends")}
+    assert found["broken"]["state"] == "broken"
+    assert "some-distribution 1.2" in found["broken"]["reason"]
+    assert found["twice"]["state"] == "broken"
+    assert "one, two" in found["twice"]["reason"]
+    assert found["memory"]["state"] == "ready"
+    assert "broken: " in run("backends").stdout
+
+
+def test_a_missing_client_library_says_what_to_install(run_json: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    plugin = plugins.find("memory")
+    missing = dataclasses.replace(plugin, modules=("no_such_module.inside",), extra="some")
+    monkeypatch.setitem(plugins._found, "memory", missing)
+    record = run_json("backends", "memory")
+    assert (record["state"], record["reason"]) == ("needs its client", "pip install 'leasehold[some]'")

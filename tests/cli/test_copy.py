@@ -1,0 +1,203 @@
+"""`leasehold copy`: both sides are equal afterwards, or the command says why not and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import leasehold
+from leasehold.cli.copying import RECORD, Copier
+from leasehold.cli.errors import Failed
+from leasehold.errors import Unavailable
+
+from .conftest import Run
+
+
+@pytest.fixture
+def source(url: str) -> Iterator[leasehold.Store]:
+    with leasehold.connect(f"{url}/from") as opened:
+        yield opened
+
+
+@pytest.fixture
+def target(url: str) -> Iterator[leasehold.Store]:
+    with leasehold.connect(f"{url}/to") as opened:
+        yield opened
+
+
+@pytest.fixture
+def copy(run: Run, url: str) -> Callable[..., Any]:
+    return lambda *options: run("copy", f"{url}/from", f"{url}/to", *options)
+
+
+def content(store: leasehold.Store) -> dict[str, bytes]:
+    return {item.key: item.value for item in store.list()}
+
+
+def fill(store: leasehold.Store, count: int = 250) -> dict[str, bytes]:
+    for i in range(count):
+        store.put(f"key/{i}", bytes([i % 256]) * (i % 7))
+    return content(store)
+
+
+def test_everything_arrives(source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]) -> None:
+    expected = fill(source)
+    result = copy("--json")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert (record["keys"], record["written"], record["compared"], record["verified"]) == (250, 250, 250, True)
+    assert content(target) == expected
+    assert target.get(RECORD) is None
+
+
+def test_a_dry_run_writes_nothing(source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]) -> None:
+    fill(source, 3)
+    before = target.read("x").revision
+    result = copy("--dry-run", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["keys"]) == (0, 3)
+    assert target.read("x").revision == before
+
+
+def test_a_target_with_keys_is_refused(
+    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+) -> None:
+    source.put("a", b"new")
+    target.put("b", b"old")
+    result = copy()
+    assert result.exit_code == 1
+    assert "--merge" in result.stderr
+    assert content(target) == {"b": b"old"}
+
+
+def test_merge_replaces_what_both_have_and_keeps_the_rest(
+    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+) -> None:
+    source.put("a", b"new")
+    target.put("a", b"old")
+    target.put("b", b"old")
+    assert copy("--merge").exit_code == 0
+    assert content(target) == {"a": b"new", "b": b"old"}
+
+
+def test_keys_with_a_lease_stay_behind_unless_asked_for(
+    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+) -> None:
+    source.put("stays", b"1", lease=source.lease(60))
+    source.put("goes", b"2")
+    result = copy("--json")
+    assert json.loads(result.stdout)["skipped_leased"] == 1
+    assert content(target) == {"goes": b"2"}
+    assert copy("--merge", "--include-leased").exit_code == 0
+    item = target.get("stays")
+    assert item is not None
+    assert item.lease_id is None
+
+
+def test_values_too_large_are_reported_before_anything_is_written(
+    source: leasehold.Store, target: leasehold.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    from leasehold.cli.copy import _check_sizes
+    from leasehold.errors import LimitExceeded
+
+    source.put("a", b"fits")
+    source.put("b", b"far too large")
+    small = dataclasses.replace(target.capabilities, max_value_bytes=5)
+    monkeypatch.setattr(target, "_capabilities", small)
+    survey = Copier(source, target, merge=False, include_leased=False).survey()
+    assert survey.too_large == (("b", 13),)
+    with pytest.raises(LimitExceeded, match="'b'"):
+        _check_sizes(survey)
+    assert content(target) == {}
+
+
+def test_an_interrupted_copy_goes_on(
+    source: leasehold.Store,
+    target: leasehold.Store,
+    copy: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = fill(source)
+    commits = iter(range(1))
+    original = leasehold.TransactionBuilder.commit
+
+    def failing(self: leasehold.TransactionBuilder, **options: Any) -> leasehold.Committed:
+        if next(commits, None) is None:
+            raise Unavailable("the store went away")
+        return original(self, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leasehold.TransactionBuilder, "commit", failing)
+        result = copy()
+    assert result.exit_code == 3
+    assert "the same command goes on" in result.stderr
+    assert target.get(RECORD) is not None
+    assert 0 < len(content(target)) < len(expected)
+    result = copy("--json")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["resumed"] is True
+    assert record["written"] == 150  # the batch of 100 that arrived is only compared
+    assert content(target) == expected
+
+
+def test_an_unfinished_copy_of_another_source_is_left_alone(
+    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+) -> None:
+    source.put("a", b"1")
+    target.put(RECORD, json.dumps({"source": "memory://elsewhere", "merge": False}).encode())
+    result = copy()
+    assert result.exit_code == 1
+    assert "memory://elsewhere" in result.stderr
+    target.put(RECORD, b"not a record")
+    assert copy().exit_code == 1
+
+
+def test_an_unfinished_copy_is_no_source(
+    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+) -> None:
+    source.put(RECORD, b"{}")
+    result = copy()
+    assert result.exit_code == 1
+    assert "unfinished copy" in result.stderr
+
+
+def test_keys_that_appear_in_the_target_meanwhile_are_told(
+    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+) -> None:
+    source.put("a", b"1")
+    copier = Copier(source, target, merge=False, include_leased=False)
+    copier.survey()
+    target.put("foreign", b"x")
+    with pytest.raises(Failed, match="foreign"):
+        copier.run(lambda done: None)
+    assert copier.begun
+    target.delete("foreign")
+    assert copy().exit_code == 0
+    assert content(target) == {"a": b"1"}
+
+
+def test_a_source_that_never_rests_is_told(source: leasehold.Store, target: leasehold.Store) -> None:
+    source.put("a", b"0")
+    copier = Copier(source, target, merge=False, include_leased=False)
+    copier.survey()
+    with pytest.raises(Failed, match="keeps changing"):
+        copier.run(lambda done: source.put("a", str(source.read("a").revision).encode()))
+
+
+def test_both_sides_the_same(run: Run, url: str, store: leasehold.Store) -> None:
+    result = run("copy", url, url)
+    assert result.exit_code == 2
+    assert "both sides" in result.stderr
+
+
+def test_the_same_namespace_under_two_names(run: Run, url: str, store: leasehold.Store) -> None:
+    result = run("copy", f"{url}/n", f"{url}?namespace=n")
+    assert result.exit_code == 2
+    assert "the same namespace" in result.stderr
+    with leasehold.connect(f"{url}/n") as opened:
+        assert content(opened) == {}

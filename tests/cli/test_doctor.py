@@ -1,0 +1,64 @@
+"""`leasehold doctor`: what it finds, what it leaves behind (nothing), and its exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import leasehold
+from leasehold.spi.capabilities import field_notes
+
+from .conftest import Run
+
+
+def test_a_healthy_store(run: Run, run_json: Any, url: str, store: leasehold.Store) -> None:
+    found = run_json("doctor", url)
+    assert found["reachable"] is True
+    assert found["capabilities"].keys() == field_notes().keys()
+    assert found["latency_p50_seconds"]["put"] > 0
+    assert abs(found["clock_difference_seconds"]) < 1
+    assert {check["name"] for check in found["checks"]} >= {"open", "read", "write", "lease", "clock"}
+    assert store.list().keys == ()
+    assert store.leases() == ()
+
+
+def test_risks_are_warnings_and_strict_makes_them_failures(run: Run) -> None:
+    relaxed, strict = run("doctor"), run("doctor", "--strict")
+    assert relaxed.exit_code == 0
+    assert "warning" in relaxed.stdout
+    assert strict.exit_code == 1
+
+
+def test_read_only_writes_nothing(run_json: Any, store: leasehold.Store) -> None:
+    before = store.read("x").revision
+    assert run_json("doctor", "--read-only")["latency_p50_seconds"]["put"] is None
+    assert store.read("x").revision == before
+
+
+def test_a_store_that_forbids_writing_fails_the_check(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise leasehold.PermissionDenied("this user may only read")
+
+    monkeypatch.setattr(leasehold.Store, "put", refuse)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "this user may only read" in result.stderr
+
+
+def test_a_store_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from leasehold_memory import plugin
+
+    def gone(request: object) -> None:
+        raise leasehold.Unavailable("connection refused by 192.0.2.1:1")
+
+    found = plugin.leasehold_backend()
+    import dataclasses
+
+    from leasehold import plugins
+
+    monkeypatch.setitem(plugins._found, found.scheme, dataclasses.replace(found, open=gone))
+    result = run("doctor")
+    assert result.exit_code == 3
+    assert result.stderr.count("\n") == 1
+    assert "trying again is safe" in result.stderr
