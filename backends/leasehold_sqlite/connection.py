@@ -72,9 +72,10 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
         self._next_check = 0.0
+        self._held_for_fork = False
+        _remember(self)
         with self._lock:
             self._prepare(time.monotonic() + timeout)
-        _databases.add(self)
 
     @property
     def closed(self) -> bool:
@@ -306,29 +307,39 @@ class Database:
     # -- forking -----------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        self._lock.acquire()
-        if not self._closed:
+        self._held_for_fork = self._lock.acquire(timeout=_FORKING)
+        if self._held_for_fork:
             self._wait_until_unused(_FORKING)
 
     def after_fork_in_parent(self) -> None:
-        self._lock.release()
+        if self._held_for_fork:
+            self._lock.release()
 
     def after_fork_in_child(self) -> None:
         self._forked = self._closed = True
         self._lock = threading.RLock()
         _leaked.extend(self._all)
-        if self._all and self._identity is not None:
-            _untrusted.add(self._identity)
+        if self._all or not self._held_for_fork:
+            _untrusted.add(self._found())
 
 
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_databases: tuple[weakref.ref[Database], ...] = ()  # replaced, never changed: a fork may come at any moment
+_remembering = threading.Lock()
 _leaked: list[Connection] = []  # of the parent: never closed here, see above
 _untrusted: set[tuple[int, int] | None] = set()  # files whose locks this process has a wrong idea of
 _forking: list[Database] = []
 
 
+def _remember(database: Database) -> None:
+    global _databases  # noqa: PLW0603 - the process has one set of forks to prepare for
+    with _remembering:
+        alive = [reference for reference in _databases if (known := reference()) is not None and not known.closed]
+        _databases = (*alive, weakref.ref(database))
+
+
 def _before_fork() -> None:
-    _forking[:] = list(_databases)
+    _remembering.acquire()
+    _forking[:] = [database for reference in _databases if (database := reference()) is not None]
     for database in _forking:
         database.before_fork()
 
@@ -337,12 +348,14 @@ def _after_fork_in_parent() -> None:
     for database in _forking:
         database.after_fork_in_parent()
     _forking.clear()
+    _remembering.release()
 
 
 def _after_fork_in_child() -> None:
     for database in _forking:
         database.after_fork_in_child()
     _forking.clear()
+    _remembering.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -29,6 +29,7 @@ from leasehold_sqlite import connection as connection_module
 from leasehold_sqlite.errors import translate
 from leasehold_sqlite.location import filesystem, is_network, locate
 from leasehold_sqlite.plugin import leasehold_backend
+from leasehold_sqlite.schema import APPLICATION_ID
 
 T = 10.0
 
@@ -97,6 +98,14 @@ def test_damage_is_told_by_reads_and_by_the_doctor(open_store, path):
         put(store, "000")
     with pytest.raises(StoreCorrupted):
         store.list("", after=None, limit=None, revision=None, timeout=T)
+
+
+def test_a_file_whose_maker_died_in_the_middle_is_finished(open_store, path):
+    other = sqlite3.connect(path)
+    other.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    other.close()
+    assert path.stat().st_size > 0
+    assert put(open_store(), "a") == 1
 
 
 def test_a_newer_format_is_refused(open_store, path):
