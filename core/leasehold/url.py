@@ -2,6 +2,10 @@
 
 Strict: an unknown option, a bad value, an impossible port are errors that name the choices. What a URL shows
 in messages has its secrets replaced by ``***``. Special characters in any part are percent-encoded.
+
+A password can end up anywhere in a URL that was put together wrongly (a ``/`` in it that wasn't encoded, a forgotten
+host). Messages therefore never repeat what follows a colon in the host list, what follows an option's name
+unless it is the value of a known and public option, or anything but the beginning of what isn't a URL at all.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -39,10 +43,10 @@ class RawUrl:
 
     scheme: str
     variants: frozenset[str]
-    userinfo: str | None
+    userinfo: str | None = field(repr=False)
     authority: str
     path: str
-    query: str
+    query: str = field(repr=False)
 
 
 def split(url: str) -> RawUrl:
@@ -52,14 +56,16 @@ def split(url: str) -> RawUrl:
     match = re.fullmatch(r"([A-Za-z][A-Za-z0-9.-]*)((?:\+[A-Za-z0-9-]+)*)://([^/?]*)([^?]*)(?:\?(.*))?", url, re.DOTALL)
     if match is None:
         raise ConfigError(
-            f"{hide_userinfo(url)!r} is not a store's URL: it begins with a scheme and '://', as in 'scheme://host:port/namespace'"
+            f"{hide_secrets(url)!r} is not a store's URL: it begins with a scheme and '://', "
+            "as in 'scheme://host:port/namespace'"
         )
     scheme, variants, authority, path, query = match.groups()
     userinfo, at, rest = authority.rpartition("@")
-    if not at and "@" in path:
+    if "@" in path or "@" in (query or ""):
         raise ConfigError(
-            "the URL has an '@' after a '/' or in its path: a user name or password with special characters has to be "
-            "percent-encoded ('/' is %2F, '@' is %40, ':' is %3A), and so has an '@' in a path (%40)"
+            "the URL has an '@' after a '/' or a '?': a user name or password with special characters has to be "
+            "percent-encoded ('/' is %2F, '?' is %3F, '@' is %40, ':' is %3A), and so has an '@' in a path or an "
+            "option (%40)"
         )
     return RawUrl(
         scheme.lower(),
@@ -71,9 +77,10 @@ def split(url: str) -> RawUrl:
     )
 
 
-def hide_userinfo(url: str) -> str:
-    """``url`` fit for a message although it couldn't be understood."""
-    return re.sub(r"//.*@", "//***@", url, flags=re.DOTALL) if "@" in url else url
+def hide_secrets(url: str) -> str:
+    """The beginning of a ``url`` that couldn't be understood: anything later may be a password or token."""
+    start, separator, _ = re.split("([:/@?]|$)", url, maxsplit=1)
+    return ("***" if separator == "@" else start[:40]) + ("..." if separator else "")
 
 
 def parse(url: str, plugin: BackendPlugin, *, timeout: float, clock: Clock) -> OpenRequest:
@@ -85,11 +92,12 @@ def parse(url: str, plugin: BackendPlugin, *, timeout: float, clock: Clock) -> O
     declared = {option.name: option for option in (*CORE_OPTIONS, *plugin.options)}
     if TLS in raw.variants:
         declared |= {option.name: option for option in TLS_OPTIONS}
+    # In this order: a password with a bare '?' fails as a port, before its rest is taken for an option.
+    username, password = _credentials(raw, plugin)
+    hosts, path, namespace = _address(raw, plugin)
     values, secret_names = _options(raw, declared, plugin)
     core = {option.name: values.pop(option.name) for option in CORE_OPTIONS}
     tls = Tls(**{option.name: values.pop(option.name) for option in TLS_OPTIONS}) if TLS in raw.variants else None
-    username, password = _credentials(raw, plugin)
-    hosts, path, namespace = _address(raw, plugin)
     if namespace and core["namespace"]:
         raise ConfigError("the URL names a namespace twice, in its path and as an option: leave out one of them")
     if tls is not None and (tls.cert is None) != (tls.key is None):
@@ -131,8 +139,10 @@ def _unknown_option(name: str, raw: RawUrl, declared: dict[str, Option], plugin:
     if name in {option.name for option in TLS_OPTIONS} and TLS in plugin.variants:
         return f"the option {name!r} needs TLS: write {plugin.scheme}+{TLS}://..."
     close = difflib.get_close_matches(name, declared, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{raw.scheme}:// has no option {name!r}{hint} It has: {', '.join(sorted(declared))}"
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    shown = re.match(r"[\w.-]*", name)[0]  # type: ignore[index]  # matches always
+    cut = "" if shown == name else "..."
+    return f"{raw.scheme}:// has no option {shown + cut!r}{hint} It has: {', '.join(sorted(declared))}"
 
 
 def _convert(option: Option, text: str) -> str | int | float | bool | Secret:
@@ -152,7 +162,7 @@ def _convert(option: Option, text: str) -> str | int | float | bool | Secret:
         kind = "a whole number" if option.kind is int else "a number"
         raise ConfigError(f"the option {option.name!r} is {kind} ({option.help}), not {text!r}") from None
     low, high = option.minimum, option.maximum
-    if math.isnan(number) or (low is not None and number < low) or (high is not None and number > high):
+    if not math.isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
         bounds = " and ".join(
             f"{words} {bound:g}" for words, bound in (("at least", low), ("at most", high)) if bound is not None
         )
@@ -166,6 +176,8 @@ def _credentials(raw: RawUrl, plugin: BackendPlugin) -> tuple[str | None, Secret
     if not plugin.credentials:
         raise ConfigError(f"{plugin.scheme}:// takes no user name or password: leave out everything up to the '@'")
     user, colon, password = raw.userinfo.partition(":")
+    if not colon and ":" in unquote(user):
+        raise ConfigError("a plain ':' stands between user name and password, in this URL it is percent-encoded (%3A)")
     return unquote(user) or None, Secret(unquote(password)) if colon else None
 
 
@@ -175,30 +187,32 @@ def _address(raw: RawUrl, plugin: BackendPlugin) -> tuple[tuple[Host, ...], str,
         if raw.authority:
             raise ConfigError(
                 f"{plugin.scheme}:// names a file and takes no host: write three slashes for an absolute path, as in "
-                f"{plugin.scheme}:///var/lib/app/file.db (this URL has {raw.authority!r} after the second)"
+                f"{plugin.scheme}:///var/lib/app/file.db (this URL has {raw.authority.partition(':')[0]!r} after two)"
             )
         return (), "" if raw.path in ("", "/") else unquote(raw.path), ""
     namespace = unquote(raw.path[1:])
     if plugin.address is Address.NAME:
         return (), unquote(raw.authority), namespace
-    hosts = tuple(_host(text, raw, plugin) for text in raw.authority.split(","))
+    hosts = tuple(_host(text, number, plugin) for number, text in enumerate(raw.authority.split(","), start=1))
     return hosts, "", namespace
 
 
-def _host(text: str, raw: RawUrl, plugin: BackendPlugin) -> Host:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:]*))(?::(.*))?", text)
-    if match is None:
-        raise ConfigError(f"cannot understand the host {text!r}: write name:port, or [IPv6 address]:port")
+def _host(text: str, number: int, plugin: BackendPlugin) -> Host:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\[\]:]*))(?::(.*))?", text, re.DOTALL)
+    if match is None or (not match[1] and text.count(":") > 1):
+        raise ConfigError(f"cannot understand host number {number} of the URL: write name:port, or [IPv6 address]:port")
     name = match[1] or unquote(match[2] or "")
     if not name:
-        where = "has an empty host in its list" if "," in raw.authority else "names no host"
-        raise ConfigError(f"the URL {where}: write {plugin.scheme}://host:port")
+        raise ConfigError(f"host number {number} of the URL is empty: write {plugin.scheme}://host:port")
     if match[3] is None:
         if plugin.default_port is None:
             raise ConfigError(f"the host {text!r} needs a port: write {name}:port")
         return Host(name, plugin.default_port)
-    if not match[3].isascii() or not match[3].isdigit() or not 0 < int(match[3]) < 65536:
-        raise ConfigError(f"the port of {name!r} is a number from 1 to 65535, not {match[3]!r}")
+    if not re.fullmatch(r"[0-9]{1,5}", match[3]) or not 0 < int(match[3]) < 65536:
+        raise ConfigError(
+            f"the port of {name!r} has to be a number from 1 to 65535, what stands after its colon isn't (not shown: "
+            "it may be a password whose '@host' is missing)"
+        )
     return Host(name, int(match[3]))
 
 
