@@ -30,6 +30,8 @@ PAGES = sorted(
 )
 TIME_LIMIT = 120.0  # seconds for one command
 ETCD_IN_TEXT = "etcd://127.0.0.1:2379"
+# What a page installs goes beside the tests' own packages, not among them.
+PIP = 'pip() { shift; python -m pip install --quiet --no-deps --target "$SITE" "$@"; }; '
 
 
 def _load(name: str) -> ModuleType:
@@ -58,12 +60,9 @@ class Runner:
             "XDG_STATE_HOME": str(folder / "state"),
             "COLUMNS": "120",
             "NO_COLOR": "1",
-            # `pip install .` on a page installs beside the tests' own packages, not among them.
-            "PIP_TARGET": str(folder / "site"),
-            "PIP_NO_DEPS": "1",
-            "PIP_QUIET": "1",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "SITE": str(folder / "site"),
             "PYTHONPATH": str(folder / "site"),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
 
     def run(self, block: Any) -> None:
@@ -74,10 +73,8 @@ class Runner:
         if block.rule == "output":
             assert text == self._printed, f"the page says\n{text}\nthe block before it printed\n{self._printed}"
             return
-        if block.rule == "file":
-            path = self._folder / block.argument
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+        if block.rule in ("file", "append"):
+            self._write(self._folder / block.argument, text, append=block.rule == "append")
             return
         if block.rule == "needs":
             text = text.replace(ETCD_IN_TEXT, self._url_of(block.argument))
@@ -94,6 +91,14 @@ class Runner:
                 f"a block is python, console, json, toml or text, not {block.language!r}"
             )
 
+    def _write(self, path: Path, text: str, *, append: bool) -> None:
+        assert path.exists() == append, f"{path.name} {'has to be begun first' if append else 'is there already'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(text)
+        if path.suffix == ".toml":
+            tomllib.loads(path.read_text())
+
     def _python(self, text: str, line: int) -> None:
         # Empty lines in front: so the line numbers of a traceback are those of the page.
         code = compile("\n" * (line - 1) + text, "<page>", "exec", dont_inherit=True)
@@ -108,7 +113,7 @@ class Runner:
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, wanted = re.sub(r"\\\n", "", part).partition("\n")
             done = subprocess.run(
-                ["bash", "-c", command],
+                ["bash", "-c", PIP + command],
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

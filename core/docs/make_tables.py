@@ -1,0 +1,116 @@
+"""Writes the tables of ``stores.md`` from what the plugins and the opened stores declare.
+
+    python core/docs/make_tables.py [--check] [URL...]
+
+The embedded stores are always asked. A store that needs a server is asked where a URL is given for it; without one its
+column stays as it is on the page. With ``--check`` nothing is written, and the exit code is 1 if the page would change.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import leasehold
+from leasehold import plugins
+from leasehold.spi import BackendPlugin, Limit, Promise, field_notes
+from leasehold.url import CORE_OPTIONS
+
+PAGE = Path(__file__).with_name("stores.md")
+_MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_DAY = 86_400.0
+
+Column = dict[str, str]  # field of Capabilities -> what its cell says
+
+
+def schemes(page: str) -> tuple[str, ...]:
+    """The stores that the page has a section for, in its order."""
+    return tuple(part[2].removeprefix("options-") for part in _MARKED.finditer(page) if part[2].startswith("options-"))
+
+
+def declared(url: str) -> Column:
+    """Open the store and say in words what it declares."""
+    with leasehold.connect(url) as store:
+        values = store.capabilities.as_dict()
+    return {name: _words(value, field_notes()[name]) for name, value in values.items()}
+
+
+def _words(value: float, note: Promise | Limit) -> str:
+    if isinstance(note, Promise):
+        return "yes" if value else "no"
+    if note.unit == "bytes":
+        return f"{value / 1024**2:.3g} MiB" if value >= 1024**2 else f"{value / 1024:.4g} KiB"
+    if note.unit == "seconds":
+        return f"{value / _DAY:,.0f} days" if value >= _DAY else f"{value:g} s"
+    return f"{value:,g}"
+
+
+def capabilities_table(columns: dict[str, Column]) -> str:
+    """All stores side by side: the promises, then the limits."""
+    rows = [["the store ...", *(f"`{scheme}`" for scheme in columns)]]
+    for name, note in field_notes().items():
+        rows.append([f"`{name}`: {note.text}", *(columns[scheme].get(name, "?") for scheme in columns)])
+    return _table(rows)
+
+
+def options_table(plugin: BackendPlugin) -> str:
+    """The options of one store's URLs."""
+    rows = [["option", "default", "meaning"]]
+    for option in plugin.options:
+        default = "" if option.default is None else f"`{option.default}`"
+        rows.append([f"`{option.name}`", default, option.help])
+    return _table(rows)
+
+
+def core_options_table() -> str:
+    """The options that every URL has."""
+    return _table([["option", "meaning"], *([f"`{option.name}`", option.help] for option in CORE_OPTIONS)])
+
+
+def _table(rows: list[list[str]]) -> str:
+    head, *body = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body]) + "\n"
+
+
+def read_columns(page: str) -> dict[str, Column]:
+    """The columns as the page has them."""
+    table = next((part for part in _MARKED.finditer(page) if part[2] == "capabilities"), None)
+    lines = [] if table is None else [line for line in table[0].splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]
+    if not rows:
+        return {}
+    schemes = [cell.strip("`") for cell in rows[0][1:]]
+    names = [row[0].split("`")[1] for row in rows[1:]]
+    return {s: dict(zip(names, (row[n] for row in rows[1:]), strict=True)) for n, s in enumerate(schemes, 1)}
+
+
+def render(page: str, urls: Iterable[str]) -> str:
+    """The page with its tables made anew."""
+    columns = read_columns(page)
+    with tempfile.TemporaryDirectory() as folder:
+        for url in ("memory://", f"sqlite://{folder}/tables.db", *urls):
+            columns[url.partition("://")[0].partition("+")[0]] = declared(url)
+    ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
+    tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
+    tables |= {f"options-{scheme}": options_table(plugins.find(scheme)) for scheme in schemes(page)}
+    return _MARKED.sub(lambda part: part[1] + tables[part[2]] + part[3], page)
+
+
+def main(arguments: list[str]) -> int:
+    check = "--check" in arguments
+    page = PAGE.read_text(encoding="utf-8")
+    wanted = render(page, [argument for argument in arguments if argument != "--check"])
+    if page == wanted:
+        return 0
+    if check:
+        print(f"{PAGE} is not what the stores declare: run python {__file__}", file=sys.stderr)
+        return 1
+    PAGE.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

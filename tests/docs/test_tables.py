@@ -1,0 +1,40 @@
+"""The tables of the page on stores are what the stores declare."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from leasehold import plugins
+
+OURS = [claim for claim in plugins.claims() if claim.distribution == "leasehold"]
+SCRIPT = Path(__file__).parents[2] / "core/docs/make_tables.py"
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_tables", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_page_shows_what_embedded_stores_declare(tables: ModuleType) -> None:
+    assert tables.main(["--check"]) == 0, "python core/docs/make_tables.py brings the page up to date"
+
+
+def test_page_shows_what_etcd_declares(tables: ModuleType, etcd_own_url: str) -> None:
+    page = tables.PAGE.read_text()
+    assert tables.render(page, [etcd_own_url]) == page, f"python core/docs/make_tables.py {etcd_own_url}"
+
+
+def test_every_store_has_a_section_and_a_full_column(tables: ModuleType) -> None:
+    page = tables.PAGE.read_text()
+    columns = tables.read_columns(page)
+    assert set(columns) == set(tables.schemes(page)) == {claim.scheme for claim in OURS}
+    assert not [name for name, column in columns.items() if "?" in column.values()]
