@@ -20,26 +20,37 @@ class Change:
     before: tuple[KeyValue | None, ...]
 
 
+MAX_BYTES = 64 * 1024 * 1024
+
+
 class History:
-    """A window of the most recent changes. Not thread-safe: the server's lock guards it.
+    """A window of the most recent changes: ``limit`` of them, fewer where their values fill ``MAX_BYTES``.
+
+    Not thread-safe: the server's lock guards it.
 
     ``start`` is the oldest revision whose state is still known: one below the oldest change kept.
     """
 
     def __init__(self, limit: int, *, start: int = 0) -> None:
-        self._changes: deque[Change] = deque(maxlen=limit)
+        self._changes: deque[Change] = deque()
+        self._limit = limit
+        self._bytes = 0
         self.start = start
 
     def append(self, change: Change) -> None:
-        if len(self._changes) == self._changes.maxlen:
-            self.start = self._changes[0].revision
         self._changes.append(change)
+        self._bytes += _size(change)
+        while len(self._changes) > self._limit or (self._bytes > MAX_BYTES and len(self._changes) > 1):
+            oldest = self._changes.popleft()
+            self._bytes -= _size(oldest)
+            self.start = oldest.revision
 
     def forget(self) -> None:
         """Compact: only the present state is known from here on."""
         if self._changes:
             self.start = self._changes[-1].revision
         self._changes.clear()
+        self._bytes = 0
 
     def since(self, revision: int, *, present: int) -> Iterator[Change]:
         """The changes after ``revision``, oldest first; raises ``Compacted`` where they aren't all there."""
@@ -67,3 +78,7 @@ class History:
                 f"revision {revision} isn't of this store's history, which is at {present}: read anew",
                 oldest=self.start,
             )
+
+
+def _size(change: Change) -> int:
+    return sum(len(entry.value) for entry in change.entries if isinstance(entry, KeyValue))

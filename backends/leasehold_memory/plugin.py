@@ -24,7 +24,8 @@ def leasehold_backend() -> BackendPlugin:
                 "history",
                 int,
                 None,
-                "revisions that a watch can resume from and a paged list can stay at (10000); "
+                "revisions that a watch can resume from and a paged list can stay at (10000, "
+                "fewer where they fill more than 64 MiB); "
                 "whoever opens the name first decides",
                 minimum=1,
             ),

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from time import monotonic
 
-from leasehold.errors import Compacted, LeaseholdError, Unsupported
+from leasehold.errors import Compacted, DeadlineExceeded, LeaseholdError, PermissionDenied, StoreFull, Unsupported
 from leasehold.spi import (
     Backend,
     Capabilities,
@@ -30,7 +30,7 @@ from leasehold_sqlite.connection import Connection, Database
 from leasehold_sqlite.doctor import examine
 from leasehold_sqlite.leasetime import lease_time
 from leasehold_sqlite.location import locate
-from leasehold_sqlite.ranges import end_of
+from leasehold_sqlite.ranges import condition
 from leasehold_sqlite.transactions import Writing
 from leasehold_sqlite.watch import Watcher
 
@@ -39,7 +39,11 @@ _GET = (
     "SELECT value, created, modified, item.lease, revision, deadline FROM store "
     "LEFT JOIN item ON key = ? LEFT JOIN lease ON id = item.lease"
 )
-_LIST = "SELECT key, value, created, modified, lease FROM item WHERE key >= ?"
+_LIST = (
+    "SELECT key, value, created, modified, lease FROM item WHERE {} "
+    "AND (lease IS NULL OR lease NOT IN (SELECT id FROM lease WHERE deadline <= ?)) ORDER BY key LIMIT ?"
+)
+_NEVER = float("-inf")
 
 
 def open_backend(request: OpenRequest) -> Backend:
@@ -97,31 +101,28 @@ class SqliteBackend(Backend):
         if lease is None:
             return Read(KeyValue(key, value, created, modified), revision)
         if deadline <= self._time.now():
-            self._reap(timeout)
-            return self.get(key, timeout=timeout)
+            if self._could_reap(timeout):
+                return self.get(key, timeout=timeout)
+            return Read(None, revision)
         return Read(KeyValue(key, value, created, modified, format(lease, "x")), revision)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
             raise Unsupported("this store can't list a past revision (its capabilities declare pinned_pages=False)")
-        query, arguments = _LIST, [prefix if after is None or after < prefix else after]
-        if arguments[0] == after:
-            query = query.replace(">=", ">")
-        end = end_of(prefix)
-        if end is not None:
-            query, arguments = query + " AND key < ?", [*arguments, end]
-        query += " ORDER BY key"
-        if limit is not None:
-            query += f" LIMIT {limit + 1:d}"
+        within, bounds = condition(prefix, after)
+        most = -1 if limit is None else limit + 1  # one more tells whether there are more
+        hiding = False
 
         def read(connection: Connection) -> Page | None:
             connection.execute("BEGIN")
-            if leases.is_due(connection, self._time.now()):
+            now = self._time.now()
+            if not hiding and leases.is_due(connection, now):
                 return None
             (present,) = connection.execute("SELECT revision FROM store").fetchone()
+            rows = connection.execute(_LIST.format(within), (*bounds, now if hiding else _NEVER, most))
             items = tuple(
                 KeyValue(key, value, created, modified, None if lease is None else format(lease, "x"))
-                for key, value, created, modified, lease in connection.execute(query, arguments)
+                for key, value, created, modified, lease in rows
             )
             if limit is not None and len(items) > limit:
                 return Page(items[:limit], True, present)
@@ -130,8 +131,19 @@ class SqliteBackend(Backend):
         deadline = monotonic() + timeout
         self._database.check_file(timeout=timeout)
         while (page := self._database.run(read, timeout=timeout)) is None:
-            self._reap(max(deadline - monotonic(), 0.001))
+            hiding = not self._could_reap(max(deadline - monotonic(), 0.001))
         return page
+
+    def _could_reap(self, timeout: float) -> bool:
+        """End the leases whose time has come, so that a read shows that at a revision of its own.
+
+        False where nothing can be written now: the reader then leaves their keys out by itself.
+        """
+        try:
+            self._reap(timeout / 2)
+        except (StoreFull, PermissionDenied, DeadlineExceeded):
+            return False
+        return True
 
     # -- writing -----------------------------------------------------------------------------------
 

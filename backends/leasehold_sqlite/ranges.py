@@ -18,3 +18,10 @@ def end_of(prefix: str) -> str | None:
     last = stem[-1]
     successor = _AFTER_SURROGATES if last == _BEFORE_SURROGATES else chr(ord(last) + 1)
     return stem[:-1] + successor
+
+
+def condition(prefix: str, after: str | None) -> tuple[str, tuple[str, ...]]:
+    """SQL for "``key`` starts with ``prefix`` and is greater than ``after``", and its arguments."""
+    sql, arguments = ("key >= ?", (prefix,)) if after is None or after < prefix else ("key > ?", (after,))
+    end = end_of(prefix)
+    return (sql, arguments) if end is None else (f"{sql} AND key < ?", (*arguments, end))

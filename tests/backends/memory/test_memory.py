@@ -115,6 +115,17 @@ def test_history_is_bounded(open_store):
         keys(store, revision=revisions[-1] + 1)
 
 
+def test_history_is_bounded_by_bytes_too(open_store, monkeypatch):
+    monkeypatch.setattr("leasehold_memory.history.MAX_BYTES", 1000)
+    store = open_store()
+    revisions = [put(store, "a", bytes(300)) for _ in range(5)]
+    assert keys(store, revision=revisions[1]) == ["a"]
+    with pytest.raises(Compacted):
+        keys(store, revision=revisions[0])
+    last = put(store, "a", bytes(3000))
+    assert keys(store, revision=last - 1) == ["a"]
+
+
 # -- leases --------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 import pytest
@@ -159,6 +160,21 @@ def test_a_list_never_shows_an_ended_leases_keys(open_store, clock):
     put(store, "a", b"", store.grant(10.0, timeout=T).lease_id)
     clock.advance(10.0)
     assert keys(store) == []
+
+
+def test_reads_do_without_an_ended_leases_keys_while_nothing_can_be_written(open_store, clock, path):
+    store = open_store(clock=clock)
+    put(store, "a")
+    revision = put(store, "b", b"", store.grant(10.0, timeout=T).lease_id)
+    put(store, "c", b"", store.grant(99.0, timeout=T).lease_id)
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    clock.advance(10.0)
+    assert store.get("b", timeout=0.2) == (None, revision + 1)
+    page = store.list("", after=None, limit=2, revision=None, timeout=0.2)
+    assert ([item.key for item in page.items], page.more) == (["a", "c"], False)
+    lock.close()
+    assert store.get("b", timeout=T) == (None, revision + 2)
 
 
 def test_a_refused_transaction_still_ends_leases(open_store, clock):

@@ -66,9 +66,9 @@ def test_a_lease_of_a_killed_process_ends(open_store, path, start, sink):
     store.watch("", after=None, sink=sink, timeout=T)
     worker = start("lease", path, "a", 0.5)
     lease_id = worker.stdout.readline().strip()
-    assert store.get("a", timeout=T).item.lease_id == lease_id
     worker.kill()
-    ended = changes(sink.wait_for(lambda items: len(changes(items)) == 2))[-1]
+    born, ended = changes(sink.wait_for(lambda items: len(changes(items)) == 2))
+    assert born.entries[0].lease_id == lease_id
     assert isinstance(ended.entries[0], Deleted)
     assert store.leases(None, timeout=T) == ()
 
