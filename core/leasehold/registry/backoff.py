@@ -1,0 +1,30 @@
+"""Delays between attempts to register again: Fibonacci steps with jitter."""
+
+from __future__ import annotations
+
+import random
+
+
+class FibonacciBackoff:
+    """3, 6, 9, 15, 24, 30, 30, ... seconds for ``first=3, longest=30``, less up to ``jitter`` of each."""
+
+    def __init__(self, *, first: float, longest: float, jitter: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._jitter = jitter
+        self._steps = (0.0, first)
+
+    def delay(self) -> float:
+        """The next delay in seconds."""
+        before, last = self._steps
+        step = before + last
+        self._steps = (last, min(step, self._longest))
+        return self.spread(min(step, self._longest))
+
+    def spread(self, delay: float) -> float:
+        """``delay`` less a random part of it."""
+        return random.uniform(delay * (1 - self._jitter), delay)  # noqa: S311 - spreads load, hides nothing
+
+    def reset(self) -> None:
+        """Start again at the first delay."""
+        self._steps = (0.0, self._first)
