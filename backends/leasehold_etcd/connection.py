@@ -4,7 +4,9 @@ Tokens: etcd gives one for user and password, and forgets it after some minutes 
 call that it refuses for that was not applied, so it is repeated once with a new token; threads that find the
 same token stale share one renewal.
 
-Nothing else is repeated here. gRPC connects, and reconnects, in the background.
+Nothing else is repeated here. gRPC connects, and reconnects, in the background, to the addresses that the
+hosts' names had; when none of them can be connected to, names are looked up again, and if they have moved (as
+they do when all pods of a cluster were replaced) a new channel takes the old one's place.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any, TypeVar
 from leasehold.errors import DeadlineExceeded, LeaseholdError, StoreClosed, Unavailable
 from leasehold.spi.plugin import OpenRequest
 from leasehold_etcd import endpoints
-from leasehold_etcd.errors import stale_token, translate
+from leasehold_etcd.errors import not_connected, stale_token, translate
 from leasehold_etcd.etcd3_import import import_grpc
 from leasehold_etcd.fork import Gate
 
@@ -36,6 +38,12 @@ _LEADER: Metadata = (("hasleader", "true"),)
 _WINDOW = 64
 """Calls in flight at once in :meth:`Connection.call_many`."""
 
+_LOOK_AGAIN_SECONDS = 5.0
+"""Names are looked up no more often than this."""
+
+_LOOK_UP_SECONDS = 1.0
+"""Time that looking them up again may take out of a call that has failed already."""
+
 
 class Connection:
     """One client of one etcd cluster. Thread-safe."""
@@ -51,12 +59,44 @@ class Connection:
         self._metadata = _LEADER
         self._token_since = float("-inf")
         self._distrusted: Metadata | None = None
-        target = endpoints.target(request.hosts, timeout=request.timeout)
-        self.native = open_client(target, hosts=request.hosts, tls=request.tls, options=request.options)
-        self._gate.keep(self.native)
+        self._tls, self._options = request.tls, request.options
+        self._moving = threading.Lock()
+        self._looked_up = time.monotonic()
+        self._target = endpoints.target(request.hosts, timeout=request.timeout)
+        self.native: Any = None
         self._calls: dict[str, Any] = {}
+        self._connect()
+
+    def _connect(self) -> None:
+        """Make the client for the present target, and stubs on its channel."""
+        native = open_client(self._target, hosts=self.hosts, tls=self._tls, options=self._options)
+        calls: dict[str, Any] = {}
         for service in METHODS:
-            self._calls.update(bind(self.native.channel, service))
+            calls.update(bind(native.channel, service))
+        self._gate.keep(native)
+        self.native, self._calls = native, calls
+
+    def _look_again(self) -> None:
+        """Follow the hosts' names to where they are now."""
+        if not endpoints.may_move(self.hosts) or not self._moving.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() - self._looked_up < _LOOK_AGAIN_SECONDS:
+                return
+            self._looked_up = time.monotonic()
+            try:
+                target = endpoints.target(self.hosts, timeout=_LOOK_UP_SECONDS)
+            except Unavailable:  # no name server either: go on with what is known
+                return
+            if target != self._target:
+                old, self._target = self.native, target
+                self._connect()
+                self.native.metadata = old.metadata
+                old.close()
+                if self._gate.is_shut:
+                    self.native.close()
+        finally:
+            self._moving.release()
 
     @property
     def forked(self) -> bool:
@@ -76,7 +116,7 @@ class Connection:
             if self.user is None or not stale_token(exc):
                 raise self._translate(exc, action, write, timeout) from exc
         except ValueError as exc:
-            raise StoreClosed(f"{action}: this store was closed") from exc
+            raise self._cut(action) from exc
         finally:
             self._gate.leave()
         metadata = self.renew(metadata, timeout=self._left(started, timeout, action))
@@ -86,7 +126,7 @@ class Connection:
         except grpc.RpcError as exc:
             raise self._translate(exc, action, write, timeout) from exc
         except ValueError as exc:
-            raise StoreClosed(f"{action}: this store was closed") from exc
+            raise self._cut(action) from exc
         finally:
             self._gate.leave()
 
@@ -153,7 +193,7 @@ class Connection:
         try:
             return run()
         except ValueError as exc:
-            raise StoreClosed(f"{action}: this store was closed") from exc
+            raise self._cut(action) from exc
         finally:
             self._gate.leave()
 
@@ -218,12 +258,20 @@ class Connection:
         if not self._gate.forked:
             self.native.close()
 
-    def _translate(self, exc: Any, action: str, write: bool, timeout: float) -> LeaseholdError:
+    def _cut(self, action: str) -> LeaseholdError:
+        """The error for a call that found its channel closed before it had begun."""
+        if self._gate.is_shut:
+            return StoreClosed(f"{action}: this store was closed")
+        return Unavailable(f"{action}: the connection to etcd at {self.endpoints} was just being replaced")
+
+    def _translate(self, exc: Any, action: str, write: bool, timeout: float | None) -> LeaseholdError:
+        if not_connected(exc):
+            self._look_again()
         return translate(exc, action=action, write=write, endpoints=self.endpoints, timeout=timeout)
 
     def translate_stream(self, exc: Any, action: str) -> LeaseholdError:
         """The error for a stream that broke."""
-        return translate(exc, action=action, write=False, endpoints=self.endpoints)
+        return self._translate(exc, action, False, None)
 
     def incomplete(self, action: str, missing: int, total: int) -> LeaseholdError:
         """The error for a stream that ended in good order before all answers had come."""

@@ -48,6 +48,11 @@ def target(hosts: Sequence[Host], *, timeout: float) -> str:
     return "ipv6:" + ",".join(f"[{_as_ipv6(address)}]:{port}" for address, port in addresses)
 
 
+def may_move(hosts: Sequence[Host]) -> bool:
+    """Whether any host is a name, which may stand for another address later."""
+    return not all(_is_literal(host.name) for host in hosts)
+
+
 def is_loopback(host: Host) -> bool:
     """Whether the host is this machine by its very name."""
     return ipaddress.ip_address(host.name).is_loopback if _is_literal(host.name) else host.name == "localhost"
@@ -72,13 +77,17 @@ def _resolve(hosts: Sequence[Host], *, timeout: float) -> dict[Host, list[str] |
     def ask() -> None:
         for host in hosts:
             try:
-                found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
+                answers[host] = _look_up(host)
             except (OSError, UnicodeError) as exc:
                 answers[host] = str(exc)
-            else:
-                answers[host] = list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     thread = threading.Thread(target=ask, name="etcd-resolve", daemon=True)
     thread.start()
     thread.join(timeout)
     return {host: answers.get(host, f"no answer from the resolver within {timeout:.3g} s") for host in hosts}
+
+
+def _look_up(host: Host) -> list[str]:
+    """All addresses of one host, as the system's resolver orders them."""
+    found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

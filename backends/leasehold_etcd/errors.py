@@ -106,6 +106,11 @@ def is_stale_token(reason: str) -> bool:
     return any(text in reason for text in _STALE_TOKEN)
 
 
+def not_connected(exc: Any) -> bool:
+    """Whether the call never left this machine, since none of the endpoints could be connected to."""
+    return exc.code().name == "UNAVAILABLE" and any(text in _details(exc) for text in _NOT_SENT)
+
+
 def translate(exc: Any, *, action: str, write: bool, endpoints: str, timeout: float | None = None) -> LeaseholdError:
     """The Leasehold error for gRPC's ``exc``; the caller raises it ``from exc``.
 
@@ -120,7 +125,7 @@ def translate(exc: Any, *, action: str, write: bool, endpoints: str, timeout: fl
     if code == "DEADLINE_EXCEEDED":
         spent = "in time" if timeout is None else f"within {timeout:.3g} s"
         return _no_answer(f"{action}: etcd at {endpoints} gave no answer {spent}", write=write, late=True)
-    if code == "UNAVAILABLE" and any(text in details for text in _NOT_SENT):
+    if not_connected(exc):
         return Unavailable(f"{action}: can't connect to etcd at {endpoints}: {_connect_hint(details)}")
     if code == "UNIMPLEMENTED":
         return Unsupported(f"{action}: what answers at {endpoints} isn't etcd 3.4 or later ({details})")

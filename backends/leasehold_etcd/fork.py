@@ -58,6 +58,11 @@ class Gate:
             if self._held and not self._in_flight:
                 self._condition.notify_all()
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether :meth:`shut` was called."""
+        return self._shut
+
     def shut(self) -> bool:
         """Let no further call begin. Answers whether this was the first time."""
         with self._condition:

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from leasehold import url as urls
+from leasehold.clock import SystemClock
 from leasehold.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable
 from leasehold.spi import Host
-from leasehold_etcd import endpoints
+from leasehold_etcd import endpoints, reads
+from leasehold_etcd.connection import Connection
 from leasehold_etcd.info import parse_version, progress_is_safe, supported
+from leasehold_etcd.plugin import leasehold_backend
 from leasehold_servers import Certificates, EtcdServer
 from leasehold_servers.plugin import need_container
 
@@ -153,6 +157,26 @@ def test_certificate_files_that_cannot_be(open_etcd, tmp_path: Path, options: st
 def test_a_certificate_name_without_tls(open_etcd) -> None:
     with pytest.raises(ConfigError, match="server_name is for TLS"):
         open_etcd("etcd://127.0.0.1:1?server_name=etcd.example")
+
+
+def test_a_name_that_has_moved_is_followed(etcd_server: EtcdServer, monkeypatch) -> None:
+    """As when every pod of a cluster was replaced: same names, other addresses."""
+    addresses = ["127.0.0.3"]
+    monkeypatch.setattr("leasehold_etcd.endpoints._look_up", lambda _: list(addresses))
+    monkeypatch.setattr("leasehold_etcd.connection._LOOK_AGAIN_SECONDS", 0.0)
+    plugin = leasehold_backend()
+    assert plugin is not None
+    url = f"etcd://etcd.example:{etcd_server.port}"
+    connection = Connection(urls.parse(url, plugin, timeout=5, clock=SystemClock()))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            reads.get(connection, "key", timeout=5)
+    addresses[:] = ["127.0.0.1"]
+    with pytest.raises(Unavailable):
+        reads.get(connection, "key", timeout=5)
+    assert reads.get(connection, "key", timeout=5).revision > 0
+    connection.shut()
+    connection.close()
 
 
 def test_versions() -> None:
