@@ -46,3 +46,8 @@ def leasehold_backend() -> BackendPlugin:
             ),
         ),
     )
+
+
+def default_url() -> str:
+    """The store of whoever gives no URL: a file in the user's state folder."""
+    return "sqlite://"
