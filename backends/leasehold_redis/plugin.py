@@ -13,7 +13,6 @@ OPTIONS = (
     Option(
         "sentinel_password", str, None, "with redis+sentinel: password for the Sentinels, if they want one", secret=True
     ),
-    Option("socket", str, None, "with redis+unix: path of the socket, where %2F in place of the host is awkward"),
     Option(
         "history",
         int,
