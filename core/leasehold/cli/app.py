@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import Any
 
@@ -43,6 +44,8 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Commands tell what matters in their own words; the library's log would say it twice.
+        logging.getLogger("leasehold").addHandler(logging.NullHandler())
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()

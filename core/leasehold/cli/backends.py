@@ -21,7 +21,7 @@ _ADDRESSES = {
 }
 
 
-@click.command()
+@click.command(short_help="List the installed store plugins.")
 @click.argument("scheme", required=False)
 @common()
 @settings

@@ -17,7 +17,7 @@ from leasehold.errors import LeaseholdError, LimitExceeded
 _SHOWN = 5
 
 
-@click.command()
+@click.command(short_help="Copy a namespace from one store to another.")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option("--dry-run", is_flag=True, help="Look at both sides, write nothing.")

@@ -17,7 +17,7 @@ from leasehold.spi.capabilities import Limit, Promise, field_notes
 _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), Verdict.FAILED: ("FAILED", "bold red")}
 
 
-@click.command()
+@click.command(short_help="Try a store, and tell what it promises and risks.")
 @click.argument("store", metavar="[URL]", required=False)
 @click.option("--strict", is_flag=True, help="Warnings count as failures.")
 @click.option("--read-only", is_flag=True, help="Write nothing: no latency of puts, no lease is tried.")

@@ -1,0 +1,59 @@
+"""``leasehold register``: an instance that something else runs, registered as long as this command does."""
+
+from __future__ import annotations
+
+import signal
+
+import click
+
+from leasehold.cli.options import Settings, common, settings
+from leasehold.cli.registering import Reporter, instance_options, registered
+from leasehold.cli.signals import ENDING, Ended, SignalInbox
+
+
+@click.command(short_help="Keep something registered that runs elsewhere.")
+@click.argument("service")
+@instance_options
+@common(registry=True)
+@settings
+def register(
+    options: Settings,
+    *,
+    service: str,
+    port: int,
+    host: str,
+    instance_id: str,
+    meta: dict[str, str],
+    heartbeat: float,
+    wait: float,
+    quiet: bool,
+) -> None:
+    """Register an instance of SERVICE, and keep it registered until this command ends.
+
+    For a service that is started some other way, or runs on another machine. Ctrl-C and SIGTERM deregister it at
+    once (exit codes 130 and 143); if this command is killed the registration ends with its lease (--heartbeat).
+    SIGUSR1 marks the instance as draining, SIGUSR2 as ready again. A registration that outlives its process without
+    a lease isn't offered: nobody would know when it is no longer true.
+    """
+    from leasehold.registry import Instance
+
+    instance = Instance(service, id=instance_id, host=host, port=port, meta=meta)
+    report = Reporter(json=options.json, quiet=quiet)
+    with SignalInbox() as inbox:
+        try:
+            with registered(options, instance, heartbeat=heartbeat, wait=wait, inbox=inbox, report=report) as registry:
+                while True:
+                    taken = inbox.take(None)
+                    assert taken is not None
+                    number = taken.si_signo
+                    if number in ENDING or number == signal.SIGHUP:
+                        break
+                    if number == signal.SIGUSR1:
+                        registry.drain()
+                        report.say("draining", "marked as draining")
+                    elif number == signal.SIGUSR2:
+                        registry.undrain()
+                        report.say("ready", "marked as ready")
+        except Ended as exc:
+            number = exc.number
+    click.get_current_context().exit(128 + number)

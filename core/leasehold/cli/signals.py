@@ -1,0 +1,69 @@
+"""Signals taken one by one, in order, by the main thread: no handlers, so nothing runs in between.
+
+While a :class:`SignalInbox` is open the signals are blocked, in threads started meanwhile too, and wait until they
+are taken. What the parent chose to ignore (``nohup``, background jobs of a shell) stays ignored.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import TracebackType
+from typing import Self
+
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Signals that ask a program to end."""
+
+PASSED_ON = frozenset({signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+"""Other signals that mean something to the program that is run."""
+
+_FROM_KERNEL = 128  # si_code SI_KERNEL: a key pressed on the terminal, sent to its whole foreground group
+
+
+class Ended(Exception):
+    """A signal that ends the program was taken where there is nothing to wind up. Carries its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class SignalInbox:
+    """Signals that arrived, for use in ``with``, from the main thread, before other threads are started."""
+
+    def __init__(self) -> None:
+        wanted = ENDING | PASSED_ON
+        self._signals = {number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
+        self._signals.add(signal.SIGCHLD)
+        self._before: set[int] = set()
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would take our children's exit codes
+        self._before = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        while signal.sigtimedwait(self._signals, 0) is not None:
+            pass  # what came while winding up has been answered by winding up
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def take(self, seconds: float | None) -> signal.struct_siginfo | None:
+        """The next signal, waiting for it at most so long (``None``: for ever); ``None`` if none came."""
+        if seconds is None:
+            return signal.sigwaitinfo(self._signals)
+        return signal.sigtimedwait(self._signals, max(0.0, seconds))
+
+    def pause(self, seconds: float) -> None:
+        """Sleep; raises :class:`Ended` at once when a signal asks to end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            taken = self.take(deadline - time.monotonic())
+            if taken is None:
+                return
+            if taken.si_signo in ENDING or taken.si_signo == signal.SIGHUP:
+                raise Ended(taken.si_signo)
+
+
+def typed_on_terminal(taken: signal.struct_siginfo) -> bool:
+    """Whether the signal came from a key of the terminal: then the command that is run has got it already."""
+    return taken.si_code == _FROM_KERNEL
