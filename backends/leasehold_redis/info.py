@@ -62,7 +62,7 @@ def _risks(found: Facts, hosts: Iterable[Host | str], *, failover: bool, encrypt
         count = f"{replicas} connected" if replicas else "none connected now"
         yield (
             f"Replication is asynchronous (replicas: {count}): when a replica takes over, writes that were "
-            "acknowledged just before may be gone. Leasehold notices and resyncs its watches, but a lock or an election "
+            "acknowledged just before may be gone. Leasehold notices and resyncs its watches, but a lock or election "
             "that rests on such a write may have two holders. For those use a store that is durable and linearizable."
         )
         if found.config.get("min-replicas-to-write") == "0":
