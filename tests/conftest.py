@@ -1,3 +1,6 @@
 """Fixtures for all tests: real servers come from the plugin in `tests/support/`."""
 
-pytest_plugins = ["leasehold_servers.plugin"]
+pytest_plugins = [
+    "leasehold_servers.plugin",
+    "leasehold_servers.redis_plugin",
+]

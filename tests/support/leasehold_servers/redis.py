@@ -1,0 +1,116 @@
+"""One Redis in a container, with or without persistence, TLS and a password."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from leasehold_servers.container import ServerContainer
+from leasehold_servers.tls import Certificates
+
+_INNER = "/etc/leasehold-tests"
+
+
+class RedisServer(ServerContainer):
+    """A single server, or one of a `RedisGroup`.
+
+    `persistent`: every write is on its disk before it is acknowledged; else a restart forgets everything.
+    `password`: the one of the default user. `tls`: clients must use TLS; with `client_certs` they must show a
+    certificate, too. `args`: further settings, as redis-server takes them.
+    """
+
+    image_folder = "redis"
+    inner_port = 6379
+
+    def __init__(
+        self,
+        *,
+        persistent: bool = True,
+        password: str | None = None,
+        tls: Certificates | None = None,
+        client_certs: bool = False,
+        args: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.persistent = persistent
+        self.password = password
+        self.tls = tls
+        self.client_certs = client_certs
+        self._args = list(args)
+
+    @property
+    def url(self) -> str:
+        """The URL for Leasehold, with everything that is needed to connect."""
+        login = f":{quote(self.password, safe='')}@" if self.password is not None else ""
+        if self.tls is None:
+            return f"redis://{login}127.0.0.1:{self.port}"
+        options = {"ca": str(self.tls.ca)}
+        if self.client_certs:
+            options |= {"cert": str(self.tls.client_cert), "key": str(self.tls.client_key)}
+        return f"redis+tls://{login}127.0.0.1:{self.port}?{urlencode(options, safe='/')}"
+
+    def client(self, *, timeout: float = 2.0) -> Any:
+        """A look into this server that does not use the code under test: a `redis.Redis`. Close it after use."""
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        options: dict[str, Any] = {"password": self.password, "socket_timeout": timeout}
+        options |= {"socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+        if self.tls is not None:
+            options |= {"ssl": True, "ssl_ca_certs": str(self.tls.ca)}
+            options |= {"ssl_certfile": str(self.tls.client_cert), "ssl_keyfile": str(self.tls.client_key)}
+        return redis.Redis("127.0.0.1", self.port, **options)
+
+    def ask(self, *command: str) -> Any:
+        """One command's answer."""
+        client = self.client()
+        try:
+            return client.execute_command(*command)
+        finally:
+            client.close()
+
+    def info(self, section: str = "everything") -> dict[str, Any]:
+        """What the server says of itself."""
+        client = self.client()
+        try:
+            found: dict[str, Any] = client.info(section)
+            return found
+        finally:
+            client.close()
+
+    def command(self) -> Sequence[str] | None:
+        options = ["redis-server", "/etc/redis/leasehold.conf"]
+        if not self.persistent:
+            options += ["--appendonly", "no"]
+        if self.password is not None:
+            options += ["--requirepass", self.password, "--masterauth", self.password]
+        if self.tls is not None:
+            options += ["--port", "0", "--tls-port", str(self.inner_port), "--tls-ca-cert-file", f"{_INNER}/ca.pem"]
+            options += ["--tls-cert-file", f"{_INNER}/server.pem", "--tls-key-file", f"{_INNER}/server.key"]
+            options += ["--tls-auth-clients", "yes" if self.client_certs else "no"]
+        else:
+            options += ["--port", str(self.inner_port)]
+        return options + self._args
+
+    def files(self) -> Mapping[str, bytes]:
+        if self.tls is None:
+            return {}
+        chosen: dict[str, Path] = {
+            "ca.pem": self.tls.ca,
+            "server.pem": self.tls.server_cert,
+            "server.key": self.tls.server_key,
+        }
+        return {f"{_INNER}/{name}": path.read_bytes() for name, path in chosen.items()}
+
+    def is_ready(self) -> bool:
+        from redis.exceptions import RedisError
+
+        try:
+            client = self.client(timeout=1.0)
+            try:
+                return bool(client.ping())
+            finally:
+                client.close()
+        except (RedisError, OSError):
+            return False

@@ -1,0 +1,180 @@
+"""Several Redis processes that share one network: a primary with replica and Sentinel, or a Redis Cluster.
+
+Sentinels and cluster nodes tell clients the addresses of the others. Inside the shared network each process is
+127.0.0.1 with a port of its own, and the same ports are published on the 127.0.0.1 outside, so what they tell is
+good for both. The network belongs to a container that does nothing else; the processes come and go without it.
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+from leasehold_servers import engine
+from leasehold_servers.redis import RedisServer
+from leasehold_servers.wait import until
+
+
+class GroupNode(RedisServer):
+    """A process of a group, in a container of its own that uses the group's network."""
+
+    def __init__(
+        self, group: "RedisGroup", *, password: str | None = None, args: Sequence[str] = (), persistent: bool = True
+    ) -> None:
+        super().__init__(persistent=persistent, password=password, args=args)
+        self.inner_port = self.port
+        self._group = group
+
+    def _create_and_start(self) -> None:
+        container = engine.client().containers.create(
+            engine.image(self.image_folder),
+            command=list(self.command() or ()) or None,
+            network_mode=f"container:{self._group.network_id}",
+            labels=engine.labels(),
+        )
+        self._container = container
+        container.start()
+
+    @property
+    def role(self) -> str:
+        """`master`, `slave` or `sentinel`, by what it says itself."""
+        return str(self.info("replication").get("role", ""))
+
+
+class SentinelNode(GroupNode):
+    """A Sentinel of a group that knows its primary as `mymaster`."""
+
+    primary_port = 0
+
+    def command(self) -> Sequence[str]:
+        lines = [f"sentinel auth-pass mymaster {self._group.password}"] if self._group.password else []
+        return ["leasehold-sentinel", str(self.port), "127.0.0.1", str(self.primary_port), *lines]
+
+    def first_ready(self) -> None:
+        until(self._knows_the_replica, 20.0, "the Sentinel knows the replica")
+
+    def _knows_the_replica(self) -> bool:
+        client = self.client()
+        try:
+            return bool(client.sentinel_slaves("mymaster"))
+        finally:
+            client.close()
+
+
+class RedisGroup:
+    """The network and its nodes."""
+
+    def __init__(self, *, password: str | None = None) -> None:
+        self.password = password
+        self.nodes: list[GroupNode] = []
+        self._network: str | None = None
+
+    @property
+    def network_id(self) -> str:
+        """The container whose network it is."""
+        if self._network is None:
+            raise engine.EngineError("the group was not started")
+        return self._network
+
+    @property
+    def url(self) -> str:
+        """The URL for Leasehold."""
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        """Start everything and wait until it works."""
+        if self._network is None:
+            container = engine.client().containers.create(
+                engine.image(RedisServer.image_folder),
+                command=["sleep", "infinity"],
+                ports={f"{node.port}/tcp": ("127.0.0.1", node.port) for node in self.nodes},
+                labels=engine.labels(),
+            )
+            self._network = str(container.id)
+            container.start()
+        for node in self.nodes:
+            node.start()
+        return self
+
+    def remove(self) -> None:
+        """Remove all containers, whatever the state."""
+        for node in self.nodes:
+            node.remove()
+        network, self._network = self._network, None
+        if network is not None:
+            engine.client().containers.get(network).remove(force=True, v=True)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+class RedisSentinelGroup(RedisGroup):
+    """A primary, a replica and a Sentinel that swaps them a second or two after the primary is gone."""
+
+    def __init__(self, *, password: str | None = None) -> None:
+        super().__init__(password=password)
+        first = GroupNode(self, password=password)
+        second = GroupNode(self, password=password, args=["--replicaof", f"127.0.0.1 {first.port}"])
+        self.sentinel = SentinelNode(self)
+        self.sentinel.primary_port = first.port
+        self.servers = (first, second)
+        self.nodes = [first, second, self.sentinel]
+
+    @property
+    def url(self) -> str:
+        login = f":{self.password}@" if self.password else ""
+        return f"redis+sentinel://{login}127.0.0.1:{self.sentinel.port}?master=mymaster"
+
+    def start(self) -> Self:
+        super().start()
+        until(self._in_step, 20.0, "the replica follows the primary")
+        return self
+
+    def primary(self, *, other_than: RedisServer | None = None, timeout: float = 30.0) -> GroupNode:
+        """The server that says it is the primary, once there is one that is not `other_than`."""
+        return until(lambda: self._primary(other_than), timeout, "there is a primary", interval=0.05)
+
+    def replica(self) -> GroupNode:
+        """The other server."""
+        primary = self.primary()
+        return next(node for node in self.servers if node is not primary)
+
+    def _primary(self, other_than: RedisServer | None) -> GroupNode | None:
+        for node in self.servers:
+            if node is not other_than and node.status == "running" and node.is_ready() and node.role == "master":
+                return node
+        return None
+
+    def _in_step(self) -> bool:
+        return self.servers[1].info("replication").get("master_link_status") == "up"
+
+
+class RedisCluster(RedisGroup):
+    """Three primaries with a third of the slots each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes = [
+            GroupNode(self, args=["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]) for _ in range(3)
+        ]
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def start(self) -> Self:
+        super().start()
+        addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
+        self.nodes[0].exec("redis-cli", "--cluster", "create", *addresses, "--cluster-yes")
+        until(self._is_whole, 30.0, "the cluster serves all slots")
+        return self
+
+    def _is_whole(self) -> bool:
+        return all(
+            "cluster_state:ok" in node.exec("redis-cli", "-p", str(node.port), "cluster", "info") for node in self.nodes
+        )
