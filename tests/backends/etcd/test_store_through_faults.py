@@ -147,8 +147,10 @@ def test_compaction_under_a_lagging_watcher_is_a_resync_with_its_deletes(opened:
         store.put(f"c/{key}", b"old")
     lagging = store.watch("c/", previous=True)
     first, synced = lagging.next(5), lagging.next(5)
-    assert first is not None and first.kind is BatchKind.SNAPSHOT and len(first.events) == 3
-    assert synced is not None and synced.kind is BatchKind.IN_SYNC
+    assert first is not None
+    assert (first.kind, len(first.events)) == (BatchKind.SNAPSHOT, 3)
+    assert synced is not None
+    assert synced.kind is BatchKind.IN_SYNC
     etcd_node.kill()  # cuts the watch; nobody takes batches from it now, so it stays cut
     etcd_node.start()
     store.delete("c/goes")
@@ -156,7 +158,8 @@ def test_compaction_under_a_lagging_watcher_is_a_resync_with_its_deletes(opened:
     store.put("c/comes", b"new")
     etcd_node.gateway.compact()
     batch = lagging.next(20)
-    assert batch is not None and batch.kind is BatchKind.RESYNC, batch
+    assert batch is not None
+    assert batch.kind is BatchKind.RESYNC, batch
     assert batch.reason
     assert {(e.key, e.kind, e.item and e.item.value, e.previous and e.previous.value) for e in batch.events} == {
         ("c/goes", EventKind.DELETE, None, b"old"),
@@ -165,7 +168,8 @@ def test_compaction_under_a_lagging_watcher_is_a_resync_with_its_deletes(opened:
     }
     after = store.put("c/stays", b"new").revision
     batch = lagging.next(5)
-    assert batch is not None and batch.kind is BatchKind.CHANGES and batch.revision == after
+    assert batch is not None
+    assert (batch.kind, batch.revision) == (BatchKind.CHANGES, after)
 
 
 def test_an_outage_of_three_heartbeats(opened: Open, etcd_node: EtcdServer) -> None:
