@@ -132,5 +132,5 @@ class Backend(ABC):
         """Release connections and threads, in bounded time. Idempotent. Running feeds end without ``fail``.
 
         Leases are left to core, which has revoked them before. Other calls running in other threads fail
-        with ``Unavailable`` or ``OutcomeUnknown`` soon; later ones raise ``StoreClosed``.
+        with ``Unavailable`` or ``OutcomeUnknown`` soon; those not begun and later ones raise ``StoreClosed``.
         """

@@ -18,8 +18,8 @@ Rules for the plugin (the conformance suite checks them):
 5. The feed ends once, by ``sink.fail(error)``, when it can't go on: connection lost, authentication
    refused, history compacted. It doesn't reconnect by itself. A server that stops answering without
    closing the connection makes the feed fail within ``capabilities.watch_detection`` seconds.
-6. ``deliver`` and ``fail`` never block, so a plugin may call them from its reader thread. Calls after
-   ``close`` are ignored.
+6. ``deliver`` and ``fail`` never block, so a plugin may call them from its reader thread, under a lock of its
+   own, and also before ``watch`` has returned. Calls after ``close`` are ignored.
 """
 
 from __future__ import annotations
