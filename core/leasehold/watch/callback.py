@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from leasehold.errors import LeaseholdError, StoreClosed
 from leasehold.watch.engine import Watch
@@ -16,6 +17,7 @@ from leasehold.watch.events import Batch
 
 _log = logging.getLogger("leasehold.watch")
 
+T = TypeVar("T")
 WatchCallback = Callable[[Batch], object]
 ErrorCallback = Callable[[LeaseholdError], object]
 
@@ -40,11 +42,14 @@ def _run(watch: Watch, callback: WatchCallback, on_error: ErrorCallback | None) 
             if on_error is None:
                 _log.error("a watch ended: %s", exc)
             else:
-                on_error(exc)
+                _call(on_error, exc, "that the watch has ended")
             return
-        if batch is None:
-            continue
-        try:
-            callback(batch)
-        except Exception:  # noqa: BLE001 - the application's own error, logged
-            _log.exception("the callback of a watch raised on a %s batch at revision %s", batch.kind, batch.revision)
+        if batch is not None:
+            _call(callback, batch, f"a {batch.kind} batch at revision {batch.revision}")
+
+
+def _call(function: Callable[[T], object], argument: T, what: str) -> None:
+    try:
+        function(argument)
+    except Exception:  # noqa: BLE001 - the application's own error, logged
+        _log.exception("the callback of a watch raised when told of %s", what)

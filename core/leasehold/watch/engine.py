@@ -78,7 +78,7 @@ class Watch:
         self._on_resync = on_resync
         self._on_close = on_close
         self._exact = backend.capabilities.every_revision
-        self._view = View(strip=settings.strip, previous=settings.previous)
+        self._view = View(strip=settings.strip, previous=settings.previous, exact=self._exact)
         self._relay = None
         if settings.after is not None:
             self._relay = Relay(strip=settings.strip, after=settings.after)
@@ -93,6 +93,8 @@ class Watch:
         self._closed = False
         self._error: LeaseholdError | None = None
         self._disconnected_at: float | None = None
+        self._outage_since: float | None = None
+        self._opened_at = 0.0
         self._backoff = Backoff()
         self._not_before = 0.0
         self._attempt = FIRST_ATTEMPT
@@ -111,11 +113,13 @@ class Watch:
         self._check_process()  # before the locks: in a forked child they may be held for ever
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._consumer:
-            while not self._ready:
+            while True:
+                if self._closed and self._error is None:
+                    raise StoreClosed("the watch is closed")
+                if self._ready:
+                    break
                 if self._error is not None:
                     raise self._error
-                if self._closed:
-                    raise StoreClosed("the watch is closed")
                 left = None if deadline is None else deadline - time.monotonic()
                 if not self._step(left) and left is not None and left <= 0:
                     return None
@@ -177,7 +181,7 @@ class Watch:
             buffer = self._buffer
         buffer.wake()
         if feed is not None:
-            feed.close()
+            _end(feed)
         self._on_close(self)
 
     def __enter__(self) -> Self:
@@ -200,6 +204,7 @@ class Watch:
             return True
         # Only an item proves the feed good: one that opens and fails at once has to be slowed down.
         self._backoff.reset()
+        self._outage_since = None
         if isinstance(item, Overflowed):
             self._overflow(item)
         elif isinstance(item, Bookmark):
@@ -240,9 +245,12 @@ class Watch:
         _log.info("watch of %r: %s", self._settings.prefix, reason)
 
     def _disconnect(self, error: LeaseholdError) -> None:
-        failed_at = self._buffer.failed_at
+        failed_at = self._clock.now() if self._buffer.failed_at is None else self._buffer.failed_at
         self._drop_feed()
-        self._disconnected_at = failed_at
+        if self._outage_since is None or failed_at - self._opened_at > self._backend.capabilities.watch_detection:
+            self._outage_since = failed_at
+        # A feed that was opened and failed before it delivered anything has not ended the outage.
+        self._disconnected_at = self._outage_since
         self._not_before = time.monotonic() + self._backoff.delay()
         self._judge(error)
 
@@ -258,6 +266,8 @@ class Watch:
             )
         else:
             with self._state:
+                if self._closed:
+                    return  # what a closing store answers is no error of the watch
                 self._error = error
             self._on_close(self)
 
@@ -309,8 +319,9 @@ class Watch:
             if not closed:
                 self._feed = feed
                 self._disconnected_at = None
+                self._opened_at = self._clock.now()
         if closed:
-            feed.close()
+            _end(feed)
         self._attempt = FIRST_ATTEMPT
         return None
 
@@ -320,7 +331,15 @@ class Watch:
             if not self._closed:
                 self._buffer = self._new_buffer()
         if feed is not None:
-            feed.close()
+            _end(feed)
 
     def _new_buffer(self) -> FeedBuffer:
         return FeedBuffer(self._clock, max_entries=self._settings.max_pending)
+
+
+def _end(feed: Feed) -> None:
+    """Close a feed that nobody listens to any more; whether that works out matters to nobody but the log."""
+    try:
+        feed.close()
+    except Exception:  # noqa: BLE001 - a plugin's bug must not keep a watch or a store from closing
+        _log.exception("the plugin failed to close a feed")

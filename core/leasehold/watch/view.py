@@ -16,11 +16,13 @@ from leasehold.watch.events import Event, EventKind
 class View:
     """The watcher's knowledge of a prefix. Not thread-safe: it belongs to the consumer's thread.
 
-    ``strip`` is the length of the namespace's prefix, taken off every key before anyone sees it.
+    ``strip`` is the length of the namespace's prefix, taken off every key before anyone sees it. ``exact`` says
+    that changes come in the order of their revisions over all keys, so that everything up to the last one is known.
     """
 
-    def __init__(self, *, strip: int, previous: bool) -> None:
+    def __init__(self, *, strip: int, previous: bool, exact: bool) -> None:
         self._strip = strip
+        self._exact = exact
         self._previous = previous
         self._revisions: dict[str, int] = {}
         self._items: dict[str, KeyValue] = {}
@@ -54,6 +56,9 @@ class View:
             known = self._revisions.get(item.key)
             if item.mod_revision > (self._floor if known is None else known):
                 events.append(self._put(item, known is not None))
+        if self._exact:
+            # A key put and deleted since the snapshot is unknown again; hearing of that put once more is not news.
+            self._floor = max(self._floor, changes.revision)
         return tuple(events)
 
     def _put(self, item: KeyValue, known: bool) -> Event:
