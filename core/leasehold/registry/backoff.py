@@ -19,11 +19,12 @@ class FibonacciBackoff:
         before, last = self._steps
         step = before + last
         self._steps = (last, min(step, self._longest))
-        return self.spread(min(step, self._longest))
-
-    def spread(self, delay: float) -> float:
-        """``delay`` less a random part of it."""
+        delay = min(step, self._longest)
         return random.uniform(delay * (1 - self._jitter), delay)  # noqa: S311 - spreads load, hides nothing
+
+    def first(self, within: float) -> float:
+        """The delay of a first attempt: none without jitter, else up to that part of ``within`` seconds."""
+        return random.uniform(0.0, within * self._jitter)  # noqa: S311 - spreads load, hides nothing
 
     def reset(self) -> None:
         """Start again at the first delay."""

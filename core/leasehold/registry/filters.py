@@ -26,13 +26,11 @@ def select(instances: Iterable[Instance], meta: Filter, *, ready: bool) -> tuple
 
 
 def describe(meta: Filter, *, ready: bool) -> str:
-    """For messages: `` that are ready and have {...}``, empty where everything passes."""
-    said = []
-    if ready:
-        said.append("are ready")
+    """For messages: `` (of those that are ready, that have {...})``, empty where everything passes."""
+    said = ["are ready"] if ready else []
     if meta is not None:
         said.append(f"have {dict(meta)!r}" if isinstance(meta, Mapping) else "pass the given function")
-    return f" that {' and '.join(said)}" if said else ""
+    return f" (of those that {' and '.join(said)})" if said else ""
 
 
 def _has(meta: Mapping[str, object], wanted: Mapping[str, object]) -> bool:

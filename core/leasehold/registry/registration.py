@@ -15,7 +15,7 @@ Rules:
   and takes back what it wrote: after a deregister nothing comes back to life.
 * Whatever hints at a loss (the lease, the watch) only raises a suspicion. One thread looks at the store and acts on
   what is there, so a false or late hint costs one read. The thread lives as long as something is registered.
-* The first attempt comes at once, spread over a tenth of the heartbeat, the next ones after Fibonacci delays;
+* The first attempt comes at once (jitter: within a tenth of the heartbeat), the next ones after Fibonacci delays;
   when the watch is seen to be connected again after a break, the wait is cut short.
 """
 
@@ -189,7 +189,7 @@ class Registration:
             if self._wanted is None or self._suspicion:
                 return
             self._suspicion = reason
-            self._due = self._store.clock.now() + self._backoff.spread(self._config.heartbeat * _SPREAD)
+            self._due = self._store.clock.now() + self._backoff.first(self._config.heartbeat * _SPREAD)
             self._condition.notify_all()
 
     def observe(self, batch: Batch) -> None:
@@ -233,7 +233,7 @@ class Registration:
             self._was_offline = True
         elif self._was_offline:
             self._was_offline = False
-            self._due = min(self._due, now + self._backoff.spread(spread))
+            self._due = min(self._due, now + self._backoff.first(spread))
         left = self._due - now
         return min(left, spread) if left > 0 else 0.0
 

@@ -1,0 +1,331 @@
+"""Losing the registration and getting it back, once; never coming back after a deregister. Time moves by hand."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from leasehold import Store
+from leasehold.errors import OutcomeUnknown, ServiceNotFound, Unavailable
+from leasehold.registry import Instance, Status, encode
+from leasehold.spi.values import Put
+
+WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80)
+KEY = "/registry/default/web/1@10.0.0.1"
+
+
+def statuses_of(own, told):
+    seen = told()
+    own.add_status_handler(seen)
+    return seen
+
+
+def back(seen) -> bool:
+    """Whether the last that was told is that it is registered."""
+    return bool(seen) and seen[-1].status is Status.REGISTERED
+
+
+def entries(store: Store) -> list[tuple[str, bytes]]:
+    return [(item.key, item.value) for item in store.list("/registry/")]
+
+
+def test_a_lease_that_ends_is_replaced_without_the_process_ending(registry, store, server, told):
+    own = registry(WEB)
+    seen = statuses_of(own, told)
+    first = own.lease.id
+    server.expire_lease(first)
+    seen.wait(back)
+    assert own.lease.id != first
+    assert entries(store) == [(KEY, encode(WEB))]
+    assert store.get(KEY).lease_id == own.lease.id
+    assert [change.status for change in seen] == [Status.RECOVERING, Status.REGISTERED]
+
+
+def test_a_deleted_entry_comes_back_under_the_same_lease(registry, store, told):
+    own = registry(WEB)
+    seen = statuses_of(own, told)
+    lease = own.lease.id
+    store.delete(KEY)
+    seen.wait(back)
+    assert store.get(KEY).lease_id == own.lease.id == lease
+    assert "deleted" in seen[0].reason
+
+
+def test_an_entry_overwritten_by_hand_is_put_right(registry, store, told):
+    own = registry(WEB)
+    seen = statuses_of(own, told)
+    store.put(KEY, b"junk")
+    seen.wait(back)
+    assert (store.get(KEY).value, store.get(KEY).lease_id) == (encode(WEB), own.lease.id)
+
+
+def test_a_revoked_lease_is_replaced(registry, open_store, told):
+    own = registry(WEB)
+    seen = statuses_of(own, told)
+    open_store().revoke_lease(own.lease.id)
+    seen.wait(back)
+    assert len(open_store().leases()) == 1
+
+
+def test_a_store_that_lost_its_data_gets_its_instances_back(registry, open_store, server, told):
+    own, other = registry(WEB), registry(Instance("db", id="d", host="h"), on=open_store())
+    watcher = registry(on=open_store())
+    seen, others = statuses_of(own, told), statuses_of(other, told)
+    server.lose_data()
+    seen.wait(back)
+    others.wait(back)
+    watcher.wait_for("web", 1, 10.0)
+    watcher.wait_for("db", 1, 10.0)
+    assert [key for key, _ in entries(open_store())] == ["/registry/default/db/d@h", KEY]
+
+
+def test_an_outage_of_three_heartbeats(*, registry, open_store, store, server, clock, told):
+    own, watcher = registry(WEB), registry(on=open_store())
+    seen, events = statuses_of(own, told), told()
+    watcher.wait_for("web")
+    watcher.add_handler(events)
+    with server.outage():
+        clock.advance(30.0)
+        # It keeps serving what it knew, and says how old that is.
+        assert watcher.get_service("web").instances == (WEB,)
+        assert watcher.age == 30.0
+        seen.wait(lambda changes: any("attempt 1 failed" in change.reason for change in changes))
+        assert own.status is Status.RECOVERING
+        assert isinstance(own.error, Unavailable)
+        assert own.current() == WEB
+    # No time passes: the connection that is back cuts the wait for the next attempt short.
+    seen.wait(back)
+    assert entries(store) == [(KEY, encode(WEB))]
+    assert len(store.leases()) == 1
+    assert [event.type for event in events.of(2)] == ["delete", "create"]
+    assert watcher.get_service("web").instances == (WEB,)
+    assert watcher.age == 0.0
+
+
+def test_an_outage_shorter_than_the_lease_changes_nothing(registry, store, server, clock, told):
+    own = registry(WEB)
+    seen, events, lease = statuses_of(own, told), told(), own.lease.id
+    own.add_handler(events)
+    with server.outage():
+        clock.advance(5.0)
+        assert own.age == 5.0
+    own.drain()
+    assert own.lease.id == lease
+    assert [event.type for event in events.of(1)] == ["upsert"]
+    assert [change.status for change in seen] == []
+
+
+def test_attempts_are_spaced_and_given_up_in_the_end(registry, store, server, clock, told):
+    own = registry(WEB, max_retry=4)
+    seen = statuses_of(own, told)
+    server.pause()
+    clock.advance(10.0)
+    for number, delay in enumerate((3.0, 6.0, 9.0), start=1):
+        seen.wait(lambda changes, n=number: any(f"attempt {n} failed" in change.reason for change in changes))
+        assert f"next in {delay:.1f} s" in seen[-1].reason
+        assert own.status is Status.RECOVERING
+        clock.advance(delay)
+    seen.wait(lambda changes: changes[-1].status is Status.FAILED)
+    assert "gave up after 4 attempts" in seen[-1].reason
+    server.resume()
+    assert (own.current(), own.status) == (None, Status.FAILED)
+    assert entries(store) == []
+    own.register(WEB)
+    assert own.status is Status.REGISTERED
+    assert entries(store) == [(KEY, encode(WEB))]
+
+
+def test_unlimited_retry_never_gives_up(registry, server, clock, told):
+    own = registry(WEB, max_retry=None, retry_first=1.0, retry_longest=1.0)
+    seen = statuses_of(own, told)
+    with server.outage():
+        clock.advance(10.0)
+        for number in range(1, 5):
+            seen.wait(lambda changes, n=number: any(f"attempt {n} failed" in change.reason for change in changes))
+            clock.advance(1.0)
+    seen.wait(back)
+
+
+def test_an_identity_taken_while_away_is_not_fought_over(*, registry, open_store, store, server, clock, told):
+    own, watcher = registry(WEB, max_retry=2), registry(on=open_store())
+    seen = statuses_of(own, told)
+    with server.outage():
+        clock.advance(10.0)
+        seen.wait(lambda changes: any("attempt 1 failed" in change.reason for change in changes))
+    # Whether the rival is there before the recovery or after it: one of the two gives up, and it isn't the rival.
+    foreign = store.lease(10.0)
+    store.put(KEY, b'{"port":99}', lease=foreign)
+    seen.wait(lambda changes: changes[-1].status is Status.FAILED)
+    assert store.get(KEY).lease_id == foreign.id
+    assert watcher.wait_for("web", meta=lambda instance: instance.port == 99)
+
+
+def test_an_update_while_recovering_brings_it_back_at_once(registry, store, server, clock, told):
+    own = registry(WEB)
+    seen = statuses_of(own, told)
+    with server.outage():
+        clock.advance(10.0)
+        seen.wait(lambda changes: any("attempt 1 failed" in change.reason for change in changes))
+        with pytest.raises(Unavailable):
+            own.update(WEB.copy(port=81))
+        assert own.current() == WEB
+    own.update(WEB.copy(port=82))
+    seen.wait(back)
+    assert entries(store) == [(KEY, encode(WEB.copy(port=82)))]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_registering_without_an_answer_is_found_out(registry, store, server, applied):
+    own = registry()
+    server.make_next_write_unknown(applied=applied)
+    own.register(WEB)
+    assert own.status is Status.REGISTERED
+    assert entries(store) == [(KEY, encode(WEB))]
+    assert len(store.leases()) == 1
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_an_update_without_an_answer_is_found_out(registry, store, server, applied):
+    own = registry(WEB)
+    server.make_next_write_unknown(applied=applied)
+    own.update(WEB.copy(port=81))
+    assert entries(store) == [(KEY, encode(WEB.copy(port=81)))]
+
+
+def test_unknown_stays_unknown_while_nothing_can_be_read_then_becomes_true(registry, server, store, monkeypatch, told):
+    own = registry(WEB)
+
+    def cut(key, **arguments):
+        raise Unavailable("cut off")
+
+    server.make_next_write_unknown(applied=False)
+    monkeypatch.setattr(store, "get", cut)
+    seen = statuses_of(own, told)
+    with pytest.raises(OutcomeUnknown):
+        own.update(WEB.copy(port=81))
+    assert own.current().port == 81
+    seen.wait(lambda changes: any("attempt 1 failed" in change.reason for change in changes))
+    monkeypatch.undo()
+    own.update(WEB.copy(port=82))
+    assert entries(store) == [(KEY, encode(WEB.copy(port=82)))]
+
+
+def test_registering_that_stays_unknown_leaves_nothing_behind(registry, server, store, monkeypatch):
+    own = registry()
+
+    def cut(key, **arguments):
+        raise Unavailable("cut off")
+
+    server.make_next_write_unknown(applied=True)
+    monkeypatch.setattr(store, "get", cut)
+    with pytest.raises(OutcomeUnknown):
+        own.register(WEB)
+    monkeypatch.undo()
+    assert entries(store) == []
+    assert (own.current(), own.status) == (None, Status.IDLE)
+
+
+# -- no ghosts -----------------------------------------------------------------------------------------
+
+
+def test_deregister_then_reconnect_leaves_no_ghost(registry, open_store, store, server, clock):
+    own, watcher = registry(WEB), registry(on=open_store())
+    watcher.wait_for("web")
+    server.pause()
+    with pytest.raises(Unavailable):
+        own.deregister()
+    assert own.status is Status.IDLE
+    server.resume()
+    server.cut_watches()
+    clock.advance(10.0)
+    assert entries(store) == []
+    store.put("/registry/default/other/1@h", b"{}")
+    watcher.wait_for("other", 1, 10.0)
+    with pytest.raises(ServiceNotFound):
+        watcher.get_service("web")
+
+
+def test_the_last_instance_goes_too(registry, open_store, told):
+    own, watcher = registry(WEB), registry(on=open_store())
+    watcher.wait_for("web")
+    seen = told()
+    watcher.add_handler(seen)
+    own.close()
+    assert seen.of(1)[0].type == "delete"
+    assert dict(watcher.get_services()) == {}
+
+
+def test_a_delete_that_happened_while_cut_off_is_told(registry, open_store, server, told):
+    own, watcher = registry(WEB), registry(on=open_store())
+    watcher.wait_for("web")
+    seen = told()
+    watcher.add_handler(seen)
+    server.cut_watches()
+    server.compact()
+    own.deregister()
+    seen.wait(lambda events: [event.type for event in events] == ["delete"])
+
+
+def test_one_observer_cut_off_evicts_nobody(registry, open_store, store, server):
+    own, observer = registry(WEB), registry(on=open_store())
+    observer.wait_for("web")
+    for _ in range(10):
+        server.cut_watches()
+    observer.close()
+    assert own.status is Status.REGISTERED
+    assert entries(store) == [(KEY, encode(WEB))]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the write", "after the write"])
+def test_a_deregister_that_meets_a_recovery_wins(*, registry, gated, server, store, told, before):
+    gate, through = gated
+    own = registry(WEB, on=through)
+    seen = statuses_of(own, told)
+    gate.before = before
+    gate.stops = lambda transaction: any(isinstance(operation, Put) for operation in transaction.operations)
+    server.expire_lease(own.lease.id)
+    assert gate.reached.wait(10)
+    ending = threading.Thread(target=own.deregister)
+    ending.start()
+    # The deregister has made itself known when nothing is wanted any more; only then may the write go on.
+    while own.current() is not None:
+        ending.join(0.01)
+    gate.go_on.set()
+    ending.join(10)
+    assert not ending.is_alive()
+    assert entries(store) == []
+    assert store.leases() == ()
+    seen.wait(lambda changes: changes[-1].status is Status.IDLE)
+    assert own.status is Status.IDLE
+
+
+def test_a_deregister_that_meets_a_register_wins(registry, gated, store):
+    gate, through = gated
+    own = registry(on=through)
+    gate.stops = lambda transaction: True
+    registering = threading.Thread(target=own.register, args=(WEB,))
+    registering.start()
+    assert gate.reached.wait(10)
+    ending = threading.Thread(target=own.deregister)
+    ending.start()
+    while own.current() is not None:
+        ending.join(0.01)
+    gate.go_on.set()
+    for thread in (registering, ending):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert entries(store) == []
+    assert (own.status, store.leases()) == (Status.IDLE, ())
+
+
+def test_many_losses_at_once_end_in_one_entry(registry, store, server, told):
+    own = registry(WEB)
+    seen = statuses_of(own, told)
+    for _ in range(20):
+        server.expire_lease(own.lease.id)
+        store.delete(KEY)
+        seen.wait(back)
+        seen.clear()
+    assert entries(store) == [(KEY, encode(WEB))]
+    assert len(store.leases()) == 1

@@ -1,0 +1,392 @@
+"""Registering, finding, waiting, closing: without faults."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from leasehold import KeyValue
+from leasehold.errors import (
+    AlreadyRegistered,
+    ConfigError,
+    InvalidArgument,
+    PermissionDenied,
+    RegistryError,
+    ServiceNotFound,
+    StoreClosed,
+    Unavailable,
+)
+from leasehold.registry import Instance, Registry, RegistryConfig, Status
+from leasehold.watch.engine import Watch
+
+WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80, meta={"zone": "a"})
+WEB_KEY = "/registry/default/web/1@10.0.0.1"
+WEB_JSON = b'{"id":"1","host":"10.0.0.1","host_name":"n","port":80,"service_name":"web","meta":{"zone":"a"}}'
+
+
+def test_an_entry_stands_under_the_lease_exactly_as_go_writes_it(store, registry):
+    own = registry(WEB, heartbeat=7.0)
+    assert store.get(WEB_KEY) == KeyValue(WEB_KEY, WEB_JSON, 1, 1, own.lease.id)
+    assert own.lease.ttl == 7.0
+    assert (own.key, own.status, own.current()) == (WEB_KEY, Status.REGISTERED, WEB)
+
+
+def test_who_registers_finds_itself_and_is_found(registry, open_store):
+    own, other = registry(), registry(on=open_store())
+    own.register(WEB)
+    assert own.get_service("web").instances == (WEB,)
+    assert other.wait_for("web").instances == (WEB,)
+
+
+def test_an_entry_written_by_go_appears(store, registry):
+    reader = registry()
+    store.put("/registry/default/web/1@10.0.0.1", WEB_JSON)
+    assert reader.wait_for("web").instances == (WEB,)
+
+
+def test_what_was_there_before_the_start_is_known_when_it_returns(store, registry):
+    for number in range(50):
+        store.put(f"/registry/default/web/{number}@h", b"{}")
+    assert len(registry().get_service("web")) == 50
+
+
+def test_a_prefix_is_used_verbatim_and_registries_are_apart(store, registry):
+    registry(WEB, prefix="my:")
+    assert [item.key for item in store.list()] == ["my:web/1@10.0.0.1"]
+    with pytest.raises(ServiceNotFound):
+        registry(name="other").get_service("web")
+
+
+def test_update_drain_and_undrain_show(registry, open_store, told):
+    own, other = registry(WEB), registry(on=open_store())
+    seen = told()
+    other.add_handler(seen)
+    own.update(WEB.copy(port=81))
+    own.drain()
+    own.undrain()
+    events = seen.of(3)
+    assert [event.instance.port for event in events] == [81, 81, 81]
+    assert [event.instance.ready for event in events] == [True, False, True]
+    assert own.current() == WEB.copy(port=81)
+    assert own.lease.alive
+
+
+def test_an_update_keeps_the_identity(registry):
+    own = registry(WEB)
+    with pytest.raises(InvalidArgument, match="keeps service, id and host"):
+        own.update(WEB.copy(id="2"))
+    assert own.current() == WEB
+
+
+def test_without_a_registration_nothing_can_be_updated_and_deregistering_does_nothing(registry):
+    own = registry()
+    with pytest.raises(RegistryError, match="register an instance first"):
+        own.drain()
+    own.deregister()
+    assert (own.current(), own.status) == (None, Status.IDLE)
+
+
+def test_deregister_deletes_the_entry_and_the_lease(store, registry):
+    own = registry(WEB)
+    own.deregister()
+    assert store.get(WEB_KEY) is None
+    assert store.leases() == ()
+    assert (own.current(), own.key, own.lease, own.status) == (None, None, None, Status.IDLE)
+    with pytest.raises(ServiceNotFound):
+        own.get_service("web")
+    own.register(WEB)
+    assert own.get_service("web").instances == (WEB,)
+
+
+def test_one_identity_is_registered_once(registry, open_store, store):
+    first, second = registry(WEB), registry(on=open_store())
+    with pytest.raises(AlreadyRegistered, match="wait=<seconds>"):
+        second.register(WEB.copy(port=81))
+    with pytest.raises(AlreadyRegistered, match="update it, or deregister"):
+        first.register(Instance("other"))
+    assert first.get_service("web").instances == (WEB,)
+    assert len(store.leases()) == 1
+    assert (second.status, second.current()) == (Status.IDLE, None)
+
+
+def test_start_with_a_taken_identity_closes_the_registry(registry, open_store):
+    registry(WEB)
+    second = Registry(open_store(), instance=WEB)
+    with pytest.raises(AlreadyRegistered):
+        second.start()
+    assert second.status is Status.CLOSED
+    with pytest.raises(StoreClosed):
+        second.start()
+
+
+def test_an_entry_without_a_lease_says_that_it_will_not_go_away(registry, store):
+    store.put(WEB_KEY, WEB_JSON)
+    with pytest.raises(AlreadyRegistered, match="without a lease"):
+        registry().register(WEB)
+    assert store.get(WEB_KEY).lease_id is None
+
+
+def test_take_over_replaces_and_the_other_gives_up(registry, open_store, store, told):
+    first, second = registry(WEB), registry(on=open_store())
+    statuses = told()
+    first.add_status_handler(statuses)
+    second.register(WEB.copy(port=81), take_over=True)
+    assert statuses.of(1)[0].status is Status.FAILED
+    assert "took the identity over" in statuses[0].reason
+    assert (first.status, first.current()) == (Status.FAILED, None)
+    assert store.get(WEB_KEY).lease_id == second.lease.id
+    assert len(store.leases()) == 1
+    first.deregister()
+    assert first.status is Status.IDLE
+
+
+def test_waiting_for_a_predecessor_that_died(registry, open_store, store, clock):
+    dead = store.lease(10.0, keep_alive=False)
+    store.put(WEB_KEY, WEB_JSON, lease=dead)
+    own = registry()
+    registered: list[Instance] = []
+    thread = threading.Thread(target=lambda: registered.append(own.register(WEB, wait=10.0)))
+    thread.start()
+    clock.advance(10.0)
+    thread.join(10)
+    assert registered == [WEB]
+    assert store.get(WEB_KEY).lease_id == own.lease.id
+
+
+def test_waiting_ends(registry, open_store):
+    registry(WEB)
+    with pytest.raises(AlreadyRegistered):
+        registry(on=open_store()).register(WEB, wait=0.05)
+    with pytest.raises(InvalidArgument, match="wait"):
+        registry(on=open_store()).register(WEB.copy(id="2"), wait=-1)
+
+
+def test_register_takes_an_instance(registry):
+    with pytest.raises(InvalidArgument, match="takes an Instance, not str"):
+        registry().register("web")
+    with pytest.raises(ConfigError, match="opened store"):
+        Registry("somewhere")
+
+
+def test_closing_deregisters_and_freezes(open_store, store, registry, clock):
+    own, other = registry(WEB), registry(Instance("db", id="d"), on=open_store())
+    own.wait_for("db")
+    own.close()
+    assert store.get(WEB_KEY) is None
+    assert (own.frozen, own.status) == (True, Status.CLOSED)
+    assert list(own.get_services()) == ["db"]
+    clock.advance(5.0)
+    assert own.age == 5.0
+    other.deregister()
+    assert own.get_service("db")[0].id == "d"
+    for act in (own.register, own.deregister, own.drain, own.wait_for):
+        with pytest.raises(StoreClosed):
+            act()
+    own.close()
+
+
+def test_before_the_start_it_says_so(store):
+    idle = Registry(store)
+    for act in (idle.get_service, idle.register, idle.wait_for):
+        with pytest.raises(StoreClosed, match="hasn't started"):
+            act()
+    assert idle.age == 0.0
+    idle.close()
+
+
+def test_starting_twice_is_starting_once(registry):
+    own = registry(WEB)
+    assert own.start() is own
+
+
+def test_a_store_that_is_down_at_the_start(server, store):
+    with server.outage(), pytest.raises(Unavailable):
+        Registry(store).start()
+
+
+def test_a_store_closed_under_the_registry(registry, open_store, clock):
+    underlying = open_store()
+    own = registry(WEB, on=underlying)
+    underlying.close()
+    clock.advance(3.0)
+    assert own.age == 3.0
+    assert len(own.get_service("web")) == 1
+    with pytest.raises(StoreClosed):
+        own.drain()
+    own.close()
+    assert own.frozen
+
+
+# -- finding -----------------------------------------------------------------------------------------
+
+
+def test_filters(registry, store):
+    zones = {"1": b'{"meta":{"zone":"a","tags":["x"]}}', "2": b'{"meta":{"zone":"b"}}', "3": b'{"meta":{"zone":null}}'}
+    for id_, value in zones.items():
+        store.put(f"/registry/default/web/{id_}@h", value)
+    own = registry()
+
+    def ids(meta):
+        return [instance.id for instance in own.get_service("web", meta)]
+
+    assert ids({"zone": "a"}) == ["1"]
+    assert ids({"zone": None}) == ["3"]
+    assert ids({"tags": ["x"]}) == ["1"]
+    assert ids(lambda instance: instance.id != "1") == ["2", "3"]
+    assert ids({}) == ["1", "2", "3"]
+    with pytest.raises(ServiceNotFound, match="'zone': 'c'"):
+        own.get_service("web", {"zone": "c"})
+    with pytest.raises(ServiceNotFound):
+        own.get_service("web", {"missing": None})
+    with pytest.raises(InvalidArgument, match="a filter is"):
+        own.get_service("web", "zone")
+
+
+def test_ready_only_on_request_and_pick_passes_draining_over(registry, open_store):
+    own = registry(WEB)
+    other = registry(WEB.copy(id="2"), on=open_store())
+    own.wait_for("web", 2)
+    own.drain()
+    assert len(own.get_service("web")) == 2
+    assert [instance.id for instance in own.get_service("web", ready=True)] == ["2"]
+    assert {own.pick("web").id for _ in range(4)} == {"2"}
+    other.deregister()
+    own.deregister()
+    with pytest.raises(ServiceNotFound, match="are ready"):
+        own.pick("web")
+
+
+def test_wait_for_more_instances(registry, open_store, store):
+    own = registry(WEB)
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(len(own.wait_for("web", 3, 10.0))))
+    thread.start()
+    for number in range(2):
+        store.put(f"/registry/default/web/x{number}@h", b"{}")
+    thread.join(10)
+    assert found == [3]
+
+
+def test_wait_for_says_how_many_there_were(registry):
+    own = registry(WEB)
+    with pytest.raises(ServiceNotFound, match=r"1 of 2 instances of 'web'.*after 0\.05 s"):
+        own.wait_for("web", 2, 0.05)
+    for wrong in ({"count": 0}, {"timeout": 0}):
+        with pytest.raises(InvalidArgument):
+            own.wait_for("web", **wrong)
+
+
+def test_closing_wakes_who_waits(registry):
+    own = registry()
+    ended: list[Exception] = []
+    begun = threading.Event()
+
+    def predicate(instance):
+        return False
+
+    def wait():
+        begun.set()
+        try:
+            own.wait_for("web", 1, 60.0, meta=predicate)
+        except StoreClosed as exc:
+            ended.append(exc)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    begun.wait(5)
+    own.close()
+    thread.join(10)
+    assert len(ended) == 1
+
+
+def test_services_are_one_picture_that_does_not_change(registry):
+    own = registry(WEB)
+    before = own.get_services()
+    with pytest.raises(TypeError):
+        before["x"] = None
+    own.deregister()
+    assert (list(before), list(own.get_services())) == (["web"], [])
+
+
+# -- what others write -------------------------------------------------------------------------------
+
+
+def test_what_is_no_instance_is_told_once_and_breaks_nothing(registry, store, caplog):
+    own = registry()
+    with caplog.at_level(logging.WARNING, "leasehold.registry"):
+        for value in (b"\xff\x00", b"[]", b"junk"):
+            store.put("/registry/default/web/1@h", value)
+        store.put("/registry/default/lock", b"")
+        store.put("/registry/default/web/2@h", b"{}")
+        own.wait_for("web")
+    assert set(own.rejected) == {"/registry/default/web/1@h", "/registry/default/lock"}
+    assert sum("ignored" in record.message for record in caplog.records) == 2
+    store.put("/registry/default/web/1@h", b"{}")
+    store.delete("/registry/default/lock")
+    store.put("/registry/default/web/3@h", b"{}")
+    own.wait_for("web", 3)
+    assert own.rejected == {}
+
+
+def test_an_instance_overwritten_by_junk_is_gone(registry, store, told):
+    own = registry()
+    seen = told()
+    own.add_handler(seen)
+    store.put("/registry/default/web/1@h", b"{}")
+    store.put("/registry/default/web/1@h", b"junk")
+    store.delete("/registry/default/web/1@h")
+    store.put("/registry/default/web/2@h", b"{}")
+    assert [event.type for event in seen.of(3)] == ["create", "delete", "create"]
+
+
+def test_where_key_and_json_disagree_the_json_says_what_and_the_key_says_which(registry, store, told, caplog):
+    own = registry()
+    seen = told()
+    own.add_handler(seen)
+    with caplog.at_level(logging.WARNING, "leasehold.registry"):
+        store.put("/registry/default/web/1@h", b'{"service_name":"db"}')
+        own.wait_for("db")
+    assert "it is listed as what it says" in caplog.text
+    store.put("/registry/default/web/1@h", b'{"service_name":"cache"}')
+    own.wait_for("cache")
+    store.delete("/registry/default/web/1@h")
+    events = seen.of(4)
+    assert [(event.type, event.instance.service_name) for event in events] == [
+        ("create", "db"),
+        ("delete", "db"),
+        ("create", "cache"),
+        ("delete", "cache"),
+    ]
+    assert not own.get_services()
+
+
+def test_a_delete_of_what_is_not_known_is_harmless(registry, store):
+    own = registry(WEB)
+    store.put("/registry/default/junk", b"")
+    store.delete("/registry/default/junk")
+    store.put("/registry/default/web/2@h", b"{}")
+    assert len(own.wait_for("web", 2)) == 2
+
+
+def test_a_watch_that_ends_for_good_is_told_and_the_cache_goes_on_serving(registry, server, clock, monkeypatch, told):
+    own = registry(WEB)
+    statuses = told()
+    own.add_status_handler(statuses)
+    monkeypatch.setattr(Watch, "_try_open", lambda watch, timeout: PermissionDenied("not any more"))
+    server.cut_watches()
+    change = statuses.of(1)[0]
+    assert (change.part, change.status) == ("cache", Status.FAILED)
+    assert isinstance(own.error, PermissionDenied)
+    clock.advance(4.0)
+    assert (own.age, own.frozen) == (4.0, True)
+    assert own.get_service("web").instances == (WEB,)
+    monkeypatch.undo()
+
+
+def test_config_is_kept(store):
+    config = RegistryConfig("x")
+    one = Registry(store, config)
+    assert (one.config, one.store) == (config, store)
+    assert "/registry/x/" in repr(one)
