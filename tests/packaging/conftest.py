@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -35,26 +36,34 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with nothing but pip in it."""
+    """A virtual environment with nothing in it at first, not even pip: that of the tests is used on it."""
 
     folder: Path
 
     @property
-    def bin(self) -> Path:
-        return self.folder / "bin"
+    def interpreter(self) -> Path:
+        return self.folder / "bin" / "python"
 
-    def pip_install(self, *what: str | Path) -> None:
-        run(self.bin / "python", "-m", "pip", "install", "--quiet", *what)
+    def pip(self, *arguments: str | Path) -> str:
+        return run(sys.executable, "-m", "pip", "--python", self.interpreter, *arguments)
+
+    def install(self, *what: str | Path) -> None:
+        self.pip("install", "--quiet", "--no-compile", *what)
+
+    def would_install(self, *what: str | Path) -> dict[str, str]:
+        """Names and versions of what would come along, without installing any of it."""
+        report = json.loads(self.pip("install", "--quiet", "--dry-run", "--ignore-installed", "--report=-", *what))
+        found = (item["metadata"] for item in report["install"])
+        return {metadata["name"].lower(): metadata["version"] for metadata in found}
 
     def installed(self) -> dict[str, str]:
-        """Distributions by name, without pip's own."""
+        """Names and versions of all distributions."""
         code = "from importlib import metadata\nfor d in metadata.distributions(): print(d.name.lower(), d.version)"
-        found = dict(line.split() for line in self.python(code).splitlines())
-        return {name: version for name, version in found.items() if name not in ("pip", "setuptools")}
+        return dict(line.split() for line in self.python(code).splitlines())
 
     def python(self, code: str) -> str:
         # -P: what lies in the working folder can't be imported by accident.
-        return run(self.bin / "python", "-P", "-c", code, cwd=self.folder)
+        return run(self.interpreter, "-P", "-c", code, cwd=self.folder)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +90,7 @@ def sdist(built: Path) -> Path:
 def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
     def make() -> Environment:
         folder = tmp_path_factory.mktemp("venv")
-        venv.create(folder, with_pip=True)
+        venv.create(folder, symlinks=True)
         return Environment(folder)
 
     return make
@@ -91,13 +100,13 @@ def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], En
 def bare(new_environment: Callable[[], Environment], wheel: Path) -> Environment:
     """The wheel without extras, for tests that only look."""
     environment = new_environment()
-    environment.pip_install(wheel)
+    environment.install(wheel)
     return environment
 
 
 @pytest.fixture(scope="session")
 def full(new_environment: Callable[[], Environment], wheel: Path) -> Environment:
-    """The wheel with all extras, for tests that only look."""
+    """The wheel with all extras; tests may put other versions of what it needs in place."""
     environment = new_environment()
-    environment.pip_install(f"leasehold[all] @ {wheel.as_uri()}")
+    environment.install(f"leasehold[all] @ {wheel.as_uri()}")
     return environment
