@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import queue
 import subprocess
 import sys
@@ -48,6 +49,31 @@ class Command:
         self.process.wait()
         for lines in (self.out, self.err):
             lines.join()
+
+
+def terminal(*arguments: str, url: str, **env: str) -> tuple[int, str]:
+    """Run ``leasehold ARGUMENTS`` on a terminal of its own, to its end: exit code, and what the terminal got."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", sys.executable, "-m", "leasehold.cli", *arguments],
+        env={**os.environ, "LEASEHOLD_URL": url, "TERM": "xterm-256color", **env},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    try:
+        text = b""
+        try:
+            while chunk := os.read(leader, 4096):
+                text += chunk
+        except OSError:
+            pass  # Linux says so when the last one has closed the other side
+        return process.wait(DEADLINE), text.decode().replace("\r\n", "\n")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
 
 
 class Lines:

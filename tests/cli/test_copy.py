@@ -195,9 +195,13 @@ def test_both_sides_the_same(run: Run, url: str, store: leasehold.Store) -> None
     assert "both sides" in result.stderr
 
 
-def test_the_same_namespace_under_two_names(run: Run, url: str, store: leasehold.Store) -> None:
+def test_a_target_that_is_the_source_or_inside_it(run: Run, url: str, store: leasehold.Store) -> None:
     result = run("copy", f"{url}/n", f"{url}?namespace=n")
     assert result.exit_code == 2
     assert "the same namespace" in result.stderr
+    result = run("copy", url, f"{url}/inside")
+    assert result.exit_code == 2
+    assert "lies inside it" in result.stderr
     with leasehold.connect(f"{url}/n") as opened:
         assert content(opened) == {}
+    assert content(store) == {}

@@ -23,7 +23,7 @@ _ADDRESSES = {
 
 @click.command(short_help="List the installed store plugins.")
 @click.argument("scheme", required=False)
-@common()
+@common(url=False)
 @settings
 def backends(options: Settings, scheme: str | None) -> None:
     """List the installed store plugins, or show one SCHEME with its options.

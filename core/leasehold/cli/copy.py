@@ -23,7 +23,7 @@ _SHOWN = 5
 @click.option("--dry-run", is_flag=True, help="Look at both sides, write nothing.")
 @click.option("--merge", is_flag=True, help="TO may have keys: those that FROM also has are replaced, others stay.")
 @click.option("--include-leased", is_flag=True, help="Copy keys that hang on a lease too; in TO they stay for good.")
-@common()
+@common(url=False)
 @settings
 def copy(options: Settings, *, source: str, target: str, dry_run: bool, merge: bool, include_leased: bool) -> None:
     """Copy the namespace of the URL FROM into the namespace of the URL TO, another store or the same.

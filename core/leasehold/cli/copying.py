@@ -145,10 +145,12 @@ class Copier:
     def _write_record(self) -> None:
         mark = uuid.uuid4().hex
         self._target.put(RECORD, json.dumps({"source": self._source.url, "merge": self._merge, "id": mark}).encode())
-        seen = self._source.get(RECORD)
-        if seen is not None and mark.encode() in seen.value:
+        if any(item.key.endswith(RECORD) and mark.encode() in item.value for item in self._source.scan()):
             self._target.delete(RECORD)
-            raise ConfigError(f"{self._source.url} and {self._target.url} are the same namespace of the same store")
+            raise ConfigError(
+                f"{self._target.url} is the same namespace as {self._source.url}, or lies inside it: what is copied would "
+                "be copied again"
+            )
         self.begun = True
 
     def _pass(self, advance: Callable[[int], object]) -> _Pass:

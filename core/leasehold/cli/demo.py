@@ -28,15 +28,20 @@ _WIDTH = 100
 
 
 @click.command(short_help="See it work: processes register, change, stop and die.")
-@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture of the run as well.")
+@click.option(
+    "--svg",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a picture of the run (in a pipe: instead of text).",
+)
 @common()
 @settings
 def demo(options: Settings, *, svg: Path | None) -> None:
     """See a registry at work: three processes register, one updates, one stops, one is killed.
 
-    Takes some seconds. Without --url it uses an embedded store in a temporary file, not yours. On a store given by
-    --url it uses a registry of its own, "demo-" and a random name, that is empty again at the end. Exit code 1 if
-    an event that should come doesn't.
+    Takes some seconds. Without --url (or LEASEHOLD_URL) it uses an embedded store in a temporary file, not yours.
+    On a store that is given it uses a registry of its own, "demo-" and a random name, that is empty again at the
+    end. Exit code 1 if an event that should come doesn't.
     """
     from leasehold.cli.demo_scenes import Scenes
     from leasehold.registry import Registry, RegistryConfig

@@ -44,7 +44,7 @@ class Worker:
         """Start it. The URL goes through the environment, where other users can't read a password."""
         arguments = (registry, SERVICE, name, str(port), str(HEARTBEAT))
         process = subprocess.Popen(  # noqa: S603 - this package's own module
-            [sys.executable, "-m", "leasehold.cli.demo_worker", *arguments],
+            [sys.executable, "-P", "-m", "leasehold.cli.demo_worker", *arguments],
             env={**os.environ, "LEASEHOLD_URL": url},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -134,6 +134,8 @@ class Scenes:
         ):
             if not self._out.json:
                 self._out.line((f"  {text:<12}", "dim"), (f"{value:<13}", "bold"), (note, "dim"))
+        if not self._out.json:
+            self._out.line(("", ""))
         self._out.event(
             {
                 "type": "summary",
@@ -145,7 +147,7 @@ class Scenes:
                 "killed_gone_after": round(killed, 3),
                 "lease_ttl": self._ttl,
             },
-            ("\nok ", "bold green") if self._out.terminal else ("ok ", ""),
+            ("ok ", "bold green"),
             (f"{plural(self._shown, 'event')} in {seconds(taken)}, all as promised", ""),
         )
 

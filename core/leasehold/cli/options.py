@@ -45,11 +45,12 @@ class Settings:
         return connect(self.store_url if url is None else url, timeout=self.timeout, **more)
 
 
-def common(*, registry: bool = False) -> Callable[[F], F]:
-    """Decorate a command with the common options; ``registry`` adds ``--name``."""
+def common(*, registry: bool = False, url: bool = True) -> Callable[[F], F]:
+    """Decorate a command with the common options; ``registry`` adds ``--name``. ``url=False`` is for commands
+    that open no store, or take URLs as arguments."""
 
     def decorate(function: F) -> F:
-        for option in reversed(_options(top=False, registry=registry)):
+        for option in reversed(_options(top=False, registry=registry)[0 if url else 1 :]):
             function = option(function)
         return function
 

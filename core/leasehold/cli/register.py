@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 import click
 
 from leasehold.cli.options import Settings, common, settings
 from leasehold.cli.registering import Reporter, instance_options, registered
 from leasehold.cli.signals import ENDING, Ended, SignalInbox
+from leasehold.errors import LeaseholdError
+
+if TYPE_CHECKING:
+    from leasehold.registry import Registry
 
 
 @click.command(short_help="Keep something registered that runs elsewhere.")
@@ -42,18 +47,27 @@ def register(
     with SignalInbox() as inbox:
         try:
             with registered(options, instance, heartbeat=heartbeat, wait=wait, inbox=inbox, report=report) as registry:
-                while True:
-                    taken = inbox.take(None)
-                    assert taken is not None
-                    number = taken.si_signo
-                    if number in ENDING or number == signal.SIGHUP:
-                        break
-                    if number == signal.SIGUSR1:
-                        registry.drain()
-                        report.say("draining", "marked as draining")
-                    elif number == signal.SIGUSR2:
-                        registry.undrain()
-                        report.say("ready", "marked as ready")
+                number = _stay(registry, inbox, report)
         except Ended as exc:
             number = exc.number
     click.get_current_context().exit(128 + number)
+
+
+def _stay(registry: Registry, inbox: SignalInbox, report: Reporter) -> int:
+    """Answer signals until one asks to end; its number."""
+    while True:
+        taken = inbox.take(None)
+        assert taken is not None
+        number = taken.si_signo
+        if number in ENDING or number == signal.SIGHUP:
+            return number
+        try:
+            if number == signal.SIGUSR1:
+                registry.drain()
+                report.say("draining", "marked as draining")
+            elif number == signal.SIGUSR2:
+                registry.undrain()
+                report.say("ready", "marked as ready")
+        except LeaseholdError as exc:
+            # The registration itself goes on: only this change may not have been made.
+            report.say("failed", f"could not be marked: {exc}")

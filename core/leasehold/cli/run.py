@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -127,16 +128,15 @@ class _Running:
         if self._draining:
             return
         self._draining = True
+        deadline = time.monotonic() + self._drain
         self._report.say("draining", "draining")
         marking = threading.Thread(target=self._try_mark, name="leasehold-drain", daemon=True)
         marking.start()
-        marking.join(max(_DRAIN_MARK, self._drain))
-        left = self._drain
-        while left > 0 and self._process.poll() is None:
-            # A second signal means that there is no more time.
+        marking.join(_DRAIN_MARK)
+        while (left := deadline - time.monotonic()) > 0 and self._process.poll() is None:
             taken = self._inbox.take(left)
-            if taken is None or taken.si_signo in ENDING:
-                return
+            if taken is not None and taken.si_signo in ENDING:
+                return  # a second one means that there is no more time
 
     def _try_mark(self) -> None:
         try:

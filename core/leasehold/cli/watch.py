@@ -154,7 +154,7 @@ def change_pieces(event: InstanceEvent, kind: str) -> list[Styled]:
     pieces: list[Styled] = [
         (f"{mark} {word:<7}", style),
         (f"{instance.service_name} ", f"bold {style}"),
-        (f"{instance.id} ", ""),
+        (f"{instance.id:<5} ", ""),
         (instance.address, "cyan"),
     ]
     if kind == "upsert" and event.previous is not None:
