@@ -6,6 +6,7 @@ through that unharmed. It is built without user and password, which would make i
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +14,22 @@ from typing import Any
 
 from leasehold.errors import ConfigError
 from leasehold.spi.plugin import Host, Tls
-from leasehold_etcd.etcd3_import import import_etcd3
+from leasehold_etcd.etcd3_import import import_etcd3, import_grpc
 
+grpc = import_grpc()
 etcd3 = import_etcd3()
+
+_OLDEST_GRPC = (1, 80)
+"""Before, gRPC made progress with a connection only while a call waited on it, so calls that fail at once never
+saw a restarted server again; and a child forked in the middle of calls hung. Both measured up to 1.78."""
 
 
 def open_client(target: str, *, hosts: Sequence[Host], tls: Tls | None, options: Mapping[str, Any]) -> Any:
     """An ``Etcd3Client`` for all endpoints of ``target``; doesn't connect yet.
 
-    Raises ``ConfigError`` for certificate files that can't be read.
+    Raises ``ConfigError`` for certificate files that can't be read, and for a gRPC that is too old.
     """
+    check_grpc(grpc.__version__)
     settings = _channel_settings(options)
     files: dict[str, str] = {}
     if tls is not None:
@@ -33,6 +40,12 @@ def open_client(target: str, *, hosts: Sequence[Host], tls: Tls | None, options:
         raise ConfigError("the option server_name is for TLS: write +tls after the URL's scheme, or leave it out")
     host, _, port = target.rpartition(":")
     return etcd3.Etcd3Client(host=host, port=port, grpc_options=settings, **files)
+
+
+def check_grpc(version: str) -> None:
+    """Raise ``ConfigError`` for a version of grpcio that doesn't reconnect and fork as this plugin needs it."""
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _OLDEST_GRPC:
+        raise ConfigError(f"grpcio {version} is too old for this plugin: pip install 'grpcio>=1.80'")
 
 
 def _channel_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from leasehold.clock import SystemClock
 from leasehold.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable
 from leasehold.spi import Host
 from leasehold_etcd import endpoints, reads
+from leasehold_etcd.client import check_grpc
 from leasehold_etcd.connection import Connection
 from leasehold_etcd.info import parse_version, progress_is_safe, supported
 from leasehold_etcd.plugin import leasehold_backend
@@ -177,6 +178,13 @@ def test_a_name_that_has_moved_is_followed(etcd_server: EtcdServer, monkeypatch)
     assert reads.get(connection, "key", timeout=5).revision > 0
     connection.shut()
     connection.close()
+
+
+def test_a_grpc_that_is_too_old_is_refused() -> None:
+    check_grpc("1.80.0")
+    check_grpc("1.100.0rc1")
+    with pytest.raises(ConfigError, match=r"grpcio 1\.78\.2 is too old.*pip install"):
+        check_grpc("1.78.2")
 
 
 def test_versions() -> None:

@@ -128,9 +128,9 @@ def test_closing_the_backend_ends_feeds_without_a_word(open_etcd, etcd_own_url, 
     assert not seen.errors
 
 
-def test_bookmarks_follow_other_keys(open_etcd, etcd_own_url, recorder, put, monkeypatch) -> None:
+def test_bookmarks_follow_other_keys(open_etcd, etcd_node: EtcdServer, recorder, put, monkeypatch) -> None:
     monkeypatch.setattr("leasehold_etcd.mux._PROGRESS_SECONDS", 0.1)
-    backend, seen = open_etcd(etcd_own_url), recorder()
+    backend, seen = open_etcd(etcd_node.url), recorder()
     backend.watch("bookmarked/", after=None, sink=seen, timeout=5)
     revision = put(backend, "elsewhere/key")
     seen.wait(lambda r: r.last_revision >= revision)
