@@ -35,10 +35,17 @@ class Overflowed:
 
 
 class FeedBuffer:
-    """A :class:`~leasehold.spi.Sink` with bounds. One feed, one consumer."""
+    """A :class:`~leasehold.spi.Sink` with bounds. One feed, one consumer.
 
-    def __init__(self, clock: Clock, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
+    With ``keep`` an overflow drops only what comes from then on, and is told after what was buffered: for a watch
+    that goes on after its last revision, which would otherwise never get past a backlog greater than the bound.
+    """
+
+    def __init__(
+        self, clock: Clock, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES, keep: bool = False
+    ) -> None:
         self._clock = clock
+        self._keep = keep
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._condition = threading.Condition()
@@ -70,8 +77,10 @@ class FeedBuffer:
                 full = self._entries + entries > self._max_entries or self._bytes + size > self._max_bytes
                 if self._items and full:
                     self._overflowed = True
-                    self._dropped = self._entries + entries
-                    self._clear()
+                    self._dropped = entries
+                    if not self._keep:
+                        self._dropped += self._entries
+                        self._clear()
                     self._condition.notify()
                     return
                 self._entries += entries
@@ -93,7 +102,7 @@ class FeedBuffer:
         with self._condition:
             if not self._ready():
                 self._condition.wait_for(self._ready, timeout)
-            if self._overflowed:
+            if self._overflowed and not self._items:
                 return Overflowed(self._dropped)
             if self._items:
                 item = self._items.popleft()

@@ -334,7 +334,7 @@ class Watch:
             _end(feed)
 
     def _new_buffer(self) -> FeedBuffer:
-        return FeedBuffer(self._clock, max_entries=self._settings.max_pending)
+        return FeedBuffer(self._clock, max_entries=self._settings.max_pending, keep=self._relay is not None)
 
 
 def _end(feed: Feed) -> None:
