@@ -29,7 +29,6 @@ PAGES = sorted(
     [ROOT / "README.md", *(ROOT / "core/docs").rglob("*.md"), *(ROOT / "contrib").glob("*/README.md")],
 )
 TIME_LIMIT = 120.0  # seconds for one command
-ETCD_IN_TEXT = "etcd://127.0.0.1:2379"
 # What a page installs goes beside the tests' own packages, not among them.
 PIP = 'pip() { shift; python -m pip install --quiet --no-deps --target "$SITE" "$@"; }; '
 
@@ -77,7 +76,7 @@ class Runner:
             self._write(self._folder / block.argument, text, append=block.rule == "append")
             return
         if block.rule == "needs":
-            text = text.replace(ETCD_IN_TEXT, self._url_of(block.argument))
+            text = re.sub(rf"\b{block.argument}://127\.0\.0\.1:\d+", self._url_of(block.argument), text)
         if block.language == "python":
             self._python(text, block.line)
         elif block.language == "console":
@@ -141,12 +140,7 @@ def test_code_of_the_page_runs(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     def url_of(name: str) -> str:
-        if name == "etcd":
-            return str(request.getfixturevalue("etcd_own_url"))
-        from leasehold import plugins
-
-        assert any(claim.scheme == name for claim in plugins.claims()), f"the plugin for {name}:// isn't installed"
-        return ""
+        return str(request.getfixturevalue(f"{name}_own_url"))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -154,7 +148,7 @@ def test_code_of_the_page_runs(
     page = pages.read(path)
     runner = Runner(tmp_path, url_of)
     # What needs a server comes last, so that without one everything else has been run before the skip.
-    for block in sorted(page.blocks, key=lambda block: block.rule == "needs" and block.argument == "etcd"):
+    for block in sorted(page.blocks, key=lambda block: block.rule == "needs"):
         try:
             runner.run(block)
         except Exception as exc:  # noqa: BLE001 - whatever a page raises is told with its place in the page

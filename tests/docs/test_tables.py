@@ -28,9 +28,11 @@ def test_page_shows_what_embedded_stores_declare(tables: ModuleType) -> None:
     assert tables.main(["--check"]) == 0, "python core/docs/make_tables.py brings the page up to date"
 
 
-def test_page_shows_what_etcd_declares(tables: ModuleType, etcd_own_url: str) -> None:
+@pytest.mark.parametrize("scheme", [claim.scheme for claim in OURS if plugins.find(claim.scheme).address == "hosts"])
+def test_page_shows_what_servers_declare(tables: ModuleType, scheme: str, request: pytest.FixtureRequest) -> None:
     page = tables.PAGE.read_text()
-    assert tables.render(page, [etcd_own_url]) == page, f"python core/docs/make_tables.py {etcd_own_url}"
+    url = request.getfixturevalue(f"{scheme}_own_url")
+    assert tables.render(page, [url]) == page, f"python core/docs/make_tables.py {url}"
 
 
 def test_every_store_has_a_section_and_a_full_column(tables: ModuleType) -> None:
