@@ -39,6 +39,9 @@ def connect(
     plugin = plugins.find(raw.scheme)
     request = url.parse(store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock())
     prefix = namespace_prefix(request.namespace)
+    watched = Observers(observers, request.url)
+    if isinstance(require, str):
+        raise ConfigError(f"require is a list of requirements, as in require=[{require!r}], not one string")
     _check_modules(plugin)
     try:
         backend = plugin.open(request)
@@ -49,14 +52,16 @@ def connect(
         raise PluginError(
             f"the plugin for {plugin.scheme}:// failed to open {request.url}: {type(exc).__name__}"
         ) from exc
+    if not isinstance(backend, Backend):
+        raise PluginError(
+            f"the plugin for {plugin.scheme}:// is broken: its open returned {type(backend).__name__}, not a Backend"
+        )
     try:
         backend.capabilities.require(require, store=request.url)
     except LeaseholdError:
         backend.close()
         raise
-    return wrap(
-        backend, url=request.url, prefix=prefix, timeout=request.timeout, clock=request.clock, observers=observers
-    )
+    return _opened(backend, prefix, request.timeout, request.clock, watched)
 
 
 def wrap(
@@ -69,18 +74,14 @@ def wrap(
     observers: Iterable[object] = (),
 ) -> Store:
     """A store over a backend that is open already: for tests of plugins. ``prefix`` goes in front of every key."""
-    manager = plugins.new_manager()
-    for observer in observers:
-        manager.register(observer)
-    try:
-        manager.check_pending()
-    except Exception as exc:
-        raise ConfigError(f"an observer has a hook that doesn't exist: {exc}") from exc
-    watched = Observers(manager, url)
+    return _opened(backend, prefix, check_timeout(timeout), clock or SystemClock(), Observers(observers, url))
+
+
+def _opened(backend: Backend, prefix: str, timeout: float, clock: Clock, observers: Observers) -> Store:
     store = Store(
-        backend, url=url, namespace_prefix=prefix, timeout=timeout, clock=clock or SystemClock(), observers=watched
+        backend, url=observers.url, namespace_prefix=prefix, timeout=timeout, clock=clock, observers=observers
     )
-    watched.store_opened()
+    observers.store_opened()
     return store
 
 

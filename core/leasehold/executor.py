@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -38,8 +39,8 @@ class CallbackExecutor:
                 self._condition.notify()
                 return
             thread = threading.Thread(target=self._work, name=f"{self._name}-callbacks", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while True:
@@ -62,8 +63,9 @@ class CallbackExecutor:
             self._closed = True
             self._condition.notify_all()
             threads = list(self._threads)
+        deadline = time.monotonic() + _JOIN_SECONDS
         for thread in threads:
             if thread is not threading.current_thread():
-                thread.join(_JOIN_SECONDS)
+                thread.join(max(0.0, deadline - time.monotonic()))
                 if thread.is_alive():
                     _log.warning("%s: a callback is still running %s s after close", self._name, _JOIN_SECONDS)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from leasehold import retry
 from leasehold.errors import Compacted
 from leasehold.spi.values import KeyValue, Page
 from leasehold.watch.view import local
@@ -68,7 +69,8 @@ class Pager:
         pinned: int | None = None
         while True:
             left = None if limit is None else limit - len(items)
-            page = self._read(prefix, after, left, pinned, max(0.001, deadline - time.monotonic()))
+            seconds = retry.left(deadline, f"listing, {len(items)} keys had been read")
+            page = self._read(prefix, after, left, pinned, seconds)
             items += page.items
             if not page.more or not page.items or (limit is not None and len(items) >= limit):
                 break

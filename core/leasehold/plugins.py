@@ -7,8 +7,8 @@ claiming one scheme are an error before either is imported: the plugin manager w
 from __future__ import annotations
 
 import difflib
-import os
 import importlib.util
+import os
 import threading
 from dataclasses import dataclass
 from importlib import metadata

@@ -22,7 +22,7 @@ def prepare(
     total = 0
     for operation in operations:
         check_key(operation.key)
-        total += len(operation.key)
+        total += len(operation.key) if operation.key.isascii() else len(operation.key.encode())
         if isinstance(operation, Put):
             check_value(operation.value)
             total += len(operation.value)
@@ -53,6 +53,7 @@ def check_distinct(operations: tuple[Operation, ...]) -> None:
     """Raise ``InvalidArgument`` if a key is written more than once: which write should win?"""
     seen: set[str] = set()
     for operation in operations:
+        check_key(operation.key)
         if operation.key in seen:
             raise InvalidArgument(f"a transaction writes each key once, {operation.key!r} is written more often")
         seen.add(operation.key)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from leasehold.errors import InvalidArgument, OutcomeUnknown, Unavailable
+from leasehold.errors import DeadlineExceeded, InvalidArgument, LeaseholdError, OutcomeUnknown, PluginError, Unavailable
 
 T = TypeVar("T")
 
@@ -55,7 +55,14 @@ def read(call: Callable[[float], T], timeout: float) -> T:
 
     ``call`` takes the seconds that one try may last. Raises what the last try raised.
     """
-    return _repeat(call, timeout, attempt=FIRST_ATTEMPT, again=(Unavailable, OutcomeUnknown))
+    try:
+        return _repeat(call, timeout, attempt=FIRST_ATTEMPT, again=(Unavailable, OutcomeUnknown))
+    except LeaseholdError:
+        raise
+    except Exception as exc:
+        raise PluginError(
+            f"the plugin failed with an untranslated {type(exc).__name__}: its author has to know"
+        ) from exc
 
 
 def write(call: Callable[[float], T], timeout: float) -> T:
@@ -63,7 +70,21 @@ def write(call: Callable[[float], T], timeout: float) -> T:
 
     One try may use all the time there is: cutting it short would only turn answers into unknown outcomes.
     """
-    return _repeat(call, timeout, attempt=timeout, again=(Unavailable,))
+    try:
+        return _repeat(call, timeout, attempt=timeout, again=(Unavailable,))
+    except LeaseholdError:
+        raise
+    except Exception as exc:
+        # Nobody knows how far the plugin got.
+        raise OutcomeUnknown(f"the plugin failed with an untranslated {type(exc).__name__} during a write") from exc
+
+
+def left(deadline: float, doing: str) -> float:
+    """Seconds until ``deadline`` of ``time.monotonic``; raises ``DeadlineExceeded`` when there are none."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise DeadlineExceeded(f"the time was up while {doing}: give a longer timeout")
+    return seconds
 
 
 def _repeat(call: Callable[[float], T], timeout: float, *, attempt: float, again: tuple[type[Exception], ...]) -> T:

@@ -11,6 +11,7 @@ names itself: ``InvalidKey``, ``InvalidArgument``, ``Unavailable`` (nothing was 
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -64,6 +65,7 @@ from leasehold.watch.view import local
 
 T = TypeVar("T")
 
+_log = logging.getLogger("leasehold.store")
 _SCAN_PAGE = 500
 
 
@@ -231,8 +233,8 @@ class Store:
         """Delete the keys that start with ``prefix`` and were there when it began; answers how many.
 
         Not one transaction: each batch is, of as many keys as the store takes. The empty prefix means every
-        key of the namespace and has to be confirmed by ``everything=True``. Raises ``OutcomeUnknown`` with
-        the earlier batches applied; deleting again is safe.
+        key of the namespace and has to be confirmed by ``everything=True``. Raises ``OutcomeUnknown``, or
+        ``DeadlineExceeded`` between two batches, with the earlier ones applied; deleting again is safe.
         """
         if not prefix and not everything:
             raise InvalidArgument("delete_prefix('') would delete every key: say everything=True if that is meant")
@@ -243,7 +245,8 @@ class Store:
         deleted = 0
         for start in range(0, len(keys), size):
             operations = tuple(Delete(key) for key in keys[start : start + size])
-            deleted += self._write((), operations, None, max(0.001, deadline - time.monotonic())).deleted
+            left = retry.left(deadline, f"deleting, {deleted} of {len(keys)} keys are deleted")
+            deleted += self._write((), operations, None, left).deleted
         return deleted
 
     def transaction(self) -> TransactionBuilder:
@@ -336,7 +339,7 @@ class Store:
 
     def describe_lease(self, lease: Lease | LeaseId, *, timeout: float | None = None) -> LeaseInfo:
         """One lease as the store sees it. Raises ``LeaseNotFound``, or ``Unsupported`` where undeclared."""
-        wanted = lease_id(lease)
+        wanted = _one(lease)
         found = self._read("leases", lambda seconds: self._backend.leases(wanted, timeout=seconds), timeout)
         if not found:
             raise LeaseNotFound(f"no lease {wanted!r} is alive in this store")
@@ -344,12 +347,19 @@ class Store:
 
     def revoke_lease(self, lease: Lease | LeaseId, *, timeout: float | None = None) -> None:
         """End a lease by its id, whoever holds it: its keys are deleted. Raises ``LeaseNotFound``."""
-        wanted = lease_id(lease)
+        wanted = _one(lease)
         if isinstance(lease, Lease):
             lease.revoke(timeout=timeout)
             return
-        revoked = self._read("revoke", lambda seconds: self._backend.revoke([str(wanted)], timeout=seconds), timeout)
-        if not revoked:
+        attempts = 0
+
+        def attempt(seconds: float) -> frozenset[LeaseId]:
+            nonlocal attempts
+            attempts += 1
+            return self._backend.revoke([wanted], timeout=seconds)
+
+        revoked = self._read("revoke", attempt, timeout)
+        if not revoked and attempts == 1:  # a second attempt may find the work of the first, whose answer got lost
             raise LeaseNotFound(f"no lease {wanted!r} is alive in this store")
 
     # -- watching ----------------------------------------------------------------------------------
@@ -424,10 +434,14 @@ class Store:
             watch.close()
         self._keeper.close()
         self._executor.close()
+        deadline = time.monotonic() + self._timeout
         for thread in threads:
             if thread is not threading.current_thread():
-                thread.join(self._timeout)
-        self._backend.close()
+                thread.join(max(0.0, deadline - time.monotonic()))
+        try:
+            self._backend.close()
+        except Exception:  # noqa: BLE001 - whatever a plugin raises here, the store is closed
+            _log.exception("the plugin failed to close %s", self._url)
         self._observers.store_closed()
 
     def __enter__(self) -> Self:
@@ -484,3 +498,11 @@ class Store:
     def _local_lease(self, info: LeaseInfo) -> LeaseInfo:
         own = tuple(key[self._strip :] for key in info.keys if key.startswith(self._prefix))
         return LeaseInfo(info.lease_id, info.ttl, info.remaining, own)
+
+
+def _one(lease: Lease | LeaseId) -> LeaseId:
+    """The id of the lease that is meant; ``None``, which means no lease elsewhere, names none here."""
+    found = lease_id(lease)
+    if not found:
+        raise InvalidArgument(f"name a lease: what store.lease() returned, or its id, not {lease!r}")
+    return found
