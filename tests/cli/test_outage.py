@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leasehold_servers.require import need_module
+
 from .processes import DEADLINE, Command
 
 if TYPE_CHECKING:
     from leasehold_servers import EtcdServer
 
 pytestmark = pytest.mark.faults
+
+
+@pytest.fixture(autouse=True)
+def client_library() -> None:
+    need_module("etcd", "etcd3")
 
 
 def test_run_and_watch_live_through_an_outage(etcd_node: EtcdServer) -> None:

@@ -148,8 +148,8 @@ class Copier:
         if any(item.key.endswith(RECORD) and mark.encode() in item.value for item in self._source.scan()):
             self._target.delete(RECORD)
             raise ConfigError(
-                f"{self._target.url} is the same namespace as {self._source.url}, or lies inside it: what is copied would "
-                "be copied again"
+                f"{self._target.url} is the same namespace as {self._source.url}, or lies inside it: what is "
+                "copied would be copied again"
             )
         self.begun = True
 

@@ -1,0 +1,115 @@
+"""`watch` and `kv watch` through gaps: each is told, with what came of it.
+
+The commands run in this process; what happens next to the store is hung on the moment when they print something.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import leasehold
+import leasehold_memory
+from leasehold.cli import kv_watch, watch
+from leasehold.registry import Instance
+from leasehold.registry.codec import encode
+from leasehold.registry.events import Part, Status, StatusChange
+
+from .conftest import Run
+
+KEY = "/registry/default/web/one@10.0.0.1"
+VALUE = encode(Instance("web", id="one", host="10.0.0.1", host_name="h", port=8001))
+
+
+@pytest.fixture
+def server(url: str, store: leasehold.Store) -> leasehold_memory.MemoryServer:
+    return leasehold_memory.server(url.removeprefix("memory://"))
+
+
+def after(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, then: Any) -> None:
+    """Call ``then`` with the arguments of ``module.name`` after each call of it."""
+    real = getattr(module, name)
+
+    def wrapper(*args: Any, **options: Any) -> None:
+        real(*args, **options)
+        then(*args)
+
+    monkeypatch.setattr(module, name, wrapper)
+
+
+def types(output: str) -> list[str]:
+    return [json.loads(line)["type"] for line in output.splitlines()]
+
+
+def test_watch_tells_a_resync_and_the_difference(
+    run: Run, store: leasehold.Store, server: leasehold_memory.MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(KEY, VALUE)
+    after(monkeypatch, watch, "_show_in_sync", lambda *_: server.lose_data())
+    result = run("watch", "--changes", "1", "--json")
+    told = [kind for kind in types(result.stdout) if kind not in ("outage", "reconnected")]
+    assert told == ["snapshot", "in_sync", "resync", "delete"]
+
+
+def test_kv_watch_tells_a_resync_and_the_difference(
+    run: Run, store: leasehold.Store, server: leasehold_memory.MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("k", b"v")
+    done: list[object] = []
+
+    def lose(out: Any, batch: leasehold.Batch, events: Any) -> None:
+        if batch.kind is leasehold.BatchKind.IN_SYNC and not done:
+            done.append(server.lose_data())
+
+    after(monkeypatch, kv_watch, "_show", lose)
+    result = run("kv", "watch", "--changes", "1", "--json")
+    told = [kind for kind in types(result.stdout) if kind not in ("outage", "reconnected")]
+    assert told == ["snapshot", "in_sync", "resync", "delete"]
+
+
+@pytest.mark.parametrize("command", [("watch",), ("kv", "watch")])
+def test_an_outage_is_told_and_its_end_too(
+    command: tuple[str, ...],
+    run: Run,
+    store: leasehold.Store,
+    server: leasehold_memory.MemoryServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(out: Any, outage: Any, *_: Any) -> None:
+        if outage.over:
+            store.put(KEY, VALUE)
+        else:
+            server.resume()
+
+    def in_sync(out: Any, *details: Any) -> None:
+        if not isinstance(details[0], leasehold.Batch) or details[0].kind is leasehold.BatchKind.IN_SYNC:
+            server.pause()
+
+    module: Any = watch if command == ("watch",) else kv_watch
+    after(monkeypatch, module, "show_outage", told)
+    after(monkeypatch, module, "_show_in_sync" if module is watch else "_show", in_sync)
+    result = run(*command, "--changes", "1", "--json")
+    assert types(result.stdout) == ["in_sync", "outage", "reconnected", "create"]
+
+
+def test_a_watch_that_can_not_go_on_ends_with_its_error(
+    run: Run, store: leasehold.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(out: Any, count: int, url: str) -> None:
+        error = leasehold.PermissionDenied("the user may no longer read")
+        news[0].status(StatusChange(Part.CACHE, Status.FAILED, "ended", error))
+
+    news: list[Any] = []
+    real = watch._News
+
+    def remembered() -> Any:
+        news.append(real())
+        return news[0]
+
+    monkeypatch.setattr(watch, "_News", remembered)
+    after(monkeypatch, watch, "_show_in_sync", end)
+    result = run("watch")
+    assert result.exit_code == 2
+    assert "may no longer read" in result.stderr
