@@ -24,7 +24,7 @@ from leasehold_redis.watch import Watches
 
 
 class RedisBackend(Backend):
-    """One namespace in one opened Redis."""
+    """One store in an opened Redis."""
 
     def __init__(self, pool: Pool, request: OpenRequest, login: Login, capabilities: Capabilities) -> None:
         self._pool = pool
@@ -40,7 +40,7 @@ class RedisBackend(Backend):
         """Connect, log in, and try the rights that are needed. Raises as ``BackendPlugin.open`` says."""
         until = time.monotonic() + request.timeout
         login = Login(request.username, request.password, request.options["db"], request.tls)
-        names = Names.of(request.namespace)
+        names = Names.of(request.options["store"])
         pool = Pool(_locator(request, names, login), names, history=request.options["history"])
         try:
             _try_rights(pool, names, until)
@@ -114,6 +114,8 @@ def _places(request: OpenRequest) -> tuple[Host | str, ...]:
 def _locator(request: OpenRequest, names: Names, login: Login) -> Locator:
     """Who finds the primary. Raises ``ConfigError`` for options that don't go together."""
     options, modes = request.options, request.variants
+    if not options["store"]:
+        raise ConfigError("the option store names the store inside Redis and can't be empty: leave it out")
     if len(modes) > 1:
         raise ConfigError(
             f"redis+{'+'.join(sorted(modes))}:// contradicts itself: choose one of {', '.join(sorted(modes))}"

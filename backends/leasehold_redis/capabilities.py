@@ -6,6 +6,8 @@ from leasehold.spi.capabilities import Capabilities
 from leasehold_redis.facts import Facts
 
 MIN_TTL = 0.5
+_MAX_VALUE = 4 << 20
+"""Redis takes more, but each of the revisions kept in the log holds its values, and one thread serves everybody."""
 _SLACK = 1.0
 """Half a second between ticks at most, a quarter for which a read trusts the last one, and the machine's share."""
 
@@ -25,7 +27,7 @@ def declare(facts: Facts, *, failover: bool, silence: float) -> Capabilities:
         pinned_pages=False,
         every_revision=True,
         lease_listing=True,
-        max_value_bytes=4 << 20,
+        max_value_bytes=min(_MAX_VALUE, facts.largest_string - 4096),
         max_transaction_operations=1000,
         max_transaction_bytes=16 << 20,
         min_ttl=MIN_TTL,

@@ -8,7 +8,7 @@ from leasehold.errors import PermissionDenied, Unsupported
 from leasehold_redis.pool import Pool
 
 _OLDEST = (7, 0)
-_WANTED = ("appendfsync", "maxmemory-policy", "maxmemory", "min-replicas-to-write", "save")
+_WANTED = ("appendfsync", "maxmemory-policy", "maxmemory", "min-replicas-to-write", "save", "proto-max-bulk-len")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class Facts:
     def fsync(self) -> str:
         """When that file is flushed: ``always``, ``everysec``, ``no``."""
         return self.config.get("appendfsync", "")
+
+    @property
+    def largest_string(self) -> int:
+        """Bytes of the largest argument it takes."""
+        return int(self.config.get("proto-max-bulk-len") or 512 << 20)
 
     @property
     def replicas(self) -> int | None:

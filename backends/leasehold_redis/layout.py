@@ -1,4 +1,7 @@
-"""What is kept in Redis, and under which names. All of a namespace has one hash tag, so it is one shard of a cluster.
+"""What is kept in Redis, and under which names. All of a store has one hash tag, so it is on one shard of a cluster.
+
+A store holds all its namespaces: they share its revision, and opened without a namespace it shows them all. Who wants
+their load apart, on shards or in logs of their own, gives them stores of different names (option ``store``).
 
 ==================  ===========  ==================================================================================
 ``{tag}:data``      hash         key -> record; ``\\0`` -> revision, ``\\0op`` -> who made it, ``\\0id`` -> the identity
@@ -34,7 +37,7 @@ _unpack = _HEADER.unpack_from
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of the keys in Redis for one namespace."""
+    """The names of the keys in Redis of one store."""
 
     tag: str
     data: str
@@ -43,9 +46,9 @@ class Names:
     """In the order in which every script expects them."""
 
     @classmethod
-    def of(cls, namespace: str) -> Names:
-        """Names for a namespace, ``""`` for none. A namespace can't contain the braces that end a hash tag."""
-        tag = "{leasehold:" + quote(namespace, safe="") + "}" if namespace else "{leasehold}"
+    def of(cls, store: str) -> Names:
+        """Names for the store so named. The brace that would end the hash tag is encoded away."""
+        tag = "{" + quote(store, safe="/:") + "}"
         parts = ("data", "keys", "log", "leases", "expiry", "held")
         return cls(tag, f"{tag}:data", f"{tag}:log", tuple(f"{tag}:{part}" for part in parts))
 

@@ -7,6 +7,7 @@ from leasehold.spi.backend import Backend
 from leasehold.spi.plugin import Address, BackendPlugin, OpenRequest, Option
 
 OPTIONS = (
+    Option("store", str, "leasehold", "name of the store inside Redis: its keys are {NAME}:data and so on"),
     Option("db", int, 0, "number of the database inside Redis", minimum=0, maximum=1 << 20),
     Option("master", str, None, "with redis+sentinel: the name under which the Sentinels know the primary"),
     Option("sentinel_user", str, None, "with redis+sentinel: user name for the Sentinels, where it needs one"),
