@@ -267,7 +267,14 @@ class Connection:
     def _translate(self, exc: Any, action: str, write: bool, timeout: float | None) -> LeaseholdError:
         if not_connected(exc):
             self._look_again()
-        return translate(exc, action=action, write=write, endpoints=self.endpoints, timeout=timeout)
+        return translate(
+            exc,
+            action=action,
+            write=write,
+            endpoints=self.endpoints,
+            timeout=timeout,
+            encrypted=self._tls is not None,
+        )
 
     def translate_stream(self, exc: Any, action: str) -> LeaseholdError:
         """The error for a stream that broke."""

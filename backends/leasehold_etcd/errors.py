@@ -111,7 +111,9 @@ def not_connected(exc: Any) -> bool:
     return exc.code().name == "UNAVAILABLE" and any(text in _details(exc) for text in _NOT_SENT)
 
 
-def translate(exc: Any, *, action: str, write: bool, endpoints: str, timeout: float | None = None) -> LeaseholdError:
+def translate(
+    exc: Any, *, action: str, write: bool, endpoints: str, timeout: float | None = None, encrypted: bool = False
+) -> LeaseholdError:
     """The Leasehold error for gRPC's ``exc``; the caller raises it ``from exc``.
 
     ``action`` says what was tried, such as "reading a key". ``write``: whether it may be applied without
@@ -126,12 +128,16 @@ def translate(exc: Any, *, action: str, write: bool, endpoints: str, timeout: fl
         spent = "in time" if timeout is None else f"within {timeout:.3g} s"
         return _no_answer(f"{action}: etcd at {endpoints} gave no answer {spent}", write=write, late=True)
     if not_connected(exc):
-        return Unavailable(f"{action}: can't connect to etcd at {endpoints}: {_connect_hint(details)}")
+        return Unavailable(
+            f"{action}: can't connect to etcd at {endpoints}: {_connect_hint(details, encrypted=encrypted)}"
+        )
     if code == "UNIMPLEMENTED":
         return Unsupported(f"{action}: what answers at {endpoints} isn't etcd 3.4 or later ({details})")
     if code == "CANCELLED":
         return _no_answer(f"{action}: the connection was closed meanwhile", write=write)
-    return _no_answer(f"{action}: etcd at {endpoints} failed to answer: {_connect_hint(details)}", write=write)
+    return _no_answer(
+        f"{action}: etcd at {endpoints} failed to answer: {_connect_hint(details, encrypted=encrypted)}", write=write
+    )
 
 
 def refusal(details: str, *, action: str) -> LeaseholdError | None:
@@ -152,7 +158,7 @@ def _details(exc: Any) -> str:
     return exc.details() or ""
 
 
-def _connect_hint(details: str) -> str:
+def _connect_hint(details: str, *, encrypted: bool) -> str:
     """What to check, for the failures people meet when the URL is wrong."""
     lowered = details.lower()
     if "refused" in lowered:
@@ -166,7 +172,8 @@ def _connect_hint(details: str) -> str:
     elif "unreachable" in lowered or "timed out" in lowered or "timeout" in lowered:
         hint = "no answer from that address; check the address, the network and firewalls"
     elif "socket closed" in lowered or "reset" in lowered or "end of stream" in lowered or "eof" in lowered:
-        hint = "it closed the connection; if it wants TLS, write +tls after the URL's scheme"
+        toggle = "if it doesn't speak TLS, drop +tls from" if encrypted else "if it wants TLS, write +tls after"
+        hint = f"it closed the connection; {toggle} the URL's scheme"
     else:
         return details
     return f"{hint} ({details})"
