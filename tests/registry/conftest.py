@@ -1,4 +1,4 @@
-"""Stores, registries and recorders for the registry's tests. Time moves by hand; waiting is for a state, never for time."""
+"""Stores, registries and recorders for these tests. Time moves by hand; waiting is for a state, never for time."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def in_child(check) -> None:
         try:
             check()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the parent fails with it
             os.write(writer, traceback.format_exc().encode()[-4000:])
         finally:
             os._exit(code)

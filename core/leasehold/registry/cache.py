@@ -79,7 +79,8 @@ class Cache:
             if self.frozen:
                 return
             self._take(batch.events)
-            self.in_sync = self.in_sync or batch.kind is BatchKind.IN_SYNC
+            # The first snapshot is all there is: that it is in sync comes right after, without anything new.
+            self.in_sync = self.in_sync or batch.kind is not BatchKind.CHANGES
             self.changed.notify_all()
 
     def freeze(self, *, without: str | None = None) -> None:

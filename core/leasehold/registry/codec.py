@@ -106,7 +106,7 @@ def decode(prefix: str, key: str, value: bytes) -> Instance:
     service_name, id_, host = split_key(prefix, key)
     try:
         # Go's reader turns broken UTF-8 into replacement characters too.
-        fields = json.loads(value.decode("utf-8", "replace"), parse_constant=_no_number)
+        fields = _decoder.decode(value.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as exc:
         raise InvalidEntry(f"the value at {key!r} isn't JSON: {exc}") from exc
     if not isinstance(fields, dict):
@@ -167,3 +167,6 @@ def _whole(value: object) -> object:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_number)

@@ -74,6 +74,8 @@ class Dispatcher:
 
     def tell(self, events: Iterable[tuple[str, InstanceEvent]]) -> None:
         """Queue events, each with its entry's key."""
+        if not self._subscribers:
+            return
         with self._condition:
             for key, event in events:
                 wanted = tuple(s for s in self._subscribers if s.service in (None, event.instance.service_name))
