@@ -68,7 +68,7 @@ class Recorder:
     @property
     def last_revision(self) -> int:
         """Where a feed that takes over has to go on."""
-        return self.items[-1].revision
+        return self.items[-1].revision if self.items else 0
 
 
 class Relay:

@@ -1,0 +1,363 @@
+"""Feeds: nothing lost, nothing doubled, nothing silent, through everything that can happen to a log."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import leasehold
+from leasehold import BatchKind, Compacted, DeadlineExceeded, EventKind, Unavailable
+from leasehold.errors import LeaseholdError
+from leasehold.spi import Bookmark, Changes, Delete, Deleted, Put, Transaction
+from leasehold_servers.redis import RedisServer
+from leasehold_servers.wait import until
+
+T = 5.0
+
+
+def test_state_then_changes_then_nothing_left_behind(open_redis, fresh, put, recorder):
+    backend, sink = open_redis(fresh), recorder()
+    put(backend, "w/a", b"1")
+    put(backend, "x", b"1")
+    feed = backend.watch("w/", after=None, sink=sink, timeout=T)
+    assert [item.key for item in sink.snapshot.items] == ["w/a"]
+    operations = (Put("w/b", b"2"), Put("x", b"2"), Delete("w/a"))
+    revision = backend.commit(Transaction((), operations), timeout=T).revision
+    changes = sink.wait(lambda r: [item for item in r.items if isinstance(item, Changes)])
+    assert [(entry.key, type(entry)) for entry in changes[0].entries] == [
+        ("w/b", leasehold.KeyValue),
+        ("w/a", Deleted),
+    ]
+    assert changes[0].revision == revision
+    feed.close()
+    feed.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("leasehold-redis")]
+    assert sink.errors == []
+
+
+def test_a_quiet_feed_gets_bookmarks(open_redis, fresh, put, recorder):
+    backend, sink = open_redis(fresh), recorder()
+    backend.watch("w/", after=None, sink=sink, timeout=T)
+    revision = put(backend, "elsewhere")
+    sink.wait(lambda r: Bookmark(revision) in r.items, 3)
+
+
+def test_feeds_join_a_reader_from_behind_and_from_ahead(open_redis, fresh, put, recorder):
+    backend, first, early, late = open_redis(fresh), recorder(), recorder(), recorder()
+    start = put(backend, "a", b"0")
+    backend.watch("", after=None, sink=first, timeout=T)
+    revisions = [put(backend, f"k{n}") for n in range(450)]
+    first.wait(lambda r: len(r.entries) == 450)
+    backend.watch("", after=start, sink=early, timeout=T)
+    backend.watch("", after=revisions[-1], sink=late, timeout=T)
+    revisions.append(put(backend, "end"))
+    for sink, expected in ((first, revisions), (early, revisions), (late, revisions[-1:])):
+        sink.wait(lambda r: r.entries and r.entries[-1].key == "end")
+        assert [entry.mod_revision for entry in sink.entries] == expected
+
+
+def test_a_snapshot_misses_nothing_under_writers(open_redis, fresh, put, recorder):
+    """A list of several pages while others write is one point in time, and the feed goes on from exactly there."""
+    backend = open_redis(fresh)
+    for start in range(0, 5000, 1000):
+        keys = tuple(Put(f"{n:05}", b"0") for n in range(start, start + 1000))
+        backend.commit(Transaction((), keys), timeout=T)
+    stop, history = threading.Event(), {}
+
+    def write() -> None:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            near, far = f"{count * 7 % 5000:05}", f"{4999 - count * 7 % 5000:05}"
+            if near != far:
+                both = (Put(near, b"%d" % count), Delete(far) if count % 3 == 0 else Put(far, b"%d" % count))
+                history[backend.commit(Transaction((), both), timeout=T).revision] = both
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    sinks = []
+    until(lambda: len(history) > 20, 10, "the writer is busy")
+    for _ in range(10):
+        sinks.append(recorder())
+        backend.watch("", after=None, sink=sinks[-1], timeout=T)
+    stop.set()
+    thread.join(10)
+    last = put(backend, "end")
+    state = {item.key: item.value for item in backend.list("", after=None, limit=None, revision=None, timeout=T).items}
+    moving = 0
+    for sink in sinks:
+        sink.wait(lambda r: r.last_revision >= last)
+        snapshot = sink.snapshot
+        expected = {f"{n:05}": b"0" for n in range(5000)}
+        for revision in sorted(history):
+            if revision <= snapshot.revision:
+                for operation in history[revision]:
+                    if isinstance(operation, Put):
+                        expected[operation.key] = operation.value
+                    else:
+                        expected.pop(operation.key, None)
+        assert {item.key: item.value for item in snapshot.items} == expected
+        assert [item.key for item in snapshot.items] == sorted(expected)
+        told = [entry.revision if isinstance(entry, Deleted) else entry.mod_revision for entry in sink.entries]
+        assert told == sorted(told)
+        assert all(revision > snapshot.revision for revision in told)
+        for entry in sink.entries:
+            if isinstance(entry, Deleted):
+                expected.pop(entry.key, None)
+            else:
+                expected[entry.key] = entry.value
+        assert expected == state
+        moving += snapshot.revision < max(history)
+    assert moving, "the writer had stopped before the first snapshot"
+
+
+def test_a_lease_that_ends_is_told_in_time_by_the_watcher_alone(open_redis, fresh, put, recorder):
+    holder, watcher, sink = open_redis(fresh), open_redis(fresh), recorder()
+    watcher.watch("", after=None, sink=sink, timeout=T)
+    lease = holder.grant(0.7, timeout=T)
+    put(holder, "held", b"", lease.lease_id)
+    granted = time.monotonic()
+    put(holder, "held too", b"", lease.lease_id)
+    gone = sink.wait(lambda r: [e for e in r.entries if isinstance(e, Deleted)], 5)
+    assert 0.65 < time.monotonic() - granted < 0.7 + holder.capabilities.expiry_slack + 1
+    assert {entry.key for entry in gone} == {"held", "held too"}
+    assert len({entry.revision for entry in gone}) == 1
+    assert holder.refresh([lease.lease_id], timeout=T) == {}
+
+
+def test_a_trimmed_log_is_compacted(open_redis, fresh, put, recorder):
+    backend = open_redis(f"{fresh}&history=100" if "?" in fresh else f"{fresh}?history=100")
+    start = put(backend, "first")
+    for n in range(600):
+        put(backend, f"{n}")
+    with pytest.raises(Compacted, match="option history") as caught:
+        backend.watch("", after=start, sink=recorder(), timeout=T)
+    sink = recorder()
+    backend.watch("", after=caught.value.oldest, sink=sink, timeout=T)
+    last = put(backend, "last")
+    sink.wait(lambda r: r.last_revision == last)
+    told = [entry.mod_revision for entry in sink.entries]
+    assert told == list(range(caught.value.oldest + 1, last + 1))
+
+
+@pytest.mark.parametrize("after", [0, 1, 10**12, 2**62, 10**30])
+def test_a_revision_that_never_was_is_compacted(open_redis, fresh, put, recorder, after):
+    backend = open_redis(fresh)
+    put(backend, "key")
+    with pytest.raises(Compacted):
+        backend.watch("", after=after, sink=recorder(), timeout=T)
+
+
+def test_a_reader_that_fell_behind_says_so(open_redis, redis_node: RedisServer, put, recorder):
+    backend, sink = open_redis(redis_node.url), recorder()
+    backend.watch("", after=None, sink=sink, timeout=T)
+    put(backend, "seen")
+    sink.wait(lambda r: r.entries)
+    # In one step, so that the reader has no chance to see them first.
+    redis_node.ask(
+        "EVAL",
+        "local r = redis.call('HGET', KEYS[1], '\\0')"
+        " for i = 1, 3 do redis.call('XADD', KEYS[2], string.format('%.0f-0', r + i), 'op', 'x', 'd', 'k') end"
+        " redis.call('HSET', KEYS[1], '\\0', string.format('%.0f', r + 3))"
+        " redis.call('XTRIM', KEYS[2], 'MAXLEN', '=', 1) return 1",
+        "2",
+        "{leasehold}:data",
+        "{leasehold}:log",
+    )
+    assert isinstance(sink.error(), Compacted)
+
+
+@pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
+def test_a_flush_is_noticed(open_redis, redis_node: RedisServer, put, recorder, command):
+    backend, sink = open_redis(redis_node.url), recorder()
+    backend.watch("", after=None, sink=sink, timeout=T)
+    before = put(backend, "key")
+    sink.wait(lambda r: r.entries)
+    redis_node.ask(command)
+    assert isinstance(sink.error(), Compacted)
+    assert "replaced" in str(sink.error())
+    assert put(backend, "key") > before, "revisions grow on"
+    with pytest.raises(Compacted):
+        backend.watch("", after=before, sink=recorder(), timeout=T)
+
+
+@pytest.mark.faults
+def test_a_restart_without_persistence_is_a_resync_with_its_deletes(redis_forgetful: RedisServer):
+    with leasehold.connect(redis_forgetful.url) as store, store.watch("", previous=True) as watch:
+        assert not store.capabilities.durable
+        assert [watch.next(5).kind, watch.next(5).kind] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
+        before = store.put("gone", b"1").revision
+        assert watch.next(5).events[0].key == "gone"
+        redis_forgetful.restart()
+        after = store.put("new", b"2", timeout=10).revision
+        assert after > before
+        batch = watch.next(15)
+        assert batch.kind is BatchKind.RESYNC
+        events = {event.key: event for event in batch.events}
+        assert events["gone"].kind is EventKind.DELETE
+        assert events["gone"].previous.value == b"1"
+        if "new" not in events:
+            assert watch.next(5).events[0].key == "new"
+
+
+@pytest.mark.faults
+def test_a_server_taken_back_in_time_is_noticed(open_redis, put, recorder, redis_forgetful: RedisServer):
+    """Restored from an old dump, the store has the same identity, and soon revisions of the same numbers."""
+    backend, sink = open_redis(redis_forgetful.url), recorder()
+    put(backend, "old")
+    redis_forgetful.ask("SAVE")
+    feed = backend.watch("", after=None, sink=sink, timeout=T)
+    lost = [put(backend, f"lost{n}") for n in range(5)]
+    sink.wait(lambda r: len(r.entries) == 5)
+    redis_forgetful.restart()
+    assert isinstance(sink.error(), Unavailable)
+    feed.close()
+    other = open_redis(redis_forgetful.url)
+    again = [put(other, f"other{n}") for n in range(8)]
+    assert set(lost) & set(again), "the numbers are used a second time"
+    with pytest.raises(Compacted, match="lost or replaced"):
+        backend.watch("", after=sink.last_revision, sink=recorder(), timeout=T)
+    # Nor is a revision in between trusted, of which it isn't known which history it came from.
+    with pytest.raises(Compacted):
+        backend.watch("", after=lost[1], sink=recorder(), timeout=T)
+    sink = recorder()
+    backend.watch("", after=again[-1], sink=sink, timeout=T)
+    assert put(backend, "on") == sink.wait(lambda r: r.entries)[0].mod_revision
+
+
+@pytest.mark.faults
+def test_every_event_once_through_kills_and_restarts(redis_node: RedisServer):
+    stores = [leasehold.connect(redis_node.url) for _ in range(4)]
+    events: list[list[leasehold.Event]] = [[], [], []]
+    kinds: list[BatchKind] = []
+    for store, found in zip(stores[1:], events, strict=True):
+
+        def take(batch, found=found):
+            kinds.append(batch.kind)
+            found.extend(batch.events)
+
+        store.watch("", callback=take)
+    written: dict[int, bytes] = {}
+    unknown: set[bytes] = set()
+    stop = threading.Event()
+
+    def write() -> None:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            value = b"%d" % count
+            try:
+                written[stores[0].put(f"w/{count % 50}", value, timeout=10).revision] = value
+            except LeaseholdError as exc:
+                if not isinstance(exc, Unavailable):
+                    unknown.add(value)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    for _ in range(3):
+        floor = len(written) + 200
+        until(lambda floor=floor: len(written) > floor, 30, "200 more writes went through")
+        redis_node.restart()
+    floor = len(written) + 100
+    until(lambda: len(written) > floor, 30, "writes go through after the last restart")
+    stop.set()
+    thread.join(15)
+    last = stores[0].put("last", b"last").revision
+    for found in events:
+        until(lambda found=found: found and found[-1].revision >= last, 20, "the watcher has caught up")
+        revisions = [event.revision for event in found]
+        assert revisions == sorted(set(revisions)), "doubled or out of order"
+        told = {event.revision: event.item.value for event in found if event.item}
+        assert {r: v for r, v in told.items() if r in written} == written, "lost"
+        assert {v for r, v in told.items() if r not in written} <= unknown | {b"last"}, "invented"
+    assert BatchKind.RESYNC not in kinds
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.faults
+def test_connections_cut_every_20_ms_lose_and_double_nothing(redis_server: RedisServer, fresh, relay):
+    between = relay(redis_server.port)
+    through = fresh.replace(str(redis_server.port), str(between.port))
+    with leasehold.connect(fresh) as writer, leasehold.connect(through, timeout=10) as reader:
+        kinds, events = [], []
+
+        def take(batch):
+            kinds.append(batch.kind)
+            events.extend(batch.events)
+
+        reader.watch("", callback=take)
+        stop = threading.Event()
+        cuts = [0]
+
+        def cut() -> None:
+            while not stop.wait(0.02):
+                cuts[0] += between.cut()
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        revisions = [writer.put(f"k/{n % 20}", b"%d" % n).revision for n in range(3000)]
+        stop.set()
+        thread.join(5)
+        until(lambda: events and events[-1].revision >= revisions[-1], 20, "the watcher has caught up")
+    start = events[0].revision
+    assert [event.revision for event in events] == [r for r in revisions if r >= start]
+    assert BatchKind.RESYNC not in kinds
+    assert cuts[0] > 10
+
+
+@pytest.mark.faults
+def test_counting_through_cut_connections_counts_each_once(redis_server: RedisServer, fresh, relay):
+    between = relay(redis_server.port)
+    with leasehold.connect(fresh.replace(str(redis_server.port), str(between.port)), timeout=10) as store:
+        store.put("n", b"0")
+        stop = threading.Event()
+
+        def cut() -> None:
+            while not stop.wait(0.02):
+                between.cut()
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        for count in range(500):
+            item = store.get("n")
+            assert item.value == b"%d" % count
+            store.replace("n", b"%d" % (count + 1), item.mod_revision)
+        stop.set()
+        thread.join(5)
+        assert store.get("n").value == b"500"
+    assert between.connections > 20
+
+
+@pytest.mark.faults
+def test_a_frozen_server_is_detected_within_what_is_declared(open_redis, redis_node: RedisServer, put, recorder):
+    backend, sink = open_redis(f"{redis_node.url}?silence=1"), recorder()
+    put(backend, "key")
+    feed = backend.watch("", after=None, sink=sink, timeout=T)
+    redis_node.pause()
+    frozen = time.monotonic()
+    error = sink.error()
+    assert isinstance(error, DeadlineExceeded)
+    assert sink.failed_at - frozen < backend.capabilities.watch_detection
+    feed.close()
+    with pytest.raises(Unavailable):
+        backend.watch("", after=sink.last_revision, sink=recorder(), timeout=0.5)
+    redis_node.resume()
+    redis_node.wait_ready()
+    again = recorder()
+    backend.watch("", after=sink.last_revision, sink=again, timeout=T)
+    assert put(backend, "after") == again.wait(lambda r: r.entries)[-1].mod_revision
+
+
+@pytest.mark.faults
+def test_closing_with_a_frozen_server_takes_no_time(open_redis, redis_node: RedisServer, recorder):
+    backend = open_redis(redis_node.url)
+    feed = backend.watch("", after=None, sink=recorder(), timeout=T)
+    redis_node.pause()
+    started = time.monotonic()
+    feed.close()
+    backend.close()
+    assert time.monotonic() - started < 1.0
+    redis_node.resume()
