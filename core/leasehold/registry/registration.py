@@ -96,8 +96,8 @@ class Registration:
 
     # -- acting ------------------------------------------------------------------------------------
 
-    def register(self, instance: Instance, *, take_over: bool) -> int:
-        """Register; answers the revision. Raises ``AlreadyRegistered``, or ``OutcomeUnknown`` when the entry may yet
+    def register(self, instance: Instance, *, take_over: bool) -> None:
+        """Register. Raises ``AlreadyRegistered``, or ``OutcomeUnknown`` when the entry may yet
         appear: it then goes by itself when its lease ends."""
         with self._operating():
             with self._condition:
@@ -116,9 +116,8 @@ class Registration:
                 self._end_leases_quietly()
                 raise
             self._settle(generation, revision, f"{instance.identity()} is registered")
-            return revision
 
-    def update(self, change: Callable[[Instance], Instance]) -> tuple[Instance, int]:
+    def update(self, change: Callable[[Instance], Instance]) -> Instance:
         """Put what ``change`` makes of the present instance in its place. Refused: the old one stays; unknown: the
         new one will be put as soon as the store answers."""
         with self._operating():
@@ -144,7 +143,7 @@ class Registration:
                 raise
             self._replace(generation, instance)
             self._settle(generation, revision, f"{instance.identity()} is registered")
-            return instance, revision
+            return instance
 
     def deregister(self) -> bool:
         """End the registration: no heartbeat, no recovery, the entry deleted; whether there was anything to end.

@@ -27,6 +27,7 @@ from leasehold.errors import (
 )
 from leasehold.leases.lease import Lease
 from leasehold.registry.cache import Cache
+from leasehold.registry.codec import key_of
 from leasehold.registry.config import RegistryConfig
 from leasehold.registry.dispatch import Dispatcher
 from leasehold.registry.events import Handler, Part, Status, StatusChange, StatusHandler
@@ -42,7 +43,7 @@ from leasehold.watch.events import Batch
 
 _log = logging.getLogger("leasehold.registry")
 _LOOK_AGAIN = 0.5
-"""Seconds between attempts while waiting for another's entry to go, besides when it is seen to go."""
+"""Seconds between attempts while waiting for another's entry to go."""
 
 
 class Registry:
@@ -56,9 +57,7 @@ class Registry:
 
     def __init__(self, store: Store, config: RegistryConfig | None = None, instance: Instance | None = None) -> None:
         if not isinstance(store, Store):
-            raise ConfigError(
-                f"a registry needs an opened store, as from leasehold.connect(url), not {type(store).__name__}"
-            )
+            raise ConfigError(f"a registry needs an opened store, from leasehold.connect(url), not {store!r:.80}")
         self.store = store
         self.config = config if config is not None else RegistryConfig()
         self._first = instance
@@ -67,6 +66,7 @@ class Registry:
         self._dispatcher = Dispatcher()
         self._cache = Cache(self.config.key_prefix, self._dispatcher.tell)
         self._picker = Picker()
+        self._patience = min(store.timeout, 0.5 + 4 * store.capabilities.watch_latency)
         self._watch: Watch | None = None
         self._watch_error: LeaseholdError | None = None
         self._proof = 0.0
@@ -105,8 +105,7 @@ class Registry:
         self._watch = self.store.watch(
             self.config.key_prefix, callback=self._take, on_error=self._watch_ended, timeout=self.store.timeout
         )
-        left = max(0.0, deadline - time.monotonic())
-        self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, left)
+        self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline - time.monotonic())
         if self._watch_error is not None:
             raise self._watch_error
         if not self._cache.in_sync:
@@ -168,7 +167,7 @@ class Registry:
         if not 0 <= seconds < float("inf"):
             raise InvalidArgument(f"wait is a number of seconds, not {wait!r}")
         deadline = time.monotonic() + seconds
-        key = self.config.key_prefix + chosen.identity()
+        key = key_of(self.config.key_prefix, chosen)
         while True:
             try:
                 self._registration.register(chosen, take_over=take_over)
@@ -189,21 +188,19 @@ class Registry:
         Raises ``RegistryError`` if nothing is registered; ``OutcomeUnknown`` if it isn't known whether it was applied:
         it will be, once the store answers again.
         """
-        self._check()
         return self._update(lambda _present: instance)
 
     def drain(self) -> Instance:
         """Tell everybody to send nothing new to the own instance: it stays registered, ``pick`` passes it over."""
-        self._check()
         return self._update(lambda present: present.with_status(InstanceStatus.DRAINING))
 
     def undrain(self) -> Instance:
         """The own instance is ready again."""
-        self._check()
         return self._update(lambda present: present.with_status(InstanceStatus.READY))
 
     def _update(self, change: Callable[[Instance], Instance]) -> Instance:
-        instance, _ = self._registration.update(change)
+        self._check()
+        instance = self._registration.update(change)
         self._await_own(instance)
         return instance
 
@@ -217,7 +214,7 @@ class Registry:
         self._check()
         key = self._registration.key
         if self._registration.deregister() and key is not None:
-            self._cache.wait(lambda: not self._cache.present(key), self._patience())
+            self._cache.wait(lambda: not self._cache.present(key), self._patience)
 
     def current(self) -> Instance | None:
         """The own instance as registered (or as it will be, while RECOVERING); ``None`` if there is none."""
@@ -273,8 +270,7 @@ class Registry:
         ready: bool = True,
     ) -> Instance:
         """One instance of the service, of those that are ready unless told otherwise. Raises ``ServiceNotFound``."""
-        service = self.get_service(name, meta, ready=ready)
-        return self._picker.pick(name, service.instances, strategy, meta)
+        return self._picker.pick(name, self.get_service(name, meta, ready=ready).instances, strategy, meta)
 
     def wait_for(
         self,
@@ -301,7 +297,7 @@ class Registry:
 
         if self._cache.wait(enough, seconds):
             return Service(name, found)
-        self._check()
+        self._check()  # it may have been closed meanwhile
         raise ServiceNotFound(
             f"{len(found)} of {count} instances of {name!r}{describe(meta, ready=ready)} were there after {seconds:g} s"
             f"{self._staleness()}"
@@ -367,8 +363,7 @@ class Registry:
     # -- inside ------------------------------------------------------------------------------------
 
     def _disconnected_for(self) -> float:
-        watch = self._watch
-        if watch is None:
+        if (watch := self._watch) is None:
             return 0.0
         if watch.closed and watch.error is None:
             # The store was closed under the registry: the last batch is the last that is known to be true.
@@ -378,25 +373,23 @@ class Registry:
     def _await_own(self, instance: Instance) -> None:
         """Let the cache catch up with an own write, so that whoever registers finds itself. Not for ever: the write
         is done, whatever the watch does."""
-        key = self.config.key_prefix + instance.identity()
-        self._cache.wait(lambda: self._cache.entry(key) == instance, self._patience())
-
-    def _patience(self) -> float:
-        return min(self.store.timeout, 0.5 + 4 * self.store.capabilities.watch_latency)
+        key = key_of(self.config.key_prefix, instance)
+        self._cache.wait(lambda: self._cache.entry(key) == instance, self._patience)
 
     def _not_found(self, name: str, meta: Filter, ready: bool) -> NoReturn:
-        if self._watch is None:
-            raise StoreClosed("the registry hasn't started: call start(), or use it in 'with'")
+        self._check_started()
         raise ServiceNotFound(f"no instance of {name!r}{describe(meta, ready=ready)} is known{self._staleness()}")
 
     def _staleness(self) -> str:
-        age = self.age
-        return f" (the cache is {age:.1f} s old)" if age else ""
+        return f" (the cache is {age:.1f} s old)" if (age := self.age) else ""
 
     def _check(self) -> None:
         self._check_fork()
         if self._closing:
             raise StoreClosed("the registry is closed: make a new one")
+        self._check_started()
+
+    def _check_started(self) -> None:
         if self._watch is None:
             raise StoreClosed("the registry hasn't started: call start(), or use it in 'with'")
 
