@@ -102,9 +102,7 @@ class Registry:
 
     def _open_watch(self) -> None:
         deadline = time.monotonic() + self.store.timeout
-        self._watch = self.store.watch(
-            self.config.key_prefix, callback=self._take, on_error=self._watch_ended, timeout=self.store.timeout
-        )
+        self._watch = self.store.watch(self.config.key_prefix, callback=self._take, on_error=self._watch_ended)
         self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline - time.monotonic())
         if self._watch_error is not None:
             raise self._watch_error
@@ -222,7 +220,7 @@ class Registry:
 
     @property
     def key(self) -> str | None:
-        """The key of the own entry."""
+        """The own entry's key."""
         return self._registration.key
 
     @property
