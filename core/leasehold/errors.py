@@ -202,7 +202,15 @@ class AlreadyRegistered(RegistryError):
     retry = Retry.SAFE
 
 
+class TakenOver(AlreadyRegistered):
+    """Another registration has replaced the entry of this one, whose lease was alive."""
+
+
 class ServiceNotFound(RegistryError):
     """No instance of the service is known to the cache, or none passes the filter."""
 
     retry = Retry.SAFE
+
+
+class InvalidEntry(RegistryError):
+    """What is stored under the registry's prefix is no instance. The message says why."""

@@ -390,3 +390,11 @@ def test_config_is_kept(store):
     one = Registry(store, config)
     assert (one.config, one.store) == (config, store)
     assert "/registry/x/" in repr(one)
+
+
+def test_an_instance_in_the_config_is_registered_unless_another_one_is_given(store):
+    config = RegistryConfig(instance=WEB)
+    with Registry(store, config) as own:
+        assert own.current() == WEB
+    with Registry(store, config, Instance("db", id="2", host="10.0.0.2")) as own:
+        assert own.current().service_name == "db"

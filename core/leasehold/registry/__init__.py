@@ -9,7 +9,8 @@
 Keys and values are those of the Go package `registry` (gocomponents v0.3), so both can share one store.
 """
 
-from leasehold.registry.codec import InvalidEntry, decode, encode, key_of
+from leasehold.errors import InvalidEntry, TakenOver
+from leasehold.registry.codec import decode, encode, key_of
 from leasehold.registry.config import RegistryConfig
 from leasehold.registry.events import EventType, Handler, InstanceEvent, Part, Status, StatusChange, StatusHandler
 from leasehold.registry.filters import Filter
@@ -29,7 +30,6 @@ from leasehold.registry.process import (
     update,
     wait_for,
 )
-from leasehold.registry.registration import TakenOver
 from leasehold.registry.registry import Registry
 from leasehold.registry.service import Service
 

@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from leasehold.registry.codec import InvalidEntry, decode, split_key
+from leasehold.errors import InvalidEntry
+from leasehold.registry.codec import decode, split_key
 from leasehold.registry.events import EventType, InstanceEvent
 from leasehold.registry.instance import Instance
 from leasehold.registry.service import Service

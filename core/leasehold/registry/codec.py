@@ -19,16 +19,12 @@ from collections.abc import Mapping
 from sys import intern
 from typing import NoReturn
 
-from leasehold.errors import InvalidArgument, RegistryError
+from leasehold.errors import InvalidArgument, InvalidEntry
 from leasehold.registry.frozen import NO_META, freeze_meta
 from leasehold.registry.instance import Instance, assemble, valid_port
 
 _UNSAFE = re.compile("[<>&\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class InvalidEntry(RegistryError):
-    """What is stored under the registry's prefix is no instance. The message says why."""
 
 
 # -- keys ------------------------------------------------------------------------------------------

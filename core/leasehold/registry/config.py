@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from leasehold.errors import ConfigError, InvalidKey
 from leasehold.keys import check_prefix
+from leasehold.registry.instance import Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class RegistryConfig:
     ``retry_longest``  to this at most
     ``jitter``         how much of each delay is left to chance, 0 to 1: a delay is spread over
                        ``delay x (1 - jitter)`` to ``delay``, so that many instances don't come back together
+    ``instance``       registered at the start, unless another one is given to the registry itself
     """
 
     name: str = "default"
@@ -33,6 +35,7 @@ class RegistryConfig:
     retry_first: float = 3.0
     retry_longest: float = 30.0
     jitter: float = 0.5
+    instance: Instance | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or "/" in self.name:

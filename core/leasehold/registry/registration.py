@@ -35,6 +35,7 @@ from leasehold.errors import (
     OutcomeUnknown,
     RegistryError,
     StoreClosed,
+    TakenOver,
 )
 from leasehold.leases.lease import Lease
 from leasehold.registry.backoff import FibonacciBackoff
@@ -50,10 +51,6 @@ from leasehold.watch.events import Batch
 _log = logging.getLogger("leasehold.registry")
 _SPREAD = 0.1
 """Part of a heartbeat over which first attempts are spread."""
-
-
-class TakenOver(AlreadyRegistered):
-    """Another registration has replaced the entry of this one, whose lease was alive."""
 
 
 class Registration:

@@ -60,7 +60,7 @@ class Registry:
             raise ConfigError(f"a registry needs an opened store, from leasehold.connect(url), not {store!r:.80}")
         self.store = store
         self.config = config if config is not None else RegistryConfig()
-        self._first = instance
+        self._first = instance or self.config.instance
         self._epoch = fork.epoch.value
         self._lifecycle = threading.RLock()
         self._dispatcher = Dispatcher()
