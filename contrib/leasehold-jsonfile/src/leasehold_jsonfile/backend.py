@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from leasehold.errors import ConfigError, StoreClosed
+from leasehold.errors import ConfigError, StoreClosed, Unsupported
 from leasehold.spi import (
     Backend,
     Capabilities,
@@ -70,6 +70,8 @@ class JsonFileBackend(Backend):
         return Read(state.keys.get(key), state.revision)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        if revision is not None:
+            raise Unsupported("the file has no past: lists show the present (pinned_pages isn't declared)")
         state = self._current(timeout)
         found = [state.keys[key] for key in _under(state, prefix) if after is None or key > after]
         return Page(tuple(found[:limit]), more=limit is not None and len(found) > limit, revision=state.revision)
