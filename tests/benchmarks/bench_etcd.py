@@ -1,0 +1,252 @@
+"""etcd against raw stub calls on a channel of the same kind, and against etcd3 as it ships.
+
+The server is the one of ``LEASEHOLD_ETCD_URL``, or a container. etcd3 as it ships needs protobuf 3.20, so it runs in
+a virtual environment of its own, made on first use and kept in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from measure import Result, Slice, calls, compare, judge, shown
+
+import leasehold
+from leasehold.spi import Host
+
+TARGET = 1.10
+TARGET_SHIPPED = 1.00
+TARGET_WATCH = 1.30
+VALUE = b"x" * 100
+PINS = ["etcd3==0.12.0", "protobuf==3.20.3", "grpcio>=1.62,<2"]
+METADATA = (("hasleader", "true"),)
+
+
+def run(quick: bool) -> Iterator[Result]:
+    with contextlib.ExitStack() as stack:
+        try:
+            url = os.environ.get("LEASEHOLD_ETCD_URL") or _container(stack)
+        except Exception as exc:  # noqa: BLE001 - whatever keeps the engine from running, the other groups can be measured
+            yield Result(
+                "etcd", "NOT MEASURED", note=f"no server: set LEASEHOLD_ETCD_URL ({type(exc).__name__}: {exc})"
+            )
+            return
+        store = stack.enter_context(leasehold.connect(url))
+        host = next(iter(store._backend._connection.hosts))
+        raw = Raw(host)
+        stack.callback(raw.close)
+        yield from _against_raw(store, raw, 1.2 if quick else 12.0)
+        yield _watch(store, raw, 150 if quick else 1500)
+        shipped = Shipped(host)
+        stack.callback(shipped.close)
+        if shipped.missing:
+            yield Result("etcd3 as it ships", "NOT MEASURED", note=shipped.missing)
+        else:
+            yield from _against_shipped(store, shipped, 1.2 if quick else 6.0)
+        store.delete_prefix("benchmark/")
+
+
+def _container(stack: contextlib.ExitStack) -> str:
+    from leasehold_servers import EtcdServer
+
+    return str(stack.enter_context(EtcdServer()).url)
+
+
+class Raw:
+    """The stubs themselves, on a channel made as the plugin makes its own."""
+
+    def __init__(self, host: Host) -> None:
+        from leasehold_etcd.client import open_client
+        from leasehold_etcd.plugin import leasehold_backend
+        from leasehold_etcd.schema import MESSAGES, bind
+
+        options = {option.name: option.default for option in leasehold_backend().options}
+        self._client = open_client(f"ipv4:{host}", hosts=(host,), tls=None, options=options)
+        self.messages = MESSAGES
+        stubs = bind(self._client.channel, "KV")
+        self._range, self._put, self._txn = stubs["Range"], stubs["Put"], stubs["Txn"]
+        self._watch = bind(self._client.channel, "Watch")["Watch"]
+
+    def get(self, key: bytes) -> Any:
+        request = self.messages["RangeRequest"](key=key)
+        return self._range(request, timeout=5.0, metadata=METADATA).kvs[0].value
+
+    def put(self, key: bytes) -> int:
+        request = self.messages["PutRequest"](key=key, value=VALUE)
+        return int(self._put(request, timeout=5.0, metadata=METADATA).header.revision)
+
+    def replace(self, key: bytes, revision: int) -> int:
+        compare_, operation = self.messages["Compare"], self.messages["RequestOp"]
+        request = self.messages["TxnRequest"](
+            compare=[compare_(result=compare_.EQUAL, target=compare_.MOD, key=key, mod_revision=revision)],
+            success=[operation(request_put=self.messages["PutRequest"](key=key, value=VALUE))],
+        )
+        answer = self._txn(request, timeout=5.0, metadata=METADATA)
+        assert answer.succeeded
+        return int(answer.header.revision)
+
+    def watch(self, key: bytes, seen: Any) -> None:
+        """Calls ``seen(time)`` for each event of ``key``, on the thread that reads the stream."""
+        requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        create = self.messages["WatchCreateRequest"](key=key)
+        requests.put(self.messages["WatchRequest"](create_request=create))
+        answers = self._watch(iter(requests.get, None), metadata=METADATA)
+        assert next(answers).created
+
+        def read() -> None:
+            with contextlib.suppress(Exception):  # ends when the channel is closed
+                for answer in answers:
+                    for _ in answer.events:
+                        seen(time.perf_counter())
+
+        threading.Thread(target=read, daemon=True).start()
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _against_raw(store: leasehold.Store, raw: Raw, seconds: float) -> Iterator[Result]:
+    key = "benchmark/key"
+    encoded = key.encode()
+    revisions = {"ours": store.put(key, VALUE).revision}
+    revisions["raw"] = raw.put(b"benchmark/raw")
+    raw_key = b"benchmark/raw"
+
+    def replace() -> None:
+        revisions["ours"] = store.replace(key, VALUE, revisions["ours"]).revision
+
+    def raw_replace() -> None:
+        revisions["raw"] = raw.replace(raw_key, revisions["raw"])
+
+    cas = compare("etcd compare-and-set", calls(replace), calls(raw_replace), target=TARGET, seconds=seconds)
+    yield compare(
+        "etcd get", calls(lambda: store.get(key)), calls(lambda: raw.get(encoded)), target=TARGET, seconds=seconds
+    )
+    yield compare(
+        "etcd put",
+        calls(lambda: store.put(key, VALUE)),
+        calls(lambda: raw.put(raw_key)),
+        target=TARGET,
+        seconds=seconds,
+    )
+    yield cas
+
+
+def _watch(store: leasehold.Store, raw: Raw, puts: int) -> Result:
+    """Time from just before a put is sent until the callback runs; both watches get puts of the same kind in turn."""
+    arrived: queue.SimpleQueue[float] = queue.SimpleQueue()
+    in_sync = threading.Event()
+
+    def callback(batch: leasehold.Batch) -> None:
+        now = time.perf_counter()
+        if batch.kind is leasehold.BatchKind.CHANGES:
+            arrived.put(now)
+        elif batch.kind is leasehold.BatchKind.IN_SYNC:
+            in_sync.set()
+
+    keys = {"ours": b"benchmark/watch/ours", "raw": b"benchmark/watch/raw", "control": b"benchmark/watch/control"}
+    with store.watch("benchmark/watch/ours", callback=callback):
+        assert in_sync.wait(10)
+        raw.watch(keys["raw"], arrived.put)
+        raw.watch(keys["control"], arrived.put)
+        times: dict[str, list[float]] = {label: [] for label in keys}
+        for _ in range(puts):
+            for label, key in keys.items():
+                started = time.perf_counter()
+                raw.put(key)
+                times[label].append(arrived.get(timeout=10) - started)
+    ours, base, control = (statistics.median(times[label]) for label in ("ours", "raw", "control"))
+    blocks = [slice(start, start + 25) for start in range(0, puts, 25)]
+    p50 = {label: [statistics.median(values[block]) for block in blocks] for label, values in times.items()}
+    ratios = [
+        mine * 2 / (first + second) for mine, first, second in zip(p50["ours"], p50["raw"], p50["control"], strict=True)
+    ]
+    ratio = statistics.median(ratios)
+    return Result(
+        "etcd watch, put to callback (p50)",
+        shown(ratios),
+        f"<= {TARGET_WATCH:.2f}",
+        judge(ratios, TARGET_WATCH),
+        judge(ratios, TARGET_WATCH) is None,
+        f"{base / control:.2f}",
+        f"{ours * 1e6:.0f} us against {base * 1e6:.0f} us",
+        {"ratio": ratio, "control": base / control, "ours_us": ours * 1e6, "raw_us": base * 1e6},
+    )
+
+
+class Shipped:
+    """etcd3 on its own protobuf, in a process of its own that runs slices on request."""
+
+    def __init__(self, host: Host) -> None:
+        self.missing = ""
+        self._process: subprocess.Popen[str] | None = None
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leasehold-benchmarks"
+        folder = home / f"etcd3-0.12.0-py{sys.version_info.major}.{sys.version_info.minor}"
+        python = folder / "bin" / "python"
+        try:
+            if not (folder / "complete").exists():
+                print("(making a virtual environment for etcd3 as it ships, once)", file=sys.stderr, flush=True)
+                venv.create(folder, clear=True, with_pip=True)
+                subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True, timeout=180)
+                (folder / "complete").touch()
+            script = Path(__file__).with_name("shipped_etcd3.py")
+            self._process = subprocess.Popen(
+                [python, script, host.name, str(host.port), "benchmark/shipped"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            if self._process.stdout is None or self._process.stdout.readline() != "ready\n":
+                self.missing = "it doesn't start in its own environment, see above"
+        except (OSError, subprocess.SubprocessError) as exc:
+            self.missing = f"its environment can't be made: {exc}"
+
+    def slice(self, name: str) -> Slice:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        given, answers = process.stdin, process.stdout
+
+        def run(number: int) -> float:
+            given.write(f"{name} {number}\n")
+            given.flush()
+            return float(answers.readline())
+
+        return run
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.communicate()
+
+
+def _against_shipped(store: leasehold.Store, shipped: Shipped, seconds: float) -> Iterator[Result]:
+    key = "benchmark/ours"
+    revision = store.put(key, VALUE).revision
+
+    def replace() -> None:
+        nonlocal revision
+        revision = store.replace(key, VALUE, revision).revision
+
+    ours = {"get": lambda: store.get(key), "put": lambda: store.put(key, VALUE), "cas": replace}
+    for name in ("get", "cas", "put"):
+        if name == "cas":
+            revision = store.put(key, VALUE).revision
+        yield compare(
+            f"etcd {name}, etcd3 as it ships",
+            calls(ours[name]),
+            shipped.slice(name),
+            target=TARGET_SHIPPED,
+            seconds=seconds,
+            note="its transactions don't tell their revision, so a get goes along" if name == "cas" else "",
+        )

@@ -1,0 +1,62 @@
+"""The registry's cache: the time of a lookup, and the memory of many instances."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import timeit
+import tracemalloc
+from collections.abc import Iterator
+
+from measure import Result
+
+import leasehold
+from leasehold.registry import Instance, Registry, RegistryConfig, encode, key_of
+
+LOOKUP_US = 2.0
+BYTES_EACH = 2048
+
+
+def _fill(store: leasehold.Store, config: RegistryConfig, number: int, service: str) -> None:
+    for index in range(number):
+        instance = Instance(
+            service, host=f"10.0.{index // 250 % 250}.{index % 250}", port=8000, meta={"zone": "a", "version": "1.2.3"}
+        )
+        store.put(key_of(config.key_prefix, instance), encode(instance))
+
+
+def run(quick: bool) -> Iterator[Result]:
+    config = RegistryConfig(name="benchmark")
+    with leasehold.connect("memory://benchmark-lookup") as store:
+        _fill(store, config, 10, "web")
+        with Registry(store, config) as registry:
+            assert len(registry.get_service("web")) == 10
+            number = 20_000
+            times = timeit.repeat(lambda: registry.get_service("web"), number=number, repeat=5 if quick else 15)
+            best = statistics.median(times) / number * 1e6
+    yield Result(
+        "registry lookup, 10 instances",
+        f"{best:.2f} us",
+        f"<= {LOOKUP_US:.0f} us",
+        best <= LOOKUP_US,
+        note="median of repeated runs",
+        numbers={"us": best},
+    )
+    instances = 10_000 if quick else 100_000
+    with leasehold.connect("memory://benchmark-memory") as store:
+        _fill(store, config, instances, "web")
+        gc.collect()
+        tracemalloc.start()
+        with Registry(store, config) as registry:
+            known = len(registry.get_service("web"))
+            gc.collect()
+            size = tracemalloc.get_traced_memory()[0] / instances
+            tracemalloc.stop()
+    yield Result(
+        f"registry memory, {instances} instances",
+        f"{size:.0f} B each",
+        f"<= {BYTES_EACH} B each",
+        size <= BYTES_EACH and known == instances,
+        note="cache and watch, without the store's own data",
+        numbers={"bytes": size},
+    )

@@ -1,0 +1,98 @@
+"""Ratios that mean something on a noisy machine: short interleaved slices, in random order, with a control.
+
+Each round runs a slice of the raw call, one of ours and another one of the raw call. Ours against the mean of the
+two raw ones gives the ratio; the two raw ones against each other give the control (A/A), which would be 1.00
+without noise. Both are medians over the rounds, with the 95 % confidence interval of the median. A target counts
+as missed when the whole interval lies above it, and as not decided when the median does and the interval doesn't.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Slice = Callable[[int], float]
+"""Runs so many calls and answers the seconds they took."""
+
+
+@dataclass
+class Result:
+    """One line of the table. ``passed`` is ``None`` where there is no target, or no verdict."""
+
+    name: str
+    measured: str
+    target: str = ""
+    passed: bool | None = None
+    undecided: bool = False
+    """There is a target, and the noise was larger than the distance to it."""
+    control: str = ""
+    note: str = ""
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+def calls(call: Callable[[], object]) -> Slice:
+    """A slice made of repeated calls."""
+
+    def run(number: int) -> float:
+        started = time.perf_counter()
+        for _ in range(number):
+            call()
+        return time.perf_counter() - started
+
+    return run
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """The 95 % confidence interval of the median, from the ranks of the binomial distribution."""
+    ordered = sorted(values)
+    half = 0.98 * math.sqrt(len(ordered))
+    middle = (len(ordered) - 1) / 2
+    return ordered[max(0, math.floor(middle - half))], ordered[min(len(ordered) - 1, math.ceil(middle + half))]
+
+
+def shown(values: list[float]) -> str:
+    low, high = interval(values)
+    return f"{statistics.median(values):.2f} ({low:.2f}-{high:.2f})"
+
+
+def judge(values: list[float], target: float | None) -> bool | None:
+    """Whether the median keeps the target; ``None`` without a target or where the noise doesn't let one say."""
+    if target is None:
+        return None
+    if statistics.median(values) <= target:
+        return True
+    return False if interval(values)[0] > target else None
+
+
+def compare(name: str, ours: Slice, raw: Slice, *, target: float | None, seconds: float, note: str = "") -> Result:
+    """Ours against raw for about ``seconds``; the target is the largest ratio allowed."""
+    for warm_up in (ours, raw):
+        warm_up(20)
+    number = max(1, int(0.02 / (min(raw(50), ours(50)) / 50)))  # slices of about 20 ms
+    ratios, controls, raw_times, our_times = [], [], [], []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or len(ratios) < 8:
+        slices: list[tuple[str, Slice]] = [("first", raw), ("ours", ours), ("second", raw)]
+        random.shuffle(slices)
+        took = {label: run(number) / number for label, run in slices}
+        base = (took["first"] + took["second"]) / 2
+        ratios.append(took["ours"] / base)
+        controls.append(took["first"] / took["second"])
+        raw_times.append(base)
+        our_times.append(took["ours"])
+    ratio, control, passed = statistics.median(ratios), statistics.median(controls), judge(ratios, target)
+    ours_us, raw_us = statistics.median(our_times) * 1e6, statistics.median(raw_times) * 1e6
+    return Result(
+        name,
+        shown(ratios),
+        "" if target is None else f"<= {target:.2f}",
+        passed,
+        target is not None and passed is None,
+        shown(controls),
+        f"{ours_us:.1f} us against {raw_us:.1f} us{'; ' + note if note else ''}",
+        {"ratio": ratio, "control": control, "ours_us": ours_us, "raw_us": raw_us},
+    )
