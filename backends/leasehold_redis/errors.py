@@ -58,13 +58,16 @@ _BY_WORD: dict[str, tuple[type[LeaseholdError], str]] = {
     "ASK": (Unavailable, "the store is being moved to another node of the Redis Cluster"),
     "TRYAGAIN": (Unavailable, "the store is being moved to another node of the Redis Cluster"),
     "CROSSSLOT": (Unsupported, "this Redis Cluster doesn't keep a hash tag on one node"),
-    "WRONGTYPE": (StoreCorrupted, "keys of this name in Redis hold something that isn't Leasehold's (see the option store)"),
+    "WRONGTYPE": (
+        StoreCorrupted,
+        "keys of this name in Redis hold something that isn't Leasehold's (see the option store)",
+    ),
     "MISCONF": (StoreFull, "Redis can't save to its disk and takes no writes: see its log, the disk may be full"),
     "NOTBUSY": (Unavailable, "Redis is busy with somebody's long script; try again in a moment"),
 }
 
 _BY_TEXT: tuple[tuple[str, type[LeaseholdError], str], ...] = (
-    ("user executing the script", PermissionDenied, "Redis's access rules (ACL) don't allow this user to do that"),
+    ("ACL failure in script", PermissionDenied, "Redis's access rules (ACL) don't allow this user to do that"),
     (
         "without any password configured",
         AuthenticationFailed,

@@ -10,7 +10,6 @@ from leasehold.spi.plugin import Host
 from leasehold.spi.values import ServerInfo
 from leasehold_redis import facts, scripts
 from leasehold_redis.facts import Facts
-from leasehold_redis.layout import REVISION
 from leasehold_redis.pool import Pool
 
 _MIB = 1 << 20
@@ -30,11 +29,9 @@ def describe(pool: Pool, hosts: Iterable[Host | str], *, encrypted: bool, login:
     """``Backend.server_info``."""
     until = time.monotonic() + timeout
     found = facts.ask(pool, timeout=timeout)
-    pool.run(scripts.READ, "", timeout=_left(until), action="asking for the revision")
-    data, log = pool.names.data, pool.names.log
-    revision = pool.read("HGET", data, REVISION, timeout=_left(until), action="asking for the revision")
+    _, revision = pool.run(scripts.READ, "", timeout=_left(until), action="asking for the revision")
     keys = pool.read("ZCARD", pool.names.all[1], timeout=_left(until), action="counting keys")
-    kept = pool.read("XLEN", log, timeout=_left(until), action="counting revisions")
+    kept = pool.read("XLEN", pool.names.log, timeout=_left(until), action="counting revisions")
     seconds, micros = pool.read("TIME", timeout=_left(until), action="asking for the clock")
     details = {name: found.info[field] for field, name in _DETAILS if field in found.info}
     details |= {f"setting {name}": value or "(empty)" for name, value in found.config.items()}

@@ -4,7 +4,7 @@ local refused = {}
 local function try(...)
   local ok = redis.pcall(...)
   if type(ok) == 'table' and ok.err then
-    if not string.find(ok.err, 'user executing the script') then return ok end
+    if not string.find(ok.err, 'ACL failure') then return ok end
     refused[#refused + 1] = string.lower((...))
   end
 end

@@ -35,8 +35,13 @@ class GroupNode(RedisServer):
 
     @property
     def role(self) -> str:
-        """`master`, `slave` or `sentinel`, by what it says itself."""
-        return str(self.info("replication").get("role", ""))
+        """`master` or `slave`, by what it says itself; empty while it doesn't answer, as in the middle of a change."""
+        from redis.exceptions import RedisError
+
+        try:
+            return str(self.info("replication").get("role", ""))
+        except (RedisError, OSError):
+            return ""
 
 
 class SentinelNode(GroupNode):

@@ -1,0 +1,143 @@
+"""Failover, with a replica that has everything and with one that lags behind; and a cluster's shards."""
+
+from __future__ import annotations
+
+import pytest
+
+import leasehold
+from leasehold import BatchKind, ConfigError, EventKind, Unavailable
+from leasehold.registry import Instance, Registry, RegistryConfig
+from leasehold_servers.redis_group import RedisCluster, RedisSentinelGroup
+from leasehold_servers.wait import until
+
+
+@pytest.mark.faults
+def test_work_goes_on_after_a_failover(redis_sentinel: RedisSentinelGroup):
+    with leasehold.connect(redis_sentinel.url, timeout=20) as store:
+        assert (store.capabilities.durable, store.capabilities.linearizable) == (False, False)
+        assert "asynchronous" in " ".join(store.server_info().risks)
+        lease = store.lease(15)
+        written = [store.put("held", b"0", lease=lease).revision]
+        events = []
+        store.watch("", callback=lambda batch: events.extend(batch.events))
+        # Acknowledged by the replica, so that nothing is lost with the primary.
+        redis_sentinel.primary().ask("WAIT", "1", "5000")
+        until(lambda: len(events) == 1, 5, "the watch is there")
+        dead = redis_sentinel.primary()
+        dead.kill()
+        redis_sentinel.primary(other_than=dead)
+        written += [store.put(f"k{n}", b"%d" % n).revision for n in range(100)]
+        until(lambda: events[-1].revision >= written[-1], 20, "the watch has caught up")
+        assert [event.revision for event in events] == written
+        assert lease.alive
+        assert store.get("held").lease_id == lease.id
+        dead.start()
+        # The old primary comes back as a replica, and nobody takes it for the primary.
+        until(lambda: dead.role == "slave", 20, "the old primary is a replica")
+        assert store.put("after", b"").revision > written[-1]
+
+
+@pytest.mark.faults
+def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSentinelGroup):
+    """The lost writes' revisions are used again for others; a watcher must not take the ones for the others."""
+    with leasehold.connect(redis_sentinel.url, timeout=20) as store, store.watch("", previous=True) as watch:
+        assert [watch.next(5).kind, watch.next(5).kind] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
+        store.put("kept", b"1")
+        primary, replica = redis_sentinel.primary(), redis_sentinel.replica()
+        primary.ask("WAIT", "1", "5000")
+        replica.pause()
+        # What was sent to a frozen replica would still reach it when it goes on.
+        assert primary.ask("CLIENT", "KILL", "TYPE", "replica") == 1
+        lost = [store.put(f"lost{n}", b"").revision for n in range(5)]
+        told = []
+        until(lambda: (told.extend((watch.next(5)).events), len(told) >= 6)[1], 10, "the watcher saw the lost writes")
+        primary.kill()
+        replica.resume()
+        redis_sentinel.primary(other_than=primary)
+        again = [store.put(f"new{n}", b"").revision for n in range(8)]
+        assert set(lost) & set(again)
+        state = {event.key for event in told if event.kind is not EventKind.DELETE}
+        kinds = []
+
+        def follow() -> bool:
+            batch = watch.next(5)
+            kinds.append(batch.kind)
+            for event in batch.events:
+                (state.discard if event.kind is EventKind.DELETE else state.add)(event.key)
+            return batch.revision >= again[-1]
+
+        until(follow, 30, "the watch has caught up")
+        assert BatchKind.RESYNC in kinds
+        assert state == set(store.list("").keys) == {"kept", *(f"new{n}" for n in range(8))}
+
+
+@pytest.mark.faults
+def test_a_registration_outlives_the_primary(redis_sentinel: RedisSentinelGroup):
+    config = RegistryConfig(name="sentinel", heartbeat=5.0)
+    with (
+        leasehold.connect(redis_sentinel.url) as store,
+        leasehold.connect(redis_sentinel.url) as other,
+        Registry(store, config, Instance(service_name="web", port=80)),
+        Registry(other, config) as watcher,
+    ):
+        watcher.wait_for("web", 1, 10)
+        dead = redis_sentinel.primary()
+        dead.kill()
+        redis_sentinel.primary(other_than=dead)
+        until(lambda: _reads(other), 20, "the store answers again")
+        watcher.wait_for("web", 1, 20)
+        assert len(list(watcher.get_service("web"))) == 1
+
+
+def _reads(store: leasehold.Store) -> bool:
+    try:
+        store.get("anything")
+    except Unavailable:
+        return False
+    return True
+
+
+def test_what_the_sentinel_does_not_know(redis_sentinel: RedisSentinelGroup):
+    with pytest.raises(Unavailable, match="option master"):
+        leasehold.connect(redis_sentinel.url.replace("mymaster", "other"), timeout=1)
+    sentinel = redis_sentinel.sentinel.port
+    with pytest.raises(Unavailable, match="sentinel"):
+        leasehold.connect(f"redis://127.0.0.1:{sentinel}", timeout=1)
+    server = redis_sentinel.servers[0].port
+    with pytest.raises((Unavailable, ConfigError, leasehold.Unsupported)):
+        leasehold.connect(f"redis+sentinel://127.0.0.1:{server}?master=mymaster", timeout=1)
+    hosts = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel}?master=mymaster"
+    with leasehold.connect(hosts) as store:
+        store.put("key", b"value")
+        assert store.native.exists("{leasehold}:data")
+
+
+def test_a_cluster_by_any_of_its_nodes(redis_cluster: RedisCluster):
+    for number in range(12):
+        node = redis_cluster.nodes[number % 3]
+        url = f"redis+cluster://127.0.0.1:{node.port}/ns?store=s{number}"
+        with leasehold.connect(url) as store, store.watch("") as watch:
+            watch.next(5), watch.next(5)
+            revision = store.put("key", b"value").revision
+            assert store.list("").revision == revision
+            assert watch.next(5).revision == revision
+            with store.lease(30) as lease:
+                store.put("held", b"", lease=lease)
+            assert store.get("held") is None
+    sizes = [node.ask("DBSIZE") for node in redis_cluster.nodes]
+    assert all(sizes), "stores of different names live on different shards"
+    with leasehold.connect(redis_cluster.url) as store:
+        assert not store.capabilities.linearizable
+        assert store.native.get("nothing") is None
+
+
+def test_a_cluster_opened_as_one_server_says_what_to_write(redis_cluster: RedisCluster):
+    refused = []
+    for node in redis_cluster.nodes:
+        try:
+            leasehold.connect(f"redis://127.0.0.1:{node.port}", timeout=1).close()
+        except Unavailable as exc:
+            refused.append(str(exc))
+    assert ["redis+cluster" in message for message in refused] == [True, True]
+    with pytest.raises(ConfigError, match="one database"):
+        leasehold.connect(f"redis://127.0.0.1:{redis_cluster.nodes[0].port}?db=1", timeout=1)
