@@ -1,0 +1,103 @@
+"""The pytest plugin, loaded in every test run of an environment that has Leasehold: cheap, and silent elsewhere.
+
+It adds the option ``--leasehold-url``, lets pytest explain the asserts of the rule modules, and counts at the end
+of a run which rules of the suite were executed, so that none is left out in silence. It imports the suite never:
+whoever subclasses it has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+_MODULES = (
+    "checks",
+    "closing",
+    "history",
+    "kv",
+    "lease_run",
+    "leases",
+    "lists",
+    "model",
+    "registry",
+    "restarts",
+    "spi",
+    "transactions",
+    "watches",
+    "workload",
+)
+pytest.register_assert_rewrite(*(f"leasehold.conformance.{name}" for name in _MODULES))
+
+_TALLY = pytest.StashKey["dict[str, dict[str, str]]"]()
+"""Suite class to rule id to its outcome."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The URL for the quick check, and for subclasses that don't say one themselves."""
+    group = parser.getgroup("leasehold")
+    group.addoption(
+        "--leasehold-url",
+        metavar="URL",
+        dest="leasehold_url",
+        default=None,
+        help="store for Leasehold's conformance suite (see leasehold.conformance.StoreConformance)",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note which rules there are, run or not."""
+    tally: dict[str, dict[str, str]] = {}
+    for item in items:
+        for rule in _rules(item).values():
+            tally.setdefault(_suite(item), {}).setdefault(rule.id, "not run")
+    if tally:
+        config.stash[_TALLY] = tally
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Note a rule's outcome, and say which promise an unexpected error belongs to."""
+    report: pytest.TestReport = yield
+    tally = item.config.stash.get(_TALLY, None)
+    rule = _rules(item).get(getattr(item, "originalname", None) or item.name) if tally is not None else None
+    if tally is None or rule is None:
+        return report
+    outcomes = tally[_suite(item)]
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        outcomes[rule.id] = "not supported" if "not supported:" in reason else "not checked"
+    elif report.failed:
+        outcomes[rule.id] = "failed"
+        report.sections.append((f"rule {rule.id}", rule.promise))
+    elif report.when == "call":
+        outcomes[rule.id] = "kept"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line per store: how many rules were kept, and which were not executed."""
+    for suite, outcomes in terminalreporter.config.stash.get(_TALLY, {}).items():
+        counts = Counter(outcomes.values())
+        parts = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind])
+        terminalreporter.write_line(f"conformance of {suite}: {len(outcomes)} rules, {parts}")
+        for kind in ("not supported", "not checked"):
+            names = sorted(rule for rule, outcome in outcomes.items() if outcome == kind)
+            if names:
+                terminalreporter.write_line(f"  {kind}: {', '.join(names)}")
+
+
+_KINDS = ("kept", "failed", "not supported", "not checked", "not run")
+
+
+def _rules(item: pytest.Item) -> dict[str, Any]:
+    """The catalogue of the suite that a test belongs to; empty for everybody else's tests."""
+    cls = getattr(item, "cls", None)
+    known: dict[str, Any] = getattr(cls, "_leasehold_catalogue", None) or {}
+    return known
+
+
+def _suite(item: pytest.Item) -> str:
+    return item.nodeid.rpartition("::")[0]

@@ -1,0 +1,44 @@
+"""What the author of a store can let the suite do to the server, so that the rules about outages run too.
+
+Optional: without it those rules are reported as not checked. Give what you have, as plain functions::
+
+    @pytest.fixture
+    def driver(self, server):
+        return Driver(kill=server.kill, start=server.start)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Control = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """Controls over the server behind the URL. Each returns when its effect is there."""
+
+    kill: Control | None = None
+    """The server stops answering without warning, as by ``kill -9``. What a durable store acknowledged stays."""
+    start: Control | None = None
+    """After ``kill``: the server runs at the same address and answers."""
+    cut: Control | None = None
+    """Every connection to the server breaks; new ones can be made at once."""
+    compact: Control | None = None
+    """The server forgets its history up to the present: resuming a watch from before is no longer possible."""
+
+    def offers(self, control: str) -> bool:
+        """Whether the control of this name was given."""
+        return getattr(self, control) is not None
+
+    def do(self, control: str) -> None:
+        """Use the control of this name, which has to be offered."""
+        function: Control | None = getattr(self, control)
+        if function is None:
+            raise LookupError(f"the driver offers no {control!r}: the rule lacks @needs({control!r})")
+        function()
+
+
+CONTROLS = tuple(field.name for field in dataclasses.fields(Driver))

@@ -1,0 +1,115 @@
+"""The suite as one class, to be subclassed by a store's own tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from leasehold.conformance.closing import ClosingRules
+from leasehold.conformance.driver import Driver
+from leasehold.conformance.kv import KvRules, NamespaceRules
+from leasehold.conformance.leases import LeaseRules
+from leasehold.conformance.lists import ListRules
+from leasehold.conformance.model import ModelRules
+from leasehold.conformance.registry import RegistryRules
+from leasehold.conformance.restarts import RestartRules
+from leasehold.conformance.rules import Rule, catalogue
+from leasehold.conformance.spi import SpiRules
+from leasehold.conformance.transactions import TransactionRules
+from leasehold.conformance.watches import WatchRules
+from leasehold.conformance.world import World
+
+
+class StoreConformance(
+    KvRules,
+    NamespaceRules,
+    TransactionRules,
+    ListRules,
+    LeaseRules,
+    WatchRules,
+    ClosingRules,
+    SpiRules,
+    RegistryRules,
+    RestartRules,
+    ModelRules,
+):
+    """Every rule that a store has to keep. Prove yours by subclassing, in a test file of your own::
+
+        from leasehold.conformance import StoreConformance
+
+        class TestMyStore(StoreConformance):
+            url = "mystore://127.0.0.1:7000"
+
+    and run ``pytest``. The URL is opened through your plugin's entry point, as an application would do it. It has
+    to name a store that several connections of one process share. The suite works in namespaces with random
+    names, never touches other data, and removes what it wrote; keys of yours may be in the store.
+
+    If the URL is known only when the tests run, leave out ``url`` and write a fixture::
+
+        class TestMyStore(StoreConformance):
+            @pytest.fixture
+            def store_url(self, my_server):
+                return my_server.url
+
+    **Optional promises.** What your backend declares in its capabilities is checked; a rule about a promise that
+    it doesn't declare is skipped as *not supported*, and other rules check that the operation is then refused by
+    ``Unsupported``. All other rules hold for every store. Time limits follow from the limits you declare.
+
+    **Outages.** Rules about a server that dies or a connection that breaks need your help: give a ``driver``
+    fixture with the controls you have; the rules that need others are skipped as *not checked*::
+
+            @pytest.fixture
+            def driver(self, my_server):
+                return Driver(kill=my_server.kill, start=my_server.start)
+
+    **Reading a failure.** It names the rule and its promise, what the rule did, what it expected and what it saw.
+    A rule that could not be judged, because too little happened, fails as ``RuleVacuous``.
+
+    **Choosing.** ``pytest -k leases`` runs an area, ``-k test_kv_missing`` some rules. The last lines of the run
+    count the rules and name those that did not run: a store is conformant only if all of them did, or were not
+    supported. A rule can't be overridden or dropped in a subclass; tests of your own are welcome there.
+
+    For a quick look without a file: ``pytest --pyargs leasehold.conformance.quick --leasehold-url URL``.
+    """
+
+    url: ClassVar[str | None] = None
+    memo: ClassVar[dict[str, object]] = {}
+    """Results of experiments that several rules look at; every subclass has its own."""
+    _leasehold_catalogue: ClassVar[dict[str, Rule]] = {}
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        cls.memo = {}
+        cls._leasehold_catalogue = catalogue(cls)
+        if "world" in vars(cls):
+            raise TypeError(
+                f"{cls.__qualname__} replaces the fixture 'world', which the rules act in: override store_url"
+            )
+
+    @pytest.fixture
+    def store_url(self, request: pytest.FixtureRequest) -> str:
+        """The URL of the store under test."""
+        url = self.url or request.config.getoption("leasehold_url", default=None)
+        if url is None:
+            raise pytest.UsageError(
+                f"{type(self).__name__} doesn't say which store to test: set its attribute 'url', override its fixture "
+                "'store_url', or run pytest with --leasehold-url URL"
+            )
+        return str(url)
+
+    @pytest.fixture
+    def driver(self) -> Driver:
+        """Controls over the server; none unless overridden."""
+        return Driver()
+
+    @pytest.fixture
+    def world(self, request: pytest.FixtureRequest, store_url: str, driver: Driver) -> Iterator[World]:
+        """What the rule may act in."""
+        rule = catalogue(type(self))[request.function.__name__]
+        with World(store_url, rule, driver=driver, memo=self.memo) as world:
+            reason = rule.why_not(world.capabilities, driver)
+            if reason is not None:
+                pytest.skip(reason)
+            yield world

@@ -1,0 +1,63 @@
+"""Doing things at the same time, with a deadline and without losing an error."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from leasehold.conformance.checks import Checks
+
+T = TypeVar("T")
+
+DEADLINE = 40.0
+"""Seconds that a concurrent part of a rule may take before it counts as hanging."""
+
+
+class Running:
+    """Functions that run in threads of their own until :meth:`join`."""
+
+    def __init__(self, check: Checks, functions: Sequence[Callable[[], object]], did: str) -> None:
+        self._check = check
+        self._did = did
+        self._errors: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=(function,), name=f"conformance-{number}", daemon=True)
+            for number, function in enumerate(functions)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, function: Callable[[], object]) -> None:
+        try:
+            function()
+        except BaseException as exc:  # noqa: BLE001 - raised again by join
+            self._errors.append(exc)
+
+    @property
+    def failed(self) -> bool:
+        """Whether one has raised: no use in waiting for it."""
+        return bool(self._errors)
+
+    def join(self, within: float = DEADLINE) -> None:
+        """Wait for all to end; raises what one of them raised, and counts not ending as a broken promise."""
+        for thread in self._threads:
+            thread.join(within)
+            if thread.is_alive() and not self._errors:
+                raise self._check.fail(self._did, expected=f"an end within {within:.0f} s", seen="still running")
+        if self._errors:
+            raise self._errors[0]
+
+
+def together(check: Checks, functions: Sequence[Callable[[], T]], did: str) -> list[T]:
+    """Start all functions at the same moment; their answers, in order."""
+    barrier = threading.Barrier(len(functions))
+    answers: dict[int, T] = {}
+
+    def run(number: int, function: Callable[[], T]) -> None:
+        barrier.wait(DEADLINE)
+        answers[number] = function()
+
+    runners = [lambda n=number, f=function: run(n, f) for number, function in enumerate(functions)]
+    Running(check, runners, did).join()
+    return [answers[number] for number in range(len(functions))]

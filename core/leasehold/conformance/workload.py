@@ -1,0 +1,121 @@
+"""Writers that put, delete and transact on few keys from several threads, recording what they did."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from leasehold.conformance.checks import PATIENCE, Checks
+from leasehold.conformance.history import History
+from leasehold.conformance.threads import Running
+from leasehold.errors import LeaseholdError, OutcomeUnknown
+from leasehold.spi import Delete, Operation, Put
+from leasehold.store import Store
+
+LAST_KEY = "w/~last"
+"""Sorts behind the others; its write ends a run."""
+
+_KEYS = 8
+_SEED = 20240229
+
+
+class Workload:
+    """Threads writing under ``w/`` (and now and then beside it), as many transactions as they are allowed.
+
+    Values are never repeated, so that a value names its write. With ``faults`` writes may fail or be unknown.
+    """
+
+    def __init__(
+        self, check: Checks, stores: Sequence[Store], *, writers: int = 3, turns: int, faults: bool = False
+    ) -> None:
+        self.history = History()
+        self.failed_writes = 0
+        self._store = stores[0]
+        self._faults = faults
+        self._check = check
+        self._allowed = threading.Condition()
+        self._left = turns
+        self._made = 0
+        self._stopped = False
+        self._running = Running(
+            check,
+            [partial(self._write, number, stores[number % len(stores)]) for number in range(writers)],
+            f"{writers} writers",
+        )
+
+    def _write(self, writer: int, store: Store) -> None:
+        chance = random.Random(_SEED + writer)  # noqa: S311 - repeatable, hides nothing
+        turn = 0
+        while self._may_go_on():
+            self._apply(store, tuple(self._operations(chance, f"{writer}-{turn}")))
+            turn += 1
+            with self._allowed:
+                self._made += 1
+                self._allowed.notify_all()
+
+    def _may_go_on(self) -> bool:
+        with self._allowed:
+            self._allowed.wait_for(lambda: self._left > 0 or self._stopped)
+            self._left -= 1
+            return self._left >= 0
+
+    def _operations(self, chance: random.Random, value: str) -> list[Operation]:
+        kind = chance.random()
+        keys = chance.sample(range(_KEYS), 4)
+        if kind < 0.45:
+            return [Put(f"w/{keys[0]}", value.encode())]
+        if kind < 0.65:
+            return [Delete(f"w/{keys[0]}")]
+        operations: list[Operation] = [Put(f"w/{key}", f"{value}/{key}".encode()) for key in keys]
+        operations[chance.randrange(4)] = Delete(f"w/{keys[0]}") if kind < 0.85 else Put("w0", value.encode())
+        distinct = {operation.key: operation for operation in operations}
+        return list(distinct.values())
+
+    def _apply(self, store: Store, operations: tuple[Operation, ...]) -> None:
+        transaction = store.transaction()
+        for operation in operations:
+            if isinstance(operation, Put):
+                transaction.put(operation.key, operation.value)
+            else:
+                transaction.delete(operation.key)
+        try:
+            self.history.done(transaction.commit(), *operations)
+        except OutcomeUnknown:
+            if not self._faults:
+                raise
+            self.history.unknown(*operations)
+            self.failed_writes += 1
+        except LeaseholdError:
+            if not self._faults:
+                raise
+            self.failed_writes += 1
+
+    def more(self, turns: int) -> None:
+        """Allow so many transactions more."""
+        with self._allowed:
+            self._left += turns
+            self._allowed.notify_all()
+
+    def wait(self, made: int) -> None:
+        """Wait until so many transactions have been tried."""
+        with self._allowed:
+            self._allowed.wait_for(lambda: self._made >= made or self._running.failed, PATIENCE)
+            self._check.enough(self._made, 0 if self._running.failed else made, "a write of a workload")
+
+    def finish(self, *, retry: Callable[[Callable[[], None]], None] = lambda call: call()) -> int:
+        """Let the writers use up what they are allowed, write the last key and answer its revision."""
+        with self._allowed:
+            self._stopped = True
+            self._allowed.notify_all()
+        self._running.join()
+        revision = 0
+
+        def last() -> None:
+            nonlocal revision
+            put = Put(LAST_KEY, b"last")
+            revision = self.history.done(self._store.put(put.key, put.value), put).revision
+
+        retry(last)
+        return revision

@@ -1,0 +1,140 @@
+"""What a rule may act in: stores and backends on the URL under test, in namespaces that no one else uses.
+
+Everything opened here is closed when the rule ends, and every namespace used is emptied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import uuid
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar, cast
+from urllib.parse import quote
+
+from leasehold import plugins
+from leasehold import url as urls
+from leasehold.clock import SystemClock
+from leasehold.conformance.checks import Checks
+from leasehold.conformance.driver import Driver
+from leasehold.conformance.rules import Rule
+from leasehold.connect import connect
+from leasehold.errors import LeaseholdError
+from leasehold.keys import namespace_prefix
+from leasehold.spi import Address, Backend, Capabilities
+from leasehold.store import Store
+
+T = TypeVar("T")
+
+TIMEOUT = 10.0
+"""Seconds for each call of a rule unless it says otherwise."""
+
+LEAST_TTL = 1.0
+"""Seconds; shorter leases would measure the machine's scheduling instead of the store."""
+
+
+class World:
+    """One rule's surroundings. ``memo`` is shared by the rules of one suite, for experiments that take long."""
+
+    def __init__(self, url: str, rule: Rule, *, driver: Driver | None = None, memo: dict[str, object] | None = None):
+        self.url = url
+        self.rule = rule
+        self.check = Checks(rule)
+        self.driver = driver or Driver()
+        self.namespace = f"conformance-{uuid.uuid4().hex[:12]}"
+        self._memo = {} if memo is None else memo
+        self._used: dict[str, None] = {}
+        self._stores: list[Store] = []
+        self._backends: list[Backend] = []
+        self.store = self.connect()
+        """The store under test, in this rule's namespace."""
+
+    # -- opening --
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store under test declares."""
+        return self.store.capabilities
+
+    def connect(self, namespace: str | None = None, *, timeout: float = TIMEOUT) -> Store:
+        """One more connection, to this rule's namespace or another one that begins with its name."""
+        name = self.namespace if namespace is None else namespace
+        if not name.startswith(self.namespace):
+            raise ValueError(f"{name!r} may be someone else's namespace")
+        self._used[name] = None
+        store = connect(in_namespace(self.url, name), timeout=timeout)
+        self._stores.append(store)
+        return store
+
+    def connect_root(self) -> Store:
+        """A connection without any namespace: it sees every key of the store. Write through others."""
+        store = connect(in_namespace(self.url, ""), timeout=TIMEOUT)
+        self._stores.append(store)
+        return store
+
+    def backend(self) -> Backend:
+        """The plugin's own object, for rules about the SPI. Its keys are complete: see :meth:`physical`."""
+        plugin = plugins.find(urls.split(self.url).scheme)
+        request = urls.parse(in_namespace(self.url, self.namespace), plugin, timeout=TIMEOUT, clock=SystemClock())
+        backend = plugin.open(request)
+        self._backends.append(backend)
+        return backend
+
+    def physical(self, key: str) -> str:
+        """What the store under test calls ``key`` when it talks to a backend."""
+        return namespace_prefix(self.namespace) + key
+
+    # -- helping --
+
+    @property
+    def short_ttl(self) -> float:
+        """The shortest ttl in seconds that is both legal and long enough to measure."""
+        return max(self.capabilities.min_ttl, LEAST_TTL)
+
+    def once(self, name: str, experiment: Callable[[World], T]) -> T:
+        """The result of an experiment that several rules look at: it runs for the first of them."""
+        if name not in self._memo:
+            try:
+                self._memo[name] = experiment(self)
+            except Exception as exc:
+                self._memo[name] = exc
+                raise
+        result = self._memo[name]
+        if isinstance(result, Exception):
+            raise AssertionError(  # noqa: TRY004 - the experiment failed, no type is wrong
+                f"what {self.rule.id} looks at could not be observed: {result}"
+            ) from result
+        return cast("T", result)
+
+    # -- the end --
+
+    def close(self) -> None:
+        """Close everything and empty the namespaces."""
+        for store in self._stores:
+            store.close()
+        for backend in self._backends:
+            backend.close()
+        for name in self._used:
+            # What can't be cleaned is what a broken store or a dead server left; the rule has said so.
+            with contextlib.suppress(LeaseholdError), connect(in_namespace(self.url, name), timeout=TIMEOUT) as store:
+                store.delete_prefix("", everything=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def in_namespace(url: str, namespace: str) -> str:
+    """``url`` with the namespace it names, if any, replaced by ``namespace`` (``""``: none)."""
+    raw = urls.split(url)
+    options = [part for part in raw.query.split("&") if part and part.partition("=")[0] != "namespace"]
+    if namespace:
+        options.append(f"namespace={quote(namespace, safe='')}")
+    path = raw.path if plugins.find(raw.scheme).address is Address.FILE else ""
+    raw = dataclasses.replace(raw, path=path, query="&".join(options))
+    scheme = "+".join([raw.scheme, *sorted(raw.variants)])
+    user = "" if raw.userinfo is None else f"{raw.userinfo}@"
+    return f"{scheme}://{user}{raw.authority}{raw.path}" + (f"?{raw.query}" if raw.query else "")

@@ -1,0 +1,33 @@
+"""The etcd store keeps every rule; a server of our own is killed, restarted and compacted, too."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from leasehold.conformance import Driver, StoreConformance
+from leasehold_servers import EtcdServer, require
+from leasehold_servers.plugin import need_container
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[EtcdServer | None]:
+    if require.given_url("etcd"):
+        yield None
+        return
+    need_container("etcd")
+    with EtcdServer() as server:
+        yield server
+
+
+class TestEtcd(StoreConformance):
+    @pytest.fixture
+    def store_url(self, own_server: EtcdServer | None) -> str:
+        return own_server.url if own_server else str(require.given_url("etcd"))
+
+    @pytest.fixture
+    def driver(self, own_server: EtcdServer | None) -> Driver:
+        if own_server is None:
+            return Driver()
+        return Driver(
+            kill=own_server.kill, start=own_server.start, cut=own_server.restart, compact=own_server.gateway.compact
+        )

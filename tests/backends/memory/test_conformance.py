@@ -1,0 +1,15 @@
+"""The memory store keeps every rule."""
+
+import pytest
+
+import leasehold_memory
+from leasehold.conformance import Driver, StoreConformance
+
+
+class TestMemory(StoreConformance):
+    url = "memory://conformance"
+
+    @pytest.fixture
+    def driver(self) -> Driver:
+        server = leasehold_memory.server("conformance")
+        return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
