@@ -58,7 +58,9 @@ def test_a_prefix_that_is_none(store, backend, call, prefix):
     assert not backend.calls
 
 
-@pytest.mark.parametrize("value", ["text", 7, None, bytearray(b"x"), memoryview(b"x")], ids=repr)
+@pytest.mark.parametrize(
+    "value", ["text", 7, None, bytearray(b"x"), memoryview(b"x")], ids=lambda value: type(value).__name__
+)
 def test_a_value_that_is_no_bytes(store, backend, value):
     with pytest.raises(InvalidArgument, match=f"not {type(value).__name__}"):
         store.put("a", value)
@@ -103,7 +105,7 @@ def test_a_key_is_written_once(store, backend):
     store.transaction().if_absent("a").if_absent("a").put("a", b"").commit()
 
 
-@pytest.mark.parametrize("lease", [7, b"L1", object()], ids=repr)
+@pytest.mark.parametrize("lease", [7, b"L1", object()], ids=lambda lease: type(lease).__name__)
 def test_a_lease_that_is_none(store, backend, lease):
     with pytest.raises(InvalidArgument, match=r"what store\.lease\(\) returned"):
         store.put("a", b"", lease=lease)
