@@ -45,14 +45,14 @@ def run(quick: bool) -> Iterator[Result]:
         host = next(iter(store._backend._connection.hosts))
         raw = Raw(host)
         stack.callback(raw.close)
-        yield from _against_raw(store, raw, 1.2 if quick else 12.0)
+        yield from _against_raw(store, raw, 1.2 if quick else 9.0)
         yield _watch(store, raw, 150 if quick else 1500)
         shipped = Shipped(host)
         stack.callback(shipped.close)
         if shipped.missing:
             yield Result("etcd3 as it ships", "NOT MEASURED", note=shipped.missing)
         else:
-            yield from _against_shipped(store, shipped, 1.2 if quick else 6.0)
+            yield from _against_shipped(store, shipped, 1.2 if quick else 5.0)
         store.delete_prefix("benchmark/")
 
 
