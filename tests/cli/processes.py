@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import queue
+import select
 import subprocess
 import sys
 import threading
@@ -65,7 +66,7 @@ def terminal(*arguments: str, url: str, **env: str) -> tuple[int, str]:
     try:
         text = b""
         try:
-            while chunk := os.read(leader, 4096):
+            while chunk := read_terminal(leader):
                 text += chunk
         except OSError:
             pass  # Linux says so when the last one has closed the other side
@@ -74,6 +75,13 @@ def terminal(*arguments: str, url: str, **env: str) -> tuple[int, str]:
         process.kill()
         process.wait()
         os.close(leader)
+
+
+def read_terminal(leader: int) -> bytes:
+    """What comes next from the other side of a terminal; fails if nothing comes in time."""
+    ready, _, _ = select.select([leader], [], [], DEADLINE)
+    assert ready, f"nothing came on the terminal for {DEADLINE:g} s"
+    return os.read(leader, 4096)
 
 
 class Lines:

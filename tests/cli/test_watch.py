@@ -17,7 +17,7 @@ import leasehold
 from leasehold.registry import Instance, Registry, RegistryConfig
 
 from .conftest import Run
-from .processes import DEADLINE, Command
+from .processes import DEADLINE, Command, read_terminal
 
 WEB = Instance("web", id="one", host="10.0.0.1", host_name="h1", port=8001, meta={"zone": "a"})
 DB = Instance("db", id="two", host="10.0.0.2", host_name="h2", port=5432)
@@ -103,10 +103,10 @@ def test_watch_on_a_terminal_is_coloured(file_url: str) -> None:
     try:
         text = b""
         while b"0 instances" not in text:
-            text += os.read(leader, 4096)
+            text += read_terminal(leader)
         with leasehold.connect(file_url) as store, Registry(store, RegistryConfig(), WEB):
             while b"10.0.0.1:8001" not in text:
-                text += os.read(leader, 4096)
+                text += read_terminal(leader)
             assert process.wait(DEADLINE) == 0
     finally:
         process.kill()
