@@ -7,6 +7,7 @@ told. Hypothesis shrinks a failure to the shortest sequence that shows it.
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -94,7 +95,7 @@ class _Machine(RuleBasedStateMachine):
 
     @rule(key=_KEYS, value=_VALUES)
     def put_if_absent(self, key: str, value: bytes) -> None:
-        call = lambda: self.store.put_if_absent(self.prefix + key, value)  # noqa: E731 - used twice below
+        call = partial(self.store.put_if_absent, self.prefix + key, value)
         if key in self.model:
             self.check.raises(Conflict, call, f"put_if_absent({key!r}), which exists")
         else:
@@ -106,7 +107,7 @@ class _Machine(RuleBasedStateMachine):
         revision = known.mod_revision if known else self.revision
         if stale and known:
             revision = known.create_revision - 1 if known.create_revision else 0
-        call = lambda: self.store.replace(self.prefix + key, value, revision)  # noqa: E731 - used twice below
+        call = partial(self.store.replace, self.prefix + key, value, revision)
         if known is None or revision != known.mod_revision:
             self.check.raises(Conflict, call, f"replace({key!r}, revision={revision}), now {known}")
         else:

@@ -46,9 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which rules there are, run or not."""
+    """Note which rules there are, before anyone deselects some: what isn't run is to be told."""
     tally: dict[str, dict[str, str]] = {}
     for item in items:
         for rule in _rules(item).values():

@@ -88,10 +88,10 @@ class RestartRules(Rules, area="restarts"):
             for follower in followers:
                 follower.wait_in_sync()
             workload = Workload(world.check, [world.connect()], turns=10, faults=True)
-            for number in range(12):
+            for number in range(6):
                 world.driver.do("cut")
-                workload.more(10)
-                workload.wait(10 * number)
+                workload.more(20)
+                workload.wait(20 * number)
             self._finish(world, followers, workload)
         finally:
             for follower in followers:

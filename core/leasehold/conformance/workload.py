@@ -110,6 +110,8 @@ class Workload:
             self._stopped = True
             self._allowed.notify_all()
         self._running.join()
+        if not self._faults:
+            self._delete_half()
         revision = 0
 
         def last() -> None:
@@ -119,3 +121,10 @@ class Workload:
 
         retry(last)
         return revision
+
+    def _delete_half(self) -> None:
+        """End with deletes that nothing covers up: a watcher who missed one is left with a key too many."""
+        for key in range(_KEYS):
+            self._apply(self._store, (Put(f"w/{key}", f"last-{key}".encode()),))
+        for key in range(_KEYS // 2):
+            self._apply(self._store, (Delete(f"w/{key}"),))

@@ -1,0 +1,184 @@
+"""The suite as a product: its catalogue, its guards, its messages, what it leaves behind, how it reports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import leasehold
+from leasehold.conformance import Driver, RuleBroken, RuleVacuous, StoreConformance
+from leasehold.conformance.checks import Checks
+from leasehold.conformance.rules import Rule, Rules, catalogue, needs, requires
+from leasehold.conformance.world import World, in_namespace
+from leasehold.spi import Promise, field_notes
+
+pytest_plugins = ["pytester"]
+
+RULES = list(catalogue(StoreConformance).values())
+ONE_LINE = 120
+
+
+def rule(name: str) -> Rule:
+    return next(each for each in RULES if each.id == name)
+
+
+@pytest.mark.parametrize("each", RULES, ids=lambda each: each.id)
+def test_a_rule_is_one_sentence(each):
+    assert each.promise.endswith(".")
+    assert "\n" not in (each.function.__doc__ or "").strip()
+    assert len(each.promise) <= ONE_LINE
+
+
+def test_every_area_has_rules_and_ids_are_unique():
+    assert len({each.id for each in RULES}) == len(RULES) > 100
+    assert {each.area for each in RULES} == {
+        *("closing", "kv", "leases", "lists", "model", "namespaces"),
+        *("registry", "restarts", "spi", "transactions", "watches"),
+    }
+
+
+def test_every_promise_is_asked_for_somewhere():
+    promises = {name for name, note in field_notes().items() if isinstance(note, Promise)}
+    assert {name for each in RULES for name in each.requires} >= promises - {"shared"}  # takes another process
+
+
+@pytest.mark.parametrize("replacement", [None, lambda self, world: None])
+def test_a_rule_cannot_be_dropped_or_replaced(replacement):
+    with pytest.raises(TypeError, match="missing_key"):
+        type("TestMine", (StoreConformance,), {"test_kv_a_missing_key_reads_as_none": replacement})
+
+
+def test_a_rule_cannot_be_replaced_by_another_base():
+    class Lenient:
+        def test_kv_a_missing_key_reads_as_none(self, world: World) -> None: ...
+
+    with pytest.raises(TypeError, match="missing_key"):
+        type("TestMine", (Lenient, StoreConformance), {})
+
+
+def test_the_world_cannot_be_replaced():
+    with pytest.raises(TypeError, match="world"):
+        type("TestMine", (StoreConformance,), {"world": None})
+
+
+def test_marks_name_what_exists():
+    with pytest.raises(TypeError, match="promise"):
+        requires("min_ttl")
+    with pytest.raises(TypeError, match="control"):
+        needs("explode")
+
+
+def test_a_rule_without_a_promise_is_refused():
+    def test_mine_nothing(self: object, world: World) -> None: ...
+
+    with pytest.raises(TypeError, match="docstring"):
+        type("Mine", (Rules,), {"test_mine_nothing": test_mine_nothing}, area="mine")
+
+
+def test_what_does_not_apply_is_told_with_its_reason():
+    with leasehold.connect("memory://") as store:
+        capabilities = store.capabilities
+    reason = rule("restarts.lose_no_acknowledged_write").why_not(capabilities, Driver())
+    assert reason == "not supported: the store declares durable=False"
+    reason = rule("restarts.outages_are_told_in_time").why_not(capabilities, Driver(kill=lambda: None))
+    assert reason is not None
+    assert "offers no start" in reason
+    assert rule("kv.a_written_value_is_read_back").why_not(capabilities, Driver()) is None
+
+
+def test_a_message_says_what_was_promised_expected_and_seen():
+    check = Checks(rule("kv.a_written_value_is_read_back"))
+    with pytest.raises(RuleBroken) as caught:
+        check.equal(b"seen", b"wanted", "get after put")
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()] == [
+        *("rule kv.a_written_value_is_read_back is broken", "promise", "did", "expected", "seen")
+    ]
+    with pytest.raises(RuleBroken, match="no error, the answer 3"):
+        check.raises(leasehold.Conflict, lambda: 3, "a call")
+    with pytest.raises(RuleVacuous, match="happened 2 times, 5 are needed"):
+        check.enough(2, 5, "a write")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("memory://name", "memory://name?namespace=n"),
+        ("memory://name/theirs?history=5", "memory://name?history=5&namespace=n"),
+        ("memory://name?namespace=theirs&history=5", "memory://name?history=5&namespace=n"),
+        ("etcd://u:p%40@h:1,i:2/theirs", "etcd://u:p%40@h:1,i:2?namespace=n"),
+        ("etcd+tls://h:1/theirs?ca=/x", "etcd+tls://h:1?ca=/x&namespace=n"),
+        ("sqlite:///some/file.db?namespace=theirs", "sqlite:///some/file.db?namespace=n"),
+    ],
+)
+def test_the_suite_works_in_a_namespace_of_its_own(url, expected):
+    assert in_namespace(url, "n") == expected
+
+
+def test_the_suite_leaves_nothing_behind():
+    with leasehold.connect("memory://left-behind") as mine:
+        mine.put("precious", b"1")
+        for each in ("namespaces.isolate", "lists.are_in_byte_order", "leases.are_refreshed_and_revoked_in_batches"):
+            with World("memory://left-behind", rule(each)) as world:
+                world.rule.function(StoreConformance(), world)
+        assert mine.list("").keys == ("precious",)
+
+
+def test_the_plugin_is_cheap_and_brings_no_suite():
+    code = (
+        "import sys, leasehold.conformance.pytest_plugin as p;"
+        "loaded = [m for m in sys.modules if m.startswith(('hypothesis', 'leasehold.conformance.'))];"
+        "print(*sorted(loaded))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["leasehold.conformance.pytest_plugin"]
+
+
+def test_an_outsiders_run_is_counted(pytester: pytest.Pytester):
+    pytester.makepyfile(
+        """
+        from leasehold.conformance import StoreConformance
+
+        class TestMine(StoreConformance):
+            url = "memory://outsider"
+
+            def test_of_my_own(self):
+                pass
+        """
+    )
+    result = pytester.runpytest_inprocess("-q", "-k", "namespaces or restarts_lose or my_own")
+    result.assert_outcomes(passed=5, skipped=1, deselected=len(RULES) - 5)
+    result.stdout.re_match_lines(
+        [rf"conformance of .*TestMine: {len(RULES)} rules, 4 kept, 1 not supported, .* not run"]
+    )
+
+
+def test_a_run_without_a_url_says_what_to_do(pytester: pytest.Pytester):
+    arguments = ("-q", "--pyargs", "leasehold.conformance.quick", "-k", "test_kv_a_missing")
+    failed = pytester.runpytest_inprocess(*arguments)
+    failed.stdout.fnmatch_lines(["*doesn't say which store to test*--leasehold-url URL*"])
+    passed = pytester.runpytest_inprocess(*arguments, "--leasehold-url", "memory://quick")
+    passed.assert_outcomes(passed=1, deselected=len(RULES) - 1)
+
+
+def test_other_projects_notice_nothing(pytester: pytest.Pytester):
+    pytester.makepyfile("def test_theirs(): assert True")
+    result = pytester.runpytest_subprocess("-q", "-W", "error", "--strict-config", "--strict-markers")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*conformance*")
+
+
+def test_an_unexpected_error_names_the_promise(pytester: pytest.Pytester, tmp_path: Path):
+    pytester.makepyfile(
+        f"""
+        from leasehold.conformance import StoreConformance
+
+        class TestMine(StoreConformance):
+            url = "sqlite://{tmp_path}/no/such/folder/x.db"
+        """
+    )
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_missing")
+    result.assert_outcomes(errors=1, deselected=len(RULES) - 1)
+    result.stdout.fnmatch_lines(["*rule kv.a_missing_key_reads_as_none*", "A key that was never written*"])
