@@ -3,4 +3,5 @@
 pytest_plugins = [
     "leasehold_servers.plugin",
     "leasehold_servers.redis_plugin",
+    "leasehold_servers.zookeeper_plugin",
 ]

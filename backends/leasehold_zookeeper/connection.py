@@ -1,0 +1,156 @@
+"""The connection that everything but leases shares: requests with deadlines, and what is known of their outcome."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from leasehold.errors import (
+    AuthenticationFailed,
+    DeadlineExceeded,
+    LeaseholdError,
+    LimitExceeded,
+    OutcomeUnknown,
+    StoreClosed,
+    Unavailable,
+)
+from leasehold.spi.plugin import OpenRequest
+from leasehold_zookeeper import wire
+from leasehold_zookeeper.client import Call, Client
+from leasehold_zookeeper.endpoints import Endpoints
+from leasehold_zookeeper.errors import translate
+
+_FRAMING = 64
+_WORLD = wire.Acl(31, "world", "anyone")
+_CREATOR = wire.Acl(31, "auth", "")
+_READERS = wire.Acl(1, "world", "anyone")
+_ACLS = {"open": (_WORLD,), "creator": (_CREATOR,), "read": (_CREATOR, _READERS)}
+
+
+class Connection:
+    """A kazoo client, started by :meth:`start`, and the settings that all modules need. Thread-safe."""
+
+    def __init__(self, request: OpenRequest) -> None:
+        self.endpoints = Endpoints(request)
+        self.credentials: list[tuple[str, str]] = []
+        if request.username is not None:
+            password = request.password.reveal() if request.password is not None else ""
+            self.credentials.append(("digest", f"{request.username}:{password}"))
+        self.acl = _ACLS[request.options["acl"]]
+        self.private_acl = (_CREATOR,) if self.credentials else (_WORLD,)
+        self.max_packet: int = request.options["max_packet_bytes"]
+        self.namespace = request.namespace
+        self.ensemble = True
+        """Whether reads have to be preceded by a sync, since the server asked may be behind its leader."""
+        self.modern = True
+        """Whether the server has multi-reads, persistent watches and containers."""
+        self._closed = False
+        self._client: Client | None = None
+        self._listeners_lock = threading.Lock()
+        self._on_event: Callable[[str], None] = lambda path: None
+        self._on_lost: Callable[[LeaseholdError], None] = lambda error: None
+
+    def listen(self, on_event: Callable[[str], None], on_lost: Callable[[LeaseholdError], None]) -> None:
+        """Who is told of watch events, and of the loss of the connection, in kazoo's reading thread."""
+        self._on_event, self._on_lost = on_event, on_lost
+
+    def start(self, *, session_timeout: float, timeout: float) -> None:
+        """Connect; raises ``Unavailable`` or ``AuthenticationFailed``."""
+        client = self._client = Client(
+            self.endpoints,
+            session_timeout=session_timeout,
+            credentials=self.credentials,
+            on_event=self._event,
+            on_lost=self._lost,
+        )
+        if not client.start_async().wait(timeout):
+            raise DeadlineExceeded(f"ZooKeeper at {self.endpoints} didn't answer within {timeout:.1f} s")
+
+    @property
+    def native(self) -> Any:
+        """The ``kazoo.client.KazooClient``."""
+        return self._client
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+    def ensure_open(self) -> None:
+        """Raise ``StoreClosed`` after :meth:`close`."""
+        if self._closed:
+            raise StoreClosed("this store was closed")
+
+    def close(self) -> None:
+        """Stop the client and its threads, within some seconds even if the server is frozen."""
+        self._closed = True
+        client = self._client
+        if client is not None:
+            client.finish()
+
+    # -- requests --
+
+    def send(self, requests: Sequence[wire.Request], *, action: str) -> list[Call]:
+        """Put requests on their way, in this order. Raises ``Unavailable`` when there is no connection."""
+        self.ensure_open()
+        client = self._client
+        if client is None or not client.connected:
+            if client is not None and str(client.client_state) == "AUTH_FAILED":
+                raise AuthenticationFailed(f"{action}: ZooKeeper doesn't accept the credentials of the URL")
+            raise Unavailable(f"{action}: not connected to ZooKeeper at {self.endpoints}")
+        for request in requests:
+            self.check_size(request, action=action)
+        return client.submit(list(requests))
+
+    def check_size(self, request: wire.Request, *, action: str) -> None:
+        """Raise ``LimitExceeded`` for a packet that would make the server close the connection."""
+        if len(request.body) + _FRAMING > self.max_packet:
+            raise LimitExceeded(
+                f"{action}: the request has {len(request.body)} bytes and ZooKeeper's jute.maxbuffer is "
+                f"{self.max_packet} (option max_packet_bytes): write less at once"
+            )
+
+    def call(self, request: wire.Request, *, until: float, action: str, write: bool = False) -> wire.Reply:
+        """Send one request and wait for its answer, whatever its code is. ``until``: on the monotonic clock.
+
+        Without one: ``Unavailable`` or ``DeadlineExceeded`` if it wasn't sent or is no write, else ``OutcomeUnknown``.
+        """
+        return self.calls([request], until=until, action=action, write=write)[0]
+
+    def calls(
+        self, requests: Sequence[wire.Request], *, until: float, action: str, write: bool = False
+    ) -> list[wire.Reply]:
+        """Like :meth:`call` for several requests that follow each other without waiting."""
+        return [
+            self.wait_for(call, until=until, action=action, write=write) for call in self.send(requests, action=action)
+        ]
+
+    def read(self, requests: Sequence[wire.Request], *, until: float, action: str) -> list[wire.Reply]:
+        """Linearizable reads: on an ensemble the server first catches up. Codes are left to the caller."""
+        if not self.ensemble:
+            return self.calls(requests, until=until, action=action)
+        synced, *answers = self.calls([wire.sync("/"), *requests], until=until, action=action)
+        if synced.error:
+            raise translate(synced.error, action=action, write=False)
+        return answers
+
+    def wait_for(self, call: Call, *, until: float, action: str, write: bool = False) -> wire.Reply:
+        """The answer to a request of :meth:`send`; errors as for :meth:`call`."""
+        in_time = call.wait(until - time.monotonic())
+        if call.reply is not None:
+            return call.reply
+        unsent = call.take_back()
+        if not write or unsent:
+            if in_time:
+                raise Unavailable(f"{action}: the connection to ZooKeeper was lost") from call.lost
+            raise DeadlineExceeded(f"{action}: no answer from ZooKeeper at {self.endpoints} in time")
+        what = "the connection to ZooKeeper was lost" if in_time else "no answer from ZooKeeper in time"
+        raise OutcomeUnknown(f"{action}: {what} after it was sent; it may have been applied") from call.lost
+
+    def _event(self, path: str) -> None:
+        self._on_event(path)
+
+    def _lost(self) -> None:
+        self._on_lost(Unavailable(f"the connection to ZooKeeper at {self.endpoints} was lost"))

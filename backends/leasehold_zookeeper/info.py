@@ -1,0 +1,54 @@
+"""What the servers say of themselves: at the opening, to know what they can, and for ``doctor``."""
+
+from __future__ import annotations
+
+import re
+
+from leasehold.spi.values import ServerInfo
+from leasehold_zookeeper import wire
+from leasehold_zookeeper.connection import Connection
+from leasehold_zookeeper.session import ask
+
+Version = tuple[int, ...]
+
+MODERN: Version = (3, 6)
+"""First version with multi-reads and persistent watches."""
+
+
+def parse_version(srvr: str) -> Version:
+    """The version in the answer to ``srvr``; empty where the server doesn't answer that."""
+    match = re.search(r"version: (\d+)\.(\d+)\.(\d+)", srvr)
+    return tuple(int(part) for part in match.groups()) if match else ()
+
+
+def is_ensemble(connection: Connection, srvr: str, *, until: float) -> bool:
+    """Whether the server is one of several; when in doubt it is."""
+    match = re.search(r"Mode: (\w+)", srvr)
+    if match:
+        return match[1] != "standalone"
+    answer = connection.call(wire.get_data("/zookeeper/config"), until=until, action="reading the configuration")
+    return bool(answer.error) or b"server." in wire.read_node(answer).data
+
+
+def describe(connection: Connection, *, until: float) -> ServerInfo:
+    """``Backend.server_info``."""
+    root = connection.read([wire.exists("/")], until=until, action="reading the revision")[0]
+    srvr = ask(connection.endpoints, "srvr", until)
+    version = ".".join(map(str, parse_version(srvr))) or "unknown"
+    details = {
+        name.lower(): value.strip()
+        for name, value in re.findall(r"^(Mode|Connections|Node count|Latency[^:]*): *(.*)$", srvr, re.MULTILINE)
+    }
+    details["hosts"] = str(connection.endpoints)
+    risks = []
+    if not srvr:
+        risks.append("the server doesn't answer 'srvr' (4lw.commands.whitelist): its version and mode are unknown")
+    if details.get("mode") == "standalone":
+        risks.append("a single server: while it is down nothing works, and its disk holds the only copy")
+    if not connection.modern:
+        risks.append("a server before 3.6: watches list everything twice a second, and empty folders stay")
+    if not connection.credentials:
+        risks.append("no user in the URL: whoever reaches the server may read and write everything")
+    elif not connection.endpoints.encrypted:
+        risks.append("user and password go over the network in plain text: use +tls after the URL's scheme")
+    return ServerInfo("ZooKeeper", version, root.zxid, None, tuple(risks), details)

@@ -1,0 +1,57 @@
+"""What the entry point names: the scheme, its options, and how to open it. Loads no client library."""
+
+from __future__ import annotations
+
+from leasehold.hookspecs import hookimpl
+from leasehold.spi.backend import Backend
+from leasehold.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+
+OPTIONS = (
+    Option(
+        "session_timeout",
+        float,
+        6.0,
+        "seconds after which a silent server is given up, within what the server allows; not the time of leases",
+        minimum=0.5,
+        maximum=600.0,
+    ),
+    Option(
+        "max_packet_bytes",
+        int,
+        1_048_575,
+        "the servers' jute.maxbuffer, where it was changed: a larger packet makes them close the connection",
+        minimum=65_536,
+        maximum=1 << 30,
+    ),
+    Option(
+        "acl",
+        str,
+        "open",
+        "who may use what is written: everyone (open), only the user of the URL (creator), or that user while "
+        "everyone may read (read)",
+        choices=("open", "creator", "read"),
+    ),
+)
+
+
+def open_backend(request: OpenRequest) -> Backend:
+    """Connect and see a read answered; see ``BackendPlugin.open``."""
+    from leasehold_zookeeper.backend import ZooKeeperBackend  # noqa: PLC0415 - loads kazoo, which only an opened store needs
+
+    return ZooKeeperBackend.open(request)
+
+
+@hookimpl
+def leasehold_backend() -> BackendPlugin:
+    return BackendPlugin(
+        scheme="zookeeper",
+        summary="ZooKeeper 3.6 and later (3.4 by polling): shared, durable, linearizable; several hosts, TLS, users",
+        open=open_backend,
+        address=Address.HOSTS,
+        default_port=2181,
+        options=OPTIONS,
+        variants=frozenset({"tls"}),
+        credentials=True,
+        extra="zookeeper",
+        modules=("kazoo",),
+    )

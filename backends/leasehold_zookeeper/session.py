@@ -1,0 +1,202 @@
+"""A ZooKeeper session without a client of its own: a number and a password, and sometimes a connection.
+
+A session lives on the server, for its timeout since it was last heard of; connections to it may come and go.
+Connecting to it ("attaching") is what keeps it alive: the leader itself answers that, so an attach that was
+answered gives the whole timeout again, whichever server is asked and whatever happens to that server next. A ping
+on a standing connection would only be known to the server that took it, until that reports to the leader.
+
+So a lease costs no thread, and no connection while nothing is put on it. Not thread-safe: the owner has a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+
+from leasehold.errors import AuthenticationFailed, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, Unavailable
+from leasehold_zookeeper import wire
+from leasehold_zookeeper.endpoints import Endpoints
+
+_FRAME = 4
+_LARGEST_FIRST_ANSWER = 1024
+"""Bytes; the answer to a connect is some fifty. Whoever sends more doesn't speak this protocol."""
+
+Credentials = Sequence[tuple[str, str]]
+"""Scheme and credential, as the server's ``addauth`` takes them."""
+
+
+class Refused(Unavailable):
+    """No server of the URL could be connected to. ``silent``: one took the connection and closed it unanswered."""
+
+    def __init__(self, message: str, *, silent: bool = False) -> None:
+        super().__init__(message)
+        self.silent = silent
+
+
+class Session:
+    """One session. ``number`` is 0 until it was opened."""
+
+    def __init__(
+        self, endpoints: Endpoints, credentials: Credentials, *, number: int = 0, password: bytes = b""
+    ) -> None:
+        self._endpoints = endpoints
+        self._credentials = credentials
+        self._socket: socket.socket | None = None
+        self._xid = 0
+        self.number = number
+        self.password = password or bytes(16)
+        self.timeout = 0.0
+        """Seconds, as the server has granted them."""
+
+    def attach(self, timeout: float, until: float) -> None:
+        """Connect to the session, or open it with a timeout of ``timeout`` seconds: it has its full time again.
+
+        Raises ``LeaseNotFound`` if the session has ended, ``Unavailable`` or ``DeadlineExceeded``; ``until`` is a
+        moment of the monotonic clock.
+        """
+        self.detach()
+        reasons = []
+        silent = False
+        hosts = self._endpoints.shuffled()
+        for left, host in zip(range(len(hosts), 0, -1), hosts, strict=True):
+            share = (until - time.monotonic()) / left
+            if share <= 0:
+                break
+            try:
+                self._attach_to((host.name, host.port), timeout, time.monotonic() + share)
+                return
+            except (ssl.SSLError, OSError) as exc:
+                self.detach()
+                silent = silent or isinstance(exc, EOFError | ConnectionResetError)
+                reasons.append(f"{host}: {_words(exc)}")
+        if time.monotonic() >= until:
+            raise DeadlineExceeded(
+                f"no ZooKeeper server answered in time ({'; '.join(reasons) or self._endpoints}): "
+                "check the addresses, the network and whether the servers have a leader"
+            )
+        raise Refused(f"no ZooKeeper server can be reached ({'; '.join(reasons)})", silent=silent)
+
+    def detach(self) -> None:
+        """Drop the connection; the session lives on until its timeout."""
+        found, self._socket = self._socket, None
+        if found is not None:
+            found.close()
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a connection that the server hasn't closed."""
+        if self._socket is None:
+            return False
+        readable, _, _ = select.select([self._socket], [], [], 0)
+        return not readable  # nothing is due to be read between requests but the end
+
+    def request(self, request: wire.Request, until: float) -> wire.Reply:
+        """Send on the standing connection and wait for the answer.
+
+        Raises ``OutcomeUnknown`` if none comes, ``Unavailable`` if nothing was sent.
+        """
+        if self._socket is None:
+            raise Unavailable("the session isn't attached")
+        self._xid += 1
+        try:
+            self._send(wire.INT.pack(self._xid) + wire.INT.pack(request.op) + request.body, until)
+            while True:
+                xid, answer = wire.reply(self._receive(until))
+                if xid == self._xid:
+                    return answer
+        except (OSError, ssl.SSLError) as exc:
+            self.detach()
+            raise OutcomeUnknown(f"no answer from ZooKeeper: {_words(exc)}") from exc
+
+    def close(self, until: float) -> bool:
+        """End the session now: its ephemeral nodes are deleted. Answers whether it was alive.
+
+        Raises ``Unavailable``, ``DeadlineExceeded`` or ``OutcomeUnknown``.
+        """
+        try:
+            if not self.attached:
+                self.attach(self.timeout, until)
+            self.request(wire.Request(wire.CLOSE, b""), until)
+        except LeaseNotFound:
+            return False
+        finally:
+            self.detach()
+        return True
+
+    # -- inside --
+
+    def _attach_to(self, address: tuple[str, int], timeout: float, until: float) -> None:
+        self._socket = self._endpoints.dial(address, address[0], _left(until))
+        self._xid = 0
+        self._send(wire.connect(max(1, round(timeout * 1000)), self.number, self.password), until)
+        granted_ms, number, password = wire.connected(self._receive(until, _LARGEST_FIRST_ANSWER))
+        if granted_ms <= 0:
+            self.detach()
+            raise LeaseNotFound(f"ZooKeeper knows no session {self.number:#x}: it has ended")
+        self.number, self.password, self.timeout = number, password, granted_ms / 1000
+        for scheme, credential in self._credentials:
+            request = wire.auth(scheme, credential)
+            self._send(wire.INT.pack(wire.AUTH_XID) + wire.INT.pack(request.op) + request.body, until)
+            xid, answer = wire.reply(self._receive(until))
+            if xid == wire.AUTH_XID and answer.error:
+                raise AuthenticationFailed("ZooKeeper doesn't accept the user name and password of the URL")
+
+    def _send(self, packet: bytes, until: float) -> None:
+        assert self._socket is not None
+        self._socket.settimeout(_left(until))
+        self._socket.sendall(wire.INT.pack(len(packet)) + packet)
+
+    def _receive(self, until: float, largest: int = 1 << 31) -> bytes:
+        length = wire.INT.unpack(self._read(_FRAME, until))[0]
+        if not 0 < length <= largest:
+            raise ConnectionError("it answers in another protocol than ZooKeeper's; is the port right?")
+        return self._read(length, until)
+
+    def _read(self, length: int, until: float) -> bytes:
+        assert self._socket is not None
+        received = bytearray()
+        while len(received) < length:
+            self._socket.settimeout(_left(until))
+            chunk = self._socket.recv(min(length - len(received), 1 << 16))
+            if not chunk:
+                raise ConnectionResetError("it closed the connection")
+            received += chunk
+        return bytes(received)
+
+
+def ask(endpoints: Endpoints, word: str, until: float) -> str:
+    """What the first server that answers says to a four-letter word such as ``srvr``; empty if none does."""
+    for host in endpoints.shuffled():
+        answer = bytearray()
+        with (
+            contextlib.suppress(OSError),
+            endpoints.dial((host.name, host.port), host.name, _left(until)) as connection,
+        ):
+            connection.settimeout(_left(until))
+            connection.sendall(word.encode())
+            while chunk := connection.recv(1 << 16):
+                answer += chunk
+        if answer:
+            return answer.decode(errors="replace")
+    return ""
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("no answer in time")
+    return left
+
+
+def _words(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate isn't accepted ({exc.verify_message})"
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS failed ({exc.reason or exc})"
+    return exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)

@@ -1,0 +1,294 @@
+"""Commits: look at the nodes, judge the caller's guards, then write by a multi that holds only if they are still so.
+
+Two kinds of guards meet in the multi. The caller's are judged on what was read, so that a refused transaction
+writes nothing and costs no zxid; in the multi they are checked again. The plugin's own say that a key is still
+where it was seen. When the multi fails nothing was applied, whichever guard it was: everything is looked at anew,
+and only if the caller's guards no longer hold is that a ``Conflict``. This goes on until the deadline.
+
+ABA: ZooKeeper's versions start again at 0 when a node is made again, so a version alone doesn't say that a key is
+the same. Hence every write that makes a node also touches its folder (``setData``), and a guard on a revision
+holds the folder's version too, read before the key. The same version proves that a missing key is still missing.
+What remains: in the millisecond between reading and writing the server would have to remove an empty folder,
+and others make it, and the key, again, with the same number of writes.
+
+A key that changes its lease moves between its two leaves (``keys``): delete and create in one multi, and a new
+create revision.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from leasehold.errors import Conflict, DeadlineExceeded, Unsupported
+from leasehold.spi.values import Absent, Committed, Delete, Guard, Operation, Put, Transaction, Unchanged
+from leasehold_zookeeper import folders, keys, wire
+from leasehold_zookeeper.connection import Connection
+from leasehold_zookeeper.errors import RACES, translate
+from leasehold_zookeeper.reads import lease_name
+
+_ACTION = "committing a transaction"
+_LONGEST_PAUSE = 0.05
+
+_AT_ONCE = 4
+"""Keys up to which a look is one packet. It brings their values along, which for many may be many megabytes."""
+
+Send = Callable[[wire.Request, float], wire.Reply]
+"""Sends a multi and answers its reply, by a moment of the monotonic clock."""
+
+OnLease = Callable[[str], Send]
+"""How a multi is sent in the name of a lease. Raises ``LeaseNotFound``."""
+
+
+class _Seen(NamedTuple):
+    """A key as it was read: which leaf holds it, if any, and the version of the nearest folder that exists."""
+
+    folder: str
+    leaf: str
+    name: str
+    stat: wire.Stat | None
+    witness: str
+    witness_version: int
+
+    @property
+    def path(self) -> str:
+        return keys.join(self.folder, self.leaf + self.name)
+
+
+class _Look(NamedTuple):
+    """One look at every key of a transaction. ``at_once``: between two writes, as one packet of reads is answered."""
+
+    keys: dict[str, _Seen]
+    zxid: int
+    at_once: bool
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The parts of a multi. ``held`` are folders whose version must be as read, ``touched`` those to be touched."""
+
+    held: dict[str, int] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    parts: list[wire.Request] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    writes: bool = False
+    deleted: int = 0
+
+    def request(self) -> wire.Request:
+        guards = [wire.check(path, version) for path, version in self.held.items() if path not in self.touched]
+        touches = [wire.set_data(path, b"", self.held.get(path, wire.ANY_VERSION)) for path in sorted(self.touched)]
+        return wire.multi([*guards, *touches, *self.parts])
+
+
+def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, until: float) -> Committed:
+    """``Backend.commit``."""
+    lease_id = _lease_of(transaction.operations)
+    if not transaction.guards and len(transaction.operations) == 1 and lease_id is None:
+        done = _put_in_place(connection, transaction.operations[0], until=until)
+        if done is not None:
+            return done
+    send = _plain(connection) if lease_id is None else on_lease(lease_id)
+    pause = 0.001
+    while True:
+        done = _attempt(connection, send, transaction, until=until)
+        if done is not None:
+            return done
+        left = until - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"{_ACTION}: others kept changing the same keys; nothing was applied")
+        time.sleep(random.uniform(0, min(pause, left)))  # noqa: S311 - spreads rivals, hides nothing
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _attempt(connection: Connection, send: Send, transaction: Transaction, *, until: float) -> Committed | None:
+    """Look, judge, write. ``None`` if nothing was applied and it has to be tried again."""
+    look = _look(connection, transaction, until=until)
+    broken = _judge(transaction.guards, look)
+    if broken:
+        if not _certain(connection, transaction, look, until=until):
+            return None
+        raise Conflict(
+            f"a guard didn't hold at revision {look.zxid}, nothing was changed: {broken}", revision=look.zxid
+        )
+    plan = _plan(connection, transaction, look.keys)
+    if not plan.writes:
+        return Committed(look.zxid) if _certain(connection, transaction, look, until=until) else None
+    if plan.missing:
+        for folder in sorted(plan.missing):
+            folders.ensure(connection, folder, until=until)
+        return None
+    request = plan.request()
+    connection.check_size(request, action=_ACTION)
+    answer = send(request, until)
+    error = answer.error or wire.first_error(wire.read_parts(answer))
+    if not error:
+        return Committed(answer.zxid, plan.deleted)
+    if error in RACES:
+        return None
+    raise translate(error, action=_ACTION, write=True)
+
+
+def _lease_of(operations: tuple[Operation, ...]) -> str | None:
+    named = {operation.lease_id for operation in operations if isinstance(operation, Put)} - {None}
+    if len(named) > 1:
+        raise Unsupported(
+            f"a transaction may put keys on one lease only, this one names {len(named)}: in ZooKeeper a lease is a "
+            "session, and a transaction is sent by one session"
+        )
+    return named.pop() if named else None
+
+
+def _plain(connection: Connection) -> Send:
+    return lambda request, until: connection.call(request, until=until, action=_ACTION, write=True)
+
+
+def _put_in_place(connection: Connection, operation: Operation, *, until: float) -> Committed | None:
+    """A put without guards on a key that exists without a lease: one request. ``None`` if there is no such key."""
+    if not isinstance(operation, Put):
+        return None
+    path, _ = keys.leaves(operation.key)
+    request = wire.set_data(path, operation.value)
+    answer = connection.call(request, until=until, action="putting a key", write=True)
+    if answer.error == wire.Code.NO_NODE:
+        return None
+    if answer.error:
+        raise translate(answer.error, action="putting a key", write=True)
+    return Committed(wire.read_stat(answer).mzxid)
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+def _look(connection: Connection, transaction: Transaction, *, until: float) -> _Look:
+    """Every key of the transaction with its nearest folder."""
+    wanted = dict.fromkeys([part.key for part in (*transaction.guards, *transaction.operations)])
+    places = {key: keys.place(key) for key in wanted}
+    folders_of = {folder for folder, _ in places.values()}
+    leaves = [keys.join(folder, mark + name) for folder, name in places.values() for mark in (keys.PLAIN, keys.LEASED)]
+    at_once = connection.modern and len(wanted) <= _AT_ONCE
+    while True:
+        # A folder's version has to be read before what is in it, and a folder's before that of the one below.
+        chain = sorted(folders_of, key=len)
+        stats, zxid = _stats(connection, (*chain, *leaves), at_once=at_once, until=until)
+        if "/" in folders_of or all(stats[folder] is not None for folder in chain):
+            break
+        folders_of |= {path for folder in chain for path in keys.ancestors(folder)} | {"/"}
+    return _Look({key: _found(folder, name, stats) for key, (folder, name) in places.items()}, zxid, at_once)
+
+
+def _stats(
+    connection: Connection, paths: Sequence[str], *, at_once: bool, until: float
+) -> tuple[dict[str, wire.Stat | None], int]:
+    """What the nodes at these paths are, ``None`` for a missing one, and a zxid."""
+    if at_once:
+        answer = connection.read(
+            [wire.multi_read([wire.get_data(path) for path in paths])], until=until, action=_ACTION
+        )[0]
+        if answer.error:
+            raise translate(answer.error, action=_ACTION, write=False)
+        results = [result.stat if isinstance(result, wire.Node) else result for result in wire.read_parts(answer)]
+        zxid = answer.zxid
+    else:
+        answers = connection.read([wire.exists(path) for path in paths], until=until, action=_ACTION)
+        results = [answer.error or wire.read_stat(answer) for answer in answers]
+        zxid = answers[-1].zxid if answers else 0
+    found: dict[str, wire.Stat | None] = {}
+    for path, result in zip(paths, results, strict=True):
+        if isinstance(result, wire.Stat):
+            found[path] = result
+        elif result == wire.Code.NO_NODE:
+            found[path] = None
+        else:
+            raise translate(result if isinstance(result, int) else 0, action=_ACTION, write=False)
+    return found, zxid
+
+
+def _found(folder: str, name: str, stats: dict[str, wire.Stat | None]) -> _Seen:
+    witness = next(path for path in (*reversed(keys.ancestors(folder)), "/") if stats.get(path) is not None)
+    known = stats[witness]
+    assert known is not None
+    # Where the nodes were read one after the other, a key that moved from plain to leased may show in both.
+    for mark in (keys.LEASED, keys.PLAIN):
+        stat = stats[keys.join(folder, mark + name)]
+        if stat is not None:
+            return _Seen(folder, mark, name, stat, witness, known.version)
+    return _Seen(folder, "", name, None, witness, known.version)
+
+
+# -- judging and planning --------------------------------------------------------------------------
+
+
+def _judge(guards: tuple[Guard, ...], look: _Look) -> str:
+    """Which of the caller's guards doesn't hold, in words; empty if all do."""
+    for guard in guards:
+        stat = look.keys[guard.key].stat
+        if isinstance(guard, Absent):
+            if stat is not None:
+                return f"{guard.key!r} exists"
+        elif stat is None:
+            return f"{guard.key!r} doesn't exist"
+        elif isinstance(guard, Unchanged) and stat.mzxid != guard.revision:
+            return f"{guard.key!r} was last put at revision {stat.mzxid}, not at {guard.revision}"
+    return ""
+
+
+def _certain(connection: Connection, transaction: Transaction, look: _Look, *, until: float) -> bool:
+    """Whether everything was so at one moment: it was read at once, or it is seen the same again."""
+    return look.at_once or _look(connection, transaction, until=until).keys == look.keys
+
+
+def _plan(connection: Connection, transaction: Transaction, seen: dict[str, _Seen]) -> _Plan:
+    plan = _Plan()
+    unchanged = {guard.key for guard in transaction.guards if isinstance(guard, Unchanged)}
+    operations = {operation.key: operation for operation in transaction.operations}
+    for key, found in seen.items():
+        exact = key in unchanged
+        if exact:
+            plan.held[found.witness] = found.witness_version
+        version = found.stat.version if exact and found.stat is not None else wire.ANY_VERSION
+        operation = operations.get(key)
+        if isinstance(operation, Put):
+            _plan_put(connection, plan, operation, found, version)
+        elif found.stat is None:
+            plan.held[found.witness] = found.witness_version
+        elif isinstance(operation, Delete):
+            plan.parts.append(wire.delete(found.path, version))
+            plan.writes = True
+            plan.deleted += 1
+        else:
+            plan.parts.append(wire.check(found.path, version))
+    return plan
+
+
+def _plan_put(connection: Connection, plan: _Plan, put: Put, found: _Seen, version: int) -> None:
+    plan.writes = True
+    stat = found.stat
+    if stat is not None and lease_name(stat.owner) == put.lease_id:
+        if put.lease_id is not None:
+            # The version alone doesn't say that it is still this lease's.
+            plan.held[found.witness] = found.witness_version
+            version = stat.version
+        plan.parts.append(wire.set_data(found.path, put.value, version))
+        return
+    plain, leased = (keys.join(found.folder, mark + found.name) for mark in (keys.PLAIN, keys.LEASED))
+    if stat is not None:
+        plan.parts.append(wire.delete(found.path, version))
+    target, other = (plain, leased) if put.lease_id is None else (leased, plain)
+    mode = wire.PERSISTENT if put.lease_id is None else wire.EPHEMERAL
+    if stat is None:
+        # Made and removed again: proves that the key isn't in its other leaf, without holding up other writers.
+        plan.parts += [_create(connection, other, b"", wire.PERSISTENT), wire.delete(other)]
+    plan.parts.append(_create(connection, target, put.value, mode))
+    plan.touched.add(found.folder)
+    if found.witness != found.folder:
+        plan.missing.add(found.folder)
+
+
+def _create(connection: Connection, path: str, value: bytes, mode: int) -> wire.Request:
+    if connection.modern:
+        return wire.create(path, value, connection.acl, mode)
+    request = wire.create(path, value, connection.acl, mode)
+    return wire.Request(wire.Op.CREATE, request.body)

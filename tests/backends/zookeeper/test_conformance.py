@@ -1,0 +1,39 @@
+"""ZooKeeper keeps every rule: with quick limits on a server that is killed and restarted, and with its default ones."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from leasehold.conformance import Driver, StoreConformance
+from leasehold_servers import require
+from leasehold_servers.zookeeper import ZooKeeperServer
+from leasehold_servers.zookeeper_plugin import need_zookeeper
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[ZooKeeperServer | None]:
+    if require.given_url("zookeeper"):
+        yield None
+        return
+    need_zookeeper()
+    with ZooKeeperServer() as server:
+        yield server
+
+
+class TestZooKeeper(StoreConformance):
+    @pytest.fixture
+    def store_url(self, own_server: ZooKeeperServer | None) -> str:
+        return own_server.url if own_server else str(require.given_url("zookeeper"))
+
+    @pytest.fixture
+    def driver(self, own_server: ZooKeeperServer | None) -> Driver:
+        if own_server is None:
+            return Driver()
+        return Driver(kill=own_server.kill, start=own_server.start, cut=own_server.restart)
+
+
+@pytest.mark.slow
+class TestZooKeeperDefaults(StoreConformance):
+    @pytest.fixture
+    def store_url(self, zookeeper_default: str) -> str:
+        return zookeeper_default

@@ -1,0 +1,139 @@
+"""One ZooKeeper in a container, with quick or default limits, TLS, and servers of an ensemble."""
+
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from leasehold_servers.container import ServerContainer
+from leasehold_servers.tls import Certificates
+
+QUICK_TICK = 250
+_INNER = "/etc/leasehold-tests"
+_TLS_PORT = 2281
+
+
+class ZooKeeperServer(ServerContainer):
+    """A single server, or one of a `ZooKeeperEnsemble`.
+
+    `quick`: leases from half a second instead of four, and empty folders go within seconds. `connections`: how many
+    the server takes from one address, 0 for no limit. `tls`: clients must use TLS; with `client_certs` they must
+    show a certificate, too. `env`: see `docker/zookeeper/leasehold-zookeeper`.
+    """
+
+    image_folder = "zookeeper"
+    inner_port = 2181
+
+    def __init__(
+        self,
+        *,
+        quick: bool = True,
+        connections: int = 0,
+        tls: Certificates | None = None,
+        client_certs: bool = False,
+        user: str | None = None,
+        password: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.quick = quick
+        self.connections = connections
+        self.tls = tls
+        self.client_certs = client_certs
+        self.user = user
+        self.password = password
+        self._env = dict(env or {})
+        if tls is not None:
+            self.inner_port = _TLS_PORT
+
+    @property
+    def url(self) -> str:
+        """The URL for Leasehold, with everything that is needed to connect."""
+        return url_of([self.port], self.tls, client_certs=self.client_certs, user=self.user, password=self.password)
+
+    def ask(self, word: str, *, timeout: float = 2.0) -> str:
+        """What the server says to a four-letter word such as `srvr`. Raises `OSError`."""
+        received = bytearray()
+        with self._connect(timeout) as connection:
+            connection.sendall(word.encode())
+            while chunk := connection.recv(65_536):
+                received += chunk
+        return received.decode(errors="replace")
+
+    def client(self, *, timeout: float = 10.0) -> Any:
+        """A look into this server that does not use the code under test: a started `KazooClient`. Stop it after use."""
+        from kazoo.client import KazooClient
+
+        client = KazooClient(f"127.0.0.1:{self.port}", timeout=timeout)
+        client.start(timeout)
+        return client
+
+    def environment(self) -> Mapping[str, str]:
+        chosen = {"ZOO_MAX_CNXNS": str(self.connections)}
+        if self.quick:
+            chosen |= {"ZOO_TICK_TIME": str(QUICK_TICK), "ZOO_CONTAINER_CHECK": "1000"}
+            # Twenty ticks would be very short for the longest lease.
+            chosen["ZOO_CFG"] = "maxSessionTimeout=60000"
+        if self.tls is not None:
+            lines = [
+                f"secureClientPort={_TLS_PORT}",
+                "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
+                f"ssl.keyStore.location={_INNER}/server.pem",
+                "ssl.keyStore.type=PEM",
+                f"ssl.trustStore.location={_INNER}/ca.pem",
+                "ssl.trustStore.type=PEM",
+                "ssl.hostnameVerification=false",
+                f"ssl.clientAuth={'need' if self.client_certs else 'none'}",
+            ]
+            chosen["ZOO_CFG"] = ";".join([*filter(None, [chosen.get("ZOO_CFG")]), *lines])
+        return chosen | self._env
+
+    def files(self) -> Mapping[str, bytes]:
+        if self.tls is None:
+            return {}
+        # The server wants its key and its certificate in one file.
+        both = self.tls.server_key.read_bytes() + self.tls.server_cert.read_bytes()
+        return {f"{_INNER}/server.pem": both, f"{_INNER}/ca.pem": self.tls.ca.read_bytes()}
+
+    def is_ready(self) -> bool:
+        try:
+            return "Mode: " in self.ask("srvr", timeout=1.0)
+        except OSError:
+            return False
+
+    @property
+    def mode(self) -> str:
+        """`standalone`, `leader` or `follower`; empty while it serves nobody."""
+        try:
+            said = self.ask("srvr", timeout=1.0)
+        except OSError:
+            return ""
+        return said.partition("Mode: ")[2].partition("\n")[0].strip()
+
+    def _connect(self, timeout: float) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout)
+        if self.tls is None:
+            return plain
+        context = ssl.create_default_context(cafile=str(self.tls.ca))
+        context.load_cert_chain(str(self.tls.client_cert), str(self.tls.client_key))
+        return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def url_of(
+    ports: list[int],
+    tls: Certificates | None = None,
+    *,
+    client_certs: bool = False,
+    user: str | None = None,
+    password: str = "",
+) -> str:
+    """The URL that names the servers on these ports of 127.0.0.1."""
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user is not None else ""
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    if tls is None:
+        return f"zookeeper://{login}{hosts}"
+    options = {"ca": str(tls.ca)}
+    if client_certs:
+        options |= {"cert": str(tls.client_cert), "key": str(tls.client_key)}
+    return f"zookeeper+tls://{login}{hosts}?{urlencode(options, safe='/')}"

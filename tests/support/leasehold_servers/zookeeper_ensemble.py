@@ -1,0 +1,92 @@
+"""Three ZooKeeper servers. Clients reach each on a port of its own on 127.0.0.1; the servers have a network."""
+
+import uuid
+from typing import TYPE_CHECKING, Self
+
+from leasehold_servers import engine
+from leasehold_servers.wait import until
+from leasehold_servers.zookeeper import ZooKeeperServer, url_of
+
+if TYPE_CHECKING:
+    from docker.models.networks import Network
+
+
+class EnsembleNode(ZooKeeperServer):
+    """A server that joins the ensemble's network before it starts."""
+
+    def __init__(self, ensemble: "ZooKeeperEnsemble", number: int, size: int) -> None:
+        self.name = f"zk{number}"
+        members = " ".join(
+            f"server.{each}={'0.0.0.0' if each == number else f'zk{each}'}:2888:3888" for each in range(1, size + 1)
+        )
+        super().__init__(quick=ensemble.quick, env={"ZOO_MY_ID": str(number), "ZOO_SERVERS": members})
+        self._ensemble = ensemble
+
+    def created(self) -> None:
+        self._ensemble.network.connect(self._get(), aliases=[self.name])
+
+
+class ZooKeeperEnsemble:
+    """Three servers, started together and removed together."""
+
+    def __init__(self, *, size: int = 3, quick: bool = True) -> None:
+        self.quick = quick
+        self._network: Network | None = None
+        self.nodes = [EnsembleNode(self, number, size) for number in range(1, size + 1)]
+
+    @property
+    def url(self) -> str:
+        """The URL for Leasehold, naming all servers."""
+        return url_of([node.port for node in self.nodes])
+
+    @property
+    def network(self) -> "Network":
+        """The network between the servers."""
+        if self._network is None:
+            raise engine.EngineError("the ensemble was not started")
+        return self._network
+
+    def start(self, *, timeout: float = 90.0) -> Self:
+        """Start all servers and wait until each serves."""
+        if self._network is None:
+            self._network = engine.client().networks.create(
+                f"leasehold-{uuid.uuid4().hex[:12]}", driver="bridge", internal=True, labels=engine.labels()
+            )
+        self.recover(timeout=timeout)
+        return self
+
+    def recover(self, *, timeout: float = 90.0) -> None:
+        """Bring the ensemble back from whatever a test did to it."""
+        for node in self.nodes:
+            if node.status == "paused":
+                node.resume()
+            if node.status != "running":
+                node.start(wait=False)
+        for node in self.nodes:
+            node.wait_ready(timeout)
+
+    def leader(self, *, timeout: float = 30.0) -> EnsembleNode:
+        """The server that leads, once there is one."""
+        return until(self._leader, timeout, "the ensemble has a leader", interval=0.1)
+
+    def _leader(self) -> EnsembleNode | None:
+        running = (node for node in self.nodes if node.status == "running")
+        return next((node for node in running if node.mode == "leader"), None)
+
+    def remove(self) -> None:
+        """Remove all containers and their network, whatever the state."""
+        for node in self.nodes:
+            node.remove()
+        network, self._network = self._network, None
+        if network is not None:
+            network.remove()
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
