@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from leasehold.errors import ConfigError, PermissionDenied
+from leasehold.errors import ConfigError, PermissionDenied, Unsupported
 from leasehold.spi.backend import Backend
 from leasehold.spi.capabilities import Capabilities
 from leasehold.spi.feed import Feed, Sink
@@ -68,7 +68,8 @@ class RedisBackend(Backend):
         return reads.get(self._pool, key, timeout=timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        del revision  # only given where pinned_pages is declared
+        if revision is not None:
+            raise Unsupported("Redis keeps no past states to list: its capabilities declare pinned_pages=False")
         return reads.list_page(self._pool, prefix, after=after, limit=limit, timeout=timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> Committed:

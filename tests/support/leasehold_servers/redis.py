@@ -79,6 +79,14 @@ class RedisServer(ServerContainer):
         finally:
             client.close()
 
+    def drop_clients(self) -> None:
+        """Close the connections of all clients."""
+        self.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def trim(self, store: str = "leasehold") -> None:
+        """Forget all changes of a store but the last one."""
+        self.ask("XTRIM", f"{{{store}}}:log", "MAXLEN", "=", "1")
+
     def command(self) -> Sequence[str] | None:
         options = ["redis-server", "/etc/redis/leasehold.conf"]
         if not self.persistent:
