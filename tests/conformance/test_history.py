@@ -93,3 +93,15 @@ def test_values_of_unknown_outcome_may_or_may_not_appear():
     assert history.check_truth([told], writes.timeline(), exact=True) == []
     other = changes(put(EventKind.UPDATE, KeyValue("a", b"never", 1, 2)))
     assert history.check_truth([other], writes.timeline(), exact=True)
+
+
+def test_deletes_of_unknown_outcome_may_or_may_not_appear():
+    writes = History()
+    writes.done(Committed(1), Put("a", b"1"), Put("b", b"1"))
+    writes.unknown(Delete("a"))
+    timeline = writes.timeline()
+    deletes = {key: changes(Event(EventKind.DELETE, key, None, 2)) for key in "ab"}
+    assert history.check_truth([deletes["a"]], timeline, exact=True) == []
+    assert history.check_truth([deletes["b"]], timeline, exact=True)
+    assert history.check_every_transaction([CREATED, deletes["a"]], timeline, after=0) == []
+    assert history.check_every_transaction([changes(CREATED.events[0])], timeline, after=0)

@@ -25,10 +25,17 @@ class Step:
 
 @dataclass(slots=True)
 class Timeline:
-    """What happened, in order. ``doubtful`` are values whose writes had an unknown outcome."""
+    """What happened, in order.
+
+    Where writes had an unknown outcome it is not ``certain``: acknowledged puts are still exact, what a delete
+    found to delete is not.
+    """
 
     steps: list[Step]
-    doubtful: frozenset[bytes] = frozenset()
+    deletes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Acknowledged deletes by key, whether they found something or not."""
+    doubtful: tuple[Operation, ...] = ()
+    """Operations of unknown outcome."""
     items: dict[tuple[str, int], KeyValue | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -36,13 +43,28 @@ class Timeline:
             for key, item in step.changes.items():
                 self.items[key, step.revision] = item
 
+    @property
+    def certain(self) -> bool:
+        """Whether every write was acknowledged or refused."""
+        return not self.doubtful
+
+    def may_have_put(self, key: str, value: bytes) -> bool:
+        """Whether a write of unknown outcome is this one."""
+        return any(isinstance(op, Put) and (op.key, op.value) == (key, value) for op in self.doubtful)
+
+    def may_have_deleted(self, key: str, revision: int) -> bool:
+        """Whether a delete of the key was acknowledged up to ``revision``, or had an unknown outcome."""
+        if any(isinstance(op, Delete) and op.key == key for op in self.doubtful):
+            return True
+        return any(made <= revision for made in self.deletes.get(key, ()))
+
     def under(self, prefix: str) -> Timeline:
         """The part that concerns keys under ``prefix``."""
         parts = (
             Step(step.revision, {key: item for key, item in step.changes.items() if key.startswith(prefix)})
             for step in self.steps
         )
-        return Timeline([part for part in parts if part.changes], self.doubtful)
+        return Timeline([part for part in parts if part.changes], self.deletes, self.doubtful)
 
 
 class History:
@@ -51,7 +73,7 @@ class History:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._writes: list[tuple[int, tuple[Operation, ...]]] = []
-        self._doubtful: set[bytes] = set()
+        self._doubtful: list[Operation] = []
 
     def __len__(self) -> int:
         return len(self._writes)
@@ -66,20 +88,22 @@ class History:
     def unknown(self, *operations: Operation) -> None:
         """A transaction may have been applied. Its values have to be found in no other write."""
         with self._lock:
-            self._doubtful.update(operation.value for operation in operations if isinstance(operation, Put))
+            self._doubtful.extend(operations)
 
     def timeline(self) -> Timeline:
         """Everything recorded so far, applied in the order of revisions to an empty store."""
         state: dict[str, KeyValue] = {}
         steps = []
+        deletes: dict[str, list[int]] = {}
         with self._lock:
             writes = sorted(self._writes, key=lambda write: write[0])
-            doubtful = frozenset(self._doubtful)
+            doubtful = tuple(self._doubtful)
         for revision, operations in writes:
             changes: dict[str, KeyValue | None] = {}
             for operation in operations:
                 before = state.get(operation.key)
                 if isinstance(operation, Delete):
+                    deletes.setdefault(operation.key, []).append(revision)
                     if before is not None:
                         changes[operation.key] = None
                         del state[operation.key]
@@ -89,7 +113,7 @@ class History:
                 state[operation.key] = changes[operation.key] = item
             if changes:
                 steps.append(Step(revision, changes))
-        return Timeline(steps, doubtful)
+        return Timeline(steps, deletes, doubtful)
 
 
 def events_of(batches: Iterable[Batch]) -> list[Event]:
@@ -112,24 +136,20 @@ def check_order(batches: Sequence[Batch]) -> list[str]:
 def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) -> list[str]:
     """W2: every event was really there. Without ``exact`` a delete may be told at a later revision."""
     problems = []
-    deleted_by: dict[str, list[int]] = {}
-    for (key, revision), item in timeline.items.items():
-        if item is None:
-            deleted_by.setdefault(key, []).append(revision)
     for event in events_of(batches):
         if event.item is not None:
-            if event.item.value in timeline.doubtful:
+            if timeline.may_have_put(event.key, event.item.value):
                 continue
             written = timeline.items.get((event.key, event.revision))
-            if timeline.doubtful and written is not None:
+            if not timeline.certain and written is not None:
                 # An unknown write may have begun the key's life: only what was written counts.
                 written = written._replace(create_revision=event.item.create_revision)
             if written != event.item:
                 problems.append(f"{event.kind} tells {event.item}, what was written at {event.revision} is {written}")
-        elif exact and not timeline.doubtful:
+        elif exact and timeline.certain:
             if timeline.items.get((event.key, event.revision), "not written") is not None:
                 problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made then")
-        elif not any(revision <= event.revision for revision in deleted_by.get(event.key, ())):
+        elif not timeline.may_have_deleted(event.key, event.revision):
             problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made before it")
     return problems
 
@@ -206,10 +226,15 @@ def check_every_transaction(batches: Sequence[Batch], timeline: Timeline, *, aft
         if step.revision <= after:
             continue
         seen = told.get(step.revision)
+        puts = {key for key, item in step.changes.items() if item is not None}
+        if seen is None and not timeline.certain and not puts:
+            continue  # perhaps there was nothing to delete
         if seen is None:
             problems.append(f"the transaction {step.revision} on {sorted(step.changes)} was not told")
-        elif seen != set(step.changes):
+        elif timeline.certain and seen != set(step.changes):
             problems.append(f"of transaction {step.revision} on {sorted(step.changes)} was told {sorted(seen)}")
+        elif not puts <= seen:
+            problems.append(f"of the puts {sorted(puts)} of transaction {step.revision} was told {sorted(seen)}")
     order = [revision for batch in changes for revision in sorted({event.revision for event in batch.events})]
     if order != sorted(order):
         problems.append("transactions were not told in the order of their revisions")

@@ -161,7 +161,7 @@ class RestartRules(Rules, area="restarts"):
             problems += history.check_shape(batches) + history.check_truth(batches, timeline, exact=exact)
             problems += history.check_convergence(batches, listed)
             gaps = [batch for batch in batches if batch.kind is BatchKind.RESYNC]
-            if exact and not gaps and not timeline.doubtful:
+            if exact and not gaps:
                 problems += history.check_every_transaction(batches, timeline, after=batches[1].revision)
             world.check.no_problems(problems, "held what a watcher was told against the writes", expected="the truth")
 
