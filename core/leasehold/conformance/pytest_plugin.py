@@ -25,6 +25,7 @@ _MODULES = (
     "restarts",
     "spi",
     "transactions",
+    "watch_run",
     "watches",
     "workload",
 )

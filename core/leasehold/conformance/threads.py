@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -41,10 +42,12 @@ class Running:
 
     def join(self, within: float = DEADLINE) -> None:
         """Wait for all to end; raises what one of them raised, and counts not ending as a broken promise."""
+        deadline = time.monotonic() + within
         for thread in self._threads:
-            thread.join(within)
-            if thread.is_alive() and not self._errors:
-                raise self._check.fail(self._did, expected=f"an end within {within:.0f} s", seen="still running")
+            while thread.is_alive() and not self._errors:
+                thread.join(0.05)
+                if time.monotonic() > deadline:
+                    raise self._check.fail(self._did, expected=f"an end within {within:.0f} s", seen="still running")
         if self._errors:
             raise self._errors[0]
 

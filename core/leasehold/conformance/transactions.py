@@ -285,6 +285,7 @@ class TransactionRules(Rules, area="transactions"):
     def test_transactions_are_whole_in_every_list(self, world: World) -> None:
         """A list that runs while transactions write several keys shows each of them whole or not at all."""
         keys, enough = 6, 15
+        broken = threading.Event()
         readers = [world.connect() for _ in range(2)]
         seen: list[set[int]] = [set() for _ in readers]
 
@@ -305,10 +306,12 @@ class TransactionRules(Rules, area="transactions"):
                 number += 1
 
         def read(number: int) -> None:
-            while len(seen[number]) < enough:
+            while len(seen[number]) < enough and not broken.is_set():
                 listed = readers[number].list("")
                 values = {item.value for item in listed}
                 whole = len(listed) in (0, keys) and len(values) <= 1
+                if not whole:
+                    broken.set()
                 world.check.true(
                     whole,
                     f"list while transactions of {keys} keys run",

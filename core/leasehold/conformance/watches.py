@@ -4,72 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from leasehold.conformance import history
 from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.follower import Follower
-from leasehold.conformance.history import Timeline
 from leasehold.conformance.rules import Rules, needs, requires
+from leasehold.conformance.watch_run import observe
 from leasehold.conformance.workload import LAST_KEY, Workload
 from leasehold.conformance.world import World
 from leasehold.errors import Compacted, InvalidArgument, LeaseholdError, StoreClosed, Unsupported
-from leasehold.spi import KeyValue
 from leasehold.watch import Batch, BatchKind, EventKind, Watch
 
 _NOISE = 0.5
 """Seconds by which this machine may be late, on top of what the store declares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """A run of writers beside watchers: what was told, what was true."""
-
-    early: Sequence[Batch]
-    """Told to a watch opened before the first write."""
-    amid: Sequence[Sequence[Batch]]
-    """Told to watches opened while writers wrote."""
-    timeline: Timeline
-    """What happened under ``w/``."""
-    listed: tuple[KeyValue, ...]
-    exact: bool
-
-    @property
-    def all(self) -> list[Sequence[Batch]]:
-        """What each watch was told."""
-        return [self.early, *self.amid]
-
-
-def observe(world: World) -> Observed:
-    """Three writers on eight keys; one watch from before, twelve opened in the middle of it."""
-    check = world.check
-    stores = [world.store, world.connect()]
-    with ExitStack() as stack:
-        early = stack.enter_context(Follower(check, stores[1].watch("w/", previous=True)))
-        early.wait_in_sync()
-        workload = Workload(check, stores, turns=0)
-        amid = []
-        for number in range(12):
-            workload.more(24)
-            amid.append(stack.enter_context(Follower(check, stores[number % 2].watch("w/", previous=True))))
-            workload.wait(24 * number)
-        last = workload.finish()
-        for follower in (early, *amid):
-            follower.wait_for(LAST_KEY, last, "wrote a last key after all others")
-        timeline = workload.history.timeline().under("w/")
-        check.enough(len(timeline.steps), 100, "a change under the watched prefix")
-        spread = {follower.batches[1].revision for follower in amid}
-        check.enough(len(spread), 4, "a watch opened at another moment of the writing")
-        return Observed(
-            tuple(early.batches),
-            [tuple(follower.batches) for follower in amid],
-            timeline,
-            world.store.list("w/").items,
-            world.capabilities.every_revision,
-        )
 
 
 class WatchRules(Rules, area="watches"):
