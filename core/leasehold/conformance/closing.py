@@ -42,7 +42,7 @@ class ClosingRules(Rules, area="closing"):
     def test_closing_revokes_leases(self, world: World) -> None:
         """Closing a store ends its leases at once: their keys are gone, and watchers see the deletes."""
         holder = world.connect()
-        lease = holder.lease(max(60.0, world.short_ttl))
+        lease = holder.lease(world.long_ttl)
         for key in ("a", "b"):
             holder.put(key, b"", lease=lease)
         with Follower(world.check, world.store.watch("")) as follower:
@@ -75,7 +75,7 @@ class ClosingRules(Rules, area="closing"):
     def test_closing_one_leaves_the_others(self, world: World) -> None:
         """Closing one connection disturbs no other one: neither its watches nor its leases nor its keys."""
         one, two = world.connect(), world.connect()
-        lease = two.lease(max(60.0, world.short_ttl))
+        lease = two.lease(world.long_ttl)
         two.put("kept", b"", lease=lease)
         one.put("stays", b"")
         with Follower(world.check, two.watch("")) as follower:

@@ -129,7 +129,7 @@ class LeaseRules(Rules, area="leases"):
 
     def test_leases_are_named_by_their_keys(self, world: World) -> None:
         """A key put with a lease names it wherever it is read, and no lease after a put without one."""
-        lease = world.store.lease(60.0)
+        lease = world.store.lease(world.long_ttl)
         first = world.store.put("key", b"1", lease=lease).revision
         item = world.store.get("key")
         world.check.equal(item, ("key", b"1", first, first, lease.id), "get of a key with a lease")
@@ -139,7 +139,7 @@ class LeaseRules(Rules, area="leases"):
 
     def test_leases_revoked_take_their_keys_at_once(self, world: World) -> None:
         """After revoke returns, the keys of the lease are gone, no others, and watchers see the deletes."""
-        lease, other = world.store.lease(60.0), world.store.lease(60.0)
+        lease, other = world.store.lease(world.long_ttl), world.store.lease(world.long_ttl)
         with Follower(world.check, world.store.watch("", previous=True)) as follower:
             follower.wait_in_sync()
             for number in range(5):
@@ -164,7 +164,7 @@ class LeaseRules(Rules, area="leases"):
 
     def test_leases_revoked_stay_dead(self, world: World) -> None:
         """A revoked lease can't be refreshed back to life, takes no key, and revoking it again does no harm."""
-        lease = world.store.lease(60.0)
+        lease = world.store.lease(world.long_ttl)
         world.store.put("key", b"", lease=lease)
         lease.revoke()
         lease.revoke()
@@ -180,7 +180,7 @@ class LeaseRules(Rules, area="leases"):
     def test_leases_can_be_revoked_by_anyone(self, world: World) -> None:
         """Revoking a lease by its id from elsewhere deletes its keys, and its holder finds it LOST on its next use."""
         holder = world.connect()
-        lease = holder.lease(60.0)
+        lease = holder.lease(world.long_ttl)
         holder.put("key", b"", lease=lease)
         world.store.revoke_lease(lease.id)
         world.check.equal(world.store.get("key"), None, "get('key') after revoke_lease by another connection")
@@ -191,14 +191,14 @@ class LeaseRules(Rules, area="leases"):
     def test_leases_are_refreshed_and_revoked_in_batches(self, world: World) -> None:
         """Refreshing or revoking many at once answers for each truthfully: the living, not the dead."""
         backend = world.backend()
-        ids = [backend.grant(60.0, timeout=10.0).lease_id for _ in range(30)]
+        ids = [backend.grant(world.long_ttl, timeout=10.0).lease_id for _ in range(30)]
         world.check.equal(len(set(ids)), 30, "the number of different ids of 30 leases")
         revoked = backend.revoke(ids[::3], timeout=10.0)
         world.check.equal(revoked, frozenset(ids[::3]), "revoke of ten living leases")
         refreshed = backend.refresh(ids, timeout=10.0)
         world.check.equal(set(refreshed), set(ids) - set(ids[::3]), "refresh of thirty, ten of which were revoked")
-        ttls = [ttl for ttl in refreshed.values() if ttl < 60.0]
-        world.check.equal(ttls, [], "ttls answered that are shorter than the 60 s given")
+        ttls = [ttl for ttl in refreshed.values() if ttl < world.long_ttl]
+        world.check.equal(ttls, [], "ttls answered that are shorter than the one asked for")
         world.check.equal(backend.refresh([], timeout=10.0), {}, "refresh of none")
         revoked = backend.revoke(ids, timeout=10.0)
         world.check.equal(revoked, frozenset(set(ids) - set(ids[::3])), "revoke of all, ten of them dead already")
@@ -207,7 +207,7 @@ class LeaseRules(Rules, area="leases"):
         """A key deleted and put again without its lease survives the end of that lease."""
         backend = world.backend()
         key = world.physical("key")
-        grant = backend.grant(60.0, timeout=10.0)
+        grant = backend.grant(world.long_ttl, timeout=10.0)
         backend.commit(Transaction((), (Put(key, b"1", grant.lease_id),)), timeout=10.0)
         backend.commit(Transaction((), (Delete(key),)), timeout=10.0)
         backend.commit(Transaction((), (Put(key, b"2"),)), timeout=10.0)
@@ -217,7 +217,7 @@ class LeaseRules(Rules, area="leases"):
 
     def test_leases_listing_works_or_is_refused(self, world: World) -> None:
         """Listing and describing leases is Unsupported exactly where lease_listing isn't declared."""
-        lease = world.store.lease(60.0)
+        lease = world.store.lease(world.long_ttl)
         if world.capabilities.lease_listing:
             world.check.true(
                 lease.id in {info.lease_id for info in world.store.leases()},
@@ -233,7 +233,7 @@ class LeaseRules(Rules, area="leases"):
     @requires("lease_listing")
     def test_leases_are_described(self, world: World) -> None:
         """A lease is listed with its ttl, what remains of it and the keys it holds now; a dead one not at all."""
-        lease = world.store.lease(60.0)
+        lease = world.store.lease(world.long_ttl)
         for key in ("b", "a", "left"):
             world.store.put(key, b"", lease=lease)
         world.store.put("left", b"")
@@ -242,7 +242,7 @@ class LeaseRules(Rules, area="leases"):
         world.check.equal(tuple(sorted(info.keys)), ("a", "b"), "the keys of the lease as described")
         remaining = info.remaining
         world.check.true(
-            remaining is None or 60.0 - PATIENCE < remaining <= lease.ttl,
+            remaining is None or world.long_ttl - PATIENCE < remaining <= lease.ttl,
             "describe_lease() of a fresh lease",
             expected=f"remaining of nearly {lease.ttl:g} s",
             seen=remaining,

@@ -153,7 +153,7 @@ class _Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.leases) < 3)
     @rule()
     def grant(self) -> None:
-        self.leases.append(self.store.lease(600.0))
+        self.leases.append(self.store.lease(min(600.0, self.store.capabilities.max_ttl)))
 
     @precondition(_has_leases)
     @rule(which=st.integers(0, 10))

@@ -33,7 +33,7 @@ class RegistryRules(Rules, area="registry"):
     """Services and their instances."""
 
     def _config(self, world: World, *, short: bool = False) -> RegistryConfig:
-        return RegistryConfig(heartbeat=world.short_ttl if short else max(60.0, world.short_ttl))
+        return RegistryConfig(heartbeat=world.short_ttl if short else world.long_ttl)
 
     def _count(self, world: World, registry: Registry, count: int, did: str, *, within: float = PATIENCE) -> None:
         def look() -> int:

@@ -30,6 +30,9 @@ T = TypeVar("T")
 TIMEOUT = 10.0
 """Seconds for each call of a rule unless it says otherwise."""
 
+LONG_TTL = 60.0
+"""Seconds; longer than any rule takes."""
+
 LEAST_TTL = 1.0
 """Seconds; shorter leases would measure the machine's scheduling instead of the store."""
 
@@ -86,6 +89,11 @@ class World:
         return namespace_prefix(self.namespace) + key
 
     # -- helping --
+
+    @property
+    def long_ttl(self) -> float:
+        """A ttl in seconds that no rule outlasts: a minute, or what the store takes where that is less."""
+        return max(min(LONG_TTL, self.capabilities.max_ttl), self.short_ttl)
 
     @property
     def short_ttl(self) -> float:
