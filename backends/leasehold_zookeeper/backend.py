@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from leasehold.errors import Unsupported
 from leasehold.spi.backend import Backend
 from leasehold.spi.capabilities import Capabilities
 from leasehold.spi.feed import Feed, Sink
@@ -71,6 +72,8 @@ class ZooKeeperBackend(Backend):
         return reads.get(self._connection, key, until=time.monotonic() + timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        if revision is not None:
+            raise Unsupported("ZooKeeper keeps no past states to list (its capabilities declare pinned_pages=False)")
         return reads.list_page(self._connection, prefix, after=after, limit=limit, until=time.monotonic() + timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
@@ -98,6 +101,7 @@ class ZooKeeperBackend(Backend):
         return info.describe(self._connection, until=time.monotonic() + timeout)
 
     def close(self) -> None:
+        self._watches.end()
         self._connection.close()
         self._watches.close()
         self._leases.close()

@@ -1,8 +1,11 @@
 """Keys and the nodes they are stored in: a reversible mapping that leaves ordinary keys readable in ZooKeeper's tools.
 
-The key ``a/b`` lives in the folder ``/a`` as the leaf ``@b``, or as the leaf ``~b`` while it is attached to a
-lease: ephemeral nodes can't have children, so values are leaves and folders hold nothing. That the name tells
-whether a leaf is ephemeral lets a plain put be a plain ``setData``, which can't hit a key on a lease by mistake.
+The key ``a/b`` lives in the folder ``/a`` as the leaf ``@b``, whose data is the value, or, once it was attached to a
+lease, as the leaf ``~b``: ephemeral nodes can't have children, so values are leaves and folders hold nothing.
+
+``~b`` is ephemeral while the key has a lease. A node can't become ephemeral or cease to be, it has to be made
+anew; so its data begins with the revision at which the key's life began, which is not always the node's. That a
+leaf ``@b`` is never made anew in a key's life lets a put be a plain ``setData``, which can't hit a key on a lease.
 
 ZooKeeper refuses some characters and names, and collapses ``//``. So these are percent-encoded as UTF-8 bytes;
 ``%`` alone is the empty folder name, and a folder never begins with a leaf's marker. Nodes that no key maps to
@@ -12,13 +15,16 @@ were made by somebody else and aren't seen.
 from __future__ import annotations
 
 import re
+import struct
 from functools import lru_cache
 
 PLAIN = "@"
-"""Marker of a leaf without a lease."""
+"""Marker of the leaf of a key that never had a lease."""
 
-LEASED = "~"
-"""Marker of a leaf that is an ephemeral node."""
+MOVED = "~"
+"""Marker of the leaf of a key that has, or had, a lease; its data has a header."""
+
+_HEADER = struct.Struct("!q")
 
 INTERNAL = ".leasehold"
 """Folder name for what the plugin itself keeps; no key maps into it."""
@@ -50,7 +56,7 @@ def folder_name(segment: str, *, top: bool = False) -> str:
         return "%"
     name = _encode(segment)
     special = segment in (".", "..", INTERNAL) or (top and segment == _SYSTEM)
-    if special or name[0] in (PLAIN, LEASED):
+    if special or name[0] in (PLAIN, MOVED):
         name = f"%{ord(name[0]):02X}{name[1:]}"
     return "%2E%2E" if segment == ".." else name
 
@@ -74,9 +80,21 @@ def join(folder: str, name: str) -> str:
 
 
 def leaves(key: str) -> tuple[str, str]:
-    """The two paths where the value of ``key`` can be: plain and leased."""
+    """The two paths where the value of ``key`` can be: plain and moved."""
     folder, name = place(key)
-    return join(folder, PLAIN + name), join(folder, LEASED + name)
+    return join(folder, PLAIN + name), join(folder, MOVED + name)
+
+
+def pack(value: bytes, origin: int = 0) -> bytes:
+    """The data of a moved leaf. ``origin``: the revision at which the key's life began, 0 if that is the node's own."""
+    return _HEADER.pack(origin) + value
+
+
+def unpack(data: bytes, own: int) -> tuple[bytes, int]:
+    """Value and origin from the data of a moved leaf; ``own`` is the revision at which the node was made."""
+    if len(data) < _HEADER.size:
+        return data, own  # somebody else wrote this
+    return data[_HEADER.size :], _HEADER.unpack_from(data)[0] or own
 
 
 def ancestors(folder: str) -> list[str]:
@@ -87,7 +105,12 @@ def ancestors(folder: str) -> list[str]:
 
 def is_leaf(name: str) -> bool:
     """Whether a node's name is that of a leaf."""
-    return name[:1] in (PLAIN, LEASED)
+    return name[:1] in (PLAIN, MOVED)
+
+
+def is_moved(path: str) -> bool:
+    """Whether the leaf at this path is a moved one."""
+    return path.rpartition("/")[2].startswith(MOVED)
 
 
 def leaf_segment(name: str) -> str | None:

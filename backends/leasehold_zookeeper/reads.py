@@ -29,10 +29,13 @@ def lease_name(owner: int) -> str | None:
     return f"{owner & (1 << 64) - 1:016x}" if owner else None
 
 
-def item(key: str, node: wire.Node) -> KeyValue:
-    """A key as its leaf shows it."""
+def item(key: str, node: wire.Node, *, moved: bool) -> KeyValue:
+    """A key as its leaf shows it; ``moved`` tells which of its two leaves that is."""
     stat = node.stat
-    return KeyValue(key, node.data, stat.czxid, stat.mzxid, lease_name(stat.owner))
+    if not moved:
+        return KeyValue(key, node.data, stat.czxid, stat.mzxid)
+    value, origin = keys.unpack(node.data, stat.czxid)
+    return KeyValue(key, value, origin, stat.mzxid, lease_name(stat.owner))
 
 
 def get(connection: Connection, key: str, *, until: float) -> Read:
@@ -40,7 +43,7 @@ def get(connection: Connection, key: str, *, until: float) -> Read:
     plain, _ = keys.leaves(key)
     answer = connection.read([wire.get_data(plain)], until=until, action="reading a key")[0]
     if not answer.error:
-        return Read(item(key, wire.read_node(answer)), answer.zxid)
+        return Read(item(key, wire.read_node(answer), moved=False), answer.zxid)
     if answer.error != wire.Code.NO_NODE:
         raise translate(answer.error, action="reading a key", write=False)
     found, zxid = read_keys(connection, [key], until=until, synced=False)
@@ -58,14 +61,22 @@ def read_keys(
     paths = [path for key in wanted for path in keys.leaves(key)]
     results, zxid = _read_parts(connection, [wire.get_data(path) for path in paths], until=until, synced=synced)
     found: list[KeyValue | None] = []
-    for key, plain, leased in zip(wanted, results[::2], results[1::2], strict=True):
-        node = next((result for result in (plain, leased) if isinstance(result, wire.Node)), None)
-        if node is None:
-            for result in (plain, leased):
-                if isinstance(result, int) and result != wire.Code.NO_NODE:
-                    raise translate(result, action="reading keys", write=False)
-        found.append(None if node is None else item(key, node))
+    for key, plain, moved in zip(wanted, results[::2], results[1::2], strict=True):
+        for result in (plain, moved):
+            if not isinstance(result, wire.Node) and result != wire.Code.NO_NODE:
+                raise translate(_code(result), action="reading keys", write=False)
+        if isinstance(moved, wire.Node):
+            found.append(item(key, moved, moved=True))
+        else:
+            found.append(item(key, plain, moved=False) if isinstance(plain, wire.Node) else None)
     return found, zxid
+
+
+def _read_many(connection: Connection, wanted: Sequence[str], *, until: float) -> list[KeyValue | None]:
+    found: list[KeyValue | None] = []
+    for start in range(0, len(wanted), _LARGEST_BATCH // 2):
+        found += read_keys(connection, wanted[start : start + _LARGEST_BATCH // 2], until=until)[0]
+    return found
 
 
 def list_page(connection: Connection, prefix: str, *, after: str | None, limit: int | None, until: float) -> Page:
@@ -94,15 +105,15 @@ def _values(
         batch = wanted[start : start + size]
         start += len(batch)
         results, _ = _read_parts(connection, [wire.get_data(names[key]) for key in batch], until=until)
-        moved = [key for key, result in zip(batch, results, strict=True) if result == wire.Code.NO_NODE]
+        gone = [key for key, result in zip(batch, results, strict=True) if result == wire.Code.NO_NODE]
         elsewhere: dict[str, KeyValue | None] = {}
-        if moved:
-            elsewhere = dict(zip(moved, read_keys(connection, moved, until=until)[0], strict=True))
+        if gone:
+            elsewhere = dict(zip(gone, _read_many(connection, gone, until=until), strict=True))
         volume = 1
         for key, result in zip(batch, results, strict=True):
             found = elsewhere.get(key)
             if isinstance(result, wire.Node):
-                found = item(key, result)
+                found = item(key, result, moved=keys.is_moved(names[key]))
             elif result != wire.Code.NO_NODE:
                 raise translate(_code(result), action="listing keys", write=False)
             if found is not None:

@@ -11,8 +11,8 @@ holds the folder's version too, read before the key. The same version proves tha
 What remains: in the millisecond between reading and writing the server would have to remove an empty folder,
 and others make it, and the key, again, with the same number of writes.
 
-A key that changes its lease moves between its two leaves (``keys``): delete and create in one multi, and a new
-create revision.
+A key that changes its lease gets another node (``keys``): delete and create in one multi. Its create revision goes
+along in the node's data.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class _Seen(NamedTuple):
     leaf: str
     name: str
     stat: wire.Stat | None
+    origin: int
     witness: str
     witness_version: int
 
@@ -167,55 +168,66 @@ def _look(connection: Connection, transaction: Transaction, *, until: float) -> 
     wanted = dict.fromkeys([part.key for part in (*transaction.guards, *transaction.operations)])
     places = {key: keys.place(key) for key in wanted}
     folders_of = {folder for folder, _ in places.values()}
-    leaves = [keys.join(folder, mark + name) for folder, name in places.values() for mark in (keys.PLAIN, keys.LEASED)]
+    leaves = [keys.join(folder, mark + name) for folder, name in places.values() for mark in (keys.PLAIN, keys.MOVED)]
     at_once = connection.modern and len(wanted) <= _AT_ONCE
     while True:
         # A folder's version has to be read before what is in it, and a folder's before that of the one below.
         chain = sorted(folders_of, key=len)
-        stats, zxid = _stats(connection, (*chain, *leaves), at_once=at_once, until=until)
-        if "/" in folders_of or all(stats[folder] is not None for folder in chain):
+        nodes, zxid = _nodes(connection, (*chain, *leaves), at_once=at_once, until=until)
+        if "/" in folders_of or all(nodes[folder] is not None for folder in chain):
             break
         folders_of |= {path for folder in chain for path in keys.ancestors(folder)} | {"/"}
-    return _Look({key: _found(folder, name, stats) for key, (folder, name) in places.items()}, zxid, at_once)
+    return _Look({key: _found(folder, name, nodes) for key, (folder, name) in places.items()}, zxid, at_once)
 
 
-def _stats(
+def _nodes(
     connection: Connection, paths: Sequence[str], *, at_once: bool, until: float
-) -> tuple[dict[str, wire.Stat | None], int]:
-    """What the nodes at these paths are, ``None`` for a missing one, and a zxid."""
+) -> tuple[dict[str, wire.Node | None], int]:
+    """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least."""
+    requests = [wire.get_data(path) if at_once or keys.is_moved(path) else wire.exists(path) for path in paths]
+    found: dict[str, wire.Node | None] = {}
     if at_once:
-        answer = connection.read(
-            [wire.multi_read([wire.get_data(path) for path in paths])], until=until, action=_ACTION
-        )[0]
+        answer = connection.read([wire.multi_read(requests)], until=until, action=_ACTION)[0]
         if answer.error:
             raise translate(answer.error, action=_ACTION, write=False)
-        results = [result.stat if isinstance(result, wire.Node) else result for result in wire.read_parts(answer)]
-        zxid = answer.zxid
-    else:
-        answers = connection.read([wire.exists(path) for path in paths], until=until, action=_ACTION)
-        results = [answer.error or wire.read_stat(answer) for answer in answers]
-        zxid = answers[-1].zxid if answers else 0
-    found: dict[str, wire.Stat | None] = {}
-    for path, result in zip(paths, results, strict=True):
-        if isinstance(result, wire.Stat):
-            found[path] = result
-        elif result == wire.Code.NO_NODE:
+        for path, result in zip(paths, wire.read_parts(answer), strict=True):
+            if not isinstance(result, wire.Node):
+                _must_be_missing(result)
+            found[path] = result if isinstance(result, wire.Node) else None
+        return found, answer.zxid
+    answers = connection.read(requests, until=until, action=_ACTION)
+    for path, request, answer in zip(paths, requests, answers, strict=True):
+        if answer.error:
+            _must_be_missing(answer.error)
             found[path] = None
+        elif request.op == wire.Op.GET_DATA:
+            found[path] = wire.read_node(answer)
         else:
-            raise translate(result if isinstance(result, int) else 0, action=_ACTION, write=False)
-    return found, zxid
+            found[path] = wire.Node(b"", wire.read_stat(answer))
+    return found, answers[-1].zxid
 
 
-def _found(folder: str, name: str, stats: dict[str, wire.Stat | None]) -> _Seen:
-    witness = next(path for path in (*reversed(keys.ancestors(folder)), "/") if stats.get(path) is not None)
-    known = stats[witness]
-    assert known is not None
-    # Where the nodes were read one after the other, a key that moved from plain to leased may show in both.
-    for mark in (keys.LEASED, keys.PLAIN):
-        stat = stats[keys.join(folder, mark + name)]
-        if stat is not None:
-            return _Seen(folder, mark, name, stat, witness, known.version)
-    return _Seen(folder, "", name, None, witness, known.version)
+def _must_be_missing(result: wire.Result) -> None:
+    if result != wire.Code.NO_NODE:
+        code = result if isinstance(result, int) else wire.Code.RUNTIME_INCONSISTENCY
+        raise translate(code, action=_ACTION, write=False)
+
+
+def _found(folder: str, name: str, nodes: dict[str, wire.Node | None]) -> _Seen:
+    witness, version = next(
+        (path, node.stat.version)
+        for path in (*reversed(keys.ancestors(folder)), "/")
+        if (node := nodes.get(path)) is not None
+    )
+    # Where the nodes were read one after the other, a key that moved meanwhile may show in both: it moved to this one.
+    moved = nodes[keys.join(folder, keys.MOVED + name)]
+    if moved is not None:
+        _, origin = keys.unpack(moved.data, moved.stat.czxid)
+        return _Seen(folder, keys.MOVED, name, moved.stat, origin, witness, version)
+    plain = nodes[keys.join(folder, keys.PLAIN + name)]
+    if plain is not None:
+        return _Seen(folder, keys.PLAIN, name, plain.stat, plain.stat.czxid, witness, version)
+    return _Seen(folder, "", name, None, 0, witness, version)
 
 
 # -- judging and planning --------------------------------------------------------------------------
@@ -266,25 +278,31 @@ def _plan(connection: Connection, transaction: Transaction, seen: dict[str, _See
 def _plan_put(connection: Connection, plan: _Plan, put: Put, found: _Seen, version: int) -> None:
     plan.writes = True
     stat = found.stat
-    if stat is not None and lease_name(stat.owner) == put.lease_id:
-        if put.lease_id is not None:
-            # The version alone doesn't say that it is still this lease's.
-            plan.held[found.witness] = found.witness_version
-            version = stat.version
-        plan.parts.append(wire.set_data(found.path, put.value, version))
-        return
-    plain, leased = (keys.join(found.folder, mark + found.name) for mark in (keys.PLAIN, keys.LEASED))
-    if stat is not None:
-        plan.parts.append(wire.delete(found.path, version))
-    target, other = (plain, leased) if put.lease_id is None else (leased, plain)
-    mode = wire.PERSISTENT if put.lease_id is None else wire.EPHEMERAL
+    plain, moved = (keys.join(found.folder, mark + found.name) for mark in (keys.PLAIN, keys.MOVED))
     if stat is None:
         # Made and removed again: proves that the key isn't in its other leaf, without holding up other writers.
-        plan.parts += [_create(connection, other, b"", wire.PERSISTENT), wire.delete(other)]
-    plan.parts.append(_create(connection, target, put.value, mode))
+        if put.lease_id is None:
+            plan.parts += [_create(connection, moved, b"", wire.PERSISTENT), wire.delete(moved)]
+            plan.parts.append(_create(connection, plain, put.value, wire.PERSISTENT))
+        else:
+            plan.parts += [_create(connection, plain, b"", wire.PERSISTENT), wire.delete(plain)]
+            plan.parts.append(_create(connection, moved, keys.pack(put.value), wire.EPHEMERAL))
+        plan.touched.add(found.folder)
+        if found.witness != found.folder:
+            plan.missing.add(found.folder)
+        return
+    if found.leaf == keys.PLAIN and put.lease_id is None:
+        plan.parts.append(wire.set_data(plain, put.value, version))
+        return
+    # What is written depends on what the node was: nothing but that very node will do.
+    plan.held[found.witness] = found.witness_version
+    data = keys.pack(put.value, found.origin)
+    if found.leaf == keys.MOVED and lease_name(stat.owner) == put.lease_id:
+        plan.parts.append(wire.set_data(moved, data, stat.version))
+        return
+    mode = wire.PERSISTENT if put.lease_id is None else wire.EPHEMERAL
+    plan.parts += [wire.delete(found.path, stat.version), _create(connection, moved, data, mode)]
     plan.touched.add(found.folder)
-    if found.witness != found.folder:
-        plan.missing.add(found.folder)
 
 
 def _create(connection: Connection, path: str, value: bytes, mode: int) -> wire.Request:

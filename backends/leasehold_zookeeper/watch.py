@@ -99,13 +99,17 @@ class Watches:
                 except LeaseholdError:
                     return  # not connected: then the watch is gone already
 
-    def close(self) -> None:
-        """End all feeds and the thread; sinks aren't told."""
+    def end(self) -> None:
+        """End all feeds; sinks aren't told."""
         with self._condition:
             self._closed = True
             self._feeds.clear()
-            polling = list(self._polling)
             self._condition.notify()
+
+    def close(self) -> None:
+        """Wait for the threads of ended feeds; the connection is closed, so that they wait for nothing."""
+        with self._condition:
+            polling = list(self._polling)
             thread = self._thread
         for feed in polling:
             feed.close()
