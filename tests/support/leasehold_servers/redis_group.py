@@ -141,7 +141,7 @@ class RedisSentinelGroup(RedisGroup):
         return self
 
     def primary(self, *, other_than: RedisServer | None = None, timeout: float = 30.0) -> GroupNode:
-        """The server that says it is the primary, once there is one that is not `other_than`."""
+        """The server that the Sentinel calls the primary and that agrees, once that is not `other_than`."""
         return until(lambda: self._primary(other_than), timeout, "there is a primary", interval=0.05)
 
     def replica(self) -> GroupNode:
@@ -150,8 +150,13 @@ class RedisSentinelGroup(RedisGroup):
         return next(node for node in self.servers if node is not primary)
 
     def _primary(self, other_than: RedisServer | None) -> GroupNode | None:
+        client = self.sentinel.client()
+        try:
+            _, port = client.sentinel_get_master_addr_by_name("mymaster")
+        finally:
+            client.close()
         for node in self.servers:
-            if node is not other_than and node.status == "running" and node.is_ready() and node.role == "master":
+            if node.port == port and node is not other_than and node.status == "running" and node.role == "master":
                 return node
         return None
 
