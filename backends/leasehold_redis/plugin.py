@@ -18,7 +18,8 @@ OPTIONS = (
         "history",
         int,
         10_000,
-        "revisions kept for watches that resume; they hold the values written, so they take memory",
+        "revisions kept for watches that resume; they hold the values written, so they take memory, and of "
+        "clients that differ the lowest counts",
         minimum=100,
         maximum=100_000_000,
     ),
