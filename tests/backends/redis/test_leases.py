@@ -8,7 +8,8 @@ import time
 import pytest
 
 import leasehold
-from leasehold import LeaseState
+from leasehold import LeaseState, Unavailable
+from leasehold.registry import Instance, Registry, RegistryConfig
 from leasehold.spi import Delete, Put, Transaction
 from leasehold_servers.redis import RedisServer
 from leasehold_servers.wait import until
@@ -127,12 +128,26 @@ def test_leases_live_through_a_restart_and_end_through_a_long_one(redis_node: Re
 
 @pytest.mark.faults
 def test_a_registration_is_back_after_a_restart_without_persistence(redis_forgetful: RedisServer):
-    lost = threading.Event()
-    with leasehold.connect(redis_forgetful.url, timeout=10) as store:
-        lease = store.lease(3, on_lost=lambda lease: lost.set())
-        store.put("key", b"", lease=lease)
-        started = time.monotonic()
+    heartbeat = 3.0
+    config = RegistryConfig(name="forgetful", heartbeat=heartbeat)
+    with (
+        leasehold.connect(redis_forgetful.url) as store,
+        leasehold.connect(redis_forgetful.url) as other,
+        Registry(store, config, Instance(service_name="web", port=80)) as registry,
+        Registry(other, config) as watcher,
+    ):
+        watcher.wait_for("web", 1, 10)
+        key = store.list("").keys
         redis_forgetful.restart()
-        assert lost.wait(5)
-        assert lease.state is LeaseState.LOST
-        assert time.monotonic() - started < 5
+        restarted = time.monotonic()
+        until(lambda: _keys(other) == key, heartbeat + 5, "the registration is in the store again")
+        assert time.monotonic() - restarted < heartbeat + 1
+        watcher.wait_for("web", 1, 10)
+        assert registry.current() is not None
+
+
+def _keys(store: leasehold.Store) -> tuple[str, ...]:
+    try:
+        return store.list("").keys
+    except Unavailable:
+        return ()
