@@ -128,7 +128,7 @@ def _load(scheme: str) -> BackendPlugin:
     source = f"{candidates[0].module} of {candidates[0].distribution} {candidates[0].version}"
     try:
         _manager.load_setuptools_entrypoints(GROUP, name=scheme)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         # Whatever a foreign module raises while it is imported: it must not look like the caller's own error.
         raise PluginError(
             f"the plugin for {scheme}:// ({source}) failed to import: {type(exc).__name__}: {exc}"

@@ -66,6 +66,7 @@ BROKEN = {
     "import": ("import no_such_module_anywhere", "failed to import: ModuleNotFoundError: .*no_such_module_anywhere"),
     "syntax": ("def x(:", "failed to import: SyntaxError"),
     "raises": ("raise OSError('no licence')", "failed to import: OSError: no licence"),
+    "exits": ("raise SystemExit(3)", "failed to import: SystemExit: 3"),
     "no_hook": ("", "returned NoneType, a BackendPlugin is needed"),
     "misspelt": (
         "from leasehold.hookspecs import hookimpl\n@hookimpl\ndef leasehold_backed():\n    return 1",

@@ -66,7 +66,8 @@ class Backend(ABC):
         ``after``: only keys greater than this one. ``limit``: at most so many items (``None``: the plugin
         chooses; it may return all). ``more`` in the answer says that keys were left out.
         ``revision``: read the state at this revision, which an earlier page of this list answered; only
-        given where ``pinned_pages`` is declared; raises ``Compacted`` when that state is gone.
+        given where ``pinned_pages`` is declared (elsewhere it raises ``Unsupported``); raises ``Compacted`` when
+        that state is gone.
         """
 
     # -- writing: never repeated by core after ``OutcomeUnknown`` --

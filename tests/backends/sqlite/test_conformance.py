@@ -1,13 +1,29 @@
-"""The SQLite store keeps every rule."""
+"""The SQLite store keeps every rule. It has no server that could be killed, so its driver only forgets history."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from leasehold.conformance import StoreConformance
+from leasehold.conformance import Driver, StoreConformance
 
 
 class TestSQLite(StoreConformance):
     @pytest.fixture
-    def store_url(self, tmp_path: Path) -> str:
-        return f"sqlite://{tmp_path}/store.db"
+    def file(self, tmp_path: Path) -> Path:
+        return tmp_path / "store.db"
+
+    @pytest.fixture
+    def store_url(self, file: Path) -> str:
+        return f"sqlite://{file}"
+
+    @pytest.fixture
+    def driver(self, file: Path) -> Driver:
+        def compact() -> None:
+            with closing(sqlite3.connect(file)) as connection, connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("DELETE FROM log")
+                connection.execute("UPDATE store SET log_start = revision, log_bytes = 0")
+
+        return Driver(compact=compact)
