@@ -9,6 +9,7 @@ from typing import Any
 
 from leasehold.errors import (
     AuthenticationFailed,
+    ConfigError,
     DeadlineExceeded,
     LeaseholdError,
     LimitExceeded,
@@ -38,6 +39,11 @@ class Connection:
         if request.username is not None:
             password = request.password.reveal() if request.password is not None else ""
             self.credentials.append(("digest", f"{request.username}:{password}"))
+        if not self.credentials and request.options["acl"] != "open":
+            raise ConfigError(
+                f"the option acl={request.options['acl']} keeps nodes for one user, but {request.url} names none: "
+                "write user:password@ in front of the hosts"
+            )
         self.acl = _ACLS[request.options["acl"]]
         self.private_acl = (_CREATOR,) if self.credentials else (_WORLD,)
         self.max_packet: int = request.options["max_packet_bytes"]

@@ -1,0 +1,175 @@
+"""What applications see when the server freezes, dies and comes back, or a leader is lost."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from leasehold import Store, connect
+from leasehold.errors import DeadlineExceeded, LeaseholdError, OutcomeUnknown, Unavailable
+from leasehold_servers import until
+from leasehold_servers.zookeeper import ZooKeeperServer
+from leasehold_servers.zookeeper_ensemble import ZooKeeperEnsemble
+
+pytestmark = pytest.mark.faults
+
+
+class Writer:
+    """Puts numbered keys until told to stop; keeps what was acknowledged and what is unknown."""
+
+    def __init__(self, store: Store) -> None:
+        self.acknowledged: dict[str, int] = {}
+        self.unknown: set[str] = set()
+        self._store = store
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            key = f"w/{number:06}"
+            try:
+                self.acknowledged[key] = self._store.put_if_absent(key, b"x", timeout=2.0).revision
+            except OutcomeUnknown:
+                self.unknown.add(key)
+            except Unavailable:
+                continue
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def frozen(zookeeper_node: ZooKeeperServer) -> Iterator[ZooKeeperServer]:
+    yield zookeeper_node
+    if zookeeper_node.status == "paused":
+        zookeeper_node.resume()
+
+
+def test_a_frozen_server_hangs_nobody(frozen: ZooKeeperServer) -> None:
+    store = connect(f"{frozen.url}?session_timeout=2")
+    try:
+        store.put("key", b"0")
+        lease = store.lease(30.0)
+        store.put("leased", b"", lease=lease)
+        watch = store.watch("")
+        frozen.pause()
+        frozen_at = time.monotonic()
+        calls = {
+            "put": lambda: store.put("key", b"1", timeout=0.5),
+            # It looks at the key before it writes, and that is what gets no answer.
+            "leased put": lambda: store.put("leased", b"1", lease=lease, timeout=0.5),
+            "get": lambda: store.get("key", timeout=0.5),
+            "list": lambda: store.list("", timeout=0.5),
+            "grant": lambda: store.lease(5.0, timeout=0.5),
+            "refresh": lambda: lease.refresh(timeout=0.5),
+        }
+        for name, call in calls.items():
+            started = time.monotonic()
+            with pytest.raises(OutcomeUnknown if name == "put" else Unavailable):
+                call()
+            assert time.monotonic() - started < 1.5, name
+        until(lambda: watch.next(0.05) is None and watch.disconnected_for > 0, 5.0, "the watch noticed")
+        assert time.monotonic() - frozen_at < store.capabilities.watch_detection + 4.0
+    finally:
+        started = time.monotonic()
+        store.close()
+        assert time.monotonic() - started < 8.0
+
+
+def test_kill_and_restart_under_a_writer(zookeeper_node: ZooKeeperServer) -> None:
+    with connect(zookeeper_node.url, timeout=10.0) as store, connect(zookeeper_node.url, timeout=10.0) as other:
+        known: dict[str, int] = {}
+        watch = other.watch("w/")
+        writer = Writer(store)
+        try:
+            for _ in range(3):
+                before = len(writer.acknowledged)
+                until(lambda: len(writer.acknowledged) > before + 20, 20.0, "the writer goes on")  # noqa: B023 - at once
+                zookeeper_node.restart()
+            before = len(writer.acknowledged)
+            until(lambda: len(writer.acknowledged) > before + 20, 20.0, "the writer goes on after all")
+        finally:
+            writer.stop()
+        listed = {item.key: item.mod_revision for item in store.list("w/", timeout=10.0)}
+        assert writer.acknowledged.items() <= listed.items()
+        assert set(listed) <= set(writer.acknowledged) | writer.unknown
+
+        def caught_up() -> bool:
+            batch = watch.next(0.1)
+            for event in batch.events if batch else ():
+                assert event.key not in known, "told twice"
+                known[event.key] = event.revision
+            return known == listed
+
+        until(caught_up, 20.0, "the watcher knows what is there")
+        watch.close()
+
+
+def test_the_leader_is_killed(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
+    url = f"{zookeeper_ensemble.url}/leader-{time.time_ns()}"
+    with connect(url, timeout=15.0) as store, connect(url, timeout=15.0) as other:
+        lease = store.lease(20.0)
+        store.put("leased", b"", lease=lease)
+        watch = other.watch("")
+        writer = Writer(store)
+        try:
+            until(lambda: len(writer.acknowledged) > 20, 20.0, "the writer has begun")
+            dead = zookeeper_ensemble.leader()
+            dead.kill()
+            before = len(writer.acknowledged)
+            until(lambda: len(writer.acknowledged) > before + 20, 30.0, "the writer goes on with a new leader")
+        finally:
+            writer.stop()
+        lease.refresh(timeout=15.0)
+        listed = {item.key: item.mod_revision for item in other.list("", timeout=15.0)}
+        assert "leased" in listed
+        assert writer.acknowledged.items() <= listed.items()
+        known: dict[str, int] = {}
+
+        def caught_up() -> bool:
+            batch = watch.next(0.1)
+            known.update({event.key: event.revision for event in batch.events} if batch else {})
+            return known == listed
+
+        until(caught_up, 20.0, "the watcher knows what is there")
+        watch.close()
+
+
+def test_reads_see_the_last_write_on_every_server(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
+    namespace = f"sync-{time.time_ns()}"
+    stores = [connect(f"{node.url}/{namespace}", timeout=10.0) for node in zookeeper_ensemble.nodes]
+    try:
+        for number in range(60):
+            stores[number % 3].put("key", str(number).encode())
+            item = stores[(number + 1) % 3].get("key")
+            assert item is not None
+            assert item.value == str(number).encode()
+            assert len(stores[(number + 2) % 3].list("")) == 1
+    finally:
+        for store in stores:
+            store.close()
+
+
+def test_no_quorum_is_told(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
+    with connect(f"{zookeeper_ensemble.url}/quorum-{time.time_ns()}", timeout=10.0) as store:
+        store.put("key", b"")
+        for node in zookeeper_ensemble.nodes[:2]:
+            node.kill()
+        with pytest.raises((Unavailable, OutcomeUnknown)):
+            store.put("key", b"", timeout=3.0)
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            store.get("key", timeout=3.0)
+        zookeeper_ensemble.recover()
+        until(lambda: _answers(store), 30.0, "the store works again")
+
+
+def _answers(store: Store) -> bool:
+    try:
+        return store.get("key", timeout=5.0) is not None
+    except LeaseholdError:
+        return False

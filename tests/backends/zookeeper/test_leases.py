@@ -1,0 +1,140 @@
+"""Leases as sessions: many of them, without threads; used by others; ended by the server alone."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from leasehold import connect
+from leasehold.errors import LeaseLost, LeaseNotFound, Unavailable, Unsupported
+from leasehold_servers import until
+from leasehold_servers.zookeeper import ZooKeeperServer
+from leasehold_servers.zookeeper_plugin import need_zookeeper
+
+
+def test_a_hundred_leases_cost_no_thread_each(zookeeper_own_url: str) -> None:
+    with connect(zookeeper_own_url) as store:
+        store.lease(5.0)
+        threads = threading.active_count()
+        leases = [store.lease(5.0) for _ in range(100)]
+        for number, lease in enumerate(leases):
+            store.put(f"{number:03}", b"", lease=lease)
+        for lease in leases:
+            lease.refresh()
+        assert threading.active_count() <= threads + 8  # the pool that refreshes, however many leases
+        assert len(store.list("")) == 100
+        assert all(lease.alive for lease in leases)
+    with connect(zookeeper_own_url) as store:
+        assert store.list("").keys == ()
+
+
+def test_nothing_but_a_refresh_keeps_a_lease(zookeeper_own_url: str) -> None:
+    with connect(zookeeper_own_url) as store:
+        lease = store.lease(1.0, keep_alive=False)
+        started = time.monotonic()
+        store.put("key", b"", lease=lease)
+        until(lambda: store.get("key") is None, lease.worst_expiry + 1.0, "the lease ended")
+        assert time.monotonic() - started >= 1.0
+        with pytest.raises(LeaseLost):
+            lease.refresh()
+        with pytest.raises(LeaseNotFound):
+            store.put("key", b"", lease=lease.id)
+
+
+def test_another_process_may_use_and_end_a_lease(zookeeper_own_url: str) -> None:
+    with connect(zookeeper_own_url) as store:
+        lease = store.lease(20.0)
+        program = (
+            "import sys, leasehold\n"
+            "with leasehold.connect(sys.argv[1]) as store:\n"
+            "    store.put('key', b'theirs', lease=sys.argv[2])\n"
+            "    assert store.describe_lease(sys.argv[2]).keys == ('key',)\n"
+        )
+        subprocess.run([sys.executable, "-c", program, zookeeper_own_url, lease.id], check=True, timeout=60)
+        item = store.get("key")
+        assert item is not None
+        assert (item.value, item.lease_id) == (b"theirs", lease.id)
+        with connect(zookeeper_own_url) as other:
+            other.revoke_lease(lease.id)
+        assert store.get("key") is None
+        with pytest.raises(LeaseLost):
+            lease.refresh()
+
+
+def test_a_transaction_takes_one_lease(zookeeper_own_url: str) -> None:
+    with connect(zookeeper_own_url) as store:
+        one, two = store.lease(5.0), store.lease(5.0)
+        with pytest.raises(Unsupported, match="one lease only"):
+            store.transaction().put("a", b"", lease=one).put("b", b"", lease=two).commit()
+        store.transaction().put("a", b"", lease=one).put("b", b"").commit()
+        one.revoke()
+        assert store.list("").keys == ("b",)
+
+
+def test_ids_that_are_no_leases(zookeeper_own_url: str) -> None:
+    with connect(zookeeper_own_url) as store:
+        for wrong in ("x", "../../@a", "0", "0" * 16, "f" * 16):
+            with pytest.raises(LeaseNotFound):
+                store.put("key", b"", lease=wrong)
+        assert store.get("key") is None
+
+
+@pytest.mark.faults
+def test_a_full_server_says_what_is_wrong() -> None:
+    need_zookeeper()
+    with ZooKeeperServer(connections=3) as server, connect(server.url) as one, connect(server.url):
+        one.put("key", b"")
+        with connect(server.url), pytest.raises(Unavailable, match="maxClientCnxns"):
+            one.lease(1.0)
+
+
+@pytest.mark.faults
+def test_a_restart_ends_no_lease(zookeeper_node: ZooKeeperServer) -> None:
+    with connect(zookeeper_node.url, timeout=10.0) as store:
+        lease = store.lease(20.0)
+        store.put("key", b"", lease=lease)
+        zookeeper_node.restart()
+        lease.refresh()
+        store.put("other", b"", lease=lease)
+        assert store.list("").keys == ("key", "other")
+        lease.revoke()
+        assert store.list("").keys == ()
+
+
+def test_a_key_moves_between_leases(zookeeper_own_url: str) -> None:
+    with connect(zookeeper_own_url) as store:
+        one, two = store.lease(5.0), store.lease(5.0)
+        first = store.put("key", b"0").revision
+        for lease in (one, two, None, None, one, one, two):
+            revision = store.put("key", b"x", lease=lease).revision
+            item = store.get("key")
+            assert item == ("key", b"x", first, revision, lease and lease.id)
+        one.revoke()
+        assert store.get("key") is not None
+        many = store.transaction().put("key", b"y")
+        for number in range(8):
+            many.put(f"new{number}", b"")
+        revision = many.commit().revision
+        assert store.get("key") == ("key", b"y", first, revision, None)
+        two.revoke()
+        assert store.get("key") is not None
+
+
+def test_a_lease_that_ends_is_seen_by_watchers(zookeeper_own_url: str) -> None:
+    with connect(zookeeper_own_url) as store, connect(zookeeper_own_url) as other, other.watch("") as watch:
+        watch.next(5.0)
+        watch.next(5.0)
+        lease = store.lease(5.0)
+        store.transaction().put("a", b"", lease=lease).put("b", b"", lease=lease).commit()
+        known: set[str] = set()
+        ended = False
+        while not ended or known:
+            batch = watch.next(5.0)
+            assert batch is not None, known
+            known |= {event.key for event in batch.events if event.item is not None}
+            known -= {event.key for event in batch.events if event.item is None}
+            if known == {"a", "b"}:
+                lease.revoke()
+                ended = True
