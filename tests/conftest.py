@@ -4,4 +4,5 @@ pytest_plugins = [
     "leasehold_servers.plugin",
     "leasehold_servers.redis_plugin",
     "leasehold_servers.zookeeper_plugin",
+    "leasehold_servers.consul_plugin",
 ]

@@ -34,7 +34,7 @@ class ConsulBackend(Backend):
         self._request = request
         self._most_bytes = found.largest_request
         self._capabilities = declare(found, consistency=options["consistency"], wait=options["wait"])
-        self._watches = Watches(pool, layout, wait=options["wait"])
+        self._watches = Watches(pool, layout, revisions, wait=options["wait"])
         self._native: Any = None
         self._native_lock = threading.Lock()
 

@@ -36,6 +36,7 @@ from leasehold_consul.errors import broken, refused
 from leasehold_consul.layout import Layout
 from leasehold_consul.link import Answer, BrokenLink, Link
 from leasehold_consul.pool import Pool
+from leasehold_consul.revisions import Revisions
 
 if TYPE_CHECKING:
     from leasehold_consul.watch import Watches
@@ -62,10 +63,11 @@ class ConsulFeed(Feed):
 class Follower:
     """Follows ``prefix`` from when it is started until its last feed leaves or it fails."""
 
-    def __init__(self, pool: Pool, layout: Layout, prefix: str, *, wait: float) -> None:
+    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, prefix: str, *, wait: float) -> None:
         self.prefix = prefix
         self._pool = pool
         self._layout = layout
+        self._revisions = revisions
         self._wait = wait
         self._path = reads.list_path(layout, prefix)
         self._action = "watching"
@@ -153,12 +155,14 @@ class Follower:
                     return
                 joined, self._joining = self._joining, []
                 self._feeds += joined
-            answer = self._ask(link, "recurse", self._wait + MARGIN)
-            if answer is None:
+            # What the prefix's own index doesn't show: how far the store is.
+            present = self._present(link) if joined else 0
+            answer = None if present is None else self._ask(link, self._path, "recurse", self._wait + MARGIN)
+            if answer is None or present is None:
                 return
-            self._cost = self._tell(answer, joined)
+            self._cost = self._tell(answer, joined, present)
             while (answer := self._block(link)) is not None:
-                self._cost = self._tell(answer, [])
+                self._cost = self._tell(answer, [], 0)
 
     def _block(self, link: Link) -> Answer | None:
         """Wait for a change, and answer the new content; ``None`` when it has to be read at once, or by a new link."""
@@ -172,7 +176,7 @@ class Follower:
                 if self._ended or self._joining:
                     return None
                 self._blocking = True
-            answer = self._ask(link, query, poll_limit(self._wait))
+            answer = self._ask(link, self._path, query, poll_limit(self._wait))
             with self._changed:
                 self._blocking = False
             if answer is None or many or answer.index < self._index:
@@ -183,10 +187,16 @@ class Follower:
                 return answer
         return None
 
-    def _ask(self, link: Link, query: str, limit: float) -> Answer | None:
-        """The prefix's content or names; ``None`` if the connection was shut from this side."""
+    def _present(self, link: Link) -> int | None:
+        """The store's revision, asked of the very agent that the prefix is read from next."""
+        before = self._revisions.known
+        answer = self._ask(link, f"/v1/kv/{self._layout.nothing}", "", self._wait + MARGIN)
+        return None if answer is None else self._revisions.of_store(answer.index, before=before)
+
+    def _ask(self, link: Link, path: str, query: str, limit: float) -> Answer | None:
+        """The answer to a read; ``None`` if the connection was shut from this side."""
         try:
-            answer = link.exchange("GET", self._pool.target(self._path, query, read=True), None, timeout=limit)
+            answer = link.exchange("GET", self._pool.target(path, query, read=True), None, timeout=limit)
         except BrokenLink as exc:
             if link.spent:
                 return None
@@ -200,14 +210,17 @@ class Follower:
             raise refused(answer.status, answer.body, action=self._action, where=link.where, write=False)
         return answer
 
-    def _tell(self, answer: Answer, joined: list[ConsulFeed]) -> float:
-        """Deliver what is new: a snapshot to who has just joined, changes to the others. Returns the time it took."""
+    def _tell(self, answer: Answer, joined: list[ConsulFeed], present: int) -> float:
+        """Deliver what is new: a snapshot to who has just joined, changes to the others. Returns the time it took.
+
+        ``present``: the store's revision before the answer, at which what it shows was true as well.
+        """
         started = time.monotonic()
         items = tuple(reads.items_of(self._layout, answer))
         fresh = {item.key: item.mod_revision for item in items}
         known, self._known = self._known, fresh
         index, self._index = self._index, answer.index
-        whole = Snapshot(items, answer.index)
+        whole = Snapshot(items, max(answer.index, present))
         changes = None
         if fresh != known:
             changes = _difference(known, items, fresh, answer.index)

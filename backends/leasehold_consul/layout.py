@@ -46,7 +46,7 @@ class Layout:
         """The layout under ``root``. Raises ``ConfigError`` unless it is made of plain names."""
         if not all(_SEGMENT.fullmatch(part) for part in root.split("/")):
             raise ConfigError(
-                f"the option root is made of letters, digits, '_', '-', '.' and single slashes between them, not {root!r}"
+                f"the option root is made of letters, digits, '_', '-', '.' and slashes between them, not {root!r}"
             )
         return cls(root, f"{root}/kv/", f"{root}/revision", f"{root}/nothing")
 

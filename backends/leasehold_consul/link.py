@@ -91,7 +91,7 @@ class Link:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may be sent: it wasn't interrupted, the agent neither closed it nor sent stray bytes."""
+        """Whether another request may be sent: not interrupted, not closed by the agent, no stray bytes."""
         if self._interrupted:
             return False
         try:

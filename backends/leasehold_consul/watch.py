@@ -9,14 +9,16 @@ from leasehold.spi.feed import Feed, Sink
 from leasehold_consul.follower import ConsulFeed, Follower
 from leasehold_consul.layout import Layout
 from leasehold_consul.pool import Pool
+from leasehold_consul.revisions import Revisions
 
 
 class Watches:
     """All feeds of one backend. Thread-safe."""
 
-    def __init__(self, pool: Pool, layout: Layout, *, wait: float) -> None:
+    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, *, wait: float) -> None:
         self._pool = pool
         self._layout = layout
+        self._revisions = revisions
         self._wait = wait
         self._lock = threading.Lock()
         self._followers: dict[str, Follower] = {}
@@ -30,7 +32,9 @@ class Watches:
                 raise StoreClosed("this store was closed")
             follower = self._followers.get(prefix)
             if follower is None or not follower.join(feed):
-                follower = self._followers[prefix] = Follower(self._pool, self._layout, prefix, wait=self._wait)
+                follower = self._followers[prefix] = Follower(
+                    self._pool, self._layout, self._revisions, prefix, wait=self._wait
+                )
                 follower.join(feed)
         return feed
 

@@ -1,0 +1,39 @@
+"""Consul keeps every rule: with quick limits on a server that is killed and restarted, and with its default ones."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from leasehold.conformance import Driver, StoreConformance
+from leasehold_servers import require
+from leasehold_servers.consul import ConsulServer
+from leasehold_servers.consul_plugin import need_consul
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[ConsulServer | None]:
+    if require.given_url("consul"):
+        yield None
+        return
+    need_consul()
+    with ConsulServer() as server:
+        yield server
+
+
+class TestConsul(StoreConformance):
+    @pytest.fixture
+    def store_url(self, own_server: ConsulServer | None) -> str:
+        return own_server.url if own_server else str(require.given_url("consul"))
+
+    @pytest.fixture
+    def driver(self, own_server: ConsulServer | None) -> Driver:
+        if own_server is None:
+            return Driver()
+        return Driver(kill=own_server.kill, start=own_server.start, cut=own_server.restart)
+
+
+@pytest.mark.slow
+class TestConsulDefaults(StoreConformance):
+    @pytest.fixture
+    def store_url(self, consul_default: str) -> str:
+        return consul_default

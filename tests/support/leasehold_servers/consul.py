@@ -1,0 +1,228 @@
+"""One Consul server in a container, or three of them: with quick or default limits, TLS and ACLs."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from leasehold_servers import engine
+from leasehold_servers.container import ServerContainer
+from leasehold_servers.ports import free_port
+from leasehold_servers.tls import Certificates
+from leasehold_servers.wait import until
+
+_INNER = "/etc/leasehold-tests"
+_QUICK = 'session_ttl_min = "1s"'
+
+
+class ConsulServer(ServerContainer):
+    """A single server, or one of a `ConsulCluster`.
+
+    `quick`: leases from one second on; else Consul's own limits. `management`: ACLs are on, deny what isn't allowed, and
+    this token may do everything. `tls`: HTTPS only; with `client_certs` clients must show a certificate. `settings`:
+    further configuration, in HCL.
+    """
+
+    image_folder = "consul"
+    inner_port = 8500
+
+    def __init__(
+        self,
+        *,
+        quick: bool = True,
+        management: str | None = None,
+        tls: Certificates | None = None,
+        client_certs: bool = False,
+        settings: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.management = management
+        self.tls = tls
+        self.client_certs = client_certs
+        self._quick = quick
+        self._settings = list(settings)
+
+    def url_with(self, token: str | None = None, **options: str) -> str:
+        """The URL for Leasehold with this token; the management one where there is none."""
+        token = token or self.management
+        login = f":{token}@" if token else ""
+        if self.tls is not None:
+            options["ca"] = str(self.tls.ca)
+            if self.client_certs:
+                options |= {"cert": str(self.tls.client_cert), "key": str(self.tls.client_key)}
+        scheme = "consul" if self.tls is None else "consul+tls"
+        query = f"?{urlencode(options, safe='/')}" if options else ""
+        return f"{scheme}://{login}127.0.0.1:{self.port}{query}"
+
+    @property
+    def url(self) -> str:
+        """The URL for Leasehold, with everything that is needed to connect."""
+        return self.url_with()
+
+    def ask(self, method: str, path: str, body: Any = None, *, timeout: float = 2.0) -> Any:
+        """One request that does not use the code under test; None for what isn't there. Not for TLS."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+        if self.management is not None:
+            request.add_header("X-Consul-Token", self.management)
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(request, data, timeout=timeout) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as exc:
+            with exc:
+                if exc.code == 404:
+                    return None
+                raise
+
+    def token(self, rules: str) -> str:
+        """A new ACL token with these rules."""
+        name = f"policy-{free_port()}"
+        policy = self.ask("PUT", "/v1/acl/policy", {"Name": name, "Rules": rules})
+        made = self.ask("PUT", "/v1/acl/token", {"Policies": [{"ID": policy["ID"]}]})
+        return str(made["SecretID"])
+
+    def command(self) -> Sequence[str]:
+        command = ["leasehold-consul", *self.membership()]
+        for line in self.settings():
+            command += ["-hcl", line]
+        return command
+
+    def membership(self) -> Sequence[str]:
+        """Options that say which servers belong together."""
+        return ["-bootstrap-expect=1"]
+
+    def settings(self) -> list[str]:
+        """Lines of configuration."""
+        lines = list(self._settings)
+        if self._quick:
+            lines.append(_QUICK)
+        if self.management is not None:
+            lines.append('acl { enabled = true, default_policy = "deny" }')
+            lines.append(f'acl {{ tokens {{ master = "{self.management}", agent = "{self.management}" }} }}')
+        if self.tls is not None:
+            lines.append("ports { http = -1, https = 8500 }")
+            lines.append(f'ca_file = "{_INNER}/ca.pem"')
+            lines.append(f'cert_file = "{_INNER}/server.pem"')
+            lines.append(f'key_file = "{_INNER}/server.key"')
+            lines.append(f"verify_incoming_https = {'true' if self.client_certs else 'false'}")
+        return lines
+
+    def files(self) -> Mapping[str, bytes]:
+        if self.tls is None:
+            return {}
+        chosen = {"ca.pem": self.tls.ca, "server.pem": self.tls.server_cert, "server.key": self.tls.server_key}
+        return {f"{_INNER}/{name}": path.read_bytes() for name, path in chosen.items()}
+
+    def is_ready(self) -> bool:
+        """It leads or follows, and has registered its node, without which there are no sessions."""
+        if self.tls is not None:
+            # Its own tool would need the certificates, too; the election is in the log.
+            return "cluster leadership acquired" in self.logs()
+        try:
+            self.ask("GET", "/v1/kv/ready?consistent")
+            return bool(self.ask("GET", "/v1/catalog/nodes?consistent"))
+        except (OSError, ValueError):
+            return False
+
+
+class ClusterMember(ConsulServer):
+    """A server in a container of its own that uses the cluster's network, with ports of its own for everything."""
+
+    def __init__(self, cluster: "ConsulCluster", *, quick: bool) -> None:
+        super().__init__(quick=quick)
+        self.inner_port = self.port
+        self.rpc, self.lan, self.wan = free_port(), free_port(), free_port()
+        self._cluster = cluster
+
+    def membership(self) -> Sequence[str]:
+        joined = [f"-retry-join=127.0.0.1:{member.lan}" for member in self._cluster.members]
+        return [f"-bootstrap-expect={len(joined)}", f"-node=node{self.port}", "-retry-interval=1s", *joined]
+
+    def settings(self) -> list[str]:
+        ports = f"http = {self.port}, server = {self.rpc}, serf_lan = {self.lan}, serf_wan = {self.wan}, dns = -1"
+        return [*super().settings(), f"ports {{ {ports} }}"]
+
+    def _create_and_start(self) -> None:
+        container = engine.client().containers.create(
+            engine.image(self.image_folder),
+            command=list(self.command()),
+            network_mode=f"container:{self._cluster.network_id}",
+            labels=engine.labels(),
+        )
+        self._container = container
+        container.start()
+
+
+class ConsulCluster:
+    """Three servers that share a network, in which each is 127.0.0.1 and the ports are those outside."""
+
+    def __init__(self, *, quick: bool = True) -> None:
+        self._network: str | None = None
+        self.members: list[ClusterMember] = []
+        self.members.extend(ClusterMember(self, quick=quick) for _ in range(3))
+
+    @property
+    def network_id(self) -> str:
+        """The container whose network it is."""
+        if self._network is None:
+            raise engine.EngineError("the cluster was not started")
+        return self._network
+
+    @property
+    def url(self) -> str:
+        """The URL for Leasehold, naming all three."""
+        return "consul://" + ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+
+    def start(self) -> Self:
+        """Start everything and wait until it works."""
+        if self._network is None:
+            container = engine.client().containers.create(
+                engine.image(ConsulServer.image_folder),
+                command=["sleep", "infinity"],
+                ports={f"{member.port}/tcp": ("127.0.0.1", member.port) for member in self.members},
+                labels=engine.labels(),
+            )
+            self._network = str(container.id)
+            container.start()
+        for member in self.members:
+            member.start(wait=False)
+        for member in self.members:
+            member.wait_ready(60.0)
+        return self
+
+    def leader(self, *, other_than: ConsulServer | None = None, timeout: float = 30.0) -> ClusterMember:
+        """The server that leads, once there is one that is not `other_than`."""
+        return until(lambda: self._leader(other_than), timeout, "the cluster has a leader", interval=0.05)
+
+    def remove(self) -> None:
+        """Remove all containers, whatever the state."""
+        for member in self.members:
+            member.remove()
+        network, self._network = self._network, None
+        if network is not None:
+            engine.client().containers.get(network).remove(force=True, v=True)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+    def _leader(self, other_than: ConsulServer | None) -> ClusterMember | None:
+        for asked in self.members:
+            if asked is other_than or asked.status != "running":
+                continue
+            try:
+                address = asked.ask("GET", "/v1/status/leader")
+            except (OSError, ValueError):
+                continue
+            for member in self.members:
+                if member is not other_than and address == f"127.0.0.1:{member.rpc}" and member.is_ready():
+                    return member
+        return None
