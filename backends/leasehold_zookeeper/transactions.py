@@ -35,6 +35,9 @@ _LONGEST_PAUSE = 0.05
 
 _AT_ONCE = 4
 """Keys up to which a look is one packet. It brings their values along, which for many may be many megabytes."""
+_AT_ONCE_BYTES = 50_000
+_SHORT_PATH = 500
+"""Characters; a path of some thousand may have a thousand folders, each to be looked at."""
 
 Send = Callable[[wire.Request, float], wire.Reply]
 """Sends a multi and answers its reply, by a moment of the monotonic clock."""
@@ -169,13 +172,15 @@ def _look(connection: Connection, transaction: Transaction, *, until: float) -> 
     places = {key: keys.place(key) for key in wanted}
     folders_of = {folder for folder, _ in places.values()}
     leaves = [keys.join(folder, mark + name) for folder, name in places.values() for mark in (keys.PLAIN, keys.MOVED)]
-    at_once = connection.modern and len(wanted) <= _AT_ONCE
+    length = sum(len(folder) for folder in folders_of) + sum(map(len, leaves))
+    at_once = connection.modern and len(wanted) <= _AT_ONCE and length <= _AT_ONCE_BYTES
     while True:
         # A folder's version has to be read before what is in it, and a folder's before that of the one below.
         chain = sorted(folders_of, key=len)
         nodes, zxid = _nodes(connection, (*chain, *leaves), at_once=at_once, until=until)
         if "/" in folders_of or all(nodes[folder] is not None for folder in chain):
             break
+        at_once = at_once and all(len(folder) <= _SHORT_PATH for folder in chain)
         folders_of |= {path for folder in chain for path in keys.ancestors(folder)} | {"/"}
     return _Look({key: _found(folder, name, nodes) for key, (folder, name) in places.items()}, zxid, at_once)
 

@@ -195,13 +195,11 @@ class Watches:
     def _read(self, wanted: Sequence[str]) -> dict[str, KeyValue | Deleted]:
         """Each key as it is, or when it was seen to be gone."""
         until = time.monotonic() + _READ_TIMEOUT
-        state: dict[str, KeyValue | Deleted] = {}
-        for start in range(0, len(wanted), _AT_A_TIME):
-            batch = wanted[start : start + _AT_A_TIME]
-            found, revision = reads.read_keys(self._connection, batch, until=until)
-            for key, item in zip(batch, found, strict=True):
-                state[key] = Deleted(key, revision) if item is None else item
-        return state
+        found = reads.read_keys(self._connection, wanted, until=until)
+        return {
+            key: Deleted(key, revision) if item is None else item
+            for key, (item, revision) in zip(wanted, found, strict=True)
+        }
 
     def _take(self, feed: WatchFeed) -> list[str]:
         taken = list(feed.stale)[:_AT_A_TIME]

@@ -92,8 +92,12 @@ class ZooKeeperServer(ServerContainer):
     def files(self) -> Mapping[str, bytes]:
         if self.tls is None:
             return {}
-        # The server wants its key and its certificate in one file.
-        both = self.tls.server_key.read_bytes() + self.tls.server_cert.read_bytes()
+        # The server wants its key, as PKCS#8, and its certificate in one file.
+        from cryptography.hazmat.primitives import serialization as formats
+
+        key = formats.load_pem_private_key(self.tls.server_key.read_bytes(), password=None)
+        pkcs8 = key.private_bytes(formats.Encoding.PEM, formats.PrivateFormat.PKCS8, formats.NoEncryption())
+        both = pkcs8 + self.tls.server_cert.read_bytes()
         return {f"{_INNER}/server.pem": both, f"{_INNER}/ca.pem": self.tls.ca.read_bytes()}
 
     def is_ready(self) -> bool:

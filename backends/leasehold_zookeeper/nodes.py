@@ -1,0 +1,92 @@
+"""Reading many nodes: hundreds in a packet where the server can, otherwise one after the other without waiting.
+
+A server answers all reads of one packet between two writes. Parts are kept in pairs, so that both leaves of a key
+are always in the same packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from leasehold.errors import Unavailable
+from leasehold_zookeeper import wire
+from leasehold_zookeeper.connection import Connection
+from leasehold_zookeeper.errors import translate
+
+_MOST_PARTS = 500
+_MOST_BYTES = 400_000
+"""Of paths, in one request."""
+_ACTION = "reading nodes"
+_LOOKS = 10
+"""How often an old server is asked for nodes that keep changing."""
+
+
+class Read(NamedTuple):
+    """A node, its children or an error code, and the server's zxid when it was read."""
+
+    result: wire.Result
+    zxid: int
+
+
+def read(connection: Connection, parts: Sequence[wire.Request], *, until: float, synced: bool = True) -> list[Read]:
+    """Answers to ``get_data`` and ``get_children`` requests, in their order.
+
+    ``synced``: the server is known to be up to date, else it is told to catch up first.
+    """
+    if connection.modern:
+        return [found for batch in _batches(parts) for found in _read_batch(connection, batch, until, synced)]
+    # Two equal looks in a row make up for the single moment that a packet is answered at.
+    found = _one_by_one(connection, parts, until, synced)
+    for _ in range(_LOOKS):
+        before = [each.result for each in found]
+        if wire.Code.NO_NODE not in before:
+            return found
+        found = _one_by_one(connection, parts, until, synced=True)
+        if [each.result for each in found] == before:
+            return found
+    raise Unavailable(f"{_ACTION}: they kept changing")
+
+
+def code(result: wire.Result) -> int:
+    """The error code that a result is."""
+    return result if isinstance(result, int) else wire.Code.RUNTIME_INCONSISTENCY
+
+
+def _batches(parts: Sequence[wire.Request]) -> Iterator[list[wire.Request]]:
+    batch: list[wire.Request] = []
+    size = 0
+    for start in range(0, len(parts), 2):
+        pair = parts[start : start + 2]
+        length = sum(len(part.body) for part in pair)
+        if batch and (len(batch) >= _MOST_PARTS or size + length > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch += pair
+        size += length
+    if batch:
+        yield batch
+
+
+def _read_batch(connection: Connection, batch: list[wire.Request], until: float, synced: bool) -> list[Read]:
+    request = wire.multi_read(batch)
+    if synced:
+        answer = connection.call(request, until=until, action=_ACTION)
+    else:
+        answer = connection.read([request], until=until, action=_ACTION)[0]
+    if answer.error:
+        raise translate(answer.error, action=_ACTION, write=False)
+    return [Read(result, answer.zxid) for result in wire.read_parts(answer)]
+
+
+def _one_by_one(connection: Connection, parts: Sequence[wire.Request], until: float, synced: bool) -> list[Read]:
+    call = connection.calls if synced else connection.read
+    found: list[Read] = []
+    for start in range(0, len(parts), _MOST_PARTS):
+        batch = parts[start : start + _MOST_PARTS]
+        for part, answer in zip(batch, call(batch, until=until, action=_ACTION), strict=True):
+            result: wire.Result = answer.error
+            if not answer.error:
+                result = wire.read_node(answer) if part.op == wire.Op.GET_DATA else wire.read_children(answer)
+            found.append(Read(result, answer.zxid))
+    return found

@@ -1,0 +1,209 @@
+"""Transactions, lists and folders on a real server: races, lives of keys, nodes of others, many keys."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from leasehold import Store, connect
+from leasehold.errors import Conflict
+from leasehold.spi import Delete, KeyValue, Put, Transaction, Unchanged
+from leasehold_servers import until
+from leasehold_servers.zookeeper import ZooKeeperServer
+from leasehold_zookeeper import transactions
+from leasehold_zookeeper.backend import ZooKeeperBackend
+
+
+@pytest.fixture
+def store(zookeeper_own_url: str) -> Iterator[Store]:
+    with connect(zookeeper_own_url) as opened:
+        yield opened
+
+
+def test_many_may_create_in_one_new_folder(store: Store, zookeeper_own_url: str) -> None:
+    start = threading.Barrier(8)
+
+    def create(number: int) -> int:
+        with connect(zookeeper_own_url) as mine:
+            start.wait(10.0)
+            return len({mine.put_if_absent(f"new/folder/{number}-{turn}", b"").revision for turn in range(20)})
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(create, range(8))) == [20] * 8
+    assert len(store.list("new/")) == 160
+
+
+def test_plugins_own_guards_make_no_conflict(store: Store, zookeeper_own_url: str) -> None:
+    """Puts without guards race with deletes and with leases that take the key away, and all succeed."""
+    with connect(zookeeper_own_url) as other:
+        lease = other.lease(20.0)
+        done = threading.Event()
+
+        def disturb() -> None:
+            while not done.is_set():
+                other.put("key", b"theirs", lease=lease)
+                other.delete("key")
+                other.put("key", b"theirs")
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        try:
+            revisions = [store.put("key", b"mine").revision for _ in range(60)]
+            deleted = [store.delete("key").revision for _ in range(20)]
+        finally:
+            done.set()
+            thread.join()
+        assert revisions == sorted(set(revisions))
+        assert deleted == sorted(deleted)
+
+
+def test_a_key_made_again_is_another_key(
+    open_zookeeper: Callable[[str], ZooKeeperBackend],
+    zookeeper_own_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the plugin's look and its write the key is deleted and made again, with the same node version."""
+    backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
+    revision = backend.commit(Transaction((), (Put("aba/key", b"1"),)), timeout=5).revision
+    look = transactions._look
+    interfered = []
+
+    def slow_look(*args: object, **options: object) -> object:
+        seen = look(*args, **options)  # type: ignore[arg-type]  # passed through
+        if not interfered:
+            interfered.append(1)
+            for operation in (Delete("aba/key"), Put("aba/key", b"1")):
+                monkeypatch.setattr(transactions, "_look", look)
+                other.commit(Transaction((), (operation,)), timeout=5)
+        return seen
+
+    monkeypatch.setattr(transactions, "_look", slow_look)
+    with pytest.raises(Conflict, match="was last put at revision"):
+        backend.commit(Transaction((Unchanged("aba/key", revision),), (Put("aba/key", b"2"),)), timeout=5)
+    assert interfered
+    item = backend.get("aba/key", timeout=5).item
+    assert item is not None
+    assert item.value == b"1"
+
+
+def test_revisions_are_those_of_the_nodes(store: Store) -> None:
+    """What a commit answers is what the keys show, whichever way it was written."""
+    store.put("a", b"")
+    store.put("b", b"")
+    with store.lease(5.0) as lease:
+        ways = [
+            store.transaction().put("a", b"1").put("c", b"1"),
+            store.transaction().put("a", b"2").delete("b"),
+            store.transaction().put("a", b"3", lease=lease).put("c", b"3"),
+            store.transaction().if_exists("a").put("a", b"4"),
+        ]
+        for way in ways:
+            revision = way.commit().revision
+            item = store.get("a")
+            assert item is not None
+            assert item.mod_revision == revision
+        only_delete = store.delete("c").revision
+        assert only_delete > revision
+        assert store.put("d", b"").revision == only_delete + 2  # one for the try to set what isn't there
+
+
+def test_deep_and_long_keys(store: Store) -> None:
+    deep = ["/" * 1024, "a/" * 512, "/".join("\x01" * 512), "\U0001f600" * 256, "\x7f" * 1024]
+    for key in deep:
+        store.put(key, key.encode())
+    assert store.list("").keys == tuple(sorted(deep, key=str.encode))
+    with store.lease(5.0) as lease:
+        for key in deep:
+            store.put(key, b"", lease=lease)
+    assert store.list("").keys == ()
+
+
+def test_nodes_of_others_are_left_alone(zookeeper_node: ZooKeeperServer) -> None:
+    native = zookeeper_node.client()
+    try:
+        with connect(zookeeper_node.url) as root, root.watch("") as watch:
+            watch.next(5.0)
+            watch.next(5.0)
+            native.create("/kafka/brokers/ids", b"x", makepath=True)
+            native.create("/kafka/@%41", b"x")
+            root.put("kafka/mine", b"1")
+            assert root.list("").keys == ("kafka/mine",)
+            batch = watch.next(5.0)
+            assert batch is not None
+            assert {event.key for event in batch.events} == {"kafka/mine"}
+            assert root.delete_prefix("", everything=True) == 1
+            assert native.exists("/kafka/brokers/ids")
+            assert native.exists("/zookeeper/quota")
+    finally:
+        native.stop()
+        native.close()
+
+
+def test_empty_folders_go_away(zookeeper_node: ZooKeeperServer) -> None:
+    native = zookeeper_node.client()
+    try:
+        with connect(f"{zookeeper_node.url}/space") as store:
+            for number in range(20):
+                store.put(f"deep/down/{number}/key", b"")
+            store.delete_prefix("deep/")
+            until(lambda: not native.exists("/space/deep"), 30.0, "the server removed the empty folders", interval=0.2)
+            store.put("deep/down/again", b"")
+            assert store.list("").keys == ("deep/down/again",)
+    finally:
+        native.stop()
+        native.close()
+
+
+def test_ten_thousand_keys(store: Store) -> None:
+    count = 10_000
+    for start in range(0, count, 500):
+        transaction = store.transaction()
+        for number in range(start, start + 500):
+            transaction.put(f"many/{number % 10}/{number:05}", b"x" * 100)
+        transaction.commit(timeout=30.0)
+    started = time.monotonic()
+    listed = store.list("many/", timeout=10.0)
+    assert time.monotonic() - started < 3.0
+    assert len(listed) == count
+    assert [item.key for item in store.scan("many/3/", page_size=300)] == list(store.list("many/3/").keys)
+    with store.watch("many/") as watch:
+        first = watch.next(10.0)
+        assert first is not None
+        assert len(first.events) == count
+    assert store.delete_prefix("many/", timeout=60.0) == count
+
+
+def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> None:
+    """A key that changes its lease all the time exists all the time, for get, list and guards alike."""
+    keys = [f"k{number}" for number in range(6)]
+    with connect(zookeeper_own_url) as other:
+        lease = other.lease(20.0)
+        for key in keys:
+            other.put(key, b"")
+        done = threading.Event()
+
+        def move() -> None:
+            turn = 0
+            while not done.is_set():
+                turn += 1
+                transaction = other.transaction()
+                for key in keys:
+                    transaction.put(key, b"", lease=lease if turn % 2 else None)
+                transaction.commit()
+
+        thread = threading.Thread(target=move)
+        thread.start()
+        try:
+            for _ in range(40):
+                assert store.list("").keys == tuple(keys)
+                item: KeyValue | None = store.get("k3")
+                assert item is not None
+                check = store.transaction()
+                for key in keys:
+                    check.if_exists(key)
+                check.commit()
+        finally:
+            done.set()
+            thread.join()
