@@ -18,6 +18,7 @@ from leasehold_consul import facts, info, leases, reads, transactions
 from leasehold_consul.capabilities import declare
 from leasehold_consul.facts import Facts
 from leasehold_consul.layout import Layout
+from leasehold_consul.link import left
 from leasehold_consul.pool import Pool
 from leasehold_consul.revisions import Revisions
 from leasehold_consul.watch import Watches
@@ -54,7 +55,7 @@ class ConsulBackend(Backend):
         revisions = Revisions(following=options["consistency"] != "stale")
         try:
             reads.present(pool, layout, revisions, timeout=request.timeout)
-            found = facts.ask(pool, timeout=max(until - time.monotonic(), 0.001))
+            found = facts.ask(pool, timeout=left(until))
         except BaseException:
             pool.close()
             raise

@@ -25,6 +25,7 @@ _NOT_APPLIED = (
     ("No cluster leader", "the cluster has no leader now"),
     ("node is not the leader", "the cluster is changing its leader"),
     ("timed out enqueuing operation", "the leader has more to do than it can take"),
+    ("rpc error getting client", "the agent can't reach the server it wants to ask"),
     ("Missing node registration", "the agent hasn't registered its node yet"),
     ("rate limit", "the agent limits how many requests it takes"),
     ("No path to datacenter", "the datacenter (option dc) isn't known or can't be reached"),
@@ -69,8 +70,8 @@ def denied(said: str, *, action: str, told: str) -> LeaseholdError:
     if "ACL support disabled" in said:
         return ConfigError(f"{action}: this Consul has no ACLs switched on: leave out the token {told}")
     return PermissionDenied(
-        f"{action}: this ACL token lacks a right; needed are key_prefix write below the option root and session_prefix "
-        f"write {told}"
+        f"{action}: the ACL token, or what is allowed without one, lacks a right; needed are key_prefix write below "
+        f"the option root and session_prefix write. The token goes into the URL, as in consul://:TOKEN@host {told}"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from leasehold.spi.values import ServerInfo
 from leasehold_consul import facts, reads
 from leasehold_consul.layout import Layout
-from leasehold_consul.link import Answer
+from leasehold_consul.link import Answer, left
 from leasehold_consul.pool import Pool
 from leasehold_consul.revisions import Revisions
 
@@ -22,14 +22,14 @@ def describe(
     until = time.monotonic() + timeout
     found = facts.ask(pool, timeout=timeout)
     asked = pool.call(
-        "GET", pool.target("/v1/status/leader"), None, timeout=_left(until), action="asking for the leader"
+        "GET", pool.target("/v1/status/leader"), None, timeout=left(until), action="asking for the leader"
     )
     leader = _parsed(asked)
     peers = pool.call(
-        "GET", pool.target("/v1/status/peers"), None, timeout=_left(until), action="asking for the servers"
+        "GET", pool.target("/v1/status/peers"), None, timeout=left(until), action="asking for the servers"
     )
     servers = [str(peer) for peer in _parsed(peers) or ()]
-    revision = reads.present(pool, layout, revisions, timeout=_left(until))
+    revision = reads.present(pool, layout, revisions, timeout=left(until))
     details = {
         "agent": str(asked.where),
         "node": found.node,
@@ -81,7 +81,3 @@ def _clock(answer: Answer) -> float | None:
         return parsedate_to_datetime(answer.headers["Date"]).timestamp()
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _left(until: float) -> float:
-    return max(until - time.monotonic(), 0.001)

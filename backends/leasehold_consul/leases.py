@@ -3,6 +3,11 @@
 No health check counts for them (Consul's default one drops every lock of a node that is slow for a moment), and a
 key is free again at once (by default Consul blocks it for 15 seconds). Consul ends a session that isn't renewed
 after twice its ttl. There is no request for many sessions, so several are sent at a time.
+
+A session belongs to a node, and ends when that leaves the catalog, whatever its ttl: so does the node of an agent that
+is stopped in order, and that of a server a few seconds after it died. Its holder would hear of that only later. So
+sessions are given to a node of their own, which no agent stands for and which therefore stays. It is registered when
+first needed; a token that isn't allowed to (it takes node write for it) leaves its sessions with the agent's node.
 """
 
 from __future__ import annotations
@@ -18,12 +23,15 @@ from typing import Any, TypeVar
 from leasehold.errors import DeadlineExceeded, OutcomeUnknown
 from leasehold.spi.values import LeaseGrant, LeaseId, LeaseInfo
 from leasehold_consul import reads
+from leasehold_consul.errors import refused
 from leasehold_consul.layout import Layout
+from leasehold_consul.link import Answer, left
 from leasehold_consul.pool import Pool
 from leasehold_consul.transactions import is_session, session_exists
 
 T = TypeVar("T")
 
+NODE = "leasehold"
 _AT_A_TIME = 8
 _FEW = 4
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -31,8 +39,10 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6,
 
 def grant(pool: Pool, layout: Layout, ttl: float, *, timeout: float) -> LeaseGrant:
     """``Backend.grant``."""
+    until = time.monotonic() + timeout
     milliseconds = math.ceil(round(ttl * 1000, 6))
-    wanted = {
+    wanted: dict[str, Any] = {
+        "Node": NODE,
         "Name": session_name(layout),
         "TTL": f"{milliseconds}ms",
         "Behavior": "delete",
@@ -40,26 +50,38 @@ def grant(pool: Pool, layout: Layout, ttl: float, *, timeout: float) -> LeaseGra
         "Checks": [],
         "NodeChecks": [],
     }
-    answer = pool.call(
-        "PUT",
-        pool.target("/v1/session/create"),
-        json.dumps(wanted).encode(),
-        timeout=timeout,
-        action="granting a lease",
-        write=True,
-    )
+    answer = _create(pool, wanted, until, allow=(403, 500))
+    if answer.status == 500 and b"Missing node registration" not in answer.body:
+        raise refused(answer.status, answer.body, action="granting a lease", where=answer.where, write=True)
+    if answer.status != 200:
+        if answer.status == 403 or not _register(pool, until):
+            del wanted["Node"]
+        answer = _create(pool, wanted, until)
     try:
         return LeaseGrant(str(json.loads(answer.body)["ID"]), milliseconds / 1000)
     except (ValueError, KeyError, TypeError) as exc:
         raise OutcomeUnknown(f"granting a lease: Consul at {answer.where} answered without an id") from exc
 
 
+def _create(pool: Pool, wanted: dict[str, Any], until: float, *, allow: tuple[int, ...] = ()) -> Answer:
+    target, body = pool.target("/v1/session/create"), json.dumps(wanted).encode()
+    return pool.call("PUT", target, body, timeout=left(until), action="granting a lease", write=True, allow=allow)
+
+
+def _register(pool: Pool, until: float) -> bool:
+    """Put the sessions' node into the catalog; whether that is allowed. Doing it twice does no harm."""
+    body = json.dumps({"Node": NODE, "Address": "127.0.0.1"}).encode()
+    target = pool.target("/v1/catalog/register")
+    answer = pool.call("PUT", target, body, timeout=left(until), action="granting a lease", allow=(403,))
+    return answer.status == 200
+
+
 def refresh(pool: Pool, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
     """``Backend.refresh``."""
 
-    def renew(lease_id: LeaseId, left: float) -> float | None:
+    def renew(lease_id: LeaseId, timeout: float) -> float | None:
         target = pool.target(f"/v1/session/renew/{lease_id}")
-        answer = pool.call("PUT", target, b"", timeout=left, action="refreshing leases", allow=(404,))
+        answer = pool.call("PUT", target, b"", timeout=timeout, action="refreshing leases", allow=(404,))
         sessions = reads.entries(answer) if answer.status == 200 else []
         return seconds(sessions[0].get("TTL", "")) if sessions else None
 
@@ -70,14 +92,13 @@ def refresh(pool: Pool, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict
 def revoke(pool: Pool, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
     """``Backend.revoke``."""
 
-    def destroy(lease_id: LeaseId, left: float) -> bool:
-        until = time.monotonic() + left
+    def destroy(lease_id: LeaseId, timeout: float) -> bool:
+        until = time.monotonic() + timeout
         # Consul destroys without saying whether there was anything.
-        if not session_exists(pool, lease_id, timeout=left):
+        if not session_exists(pool, lease_id, timeout=timeout):
             return False
         target = pool.target(f"/v1/session/destroy/{lease_id}")
-        left = max(until - time.monotonic(), 0.001)
-        pool.call("PUT", target, b"", timeout=left, action="revoking leases", write=True)
+        pool.call("PUT", target, b"", timeout=left(until), action="revoking leases", write=True)
         return True
 
     found = _for_each(destroy, _known(lease_ids), timeout, "revoking leases")
@@ -95,8 +116,9 @@ def describe(pool: Pool, layout: Layout, lease_id: LeaseId | None, *, timeout: f
         sessions = [session for session in sessions if session.get("Name") == session_name(layout)]
     if not sessions:
         return ()
-    left = max(until - time.monotonic(), 0.001)
-    listed = pool.read(reads.list_path(layout, ""), "recurse", timeout=left, action="listing leases", allow=(404,))
+    listed = pool.read(
+        reads.list_path(layout, ""), "recurse", timeout=left(until), action="listing leases", allow=(404,)
+    )
     keys: dict[LeaseId, list[str]] = {}
     for item in reads.items_of(layout, listed):
         if item.lease_id is not None:
@@ -125,14 +147,14 @@ def _known(lease_ids: Sequence[LeaseId]) -> list[LeaseId]:
 def _for_each(
     work: Callable[[LeaseId, float], T], lease_ids: list[LeaseId], timeout: float, action: str
 ) -> dict[LeaseId, T]:
-    """``work(lease_id, seconds left)`` for each, several at a time if they are many; the first error is raised."""
+    """``work(lease_id, timeout)`` for each, several at a time if they are many; the first error is raised."""
     until = time.monotonic() + timeout
 
     def one(lease_id: LeaseId) -> T:
-        left = until - time.monotonic()
-        if left <= 0:
+        remaining = until - time.monotonic()
+        if remaining <= 0:
             raise DeadlineExceeded(f"{action}: the time was up before all {len(lease_ids)} were done")
-        return work(lease_id, left)
+        return work(lease_id, remaining)
 
     if len(lease_ids) <= _FEW:
         return {lease_id: one(lease_id) for lease_id in lease_ids}

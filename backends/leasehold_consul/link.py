@@ -165,6 +165,11 @@ def _connect(where: Host, tls: ssl.SSLContext | None, until: float) -> socket.so
     raise last
 
 
+def left(until: float) -> float:
+    """Seconds until ``until`` of ``time.monotonic``, as a timeout: never zero, which would mean none."""
+    return max(until - time.monotonic(), 0.001)
+
+
 def _reason(exc: BaseException) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer in time"

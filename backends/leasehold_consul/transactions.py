@@ -36,7 +36,7 @@ from leasehold.spi.values import Absent, Committed, Delete, Exists, Guard, Lease
 from leasehold_consul import reads
 from leasehold_consul.errors import refused
 from leasehold_consul.layout import Layout, url_path
-from leasehold_consul.link import Answer
+from leasehold_consul.link import Answer, left
 from leasehold_consul.pool import Pool
 from leasehold_consul.revisions import Revisions
 
@@ -96,7 +96,7 @@ def commit(
         answer = _send(pool, plan, most_bytes=most_bytes, until=until)
         if answer is None or answer.status == 200:
             if answer is None or not plan.writes:
-                return Committed(reads.present(pool, layout, revisions, timeout=_left(until)))
+                return Committed(reads.present(pool, layout, revisions, timeout=left(until)))
             return Committed(revisions.of_write(_index(answer), before=before), plan.deleted)
         _learn(pool, layout, plan, answer, holders=holders, until=until)
 
@@ -170,7 +170,7 @@ def _send(pool: Pool, plan: _Plan, *, most_bytes: int, until: float) -> Answer |
         "PUT",
         pool.target("/v1/txn", query),
         body,
-        timeout=_left(until),
+        timeout=left(until),
         action="committing",
         write=plan.writes,
         allow=(409,),
@@ -191,10 +191,10 @@ def _learn(
     if denied or not doubtful:
         raise refused(answer.status, answer.body, action="committing", where=answer.where, write=True)
     for lease in {lease for lease in doubtful.values() if lease is not None}:
-        if not session_exists(pool, lease, timeout=_left(until)):
+        if not session_exists(pool, lease, timeout=left(until)):
             raise LeaseNotFound(f"there is no lease {lease!r}")
     for key in doubtful:
-        holders[key] = _holder(pool, layout, key, timeout=_left(until))
+        holders[key] = _holder(pool, layout, key, timeout=left(until))
     for role, key, _ in roles:
         if role is _Role.EXISTS and holders[key] is None:
             raise Conflict(f"a guard on {key!r} doesn't hold: there is no such key")
@@ -231,7 +231,3 @@ def _index(answer: Answer) -> int:
         return max(int(result["KV"]["ModifyIndex"]) for result in results)
     except (ValueError, KeyError, TypeError) as exc:
         raise StoreCorrupted(f"Consul at {answer.where} committed and answered without an index") from exc
-
-
-def _left(until: float) -> float:
-    return max(until - time.monotonic(), 0.001)

@@ -20,7 +20,7 @@ _QUICK = 'session_ttl_min = "1s"'
 class ConsulServer(ServerContainer):
     """A single server, or one of a `ConsulCluster`.
 
-    `quick`: leases from one second on; else Consul's own limits. `management`: ACLs are on, deny what isn't allowed, and
+    `quick`: leases from one second on; else Consul's own limits. `management`: ACLs deny what isn't allowed, and
     this token may do everything. `tls`: HTTPS only; with `client_certs` clients must show a certificate. `settings`:
     further configuration, in HCL.
     """

@@ -1,6 +1,6 @@
 """The pytest plugin with the fixtures for Consul; `tests/conftest.py` loads it after `plugin`.
 
-consul_url        URL of a Consul that all tests of the run share: a container with quick limits, or LEASEHOLD_CONSUL_URL
+consul_url        URL of a Consul that all tests of the run share: a container, quick limits, or LEASEHOLD_CONSUL_URL
 consul_own_url    the same Consul with a namespace that no other test uses
 consul_server     the shared Consul as a `ConsulServer`; don't stop or freeze it
 consul_default    URL of a Consul with the limits that it has by default, shared
