@@ -6,10 +6,9 @@ where it was seen. When the multi fails nothing was applied, whichever guard it 
 and only if the caller's guards no longer hold is that a ``Conflict``. This goes on until the deadline.
 
 ABA: ZooKeeper's versions start again at 0 when a node is made again, so a version alone doesn't say that a key is
-the same. Hence every write that makes a node also touches its folder (``setData``), and a guard on a revision
-holds the folder's version too, read before the key. The same version proves that a missing key is still missing.
-What remains: in the millisecond between reading and writing the server would have to remove an empty folder,
-and others make it, and the key, again, with the same number of writes.
+the same. Hence every write that makes a node also touches the folder it is made in (``setData``), folders
+included, and a guard on a revision also holds the versions of all folders above the key, up to the root, which is
+never made again. The same versions prove that a missing key is still missing.
 
 A key that changes its lease gets another node (``keys``): delete and create in one multi. Its create revision goes
 along in the node's data.
@@ -36,8 +35,8 @@ _LONGEST_PAUSE = 0.05
 _AT_ONCE = 4
 """Keys up to which a look is one packet. It brings their values along, which for many may be many megabytes."""
 _AT_ONCE_BYTES = 50_000
-_SHORT_PATH = 500
-"""Characters; a path of some thousand may have a thousand folders, each to be looked at."""
+_CHAIN_BYTES = 50_000
+"""Of paths; a key of a thousand slashes is in a thousand folders, too many to hold at once."""
 
 Send = Callable[[wire.Request, float], wire.Reply]
 """Sends a multi and answers its reply, by a moment of the monotonic clock."""
@@ -47,15 +46,20 @@ OnLease = Callable[[str], Send]
 
 
 class _Seen(NamedTuple):
-    """A key as it was read: which leaf holds it, if any, and the version of the nearest folder that exists."""
+    """A key as it was read: which leaf holds it, if any, and the folders above."""
 
     folder: str
     leaf: str
     name: str
     stat: wire.Stat | None
     origin: int
-    witness: str
-    witness_version: int
+    above: tuple[tuple[str, int], ...]
+    """The folders above that exist, from the root down, with their versions."""
+
+    @property
+    def homeless(self) -> bool:
+        """Whether the key's own folder is missing."""
+        return not self.above or self.above[-1][0] != self.folder
 
     @property
     def path(self) -> str:
@@ -167,43 +171,58 @@ def _put_in_place(connection: Connection, operation: Operation, *, until: float)
 
 
 def _look(connection: Connection, transaction: Transaction, *, until: float) -> _Look:
-    """Every key of the transaction with its nearest folder."""
+    """Every key of the transaction with the folders above it."""
     wanted = dict.fromkeys([part.key for part in (*transaction.guards, *transaction.operations)])
     places = {key: keys.place(key) for key in wanted}
-    folders_of = {folder for folder, _ in places.values()}
+    # A folder's version has to be read before what is in it, the root's first of all.
+    folders_of = {path for folder, _ in places.values() for path in _chain(folder)}
     leaves = [keys.join(folder, mark + name) for folder, name in places.values() for mark in (keys.PLAIN, keys.MOVED)]
-    length = sum(len(folder) for folder in folders_of) + sum(map(len, leaves))
-    at_once = connection.modern and len(wanted) <= _AT_ONCE and length <= _AT_ONCE_BYTES
-    while True:
-        # A folder's version has to be read before what is in it, and a folder's before that of the one below.
-        chain = sorted(folders_of, key=len)
-        nodes, zxid = _nodes(connection, (*chain, *leaves), at_once=at_once, until=until)
-        if "/" in folders_of or all(nodes[folder] is not None for folder in chain):
-            break
-        at_once = at_once and all(len(folder) <= _SHORT_PATH for folder in chain)
-        folders_of |= {path for folder in chain for path in keys.ancestors(folder)} | {"/"}
-    return _Look({key: _found(folder, name, nodes) for key, (folder, name) in places.items()}, zxid, at_once)
+    paths = (*sorted(folders_of, key=len), *leaves)
+    at_once = connection.modern and len(wanted) <= _AT_ONCE and sum(map(len, paths)) <= _AT_ONCE_BYTES
+    hidden = folders_of - {folder for folder, _ in places.values()}
+    found, zxid = _nodes(connection, paths, at_once=at_once, hidden=hidden, until=until)
+    return _Look({key: _found(folder, name, found) for key, (folder, name) in places.items()}, zxid, at_once)
+
+
+def _chain(folder: str) -> list[str]:
+    """The folders to hold for a key in this one, from the root down; of very many the nearest."""
+    chain = ["/", *keys.ancestors(folder)]
+    room = _CHAIN_BYTES
+    for count, path in enumerate(reversed(chain)):
+        room -= len(path)
+        if room < 0:
+            return chain[-max(count, 1) :]
+    return chain
 
 
 def _nodes(
-    connection: Connection, paths: Sequence[str], *, at_once: bool, until: float
+    connection: Connection, paths: Sequence[str], *, at_once: bool, hidden: set[str], until: float
 ) -> tuple[dict[str, wire.Node | None], int]:
-    """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least."""
-    requests = [wire.get_data(path) if at_once or keys.is_moved(path) else wire.exists(path) for path in paths]
+    """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least.
+
+    Those in ``hidden`` may be forbidden to read, and count as missing then: whoever was given a folder of their own
+    may have no rights above it.
+    """
+    leaf = keys.PLAIN
+    requests = [
+        wire.exists(path) if not at_once and path.rpartition("/")[2].startswith(leaf) else wire.get_data(path)
+        for path in paths
+    ]
     found: dict[str, wire.Node | None] = {}
     if at_once:
         answer = connection.read([wire.multi_read(requests)], until=until, action=_ACTION)[0]
         if answer.error:
             raise translate(answer.error, action=_ACTION, write=False)
         for path, result in zip(paths, wire.read_parts(answer), strict=True):
-            if not isinstance(result, wire.Node):
+            if not isinstance(result, wire.Node) and not (result == wire.Code.NO_AUTH and path in hidden):
                 _must_be_missing(result)
             found[path] = result if isinstance(result, wire.Node) else None
         return found, answer.zxid
     answers = connection.read(requests, until=until, action=_ACTION)
     for path, request, answer in zip(paths, requests, answers, strict=True):
         if answer.error:
-            _must_be_missing(answer.error)
+            if not (answer.error == wire.Code.NO_AUTH and path in hidden):
+                _must_be_missing(answer.error)
             found[path] = None
         elif request.op == wire.Op.GET_DATA:
             found[path] = wire.read_node(answer)
@@ -219,20 +238,16 @@ def _must_be_missing(result: wire.Result) -> None:
 
 
 def _found(folder: str, name: str, nodes: dict[str, wire.Node | None]) -> _Seen:
-    witness, version = next(
-        (path, node.stat.version)
-        for path in (*reversed(keys.ancestors(folder)), "/")
-        if (node := nodes.get(path)) is not None
-    )
+    above = tuple((path, node.stat.version) for path in _chain(folder) if (node := nodes[path]) is not None)
     # Where the nodes were read one after the other, a key that moved meanwhile may show in both: it moved to this one.
     moved = nodes[keys.join(folder, keys.MOVED + name)]
     if moved is not None:
         _, origin = keys.unpack(moved.data, moved.stat.czxid)
-        return _Seen(folder, keys.MOVED, name, moved.stat, origin, witness, version)
+        return _Seen(folder, keys.MOVED, name, moved.stat, origin, above)
     plain = nodes[keys.join(folder, keys.PLAIN + name)]
     if plain is not None:
-        return _Seen(folder, keys.PLAIN, name, plain.stat, plain.stat.czxid, witness, version)
-    return _Seen(folder, "", name, None, 0, witness, version)
+        return _Seen(folder, keys.PLAIN, name, plain.stat, plain.stat.czxid, above)
+    return _Seen(folder, "", name, None, 0, above)
 
 
 # -- judging and planning --------------------------------------------------------------------------
@@ -264,13 +279,15 @@ def _plan(connection: Connection, transaction: Transaction, seen: dict[str, _See
     for key, found in seen.items():
         exact = key in unchanged
         if exact:
-            plan.held[found.witness] = found.witness_version
+            plan.held.update(found.above)
         version = found.stat.version if exact and found.stat is not None else wire.ANY_VERSION
         operation = operations.get(key)
         if isinstance(operation, Put):
             _plan_put(connection, plan, operation, found, version)
         elif found.stat is None:
-            plan.held[found.witness] = found.witness_version
+            plan.held.update(found.above)
+            if not found.above:
+                plan.missing.add(found.folder)  # nothing there that could prove the absence
         elif isinstance(operation, Delete):
             plan.parts.append(wire.delete(found.path, version))
             plan.writes = True
@@ -293,14 +310,14 @@ def _plan_put(connection: Connection, plan: _Plan, put: Put, found: _Seen, versi
             plan.parts += [_create(connection, plain, b"", wire.PERSISTENT), wire.delete(plain)]
             plan.parts.append(_create(connection, moved, keys.pack(put.value), wire.EPHEMERAL))
         plan.touched.add(found.folder)
-        if found.witness != found.folder:
+        if found.homeless:
             plan.missing.add(found.folder)
         return
     if found.leaf == keys.PLAIN and put.lease_id is None:
         plan.parts.append(wire.set_data(plain, put.value, version))
         return
     # What is written depends on what the node was: nothing but that very node will do.
-    plan.held[found.witness] = found.witness_version
+    plan.held.update(found.above)
     data = keys.pack(put.value, found.origin)
     if found.leaf == keys.MOVED and lease_name(stat.owner) == put.lease_id:
         plan.parts.append(wire.set_data(moved, data, stat.version))

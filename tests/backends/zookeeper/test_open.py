@@ -149,6 +149,30 @@ def test_readers_may_read(zookeeper_server: ZooKeeperServer) -> None:
                 call()
 
 
+def test_rights_on_the_own_folder_are_enough(zookeeper_node: ZooKeeperServer) -> None:
+    from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
+
+    native = zookeeper_node.client()
+    try:
+        native.create("/mine", b"", acl=OPEN_ACL_UNSAFE)
+        native.set_acls("/", [make_digest_acl("admin", "secret", all=True)])
+        with connect(f"{zookeeper_node.url}/mine") as store, store.watch("") as watch:
+            revision = store.put("a/b", b"1").revision
+            store.replace("a/b", b"2", revision)
+            store.put_if_absent("c", b"1")
+            many = store.transaction()
+            for number in range(8):
+                many.if_absent(f"d/{number}").put(f"d/{number}", b"", lease=store.lease(5.0) if not number else None)
+            many.commit()
+            assert len(store.list("")) == 10
+            assert watch.next(5.0) is not None
+        with connect(zookeeper_node.url) as root, pytest.raises(PermissionDenied):
+            root.put("x", b"")
+    finally:
+        native.stop()
+        native.close()
+
+
 def test_tls(tls_server: ZooKeeperServer, certificates: Certificates) -> None:
     with connect(tls_server.url) as store, store.watch("") as watch:
         store.put("key", b"1")

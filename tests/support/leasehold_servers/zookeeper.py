@@ -141,3 +141,12 @@ def url_of(
     if client_certs:
         options |= {"cert": str(tls.client_cert), "key": str(tls.client_key)}
     return f"zookeeper+tls://{login}{hosts}?{urlencode(options, safe='/')}"
+
+
+class OldZooKeeperServer(ZooKeeperServer):
+    """A server from before persistent watches, reads of many nodes and containers."""
+
+    image_folder = "zookeeper-old"
+
+    def environment(self) -> Mapping[str, str]:
+        return {}

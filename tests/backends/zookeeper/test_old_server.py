@@ -1,0 +1,34 @@
+"""Servers before 3.6: the same contract, by polling and by reading one node after the other."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from leasehold import connect
+from leasehold.conformance import StoreConformance
+from leasehold_servers.plugin import need_container
+from leasehold_servers.zookeeper import OldZooKeeperServer
+from leasehold_servers.zookeeper_plugin import need_zookeeper
+
+
+@pytest.fixture(scope="module")
+def old_server() -> Iterator[OldZooKeeperServer]:
+    need_zookeeper()
+    need_container("zookeeper-old")
+    with OldZooKeeperServer() as server:
+        yield server
+
+
+@pytest.mark.slow
+class TestOldZooKeeper(StoreConformance):
+    @pytest.fixture
+    def store_url(self, old_server: OldZooKeeperServer) -> str:
+        return old_server.url
+
+
+def test_it_says_what_it_lacks(old_server: OldZooKeeperServer) -> None:
+    with connect(old_server.url) as store:
+        info = store.server_info()
+        assert info.version.startswith("3.4.")
+        assert any("before 3.6" in risk for risk in info.risks)
+        assert store.capabilities.watch_latency >= 1.0
