@@ -22,6 +22,7 @@ from leasehold_zookeeper import wire
 from leasehold_zookeeper.client import Call, Client
 from leasehold_zookeeper.endpoints import Endpoints
 from leasehold_zookeeper.errors import translate
+from leasehold_zookeeper.facts import Facts
 
 _FRAMING = 64
 _WORLD = wire.Acl(31, "world", "anyone")
@@ -48,6 +49,7 @@ class Connection:
         self.private_acl = (_CREATOR,) if self.credentials else (_WORLD,)
         self.max_packet: int = request.options["max_packet_bytes"]
         self.namespace = request.namespace
+        self.facts = Facts()
         self.ensemble = True
         """Whether reads have to be preceded by a sync, since the server asked may be behind its leader."""
         self.modern = True

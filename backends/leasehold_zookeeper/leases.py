@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from leasehold.errors import LeaseholdError, LeaseNotFound, StoreClosed, Unavailable
+from leasehold.errors import LeaseholdError, LeaseNotFound, StoreClosed
 from leasehold.spi.values import LeaseGrant, LeaseId, LeaseInfo
 from leasehold_zookeeper import folders, keys, reads, wire
 from leasehold_zookeeper.connection import Connection
 from leasehold_zookeeper.errors import translate
-from leasehold_zookeeper.session import Refused, Session
+from leasehold_zookeeper.session import Session
 from leasehold_zookeeper.transactions import Send
 
 T = TypeVar("T")
@@ -65,13 +65,6 @@ class Leases:
         try:
             session.attach(ttl, until)
             self._record(session, until=until)
-        except Refused as exc:
-            if exc.silent:
-                raise Unavailable(
-                    f"{exc}: if other calls work, the server has as many connections from this address as it takes "
-                    "(maxClientCnxns, 60 by default)"
-                ) from exc
-            raise
         finally:
             session.detach()
         lease_id = _name(session.number)

@@ -40,7 +40,9 @@ def get(connection: Connection, key: str, *, until: float) -> Read:
     plain, _ = keys.leaves(key)
     answer = connection.read([wire.get_data(plain)], until=until, action="reading a key")[0]
     if not answer.error:
-        return Read(item(key, wire.read_node(answer), moved=False), answer.zxid)
+        node = wire.read_node(answer)
+        connection.facts.note(plain, node.stat, answer.zxid)
+        return Read(item(key, node, moved=False), answer.zxid)
     if answer.error != wire.Code.NO_NODE:
         raise translate(answer.error, action="reading a key", write=False)
     return Read(*read_keys(connection, [key], until=until, synced=False)[0])

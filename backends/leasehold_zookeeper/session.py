@@ -29,14 +29,6 @@ Credentials = Sequence[tuple[str, str]]
 """Scheme and credential, as the server's ``addauth`` takes them."""
 
 
-class Refused(Unavailable):
-    """No server of the URL could be connected to. ``silent``: one took the connection and closed it unanswered."""
-
-    def __init__(self, message: str, *, silent: bool = False) -> None:
-        super().__init__(message)
-        self.silent = silent
-
-
 class Session:
     """One session. ``number`` is 0 until it was opened."""
 
@@ -71,14 +63,18 @@ class Session:
                 return
             except (ssl.SSLError, OSError) as exc:
                 self.detach()
-                silent = silent or isinstance(exc, EOFError | ConnectionResetError)
+                silent = silent or isinstance(exc, ConnectionResetError)
                 reasons.append(f"{host}: {_words(exc)}")
         if time.monotonic() >= until:
             raise DeadlineExceeded(
                 f"no ZooKeeper server answered in time ({'; '.join(reasons) or self._endpoints}): "
                 "check the addresses, the network and whether the servers have a leader"
             )
-        raise Refused(f"no ZooKeeper server can be reached ({'; '.join(reasons)})", silent=silent)
+        hint = (
+            "; one that closes a connection without a word isn't serving yet, has lost its ensemble, wants TLS (+tls "
+            "after the URL's scheme), or has as many from this address as it takes (maxClientCnxns, 60 by default)"
+        )
+        raise Unavailable(f"no ZooKeeper server can be reached ({'; '.join(reasons)}){hint if silent else ''}")
 
     def detach(self) -> None:
         """Drop the connection; the session lives on until its timeout."""

@@ -94,8 +94,8 @@ class _Plan:
 def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, until: float) -> Committed:
     """``Backend.commit``."""
     lease_id = _lease_of(transaction.operations)
-    if not transaction.guards and len(transaction.operations) == 1 and lease_id is None:
-        done = _put_in_place(connection, transaction.operations[0], until=until)
+    if len(transaction.operations) == 1 and isinstance(put := transaction.operations[0], Put) and lease_id is None:
+        done = _put_in_place(connection, transaction.guards, put, until=until)
         if done is not None:
             return done
     send = _plain(connection) if lease_id is None else on_lease(lease_id)
@@ -153,18 +153,33 @@ def _plain(connection: Connection) -> Send:
     return lambda request, until: connection.call(request, until=until, action=_ACTION, write=True)
 
 
-def _put_in_place(connection: Connection, operation: Operation, *, until: float) -> Committed | None:
-    """A put without guards on a key that exists without a lease: one request. ``None`` if there is no such key."""
-    if not isinstance(operation, Put):
-        return None
-    path, _ = keys.leaves(operation.key)
-    request = wire.set_data(path, operation.value)
+def _put_in_place(connection: Connection, guards: tuple[Guard, ...], put: Put, *, until: float) -> Committed | None:
+    """A put on a key that never had a lease, by one request: without guards, or guarded by a revision that was seen.
+
+    ``None`` if it can't be done so; then nothing was applied, and the key has to be looked at.
+    """
+    path, _ = keys.leaves(put.key)
+    if not guards:
+        request = wire.set_data(path, put.value)
+    else:
+        if len(guards) > 1 or not isinstance(guards[0], Unchanged) or guards[0].key != put.key:
+            return None
+        proof = connection.facts.proof(_chain(keys.place(put.key)[0]), path, guards[0].revision)
+        if proof is None:
+            return None
+        checks = [wire.check(folder, version) for folder, version in proof.folders.items()]
+        request = wire.multi([*checks, wire.set_data(path, put.value, proof.leaf)])
     answer = connection.call(request, until=until, action="putting a key", write=True)
-    if answer.error == wire.Code.NO_NODE:
+    results = wire.read_parts(answer) if guards and not answer.error else []
+    error = answer.error or wire.first_error(results)
+    if error in RACES:
         return None
-    if answer.error:
-        raise translate(answer.error, action="putting a key", write=True)
-    return Committed(wire.read_stat(answer).mzxid)
+    if error:
+        raise translate(error, action="putting a key", write=True)
+    stat = results[-1] if guards else wire.read_stat(answer)
+    assert isinstance(stat, wire.Stat)
+    connection.facts.note(path, stat, stat.mzxid)
+    return Committed(stat.mzxid)
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -214,7 +229,9 @@ def _nodes(
         if answer.error:
             raise translate(answer.error, action=_ACTION, write=False)
         for path, result in zip(paths, wire.read_parts(answer), strict=True):
-            if not isinstance(result, wire.Node) and not (result == wire.Code.NO_AUTH and path in hidden):
+            if isinstance(result, wire.Node):
+                connection.facts.note(path, result.stat, answer.zxid)
+            elif not (result == wire.Code.NO_AUTH and path in hidden):
                 _must_be_missing(result)
             found[path] = result if isinstance(result, wire.Node) else None
         return found, answer.zxid

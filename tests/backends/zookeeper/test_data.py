@@ -88,6 +88,28 @@ def test_a_key_made_again_is_another_key(
     assert item.value == b"1"
 
 
+def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store, zookeeper_own_url: str) -> None:
+    """The fast way of compare-and-set, by what was seen before, notices other lives and other writers."""
+    with connect(zookeeper_own_url) as other:
+        revision = store.put("aba/key", b"1").revision
+        for number in range(5):  # each after the first without a look
+            revision = store.replace("aba/key", str(number).encode(), revision).revision
+        store.get("aba/key")
+        other.delete("aba/key")
+        for _ in range(6):
+            other.put("aba/key", b"theirs")  # up to the same version
+        for stale in (revision, revision - 1):
+            with pytest.raises(Conflict):
+                store.replace("aba/key", b"mine", stale)
+        item = store.get("aba/key")
+        assert item is not None
+        assert item.value == b"theirs"
+        revision = store.replace("aba/key", b"mine", item.mod_revision).revision
+        other.put("aba/key", b"theirs")
+        with pytest.raises(Conflict):
+            store.replace("aba/key", b"mine", revision)
+
+
 def test_revisions_are_those_of_the_nodes(store: Store) -> None:
     """What a commit answers is what the keys show, whichever way it was written."""
     store.put("a", b"")
