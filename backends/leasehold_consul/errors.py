@@ -28,6 +28,7 @@ _NOT_APPLIED = (
     ("rpc error getting client", "the agent can't reach the server it wants to ask"),
     ("Missing node registration", "the agent hasn't registered its node yet"),
     ("rate limit", "the agent limits how many requests it takes"),
+    ("HTTP request to an HTTPS server", "that port wants TLS: write consul+tls://"),
     ("No path to datacenter", "the datacenter (option dc) isn't known or can't be reached"),
 )
 _UNKNOWN_TOKEN = ("ACL not found", "token does not exist", "Unknown token")

@@ -175,4 +175,6 @@ def _reason(exc: BaseException) -> str:
         return "no answer in time"
     if isinstance(exc, http.client.RemoteDisconnected | http.client.IncompleteRead | ConnectionError):
         return "it closed the connection"
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS failed, check the options cert and key ({exc})"
     return str(exc) or type(exc).__name__
