@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from leasehold.errors import LeaseholdError, PluginError, StoreClosed
 from leasehold.spi.feed import Changes, Deleted, Feed, PollingFeed, Sink, Snapshot
@@ -49,6 +49,18 @@ class WatchFeed(Feed):
         self._watches.remove(self)
 
 
+class _Polling(PollingFeed):
+    """A feed of an old server; leaves the set of those to be closed with the store when it is closed itself."""
+
+    def __init__(self, read: Callable[[], Snapshot], sink: Sink, siblings: set[_Polling]) -> None:
+        self._siblings = siblings
+        super().__init__(read, sink, interval=POLL_INTERVAL, name="zookeeper")
+
+    def close(self) -> None:
+        super().close()
+        self._siblings.discard(self)
+
+
 class Watches:
     """All feeds of one backend. Thread-safe."""
 
@@ -56,7 +68,7 @@ class Watches:
         self._connection = connection
         self._condition = threading.Condition()
         self._feeds: set[WatchFeed] = set()
-        self._polling: set[PollingFeed] = set()
+        self._polling: set[_Polling] = set()
         self._roots: Counter[str] = Counter()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -124,9 +136,13 @@ class Watches:
             page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
             return Snapshot(page.items, page.revision)
 
-        feed = PollingFeed(read, sink, interval=POLL_INTERVAL, name="zookeeper")
+        feed = _Polling(read, sink, self._polling)
         with self._condition:
             self._polling.add(feed)
+            closed = self._closed
+        if closed:
+            feed.close()
+            raise StoreClosed("this store was closed")
         return feed
 
     def _add(self, feed: WatchFeed, until: float) -> None:
