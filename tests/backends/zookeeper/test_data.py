@@ -218,7 +218,7 @@ def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> 
         thread = threading.Thread(target=move)
         thread.start()
         try:
-            for _ in range(40):
+            for _ in range(15):
                 assert store.list("").keys == tuple(keys)
                 item: KeyValue | None = store.get("k3")
                 assert item is not None
