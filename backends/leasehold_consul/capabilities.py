@@ -30,6 +30,7 @@ def declare(facts: Facts, *, consistency: str, wait: float) -> Capabilities:
         lease_listing=True,
         max_value_bytes=min(facts.largest_value, bytes_at_once - 16 * 1024),
         max_transaction_operations=MOST,
+        max_transaction_leases=MOST,
         max_transaction_bytes=bytes_at_once,
         min_ttl=facts.min_ttl,
         max_ttl=86_400.0,

@@ -32,6 +32,7 @@ def declare(options: Mapping[str, Any]) -> Capabilities:
         max_value_bytes=transaction_bytes - 4096,
         # etcd counts compares and operations apart and allows so many of each; together is the safe reading.
         max_transaction_operations=options["max_txn_ops"],
+        max_transaction_leases=options["max_txn_ops"],
         max_transaction_bytes=transaction_bytes,
         min_ttl=options["min_ttl"],
         max_ttl=_MAX_TTL,

@@ -29,6 +29,7 @@ def declare(facts: Facts, *, failover: bool, silence: float) -> Capabilities:
         lease_listing=True,
         max_value_bytes=min(_MAX_VALUE, facts.largest_string - 4096),
         max_transaction_operations=1000,
+        max_transaction_leases=1000,
         max_transaction_bytes=16 << 20,
         min_ttl=MIN_TTL,
         max_ttl=10 * 365 * 86_400.0,

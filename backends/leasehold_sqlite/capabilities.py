@@ -22,6 +22,7 @@ def capabilities(*, poll: float) -> Capabilities:
         lease_listing=True,
         max_value_bytes=16 * 1024 * 1024,
         max_transaction_operations=10_000,
+        max_transaction_leases=10_000,
         max_transaction_bytes=64 * 1024 * 1024,
         min_ttl=MIN_TTL,
         max_ttl=10 * 365 * 86_400.0,

@@ -23,6 +23,8 @@ def declare(
         lease_listing=True,
         max_value_bytes=max_packet_bytes - _OVERHEAD,
         max_transaction_operations=512,
+        # A put on a lease goes over that lease's session, and a request goes over one.
+        max_transaction_leases=1,
         # Each key is named up to four times, percent-encoded, so half a packet is left for them.
         max_transaction_bytes=max_packet_bytes // 2,
         min_ttl=min_ttl,

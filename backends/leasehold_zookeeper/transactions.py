@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from leasehold.errors import Conflict, DeadlineExceeded, Unsupported
+from leasehold.errors import Conflict, DeadlineExceeded, LimitExceeded
 from leasehold.spi.values import Absent, Committed, Delete, Guard, Operation, Put, Transaction, Unchanged
 from leasehold_zookeeper import folders, keys, wire
 from leasehold_zookeeper.connection import Connection
@@ -142,7 +142,7 @@ def _attempt(connection: Connection, send: Send, transaction: Transaction, *, un
 def _lease_of(operations: tuple[Operation, ...]) -> str | None:
     named = {operation.lease_id for operation in operations if isinstance(operation, Put)} - {None}
     if len(named) > 1:
-        raise Unsupported(
+        raise LimitExceeded(
             f"a transaction may put keys on one lease only, this one names {len(named)}: in ZooKeeper a lease is a "
             "session, and a transaction is sent by one session"
         )

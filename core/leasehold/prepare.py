@@ -20,12 +20,15 @@ def prepare(
         if isinstance(guard, Unchanged) and (not isinstance(guard.revision, int) or guard.revision < 0):
             raise InvalidArgument(f"a revision is the mod_revision of an item, not {guard.revision!r}")
     total = 0
+    leases = set()
     for operation in operations:
         check_key(operation.key)
         total += len(operation.key) if operation.key.isascii() else len(operation.key.encode())
         if isinstance(operation, Put):
             check_value(operation.value)
             total += len(operation.value)
+            if operation.lease_id is not None:
+                leases.add(operation.lease_id)
             if len(operation.value) > limits.max_value_bytes:
                 raise LimitExceeded(
                     f"the value of {operation.key!r} has {len(operation.value)} bytes, this store takes "
@@ -40,6 +43,11 @@ def prepare(
         raise LimitExceeded(
             f"the transaction has {total} bytes of keys and values, this store takes "
             f"{limits.max_transaction_bytes}: split it"
+        )
+    if len(leases) > limits.max_transaction_leases:
+        raise LimitExceeded(
+            f"the transaction puts keys on {len(leases)} different leases, this store takes "
+            f"{limits.max_transaction_leases} in one transaction: split it, or use one lease"
         )
     if not prefix:
         return Transaction(guards, operations)

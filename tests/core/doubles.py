@@ -38,6 +38,7 @@ CAPABILITIES = Capabilities(
     lease_listing=True,
     max_value_bytes=1000,
     max_transaction_operations=10,
+    max_transaction_leases=10,
     max_transaction_bytes=2000,
     min_ttl=0.05,
     max_ttl=1000.0,

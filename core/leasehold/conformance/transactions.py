@@ -13,6 +13,7 @@ from leasehold.errors import Conflict, InvalidArgument, LeaseNotFound, LimitExce
 from leasehold.transaction import TransactionBuilder
 
 _BUSY = 5
+_LEASES_TRIED = 4
 _LARGEST_TRIED = 64 * 1024 * 1024
 
 Build = Callable[[TransactionBuilder], TransactionBuilder]
@@ -164,6 +165,25 @@ class TransactionRules(Rules, area="transactions"):
             for number in range(limits.max_transaction_bytes // len(value) + 1):
                 beyond.put(f"{number:04}", value)
             world.check.raises(LimitExceeded, beyond.commit, "a transaction of more bytes than declared")
+
+    def test_transactions_take_the_declared_number_of_leases(self, world: World) -> None:
+        """A transaction puts keys on as many different leases as declared; on one more it is LimitExceeded."""
+        limit = world.capabilities.max_transaction_leases
+        world.check.true(limit >= 1, "read capabilities.max_transaction_leases", expected="at least 1", seen=limit)
+        tried = min(limit, _LEASES_TRIED)
+        leases = [world.store.lease(world.long_ttl) for _ in range(tried + 1)]
+        within, beyond = world.store.transaction(), world.store.transaction()
+        for number, lease in enumerate(leases):
+            beyond.put(f"beyond{number}", b"", lease=lease)
+            if number < tried:
+                within.put(f"within{number}", b"", lease=lease)
+        within.commit()
+        held = {item.key: item.lease_id for item in world.store.list("within")}
+        expected = {f"within{number}": lease.id for number, lease in enumerate(leases[:tried])}
+        world.check.equal(held, expected, f"the leases of {tried} keys put in one transaction")
+        if tried == limit:
+            world.check.raises(LimitExceeded, beyond.commit, f"a transaction on {tried + 1} leases")
+            world.check.equal(world.store.list("beyond").keys, (), "the keys of the refused transaction")
 
     def test_transactions_on_a_dead_lease_apply_nothing(self, world: World) -> None:
         """A transaction that puts a key on a lease that isn't alive is LeaseNotFound and applies nothing at all."""

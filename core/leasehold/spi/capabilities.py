@@ -52,6 +52,7 @@ class Capabilities:
     max_transaction_operations: Annotated[
         int, Limit("operations", "most guards, puts and deletes of a transaction together")
     ]
+    max_transaction_leases: Annotated[int, Limit("leases", "most different leases that one transaction puts keys on")]
     max_transaction_bytes: Annotated[int, Limit("bytes", "largest sum of keys and values of a transaction")]
     min_ttl: Annotated[float, Limit("seconds", "shortest ttl of a lease; a shorter one is raised to it")]
     max_ttl: Annotated[float, Limit("seconds", "longest ttl of a lease; a longer one is refused")]

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from leasehold import connect
-from leasehold.errors import LeaseLost, LeaseNotFound, Unavailable, Unsupported
+from leasehold.errors import LeaseLost, LeaseNotFound, LimitExceeded, Unavailable
 from leasehold_servers import until
 from leasehold_servers.zookeeper import ZooKeeperServer
 from leasehold_servers.zookeeper_plugin import need_zookeeper
@@ -69,7 +69,7 @@ def test_another_process_may_use_and_end_a_lease(zookeeper_own_url: str) -> None
 def test_a_transaction_takes_one_lease(zookeeper_own_url: str) -> None:
     with connect(zookeeper_own_url) as store:
         one, two = store.lease(5.0), store.lease(5.0)
-        with pytest.raises(Unsupported, match="one lease only"):
+        with pytest.raises(LimitExceeded, match="2 different leases"):
             store.transaction().put("a", b"", lease=one).put("b", b"", lease=two).commit()
         store.transaction().put("a", b"", lease=one).put("b", b"").commit()
         one.revoke()

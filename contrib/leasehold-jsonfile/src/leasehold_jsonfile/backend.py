@@ -51,6 +51,7 @@ class JsonFileBackend(Backend):
             lease_listing=False,
             max_value_bytes=1024 * 1024,
             max_transaction_operations=1000,
+            max_transaction_leases=1000,
             max_transaction_bytes=4 * 1024 * 1024,
             min_ttl=0.5,
             max_ttl=365 * 86_400.0,
