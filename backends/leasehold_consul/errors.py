@@ -48,7 +48,9 @@ def refused(status: int, body: bytes, *, action: str, where: object, write: bool
     told = f"({where} said: {status} {said})"
     if status in (401, 403) or "Permission denied" in said or any(text in said for text in _UNKNOWN_TOKEN):
         return denied(said, action=action, told=told)
-    if status == 413 or "too large" in said or "exceeds" in said:
+    if "Invalid Session TTL" in said:
+        return LimitExceeded(f"{action}: Consul's settings don't allow this ttl {told}")
+    if status == 413 or (status == 400 and ("too large" in said or "exceeds" in said)):
         return LimitExceeded(f"{action}: more than this Consul takes in one request {told}")
     for text, advice in _NOT_APPLIED:
         if text in said:

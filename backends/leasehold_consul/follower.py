@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _MANY = 500
 _LONGEST_REST = 1.0
+_SHORTEST_REST = 0.02
 _CONNECT = 5.0
 _JOIN = 5.0
 _BY_REVISION = attrgetter("mod_revision")
@@ -153,12 +154,10 @@ class Follower:
             with self._changed:
                 if self._ended:
                     return
-                joined, self._joining = self._joining, []
-                self._feeds += joined
-            # What the prefix's own index doesn't show: how far the store is.
-            present = self._present(link) if joined else 0
-            answer = None if present is None else self._ask(link, self._path, "recurse", self._wait + MARGIN)
-            if answer is None or present is None:
+                joined = list(self._joining)
+            present = self._present() if joined else 0
+            answer = self._ask(link, "recurse", self._wait + MARGIN)
+            if answer is None:
                 return
             self._cost = self._tell(answer, joined, present)
             while (answer := self._block(link)) is not None:
@@ -172,11 +171,11 @@ class Follower:
         while not link.spent:
             with self._changed:
                 if many:
-                    self._changed.wait_for(lambda: self._ended or self._joining, min(self._cost, _LONGEST_REST))
+                    self._changed.wait_for(lambda: self._ended or self._joining, self._rest())
                 if self._ended or self._joining:
                     return None
                 self._blocking = True
-            answer = self._ask(link, self._path, query, poll_limit(self._wait))
+            answer = self._ask(link, query, poll_limit(self._wait))
             with self._changed:
                 self._blocking = False
             if answer is None or many or answer.index < self._index:
@@ -187,16 +186,20 @@ class Follower:
                 return answer
         return None
 
-    def _present(self, link: Link) -> int | None:
-        """The store's revision, asked of the very agent that the prefix is read from next."""
-        before = self._revisions.known
-        answer = self._ask(link, f"/v1/kv/{self._layout.nothing}", "", self._wait + MARGIN)
-        return None if answer is None else self._revisions.of_store(answer.index, before=before)
+    def _rest(self) -> float:
+        """Seconds to rest after a read: as long as that took."""
+        return min(max(self._cost, _SHORTEST_REST), _LONGEST_REST)
 
-    def _ask(self, link: Link, path: str, query: str, limit: float) -> Answer | None:
+    def _present(self) -> int:
+        """How far the store is, which the prefix's own index doesn't show; 0 where the next read may be of before."""
+        if not self._revisions.following:
+            return 0
+        return reads.present(self._pool, self._layout, self._revisions, timeout=self._wait + MARGIN)
+
+    def _ask(self, link: Link, query: str, limit: float) -> Answer | None:
         """The answer to a read; ``None`` if the connection was shut from this side."""
         try:
-            answer = link.exchange("GET", self._pool.target(path, query, read=True), None, timeout=limit)
+            answer = link.exchange("GET", self._pool.target(self._path, query, read=True), None, timeout=limit)
         except BrokenLink as exc:
             if link.spent:
                 return None
@@ -226,11 +229,15 @@ class Follower:
             changes = _difference(known, items, fresh, answer.index)
             replaced = answer.index < index or any(fresh[key] < known.get(key, 0) for key in fresh)
         with self._changed:
-            for feed in self._feeds:
-                if feed in joined:
-                    feed.sink.deliver(whole)
-                elif changes is not None:
+            if changes is not None:
+                for feed in self._feeds:
                     feed.sink.deliver(whole if replaced else changes)
+            for feed in joined:
+                # It may have left meanwhile.
+                if feed in self._joining:
+                    self._joining.remove(feed)
+                    self._feeds.append(feed)
+                    feed.sink.deliver(whole)
         return time.monotonic() - started
 
     def _fail(self, error: LeaseholdError) -> None:

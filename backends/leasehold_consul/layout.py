@@ -26,6 +26,8 @@ from leasehold.errors import ConfigError
 
 _SPECIAL = re.compile(r"%|(?<![^/])[/.]|[^ -~]")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+# The only character that was punctuation in Unicode 3.2 and isn't printable any more.
+_SOFT_HYPHEN = "\xad"
 _old_unicode = unicodedata.ucd_3_2_0
 
 
@@ -85,6 +87,6 @@ def url_path(path: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
-    if character > "~" and _old_unicode.category(character)[0] in "LMNPS":
+    if character > "~" and character != _SOFT_HYPHEN and _old_unicode.category(character)[0] in "LMNPS":
         return character
     return "".join(f"%{byte:02X}" for byte in character.encode())

@@ -20,6 +20,11 @@ class Revisions:
         self._highest = 0
 
     @property
+    def following(self) -> bool:
+        """Whether each read sees what was acknowledged before it was asked for."""
+        return self._following
+
+    @property
     def known(self) -> int:
         """The highest revision known now: take it before asking."""
         return self._highest

@@ -37,7 +37,8 @@ def test_ordinary_keys_stay_as_they_are(key: str):
 
 
 @pytest.mark.parametrize(
-    ("key", "code"), [("a//b", "a/%2Fb"), ("/a", "%2Fa"), ("..", "%2E."), ("50%", "50%25"), ("a\nb", "a%0Ab")]
+    ("key", "code"),
+    [("a//b", "a/%2Fb"), ("/a", "%2Fa"), ("..", "%2E."), ("50%", "50%25"), ("a\nb", "a%0Ab"), ("a\xadb", "a%C2%ADb")],
 )
 def test_the_others_are_spelt(key: str, code: str):
     assert encode(key) == code
