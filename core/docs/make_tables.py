@@ -44,7 +44,9 @@ def _words(value: float, note: Promise | Limit) -> str:
     if note.unit == "bytes":
         return f"{value / 1024**2:.3g} MiB" if value >= 1024**2 else f"{value / 1024:.4g} KiB"
     if note.unit == "seconds":
-        return f"{value / _DAY:,.0f} days" if value >= _DAY else f"{value:g} s"
+        if value < _DAY:
+            return f"{value:g} s"
+        return "1 day" if value == _DAY else f"{value / _DAY:,.0f} days"
     return f"{value:,g}"
 
 
