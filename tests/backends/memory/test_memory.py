@@ -156,7 +156,7 @@ def test_the_reaper_tells_watchers_without_any_call(open_store, clock, sink):
     put(store, "a", b"", lease)
     store.watch("", after=None, sink=sink, timeout=T)
     clock.advance(10.0)
-    sink.wait_for(lambda items: any(isinstance(item, Changes) for item in items))
+    sink.items_when(lambda items: any(isinstance(item, Changes) for item in items))
 
 
 def test_the_reaper_keeps_real_time(open_store, sink):
@@ -164,7 +164,7 @@ def test_the_reaper_keeps_real_time(open_store, sink):
     lease = store.grant(0.05, timeout=T).lease_id
     put(store, "a", b"", lease)
     store.watch("", after=None, sink=sink, timeout=T)
-    sink.wait_for(lambda items: any(isinstance(item, Changes) for item in items))
+    sink.items_when(lambda items: any(isinstance(item, Changes) for item in items))
 
 
 def test_the_reapers_thread_lives_only_while_there_is_something_to_reap(open_store):
@@ -296,7 +296,7 @@ def test_closing_is_final_and_ends_only_its_own_feeds(open_store, sink):
     seen = len(sink.items)
     put(two, "a")
     assert len(sink.items) == seen
-    assert sink.error is None
+    assert sink.errors == []
     with pytest.raises(StoreClosed):
         one.get("a", timeout=T)
 
@@ -331,7 +331,7 @@ def test_cut_watches(open_store, sink):
     revision = put(store, "a")
     store.watch("", after=None, sink=sink, timeout=T)
     leasehold_memory.server(name).cut_watches()
-    assert isinstance(sink.error, Unavailable)
+    assert isinstance(sink.errors[0], Unavailable)
     store.watch("", after=revision, sink=sink, timeout=T)
 
 
@@ -343,7 +343,7 @@ def test_an_outage_keeps_the_data_but_not_the_leases_time(open_store, clock, sin
     put(store, "b")
     store.watch("", after=None, sink=sink, timeout=T)
     with leasehold_memory.server(name).outage():
-        assert isinstance(sink.error, Unavailable)
+        assert isinstance(sink.errors[0], Unavailable)
         for call in (
             lambda: store.get("a", timeout=T),
             lambda: put(store, "a"),
@@ -378,7 +378,7 @@ def test_lost_data(open_store, sink):
     revision = put(store, "a", b"", lease)
     store.watch("", after=None, sink=sink, timeout=T)
     leasehold_memory.server(name).lose_data()
-    assert isinstance(sink.error, Unavailable)
+    assert isinstance(sink.errors[0], Unavailable)
     assert keys(store) == []
     assert store.refresh([lease], timeout=T) == {}
     with pytest.raises(Compacted):

@@ -100,7 +100,7 @@ def test_both_answer_the_same(open_store, clock: ManualClock, sink, another_sink
         last = pair.backend.commit(Transaction((), (Put("a/end", b""),)), timeout=T).revision
     seen = []
     for pair, its_sink in zip(pairs, (sink, another_sink), strict=True):
-        items = its_sink.wait_for(lambda items: items[-1].revision >= last)
+        items = its_sink.items_when(lambda items: items[-1].revision >= last)
         seen.append(pair.plain([item for item in items if isinstance(item, Changes | Snapshot)]))
     assert seen[0] == seen[1]
     memory.close()

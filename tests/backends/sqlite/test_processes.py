@@ -58,7 +58,7 @@ def test_a_watch_sees_what_another_process_writes(open_store, path, start, sink)
         worker.stdin.flush()
         revision = int(worker.stdout.readline())
         assert store.get("a", timeout=T).item.mod_revision == revision
-        assert changes(sink.wait_for(lambda items, n=number: len(changes(items)) == n))[-1].revision == revision
+        assert changes(sink.items_when(lambda items, n=number: len(changes(items)) == n))[-1].revision == revision
 
 
 def test_a_lease_of_a_killed_process_ends(open_store, path, start, sink):
@@ -67,7 +67,7 @@ def test_a_lease_of_a_killed_process_ends(open_store, path, start, sink):
     worker = start("lease", path, "a", 0.5)
     lease_id = worker.stdout.readline().strip()
     worker.kill()
-    born, ended = changes(sink.wait_for(lambda items: len(changes(items)) == 2))
+    born, ended = changes(sink.items_when(lambda items: len(changes(items)) == 2))
     assert born.entries[0].lease_id == lease_id
     assert isinstance(ended.entries[0], Deleted)
     assert store.leases(None, timeout=T) == ()
@@ -92,7 +92,7 @@ def test_kill_in_the_middle_of_writes_loses_nothing_acknowledged(open_store, pat
         assert last <= written <= last + 1  # one more may have been on its way
         assert found == {f"{name}/{number}" for number in range(written + 1)} | {f"{name}/last"}
     present = store.get("x", timeout=T).revision
-    seen = changes(sink.wait_for(lambda items: items[-1].revision >= present))
+    seen = changes(sink.items_when(lambda items: items[-1].revision >= present))
     assert [item.revision for item in seen] == list(range(1, present + 1))
     assert {len(item.entries) for item in seen} == {2}
     assert store.server_info(timeout=T).details["integrity"] == "ok"
@@ -132,7 +132,7 @@ def test_a_child_opens_the_file_anew_and_refuses_the_inherited_store(open_store,
     for _ in range(3):
         assert in_a_fork(work) == 0
         put(store, "parent")
-    sink.wait_for(lambda items: len(changes(items)) == 154)
+    sink.items_when(lambda items: len(changes(items)) == 154)
     assert store.server_info(timeout=T).details["integrity"] == "ok"
 
 

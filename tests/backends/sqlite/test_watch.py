@@ -37,7 +37,7 @@ def test_a_snapshot_and_then_whole_transactions(open_store, sink, own):
     assert sink.items[0] == Snapshot((KeyValue("x/a", b"1", first, first),), first + 1)
     operations = (Delete("x/a"), Put("x/b", b"2"), Put("y", b"3"), Put("x/c", b""))
     revision = writer.commit(Transaction((), operations), timeout=T).revision
-    (seen,) = changes(sink.wait_for(changes))
+    (seen,) = changes(sink.items_when(changes))
     entries = (Deleted("x/a", revision), KeyValue("x/b", b"2", revision, revision))
     assert seen == Changes((*entries, KeyValue("x/c", b"", revision, revision)), revision)
 
@@ -46,7 +46,7 @@ def test_resuming(open_store, sink, another_sink):
     store = open_store()
     revisions = [put(store, "a", b"%d" % number) for number in range(5)]
     store.watch("", after=revisions[1], sink=sink, timeout=T)
-    seen = sink.wait_for(lambda items: any(isinstance(item, Bookmark) for item in items))
+    seen = sink.items_when(lambda items: any(isinstance(item, Bookmark) for item in items))
     assert [item.revision for item in seen] == [*revisions[2:], revisions[-1]]
     with pytest.raises(Compacted):
         store.watch("", after=revisions[-1] + 1, sink=another_sink, timeout=T)
@@ -61,7 +61,7 @@ def test_the_history_is_bounded_by_revisions(open_store, sink):
     oldest = caught.value.oldest
     assert 8 <= revisions[-1] - oldest <= 10
     store.watch("", after=oldest, sink=sink, timeout=T)
-    sink.wait_for(lambda items: len(changes(items)) == revisions[-1] - oldest)
+    sink.items_when(lambda items: len(changes(items)) == revisions[-1] - oldest)
 
 
 def test_the_history_is_bounded_by_bytes(open_store, path, monkeypatch):
@@ -96,7 +96,7 @@ def test_a_quiet_watch_is_kept_up_to_date_by_bookmarks(open_store, sink):
     store.watch("quiet/", after=None, sink=sink, timeout=T)
     for _ in range(400):  # fewer than the history: a thread that gets no turn meanwhile loses nothing
         last = put(store, "busy")
-    sink.wait_for(lambda items: items[-1].revision > last - 100)
+    sink.items_when(lambda items: items[-1].revision > last - 100)
     assert not changes(sink.items)
 
 
@@ -105,10 +105,10 @@ def test_a_lagging_feed_hears_of_trimmed_changes(open_store, path, sink):
     start = put(store, "a")
     other = sqlite3.connect(path, isolation_level=None)
     store.watch("", after=start, sink=sink, timeout=T)
-    sink.wait_for(len)
+    sink.items_when(len)
     other.execute("UPDATE store SET log_start = revision + 1, revision = revision + 1")
     other.close()
-    assert isinstance(sink.wait_for_failure(), Compacted)
+    assert isinstance(sink.error(), Compacted)
 
 
 def test_ended_leases_are_told_without_any_call(open_store, sink, clock):
@@ -120,7 +120,7 @@ def test_ended_leases_are_told_without_any_call(open_store, sink, clock):
     store.close()
     other.watch("", after=None, sink=sink, timeout=T)
     clock.advance(10.0)
-    seen = changes(sink.wait_for(lambda items: len(changes(items)) == 2))
+    seen = changes(sink.items_when(lambda items: len(changes(items)) == 2))
     assert sorted([entry.key for entry in item.entries] for item in seen) == [["0a", "0b"], ["1a", "1b"]]
 
 
@@ -128,7 +128,7 @@ def test_ended_leases_in_real_time(open_store, sink):
     store = open_store()
     put(store, "a", b"", store.grant(0.1, timeout=T).lease_id)
     store.watch("", after=None, sink=sink, timeout=T)
-    sink.wait_for(changes)
+    sink.items_when(changes)
 
 
 def test_a_process_that_granted_a_lease_ends_it_without_a_watch(open_store, path, clock):
@@ -157,7 +157,7 @@ def test_one_thread_for_all_feeds_and_none_without(open_store, sink):
     assert not changes(sink.items)
     store.watch("", after=None, sink=sink, timeout=T)
     put(store, "b")
-    sink.wait_for(changes)
+    sink.items_when(changes)
 
 
 def test_a_feed_may_be_closed_by_its_sink(open_store):
@@ -186,7 +186,7 @@ def test_closing_ends_feeds_without_a_word(open_store, sink):
     store.watch("", after=None, sink=sink, timeout=T)
     store.close()
     store.close()
-    assert sink.error is None
+    assert sink.errors == []
     for call in (
         lambda: store.get("a", timeout=T),
         lambda: put(store, "a"),
@@ -211,7 +211,7 @@ def test_a_replaced_file_is_another_history(open_store, path, tmp_path, sink):
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink()
     os.replace(tmp_path / "other.db", path)
-    assert isinstance(sink.wait_for_failure(), Unavailable)
+    assert isinstance(sink.error(), Unavailable)
     with pytest.raises(Compacted):
         store.watch("", after=revision, sink=sink, timeout=T)
     assert store.get("a", timeout=T).item is None
@@ -227,7 +227,7 @@ def test_a_replaced_file_is_not_mixed_with_the_log_of_the_one_before(open_store,
     put(other, "b")
     other.close()
     os.replace(tmp_path / "other.db", path)
-    assert isinstance(sink.wait_for_failure(), StoreCorrupted)
+    assert isinstance(sink.error(), StoreCorrupted)
     with pytest.raises(StoreCorrupted, match="-wal"):
         put(store, "c")
     path.with_name(path.name + "-wal").unlink()
@@ -242,7 +242,7 @@ def test_a_removed_file_is_an_empty_store(open_store, path, sink):
     store.watch("", after=None, sink=sink, timeout=T)
     for name in path.parent.iterdir():
         name.unlink()
-    assert isinstance(sink.wait_for_failure(), Unavailable)
+    assert isinstance(sink.error(), Unavailable)
     assert put(store, "b") == 1
     assert store.get("a", timeout=T).item is None
     with pytest.raises(Compacted):
@@ -256,7 +256,7 @@ def test_a_removed_folder_is_unavailable_until_it_is_back(open_store, tmp_path, 
     put(store, "a")
     store.watch("", after=None, sink=sink, timeout=T)
     shutil.rmtree(folder)
-    assert isinstance(sink.wait_for_failure(), Unavailable)
+    assert isinstance(sink.error(), Unavailable)
     for _ in range(2):
         with pytest.raises(Unavailable, match="folder"):
             put(store, "a")
@@ -275,7 +275,7 @@ def test_a_backup_restored_in_place_fails_the_watch(open_store, path, tmp_path, 
     backup.backup(live)
     live.close()
     backup.close()
-    assert isinstance(sink.wait_for_failure(), Unavailable)
+    assert isinstance(sink.error(), Unavailable)
     with pytest.raises(Compacted):
         store.watch("", after=revision, sink=sink, timeout=T)
     assert store.get("b", timeout=T).item is None

@@ -1,0 +1,122 @@
+"""Stands between client and server on loopback, and loses answers or cuts connections when told to."""
+
+import contextlib
+import select
+import socket
+import threading
+from pathlib import Path
+
+
+class Relay:
+    """Listens on a `port` of its own, or on a unix socket at `path`, and passes on to `target` on 127.0.0.1."""
+
+    def __init__(self, target: int, *, path: Path | None = None) -> None:
+        self.port = 0
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.port = self._listener.getsockname()[1]
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(path))
+            self._listener.listen()
+        self._target = target
+        self._lock = threading.Lock()
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lose = 0
+        self._lose_to = b""
+        self.lost = 0
+        self.connections = 0
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def lose_answers(self, count: int) -> None:
+        """Cut the connection in place of the next `count` answers; the server has got the requests."""
+        with self._lock:
+            self._lose = count
+
+    def lose_answer_to(self, request: bytes) -> None:
+        """Cut the connection in place of the answer to the next request that begins so; the server has got it."""
+        with self._lock:
+            self._lose_to = request
+
+    def cut(self) -> int:
+        """Break all connections now; answers how many."""
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            _shut(*pair)
+        return len(pairs)
+
+    def close(self) -> None:
+        """Break everything and stop listening."""
+        _shut(self._listener)
+        self._listener.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
+            self.connections += 1
+            thread = threading.Thread(target=self._carry, args=(client, server), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        pair = (client, server)
+        with self._lock:
+            self._pairs.add(pair)
+        losing = False
+        try:
+            while True:
+                ready, _, _ = select.select(pair, (), ())
+                for source in ready:
+                    data = source.recv(65_536)
+                    if not data:
+                        return
+                    if source is client:
+                        losing = self._asks_to_lose(data) or losing
+                        server.sendall(data)
+                    elif self._is_to_be_lost(losing):
+                        return
+                    else:
+                        client.sendall(data)
+        except (OSError, ValueError):
+            return
+        finally:
+            with self._lock:
+                self._pairs.discard(pair)
+            _shut(*pair)
+            for end in pair:
+                end.close()
+
+    def _asks_to_lose(self, request: bytes) -> bool:
+        with self._lock:
+            if not self._lose_to or not request.startswith(self._lose_to):
+                return False
+            self._lose_to = b""
+            return True
+
+    def _is_to_be_lost(self, losing: bool) -> bool:
+        with self._lock:
+            if not losing:
+                if self._lose <= 0:
+                    return False
+                self._lose -= 1
+            self.lost += 1
+            return True
+
+
+def _shut(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
