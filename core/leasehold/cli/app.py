@@ -25,6 +25,7 @@ _COMMANDS = {
     "backends": "backends",
     "doctor": "doctor",
     "copy": "copy",
+    "mirror": "mirror",
 }
 """Name of the command to the module that has it, in the order of the help page."""
 

@@ -168,7 +168,7 @@ class Copier:
     def _compare(self, done: _Pass, pending: list[KeyValue], advance: Callable[[int], object]) -> None:
         gone_through = waiting = 0
         source = self._items(self._source, leased=self._include_leased)
-        for ours, theirs in _joined(source, self._items(self._target, leased=True)):
+        for ours, theirs in joined(source, self._items(self._target, leased=True)):
             if ours is None:
                 assert theirs is not None
                 done.extra.append(theirs.key)
@@ -199,7 +199,7 @@ class Copier:
         return (item for item in store.scan() if item.key != RECORD and (leased or item.lease_id is None))
 
 
-def _joined(left: Iterator[KeyValue], right: Iterator[KeyValue]) -> Iterator[tuple[KeyValue | None, KeyValue | None]]:
+def joined(left: Iterator[KeyValue], right: Iterator[KeyValue]) -> Iterator[tuple[KeyValue | None, KeyValue | None]]:
     """Pairs of the same key from two sorted sides, with ``None`` for the side that doesn't have it."""
     ours, theirs = next(left, None), next(right, None)
     while ours is not None or theirs is not None:
