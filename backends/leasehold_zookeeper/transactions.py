@@ -76,11 +76,15 @@ class _Look(NamedTuple):
 
 @dataclass(slots=True)
 class _Plan:
-    """The parts of a multi. ``held`` are folders whose version must be as read, ``touched`` those to be touched."""
+    """The parts of a multi. ``held`` are folders whose version must be as read, ``touched`` those to be touched.
+
+    ``in_place``: which parts put a key that never had a lease, with the paths of their leaves.
+    """
 
     held: dict[str, int] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     parts: list[wire.Request] = field(default_factory=list)
+    in_place: dict[int, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     writes: bool = False
     deleted: int = 0
@@ -131,8 +135,14 @@ def _attempt(connection: Connection, send: Send, transaction: Transaction, *, un
     request = plan.request()
     connection.check_size(request, action=_ACTION)
     answer = send(request, until)
-    error = answer.error or wire.first_error(wire.read_parts(answer))
+    results = [] if answer.error else wire.read_parts(answer)
+    error = answer.error or wire.first_error(results)
     if not error:
+        written = results[len(results) - len(plan.parts) :]
+        for index, path in plan.in_place.items():
+            stat = written[index]
+            assert isinstance(stat, wire.Stat)
+            connection.facts.note(path, stat, stat.mzxid)
         return Committed(answer.zxid, plan.deleted)
     if error in RACES:
         return None
@@ -331,6 +341,7 @@ def _plan_put(connection: Connection, plan: _Plan, put: Put, found: _Seen, versi
             plan.missing.add(found.folder)
         return
     if found.leaf == keys.PLAIN and put.lease_id is None:
+        plan.in_place[len(plan.parts)] = plain
         plan.parts.append(wire.set_data(plain, put.value, version))
         return
     # What is written depends on what the node was: nothing but that very node will do.

@@ -110,6 +110,24 @@ def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store,
             store.replace("aba/key", b"mine", revision)
 
 
+def test_who_put_a_key_need_not_read_it_to_replace_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first compare-and-set may have to look; what it learns is enough for those after it."""
+    revision = store.put("known/key", b"").revision
+    revision = store.replace("known/key", b"0", revision).revision
+    connection = store._backend._connection  # type: ignore[attr-defined]  # of this plugin
+    sent: list[object] = []
+    send = connection.send
+
+    def counting(requests: list[object], *, action: str) -> object:
+        sent.extend(requests)
+        return send(requests, action=action)
+
+    monkeypatch.setattr(connection, "send", counting)
+    for number in range(3):
+        revision = store.replace("known/key", str(number).encode(), revision).revision
+    assert len(sent) == 3
+
+
 def test_revisions_are_those_of_the_nodes(store: Store) -> None:
     """What a commit answers is what the keys show, whichever way it was written."""
     store.put("a", b"")
