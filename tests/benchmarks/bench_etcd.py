@@ -1,7 +1,7 @@
 """etcd against raw stub calls on a channel of the same kind, and against etcd3 as it ships.
 
-The server is the one of ``LEASEHOLD_ETCD_URL``, or a container. etcd3 as it ships needs protobuf 3.20, so it runs in
-a virtual environment of its own, made on first use and kept in the user's cache folder.
+etcd3 as it ships needs protobuf 3.20, so it runs in a virtual environment of its own, made on first use and kept in
+the user's cache folder.
 """
 
 from __future__ import annotations
@@ -16,36 +16,31 @@ import threading
 import time
 import venv
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from measure import Result, Slice, calls, compare, judge, shown
+from server import KEY, MANY_ROOT, VALUE, Targets, compare_calls, compare_many, with_server
 
 import leasehold
 from leasehold.spi import Host
 
-TARGET = 1.10
+TARGETS = Targets(get=1.1, put=1.1, replace=1.1)
 TARGET_SHIPPED = 1.00
 TARGET_WATCH = 1.30
-VALUE = b"x" * 100
 PINS = ["etcd3==0.12.0", "protobuf==3.20.3", "grpcio>=1.62,<2"]
 METADATA = (("hasleader", "true"),)
 
 
 def run(quick: bool) -> Iterator[Result]:
-    with contextlib.ExitStack() as stack:
-        try:
-            url = os.environ.get("LEASEHOLD_ETCD_URL") or _container(stack)
-        except Exception as exc:  # noqa: BLE001 - whatever keeps the engine from running, the other groups can be measured
-            yield Result(
-                "etcd", "NOT MEASURED", note=f"no server: set LEASEHOLD_ETCD_URL ({type(exc).__name__}: {exc})"
-            )
-            return
-        store = stack.enter_context(leasehold.connect(url))
-        host = next(iter(store._backend._connection.hosts))
+    def measure(store: leasehold.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
+        backend: Any = store._backend
+        host = next(iter(backend._connection.hosts))
         raw = Raw(host)
         stack.callback(raw.close)
-        yield from _against_raw(store, raw, 1.2 if quick else 9.0)
+        same = Same(raw, store._prefix)
+        yield from compare_calls("etcd", store, same, TARGETS, seconds=1.2 if quick else 9.0)
         yield _watch(store, raw, 150 if quick else 1500)
         shipped = Shipped(host)
         stack.callback(shipped.close)
@@ -53,13 +48,15 @@ def run(quick: bool) -> Iterator[Result]:
             yield Result("etcd3 as it ships", "NOT MEASURED", note=shipped.missing)
         else:
             yield from _against_shipped(store, shipped, 1.2 if quick else 5.0)
-        store.delete_prefix("benchmark/")
+        yield from compare_many("etcd", store, same, quick=quick)
+
+    yield from with_server("etcd", _container, measure)
 
 
-def _container(stack: contextlib.ExitStack) -> str:
+def _container() -> AbstractContextManager[Any]:
     from leasehold_servers import EtcdServer
 
-    return str(stack.enter_context(EtcdServer()).url)
+    return EtcdServer()
 
 
 class Raw:
@@ -95,13 +92,23 @@ class Raw:
         assert answer.succeeded
         return int(answer.header.revision)
 
-    def watch(self, key: bytes, seen: Any) -> None:
-        """Calls ``seen(time)`` for each event of ``key``, on the thread that reads the stream."""
+    def list(self, prefix: bytes) -> int:
+        request = self.messages["RangeRequest"](key=prefix, range_end=_end(prefix))
+        return len(self._range(request, timeout=5.0, metadata=METADATA).kvs)
+
+    def begin_watch(self, key: bytes, range_end: bytes = b"") -> Any:
+        """The stream of answers, after the first one, which says that the watch is there."""
         requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        create = self.messages["WatchCreateRequest"](key=key)
+        create = self.messages["WatchCreateRequest"](key=key, range_end=range_end)
         requests.put(self.messages["WatchRequest"](create_request=create))
         answers = self._watch(iter(requests.get, None), metadata=METADATA)
+        answers.add_done_callback(lambda _: requests.put(None))
         assert next(answers).created
+        return answers
+
+    def watch(self, key: bytes, seen: Any) -> None:
+        """Calls ``seen(time)`` for each event of ``key``, on the thread that reads the stream."""
+        answers = self.begin_watch(key)
 
         def read() -> None:
             with contextlib.suppress(Exception):  # ends when the channel is closed
@@ -115,31 +122,39 @@ class Raw:
         self._client.close()
 
 
-def _against_raw(store: leasehold.Store, raw: Raw, seconds: float) -> Iterator[Result]:
-    key = "benchmark/key"
-    encoded = key.encode()
-    revisions = {"ours": store.put(key, VALUE).revision}
-    revisions["raw"] = raw.put(b"benchmark/raw")
-    raw_key = b"benchmark/raw"
+def _end(prefix: bytes) -> bytes:
+    return prefix[:-1] + bytes([prefix[-1] + 1])
 
-    def replace() -> None:
-        revisions["ours"] = store.replace(key, VALUE, revisions["ours"]).revision
 
-    def raw_replace() -> None:
-        revisions["raw"] = raw.replace(raw_key, revisions["raw"])
+class Same:
+    """The stubs on the keys that the measurement is about."""
 
-    cas = compare("etcd compare-and-set", calls(replace), calls(raw_replace), target=TARGET, seconds=seconds)
-    yield compare(
-        "etcd get", calls(lambda: store.get(key)), calls(lambda: raw.get(encoded)), target=TARGET, seconds=seconds
-    )
-    yield compare(
-        "etcd put",
-        calls(lambda: store.put(key, VALUE)),
-        calls(lambda: raw.put(raw_key)),
-        target=TARGET,
-        seconds=seconds,
-    )
-    yield cas
+    def __init__(self, raw: Raw, prefix: str) -> None:
+        self._raw = raw
+        self._key = (prefix + KEY).encode()
+        self._own = self._key + b"-raw"
+        self._many = (prefix + MANY_ROOT).encode()
+        self._revision = 0
+
+    def get(self) -> object:
+        return self._raw.get(self._key)
+
+    def put(self) -> object:
+        self._revision = self._raw.put(self._own)
+        return self._revision
+
+    def replace(self) -> object:
+        self._revision = self._raw.replace(self._own, self._revision)
+        return self._revision
+
+    def list(self) -> int:
+        return self._raw.list(self._many)
+
+    def watch(self) -> int:
+        answers = self._raw.begin_watch(self._many, _end(self._many))
+        found = self.list()
+        answers.cancel()
+        return found
 
 
 def _watch(store: leasehold.Store, raw: Raw, puts: int) -> Result:

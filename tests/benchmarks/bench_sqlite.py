@@ -22,7 +22,9 @@ def run(quick: bool) -> Iterator[Result]:
                 store.put(f"key{number:04}", b"x" * 100)
             raw = sqlite3.connect(path, isolation_level=None)
             select = "SELECT value, created, modified, lease FROM item WHERE key = ?"
-            assert raw.execute(select, ("key0500",)).fetchone()[0] == store.get("key0500").value
+            found = store.get("key0500")
+            assert found is not None
+            assert raw.execute(select, ("key0500",)).fetchone()[0] == found.value
             yield compare(
                 "sqlite get",
                 calls(lambda: store.get("key0500")),

@@ -59,6 +59,10 @@ def shown(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} ({low:.2f}-{high:.2f})"
 
 
+def _time(us: float) -> str:
+    return f"{us:.1f} us" if us < 10_000 else f"{us / 1000:.0f} ms"
+
+
 def judge(values: list[float], target: float | None) -> bool | None:
     """Whether the median keeps the target; ``None`` without a target or where the noise doesn't let one say."""
     if target is None:
@@ -68,14 +72,32 @@ def judge(values: list[float], target: float | None) -> bool | None:
     return False if interval(values)[0] > target else None
 
 
-def compare(name: str, ours: Slice, raw: Slice, *, target: float | None, seconds: float, note: str = "") -> Result:
-    """Ours against raw for about ``seconds``; the target is the largest ratio allowed."""
-    for warm_up in (ours, raw):
-        warm_up(20)
-    number = max(1, int(0.02 / (min(raw(50), ours(50)) / 50)))  # slices of about 20 ms
-    ratios, controls, raw_times, our_times = [], [], [], []
+def compare(
+    name: str,
+    ours: Slice,
+    raw: Slice,
+    *,
+    target: float | None,
+    seconds: float,
+    number: int | None = None,
+    rounds: int = 8,
+    note: str = "",
+) -> Result:
+    """Ours against raw for about ``seconds`` and at least so many rounds; the target is the largest ratio allowed.
+
+    ``number``: calls in a slice, where one call takes long and nothing is warmed up; else so many that a slice takes
+    about 20 ms.
+    """
+    if number is None:
+        for warm_up in (ours, raw):
+            warm_up(20)
+        number = max(1, int(0.02 / (min(raw(50), ours(50)) / 50)))
+    ratios: list[float] = []
+    controls: list[float] = []
+    raw_times: list[float] = []
+    our_times: list[float] = []
     until = time.monotonic() + seconds
-    while time.monotonic() < until or len(ratios) < 8:
+    while time.monotonic() < until or len(ratios) < rounds:
         slices: list[tuple[str, Slice]] = [("first", raw), ("ours", ours), ("second", raw)]
         random.shuffle(slices)
         took = {label: run(number) / number for label, run in slices}
@@ -93,6 +115,6 @@ def compare(name: str, ours: Slice, raw: Slice, *, target: float | None, seconds
         passed,
         target is not None and passed is None,
         shown(controls),
-        f"{ours_us:.1f} us against {raw_us:.1f} us{'; ' + note if note else ''}",
+        f"{_time(ours_us)} against {_time(raw_us)}{'; ' + note if note else ''}",
         {"ratio": ratio, "control": control, "ours_us": ours_us, "raw_us": raw_us},
     )

@@ -2,8 +2,8 @@
 
 Prints a table with targets and verdicts; the exit code is 1 where a target is missed. ``noise`` as a verdict means
 that the machine was too busy to tell: look at the control, and run again. What can't be measured here
-(no etcd server, no way to install the shipped etcd3) is said loudly and doesn't count. About three minutes, with
-``--quick`` well under one.
+(no server, no way to install the shipped etcd3) is said loudly and doesn't count. About five minutes, with ``--quick``
+about one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
-import bench_core  # noqa: E402 - found through the line above
+import bench_consul  # noqa: E402 - found through the line above
+import bench_core  # noqa: E402
 import bench_etcd  # noqa: E402
+import bench_redis  # noqa: E402
 import bench_registry  # noqa: E402
 import bench_sqlite  # noqa: E402
+import bench_zookeeper  # noqa: E402
 from measure import Result  # noqa: E402
 
 GROUPS: dict[str, Callable[[bool], Iterator[Result]]] = {
@@ -31,6 +34,9 @@ GROUPS: dict[str, Callable[[bool], Iterator[Result]]] = {
     "sqlite": bench_sqlite.run,
     "registry": bench_registry.run,
     "etcd": bench_etcd.run,
+    "redis": bench_redis.run,
+    "zookeeper": bench_zookeeper.run,
+    "consul": bench_consul.run,
     "leases": bench_core.run_leases,
 }
 
