@@ -60,7 +60,7 @@ def test_work_goes_on_without_the_leader(consul_cluster: ConsulCluster, fault: s
 def test_without_a_majority_nothing_is_promised(consul_cluster: ConsulCluster):
     with leasehold.connect(consul_cluster.url, timeout=10) as store:
         store.put("key", b"1")
-        down = consul_cluster.members[:2]
+        down = consul_cluster.nodes[:2]
         for member in down:
             member.kill()
         started = time.monotonic()

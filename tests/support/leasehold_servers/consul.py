@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from leasehold_servers import engine
 from leasehold_servers.container import ServerContainer
+from leasehold_servers.group import LoopbackGroup, LoopbackNode
 from leasehold_servers.ports import free_port
-from leasehold_servers.tls import Certificates
+from leasehold_servers.tls import INNER, Certificates
 from leasehold_servers.wait import until
 
-_INNER = "/etc/leasehold-tests"
 _QUICK = 'session_ttl_min = "1s"'
 
 
@@ -50,9 +49,7 @@ class ConsulServer(ServerContainer):
         token = token or self.management
         login = f":{token}@" if token else ""
         if self.tls is not None:
-            options["ca"] = str(self.tls.ca)
-            if self.client_certs:
-                options |= {"cert": str(self.tls.client_cert), "key": str(self.tls.client_key)}
+            options |= self.tls.url_options(client_certs=self.client_certs)
         scheme = "consul" if self.tls is None else "consul+tls"
         query = f"?{urlencode(options, safe='/')}" if options else ""
         return f"{scheme}://{login}127.0.0.1:{self.port}{query}"
@@ -109,17 +106,14 @@ class ConsulServer(ServerContainer):
             lines.append(f'acl {{ tokens {{ master = "{self.management}", agent = "{self.management}" }} }}')
         if self.tls is not None:
             lines.append("ports { http = -1, https = 8500 }")
-            lines.append(f'ca_file = "{_INNER}/ca.pem"')
-            lines.append(f'cert_file = "{_INNER}/server.pem"')
-            lines.append(f'key_file = "{_INNER}/server.key"')
+            lines.append(f'ca_file = "{INNER}/ca.pem"')
+            lines.append(f'cert_file = "{INNER}/server.pem"')
+            lines.append(f'key_file = "{INNER}/server.key"')
             lines.append(f"verify_incoming_https = {'true' if self.client_certs else 'false'}")
         return lines
 
     def files(self) -> Mapping[str, bytes]:
-        if self.tls is None:
-            return {}
-        chosen = {"ca.pem": self.tls.ca, "server.pem": self.tls.server_cert, "server.key": self.tls.server_key}
-        return {f"{_INNER}/{name}": path.read_bytes() for name, path in chosen.items()}
+        return {} if self.tls is None else self.tls.files()
 
     def is_ready(self) -> bool:
         """It leads or follows, and has registered its node, without which there are no sessions."""
@@ -130,102 +124,58 @@ class ConsulServer(ServerContainer):
             return False
 
 
-class ClusterMember(ConsulServer):
-    """A server in a container of its own that uses the cluster's network, with ports of its own for everything."""
+class ClusterNode(LoopbackNode, ConsulServer):
+    """A server of a cluster, with ports of its own for everything."""
 
     def __init__(self, cluster: "ConsulCluster", *, quick: bool) -> None:
         super().__init__(quick=quick)
         self.inner_port = self.port
         self.rpc, self.lan, self.wan = free_port(), free_port(), free_port()
-        self._cluster = cluster
+        self._group: ConsulCluster = cluster
 
     def membership(self) -> Sequence[str]:
-        joined = [f"-retry-join=127.0.0.1:{member.lan}" for member in self._cluster.members]
+        joined = [f"-retry-join=127.0.0.1:{node.lan}" for node in self._group.nodes]
         return [f"-bootstrap-expect={len(joined)}", f"-node=node{self.port}", "-retry-interval=1s", *joined]
 
     def settings(self) -> list[str]:
         ports = f"http = {self.port}, server = {self.rpc}, serf_lan = {self.lan}, serf_wan = {self.wan}, dns = -1"
         return [*super().settings(), f"ports {{ {ports} }}"]
 
-    def _create_and_start(self) -> None:
-        container = engine.client().containers.create(
-            engine.image(self.image_folder),
-            command=list(self.command()),
-            network_mode=f"container:{self._cluster.network_id}",
-            labels=engine.labels(),
-        )
-        self._container = container
-        container.start()
 
+class ConsulCluster(LoopbackGroup[ClusterNode]):
+    """Three servers that share a network."""
 
-class ConsulCluster:
-    """Three servers that share a network, in which each is 127.0.0.1 and the ports are those outside."""
+    image_folder = ConsulServer.image_folder
 
     def __init__(self, *, quick: bool = True) -> None:
-        self._network: str | None = None
-        self.members: list[ClusterMember] = []
-        self.members.extend(ClusterMember(self, quick=quick) for _ in range(3))
-
-    @property
-    def network_id(self) -> str:
-        """The container whose network it is."""
-        if self._network is None:
-            raise engine.EngineError("the cluster was not started")
-        return self._network
+        self.nodes = [ClusterNode(self, quick=quick) for _ in range(3)]
 
     @property
     def url(self) -> str:
         """The URL for Leasehold, naming all three."""
-        return "consul://" + ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return "consul://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def start(self) -> Self:
         """Start everything and wait until it works."""
-        if self._network is None:
-            container = engine.client().containers.create(
-                engine.image(ConsulServer.image_folder),
-                command=["sleep", "infinity"],
-                ports={f"{member.port}/tcp": ("127.0.0.1", member.port) for member in self.members},
-                labels=engine.labels(),
-            )
-            self._network = str(container.id)
-            container.start()
-        for member in self.members:
-            member.start(wait=False)
-        for member in self.members:
-            member.wait_ready(60.0)
+        self.make_network()
+        for node in self.nodes:
+            node.start(wait=False)
+        self.wait_ready()
         return self
 
-    def leader(self, *, other_than: ConsulServer | None = None, timeout: float = 30.0) -> ClusterMember:
+    def leader(self, *, other_than: ConsulServer | None = None, timeout: float = 30.0) -> ClusterNode:
         """The server that leads, once there is one that is not `other_than`."""
         return until(lambda: self._leader(other_than), timeout, "the cluster has a leader", interval=0.05)
 
-    def remove(self) -> None:
-        """Remove all containers, whatever the state."""
-        for member in self.members:
-            member.remove()
-        network, self._network = self._network, None
-        if network is not None:
-            engine.client().containers.get(network).remove(force=True, v=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
-
-    def _leader(self, other_than: ConsulServer | None) -> ClusterMember | None:
-        for asked in self.members:
+    def _leader(self, other_than: ConsulServer | None) -> ClusterNode | None:
+        for asked in self.nodes:
             if asked is other_than or asked.status != "running":
                 continue
             try:
                 address = asked.ask("GET", "/v1/status/leader")
             except (OSError, ValueError):
                 continue
-            for member in self.members:
-                if member is not other_than and address == f"127.0.0.1:{member.rpc}" and member.is_ready():
-                    return member
+            for node in self.nodes:
+                if node is not other_than and address == f"127.0.0.1:{node.rpc}" and node.is_ready():
+                    return node
         return None

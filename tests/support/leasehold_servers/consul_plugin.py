@@ -11,12 +11,12 @@ consul_cluster    three servers, for one test alone
 
 import uuid
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from leasehold_servers import require
 from leasehold_servers.consul import ConsulCluster, ConsulServer
+from leasehold_servers.namespace import own_namespace
 from leasehold_servers.plugin import need_container
 
 
@@ -48,8 +48,7 @@ def consul_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def consul_own_url(consul_url: str) -> str:
     """The shared Consul with a namespace of the test's own."""
-    parts = urlsplit(consul_url)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/t-{uuid.uuid4().hex}"))
+    return own_namespace(consul_url)
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,12 @@ look like one that did.
 import contextlib
 import io
 import tarfile
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from leasehold_servers import engine
+from leasehold_servers.lifetime import Lifetime
 from leasehold_servers.ports import free_port
 from leasehold_servers.wait import until
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _PORT_TRIES = 5
 
 
-class ServerContainer:
+class ServerContainer(Lifetime):
     """Base of the test servers: subclasses say which image, how it is configured, and when it is ready.
 
     The server is published on 127.0.0.1, on a `port` that is chosen once and kept over restarts and wipes.
@@ -54,9 +56,9 @@ class ServerContainer:
         """Files (absolute path, content) that are put into the container before it starts."""
         return {}
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Whether the server answers now. Never raises for a server that does not answer, and never hangs."""
-        raise NotImplementedError
 
     def created(self) -> None:
         """Hook: the container exists and has not been started yet."""
@@ -129,12 +131,16 @@ class ServerContainer:
 
     def recover(self, *, timeout: float = 30.0) -> None:
         """Bring it back from whatever a test did to it: resumed, started, ready."""
+        self.revive()
+        self.wait_ready(timeout)
+
+    def revive(self) -> None:
+        """The same without the waiting: several servers may need each other to become ready."""
         status = self.status
         if status == "paused":
             self.resume()
         elif status != "running":
             self.start(wait=False)
-        self.wait_ready(timeout)
 
     # What can be asked.
 
@@ -165,16 +171,6 @@ class ServerContainer:
         if result.exit_code != 0:
             raise engine.EngineError(f"{command[0]} in the container ended with {result.exit_code}: {said}")
         return said
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
 
     _fresh = False
 

@@ -2,14 +2,11 @@
 
 import ssl
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from leasehold_servers.container import ServerContainer
 from leasehold_servers.etcd_gateway import Gateway
-from leasehold_servers.tls import Certificates
-
-_INNER = "/etc/leasehold-tests"
+from leasehold_servers.tls import INNER, Certificates
 
 
 class EtcdServer(ServerContainer):
@@ -59,7 +56,7 @@ class EtcdServer(ServerContainer):
         """Run etcdctl inside the container, with the address, certificates and password it needs."""
         options = [f"--endpoints={'https' if self.tls else 'http'}://127.0.0.1:{self.inner_port}"]
         if self.tls:
-            options += [f"--cacert={_INNER}/ca.pem", f"--cert={_INNER}/client.pem", f"--key={_INNER}/client.key"]
+            options += [f"--cacert={INNER}/ca.pem", f"--cert={INNER}/client.pem", f"--key={INNER}/client.key"]
         if self.password is not None:
             options += [f"--user=root:{self.password}"]
         return self.exec("etcdctl", *options, *arguments)
@@ -75,22 +72,13 @@ class EtcdServer(ServerContainer):
     def command(self) -> Sequence[str] | None:
         options = list(self._args)
         if self.tls:
-            options += [f"--cert-file={_INNER}/server.pem", f"--key-file={_INNER}/server.key"]
+            options += [f"--cert-file={INNER}/server.pem", f"--key-file={INNER}/server.key"]
             if self.client_certs:
-                options += ["--client-cert-auth", f"--trusted-ca-file={_INNER}/ca.pem"]
+                options += ["--client-cert-auth", f"--trusted-ca-file={INNER}/ca.pem"]
         return ["/usr/bin/etcd", *options] if options else None
 
     def files(self) -> Mapping[str, bytes]:
-        if self.tls is None:
-            return {}
-        chosen: dict[str, Path] = {
-            "ca.pem": self.tls.ca,
-            "server.pem": self.tls.server_cert,
-            "server.key": self.tls.server_key,
-            "client.pem": self.tls.client_cert,
-            "client.key": self.tls.client_key,
-        }
-        return {f"{_INNER}/{name}": path.read_bytes() for name, path in chosen.items()}
+        return {} if self.tls is None else self.tls.files()
 
     def is_ready(self) -> bool:
         return self.gateway.healthy()
@@ -114,7 +102,5 @@ def url_of(ports: Sequence[int], password: str | None, tls: Certificates | None,
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     if tls is None:
         return f"etcd://{login}{hosts}"
-    options = {"ca": str(tls.ca)}
-    if client_certs:
-        options |= {"cert": str(tls.client_cert), "key": str(tls.client_key)}
+    options = tls.url_options(client_certs=client_certs)
     return f"etcd+tls://{login}{hosts}?{urlencode(options, safe='/')}"

@@ -4,18 +4,14 @@ Every node hangs on two networks: the engine's default one, which publishes its 
 off the second cuts it from its peers while clients still reach it: the partition that matters for stale reads.
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from leasehold_servers import engine
 from leasehold_servers.etcd import EtcdServer, url_of
 from leasehold_servers.etcd_gateway import Gateway, GatewayError
+from leasehold_servers.group import BridgedGroup
 from leasehold_servers.tls import Certificates
 from leasehold_servers.wait import until
-
-if TYPE_CHECKING:
-    from docker.models.networks import Network
 
 
 class ClusterNode(EtcdServer):
@@ -45,8 +41,15 @@ class ClusterNode(EtcdServer):
         self._cluster.network.connect(self._get(), aliases=[self.name])
         self.isolated = False
 
+    def revive(self) -> None:
+        if self.status == "paused":
+            self.resume()
+        if self.isolated:
+            self.heal()
+        super().revive()
 
-class EtcdCluster:
+
+class EtcdCluster(BridgedGroup[ClusterNode]):
     """Three nodes (or as many as `size` says), started together and removed together."""
 
     def __init__(
@@ -62,7 +65,6 @@ class EtcdCluster:
         self.tls = tls
         self.client_certs = client_certs
         self.password = password
-        self._network: Network | None = None
         names = [f"n{number}" for number in range(1, size + 1)]
         members = ",".join(f"{name}=http://{name}:2380" for name in names)
         self.nodes = [
@@ -87,24 +89,13 @@ class EtcdCluster:
         return url_of(ports, self.password, self.tls, client_certs=self.client_certs)
 
     @property
-    def network(self) -> "Network":
-        """The network between the nodes."""
-        if self._network is None:
-            raise engine.EngineError("the cluster was not started")
-        return self._network
-
-    @property
     def gateway(self) -> Gateway:
         """A look into the store through a node that answers."""
         return self._any_healthy().gateway
 
     def start(self, *, timeout: float = 60.0) -> Self:
         """Start all nodes and wait until each answers."""
-        if self._network is None:
-            # Internal: no way out, so that the engine never moves the published ports to it.
-            self._network = engine.client().networks.create(
-                f"leasehold-{uuid.uuid4().hex[:12]}", driver="bridge", internal=True, labels=engine.labels()
-            )
+        self.make_network()
         fresh = all(node.status == "absent" for node in self.nodes)
         for node in self.nodes:
             if node.status != "running":
@@ -116,22 +107,6 @@ class EtcdCluster:
         for node in self.nodes:
             node.password = self.password
         return self
-
-    def wait_ready(self, timeout: float = 60.0) -> None:
-        """Return when every node answers."""
-        for node in self.nodes:
-            node.wait_ready(timeout)
-
-    def recover(self, *, timeout: float = 60.0) -> None:
-        """Bring the cluster back from whatever a test did to it: every node healed, running and ready."""
-        for node in self.nodes:
-            if node.status == "paused":
-                node.resume()
-            if node.isolated:
-                node.heal()
-            if node.status != "running":
-                node.start(wait=False)
-        self.wait_ready(timeout)
 
     def restart_all(self, *, timeout: float = 60.0) -> None:
         """Kill all nodes, so that there is a moment when none runs, and start them again."""
@@ -166,24 +141,6 @@ class EtcdCluster:
     def compact(self, revision: int | None = None) -> int:
         """Forget everything before `revision` (the present one by default); returns it."""
         return self.gateway.compact(revision)
-
-    def remove(self) -> None:
-        """Remove all containers and their network, whatever the state."""
-        for node in self.nodes:
-            node.remove()
-        network, self._network = self._network, None
-        if network is not None:
-            network.remove()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
 
     def _leader(self, other_than: EtcdServer | None) -> ClusterNode | None:
         for node in self.nodes:

@@ -9,18 +9,18 @@ certificates    PEM files for servers and clients with TLS
 """
 
 import importlib.util
-import uuid
 from collections.abc import Generator, Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from leasehold_servers import engine, require
 from leasehold_servers.etcd import EtcdServer
 from leasehold_servers.etcd_cluster import EtcdCluster
+from leasehold_servers.group import Shared
+from leasehold_servers.namespace import own_namespace
 from leasehold_servers.tls import Certificates
 
-_shared_cluster: list[EtcdCluster] = []
+_shared_cluster = Shared(EtcdCluster)
 
 
 def need_container(database: str) -> None:
@@ -57,8 +57,7 @@ def etcd_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def etcd_own_url(etcd_url: str) -> str:
     """The shared etcd with a namespace of the test's own."""
-    parts = urlsplit(etcd_url)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/t-{uuid.uuid4().hex}"))
+    return own_namespace(etcd_url)
 
 
 @pytest.fixture
@@ -73,17 +72,8 @@ def etcd_node() -> Iterator[EtcdServer]:
 def etcd_cluster() -> Iterator[EtcdCluster]:
     """Three nodes, all well at the start of each test; what earlier tests wrote is still there."""
     need_container("etcd")
-    if not _shared_cluster:
-        _shared_cluster.append(_start_cluster())
-    cluster = _shared_cluster[0]
-    yield cluster
-    try:
-        cluster.recover()
-    except BaseException:
-        # The next test gets a new one, not a broken one.
-        _shared_cluster.remove(cluster)
-        cluster.remove()
-        raise
+    with _shared_cluster.lend() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
@@ -95,19 +85,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
-def _start_cluster() -> EtcdCluster:
-    cluster = EtcdCluster()
-    try:
-        return cluster.start()
-    except BaseException:
-        cluster.remove()
-        raise
-
-
 def pytest_sessionfinish() -> None:
     """Remove what is left, also after an interrupt."""
-    while _shared_cluster:
-        _shared_cluster.pop().remove()
+    _shared_cluster.drop()
     engine.close()
 
 

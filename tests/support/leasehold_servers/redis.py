@@ -1,14 +1,11 @@
 """One Redis in a container, with or without persistence, TLS and a password."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from leasehold_servers.container import ServerContainer
-from leasehold_servers.tls import Certificates
-
-_INNER = "/etc/leasehold-tests"
+from leasehold_servers.tls import INNER, Certificates
 
 
 class RedisServer(ServerContainer):
@@ -44,9 +41,7 @@ class RedisServer(ServerContainer):
         login = f":{quote(self.password, safe='')}@" if self.password is not None else ""
         if self.tls is None:
             return f"redis://{login}127.0.0.1:{self.port}"
-        options = {"ca": str(self.tls.ca)}
-        if self.client_certs:
-            options |= {"cert": str(self.tls.client_cert), "key": str(self.tls.client_key)}
+        options = self.tls.url_options(client_certs=self.client_certs)
         return f"redis+tls://{login}127.0.0.1:{self.port}?{urlencode(options, safe='/')}"
 
     def client(self, *, timeout: float = 2.0) -> Any:
@@ -94,22 +89,15 @@ class RedisServer(ServerContainer):
         if self.password is not None:
             options += ["--requirepass", self.password, "--masterauth", self.password]
         if self.tls is not None:
-            options += ["--port", "0", "--tls-port", str(self.inner_port), "--tls-ca-cert-file", f"{_INNER}/ca.pem"]
-            options += ["--tls-cert-file", f"{_INNER}/server.pem", "--tls-key-file", f"{_INNER}/server.key"]
+            options += ["--port", "0", "--tls-port", str(self.inner_port), "--tls-ca-cert-file", f"{INNER}/ca.pem"]
+            options += ["--tls-cert-file", f"{INNER}/server.pem", "--tls-key-file", f"{INNER}/server.key"]
             options += ["--tls-auth-clients", "yes" if self.client_certs else "no"]
         else:
             options += ["--port", str(self.inner_port)]
         return options + self._args
 
     def files(self) -> Mapping[str, bytes]:
-        if self.tls is None:
-            return {}
-        chosen: dict[str, Path] = {
-            "ca.pem": self.tls.ca,
-            "server.pem": self.tls.server_cert,
-            "server.key": self.tls.server_key,
-        }
-        return {f"{_INNER}/{name}": path.read_bytes() for name, path in chosen.items()}
+        return {} if self.tls is None else self.tls.files()
 
     def is_ready(self) -> bool:
         from redis.exceptions import RedisError

@@ -1,37 +1,25 @@
 """Several Redis processes that share one network: a primary with replica and Sentinel, or a Redis Cluster.
 
-Sentinels and cluster nodes tell clients the addresses of the others. Inside the shared network each process is
-127.0.0.1 with a port of its own, and the same ports are published on the 127.0.0.1 outside, so what they tell is
-good for both. The network belongs to a container that does nothing else; the processes come and go without it.
+Sentinels and cluster nodes tell clients the addresses of the others; see `group`.
 """
 
 from collections.abc import Sequence
 from typing import Self
 
-from leasehold_servers import engine
+from leasehold_servers.group import LoopbackGroup, LoopbackNode
 from leasehold_servers.redis import RedisServer
 from leasehold_servers.wait import until
 
 
-class GroupNode(RedisServer):
-    """A process of a group, in a container of its own that uses the group's network."""
+class GroupNode(LoopbackNode, RedisServer):
+    """A process of a group."""
 
     def __init__(
         self, group: "RedisGroup", *, password: str | None = None, args: Sequence[str] = (), persistent: bool = True
     ) -> None:
         super().__init__(persistent=persistent, password=password, args=args)
         self.inner_port = self.port
-        self._group = group
-
-    def _create_and_start(self) -> None:
-        container = engine.client().containers.create(
-            engine.image(self.image_folder),
-            command=list(self.command() or ()) or None,
-            network_mode=f"container:{self._group.network_id}",
-            labels=engine.labels(),
-        )
-        self._container = container
-        container.start()
+        self._group: RedisGroup = group
 
     @property
     def role(self) -> str:
@@ -64,58 +52,20 @@ class SentinelNode(GroupNode):
             client.close()
 
 
-class RedisGroup:
+class RedisGroup(LoopbackGroup[GroupNode]):
     """The network and its nodes."""
+
+    image_folder = RedisServer.image_folder
 
     def __init__(self, *, password: str | None = None) -> None:
         self.password = password
-        self.nodes: list[GroupNode] = []
-        self._network: str | None = None
-
-    @property
-    def network_id(self) -> str:
-        """The container whose network it is."""
-        if self._network is None:
-            raise engine.EngineError("the group was not started")
-        return self._network
-
-    @property
-    def url(self) -> str:
-        """The URL for Leasehold."""
-        raise NotImplementedError
 
     def start(self) -> Self:
         """Start everything and wait until it works."""
-        if self._network is None:
-            container = engine.client().containers.create(
-                engine.image(RedisServer.image_folder),
-                command=["sleep", "infinity"],
-                ports={f"{node.port}/tcp": ("127.0.0.1", node.port) for node in self.nodes},
-                labels=engine.labels(),
-            )
-            self._network = str(container.id)
-            container.start()
+        self.make_network()
         for node in self.nodes:
             node.start()
         return self
-
-    def remove(self) -> None:
-        """Remove all containers, whatever the state."""
-        for node in self.nodes:
-            node.remove()
-        network, self._network = self._network, None
-        if network is not None:
-            engine.client().containers.get(network).remove(force=True, v=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
 
 
 class RedisSentinelGroup(RedisGroup):

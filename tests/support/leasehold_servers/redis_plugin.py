@@ -9,13 +9,12 @@ redis_sentinel    a primary, a replica and a Sentinel, for one test alone
 redis_cluster     three primaries of a Redis Cluster, shared; don't hurt them
 """
 
-import uuid
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from leasehold_servers import require
+from leasehold_servers.namespace import own_namespace
 from leasehold_servers.plugin import need_container
 from leasehold_servers.redis import RedisServer
 from leasehold_servers.redis_group import RedisCluster, RedisSentinelGroup
@@ -50,8 +49,7 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def redis_own_url(redis_url: str) -> str:
     """The shared Redis with a namespace of the test's own."""
-    parts = urlsplit(redis_url)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/t-{uuid.uuid4().hex}"))
+    return own_namespace(redis_url)
 
 
 @pytest.fixture

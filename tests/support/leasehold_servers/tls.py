@@ -3,8 +3,12 @@
 Made by `trustme`, which is imported when the first certificate is wanted.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+INNER = "/etc/leasehold-tests"
+"""Where a server finds its files inside its container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +48,21 @@ class Certificates:
         made.client_key.write_bytes(client.private_key_pem.bytes())
         made.other_ca.write_bytes(trustme.CA().cert_pem.bytes())
         return made
+
+    def files(self) -> Mapping[str, bytes]:
+        """The files for a container, by their paths in `INNER`: of the authority, the server and the client."""
+        named = {
+            "ca.pem": self.ca,
+            "server.pem": self.server_cert,
+            "server.key": self.server_key,
+            "client.pem": self.client_cert,
+            "client.key": self.client_key,
+        }
+        return {f"{INNER}/{name}": path.read_bytes() for name, path in named.items()}
+
+    def url_options(self, *, client_certs: bool) -> dict[str, str]:
+        """Options of Leasehold's URLs: whom to trust and, with `client_certs`, what to show."""
+        options = {"ca": str(self.ca)}
+        if client_certs:
+            options |= {"cert": str(self.client_cert), "key": str(self.client_key)}
+        return options

@@ -7,10 +7,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from leasehold_servers.container import ServerContainer
-from leasehold_servers.tls import Certificates
+from leasehold_servers.tls import INNER, Certificates
 
 QUICK_TICK = 250
-_INNER = "/etc/leasehold-tests"
 _TLS_PORT = 2281
 
 
@@ -79,9 +78,9 @@ class ZooKeeperServer(ServerContainer):
             lines = [
                 f"secureClientPort={_TLS_PORT}",
                 "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
-                f"ssl.keyStore.location={_INNER}/server.pem",
+                f"ssl.keyStore.location={INNER}/server.pem",
                 "ssl.keyStore.type=PEM",
-                f"ssl.trustStore.location={_INNER}/ca.pem",
+                f"ssl.trustStore.location={INNER}/ca.pem",
                 "ssl.trustStore.type=PEM",
                 "ssl.hostnameVerification=false",
                 f"ssl.clientAuth={'need' if self.client_certs else 'none'}",
@@ -98,7 +97,7 @@ class ZooKeeperServer(ServerContainer):
         key = formats.load_pem_private_key(self.tls.server_key.read_bytes(), password=None)
         pkcs8 = key.private_bytes(formats.Encoding.PEM, formats.PrivateFormat.PKCS8, formats.NoEncryption())
         both = pkcs8 + self.tls.server_cert.read_bytes()
-        return {f"{_INNER}/server.pem": both, f"{_INNER}/ca.pem": self.tls.ca.read_bytes()}
+        return {f"{INNER}/server.pem": both, f"{INNER}/ca.pem": self.tls.ca.read_bytes()}
 
     def is_ready(self) -> bool:
         try:
@@ -137,9 +136,7 @@ def url_of(
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     if tls is None:
         return f"zookeeper://{login}{hosts}"
-    options = {"ca": str(tls.ca)}
-    if client_certs:
-        options |= {"cert": str(tls.client_cert), "key": str(tls.client_key)}
+    options = tls.url_options(client_certs=client_certs)
     return f"zookeeper+tls://{login}{hosts}?{urlencode(options, safe='/')}"
 
 

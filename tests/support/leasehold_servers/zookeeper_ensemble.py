@@ -1,14 +1,10 @@
 """Three ZooKeeper servers. Clients reach each on a port of its own on 127.0.0.1; the servers have a network."""
 
-import uuid
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from leasehold_servers import engine
+from leasehold_servers.group import BridgedGroup
 from leasehold_servers.wait import until
 from leasehold_servers.zookeeper import ZooKeeperServer, url_of
-
-if TYPE_CHECKING:
-    from docker.models.networks import Network
 
 
 class EnsembleNode(ZooKeeperServer):
@@ -26,12 +22,11 @@ class EnsembleNode(ZooKeeperServer):
         self._ensemble.network.connect(self._get(), aliases=[self.name])
 
 
-class ZooKeeperEnsemble:
+class ZooKeeperEnsemble(BridgedGroup[EnsembleNode]):
     """Three servers, started together and removed together."""
 
     def __init__(self, *, size: int = 3, quick: bool = True) -> None:
         self.quick = quick
-        self._network: Network | None = None
         self.nodes = [EnsembleNode(self, number, size) for number in range(1, size + 1)]
 
     @property
@@ -39,31 +34,15 @@ class ZooKeeperEnsemble:
         """The URL for Leasehold, naming all servers."""
         return url_of([node.port for node in self.nodes])
 
-    @property
-    def network(self) -> "Network":
-        """The network between the servers."""
-        if self._network is None:
-            raise engine.EngineError("the ensemble was not started")
-        return self._network
-
     def start(self, *, timeout: float = 90.0) -> Self:
         """Start all servers and wait until each serves."""
-        if self._network is None:
-            self._network = engine.client().networks.create(
-                f"leasehold-{uuid.uuid4().hex[:12]}", driver="bridge", internal=True, labels=engine.labels()
-            )
+        self.make_network()
         self.recover(timeout=timeout)
         return self
 
     def recover(self, *, timeout: float = 90.0) -> None:
-        """Bring the ensemble back from whatever a test did to it."""
-        for node in self.nodes:
-            if node.status == "paused":
-                node.resume()
-            if node.status != "running":
-                node.start(wait=False)
-        for node in self.nodes:
-            node.wait_ready(timeout)
+        """As for every group, with the time that an election takes."""
+        super().recover(timeout=timeout)
 
     def leader(self, *, timeout: float = 30.0) -> EnsembleNode:
         """The server that leads, once there is one."""
@@ -72,21 +51,3 @@ class ZooKeeperEnsemble:
     def _leader(self) -> EnsembleNode | None:
         running = (node for node in self.nodes if node.status == "running")
         return next((node for node in running if node.mode == "leader"), None)
-
-    def remove(self) -> None:
-        """Remove all containers and their network, whatever the state."""
-        for node in self.nodes:
-            node.remove()
-        network, self._network = self._network, None
-        if network is not None:
-            network.remove()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()

@@ -9,18 +9,18 @@ zookeeper_node       a `ZooKeeperServer` for one test alone, to do anything to
 zookeeper_ensemble   three servers to do anything to; shared, and brought back after each test
 """
 
-import uuid
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from leasehold_servers import require
+from leasehold_servers.group import Shared
+from leasehold_servers.namespace import own_namespace
 from leasehold_servers.plugin import need_container
 from leasehold_servers.zookeeper import ZooKeeperServer
 from leasehold_servers.zookeeper_ensemble import ZooKeeperEnsemble
 
-_shared_ensemble: list[ZooKeeperEnsemble] = []
+_shared_ensemble = Shared(ZooKeeperEnsemble)
 
 
 def need_zookeeper() -> None:
@@ -51,8 +51,7 @@ def zookeeper_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def zookeeper_own_url(zookeeper_url: str) -> str:
     """The shared ZooKeeper with a namespace of the test's own."""
-    parts = urlsplit(zookeeper_url)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/t-{uuid.uuid4().hex}"))
+    return own_namespace(zookeeper_url)
 
 
 @pytest.fixture(scope="session")
@@ -75,23 +74,10 @@ def zookeeper_node() -> Iterator[ZooKeeperServer]:
 def zookeeper_ensemble() -> Iterator[ZooKeeperEnsemble]:
     """Three servers, all well at the start of each test; what earlier tests wrote is still there."""
     need_zookeeper()
-    if not _shared_ensemble:
-        ensemble = ZooKeeperEnsemble()
-        try:
-            _shared_ensemble.append(ensemble.start())
-        except BaseException:
-            ensemble.remove()
-            raise
-    yield _shared_ensemble[0]
-    try:
-        _shared_ensemble[0].recover()
-    except BaseException:
-        # The next test gets a new one, not a broken one.
-        _shared_ensemble.pop().remove()
-        raise
+    with _shared_ensemble.lend() as ensemble:
+        yield ensemble
 
 
 def pytest_sessionfinish() -> None:
     """Remove what is left, also after an interrupt."""
-    while _shared_ensemble:
-        _shared_ensemble.pop().remove()
+    _shared_ensemble.drop()
