@@ -51,6 +51,7 @@ class ZooKeeperBackend(Backend):
             connection.close()
             raise
         capabilities = declare(
+            ensemble=connection.ensemble,
             max_packet_bytes=connection.max_packet,
             min_ttl=shortest,
             max_ttl=longest,

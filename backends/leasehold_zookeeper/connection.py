@@ -136,7 +136,7 @@ class Connection:
         ]
 
     def read(self, requests: Sequence[wire.Request], *, until: float, action: str) -> list[wire.Reply]:
-        """Linearizable reads: on an ensemble the server first catches up. Codes are left to the caller."""
+        """Reads as fresh as can be had: on an ensemble the server first catches up. Codes are left to the caller."""
         if not self.ensemble:
             return self.calls(requests, until=until, action=action)
         synced, *answers = self.calls([wire.sync("/"), *requests], until=until, action=action)
