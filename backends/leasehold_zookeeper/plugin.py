@@ -45,7 +45,7 @@ def open_backend(request: OpenRequest) -> Backend:
 def leasehold_backend() -> BackendPlugin:
     return BackendPlugin(
         scheme="zookeeper",
-        summary="ZooKeeper 3.6 and later (3.4 by polling): shared, durable, linearizable; several hosts, TLS, users",
+        summary="ZooKeeper 3.6 and later (3.4 by polling): shared, durable; several hosts, TLS, users",
         open=open_backend,
         address=Address.HOSTS,
         default_port=2181,
