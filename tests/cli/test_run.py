@@ -21,16 +21,15 @@ from .processes import DEADLINE, Command, read_terminal
 _GRACEFUL = """
 import signal, sys
 
-def on(number, frame):
-    print('got', number, flush=True)
-    if number in (signal.SIGTERM, signal.SIGINT):
-        sys.exit(7)
-
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-    signal.signal(number, on)
+# Taken one at a time: a handler that is interrupted by the next signal while it prints can't print again.
+numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 print('up', flush=True)
 while True:
-    signal.pause()
+    number = signal.sigwait(numbers)
+    print('got', int(number), flush=True)
+    if number in (signal.SIGTERM, signal.SIGINT):
+        sys.exit(7)
 """
 GRACEFUL = [sys.executable, "-c", _GRACEFUL]
 
