@@ -28,6 +28,20 @@ class Driver:
     """Every connection to the server breaks; new ones can be made at once."""
     compact: Control | None = None
     """The server forgets its history up to the present: resuming a watch from before is no longer possible."""
+    pause: Control | None = None
+    """The server's process is frozen, as by ``kill -STOP``: connections stay, nothing is answered."""
+    resume: Control | None = None
+    """After ``pause``: it goes on as if nothing had been."""
+    partition: Control | None = None
+    """Clients can't reach the server any more, without any connection being closed."""
+    heal: Control | None = None
+    """After ``partition``: they can again."""
+    kill_leader: Control | None = None
+    """On a store of several servers: the one that leads is killed; the others go on. ``start`` brings it back."""
+    fill_disk: Control | None = None
+    """The server's disk has no room left."""
+    free_disk: Control | None = None
+    """After ``fill_disk``: there is room again and the server, restarted where it needs that, takes writes."""
 
     def offers(self, control: str) -> bool:
         """Whether the control of this name was given."""
@@ -42,3 +56,6 @@ class Driver:
 
 
 CONTROLS = tuple(field.name for field in dataclasses.fields(Driver))
+
+NETWORK = "network"
+"""What a rule needs that acts on the connection itself; given for every store that is reached by host and port."""

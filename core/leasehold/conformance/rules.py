@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from leasehold.conformance.driver import CONTROLS, Driver
+from leasehold.conformance.driver import CONTROLS, NETWORK, Driver
 from leasehold.spi import Capabilities, Promise, field_notes
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -43,9 +43,9 @@ def requires(*promises: str) -> Callable[[F], F]:
 
 
 def needs(*controls: str) -> Callable[[F], F]:
-    """Mark a rule for which the driver has to offer all these controls."""
+    """Mark a rule for which the driver has to offer all these controls, or that acts on the ``"network"``."""
     for name in controls:
-        if name not in CONTROLS:
+        if name not in CONTROLS and name != NETWORK:
             raise TypeError(f"@needs({name!r}): a Driver has no such control, it has {', '.join(CONTROLS)}")
 
     def mark(function: F) -> F:
@@ -72,12 +72,17 @@ class Rule:
         """Whether every store has to keep it, whatever it declares."""
         return not self.requires
 
-    def why_not(self, capabilities: Capabilities, driver: Driver) -> str | None:
-        """Why the rule doesn't apply to this store and driver; ``None`` if it does."""
+    def why_not(self, capabilities: Capabilities, driver: Driver, *, network: bool = False) -> str | None:
+        """Why the rule doesn't apply to this store and driver; ``None`` if it does.
+
+        ``network`` says whether the suite stands between client and server.
+        """
         undeclared = [name for name in self.requires if not getattr(capabilities, name)]
         if undeclared:
             return f"not supported: the store declares {', '.join(f'{name}=False' for name in undeclared)}"
-        absent = [name for name in self.needs if not driver.offers(name)]
+        if NETWORK in self.needs and not network:
+            return "not supported: the store isn't reached by host and port, so there is no connection to harm"
+        absent = [name for name in self.needs if name != NETWORK and not driver.offers(name)]
         if absent:
             return f"not checked: the driver offers no {', '.join(absent)} (see leasehold.conformance.Driver)"
         return None

@@ -18,6 +18,8 @@ from leasehold import url as urls
 from leasehold.clock import SystemClock
 from leasehold.conformance.checks import Checks
 from leasehold.conformance.driver import Driver
+from leasehold.conformance.evidence import Evidence
+from leasehold.conformance.profile import QUICK, Profile
 from leasehold.conformance.rules import Rule
 from leasehold.connect import connect
 from leasehold.errors import LeaseholdError
@@ -40,11 +42,22 @@ LEAST_TTL = 1.0
 class World:
     """One rule's surroundings. ``memo`` is shared by the rules of one suite, for experiments that take long."""
 
-    def __init__(self, url: str, rule: Rule, *, driver: Driver | None = None, memo: dict[str, object] | None = None):
+    def __init__(
+        self,
+        url: str,
+        rule: Rule,
+        *,
+        driver: Driver | None = None,
+        memo: dict[str, object] | None = None,
+        profile: Profile = QUICK,
+    ):
         self.url = url
         self.rule = rule
         self.check = Checks(rule)
+        self.evidence = Evidence()
+        """What is done and seen here."""
         self.driver = driver or Driver()
+        self.profile = profile
         self.namespace = f"conformance-{uuid.uuid4().hex[:12]}"
         self._memo = {} if memo is None else memo
         self._used: dict[str, None] = {}
@@ -66,13 +79,13 @@ class World:
         if not name.startswith(self.namespace):
             raise ValueError(f"{name!r} may be someone else's namespace")
         self._used[name] = None
-        store = connect(in_namespace(self.url, name), timeout=timeout)
+        store = connect(in_namespace(self.url, name), timeout=timeout, observers=[self.evidence.observer])
         self._stores.append(store)
         return store
 
     def connect_root(self) -> Store:
         """A connection without any namespace: it sees every key of the store. Write through others."""
-        store = connect(in_namespace(self.url, ""), timeout=TIMEOUT)
+        store = connect(in_namespace(self.url, ""), timeout=TIMEOUT, observers=[self.evidence.observer])
         self._stores.append(store)
         return store
 
