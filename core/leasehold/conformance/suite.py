@@ -7,34 +7,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from leasehold.conformance.closing import ClosingRules
+from leasehold.conformance.all_rules import AllRules
 from leasehold.conformance.driver import Driver
-from leasehold.conformance.kv import KvRules, NamespaceRules
-from leasehold.conformance.leases import LeaseRules
-from leasehold.conformance.lists import ListRules
-from leasehold.conformance.model import ModelRules
-from leasehold.conformance.registry import RegistryRules
-from leasehold.conformance.restarts import RestartRules
 from leasehold.conformance.rules import Rule, catalogue
-from leasehold.conformance.spi import SpiRules
-from leasehold.conformance.transactions import TransactionRules
-from leasehold.conformance.watches import WatchRules
 from leasehold.conformance.world import World
 
 
-class StoreConformance(
-    KvRules,
-    NamespaceRules,
-    TransactionRules,
-    ListRules,
-    LeaseRules,
-    WatchRules,
-    ClosingRules,
-    SpiRules,
-    RegistryRules,
-    RestartRules,
-    ModelRules,
-):
+class StoreConformance(AllRules):
     """Every rule that a store has to keep. Prove yours by subclassing, in a test file of your own::
 
         from leasehold.conformance import StoreConformance

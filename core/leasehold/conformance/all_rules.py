@@ -1,0 +1,34 @@
+"""The whole catalogue: every class of rules, in the order in which they are run and reported.
+
+Needs no pytest: the runner takes the rules from here, and :class:`leasehold.conformance.StoreConformance` adds the
+fixtures under which pytest runs the same ones.
+"""
+
+from __future__ import annotations
+
+from leasehold.conformance.closing import ClosingRules
+from leasehold.conformance.kv import KvRules, NamespaceRules
+from leasehold.conformance.leases import LeaseRules
+from leasehold.conformance.lists import ListRules
+from leasehold.conformance.model import ModelRules
+from leasehold.conformance.registry import RegistryRules
+from leasehold.conformance.restarts import RestartRules
+from leasehold.conformance.spi import SpiRules
+from leasehold.conformance.transactions import TransactionRules
+from leasehold.conformance.watches import WatchRules
+
+
+class AllRules(
+    KvRules,
+    NamespaceRules,
+    TransactionRules,
+    ListRules,
+    LeaseRules,
+    WatchRules,
+    ClosingRules,
+    SpiRules,
+    RegistryRules,
+    RestartRules,
+    ModelRules,
+):
+    """Every rule that a store has to keep."""
