@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 
 
 class Clock(ABC):
@@ -25,6 +26,14 @@ class Clock(ABC):
         May return early; callers check their own state in a loop.
         """
 
+    def pause(self, seconds: float) -> float:
+        """How many seconds of real time to leave between two tries of a call where ``seconds`` are due.
+
+        Where time stands still nobody but another thread can change what the next try finds: there the pause is cut
+        short, and whoever tries again counts it against the call's limit as if it had been made.
+        """
+        return seconds
+
 
 class SystemClock(Clock):
     """The machine's own monotonic time, suspend included where the system tells it."""
@@ -36,7 +45,7 @@ class SystemClock(Clock):
         return time.clock_gettime(self._source)
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
-        condition.wait(seconds)
+        condition.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
 
 
 class ManualClock(Clock):
@@ -48,10 +57,12 @@ class ManualClock(Clock):
     def __init__(self, start: float = 1000.0) -> None:
         self._now = start
         self._lock = threading.Lock()
-        self._sleepers: set[threading.Condition] = set()
+        self._sleepers: Counter[threading.Condition] = Counter()
+        self._read = threading.local()
 
     def now(self) -> float:
-        return self._now
+        now = self._read.now = self._now
+        return now
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass at once and wake everyone who waits on this clock."""
@@ -59,7 +70,7 @@ class ManualClock(Clock):
             raise ValueError(f"time can't go back: advance({seconds!r})")
         with self._lock:
             self._now += seconds
-            sleepers = list(self._sleepers)
+            sleepers = list(+self._sleepers)
         for condition in sleepers:
             with condition:
                 condition.notify_all()
@@ -68,10 +79,36 @@ class ManualClock(Clock):
         if seconds is not None and seconds <= 0:
             return
         with self._lock:
-            self._sleepers.add(condition)
-        # A waiter that read the time before advance() and gets here after it would miss the wake-up: it
-        # holds the condition, so advance() either saw it among the sleepers or has moved the time already.
-        # The short real timeout turns that second case into a delay instead of a hang.
+            # Who read the time before advance() and gets here after it has to look again: nobody would wake it.
+            if seconds is not None and getattr(self._read, "now", self._now) != self._now:
+                return
+            self._sleepers[condition] += 1
+        # The waiter holds the condition: an advance() from here on wakes it. The short real timeout is for one
+        # whose time was read by another thread: a delay instead of a hang.
         condition.wait(0.05 if seconds is not None else None)
         with self._lock:
-            self._sleepers.discard(condition)
+            self._sleepers[condition] -= 1
+            if not self._sleepers[condition]:
+                del self._sleepers[condition]
+
+    def pause(self, seconds: float) -> float:
+        return min(seconds, 0.001 + seconds / 500)
+
+
+class TimeLimit:
+    """Up when ``seconds`` (``None``: never) have passed on ``clock`` or for real, whichever is first.
+
+    For a wait that the application asked for: a test ends it by moving the clock, and none lasts for ever because
+    time stands still.
+    """
+
+    def __init__(self, clock: Clock, seconds: float | None) -> None:
+        self._clock = clock
+        self._ends = None if seconds is None else (clock.now() + seconds, time.monotonic() + seconds)
+
+    def left(self) -> float | None:
+        """Seconds until it is up, negative once it is; ``None`` if it never is."""
+        if self._ends is None:
+            return None
+        ours, real = self._ends
+        return min(ours - self._clock.now(), real - time.monotonic())

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from leasehold.clock import Clock
 from leasehold.errors import DeadlineExceeded, InvalidArgument, LeaseholdError, OutcomeUnknown, PluginError, Unavailable
 
 T = TypeVar("T")
@@ -50,13 +51,14 @@ def check_timeout(timeout: float) -> float:
     return timeout
 
 
-def read(call: Callable[[float], T], timeout: float) -> T:
+def read(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
     """Run a call without side effects until it answers or ``timeout`` seconds have passed.
 
-    ``call`` takes the seconds that one try may last. Raises what the last try raised.
+    ``call`` takes the seconds that one try may last. ``clock`` says how long pauses between tries really take.
+    Raises what the last try raised.
     """
     try:
-        return _repeat(call, timeout, attempt=FIRST_ATTEMPT, again=(Unavailable, OutcomeUnknown))
+        return _repeat(call, timeout, clock, attempt=FIRST_ATTEMPT, again=(Unavailable, OutcomeUnknown))
     except LeaseholdError:
         raise
     except Exception as exc:
@@ -65,13 +67,13 @@ def read(call: Callable[[float], T], timeout: float) -> T:
         ) from exc
 
 
-def write(call: Callable[[float], T], timeout: float) -> T:
+def write(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
     """Run a write until it is done, refused, unknown, or the time is up without its having been applied.
 
     One try may use all the time there is: cutting it short would only turn answers into unknown outcomes.
     """
     try:
-        return _repeat(call, timeout, attempt=timeout, again=(Unavailable,))
+        return _repeat(call, timeout, clock, attempt=timeout, again=(Unavailable,))
     except LeaseholdError:
         raise
     except Exception as exc:
@@ -87,7 +89,9 @@ def left(deadline: float, doing: str) -> float:
     return seconds
 
 
-def _repeat(call: Callable[[float], T], timeout: float, *, attempt: float, again: tuple[type[Exception], ...]) -> T:
+def _repeat(
+    call: Callable[[float], T], timeout: float, clock: Clock, *, attempt: float, again: tuple[type[Exception], ...]
+) -> T:
     attempt = min(attempt, timeout)
     started = time.monotonic()
     try:
@@ -100,7 +104,9 @@ def _repeat(call: Callable[[float], T], timeout: float, *, attempt: float, again
         delay = backoff.delay()
         if time.monotonic() + delay >= deadline:
             raise last
-        time.sleep(delay)
+        pause = clock.pause(delay)
+        time.sleep(pause)
+        deadline -= delay - pause
         attempt *= 2
         try:
             return call(max(min(attempt, deadline - time.monotonic()), 0.001))

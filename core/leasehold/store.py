@@ -476,7 +476,7 @@ class Store:
     def _run(
         self,
         operation: str,
-        policy: Callable[[Callable[[float], T], float], T],
+        policy: Callable[[Callable[[float], T], float, Clock], T],
         call: Callable[[float], T],
         timeout: float | None,
     ) -> T:
@@ -484,11 +484,11 @@ class Store:
             self._check_process()
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         if not self._observers.active:
-            return policy(call, seconds)
+            return policy(call, seconds, self._clock)
         started = time.monotonic()
         error: LeaseholdError | None = None
         try:
-            return policy(call, seconds)
+            return policy(call, seconds, self._clock)
         except LeaseholdError as exc:
             error = exc
             raise

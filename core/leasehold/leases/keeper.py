@@ -118,7 +118,8 @@ class LeaseKeeper:
             else:
                 lease.mark_lost("the store no longer knows it")
 
-        retry.read(attempt, self._timeout if timeout is None else retry.check_timeout(timeout))
+        seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
+        retry.read(attempt, seconds, self._clock)
         if not lease.alive:
             raise LeaseLost(f"lease {lease.id} is lost: {lease.reason}")
 
@@ -153,7 +154,7 @@ class LeaseKeeper:
 
     def _revoke_batch(self, ids: list[LeaseId], timeout: float) -> None:
         # Ending a lease twice does no harm, so this may be repeated like a read.
-        retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout)
+        retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout, self._clock)
 
     def _forget(self, lease: Lease) -> None:
         with self._condition:

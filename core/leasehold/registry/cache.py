@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
+from leasehold.clock import Clock, SystemClock, TimeLimit
 from leasehold.errors import InvalidEntry
 from leasehold.registry.codec import decode, split_key
 from leasehold.registry.events import EventType, InstanceEvent
@@ -28,6 +28,7 @@ from leasehold.watch.events import Batch, BatchKind, Event
 
 _log = logging.getLogger("leasehold.registry")
 
+_REAL_TIME = SystemClock()
 Emit = Callable[[list[tuple[str, InstanceEvent]]], None]
 
 
@@ -61,15 +62,15 @@ class Cache:
         """Keys and instances; call it with :attr:`changed` held."""
         return self._entries.items()
 
-    def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait until ``condition`` holds, at most ``seconds`` of real time; whether it does. Ends early if frozen."""
-        deadline = time.monotonic() + seconds
+    def wait(self, condition: Callable[[], bool], seconds: float, clock: Clock = _REAL_TIME) -> bool:
+        """Wait until ``condition`` holds, at most ``seconds`` of ``clock``; whether it does. Ends early if frozen."""
+        limit = TimeLimit(clock, seconds)
         with self.changed:
             while not condition():
-                left = deadline - time.monotonic()
-                if left <= 0 or self.frozen:
+                left = limit.left()
+                if self.frozen or (left is not None and left <= 0):
                     return False
-                self.changed.wait(min(left, threading.TIMEOUT_MAX))
+                clock.wait(self.changed, left)
             return True
 
     # -- writing -----------------------------------------------------------------------------------

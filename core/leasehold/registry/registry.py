@@ -15,6 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import NoReturn, Self
 
 from leasehold import fork
+from leasehold.clock import TimeLimit
 from leasehold.errors import (
     AlreadyRegistered,
     ConfigError,
@@ -164,18 +165,18 @@ class Registry:
         seconds = self.config.wait if wait is None else wait
         if not 0 <= seconds < float("inf"):
             raise InvalidArgument(f"wait is a number of seconds, not {wait!r}")
-        deadline = time.monotonic() + seconds
+        limit = TimeLimit(self.store.clock, seconds)
         key = key_of(self.config.key_prefix, chosen)
         while True:
             try:
                 self._registration.register(chosen, take_over=take_over)
                 break
             except AlreadyRegistered:
-                left = deadline - time.monotonic()
+                left = limit.left() or 0.0
                 if left <= 0 or self._registration.instance is not None:
                     raise
                 # Woken when the entry goes; otherwise looks again now and then, should the watch be behind.
-                self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN))
+                self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
                 self._check()
         self._await_own(chosen)
         return chosen
@@ -293,7 +294,7 @@ class Registry:
             found = () if service is None else select(service.instances, meta, ready=ready)
             return len(found) >= count
 
-        if self._cache.wait(enough, seconds):
+        if self._cache.wait(enough, seconds, self.store.clock):
             return Service(name, found)
         self._check()  # it may have been closed meanwhile
         raise ServiceNotFound(

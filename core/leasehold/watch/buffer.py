@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from leasehold.clock import Clock
+from leasehold.clock import Clock, TimeLimit
 from leasehold.errors import LeaseholdError
 from leasehold.spi.feed import Bookmark, Changes, FeedItem, Snapshot
 from leasehold.spi.values import KeyValue
@@ -101,7 +101,9 @@ class FeedBuffer:
         """The next item; what came before a failure comes before it. ``None`` on timeout or :meth:`wake`."""
         with self._condition:
             if not self._ready():
-                self._condition.wait_for(self._ready, timeout)
+                limit = TimeLimit(self._clock, timeout)
+                while not self._ready() and ((left := limit.left()) is None or left > 0):
+                    self._clock.wait(self._condition, left)
             if self._overflowed and not self._items:
                 return Overflowed(self._dropped)
             if self._items:

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from leasehold import fork
-from leasehold.clock import Clock
+from leasehold.clock import Clock, TimeLimit
 from leasehold.errors import Compacted, LeaseholdError, OutcomeUnknown, PluginError, StoreClosed, StoreFull, Unavailable
 from leasehold.retry import FIRST_ATTEMPT, Backoff
 from leasehold.spi.backend import Backend
@@ -104,14 +104,15 @@ class Watch:
     # -- for the application --
 
     def next(self, timeout: float | None = None) -> Batch | None:
-        """The next batch, or ``None`` when ``timeout`` seconds have passed (``None``: wait for ever).
+        """The next batch, or ``None`` when ``timeout`` seconds have passed (``None``: wait for ever), on the store's
+        clock or for real.
 
         While the connection is being made again a call may take up to one attempt (2 s, later more) longer.
         Raises ``StoreClosed`` once the watch is closed, and the error that ended it if it can't go on:
         ``AuthenticationFailed``, ``PermissionDenied``, or ``Compacted`` for a watch opened with ``after``.
         """
         self._check_process()  # before the locks: in a forked child they may be held for ever
-        deadline = None if timeout is None else time.monotonic() + timeout
+        limit = TimeLimit(self._clock, timeout)
         with self._consumer:
             while True:
                 if self._closed and self._error is None:
@@ -120,7 +121,7 @@ class Watch:
                     break
                 if self._error is not None:
                     raise self._error
-                left = None if deadline is None else deadline - time.monotonic()
+                left = limit.left()
                 if not self._step(left) and left is not None and left <= 0:
                     return None
             batch = self._ready.popleft()
@@ -251,7 +252,7 @@ class Watch:
             self._outage_since = failed_at
         # A feed that was opened and failed before it delivered anything has not ended the outage.
         self._disconnected_at = self._outage_since
-        self._not_before = time.monotonic() + self._backoff.delay()
+        self._put_off()
         self._judge(error)
 
     def _judge(self, error: LeaseholdError) -> None:
@@ -284,7 +285,12 @@ class Watch:
             if self._error is not None or time.monotonic() + delay >= deadline:
                 self._closed = True
                 raise error
-            time.sleep(delay)
+            pause = self._clock.pause(delay)
+            time.sleep(pause)
+            deadline -= delay - pause
+
+    def _put_off(self) -> None:
+        self._not_before = time.monotonic() + self._clock.pause(self._backoff.delay())
 
     def _reopen(self, left: float | None) -> bool:
         pause = self._not_before - time.monotonic()
@@ -294,7 +300,7 @@ class Watch:
         error = self._try_open(self._attempt)
         if error is not None:
             self._judge(error)
-            self._not_before = time.monotonic() + self._backoff.delay()
+            self._put_off()
             self._attempt = min(self._attempt * 2, _LONGEST_ATTEMPT)
         return error is None
 
