@@ -24,6 +24,7 @@ _COMMANDS = {
     "lease": "lease",
     "backends": "backends",
     "doctor": "doctor",
+    "conformance": "conformance",
     "copy": "copy",
     "mirror": "mirror",
 }

@@ -10,7 +10,7 @@ import pytest
 from leasehold.conformance.all_rules import AllRules
 from leasehold.conformance.driver import Driver
 from leasehold.conformance.rules import Rule, catalogue
-from leasehold.conformance.world import World
+from leasehold.conformance.world import Experiment, World
 
 
 class StoreConformance(AllRules):
@@ -54,7 +54,7 @@ class StoreConformance(AllRules):
     """
 
     url: ClassVar[str | None] = None
-    memo: ClassVar[dict[str, object]] = {}
+    memo: ClassVar[dict[str, Experiment]] = {}
     """Results of experiments that several rules look at; every subclass has its own."""
     _leasehold_catalogue: ClassVar[dict[str, Rule]] = {}
 

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar, cast
 from urllib.parse import quote
@@ -39,6 +40,22 @@ LEAST_TTL = 1.0
 """Seconds; shorter leases would measure the machine's scheduling instead of the store."""
 
 
+class ExperimentFailed(AssertionError):
+    """An experiment that several rules look at failed for an earlier one: its error is the cause of this one."""
+
+
+class ExperimentUnfinished(AssertionError):
+    """What stands for the result of an experiment that hasn't come to an end."""
+
+
+@dataclass(slots=True)
+class Experiment:
+    """What :meth:`World.once` keeps: which rule made the experiment, and its result, or the error it ended with."""
+
+    made_by: str
+    result: object = field(default_factory=lambda: ExperimentUnfinished("it did not come to an end"))
+
+
 class World:
     """One rule's surroundings. ``memo`` is shared by the rules of one suite, for experiments that take long."""
 
@@ -48,7 +65,7 @@ class World:
         rule: Rule,
         *,
         driver: Driver | None = None,
-        memo: dict[str, object] | None = None,
+        memo: dict[str, Experiment] | None = None,
         profile: Profile = QUICK,
     ):
         self.url = url
@@ -59,6 +76,8 @@ class World:
         self.driver = driver or Driver()
         self.profile = profile
         self.namespace = f"conformance-{uuid.uuid4().hex[:12]}"
+        self.shared_with: str | None = None
+        """Id of the rule that made the experiment this one looks at; its evidence is there."""
         self._memo = {} if memo is None else memo
         self._used: dict[str, None] = {}
         self._stores: list[Store] = []
@@ -116,16 +135,18 @@ class World:
     def once(self, name: str, experiment: Callable[[World], T]) -> T:
         """The result of an experiment that several rules look at: it runs for the first of them."""
         if name not in self._memo:
+            shared = self._memo[name] = Experiment(self.rule.id)
             try:
-                self._memo[name] = experiment(self)
+                shared.result = experiment(self)
             except Exception as exc:
-                self._memo[name] = exc
+                shared.result = exc
                 raise
-        result = self._memo[name]
+        shared = self._memo[name]
+        result = shared.result
+        if shared.made_by != self.rule.id:
+            self.shared_with = shared.made_by
         if isinstance(result, Exception):
-            raise AssertionError(  # noqa: TRY004 - the experiment failed, no type is wrong
-                f"what {self.rule.id} looks at could not be observed: {result}"
-            ) from result
+            raise ExperimentFailed(f"what {self.rule.id} looks at could not be observed: {result}") from result
         return cast("T", result)
 
     # -- the end --

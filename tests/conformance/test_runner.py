@@ -1,0 +1,282 @@
+"""Running the catalogue without pytest: what each way to end a rule becomes, and that none is lost."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import leasehold
+import leasehold_memory
+from leasehold.conformance.checks import RuleBroken, RuleVacuous
+from leasehold.conformance.driver import Driver
+from leasehold.conformance.evidence import Evidence
+from leasehold.conformance.rules import Rule
+from leasehold.conformance.runner import Plan, Progress, Run, all_rules, run
+from leasehold.conformance.runner_rule import judge
+from leasehold.conformance.verdicts import Conclusion, Verdict
+from leasehold.errors import ConfigError, StoreClosed, Unavailable, Unsupported
+from leasehold.spi import Backend, Capabilities, Promise, Read, field_notes
+
+from .mutants import Faithful, installed
+
+KV = "kv.a_written_value_is_read_back"
+MISSING = "kv.a_missing_key_reads_as_none"
+
+
+@pytest.fixture
+def url() -> str:
+    return f"memory://{uuid.uuid4().hex}"
+
+
+def rule(name: str) -> Rule:
+    return next(each for each in all_rules() if each.id == name)
+
+
+def verdict_of(found: Run, name: str) -> Verdict:
+    return next(result.verdict.verdict for result in found.results if result.rule.id == name)
+
+
+def test_the_memory_store_keeps_everything_that_it_is_asked_for(url):
+    server = leasehold_memory.server(url.removeprefix("memory://"))
+    driver = Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+    found = run(Plan(url=url, driver=driver, areas=("restarts", "namespaces")))
+    assert [r.verdict for r in found.results if r.verdict.verdict not in (Verdict.PASS, Verdict.NOT_SUPPORTED)] == []
+    assert found.conclusion is Conclusion.PARTIAL
+    assert found.counts[Verdict.NOT_SUPPORTED] == 2
+    assert len(found.results) == len(found.selected) == found.executed + 2
+    assert not found.notes
+
+
+def test_a_rule_tells_what_was_done(url):
+    found = run(Plan(url=url, rules=(KV, "watches.*")))
+    by_id = {result.rule.id: result for result in found.results}
+    evidence = by_id[KV].evidence
+    assert evidence is not None
+    assert evidence.counts["commit"] >= 1
+    shared = [result for result in found.results if result.shared_with]
+    assert shared
+    assert {result.shared_with for result in shared} <= set(by_id)
+
+
+def test_a_run_needs_no_pytest():
+    code = (
+        "import sys\nsys.modules['pytest'] = None\n"
+        "from leasehold.conformance.runner import Plan, run\n"
+        f"print(run(Plan(url='memory://alone', rules=('{KV}',))).conclusion)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["partial"]
+
+
+def test_what_is_missing_is_named_with_the_extra_that_brings_it():
+    code = (
+        "import sys\nsys.modules['hypothesis'] = None\n"
+        "from leasehold.conformance.runner import all_rules\n"
+        "from leasehold.errors import ConfigError\n"
+        "try: all_rules()\nexcept ConfigError as exc: print(exc)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "hypothesis, which isn't installed: pip install 'leasehold[conformance]'" in done.stdout
+
+
+@pytest.mark.parametrize("given", [{"areas": ("nowhere",)}, {"rules": ("kv.nothing",)}])
+def test_a_selection_that_names_nothing_is_refused(url, given):
+    with pytest.raises(ConfigError, match=r"nowhere|kv\.nothing"):
+        run(Plan(url=url, **given))
+
+
+def test_a_store_that_cannot_be_opened_says_so_itself(tmp_path):
+    with pytest.raises(leasehold.LeaseholdError, match="no/such"):
+        run(Plan(url=f"sqlite://{tmp_path}/no/such/folder/x.db"))
+
+
+# -- what an error becomes --
+
+
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "words"),
+    [
+        (RuleBroken("the message"), Verdict.FAIL, "the message"),
+        (RuleVacuous("too little"), Verdict.INVALID, "too little"),
+        (Unsupported("not here"), Verdict.FAIL, "declared promises cover"),
+        (Unavailable("gone"), Verdict.FAIL, "Unavailable: gone"),
+        (ValueError("odd"), Verdict.FAIL, "only errors of leasehold.errors"),
+        (ExceptionGroup("two", [RuleVacuous("thin"), RuleBroken("broken")]), Verdict.FAIL, "broken"),
+        (ExceptionGroup("one", [ExceptionGroup("inner", [RuleVacuous("thin")])]), Verdict.INVALID, "thin"),
+        (SystemExit(3), Verdict.FAIL, "SystemExit"),
+    ],
+)
+def test_each_error_has_its_verdict(error, verdict, words):
+    found, trace = judge(rule(KV), error, None)
+    assert found.verdict is verdict
+    assert words in found.reason
+    assert type(error).__name__ in trace
+
+
+def test_an_error_of_the_store_names_the_rule_and_its_promise():
+    found, _ = judge(rule(KV), ValueError("odd"), None)
+    assert f"rule {KV} is broken" in found.reason
+    assert rule(KV).promise in found.reason
+
+
+def test_a_fault_without_effect_is_invalid():
+    evidence = Evidence()
+    with evidence.fault("cut"):
+        pass
+    with evidence.fault("black hole") as real:
+        real.effects = 1
+    found, _ = judge(rule(KV), None, evidence)
+    assert found.verdict is Verdict.INVALID
+    assert "cut" in found.reason
+    assert "black hole" not in found.reason
+    with evidence.fault("cut") as second:
+        second.effects = 3
+    assert judge(rule(KV), None, evidence)[0].verdict is Verdict.PASS
+
+
+def test_a_failing_driver_says_nothing_about_the_store(url):
+    def broken() -> None:
+        raise OSError("no such container")
+
+    driver = Driver(kill=broken, start=lambda: None, cut=lambda: None)
+    found = run(Plan(url=url, driver=driver, rules=("restarts.outages_are_told_in_time",)))
+    assert found.conclusion is Conclusion.INVALID
+    assert "the driver's kill failed: OSError: no such container" in found.results[0].verdict.reason
+
+
+# -- stores that break the harness instead of a promise --
+
+
+class RefusesAll(Faithful):
+    """Declares everything and refuses everything."""
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        raise Unsupported("this store can't do that")
+
+    get = list = commit = grant = refresh = revoke = leases = watch = _refuse
+
+
+class DeclaresNothing(Faithful):
+    """Keeps every promise and declares none."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        promises = {name: False for name, note in field_notes().items() if isinstance(note, Promise)}
+        return replace(self.inner.capabilities, **promises)
+
+
+class DeclaresLess(Faithful):
+    """Declares one promise only in the first opening."""
+
+    openings = itertools.count()
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.first = next(self.openings) == 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(self.inner.capabilities, pinned_pages=self.first)
+
+
+class Hangs(Faithful):
+    """Answers no ``get``, whatever the timeout, until it is closed."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.closed = threading.Event()
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        self.closed.wait(60)
+        raise StoreClosed("closed meanwhile")
+
+    def close(self) -> None:
+        self.closed.set()
+        super().close()
+
+
+def test_a_store_that_refuses_everything_fails():
+    with installed(RefusesAll) as url:
+        found = run(Plan(url=url, areas=("kv", "transactions", "leases", "watches")))
+    assert found.conclusion is Conclusion.NOT_CONFORMANT
+    # A refusal never counts as "not supported", and what is kept is only what a store may refuse.
+    kept = {result.rule.id for result in found.results if result.verdict.verdict is Verdict.PASS}
+    assert len(kept) < len(found.results) // 10
+    aside = [result.verdict.reason for result in found.results if result.verdict.verdict is Verdict.NOT_SUPPORTED]
+    assert [reason for reason in aside if "the driver offers no" not in reason] == []
+    assert "declared promises cover" in found.results[0].verdict.reason
+
+
+def test_a_store_that_declares_nothing_is_caught_doing_what_it_does_not_declare():
+    with installed(DeclaresNothing) as url:
+        found = run(Plan(url=url))
+    assert found.conclusion is Conclusion.NOT_CONFORMANT
+    failed = {result.rule.id for result in found.results if result.verdict.verdict is Verdict.FAIL}
+    assert {name for name in failed if "work_or_are_refused" in name or "refused" in name}
+
+
+def test_two_openings_that_declare_different_things_are_told():
+    with installed(DeclaresLess) as url:
+        found = run(Plan(url=url, rules=(KV,)))
+    assert "pinned_pages=True, then False" in "".join(found.notes)
+
+
+def test_a_rule_that_hangs_is_unknown_and_the_others_go_on():
+    with installed(Hangs) as url:
+        found = run(Plan(url=url, rules=(KV, "kv.illegal_keys_are_refused"), rule_budget=0.5))
+    assert verdict_of(found, KV) is Verdict.UNKNOWN
+    assert verdict_of(found, "kv.illegal_keys_are_refused") is Verdict.PASS
+    assert found.conclusion is Conclusion.UNKNOWN
+    hung = found.results[0]
+    assert "did not come to an end within the 0.5 s" in hung.verdict.reason
+    assert "in get" in hung.trace, "the report shows where it hangs"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("conformance-")]
+
+
+def test_rules_that_look_at_an_experiment_that_hung_are_unknown_too():
+    with installed(Hangs) as url:
+        found = run(Plan(url=url, rules=("leases.*",), rule_budget=0.5))
+    unknown = [result for result in found.results if result.verdict.verdict is Verdict.UNKNOWN]
+    assert any("did not come to an end" in result.verdict.reason and result.shared_with for result in unknown)
+    assert verdict_of(found, unknown[0].rule.id) is Verdict.UNKNOWN
+
+
+def test_a_budget_that_is_used_up_leaves_the_rest_unknown(url):
+    found = run(Plan(url=url, rules=("kv.*",), budget=1e-9))
+    assert {result.verdict.verdict for result in found.results} == {Verdict.UNKNOWN}
+    assert len(found.results) == len(found.selected)
+    assert found.conclusion is not Conclusion.PARTIAL
+
+
+class _Interrupting(Progress):
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def began(self, rule: Rule) -> None:
+        if rule.id == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_run_accounts_for_every_rule_and_cleans_up(url):
+    with leasehold.connect(url) as mine:
+        mine.put("precious", b"1")
+        found = run(Plan(url=url, rules=("kv.*",)), _Interrupting(MISSING))
+        assert mine.list("").keys == ("precious",)
+    assert found.interrupted
+    assert len(found.results) == len(found.selected)
+    assert verdict_of(found, KV) is Verdict.PASS
+    assert verdict_of(found, MISSING) is Verdict.UNKNOWN
+    assert found.results[-1].verdict.verdict is Verdict.UNKNOWN
