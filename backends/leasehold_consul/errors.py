@@ -7,6 +7,7 @@ have come after the write was in the log.
 
 from __future__ import annotations
 
+import re
 import ssl
 
 from leasehold.errors import (
@@ -17,6 +18,7 @@ from leasehold.errors import (
     LimitExceeded,
     OutcomeUnknown,
     PermissionDenied,
+    StoreFull,
     Unavailable,
     Unsupported,
 )
@@ -31,6 +33,8 @@ _NOT_APPLIED = (
     ("HTTP request to an HTTPS server", "that port wants TLS: write consul+tls://"),
     ("No path to datacenter", "the datacenter (option dc) isn't known or can't be reached"),
 )
+# The leader could not put it into its log, and then passes it to nobody. A failed sync would be told without "write".
+_FULL = re.compile(r"write \S*raft\.db: no space left on device")
 _UNKNOWN_TOKEN = ("ACL not found", "token does not exist", "Unknown token")
 
 
@@ -52,6 +56,10 @@ def refused(status: int, body: bytes, *, action: str, where: object, write: bool
         return LimitExceeded(f"{action}: Consul's settings don't allow this ttl {told}")
     if status == 413 or (status == 400 and ("too large" in said or "exceeds" in said)):
         return LimitExceeded(f"{action}: more than this Consul takes in one request {told}")
+    if _FULL.search(said):
+        return StoreFull(
+            f"{action}: the disk of Consul's leader is full, and it takes no writes: make room there {told}"
+        )
     for text, advice in _NOT_APPLIED:
         if text in said:
             return Unavailable(f"{action}: {advice} {told}")
