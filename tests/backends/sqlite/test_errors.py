@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from leasehold.errors import (
     Unavailable,
 )
 from leasehold.spi import Put, Transaction
+from leasehold_probe.mounts import mounted, remount
 from leasehold_sqlite import connection as connection_module
 from leasehold_sqlite.errors import translate
 from leasehold_sqlite.location import filesystem, is_network, locate
@@ -175,18 +174,6 @@ def test_a_full_file_refuses_writes_and_keeps_serving(open_store, monkeypatch):
     assert put(store, "a", b"2") == revision + 1
 
 
-@contextmanager
-def mounted(folder, options):
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small disk")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk(open_store, tmp_path):
     with mounted(tmp_path, "size=1m"):
         store = open_store(tmp_path / "store.db")
@@ -211,7 +198,7 @@ def test_a_full_disk(open_store, tmp_path):
 def test_a_read_only_disk(open_store, tmp_path):
     with mounted(tmp_path, "size=2m"):
         open_store(tmp_path / "store.db").close()
-        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
+        remount(tmp_path, "ro")
         for name in ("store.db", "new.db"):
             with pytest.raises(PermissionDenied, match=name):
                 open_store(tmp_path / name)

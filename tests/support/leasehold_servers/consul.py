@@ -9,6 +9,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from leasehold_servers.container import ServerContainer
+from leasehold_servers.disk import WhenFull
 from leasehold_servers.group import LoopbackGroup, LoopbackNode
 from leasehold_servers.ports import free_port
 from leasehold_servers.tls import INNER, Certificates
@@ -27,6 +28,8 @@ class ConsulServer(ServerContainer):
 
     image_folder = "consul"
     inner_port = 8500
+    data_folder = "/var/lib/consul"
+    when_full = WhenFull.FALTERS
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from leasehold_servers import engine
+from leasehold_servers.disk import SmallDisk, WhenFull
 from leasehold_servers.lifetime import Lifetime
 from leasehold_servers.ports import free_port
 from leasehold_servers.wait import until
@@ -37,6 +38,13 @@ class ServerContainer(Lifetime):
 
     image_folder: str
     inner_port: int
+    data_folder: str
+    """Where its data is inside the container."""
+    small_disk_bytes = 32 << 20
+    """A small disk, on which it can start and has some room."""
+    when_full = WhenFull.REFUSES
+    disk: SmallDisk | None = None
+    """Where it has its data, if it is told so before it starts; else the engine keeps them."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -195,6 +203,7 @@ class ServerContainer(Lifetime):
                 command=list(self.command() or ()) or None,
                 environment=dict(self.environment()),
                 ports={f"{self.inner_port}/tcp": ("127.0.0.1", self.port)},
+                volumes=self.disk.mounted_at(self.data_folder) if self.disk is not None else None,
                 labels=engine.labels(),
             )
             self._container = container

@@ -1,8 +1,8 @@
 """The Docker engine: is there one, and the images and clean-up that every test server needs.
 
 Images are built from the Dockerfiles in `docker/`, and tagged with a digest of what they were built from: a changed
-Dockerfile is built anew, an unchanged one never twice. Containers and networks carry the name of the process that
-made them, so that the ones of a killed test run are found and removed by the next run.
+Dockerfile is built anew, an unchanged one never twice. Containers, networks and volumes carry the name of the process
+that made them, so that the ones of a killed test run are found and removed by the next run.
 """
 
 import gc
@@ -70,7 +70,7 @@ def close() -> None:
 
 
 def labels() -> dict[str, str]:
-    """What marks containers and networks as this process's own."""
+    """What marks containers, networks and volumes as this process's own."""
     return {OWNER_LABEL: _me()}
 
 
@@ -140,11 +140,15 @@ def _remove(engine: "DockerClient", unwanted: Callable[[str], bool]) -> None:
                 container.remove(force=True, v=True)
             except APIError:  # another run is removing it at this moment
                 continue
-    for network in engine.networks.list(filters={"label": OWNER_LABEL}):
-        marks = (network.attrs or {}).get("Labels") or {}
+    shared = [
+        *engine.networks.list(filters={"label": OWNER_LABEL}),
+        *engine.volumes.list(filters={"label": OWNER_LABEL}),
+    ]
+    for one in shared:
+        marks = (one.attrs or {}).get("Labels") or {}
         if unwanted(str(marks.get(OWNER_LABEL, ""))):
             try:
-                network.remove()
+                one.remove()
             except APIError:  # as above
                 continue
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from leasehold_servers.container import ServerContainer
+from leasehold_servers.disk import WhenFull
 from leasehold_servers.etcd_gateway import Gateway
 from leasehold_servers.tls import INNER, Certificates
 
@@ -19,6 +20,9 @@ class EtcdServer(ServerContainer):
 
     image_folder = "etcd"
     inner_port = 2379
+    data_folder = "/var/lib/etcd"
+    small_disk_bytes = 160 << 20  # two pieces of its log, of 64 MB each, are there from the start
+    when_full = WhenFull.ENDS
 
     def __init__(
         self,
@@ -60,6 +64,12 @@ class EtcdServer(ServerContainer):
         if self.password is not None:
             options += [f"--user=root:{self.password}"]
         return self.exec("etcdctl", *options, *arguments)
+
+    def make_room(self) -> None:
+        """What an operator does about a quota that is used up: forget history, shrink the file, clear the alarm."""
+        self.gateway.compact()
+        self.etcdctl("defrag")
+        self.etcdctl("alarm", "disarm")
 
     def environment(self) -> Mapping[str, str]:
         scheme = "https" if self.tls else "http"

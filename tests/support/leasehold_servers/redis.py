@@ -5,31 +5,41 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from leasehold_servers.container import ServerContainer
+from leasehold_servers.disk import WhenFull
 from leasehold_servers.tls import INNER, Certificates
 
 
 class RedisServer(ServerContainer):
     """A single server, or one of a `RedisGroup`.
 
-    `persistent`: every write is on its disk before it is acknowledged; else a restart forgets everything.
+    `persistent`: every write is on its disk before it is acknowledged; else a restart forgets everything. `lazily`:
+    that is so a second later, and a full disk doesn't end the process. `defaults`: it is set up as Debian's package
+    leaves it, which keeps snapshots; else by `docker/redis/leasehold.conf`.
     `password`: the one of the default user. `tls`: clients must use TLS; with `client_certs` they must show a
     certificate, too. `args`: further settings, as redis-server takes them.
     """
 
     image_folder = "redis"
     inner_port = 6379
+    data_folder = "/var/lib/redis/data"
 
     def __init__(
         self,
         *,
         persistent: bool = True,
+        lazily: bool = False,
+        defaults: bool = False,
         password: str | None = None,
         tls: Certificates | None = None,
         client_certs: bool = False,
         args: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.persistent = persistent
+        self.persistent = persistent and not defaults
+        self.lazily = lazily
+        self._defaults = defaults
+        if self.persistent and not lazily:
+            self.when_full = WhenFull.ENDS
         self.password = password
         self.tls = tls
         self.client_certs = client_certs
@@ -83,9 +93,16 @@ class RedisServer(ServerContainer):
         self.ask("XTRIM", f"{{{store}}}:log", "MAXLEN", "=", "1")
 
     def command(self) -> Sequence[str] | None:
-        options = ["redis-server", "/etc/redis/leasehold.conf"]
-        if not self.persistent:
+        if self._defaults:
+            # As a container needs it, and the tests' clients: everything else is Debian's.
+            options = ["redis-server", "/etc/redis/redis.conf", "--dir", "/var/lib/redis/data", "--daemonize", "no"]
+            options += ["--bind", "0.0.0.0", "--protected-mode", "no", "--logfile", "", "--pidfile", ""]
+        else:
+            options = ["redis-server", "/etc/redis/leasehold.conf"]
+        if not self.persistent and not self._defaults:
             options += ["--appendonly", "no"]
+        if self.lazily:
+            options += ["--appendfsync", "everysec"]
         if self.password is not None:
             options += ["--requirepass", self.password, "--masterauth", self.password]
         if self.tls is not None:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from leasehold_servers.container import ServerContainer
+from leasehold_servers.disk import WhenFull
 from leasehold_servers.tls import INNER, Certificates
 
 QUICK_TICK = 250
@@ -23,6 +24,8 @@ class ZooKeeperServer(ServerContainer):
 
     image_folder = "zookeeper"
     inner_port = 2181
+    data_folder = "/var/lib/leasehold-zookeeper"
+    when_full = WhenFull.ENDS
 
     def __init__(
         self,

@@ -1,0 +1,267 @@
+"""What every store does when its disk, its memory or its quota is full: it says so, in time, and applies no halves."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leasehold import Store
+from leasehold.errors import LeaseholdError, OutcomeUnknown, StoreFull, Unavailable
+from leasehold.watch import Batch, EventKind
+from leasehold_probe.mounts import mounted, remount
+from leasehold_servers import EtcdServer, until
+from leasehold_servers.consul import ConsulServer
+from leasehold_servers.consul_plugin import need_consul
+from leasehold_servers.disk import SmallDisk, WhenFull
+from leasehold_servers.plugin import need_container
+from leasehold_servers.redis import RedisServer
+from leasehold_servers.redis_plugin import need_redis
+from leasehold_servers.zookeeper import ZooKeeperServer
+from leasehold_servers.zookeeper_plugin import need_zookeeper
+
+pytestmark = pytest.mark.faults
+
+WITHIN = 3.0
+GRACE = 1.5
+"""Seconds more than its deadline that a call may take on a loaded machine."""
+KEYS = 4
+SIZE = 20_000
+MOST_WRITES = 200
+
+
+def nothing(server: Any) -> None:
+    """The test's own writes take the room."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of server, and what room is taken from it and given back."""
+
+    make: Callable[[], Any]
+    need: Callable[[], None]
+    fill: Callable[[Any], None] = lambda server: server.disk.fill()
+    free: Callable[[Any], None] = lambda server: server.disk.free()
+    on_small_disk: bool = True
+    deletes_pass: bool = False
+    reading: str = ""
+    """What the URL has to say for reads to be answered all the same, unless the server's process ends."""
+
+
+def save(server: Any, expected: str) -> None:
+    """Have Redis write its snapshot, which ends as expected."""
+    server.ask("BGSAVE")
+    until(lambda: _saved(server) == expected, 20.0, f"the snapshot ended with {expected}")
+
+
+def _saved(server: Any) -> str:
+    info = server.info("persistence")
+    return "" if info["rdb_bgsave_in_progress"] else str(info["rdb_last_bgsave_status"])
+
+
+def fill_snapshots(server: Any) -> None:
+    server.disk.fill()
+    save(server, "err")
+
+
+def free_snapshots(server: Any) -> None:
+    server.disk.free()
+    save(server, "ok")
+
+
+CASES = {
+    "etcd-disk": Case(EtcdServer, lambda: need_container("etcd")),
+    "etcd-quota": Case(
+        lambda: EtcdServer(args=["--quota-backend-bytes=4000000"]),
+        lambda: need_container("etcd"),
+        nothing,
+        EtcdServer.make_room,
+        on_small_disk=False,
+        deletes_pass=True,
+    ),
+    "redis-disk": Case(RedisServer, need_redis),
+    "redis-disk-lazily": Case(lambda: RedisServer(lazily=True), need_redis),
+    "redis-disk-snapshots": Case(
+        lambda: RedisServer(persistent=False, args=["--save", "3600 1"]), need_redis, fill_snapshots, free_snapshots
+    ),
+    "redis-memory": Case(
+        RedisServer,
+        need_redis,
+        lambda server: server.ask("CONFIG", "SET", "maxmemory", "4mb"),
+        lambda server: server.ask("CONFIG", "SET", "maxmemory", "0"),
+        on_small_disk=False,
+        deletes_pass=True,
+    ),
+    "zookeeper-disk": Case(ZooKeeperServer, need_zookeeper),
+    "consul-disk": Case(ConsulServer, need_consul, reading="?consistency=stale"),
+}
+
+
+@pytest.fixture(params=list(CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    found = CASES[request.param]
+    found.need()
+    return found
+
+
+@pytest.fixture
+def server(case: Case) -> Iterator[Any]:
+    with contextlib.ExitStack() as stack:
+        made = case.make()
+        if case.on_small_disk:
+            made.disk = stack.enter_context(SmallDisk(made.image_folder, made.small_disk_bytes))
+        yield stack.enter_context(made)
+
+
+@dataclass
+class Writer:
+    """Commits transactions of several keys each, and keeps what became of them."""
+
+    store: Store
+    done: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)  # or deleted since
+    unclear: list[int] = field(default_factory=list)
+    _number: int = 0
+
+    def write(self) -> LeaseholdError | None:
+        """One transaction. Answers its error, if there was one; never late, never of another type."""
+        self._number += 1
+        transaction = self.store.transaction()
+        for each in range(KEYS):
+            transaction.put(self.key(self._number, each), self.value(self._number))
+        began = time.monotonic()
+        try:
+            transaction.commit(timeout=WITHIN)
+        except OutcomeUnknown as exc:
+            self.unclear.append(self._number)
+            return exc
+        except (StoreFull, Unavailable) as exc:
+            self.refused.append(self._number)
+            return exc
+        else:
+            self.done.append(self._number)
+            return None
+        finally:
+            assert time.monotonic() - began < WITHIN + GRACE
+
+    def until_refused(self) -> LeaseholdError:
+        for _ in range(MOST_WRITES):
+            error = self.write()
+            if error is not None:
+                return error
+        raise AssertionError(f"the store took {MOST_WRITES} writes of {KEYS * SIZE} bytes although it has no room")
+
+    def until_done(self, timeout: float) -> None:
+        until(lambda: self.write() is None, timeout, "the store takes writes again", interval=0.2)
+
+    def delete(self, number: int) -> None:
+        """Delete what a transaction wrote."""
+        assert self.store.delete_prefix(self.key(number, 0)[:-1], timeout=10.0) == KEYS
+        self.done.remove(number)
+        self.refused.append(number)
+
+    def check(self) -> dict[str, bytes]:
+        """What is there is whole, and what was acknowledged is there."""
+        listed = {item.key: item.value for item in self.store.list("w/", timeout=10.0)}
+        for number in range(1, self._number + 1):
+            whole = {self.key(number, each): self.value(number) for each in range(KEYS)}
+            found = {key: listed[key] for key in whole if key in listed}
+            assert found in ({}, whole), f"transaction {number} is there in part: {sorted(found)}"
+            assert found or number not in self.done, f"transaction {number} was acknowledged and isn't there"
+            assert not found or number not in self.refused, f"transaction {number} was refused and is there"
+        return listed
+
+    @staticmethod
+    def key(number: int, each: int) -> str:
+        return f"w/{number:04}/{each}"
+
+    @staticmethod
+    def value(number: int) -> bytes:
+        return b"%d." % number + bytes(SIZE)
+
+
+class Watcher:
+    """What a watch has built from what it was told."""
+
+    def __init__(self, store: Store) -> None:
+        self.known: dict[str, bytes] = {}
+        self._more = threading.Condition()
+        store.watch("w/", callback=self._take)
+
+    def wait(self, wanted: dict[str, bytes], timeout: float = 30.0) -> None:
+        with self._more:
+            assert self._more.wait_for(lambda: self.known == wanted, timeout), (
+                f"the watcher knows {sorted(self.known)}, there are {sorted(wanted)}"
+            )
+
+    def _take(self, batch: Batch) -> None:
+        with self._more:
+            for event in batch.events:
+                if event.kind is EventKind.DELETE:
+                    del self.known[event.key]
+                else:
+                    assert event.item is not None
+                    self.known[event.key] = event.item.value
+            self._more.notify_all()
+
+
+def test_a_server_without_room(case: Case, server: Any, opened: Callable[..., Store]) -> None:
+    store, reader = opened(server.url), opened(server.url + case.reading)
+    watcher, writer = Watcher(opened(server.url)), Writer(store)
+    assert writer.write() is None
+    case.fill(server)
+    error = writer.until_refused()
+    if case.on_small_disk and server.when_full is WhenFull.ENDS:
+        # Unavailable: it has ended before, over something that it wrote by itself.
+        assert isinstance(error, OutcomeUnknown | Unavailable)
+        until(lambda: server.status == "exited", 10.0, "the server has ended")
+        assert isinstance(writer.write(), Unavailable)
+        with pytest.raises(Unavailable):
+            store.get(writer.key(1, 0), timeout=1.0)
+        case.free(server)
+        server.start()
+    else:
+        if server.when_full is WhenFull.REFUSES:
+            assert isinstance(error, StoreFull)
+            assert isinstance(writer.until_refused(), StoreFull)
+        else:
+            writer.until_refused()
+        item = reader.get(writer.key(1, 0), timeout=WITHIN)
+        assert item is not None
+        assert item.value == writer.value(1)
+        if case.deletes_pass:
+            while len(writer.done) > 2:
+                writer.delete(writer.done[-1])
+        case.free(server)
+
+    writer.until_done(30.0)
+    watcher.wait(writer.check())
+    writer.delete(1)
+    watcher.wait(writer.check())
+    if store.capabilities.durable:
+        server.restart()
+        writer.until_done(30.0)
+        watcher.wait(writer.check())
+
+
+def test_a_file_without_room(tmp_path: Path, opened: Callable[..., Store]) -> None:
+    with mounted(tmp_path, "size=1m"):
+        store = opened(f"sqlite://{tmp_path}/store.db")
+        watcher, writer = Watcher(store), Writer(store)
+        assert writer.write() is None
+        assert isinstance(writer.until_refused(), StoreFull)
+        assert writer.check().keys() >= {writer.key(1, each) for each in range(KEYS)}
+        remount(tmp_path, "size=8m")
+        writer.until_done(10.0)
+        watcher.wait(writer.check())
+        store.close()
+        again = opened(f"sqlite://{tmp_path}/store.db")
+        writer.store = again
+        writer.check()
+        again.close()
