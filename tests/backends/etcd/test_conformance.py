@@ -1,4 +1,5 @@
-"""The etcd store keeps every rule; a server of our own is killed, restarted and compacted, too."""
+"""etcd keeps every rule, with the limits that it has by default; a server of our own is killed, restarted and
+compacted, too."""
 
 from collections.abc import Iterator
 

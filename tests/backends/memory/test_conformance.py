@@ -1,4 +1,4 @@
-"""The memory store keeps every rule."""
+"""The memory store keeps every rule, with default options and so its default limits."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""The SQLite store keeps every rule. It has no server that could be killed, so its driver only forgets history."""
+"""SQLite keeps every rule, with default options and so its default limits. It has no server that could be killed, so
+its driver only forgets history."""
 
 import sqlite3
 from contextlib import closing
