@@ -51,7 +51,7 @@ class ZooKeeperBackend(Backend):
             connection.close()
             raise
         capabilities = declare(
-            ensemble=connection.ensemble,
+            may_lag=connection.may_lag,
             max_packet_bytes=connection.max_packet,
             min_ttl=shortest,
             max_ttl=longest,

@@ -10,19 +10,18 @@ _OVERHEAD = 20_480
 
 def declare(
     *,
-    ensemble: bool,
+    may_lag: bool,
     max_packet_bytes: int,
     min_ttl: float,
     max_ttl: float,
     session_timeout: float,
     polling: float | None,
 ) -> Capabilities:
-    """Capabilities for these limits in bytes and seconds; ``polling`` is the interval where watches have to poll."""
+    """Capabilities for these limits in bytes and seconds. ``may_lag``: a read may be answered by a server that is
+    behind another one; ``polling`` is the interval where watches have to poll."""
     return Capabilities(
         durable=True,
-        # On an ensemble a sync goes before each read, but a leader answers that at once, and may not yet have applied
-        # what it committed and a follower has acknowledged: seen once in some hundred rounds on three servers.
-        linearizable=not ensemble,
+        linearizable=not may_lag,
         shared=True,
         atomic_list=False,
         pinned_pages=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Any
 
 from leasehold.errors import (
@@ -31,6 +32,18 @@ _READERS = wire.Acl(1, "world", "anyone")
 _ACLS = {"open": (_WORLD,), "creator": (_CREATOR,), "read": (_CREATOR, _READERS)}
 
 
+class Fresh(Enum):
+    """What goes ahead of a read where there are several servers, and the one asked may be behind."""
+
+    AS_IS = auto()
+    """Nothing: what this server has, for looks that are checked by a write or follow a read that wasn't ``AS_IS``."""
+    AS_CHOSEN = auto()
+    """What the option ``reads`` says."""
+    SURE = auto()
+    """A write that changes nothing. The leader gives it a place after all that was acknowledged before, and a server
+    answers it when it has applied everything up to there; what is read next on the session isn't older."""
+
+
 class Connection:
     """A kazoo client, started by :meth:`start`, and the settings that all modules need. Thread-safe."""
 
@@ -51,12 +64,14 @@ class Connection:
         self.namespace = request.namespace
         self.facts = Facts()
         self.ensemble = True
-        """Whether reads have to be preceded by a sync, since the server asked may be behind its leader."""
+        """Whether there are several servers, so that the one asked may be behind another."""
+        self.quorum_reads: bool = request.options["reads"] == "quorum"
         self.modern = True
         """Whether the server has multi-reads, persistent watches and containers."""
+        self._reached = 0
+        self._reached_lock = threading.Lock()
         self._closed = False
         self._client: Client | None = None
-        self._listeners_lock = threading.Lock()
         self._on_event: Callable[[str], None] = lambda path: None
         self._on_lost: Callable[[LeaseholdError], None] = lambda error: None
 
@@ -80,6 +95,11 @@ class Connection:
     def native(self) -> Any:
         """The ``kazoo.client.KazooClient``."""
         return self._client
+
+    @property
+    def may_lag(self) -> bool:
+        """Whether a read ``AS_CHOSEN`` may miss what another server has acknowledged."""
+        return self.ensemble and not self.quorum_reads
 
     @property
     def closed(self) -> bool:
@@ -135,13 +155,30 @@ class Connection:
             self.wait_for(call, until=until, action=action, write=write) for call in self.send(requests, action=action)
         ]
 
-    def read(self, requests: Sequence[wire.Request], *, until: float, action: str) -> list[wire.Reply]:
-        """Reads as fresh as can be had: on an ensemble the server first catches up. Codes are left to the caller."""
-        if not self.ensemble:
+    def read(
+        self, requests: Sequence[wire.Request], *, until: float, action: str, fresh: Fresh = Fresh.AS_CHOSEN
+    ) -> list[wire.Reply]:
+        """Read on this connection, as fresh as asked for. Codes are left to the caller."""
+        if not self.ensemble or fresh is Fresh.AS_IS:
             return self.calls(requests, until=until, action=action)
-        synced, *answers = self.calls([wire.sync("/"), *requests], until=until, action=action)
-        if synced.error:
-            raise translate(synced.error, action=action, write=False)
+        if self.may_lag and fresh is not Fresh.SURE:
+            answers = self._after(wire.sync("/"), requests, until=until, action=action)
+            if answers[-1].zxid >= self._reached:
+                return answers
+        # An empty transaction needs no rights, and the server can't refuse it, so that it always has its place.
+        return self._after(wire.multi(()), requests, until=until, action=action)
+
+    def reached(self, zxid: int) -> None:
+        """A lease's own connection has seen this zxid: reads on this one, to another server maybe, won't go behind."""
+        with self._reached_lock:
+            self._reached = max(self._reached, zxid)
+
+    def _after(
+        self, first: wire.Request, requests: Sequence[wire.Request], *, until: float, action: str
+    ) -> list[wire.Reply]:
+        caught_up, *answers = self.calls([first, *requests], until=until, action=action)
+        if caught_up.error:
+            raise translate(caught_up.error, action=action, write=False)
         return answers
 
     def wait_for(self, call: Call, *, until: float, action: str, write: bool = False) -> wire.Reply:

@@ -45,8 +45,11 @@ def describe(connection: Connection, *, until: float) -> ServerInfo:
         risks.append("the server doesn't answer 'srvr' (4lw.commands.whitelist): its version and mode are unknown")
     if details.get("mode") == "standalone":
         risks.append("a single server: while it is down nothing works, and its disk holds the only copy")
-    if connection.ensemble:
-        risks.append("several servers: a read may miss what another one acknowledged a moment before")
+    if connection.may_lag:
+        risks.append(
+            "several servers and reads=sync: a read may miss what another server acknowledged, for as long as a leader "
+            "doesn't notice that it was replaced"
+        )
     if not connection.modern:
         risks.append("a server before 3.6: watches list everything twice a second, and empty folders stay")
     if not connection.credentials:

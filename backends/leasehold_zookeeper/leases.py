@@ -20,7 +20,7 @@ from typing import TypeVar
 from leasehold.errors import LeaseholdError, LeaseNotFound, StoreClosed
 from leasehold.spi.values import LeaseGrant, LeaseId, LeaseInfo
 from leasehold_zookeeper import folders, keys, reads, wire
-from leasehold_zookeeper.connection import Connection
+from leasehold_zookeeper.connection import Connection, Fresh
 from leasehold_zookeeper.errors import translate
 from leasehold_zookeeper.session import Session
 from leasehold_zookeeper.transactions import Send
@@ -109,6 +109,7 @@ class Leases:
                 except LeaseNotFound:
                     self._forget(lease_id, held)
                     raise _not_found(lease_id) from None
+                self._connection.reached(answer.zxid)
                 if answer.error in _LOST:
                     held.session.detach()
                 if answer.error == wire.Code.SESSION_EXPIRED:
@@ -162,6 +163,7 @@ class Leases:
             if held.gone:
                 return False
             alive = held.session.close(until)
+            self._connection.reached(held.session.zxid)
             self._forget(lease_id, held)
             return alive
 
@@ -223,11 +225,15 @@ class Leases:
 
     def _read_record(self, lease_id: LeaseId, until: float) -> wire.Node | None:
         path = keys.join(self._folder, lease_id)
-        answer = self._connection.read([wire.get_data(path)], until=until, action="looking up a lease")[0]
+        request, action = wire.get_data(path), "looking up a lease"
+        answer = self._connection.read([request], until=until, action=action)[0]
+        if answer.error == wire.Code.NO_NODE and self._connection.may_lag:
+            # One that was granted through another server a moment ago must not be called ended.
+            answer = self._connection.read([request], until=until, action=action, fresh=Fresh.SURE)[0]
         if answer.error == wire.Code.NO_NODE:
             return None
         if answer.error:
-            raise translate(answer.error, action="looking up a lease", write=False)
+            raise translate(answer.error, action=action, write=False)
         return wire.read_node(answer)
 
     def _timeout_of(self, lease_id: LeaseId, until: float) -> float | None:

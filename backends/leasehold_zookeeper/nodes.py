@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from leasehold.errors import Unavailable
 from leasehold_zookeeper import wire
-from leasehold_zookeeper.connection import Connection
+from leasehold_zookeeper.connection import Connection, Fresh
 from leasehold_zookeeper.errors import translate
 
 _MOST_PARTS = 500
@@ -29,20 +29,23 @@ class Read(NamedTuple):
     zxid: int
 
 
-def read(connection: Connection, parts: Sequence[wire.Request], *, until: float, synced: bool = True) -> list[Read]:
-    """Answers to ``get_data`` and ``get_children`` requests, in their order.
-
-    ``synced``: the server is known to be up to date, else it is told to catch up first.
-    """
+def read(
+    connection: Connection, parts: Sequence[wire.Request], *, until: float, fresh: Fresh = Fresh.AS_IS
+) -> list[Read]:
+    """Answers to ``get_data`` and ``get_children`` requests, in their order."""
     if connection.modern:
-        return [found for batch in _batches(parts) for found in _read_batch(connection, batch, until, synced)]
+        found = []
+        for batch in _batches(parts):
+            found += _read_batch(connection, batch, until, fresh)
+            fresh = Fresh.AS_IS  # the server has caught up for all of them
+        return found
     # Two equal looks in a row make up for the single moment that a packet is answered at.
-    found = _one_by_one(connection, parts, until, synced)
+    found = _one_by_one(connection, parts, until, fresh)
     for _ in range(_LOOKS):
         before = [each.result for each in found]
         if wire.Code.NO_NODE not in before:
             return found
-        found = _one_by_one(connection, parts, until, synced=True)
+        found = _one_by_one(connection, parts, until, Fresh.AS_IS)
         if [each.result for each in found] == before:
             return found
     raise Unavailable(f"{_ACTION}: they kept changing")
@@ -68,23 +71,20 @@ def _batches(parts: Sequence[wire.Request]) -> Iterator[list[wire.Request]]:
         yield batch
 
 
-def _read_batch(connection: Connection, batch: list[wire.Request], until: float, synced: bool) -> list[Read]:
-    request = wire.multi_read(batch)
-    if synced:
-        answer = connection.call(request, until=until, action=_ACTION)
-    else:
-        answer = connection.read([request], until=until, action=_ACTION)[0]
+def _read_batch(connection: Connection, batch: list[wire.Request], until: float, fresh: Fresh) -> list[Read]:
+    answer = connection.read([wire.multi_read(batch)], until=until, action=_ACTION, fresh=fresh)[0]
     if answer.error:
         raise translate(answer.error, action=_ACTION, write=False)
     return [Read(result, answer.zxid) for result in wire.read_parts(answer)]
 
 
-def _one_by_one(connection: Connection, parts: Sequence[wire.Request], until: float, synced: bool) -> list[Read]:
-    call = connection.calls if synced else connection.read
+def _one_by_one(connection: Connection, parts: Sequence[wire.Request], until: float, fresh: Fresh) -> list[Read]:
     found: list[Read] = []
     for start in range(0, len(parts), _MOST_PARTS):
         batch = parts[start : start + _MOST_PARTS]
-        for part, answer in zip(batch, call(batch, until=until, action=_ACTION), strict=True):
+        answers = connection.read(batch, until=until, action=_ACTION, fresh=fresh)
+        fresh = Fresh.AS_IS
+        for part, answer in zip(batch, answers, strict=True):
             result: wire.Result = answer.error
             if not answer.error:
                 result = wire.read_node(answer) if part.op == wire.Op.GET_DATA else wire.read_children(answer)

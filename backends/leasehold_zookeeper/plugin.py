@@ -31,6 +31,14 @@ OPTIONS = (
         "everyone may read (read)",
         choices=("open", "creator", "read"),
     ),
+    Option(
+        "reads",
+        str,
+        "quorum",
+        "on several servers, what goes before a read: a write that changes nothing, so that no acknowledged write is "
+        "missed (quorum), or a sync, which is cheaper and may miss some (sync)",
+        choices=("quorum", "sync"),
+    ),
 )
 
 

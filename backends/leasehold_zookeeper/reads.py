@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from leasehold.spi.values import KeyValue, Page, Read
 from leasehold_zookeeper import keys, nodes, wire
-from leasehold_zookeeper.connection import Connection
+from leasehold_zookeeper.connection import Connection, Fresh
 from leasehold_zookeeper.errors import translate
 
 _FIRST_BATCH = 100
@@ -45,19 +45,17 @@ def get(connection: Connection, key: str, *, until: float) -> Read:
         return Read(item(key, node, moved=False), answer.zxid)
     if answer.error != wire.Code.NO_NODE:
         raise translate(answer.error, action="reading a key", write=False)
-    return Read(*read_keys(connection, [key], until=until, synced=False)[0])
+    return Read(*read_keys(connection, [key], until=until)[0])
 
 
-def read_keys(
-    connection: Connection, wanted: Sequence[str], *, until: float, synced: bool = True
-) -> list[tuple[KeyValue | None, int]]:
-    """Each of these keys, ``None`` for a missing one, and a zxid at which that was so.
+def read_keys(connection: Connection, wanted: Sequence[str], *, until: float) -> list[tuple[KeyValue | None, int]]:
+    """Each of these keys, ``None`` for a missing one, and a zxid at which that was so. As this server has them: what
+    calls this has read before, or had an event.
 
-    Both leaves of a key are read between the same two writes, so one that moves is seen in one of them. ``synced``:
-    the server is known to be up to date.
+    Both leaves of a key are read between the same two writes, so one that moves is seen in one of them.
     """
     requests = [wire.get_data(path) for key in wanted for path in keys.leaves(key)]
-    answers = nodes.read(connection, requests, until=until, synced=synced)
+    answers = nodes.read(connection, requests, until=until)
     found: list[tuple[KeyValue | None, int]] = []
     for key, plain, moved in zip(wanted, answers[::2], answers[1::2], strict=True):
         for result, _ in (plain, moved):
@@ -127,7 +125,8 @@ def _key_names(connection: Connection, prefix: str, *, until: float) -> tuple[di
     while level:
         below: list[_Folder] = []
         requests = [wire.get_children(folder.path) for folder in level]
-        answers = nodes.read(connection, requests, until=until, synced=bool(zxid))
+        fresh = Fresh.AS_IS if zxid else Fresh.AS_CHOSEN
+        answers = nodes.read(connection, requests, until=until, fresh=fresh)
         zxid = zxid or answers[0].zxid
         for folder, (result, _) in zip(level, answers, strict=True):
             if isinstance(result, list):

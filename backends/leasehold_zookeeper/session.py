@@ -43,6 +43,8 @@ class Session:
         self.password = password or bytes(16)
         self.timeout = 0.0
         """Seconds, as the server has granted them."""
+        self.zxid = 0
+        """How far the server was with the last answer."""
 
     def attach(self, timeout: float, until: float) -> None:
         """Connect to the session, or open it with a timeout of ``timeout`` seconds: it has its full time again.
@@ -103,6 +105,7 @@ class Session:
             while True:
                 xid, answer = wire.reply(self._receive(until))
                 if xid == self._xid:
+                    self.zxid = answer.zxid
                     return answer
         except (OSError, ssl.SSLError) as exc:
             self.detach()

@@ -1,9 +1,13 @@
 """Commits: look at the nodes, judge the caller's guards, then write by a multi that holds only if they are still so.
 
 Two kinds of guards meet in the multi. The caller's are judged on what was read, so that a refused transaction
-writes nothing and costs no zxid; in the multi they are checked again. The plugin's own say that a key is still
-where it was seen. When the multi fails nothing was applied, whichever guard it was: everything is looked at anew,
-and only if the caller's guards no longer hold is that a ``Conflict``. This goes on until the deadline.
+writes nothing; in the multi they are checked again. The plugin's own say that a key is still where it was seen. When
+the multi fails nothing was applied, whichever guard it was: everything is looked at anew, and only if the caller's
+guards no longer hold is that a ``Conflict``. This goes on until the deadline.
+
+On several servers a look may be behind. That does no harm to what is written, as the leader judges the multi; but a
+look that shows a guard broken, or nothing to write, is taken again after a write through the leader (``Fresh.SURE``)
+before it counts. So a ``Conflict`` always rests on a state no older than the call.
 
 ABA: ZooKeeper's versions start again at 0 when a node is made again, so a version alone doesn't say that a key is
 the same. Hence every write that makes a node also touches the folder it is made in (``setData``), folders
@@ -18,60 +22,24 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from leasehold.errors import Conflict, DeadlineExceeded, LimitExceeded
 from leasehold.spi.values import Absent, Committed, Delete, Guard, Operation, Put, Transaction, Unchanged
-from leasehold_zookeeper import folders, keys, wire
-from leasehold_zookeeper.connection import Connection
+from leasehold_zookeeper import folders, keys, looks, wire
+from leasehold_zookeeper.connection import Connection, Fresh
 from leasehold_zookeeper.errors import RACES, translate
 from leasehold_zookeeper.reads import lease_name
 
 _ACTION = "committing a transaction"
 _LONGEST_PAUSE = 0.05
 
-_AT_ONCE = 4
-"""Keys up to which a look is one packet. It brings their values along, which for many may be many megabytes."""
-_AT_ONCE_BYTES = 50_000
-_CHAIN_BYTES = 50_000
-"""Of paths; a key of a thousand slashes is in a thousand folders, too many to hold at once."""
-
 Send = Callable[[wire.Request, float], wire.Reply]
 """Sends a multi and answers its reply, by a moment of the monotonic clock."""
 
 OnLease = Callable[[str], Send]
 """How a multi is sent in the name of a lease. Raises ``LeaseNotFound``."""
-
-
-class _Seen(NamedTuple):
-    """A key as it was read: which leaf holds it, if any, and the folders above."""
-
-    folder: str
-    leaf: str
-    name: str
-    stat: wire.Stat | None
-    origin: int
-    above: tuple[tuple[str, int], ...]
-    """The folders above that exist, from the root down, with their versions."""
-
-    @property
-    def homeless(self) -> bool:
-        """Whether the key's own folder is missing."""
-        return not self.above or self.above[-1][0] != self.folder
-
-    @property
-    def path(self) -> str:
-        return keys.join(self.folder, self.leaf + self.name)
-
-
-class _Look(NamedTuple):
-    """One look at every key of a transaction. ``at_once``: between two writes, as one packet of reads is answered."""
-
-    keys: dict[str, _Seen]
-    zxid: int
-    at_once: bool
 
 
 @dataclass(slots=True)
@@ -103,11 +71,14 @@ def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, 
         if done is not None:
             return done
     send = _plain(connection) if lease_id is None else on_lease(lease_id)
+    fresh = Fresh.AS_IS
     pause = 0.001
     while True:
-        done = _attempt(connection, send, transaction, until=until)
+        done = _attempt(connection, send, transaction, fresh, until=until)
         if done is not None:
             return done
+        # A server that refuses a write has caught up with what made it fail; but a lease may have asked another server.
+        fresh = Fresh.AS_IS if lease_id is None else Fresh.SURE
         left = until - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded(f"{_ACTION}: others kept changing the same keys; nothing was applied")
@@ -115,19 +86,23 @@ def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, 
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _attempt(connection: Connection, send: Send, transaction: Transaction, *, until: float) -> Committed | None:
+def _attempt(
+    connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, until: float
+) -> Committed | None:
     """Look, judge, write. ``None`` if nothing was applied and it has to be tried again."""
-    look = _look(connection, transaction, until=until)
+    look = looks.take(connection, transaction, fresh=fresh, until=until)
     broken = _judge(transaction.guards, look)
-    if broken:
-        if not _certain(connection, transaction, look, until=until):
-            return None
-        raise Conflict(
-            f"a guard didn't hold at revision {look.zxid}, nothing was changed: {broken}", revision=look.zxid
-        )
     plan = _plan(connection, transaction, look.keys)
-    if not plan.writes:
-        return Committed(look.zxid) if _certain(connection, transaction, look, until=until) else None
+    if broken or not plan.writes:
+        # No write will tell whether this look was right, so it mustn't be behind what any server has acknowledged.
+        if fresh is not Fresh.SURE and connection.ensemble:
+            return _attempt(connection, send, transaction, Fresh.SURE, until=until)
+        if not looks.certain(connection, transaction, look, until=until):
+            return None
+        if broken:
+            message = f"a guard didn't hold at revision {look.zxid}, nothing was changed: {broken}"
+            raise Conflict(message, revision=look.zxid)
+        return Committed(look.zxid)
     if plan.missing:
         for folder in sorted(plan.missing):
             folders.ensure(connection, folder, until=until)
@@ -174,7 +149,7 @@ def _put_in_place(connection: Connection, guards: tuple[Guard, ...], put: Put, *
     else:
         if len(guards) > 1 or not isinstance(guards[0], Unchanged) or guards[0].key != put.key:
             return None
-        proof = connection.facts.proof(_chain(keys.place(put.key)[0]), path, guards[0].revision)
+        proof = connection.facts.proof(looks.chain(keys.place(put.key)[0]), path, guards[0].revision)
         if proof is None:
             return None
         checks = [wire.check(folder, version) for folder, version in proof.folders.items()]
@@ -192,95 +167,10 @@ def _put_in_place(connection: Connection, guards: tuple[Guard, ...], put: Put, *
     return Committed(stat.mzxid)
 
 
-# -- looking ---------------------------------------------------------------------------------------
-
-
-def _look(connection: Connection, transaction: Transaction, *, until: float) -> _Look:
-    """Every key of the transaction with the folders above it."""
-    wanted = dict.fromkeys([part.key for part in (*transaction.guards, *transaction.operations)])
-    places = {key: keys.place(key) for key in wanted}
-    # A folder's version has to be read before what is in it, the root's first of all.
-    folders_of = {path for folder, _ in places.values() for path in _chain(folder)}
-    leaves = [keys.join(folder, mark + name) for folder, name in places.values() for mark in (keys.PLAIN, keys.MOVED)]
-    paths = (*sorted(folders_of, key=len), *leaves)
-    at_once = connection.modern and len(wanted) <= _AT_ONCE and sum(map(len, paths)) <= _AT_ONCE_BYTES
-    hidden = folders_of - {folder for folder, _ in places.values()}
-    found, zxid = _nodes(connection, paths, at_once=at_once, hidden=hidden, until=until)
-    return _Look({key: _found(folder, name, found) for key, (folder, name) in places.items()}, zxid, at_once)
-
-
-def _chain(folder: str) -> list[str]:
-    """The folders to hold for a key in this one, from the root down; of very many the nearest."""
-    chain = ["/", *keys.ancestors(folder)]
-    room = _CHAIN_BYTES
-    for count, path in enumerate(reversed(chain)):
-        room -= len(path)
-        if room < 0:
-            return chain[-max(count, 1) :]
-    return chain
-
-
-def _nodes(
-    connection: Connection, paths: Sequence[str], *, at_once: bool, hidden: set[str], until: float
-) -> tuple[dict[str, wire.Node | None], int]:
-    """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least.
-
-    Those in ``hidden`` may be forbidden to read, and count as missing then: whoever was given a folder of their own
-    may have no rights above it.
-    """
-    leaf = keys.PLAIN
-    requests = [
-        wire.exists(path) if not at_once and path.rpartition("/")[2].startswith(leaf) else wire.get_data(path)
-        for path in paths
-    ]
-    found: dict[str, wire.Node | None] = {}
-    if at_once:
-        answer = connection.read([wire.multi_read(requests)], until=until, action=_ACTION)[0]
-        if answer.error:
-            raise translate(answer.error, action=_ACTION, write=False)
-        for path, result in zip(paths, wire.read_parts(answer), strict=True):
-            if isinstance(result, wire.Node):
-                connection.facts.note(path, result.stat, answer.zxid)
-            elif not (result == wire.Code.NO_AUTH and path in hidden):
-                _must_be_missing(result)
-            found[path] = result if isinstance(result, wire.Node) else None
-        return found, answer.zxid
-    answers = connection.read(requests, until=until, action=_ACTION)
-    for path, request, answer in zip(paths, requests, answers, strict=True):
-        if answer.error:
-            if not (answer.error == wire.Code.NO_AUTH and path in hidden):
-                _must_be_missing(answer.error)
-            found[path] = None
-        elif request.op == wire.Op.GET_DATA:
-            found[path] = wire.read_node(answer)
-        else:
-            found[path] = wire.Node(b"", wire.read_stat(answer))
-    return found, answers[-1].zxid
-
-
-def _must_be_missing(result: wire.Result) -> None:
-    if result != wire.Code.NO_NODE:
-        code = result if isinstance(result, int) else wire.Code.RUNTIME_INCONSISTENCY
-        raise translate(code, action=_ACTION, write=False)
-
-
-def _found(folder: str, name: str, nodes: dict[str, wire.Node | None]) -> _Seen:
-    above = tuple((path, node.stat.version) for path in _chain(folder) if (node := nodes[path]) is not None)
-    # Where the nodes were read one after the other, a key that moved meanwhile may show in both: it moved to this one.
-    moved = nodes[keys.join(folder, keys.MOVED + name)]
-    if moved is not None:
-        _, origin = keys.unpack(moved.data, moved.stat.czxid)
-        return _Seen(folder, keys.MOVED, name, moved.stat, origin, above)
-    plain = nodes[keys.join(folder, keys.PLAIN + name)]
-    if plain is not None:
-        return _Seen(folder, keys.PLAIN, name, plain.stat, plain.stat.czxid, above)
-    return _Seen(folder, "", name, None, 0, above)
-
-
 # -- judging and planning --------------------------------------------------------------------------
 
 
-def _judge(guards: tuple[Guard, ...], look: _Look) -> str:
+def _judge(guards: tuple[Guard, ...], look: looks.Look) -> str:
     """Which of the caller's guards doesn't hold, in words; empty if all do."""
     for guard in guards:
         stat = look.keys[guard.key].stat
@@ -294,12 +184,7 @@ def _judge(guards: tuple[Guard, ...], look: _Look) -> str:
     return ""
 
 
-def _certain(connection: Connection, transaction: Transaction, look: _Look, *, until: float) -> bool:
-    """Whether everything was so at one moment: it was read at once, or it is seen the same again."""
-    return look.at_once or _look(connection, transaction, until=until).keys == look.keys
-
-
-def _plan(connection: Connection, transaction: Transaction, seen: dict[str, _Seen]) -> _Plan:
+def _plan(connection: Connection, transaction: Transaction, seen: dict[str, looks.Seen]) -> _Plan:
     plan = _Plan()
     unchanged = {guard.key for guard in transaction.guards if isinstance(guard, Unchanged)}
     operations = {operation.key: operation for operation in transaction.operations}
@@ -324,7 +209,7 @@ def _plan(connection: Connection, transaction: Transaction, seen: dict[str, _See
     return plan
 
 
-def _plan_put(connection: Connection, plan: _Plan, put: Put, found: _Seen, version: int) -> None:
+def _plan_put(connection: Connection, plan: _Plan, put: Put, found: looks.Seen, version: int) -> None:
     plan.writes = True
     stat = found.stat
     plain, moved = (keys.join(found.folder, mark + found.name) for mark in (keys.PLAIN, keys.MOVED))

@@ -12,7 +12,7 @@ from leasehold.errors import Conflict
 from leasehold.spi import Delete, KeyValue, Put, Transaction, Unchanged
 from leasehold_servers import until
 from leasehold_servers.zookeeper import ZooKeeperServer
-from leasehold_zookeeper import transactions
+from leasehold_zookeeper import looks
 from leasehold_zookeeper.backend import ZooKeeperBackend
 
 
@@ -67,7 +67,7 @@ def test_a_key_made_again_is_another_key(
     """Between the plugin's look and its write the key is deleted and made again, with the same node version."""
     backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
     revision = backend.commit(Transaction((), (Put("aba/key", b"1"),)), timeout=5).revision
-    look = transactions._look
+    look = looks.take
     interfered = []
 
     def slow_look(*args: object, **options: object) -> object:
@@ -75,11 +75,11 @@ def test_a_key_made_again_is_another_key(
         if not interfered:
             interfered.append(1)
             for operation in (Delete("aba/key"), Put("aba/key", b"1")):
-                monkeypatch.setattr(transactions, "_look", look)
+                monkeypatch.setattr(looks, "take", look)
                 other.commit(Transaction((), (operation,)), timeout=5)
         return seen
 
-    monkeypatch.setattr(transactions, "_look", slow_look)
+    monkeypatch.setattr(looks, "take", slow_look)
     with pytest.raises(Conflict, match="was last put at revision"):
         backend.commit(Transaction((Unchanged("aba/key", revision),), (Put("aba/key", b"2"),)), timeout=5)
     assert interfered

@@ -140,32 +140,6 @@ def test_the_leader_is_killed(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
         watch.close()
 
 
-def test_reads_on_an_ensemble_never_go_back_and_soon_see_every_write(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
-    """An ensemble isn't declared linearizable: a leader may answer before it has applied what it committed."""
-    namespace = f"sync-{time.time_ns()}"
-    stores = [connect(f"{node.url}/{namespace}", timeout=10.0) for node in zookeeper_ensemble.nodes]
-    seen = [-1] * 3
-    try:
-        assert [store.capabilities.linearizable for store in stores] == [False] * 3
-
-        def read(reader: int) -> int:
-            item = stores[reader].get("key")
-            value = -1 if item is None else int(item.value)
-            assert value >= seen[reader], f"server {reader} went back from {seen[reader]} to {value}"
-            seen[reader] = value
-            return value
-
-        for number in range(60):
-            stores[number % 3].put("key", str(number).encode())
-            assert read(number % 3) == number, "a store reads its own write"
-            for reader in range(3):
-                until(lambda at=reader, n=number: read(at) == n, 5.0, f"server {reader} shows write {number}")
-            assert len(stores[(number + 2) % 3].list("")) == 1
-    finally:
-        for store in stores:
-            store.close()
-
-
 def test_no_quorum_is_told(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
     with connect(f"{zookeeper_ensemble.url}/quorum-{time.time_ns()}", timeout=10.0) as store:
         store.put("key", b"")
