@@ -10,6 +10,7 @@ unless it is the value of a known and public option, or anything but the beginni
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import re
@@ -75,6 +76,13 @@ def split(url: str) -> RawUrl:
         path,
         query or "",
     )
+
+
+def join(raw: RawUrl) -> str:
+    """The URL of these parts, secrets included: the reverse of :func:`split`."""
+    scheme = "+".join([raw.scheme, *sorted(raw.variants)])
+    user = "" if raw.userinfo is None else f"{raw.userinfo}@"
+    return f"{scheme}://{user}{raw.authority}{raw.path}" + (f"?{raw.query}" if raw.query else "")
 
 
 def hide_secrets(url: str) -> str:
@@ -217,13 +225,11 @@ def _host(text: str, number: int, plugin: BackendPlugin) -> Host:
 
 
 def _shown(raw: RawUrl, secrets: set[str]) -> str:
-    scheme = "+".join([raw.scheme, *sorted(raw.variants)])
-    user = ""
-    if raw.userinfo is not None:
-        name, colon, _ = raw.userinfo.partition(":")
-        user = f"{name}{':***' if colon else ''}@"
+    user = raw.userinfo
+    if user is not None:
+        name, colon, _ = user.partition(":")
+        user = f"{name}{':***' if colon else ''}"
     parts = [
         f"{p.partition('=')[0]}=***" if unquote(p.partition("=")[0]) in secrets else p for p in raw.query.split("&")
     ]
-    query = "?" + "&".join(parts) if raw.query else ""
-    return f"{scheme}://{user}{raw.authority}{raw.path}{query}"
+    return join(dataclasses.replace(raw, userinfo=user, query="&".join(parts)))

@@ -12,6 +12,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leasehold.conformance.network import Network
 
 Control = Callable[[], object]
 
@@ -56,6 +60,19 @@ class Driver:
 
 
 CONTROLS = tuple(field.name for field in dataclasses.fields(Driver))
+
+
+def with_network(driver: Driver, network: Network | None) -> Driver:
+    """``driver``, with what it lacks and what can be done to the connections done by ``network``."""
+    if network is None:
+        return driver
+    extended = driver
+    if driver.cut is None:
+        extended = dataclasses.replace(extended, cut=network.cut)
+    if driver.partition is None and driver.heal is None:
+        extended = dataclasses.replace(extended, partition=network.partition, heal=network.heal)
+    return extended
+
 
 NETWORK = "network"
 """What a rule needs that acts on the connection itself; given for every store that is reached by host and port."""

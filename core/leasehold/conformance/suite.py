@@ -9,6 +9,7 @@ import pytest
 
 from leasehold.conformance.all_rules import AllRules
 from leasehold.conformance.driver import Driver
+from leasehold.conformance.network import Network
 from leasehold.conformance.rules import Rule, catalogue
 from leasehold.conformance.world import Experiment, World
 
@@ -36,12 +37,15 @@ class StoreConformance(AllRules):
     it doesn't declare is skipped as *not supported*, and other rules check that the operation is then refused by
     ``Unsupported``. All other rules hold for every store. Time limits follow from the limits you declare.
 
-    **Outages.** Rules about a server that dies or a connection that breaks need your help: give a ``driver``
-    fixture with the controls you have; the rules that need others are skipped as *not checked*::
+    **Outages.** What can be done to a connection the suite does by itself: where the URL names hosts, it stands
+    between client and server. Rules about a server that dies or freezes need your help: give a ``driver`` fixture
+    with the controls you have; the rules that need others are skipped as *not checked*::
 
             @pytest.fixture
             def driver(self, my_server):
                 return Driver(kill=my_server.kill, start=my_server.start)
+
+    ``leasehold.conformance.drivers`` has ready-made ones, for a container, a process, or commands of a shell.
 
     **Reading a failure.** It names the rule and its promise, what the rule did, what it expected and what it saw.
     A rule that could not be judged, because too little happened, fails as ``RuleVacuous``.
@@ -84,11 +88,24 @@ class StoreConformance(AllRules):
         return Driver()
 
     @pytest.fixture
-    def world(self, request: pytest.FixtureRequest, store_url: str, driver: Driver) -> Iterator[World]:
+    def network(self, store_url: str) -> Iterator[Network | None]:
+        """Stands before the store for the rules about connections; ``None`` where it isn't reached by host and port.
+
+        Override it to give ``None`` where the server sends its clients to addresses of its own: those rules are
+        then reported as not supported.
+        """
+        network = Network.in_front_of(store_url)
+        yield network
+        if network is not None:
+            network.close()
+
+    @pytest.fixture
+    def world(
+        self, request: pytest.FixtureRequest, store_url: str, driver: Driver, network: Network | None
+    ) -> Iterator[World]:
         """What the rule may act in."""
         rule = catalogue(type(self))[request.function.__name__]
-        with World(store_url, rule, driver=driver, memo=self.memo) as world:
-            reason = rule.why_not(world.capabilities, driver)
-            if reason is not None:
-                pytest.skip(reason)
+        with World(store_url, rule, driver=driver, memo=self.memo, network=network) as world:
+            if world.why_not is not None:
+                pytest.skip(world.why_not)
             yield world

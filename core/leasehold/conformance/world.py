@@ -17,9 +17,10 @@ from urllib.parse import quote
 from leasehold import plugins
 from leasehold import url as urls
 from leasehold.clock import SystemClock
-from leasehold.conformance.checks import Checks
-from leasehold.conformance.driver import Driver
+from leasehold.conformance.checks import Checks, RuleVacuous
+from leasehold.conformance.driver import NETWORK, Driver, with_network
 from leasehold.conformance.evidence import Evidence
+from leasehold.conformance.network import Network
 from leasehold.conformance.profile import QUICK, Profile
 from leasehold.conformance.rules import Rule
 from leasehold.connect import connect
@@ -35,6 +36,9 @@ TIMEOUT = 10.0
 
 LONG_TTL = 60.0
 """Seconds; longer than any rule takes."""
+
+_NETWORKED = frozenset({NETWORK, "cut", "partition", "heal"})
+"""What a rule needs that is done to connections, unless the author has controls for it."""
 
 LEAST_TTL = 1.0
 """Seconds; shorter leases would measure the machine's scheduling instead of the store."""
@@ -67,13 +71,18 @@ class World:
         driver: Driver | None = None,
         memo: dict[str, Experiment] | None = None,
         profile: Profile = QUICK,
+        network: Network | None = None,
     ):
-        self.url = url
+        """``network`` stands before the URL; rules about connections reach the store through it, the others don't."""
         self.rule = rule
+        self._direct_url = url
+        self._network = network if network is not None and _NETWORKED & {*rule.needs} else None
+        self.url = url if self._network is None else self._network.url
         self.check = Checks(rule)
         self.evidence = Evidence()
         """What is done and seen here."""
-        self.driver = driver or Driver()
+        self.driver = with_network(driver or Driver(), network)
+        """Controls over the server; what the author gave none for is done to the connection where there is one."""
         self.profile = profile
         self.namespace = f"conformance-{uuid.uuid4().hex[:12]}"
         self.shared_with: str | None = None
@@ -84,21 +93,39 @@ class World:
         self._backends: list[Backend] = []
         self.store = self.connect()
         """The store under test, in this rule's namespace."""
+        if self._network is not None:
+            self._prove(self._network)
 
     # -- opening --
+
+    @property
+    def network(self) -> Network:
+        """What stands between the stores opened here and their server."""
+        if self._network is None:
+            raise LookupError('nothing stands between client and server: the rule lacks @needs("network")')
+        return self._network
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the rule can't be judged here; ``None`` if it can."""
+        return self.rule.why_not(self.capabilities, self.driver, network=self._network is not None)
 
     @property
     def capabilities(self) -> Capabilities:
         """What the store under test declares."""
         return self.store.capabilities
 
-    def connect(self, namespace: str | None = None, *, timeout: float = TIMEOUT) -> Store:
-        """One more connection, to this rule's namespace or another one that begins with its name."""
+    def connect(self, namespace: str | None = None, *, timeout: float = TIMEOUT, direct: bool = False) -> Store:
+        """One more connection, to this rule's namespace or another one that begins with its name.
+
+        A ``direct`` one goes around the network, whose faults don't concern it.
+        """
         name = self.namespace if namespace is None else namespace
         if not name.startswith(self.namespace):
             raise ValueError(f"{name!r} may be someone else's namespace")
         self._used[name] = None
-        store = connect(in_namespace(self.url, name), timeout=timeout, observers=[self.evidence.observer])
+        url = self._direct_url if direct else self.url
+        store = connect(in_namespace(url, name), timeout=timeout, observers=[self.evidence.observer])
         self._stores.append(store)
         return store
 
@@ -153,14 +180,33 @@ class World:
 
     def close(self) -> None:
         """Close everything and empty the namespaces."""
+        if self._network is not None:
+            self._network.reset()
         for store in self._stores:
             store.close()
         for backend in self._backends:
             backend.close()
         for name in self._used:
             # What can't be cleaned is what a broken store or a dead server left; the rule has said so.
-            with contextlib.suppress(LeaseholdError), connect(in_namespace(self.url, name), timeout=TIMEOUT) as store:
+            with contextlib.suppress(LeaseholdError), self._cleaner(name) as store:
                 store.delete_prefix("", everything=True)
+
+    def _cleaner(self, namespace: str) -> Store:
+        return connect(in_namespace(self._direct_url, namespace), timeout=TIMEOUT)
+
+    def _prove(self, network: Network) -> None:
+        try:
+            if network.carries(self.store):
+                return
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise RuleVacuous(
+            f"rule {self.rule.id} could not be judged: the store opened through {', '.join(map(str, network.targets))} "
+            "talks to its server by other addresses, which the server gave it, so no fault on the way would reach it. "
+            "Give the URL of a single server, or controls of your own (see leasehold.conformance.Driver)"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +223,4 @@ def in_namespace(url: str, namespace: str) -> str:
         options.append(f"namespace={quote(namespace, safe='')}")
     path = raw.path if plugins.find(raw.scheme).address is Address.FILE else ""
     raw = dataclasses.replace(raw, path=path, query="&".join(options))
-    scheme = "+".join([raw.scheme, *sorted(raw.variants)])
-    user = "" if raw.userinfo is None else f"{raw.userinfo}@"
-    return f"{scheme}://{user}{raw.authority}{raw.path}" + (f"?{raw.query}" if raw.query else "")
+    return urls.join(raw)
