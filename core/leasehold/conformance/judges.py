@@ -12,7 +12,12 @@ from typing import Any
 
 Judge = Callable[[Mapping[str, Any]], list[str]]
 
-JUDGES: dict[str, str] = {}
+JUDGES: dict[str, str] = {
+    "counter": "leasehold.conformance.counter:judge",
+    "linearizability": "leasehold.conformance.linearizability.judging:revisions_explain",
+    "locks": "leasehold.conformance.linearizability.judging:a_lock_explains",
+    "search": "leasehold.conformance.linearizability.judging:an_order_explains",
+}
 """Name of the judge to ``module:function``, imported when it is needed."""
 
 

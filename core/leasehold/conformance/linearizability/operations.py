@@ -1,0 +1,210 @@
+"""One operation as a client saw it: what was asked for and when, what was answered and when.
+
+Histories are saved in reports, so an operation has a form in JSON's types, a short list. Values are text there,
+one character for each byte, and so they are here: checkers compare them and show them, nothing else.
+
+Values have to be unique for each key, so that a value names the write it comes from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+Condition = str | int
+"""Of a guard: :data:`ABSENT`, :data:`EXISTS`, or the revision the key was last put at."""
+
+ABSENT = "absent"
+EXISTS = "exists"
+
+Item = tuple[str, int, int]
+"""Value, create revision and mod revision of a key that exists."""
+
+
+class Kind(StrEnum):
+    """What was called."""
+
+    READ = "read"
+    LIST = "list"
+    PUT = "put"
+    PUT_IF_ABSENT = "put-if-absent"
+    COMPARE_AND_SET = "compare-and-set"
+    DELETE = "delete"
+    TRANSACTION = "transaction"
+    ACQUIRE = "acquire"
+    RELEASE = "release"
+
+
+class Outcome(StrEnum):
+    """What became of it."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    """A guard didn't hold, nothing was changed."""
+    UNKNOWN = "unknown"
+    """No answer: it was applied once, perhaps after the caller gave up, or never."""
+
+
+class Operation(NamedTuple):
+    """One operation. A named tuple: histories have a million of them (decision record 0002)."""
+
+    client: int
+    kind: Kind
+    invoked: float
+    """Seconds on a clock that all clients share."""
+    returned: float
+    """``math.inf`` for an operation of unknown outcome."""
+    outcome: Outcome
+    revision: int | None = None
+    """As answered: of a read one at which it was true, of a write its own."""
+    guards: tuple[tuple[str, Condition], ...] = ()
+    puts: tuple[tuple[str, str], ...] = ()
+    """Keys and values."""
+    deletes: tuple[str, ...] = ()
+    deleted: int = 0
+    """How many keys were there to be deleted, as answered."""
+    seen: tuple[tuple[str, Item | None], ...] = ()
+    """Of a read or list: keys and what was there."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key it is about, perhaps more than once."""
+        return [
+            *(key for key, _ in self.guards),
+            *(key for key, _ in self.puts),
+            *self.deletes,
+            *(key for key, _ in self.seen),
+        ]
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changed something, as far as its client was told: then its revision is its own."""
+        return self.outcome is Outcome.DONE and bool(self.puts or self.deleted)
+
+
+def holds(condition: Condition, item: Item | None) -> bool:
+    """Whether a guard holds for what is there."""
+    if condition == ABSENT:
+        return item is None
+    return item is not None and (condition == EXISTS or item[2] == condition)
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+def text_of(value: bytes) -> str:
+    """A value as the text that stands for it."""
+    return value.decode("latin-1")
+
+
+def to_json(operations: Iterable[Operation]) -> list[Any]:
+    """In JSON's types, a list of lists."""
+    return [
+        [
+            operation.client,
+            operation.kind.value,
+            round(operation.invoked, 6),
+            None if operation.returned == math.inf else round(operation.returned, 6),
+            operation.outcome.value,
+            {
+                name: _listed(value)
+                for name in ("revision", "guards", "puts", "deletes", "deleted", "seen")
+                if (value := getattr(operation, name)) or (name == "revision" and value is not None)
+            },
+        ]
+        for operation in operations
+    ]
+
+
+def from_json(data: Iterable[Sequence[Any]]) -> list[Operation]:
+    """The reverse of :func:`to_json`."""
+    kinds = {kind.value: kind for kind in Kind}
+    outcomes = {outcome.value: outcome for outcome in Outcome}
+    operations = []
+    for client, kind, invoked, returned, outcome, rest in data:
+        operations.append(
+            Operation(
+                client,
+                kinds[kind],
+                invoked,
+                math.inf if returned is None else returned,
+                outcomes[outcome],
+                rest.get("revision"),
+                tuple([(key, condition) for key, condition in rest["guards"]]) if "guards" in rest else (),
+                tuple([(key, value) for key, value in rest["puts"]]) if "puts" in rest else (),
+                tuple(rest["deletes"]) if "deletes" in rest else (),
+                rest.get("deleted", 0),
+                tuple([(key, item and tuple(item)) for key, item in rest["seen"]]) if "seen" in rest else (),
+            )
+        )
+    return operations
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(each) for each in value] if isinstance(value, tuple) else value
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def beginning(operations: Iterable[Operation], count: int) -> list[Operation]:
+    """The history up to the moment when its operation number ``count`` began.
+
+    Writes that were under way then are of unknown outcome, everything else under way is left out: so if the whole
+    can be explained by an order, this can.
+    """
+    inorder = sorted(operations, key=lambda operation: operation.invoked)
+    if len(inorder) <= count:
+        return inorder
+    end = inorder[count].invoked
+    found = []
+    for operation in inorder[:count]:
+        if operation.returned < end:
+            found.append(operation)
+        elif (operation.puts or operation.deletes) and operation.outcome is not Outcome.REFUSED:
+            found.append(operation._replace(outcome=Outcome.UNKNOWN, returned=math.inf, revision=None, deleted=0))
+    return found
+
+
+# -- for people ------------------------------------------------------------------------------------
+
+
+def describe(operation: Operation) -> str:
+    """Who did what, with which answer, and when."""
+    parts = [f"{_condition(key, condition)}" for key, condition in operation.guards]
+    what = f"client {operation.client}'s {operation.kind.value}"
+    if operation.puts or operation.deletes:
+        what += " of " + ", ".join(
+            [*(f"{key!r} = {value[:40]!r}" for key, value in operation.puts), *map(repr, operation.deletes)]
+        )
+    elif operation.seen:
+        what += " of " + ", ".join(repr(key) for key, _ in operation.seen)
+    if parts and operation.kind is not Kind.PUT_IF_ABSENT:
+        what += f" if {' and '.join(parts)}"
+    return f"{what} ({_answer(operation)}, {_span(operation)})"
+
+
+def show(item: Item | None) -> str:
+    """What is there of a key."""
+    return "nothing" if item is None else f"{item[0][:40]!r} put at revision {item[2]} (created at {item[1]})"
+
+
+def _condition(key: str, condition: Condition) -> str:
+    return f"{key!r} is as put at {condition}" if isinstance(condition, int) else f"{key!r} is {condition}"
+
+
+def _answer(operation: Operation) -> str:
+    if operation.outcome is not Outcome.DONE:
+        return "refused" if operation.outcome is Outcome.REFUSED else "no answer"
+    if operation.revision is None:
+        return "done"
+    if operation.puts or operation.deletes or not operation.seen:
+        return f"acknowledged at revision {operation.revision}"
+    return f"answered at revision {operation.revision}"
+
+
+def _span(operation: Operation) -> str:
+    end = "no one knows" if operation.returned == math.inf else f"{operation.returned:.6f}"
+    return f"{operation.invoked:.6f} to {end} s"
