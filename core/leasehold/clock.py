@@ -34,6 +34,10 @@ class Clock(ABC):
         """
         return seconds
 
+    def wait_for_real(self, condition: threading.Condition, seconds: float) -> None:
+        """Wait on ``condition`` like :meth:`wait`, for what :meth:`pause` answered: seconds of real time."""
+        condition.wait(seconds)
+
 
 class SystemClock(Clock):
     """The machine's own monotonic time, suspend included where the system tells it."""
@@ -84,8 +88,8 @@ class ManualClock(Clock):
                 return
             self._sleepers[condition] += 1
         # The waiter holds the condition: an advance() from here on wakes it. The short real timeout is for one
-        # whose time was read by another thread: a delay instead of a hang.
-        condition.wait(0.05 if seconds is not None else None)
+        # whose time was read by another thread, and for a TimeLimit: a delay instead of a hang.
+        condition.wait(None if seconds is None else max(0.001, min(seconds, 0.05)))
         with self._lock:
             self._sleepers[condition] -= 1
             if not self._sleepers[condition]:

@@ -11,7 +11,7 @@ from leasehold.keys import namespace_prefix
 from leasehold.observers import Observers
 from leasehold.retry import check_timeout
 from leasehold.spi.backend import Backend
-from leasehold.spi.plugin import BackendPlugin
+from leasehold.spi.plugin import BackendPlugin, OpenRequest
 from leasehold.store import Store
 
 DEFAULT_TIMEOUT = 5.0
@@ -42,6 +42,17 @@ def connect(
     watched = Observers(observers, request.url)
     if isinstance(require, str):
         raise ConfigError(f"require is a list of requirements, as in require=[{require!r}], not one string")
+    backend = open_backend(plugin, request)
+    try:
+        backend.capabilities.require(require, store=request.url)
+    except LeaseholdError:
+        backend.close()
+        raise
+    return _opened(backend, prefix, request.timeout, backend.clock or request.clock, watched)
+
+
+def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
+    """What ``plugin`` opens for ``request``, without core on top. Raises like :func:`connect`."""
     _check_modules(plugin)
     try:
         backend = plugin.open(request)
@@ -56,12 +67,7 @@ def connect(
         raise PluginError(
             f"the plugin for {plugin.scheme}:// is broken: its open returned {type(backend).__name__}, not a Backend"
         )
-    try:
-        backend.capabilities.require(require, store=request.url)
-    except LeaseholdError:
-        backend.close()
-        raise
-    return _opened(backend, prefix, request.timeout, request.clock, watched)
+    return backend
 
 
 def wrap(

@@ -65,6 +65,8 @@ def test_entry_points(info: dict[str, str]) -> None:
     assert {name.removeprefix("leasehold_") for name in in_tree()} - {"leasehold"} == set(declared)
     assert points["console_scripts"]["leasehold"]
     assert points["pytest11"]["leasehold_conformance"]
+    assert points["pytest11"]["leasehold_testing"]
+    assert points["leasehold.testing"]["embedded"]
 
 
 def test_licence_and_readme(info: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from leasehold.clock import Clock
 from leasehold.errors import Unsupported
 from leasehold.spi.capabilities import Capabilities
 from leasehold.spi.feed import Feed, Sink
@@ -48,6 +49,14 @@ class Backend(ABC):
     def native(self) -> object:
         """The client library's own object, offered to applications as it is. Raises ``Unsupported`` without one."""
         raise Unsupported("this store's plugin has no client object to offer")
+
+    @property
+    def clock(self) -> Clock | None:
+        """The clock that leases and waits on this store go by, where it isn't the one ``open`` was asked to use.
+
+        For stores that tests make up; ``None``, the default, is right for all others.
+        """
+        return None
 
     # -- reading: no side effects, core repeats them after ``Unavailable`` until the caller's deadline --
 

@@ -115,8 +115,14 @@ class FeedBuffer:
             self._woken = False
             return Failed(self._error) if self._error is not None else None
 
+    def rest(self, seconds: float) -> None:
+        """Wait for so many seconds of real time, or until :meth:`wake`: between two tries to open a feed."""
+        with self._condition:
+            if not self._woken:
+                self._clock.wait_for_real(self._condition, seconds)
+
     def wake(self) -> None:
-        """Make a blocked :meth:`take` return ``None``."""
+        """Make a blocked :meth:`take` return ``None``, and a :meth:`rest` end."""
         with self._condition:
             self._woken = True
             self._condition.notify_all()

@@ -295,7 +295,7 @@ class Watch:
     def _reopen(self, left: float | None) -> bool:
         pause = self._not_before - time.monotonic()
         if pause > 0:
-            self._buffer.take(pause if left is None else max(0.0, min(pause, left)))
+            self._buffer.rest(pause if left is None else max(0.0, min(pause, left)))
             return False
         error = self._try_open(self._attempt)
         if error is not None:

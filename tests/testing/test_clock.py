@@ -1,0 +1,102 @@
+"""Time that a test moves: what is due happens in its order, and no real time passes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from leasehold import LeaseState
+from leasehold.registry import Instance, Registry, RegistryConfig, Status
+from leasehold.testing import VirtualClock, wait_until
+
+WEB = Instance("web", id="1", host="10.0.0.1", port=80)
+STEADY = {"jitter": 0.0, "retry_first": 3.0, "retry_longest": 30.0}
+
+
+def test_leases_are_refreshed_while_time_elapses(leasehold_store, leasehold_faults, leasehold_clock):
+    lease = leasehold_store.lease(9)
+    started = time.monotonic()
+    leasehold_clock.elapse(90)
+    assert lease.state is LeaseState.ALIVE
+    assert leasehold_faults.count("refresh") == 30
+    assert time.monotonic() - started < 2.0
+
+
+def test_leases_are_lost_when_time_jumps(leasehold_store, leasehold_clock):
+    lease = leasehold_store.lease(9)
+    leasehold_clock.advance(9)
+    assert lease.state is LeaseState.LOST
+
+
+def test_a_lease_that_nobody_keeps_ends_at_its_time(leasehold_store, leasehold_clock):
+    lease = leasehold_store.lease(9, keep_alive=False)
+    leasehold_store.put("a", b"", lease=lease)
+    leasehold_clock.elapse(8.9)
+    assert leasehold_store.get("a") is not None
+    leasehold_clock.elapse(0.1)
+    assert leasehold_store.get("a") is None
+    assert lease.state is LeaseState.LOST
+
+
+def test_a_registration_comes_back_after_its_delays(leasehold_sandbox):
+    box = leasehold_sandbox
+    store = box.connect()
+    with Registry(store, RegistryConfig(**STEADY), WEB) as registry:
+        box.faults.refuse(1000, of="grant")
+        box.faults.lose(registry.lease)
+        wait_until(lambda: registry.status is Status.RECOVERING)
+        box.clock.elapse(3 + 6 + 9 + 14.9)
+        assert registry.status is Status.RECOVERING
+        box.faults.clear()
+        box.clock.elapse(0.1)
+        assert registry.status is Status.REGISTERED
+        assert registry.get_service("web").instances == (WEB,)
+
+
+def test_threads_that_live_by_something_else_hold_nothing_up(leasehold_store, leasehold_clock):
+    stop = threading.Event()
+    blocked = threading.Event()
+
+    def callback(_batch):
+        blocked.set()
+        assert stop.wait(10)
+
+    leasehold_store.watch(callback=callback)
+    assert blocked.wait(10)
+    started = time.monotonic()
+    leasehold_clock.elapse(60)
+    leasehold_clock.elapse(60)
+    assert time.monotonic() - started < 2.0
+    stop.set()
+
+
+def test_time_goes_forward():
+    clock = VirtualClock(5.0)
+    for move in (clock.advance, clock.elapse):
+        with pytest.raises(ValueError, match="can't go back"):
+            move(-1)
+    clock.elapse(0)
+    assert clock.now() == 5.0
+
+
+def test_waiting_for_what_never_comes_says_what():
+    def pigs_fly():
+        return False
+
+    with pytest.raises(AssertionError, match=r"pigs_fly \(.*test_clock.py, line \d+\) was still not true after 0.01 s"):
+        wait_until(pigs_fly, within=0.01)
+
+
+def test_an_outage_of_minutes_takes_no_minutes(leasehold_sandbox):
+    box = leasehold_sandbox
+    with Registry(box.connect(), RegistryConfig(**STEADY), WEB) as own, Registry(box.connect()) as other:
+        started = time.monotonic()
+        with box.faults.outage():
+            box.clock.elapse(300)
+            assert (own.status, other.age) == (Status.RECOVERING, 300.0)
+            assert other.get_service("web").instances == (WEB,)
+        box.clock.elapse(30)
+        wait_until(lambda: own.status is Status.REGISTERED)
+        assert time.monotonic() - started < 5.0

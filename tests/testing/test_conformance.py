@@ -1,0 +1,35 @@
+"""The layer with the faults keeps every promise of the store inside, and its faults are those of real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from leasehold.clock import SystemClock
+from leasehold.conformance import Driver, StoreConformance
+from leasehold.testing import Sandbox
+
+
+class TestSandbox(StoreConformance):
+    @pytest.fixture
+    def box(self) -> Iterator[Sandbox]:
+        with Sandbox(clock=SystemClock()) as box:
+            yield box
+
+    @pytest.fixture
+    def store_url(self, box: Sandbox) -> str:
+        return box.url
+
+    @pytest.fixture
+    def driver(self, box: Sandbox) -> Iterator[Driver]:
+        with ExitStack() as outage, ExitStack() as freeze:
+            yield Driver(
+                kill=lambda: outage.enter_context(box.faults.outage()),
+                start=outage.close,
+                cut=box.faults.cut_watches,
+                compact=box.faults.compact,
+                pause=lambda: freeze.enter_context(box.faults.freeze()),
+                resume=freeze.close,
+            )
