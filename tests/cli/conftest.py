@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import leasehold
+import leasehold_memory
 from leasehold.cli.app import cli
 
 
@@ -61,3 +62,24 @@ def run_json(run: Run) -> Any:
 def file_url(tmp_path: Path) -> str:
     """A store that several processes share, in a file of this test's own."""
     return f"sqlite://{tmp_path / 'store.db'}"
+
+
+@pytest.fixture
+def names() -> Iterator[tuple[str, str]]:
+    """Names of two stores of this process, a source and a target."""
+    found = (f"from-{uuid.uuid4().hex}", f"to-{uuid.uuid4().hex}")
+    yield found
+    for name in found:
+        leasehold_memory.forget(name)
+
+
+@pytest.fixture
+def source(names: tuple[str, str]) -> Iterator[leasehold.Store]:
+    with leasehold.connect(f"memory://{names[0]}", timeout=0.3) as opened:
+        yield opened
+
+
+@pytest.fixture
+def target(names: tuple[str, str]) -> Iterator[leasehold.Store]:
+    with leasehold.connect(f"memory://{names[1]}", timeout=0.3) as opened:
+        yield opened

@@ -1,0 +1,58 @@
+"""`leasehold mirror` while services move: who looks in the target finds each of them all the time."""
+
+from __future__ import annotations
+
+import pytest
+
+import leasehold
+import leasehold_memory
+from leasehold.cli.mirror_hold import LOCK, RECORD
+from leasehold.errors import AlreadyRegistered
+from leasehold.registry import Instance, Registry, RegistryConfig
+
+from .mirrors import DEADLINE, Running, content, equal, lease_of, wait_until
+
+
+def test_services_move_without_a_gap(source: leasehold.Store, target: leasehold.Store) -> None:
+    """Seen from the target the service is there from the first moment on: mirrored, then registered by itself."""
+    config = RegistryConfig(heartbeat=30.0)
+    instance = Instance("web", id="one", host="10.0.0.1", host_name="h", port=8001)
+    with Registry(target, config) as new, target.watch("/registry/") as watch:
+        with Running(source, target) as running:
+            with Registry(source, config) as old:
+                old.register(instance)
+                new.wait_for("web", 1, DEADLINE)
+                with pytest.raises(AlreadyRegistered):
+                    new.register(instance)
+                new.register(instance.with_metadata({"moved": True}), take_over=True)
+                old.update(instance.with_metadata({"late": True}))  # not brought to what stands for itself now
+            # Here the source's entry has been deleted.
+            source.put("after", b"")
+            wait_until(target, lambda: "after" in content(target))
+        assert running.mirror.totals.left_alone == 2
+        with Running(source, target) as running:
+            assert running.until("in_sync")["left_alone"] == 1  # a restart spares it too
+        target.put("/registry/last", b"")
+        told: list[leasehold.Event] = []
+        while not told or told[-1].key != "/registry/last":
+            batch = watch.next(DEADLINE)
+            assert batch is not None
+            told.extend(batch.events)
+        assert [event.kind for event in told] == ["create", "update", "create"]
+        [entry] = new.get_service("web").instances
+        assert entry.meta == {"moved": True}
+
+
+def test_copies_stay_for_the_handover(source: leasehold.Store, target: leasehold.Store, names: tuple[str, str]) -> None:
+    source.put("service", b"1", lease=source.lease(60))
+    with leasehold.connect(f"memory://{names[1]}") as own, Running(source, own) as running:
+        running.until("in_sync")
+        source.delete("service")
+        equal(source, target)
+        source.put("service", b"2", lease=source.lease(60))
+        equal(source, target)
+    # The mirror's own connection is closed: what it left behind goes by its lease and not before.
+    assert target.get(LOCK) is None
+    leasehold_memory.server(names[1]).expire_lease(lease_of(target, "service"))
+    assert target.get("service") is None
+    assert target.get(RECORD) is not None
