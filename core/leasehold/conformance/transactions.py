@@ -72,7 +72,12 @@ class TransactionRules(Rules, area="transactions"):
             "none": lambda t: t,
         }
         for name, guard in holding.items():
-            guard(world.store.transaction()).put(f"done/{name}", b"x").commit()
+            transaction = guard(world.store.transaction()).put(f"done/{name}", b"x")
+            try:
+                transaction.commit()
+            except Conflict as exc:
+                did = f"a transaction whose guards hold ({name})"
+                raise world.check.fail(did, expected="it is applied", seen=f"Conflict: {exc}") from exc
         expected = tuple(sorted(f"done/{name}" for name in holding))
         world.check.equal(world.store.list("done/").keys, expected, "list after transactions whose guards hold")
 
@@ -273,16 +278,21 @@ class TransactionRules(Rules, area="transactions"):
             opening.put(key, b"100")
         opening.commit()
         stores = [world.store, world.connect()]
+        together_now = threading.Barrier(len(keys))
 
         def transfer(number: int) -> int:
             store, moved = stores[number % 2], 0
             for turn in range(15):
                 amount = 1 + 15 * number + turn
                 source, target = keys[(number + turn) % 4], keys[(number + 2 * turn + 1) % 4]
+                tries = 0
                 while source != target:
                     one, two = store.get(source), store.get(target)
                     if one is None or two is None:
                         raise world.check.fail("get of an account", expected="an item", seen=None)
+                    if not tries:
+                        together_now.wait(DEADLINE)  # all have read before one moves: conflicts on either account
+                    tries += 1
                     move = store.transaction().if_unchanged(source, one.mod_revision)
                     move.if_unchanged(target, two.mod_revision)
                     move.put(source, str(int(one.value) - amount).encode()).put(

@@ -1,0 +1,39 @@
+"""Broken stores by area: the proof that the conformance suite finds what is wrong.
+
+``tests/conformance/run_mutants.py`` tries every mutant with all rules of its area; ``base`` says how to write one.
+"""
+
+from __future__ import annotations
+
+from . import closing, feeds, kv, leases, lists, model, namespaces, registry, restarts, spi, transactions, watches
+from .base import Faithful, Mutant, installed
+from .controls import CONTROLS
+from .staying import STAYING
+
+MUTANTS: tuple[Mutant, ...] = (
+    *kv.MUTANTS,
+    *namespaces.MUTANTS,
+    *transactions.MUTANTS,
+    *lists.MUTANTS,
+    *leases.MUTANTS,
+    *feeds.MUTANTS,
+    *watches.MUTANTS,
+    *closing.MUTANTS,
+    *spi.MUTANTS,
+    *registry.MUTANTS,
+    *restarts.MUTANTS,
+    *model.MUTANTS,
+)
+"""All of them, area by area."""
+
+__all__ = ["CONTROLS", "MUTANTS", "STAYING", "Faithful", "Mutant", "area_of", "defect_of", "installed"]
+
+
+def area_of(mutant: Mutant) -> str:
+    """The area whose rules have to kill it."""
+    return mutant.rules[0].partition(".")[0]
+
+
+def defect_of(mutant: Mutant) -> str:
+    """What is broken, in one sentence."""
+    return " ".join((mutant.__doc__ or "").split())

@@ -1,0 +1,226 @@
+"""What broken stores are made of: wrappers around the memory store's backend that pass everything on but one thing.
+
+A mutant is a class. Its docstring is the defect in one sentence, ``rules`` names what has to find it: rules of one
+area, each of which alone has to. Most change what goes to the backend or comes back; what core does for every
+store (watches, leases, closing, the registry) is broken by a patch that lasts as long as the mutant is installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar
+
+import leasehold_memory
+from leasehold import plugins
+from leasehold.clock import SystemClock
+from leasehold.conformance import Driver
+from leasehold.errors import LeaseholdError
+from leasehold.hookspecs import hookimpl
+from leasehold.spi import (
+    Address,
+    Backend,
+    BackendPlugin,
+    Capabilities,
+    Changes,
+    Committed,
+    Feed,
+    FeedItem,
+    KeyValue,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    OpenRequest,
+    Operation,
+    Page,
+    Read,
+    ServerInfo,
+    Sink,
+    Snapshot,
+    Transaction,
+)
+from leasehold_memory.connection import open_backend
+
+
+class Faithful(Backend):
+    """Breaks nothing: passes everything on."""
+
+    rules: ClassVar[tuple[str, ...]] = ()
+    """Ids of the rules that have to find what a subclass breaks."""
+
+    declares: ClassVar[Mapping[str, Any]] = {}
+    """Capabilities that are declared otherwise than the memory store does."""
+
+    def __init__(self, inner: Backend, server: str) -> None:
+        self.inner = inner
+        self.server = leasehold_memory.server(server)
+
+    # -- for the trial --
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        """What of core is broken while the mutant is installed; nothing here."""
+        return nullcontext()
+
+    @classmethod
+    def opened(cls, request: OpenRequest, server: str) -> Backend:
+        """The sound backend below; the name of the memory server is the mutant's own."""
+        sound = OpenRequest(
+            url=request.url,
+            variants=frozenset(),
+            path=server,
+            options={"history": None},
+            timeout=request.timeout,
+            clock=SystemClock(),
+        )
+        return open_backend(sound)
+
+    @classmethod
+    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+        """Controls over the server; a kill is an outage that keeps the data."""
+        return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+
+    # -- the SPI --
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return dataclasses.replace(self.inner.capabilities, **self.declares)
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        return self.inner.get(key, timeout=timeout)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        return self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        return self.inner.commit(transaction, timeout=timeout)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return self.inner.grant(ttl, timeout=timeout)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return self.inner.refresh(lease_ids, timeout=timeout)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        return self.inner.revoke(lease_ids, timeout=timeout)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return self.inner.leases(lease_id, timeout=timeout)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(prefix, after=after, sink=sink, timeout=timeout)
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        return self.inner.server_info(timeout=timeout)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    # -- helping subclasses --
+
+    def write(self, *operations: Operation) -> Committed:
+        """Commit the operations without a guard."""
+        return self.inner.commit(Transaction((), operations), timeout=10.0)
+
+    @property
+    def present(self) -> int:
+        """The store's revision now."""
+        return self.inner.server_info(timeout=10.0).revision
+
+
+class BentItems(Faithful):
+    """Reads and lists show what :meth:`item` makes of each item, and leave out what it makes ``None``."""
+
+    def item(self, item: KeyValue) -> KeyValue | None:
+        return item
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        found = self.inner.get(key, timeout=timeout)
+        return Read(found.item and self.item(found.item), found.revision)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+        bent = (self.item(item) for item in page.items)
+        return Page(tuple(item for item in bent if item is not None), page.more, page.revision)
+
+
+class BentPages(Faithful):
+    """Lists show what :meth:`page` makes of each page."""
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        return page
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+        return self.page(page, prefix, limit)
+
+
+class BentFeed:
+    """Stands between the store and the sink of one feed; ``count`` and ``known`` are for what a mutant remembers."""
+
+    def __init__(self, store: BentWatch, sink: Sink) -> None:
+        self.store = store
+        self.sink = sink
+        self.count = itertools.count(1)
+        self.known: dict[str, Any] = {}
+
+    def deliver(self, item: FeedItem, /) -> None:
+        if isinstance(item, Changes):
+            items = self.store.changes(item, self)
+        elif isinstance(item, Snapshot):
+            items = self.store.snapshot(item, self)
+        else:
+            items = [item]
+        for bent in items:
+            self.sink.deliver(bent)
+
+    def fail(self, error: LeaseholdError, /) -> None:
+        self.store.failed(error, self)
+
+
+class BentWatch(Faithful):
+    """Feeds tell what the three methods make of what they are told."""
+
+    def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
+        return [item]
+
+    def snapshot(self, item: Snapshot, feed: BentFeed) -> Sequence[FeedItem]:
+        return [item]
+
+    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+        feed.sink.fail(error)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(prefix, after=after, sink=BentFeed(self, sink), timeout=timeout)
+
+
+Mutant = type[Faithful]
+
+
+def scheme_of(mutant: Mutant) -> str:
+    """The URL scheme that a mutant has while it is installed; also the name of its server."""
+    return f"mutant-{mutant.__name__.lower()}"
+
+
+@contextmanager
+def installed(mutant: Mutant) -> Iterator[str]:
+    """Make the mutant a plugin of this process; gives the URL of a store that no one else has."""
+    scheme = scheme_of(mutant)
+
+    class Plugin:
+        @hookimpl
+        def leasehold_backend(self) -> BackendPlugin:
+            return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, address=Address.NAME)
+
+    def open_mutant(request: OpenRequest) -> Backend:
+        return mutant(mutant.opened(request, scheme), scheme)
+
+    plugins.register(Plugin(), scheme)
+    try:
+        with mutant.bent():
+            yield f"{scheme}://store"
+    finally:
+        plugins.unregister(scheme)
+        leasehold_memory.forget(scheme)

@@ -1,0 +1,42 @@
+"""Stores that aren't broken: no rule may find anything in them, else what it finds in a mutant says nothing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from leasehold.errors import Unsupported
+from leasehold.spi import Feed, LeaseId, LeaseInfo, Page, Sink
+
+from .base import Faithful
+
+
+class Durable(Faithful):
+    """Declares durable, which is true as long as nobody does worse to its server than pausing it."""
+
+    declares: ClassVar = {"durable": True}
+
+
+class Modest(Faithful):
+    """Promises little, and refuses what it doesn't promise."""
+
+    declares: ClassVar = {
+        "linearizable": False,
+        "atomic_list": False,
+        "pinned_pages": False,
+        "every_revision": False,
+        "lease_listing": False,
+    }
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        if revision is not None:
+            raise Unsupported("this store can't list at a revision")
+        return self.inner.list(prefix, after=after, limit=limit, revision=None, timeout=timeout)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        raise Unsupported("this store can't list leases")
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(prefix, after=None, sink=sink, timeout=timeout)
+
+
+CONTROLS: tuple[type[Faithful], ...] = (Faithful, Durable, Modest)

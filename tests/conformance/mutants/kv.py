@@ -1,0 +1,404 @@
+"""Broken reading and writing of single keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from contextlib import AbstractContextManager, ExitStack
+from typing import ClassVar
+from unittest.mock import patch
+
+from leasehold.errors import Conflict
+from leasehold.spi import (
+    Absent,
+    Backend,
+    Committed,
+    Delete,
+    Exists,
+    KeyValue,
+    OpenRequest,
+    Operation,
+    Page,
+    Put,
+    Read,
+    Transaction,
+    Unchanged,
+)
+
+from .base import BentItems, Faithful
+
+
+def values_bent(transaction: Transaction, bend: object) -> Transaction:
+    """The transaction with another value in each put."""
+    assert callable(bend)
+    operations = (
+        dataclasses.replace(each, value=bend(each.value)) if isinstance(each, Put) else each
+        for each in transaction.operations
+    )
+    return Transaction(transaction.guards, tuple(operations))
+
+
+class BentKeys(Faithful):
+    """Keys are stored under the name that :meth:`key` makes of them."""
+
+    def key(self, key: str) -> str:
+        return key
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        return self.inner.get(self.key(key), timeout=timeout)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        guards = tuple(dataclasses.replace(each, key=self.key(each.key)) for each in transaction.guards)
+        operations = tuple(dataclasses.replace(each, key=self.key(each.key)) for each in transaction.operations)
+        distinct = {each.key: each for each in operations}
+        return self.inner.commit(Transaction(guards, tuple(distinct.values())), timeout=timeout)
+
+
+class LostUpdate(Faithful):
+    """Every seventh write without a guard is acknowledged and forgotten."""
+
+    rules = ("kv.writes_from_many_threads_all_arrive",)
+    count = itertools.count(1)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        if next(self.count) % 7 == 0 and not transaction.guards:
+            return Committed(self.present + 1)
+        return self.inner.commit(transaction, timeout=timeout)
+
+
+class WrongAnswerToAWrite(Faithful):
+    """A write is answered by the revision before its own."""
+
+    rules = ("kv.a_written_value_is_read_back", "kv.put_replaces_and_keeps_the_create_revision")
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        committed = self.inner.commit(transaction, timeout=timeout)
+        return Committed(committed.revision - 1, committed.deleted)
+
+
+class MissingIsEmpty(Faithful):
+    """A key that isn't there reads as an empty value."""
+
+    rules = ("kv.a_missing_key_reads_as_none",)
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        found = self.inner.get(key, timeout=timeout)
+        return Read(found.item or KeyValue(key, b"", 0, 0), found.revision)
+
+
+class DeletedIsStillRead(Faithful):
+    """The value that a connection read last is still read after a delete."""
+
+    rules = ("kv.a_missing_key_reads_as_none",)
+    last: ClassVar[dict[str, KeyValue]] = {}
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        found = self.inner.get(key, timeout=timeout)
+        return Read(found.item or self.last.get(key), found.revision)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        committed = self.inner.commit(transaction, timeout=timeout)
+        for each in transaction.operations:
+            if isinstance(each, Put):
+                self.last[each.key] = KeyValue(each.key, each.value, committed.revision, committed.revision)
+        return committed
+
+
+class EmptyIsMissing(BentItems):
+    """A key with an empty value isn't there."""
+
+    rules = ("kv.an_empty_value_is_not_a_missing_key",)
+
+    def item(self, item: KeyValue) -> KeyValue | None:
+        return item if item.value else None
+
+
+class ZeroEndsAValue(Faithful):
+    """A value ends at its first zero byte."""
+
+    rules = ("kv.values_are_binary_safe",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        return self.inner.commit(values_bent(transaction, lambda value: value.partition(b"\0")[0]), timeout=timeout)
+
+
+class ValuesAreText(Faithful):
+    """Values are stored as text: what isn't valid UTF-8 is replaced."""
+
+    rules = ("kv.values_are_binary_safe",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        bent = values_bent(transaction, lambda value: value.decode(errors="replace").encode())
+        return self.inner.commit(bent, timeout=timeout)
+
+
+class SlashesAreFolded(BentKeys):
+    """Several slashes in a key are one."""
+
+    rules = ("kv.odd_keys_are_all_different",)
+
+    def key(self, key: str) -> str:
+        while "//" in key:
+            key = key.replace("//", "/")
+        return key
+
+
+class CaseIsFolded(BentKeys):
+    """Keys that differ in case alone are the same."""
+
+    rules = ("kv.odd_keys_are_all_different",)
+
+    def key(self, key: str) -> str:
+        return key.lower()
+
+
+class DeleteIsRecursive(Faithful):
+    """Deleting a key deletes what is below it, as if it were a folder."""
+
+    rules = ("kv.a_key_with_a_value_can_have_keys_below",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        committed = self.inner.commit(transaction, timeout=timeout)
+        for each in transaction.operations:
+            if isinstance(each, Delete):
+                below = self.inner.list(each.key + "/", after=None, limit=None, revision=None, timeout=timeout)
+                self.write(*(Delete(item.key) for item in below.items))
+        return committed
+
+
+class CreateRevisionMoves(BentItems):
+    """The create revision is that of the last put."""
+
+    rules = ("kv.put_replaces_and_keeps_the_create_revision",)
+
+    def item(self, item: KeyValue) -> KeyValue | None:
+        return item._replace(create_revision=item.mod_revision)
+
+
+class CreateRevisionOutlivesTheKey(BentItems):
+    """A key that was deleted and written again has the create revision of its first life."""
+
+    rules = ("kv.a_deleted_key_begins_a_new_life",)
+    first: ClassVar[dict[str, int]] = {}
+
+    def item(self, item: KeyValue) -> KeyValue | None:
+        return item._replace(create_revision=self.first.get(item.key, item.create_revision))
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        committed = self.inner.commit(transaction, timeout=timeout)
+        for each in transaction.operations:
+            self.first.setdefault(each.key, committed.revision)
+        return committed
+
+
+class IdenticalPutIsSkipped(Faithful):
+    """A put of the value that is there already is answered without being made."""
+
+    rules = ("kv.an_identical_put_is_a_change",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        if len(transaction.operations) == 1 and not transaction.guards:
+            (operation,) = transaction.operations
+            item = self.inner.get(operation.key, timeout=timeout).item
+            if isinstance(operation, Put) and item is not None and item.value == operation.value:
+                return Committed(item.mod_revision)
+        return self.inner.commit(transaction, timeout=timeout)
+
+
+class ReadRevisionLags(Faithful):
+    """A read tells a revision from before the last writes."""
+
+    rules = ("kv.revisions_only_grow",)
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        found = self.inner.get(key, timeout=timeout)
+        return Read(found.item, max(0, found.revision - 2))
+
+
+class DeletingNothingIsAChange(Faithful):
+    """A delete of a key that isn't there makes a revision."""
+
+    rules = ("kv.deleting_nothing_changes_nothing",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        committed = self.inner.commit(transaction, timeout=timeout)
+        if transaction.operations and not committed.deleted and isinstance(transaction.operations[0], Delete):
+            return self.write(Put("bump", b""))
+        return committed
+
+
+class AbsentIsIgnored(Faithful):
+    """A put that needs the key's absence is made in any case."""
+
+    rules = ("kv.put_if_absent_needs_absence",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        guards = tuple(guard for guard in transaction.guards if not isinstance(guard, Absent))
+        return self.inner.commit(Transaction(guards, transaction.operations), timeout=timeout)
+
+
+class UnchangedMeansExists(Faithful):
+    """A guard on a revision asks only whether the key is there."""
+
+    rules = ("kv.replace_needs_the_revision", "kv.delete_at_a_revision_needs_it")
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        guards = (Exists(guard.key) if isinstance(guard, Unchanged) else guard for guard in transaction.guards)
+        return self.inner.commit(Transaction(tuple(guards), transaction.operations), timeout=timeout)
+
+
+class UnchangedMeansNotLater(Faithful):
+    """A guard on a revision holds too if the key was last put before it."""
+
+    rules = ("kv.replace_needs_the_revision",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        guards = []
+        for guard in transaction.guards:
+            item = self.inner.get(guard.key, timeout=timeout).item
+            earlier = isinstance(guard, Unchanged) and item is not None and item.mod_revision < guard.revision
+            guards.append(Exists(guard.key) if earlier else guard)
+        return self.inner.commit(Transaction(tuple(guards), transaction.operations), timeout=timeout)
+
+
+class DeleteForgetsItsGuard(Faithful):
+    """A delete is made whatever its guard says."""
+
+    rules = ("kv.delete_at_a_revision_needs_it",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        only_deletes = all(isinstance(each, Delete) for each in transaction.operations)
+        guards = () if only_deletes and transaction.operations else transaction.guards
+        return self.inner.commit(Transaction(guards, transaction.operations), timeout=timeout)
+
+
+class ConflictAfterTheWrite(Faithful):
+    """A guard that fails is told, but after the puts were made."""
+
+    rules = ("kv.put_if_absent_needs_absence", "kv.replace_needs_the_revision")
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        try:
+            return self.inner.commit(transaction, timeout=timeout)
+        except Conflict:
+            self.write(*(each for each in transaction.operations if isinstance(each, Put)))
+            raise
+
+
+class PrefixLeak(Faithful):
+    """A prefix is taken for a folder's name: its last slash doesn't count."""
+
+    rules = ("kv.delete_prefix_deletes_the_prefix_alone",)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        return self.inner.list(prefix.rstrip("/"), after=after, limit=limit, revision=revision, timeout=timeout)
+
+
+class KeysAreNotChecked(Faithful):
+    """Whatever is given as a key is taken."""
+
+    rules = ("kv.illegal_keys_are_refused",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        patches = ExitStack()
+        for module in ("store", "prepare"):
+            patches.enter_context(patch(f"leasehold.{module}.check_key", lambda key: None))
+        return patches
+
+
+class LongKeysAreCut(BentKeys):
+    """Only the first 1,024 characters of a key count, its namespace's included."""
+
+    rules = ("kv.the_longest_key_works",)
+
+    def key(self, key: str) -> str:
+        return key[:1024]
+
+
+class LargeValuesAreCut(Faithful):
+    """Declares that a value may have 16 MiB, and keeps the first mebibyte."""
+
+    rules = ("kv.the_largest_value_works_and_more_is_refused",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        return self.inner.commit(values_bent(transaction, lambda value: value[: 1024 * 1024]), timeout=timeout)
+
+
+class EachConnectionIsAStore(Faithful):
+    """What one connection writes no other one sees."""
+
+    rules = ("kv.connections_see_the_same_store",)
+
+    @classmethod
+    def opened(cls, request: OpenRequest, server: str) -> Backend:
+        return super().opened(request, "")
+
+
+class StaleReads(Faithful):
+    """Declares linearizable, and answers a read from what the connection read before, until it writes itself."""
+
+    rules = ("kv.a_read_sees_every_acknowledged_write",)
+
+    def __init__(self, inner: Backend, server: str) -> None:
+        super().__init__(inner, server)
+        self.cache: dict[str, Read] = {}
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        if key not in self.cache:
+            self.cache[key] = self.inner.get(key, timeout=timeout)
+        return self.cache[key]
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        committed = self.inner.commit(transaction, timeout=timeout)
+        self.cache.clear()
+        return committed
+
+
+class LaggingReplica(Faithful):
+    """Every fifth read is answered by a replica that lacks the last put of the key."""
+
+    rules = ("kv.concurrent_reads_never_go_back",)
+    count = itertools.count(1)
+    before: ClassVar[dict[str, Read]] = {}
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        if next(self.count) % 5 == 0 and key in self.before:
+            return self.before[key]
+        return self.inner.get(key, timeout=timeout)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        operations: tuple[Operation, ...] = transaction.operations
+        self.before.update({each.key: self.inner.get(each.key, timeout=timeout) for each in operations})
+        return self.inner.commit(transaction, timeout=timeout)
+
+
+MUTANTS: tuple[type[Faithful], ...] = (
+    LostUpdate,
+    WrongAnswerToAWrite,
+    MissingIsEmpty,
+    DeletedIsStillRead,
+    EmptyIsMissing,
+    ZeroEndsAValue,
+    ValuesAreText,
+    SlashesAreFolded,
+    CaseIsFolded,
+    DeleteIsRecursive,
+    CreateRevisionMoves,
+    CreateRevisionOutlivesTheKey,
+    IdenticalPutIsSkipped,
+    ReadRevisionLags,
+    DeletingNothingIsAChange,
+    AbsentIsIgnored,
+    UnchangedMeansExists,
+    UnchangedMeansNotLater,
+    DeleteForgetsItsGuard,
+    ConflictAfterTheWrite,
+    PrefixLeak,
+    KeysAreNotChecked,
+    LongKeysAreCut,
+    LargeValuesAreCut,
+    EachConnectionIsAStore,
+    StaleReads,
+    LaggingReplica,
+)

@@ -1,0 +1,421 @@
+"""Broken leases: of the store, and of what core does to keep them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+from leasehold.leases import Lease
+from leasehold.leases.keeper import LeaseKeeper
+from leasehold.spi import (
+    Backend,
+    Changes,
+    Committed,
+    Delete,
+    Deleted,
+    FeedItem,
+    KeyValue,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    Put,
+    Transaction,
+)
+from leasehold.store import Store
+from leasehold_memory import MemoryServer
+from leasehold_memory.history import Change
+
+from .base import BentFeed, BentItems, BentWatch, Faithful
+
+
+class LeaseNeverEnds(Faithful):
+    """A lease lives a hundred times as long as its ttl."""
+
+    rules = ("leases.left_alone_end_in_time",)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return LeaseGrant(self.inner.grant(ttl * 100, timeout=timeout).lease_id, ttl)
+
+
+class LeaseEndsLate(Faithful):
+    """A lease lives for twice its ttl and more, which isn't declared."""
+
+    rules = ("leases.left_alone_end_in_time",)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return LeaseGrant(self.inner.grant(ttl * 2 + 1, timeout=timeout).lease_id, ttl)
+
+
+class LeaseEndsEarly(Faithful):
+    """A lease ends when four fifths of its ttl have passed."""
+
+    rules = ("leases.never_end_before_their_ttl",)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return LeaseGrant(self.inner.grant(ttl * 0.8, timeout=timeout).lease_id, ttl)
+
+
+class EndingIsNotTold(BentWatch):
+    """The deletes of keys whose lease ends are told to nobody."""
+
+    rules = ("leases.ending_is_told_to_watchers",)
+    committing = threading.local()
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        self.committing.now = True
+        try:
+            return self.inner.commit(transaction, timeout=timeout)
+        finally:
+            self.committing.now = False
+
+    def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
+        return [item] if getattr(self.committing, "now", False) else []
+
+
+class EndingLacksTheOldValue(BentWatch):
+    """A key with a lease is told with an empty value, so that its ending shows that."""
+
+    rules = ("leases.ending_is_told_to_watchers",)
+
+    def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
+        entries = (
+            entry if isinstance(entry, Deleted) or entry.lease_id is None else entry._replace(value=b"")
+            for entry in item.entries
+        )
+        return [Changes(tuple(entries), item.revision)]
+
+
+class EndingTakesOneKey(Faithful):
+    """Of several keys of a lease that runs out the first alone goes."""
+
+    rules = ("leases.ending_is_told_to_watchers",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        def end(server: Any, lease: Any) -> None:
+            server._leases.end(lease)
+            server._write([Delete(key) for key in sorted(lease.keys)[:1]])
+
+        return patch.object(MemoryServer, "_end", end)
+
+
+class RefreshDoesNothing(Faithful):
+    """A refresh is answered, and that is all."""
+
+    rules = ("leases.are_extended_by_refreshing", "leases.kept_alive_live_on")
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        alive = {info.lease_id: info.ttl for info in self.inner.leases(None, timeout=timeout)}
+        return {lease_id: alive[lease_id] for lease_id in lease_ids if lease_id in alive}
+
+
+class NobodyKeepsLeases(Faithful):
+    """Leases are refreshed when their holder asks for it, and never by themselves."""
+
+    rules = ("leases.kept_alive_live_on",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        return patch.object(LeaseKeeper, "_take_due", lambda keeper, now: [])
+
+
+class EndTakesFormerKeys(Faithful):
+    """With a lease goes every key that was ever put on it."""
+
+    rules = ("leases.leave_what_is_not_theirs", "leases.deleted_keys_do_not_come_back")
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        def move(server: Any, change: Change) -> None:
+            for entry in change.entries:
+                if isinstance(entry, KeyValue) and entry.lease_id is not None:
+                    server._leases.require(entry.lease_id).keys.add(entry.key)
+
+        return patch.object(MemoryServer, "_move_between_leases", move)
+
+
+class EndTakesKeysBelow(Faithful):
+    """With a key whose lease ends goes all that is below it."""
+
+    rules = ("leases.leave_what_is_not_theirs",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        def end(server: Any, lease: Any) -> None:
+            server._leases.end(lease)
+            below = {item.key for key in lease.keys for item in server._state.under(key + "/")}
+            server._write([Delete(key) for key in sorted(lease.keys | below)])
+
+        return patch.object(MemoryServer, "_end", end)
+
+
+class LossIsNotTold(Faithful):
+    """Nobody calls the on_lost of a lease that has ended."""
+
+    rules = ("leases.lost_are_told_once",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        return patch.object(LeaseKeeper, "lost", LeaseKeeper._forget)
+
+
+class LossIsToldTwice(Faithful):
+    """The on_lost of a lease is called twice."""
+
+    rules = ("leases.lost_are_told_once",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        once = LeaseKeeper.lost
+
+        def twice(keeper: LeaseKeeper, lease: Lease) -> None:
+            once(keeper, lease)
+            once(keeper, lease)
+
+        return patch.object(LeaseKeeper, "lost", twice)
+
+
+class TtlIsDoubled(Faithful):
+    """A lease gets twice the ttl that was asked for, which isn't declared."""
+
+    rules = ("leases.have_a_truthful_ttl",)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return self.inner.grant(2 * ttl, timeout=timeout)
+
+
+class TtlIsShortened(Faithful):
+    """A lease gets less than the ttl that was asked for."""
+
+    rules = ("leases.have_a_truthful_ttl",)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        grant = self.inner.grant(ttl, timeout=timeout)
+        return LeaseGrant(grant.lease_id, grant.ttl * 0.9)
+
+
+class AnyTtlIsTaken(Faithful):
+    """A ttl beyond the declared one is shortened to it in silence."""
+
+    rules = ("leases.have_limits",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        sound = Store.lease
+
+        def lease(store: Store, ttl: float, **arguments: Any) -> Lease:
+            longest = store.capabilities.max_ttl
+            return sound(store, longest if longest < ttl < float("inf") else ttl, **arguments)
+
+        return patch.object(Store, "lease", lease)
+
+
+class ItemsHideTheirLease(BentItems):
+    """No item says which lease it is on."""
+
+    rules = ("leases.are_named_by_their_keys",)
+
+    def item(self, item: KeyValue) -> KeyValue | None:
+        return item._replace(lease_id=None)
+
+
+class PutKeepsTheLease(Faithful):
+    """A put without a lease leaves the key on the one it had."""
+
+    rules = ("leases.are_named_by_their_keys", "leases.leave_what_is_not_theirs")
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        operations = []
+        for each in transaction.operations:
+            item = self.inner.get(each.key, timeout=timeout).item
+            keep = isinstance(each, Put) and each.lease_id is None and item is not None
+            operations.append(Put(each.key, each.value, item.lease_id) if keep else each)  # type: ignore[union-attr]
+        return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
+
+
+class RevokeLeavesKeys(Faithful):
+    """A revoked lease is gone and its keys stay."""
+
+    rules = ("leases.revoked_take_their_keys_at_once", "leases.can_be_revoked_by_anyone")
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        for lease_id in lease_ids:
+            for info in self.inner.leases(lease_id, timeout=timeout):
+                for key in info.keys:
+                    item = self.inner.get(key, timeout=timeout).item
+                    if item is not None:
+                        self.write(Put(key, item.value))
+        return self.inner.revoke(lease_ids, timeout=timeout)
+
+
+class KeysGoOneByOne(Faithful):
+    """The keys of a revoked lease go in a transaction each."""
+
+    rules = ("leases.revoked_take_their_keys_at_once",)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        for lease_id in lease_ids:
+            for info in self.inner.leases(lease_id, timeout=timeout):
+                for key in info.keys:
+                    self.write(Delete(key))
+        return self.inner.revoke(lease_ids, timeout=timeout)
+
+
+class DeadLeaseIsRefreshed(Faithful):
+    """A refresh of a lease that has ended is answered as if it lived."""
+
+    rules = ("leases.revoked_stay_dead", "leases.are_refreshed_and_revoked_in_batches")
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return dict.fromkeys(lease_ids, 60.0) | self.inner.refresh(lease_ids, timeout=timeout)
+
+
+class DeadLeaseTakesKeys(Faithful):
+    """A key put on a lease that has ended is put without one."""
+
+    rules = ("leases.revoked_stay_dead",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        alive = {info.lease_id for info in self.inner.leases(None, timeout=timeout)}
+        operations = (
+            Put(each.key, each.value) if isinstance(each, Put) and each.lease_id not in alive else each
+            for each in transaction.operations
+        )
+        return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
+
+
+class OnlyTheHolderRevokes(Faithful):
+    """A revoke by another connection than the holder's is answered and has no effect."""
+
+    rules = ("leases.can_be_revoked_by_anyone",)
+
+    def __init__(self, inner: Backend, server: str) -> None:
+        super().__init__(inner, server)
+        self.own: set[LeaseId] = set()
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        grant = self.inner.grant(ttl, timeout=timeout)
+        self.own.add(grant.lease_id)
+        return grant
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        return self.inner.revoke([each for each in lease_ids if each in self.own], timeout=timeout) | (
+            frozenset(lease_ids) - self.own
+        )
+
+
+class BatchEndsAtTheDead(Faithful):
+    """A refresh of many stops at the first lease that has ended."""
+
+    rules = ("leases.are_refreshed_and_revoked_in_batches",)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        refreshed: dict[LeaseId, float] = {}
+        for lease_id in lease_ids:
+            answer = self.inner.refresh([lease_id], timeout=timeout)
+            if not answer:
+                break
+            refreshed |= answer
+        return refreshed
+
+
+class IdsAreReused(Faithful):
+    """The ids of leases repeat."""
+
+    rules = ("leases.are_refreshed_and_revoked_in_batches",)
+    grants: ClassVar[list[LeaseGrant]] = []
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        grant = self.inner.grant(ttl, timeout=timeout)
+        self.grants.append(grant)
+        return self.grants[-2] if len(self.grants) % 8 == 0 else grant
+
+
+class ListingIsEmpty(Faithful):
+    """Declares lease_listing, and lists nothing."""
+
+    rules = ("leases.listing_works_or_is_refused",)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return () if lease_id is None else self.inner.leases(lease_id, timeout=timeout)
+
+
+class ListingIsHalfDone(Faithful):
+    """Doesn't declare lease_listing, and answers with a part of them instead of refusing."""
+
+    rules = ("leases.listing_works_or_is_refused",)
+    declares: ClassVar = {"lease_listing": False}
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return self.inner.leases(lease_id, timeout=timeout)[:1]
+
+
+class DescribedWithFormerKeys(Faithful):
+    """A lease is described with keys that have left it."""
+
+    rules = ("leases.are_described",)
+    put: ClassVar[dict[str, LeaseId]] = {}
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        self.put.update(
+            {each.key: each.lease_id for each in transaction.operations if isinstance(each, Put) and each.lease_id}
+        )
+        return self.inner.commit(transaction, timeout=timeout)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return tuple(
+            LeaseInfo(
+                info.lease_id,
+                info.ttl,
+                info.remaining,
+                tuple(key for key, on in self.put.items() if on == info.lease_id),
+            )
+            for info in self.inner.leases(lease_id, timeout=timeout)
+        )
+
+
+class RemainingIsElapsed(Faithful):
+    """A lease is described with the time that has passed instead of the time that is left."""
+
+    rules = ("leases.are_described",)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return tuple(
+            LeaseInfo(info.lease_id, info.ttl, info.ttl - (info.remaining or 0.0), info.keys)
+            for info in self.inner.leases(lease_id, timeout=timeout)
+        )
+
+
+MUTANTS: tuple[type[Faithful], ...] = (
+    LeaseNeverEnds,
+    LeaseEndsLate,
+    LeaseEndsEarly,
+    EndingIsNotTold,
+    EndingLacksTheOldValue,
+    EndingTakesOneKey,
+    RefreshDoesNothing,
+    NobodyKeepsLeases,
+    EndTakesFormerKeys,
+    EndTakesKeysBelow,
+    LossIsNotTold,
+    LossIsToldTwice,
+    TtlIsDoubled,
+    TtlIsShortened,
+    AnyTtlIsTaken,
+    ItemsHideTheirLease,
+    PutKeepsTheLease,
+    RevokeLeavesKeys,
+    KeysGoOneByOne,
+    DeadLeaseIsRefreshed,
+    DeadLeaseTakesKeys,
+    OnlyTheHolderRevokes,
+    BatchEndsAtTheDead,
+    IdsAreReused,
+    ListingIsEmpty,
+    ListingIsHalfDone,
+    DescribedWithFormerKeys,
+    RemainingIsElapsed,
+)

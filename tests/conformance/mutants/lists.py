@@ -1,0 +1,160 @@
+"""Broken lists and scans."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import ClassVar
+
+from leasehold.spi import KeyValue, Page
+
+from .base import BentPages, Faithful
+
+_THOUSAND = 1000
+_MESSAGE = 4 * 1024 * 1024
+
+
+class ListOutOfOrder(BentPages):
+    """Lists are sorted as UTF-16."""
+
+    rules = ("lists.are_in_byte_order",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        items = sorted(page.items, key=lambda item: item.key.encode("utf-16-be", "surrogatepass"))
+        return Page(tuple(items), page.more, page.revision)
+
+
+class PrefixIsAPattern(Faithful):
+    """A prefix is taken for a pattern with wildcards."""
+
+    rules = ("lists.take_any_prefix_literally",)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        everything = self.inner.list("", after=after, limit=None, revision=revision, timeout=timeout)
+        items = tuple(item for item in everything.items if fnmatch.fnmatchcase(item.key, prefix + "*"))
+        return Page(items[:limit], limit is not None and len(items) > limit, everything.revision)
+
+
+class PrefixIsAFolder(Faithful):
+    """A prefix shows the key of that name and what is below it, as if it were a folder."""
+
+    rules = ("lists.match_no_folder",)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        page = self.inner.list(prefix, after=after, limit=None, revision=revision, timeout=timeout)
+        folder = prefix.rstrip("/") + "/"
+        items = tuple(item for item in page.items if item.key == prefix or item.key.startswith(folder))
+        return Page(items[:limit], limit is not None and len(items) > limit, page.revision)
+
+
+class ListRevisionIsOld(BentPages):
+    """A list tells the revision of the oldest item in it."""
+
+    rules = ("lists.carry_items_and_revision",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        return Page(page.items, page.more, min((item.mod_revision for item in page.items), default=page.revision))
+
+
+class ListedWithoutHistory(BentPages):
+    """Listed items have the create revision of their last put."""
+
+    rules = ("lists.carry_items_and_revision",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        items = tuple(item._replace(create_revision=item.mod_revision) for item in page.items)
+        return Page(items, page.more, page.revision)
+
+
+class NeverMore(BentPages):
+    """A page never says that there are more."""
+
+    rules = ("lists.respect_the_limit", "lists.by_scan_equal_lists")
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        return Page(page.items, more=False, revision=page.revision)
+
+
+class MoreThanThereIs(BentPages):
+    """A full page always says that there are more."""
+
+    rules = ("lists.respect_the_limit",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        return Page(page.items, len(page.items) == limit, page.revision)
+
+
+class CutAtAThousand(BentPages):
+    """A list ends at its thousandth key."""
+
+    rules = ("lists.of_many_keys_are_complete",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        return Page(page.items[:_THOUSAND], page.more, page.revision)
+
+
+class CutAtAMessage(BentPages):
+    """A list ends where its values no longer fit into 4 MiB."""
+
+    rules = ("lists.of_many_bytes_are_complete",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        items: list[KeyValue] = []
+        room = _MESSAGE
+        for item in page.items:
+            room -= len(item.value)
+            if room < 0:
+                break
+            items.append(item)
+        return Page(tuple(items), page.more, page.revision)
+
+
+class NextPageRepeats(Faithful):
+    """A page begins with the last key of the page before."""
+
+    rules = ("lists.by_scan_equal_lists", "lists.by_scan_miss_nothing_that_stays")
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+        last = None if after is None else self.inner.get(after, timeout=timeout).item
+        return page if last is None else Page((last, *page.items), page.more, page.revision)
+
+
+class PagesByOffset(Faithful):
+    """A page begins where the one before ended by number, whatever was put or deleted meanwhile."""
+
+    rules = ("lists.by_scan_miss_nothing_that_stays",)
+    starts: ClassVar[dict[tuple[str, str], int]] = {}
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        start = 0 if after is None else self.starts[prefix, after]
+        everything = self.inner.list(prefix, after=None, limit=None, revision=None, timeout=timeout)
+        end = len(everything.items) if limit is None else start + limit
+        items = everything.items[start:end]
+        if items:
+            self.starts[prefix, items[-1].key] = end
+        return Page(items, end < len(everything.items), everything.revision)
+
+
+class PagesAreNotPinned(Faithful):
+    """Declares pinned_pages, and shows the present in every page."""
+
+    rules = ("lists.by_scan_show_one_revision",)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        return self.inner.list(prefix, after=after, limit=limit, revision=None, timeout=timeout)
+
+
+MUTANTS: tuple[type[Faithful], ...] = (
+    ListOutOfOrder,
+    PrefixIsAPattern,
+    PrefixIsAFolder,
+    ListRevisionIsOld,
+    ListedWithoutHistory,
+    NeverMore,
+    MoreThanThereIs,
+    CutAtAThousand,
+    CutAtAMessage,
+    NextPageRepeats,
+    PagesByOffset,
+    PagesAreNotPinned,
+)

@@ -1,0 +1,48 @@
+"""What goes wrong only after a certain sequence of operations: for random sequences to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leasehold.spi import Changes, Committed, Deleted, FeedItem, Put, Transaction
+
+from .base import BentFeed, BentWatch, Faithful
+
+
+class PutOverALeaseKeepsIt(Faithful):
+    """A put without a lease, over a key that is on one, leaves it there."""
+
+    rules = ("model.agrees_with_a_dictionary",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        operations = []
+        for each in transaction.operations:
+            item = self.inner.get(each.key, timeout=timeout).item
+            keep = isinstance(each, Put) and each.lease_id is None and item is not None
+            operations.append(Put(each.key, each.value, item.lease_id) if keep else each)  # type: ignore[union-attr]
+        return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
+
+
+class DeleteBesideAPutIsLost(Faithful):
+    """A delete in a transaction that also puts a key is not made."""
+
+    rules = ("model.agrees_with_a_dictionary",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        puts = tuple(each for each in transaction.operations if isinstance(each, Put))
+        kept = puts or transaction.operations
+        return self.inner.commit(Transaction(transaction.guards, kept), timeout=timeout)
+
+
+class DeletesOfManyAreTorn(BentWatch):
+    """Of several deletes in one transaction watchers are told the first."""
+
+    rules = ("model.agrees_with_a_dictionary",)
+
+    def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
+        deleted = [each for each in item.entries if isinstance(each, Deleted)]
+        entries = (each for each in item.entries if each not in deleted[1:])
+        return [Changes(tuple(entries), item.revision)]
+
+
+MUTANTS: tuple[type[Faithful], ...] = (PutOverALeaseKeepsIt, DeleteBesideAPutIsLost, DeletesOfManyAreTorn)

@@ -1,0 +1,201 @@
+"""Stores that don't stand an outage, a cut connection or a history that was dropped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+import leasehold_memory
+from leasehold.conformance import Driver
+from leasehold.errors import Compacted, LeaseholdError, Unavailable
+from leasehold.spi import Committed, Delete, Feed, LeaseId, Put, Read, Sink, Transaction
+
+from .base import BentFeed, BentWatch, Faithful
+from .controls import Durable
+
+_TOO_LONG = 7.0
+
+
+class RestartLosesTheLastWrites(Durable):
+    """Declares durable, and has lost the last key that was put when it is started again."""
+
+    rules = ("restarts.lose_no_acknowledged_write",)
+    last: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+        def start() -> None:
+            server.resume()
+            server.commit(Transaction((), (Delete(cls.last["key"]),)))
+
+        return Driver(kill=server.pause, start=start)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        committed = self.inner.commit(transaction, timeout=timeout)
+        puts = [each.key for each in transaction.operations if isinstance(each, Put)]
+        self.last["key"] = puts[-1] if puts else self.last["key"]
+        return committed
+
+
+class RestartLosesEverything(Durable):
+    """Declares durable, and is empty when it is started again."""
+
+    rules = ("restarts.lose_no_acknowledged_write",)
+
+    @classmethod
+    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+        def kill() -> None:
+            server.pause()
+            server.lose_data()
+
+        return Driver(kill=kill, start=server.resume)
+
+
+class OutageHangs(Faithful):
+    """While the server is down a read waits for seven seconds, whatever its timeout is."""
+
+    rules = ("restarts.outages_are_told_in_time",)
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        try:
+            return self.inner.get(key, timeout=timeout)
+        except Unavailable:
+            time.sleep(_TOO_LONG)
+            raise
+
+
+class OutageReadsAsMissing(Faithful):
+    """While the server is down every key reads as missing."""
+
+    rules = ("restarts.outages_are_told_in_time",)
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        try:
+            return self.inner.get(key, timeout=timeout)
+        except Unavailable:
+            return Read(None, 0)
+
+
+class OutageIsAnsweredFromACache(Faithful):
+    """While the server is down writes are answered as if they had been made."""
+
+    rules = ("restarts.outages_are_told_in_time",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        try:
+            return self.inner.commit(transaction, timeout=timeout)
+        except Unavailable:
+            return Committed(self.server._revision + 1)
+
+
+class WatchDiesInSilence(BentWatch):
+    """A watch whose server was restarted is told nothing any more, not even that."""
+
+    rules = ("restarts.leave_watchers_with_the_truth",)
+
+    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+        pass
+
+
+class UnavailableIsAppliedLater(Faithful):
+    """A write that was refused as Unavailable is applied when the server is there again."""
+
+    rules = ("restarts.leave_watchers_with_the_truth",)
+    waiting: ClassVar[list[Transaction]] = []
+    lock = threading.Lock()
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        with self.lock:
+            try:
+                while self.waiting:
+                    self.inner.commit(self.waiting[0], timeout=timeout)
+                    del self.waiting[0]
+                return self.inner.commit(transaction, timeout=timeout)
+            except Unavailable:
+                self.waiting.append(transaction)
+                raise
+
+
+class ReconnectSkipsOne(Faithful):
+    """A watch that has connected again misses the first change since."""
+
+    rules = ("restarts.cut_connections_leave_watchers_with_the_truth",)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        later = after + 1 if after is not None and after < self.present else after
+        return self.inner.watch(prefix, after=later, sink=sink, timeout=timeout)
+
+
+class ReconnectGivesUp(BentWatch):
+    """A watch whose connection was cut a third time stays dead."""
+
+    rules = ("restarts.cut_connections_leave_watchers_with_the_truth",)
+    cuts: ClassVar[list[LeaseholdError]] = []
+
+    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+        self.cuts.append(error)
+        if len(self.cuts) <= 4:
+            feed.sink.fail(error)
+
+
+class ForgottenChangesAreSkipped(Faithful):
+    """A watch that was cut off while the history was dropped goes on at the present."""
+
+    rules = ("restarts.a_watcher_left_behind_is_resynced",)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        try:
+            return self.inner.watch(prefix, after=after, sink=sink, timeout=timeout)
+        except Compacted:
+            return self.inner.watch(prefix, after=self.present, sink=sink, timeout=timeout)
+
+
+class RestartForgetsLeases(Durable):
+    """Declares durable, and after a restart has the keys of leases but not the leases."""
+
+    rules = ("restarts.leave_leases_truthful",)
+    restarted: ClassVar[list[bool]] = []
+
+    @classmethod
+    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+        def start() -> None:
+            cls.restarted.append(True)
+            server.resume()
+
+        return Driver(kill=server.pause, start=start)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return {} if self.restarted else self.inner.refresh(lease_ids, timeout=timeout)
+
+
+class RestartForgetsLeasedKeys(Durable):
+    """Declares durable, and after a restart has the leases but not their keys."""
+
+    rules = ("restarts.leave_leases_truthful",)
+
+    @classmethod
+    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+        def start() -> None:
+            server.resume()
+            keys = [key for info in server.leases(None) for key in info.keys]
+            server.commit(Transaction((), tuple(Delete(key) for key in keys)))
+
+        return Driver(kill=server.pause, start=start)
+
+
+MUTANTS: tuple[type[Faithful], ...] = (
+    RestartLosesTheLastWrites,
+    RestartLosesEverything,
+    OutageHangs,
+    OutageReadsAsMissing,
+    OutageIsAnsweredFromACache,
+    WatchDiesInSilence,
+    UnavailableIsAppliedLater,
+    ReconnectSkipsOne,
+    ReconnectGivesUp,
+    ForgottenChangesAreSkipped,
+    RestartForgetsLeases,
+    RestartForgetsLeasedKeys,
+)

@@ -1,0 +1,93 @@
+"""Proves the conformance suite: tries it on every broken store and on sound ones.
+
+    python tests/conformance/run_mutants.py [--json FILE] [--processes N] [--intended] [NAME or AREA ...]
+
+Every mutant is tried with all rules of its area (``--intended``: with the rules named by it alone), each sound store
+with all rules there are. Shown are which rule killed which mutant, the mutation score, and rules that kill none.
+The exit code is 1 if a mutant survives, or is found by rules of other areas only or not by the intended ones, if a
+rule finds something in a sound store, or if a rule kills nothing and ``mutants/staying.py`` gives no reason for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from leasehold.conformance.runner import all_rules
+
+if __package__:
+    from .mutants import CONTROLS, MUTANTS, STAYING, area_of
+    from .mutants.matrix import Matrix
+    from .mutants.trial import Job, try_all
+else:
+    sys.path.insert(0, str(Path(__file__).parent))
+    from mutants import CONTROLS, MUTANTS, STAYING, area_of
+    from mutants.matrix import Matrix
+    from mutants.trial import Job, try_all
+
+PROCESSES = 4
+"""More than there are cores: most of the time is spent waiting for leases to end."""
+
+
+def prove(chosen: Sequence[str], *, intended: bool, processes: int, show: bool) -> Matrix:
+    """Try what was chosen (names of mutants or areas; none: everything)."""
+    rules = [rule.id for rule in all_rules()]
+    mutants = [each for each in MUTANTS if not chosen or each.__name__ in chosen or area_of(each) in chosen]
+    if intended:
+        wanted = sorted({rule for each in mutants for rule in each.rules})
+        controls = [Job(each, tuple(wanted)) for each in CONTROLS]
+        jobs = [Job(each, each.rules) for each in mutants]
+    else:
+        areas = dict.fromkeys(area_of(each) for each in mutants)
+        controls = [Job(each, tuple(f"{area}.*" for area in areas)) for each in CONTROLS]
+        jobs = [Job(each, (f"{area_of(each)}.*",)) for each in mutants]
+        rules = [rule for rule in rules if rule.partition(".")[0] in areas] if chosen else rules
+    matrix = Matrix(rules, jobs, controls, whole=not intended and not any(each.__name__ in chosen for each in mutants))
+
+    def done(job: Job) -> None:
+        if show:
+            mark = "" if job in controls else "killed" if matrix.killers(job) else "SURVIVED"
+            print(f"{job.mutant.__name__:28} {job.seconds:6.1f} s  {mark}", flush=True)
+
+    try_all([*controls, *jobs], processes, done=done)
+    survivors = [Job(job.mutant, tuple(rules)) for job in jobs if not matrix.killers(job)]
+    if survivors and not intended:
+        try_all(survivors, processes)
+    matrix.elsewhere = {job.mutant.__name__: matrix.killers(job) for job in survivors}
+    return matrix
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("chosen", nargs="*", metavar="NAME or AREA", help="only these mutants")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything found to this file")
+    parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N", help="mutants tried at a time")
+    parser.add_argument("--intended", action="store_true", help="only the rules that each mutant names")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    matrix = prove(arguments.chosen, intended=arguments.intended, processes=arguments.processes, show=True)
+    problems = matrix.problems(STAYING)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(matrix.json(STAYING), indent=1) + "\n")
+    print(f"\n{matrix.text()}")
+    if not arguments.intended:
+        for rule in matrix.idle:
+            print(f"kills none: {rule}: {STAYING.get(rule, 'WITHOUT A REASON')}")
+    for problem in problems:
+        print(f"PROBLEM: {problem}")
+    killed = sum(1 for job in matrix.mutants if matrix.killers(job))
+    print(
+        f"mutation score {matrix.score:.1%}: {killed} of {len(matrix.mutants)} mutants killed in their own area; "
+        f"{len(matrix.rules) - len(matrix.idle)} of {len(matrix.rules)} rules kill; "
+        f"{len(matrix.controls)} sound stores; {len(problems)} problems; {time.monotonic() - started:.0f} s"
+    )
+    return 1 if problems or not matrix.mutants else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
