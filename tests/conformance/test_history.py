@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from leasehold.conformance import history
+from leasehold.conformance import history, judges, watch_judge
 from leasehold.conformance.history import History, Timeline
 from leasehold.spi import Committed, Delete, KeyValue, Put
 from leasehold.watch import Batch, BatchKind, Event, EventKind
@@ -59,24 +61,64 @@ def test_a_true_account_has_no_problem(timeline):
     assert problems(TRUE, timeline) == {}
 
 
-@pytest.mark.parametrize(
-    ("batches", "found"),
-    [
-        ([*TRUE[:5]], {"convergence", "transactions"}),
-        ([*TRUE, AGAIN], {"order", "kinds", "transactions"}),
-        ([SNAPSHOT, IN_SYNC, UPDATED, CREATED, DELETED, AGAIN], {"order", "kinds", "transactions"}),
-        ([SNAPSHOT, IN_SYNC, CREATED, UPDATED, AGAIN], {"kinds", "transactions"}),
-        ([SNAPSHOT, *TRUE[2:]], {"shape"}),
-        ([*TRUE[:3], IN_SYNC, *TRUE[3:]], {"shape"}),
-        ([*TRUE[:3], Batch(BatchKind.RESYNC, UPDATED.events, 2), *TRUE[4:]], {"shape", "transactions"}),
-        ([*TRUE[:2], *(changes(event) for event in CREATED.events), *TRUE[3:]], {"transactions"}),
-        ([*TRUE[:2], changes(CREATED.events[0]), *TRUE[3:]], {"convergence", "transactions"}),
-        ([*TRUE[:5], changes(put(EventKind.CREATE, A4._replace(value=b"?")))], {"truth", "convergence"}),
-        ([*TRUE[:4], changes(Event(EventKind.DELETE, "a", None, 2)), AGAIN], {"order", "truth", "transactions"}),
-    ],
-)
+ACCOUNTS = [
+    ([*TRUE[:5]], {"convergence", "transactions"}),
+    ([*TRUE, AGAIN], {"order", "kinds", "transactions"}),
+    ([SNAPSHOT, IN_SYNC, UPDATED, CREATED, DELETED, AGAIN], {"order", "kinds", "transactions"}),
+    ([SNAPSHOT, IN_SYNC, CREATED, UPDATED, AGAIN], {"kinds", "transactions"}),
+    ([SNAPSHOT, *TRUE[2:]], {"shape"}),
+    ([*TRUE[:3], IN_SYNC, *TRUE[3:]], {"shape"}),
+    ([*TRUE[:3], Batch(BatchKind.RESYNC, UPDATED.events, 2), *TRUE[4:]], {"shape", "transactions"}),
+    ([*TRUE[:2], *(changes(event) for event in CREATED.events), *TRUE[3:]], {"transactions"}),
+    ([*TRUE[:2], changes(CREATED.events[0]), *TRUE[3:]], {"convergence", "transactions"}),
+    ([*TRUE[:5], changes(put(EventKind.CREATE, A4._replace(value=b"?")))], {"truth", "convergence"}),
+    ([*TRUE[:4], changes(Event(EventKind.DELETE, "a", None, 2)), AGAIN], {"order", "truth", "transactions"}),
+    (TRUE, set()),
+]
+
+
+@pytest.mark.parametrize(("batches", "found"), ACCOUNTS)
 def test_what_is_wrong_is_found(timeline, batches, found):
     assert set(problems(batches, timeline)) == found
+
+
+CHECKS = {
+    "order": watch_judge.ORDER,
+    "truth": watch_judge.TRUTH,
+    "convergence": watch_judge.CONVERGENCE,
+    "kinds": watch_judge.KINDS,
+    "shape": watch_judge.SHAPE,
+    "transactions": watch_judge.TRANSACTIONS,
+}
+
+
+@pytest.mark.parametrize("number", range(len(ACCOUNTS)))
+def test_a_saved_account_is_judged_alike(timeline, number):
+    batches, _ = ACCOUNTS[number]
+    wanted = problems(batches, timeline)
+    for name, check in CHECKS.items():
+        data = watch_judge.record([check], [batches], timeline=timeline, listed=[A4, B1], exact=True, after=[0])
+        assert judges.judge("watch", json.loads(json.dumps(data))) == wanted.get(name, [])
+    every = watch_judge.record(
+        list(CHECKS.values()), [TRUE, batches], timeline=timeline, listed=[A4, B1], exact=True, after=[0, 0]
+    )
+    found = judges.judge("watch", json.loads(json.dumps(every)))
+    assert len(found) == sum(map(len, wanted.values()))
+    assert all(problem.startswith("watcher 2 of 2: ") for problem in found)
+
+
+def test_a_saved_account_keeps_doubt_and_previous_values():
+    writes = History()
+    writes.done(Committed(1), Put("a", b"1"), Put("b", b"1"))
+    writes.unknown(Put("a", b"\xff\0"), Delete("b"))
+    told = changes(
+        Event(EventKind.UPDATE, "a", KeyValue("a", b"\xff\0", 1, 2, "lease"), 2, previous=A1),
+        Event(EventKind.DELETE, "b", None, 3, previous=B1),
+    )
+    checks = [watch_judge.TRUTH, watch_judge.KINDS]
+    for batches, right in (([CREATED, told], True), ([told], False)):
+        data = watch_judge.record(checks, [batches], timeline=writes.timeline(), exact=True, previous=True)
+        assert (judges.judge("watch", json.loads(json.dumps(data))) == []) is right
 
 
 def test_previous_values_are_compared():

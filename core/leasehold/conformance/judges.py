@@ -14,9 +14,12 @@ Judge = Callable[[Mapping[str, Any]], list[str]]
 
 JUDGES: dict[str, str] = {
     "counter": "leasehold.conformance.counter:judge",
+    "leases-in-time": "leasehold.conformance.lease_judges:in_time",
+    "leases-not-early": "leasehold.conformance.lease_judges:not_early",
     "linearizability": "leasehold.conformance.linearizability.judging:revisions_explain",
     "locks": "leasehold.conformance.linearizability.judging:a_lock_explains",
     "search": "leasehold.conformance.linearizability.judging:an_order_explains",
+    "watch": "leasehold.conformance.watch_judge:judge",
 }
 """Name of the judge to ``module:function``, imported when it is needed."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from leasehold.conformance.checks import PATIENCE, RuleBroken
@@ -50,6 +51,19 @@ class LeaseRun:
     """Keys under ``lease/`` when every lease but the kept one had ended."""
     lost_calls: int = 0
     states: dict[str, str] = field(default_factory=dict)
+
+
+def recorded(endings: Iterable[Ending], **limits: object) -> dict[str, object]:
+    """What was seen of these leases, as data for the judges of :mod:`.lease_judges`, with ``limits`` beside it."""
+    found = list(endings)
+    began = min(ending.sent for ending in found)
+    moments = ("sent", "answered", "told", "missed")
+    shown: list[dict[str, object]] = []
+    for ending in found:
+        times = {name: getattr(ending, name) for name in moments}
+        since = {name: None if moment is None else round(moment - began, 6) for name, moment in times.items()}
+        shown.append({"name": ending.name, "ttl": ending.ttl, "worst": ending.worst, **since})
+    return {"endings": shown, **limits}
 
 
 def observe(world: World) -> LeaseRun:

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from leasehold.conformance import history
+from leasehold.conformance import history, watch_judge
 from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.follower import Follower
 from leasehold.conformance.rules import Rules, needs, requires
@@ -28,44 +28,49 @@ class WatchRules(Rules, area="watches"):
 
     def test_watches_w1_revisions_only_grow_per_key(self, world: World) -> None:
         """W1: for each key events come in the order of their revisions, and none comes twice."""
-        for batches in world.once("watches", observe).all:
-            problems = history.check_order(batches)
-            world.check.no_problems(problems, "watched while three writers wrote", expected="growing revisions per key")
+        problems = self._judged(world, watch_judge.ORDER)
+        world.check.no_problems(problems, "watched while three writers wrote", expected="growing revisions per key")
 
     def test_watches_w2_nothing_is_invented(self, world: World) -> None:
         """W2: each event is a key, value and revision that was really written, and each delete was really made."""
-        seen = world.once("watches", observe)
-        for batches in seen.all:
-            problems = history.check_truth(batches, seen.timeline, exact=seen.exact)
-            world.check.no_problems(problems, "held every event against the writes", expected="events that happened")
+        problems = self._judged(world, watch_judge.TRUTH)
+        world.check.no_problems(problems, "held every event against the writes", expected="events that happened")
 
     def test_watches_w3_watchers_converge(self, world: World) -> None:
         """W3: once writes stop, what a watcher has built from its events equals a list; no delete is missed."""
-        seen = world.once("watches", observe)
-        for batches in seen.all:
-            problems = history.check_convergence(batches, seen.listed)
-            world.check.no_problems(problems, "compared events with a list after the last write", expected="equality")
+        problems = self._judged(world, watch_judge.CONVERGENCE)
+        world.check.no_problems(problems, "compared events with a list after the last write", expected="equality")
 
     def test_watches_w4_a_gap_is_told(self, world: World) -> None:
         """W4: the state comes first, then that it is in sync, then changes; a gap only as a resync with its reason."""
-        for batches in world.once("watches", observe).all:
-            problems = history.check_shape(batches)
-            world.check.no_problems(problems, "looked at the kinds of batches", expected="snapshot, in_sync, changes")
+        problems = self._judged(world, watch_judge.SHAPE)
+        world.check.no_problems(problems, "looked at the kinds of batches", expected="snapshot, in_sync, changes")
 
     def test_watches_w5_events_know_what_they_are(self, world: World) -> None:
         """W5: create, update and delete are told apart, and the previous value is what this watcher knew."""
-        for batches in world.once("watches", observe).all:
-            problems = history.check_kinds(batches, previous=True)
-            world.check.no_problems(problems, "replayed the events of a watch(previous=True)", expected="right kinds")
+        problems = self._judged(world, watch_judge.KINDS)
+        world.check.no_problems(problems, "replayed the events of a watch(previous=True)", expected="right kinds")
 
     @requires("every_revision")
     def test_watches_see_every_transaction_whole(self, world: World) -> None:
         """Every transaction is told, none is coalesced with another, and each comes as one batch, in order."""
+        problems = self._judged(world, watch_judge.TRANSACTIONS)
+        world.check.no_problems(problems, "compared batches with transactions", expected="one batch for each")
+
+    def _judged(self, world: World, check: str) -> list[str]:
+        """One check on the run that all of these look at; keeps what that check needs of it."""
         seen = world.once("watches", observe)
-        for batches in seen.all:
-            after = batches[1].revision
-            problems = history.check_every_transaction(batches, seen.timeline, after=after)
-            world.check.no_problems(problems, "compared batches with transactions", expected="one batch for each")
+        needs_writes = check in (watch_judge.TRUTH, watch_judge.TRANSACTIONS)
+        data = watch_judge.record(
+            [check],
+            seen.all,
+            timeline=seen.timeline if needs_writes else None,
+            listed=seen.listed if check == watch_judge.CONVERGENCE else None,
+            exact=seen.exact,
+            previous=True,
+            after=[batches[1].revision for batches in seen.all],
+        )
+        return world.evidence.judge("watch", data)
 
     # -- the beginning --
 
