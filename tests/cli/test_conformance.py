@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -90,3 +91,99 @@ def test_interrupted_it_cleans_up_and_says_so(file_url, number):
         assert "interrupted" in rest
         assert "Traceback" not in errors
         assert mine.list("").keys == ("precious",)
+
+
+# -- reports --
+
+
+@pytest.fixture
+def report(run, url, tmp_path) -> Path:
+    path = tmp_path / "report.json"
+    result = run("conformance", url, "--rule", RULE, "--report", str(path), "--html", str(tmp_path / "report.html"))
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_a_report_and_its_page_are_written_and_verified(run, run_json, report):
+    assert report.with_suffix(".html").read_text().startswith("<!doctype html>")
+    result = run("conformance", "verify", str(report))
+    assert result.exit_code == 0
+    assert "holds\tyes" in result.stdout
+    assert run_json("conformance", "verify", str(report))["conclusion"] == "partial"
+
+
+def test_a_page_can_be_drawn_later(run, report, tmp_path):
+    later = tmp_path / "later.html"
+    assert run("conformance", "verify", str(report), "--html", str(later)).exit_code == 0
+    assert later.read_text() == report.with_suffix(".html").read_text()
+
+
+def test_json_is_the_report_itself(run_json, url):
+    document = run_json("conformance", url, "--rule", RULE)
+    assert document["conclusion"] == "partial"
+    assert document["seal"].startswith("sha256:")
+
+
+def test_an_edited_report_is_caught(run, report, tmp_path):
+    document = json.loads(report.read_text())
+    document["run"]["seed"] += 1
+    report.write_text(json.dumps(document))
+    page = tmp_path / "never.html"
+    result = run("conformance", "verify", str(report), "--html", str(page))
+    assert result.exit_code == 2
+    assert "the seal doesn't fit" in result.stdout
+    assert not page.exists()
+    refused = run("conformance", "matrix", str(report))
+    assert refused.exit_code == 2
+    assert "doesn't hold" in refused.stderr
+
+
+@pytest.mark.parametrize("content", ["no json", "[1]", "{}"])
+def test_what_is_no_report_is_told(run, tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    result = run("conformance", "verify", str(path))
+    assert result.exit_code == 2
+    assert "no JSON" in result.stderr or "no report" in result.stderr or "not a report" in result.stdout
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_run(run, url, tmp_path):
+    result = run("conformance", url, "--rule", RULE, "--report", str(tmp_path / "no" / "such" / "x.json"))
+    assert result.exit_code == 2
+    assert "no/such" in result.stderr
+    assert RULE not in result.stdout
+
+
+def test_stores_side_by_side(run, report, tmp_path):
+    result = run("conformance", "matrix", str(report), str(report))
+    assert result.exit_code == 0
+    assert result.stdout.startswith("|  | memory | memory |")
+    page = tmp_path / "matrix.html"
+    assert run("conformance", "matrix", str(report), "--html", str(page)).exit_code == 0
+    assert "<table" in page.read_text()
+
+
+def test_the_catalogue_is_listed(run, run_json):
+    rules = run_json("conformance", "rules", "--area", "restarts")
+    assert {rule["area"] for rule in rules} == {"restarts"}
+    assert next(rule for rule in rules if rule["id"].endswith("lose_no_acknowledged_write"))["needs"] == [
+        "kill",
+        "start",
+    ]
+    assert "restarts.lose_no_acknowledged_write\tdurable\tkill start\t" in run("conformance", "rules").stdout
+
+
+def test_commands_are_controls(run, tmp_path):
+    name = "restarts.outages_are_told_in_time"
+    arguments = ("conformance", "memory://commanded", "--rule", name)
+    assert f"not_supported\t{name}" in run(*arguments).stdout
+    failing = run(*arguments, "--kill", "echo it broke >&2; exit 3", "--start", "true")
+    assert failing.exit_code == 2
+    assert "the driver's kill failed" in failing.stdout
+    assert "it broke" in failing.stdout
+
+
+def test_a_container_that_there_is_not(run):
+    result = run("conformance", "memory://contained", "--container", "no-such-container-4711")
+    assert result.exit_code == 2
+    assert "no-such-container-4711" in result.stderr

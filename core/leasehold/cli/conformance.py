@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import click
 
 from leasehold.cli import errors
 from leasehold.cli.conformance_driver import Controls, driver_options
 from leasehold.cli.options import Settings, common, settings
-from leasehold.errors import LeaseholdError
+from leasehold.cli.output import Column
+from leasehold.errors import ConfigError, LeaseholdError
+
+_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 class _Group(click.Group):
@@ -26,6 +33,9 @@ def conformance() -> None:
     \b
     leasehold conformance URL                        short for: leasehold conformance run URL
     leasehold conformance run --help                 all options
+    leasehold conformance rules                      what is checked
+    leasehold conformance verify report.json         judge a saved report again
+    leasehold conformance matrix *.json              several stores side by side
     """
 
 
@@ -41,6 +51,11 @@ def conformance() -> None:
 @click.option("--seed", type=int, metavar="N", help="What everything random comes from. Default: always the same.")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the whole run.")
 @click.option("--rule-budget", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each rule.")
+@click.option(
+    "--report", "report_file", type=_FILE, metavar="FILE", help="Write the report as JSON, to be verified later."
+)
+@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a page to look at.")
+@click.option("--no-network", is_flag=True, help="Don't stand between client and server; those rules aren't run.")
 @driver_options
 @common()
 @settings
@@ -56,6 +71,9 @@ def run(
     seed: int | None,
     budget: float | None,
     rule_budget: float | None,
+    report_file: Path | None,
+    html_file: Path | None,
+    no_network: bool,
     controls: Controls,
 ) -> None:
     """Run the conformance suite on the store at URL (default: --url).
@@ -71,7 +89,11 @@ def run(
     from leasehold.cli.signals_as_interrupt import terminable
     from leasehold.conformance import profile as profiles
     from leasehold.conformance import runner, verdicts
+    from leasehold.conformance.report import document as reports
 
+    for path in (report_file, html_file):
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"{path} can't be written: there is no folder {path.parent}")
     url = options.url if store is None else store
     if url is None:
         raise click.UsageError("which store? Give its URL, as an argument, by --url or in LEASEHOLD_URL")
@@ -90,11 +112,113 @@ def run(
                     budget=budget,
                     rule_budget=rule_budget,
                     timeout=options.timeout,
+                    between=not no_network,
                 ),
                 progress,
             )
     except LeaseholdError as exc:
         errors.report(exc, as_json=options.json)
         ctx.exit(errors.USAGE)
-    show(options.output, found)
+    document = reports.document(found)
+    _write(document, report_file, html_file)
+    if options.json:
+        options.output.document(document)
+    else:
+        show(options.output, found)
     ctx.exit(errors.INTERRUPTED if found.interrupted else verdicts.EXIT_CODES[found.conclusion])
+
+
+def _write(document: dict[str, Any], report: Path | None, page: Path | None) -> None:
+    if report is not None:
+        report.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if page is not None:
+        from leasehold.conformance.report.page import page as draw
+
+        page.write_text(draw(document), encoding="utf-8")
+
+
+@conformance.command(short_help="Judge a saved report again.")
+@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
+@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a page, if it holds.")
+@common(url=False)
+@settings
+@click.pass_context
+def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Path | None) -> None:
+    """Judge a saved report again: the saved histories by the judges, the conclusion by the verdicts, and the seal.
+
+    The seal finds damage and edits by hand; whoever makes up a report on purpose could seal it again, but has to make
+    up histories in which the judges find nothing wrong.
+
+    Exit code 0: the report holds, and says conformant or kept in part; 1: it holds, and says not conformant;
+    2: it doesn't hold, or says invalid or unknown.
+    """
+    from leasehold.cli.conformance_show import show_verified
+    from leasehold.conformance import runner
+    from leasehold.conformance.report.verify import verify as judge
+
+    document = _read(report)
+    found = judge(document, runner.all_rules())
+    show_verified(options.output, str(report), found)
+    if html_file is not None and not found.problems:
+        _write(document, None, html_file)
+    ctx.exit(found.exit_code)
+
+
+@conformance.command("rules", short_help="List the rules, what each promises and needs.")
+@click.option("--area", "areas", multiple=True, metavar="AREA", help="Only rules of this area; may be repeated.")
+@common(url=False)
+@settings
+def list_rules(options: Settings, *, areas: tuple[str, ...]) -> None:
+    """List the rules of the suite: id, promise, and what a store has to declare or a driver to offer for each."""
+    from leasehold.conformance import runner
+    from leasehold.conformance.report.document import described
+
+    options.output.listing(
+        [described(rule) for rule in runner.select(runner.all_rules(), areas, ())],
+        [
+            Column("rule", lambda r: r["id"], "bold"),
+            Column("if declared", lambda r: " ".join(r["requires"])),
+            Column("driver", lambda r: " ".join(r["needs"])),
+            Column("promise", lambda r: r["promise"]),
+        ],
+        empty="no rules",
+    )
+
+
+@conformance.command(short_help="Put several stores' reports side by side.")
+@click.argument(
+    "reports", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json...", nargs=-1
+)
+@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write a page instead of Markdown to stdout.")
+@click.option("--unverified", is_flag=True, help="Take reports that don't hold, too.")
+def matrix(*, reports: tuple[Path, ...], html_file: Path | None, unverified: bool) -> None:
+    """Put the reports of several stores side by side: a row for each area of the suite, a column for each store.
+
+    Each report is verified first; one that doesn't hold is refused.
+    """
+    from leasehold.conformance import runner
+    from leasehold.conformance.report import matrix as tables
+    from leasehold.conformance.report.verify import verify as judge
+
+    documents = [_read(path) for path in reports]
+    catalogue = runner.all_rules()
+    for path, document in zip(reports, documents, strict=True):
+        problems = judge(document, catalogue).problems
+        if problems and not unverified:
+            raise ConfigError(f"{path} doesn't hold: {problems[0]}")
+    if not documents:
+        raise click.UsageError("which reports? Give the files that --report wrote")
+    if html_file is None:
+        click.echo(tables.markdown(documents), nl=False)
+    else:
+        html_file.write_text(tables.html(documents), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as exc:
+        raise ConfigError(f"{path} is no JSON: {exc}") from exc
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} is no report: it holds a {type(document).__name__}")
+    return document

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leasehold.cli.output import Column, Output
 from leasehold.cli.text import seconds
+from leasehold.conformance.report.verify import Verified
 from leasehold.conformance.rules import Rule
 from leasehold.conformance.runner import Progress, Run, StoreFacts
 from leasehold.conformance.runner_rule import RuleRun
@@ -115,6 +116,34 @@ def show(out: Output, found: Run) -> None:
         out.pairs([("conclusion", found.conclusion.value)])
     else:
         out.line((f"{word}: ", style), (meaning, ""))
+
+
+def show_verified(out: Output, path: str, found: Verified) -> None:
+    """What verifying a report found."""
+    holds = not found.problems
+    concluded = found.conclusion.value if holds and found.conclusion else "unknown"
+    if out.json:
+        out.document(
+            {
+                "report": path,
+                "holds": holds,
+                "conclusion": concluded,
+                "histories": found.histories,
+                "problems": found.problems,
+                "notes": found.notes,
+            }
+        )
+        return
+    out.pairs(
+        [
+            ("report", path),
+            ("holds", "yes" if holds else "NO"),
+            ("histories", f"{found.histories} judged again"),
+            *(("problem", problem) for problem in found.problems),
+            *(("note", note) for note in found.notes),
+            ("conclusion", concluded),
+        ]
+    )
 
 
 def numbers(counts: Counter[Verdict], *, catalogue: int, selected: int) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from leasehold.conformance.evidence import Evidence
 from leasehold.conformance.rules import Rule
 from leasehold.errors import LeaseholdError
 
@@ -37,8 +38,10 @@ class RuleVacuous(AssertionError):
 class Checks:
     """Assertions for one rule."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, evidence: Evidence | None = None) -> None:
         self.rule = rule
+        self.evidence = evidence or Evidence()
+        """Where helpers of the rule note what they see."""
 
     def fail(self, did: str, *, expected: object, seen: object) -> RuleBroken:
         """The error to raise; ``expected`` and ``seen`` are sentences, or values that speak for themselves."""

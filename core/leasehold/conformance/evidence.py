@@ -37,6 +37,16 @@ class OperationSeen:
     """Name of the error's class; ``None`` if it was answered."""
 
 
+@dataclass(frozen=True, slots=True)
+class BatchSeen:
+    """One batch that a watch delivered to a rule that follows one."""
+
+    at: float
+    kind: str
+    """``snapshot``, ``sync``, ``changes``, ``resync``."""
+    events: int
+
+
 @dataclass(slots=True)
 class FaultWindow:
     """One fault: when it was there, and what it did. ``effects`` is 0 for a fault that did nothing."""
@@ -67,6 +77,7 @@ class Evidence:
     counts: Counter[str] = field(default_factory=Counter)
     """Operations that were answered by name, ``name!Error`` those that raised, and what rules count themselves."""
     operations: list[OperationSeen] = field(default_factory=list)
+    batches: list[BatchSeen] = field(default_factory=list)
     windows: list[FaultWindow] = field(default_factory=list)
     histories: list[JudgedHistory] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,6 +91,14 @@ class Evidence:
         """Something happened, such as ``"event"``, so often."""
         with self._lock:
             self.counts[what] += number
+
+    def told(self, kind: str, events: int) -> None:
+        """A watch delivered a batch of so many events."""
+        with self._lock:
+            self.counts["watch event"] += events
+            self.counts[f"watch batch {kind}"] += 1
+            if len(self.batches) < MAX_OPERATIONS:
+                self.batches.append(BatchSeen(self.now, kind, events))
 
     @contextlib.contextmanager
     def fault(self, name: str) -> Iterator[FaultWindow]:
@@ -129,4 +148,8 @@ class _Observer:
 
     @hookimpl
     def leasehold_watch_resynced(self, url: str, prefix: str, reason: str) -> None:
-        self._evidence.count("resync")
+        self._evidence.count("watch resynced")
+
+    @hookimpl
+    def leasehold_lease_lost(self, url: str, lease_id: str, reason: str) -> None:
+        self._evidence.count("lease lost")

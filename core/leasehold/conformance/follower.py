@@ -39,6 +39,7 @@ class Follower:
                     self._changed.notify_all()
                 return
             if batch is not None:
+                self._check.evidence.told(batch.kind.value, len(batch.events))
                 with self._changed:
                     self.batches.append(batch)
                     self.arrived.append(time.monotonic())

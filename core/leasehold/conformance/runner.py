@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from leasehold import url as urls
-from leasehold.conformance.driver import Driver
+from leasehold.conformance.driver import Driver, with_network
+from leasehold.conformance.network import Network
 from leasehold.conformance.profile import QUICK, Profile
 from leasehold.conformance.rules import Rule
-from leasehold.conformance.runner_driver import guarded, mend
+from leasehold.conformance.runner_driver import controls, guarded, mend
 from leasehold.conformance.runner_rule import RuleRun, Trial
 from leasehold.conformance.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from leasehold.conformance.world import LEAST_TTL, TIMEOUT, Experiment, ExperimentUnfinished, World, in_namespace
@@ -46,6 +47,8 @@ class Plan:
     """Seconds for one rule; ``None``: from what the store declares, see :func:`default_rule_budget`."""
     timeout: float = TIMEOUT
     """Seconds for the first opening of the store."""
+    between: bool = True
+    """Whether to stand between client and server, where the store is reached by host and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,12 @@ class Run:
     """One for each selected rule, in the order of the catalogue."""
     began: datetime
     seconds: float
+    rule_budget: float
+    """Seconds that each rule had."""
+    controls: tuple[str, ...] = ()
+    """What could be done to the server and the way there."""
+    network: bool = False
+    """Whether the suite could stand between client and server."""
     notes: tuple[str, ...] = ()
     interrupted: bool = False
 
@@ -171,6 +180,7 @@ class _Runner:
         self._start = time.monotonic()
         self._deadline = None if plan.budget is None else self._start + plan.budget
         self._store = self._look()
+        self._network = Network.in_front_of(plan.url) if plan.between else None
         self._rule_budget = plan.rule_budget or default_rule_budget(self._store.capabilities, plan.profile)
 
     def _look(self) -> StoreFacts:
@@ -184,8 +194,16 @@ class _Runner:
             return StoreFacts(store.url, urls.split(url).scheme, info, store.capabilities)
 
     def run(self) -> Run:
+        try:
+            return self._run()
+        finally:
+            if self._network is not None:
+                self._network.close()
+
+    def _run(self) -> Run:
         self._progress.planned(self._store, self._selected)
-        reasons = {rule.id: rule.why_not(self._store.capabilities, self._driver) for rule in self._selected}
+        driver, network = with_network(self._driver, self._network), self._network is not None
+        reasons = {rule.id: rule.why_not(self._store.capabilities, driver, network=network) for rule in self._selected}
         for rule in self._selected:
             try:
                 result = self._one(rule, reasons[rule.id])
@@ -203,8 +221,11 @@ class _Runner:
             tuple(self._results),
             self._began,
             time.monotonic() - self._start,
-            tuple(self._notes),
-            self._interrupted,
+            self._rule_budget,
+            controls=controls(driver),
+            network=network,
+            notes=tuple(self._notes),
+            interrupted=self._interrupted,
         )
 
     def _one(self, rule: Rule, reason: str | None) -> RuleRun:
@@ -245,7 +266,7 @@ class _Runner:
 
     def _world(self, rule: Rule) -> World:
         plan = self._plan
-        world = World(plan.url, rule, driver=self._driver, memo=self._memo, profile=plan.profile)
+        world = World(plan.url, rule, driver=self._driver, memo=self._memo, profile=plan.profile, network=self._network)
         declared, now = self._store.capabilities.as_dict(), world.capabilities.as_dict()
         changed = [f"{name}={value}, then {now[name]}" for name, value in declared.items() if value != now[name]]
         if changed:

@@ -78,9 +78,9 @@ class World:
         self._direct_url = url
         self._network = network if network is not None and _NETWORKED & {*rule.needs} else None
         self.url = url if self._network is None else self._network.url
-        self.check = Checks(rule)
         self.evidence = Evidence()
         """What is done and seen here."""
+        self.check = Checks(rule, self.evidence)
         self.driver = with_network(driver or Driver(), network)
         """Controls over the server; what the author gave none for is done to the connection where there is one."""
         self.profile = profile
