@@ -126,7 +126,7 @@ def _plan_guard(plan: _Plan, path: str, guard: Guard, holders: dict[str, str | N
     elif 0 < guard.revision < 1 << 63:
         plan.add(_Role.GUARD, guard.key, "check-index", path, Index=guard.revision)
     else:
-        raise Conflict(f"{guard.key!r} was never put at revision {guard.revision}")
+        raise Conflict(f"was never put at revision {guard.revision}; nothing was changed", keys=[guard.key])
 
 
 def _plan_put(plan: _Plan, path: str, put: Put, holder: str | None, *, sure: bool) -> None:
@@ -187,7 +187,7 @@ def _learn(
     doubtful = {key: lease for role, key, lease in roles if role in (_Role.EXISTS, _Role.STATE, _Role.LEASE)}
     for role, key, _ in roles:
         if role is _Role.GUARD and not denied:
-            raise Conflict(f"a guard on {key!r} doesn't hold")
+            raise Conflict("a guard doesn't hold; nothing was changed", keys=[key])
     if denied or not doubtful:
         raise refused(answer.status, answer.body, action="committing", where=answer.where, write=True)
     for lease in {lease for lease in doubtful.values() if lease is not None}:
@@ -197,7 +197,7 @@ def _learn(
         holders[key] = _holder(pool, layout, key, timeout=left(until))
     for role, key, _ in roles:
         if role is _Role.EXISTS and holders[key] is None:
-            raise Conflict(f"a guard on {key!r} doesn't hold: there is no such key")
+            raise Conflict("doesn't exist; nothing was changed", keys=[key])
 
 
 def _failures(answer: Answer) -> list[tuple[int, str]]:

@@ -33,10 +33,8 @@ def commit(connection: Connection, transaction: Transaction, *, timeout: float) 
     answer = connection.call("Txn", request, timeout=timeout, write=bool(operations), action="committing a transaction")
     revision = answer.header.revision
     if not answer.succeeded:
-        keys = ", ".join(dict.fromkeys(repr(guard.key) for guard in guards))
-        raise Conflict(
-            f"a guard didn't hold at revision {revision}, nothing was changed (guarded: {keys})", revision=revision
-        )
+        reason = f"a guard didn't hold at revision {revision}; nothing was changed"
+        raise Conflict(reason, keys=[guard.key for guard in guards], revision=revision)
     deleted = sum(response.response_delete_range.deleted for response in answer.responses)
     return Committed(revision, deleted)
 
@@ -55,7 +53,7 @@ def _compare(guard: Guard) -> Any:
     match guard:
         case Unchanged(revision=revision):
             # A missing key compares like revision 0, which must not pass for an existing one.
-            expected = revision if revision > 0 else _NEVER
+            expected = revision if 0 < revision < 1 << 63 else _NEVER
             return _Compare(result=_Compare.EQUAL, target=_Compare.MOD, key=key, mod_revision=expected)
         case Absent():
             return _Compare(result=_Compare.EQUAL, target=_Compare.CREATE, key=key, create_revision=0)

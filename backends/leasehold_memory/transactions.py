@@ -16,14 +16,14 @@ def check(guards: Iterable[Guard], state: State, revision: int) -> None:
         item = state.get(guard.key)
         match guard:
             case Absent() if item is not None:
-                found = f"{guard.key!r} exists (revision {item.mod_revision}) and should not"
+                found = f"exists (revision {item.mod_revision}) and should not"
             case Exists() | Unchanged() if item is None:
-                found = f"{guard.key!r} doesn't exist"
+                found = "doesn't exist"
             case Unchanged() if item is not None and item.mod_revision != guard.revision:
-                found = f"{guard.key!r} is at revision {item.mod_revision}, not {guard.revision}"
+                found = f"is at revision {item.mod_revision}, not {guard.revision}"
             case _:
                 continue
-        raise Conflict(f"{found}; nothing was changed", revision=revision)
+        raise Conflict(f"{found}; nothing was changed", keys=[guard.key], revision=revision)
 
 
 def plan(operations: Iterable[Operation], state: State, revision: int) -> Change | None:

@@ -30,10 +30,8 @@ def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> Committed
         revision, _, deleted = rest.partition(b" ")
         return Committed(int(revision), int(deleted))
     if word == b"conflict":
-        keys = ", ".join(dict.fromkeys(repr(guard.key) for guard in transaction.guards))
-        raise Conflict(
-            f"a guard didn't hold at revision {int(rest)}, nothing was changed (guarded: {keys})", revision=int(rest)
-        )
+        reason = f"a guard didn't hold at revision {int(rest)}; nothing was changed"
+        raise Conflict(reason, keys=[guard.key for guard in transaction.guards], revision=int(rest))
     if word == b"nolease":
         named = {operation.lease_id for operation in transaction.operations if isinstance(operation, Put)} - {None}
         lease = rest.decode() if rest != b"-" else ", ".join(map(repr, named))

@@ -83,15 +83,15 @@ class Writer:
         for guard in guards:
             row = self.connection.execute("SELECT modified FROM item WHERE key = ?", (guard.key,)).fetchone()
             if isinstance(guard, Absent):
-                found = row and f"{guard.key!r} exists (revision {row[0]}) and should not"
+                found = row and f"exists (revision {row[0]}) and should not"
             elif row is None:
-                found = f"{guard.key!r} doesn't exist"
+                found = "doesn't exist"
             elif isinstance(guard, Unchanged) and row[0] != guard.revision:
-                found = f"{guard.key!r} is at revision {row[0]}, not {guard.revision}"
+                found = f"is at revision {row[0]}, not {guard.revision}"
             else:
                 continue
             if found:
-                return Conflict(f"{found}; nothing was changed", revision=self.revision)
+                return Conflict(f"{found}; nothing was changed", keys=[guard.key], revision=self.revision)
         return None
 
     def _check_leases(self, operations: Iterable[Operation]) -> LeaseNotFound | None:

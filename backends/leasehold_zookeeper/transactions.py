@@ -100,8 +100,8 @@ def _attempt(
         if not looks.certain(connection, transaction, look, until=until):
             return None
         if broken:
-            message = f"a guard didn't hold at revision {look.zxid}, nothing was changed: {broken}"
-            raise Conflict(message, revision=look.zxid)
+            key, found = broken
+            raise Conflict(f"{found}; nothing was changed", keys=[key], revision=look.zxid)
         return Committed(look.zxid)
     if plan.missing:
         for folder in sorted(plan.missing):
@@ -170,18 +170,18 @@ def _put_in_place(connection: Connection, guards: tuple[Guard, ...], put: Put, *
 # -- judging and planning --------------------------------------------------------------------------
 
 
-def _judge(guards: tuple[Guard, ...], look: looks.Look) -> str:
-    """Which of the caller's guards doesn't hold, in words; empty if all do."""
+def _judge(guards: tuple[Guard, ...], look: looks.Look) -> tuple[str, str] | None:
+    """The key whose guard doesn't hold, and why in words; ``None`` if all do."""
     for guard in guards:
         stat = look.keys[guard.key].stat
         if isinstance(guard, Absent):
             if stat is not None:
-                return f"{guard.key!r} exists"
+                return guard.key, f"exists (revision {stat.mzxid}) and should not"
         elif stat is None:
-            return f"{guard.key!r} doesn't exist"
+            return guard.key, "doesn't exist"
         elif isinstance(guard, Unchanged) and stat.mzxid != guard.revision:
-            return f"{guard.key!r} was last put at revision {stat.mzxid}, not at {guard.revision}"
-    return ""
+            return guard.key, f"was last put at revision {stat.mzxid}, not at {guard.revision}"
+    return None
 
 
 def _plan(connection: Connection, transaction: Transaction, seen: dict[str, looks.Seen]) -> _Plan:

@@ -12,6 +12,7 @@ A write ends in one of three ways, and the type of the error tells which:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
@@ -97,15 +98,22 @@ class Unsupported(LeaseholdError):
 class Conflict(LeaseholdError):
     """A guard of the transaction didn't hold: nothing was changed, not even the revision.
 
-    ``revision`` is the store's revision at which the guards were checked, 0 where the store can't tell.
+    ``keys`` are those whose guard didn't hold, or all that had one where the store doesn't tell which; the message
+    begins with them. ``revision`` is the store's revision at which the guards were checked, 0 where the store can't
+    tell. A plugin names keys here and not in ``reason``: core gives them back as the caller named them.
     """
 
     fault = Fault.CONTENTION
     retry = Retry.CHECK
 
-    def __init__(self, message: str, *, revision: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, *, keys: Iterable[str] = (), revision: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.keys = tuple(dict.fromkeys(keys))
         self.revision = revision
+
+    def __str__(self) -> str:
+        return f"{', '.join(map(repr, self.keys))}: {self.reason}" if self.keys else self.reason
 
 
 class OutcomeUnknown(LeaseholdError):

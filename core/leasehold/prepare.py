@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leasehold.errors import InvalidArgument, LimitExceeded
+from leasehold.errors import Conflict, InvalidArgument, LimitExceeded
 from leasehold.keys import check_key, check_value
 from leasehold.spi.capabilities import Capabilities
 from leasehold.spi.values import Absent, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
@@ -55,6 +55,12 @@ def prepare(
         tuple(_moved_guard(guard, prefix) for guard in guards),
         tuple(_moved_operation(operation, prefix) for operation in operations),
     )
+
+
+def named_by_caller(error: Conflict, guards: tuple[Guard, ...], sent: Transaction) -> None:
+    """Give the keys of a conflict over what was ``sent`` the names that they have in the caller's ``guards``."""
+    names = {physical.key: own.key for physical, own in zip(sent.guards, guards, strict=True)}
+    error.keys = tuple(names.get(key, key) for key in error.keys)
 
 
 def check_distinct(operations: tuple[Operation, ...]) -> None:

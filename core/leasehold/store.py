@@ -23,6 +23,7 @@ from typing import Self, TypeVar
 from leasehold import fork, retry
 from leasehold.clock import Clock
 from leasehold.errors import (
+    Conflict,
     InvalidArgument,
     LeaseholdError,
     LeaseNotFound,
@@ -37,7 +38,7 @@ from leasehold.leases.keeper import LeaseKeeper
 from leasehold.leases.lease import Lease
 from leasehold.listing import Listing, Pager
 from leasehold.observers import Observers
-from leasehold.prepare import check_distinct, prepare
+from leasehold.prepare import check_distinct, named_by_caller, prepare
 from leasehold.spi.backend import Backend
 from leasehold.spi.capabilities import Capabilities
 from leasehold.spi.values import (
@@ -270,10 +271,16 @@ class Store:
         if isinstance(lease, Lease):
             lease.assert_valid()
         transaction = prepare(guards, operations, self._prefix, self._capabilities)
+
+        def attempt(seconds: float) -> Committed:
+            try:
+                return self._backend.commit(transaction, timeout=seconds)
+            except Conflict as exc:
+                named_by_caller(exc, guards, transaction)
+                raise
+
         try:
-            return self._run(
-                "commit", retry.write, lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout
-            )
+            return self._run("commit", retry.write, attempt, timeout)
         except LeaseNotFound as exc:
             self._mark_lost(operations, exc)
             raise

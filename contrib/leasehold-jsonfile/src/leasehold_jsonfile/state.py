@@ -68,7 +68,7 @@ class State:
                     problem = f"is at revision {item.mod_revision}, not {guard.revision}"
                 case _:
                     continue
-            raise Conflict(f"{guard.key!r} {problem}; nothing was changed", revision=self.revision)
+            raise Conflict(f"{problem}; nothing was changed", keys=[guard.key], revision=self.revision)
         for operation in transaction.operations:
             lease_id = operation.lease_id if isinstance(operation, Put) else None
             if lease_id is not None and lease_id not in self.leases:
