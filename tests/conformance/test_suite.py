@@ -151,7 +151,7 @@ def test_an_outsiders_run_is_counted(pytester: pytest.Pytester):
     result = pytester.runpytest_inprocess("-q", "-k", "namespaces or restarts_lose or my_own")
     result.assert_outcomes(passed=5, skipped=1, deselected=len(RULES) - 5)
     result.stdout.re_match_lines(
-        [rf"conformance of .*TestMine: {len(RULES)} rules, 4 kept, 1 not supported, .* not run"]
+        [rf"conformance of .*TestMine: partial; {len(RULES)} rules: 4 pass, 1 not supported, .* not run"]
     )
 
 
@@ -182,3 +182,28 @@ def test_an_unexpected_error_names_the_promise(pytester: pytest.Pytester, tmp_pa
     result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_missing")
     result.assert_outcomes(errors=1, deselected=len(RULES) - 1)
     result.stdout.fnmatch_lines(["*rule kv.a_missing_key_reads_as_none*", "A key that was never written*"])
+
+
+def test_a_run_too_thin_is_invalid_and_what_follows_is_said(pytester: pytest.Pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        from leasehold.conformance import RuleVacuous, StoreConformance
+        from leasehold.conformance.world import World
+
+        def put(self, key, value):
+            raise RuleVacuous("too little")
+
+        class TestMine(StoreConformance):
+            url = "memory://thin"
+
+            @pytest.fixture(autouse=True)
+            def thin(self, monkeypatch):
+                from leasehold import Store
+                monkeypatch.setattr(Store, "put", put)
+        """
+    )
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written or test_spi_requirements")
+    result.stdout.re_match_lines(
+        [rf"conformance of .*TestMine: invalid; {len(RULES)} rules: 1 pass, 1 invalid, .* not run"]
+    )

@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Note a rule's outcome, and say which promise an unexpected error belongs to."""
     report: pytest.TestReport = yield
     tally = item.config.stash.get(_TALLY, None)
@@ -71,19 +71,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         outcomes[rule.id] = "not supported" if "not supported:" in reason else "not checked"
     elif report.failed:
-        outcomes[rule.id] = "failed"
+        thin = report.when == "call" and call.excinfo is not None and call.excinfo.type.__name__ == "RuleVacuous"
+        outcomes[rule.id] = "invalid" if thin and outcomes[rule.id] == "not run" else "fail"
         report.sections.append((f"rule {rule.id}", rule.promise))
     elif report.when == "call":
-        outcomes[rule.id] = "kept"
+        outcomes[rule.id] = "pass"
     return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line per store: how many rules were kept, and which were not executed."""
+    """One line per store: the conclusion, how many rules have each verdict, and which were not executed."""
     for suite, outcomes in terminalreporter.config.stash.get(_TALLY, {}).items():
         counts = Counter(outcomes.values())
         parts = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind])
-        terminalreporter.write_line(f"conformance of {suite}: {len(outcomes)} rules, {parts}")
+        terminalreporter.write_line(f"conformance of {suite}: {_conclusion(outcomes)}; {len(outcomes)} rules: {parts}")
         for kind in ("not supported", "not checked"):
             names = sorted(rule for rule, outcome in outcomes.items() if outcome == kind)
             # Where none of a store's rules ran, the count says it all.
@@ -91,7 +92,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(f"  {kind}: {', '.join(names)}")
 
 
-_KINDS = ("kept", "failed", "not supported", "not checked", "not run")
+_KINDS = ("pass", "fail", "invalid", "not supported", "not checked", "not run")
+"""The words of the verdicts; *not checked* is not supported by the driver, *not run* was left out of this run."""
+
+
+def _conclusion(outcomes: dict[str, str]) -> str:
+    """As the command would conclude from the same verdicts."""
+    from leasehold.conformance.verdicts import RuleVerdict, Verdict, conclude  # noqa: PLC0415 - only where rules ran
+
+    words = {"not supported": Verdict.NOT_SUPPORTED, "not checked": Verdict.NOT_SUPPORTED}
+    ran = {rule: outcome for rule, outcome in outcomes.items() if outcome != "not run"}
+    verdicts = [RuleVerdict(rule, words.get(outcome) or Verdict(outcome)) for rule, outcome in ran.items()]
+    return conclude(verdicts, outcomes, selected=ran).value.replace("_", " ")
 
 
 def _rules(item: pytest.Item) -> dict[str, Any]:
