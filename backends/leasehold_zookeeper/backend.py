@@ -110,7 +110,7 @@ class ZooKeeperBackend(Backend):
 
 def _allowed(connection: Connection, timeout: float, until: float) -> float:
     """The session timeout that the server makes of this one."""
-    session = Session(connection.endpoints, connection.credentials)
+    session = Session(connection.endpoints, connection.login)
     session.attach(timeout, until)
     session.close(until)
     return session.timeout

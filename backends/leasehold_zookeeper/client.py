@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import logging
 import socket
 import threading
@@ -17,14 +18,17 @@ from typing import Any
 
 import kazoo
 from kazoo.client import KazooClient
+from kazoo.exceptions import AuthFailedError
 from kazoo.handlers.threading import SequentialThreadingHandler
-from kazoo.protocol.connection import ConnectionHandler
+from kazoo.protocol.connection import ConnectionDropped, ConnectionHandler
+from kazoo.protocol.serialization import SASL
 from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
-from leasehold.errors import PluginError
-from leasehold_zookeeper import wire
+from leasehold.errors import AuthenticationFailed, LeaseholdError, PluginError
+from leasehold_zookeeper import sasl, wire
 from leasehold_zookeeper.endpoints import Endpoints
+from leasehold_zookeeper.login import Login
 
 _NEW, _SENT, _CANCELLED = range(3)
 _POLITE_STOP = 1.0
@@ -86,7 +90,34 @@ class Call:
 
 
 class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
-    """Hands answers to :class:`Call` objects and events to the client's listener, before kazoo's own treatment."""
+    """Hands answers to :class:`Call` objects and events to the client's listener, before kazoo's own treatment.
+
+    Logs in by SASL itself (:mod:`leasehold_zookeeper.sasl` says why).
+    """
+
+    def __init__(self, client: Client, login: Login) -> None:
+        # kazoo only asks whether there are options.
+        options = {"mechanism": "DIGEST-MD5"} if login.sasl else None
+        super().__init__(client, client._conn_retry.copy(), logger=_log, sasl_options=options)
+        self._login = login
+
+    def _authenticate_with_sasl(self, host: str, timeout: float) -> None:
+        xids = itertools.count(1)
+
+        def ask(token: bytes) -> wire.Reply:
+            xid = next(xids)
+            self._submit(SASL(token), timeout, xid)
+            header, buffer, offset = self._read_header(timeout)
+            if header.xid != xid:
+                raise ConnectionDropped("the server answered something else than the login")
+            return wire.Reply(header.zxid, header.err, buffer, offset)
+
+        try:
+            sasl.log_in(self._login, ask)
+        except AuthenticationFailed as exc:
+            raise AuthFailedError(str(exc)) from exc
+        except LeaseholdError as exc:
+            raise ConnectionDropped(str(exc)) from exc
 
     def _read_response(self, header: Any, buffer: bytes, offset: int) -> Any:
         pending = self.client._pending
@@ -128,7 +159,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         endpoints: Endpoints,
         *,
         session_timeout: float,
-        credentials: list[tuple[str, str]],
+        login: Login,
         on_event: Callable[[str], None],
         on_lost: Callable[[], None],
     ) -> None:
@@ -139,13 +170,13 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             hosts=str(endpoints),
             timeout=session_timeout,
             handler=_Handler(endpoints),
-            auth_data=credentials,
+            auth_data=login.packets,
             connection_retry=KazooRetry(max_tries=-1, delay=0.1, backoff=1.5, max_delay=1.0),
             command_retry=KazooRetry(max_tries=0),
             logger=_log,
         )
         self.on_event = on_event
-        self._connection = _Reader(self, self._conn_retry.copy(), logger=_log)
+        self._connection = _Reader(self, login)
         self._on_lost = on_lost
         self.add_listener(self._state_changed)
 
@@ -187,6 +218,9 @@ def _check_kazoo() -> None:
     expected = {
         "_read_response": ["self", "header", "buffer", "offset"],
         "_read_watch_event": ["self", "buffer", "offset"],
+        "_authenticate_with_sasl": ["self", "host", "timeout"],
+        "_submit": ["self", "request", "timeout", "xid"],
+        "_read_header": ["self", "timeout"],
     }
     for name, parameters in expected.items():
         method = getattr(ConnectionHandler, name, None)

@@ -10,7 +10,6 @@ from typing import Any
 
 from leasehold.errors import (
     AuthenticationFailed,
-    ConfigError,
     DeadlineExceeded,
     LeaseholdError,
     LimitExceeded,
@@ -24,6 +23,7 @@ from leasehold_zookeeper.client import Call, Client
 from leasehold_zookeeper.endpoints import Endpoints
 from leasehold_zookeeper.errors import translate
 from leasehold_zookeeper.facts import Facts
+from leasehold_zookeeper.login import login_of
 
 _FRAMING = 64
 _WORLD = wire.Acl(31, "world", "anyone")
@@ -49,17 +49,9 @@ class Connection:
 
     def __init__(self, request: OpenRequest) -> None:
         self.endpoints = Endpoints(request)
-        self.credentials: list[tuple[str, str]] = []
-        if request.username is not None:
-            password = request.password.reveal() if request.password is not None else ""
-            self.credentials.append(("digest", f"{request.username}:{password}"))
-        if not self.credentials and request.options["acl"] != "open":
-            raise ConfigError(
-                f"the option acl={request.options['acl']} keeps nodes for one user, but {request.url} names none: "
-                "write user:password@ in front of the hosts"
-            )
+        self.login = login_of(request)
         self.acl = _ACLS[request.options["acl"]]
-        self.private_acl = (_CREATOR,) if self.credentials else (_WORLD,)
+        self.private_acl = (_CREATOR,) if self.login.user is not None else (_WORLD,)
         self.max_packet: int = request.options["max_packet_bytes"]
         self.namespace = request.namespace
         self.facts = Facts()
@@ -84,7 +76,7 @@ class Connection:
         client = self._client = Client(
             self.endpoints,
             session_timeout=session_timeout,
-            credentials=self.credentials,
+            login=self.login,
             on_event=self._event,
             on_lost=self._lost,
         )

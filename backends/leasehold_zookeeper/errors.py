@@ -28,6 +28,10 @@ _REFUSED: dict[int, tuple[type[LeaseholdError], str]] = {
         "the access list of a node forbids it: check user and password in the URL, and the nodes' lists by 'getAcl'",
     ),
     Code.AUTH_FAILED: (AuthenticationFailed, "ZooKeeper doesn't accept the user name and password of the URL"),
+    Code.REQUIRES_SASL: (
+        AuthenticationFailed,
+        "the server serves only users who log in by SASL: write user:password@ in front of the hosts, and auth=sasl",
+    ),
     Code.INVALID_ACL: (
         InvalidArgument,
         "ZooKeeper refuses the access list: the option acl=creator or acl=read needs user:password@ in the URL",

@@ -52,8 +52,9 @@ def describe(connection: Connection, *, until: float) -> ServerInfo:
         )
     if not connection.modern:
         risks.append("a server before 3.6: watches list everything twice a second, and empty folders stay")
-    if not connection.credentials:
+    if connection.login.user is None:
         risks.append("no user in the URL: whoever reaches the server may read and write everything")
     elif not connection.endpoints.encrypted:
-        risks.append("user and password go over the network in plain text: use +tls after the URL's scheme")
+        what = "what is read and written goes" if connection.login.sasl else "user and password go"
+        risks.append(f"{what} over the network in plain text: use +tls after the URL's scheme")
     return ServerInfo("ZooKeeper", version, root.zxid, None, tuple(risks), details)

@@ -61,7 +61,7 @@ class Leases:
     def grant(self, ttl: float, *, until: float) -> LeaseGrant:
         """``Backend.grant``."""
         self._connection.ensure_open()
-        session = Session(self._connection.endpoints, self._connection.credentials)
+        session = Session(self._connection.endpoints, self._connection.login)
         try:
             session.attach(ttl, until)
             self._record(session, until=until)
@@ -178,9 +178,7 @@ class Leases:
         record = None if number is None else self._read_record(lease_id, until)
         if number is None or record is None or record.stat.owner != number:
             raise _not_found(lease_id)
-        session = Session(
-            self._connection.endpoints, self._connection.credentials, number=number, password=record.data[:16]
-        )
+        session = Session(self._connection.endpoints, self._connection.login, number=number, password=record.data[:16])
         session.timeout = _ttl(record)
         with self._lock:
             if self._closed:

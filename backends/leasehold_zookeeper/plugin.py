@@ -32,6 +32,14 @@ OPTIONS = (
         choices=("open", "creator", "read"),
     ),
     Option(
+        "auth",
+        str,
+        "digest",
+        "how the user of the URL is told to the servers: sent as it is (digest), or by a SASL login with DIGEST-MD5, "
+        "for which they have a list of users (sasl)",
+        choices=("digest", "sasl"),
+    ),
+    Option(
         "reads",
         str,
         "quorum",

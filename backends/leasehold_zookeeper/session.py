@@ -15,28 +15,31 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Sequence
 
-from leasehold.errors import AuthenticationFailed, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, Unavailable
-from leasehold_zookeeper import wire
+from leasehold.errors import (
+    AuthenticationFailed,
+    DeadlineExceeded,
+    LeaseholdError,
+    LeaseNotFound,
+    OutcomeUnknown,
+    Unavailable,
+)
+from leasehold_zookeeper import sasl, wire
 from leasehold_zookeeper.endpoints import Endpoints
+from leasehold_zookeeper.errors import translate
+from leasehold_zookeeper.login import Login
 
 _FRAME = 4
 _LARGEST_FIRST_ANSWER = 1024
 """Bytes; the answer to a connect is some fifty. Whoever sends more doesn't speak this protocol."""
 
-Credentials = Sequence[tuple[str, str]]
-"""Scheme and credential, as the server's ``addauth`` takes them."""
-
 
 class Session:
     """One session. ``number`` is 0 until it was opened."""
 
-    def __init__(
-        self, endpoints: Endpoints, credentials: Credentials, *, number: int = 0, password: bytes = b""
-    ) -> None:
+    def __init__(self, endpoints: Endpoints, login: Login, *, number: int = 0, password: bytes = b"") -> None:
         self._endpoints = endpoints
-        self._credentials = credentials
+        self._login = login
         self._socket: socket.socket | None = None
         self._xid = 0
         self.number = number
@@ -49,8 +52,8 @@ class Session:
     def attach(self, timeout: float, until: float) -> None:
         """Connect to the session, or open it with a timeout of ``timeout`` seconds: it has its full time again.
 
-        Raises ``LeaseNotFound`` if the session has ended, ``Unavailable`` or ``DeadlineExceeded``; ``until`` is a
-        moment of the monotonic clock.
+        Raises ``LeaseNotFound`` if the session has ended, ``AuthenticationFailed``, ``Unavailable`` or
+        ``DeadlineExceeded``; ``until`` is a moment of the monotonic clock.
         """
         self.detach()
         reasons = []
@@ -67,6 +70,9 @@ class Session:
                 self.detach()
                 silent = silent or isinstance(exc, ConnectionResetError)
                 reasons.append(f"{host}: {_words(exc)}")
+            except LeaseholdError:
+                self.detach()
+                raise
         if time.monotonic() >= until:
             raise DeadlineExceeded(
                 f"no ZooKeeper server answered in time ({'; '.join(reasons) or self._endpoints}): "
@@ -114,12 +120,14 @@ class Session:
     def close(self, until: float) -> bool:
         """End the session now: its ephemeral nodes are deleted. Answers whether it was alive.
 
-        Raises ``Unavailable``, ``DeadlineExceeded`` or ``OutcomeUnknown``.
+        Raises ``Unavailable``, ``DeadlineExceeded``, ``AuthenticationFailed`` or ``OutcomeUnknown``.
         """
         try:
             if not self.attached:
                 self.attach(self.timeout, until)
-            self.request(wire.Request(wire.CLOSE, b""), until)
+            answer = self.request(wire.Request(wire.CLOSE, b""), until)
+            if answer.error == wire.Code.REQUIRES_SASL:
+                raise translate(answer.error, action="ending a session", write=False)
         except LeaseNotFound:
             return False
         finally:
@@ -137,12 +145,30 @@ class Session:
             self.detach()
             raise LeaseNotFound(f"ZooKeeper knows no session {self.number:#x}: it has ended")
         self.number, self.password, self.timeout = number, password, granted_ms / 1000
-        for scheme, credential in self._credentials:
+        self._log_in(until)
+
+    def _log_in(self, until: float) -> None:
+        for scheme, credential in self._login.packets:
             request = wire.auth(scheme, credential)
             self._send(wire.INT.pack(wire.AUTH_XID) + wire.INT.pack(request.op) + request.body, until)
             xid, answer = wire.reply(self._receive(until))
             if xid == wire.AUTH_XID and answer.error:
                 raise AuthenticationFailed("ZooKeeper doesn't accept the user name and password of the URL")
+        if self._login.sasl:
+            try:
+                sasl.log_in(self._login, lambda token: self._step(token, until))
+            except ConnectionResetError as exc:
+                reason = "it closed the connection during the login; old servers do so if the password is wrong"
+                raise ConnectionResetError(reason) from exc
+
+    def _step(self, token: bytes, until: float) -> wire.Reply:
+        self._xid += 1
+        request = wire.sasl(token)
+        self._send(wire.INT.pack(self._xid) + wire.INT.pack(request.op) + request.body, until)
+        xid, answer = wire.reply(self._receive(until))
+        if xid != self._xid:
+            raise ConnectionError("it answered something else than the login")
+        return answer
 
     def _send(self, packet: bytes, until: float) -> None:
         assert self._socket is not None

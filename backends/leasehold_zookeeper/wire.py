@@ -23,7 +23,7 @@ _RECURSIVE = 1
 _ANY_WATCH = 3
 ANY_VERSION = -1
 
-CLOSE, AUTH = -11, 100
+CLOSE, AUTH, SASL = -11, 100, 102
 AUTH_XID = -4
 WATCH_XID = -1
 
@@ -69,6 +69,7 @@ class Code(IntEnum):
     SESSION_MOVED = -118
     NOT_READ_ONLY = -119
     REQUEST_TIMEOUT = -122
+    REQUIRES_SASL = -124
     QUOTA_EXCEEDED = -125
     THROTTLED = -127
 
@@ -204,6 +205,11 @@ def auth(scheme: str, credential: str) -> Request:
     return Request(AUTH, INT.pack(0) + _text(scheme) + _text(credential))
 
 
+def sasl(token: bytes) -> Request:
+    """A step of a SASL login."""
+    return Request(SASL, _bytes(token))
+
+
 def connect(timeout_ms: int, session: int, password: bytes) -> bytes:
     """The first packet of a connection: a new session (0), or one that exists."""
     return _CONNECT.pack(0, 0, timeout_ms, session) + _bytes(password) + b"\0"
@@ -235,6 +241,11 @@ def read_node(answer: Reply) -> Node:
 
 def read_children(answer: Reply) -> list[str]:
     return _names(answer.buffer, answer.offset)[0]
+
+
+def read_token(answer: Reply) -> bytes:
+    """The server's token in a SASL login, empty where it has none."""
+    return _read_bytes(answer.buffer, answer.offset)[0]
 
 
 def read_event(buffer: bytes, offset: int) -> str:

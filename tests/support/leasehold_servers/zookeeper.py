@@ -19,7 +19,8 @@ class ZooKeeperServer(ServerContainer):
 
     `quick`: leases from half a second instead of four, and empty folders go within seconds. `connections`: how many
     the server takes from one address, 0 for no limit. `tls`: clients must use TLS; with `client_certs` they must
-    show a certificate, too. `env`: see `docker/zookeeper/leasehold-zookeeper`.
+    show a certificate, too. `sasl_users`: who may log in by SASL, with passwords; with `sasl_required` all others
+    are served nothing. `env`: see `docker/zookeeper/leasehold-zookeeper`.
     """
 
     image_folder = "zookeeper"
@@ -36,6 +37,8 @@ class ZooKeeperServer(ServerContainer):
         client_certs: bool = False,
         user: str | None = None,
         password: str = "",
+        sasl_users: Mapping[str, str] | None = None,
+        sasl_required: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
@@ -45,6 +48,8 @@ class ZooKeeperServer(ServerContainer):
         self.client_certs = client_certs
         self.user = user
         self.password = password
+        self.sasl_users = dict(sasl_users or {})
+        self.sasl_required = sasl_required
         self._env = dict(env or {})
         if tls is not None:
             self.inner_port = _TLS_PORT
@@ -53,6 +58,10 @@ class ZooKeeperServer(ServerContainer):
     def url(self) -> str:
         """The URL for Leasehold, with everything that is needed to connect."""
         return url_of([self.port], self.tls, client_certs=self.client_certs, user=self.user, password=self.password)
+
+    def url_as(self, user: str, password: str, options: str = "auth=sasl") -> str:
+        """The URL of a user who logs in by SASL, or with other options."""
+        return f"{url_of([self.port], user=user, password=password)}?{options}"
 
     def ask(self, word: str, *, timeout: float = 2.0) -> str:
         """What the server says to a four-letter word such as `srvr`. Raises `OSError`."""
@@ -89,6 +98,10 @@ class ZooKeeperServer(ServerContainer):
                 f"ssl.clientAuth={'need' if self.client_certs else 'none'}",
             ]
             chosen["ZOO_CFG"] = ";".join([*filter(None, [chosen.get("ZOO_CFG")]), *lines])
+        if self.sasl_users:
+            chosen["ZOO_SASL_USERS"] = "\n".join(f"{user}:{password}" for user, password in self.sasl_users.items())
+        if self.sasl_required:
+            chosen["ZOO_SASL_REQUIRED"] = "yes"
         return chosen | self._env
 
     def files(self) -> Mapping[str, bytes]:
