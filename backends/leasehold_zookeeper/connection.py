@@ -17,6 +17,7 @@ from leasehold.errors import (
     StoreClosed,
     Unavailable,
 )
+from leasehold.keys import namespace_prefix
 from leasehold.spi.plugin import OpenRequest
 from leasehold_zookeeper import wire
 from leasehold_zookeeper.client import Call, Client
@@ -53,7 +54,8 @@ class Connection:
         self.acl = _ACLS[request.options["acl"]]
         self.private_acl = (_CREATOR,) if self.login.user is not None else (_WORLD,)
         self.max_packet: int = request.options["max_packet_bytes"]
-        self.namespace = request.namespace
+        self.namespace = namespace_prefix(request.namespace)
+        """What all keys begin with."""
         self.facts = Facts()
         self.ensemble = True
         """Whether there are several servers, so that the one asked may be behind another."""

@@ -48,7 +48,7 @@ class Leases:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        base = keys.folder_path(connection.namespace) if connection.namespace else "/"
+        base = keys.folder_path(connection.namespace[:-1]) if connection.namespace else "/"
         self._folder = keys.join(keys.join(base, keys.INTERNAL), "leases")
         self._lock = threading.Lock()
         self._held: dict[LeaseId, _Held] = {}
@@ -84,12 +84,14 @@ class Leases:
         return frozenset(lease_id for lease_id, alive in zip(lease_ids, answers, strict=True) if alive)
 
     def describe(self, lease_id: LeaseId | None, *, until: float) -> tuple[LeaseInfo, ...]:
-        """``Backend.leases``. Reads all keys of the store, since only a session itself could be asked for its own."""
+        """``Backend.leases``. Reads all keys of the namespace, as only a session itself could be asked for its own."""
         found = self._records(until) if lease_id is None else [lease_id]
         timeouts = {name: ttl for name in found if (ttl := self._timeout_of(name, until)) is not None}
         attached: dict[LeaseId, list[str]] = {name: [] for name in timeouts}
         if timeouts:
-            for item in reads.list_page(self._connection, "", after=None, limit=None, until=until).items:
+            # Other namespaces may be closed to this user, and a lease is of the one that its record is in.
+            page = reads.list_page(self._connection, self._connection.namespace, after=None, limit=None, until=until)
+            for item in page.items:
                 if item.lease_id in attached:
                     attached[item.lease_id].append(item.key)
         return tuple(LeaseInfo(name, ttl, None, tuple(attached[name])) for name, ttl in timeouts.items())

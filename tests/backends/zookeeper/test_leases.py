@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -64,6 +65,21 @@ def test_another_process_may_use_and_end_a_lease(zookeeper_own_url: str) -> None
         assert store.get("key") is None
         with pytest.raises(LeaseLost):
             lease.refresh()
+
+
+def test_leases_are_described_beside_a_namespace_that_is_closed(zookeeper_server: ZooKeeperServer) -> None:
+    base = f"127.0.0.1:{zookeeper_server.port}"
+    closed, odd = (f"{name}-{time.time_ns()}" for name in ("closed", "odd %/ns"))
+    with (
+        connect(f"zookeeper://me:secret@{base}/{closed}?acl=creator") as theirs,
+        connect(f"zookeeper://{base}?namespace={quote(odd)}") as mine,
+    ):
+        theirs.put("key", b"")
+        lease = mine.lease(5.0)
+        mine.put("a/b", b"", lease=lease)
+        mine.put("c", b"")
+        assert mine.describe_lease(lease).keys == ("a/b",)
+        assert [info.keys for info in mine.leases()] == [("a/b",)]
 
 
 def test_a_transaction_takes_one_lease(zookeeper_own_url: str) -> None:
