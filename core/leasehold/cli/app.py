@@ -23,6 +23,7 @@ _COMMANDS = {
     "kv": "kv",
     "lease": "lease",
     "backends": "backends",
+    "new-backend": "new_backend",
     "doctor": "doctor",
     "conformance": "conformance",
     "copy": "copy",
@@ -41,7 +42,7 @@ class Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(f"leasehold.cli.{module}"), cmd_name)
+        command = getattr(importlib.import_module(f"leasehold.cli.{module}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

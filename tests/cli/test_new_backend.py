@@ -1,0 +1,159 @@
+"""`leasehold new-backend`: what is written where, and what is refused before anything is.
+
+That what it writes passes its own checks, on the built wheel, is tested in tests/packaging.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import leasehold
+from leasehold import plugins
+
+from .conftest import Run
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_whole_package_is_written(run: Run, here: Path) -> None:
+    result = run("new-backend", "pocket")
+    assert result.exit_code == 0, result.output
+    assert sorted(files(here / "leasehold-pocket")) == [
+        ".gitignore",
+        "README.md",
+        "check",
+        "leasehold_pocket/__init__.py",
+        "leasehold_pocket/backend.py",
+        "leasehold_pocket/plugin.py",
+        "leasehold_pocket/py.typed",
+        "pyproject.toml",
+        "tests/test_conformance.py",
+    ]
+    for step in (
+        "cd leasehold-pocket",
+        "pip install -e '.[test]'",
+        "pytest",
+        "grep -rn REPLACE leasehold_pocket tests",
+    ):
+        assert f"  {step}\n" in result.stdout
+
+
+def test_as_json(run_json: Any, here: Path) -> None:
+    found = run_json("new-backend", "Pocket.Store", "--scheme", "pocket", "--directory", str(here / "some" / "place"))
+    assert found["distribution"] == "leasehold-pocket-store"
+    assert found["package"] == "leasehold_pocket_store"
+    assert found["scheme"] == "pocket"
+    assert found["files"] == sorted(files(here / "some" / "place"))
+    assert found["next"][0] == f"cd {here / 'some' / 'place'}"
+
+
+def test_names_go_together(run: Run, here: Path) -> None:
+    assert run("new-backend", "leasehold-pocket-knife", "--directory", ".").exit_code == 0
+    project = tomllib.loads((here / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "leasehold-pocket-knife"
+    assert project["entry-points"]["leasehold.backends"] == {"pocket-knife": "leasehold_pocket_knife.plugin"}
+    written = files(here)
+    assert 'scheme="pocket-knife"' in written["leasehold_pocket_knife/plugin.py"]
+    assert "class PocketKnifeBackend(Backend)" in written["leasehold_pocket_knife/backend.py"]
+    assert "class TestPocketKnife(StoreConformance)" in written["tests/test_conformance.py"]
+    assert "cd " not in run("new-backend", "other", "--directory", ".").output
+
+
+@pytest.mark.parametrize(
+    ("address", "where"),
+    [("name", "request.path"), ("file", "request.path"), ("hosts", "request.hosts")],
+)
+def test_each_kind_of_address(run: Run, here: Path, address: str, where: str) -> None:
+    assert run("new-backend", "pocket", "--address", address).exit_code == 0
+    written = files(here / "leasehold-pocket")
+    assert f"address=Address.{address.upper()}," in written["leasehold_pocket/plugin.py"]
+    assert ("default_port=" in written["leasehold_pocket/plugin.py"]) == (address == "hosts")
+    assert where in written["leasehold_pocket/backend.py"]
+    for name, text in written.items():
+        assert "$" not in text or name == "check", f"a placeholder was left in {name}"
+        if name.endswith(".py"):
+            ast.parse(text)
+
+
+@pytest.mark.parametrize(("address", "first"), [("name", "tin://a"), ("file", "tin:///a"), ("hosts", "tin://a:1,b")])
+def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, address: str, first: str) -> None:
+    name = f"tin-{address}"
+    run("new-backend", name, "--scheme", "tin", "--address", address)
+    monkeypatch.syspath_prepend(here / f"leasehold-{name}")
+    plugins.register(importlib.import_module(f"leasehold_tin_{address}.plugin"), "tin")
+    try:
+        with (
+            leasehold.connect(first) as store,
+            leasehold.connect(first) as same,
+            leasehold.connect(f"{first}b") as other,
+        ):
+            store.put("a", b"1")
+            assert same.get("a") == store.get("a")
+            assert other.get("a") is None
+    finally:
+        plugins.unregister("tin")
+
+
+def test_nothing_is_overwritten_nor_begun(run: Run, here: Path) -> None:
+    target = here / "leasehold-pocket"
+    (target / "tests").mkdir(parents=True)
+    (target / "LICENSE").write_text("mine")
+    (target / "README.md").write_text("mine")
+    result = run("new-backend", "pocket")
+    assert result.exit_code == 2
+    assert "has README.md already" in result.stderr
+    assert files(target) == {"LICENSE": "mine", "README.md": "mine"}
+    (target / "README.md").unlink()
+    assert run("new-backend", "pocket").exit_code == 0
+    assert files(target)["LICENSE"] == "mine"
+
+
+def test_a_file_in_the_way(run: Run, here: Path) -> None:
+    (here / "leasehold-pocket").write_text("mine")
+    result = run("new-backend", "pocket")
+    assert result.exit_code == 2
+    assert "is no directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["pock et"], "can't name a distribution"),
+        (["7up"], "can't name a distribution"),
+        (["pocket-"], "can't name a distribution"),
+        (["leasehold-"], "can't name a distribution"),
+        (["a" * 31], "has 31 letters, and 30 are the most"),
+        (["pocket", "--scheme", "Pocket"], "can't be a scheme"),
+        (["pocket", "--scheme", "po_cket"], "can't be a scheme"),
+        (["pocket", "--scheme", "sqlite"], "sqlite:// is served by leasehold"),
+        (["memory"], "memory:// is served by leasehold"),
+        (["etcd", "--scheme", "my-etcd"], "a package leasehold_etcd is installed already"),
+        (["pocket", "--address", "hole"], "'file', 'hosts', 'name'"),
+    ],
+)
+def test_names_that_cannot_be(run: Run, here: Path, arguments: list[str], said: str) -> None:
+    result = run("new-backend", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert files(here) == {}
+
+
+def test_a_folder_that_cannot_be_written(run: Run, here: Path) -> None:
+    result = run("new-backend", "pocket", "--directory", "/dev/null/inside")
+    assert result.exit_code in (1, 2)
+    assert "leasehold: " in result.stderr
+    assert "Traceback" not in result.output
