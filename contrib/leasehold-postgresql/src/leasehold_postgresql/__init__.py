@@ -1,0 +1,1 @@
+"""A Leasehold store in PostgreSQL: ``postgresql://user:password@host/namespace?database=name``."""

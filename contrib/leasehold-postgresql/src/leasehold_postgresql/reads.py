@@ -1,0 +1,79 @@
+"""Reading: one statement, which sees the store as it was at one moment.
+
+A statement also says whether a lease is overdue. Then the leases are ended first and it is asked once more, so that
+nobody gets a key whose lease has ended, and what is read agrees with its revision.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from leasehold.errors import DeadlineExceeded
+from leasehold.spi import KeyValue, Page, Read
+from leasehold_postgresql import wire
+from leasehold_postgresql.connection import Row, Statement
+from leasehold_postgresql.store import Store
+
+_LAST = chr(0x10FFFF)
+_BEYOND = _LAST * 351  # greater than any key: those have at most 1,400 bytes, which are 350 of these
+
+
+def get(store: Store, key: str, *, timeout: float) -> Read:
+    """``Backend.get``."""
+    row = ask(store, store.statements.get, [wire.text(key)], timeout=timeout, action="reading a key")[0]
+    return Read(_item(row), wire.number(row[0]))
+
+
+def list_page(store: Store, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:
+    """``Backend.list``: all that was asked for, at one revision."""
+    rows = ask_list(store, prefix, after=after, limit=limit, timeout=timeout)
+    found = items(rows)
+    more = limit is not None and len(found) > limit
+    return Page(found[:limit] if more else found, more=more, revision=wire.number(rows[0][0]))
+
+
+def ask_list(store: Store, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> list[Row]:
+    """The rows of a list, at least one; one more than ``limit`` where there are more."""
+    args = [wire.text(prefix), wire.text(after or ""), wire.text(end_of(prefix))]
+    most = None if limit is None else wire.bigint(limit + 1)
+    return ask(store, store.statements.list, [*args, most], timeout=timeout, action="listing keys")
+
+
+def items(rows: list[Row]) -> tuple[KeyValue, ...]:
+    """The items of a list's rows."""
+    return tuple(item for item in map(_item, rows) if item is not None)
+
+
+def ask(store: Store, statement: Statement, args: Sequence[bytes | None], *, timeout: float, action: str) -> list[Row]:
+    """The rows of a statement whose second column says that a lease is overdue."""
+    until = time.monotonic() + timeout
+    rows = store.rows(statement, args, timeout=timeout, action=action)
+    if wire.flag(rows[0][1]):
+        store.tick(timeout=_left(until, action), action=action)
+        rows = store.rows(statement, args, timeout=_left(until, action), action=action)
+    return rows
+
+
+def end_of(prefix: str) -> str:
+    """The least text that is greater than everything with this prefix, in byte order."""
+    stem = prefix.rstrip(_LAST)
+    if not stem:
+        return _BEYOND
+    following = ord(stem[-1]) + 1
+    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # surrogates are no characters
+
+
+def _item(row: Row) -> KeyValue | None:
+    _, _, key, value, created, modified, lease, *_ = row
+    if key is None:
+        return None
+    owner = None if lease is None else lease.decode()
+    return KeyValue(key.decode(), value or b"", wire.number(created), wire.number(modified), owner)
+
+
+def _left(until: float, action: str) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded(f"{action}: the time was up")
+    return left

@@ -1,0 +1,50 @@
+"""Committing a transaction: one call of the function that does it in the server."""
+
+from __future__ import annotations
+
+from leasehold.errors import Conflict, LeaseNotFound
+from leasehold.spi import Absent, Committed, Delete, Exists, Guard, Put, Transaction, Unchanged
+from leasehold_postgresql import wire
+from leasehold_postgresql.store import Store
+
+_ACTION = "committing a transaction"
+
+
+def commit(store: Store, transaction: Transaction, *, timeout: float) -> Committed:
+    """``Backend.commit``."""
+    guards = transaction.guards
+    puts = [operation for operation in transaction.operations if isinstance(operation, Put)]
+    args = [
+        store.kept(),
+        wire.new_uuid(),
+        wire.texts([_kind(guard) for guard in guards]),
+        wire.texts([guard.key for guard in guards]),
+        wire.bigints([guard.revision if isinstance(guard, Unchanged) else 0 for guard in guards]),
+        wire.texts([put.key for put in puts]),
+        wire.byteas([put.value for put in puts]),
+        wire.texts([put.lease_id for put in puts]),
+        wire.texts([operation.key for operation in transaction.operations if isinstance(operation, Delete)]),
+    ]
+    row = store.rows(store.statements.commit, args, timeout=timeout, action=_ACTION, write=True, waits=True)[0]
+    verdict, revision, about, found = wire.word(row[0]), wire.number(row[1]), wire.word(row[3]), row[4]
+    if verdict == "done":
+        return Committed(revision, wire.number(row[2]))
+    if verdict == "lease":
+        raise LeaseNotFound(f"the lease {about!r} isn't alive: it ended, was revoked or never was; nothing was changed")
+    if verdict == "absent":
+        problem = f"exists (revision {wire.number(found)}) and should not"
+    elif found is None:
+        problem = "doesn't exist"
+    else:
+        problem = f"is at revision {wire.number(found)}, not at the one given"
+    raise Conflict(f"{about!r} {problem}; nothing was changed", revision=revision)
+
+
+def _kind(guard: Guard) -> str:
+    match guard:
+        case Absent():
+            return "absent"
+        case Exists():
+            return "exists"
+        case Unchanged():
+            return "unchanged"

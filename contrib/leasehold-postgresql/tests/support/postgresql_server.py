@@ -1,0 +1,222 @@
+"""PostgreSQL in a container for these tests, and everything that can happen to it.
+
+The image is built from ``docker/`` and tagged with a digest of it, so a changed Dockerfile is built anew. Containers
+carry the name of the process that made them; whoever finds one of a process that is gone may remove it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import random
+import socket
+import tarfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
+
+import psycopg
+
+# Read by testcontainers when it is imported: its clean-up container is an image that can't be pulled everywhere.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+
+if TYPE_CHECKING:
+    from docker.client import DockerClient
+    from docker.models.containers import Container
+
+FOLDER = Path(__file__).resolve().parents[2] / "docker"
+LABEL = "leasehold.tests.owner"
+PASSWORD = "leasehold"
+TLS_FOLDER = "/etc/leasehold-tests"
+
+
+def until(probe: Callable[[], Any], what: str, timeout: float = 30.0) -> Any:
+    """Ask until the answer is true and return it; ``AssertionError`` when it isn't in time."""
+    deadline = time.monotonic() + timeout
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        time.sleep(0.02)
+    return answer
+
+
+@cache
+def engine() -> DockerClient | str:
+    """The Docker engine's client, or in words why there is none."""
+    try:
+        from docker.errors import DockerException
+        from testcontainers.core.docker_client import DockerClient as Connection
+    except ImportError:
+        return "the package testcontainers is not installed"
+    try:
+        found: DockerClient = Connection().client
+        found.ping()
+    except (DockerException, OSError):
+        return "no Docker engine answers"
+    _remove_orphans(found)
+    return found
+
+
+def owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _remove_orphans(found: DockerClient) -> None:
+    from docker.errors import APIError
+
+    for container in found.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
+        host, _, pid = str(container.labels.get(LABEL, "")).rpartition(":")
+        if host == socket.gethostname() and pid.isdigit() and not Path("/proc", pid).exists():
+            with contextlib.suppress(APIError):  # another run may be removing it at this moment
+                container.remove(force=True, v=True)
+
+
+def _client() -> DockerClient:
+    found = engine()
+    assert not isinstance(found, str), found
+    return found
+
+
+@cache
+def _image() -> str:
+    from docker.errors import ImageNotFound
+    from testcontainers.core.image import DockerImage
+
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(FOLDER.iterdir()))).hexdigest()[:12]
+    tag = f"leasehold/postgresql:{digest}"
+    try:
+        _client().images.get(tag)
+    except ImageNotFound:
+        names = ("http_proxy", "https_proxy", "no_proxy")
+        proxies = {n: os.environ[n] for name in names for n in (name, name.upper()) if n in os.environ}
+        with DockerImage(path=FOLDER, tag=tag, clean_up=False, buildargs=proxies):
+            pass
+    return tag
+
+
+def _free_port() -> int:
+    """Below the kernel's range for outgoing connections, so that nothing takes it while the server is down."""
+    while True:
+        port = random.SystemRandom().randint(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class PostgresqlServer:
+    """One server. ``settings`` are postgres's own; ``files`` go to ``/etc/leasehold-tests``."""
+
+    def __init__(
+        self, *settings: str, files: Mapping[str, bytes] | None = None, tmpfs: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = _free_port()
+        self.tls_options: dict[str, str] = {}
+        command: Sequence[str] = ["leasehold-postgresql", *(word for one in settings for word in ("-c", one))]
+        self._container: Container = _client().containers.create(
+            _image(),
+            command=list(command),
+            ports={"5432/tcp": ("127.0.0.1", self.port)},
+            labels={LABEL: owner()},
+            tmpfs=dict(tmpfs or {}),
+        )
+        if files:
+            self._container.put_archive("/", _tar(files))
+
+    def url(self, *, user: str = "postgres", password: str = PASSWORD, host: str = "127.0.0.1", **options: Any) -> str:
+        """The URL for Leasehold."""
+        words = {"database": "postgres", **self.tls_options, **options}
+        scheme = "postgresql+tls" if self.tls_options else "postgresql"
+        return f"{scheme}://{user}:{password}@{host}:{self.port}?{urlencode(words, safe='/')}"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    # -- what happens to it --
+
+    def start(self) -> None:
+        self._container.start()
+        try:
+            until(self._is_ready, "PostgreSQL is ready", 60.0)
+        except AssertionError as exc:
+            exc.add_note(self._container.logs().decode(errors="replace")[-2000:])
+            raise
+
+    def kill(self) -> None:
+        self._container.kill()
+        self._container.wait(timeout=30)
+
+    def pause(self) -> None:
+        self._container.pause()
+
+    def resume(self) -> None:
+        self._container.unpause()
+
+    def recover(self) -> None:
+        """Bring it back from whatever a test did to it."""
+        self._container.reload()
+        if self._container.status == "paused":
+            self.resume()
+        self.start()
+
+    def cut(self) -> None:
+        """End every connection but this one."""
+        self.sql(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+
+    def compact(self, schema: str = "leasehold") -> None:
+        """Forget all changes but the last."""
+        self.sql(f"SELECT {schema}.trim_v1(1) FROM (SELECT {schema}.enter_v1(5000, 10000)) AS locked")
+
+    def remove(self) -> None:
+        self._container.remove(force=True, v=True)
+
+    # -- a look into it without the code under test --
+
+    def connect(self, database: str = "postgres", **words: Any) -> psycopg.Connection[Any]:
+        options = {"user": "postgres", "password": PASSWORD, "connect_timeout": 5, **words}
+        if self.tls_options:
+            options |= {"sslmode": "require"}
+        return psycopg.connect(host="127.0.0.1", port=self.port, dbname=database, autocommit=True, **options)
+
+    def sql(self, query: str, *, database: str = "postgres") -> list[Any]:
+        """The rows of one statement, or of the last of several."""
+        with self.connect(database) as connection:
+            cursor = connection.execute(query)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def exec(self, *command: str, user: str = "postgres") -> None:
+        result = self._container.exec_run(list(command), user=user)
+        assert result.exit_code == 0, result.output
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(self.sql("SELECT 1"))
+        except psycopg.OperationalError:
+            self._container.reload()
+            assert self._container.status != "exited", self._container.logs().decode(errors="replace")[-2000:]
+            return False
+
+
+def _tar(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"{TLS_FOLDER.lstrip('/')}/{name}")
+            entry.size = len(content)
+            entry.mode = 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
