@@ -29,4 +29,11 @@ class TestPostgresql(StoreConformance):
     def driver(self, own_server: PostgresqlServer | None) -> Driver:
         if own_server is None:
             return Driver()
-        return Driver(kill=own_server.kill, start=own_server.start, cut=own_server.cut, compact=own_server.compact)
+        return Driver(
+            kill=own_server.kill,
+            start=own_server.start,
+            cut=own_server.cut,
+            compact=own_server.compact,
+            pause=own_server.pause,
+            resume=own_server.resume,
+        )

@@ -37,7 +37,7 @@ def commit(store: Store, transaction: Transaction, *, timeout: float) -> Committ
         problem = "doesn't exist"
     else:
         problem = f"is at revision {wire.number(found)}, not at the one given"
-    raise Conflict(f"{about!r} {problem}; nothing was changed", revision=revision)
+    raise Conflict(f"{problem}; nothing was changed", keys=[about], revision=revision)
 
 
 def _kind(guard: Guard) -> str:
