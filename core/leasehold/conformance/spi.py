@@ -250,6 +250,10 @@ class SpiRules(Rules, area="spi"):
         feed = backend.watch(world.physical(""), after=None, sink=sink, timeout=T)
         try:
             sink.wait(world, lambda: bool(sink.items), "watched", "a first item")
+            # Its connection may be made after the first item was read by another one: an event shows that it stands.
+            revision = world.store.put("before", b"").revision
+            told = partial(sink.knows, world.physical("before"), revision)
+            sink.wait(world, told, "put a key", "the open feed tells it")
             world.driver.do("cut")
             limit = world.capabilities.watch_detection + PATIENCE
             sink.wait(world, lambda: bool(sink.errors), "cut the connection", "fail()", within=limit)

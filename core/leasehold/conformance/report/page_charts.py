@@ -149,7 +149,7 @@ def _round_step(raw: float) -> float:
 
 # -- latency --
 
-_PLOT_WIDTH, _PLOT_HEIGHT, _PLOT_BASE = 300.0, 110.0, 84.0
+_PLOT_WIDTH, _PLOT_HEIGHT, _PLOT_BASE, _PLOT_EDGE = 300.0, 110.0, 84.0, 22.0
 _LOW, _HIGH = -6.0, 2.0
 """Decades of seconds on the axis: a microsecond to a hundred seconds."""
 
@@ -160,10 +160,10 @@ def latency(operation: str, seen: Mapping[str, Any]) -> str:
     low = max(_LOW, math.floor(math.log10(buckets[0][0]) - 0.2))
     high = min(_HIGH, max(math.ceil(math.log10(buckets[-1][0]) + 0.01), low + 2))
     most = max(count for _, count in buckets)
-    width = (_PLOT_WIDTH - 16) / ((high - low) * 8)
+    width = (_PLOT_WIDTH - 2 * _PLOT_EDGE) / ((high - low) * 8)
 
     def x(seconds: float) -> float:
-        return 8 + (_PLOT_WIDTH - 16) * (math.log10(max(seconds, 1e-7)) - low) / (high - low)
+        return _PLOT_EDGE + (_PLOT_WIDTH - 2 * _PLOT_EDGE) * (math.log10(max(seconds, 1e-7)) - low) / (high - low)
 
     # The root keeps a single slow call visible beside thousands of quick ones.
     bars = "".join(
@@ -182,7 +182,7 @@ def latency(operation: str, seen: Mapping[str, Any]) -> str:
         f"<title>{part}: {duration(seen[part])}</title></path>"
         for part in ("p50", "p99")
     )
-    axis = f'<path class="axis" d="M8 {_PLOT_BASE:g}H{_PLOT_WIDTH - 8:g}"/>'
+    axis = f'<path class="axis" d="M{_PLOT_EDGE:g} {_PLOT_BASE:g}H{_PLOT_WIDTH - _PLOT_EDGE:g}"/>'
     said = f"{amount(seen['count'])} calls · median {duration(seen['p50'])} · 99 % {duration(seen['p99'])}"
     box = f"0 0 {_PLOT_WIDTH:g} {_PLOT_HEIGHT:g}"
     title = f"<title>{text(operation)}: {text(said)}</title>"
