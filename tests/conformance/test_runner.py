@@ -23,7 +23,7 @@ from leasehold.conformance.runner import Plan, Progress, Run, all_rules, run
 from leasehold.conformance.runner_rule import judge
 from leasehold.conformance.verdicts import Conclusion, Verdict
 from leasehold.errors import ConfigError, StoreClosed, Unavailable, Unsupported
-from leasehold.spi import Backend, Capabilities, Promise, Read, field_notes
+from leasehold.spi import Capabilities, Promise, Read, field_notes
 
 from .mutants import Faithful, installed
 
@@ -183,8 +183,8 @@ class DeclaresLess(Faithful):
 
     openings = itertools.count()
 
-    def __init__(self, inner: Backend) -> None:
-        super().__init__(inner)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.first = next(self.openings) == 0
 
     @property
@@ -195,8 +195,8 @@ class DeclaresLess(Faithful):
 class Hangs(Faithful):
     """Answers no ``get``, whatever the timeout, until it is closed."""
 
-    def __init__(self, inner: Backend) -> None:
-        super().__init__(inner)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.closed = threading.Event()
 
     def get(self, key: str, *, timeout: float) -> Read:
