@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.hookspecs import hookimpl
 from leasehold.spi.backend import Backend
 from leasehold.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from leasehold_consul.notes import NOTES
 
 OPTIONS = (
     Option("root", str, "leasehold", "where in Consul's key space the store is: its keys begin with ROOT/kv/"),
@@ -44,6 +45,7 @@ def leasehold_backend() -> BackendPlugin:
         address=Address.HOSTS,
         default_port=8500,
         options=OPTIONS,
+        notes=NOTES,
         variants=frozenset({"tls"}),
         credentials=True,
         extra="consul",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.hookspecs import hookimpl
 from leasehold.spi.backend import Backend
 from leasehold.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from leasehold_etcd.notes import NOTES
 
 OPTIONS = (
     Option(
@@ -72,6 +73,7 @@ def leasehold_backend() -> BackendPlugin:
         address=Address.HOSTS,
         default_port=2379,
         options=OPTIONS,
+        notes=NOTES,
         variants=frozenset({"tls"}),
         credentials=True,
         extra="etcd",

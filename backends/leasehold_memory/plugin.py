@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leasehold.hookspecs import hookimpl
 from leasehold.spi import Address, Backend, BackendPlugin, OpenRequest, Option
+from leasehold_memory.notes import NOTES
 
 
 def _open(request: OpenRequest) -> Backend:
@@ -30,4 +31,5 @@ def leasehold_backend() -> BackendPlugin:
                 minimum=1,
             ),
         ),
+        notes=NOTES,
     )

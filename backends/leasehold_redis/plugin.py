@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.hookspecs import hookimpl
 from leasehold.spi.backend import Backend
 from leasehold.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from leasehold_redis.notes import NOTES
 
 OPTIONS = (
     Option("store", str, "leasehold", "name of the store inside Redis: its keys are {NAME}:data and so on"),
@@ -50,6 +51,7 @@ def leasehold_backend() -> BackendPlugin:
         address=Address.HOSTS,
         default_port=6379,
         options=OPTIONS,
+        notes=NOTES,
         variants=frozenset({"tls", "unix", "sentinel", "cluster"}),
         credentials=True,
         extra="redis",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leasehold.hookspecs import hookimpl
 from leasehold.spi import Address, Backend, BackendPlugin, OpenRequest, Option
+from leasehold_sqlite.notes import NOTES
 
 
 def _open(request: OpenRequest) -> Backend:
@@ -45,6 +46,7 @@ def leasehold_backend() -> BackendPlugin:
                 choices=("full", "normal"),
             ),
         ),
+        notes=NOTES,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.hookspecs import hookimpl
 from leasehold.spi.backend import Backend
 from leasehold.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from leasehold_zookeeper.notes import NOTES
 
 OPTIONS = (
     Option(
@@ -66,6 +67,7 @@ def leasehold_backend() -> BackendPlugin:
         address=Address.HOSTS,
         default_port=2181,
         options=OPTIONS,
+        notes=NOTES,
         variants=frozenset({"tls"}),
         credentials=True,
         extra="zookeeper",

@@ -1,16 +1,21 @@
-"""Writes the tables of ``stores.md`` from what the plugins and the opened stores declare.
+"""Writes the tables and lists of ``stores.md`` from what the plugins and the opened stores declare.
 
-    python core/docs/make_tables.py [--check] [URL...]
+    python core/docs/make_tables.py [--check] [--page=PATH] [URL...]
 
 The embedded stores are always asked. A store that needs a server is asked where a URL is given for it; without one its
 column stays as it is on the page. With ``--check`` nothing is written, and the exit code is 1 if the page would change.
+
+A page about any installed store may have the same: between ``<!-- table: options-SCHEME -->`` and ``<!-- end of table
+-->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,15 +25,17 @@ from leasehold.spi import BackendPlugin, Limit, Promise, field_notes
 from leasehold.url import CORE_OPTIONS
 
 PAGE = Path(__file__).with_name("stores.md")
-_MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- (table|list): (?P<name>\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 _DAY = 86_400.0
+_WIDTH = 125
 
 Column = dict[str, str]  # field of Capabilities -> what its cell says
 
 
 def schemes(page: str) -> tuple[str, ...]:
     """The stores that the page has a section for, in its order."""
-    return tuple(part[2].removeprefix("options-") for part in _MARKED.finditer(page) if part[2].startswith("options-"))
+    names = (part["name"] for part in _MARKED.finditer(page))
+    return tuple(name.removeprefix("options-") for name in names if name.startswith("options-"))
 
 
 def declared(url: str) -> Column:
@@ -67,6 +74,25 @@ def options_table(plugin: BackendPlugin) -> str:
     return _table(rows)
 
 
+def notes_list(plugin: BackendPlugin, path: Path) -> str:
+    """What is worth knowing of one store, with links from the page at ``path`` to the tests that check it."""
+    lines = []
+    for note in plugin.notes:
+        checks = ", ".join(_check(each, path) for each in note.checked_by)
+        text = f"- **{note.title}.** {note.text}" + (f" (Checked by {checks}.)" if checks else "")
+        lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _check(name: str, path: Path) -> str:
+    """A rule by its id; a test with a link to its file, which is below one of the folders that the page is in."""
+    file, separator, test = name.partition("::")
+    if not separator:
+        return f"`{name}`"
+    root = next(folder for folder in path.resolve().parents if (folder / file).is_file())
+    return f"[`{test}`]({os.path.relpath(root / file, path.parent)})"
+
+
 def core_options_table() -> str:
     """The options that every URL has."""
     return _table([["option", "meaning"], *([f"`{option.name}`", option.help] for option in CORE_OPTIONS)])
@@ -79,7 +105,7 @@ def _table(rows: list[list[str]]) -> str:
 
 def read_columns(page: str) -> dict[str, Column]:
     """The columns as the page has them."""
-    table = next((part for part in _MARKED.finditer(page) if part[2] == "capabilities"), None)
+    table = next((part for part in _MARKED.finditer(page) if part["name"] == "capabilities"), None)
     lines = [] if table is None else [line for line in table[0].splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]
     if not rows:
@@ -89,28 +115,31 @@ def read_columns(page: str) -> dict[str, Column]:
     return {s: dict(zip(names, (row[n] for row in rows[1:]), strict=True)) for n, s in enumerate(schemes, 1)}
 
 
-def render(page: str, urls: Iterable[str]) -> str:
-    """The page with its tables made anew."""
+def render(page: str, urls: Iterable[str], path: Path = PAGE) -> str:
+    """The text of the page at ``path`` with its tables and lists made anew."""
     columns = read_columns(page)
     with tempfile.TemporaryDirectory() as folder:
         for url in ("memory://", f"sqlite://{folder}/tables.db", *urls):
             columns[url.partition("://")[0].partition("+")[0]] = declared(url)
     ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
     tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
-    tables |= {f"options-{scheme}": options_table(plugins.find(scheme)) for scheme in schemes(page)}
-    return _MARKED.sub(lambda part: part[1] + tables[part[2]] + part[3], page)
+    for scheme in schemes(page):
+        plugin = plugins.find(scheme)
+        tables |= {f"options-{scheme}": options_table(plugin), f"notes-{scheme}": notes_list(plugin, path)}
+    return _MARKED.sub(lambda part: part[1] + tables[part["name"]] + part[4], page)
 
 
 def main(arguments: list[str]) -> int:
     check = "--check" in arguments
-    page = PAGE.read_text(encoding="utf-8")
-    wanted = render(page, [argument for argument in arguments if argument != "--check"])
+    path = next((Path(word.removeprefix("--page=")) for word in arguments if word.startswith("--page=")), PAGE)
+    page = path.read_text(encoding="utf-8")
+    wanted = render(page, [argument for argument in arguments if not argument.startswith("--")], path)
     if page == wanted:
         return 0
     if check:
-        print(f"{PAGE} is not what the stores declare: run python {__file__}", file=sys.stderr)
+        print(f"{path} is not what the stores declare: run python {__file__}", file=sys.stderr)
         return 1
-    PAGE.write_text(wanted, encoding="utf-8")
+    path.write_text(wanted, encoding="utf-8")
     return 0
 
 

@@ -16,6 +16,8 @@ def test_a_healthy_store(run: Run, run_json: Any, url: str, store: leasehold.Sto
     found = run_json("doctor", url)
     assert found["reachable"] is True
     assert found["capabilities"].keys() == field_notes().keys()
+    assert found["notes"]
+    assert found["notes"][0]["title"] in run("doctor", url).stdout
     assert found["latency_p50_seconds"]["put"] > 0
     assert abs(found["clock_difference_seconds"]) < 1
     assert {check["name"] for check in found["checks"]} >= {"open", "read", "write", "lease", "clock"}

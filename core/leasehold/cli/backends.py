@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ _ADDRESSES = {
 @common(url=False)
 @settings
 def backends(options: Settings, scheme: str | None) -> None:
-    """List the installed store plugins, or show one SCHEME with its options.
+    """List the installed store plugins, or show one SCHEME with its options and what is worth knowing of it.
 
     What a store promises depends on the server behind it: "leasehold doctor URL" opens one and tells.
     """
@@ -66,6 +67,7 @@ def _describe(scheme: str) -> dict[str, Any]:
             if claim.scheme == scheme
         ],
         "options": [],
+        "notes": [],
     }
     try:
         plugin = plugins.find(scheme)
@@ -80,6 +82,7 @@ def _describe(scheme: str) -> dict[str, Any]:
         "form": f"{scheme}{variants}://{user}{_ADDRESSES[plugin.address]}",
         "default_port": plugin.default_port,
         "options": [_option(option) for option in _options(plugin)],
+        "notes": [asdict(note) for note in plugin.notes],
     }
 
 
@@ -117,5 +120,12 @@ def _show(out: Output, record: dict[str, Any]) -> None:
                 Column("default", lambda r: "" if r["default"] is None else r["default"], right=True),
                 Column("what it does", lambda r: r["help"]),
             ],
+            empty="",
+        )
+    if record["notes"]:
+        out.heading("Worth knowing")
+        out.listing(
+            record["notes"],
+            [Column("what", lambda r: r["title"], "bold"), Column("more about it", lambda r: r["text"])],
             empty="",
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 
 import click
 
+from leasehold import plugins, url
 from leasehold.cli.doctor_checks import Checkup, Verdict, examine
 from leasehold.cli.errors import Failed
 from leasehold.cli.options import Settings, common, settings
@@ -51,8 +53,10 @@ def _progress(out: Output) -> AbstractContextManager[object]:
 
 
 def _show(out: Output, found: Checkup) -> None:
+    scheme = url.split(found.url).scheme
+    worth_knowing = plugins.find(scheme).notes
     if out.json:
-        out.document(found.as_record())
+        out.document(found.as_record() | {"notes": [asdict(note) for note in worth_knowing]})
         return
     out.pairs(_facts(found))
     out.heading("Checks")
@@ -79,6 +83,10 @@ def _show(out: Output, found: Checkup) -> None:
         ],
         empty="",
     )
+    if worth_knowing:
+        out.heading("Worth knowing")
+        titles = "; ".join(note.title for note in worth_knowing)
+        out.line((titles, ""), (f" (leasehold backends {scheme} tells more)", "dim"))
 
 
 def _facts(found: Checkup) -> list[tuple[str, str]]:

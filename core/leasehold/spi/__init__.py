@@ -6,7 +6,7 @@ Start at :class:`Backend`; ``core/docs/write-a-backend.md`` is the guided tour.
 from leasehold.spi.backend import Backend
 from leasehold.spi.capabilities import Capabilities, Limit, Promise, field_notes
 from leasehold.spi.feed import Bookmark, Changes, Deleted, Feed, FeedItem, PollingFeed, Sink, Snapshot
-from leasehold.spi.plugin import Address, BackendPlugin, Host, OpenRequest, Option, Secret, Tls
+from leasehold.spi.plugin import Address, BackendPlugin, Host, Note, OpenRequest, Option, Secret, Tls
 from leasehold.spi.values import (
     Absent,
     Committed,
@@ -47,6 +47,7 @@ __all__ = [
     "LeaseId",
     "LeaseInfo",
     "Limit",
+    "Note",
     "OpenRequest",
     "Operation",
     "Option",

@@ -50,6 +50,20 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What people should know of a store that its capabilities and options don't say: what surprises, and what it
+    asks of whoever runs it. ``leasehold backends SCHEME`` shows it."""
+
+    title: str
+    """A few words, without a full stop."""
+    text: str
+    """A sentence or more; names and values between backquotes."""
+    checked_by: tuple[str, ...] = ()
+    """What shows that it is so: ids of rules of the conformance suite (``leases.left_alone_end_in_time``), and tests
+    of the plugin's own as ``path/of/test_file.py::test_name``, seen from the top of its repository."""
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """One host of a URL, a name or a literal address (IPv6 without brackets), with its port."""
 
@@ -128,5 +142,7 @@ class BackendPlugin:
     """Whether ``user:password@`` means something to this store; elsewhere it is an error."""
     extra: str | None = None
     """Name of the ``leasehold`` extra that brings the client library, for the in-tree plugins."""
+    notes: tuple[Note, ...] = ()
+    """What surprises, and what else people should know."""
     modules: tuple[str, ...] = ()
     """Modules that ``open`` imports from that client; their absence turns into a hint what to install."""

@@ -7,7 +7,7 @@ import pytest
 
 from leasehold.errors import LeaseNotFound
 from leasehold.spi import Changes, Deleted
-from leasehold_servers import EtcdServer
+from leasehold_servers import EtcdServer, until
 
 
 def test_names_are_the_ones_etcdctl_prints(open_etcd, etcd_node: EtcdServer) -> None:
@@ -66,3 +66,24 @@ def test_an_ended_lease_takes_its_keys_and_stays_dead(open_etcd, etcd_own_url, r
     assert took - refreshed <= backend.capabilities.worst_expiry(granted.ttl)
     assert backend.refresh([granted.lease_id], timeout=5) == {}
     assert backend.leases(granted.lease_id, timeout=5) == ()
+
+
+@pytest.mark.faults
+def test_a_restart_gives_the_full_ttl_again(open_etcd, etcd_node: EtcdServer, put) -> None:
+    backend = open_etcd(etcd_node.url)
+    granted = backend.grant(4, timeout=5)
+    began = time.monotonic()
+    put(backend, "key", b"", granted.lease_id)
+
+    def remaining() -> float:
+        [info] = backend.leases(granted.lease_id, timeout=5)
+        assert info.remaining is not None
+        return info.remaining
+
+    until(lambda: remaining() <= 2.0, 10, "half of the ttl has passed")
+    etcd_node.restart()
+    restarted = time.monotonic()
+    assert remaining() > 2.0
+    until(lambda: backend.get("key", timeout=5).item is None, 20, "the lease has ended")
+    assert time.monotonic() - began > granted.ttl + 1.0
+    assert time.monotonic() - restarted <= backend.capabilities.worst_expiry(granted.ttl) + 1.0
