@@ -11,6 +11,7 @@ from leasehold.conformance.kv import KvRules, NamespaceRules
 from leasehold.conformance.leases import LeaseRules
 from leasehold.conformance.lists import ListRules
 from leasehold.conformance.model import ModelRules
+from leasehold.conformance.order import OrderRules
 from leasehold.conformance.registry import RegistryRules
 from leasehold.conformance.restarts import RestartRules
 from leasehold.conformance.spi import SpiRules
@@ -20,6 +21,7 @@ from leasehold.conformance.watches import WatchRules
 
 class AllRules(
     KvRules,
+    OrderRules,
     NamespaceRules,
     TransactionRules,
     ListRules,

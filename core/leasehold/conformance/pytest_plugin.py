@@ -21,6 +21,8 @@ _MODULES = (
     "leases",
     "lists",
     "model",
+    "order",
+    "order_run",
     "registry",
     "restarts",
     "spi",
