@@ -92,11 +92,14 @@ def commit(
     holders: dict[str, str | None] = {g.key: None for g in transaction.guards if isinstance(g, Absent)}
     while True:
         plan = _plan(layout, transaction, holders)
+        # One that changes nothing is told with the present revision: asked for first, or something that came after
+        # its checks would seem to be seen by it.
+        present = 0 if plan.writes else reads.present(pool, layout, revisions, timeout=left(until))
         before = revisions.known
         answer = _send(pool, plan, most_bytes=most_bytes, until=until)
         if answer is None or answer.status == 200:
             if answer is None or not plan.writes:
-                return Committed(reads.present(pool, layout, revisions, timeout=left(until)))
+                return Committed(present)
             return Committed(revisions.of_write(_index(answer), before=before), plan.deleted)
         _learn(pool, layout, plan, answer, holders=holders, until=until)
 

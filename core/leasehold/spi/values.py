@@ -114,7 +114,8 @@ class Committed:
 
     ``revision`` is the transaction's own: every key put has it as ``mod_revision``, every delete event
     carries it. A transaction that changed nothing (no operations, or only deletes of keys that weren't
-    there) makes no revision and answers the store's present one. ``deleted`` counts keys really deleted.
+    there) makes no revision and answers the store's present one, which must not be later than the moment at
+    which its guards held: who watches after it must miss nothing. ``deleted`` counts keys really deleted.
     """
 
     revision: int

@@ -62,6 +62,22 @@ def test_what_changes_nothing_makes_no_revision(backend, prefix):
         assert before == after
 
 
+@pytest.mark.parametrize("operations", [(), (Delete,)])
+def test_what_changes_nothing_is_told_with_a_revision_it_saw(backend, prefix, monkeypatch, operations):
+    key, sent, put = prefix + "key", transactions._send, list[int]()
+
+    def put_behind_it(*arguments, **more):
+        answer = sent(*arguments, **more)
+        monkeypatch.setattr(transactions, "_send", sent)
+        put.append(commit(backend, Put(key, b"")).revision)
+        return answer
+
+    monkeypatch.setattr(transactions, "_send", put_behind_it)
+    told = commit(backend, *(each(key) for each in operations), guards=(Absent(key),))
+    assert told.deleted == 0
+    assert told.revision < put[0]
+
+
 def test_a_delete_alone_has_a_revision_and_leaves_nothing_to_see(backend, prefix):
     put = commit(backend, Put(prefix + "key", b"")).revision
     deleted = commit(backend, Delete(prefix + "key")).revision
