@@ -10,6 +10,7 @@ from leasehold.conformance.closing import ClosingRules
 from leasehold.conformance.kv import KvRules, NamespaceRules
 from leasehold.conformance.leases import LeaseRules
 from leasehold.conformance.lists import ListRules
+from leasehold.conformance.locks import LockRules
 from leasehold.conformance.model import ModelRules
 from leasehold.conformance.order import OrderRules
 from leasehold.conformance.registry import RegistryRules
@@ -26,6 +27,7 @@ class AllRules(
     TransactionRules,
     ListRules,
     LeaseRules,
+    LockRules,
     WatchRules,
     ClosingRules,
     SpiRules,

@@ -14,10 +14,14 @@ Judge = Callable[[Mapping[str, Any]], list[str]]
 
 JUDGES: dict[str, str] = {
     "counter": "leasehold.conformance.counter:judge",
+    "exclusion": "leasehold.conformance.lock_judges:exclusion",
+    "fenced-writes": "leasehold.conformance.lock_judges:fenced",
+    "fencing-tokens": "leasehold.conformance.lock_judges:tokens",
     "leases-in-time": "leasehold.conformance.lease_judges:in_time",
     "leases-not-early": "leasehold.conformance.lease_judges:not_early",
     "linearizability": "leasehold.conformance.linearizability.judging:revisions_explain",
     "locks": "leasehold.conformance.linearizability.judging:a_lock_explains",
+    "loss-told": "leasehold.conformance.lock_judges:loss_told",
     "search": "leasehold.conformance.linearizability.judging:an_order_explains",
     "watch": "leasehold.conformance.watch_judge:judge",
 }

@@ -52,8 +52,8 @@ class Running:
             raise self._errors[0]
 
 
-def together(check: Checks, functions: Sequence[Callable[[], T]], did: str) -> list[T]:
-    """Start all functions at the same moment; their answers, in order."""
+def together(check: Checks, functions: Sequence[Callable[[], T]], did: str, *, within: float | None = None) -> list[T]:
+    """Start all functions at the same moment; their answers, in order, after ``within`` seconds at most."""
     barrier = threading.Barrier(len(functions))
     answers: dict[int, T] = {}
 
@@ -62,5 +62,5 @@ def together(check: Checks, functions: Sequence[Callable[[], T]], did: str) -> l
         answers[number] = function()
 
     runners = [lambda n=number, f=function: run(n, f) for number, function in enumerate(functions)]
-    Running(check, runners, did).join()
+    Running(check, runners, did).join(DEADLINE if within is None else within)
     return [answers[number] for number in range(len(functions))]

@@ -5,17 +5,34 @@
 
 from __future__ import annotations
 
-from . import closing, feeds, kv, leases, lists, model, namespaces, registry, restarts, spi, transactions, watches
+from . import (
+    closing,
+    feeds,
+    kv,
+    leases,
+    lists,
+    locks,
+    model,
+    namespaces,
+    order,
+    registry,
+    restarts,
+    spi,
+    transactions,
+    watches,
+)
 from .base import Faithful, Mutant, installed
 from .controls import CONTROLS
 from .staying import STAYING
 
 MUTANTS: tuple[Mutant, ...] = (
     *kv.MUTANTS,
+    *order.MUTANTS,
     *namespaces.MUTANTS,
     *transactions.MUTANTS,
     *lists.MUTANTS,
     *leases.MUTANTS,
+    *locks.MUTANTS,
     *feeds.MUTANTS,
     *watches.MUTANTS,
     *closing.MUTANTS,

@@ -1,0 +1,71 @@
+"""The judges of locks: ``exclusion``, ``fencing-tokens``, ``fenced-writes`` and ``loss-told``.
+
+Moments are seconds on one clock. A span is the time in which someone took the lock for its own: ``who``, from ``began``
+to ``ended``, with the fencing ``token``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any
+
+
+def exclusion(data: Mapping[str, Any]) -> list[str]:
+    """No two of the ``spans`` have a moment in common."""
+    spans = sorted(data["spans"], key=itemgetter("began"))
+    problems = []
+    latest = None
+    for span in spans:
+        if latest is not None and span["began"] < latest["ended"]:
+            problems.append(f"{_span(span)} while {_span(latest)}")
+        if latest is None or span["ended"] > latest["ended"]:
+            latest = span
+    return problems
+
+
+def tokens(data: Mapping[str, Any]) -> list[str]:
+    """Each of the ``spans`` has a greater token than all before."""
+    spans = sorted(data["spans"], key=itemgetter("began"))
+    return [
+        f"{_span(later)}, its token {later['token']} isn't greater than the one before, {earlier['token']}"
+        for earlier, later in pairwise(spans)
+        if later["token"] <= earlier["token"]
+    ]
+
+
+def fenced(data: Mapping[str, Any]) -> list[str]:
+    """Of ``writes`` that a guarded resource took, in the order of ``revision``, no token is less than an earlier."""
+    writes = sorted(data["writes"], key=itemgetter("revision"))
+    return [
+        f"a stale write was taken: by {later['who']} with the token {later['token']} at revision {later['revision']}, "
+        f"after {earlier['who']} had written with the token {earlier['token']} at revision {earlier['revision']}"
+        for earlier, later in pairwise(writes)
+        if later["token"] < earlier["token"]
+    ]
+
+
+def loss_told(data: Mapping[str, Any]) -> list[str]:
+    """A holder finds its loss by ``ttl`` after its last refresh was ``sent``, before another has ``taken`` the lock.
+
+    ``valid`` is the last moment at which it still counted on its lease, ``found`` the first at which it didn't;
+    ``noise`` is for a busy machine.
+    """
+    problems = []
+    after = data["found"] - data["sent"]
+    if after > data["ttl"] + data["noise"]:
+        problems.append(
+            f"the holder found its lease lost after {after:.3f} s, its ttl is {data['ttl']:g} s "
+            f"(and {data['noise']:g} s for a busy machine)"
+        )
+    if data["taken"] < data["valid"]:
+        problems.append(
+            f"another had the lock {data['taken'] - data['sent']:.3f} s after the last refresh, and the holder counted "
+            f"on it until {data['valid'] - data['sent']:.3f} s"
+        )
+    return problems
+
+
+def _span(span: Mapping[str, Any]) -> str:
+    return f"{span['who']} had the lock from {span['began']:.6f} to {span['ended']:.6f} s"
