@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
+from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.follower import Follower
 from leasehold.conformance.rules import Rules
 from leasehold.conformance.world import World
 from leasehold.errors import StoreClosed
-from leasehold.watch import Batch
+from leasehold.watch import Batch, Watch
 
 
 class ClosingRules(Rules, area="closing"):
@@ -67,7 +69,7 @@ class ClosingRules(Rules, area="closing"):
             "watch": partial(store.watch, ""),
             "transaction": store.transaction,
             "server_info": store.server_info,
-            "next of its watch": partial(_drain, watch.next),
+            "next of its watch": partial(_drain, watch),
         }
         for name, call in calls.items():
             world.check.raises(StoreClosed, call, f"{name} after close")
@@ -88,6 +90,8 @@ class ClosingRules(Rules, area="closing"):
         lease.refresh()
 
 
-def _drain(read: Callable[[], Batch | None]) -> None:
-    while True:
-        read()
+def _drain(watch: Watch) -> None:
+    """Read until it raises; an end without an error shows that it never did."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        watch.next(0.1)

@@ -13,7 +13,7 @@ from leasehold.conformance.lease_run import NOISE
 from leasehold.conformance.rules import Rules
 from leasehold.conformance.world import World
 from leasehold.errors import AlreadyRegistered, ServiceNotFound
-from leasehold.registry import Instance, InstanceEvent, Registry, RegistryConfig
+from leasehold.registry import Instance, InstanceEvent, Registry, RegistryConfig, Service
 from leasehold.store import Store
 
 
@@ -36,20 +36,27 @@ class RegistryRules(Rules, area="registry"):
         return RegistryConfig(heartbeat=world.short_ttl if short else world.long_ttl)
 
     def _count(self, world: World, registry: Registry, count: int, did: str, *, within: float = PATIENCE) -> None:
-        def look() -> int:
-            try:
-                return len(registry.get_service("web"))
-            except ServiceNotFound:
-                return 0
-
+        look = partial(self._known, registry)
         world.check.eventually(look, lambda seen: seen == count, did, expected=f"{count} instances", within=within)
+
+    def _known(self, registry: Registry) -> int:
+        try:
+            return len(registry.get_service("web"))
+        except ServiceNotFound:
+            return 0
+
+    def _found(self, world: World, registry: Registry, count: int, did: str, *, service: str = "web") -> Service:
+        try:
+            return registry.wait_for(service, count, PATIENCE)
+        except ServiceNotFound as exc:
+            raise world.check.fail(did, expected=f"{count} instances of {service!r}", seen=str(exc)) from exc
 
     def test_registry_registers_updates_deregisters(self, world: World) -> None:
         """What one registers, updates and deregisters, another one sees, up to the last instance's leaving."""
         config = self._config(world)
         with Registry(world.connect(), config) as observer, Registry(world.connect(), config) as registry:
             registry.register(instance(version="1"))
-            found = observer.wait_for("web", 1, PATIENCE)
+            found = self._found(world, observer, 1, "registered")
             world.check.equal([each.meta["version"] for each in found], ["1"], "register seen by another")
             registry.update(instance(version="2"))
             world.check.eventually(
@@ -81,7 +88,7 @@ class RegistryRules(Rules, area="registry"):
             world.check.equal(item and json.loads(item.value), expected, f"the JSON at {key!r}")
             other = {**expected, "id": "go", "host": "10.9.9.9"}
             world.store.put("/registry/default/web/go@10.9.9.9", json.dumps(other).encode())
-            found = registry.wait_for("web", 2, PATIENCE)
+            found = self._found(world, registry, 2, "wrote an entry beside one's own")
             world.check.equal({each.id for each in found}, {"id-0", "go"}, "an entry written by another program")
 
     def test_registry_refuses_a_second_of_the_same_identity(self, world: World) -> None:
@@ -92,7 +99,7 @@ class RegistryRules(Rules, area="registry"):
             world.check.raises(
                 AlreadyRegistered, lambda: second.register(instance(owner="second"), wait=0.0), "register"
             )
-            found = second.wait_for("web", 1, PATIENCE)
+            found = self._found(world, second, 1, "refused a second registration")
             world.check.equal([each.meta["owner"] for each in found], ["first"], "the instance afterwards")
 
     def test_registry_clean_stop_is_seen_at_once(self, world: World) -> None:
@@ -100,7 +107,7 @@ class RegistryRules(Rules, area="registry"):
         config = self._config(world)
         with Registry(world.connect(), config) as observer:
             with Registry(world.connect(), config, instance()):
-                observer.wait_for("web", 1, PATIENCE)
+                self._found(world, observer, 1, "registered")
             self._count(world, observer, 0, "closed the registry of an instance")
 
     def test_registry_crash_is_seen_within_the_leases_time(self, world: World) -> None:
@@ -112,7 +119,7 @@ class RegistryRules(Rules, area="registry"):
             # What a process leaves that is gone: its key, on a lease that nobody refreshes any more.
             value = json.dumps(mine.to_dict()).encode()
             store.put(f"/registry/default/web/{mine.id}@{mine.host}", value, lease=lease)
-            observer.wait_for("web", 1, PATIENCE)
+            self._found(world, observer, 1, "put an entry")
             limit = lease.worst_expiry + world.capabilities.watch_latency + NOISE
             self._count(world, observer, 0, "let the lease of an instance run out", within=limit)
 
@@ -120,19 +127,19 @@ class RegistryRules(Rules, area="registry"):
         """A registered instance is there for as long as its process is, beyond its heartbeat's time."""
         config = self._config(world, short=True)
         with Registry(world.connect(), config, instance()) as registry, Registry(world.connect(), config) as observer:
-            observer.wait_for("web", 1, PATIENCE)
+            self._found(world, observer, 1, "registered")
             lease = registry.lease
             if lease is None:
                 raise world.check.fail("registered", expected="a lease", seen=None)
             end = time.monotonic() + lease.worst_expiry * 1.2
             world.check.eventually(
-                lambda: (len(observer.get_service("web")), time.monotonic() > end),
+                lambda: (self._known(observer), time.monotonic() > end),
                 lambda seen: seen[0] != 1 or seen[1],
                 "kept an instance registered",
                 expected="the end of the observation",
                 within=lease.worst_expiry * 2 + PATIENCE,
             )
-            world.check.equal(len(observer.get_service("web")), 1, f"instances after {lease.worst_expiry * 1.2:.1f} s")
+            world.check.equal(self._known(observer), 1, f"instances after {lease.worst_expiry * 1.2:.1f} s")
 
     def test_registry_deregistered_stays_away(self, world: World) -> None:
         """After deregister no heartbeat brings the instance back, and the same identity can register again."""
@@ -182,5 +189,6 @@ class RegistryRules(Rules, area="registry"):
                 service = "web" if number % 3 else "web2"
                 stack.enter_context(Registry(stores[number % 2], config, instance(number, service=service)))
             for observer in observers:
-                web, other = observer.wait_for("web", 8, PATIENCE), observer.wait_for("web2", 4, PATIENCE)
+                web = self._found(world, observer, 8, "registered twelve instances")
+                other = self._found(world, observer, 4, "registered twelve instances", service="web2")
                 world.check.equal((len(web), len(other)), (8, 4), "instances of 'web' and of 'web2'")

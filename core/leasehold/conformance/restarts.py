@@ -12,7 +12,7 @@ from leasehold.conformance.follower import Follower
 from leasehold.conformance.rules import Rules, needs, requires
 from leasehold.conformance.workload import LAST_KEY, Workload
 from leasehold.conformance.world import World
-from leasehold.errors import LeaseholdError, OutcomeUnknown, Unavailable
+from leasehold.errors import LeaseholdError, LeaseLost, OutcomeUnknown, Unavailable
 from leasehold.leases import LeaseState
 from leasehold.watch import BatchKind, EventKind
 
@@ -73,6 +73,8 @@ class RestartRules(Rules, area="restarts"):
             workload.wait(40)
             with self._down(world):
                 workload.more(30)
+                # Long enough for a write to be given up: a restart that no one notices would show nothing.
+                world.check.enough(workload.wait_failed(1), 1, "a write that failed in an outage")
             workload.more(30)
             self._finish(world, followers, workload)
         finally:
@@ -92,6 +94,10 @@ class RestartRules(Rules, area="restarts"):
                 world.driver.do("cut")
                 workload.more(20)
                 workload.wait(20 * number)
+                mark = f"w/~{number}"
+                revision = workload.mark(mark, retry=self._insist)
+                for follower in followers:  # each has to come back before it is cut off again
+                    follower.wait_for(mark, revision, f"cut number {number + 1}, then put a key", within=_RECOVERY)
             self._finish(world, followers, workload)
         finally:
             for follower in followers:
@@ -131,7 +137,8 @@ class RestartRules(Rules, area="restarts"):
             pass
         item = world.store.get("kept", timeout=_RECOVERY)
         if item is not None:
-            lease.refresh(timeout=_RECOVERY)
+            with contextlib.suppress(LeaseLost):
+                lease.refresh(timeout=_RECOVERY)
             world.check.equal(lease.state, LeaseState.ALIVE, "the state of a lease whose key is there")
         else:
             with contextlib.suppress(LeaseholdError):
@@ -139,17 +146,7 @@ class RestartRules(Rules, area="restarts"):
             world.check.equal(lease.state, LeaseState.LOST, "the state of a lease whose key is gone")
 
     def _finish(self, world: World, followers: list[Follower], workload: Workload) -> None:
-        def insist(call: Callable[[], None]) -> None:
-            deadline = time.monotonic() + _RECOVERY
-            while True:
-                try:
-                    call()
-                    return
-                except (Unavailable, OutcomeUnknown):
-                    if time.monotonic() > deadline:
-                        raise
-
-        last = workload.finish(retry=insist)
+        last = workload.finish(retry=self._insist)
         timeline = workload.history.timeline().under("w/")
         world.check.enough(len(timeline.steps), 30, "an acknowledged change")
         listed = world.store.list("w/", timeout=_RECOVERY)
@@ -164,6 +161,16 @@ class RestartRules(Rules, area="restarts"):
             if exact and not gaps:
                 problems += history.check_every_transaction(batches, timeline, after=batches[1].revision)
             world.check.no_problems(problems, "held what a watcher was told against the writes", expected="the truth")
+
+    def _insist(self, call: Callable[[], None]) -> None:
+        deadline = time.monotonic() + _RECOVERY
+        while True:
+            try:
+                call()
+                return
+            except (Unavailable, OutcomeUnknown):
+                if time.monotonic() > deadline:
+                    raise
 
     @contextlib.contextmanager
     def _down(self, world: World) -> Iterator[None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from leasehold.conformance.checks import PATIENCE, RuleBroken
 from leasehold.conformance.follower import Follower
 from leasehold.conformance.history import Timeline
 from leasehold.conformance.workload import LAST_KEY, Workload
@@ -47,11 +49,10 @@ def observe(world: World) -> Observed:
             amid.append(stack.enter_context(Follower(check, stores[number % 2].watch("w/", previous=True))))
             workload.wait(24 * number)
         last = workload.finish()
-        for follower in (early, *amid):
-            follower.wait_for(LAST_KEY, last, "wrote a last key after all others")
+        _let_them_hear(last, (early, *amid))
         timeline = workload.history.timeline().under("w/")
         check.enough(len(timeline.steps), 100, "a change under the watched prefix")
-        spread = {follower.batches[1].revision for follower in amid}
+        spread = {follower.wait_in_sync() for follower in amid}
         check.enough(len(spread), 4, "a watch opened at another moment of the writing")
         return Observed(
             tuple(early.batches),
@@ -60,3 +61,14 @@ def observe(world: World) -> Observed:
             world.store.list("w/").items,
             world.capabilities.every_revision,
         )
+
+
+def _let_them_hear(last: int, followers: Sequence[Follower]) -> None:
+    """Wait until all have been told the last key. One that never is stays as it is: what it misses is for the rules."""
+    deadline = time.monotonic() + PATIENCE
+    for follower in followers:
+        with suppress(RuleBroken):
+            left = max(0.0, deadline - time.monotonic())
+            follower.wait_for(LAST_KEY, last, "wrote a last key after all others", within=left)
+        if follower.error is not None:
+            raise follower.error

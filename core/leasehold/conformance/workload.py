@@ -104,6 +104,12 @@ class Workload:
             self._allowed.wait_for(lambda: self._made >= made or self._running.failed, PATIENCE)
             self._check.enough(self._made, 0 if self._running.failed else made, "a write of a workload")
 
+    def wait_failed(self, writes: int) -> int:
+        """Wait until so many writes have failed; answers how many have."""
+        with self._allowed:
+            self._allowed.wait_for(lambda: self.failed_writes >= writes or self._running.failed, PATIENCE)
+            return self.failed_writes
+
     def finish(self, *, retry: Callable[[Callable[[], None]], None] = lambda call: call()) -> int:
         """Let the writers use up what they are allowed, write the last key and answer its revision."""
         with self._allowed:
@@ -112,14 +118,22 @@ class Workload:
         self._running.join()
         if not self._faults:
             self._delete_half()
+        return self.mark(LAST_KEY, retry=retry)
+
+    def mark(self, key: str, *, retry: Callable[[Callable[[], None]], None] = lambda call: call()) -> int:
+        """Put one more key, whatever the writers do, and answer the revision."""
         revision = 0
+        put = Put(key, key.encode())
 
-        def last() -> None:
+        def once() -> None:
             nonlocal revision
-            put = Put(LAST_KEY, b"last")
-            revision = self.history.done(self._store.put(put.key, put.value), put).revision
+            try:
+                revision = self.history.done(self._store.put(put.key, put.value), put).revision
+            except OutcomeUnknown:
+                self.history.unknown(put)
+                raise
 
-        retry(last)
+        retry(once)
         return revision
 
     def _delete_half(self) -> None:

@@ -110,7 +110,7 @@ class SnapshotLacksTheLast(BentWatch):
 class GapAfterTheSnapshot(BentWatch):
     """What is committed while a watch opens falls between its state and its changes."""
 
-    rules = ("watches.w3_watchers_converge",)
+    rules = ("watches.see_every_transaction_whole",)
 
     def snapshot(self, item: Snapshot, feed: BentFeed) -> Sequence[FeedItem]:
         feed.known["fresh"] = len(item.items) > 2

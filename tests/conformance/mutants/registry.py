@@ -178,8 +178,7 @@ class ServicesAreMixedUp(Faithful):
         sound = Cache._set
 
         def set_(cache: Cache, key: str, instance: Instance, touched: set[str]) -> Any:
-            fields = instance.to_dict() | {"service_name": instance.service_name[:3]}
-            return sound(cache, key, Instance.from_dict(fields), touched)
+            return sound(cache, key, instance.copy(service_name=instance.service_name[:3]), touched)
 
         return patch.object(Cache, "_set", set_)
 

@@ -129,7 +129,7 @@ class ReconnectSkipsOne(Faithful):
 
 
 class ReconnectGivesUp(BentWatch):
-    """A watch whose connection was cut a third time stays dead."""
+    """A watch whose connection has been cut a few times stays dead."""
 
     rules = ("restarts.cut_connections_leave_watchers_with_the_truth",)
     cuts: ClassVar[list[LeaseholdError]] = []

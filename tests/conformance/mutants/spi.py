@@ -210,7 +210,7 @@ class _Hangs(Feed):
         self.feed = feed
 
     def close(self) -> None:
-        time.sleep(2 * _TOO_LONG)
+        time.sleep(_TOO_LONG)
         self.feed.close()
 
 

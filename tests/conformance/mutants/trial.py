@@ -99,6 +99,7 @@ def tried(mutant: Mutant, rules: Sequence[str]) -> list[Finding]:
 
 def _child(mutant: Mutant, rules: Sequence[str], pipe: Connection) -> None:
     logging.disable(logging.CRITICAL)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Hypothesis prints the sequences that it finds
     threading.excepthook = lambda _: None  # threads of a broken store may die as they like
     pipe.send(tried(mutant, rules))
     pipe.close()
@@ -123,9 +124,7 @@ def try_all(jobs: Sequence[Job], processes: int, *, done: Callable[[Job], None] 
         for ready in wait(list(running), timeout=1.0):
             assert isinstance(ready, Connection)
             job, process, started = running.pop(ready)
-            with contextlib.suppress(
-                EOFError
-            ):  # it died without a word: no findings, so it survives, which is an error
+            with contextlib.suppress(EOFError):  # it died without a word: it counts as alive
                 job.findings = {finding.rule: finding for finding in ready.recv()}
             process.join()
             job.seconds = time.monotonic() - started

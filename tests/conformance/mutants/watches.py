@@ -18,6 +18,9 @@ from leasehold.watch.view import View
 
 from .base import BentFeed, BentWatch, Faithful
 
+_TOO_LONG = 8.0
+"""Seconds; longer than a rule waits for writers here."""
+
 
 def batches_bent(bend: Callable[[Watch, Batch], Sequence[Batch]]) -> AbstractContextManager[object]:
     """Each batch of changes that a watch is about to tell becomes what ``bend`` makes of it."""
@@ -144,7 +147,7 @@ class SlowConsumerStallsTheStore(Faithful):
 
         def deliver(buffer: Any, item: FeedItem, /) -> None:
             if isinstance(item, Changes) and buffer._entries + len(item.entries) > buffer._max_entries:
-                patience.wait(20.0)
+                patience.wait(_TOO_LONG)
             sound(buffer, item)
 
         return patch.object(FeedBuffer, "deliver", deliver)
