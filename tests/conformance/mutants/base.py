@@ -53,9 +53,11 @@ class Faithful(Backend):
     declares: ClassVar[Mapping[str, Any]] = {}
     """Capabilities that are declared otherwise than the memory store does."""
 
-    def __init__(self, inner: Backend, server: str) -> None:
+    server: leasehold_memory.MemoryServer
+    """What all connections to this mutant share."""
+
+    def __init__(self, inner: Backend) -> None:
         self.inner = inner
-        self.server = leasehold_memory.server(server)
 
     # -- for the trial --
 
@@ -215,7 +217,9 @@ def installed(mutant: Mutant) -> Iterator[str]:
             return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, address=Address.NAME)
 
     def open_mutant(request: OpenRequest) -> Backend:
-        return mutant(mutant.opened(request, scheme), scheme)
+        backend = mutant(mutant.opened(request, scheme))
+        backend.server = leasehold_memory.server(scheme)
+        return backend
 
     plugins.register(Plugin(), scheme)
     try:

@@ -19,8 +19,8 @@ class ThreadIsLeft(Faithful):
 
     rules = ("closing.leaves_no_thread",)
 
-    def __init__(self, inner: Backend, server: str) -> None:
-        super().__init__(inner, server)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         threading.Thread(target=threading.Event().wait, args=(60.0,), daemon=True).start()
 
 

@@ -340,8 +340,8 @@ class StaleReads(Faithful):
 
     rules = ("kv.a_read_sees_every_acknowledged_write",)
 
-    def __init__(self, inner: Backend, server: str) -> None:
-        super().__init__(inner, server)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.cache: dict[str, Read] = {}
 
     def get(self, key: str, *, timeout: float) -> Read:

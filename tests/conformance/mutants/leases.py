@@ -292,8 +292,8 @@ class OnlyTheHolderRevokes(Faithful):
 
     rules = ("leases.can_be_revoked_by_anyone",)
 
-    def __init__(self, inner: Backend, server: str) -> None:
-        super().__init__(inner, server)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.own: set[LeaseId] = set()
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
