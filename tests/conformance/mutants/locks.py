@@ -29,8 +29,8 @@ class TwoInside(Faithful):
 
     rules = ("locks.exclude_each_other",)
 
-    def __init__(self, inner: Backend, server: str) -> None:
-        super().__init__(inner, server)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.refused = 0
 
     def commit(self, transaction: Transaction, *, timeout: float) -> Committed:

@@ -15,8 +15,8 @@ class ReadsLagBehind(Faithful):
 
     rules = ("kv.is_linearizable",)
 
-    def __init__(self, inner: Backend, server: str) -> None:
-        super().__init__(inner, server)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.seen: dict[str, tuple[Read, int]] = {}
         self.lock = threading.Lock()
 
@@ -41,8 +41,8 @@ class OwnReadsGoBack(Faithful):
 
     rules = ("kv.clients_see_their_own_order", "kv.is_linearizable")
 
-    def __init__(self, inner: Backend, server: str) -> None:
-        super().__init__(inner, server)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.before: dict[str, Read] = {}
         self.last: dict[str, Read] = {}
         self.turn = itertools.count(1)
@@ -75,8 +75,8 @@ class AppliedLateAgain(Faithful):
     rules = ("kv.clients_see_their_own_order", "kv.is_linearizable")
     turn = itertools.count(1)
 
-    def __init__(self, inner: Backend, server: str) -> None:
-        super().__init__(inner, server)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.late: list[Transaction] = []
 
     def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
