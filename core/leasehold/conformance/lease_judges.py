@@ -34,10 +34,10 @@ def in_time(data: Mapping[str, Any]) -> list[str]:
             limit = ending["worst"] + (0.0 if who == "reader" else data["latency"])
             after = None if moment is None else moment - ending["answered"]
             if after is None or after > limit + data["noise"]:
-                what = "a reader finds" if who == "reader" else "a watcher is told"
+                what = "a reader found it gone" if who == "reader" else "a watcher was told of it"
                 seen = "not at all" if after is None else f"after {after:.3f} s"
                 problems.append(
-                    f"{what} that the key of the lease {ending['name']!r} is gone {seen}, the limit is {limit:g} s "
-                    f"and {data['noise']:g} s for a busy machine"
+                    f"the key of the lease {ending['name']!r} had to go within {limit:g} s (and {data['noise']:g} s "
+                    f"for a busy machine): {what} {seen}"
                 )
     return problems

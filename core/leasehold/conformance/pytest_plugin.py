@@ -78,7 +78,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     elif report.failed:
         thin = report.when == "call" and call.excinfo is not None and call.excinfo.type.__name__ == "RuleVacuous"
         outcomes[rule.id] = "invalid" if thin and outcomes[rule.id] == "not run" else "fail"
-        report.sections.append((f"rule {rule.id}", rule.promise))
+        if call.excinfo is not None and _says_it_all(call.excinfo.value, item.config):
+            report.longrepr = str(call.excinfo.value)
+        else:
+            report.sections.append((f"rule {rule.id}", rule.promise))
     elif report.when == "call":
         outcomes[rule.id] = "pass"
     return report
@@ -109,6 +112,13 @@ def _conclusion(outcomes: dict[str, str]) -> str:
     ran = {rule: outcome for rule, outcome in outcomes.items() if outcome != "not run"}
     verdicts = [RuleVerdict(rule, words.get(outcome) or Verdict(outcome)) for rule, outcome in ran.items()]
     return conclude(verdicts, outcomes, selected=ran).value.replace("_", " ")
+
+
+def _says_it_all(error: BaseException, config: pytest.Config) -> bool:
+    """Whether the error is one of a rule, in its own words: the suite's code would only bury them. What another error
+    led to keeps its traceback, which is the plugin's; ``--tb=long`` (or whatever else is asked for) shows all."""
+    own = type(error).__name__ in ("RuleBroken", "RuleVacuous") and error.__cause__ is None
+    return own and config.getoption("tbstyle", "auto") == "auto"
 
 
 def _rules(item: pytest.Item) -> dict[str, Any]:

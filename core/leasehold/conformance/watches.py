@@ -111,7 +111,7 @@ class WatchRules(Rules, area="watches"):
             revisions = []
             for step in (b"1", b"2", None, b"3"):
                 committed = world.store.delete("key") if step is None else world.store.put("key", step)
-                follower.wait_for("key", committed.revision, f"put or delete ({step!r})")
+                follower.wait_for("key", committed.revision, "deleted the key" if step is None else f"put {step!r}")
                 revisions.append(committed.revision)
             events = history.events_of(follower.batches)
             seen = [(e.kind, e.item and e.item.value, e.previous and e.previous.value) for e in events]

@@ -1,0 +1,101 @@
+"""What the author of a broken plugin reads: the rule, the promise, what was done, expected and seen, and no more.
+
+The plugin is the one that ``leasehold new-backend`` writes out, with one line of it wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from leasehold import plugins
+from leasehold.cli.scaffold import plan
+
+pytest_plugins = ["pytester"]
+
+GUARD = "holds = item is not None and item.mod_revision == guard.revision"
+LEASE = "if deadline <= now]:"
+WATCH = "feed = PollingFeed(look, sink,"
+DEAF = """told: dict[str, KeyValue] = {}
+
+        def without_deletes() -> Snapshot:
+            present = look()
+            told.update((item.key, item) for item in present.items)
+            return Snapshot(tuple(told[key] for key in sorted(told)), present.revision)
+
+        feed = PollingFeed(without_deletes, sink,"""
+
+
+@pytest.fixture
+def suite_on(pytester: pytest.Pytester) -> Iterator[Callable[..., pytest.RunResult]]:
+    """Runs rules on the generated store, with a part of its backend replaced."""
+
+    def run(right: str, wrong: str, *arguments: str) -> pytest.RunResult:
+        project = plan("newcomer", scheme=None, address="name")
+        backend = project.files["leasehold_newcomer/backend.py"]
+        assert backend.count(right) == 1
+        project.files["leasehold_newcomer/backend.py"] = backend.replace(right, wrong)
+        project.write(pytester.path)
+        pytester.syspathinsert()
+        plugins.register(importlib.import_module("leasehold_newcomer.plugin"), "newcomer")
+        return pytester.runpytest_inprocess("-q", "tests", *arguments)
+
+    yield run
+    plugins.unregister("newcomer")
+    for name in [name for name in sys.modules if name.startswith("leasehold_newcomer")]:
+        del sys.modules[name]
+
+
+def failure(result: pytest.RunResult) -> list[str]:
+    """The lines between the name of the test that failed and the summary."""
+    lines = result.outlines
+    start = next(number for number, line in enumerate(lines) if line.startswith("____"))
+    end = next(number for number, line in enumerate(lines) if line.startswith("conformance of "))
+    return [line for line in lines[start + 1 : end] if line]
+
+
+def test_a_guard_that_is_ignored(suite_on):
+    told = failure(suite_on(GUARD, "holds = item is not None", "-k", "test_kv_replace_needs_the_revision"))
+    promise = "replace writes only if the key was last put at the given revision, else it is a Conflict without effect."
+    assert told[:4] == [
+        "rule kv.replace_needs_the_revision is broken",
+        f"  promise:  {promise}",
+        "  did:      replace at a revision that has passed",
+        "  expected: Conflict is raised",
+    ]
+    assert told[4].startswith("  seen:     no error, the answer Committed(")
+    assert len(told) == 5
+
+
+def test_a_lease_that_never_ends(suite_on):
+    told = failure(
+        suite_on(LEASE, "if deadline <= now - 1e9]:", "-k", "test_leases_are_extended or test_leases_left_alone")
+    )
+    assert "rule leases.left_alone_end_in_time is broken" in told
+    assert any(
+        "had to go within 1.25 s (and 1 s for a busy machine): a reader found it gone not at all" in line
+        for line in told
+    )
+    assert "rule leases.are_extended_by_refreshing is broken" in told
+    assert "  expected: its key lives for 1 s more, and then it ends" in told
+    assert "  seen:     it was still there at the end" in told
+
+
+def test_a_watch_that_drops_deletes(suite_on):
+    told = failure(suite_on(WATCH, DEAF, "-k", "test_watches_w3"))
+    assert "rule watches.w3_watchers_converge is broken" in told
+    assert any("the events lead to KeyValue(" in line and line.endswith("the list has None") for line in told)
+
+
+def test_what_else_a_plugin_raises_keeps_its_traceback(suite_on):
+    result = suite_on(GUARD, "holds = 1 / 0", "-k", "test_kv_replace_needs_the_revision")
+    result.stdout.fnmatch_lines(["*ZeroDivisionError*", "*rule kv.replace_needs_the_revision*"])
+
+
+def test_all_of_it_where_it_is_asked_for(suite_on):
+    told = failure(suite_on(GUARD, "holds = item is not None", "-k", "test_kv_replace_needs", "--tb=long"))
+    assert any("world.check.raises" in line for line in told)
+    assert len(told) > 20
