@@ -25,6 +25,7 @@ from leasehold_zookeeper.endpoints import Endpoints
 from leasehold_zookeeper.errors import translate
 from leasehold_zookeeper.facts import Facts
 from leasehold_zookeeper.login import login_of
+from leasehold_zookeeper.revisions import Revisions
 
 _FRAMING = 64
 _WORLD = wire.Acl(31, "world", "anyone")
@@ -62,6 +63,7 @@ class Connection:
         self.quorum_reads: bool = request.options["reads"] == "quorum"
         self.modern = True
         """Whether the server has multi-reads, persistent watches and containers."""
+        self._revisions = Revisions()
         self._reached = 0
         self._reached_lock = threading.Lock()
         self._closed = False
@@ -153,27 +155,39 @@ class Connection:
         self, requests: Sequence[wire.Request], *, until: float, action: str, fresh: Fresh = Fresh.AS_CHOSEN
     ) -> list[wire.Reply]:
         """Read on this connection, as fresh as asked for. Codes are left to the caller."""
-        if not self.ensemble or fresh is Fresh.AS_IS:
+        if not self.ensemble:
             return self.calls(requests, until=until, action=action)
+        if fresh is Fresh.AS_IS:
+            return self._told(self.calls(requests, until=until, action=action))
         if self.may_lag and fresh is not Fresh.SURE:
-            answers = self._after(wire.sync("/"), requests, until=until, action=action)
+            _, answers = self._after(wire.sync("/"), requests, until=until, action=action)
             if answers[-1].zxid >= self._reached:
-                return answers
+                return self._told(answers)
         # An empty transaction needs no rights, and the server can't refuse it, so that it always has its place.
-        return self._after(wire.multi(()), requests, until=until, action=action)
+        nothing, answers = self._after(wire.multi(()), requests, until=until, action=action)
+        return self._told(answers, nothing)
 
     def reached(self, zxid: int) -> None:
         """A lease's own connection has seen this zxid: reads on this one, to another server maybe, won't go behind."""
         with self._reached_lock:
             self._reached = max(self._reached, zxid)
 
+    def answered(self) -> int:
+        """A revision that the server asked has reached, and up to which all its watch events have been passed on."""
+        zxid: int = 0 if self._client is None else self._client.last_zxid
+        return self._revisions.of(zxid) if self.ensemble else zxid
+
     def _after(
         self, first: wire.Request, requests: Sequence[wire.Request], *, until: float, action: str
-    ) -> list[wire.Reply]:
+    ) -> tuple[int, list[wire.Reply]]:
+        """The zxid of ``first``, and the answers to the rest."""
         caught_up, *answers = self.calls([first, *requests], until=until, action=action)
         if caught_up.error:
             raise translate(caught_up.error, action=action, write=False)
-        return answers
+        return caught_up.zxid, answers
+
+    def _told(self, answers: list[wire.Reply], nothing: int = 0) -> list[wire.Reply]:
+        return [answer._replace(zxid=self._revisions.of(answer.zxid, nothing)) for answer in answers]
 
     def wait_for(self, call: Call, *, until: float, action: str, write: bool = False) -> wire.Reply:
         """The answer to a request of :meth:`send`; errors as for :meth:`call`."""

@@ -5,7 +5,9 @@ feed that wants it; one thread reads the stale keys, hundreds at a time, and del
 its revision, or that it is gone. What changed twice before it was read is told once (``every_revision`` is not
 declared). What is read is never older than the event, as both come from the same server on one connection.
 
-A feed begins by adding the watch and then listing, so nothing falls between; what is marked meanwhile waits.
+A feed begins by adding the watch and then listing, so nothing falls between. A list takes a while; what is marked
+meanwhile is read again for the snapshot, which so shows one revision as the SPI wants it: a key that vanished while
+the list was read isn't told as deleted before it was.
 Watches are shared by the feeds on the same folder. They end with the connection, and so do the feeds: core opens
 them again and finds the difference.
 
@@ -21,7 +23,7 @@ from collections.abc import Callable, Sequence
 
 from leasehold.errors import LeaseholdError, PluginError, StoreClosed
 from leasehold.spi.feed import Changes, Deleted, Feed, PollingFeed, Sink, Snapshot
-from leasehold.spi.values import KeyValue
+from leasehold.spi.values import KeyValue, Page
 from leasehold_zookeeper import keys, reads, wire
 from leasehold_zookeeper.connection import Connection
 from leasehold_zookeeper.errors import translate
@@ -83,13 +85,14 @@ class Watches:
         try:
             self._add(feed, until)
             page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
+            snapshot = self._settle(feed, page, until)
         except BaseException:
             self.remove(feed)
             raise
-        feed.told = {item.key: item.mod_revision for item in page.items}
+        feed.told = {item.key: item.mod_revision for item in snapshot.items}
         with self._condition:
             if feed in self._feeds:  # else the connection was lost, and the sink has been told
-                sink.deliver(Snapshot(page.items, page.revision))
+                sink.deliver(snapshot)
                 feed.live = True
                 self._start()
                 self._condition.notify()
@@ -156,6 +159,20 @@ class Watches:
         answer = self._connection.wait_for(calls[0], until=until, action=action)
         if answer.error:
             raise translate(answer.error, action=action, write=False)
+
+    def _settle(self, feed: WatchFeed, page: Page, until: float) -> Snapshot:
+        """The list with what changed while it was read."""
+        with self._condition:
+            revision = self._connection.answered()  # every change up to it has been marked
+            stale, feed.stale = list(feed.stale), {}
+        if not stale:
+            return Snapshot(page.items, page.revision)
+        items = {item.key: item for item in page.items}
+        for key, (item, _) in zip(stale, reads.read_keys(self._connection, stale, until=until), strict=True):
+            items.pop(key, None)
+            if item is not None:
+                items[key] = item
+        return Snapshot(tuple(items[key] for key in sorted(items, key=str.encode)), revision)
 
     def _start(self) -> None:
         if self._thread is None:

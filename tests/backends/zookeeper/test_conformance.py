@@ -1,4 +1,5 @@
-"""ZooKeeper keeps every rule: with quick limits on a server that is killed and restarted, and with its default ones."""
+"""ZooKeeper keeps every rule: with quick limits on a server that is killed and restarted, with its default ones, and on
+three servers."""
 
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ import pytest
 from leasehold.conformance import Driver, StoreConformance
 from leasehold_servers import require
 from leasehold_servers.zookeeper import ZooKeeperServer
+from leasehold_servers.zookeeper_ensemble import ZooKeeperEnsemble
 from leasehold_servers.zookeeper_plugin import need_zookeeper
 
 
@@ -37,3 +39,10 @@ class TestZooKeeperDefaults(StoreConformance):
     @pytest.fixture
     def store_url(self, zookeeper_default: str) -> str:
         return zookeeper_default
+
+
+@pytest.mark.slow
+class TestZooKeeperEnsemble(StoreConformance):
+    @pytest.fixture
+    def store_url(self, zookeeper_ensemble: ZooKeeperEnsemble) -> str:
+        return zookeeper_ensemble.url
