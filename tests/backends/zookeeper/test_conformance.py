@@ -46,3 +46,11 @@ class TestZooKeeperEnsemble(StoreConformance):
     @pytest.fixture
     def store_url(self, zookeeper_ensemble: ZooKeeperEnsemble) -> str:
         return zookeeper_ensemble.url
+
+    @pytest.fixture
+    def driver(self, zookeeper_ensemble: ZooKeeperEnsemble) -> Driver:
+        def kill() -> None:
+            for node in zookeeper_ensemble.nodes:
+                node.kill()
+
+        return Driver(kill=kill, start=zookeeper_ensemble.recover)
