@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager
-from typing import ClassVar
+from typing import Any, ClassVar
 from unittest.mock import patch
 
-from leasehold.leases import Lease
+from leasehold.leases import Lease, LeaseState
 from leasehold.spi import (
     Absent,
     Backend,
@@ -97,13 +97,20 @@ class QueueJumper(Faithful):
 
 
 class LossIsNotNoticed(Faithful):
-    """A holder counts on its lease for twice its ttl and more, unless it is told that it is lost."""
+    """A holder that makes sure of its lease may count on it for twice its ttl and more."""
 
     rules = ("locks.loss_is_found_in_time", "locks.leaders_follow_each_other")
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(Lease, "deadline", property(lambda lease: lease._refreshed + lease.ttl * 2.2))
+        sound = Lease.assert_valid
+
+        def assert_valid(lease: Any, margin: float = 0.0) -> None:
+            counted_on = lease._clock.now() < lease._refreshed + lease.ttl * 2.2
+            if not counted_on or lease._end is LeaseState.REVOKED:
+                sound(lease, margin)
+
+        return patch.object(Lease, "assert_valid", assert_valid)
 
 
 class TwoLeaders(Faithful):
