@@ -21,7 +21,8 @@ from leasehold.conformance.driver import Driver, with_network
 from leasehold.conformance.network import Network
 from leasehold.conformance.profile import QUICK, Profile
 from leasehold.conformance.rules import Rule
-from leasehold.conformance.runner_driver import controls, guarded, mend
+from leasehold.conformance.runner_driver import Guard, controls
+from leasehold.conformance.runner_recovery import Recovery
 from leasehold.conformance.runner_rule import RuleRun, Trial
 from leasehold.conformance.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from leasehold.conformance.world import LEAST_TTL, TIMEOUT, Experiment, ExperimentUnfinished, World, in_namespace
@@ -171,10 +172,13 @@ class _Runner:
         self._selected = select(catalogue, plan.areas, plan.rules)
         self._progress = progress
         self._suite = AllRules()
-        self._driver = guarded(plan.driver)
+        self._guard = Guard(plan.driver)
+        self._driver = self._guard.driver
+        self._recovery = Recovery(plan.url, self._guard, plan.timeout)
         self._memo: dict[str, Experiment] = {}
         self._notes: dict[str, None] = {}
         self._results: list[RuleRun] = []
+        self._trial: Trial | None = None
         self._interrupted = False
         self._began = datetime.now(UTC)
         self._start = time.monotonic()
@@ -213,6 +217,8 @@ class _Runner:
             self._results.append(result)
             with self._interruptible():
                 self._progress.ended(result)
+            with self._interruptible():
+                self._look_after()
         return Run(
             self._plan,
             self._store,
@@ -233,6 +239,9 @@ class _Runner:
             return RuleRun(rule, RuleVerdict(rule.id, Verdict.NOT_SUPPORTED, reason), self._now)
         if self._interrupted:
             return self._left_out(rule, "the run was interrupted before it")
+        if self._recovery.down is not None:
+            reason = f"rule {rule.id} could not be judged: {self._recovery.down}\n  promise:  {rule.promise}"
+            return RuleRun(rule, RuleVerdict(rule.id, Verdict.INVALID, reason), self._now)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return self._left_out(rule, f"the budget of {self._plan.budget:g} s for the run was used up before it")
         return self._execute(rule)
@@ -242,7 +251,7 @@ class _Runner:
         self._progress.began(rule)
         left = self._rule_budget if self._deadline is None else self._deadline - time.monotonic()
         seconds = min(self._rule_budget, left)
-        trial = Trial(rule, lambda: self._world(rule), lambda world: rule.function(self._suite, world))
+        trial = self._trial = Trial(rule, lambda: self._world(rule), lambda world: rule.function(self._suite, world))
         try:
             trial.start()
             if trial.wait(seconds):
@@ -260,9 +269,15 @@ class _Runner:
                 experiment.result = ExperimentUnfinished(why)
         if not gave_way:
             self._notes[f"the thread of {rule.id} hangs for good; what ran after it may have been disturbed"] = None
-        if rule.needs:
-            mend(self._driver)
         return trial.unfinished(began, why, place)
+
+    def _look_after(self) -> None:
+        """After each rule that was executed: see that the next one finds a store."""
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            note = self._recovery.after(trial)
+            if note is not None:
+                self._notes[note] = None
 
     def _world(self, rule: Rule) -> World:
         plan = self._plan

@@ -23,7 +23,7 @@ from leasehold.conformance.rules import Rule
 from leasehold.conformance.runner_driver import DriverFailed
 from leasehold.conformance.verdicts import RuleVerdict, Verdict
 from leasehold.conformance.world import ExperimentFailed, ExperimentUnfinished, World
-from leasehold.errors import LeaseholdError, Unsupported
+from leasehold.errors import LeaseholdError, Unavailable, Unsupported
 
 _WINDING_UP = 15.0
 """Seconds that a rule which was stopped may take to give way."""
@@ -93,6 +93,16 @@ class Trial:
             closer.join(_WINDING_UP)
         return self.wait(_WINDING_UP)
 
+    @property
+    def shut_out(self) -> bool:
+        """Whether it has ended because its store could not be reached, before the rule itself began."""
+        return self.world is None and isinstance(self._error, Unavailable)
+
+    def clean(self) -> None:
+        """Empty its namespaces once more, now that the store answers again."""
+        if self.world is not None:
+            self.world.empty()
+
     def place(self) -> str:
         """Where it is now, for a rule that hangs."""
         frames = sys._current_frames()
@@ -135,6 +145,9 @@ def judge(rule: Rule, error: BaseException | None, evidence: Evidence | None) ->
         return RuleVerdict(rule.id, Verdict.PASS), ""
     decisive = _decisive(error)
     root = decisive.__cause__ if isinstance(decisive, ExperimentFailed) and decisive.__cause__ else decisive
+    if isinstance(root, DriverFailed):
+        # A promise that was broken before a control failed, in a block that undoes the harm, stays broken.
+        decisive = root = _broken_before(root) or root
     if isinstance(root, ExperimentUnfinished):
         verdict = Verdict.UNKNOWN
     elif isinstance(root, RuleVacuous | DriverFailed):
@@ -158,6 +171,20 @@ def _decisive(error: BaseException) -> BaseException:
         return error
     leaves = [_decisive(each) for each in error.exceptions]
     return next((each for each in leaves if not isinstance(each, RuleVacuous | DriverFailed)), leaves[0])
+
+
+def _broken_before(error: BaseException) -> RuleBroken | None:
+    """The broken promise that was on its way out when ``error`` came up, unless a control had failed before that."""
+    found: RuleBroken | None = None
+    while True:
+        earlier = error.__cause__ or error.__context__
+        if earlier is None:
+            return found
+        if isinstance(earlier, DriverFailed):
+            found = None
+        elif isinstance(earlier, RuleBroken) and found is None:
+            found = earlier
+        error = earlier
 
 
 def _reason(rule: Rule, error: BaseException) -> str:

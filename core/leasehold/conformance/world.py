@@ -186,8 +186,12 @@ class World:
             store.close()
         for backend in self._backends:
             backend.close()
+        self.empty()
+
+    def empty(self) -> None:
+        """Delete what is left in the namespaces, as far as the store can be reached. Raises nothing."""
         for name in self._used:
-            # What can't be cleaned is what a broken store or a dead server left; the rule has said so.
+            # What can't be deleted is what a broken store or a dead server left; the rule has said so.
             with contextlib.suppress(LeaseholdError), self._cleaner(name) as store:
                 store.delete_prefix("", everything=True)
 
