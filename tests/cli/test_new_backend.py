@@ -30,46 +30,46 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def test_a_whole_package_is_written(run: Run, here: Path) -> None:
-    result = run("new-backend", "pocket")
+    result = run("new-backend", "satchel")
     assert result.exit_code == 0, result.output
-    assert sorted(files(here / "leasehold-pocket")) == [
+    assert sorted(files(here / "leasehold-satchel")) == [
         ".gitignore",
         "README.md",
         "check",
-        "leasehold_pocket/__init__.py",
-        "leasehold_pocket/backend.py",
-        "leasehold_pocket/plugin.py",
-        "leasehold_pocket/py.typed",
+        "leasehold_satchel/__init__.py",
+        "leasehold_satchel/backend.py",
+        "leasehold_satchel/plugin.py",
+        "leasehold_satchel/py.typed",
         "pyproject.toml",
         "tests/test_conformance.py",
     ]
     for step in (
-        "cd leasehold-pocket",
+        "cd leasehold-satchel",
         "pip install -e '.[test]'",
         "pytest",
-        "grep -rn REPLACE leasehold_pocket tests",
+        "grep -rn REPLACE leasehold_satchel tests",
     ):
         assert f"  {step}\n" in result.stdout
 
 
 def test_as_json(run_json: Any, here: Path) -> None:
-    found = run_json("new-backend", "Pocket.Store", "--scheme", "pocket", "--directory", str(here / "some" / "place"))
-    assert found["distribution"] == "leasehold-pocket-store"
-    assert found["package"] == "leasehold_pocket_store"
-    assert found["scheme"] == "pocket"
+    found = run_json("new-backend", "Satchel.Store", "--scheme", "satchel", "--directory", str(here / "some" / "place"))
+    assert found["distribution"] == "leasehold-satchel-store"
+    assert found["package"] == "leasehold_satchel_store"
+    assert found["scheme"] == "satchel"
     assert found["files"] == sorted(files(here / "some" / "place"))
     assert found["next"][0] == f"cd {here / 'some' / 'place'}"
 
 
 def test_names_go_together(run: Run, here: Path) -> None:
-    assert run("new-backend", "leasehold-pocket-knife", "--directory", ".").exit_code == 0
+    assert run("new-backend", "leasehold-satchel-knife", "--directory", ".").exit_code == 0
     project = tomllib.loads((here / "pyproject.toml").read_text())["project"]
-    assert project["name"] == "leasehold-pocket-knife"
-    assert project["entry-points"]["leasehold.backends"] == {"pocket-knife": "leasehold_pocket_knife.plugin"}
+    assert project["name"] == "leasehold-satchel-knife"
+    assert project["entry-points"]["leasehold.backends"] == {"satchel-knife": "leasehold_satchel_knife.plugin"}
     written = files(here)
-    assert 'scheme="pocket-knife"' in written["leasehold_pocket_knife/plugin.py"]
-    assert "class PocketKnifeBackend(Backend)" in written["leasehold_pocket_knife/backend.py"]
-    assert "class TestPocketKnife(StoreConformance)" in written["tests/test_conformance.py"]
+    assert 'scheme="satchel-knife"' in written["leasehold_satchel_knife/plugin.py"]
+    assert "class SatchelKnifeBackend(Backend)" in written["leasehold_satchel_knife/backend.py"]
+    assert "class TestSatchelKnife(StoreConformance)" in written["tests/test_conformance.py"]
     assert "cd " not in run("new-backend", "other", "--directory", ".").output
 
 
@@ -78,15 +78,16 @@ def test_names_go_together(run: Run, here: Path) -> None:
     [("name", "request.path"), ("file", "request.path"), ("hosts", "request.hosts")],
 )
 def test_each_kind_of_address(run: Run, here: Path, address: str, where: str) -> None:
-    assert run("new-backend", "pocket", "--address", address).exit_code == 0
-    written = files(here / "leasehold-pocket")
-    assert f"address=Address.{address.upper()}," in written["leasehold_pocket/plugin.py"]
-    assert ("default_port=" in written["leasehold_pocket/plugin.py"]) == (address == "hosts")
-    assert where in written["leasehold_pocket/backend.py"]
+    assert run("new-backend", "satchel", "--address", address).exit_code == 0
+    written = files(here / "leasehold-satchel")
+    assert f"address=Address.{address.upper()}," in written["leasehold_satchel/plugin.py"]
+    assert ("default_port=" in written["leasehold_satchel/plugin.py"]) == (address == "hosts")
+    assert where in written["leasehold_satchel/backend.py"]
     for name, text in written.items():
         assert "$" not in text or name == "check", f"a placeholder was left in {name}"
         if name.endswith(".py"):
             ast.parse(text)
+            assert [line for line in text.splitlines() if len(line) > 120] == []
 
 
 @pytest.mark.parametrize(("address", "first"), [("name", "tin://a"), ("file", "tin:///a"), ("hosts", "tin://a:1,b")])
@@ -109,22 +110,22 @@ def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_is_overwritten_nor_begun(run: Run, here: Path) -> None:
-    target = here / "leasehold-pocket"
+    target = here / "leasehold-satchel"
     (target / "tests").mkdir(parents=True)
     (target / "LICENSE").write_text("mine")
     (target / "README.md").write_text("mine")
-    result = run("new-backend", "pocket")
+    result = run("new-backend", "satchel")
     assert result.exit_code == 2
     assert "has README.md already" in result.stderr
     assert files(target) == {"LICENSE": "mine", "README.md": "mine"}
     (target / "README.md").unlink()
-    assert run("new-backend", "pocket").exit_code == 0
+    assert run("new-backend", "satchel").exit_code == 0
     assert files(target)["LICENSE"] == "mine"
 
 
 def test_a_file_in_the_way(run: Run, here: Path) -> None:
-    (here / "leasehold-pocket").write_text("mine")
-    result = run("new-backend", "pocket")
+    (here / "leasehold-satchel").write_text("mine")
+    result = run("new-backend", "satchel")
     assert result.exit_code == 2
     assert "is no directory" in result.stderr
 
@@ -134,15 +135,15 @@ def test_a_file_in_the_way(run: Run, here: Path) -> None:
     [
         (["pock et"], "can't name a distribution"),
         (["7up"], "can't name a distribution"),
-        (["pocket-"], "can't name a distribution"),
+        (["satchel-"], "can't name a distribution"),
         (["leasehold-"], "can't name a distribution"),
         (["a" * 31], "has 31 letters, and 30 are the most"),
-        (["pocket", "--scheme", "Pocket"], "can't be a scheme"),
-        (["pocket", "--scheme", "po_cket"], "can't be a scheme"),
-        (["pocket", "--scheme", "sqlite"], "sqlite:// is served by leasehold"),
+        (["satchel", "--scheme", "Satchel"], "can't be a scheme"),
+        (["satchel", "--scheme", "po_cket"], "can't be a scheme"),
+        (["satchel", "--scheme", "sqlite"], "sqlite:// is served by leasehold"),
         (["memory"], "memory:// is served by leasehold"),
         (["etcd", "--scheme", "my-etcd"], "a package leasehold_etcd is installed already"),
-        (["pocket", "--address", "hole"], "'file', 'hosts', 'name'"),
+        (["satchel", "--address", "hole"], "'file', 'hosts', 'name'"),
     ],
 )
 def test_names_that_cannot_be(run: Run, here: Path, arguments: list[str], said: str) -> None:
@@ -153,7 +154,7 @@ def test_names_that_cannot_be(run: Run, here: Path, arguments: list[str], said: 
 
 
 def test_a_folder_that_cannot_be_written(run: Run, here: Path) -> None:
-    result = run("new-backend", "pocket", "--directory", "/dev/null/inside")
+    result = run("new-backend", "satchel", "--directory", "/dev/null/inside")
     assert result.exit_code in (1, 2)
     assert "leasehold: " in result.stderr
     assert "Traceback" not in result.output

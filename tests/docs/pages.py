@@ -4,6 +4,7 @@ A comment ``<!-- ... -->`` right before a block says what to do with it:
 
 ``file: PATH``      the block is a file of the page's example project, written and not run
 ``append: PATH``    the block is more of such a file
+``excerpt: PATH``   the block stands, word for word, in this file, which a command before it has written
 ``output``          the block is what the python block before it printed
 ``needs: NAME``     the block talks to a real store of this name; it gets one, and where there is none that is told
 ``not run: WHY``    the block isn't run, for this reason
@@ -18,7 +19,7 @@ from pathlib import Path
 _FENCE = re.compile(r"^( *)(`{3,})(\S*)\s*$")
 _COMMENT = re.compile(r"^\s*<!--\s*(.*?)\s*-->\s*$")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-_RULES = ("file", "append", "output", "needs", "not run")
+_RULES = ("file", "append", "excerpt", "output", "needs", "not run")
 
 
 @dataclass(frozen=True)

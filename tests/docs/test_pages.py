@@ -29,8 +29,18 @@ PAGES = sorted(
     [ROOT / "README.md", *(ROOT / "core/docs").rglob("*.md"), *(ROOT / "contrib").glob("*/README.md")],
 )
 TIME_LIMIT = 120.0  # seconds for one command
-# What a page installs goes beside the tests' own packages, not among them.
-PIP = 'pip() { shift; python -m pip install --quiet --no-deps --target "$SITE" "$@"; }; '
+# What a page installs goes beside the tests' own packages, not among them. If editable, the package is the folder's.
+PIP = """
+pip() {
+    shift
+    if [ "$1" != -e ]; then python -m pip install --quiet --no-deps --target "$SITE" "$@"; return; fi
+    python -m pip install --quiet --no-deps --target "$SITE" . || return
+    for package in */__init__.py; do
+        package=${package%/*}
+        if [ -d "$SITE/$package" ]; then rm -r "$SITE/$package"; ln -s "$PWD/$package" "$SITE/$package"; fi
+    done
+}
+"""
 
 
 def _load(name: str) -> ModuleType:
@@ -75,6 +85,10 @@ class Runner:
         if block.rule in ("file", "append"):
             self._write(self._folder / block.argument, text, append=block.rule == "append")
             return
+        if block.rule == "excerpt":
+            written = (self._folder / block.argument).read_text()
+            assert text in written, f"{block.argument} has no such lines; it is\n{written}"
+            return
         if block.rule == "needs":
             text = re.sub(rf"\b{block.argument}://127\.0\.0\.1:\d+", self._url_of(block.argument), text)
         if block.language == "python":
@@ -111,6 +125,10 @@ class Runner:
     def _console(self, text: str) -> None:
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, wanted = re.sub(r"\\\n", "", part).partition("\n")
+            if command.startswith("cd "):
+                self._folder /= command.removeprefix("cd ")
+                assert self._folder.is_dir(), f"$ {command}\nthere is no such folder"
+                continue
             done = subprocess.run(
                 ["bash", "-c", PIP + command],
                 cwd=self._folder,
@@ -178,6 +196,7 @@ def test_the_runner_notices_what_is_wrong(tmp_path: Path) -> None:
 
     run("```python\nx = 1\n```\ntext\n```python\nprint(x)\n```\n<!-- output -->\n```text\n1\n```\n")
     run("```console\n$ echo one; echo and two\none\nand ...\n```\n")
+    run("```console\n$ mkdir in && echo one > in/file\n$ cd in\n```\n<!-- excerpt: file -->\n```text\none\n```\n")
     for wrong in (
         "```python\nassert False\n```\n",
         "```python\nprint(1)\n```\n<!-- output -->\n```text\n2\n```\n",
@@ -188,6 +207,8 @@ def test_the_runner_notices_what_is_wrong(tmp_path: Path) -> None:
         "```sh\nls\n```\n",
         "```python\n",
         "<!-- skip -->\n```python\n```\n",
+        "```console\n$ cd nowhere\n```\n",
+        "```console\n$ echo one > file\n```\n<!-- excerpt: file -->\n```text\ntwo\n```\n",
     ):
         with pytest.raises((AssertionError, ValueError)):
             run(wrong)

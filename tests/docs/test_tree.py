@@ -1,0 +1,32 @@
+"""The tree on the page about writing a backend is what `leasehold new-backend` writes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from leasehold.cli.scaffold import plan
+
+PAGE = Path(__file__).parents[2] / "core/docs/write-a-backend.md"
+
+
+def paths(tree: str) -> set[str]:
+    """The files of a drawn tree: folders end with a slash, four columns are a level."""
+    found: set[str] = set()
+    folders: list[str] = []
+    for line in tree.splitlines():
+        match = re.match(r"((?:│   |    )*)(?:├── |└── )(\S+)", line)
+        if match is None:
+            continue
+        level = len(match[1]) // 4
+        folders[level:] = []
+        if match[2].endswith("/"):
+            folders.append(match[2])
+        else:
+            found.add("".join(folders) + match[2])
+    return found
+
+
+def test_the_tree_on_the_page_is_what_is_written() -> None:
+    (tree,) = re.findall(r"```text\n(leasehold-pocket/\n.*?)```", PAGE.read_text(), re.DOTALL)
+    assert paths(tree) == set(plan("pocket", scheme=None, address="name").files)
