@@ -25,6 +25,32 @@ with leasehold.connect(sys.argv[1]) as store:
         print(done, flush=True)
 """
 
+FORK = """
+import gc, os, sys, leasehold
+store = leasehold.connect(sys.argv[1])
+watch = store.watch("")
+watch.next(5), watch.next(5)
+lease = store.lease(30)
+store.put("held", b"", lease=lease)
+watch.next(5)
+child = os.fork()
+if not child:
+    try:
+        store.get("held")
+    except leasehold.StoreForked:
+        print("told", flush=True)
+    watch.close()
+    store.close()
+    del store, watch, lease
+    gc.collect()
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+revision = store.put("key", b"").revision
+batch = watch.next(5)
+print(batch.kind.value, batch.revision == revision, lease.state.value, flush=True)
+store.close()
+"""
+
 
 def counter(url: str, times: int) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", COUNT, url, str(times)], stdout=subprocess.PIPE, text=True)
@@ -84,3 +110,9 @@ def test_several_make_the_same_store_at_once(url: str, open_store: Callable[...,
         process.communicate(timeout=10)
     # None could count, there being no key; but there is one store, whole.
     assert open_store().put("key", b"").revision == 1
+
+
+def test_a_fork_leaves_the_parents_connections_alone(url: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORK, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout.split("\n")) == (0, ["told", "changes True alive", ""]), done.stderr

@@ -252,7 +252,9 @@ class Link:
         return bool(self._conn.ssl_in_use)
 
     def interrupt(self) -> None:
-        """Let a call that another thread has under way fail at once."""
+        """Let a call that another thread has under way fail at once. In a fork the parent's are left as they are."""
+        if os.getpid() != self._pid:
+            return
         with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._conn.socket)) as sock:
             sock.shutdown(socket.SHUT_RDWR)
 

@@ -78,6 +78,11 @@ _BY_TEXT: tuple[tuple[str, type[LeaseholdError], str], ...] = (
     ("no pg_hba.conf entry", AuthenticationFailed, "the server's pg_hba.conf has no line for this user from here"),
     ("is not permitted to log in", AuthenticationFailed, "this role can't log in"),
     ("permission denied for database", PermissionDenied, "this user lacks the right CONNECT on the database"),
+    (
+        "unsupported startup parameter",
+        ConfigError,
+        "a pooler stands before the server and refuses what a session needs: connect to the server itself",
+    ),
     ("session is read-only", Unavailable, "this server is read-only, a replica most likely: name the primary, too"),
     ("session is not read-only", Unavailable, "this server isn't what it was asked to be"),
     ("the database system is", Unavailable, "the server is starting or shutting down; try again in a moment"),

@@ -27,17 +27,12 @@ def get(store: Store, key: str, *, timeout: float) -> Read:
 
 def list_page(store: Store, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:
     """``Backend.list``: all that was asked for, at one revision."""
-    rows = ask_list(store, prefix, after=after, limit=limit, timeout=timeout)
+    most = None if limit is None else wire.bigint(limit + 1)
+    args = [wire.text(prefix), wire.text(after or ""), wire.text(end_of(prefix)), most]
+    rows = ask(store, store.statements.list, args, timeout=timeout, action="listing keys")
     found = items(rows)
     more = limit is not None and len(found) > limit
     return Page(found[:limit] if more else found, more=more, revision=wire.number(rows[0][0]))
-
-
-def ask_list(store: Store, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> list[Row]:
-    """The rows of a list, at least one; one more than ``limit`` where there are more."""
-    args = [wire.text(prefix), wire.text(after or ""), wire.text(end_of(prefix))]
-    most = None if limit is None else wire.bigint(limit + 1)
-    return ask(store, store.statements.list, [*args, most], timeout=timeout, action="listing keys")
 
 
 def items(rows: list[Row]) -> tuple[KeyValue, ...]:

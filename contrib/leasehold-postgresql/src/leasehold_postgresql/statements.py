@@ -15,7 +15,6 @@ _PARTS = {
     "{due}": (
         "(SELECT ceil(extract(epoch FROM min(l.deadline) - clock_timestamp()) * 1000)::bigint FROM {schema}.lease l)"
     ),
-    "{last_op}": "(SELECT l.op FROM {schema}.log l WHERE l.revision = s.revision LIMIT 1)",
 }
 
 _GET = """
@@ -25,10 +24,21 @@ FROM {schema}.store s LEFT JOIN {schema}.item i ON i.key = $1::text
 
 # A row without a key is the answer that nothing is there, which has a revision as well.
 _LIST = """
-SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease, s.history, {last_op}
+SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease
 FROM {schema}.store s LEFT JOIN (
     SELECT * FROM {schema}.item
     WHERE key >= $1::text AND key > $2::text AND key < $3::text ORDER BY key LIMIT $4::bigint
+) i ON true ORDER BY i.key
+"""
+
+# A list that a watch begins with: also says which transaction made the revision, looked up once for all rows.
+_BEGIN = """
+SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease, s.history, s.op
+FROM (
+    SELECT s.revision, s.history, (SELECT l.op FROM {schema}.log l WHERE l.revision = s.revision LIMIT 1) AS op
+    FROM {schema}.store s OFFSET 0
+) s LEFT JOIN (
+    SELECT * FROM {schema}.item WHERE key >= $1::text AND key < $2::text ORDER BY key
 ) i ON true ORDER BY i.key
 """
 
@@ -100,6 +110,7 @@ class Statements:
 
         self.get = fill("get", _GET)
         self.list = fill("list", _LIST)
+        self.begin = fill("begin", _BEGIN)
         self.commit = fill("commit", _COMMIT)
         self.tick = fill("tick", "SELECT {schema}.enter_v1($1::bigint, $2::bigint)")
         self.grant = fill("grant", _GRANT)

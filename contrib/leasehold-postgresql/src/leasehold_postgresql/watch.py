@@ -10,7 +10,7 @@ from leasehold.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink, Snap
 from leasehold_postgresql import wire
 from leasehold_postgresql.origin import Origins, Position
 from leasehold_postgresql.reader import Reader, connect
-from leasehold_postgresql.reads import ask_list, items
+from leasehold_postgresql.reads import ask, end_of, items
 from leasehold_postgresql.store import Store
 
 
@@ -76,7 +76,8 @@ class Watches:
             position = self.origins.verify(after, timeout=timeout)
             feed = PostgresqlFeed(self, prefix, position, sink)
         else:
-            rows = ask_list(self._store, prefix, after=None, limit=None, timeout=timeout)
+            args = [wire.text(prefix), wire.text(end_of(prefix))]
+            rows = ask(self._store, self._store.statements.begin, args, timeout=timeout, action="watching")
             position = Position(rows[0][7] or b"", wire.number(rows[0][0]), rows[0][8] or b"")
             feed = PostgresqlFeed(self, prefix, position, sink, first=Snapshot(items(rows), position.revision))
         while not self._running(until).add(feed):

@@ -7,6 +7,7 @@ carry the name of the process that made them; whoever finds one of a process tha
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import io
 import os
@@ -14,6 +15,7 @@ import random
 import socket
 import tarfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[2] / "docker"
 LABEL = "leasehold.tests.owner"
 PASSWORD = "leasehold"
+REPLICA = "/var/lib/postgresql/small"
 TLS_FOLDER = "/etc/leasehold-tests"
 
 
@@ -52,10 +55,20 @@ def engine() -> DockerClient | str:
         from testcontainers.core.docker_client import DockerClient as Connection
     except ImportError:
         return "the package testcontainers is not installed"
+    found: DockerClient | None = None
     try:
-        found: DockerClient = Connection().client
+        found = Connection().client
         found.ping()
     except (DockerException, OSError):
+        if found is not None:
+            found.close()
+            found = None
+    if found is None:
+        # A failed connect leaves its socket to the garbage collector: collected here, it can't become a warning (and
+        # so an error) in the middle of some test.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
         return "no Docker engine answers"
     _remove_orphans(found)
     return found
@@ -114,12 +127,13 @@ class PostgresqlServer:
         self, *settings: str, files: Mapping[str, bytes] | None = None, tmpfs: Mapping[str, str] | None = None
     ) -> None:
         self.port = _free_port()
+        self.replica_port = _free_port()
         self.tls_options: dict[str, str] = {}
         command: Sequence[str] = ["leasehold-postgresql", *(word for one in settings for word in ("-c", one))]
         self._container: Container = _client().containers.create(
             _image(),
             command=list(command),
-            ports={"5432/tcp": ("127.0.0.1", self.port)},
+            ports={"5432/tcp": ("127.0.0.1", self.port), "5433/tcp": ("127.0.0.1", self.replica_port)},
             labels={LABEL: owner()},
             tmpfs=dict(tmpfs or {}),
         )
@@ -181,6 +195,28 @@ class PostgresqlServer:
         """Forget all changes but the last."""
         self.sql(f"SELECT {schema}.trim_v1(1) FROM (SELECT {schema}.enter_v1(5000, 10000)) AS locked")
 
+    # -- a replica of it, in the same container --
+
+    def start_replica(self) -> None:
+        """Copy the server, and let the copy follow it on :attr:`replica_port`."""
+        self.exec("pg_basebackup", "-h", "/tmp", "-D", REPLICA, "-R", "-c", "fast")
+        self._pg_ctl("start")
+
+    def leave_replica_behind(self) -> None:
+        """From now on the replica gets no news."""
+        self._pg_ctl("stop", "-m", "fast")
+        self.exec("sh", "-c", f"echo \"primary_conninfo = ''\" >> {REPLICA}/postgresql.auto.conf")
+        self._pg_ctl("start")
+
+    def promote_replica(self) -> None:
+        """The replica takes writes."""
+        self._pg_ctl("promote")
+
+    def _pg_ctl(self, verb: str, *words: str) -> None:
+        options = "-p 5433 -c listen_addresses=* -c unix_socket_directories=/tmp"
+        started = ("-o", options, "-l", "/tmp/replica.log") if verb == "start" else ()
+        self.exec("pg_ctl", "-D", REPLICA, "-w", *started, *words, verb)
+
     def remove(self) -> None:
         self._container.remove(force=True, v=True)
 
@@ -199,7 +235,9 @@ class PostgresqlServer:
             return cursor.fetchall() if cursor.description else []
 
     def exec(self, *command: str, user: str = "postgres") -> None:
-        result = self._container.exec_run(list(command), user=user)
+        """Run a command in the container; PostgreSQL's own are on its path."""
+        script = 'PATH=$PATH:$(dirname /usr/lib/postgresql/*/bin/postgres) exec "$@"'
+        result = self._container.exec_run(["sh", "-c", script, "sh", *command], user=user)
         assert result.exit_code == 0, result.output
 
     def _is_ready(self) -> bool:
