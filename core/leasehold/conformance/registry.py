@@ -13,7 +13,7 @@ from leasehold.conformance.lease_run import NOISE
 from leasehold.conformance.rules import Rules
 from leasehold.conformance.world import World
 from leasehold.errors import AlreadyRegistered, ServiceNotFound
-from leasehold.registry import Instance, InstanceEvent, Registry, RegistryConfig, Service
+from leasehold.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig, Service
 from leasehold.store import Store
 
 
@@ -126,8 +126,10 @@ class RegistryRules(Rules, area="registry"):
     def test_registry_heartbeat_keeps_an_instance(self, world: World) -> None:
         """A registered instance is there for as long as its process is, beyond its heartbeat's time."""
         config = self._config(world, short=True)
+        events: list[InstanceEvent] = []
         with Registry(world.connect(), config, instance()) as registry, Registry(world.connect(), config) as observer:
             self._found(world, observer, 1, "registered")
+            observer.add_handler(events.append)  # is told too of a leave that is over before anyone looks
             lease = registry.lease
             if lease is None:
                 raise world.check.fail("registered", expected="a lease", seen=None)
@@ -139,7 +141,10 @@ class RegistryRules(Rules, area="registry"):
                 expected="the end of the observation",
                 within=lease.worst_expiry * 2 + PATIENCE,
             )
-            world.check.equal(self._known(observer), 1, f"instances after {lease.worst_expiry * 1.2:.1f} s")
+            kept = f"kept an instance registered for {lease.worst_expiry * 1.2:.1f} s"
+            world.check.equal(self._known(observer), 1, f"{kept}: the instances afterwards")
+            left = [event.type.value for event in events if event.type is EventType.DELETE]
+            world.check.equal(left, [], f"{kept}: what was told of its leaving meanwhile")
 
     def test_registry_deregistered_stays_away(self, world: World) -> None:
         """After deregister no heartbeat brings the instance back, and the same identity can register again."""

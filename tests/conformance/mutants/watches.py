@@ -18,7 +18,7 @@ from leasehold.watch.view import View
 
 from .base import BentFeed, BentWatch, Faithful
 
-_TOO_LONG = 8.0
+_TOO_LONG = 14.0
 """Seconds; longer than a rule waits for writers here."""
 
 
