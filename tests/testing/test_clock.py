@@ -12,6 +12,7 @@ from leasehold.registry import Instance, Registry, RegistryConfig, Status
 from leasehold.testing import VirtualClock, wait_until
 
 WEB = Instance("web", id="1", host="10.0.0.1", port=80)
+REAL = 10.0  # seconds of a busy machine; far less than the minutes that pass for the store
 STEADY = {"jitter": 0.0, "retry_first": 3.0, "retry_longest": 30.0}
 
 
@@ -21,7 +22,7 @@ def test_leases_are_refreshed_while_time_elapses(leasehold_store, leasehold_faul
     leasehold_clock.elapse(90)
     assert lease.state is LeaseState.ALIVE
     assert leasehold_faults.count("refresh") == 30
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < REAL
 
 
 def test_leases_are_lost_when_time_jumps(leasehold_store, leasehold_clock):
@@ -52,7 +53,7 @@ def test_a_registration_comes_back_after_its_delays(leasehold_sandbox):
         box.faults.clear()
         box.clock.elapse(0.1)
         assert registry.status is Status.REGISTERED
-        assert registry.get_service("web").instances == (WEB,)
+        assert registry.wait_for("web").instances == (WEB,)
 
 
 def test_threads_that_live_by_something_else_hold_nothing_up(leasehold_store, leasehold_clock):
@@ -68,7 +69,7 @@ def test_threads_that_live_by_something_else_hold_nothing_up(leasehold_store, le
     started = time.monotonic()
     leasehold_clock.elapse(60)
     leasehold_clock.elapse(60)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < REAL
     stop.set()
 
 
@@ -99,4 +100,4 @@ def test_an_outage_of_minutes_takes_no_minutes(leasehold_sandbox):
             assert other.get_service("web").instances == (WEB,)
         box.clock.elapse(30)
         wait_until(lambda: own.status is Status.REGISTERED)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < REAL

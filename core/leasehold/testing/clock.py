@@ -14,10 +14,13 @@ from math import inf
 
 from leasehold.clock import ManualClock
 
-_PATIENCE = 0.25  # seconds of real time to wait for threads that were woken to go back to sleep
-_ARRIVAL = 0.02  # seconds of real time in which a new thread has to come to its first wait
 _POLL = 0.0005
 _OURS = "leasehold"  # what the names of core's and plugins' own threads begin with
+_TIMERS = ("leasehold-leases", "leasehold-registry")  # core's threads that live by time from their first moment on
+# Seconds of real time to wait for a thread to go (back) to sleep, before time goes on without it:
+_SURELY = 5.0  # one that comes back for certain, however busy the machine is
+_PERHAPS = 0.25  # one that has slept on this clock, and may be in a callback that takes long
+_HARDLY = 0.02  # one that never has: it may be new, but mostly it waits for something else than time
 
 
 def wait_until(condition: Callable[[], object], within: float = 5.0) -> None:
@@ -59,14 +62,16 @@ class VirtualClock(ManualClock):
         if seconds < 0:
             raise ValueError(f"time can't go back: elapse({seconds!r})")
         ends = self.now() + seconds
+        woken: set[threading.Thread] = set()
         while True:
-            self._settle()
+            self._settle(woken)
             now = self.now()
             if now >= ends:
                 return
             with self._book:
-                due = min((when for when in self._asleep.values() if when > now), default=inf)
-            self.advance(min(due, ends) - now)
+                then = min([ends, *(when for when in self._asleep.values() if when > now)])
+                woken = {thread for thread, when in self._asleep.items() if when <= then}
+            self.advance(then - now)
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         with self._sleeping(inf if seconds is None else self.now() + seconds):
@@ -82,26 +87,29 @@ class VirtualClock(ManualClock):
         with self._book:
             self._asleep[me] = until
             self._known.add(me)
+            self._strangers.discard(me)
         try:
             yield
         finally:
             with self._book:
                 self._asleep.pop(me, None)
 
-    def _settle(self) -> None:
+    def _settle(self, woken: set[threading.Thread]) -> None:
         """Wait until the threads that live by this clock sleep again, each till a time yet to come."""
         started = time.monotonic()
         while True:
             now = self.now()
             with self._book:
-                busy = {thread for thread in threading.enumerate() if self._concerns(thread)}
-                busy -= {thread for thread, when in self._asleep.items() if when > now}
-                new = busy - self._known
-            waited = time.monotonic() - started
-            if waited >= _ARRIVAL:
-                self._strangers |= new  # it waits for something else than time
-                busy -= new
-            if not busy or waited >= _PATIENCE:
+                asleep = {thread for thread, when in self._asleep.items() if when > now}
+                busy = {thread for thread in threading.enumerate() if self._concerns(thread)} - asleep
+                sure = {thread for thread in busy if thread in woken or thread.name in _TIMERS}
+                waited = time.monotonic() - started
+                if waited >= _HARDLY:
+                    self._strangers |= busy - sure - self._known
+                if waited >= _PERHAPS:
+                    self._strangers |= busy - sure
+                busy -= self._strangers
+            if not busy or waited >= _SURELY:
                 return
             time.sleep(_POLL)
 
