@@ -19,7 +19,8 @@ from leasehold.conformance.threads import DEADLINE, together
 from leasehold.conformance.world import World
 from leasehold.spi import KeyValue
 
-KEYS = tuple(f"o/{number}" for number in range(5))
+_STALE = 0.3
+"""How often a guard is on what was read some time ago, and not just now."""
 
 _SUCCESSES = (Kind.READ, Kind.PUT, Kind.COMPARE_AND_SET, Kind.DELETE, Kind.PUT_IF_ABSENT, Kind.TRANSACTION)
 
@@ -63,11 +64,11 @@ def observe(world: World) -> OrderRun:
     clients = world.profile.pick(quick=10, full=20)
     stores = [world.store, *(world.connect() for _ in range(world.profile.pick(quick=2, full=4)))]
     recorder = Recorder()
-    run = _Clients(world, recorder)
+    run = _Clients(world, recorder, [f"o/{number}" for number in range(clients // 2)])
     together(
         world.check,
         [partial(run.work, recorder.client(number, stores[number % len(stores)])) for number in range(clients)],
-        f"{clients} clients reading and writing {len(KEYS)} keys",
+        f"{clients} clients reading and writing {clients // 2} keys",
     )
     return OrderRun(tuple(sorted(recorder.operations, key=lambda each: each.invoked)), clients)
 
@@ -75,8 +76,9 @@ def observe(world: World) -> OrderRun:
 class _Clients:
     """What all clients of a run have in common: how much they do, and when it is enough."""
 
-    def __init__(self, world: World, recorder: Recorder) -> None:
+    def __init__(self, world: World, recorder: Recorder, keys: Sequence[str]) -> None:
         self._recorder = recorder
+        self._keys = keys
         self._most = world.profile.pick(quick=3_000, full=9_000)
         self._seconds = world.profile.pick(quick=2.0, full=8.0)
         self._least = least_of(world)
@@ -114,11 +116,11 @@ class _Clients:
     def _act(
         self, client: Client, chance: random.Random, known: dict[str, KeyValue | None], value: bytes
     ) -> tuple[Kind, bool]:
-        key, other = chance.sample(KEYS, 2)
+        key, other = chance.sample(self._keys, 2)
         item = known.get(key)
         dice = chance.random()
         if dice < 0.08 and self._whole_lists:
-            client.list("o/", KEYS)
+            client.list("o/", self._keys)
             return Kind.LIST, True
         if dice < 0.45:
             known[key] = client.read(key)
@@ -129,7 +131,7 @@ class _Clients:
             return Kind.DELETE, client.delete(key)
         if dice < 0.80:
             return Kind.PUT_IF_ABSENT, client.put_if_absent(key, value)
-        if item is None or dice < 0.83:
+        if item is None or chance.random() >= _STALE:
             known[key] = item = client.read(key)
         if item is None:
             return Kind.READ, True
@@ -141,4 +143,4 @@ class _Clients:
 
 def least_of(world: World) -> int:
     """How often each kind has to be done for the run to mean something."""
-    return world.profile.pick(quick=15, full=60)
+    return world.profile.pick(quick=15, full=40)

@@ -3,7 +3,8 @@
 Histories are saved in reports, so an operation has a form in JSON's types, a short list. Values are text there,
 one character for each byte, and so they are here: checkers compare them and show them, nothing else.
 
-Values have to be unique for each key, so that a value names the write it comes from.
+A history tells everything that happened to its keys: they didn't exist before, are on no lease, and nobody else wrote
+to them. Values are unique for each key, so that a value names the write it comes from.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def beginning(operations: Iterable[Operation], count: int) -> list[Operation]:
 
 def describe(operation: Operation) -> str:
     """Who did what, with which answer, and when."""
-    parts = [f"{_condition(key, condition)}" for key, condition in operation.guards]
+    parts = [_condition(key, condition) for key, condition in operation.guards]
     what = f"client {operation.client}'s {operation.kind.value}"
     if operation.puts or operation.deletes:
         what += " of " + ", ".join(
@@ -192,7 +193,9 @@ def show(item: Item | None) -> str:
 
 
 def _condition(key: str, condition: Condition) -> str:
-    return f"{key!r} is as put at {condition}" if isinstance(condition, int) else f"{key!r} is {condition}"
+    if isinstance(condition, int):
+        return f"{key!r} is as put at {condition}"
+    return f"{key!r} exists" if condition == EXISTS else f"{key!r} is absent"
 
 
 def _answer(operation: Operation) -> str:
