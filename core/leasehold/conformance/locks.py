@@ -39,6 +39,8 @@ class LockRules(Rules, area="locks"):
         answer = search.check(run.operations, Lock).answer
         world.check.enough(answer is not search.Answer.UNKNOWN, 1, "a search for an order that came to an end")
         world.check.no_problems(world.evidence.judge("locks", data), did, expected=expected)
+        if not world.capabilities.linearizable:
+            return  # a worker may have read the number as it was before the last one's turn
         counted = {"start": 0, "acknowledged": len(run.spans), "unknown": 0, "final": run.shared}
         problems = world.evidence.judge("counter", counted)
         world.check.no_problems(problems, f"{did} and added one to a number", expected=f"{len(run.spans)}")
@@ -49,6 +51,8 @@ class LockRules(Rules, area="locks"):
         world.check.enough(len(run.spans), 20, "a worker taking the lock")
         problems = world.evidence.judge("fencing-tokens", run.as_json())
         world.check.no_problems(problems, f"{len(run.spans)} times a worker took the lock", expected="growing tokens")
+        if not world.capabilities.linearizable:
+            return  # others may see a former holder's
         others = [pair for pair in run.created if pair[0] != pair[1]]
         world.check.equal(others, [], "tokens that aren't the create revision another connection reads meanwhile")
 
@@ -82,13 +86,13 @@ class LockRules(Rules, area="locks"):
         old = acquire(world.check, holder, "lock", "the owner", first, within=PATIENCE)
         for wrong in (old - 1, old + 1):
             world.check.raises(Conflict, partial(release, other, "lock", wrong), "released another's lock")
-        item = other.get("lock")
+        item = holder.get("lock")
         world.check.equal(item and item.create_revision, old, "the lock's create revision afterwards")
         release(holder, "lock", old)
-        world.check.equal(other.get("lock"), None, "the lock after its owner released it")
+        world.check.equal(holder.get("lock"), None, "the lock after its owner released it")
         new = acquire(world.check, other, "lock", "the next owner", second, within=PATIENCE)
         world.check.raises(Conflict, lambda: release(holder, "lock", old), "the former owner released once more")
-        item = holder.get("lock")
+        item = other.get("lock")
         world.check.equal(item and item.create_revision, new, "the next owner's lock afterwards")
 
     def test_locks_a_dead_waiter_blocks_nobody(self, world: World) -> None:
