@@ -130,7 +130,9 @@ def run(
 
 def _write(document: dict[str, Any], report: Path | None, page: Path | None) -> None:
     if report is not None:
-        report.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        from leasehold.conformance.report.document import written
+
+        report.write_text(written(document), encoding="utf-8")
     if page is not None:
         from leasehold.conformance.report.page import page as draw
 

@@ -1,16 +1,20 @@
 """The pytest plugin, loaded in every test run of an environment that has Leasehold: cheap, and silent elsewhere.
 
-It adds the option ``--leasehold-url``, lets pytest explain the asserts of the rule modules, and counts at the end
-of a run which rules of the suite were executed, so that none is left out in silence. It imports the suite never:
-whoever subclasses it has.
+It adds two options, lets pytest explain the asserts of the rule modules, and tells at the end of a run what became of
+each rule of the suite, so that none is left out in silence. It imports nothing of the suite unless there are rules
+among the tests; then whoever subclassed it has done so.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from leasehold.conformance.pytest_results import SuiteResults
+    from leasehold.conformance.rules import Rule
 
 _MODULES = (
     "checks",
@@ -36,12 +40,17 @@ _MODULES = (
 )
 pytest.register_assert_rewrite(*(f"leasehold.conformance.{name}" for name in _MODULES))
 
-_TALLY = pytest.StashKey["dict[str, dict[str, str]]"]()
-"""Suite class to rule id to its outcome."""
+OPENING = pytest.StashKey[bool]()
+"""Set on a test from when the suite opens its store: what goes wrong before that isn't the store's doing."""
+WHY_NOT = pytest.StashKey[str]()
+"""Why the suite itself left a test out."""
+
+_SUITES = pytest.StashKey["dict[str, SuiteResults]"]()
+_TOLD = pytest.StashKey["list[str]"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The URL for the quick check, and for subclasses that don't say one themselves."""
+    """The URL for the quick check, and for subclasses that don't say one themselves; where the report goes to."""
     group = parser.getgroup("leasehold")
     group.addoption(
         "--leasehold-url",
@@ -50,68 +59,112 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="store for Leasehold's conformance suite (see leasehold.conformance.StoreConformance)",
     )
+    group.addoption(
+        "--leasehold-report",
+        metavar="FILE",
+        dest="leasehold_report",
+        default=None,
+        help="write the conformance suite's report as JSON, as 'leasehold conformance URL --report FILE' does; "
+        "of several suites in one run each gets a file with its name in it; not with pytest-xdist",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a report that could not be written, before anything runs."""
+    report = config.getoption("leasehold_report", default=None)
+    if report is None:
+        return
+    if config.getoption("numprocesses", default=None) or hasattr(config, "workerinput"):
+        raise pytest.UsageError(
+            "--leasehold-report needs the whole suite in one process, and pytest-xdist spreads it: leave out -n"
+        )
+    if not Path(report).parent.is_dir():
+        raise pytest.UsageError(f"--leasehold-report {report}: there is no folder {Path(report).parent}")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note which rules there are, before anyone deselects some: what isn't run is to be told."""
-    tally: dict[str, dict[str, str]] = {}
+    suites: dict[str, SuiteResults] = {}
     for item in items:
-        for rule in _rules(item).values():
-            tally.setdefault(_suite(item), {}).setdefault(rule.id, "not run")
-    if tally:
-        config.stash[_TALLY] = tally
+        rules = _rules(item)
+        if rules and _suite(item) not in suites:
+            from leasehold.conformance.pytest_results import SuiteResults, in_order  # noqa: PLC0415 - only where needed
+
+            suites[_suite(item)] = SuiteResults(_suite(item), in_order(rules.values()))
+    if suites:
+        config.stash[_SUITES] = suites
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which rules are left to be run."""
+    suites = session.config.stash.get(_SUITES, None)
+    if suites is None:
+        return
+    for item in session.items:
+        rule = _rule(item)
+        if rule is not None:
+            suites[_suite(item)].selected.add(rule.id)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
+    """A rule whose fault did nothing has tried nothing, and doesn't pass."""
+    done = yield
+    rule = _rule(pyfuncitem)
+    if rule is not None:
+        from leasehold.conformance.checks import RuleVacuous  # noqa: PLC0415 - only where rules are run
+        from leasehold.conformance.pytest_results import world_of  # noqa: PLC0415
+        from leasehold.conformance.runner_rule import judge  # noqa: PLC0415
+
+        world = world_of(pyfuncitem)
+        verdict, _ = judge(rule, None, None if world is None else world.evidence)
+        if verdict.reason:
+            raise RuleVacuous(verdict.reason)
+    return done
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Note a rule's outcome, and say which promise an unexpected error belongs to."""
+    """Note a rule's verdict, and say which promise an unexpected error belongs to."""
     report: pytest.TestReport = yield
-    tally = item.config.stash.get(_TALLY, None)
-    rule = _rules(item).get(getattr(item, "originalname", None) or item.name) if tally is not None else None
-    if tally is None or rule is None:
+    rule = _rule(item)
+    suites = item.config.stash.get(_SUITES, None)
+    if rule is None or suites is None:
         return report
-    outcomes = tally[_suite(item)]
-    if report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-        outcomes[rule.id] = "not supported" if "not supported:" in reason else "not checked"
-    elif report.failed:
-        thin = report.when == "call" and call.excinfo is not None and call.excinfo.type.__name__ == "RuleVacuous"
-        outcomes[rule.id] = "invalid" if thin and outcomes[rule.id] == "not run" else "fail"
+    suites[_suite(item)].note(item, rule, call)
+    if report.failed:
         if call.excinfo is not None and _says_it_all(call.excinfo.value, item.config):
             report.longrepr = str(call.excinfo.value)
         else:
             report.sections.append((f"rule {rule.id}", rule.promise))
-    elif report.when == "call":
-        outcomes[rule.id] = "pass"
     return report
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the reports that were asked for."""
+    report = session.config.getoption("leasehold_report", default=None)
+    suites = session.config.stash.get(_SUITES, {})
+    if report is None or session.config.getoption("collectonly", default=False):
+        return
+    told = session.config.stash.setdefault(_TOLD, [])
+    if not suites:
+        told.append("--leasehold-report: no rule of the conformance suite was collected, so there is no report")
+        return
+    from leasehold.conformance.pytest_results import write  # noqa: PLC0415 - only where rules were run
+
+    told += write(list(suites.values()), Path(report))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line per store: the conclusion, how many rules have each verdict, and which were not executed."""
-    for suite, outcomes in terminalreporter.config.stash.get(_TALLY, {}).items():
-        counts = Counter(outcomes.values())
-        parts = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind])
-        terminalreporter.write_line(f"conformance of {suite}: {_conclusion(outcomes)}; {len(outcomes)} rules: {parts}")
-        for kind in ("not supported", "not checked"):
-            names = sorted(rule for rule, outcome in outcomes.items() if outcome == kind)
-            # Where none of a store's rules ran, the count says it all.
-            if names and len(names) < len(outcomes):
-                terminalreporter.write_line(f"  {kind}: {', '.join(names)}")
-
-
-_KINDS = ("pass", "fail", "invalid", "not supported", "not checked", "not run")
-"""The words of the verdicts; *not checked* is not supported by the driver, *not run* was left out of this run."""
-
-
-def _conclusion(outcomes: dict[str, str]) -> str:
-    """As the command would conclude from the same verdicts."""
-    from leasehold.conformance.verdicts import RuleVerdict, Verdict, conclude  # noqa: PLC0415 - only where rules ran
-
-    words = {"not supported": Verdict.NOT_SUPPORTED, "not checked": Verdict.NOT_SUPPORTED}
-    ran = {rule: outcome for rule, outcome in outcomes.items() if outcome != "not run"}
-    verdicts = [RuleVerdict(rule, words.get(outcome) or Verdict(outcome)) for rule, outcome in ran.items()]
-    return conclude(verdicts, outcomes, selected=ran).value.replace("_", " ")
+    """A line for each store: the conclusion, how many rules have each verdict; and which were not executed."""
+    config = terminalreporter.config
+    if not config.getoption("collectonly", default=False):
+        for suite in config.stash.get(_SUITES, {}).values():
+            for line in suite.summary:
+                terminalreporter.write_line(line)
+    for line in config.stash.get(_TOLD, []):
+        terminalreporter.write_line(line)
 
 
 def _says_it_all(error: BaseException, config: pytest.Config) -> bool:
@@ -121,12 +174,19 @@ def _says_it_all(error: BaseException, config: pytest.Config) -> bool:
     return own and config.getoption("tbstyle", "auto") == "auto"
 
 
-def _rules(item: pytest.Item) -> dict[str, Any]:
+def _rules(item: pytest.Item) -> dict[str, Rule]:
     """The catalogue of the suite that a test belongs to; empty for everybody else's tests."""
     cls = getattr(item, "cls", None)
-    known: dict[str, Any] = getattr(cls, "_leasehold_catalogue", None) or {}
+    known: dict[str, Rule] = getattr(cls, "_leasehold_catalogue", None) or {}
     return known
 
 
+def _rule(item: pytest.Item) -> Rule | None:
+    """The rule that a test is."""
+    return _rules(item).get(getattr(item, "originalname", None) or item.name)
+
+
 def _suite(item: pytest.Item) -> str:
-    return item.nodeid.rpartition("::")[0]
+    """The suite that a test belongs to; one for each set of parameters."""
+    name, parameters = item.nodeid.rpartition("::")[0], getattr(item, "callspec", None)
+    return name if parameters is None else f"{name}[{parameters.id}]"

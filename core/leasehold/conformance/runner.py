@@ -275,7 +275,7 @@ class _Runner:
         """After each rule that was executed: see that the next one finds a store."""
         trial, self._trial = self._trial, None
         if trial is not None:
-            note = self._recovery.after(trial)
+            note = self._recovery.after(trial.rule.id, trial.clean, shut_out=trial.shut_out)
             if note is not None:
                 self._notes[note] = None
 

@@ -13,9 +13,9 @@ Looked at after each rule that gave a reason to look:
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from leasehold.conformance.runner_driver import Guard
-from leasehold.conformance.runner_rule import Trial
 from leasehold.conformance.world import in_namespace
 from leasehold.connect import connect
 from leasehold.errors import LeaseholdError, OutcomeUnknown, StoreFull, Unavailable
@@ -35,18 +35,21 @@ class Recovery:
         self._guard = guard
         self._patience = patience
 
-    def after(self, trial: Trial) -> str | None:
-        """Look after what a rule left behind; answers what is worth a note."""
+    def after(self, rule: str, empty: Callable[[], None], *, shut_out: bool = False) -> str | None:
+        """Look after what the rule with this id left behind; answers what is worth a note.
+
+        ``empty`` empties its namespaces; ``shut_out`` says that it found no store to open.
+        """
         failure, harmed = self._guard.take_failure(), self._guard.harmed
-        if failure is None and not harmed and not trial.shut_out:
+        if failure is None and not harmed and not shut_out:
             return None
         self._guard.mend(lambda: self._look(_LOOK) is None)
-        failure = failure or self._guard.take_failure()
+        mending = self._guard.take_failure()
+        failure = failure or mending
         error = self._coming_back()
-        rule = trial.rule.id
         if error is None:
-            # Its namespaces could not be emptied before.
-            trial.clean()
+            # That could not be done before.
+            empty()
             return None if failure is None else f"{failure} (in {rule}); the store was mended and answers"
         seen = f"the store can't be used any more ({type(error).__name__}: {error})"
         if failure is not None:

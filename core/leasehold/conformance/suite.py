@@ -8,10 +8,15 @@ from typing import Any, ClassVar
 import pytest
 
 from leasehold.conformance.all_rules import AllRules
+from leasehold.conformance.checks import RuleVacuous
 from leasehold.conformance.driver import Driver
 from leasehold.conformance.network import Network
+from leasehold.conformance.pytest_plugin import OPENING, WHY_NOT
 from leasehold.conformance.rules import Rule, catalogue
-from leasehold.conformance.world import Experiment, World
+from leasehold.conformance.runner_driver import Guard
+from leasehold.conformance.runner_recovery import Recovery
+from leasehold.conformance.world import TIMEOUT, Experiment, World
+from leasehold.errors import Unavailable
 
 
 class StoreConformance(AllRules):
@@ -52,7 +57,9 @@ class StoreConformance(AllRules):
 
     **Choosing.** ``pytest -k leases`` runs an area, ``-k test_kv_missing`` some rules. The last lines of the run
     count the rules and name those that did not run: a store is conformant only if all of them did, or were not
-    supported. A rule can't be overridden or dropped in a subclass; tests of your own are welcome there.
+    supported; one that something else skips is invalid. ``pytest --leasehold-report FILE`` writes the same report as
+    the command ``leasehold conformance`` (not with pytest-xdist). A rule can't be overridden or dropped in a subclass;
+    tests of your own are welcome there.
 
     For a quick look without a file: ``pytest --pyargs leasehold.conformance.quick --leasehold-url URL``.
     """
@@ -60,11 +67,13 @@ class StoreConformance(AllRules):
     url: ClassVar[str | None] = None
     memo: ClassVar[dict[str, Experiment]] = {}
     """Results of experiments that several rules look at; every subclass has its own."""
+    left_down: ClassVar[dict[str, str]] = {}
+    """Why a store can't be opened any more, by its URL, where the driver's controls are to blame."""
     _leasehold_catalogue: ClassVar[dict[str, Rule]] = {}
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        cls.memo = {}
+        cls.memo, cls.left_down = {}, {}
         cls._leasehold_catalogue = catalogue(cls)
         if "world" in vars(cls):
             raise TypeError(
@@ -105,7 +114,21 @@ class StoreConformance(AllRules):
     ) -> Iterator[World]:
         """What the rule may act in."""
         rule = catalogue(type(self))[request.function.__name__]
-        with World(store_url, rule, driver=driver, memo=self.memo, network=network) as world:
+        guard = Guard(driver)
+        request.node.stash[OPENING] = True
+        try:
+            opened = World(store_url, rule, driver=guard.driver, memo=self.memo, network=network)
+        except Unavailable as exc:
+            why = self.left_down.get(store_url)
+            if why is not None:
+                raise RuleVacuous(f"rule {rule.id} could not be judged: {why}\n  promise:  {rule.promise}") from exc
+            raise
+        with opened as world:
             if world.why_not is not None:
+                request.node.stash[WHY_NOT] = world.why_not
                 pytest.skip(world.why_not)
             yield world
+        recovery = Recovery(store_url, guard, TIMEOUT)
+        recovery.after(rule.id, world.empty)
+        if recovery.down is not None:
+            self.left_down[store_url] = recovery.down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections import Counter
@@ -50,6 +51,11 @@ def document(run: Run) -> dict[str, Any]:
     clean: dict[str, Any] = Redactor(secrets_of(run.plan.url)).document(whole)
     clean[FIELD] = seal_of(clean)
     return clean
+
+
+def written(document: dict[str, Any]) -> str:
+    """The text of its file."""
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def numbers(verdicts: Sequence[Verdict], catalogue: int, executed: int) -> dict[str, int]:

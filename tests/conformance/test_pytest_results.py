@@ -1,0 +1,236 @@
+"""What a run of the suite under pytest concludes and writes down: the same as the command would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leasehold.conformance.report.verify import verify
+from leasehold.conformance.runner import all_rules
+
+pytest_plugins = ["pytester"]
+
+KV = "kv.a_written_value_is_read_back"
+HARM = "restarts.outages_are_told_in_time"
+SUITE = """
+    import pytest
+    import leasehold_memory
+    from leasehold.conformance import Driver, StoreConformance
+
+    class TestMine(StoreConformance):
+        url = "memory://{name}"
+"""
+
+
+def report_of(path: Path) -> dict[str, Any]:
+    """A report that holds."""
+    report: dict[str, Any] = json.loads(path.read_text())
+    found = verify(report, all_rules())
+    assert found.problems == []
+    assert found.notes == []
+    return report
+
+
+def rule_of(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(rule for rule in report["rules"] if rule["id"] == name)
+
+
+def suite(pytester: pytest.Pytester, body: str = "", *, name: str) -> None:
+    text = "\n".join(line[4:] for line in SUITE.format(name=name).splitlines())
+    pytester.makepyfile(text + "\n" + "\n".join(f"    {line}" for line in body.splitlines()))
+
+
+def test_a_part_is_reported_as_such(pytester):
+    suite(pytester, name="reported")
+    result = pytester.runpytest_inprocess("-q", "-k", "kv or restarts_lose", "--leasehold-report", "report.json")
+    result.stdout.fnmatch_lines(["*TestMine: report in report.json"])
+    report = report_of(pytester.path / "report.json")
+    assert report["conclusion"] == "partial"
+    assert report["store"]["product"].startswith("leasehold memory store")
+    written = rule_of(report, KV)
+    assert written["verdict"] == "pass"
+    assert written["executed"]
+    assert written["counts"]["commit"] >= 1
+    assert written["seconds"] > 0
+    aside = rule_of(report, "restarts.lose_no_acknowledged_write")
+    assert (aside["verdict"], aside["executed"]) == ("not_supported", False)
+    assert aside["reason"] == "not supported: the store declares durable=False"
+    assert {rule["area"] for rule in report["rules"]} == {"kv", "restarts"}
+
+
+def test_a_whole_run_with_a_driver_is_conformant(pytester):
+    body = """
+@pytest.fixture
+def driver(self):
+    server = leasehold_memory.server("driven-under-pytest")
+    return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+"""
+    suite(pytester, body, name="driven-under-pytest")
+    result = pytester.runpytest_inprocess("-q", "--leasehold-report", "report.json")
+    assert result.ret == 0
+    report = report_of(pytester.path / "report.json")
+    assert report["conclusion"] == "conformant"
+    assert report["driver"] == {"controls": ["kill", "start", "cut", "compact"], "network": False}
+    assert [rule["id"] for rule in report["rules"]] == report["suite"]["catalogue"]
+    assert any(rule["shared_with"] for rule in report["rules"])
+
+
+def test_several_suites_get_a_file_each(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        from leasehold.conformance import StoreConformance
+
+        class TestOne(StoreConformance):
+            url = "memory://one"
+
+        class TestTwo(StoreConformance):
+            @pytest.fixture(params=["a", "b"])
+            def store_url(self, request):
+                return f"memory://two-{request.param}"
+        """
+    )
+    arguments = ("-q", "-k", "test_kv_a_written", "--leasehold-report", "out/all.json")
+    missing = pytester.runpytest_inprocess(*arguments)
+    missing.stderr.fnmatch_lines(["*there is no folder out*"])
+    pytester.mkdir("out")
+    pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=3, deselected=3 * (len(all_rules()) - 1))
+    found = {path.name: report_of(path)["store"]["url"] for path in (pytester.path / "out").iterdir()}
+    assert found == {
+        "all-TestOne.json": "memory://one",
+        "all-TestTwo-a.json": "memory://two-a",
+        "all-TestTwo-b.json": "memory://two-b",
+    }
+
+
+def test_a_failure_is_reported_with_what_was_raised(pytester):
+    body = """
+@pytest.fixture(autouse=True)
+def forgetful(self, monkeypatch):
+    from leasehold import Store
+    monkeypatch.setattr(Store, "get", lambda self, key, timeout=None: None)
+"""
+    suite(pytester, body, name="forgetful")
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--leasehold-report", "report.json")
+    result.assert_outcomes(failed=1, deselected=len(all_rules()) - 1)
+    report = report_of(pytester.path / "report.json")
+    assert report["conclusion"] == "not_conformant"
+    assert f"rule {KV} is broken" in rule_of(report, KV)["reason"]
+    assert "Traceback" in rule_of(report, KV)["traceback"]
+
+
+INVALID = {
+    "a test that somebody skips": (
+        "@pytest.fixture(autouse=True)\ndef out(self): pytest.skip('no time')",
+        "skipped: no",
+    ),
+    "a fixture that fails": ("@pytest.fixture\ndef driver(self): raise OSError('no engine')", "OSError: no engine"),
+    "a fault that does nothing": (
+        "@pytest.fixture(autouse=True)\ndef idle(self, world):\n    with world.evidence.fault('cut'): pass",
+        "the fault cut had no effect",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_what_tried_nothing_is_invalid(pytester, name):
+    body, words = INVALID[name]
+    suite(pytester, body, name="invalid")
+    pytester.makeconftest("")
+    more = "\n    class TestGood(StoreConformance):\n        url = 'memory://good'\n"
+    path = next(pytester.path.glob("test_*.py"))
+    path.write_text(path.read_text() + "\n".join(line[4:] for line in more.splitlines()))
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--leasehold-report", "report.json")
+    result.stdout.re_match_lines([".*TestMine: invalid; .* 1 (invalid|skipped), .* not run"])
+    if "had no effect" in words:
+        rule = rule_of(report_of(pytester.path / "report-TestMine.json"), KV)
+        assert rule["verdict"] == "invalid"
+        assert words in rule["reason"]
+        assert result.ret == 1
+    else:
+        result.stdout.fnmatch_lines(["*TestMine: no report, the store was never opened"])
+    assert report_of(pytester.path / "report-TestGood.json")["conclusion"] == "partial"
+
+
+def test_a_driver_that_leaves_the_server_down_is_to_blame(pytester, monkeypatch):
+    monkeypatch.setattr("leasehold.conformance.suite.TIMEOUT", 1.0)
+    body = """
+@pytest.fixture
+def driver(self):
+    def start():
+        raise OSError("no such container")
+    return Driver(kill=leasehold_memory.server("left-down").pause, start=start)
+"""
+    suite(pytester, body, name="left-down")
+    arguments = ("-q", "-k", "restarts_outages or restarts_leave_watchers or test_kv_a_written")
+    result = pytester.runpytest_inprocess(*arguments, "--leasehold-report", "report.json")
+    assert result.ret == 1
+    report = report_of(pytester.path / "report.json")
+    assert report["conclusion"] == "invalid"
+    first, second = (rule for rule in report["rules"] if rule["area"] == "restarts")
+    assert "the driver's start failed: OSError: no such container" in first["reason"]
+    assert "the server was left down by its driver" in second["reason"]
+    assert first["id"] in second["reason"]
+
+
+def test_trying_again_makes_no_rule_kept(pytester):
+    pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            runtestprotocol(item, nextitem=nextitem, log=False)
+            item._initrequest()
+            for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """
+    )
+    body = """
+@pytest.fixture(autouse=True)
+def flaky(self, world, tries=[]):
+    if not tries:
+        tries.append(1)
+        get, world.store.get = world.store.get, lambda key: None
+    yield
+"""
+    suite(pytester, body, name="flaky")
+    pytester.makefile(".ini", pytest="[pytest]\naddopts = -p no:cacheprovider")
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--leasehold-report", "report.json")
+    result.assert_outcomes(passed=1, deselected=len(all_rules()) - 1)
+    result.stdout.fnmatch_lines(["*TestMine: not conformant; *1 fail*"])
+    assert report_of(pytester.path / "report.json")["conclusion"] == "not_conformant"
+
+
+def test_rules_that_were_not_reached_are_unknown(pytester):
+    body = """
+@pytest.fixture(autouse=True)
+def stop(self, request, world):
+    yield
+    request.session.shouldstop = "enough"
+"""
+    suite(pytester, body, name="stopped")
+    result = pytester.runpytest_inprocess("-q", "-k", "kv", "--leasehold-report", "report.json")
+    result.stdout.fnmatch_lines(["*TestMine: unknown; *1 pass, * unknown, * not run"])
+    report = report_of(pytester.path / "report.json")
+    assert report["conclusion"] == "unknown"
+    assert report["run"]["interrupted"]
+
+
+def test_a_run_that_is_spread_over_processes_is_refused(pytester):
+    pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)")
+    result = pytester.runpytest_inprocess("--numprocesses", "2", "--leasehold-report", "report.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--leasehold-report needs the whole suite in one process*leave out -n*"])
+
+
+def test_a_report_of_nothing_is_told(pytester):
+    pytester.makepyfile("def test_theirs(): pass")
+    result = pytester.runpytest_inprocess("-q", "--leasehold-report", "report.json")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*no rule of the conformance suite was collected*"])
+    assert not (pytester.path / "report.json").exists()
