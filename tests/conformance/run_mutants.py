@@ -24,7 +24,7 @@ if __package__:
     from .mutants.matrix import Matrix
     from .mutants.trial import Job, try_all
 else:
-    sys.path.insert(0, str(Path(__file__).parent))
+    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "support")]
     from mutants import CONTROLS, MUTANTS, STAYING, area_of
     from mutants.matrix import Matrix
     from mutants.trial import Job, try_all

@@ -44,14 +44,36 @@ from leasehold.spi import (
 from leasehold_memory.connection import open_backend
 
 
-class Faithful(Backend):
-    """Breaks nothing: passes everything on."""
+class Breakable:
+    """What the trial wants of a mutant."""
 
     rules: ClassVar[tuple[str, ...]] = ()
     """Ids of the rules that have to find what a subclass breaks."""
 
     declares: ClassVar[Mapping[str, Any]] = {}
-    """Capabilities that are declared otherwise than the memory store does."""
+    """Capabilities that are declared otherwise than the sound store does."""
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        """What of core is broken while the mutant is installed; nothing here."""
+        return nullcontext()
+
+    @classmethod
+    def plugin(cls, scheme: str) -> BackendPlugin:
+        """How the store is opened."""
+        raise NotImplementedError
+
+    @classmethod
+    def served(cls, scheme: str) -> AbstractContextManager[tuple[str, Driver]]:
+        """While this lasts there is a server; what comes after ``scheme://``, and controls."""
+        raise NotImplementedError
+
+
+Mutant = type[Breakable]
+
+
+class Faithful(Breakable, Backend):
+    """Breaks nothing: passes everything on."""
 
     server: leasehold_memory.MemoryServer
     """What all connections to this mutant share."""
@@ -62,9 +84,17 @@ class Faithful(Backend):
     # -- for the trial --
 
     @classmethod
-    def bent(cls) -> AbstractContextManager[object]:
-        """What of core is broken while the mutant is installed; nothing here."""
-        return nullcontext()
+    def plugin(cls, scheme: str) -> BackendPlugin:
+        def open_mutant(request: OpenRequest) -> Backend:
+            backend = cls(cls.opened(request, scheme))
+            backend.server = leasehold_memory.server(scheme)
+            return backend
+
+        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, address=Address.NAME)
+
+    @classmethod
+    def served(cls, scheme: str) -> AbstractContextManager[tuple[str, Driver]]:
+        return nullcontext(("store", cls.driver(leasehold_memory.server(scheme))))
 
     @classmethod
     def opened(cls, request: OpenRequest, server: str) -> Backend:
@@ -198,33 +228,32 @@ class BentWatch(Faithful):
         return self.inner.watch(prefix, after=after, sink=BentFeed(self, sink), timeout=timeout)
 
 
-Mutant = type[Faithful]
-
-
 def scheme_of(mutant: Mutant) -> str:
     """The URL scheme that a mutant has while it is installed; also the name of its server."""
     return f"mutant-{mutant.__name__.lower()}"
 
 
 @contextmanager
-def installed(mutant: Mutant) -> Iterator[str]:
-    """Make the mutant a plugin of this process; gives the URL of a store that no one else has."""
+def standing(mutant: Mutant) -> Iterator[tuple[str, Driver]]:
+    """Make the mutant a plugin of this process; gives the URL of a store that no one else has, and controls over it."""
     scheme = scheme_of(mutant)
 
     class Plugin:
         @hookimpl
         def leasehold_backend(self) -> BackendPlugin:
-            return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, address=Address.NAME)
-
-    def open_mutant(request: OpenRequest) -> Backend:
-        backend = mutant(mutant.opened(request, scheme))
-        backend.server = leasehold_memory.server(scheme)
-        return backend
+            return mutant.plugin(scheme)
 
     plugins.register(Plugin(), scheme)
     try:
-        with mutant.bent():
-            yield f"{scheme}://store"
+        with mutant.served(scheme) as (place, driver), mutant.bent():
+            yield f"{scheme}://{place}", driver
     finally:
         plugins.unregister(scheme)
         leasehold_memory.forget(scheme)
+
+
+@contextmanager
+def installed(mutant: Mutant) -> Iterator[str]:
+    """The URL of :func:`standing` alone."""
+    with standing(mutant) as (url, _):
+        yield url

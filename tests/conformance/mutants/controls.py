@@ -7,7 +7,8 @@ from typing import ClassVar
 from leasehold.errors import Unsupported
 from leasehold.spi import Feed, LeaseId, LeaseInfo, Page, Sink
 
-from .base import Faithful
+from .base import Faithful, Mutant
+from .tcp import Networked
 
 
 class Durable(Faithful):
@@ -39,4 +40,4 @@ class Modest(Faithful):
         return self.inner.watch(prefix, after=None, sink=sink, timeout=timeout)
 
 
-CONTROLS: tuple[type[Faithful], ...] = (Faithful, Durable, Modest)
+CONTROLS: tuple[Mutant, ...] = (Faithful, Durable, Modest, Networked)

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from multiprocessing.connection import Connection, wait
 
-import leasehold_memory
 from leasehold.conformance.profile import QUICK
 from leasehold.conformance.runner import Plan, run
 from leasehold.conformance.runner_rule import RuleRun
 from leasehold.conformance.verdicts import Verdict
 
 from . import haste
-from .base import Mutant, installed, scheme_of
+from .base import Mutant, standing
 
 RULE_SECONDS = 30.0
 """Time for one rule; one that needs more hangs."""
@@ -91,8 +90,7 @@ def judged(result: RuleRun) -> Finding:
 
 def tried(mutant: Mutant, rules: Sequence[str]) -> list[Finding]:
     """Try the rules in this process."""
-    with installed(mutant) as url:
-        driver = mutant.driver(leasehold_memory.server(scheme_of(mutant)))
+    with standing(mutant) as (url, driver):
         plan = Plan(url=url, driver=driver, profile=QUICK, rules=tuple(rules), rule_budget=RULE_SECONDS)
         return [judged(result) for result in run(plan).results]
 
