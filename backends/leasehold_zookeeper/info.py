@@ -14,6 +14,9 @@ Version = tuple[int, ...]
 MODERN: Version = (3, 6)
 """First version with multi-reads and persistent watches."""
 
+_FORGETFUL: Version = (3, 9, 3)
+"""Servers that have fallen behind and catch up may lose writes, and hand the gap on as leaders (ZOOKEEPER-4925)."""
+
 
 def parse_version(srvr: str) -> Version:
     """The version in the answer to ``srvr``; empty where the server doesn't answer that."""
@@ -34,7 +37,7 @@ def describe(connection: Connection, *, until: float) -> ServerInfo:
     """``Backend.server_info``."""
     root = connection.read([wire.exists("/")], until=until, action="reading the revision")[0]
     srvr = ask(connection.endpoints, "srvr", until)
-    version = ".".join(map(str, parse_version(srvr))) or "unknown"
+    version = parse_version(srvr)
     details = {
         name.lower(): value.strip()
         for name, value in re.findall(r"^(Mode|Connections|Node count|Latency[^:]*): *(.*)$", srvr, re.MULTILINE)
@@ -50,6 +53,11 @@ def describe(connection: Connection, *, until: float) -> ServerInfo:
             "several servers and reads=sync: a read may miss what another server acknowledged, for as long as a leader "
             "doesn't notice that it was replaced"
         )
+    if connection.ensemble and version == _FORGETFUL:
+        risks.append(
+            "several servers of version 3.9.3: one that was down for a while may lose acknowledged writes for all "
+            "(ZOOKEEPER-4925); 3.9.4 mends that"
+        )
     if not connection.modern:
         risks.append("a server before 3.6: watches list everything twice a second, and empty folders stay")
     if connection.login.user is None:
@@ -57,4 +65,4 @@ def describe(connection: Connection, *, until: float) -> ServerInfo:
     elif not connection.endpoints.encrypted:
         what = "what is read and written goes" if connection.login.sasl else "user and password go"
         risks.append(f"{what} over the network in plain text: use +tls after the URL's scheme")
-    return ServerInfo("ZooKeeper", version, root.zxid, None, tuple(risks), details)
+    return ServerInfo("ZooKeeper", ".".join(map(str, version)) or "unknown", root.zxid, None, tuple(risks), details)

@@ -16,6 +16,7 @@ Servers before 3.6 have no such watches: there a feed lists twice a second.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -98,21 +99,20 @@ class Watches:
                 self._condition.notify()
         return feed
 
-    def remove(self, feed: WatchFeed) -> None:
-        """End a feed; the last one on a folder takes its watch away."""
+    def remove(self, feed: WatchFeed) -> bool:
+        """End a feed; the last one on a folder takes its watch away. Whether it hadn't ended before."""
         with self._condition:
             if feed not in self._feeds:
-                return
+                return False
             self._feeds.discard(feed)
             self._roots[feed.root] -= 1
             if not self._roots[feed.root]:
                 del self._roots[feed.root]
-                try:
-                    # Sent under the lock, so that it can't overtake the watch of a feed that is being opened. Nobody
-                    # waits for the answer: events that still come find no feed.
+                # Sent under the lock, so that it can't overtake the watch of a feed that is being opened. Nobody
+                # waits for the answer: events that still come find no feed. Not connected: the watch is gone already.
+                with contextlib.suppress(LeaseholdError):
                     self._connection.send([wire.remove_watches(feed.root)], action="ending a watch")
-                except LeaseholdError:
-                    return  # not connected: then the watch is gone already
+            return True
 
     def end(self) -> None:
         """End all feeds; sinks aren't told."""
@@ -222,8 +222,9 @@ class Watches:
                 continue
             for feed, stale in work:
                 entries = _entries(feed, stale, state)
-                if entries:
-                    feed.sink.deliver(Changes(entries, max(_revision(entry) for entry in entries)))
+                with self._condition:
+                    if entries and feed in self._feeds:  # else it was told that it ended, which is the last word
+                        feed.sink.deliver(Changes(entries, max(_revision(entry) for entry in entries)))
 
     def _read(self, wanted: Sequence[str]) -> dict[str, KeyValue | Deleted]:
         """Each key as it is, or when it was seen to be gone."""
@@ -242,8 +243,8 @@ class Watches:
 
     def _fail(self, feeds: Sequence[WatchFeed], error: LeaseholdError) -> None:
         for feed in feeds:
-            self.remove(feed)
-            if not self._closed:
+            # The connection may have failed it already, while its keys were being read.
+            if self.remove(feed) and not self._closed:
                 feed.sink.fail(error)
 
 

@@ -1,11 +1,16 @@
 """What a feed begins with, when others write while the list is read; revisions while nobody writes."""
 
+import contextlib
+import socket
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from leasehold.errors import Unavailable
 from leasehold.spi import Delete, Put, Snapshot, Transaction
 from leasehold_probe.recorder import Recorder
+from leasehold_servers import until
 from leasehold_zookeeper import reads
 from leasehold_zookeeper.backend import ZooKeeperBackend
 from leasehold_zookeeper.revisions import Revisions
@@ -46,6 +51,51 @@ def test_a_snapshot_shows_what_was_written_while_the_list_was_read(
         assert [getattr(entry, "mod_revision", 0) for entry in sink.entries][-1] == last
     finally:
         feed.close()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_feed_that_was_told_its_end_is_told_nothing_more(
+    open_zookeeper: Callable[[str], ZooKeeperBackend],
+    zookeeper_own_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    answered: bool,
+) -> None:
+    """The connection breaks while the keys that an event named are being read, or just after."""
+    backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
+    prefix = f"{zookeeper_own_url.rpartition('/')[2]}/"
+    sink = Recorder()
+    feed = backend.watch(prefix, after=None, sink=sink, timeout=5.0)
+    read_keys, read = reads.read_keys, threading.Event()
+
+    def interfere(*args: object, **options: object) -> object:
+        found = read_keys(*args, **options)  # type: ignore[arg-type]  # passed through
+        backend.native._connection._socket.shutdown(socket.SHUT_RDWR)
+        sink.error()
+        read.set()
+        if not answered:
+            raise Unavailable("the connection was lost")
+        return found
+
+    monkeypatch.setattr(reads, "read_keys", interfere)
+    try:
+        other.commit(Transaction((), (Put(prefix + "key", b""),)), timeout=5.0)
+        assert read.wait(10.0)
+        monkeypatch.undo()
+        # Another feed is served by the same thread, so that one is through with the first.
+        second = Recorder()
+        until(lambda: _watch(backend, prefix, second), 10.0, "connected again")
+        other.commit(Transaction((), (Put(prefix + "other", b""),)), timeout=5.0)
+        second.wait(lambda seen: any(entry.key == prefix + "other" for entry in seen.entries))
+    finally:
+        feed.close()
+    assert (len(sink.items), len(sink.errors)) == (1, 1)
+
+
+def _watch(backend: ZooKeeperBackend, prefix: str, sink: Recorder) -> bool:
+    with contextlib.suppress(Unavailable):
+        backend.watch(prefix, after=None, sink=sink, timeout=5.0)
+        return True
+    return False
 
 
 def test_writes_of_nothing_make_no_revision() -> None:
