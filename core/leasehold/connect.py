@@ -59,10 +59,10 @@ def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
     except LeaseholdError:
         raise
     except Exception as exc:
-        # A driver's exception that the plugin forgot to translate: never let it through as if it were ours.
-        raise PluginError(
-            f"the plugin for {plugin.scheme}:// failed to open {request.url}: {type(exc).__name__}"
-        ) from exc
+        # A driver's exception that the plugin forgot to translate: never let it through as if it were ours. Its text
+        # may have a password in it, unless it is about an import.
+        why = f"{type(exc).__name__}: {exc}" if isinstance(exc, ImportError) else type(exc).__name__
+        raise PluginError(f"the plugin for {plugin.scheme}:// failed to open {request.url}: {why}") from exc
     if not isinstance(backend, Backend):
         raise PluginError(
             f"the plugin for {plugin.scheme}:// is broken: its open returned {type(backend).__name__}, not a Backend"

@@ -95,6 +95,24 @@ def test_what_else_a_plugin_raises_keeps_its_traceback(suite_on):
     result.stdout.fnmatch_lines(["*ZeroDivisionError*", "*rule kv.replace_needs_the_revision*"])
 
 
+def test_a_plugin_that_is_not_installed(pytester):
+    project = plan("newcomer", scheme=None, address="name")
+    project.write(pytester.path)
+    result = pytester.runpytest_inprocess("-q", "tests", "-k", "test_kv_a_missing or test_kv_a_written")
+    told = (
+        "the store can't be opened: UnknownScheme: no installed plugin serves newcomer://. Installed: *'pip install'*"
+    )
+    result.stdout.fnmatch_lines([told, "the store can't be opened, as above: UnknownScheme"])
+    assert len(failure(result)) == 7  # two messages, two rules with their promises, the name of the second test
+
+
+def test_a_plugin_that_cannot_import(suite_on):
+    result = suite_on("import itertools", "import itertoolz", "-k", "test_kv_a_missing")
+    result.stdout.fnmatch_lines(
+        ["*PluginError: * failed to open newcomer://*ModuleNotFoundError: No module named 'itertoolz'"]
+    )
+
+
 def test_all_of_it_where_it_is_asked_for(suite_on):
     told = failure(suite_on(GUARD, "holds = item is not None", "-k", "test_kv_replace_needs", "--tb=long"))
     assert any("world.check.raises" in line for line in told)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from leasehold.errors import LeaseholdError
+
 if TYPE_CHECKING:
     from leasehold.conformance.pytest_results import SuiteResults
     from leasehold.conformance.rules import Rule
@@ -47,6 +49,8 @@ WHY_NOT = pytest.StashKey[str]()
 
 _SUITES = pytest.StashKey["dict[str, SuiteResults]"]()
 _TOLD = pytest.StashKey["list[str]"]()
+_UNOPENED = pytest.StashKey["set[str]"]()
+"""Why stores couldn't be opened: each reason is told once."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -134,9 +138,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return report
     suites[_suite(item)].note(item, rule, call)
     if report.failed:
-        if call.excinfo is not None and _says_it_all(call.excinfo.value, item.config):
-            report.longrepr = str(call.excinfo.value)
-        else:
+        said = None if call.excinfo is None else _in_its_own_words(call.excinfo.value, item.config, report.when)
+        if said is not None:
+            report.longrepr = said
+        if said is None or report.when == "setup":
             report.sections.append((f"rule {rule.id}", rule.promise))
     return report
 
@@ -167,11 +172,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
-def _says_it_all(error: BaseException, config: pytest.Config) -> bool:
-    """Whether the error is one of a rule, in its own words: the suite's code would only bury them. What another error
+def _in_its_own_words(error: BaseException, config: pytest.Config, when: str | None) -> str | None:
+    """The message alone, where it says all there is to say: the suite's code would only bury it. What another error
     led to keeps its traceback, which is the plugin's; ``--tb=long`` (or whatever else is asked for) shows all."""
-    own = type(error).__name__ in ("RuleBroken", "RuleVacuous") and error.__cause__ is None
-    return own and config.getoption("tbstyle", "auto") == "auto"
+    if error.__cause__ is not None or config.getoption("tbstyle", "auto") != "auto":
+        return None
+    if type(error).__name__ in ("RuleBroken", "RuleVacuous"):
+        return str(error)
+    if when == "setup" and isinstance(error, LeaseholdError):
+        told = config.stash.setdefault(_UNOPENED, set())
+        if str(error) in told:
+            return f"the store can't be opened, as above: {type(error).__name__}"
+        told.add(str(error))
+        return f"the store can't be opened: {type(error).__name__}: {error}"
+    return None
 
 
 def _rules(item: pytest.Item) -> dict[str, Rule]:
