@@ -24,6 +24,8 @@ class Relay:
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lose = 0
         self._lose_to = b""
+        self._counted = b""
+        self.asked = 0
         self.lost = 0
         self.connections = 0
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -35,9 +37,13 @@ class Relay:
             self._lose = count
 
     def lose_answer_to(self, request: bytes) -> None:
-        """Cut the connection in place of the answer to the next request that begins so; the server has got it."""
+        """Cut the connection in place of the answer to the next request that begins so; the server has got it.
+
+        `asked` counts the requests that begin so from now on, this one included.
+        """
         with self._lock:
-            self._lose_to = request
+            self._lose_to = self._counted = request
+            self.asked = 0
 
     def cut(self) -> int:
         """Break all connections now; answers how many."""
@@ -101,6 +107,8 @@ class Relay:
 
     def _asks_to_lose(self, request: bytes) -> bool:
         with self._lock:
+            if self._counted and request.startswith(self._counted):
+                self.asked += 1
             if not self._lose_to or not request.startswith(self._lose_to):
                 return False
             self._lose_to = b""
