@@ -96,6 +96,7 @@ def test_native_is_a_connection_of_psycopg(open_store: Callable[..., leasehold.S
     native = store.native
     assert isinstance(native, psycopg.Connection)
     assert native is store.native
+    assert native.execute("SHOW search_path").fetchone() != ("",)
     assert native.execute(f"SELECT revision FROM {schema}.store").fetchone() == (revision,)
     store.close()
     assert native.closed

@@ -191,6 +191,29 @@ def test_nothing_listens() -> None:
     refusal(f"postgresql://u:{SECRET}@127.0.0.1:1/", Unavailable, "nothing listens there; is PostgreSQL running")
 
 
+def test_as_many_connections_as_the_server_allows(server: PostgresqlServer, role: str, schema: str) -> None:
+    server.sql(f"GRANT CREATE ON DATABASE postgres TO {role}")
+    server.sql(f"ALTER ROLE {role} CONNECTION LIMIT 1")
+    url = server.url(user=role, password=SECRET, schema=schema)
+    with leasehold.connect(url, timeout=5.0):
+        refusal(url, Unavailable, "allows this role or database no more connections")
+
+
+def test_a_name_that_has_several_addresses(server: PostgresqlServer, schema: str) -> None:
+    # Where it stands for ::1 as well, nothing listens there.
+    with leasehold.connect(server.url(host="localhost", schema=schema), timeout=5.0) as store:
+        assert store.put("key", b"").revision == 1
+
+
+def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20.0) and [])
+    try:
+        refusal(f"postgresql://u:{SECRET}@db.invalid/", DeadlineExceeded, "no answer from there", timeout=0.5)
+    finally:
+        answered.set()
+
+
 def test_no_such_host() -> None:
     refusal(f"postgresql://u:{SECRET}@no-such-host.invalid/", Unavailable, "no host of that name", timeout=15.0)
 

@@ -60,11 +60,11 @@ def end_of(prefix: str) -> str:
 
 
 def _item(row: Row) -> KeyValue | None:
-    _, _, key, value, created, modified, lease, *_ = row
-    if key is None:
+    key, value, created, modified, lease = row[2:7]
+    if key is None or value is None:
         return None
     owner = None if lease is None else lease.decode()
-    return KeyValue(key.decode(), value or b"", wire.number(created), wire.number(modified), owner)
+    return KeyValue(key.decode(), value, wire.number(created), wire.number(modified), owner)
 
 
 def _left(until: float, action: str) -> float:

@@ -18,6 +18,7 @@ from leasehold.errors import ConfigError, DeadlineExceeded, LeaseholdError, Unav
 from leasehold.spi import Host, OpenRequest
 from leasehold_postgresql.connection import Link, NoLink
 from leasehold_postgresql.errors import DEFINITE, cannot_connect
+from leasehold_postgresql.resolve import addresses
 
 _SHARE = 0.5  # of the time left that one host may take while there are others
 
@@ -53,8 +54,11 @@ class Servers:
 
     @property
     def conninfo(self) -> str:
-        """libpq's connection string for the host that worked last. Has the password in it."""
-        return self._conninfos[self._best]
+        """libpq's connection string for the host that worked last, with the server's own settings for its session.
+
+        Has the password in it.
+        """
+        return make_conninfo(self._conninfos[self._best], options="")
 
     def connect(self, *, until: float, given_up: Callable[[], bool]) -> Link:
         """A connection to the first host that takes writes. Raises ``Unavailable`` and what ``errors`` makes."""
@@ -67,7 +71,7 @@ class Servers:
             at_most = until if last else now + (until - now) * _SHARE
             where = f"{self._hosts[number]}/{self.database}"
             try:
-                link = Link.connect(self._conninfos[number].encode(), where, until=at_most, given_up=given_up)
+                link = self._connect(number, where, until=at_most, given_up=given_up)
             except NoLink as exc:
                 error = cannot_connect(exc, where=where, user=self.user, database=self.database)
                 if isinstance(error, DEFINITE) or not self.several:
@@ -79,6 +83,15 @@ class Servers:
                 return link
         kind = DeadlineExceeded if time.monotonic() >= until else Unavailable
         raise kind("no host takes writes: " + "; ".join(str(failure) for failure in failures)) from failures[-1]
+
+    def _connect(self, number: int, where: str, *, until: float, given_up: Callable[[], bool]) -> Link:
+        conninfo, host = self._conninfos[number], self._hosts[number]
+        found = addresses(host.name, timeout=until - time.monotonic())
+        if found:
+            # The name stays, for the server's certificate; libpq takes lists of the same length.
+            words = {"host": [host.name] * len(found), "hostaddr": found, "port": [str(host.port)] * len(found)}
+            conninfo = make_conninfo(conninfo, **{word: ",".join(parts) for word, parts in words.items()})
+        return Link.connect(conninfo.encode(), where, until=until, given_up=given_up)
 
 
 def _conninfo(request: OpenRequest, host: Host, user: str, database: str) -> str:
