@@ -127,7 +127,7 @@ class Link:
         formats = [pq.Format.BINARY] * len(args)
         result = self._exchange(
             lambda: self._conn.send_query_prepared(
-                statement.key, args, param_formats=formats, result_format=pq.Format.BINARY
+                statement.key, list(args), param_formats=formats, result_format=pq.Format.BINARY
             ),
             until,
             renew,

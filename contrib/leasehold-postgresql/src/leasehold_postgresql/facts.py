@@ -88,8 +88,9 @@ def declare(facts: Facts, *, failover: bool, poll: float, silence: float) -> Cap
 
 def describe(store: Store, *, timeout: float) -> ServerInfo:
     """``Backend.server_info``."""
+    until = time.monotonic() + timeout
     facts = ask(store, timeout=timeout)
-    version, encrypted = _of_connection(store, timeout)
+    version, encrypted = _of_connection(store, until)
     return ServerInfo(
         product="PostgreSQL",
         version=version,
@@ -100,8 +101,8 @@ def describe(store: Store, *, timeout: float) -> ServerInfo:
     )
 
 
-def _of_connection(store: Store, timeout: float) -> tuple[str, bool]:
-    link = store.pool.take(time.monotonic() + timeout, "asking the server about itself")
+def _of_connection(store: Store, until: float) -> tuple[str, bool]:
+    link = store.pool.take(until, "asking the server about itself")
     try:
         return link.parameter("server_version"), link.encrypted
     finally:

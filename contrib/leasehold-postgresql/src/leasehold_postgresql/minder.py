@@ -15,7 +15,7 @@ from leasehold_postgresql.store import Store
 
 _TIME = 2.0  # seconds for one look
 _PAUSE = 1.0  # seconds after one that failed
-_LEAST = 0.01
+_LEAST = 0.1
 _MOST = 60.0
 
 

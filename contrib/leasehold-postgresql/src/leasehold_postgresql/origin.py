@@ -78,6 +78,6 @@ class Origins:
             raise self.replaced(position)
         if after < start:
             raise self.trimmed(after, start)
-        if position.op and op and position.op != op:
-            raise self.replaced(position)
+        if position.op and position.op != op:
+            raise self.replaced(position) if op else self.trimmed(after, start)
         return position

@@ -162,7 +162,8 @@ class Reader:
         self._catch_up(link)
         for feed in self._served():
             feed.bookmark()
-        return self._poll if due is None else min(self._poll, max(due, _SOONEST))
+        # One that is still overdue is being refreshed by somebody at this moment: no use in asking at once.
+        return self._poll if due is None or due <= 0 else min(self._poll, max(due, _SOONEST))
 
     def _check(self, link: Link) -> float | None:
         """See that the store is the one that is watched. Answers after how many seconds the next lease is due."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+import time
+from collections.abc import Callable
 
 from leasehold_postgresql.connection import NoLink
 
+_SLICE = 0.1  # seconds between two looks whether somebody has given up
 
-def addresses(name: str, *, timeout: float) -> tuple[str, ...]:
+
+def addresses(name: str, *, until: float, given_up: Callable[[], bool]) -> tuple[str, ...]:
     """Numeric addresses of ``name``; none if it doesn't have to be looked up. Raises ``NoLink``."""
     if name.startswith("/") or _is_literal(name):
         return ()
@@ -29,9 +33,12 @@ def addresses(name: str, *, timeout: float) -> tuple[str, ...]:
 
     thread = threading.Thread(target=look_up, name="leasehold-postgresql-resolve", daemon=True)
     thread.start()
-    thread.join(max(timeout, 0.0))
-    if not answer:
-        raise NoLink(f"looking up the address of {name!r}: no answer in time", late=True)
+    while not answer:
+        thread.join(max(0.0, min(_SLICE, until - time.monotonic())))
+        if given_up():
+            raise NoLink("the store was closed meanwhile")
+        if not answer and time.monotonic() >= until:
+            raise NoLink(f"looking up the address of {name!r}: no answer in time", late=True)
     if isinstance(answer[0], OSError | UnicodeError):
         raise NoLink(f"could not translate host name {name!r}: {answer[0]}") from answer[0]
     return answer[0]

@@ -37,7 +37,7 @@ class Servers:
 
     def __init__(self, request: OpenRequest) -> None:
         self._hosts = request.hosts
-        self.user = request.username or getpass.getuser()
+        self.user = request.username or _this_user(request)
         self.database: str = request.options["database"] or self.user
         self._conninfos = [_conninfo(request, host, self.user, self.database) for host in request.hosts]
         self._best = 0
@@ -86,12 +86,19 @@ class Servers:
 
     def _connect(self, number: int, where: str, *, until: float, given_up: Callable[[], bool]) -> Link:
         conninfo, host = self._conninfos[number], self._hosts[number]
-        found = addresses(host.name, timeout=until - time.monotonic())
+        found = addresses(host.name, until=until, given_up=given_up)
         if found:
             # The name stays, for the server's certificate; libpq takes lists of the same length.
             words = {"host": [host.name] * len(found), "hostaddr": found, "port": [str(host.port)] * len(found)}
             conninfo = make_conninfo(conninfo, **{word: ",".join(parts) for word, parts in words.items()})
         return Link.connect(conninfo.encode(), where, until=until, given_up=given_up)
+
+
+def _this_user(request: OpenRequest) -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as exc:
+        raise ConfigError(f"{request.url} names no user, and this process has none: write user:password@host") from exc
 
 
 def _conninfo(request: OpenRequest, host: Host, user: str, database: str) -> str:
