@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import leasehold
+from leasehold.conformance.report import schema
 
 RULE = "kv.a_written_value_is_read_back"
 
@@ -93,7 +94,28 @@ def test_interrupted_it_cleans_up_and_says_so(file_url, number):
         assert mine.list("").keys == ("precious",)
 
 
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("verify", "--help")])
+def test_help_tells_the_exit_codes(run, words):
+    told = " ".join(run("conformance", *words).stdout.split())
+    assert "Exit code 0: " in told
+    assert "; 1: " in told
+    assert "; 2: " in told
+
+
 # -- reports --
+
+
+def test_json_is_the_report(run, run_json, url, tmp_path):
+    path = tmp_path / "report.json"
+    printed = run_json("conformance", url, "--rule", RULE, "--report", str(path))
+    assert printed == json.loads(path.read_text())
+    assert schema.problems(printed) == []
+    invalid = run("conformance", url, "--rule", RULE, "--budget", "1e-9", "--json")
+    assert invalid.exit_code == 2
+    assert json.loads(invalid.stdout)["conclusion"] in ("invalid", "unknown")
+    failed = run("conformance", "nowhere://x", "--json")
+    assert failed.exit_code == 2
+    assert "no installed plugin serves nowhere://" in failed.output
 
 
 @pytest.fixture
@@ -161,6 +183,25 @@ def test_stores_side_by_side(run, report, tmp_path):
     page = tmp_path / "matrix.html"
     assert run("conformance", "matrix", str(report), "--html", str(page)).exit_code == 0
     assert "<table" in page.read_text()
+
+
+def test_the_matrix_goes_into_a_page_that_has_a_place_for_it(run, report, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("above\n<!-- matrix -->\nwhat was there\n<!-- end of matrix -->\nbelow\n")
+    result = run("conformance", "matrix", str(report), "--into", str(page))
+    assert (result.exit_code, result.stdout) == (0, "")
+    written = page.read_text()
+    assert written.startswith("above\n<!-- matrix -->\n|  | memory |\n")
+    assert f"| rule | memory |\n| --- | --- |\n| `{RULE}` | ✓ |\n" in written
+    assert written.endswith("</details>\n<!-- end of matrix -->\nbelow\n")
+    assert "what was there" not in written
+    run("conformance", "matrix", str(report), "--into", str(page))
+    assert page.read_text() == written
+    page.write_text("nothing")
+    refused = run("conformance", "matrix", str(report), "--into", str(page))
+    assert refused.exit_code == 2
+    assert "the page has no place for a matrix" in refused.stderr
+    assert page.read_text() == "nothing"
 
 
 def test_the_catalogue_is_listed(run, run_json):

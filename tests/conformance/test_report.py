@@ -231,6 +231,19 @@ def test_a_short_password_is_hidden_where_it_stands_alone():
     assert redactor.text("about ab, (ab) and cab") == f"about {HIDDEN}, ({HIDDEN}) and cab"
 
 
+@pytest.mark.parametrize("password", ["leasehold", "memory", "executed", "final", "commit", "durable", "kv", "quick"])
+def test_a_password_that_is_a_word_of_the_report_leaves_it_whole(report, password):
+    hidden = Redactor([password]).document({**report, "notes": [f"it said {password}"]})
+    hidden["seal"] = seal_of(hidden)
+    assert hidden["notes"] == [f"it said {HIDDEN}"]
+    assert judged(hidden).problems == []
+
+
+def test_names_that_the_server_gave_are_redacted():
+    found = Redactor(["geheim"]).document({"store": {"details": {"key geheim": "geheim"}}})
+    assert found == {"store": {"details": {f"key {HIDDEN}": HIDDEN}}}
+
+
 def test_secrets_of_a_url_that_nobody_knows_are_everything_that_could_be_one():
     assert set(secrets_of("nowhere://u:pw%20d@h?token=abc")) >= {"pw%20d", "pw d", "abc"}
 

@@ -47,6 +47,18 @@ def test_wheel_has_every_file_of_the_packages(names: list[str]) -> None:
     assert files <= set(names)
 
 
+def test_wheel_has_what_is_not_python(names: list[str]) -> None:
+    # Said by name: the test above would not miss what the tree has lost as well.
+    report = [f"leasehold/conformance/report/{name}" for name in ("schema.json", "page.css", "page.js")]
+    templates = [name for name in names if name.startswith("leasehold/cli/templates/backend/")]
+    assert set(report) <= set(names)
+    assert {name.rpartition("/")[2] for name in templates} >= {
+        *("README.md.tmpl", "pyproject.toml.tmpl", "init.py.tmpl", "plugin.py.tmpl", "backend.py.tmpl"),
+        *("test_name.py.tmpl", "test_hosts.py.tmpl", "test_file.py.tmpl", "driver.py.tmpl", "check.tmpl"),
+        "gitignore.tmpl",
+    }
+
+
 def test_wheel_has_no_tests_pages_or_leftovers(names: list[str]) -> None:
     unwanted = ("tests/", "docs/", "contrib/", "docker/", "__pycache__", ".pyc", "conftest.py")
     assert [name for name in names if any(part in name for part in unwanted)] == []

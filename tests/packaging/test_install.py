@@ -48,6 +48,19 @@ def test_import_loads_no_client_and_no_plugin(full: Environment) -> None:
     assert wrong == [], "imported together with leasehold, although nobody has opened a store yet"
 
 
+def test_a_report_is_written_and_verified_by_what_was_installed(full: Environment) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "command = [sys.executable, '-m', 'leasehold.cli', 'conformance']\n"
+        "def leasehold(*words): subprocess.run([*command, *words], check=True)\n"
+        "leasehold('memory://x', '--rule', 'kv.a_written*', '--report', 'r.json', '--html', 'r.html')\n"
+        "leasehold('verify', 'r.json')\n"
+        "page = open('r.html', encoding='utf-8').read()\n"
+        "print('<style>' in page, '<script' in page)"
+    )
+    assert full.python(code).splitlines()[-1] == "True True"
+
+
 def test_describing_a_plugin_loads_no_client(bare: Environment) -> None:
     ours = [claim for claim in plugins.claims() if claim.distribution == "leasehold"]
     assert ours

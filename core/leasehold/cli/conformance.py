@@ -36,6 +36,8 @@ def conformance() -> None:
     leasehold conformance rules                      what is checked
     leasehold conformance verify report.json         judge a saved report again
     leasehold conformance matrix *.json              several stores side by side
+
+    Exit code 0: all that was asked for is kept; 1: a promise is broken; 2: nothing is known; 130: interrupted.
     """
 
 
@@ -81,7 +83,7 @@ def run(
     It works in namespaces of its own with random names, touches nothing else, and removes what it wrote.
 
     Exit code 0: conformant (or, where only a part was asked for, all of that is kept); 1: not conformant;
-    2: nothing is known, because the run was invalid, time ran out, or the store can't be opened.
+    2: nothing is known, because the run was invalid, time ran out, or the store can't be opened; 130: interrupted.
     """
     import dataclasses
 
@@ -192,11 +194,19 @@ def list_rules(options: Settings, *, areas: tuple[str, ...]) -> None:
     "reports", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json...", nargs=-1
 )
 @click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write a page instead of Markdown to stdout.")
+@click.option(
+    "--into",
+    "page",
+    type=click.Path(exists=True, dir_okay=False, writable=True, path_type=Path),
+    metavar="PAGE.md",
+    help="Replace what a page has between '<!-- matrix -->' and '<!-- end of matrix -->'.",
+)
 @click.option("--unverified", is_flag=True, help="Take reports that don't hold, too.")
-def matrix(*, reports: tuple[Path, ...], html_file: Path | None, unverified: bool) -> None:
+def matrix(*, reports: tuple[Path, ...], html_file: Path | None, page: Path | None, unverified: bool) -> None:
     """Put the reports of several stores side by side: a row for each area of the suite, a column for each store.
 
-    Each report is verified first; one that doesn't hold is refused.
+    Each report is verified first; one that doesn't hold is refused. Into a page (--into) it writes as well why rules
+    weren't executed, and each rule.
     """
     from leasehold.conformance import runner
     from leasehold.conformance.report import matrix as tables
@@ -210,9 +220,11 @@ def matrix(*, reports: tuple[Path, ...], html_file: Path | None, unverified: boo
             raise ConfigError(f"{path} doesn't hold: {problems[0]}")
     if not documents:
         raise click.UsageError("which reports? Give the files that --report wrote")
-    if html_file is None:
+    if page is not None:
+        page.write_text(tables.into(page.read_text(encoding="utf-8"), documents), encoding="utf-8")
+    if html_file is None and page is None:
         click.echo(tables.markdown(documents), nl=False)
-    else:
+    elif html_file is not None:
         html_file.write_text(tables.html(documents), encoding="utf-8")
 
 

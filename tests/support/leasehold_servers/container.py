@@ -116,6 +116,8 @@ class ServerContainer(Lifetime):
             raise engine.EngineError("stop or kill the server before wiping it")
         container.remove(v=True)
         self._container = None
+        if self.disk is not None:
+            self.disk.clear()
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Return when the server answers; raises with the end of its log when it does not in `timeout` seconds."""

@@ -85,6 +85,10 @@ class SmallDisk(Lifetime):
         """Give back what `fill` took."""
         self._run(f"rm -f {_FILLER}")
 
+    def clear(self) -> None:
+        """Throw away everything that is on it."""
+        self._run(f"find {_HERE} -mindepth 1 -delete")
+
     def left(self) -> int:
         """Bytes that can be written now."""
         return int(self._run(f"df --output=avail -B1 {_HERE} | tail -1"))

@@ -22,9 +22,16 @@ _SHORT = 4
 """A shorter secret is replaced only where it stands alone: as part of a word it is no secret, and the words are."""
 
 _OURS = frozenset(
-    {"id", "area", "verdict", "judge", "conclusion", "format", "requires", "needs", "shared_with", "promise"}
+    {
+        *("id", "area", "verdict", "judge", "conclusion", "format", "requires", "needs", "shared_with", "promise"),
+        *("suite", "driver", "environment", "capabilities", "profile", "scheme"),
+    }
 )
-"""Fields whose texts are the suite's own; a password that happens to be such a word stays unharmed there."""
+"""Fields whose texts are the suite's own, or the machine's; a password that happens to be such a word stays unharmed
+there."""
+
+_NAMED_BY_OTHERS = frozenset({"details"})
+"""Fields in which the names are the store's; all other names are the format's."""
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
@@ -64,7 +71,8 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(name): self.document(part, name) for name, part in value.items()}
+            theirs = field in _NAMED_BY_OTHERS
+            return {self.text(name) if theirs else name: self.document(part, name) for name, part in value.items()}
         if isinstance(value, list | tuple):
             return [self.document(part, field) for part in value]
         return value
