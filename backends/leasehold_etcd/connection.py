@@ -35,6 +35,9 @@ Metadata = tuple[tuple[str, str], ...]
 _LEADER: Metadata = (("hasleader", "true"),)
 """Makes a member that has lost its leader say so at once, instead of letting the call wait for one."""
 
+_ABOUT_KEYS = frozenset({"Range", "Put", "DeleteRange", "Txn"})
+"""Calls whose answers tell the store's revision."""
+
 _WINDOW = 64
 """Calls in flight at once in :meth:`Connection.call_many`."""
 
@@ -65,6 +68,8 @@ class Connection:
         self._target = endpoints.target(request.hosts, timeout=request.timeout)
         self.native: Any = None
         self._calls: dict[str, Any] = {}
+        self.revision = 0
+        """A revision that the store has had: the one told by a call for keys that was answered just now."""
         self._connect()
 
     def _connect(self) -> None:
@@ -111,7 +116,7 @@ class Connection:
         metadata = self._metadata
         self._gate.enter()
         try:
-            return self._calls[method](request, timeout, metadata)
+            return self._noted(method, self._calls[method](request, timeout, metadata))
         except grpc.RpcError as exc:
             if self.user is None or not stale_token(exc):
                 raise self._translate(exc, action, write, timeout) from exc
@@ -122,13 +127,18 @@ class Connection:
         metadata = self.renew(metadata, timeout=self._left(started, timeout, action))
         self._gate.enter()
         try:
-            return self._calls[method](request, self._left(started, timeout, action), metadata)
+            return self._noted(method, self._calls[method](request, self._left(started, timeout, action), metadata))
         except grpc.RpcError as exc:
             raise self._translate(exc, action, write, timeout) from exc
         except ValueError as exc:
             raise self._cut(action) from exc
         finally:
             self._gate.leave()
+
+    def _noted(self, method: str, answer: Any) -> Any:
+        if method in _ABOUT_KEYS:
+            self.revision = answer.header.revision
+        return answer
 
     def call_many(
         self, method: str, requests: Sequence[Any], *, timeout: float, write: bool, action: str

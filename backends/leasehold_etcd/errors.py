@@ -4,7 +4,8 @@ Three sources speak through one exception type: etcd itself (``etcdserver: ...``
 channel (not connected, socket closed, deadline), and HTTP when something else listens at the address. What
 decides for a write is whether the server can have taken it into its log:
 
-* etcd refused it before proposing it (validation, authentication, quota, no leader): not applied;
+* etcd refused it before proposing it (validation, authentication, no leader): not applied; for its quota that has to
+  be looked at, see ``quota``;
 * the channel had no connection to send it on: not applied;
 * anything else, a deadline above all: unknown.
 """

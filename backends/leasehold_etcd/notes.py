@@ -52,7 +52,8 @@ NOTES = (
     ),
     Note(
         "A full disk or quota",
-        "At its quota etcd refuses puts by `StoreFull` and lets deletes through, until it is compacted and "
+        "At its quota etcd refuses puts by `StoreFull` (the one that reaches it may have been applied, and is "
+        "`OutcomeUnknown` then) and lets deletes through, until it is compacted and "
         "`etcdctl alarm disarm` was said. On a full disk its process ends: what was under way is "
         "`OutcomeUnknown`, then it is `Unavailable` until somebody makes room and starts it.",
         ("tests/stores/test_no_room.py::test_a_server_without_room", f"{_FAULTS}::test_a_full_database_is_told"),

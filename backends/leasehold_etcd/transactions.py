@@ -6,10 +6,12 @@ answer, and a tenth less time.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from leasehold.errors import Conflict
+from leasehold.errors import Conflict, StoreFull
 from leasehold.spi.values import Absent, Committed, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
+from leasehold_etcd import quota
 from leasehold_etcd.connection import Connection
 from leasehold_etcd.convert import attached_lease
 from leasehold_etcd.schema import MESSAGES
@@ -26,6 +28,14 @@ _NEVER = -1
 
 def commit(connection: Connection, transaction: Transaction, *, timeout: float) -> Committed:
     """``Backend.commit``."""
+    until, seen = time.monotonic() + timeout, connection.revision
+    try:
+        return _commit(connection, transaction, timeout=timeout)
+    except StoreFull as exc:
+        raise quota.judge(connection, transaction.operations, exc, seen=seen, until=until) from exc
+
+
+def _commit(connection: Connection, transaction: Transaction, *, timeout: float) -> Committed:
     guards, operations = transaction.guards, transaction.operations
     if not guards and len(operations) == 1:
         return _commit_one(connection, operations[0], timeout=timeout)
