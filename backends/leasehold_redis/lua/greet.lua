@@ -4,8 +4,11 @@ local refused = {}
 local function try(...)
   local ok = redis.pcall(...)
   if type(ok) == 'table' and ok.err then
-    if not string.find(ok.err, 'ACL failure') then return ok end
-    refused[#refused + 1] = string.lower((...))
+    if string.find(ok.err, 'ACL failure') then
+      refused[#refused + 1] = string.lower((...))
+    elseif not string.find(ok.err, '^OOM') and not string.find(ok.err, '^MISCONF') then
+      return ok -- and those two mean that the user may, but the server is full: it can be read all the same
+    end
   end
 end
 local K = KEYS[1]

@@ -63,6 +63,11 @@ def test_users_without_the_rights_are_told_which(secured: RedisServer):
     fails(f"redis://some:some-pw@{at}", PermissionDenied, r"\+zadd")
     fails(f"redis://reader:reader-pw@{at}", PermissionDenied, "access rules")
     fails(f"redis://elsewhere:elsewhere-pw@{at}", PermissionDenied, "access rules")
+    secured.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        fails(f"redis://some:some-pw@{at}", PermissionDenied, r"\+zadd")
+    finally:
+        secured.ask("CONFIG", "SET", "maxmemory", "0")
     with leasehold.connect(f"redis://app:app-pw@{at}") as store:
         store.put("before", b"")
         secured.ask("ACL", "SETUSER", "app", "-evalsha", "-eval")
