@@ -77,9 +77,9 @@ NOTES = (
         (f"{_DATA}::test_empty_folders_go_away",),
     ),
     Note(
-        "A full disk ends the server",
+        "A full disk ends the server, a quota doesn't",
         "What was under way is `OutcomeUnknown`, then the store is `Unavailable` until somebody makes room and starts "
-        "the server.",
+        "the server. Where quotas are enforced (`enforceQuota`), a put beyond one is `StoreFull`.",
         ("tests/stores/test_no_room.py::test_a_server_without_room",),
     ),
 )
