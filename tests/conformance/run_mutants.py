@@ -29,7 +29,7 @@ else:
     from mutants.matrix import Matrix
     from mutants.trial import Job, try_all
 
-PROCESSES = 6
+PROCESSES = 8
 """More than there are cores: most of the time is spent waiting for leases to end."""
 
 SLOW = ("watches", "restarts", "spi")

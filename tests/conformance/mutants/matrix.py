@@ -65,7 +65,7 @@ class Matrix:
                 if each.kind not in (Kind.PASSED, Kind.NOT_SUPPORTED)
             ]
             if not job.findings:
-                found.append(f"{job.mutant.__name__} is sound, and trying it came to no end")
+                found.append(f"{job.mutant.__name__} is sound, and could not be tried: {job.failure}")
         if self.whole:
             found += [
                 f"{rule} kills no mutant, and no reason is given why it stays"
@@ -81,6 +81,8 @@ class Matrix:
 
     def _problems_of(self, job: Job) -> list[str]:
         name = job.mutant.__name__
+        if not job.findings:
+            return [f"{name} could not be tried: {job.failure}"]
         if not self.killers(job):
             others = self.elsewhere.get(name, ())
             where = f", only by {', '.join(others)} of other areas" if others else ", by no rule at all"

@@ -68,6 +68,8 @@ class Job:
     rules: tuple[str, ...]
     findings: dict[str, Finding] = field(default_factory=dict)
     seconds: float = 0.0
+    failure: str = "it came to no end"
+    """Why there are no findings, if there are none."""
 
 
 def judged(result: RuleRun) -> Finding:
@@ -99,7 +101,11 @@ def _child(mutant: Mutant, rules: Sequence[str], pipe: Connection) -> None:
     logging.disable(logging.CRITICAL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Hypothesis prints the sequences that it finds
     threading.excepthook = lambda _: None  # threads of a broken store may die as they like
-    pipe.send(tried(mutant, rules))
+    try:
+        found: list[Finding] | str = tried(mutant, rules)
+    except Exception as exc:  # noqa: BLE001 - told by the parent
+        found = f"{type(exc).__name__}: {exc}"
+    pipe.send(found)
     pipe.close()
     os._exit(0)  # whatever still hangs here hangs for good
 
@@ -122,8 +128,12 @@ def try_all(jobs: Sequence[Job], processes: int, *, done: Callable[[Job], None] 
         for ready in wait(list(running), timeout=1.0):
             assert isinstance(ready, Connection)
             job, process, started = running.pop(ready)
-            with contextlib.suppress(EOFError):  # it died without a word: it counts as alive
-                job.findings = {finding.rule: finding for finding in ready.recv()}
+            with contextlib.suppress(EOFError):  # it died without a word
+                found = ready.recv()
+                if isinstance(found, str):
+                    job.failure = found
+                else:
+                    job.findings = {finding.rule: finding for finding in found}
             process.join()
             job.seconds = time.monotonic() - started
             done(job)

@@ -41,7 +41,12 @@ DETECTION = 1.0
 def capabilities() -> Capabilities:
     """Those of the memory store, which here outlives a kill and is seen by others."""
     return dataclasses.replace(
-        CAPABILITIES, durable=True, max_value_bytes=1024 * 1024, watch_latency=0.2, watch_detection=DETECTION
+        CAPABILITIES,
+        durable=True,
+        shared=True,
+        max_value_bytes=1024 * 1024,
+        watch_latency=0.2,
+        watch_detection=DETECTION,
     )
 
 
@@ -231,7 +236,12 @@ class TcpFeed(Feed):
                 elif message[0] == "error":
                     self._sink.fail(wire.unpacked(message))
                     return
-                message = wire.receive(self._sock, time.monotonic() + self._backend.silence)
+                deadline = time.monotonic() + self._backend.silence
+                message = wire.receive(self._sock, deadline)
+                if message[0] == "ping":
+                    wire.send(
+                        self._sock, ("pong",), deadline
+                    )  # so that there is something on the way in both directions
         except OSError as exc:
             if not self._ended:
                 self._sink.fail(Unavailable(f"the connection of a watch broke: {exc}"))
