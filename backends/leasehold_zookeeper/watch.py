@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from leasehold.errors import LeaseholdError, PluginError, StoreClosed
+from leasehold.errors import LeaseholdError, PluginError, StoreClosed, Unavailable
 from leasehold.spi.feed import Changes, Deleted, Feed, PollingFeed, Sink, Snapshot
 from leasehold.spi.values import KeyValue, Page
 from leasehold_zookeeper import keys, reads, wire
@@ -73,6 +73,7 @@ class Watches:
         self._feeds: set[WatchFeed] = set()
         self._polling: set[_Polling] = set()
         self._roots: Counter[str] = Counter()
+        self._losses = 0
         self._closed = False
         self._thread: threading.Thread | None = None
         connection.listen(self._on_event, self._on_lost)
@@ -134,9 +135,13 @@ class Watches:
     # -- opening --
 
     def _poll(self, prefix: str, sink: Sink) -> Feed:
+        losses = self._losses
+
         def read() -> Snapshot:
             until = time.monotonic() + _READ_TIMEOUT
             page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
+            if self._losses != losses:  # it is back already, but a feed ends with its connection
+                raise Unavailable("the connection to ZooKeeper was lost")
             return Snapshot(page.items, page.revision)
 
         feed = _Polling(read, sink, self._polling)
@@ -195,6 +200,7 @@ class Watches:
         with self._condition:
             feeds, self._feeds = self._feeds, set()
             self._roots.clear()
+            self._losses += 1
         if not self._closed:
             for feed in feeds:
                 feed.sink.fail(error)
