@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import pytest
 from postgresql_server import PostgresqlServer, until
 
 import leasehold
-from leasehold.errors import Compacted
-from leasehold.spi import Backend, Changes, Deleted, Put, Snapshot, Transaction
+from leasehold.errors import Compacted, LeaseholdError
+from leasehold.spi import Backend, Changes, Deleted, FeedItem, Put, Snapshot, Transaction
 
 HOLD = """
 import sys, time, leasehold
@@ -60,6 +61,24 @@ def test_notifications_make_it_quick(open_backend: Callable[..., Backend], recor
         revision = put(backend, f"{number}")
         until(lambda wanted=revision: sink.items[-1].revision == wanted, "it is told long before the next look", 5.0)
     assert [type(item) for item in sink.items] == [Snapshot, *[Changes] * 5]
+    feed.close()
+
+
+def test_a_notification_beside_an_answer_counts(open_backend: Callable[..., Backend]) -> None:
+    # Who writes as soon as it is told notifies while the reader asks for more: in the midst of that answer.
+    backend, told = open_backend("&poll=60"), queue.SimpleQueue[int]()
+
+    class Sink:
+        def deliver(self, item: FeedItem, /) -> None:
+            if isinstance(item, Changes):
+                told.put(item.revision)
+
+        def fail(self, error: LeaseholdError, /) -> None: ...
+
+    feed = backend.watch("", after=None, sink=Sink(), timeout=5.0)
+    for number in range(1000):
+        revision = put(backend, "key")
+        assert told.get(timeout=10.0) == revision, number
     feed.close()
 
 

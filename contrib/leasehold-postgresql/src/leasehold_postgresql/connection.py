@@ -225,23 +225,29 @@ class Link:
         except psycopg.Error:
             return False
 
-    def wait_for_notification(self, seconds: float, wake: int) -> bool:
+    def wait_for_notification(self, seconds: float, wake: int) -> None:
         """Wait until the server notifies, somebody writes to the file descriptor ``wake``, or time is up.
 
-        Answers whether there was a notification. Raises ``BrokenLink`` when the connection has ended.
+        A notification may have come beside the answer to the last statement: then there is nothing to wait for.
+        Raises ``BrokenLink`` when the connection has ended.
         """
-        poll = select.poll()
-        poll.register(wake, _READ)
         try:
-            poll.register(self._conn.socket, _READ)
-            if self._conn.socket in dict(poll.poll(max(0, math.ceil(seconds * 1000)))):
-                self._conn.consume_input()
-            notified = False
-            while self._conn.notifies() is not None:
-                notified = True
+            if not self._notified():
+                poll = select.poll()
+                poll.register(wake, _READ)
+                poll.register(self._conn.socket, _READ)
+                if self._conn.socket in dict(poll.poll(max(0, math.ceil(seconds * 1000)))):
+                    self._conn.consume_input()
+                    self._notified()
         except psycopg.Error as exc:
             raise BrokenLink(_one_line(str(exc))) from exc
-        return notified
+
+    def _notified(self) -> bool:
+        """Forget the notifications that have come; whether there were any."""
+        found = False
+        while self._conn.notifies() is not None:
+            found = True
+        return found
 
     def parameter(self, name: str) -> str:
         """What the server told of itself when it was connected to."""
