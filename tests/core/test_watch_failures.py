@@ -69,8 +69,10 @@ def test_a_store_without_every_revision_resyncs_after_each_break(open_store):
     reopen(watch, backend)
     again = backend.feed(1)
     assert again.after is None
+    assert watch.disconnected_for > 0.0, "only the new state shows that the store is there"
     again.deliver(Snapshot((), 9))
     batch = watch.next(5)
+    assert watch.disconnected_for == 0.0
     assert (batch.kind, kinds(batch)) == (BatchKind.RESYNC, [("delete", "a", 9)])
     assert "connection reset" in batch.reason
 

@@ -128,7 +128,8 @@ class Backend(ABC):
         """Start delivering changes of keys under ``prefix`` into ``sink``; rules in ``leasehold.spi.feed``.
 
         Returns, within ``timeout``, a feed that is running or about to: errors found later end it by
-        ``sink.fail``. Many feeds may run at once and don't stall each other.
+        ``sink.fail``. Many feeds may run at once and don't stall each other. One that resumes, ``after`` a revision,
+        counts as connected from then on, so the server has agreed to it; others do with their first item.
         """
 
     # -- housekeeping --

@@ -160,7 +160,8 @@ class Watch:
     def disconnected_for(self) -> float:
         """Seconds since the connection was seen to break; 0.0 while it stands.
 
-        A silent break is seen within ``capabilities.watch_detection`` seconds.
+        A silent break is seen within ``capabilities.watch_detection`` seconds. Where changes can't be resumed, it
+        stands again when the new state has come.
         """
         since = self._disconnected_at
         if since is None:
@@ -205,7 +206,7 @@ class Watch:
             return True
         # Only an item proves the feed good: one that opens and fails at once has to be slowed down.
         self._backoff.reset()
-        self._outage_since = None
+        self._outage_since = self._disconnected_at = None
         if isinstance(item, Overflowed):
             self._overflow(item)
         elif isinstance(item, Bookmark):
@@ -324,7 +325,8 @@ class Watch:
             closed = self._closed
             if not closed:
                 self._feed = feed
-                self._disconnected_at = None
+                if resume:
+                    self._disconnected_at = None  # else only the snapshot shows that the server is really there
                 self._opened_at = self._clock.now()
         if closed:
             _end(feed)
