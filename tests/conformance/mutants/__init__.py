@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import (
     closing,
+    faults,
     feeds,
     kv,
     leases,
@@ -39,6 +40,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *spi.MUTANTS,
     *registry.MUTANTS,
     *restarts.MUTANTS,
+    *faults.MUTANTS,
     *model.MUTANTS,
 )
 """All of them, area by area."""

@@ -57,6 +57,7 @@ class TcpServer:
         return Driver(
             kill=self.kill,
             start=self.start,
+            wipe=self.memory.lose_data,
             compact=self.memory.compact,
             pause=self._thawed.clear,
             resume=self._thawed.set,
