@@ -10,6 +10,7 @@ import pytest
 
 import leasehold
 from leasehold.conformance import Driver, RuleBroken, RuleVacuous, StoreConformance
+from leasehold.conformance.all_rules import AllRules
 from leasehold.conformance.checks import Checks
 from leasehold.conformance.rules import Rule, Rules, catalogue, needs, requires
 from leasehold.conformance.world import World, in_namespace
@@ -35,9 +36,18 @@ def test_a_rule_is_one_sentence(each):
 def test_every_area_has_rules_and_ids_are_unique():
     assert len({each.id for each in RULES}) == len(RULES) > 100
     assert {each.area for each in RULES} == {
-        *("closing", "kv", "leases", "lists", "locks", "model", "namespaces"),
+        *("closing", "faults", "kv", "leases", "lists", "locks", "model", "namespaces"),
         *("registry", "restarts", "spi", "transactions", "watches"),
     }
+
+
+def test_no_area_gets_in_the_way_of_another():
+    owners: dict[str, list[str]] = {}
+    for part in AllRules.__bases__:
+        for name in vars(part):
+            if not name.startswith("__") and name != "own_rules":
+                owners.setdefault(name, []).append(part.__name__)
+    assert {name: found for name, found in owners.items() if len(found) > 1} == {}
 
 
 def test_every_promise_is_asked_for_somewhere():

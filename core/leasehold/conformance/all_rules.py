@@ -7,6 +7,10 @@ fixtures under which pytest runs the same ones.
 from __future__ import annotations
 
 from leasehold.conformance.closing import ClosingRules
+from leasehold.conformance.fault_leases import FaultLeaseRules
+from leasehold.conformance.fault_registry import FaultRegistryRules
+from leasehold.conformance.fault_watches import FaultWatchRules
+from leasehold.conformance.faults import FaultRules
 from leasehold.conformance.kv import KvRules, NamespaceRules
 from leasehold.conformance.leases import LeaseRules
 from leasehold.conformance.lists import ListRules
@@ -33,6 +37,10 @@ class AllRules(
     SpiRules,
     RegistryRules,
     RestartRules,
+    FaultRules,
+    FaultWatchRules,
+    FaultLeaseRules,
+    FaultRegistryRules,
     ModelRules,
 ):
     """Every rule that a store has to keep."""

@@ -28,6 +28,8 @@ class Driver:
     """The server stops answering without warning, as by ``kill -9``. What a durable store acknowledged stays."""
     start: Control | None = None
     """After ``kill``: the server runs at the same address and answers."""
+    wipe: Control | None = None
+    """After ``kill``: what the server kept is thrown away. ``start`` brings up an empty one, same address."""
     cut: Control | None = None
     """Every connection to the server breaks; new ones can be made at once."""
     compact: Control | None = None

@@ -58,6 +58,12 @@ class Timeline:
             return True
         return any(made <= revision for made in self.deletes.get(key, ()))
 
+    def may_have_deleted_since(self, key: str, revision: int) -> bool:
+        """Whether a delete of the key was acknowledged at ``revision`` or later, or had an unknown outcome."""
+        if any(isinstance(op, Delete) and op.key == key for op in self.doubtful):
+            return True
+        return any(made >= revision for made in self.deletes.get(key, ()))
+
     def under(self, prefix: str) -> Timeline:
         """The part that concerns keys under ``prefix``."""
         parts = (
@@ -238,4 +244,40 @@ def check_every_transaction(batches: Sequence[Batch], timeline: Timeline, *, aft
     order = [revision for batch in changes for revision in sorted({event.revision for event in batch.events})]
     if order != sorted(order):
         problems.append("transactions were not told in the order of their revisions")
+    return problems
+
+
+def check_once(batches: Iterable[Batch], keys: str) -> list[str]:
+    """No write under ``keys`` was applied twice, on a run in which none of their values is written by two writes."""
+    revisions: dict[tuple[str, bytes], set[int]] = {}
+    for event in events_of(batches):
+        if event.item is not None and event.key.startswith(keys):
+            revisions.setdefault((event.key, event.item.value), set()).add(event.item.mod_revision)
+    return [
+        f"{key!r} was put to {value!r}, by one write, at the revisions {', '.join(map(str, sorted(seen)))}"
+        for (key, value), seen in revisions.items()
+        if len(seen) > 1
+    ]
+
+
+def check_acknowledged(listed: Iterable[KeyValue], timeline: Timeline) -> list[str]:
+    """Every acknowledged write is there, or was overwritten or deleted by another one that was made."""
+    there = {item.key: item for item in listed}
+    last: dict[str, tuple[int, KeyValue | None]] = {}
+    for step in timeline.steps:
+        for key, change in step.changes.items():
+            last[key] = step.revision, change
+    problems = []
+    for key in sorted(there.keys() | last.keys()):
+        item = there.get(key)
+        revision, acknowledged = last.get(key, (0, None))
+        if item is None:
+            if acknowledged is not None and not timeline.may_have_deleted_since(key, revision):
+                problems.append(f"{key!r}: put at {revision} and acknowledged, it isn't there and nobody deleted it")
+        elif item.mod_revision < revision:
+            problems.append(f"{key!r}: is as of {item.mod_revision}, a later change at {revision} was acknowledged")
+        elif item.mod_revision > revision and not timeline.may_have_put(key, item.value):
+            problems.append(f"{key!r}: was put at {item.mod_revision} by a write that nobody made or that was refused")
+        elif item.mod_revision == revision and (acknowledged is None or acknowledged.value != item.value):
+            problems.append(f"{key!r}: has another value than was acknowledged at {revision}")
     return problems

@@ -12,6 +12,7 @@ from typing import Any
 from leasehold.conformance import history
 from leasehold.conformance.history import Step, Timeline
 from leasehold.conformance.linearizability.operations import text_of
+from leasehold.conformance.workload import UNREPEATED
 from leasehold.spi import Delete, KeyValue, Operation, Put
 from leasehold.watch import Batch, BatchKind, Event, EventKind
 
@@ -21,7 +22,10 @@ CONVERGENCE = "convergence"
 SHAPE = "shape"
 KINDS = "kinds"
 TRANSACTIONS = "transactions"
-"""The checks: W1, W2, W3, W4, W5, and that a store which shows every revision shows every transaction."""
+ACKNOWLEDGED = "acknowledged"
+ONCE = "once"
+"""The checks: W1, W2, W3, W4, W5, that a store which shows every revision shows every transaction, that the list has
+every acknowledged write, and that no write of a workload was applied twice."""
 
 
 def record(
@@ -70,6 +74,8 @@ def judge(data: Mapping[str, Any]) -> list[str]:
         CONVERGENCE: lambda _, told: history.check_convergence(told, listed),
         SHAPE: lambda _, told: history.check_shape(told),
         KINDS: lambda _, told: history.check_kinds(told, previous=data["previous"]),
+        ACKNOWLEDGED: lambda number, _: [] if number else history.check_acknowledged(listed, timeline),
+        ONCE: lambda _, told: history.check_once(told, UNREPEATED),
         TRANSACTIONS: lambda number, told: history.check_every_transaction(told, timeline, after=data["after"][number]),
     }
     problems = []

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from leasehold.conformance.checks import PATIENCE, Checks
 from leasehold.conformance.history import History
 from leasehold.conformance.threads import Running
-from leasehold.errors import LeaseholdError, OutcomeUnknown
+from leasehold.errors import OutcomeUnknown, Unavailable
 from leasehold.spi import Delete, Operation, Put
 from leasehold.store import Store
+
+UNREPEATED = "w/0"
+"""What all keys begin with whose values are written once; those of :meth:`Workload.mark` may be put again."""
 
 LAST_KEY = "w/~last"
 """Sorts behind the others; its write ends a run."""
@@ -37,6 +41,7 @@ class Workload:
         self._check = check
         self._allowed = threading.Condition()
         self._left = turns
+        self._writers = writers
         self._made = 0
         self._stopped = False
         self._running = Running(
@@ -65,11 +70,11 @@ class Workload:
         kind = chance.random()
         keys = chance.sample(range(_KEYS), 4)
         if kind < 0.45:
-            return [Put(f"w/{keys[0]}", value.encode())]
+            return [Put(f"w/0{keys[0]}", value.encode())]
         if kind < 0.65:
-            return [Delete(f"w/{keys[0]}")]
-        operations: list[Operation] = [Put(f"w/{key}", f"{value}/{key}".encode()) for key in keys]
-        operations[chance.randrange(4)] = Delete(f"w/{keys[0]}") if kind < 0.85 else Put("w0", value.encode())
+            return [Delete(f"w/0{keys[0]}")]
+        operations: list[Operation] = [Put(f"w/0{key}", f"{value}/{key}".encode()) for key in keys]
+        operations[chance.randrange(4)] = Delete(f"w/0{keys[0]}") if kind < 0.85 else Put("w0", value.encode())
         distinct = {operation.key: operation for operation in operations}
         return list(distinct.values())
 
@@ -87,7 +92,7 @@ class Workload:
                 raise
             self.history.unknown(*operations)
             self.failed_writes += 1
-        except LeaseholdError:
+        except Unavailable:
             if not self._faults:
                 raise
             self.failed_writes += 1
@@ -104,11 +109,40 @@ class Workload:
             self._allowed.wait_for(lambda: self._made >= made or self._running.failed, PATIENCE)
             self._check.enough(self._made, 0 if self._running.failed else made, "a write of a workload")
 
-    def wait_failed(self, writes: int) -> int:
-        """Wait until so many writes have failed; answers how many have."""
+    @property
+    def acknowledged(self) -> int:
+        """Transactions that were acknowledged so far, as far as they had an effect."""
+        return len(self.history)
+
+    def wait_acknowledged(self, count: int, within: float) -> bool:
+        """Wait until so many transactions more have been acknowledged; whether they were in time."""
+        wanted = self.acknowledged + count
+        return self._wait(lambda: self.acknowledged >= wanted, within)
+
+    def wait_failed(self, count: int, within: float) -> bool:
+        """Wait until so many transactions more have failed; whether they did in time."""
+        wanted = self.failed_writes + count
+        return self._wait(lambda: self.failed_writes >= wanted, within)
+
+    def _wait(self, until: Callable[[], bool], within: float) -> bool:
+        deadline = time.monotonic() + within
         with self._allowed:
-            self._allowed.wait_for(lambda: self.failed_writes >= writes or self._running.failed, PATIENCE)
-            return self.failed_writes
+            while not until():
+                left = deadline - time.monotonic()
+                if left <= 0 or self._running.failed:
+                    return False
+                if self._left <= 0:
+                    self._left = self._writers  # as many as it takes
+                    self._allowed.notify_all()
+                self._allowed.wait(min(left, 0.1))
+            return True
+
+    def stop(self) -> None:
+        """No further transaction is begun."""
+        with self._allowed:
+            self._left = 0
+            self._stopped = True
+            self._allowed.notify_all()
 
     def finish(self, *, retry: Callable[[Callable[[], None]], None] = lambda call: call()) -> int:
         """Let the writers use up what they are allowed, write the last key and answer its revision."""
@@ -139,6 +173,6 @@ class Workload:
     def _delete_half(self) -> None:
         """End with deletes that nothing covers up: a watcher who missed one is left with a key too many."""
         for key in range(_KEYS):
-            self._apply(self._store, (Put(f"w/{key}", f"last-{key}".encode()),))
+            self._apply(self._store, (Put(f"w/0{key}", f"last-{key}".encode()),))
         for key in range(_KEYS // 2):
-            self._apply(self._store, (Delete(f"w/{key}"),))
+            self._apply(self._store, (Delete(f"w/0{key}"),))

@@ -91,6 +91,7 @@ class World:
         self._used: dict[str, None] = {}
         self._stores: list[Store] = []
         self._backends: list[Backend] = []
+        self._networks: list[Network] = []
         self.store = self.connect()
         """The store under test, in this rule's namespace."""
         if self._network is not None:
@@ -105,6 +106,17 @@ class World:
             raise LookupError('nothing stands between client and server: the rule lacks @needs("network")')
         return self._network
 
+    def another_network(self) -> Network:
+        """One more way to the server, for faults that not everybody is to meet. Closed at the end."""
+        network = self.network.twin()
+        self._networks.append(network)
+        return network
+
+    @property
+    def networked(self) -> bool:
+        """Whether the stores opened here reach their server through :attr:`network`."""
+        return self._network is not None
+
     @property
     def why_not(self) -> str | None:
         """Why the rule can't be judged here; ``None`` if it can."""
@@ -115,16 +127,24 @@ class World:
         """What the store under test declares."""
         return self.store.capabilities
 
-    def connect(self, namespace: str | None = None, *, timeout: float = TIMEOUT, direct: bool = False) -> Store:
+    def connect(
+        self,
+        namespace: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        direct: bool = False,
+        through: Network | None = None,
+    ) -> Store:
         """One more connection, to this rule's namespace or another one that begins with its name.
 
-        A ``direct`` one goes around the network, whose faults don't concern it.
+        A ``direct`` one goes around the network, whose faults don't concern it; one ``through`` a network of its
+        own (:meth:`another_network`) is concerned by the faults of that one alone.
         """
         name = self.namespace if namespace is None else namespace
         if not name.startswith(self.namespace):
             raise ValueError(f"{name!r} may be someone else's namespace")
         self._used[name] = None
-        url = self._direct_url if direct else self.url
+        url = self._direct_url if direct else self.url if through is None else through.url
         store = connect(in_namespace(url, name), timeout=timeout, observers=[self.evidence.observer])
         self._stores.append(store)
         return store
@@ -148,6 +168,11 @@ class World:
         return namespace_prefix(self.namespace) + key
 
     # -- helping --
+
+    @property
+    def url_in_namespace(self) -> str:
+        """The URL, secrets included, by which another process gets to this rule's keys as the stores here do."""
+        return in_namespace(self.url, self.namespace)
 
     @property
     def long_ttl(self) -> float:
@@ -180,12 +205,15 @@ class World:
 
     def close(self) -> None:
         """Close everything and empty the namespaces."""
-        if self._network is not None:
-            self._network.reset()
+        for network in (self._network, *self._networks):
+            if network is not None:
+                network.reset()
         for store in self._stores:
             store.close()
         for backend in self._backends:
             backend.close()
+        for network in self._networks:
+            network.close()
         self.empty()
 
     def empty(self) -> None:

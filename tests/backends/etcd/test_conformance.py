@@ -30,5 +30,10 @@ class TestEtcd(StoreConformance):
         if own_server is None:
             return Driver()
         return Driver(
-            kill=own_server.kill, start=own_server.start, cut=own_server.restart, compact=own_server.gateway.compact
+            kill=own_server.kill,
+            start=own_server.start,
+            pause=own_server.pause,
+            resume=own_server.resume,
+            wipe=own_server.wipe,
+            compact=own_server.gateway.compact,
         )

@@ -29,7 +29,15 @@ def default_server() -> Iterator[RedisServer]:
 
 
 def controls(server: RedisServer) -> Driver:
-    return Driver(kill=server.kill, start=server.start, cut=server.drop_clients, compact=server.trim)
+    return Driver(
+        kill=server.kill,
+        start=server.start,
+        pause=server.pause,
+        resume=server.resume,
+        wipe=server.wipe,
+        cut=server.drop_clients,
+        compact=server.trim,
+    )
 
 
 class TestRedis(StoreConformance):

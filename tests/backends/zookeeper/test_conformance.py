@@ -31,7 +31,13 @@ class TestZooKeeper(StoreConformance):
     def driver(self, own_server: ZooKeeperServer | None) -> Driver:
         if own_server is None:
             return Driver()
-        return Driver(kill=own_server.kill, start=own_server.start, cut=own_server.restart)
+        return Driver(
+            kill=own_server.kill,
+            start=own_server.start,
+            pause=own_server.pause,
+            resume=own_server.resume,
+            wipe=own_server.wipe,
+        )
 
 
 @pytest.mark.slow

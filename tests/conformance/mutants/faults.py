@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from leasehold.errors import LeaseholdError, OutcomeUnknown, StoreFull, Unavailable
-from leasehold.spi import Changes, Committed, Delete, Feed, FeedItem, LeaseGrant, LeaseId, Put, Sink, Snapshot, Transaction
+from leasehold.spi import (
+    Changes,
+    Committed,
+    Delete,
+    Feed,
+    FeedItem,
+    LeaseGrant,
+    LeaseId,
+    Put,
+    Sink,
+    Snapshot,
+    Transaction,
+)
 from leasehold_tcp import TcpServer
 
 from .base import Mutant

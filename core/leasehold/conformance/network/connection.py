@@ -83,7 +83,7 @@ class Connection:
     async def run(self, host: str, port: int) -> None:
         """Connect to the server and pass on what comes, both ways, until both sides have ended."""
         try:
-            await self._open_gates()
+            await self._open_gates(1)
             async with asyncio.timeout(_CONNECT):
                 server_reader, server = await asyncio.open_connection(host, port)
             self._server = server
@@ -93,16 +93,16 @@ class Connection:
             ]
             await asyncio.gather(*self._tasks)
         except (OSError, TimeoutError):
-            await self._open_gates()  # that one side is gone is news, too, and held back like any other
+            await self._open_gates(0)  # that one side is gone is news, too, and held back like any other
         finally:
             self.abort(count=False)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _open_gates(self) -> None:
+    async def _open_gates(self, size: int) -> None:
         for direction in Direction:
-            await self._gate(direction, 0)
+            await self._gate(direction, size)
 
     def abort(self, *, count: bool = True) -> bool:
         """Break both sides now, without an orderly end; whether they weren't yet."""

@@ -57,6 +57,10 @@ class Network:
             return None
         return cls(url, urls.parse(url, plugin, timeout=1.0, clock=SystemClock()).hosts, enabled=enabled)
 
+    def twin(self) -> Network:
+        """Another one before the same hosts, without faults yet."""
+        return Network(self.original, self._hosts, enabled=self.enabled)
+
     @property
     def url(self) -> str:
         """The same store, reached through the proxies."""

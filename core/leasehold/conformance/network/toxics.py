@@ -76,7 +76,8 @@ class LimitData:
 @dataclass(frozen=True, slots=True)
 class BlackHole:
     """Nothing gets through, not even that a connection ended; when the toxic is taken away, what was held back
-    arrives. On both directions it is a partition, on one of them a one-way partition. Effects: bytes held back."""
+    arrives. On both directions it is a partition, on one of them a one-way partition. Effects: bytes held back, and
+    connections that weren't made."""
 
 
 class CutPoint(StrEnum):
