@@ -5,7 +5,8 @@
 Every mutant is tried with all rules of its area (``--intended``: with the rules named by it alone), each sound store
 with all rules there are. Shown are which rule killed which mutant, the mutation score, and rules that kill none.
 The exit code is 1 if a mutant survives, or is found by rules of other areas only or not by the intended ones, if a
-rule finds something in a sound store, or if a rule kills nothing and ``mutants/staying.py`` gives no reason for it.
+rule finds something in a sound store, if a mutant of the harness ends otherwise than it has to, or if a rule kills
+nothing and ``mutants/staying.py`` gives no reason for it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from pathlib import Path
 from leasehold.conformance.runner import all_rules
 
 if __package__:
-    from .mutants import CONTROLS, MUTANTS, STAYING, area_of
+    from .mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of
     from .mutants.matrix import Matrix
     from .mutants.trial import Job, try_all
 else:
     sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "support")]
-    from mutants import CONTROLS, MUTANTS, STAYING, area_of
+    from mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of
     from mutants.matrix import Matrix
     from mutants.trial import Job, try_all
 
@@ -49,15 +50,19 @@ def prove(chosen: Sequence[str], *, intended: bool, processes: int, show: bool) 
         controls = [Job(each, tuple(f"{area}.*" for area in areas)) for each in CONTROLS]
         jobs = [Job(each, (f"{area_of(each)}.*",)) for each in mutants]
         rules = [rule for rule in rules if rule.partition(".")[0] in areas] if chosen else rules
-    matrix = Matrix(rules, jobs, controls, whole=not intended and not any(each.__name__ in chosen for each in mutants))
+    harness = [] if chosen else [Job(each, each.tried) for each in HARNESS]
+    whole = not intended and not any(each.__name__ in chosen for each in mutants)
+    matrix = Matrix(rules, jobs, controls, harness=harness, whole=whole)
 
     def done(job: Job) -> None:
         if show:
-            mark = "" if job in controls else "killed" if matrix.killers(job) else "SURVIVED"
+            mark = "killed" if matrix.killers(job) else "SURVIVED"
+            if job in controls or job in harness:
+                mark = "" if job.conclusion is None else job.conclusion.value
             print(f"{job.mutant.__name__:28} {job.seconds:6.1f} s  {mark}", flush=True)
 
     slow_first = sorted(jobs, key=lambda job: area_of(job.mutant) not in SLOW)
-    try_all([*controls, *slow_first], processes, done=done)
+    try_all([*controls, *harness, *slow_first], processes, done=done)
     survivors = [Job(job.mutant, tuple(rules)) for job in jobs if not matrix.killers(job)]
     if survivors and not intended:
         try_all(survivors, processes)
@@ -88,7 +93,8 @@ def main() -> int:
     print(
         f"mutation score {matrix.score:.1%}: {killed} of {len(matrix.mutants)} mutants killed in their own area; "
         f"{len(matrix.rules) - len(matrix.idle)} of {len(matrix.rules)} rules kill; "
-        f"{len(matrix.controls)} sound stores; {len(problems)} problems; {time.monotonic() - started:.0f} s"
+        f"{len(matrix.controls)} sound stores; {len(matrix.harness)} mutants of the harness; "
+        f"{len(problems)} problems; {time.monotonic() - started:.0f} s"
     )
     return 1 if problems or not matrix.mutants else 0
 

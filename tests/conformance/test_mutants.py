@@ -15,7 +15,7 @@ import pytest
 
 from leasehold.conformance.runner import all_rules
 
-from .mutants import CONTROLS, MUTANTS, STAYING, area_of, defect_of
+from .mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of, defect_of
 
 PROGRAM = Path(__file__).with_name("run_mutants.py")
 RULES = {rule.id: rule for rule in all_rules()}
@@ -49,6 +49,13 @@ def test_a_sound_store_is_found_by_none(control, proof):
     bad = [each for each in found["findings"].values() if each["kind"] not in ("passed", "not_supported")]
     assert found["findings"]
     assert bad == []
+
+
+@pytest.mark.parametrize("mutant", HARNESS, ids=lambda mutant: mutant.__name__)
+def test_a_mutant_of_the_harness_ends_as_it_has_to(mutant, proof):
+    (found,) = (each for each in proof["harness"] if each["name"] == mutant.__name__)
+    assert found["conclusion"] == mutant.expected
+    assert [problem for problem in proof["problems"] if problem.startswith(mutant.__name__)] == []
 
 
 def test_mutants_say_what_is_broken_and_who_has_to_find_it():

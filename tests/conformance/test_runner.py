@@ -23,9 +23,10 @@ from leasehold.conformance.runner import Plan, Progress, Run, all_rules, run
 from leasehold.conformance.runner_rule import judge
 from leasehold.conformance.verdicts import Conclusion, Verdict
 from leasehold.errors import ConfigError, StoreClosed, Unavailable, Unsupported
-from leasehold.spi import Capabilities, Promise, Read, field_notes
+from leasehold.spi import Capabilities, Read
 
 from .mutants import Faithful, installed
+from .mutants.harness import DeclaresNothing, RefusesAll
 
 KV = "kv.a_written_value_is_read_back"
 MISSING = "kv.a_missing_key_reads_as_none"
@@ -158,24 +159,6 @@ def test_a_failing_driver_says_nothing_about_the_store(url):
 
 
 # -- stores that break the harness instead of a promise --
-
-
-class RefusesAll(Faithful):
-    """Declares everything and refuses everything."""
-
-    def _refuse(self, *_: object, **__: object) -> Any:
-        raise Unsupported("this store can't do that")
-
-    get = list = commit = grant = refresh = revoke = leases = watch = _refuse
-
-
-class DeclaresNothing(Faithful):
-    """Keeps every promise and declares none."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        promises = {name: False for name, note in field_notes().items() if isinstance(note, Promise)}
-        return replace(self.inner.capabilities, **promises)
 
 
 class DeclaresLess(Faithful):

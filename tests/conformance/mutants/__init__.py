@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from . import (
     closing,
+    cut_off,
     faults,
     feeds,
+    keys,
     kv,
+    lease_ids,
     leases,
     lists,
     locks,
@@ -24,15 +27,18 @@ from . import (
 )
 from .base import Faithful, Mutant, installed
 from .controls import CONTROLS
+from .harness import HARNESS
 from .staying import STAYING
 
 MUTANTS: tuple[Mutant, ...] = (
     *kv.MUTANTS,
+    *keys.MUTANTS,
     *order.MUTANTS,
     *namespaces.MUTANTS,
     *transactions.MUTANTS,
     *lists.MUTANTS,
     *leases.MUTANTS,
+    *lease_ids.MUTANTS,
     *locks.MUTANTS,
     *feeds.MUTANTS,
     *watches.MUTANTS,
@@ -41,11 +47,12 @@ MUTANTS: tuple[Mutant, ...] = (
     *registry.MUTANTS,
     *restarts.MUTANTS,
     *faults.MUTANTS,
+    *cut_off.MUTANTS,
     *model.MUTANTS,
 )
 """All of them, area by area."""
 
-__all__ = ["CONTROLS", "MUTANTS", "STAYING", "Faithful", "Mutant", "area_of", "defect_of", "installed"]
+__all__ = ["CONTROLS", "HARNESS", "MUTANTS", "STAYING", "Faithful", "Mutant", "area_of", "defect_of", "installed"]
 
 
 def area_of(mutant: Mutant) -> str:

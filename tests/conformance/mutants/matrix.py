@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from leasehold.conformance.verdicts import Conclusion
+
 from . import area_of, defect_of
 from .trial import Finding, Job, Kind
 
@@ -32,6 +34,8 @@ class Matrix:
     """Ids of the rules that are to be proven, in order."""
     mutants: Sequence[Job]
     controls: Sequence[Job]
+    harness: Sequence[Job] = ()
+    """Mutants of the harness."""
     elsewhere: Mapping[str, Sequence[str]] = field(default_factory=dict)
     whole: bool = True
     """Whether all rules of each area were tried, not the intended ones alone."""
@@ -58,6 +62,7 @@ class Matrix:
     def problems(self, staying: Mapping[str, str]) -> list[str]:
         """Why the suite isn't proven; empty if it is."""
         found = [problem for job in self.mutants for problem in self._problems_of(job)]
+        found += [problem for job in self.harness for problem in _problems_of_harness(job)]
         for job in self.controls:
             found += [
                 f"{job.mutant.__name__} is sound, and {each.rule} says {each.kind}: {each.reason}"
@@ -123,6 +128,7 @@ class Matrix:
             "score": self.score,
             "mutants": [self._mutant(job) for job in self.mutants],
             "controls": [self._mutant(job) for job in self.controls],
+            "harness": [{**self._mutant(job), "conclusion": job.conclusion} for job in self.harness],
             "rules": {rule: self.killed_by(rule) for rule in self.rules},
             "staying": dict(staying),
             "problems": self.problems(staying),
@@ -140,6 +146,20 @@ class Matrix:
                 for each in job.findings.values()
             },
         }
+
+
+def _problems_of_harness(job: Job) -> list[str]:
+    """The conclusion is the one expected; where faults do nothing, no rule is said to be kept or broken."""
+    name, expected = job.mutant.__name__, getattr(job.mutant, "expected")  # noqa: B009 - only those of the harness have it
+    if job.conclusion is None:
+        return [f"{name} could not be tried: {job.failure}"]
+    problems = []
+    if job.conclusion is not expected:
+        problems.append(f"{name} should end as {expected}, and ended as {job.conclusion}: {defect_of(job.mutant)}")
+    if expected is Conclusion.INVALID:
+        said = (each for each in job.findings.values() if each.kind not in (Kind.INVALID, Kind.NOT_SUPPORTED))
+        problems += [f"{name} shows nothing, and {each.rule} says {each.kind}: {each.reason}" for each in said]
+    return problems
 
 
 def _kills(finding: Finding | None) -> bool:

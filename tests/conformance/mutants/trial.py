@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from leasehold.conformance.profile import QUICK
 from leasehold.conformance.runner import Plan, run
 from leasehold.conformance.runner_rule import RuleRun
-from leasehold.conformance.verdicts import Verdict
+from leasehold.conformance.verdicts import Conclusion, Verdict
 
 from . import haste
 from .base import Mutant, standing
@@ -68,6 +68,7 @@ class Job:
     rules: tuple[str, ...]
     findings: dict[str, Finding] = field(default_factory=dict)
     seconds: float = 0.0
+    conclusion: Conclusion | None = None
     failure: str = "it came to no end"
     """Why there are no findings, if there are none."""
 
@@ -90,11 +91,12 @@ def judged(result: RuleRun) -> Finding:
     return Finding(result.rule.id, kind, reason, result.seconds)
 
 
-def tried(mutant: Mutant, rules: Sequence[str]) -> list[Finding]:
+def tried(mutant: Mutant, rules: Sequence[str]) -> tuple[list[Finding], Conclusion]:
     """Try the rules in this process."""
     with standing(mutant) as (url, driver):
         plan = Plan(url=url, driver=driver, profile=QUICK, rules=tuple(rules), rule_budget=RULE_SECONDS)
-        return [judged(result) for result in run(plan).results]
+        found = run(plan)
+        return [judged(result) for result in found.results], found.conclusion
 
 
 def _child(mutant: Mutant, rules: Sequence[str], pipe: Connection) -> None:
@@ -102,7 +104,7 @@ def _child(mutant: Mutant, rules: Sequence[str], pipe: Connection) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Hypothesis prints the sequences that it finds
     threading.excepthook = lambda _: None  # threads of a broken store may die as they like
     try:
-        found: list[Finding] | str = tried(mutant, rules)
+        found: tuple[list[Finding], Conclusion] | str = tried(mutant, rules)
     except Exception as exc:  # noqa: BLE001 - told by the parent
         found = f"{type(exc).__name__}: {exc}"
     pipe.send(found)
@@ -133,7 +135,8 @@ def try_all(jobs: Sequence[Job], processes: int, *, done: Callable[[Job], None] 
                 if isinstance(found, str):
                     job.failure = found
                 else:
-                    job.findings = {finding.rule: finding for finding in found}
+                    findings, job.conclusion = found
+                    job.findings = {finding.rule: finding for finding in findings}
             process.join()
             job.seconds = time.monotonic() - started
             done(job)

@@ -1,0 +1,87 @@
+"""Mutants of the harness: not a promise is broken here, but what a verdict rests on.
+
+What has to come out is a conclusion. Where faults do nothing, nothing may be said of any rule, for or against.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+import leasehold_memory
+from leasehold.conformance import Driver
+from leasehold.conformance.driver import CONTROLS
+from leasehold.conformance.network import Network
+from leasehold.conformance.verdicts import Conclusion
+from leasehold.errors import Unsupported
+from leasehold.spi import Capabilities, Promise, field_notes
+from leasehold_tcp import TcpServer
+
+from .base import Breakable, Faithful
+from .controls import Durable
+from .tcp import Networked
+
+
+class Harness(Breakable):
+    """What the trial wants to know besides."""
+
+    tried: ClassVar[tuple[str, ...]]
+    """Patterns of the rules to try."""
+    expected: ClassVar[Conclusion]
+
+
+class RefusesAll(Harness, Faithful):
+    """Declares everything and refuses everything."""
+
+    tried = ("kv.*", "transactions.*", "leases.*", "watches.*")
+    expected = Conclusion.NOT_CONFORMANT
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        raise Unsupported("this store can't do that")
+
+    get = list = commit = grant = refresh = revoke = leases = watch = _refuse
+
+
+class DeclaresNothing(Harness, Faithful):
+    """Keeps every promise and declares none."""
+
+    tried = ("*",)
+    expected = Conclusion.NOT_CONFORMANT
+
+    @property
+    def capabilities(self) -> Capabilities:
+        promises = {name: False for name, note in field_notes().items() if isinstance(note, Promise)}
+        return dataclasses.replace(self.inner.capabilities, **promises)
+
+
+class IdleNetwork(Harness, Networked):
+    """Stands between client and server and does no harm there, whatever it is told to do."""
+
+    tried = ("faults.*", "restarts.*", "spi.feeds_fail_once_when_cut")
+    expected = Conclusion.INVALID
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        sound = Network.in_front_of
+        return patch.object(Network, "in_front_of", lambda url: sound(url, enabled=False))
+
+    @classmethod
+    def driver(cls, server: TcpServer) -> Driver:
+        return Driver()
+
+
+class IdleDriver(Harness, Durable):
+    """Offers every control, none of which does anything."""
+
+    # Not that feeds fail once when they are cut: nobody but the feed could tell that this cut nothing.
+    tried = ("faults.*", "restarts.*")
+    expected = Conclusion.INVALID
+
+    @classmethod
+    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+        return Driver(**dict.fromkeys(CONTROLS, lambda: None))
+
+
+HARNESS: tuple[type[Harness], ...] = (RefusesAll, DeclaresNothing, IdleNetwork, IdleDriver)
