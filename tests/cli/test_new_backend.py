@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import socket
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 import leasehold
 from leasehold import plugins
+from leasehold.conformance.drivers import ServerProcess
 
 from .conftest import Run
 
@@ -90,7 +93,7 @@ def test_each_kind_of_address(run: Run, here: Path, address: str, where: str) ->
             assert [line for line in text.splitlines() if len(line) > 120] == []
 
 
-@pytest.mark.parametrize(("address", "first"), [("name", "tin://a"), ("file", "tin:///a"), ("hosts", "tin://a:1,b")])
+@pytest.mark.parametrize(("address", "first"), [("name", "tin://a"), ("file", "tin:///a")])
 def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, address: str, first: str) -> None:
     name = f"tin-{address}"
     run("new-backend", name, "--scheme", "tin", "--address", address)
@@ -106,6 +109,26 @@ def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPat
             assert same.get("a") == store.get("a")
             assert other.get("a") is None
     finally:
+        plugins.unregister("tin")
+
+
+def test_a_server_comes_with_a_store_of_servers(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("new-backend", "tin-far", "--scheme", "tin", "--address", "hosts")
+    monkeypatch.syspath_prepend(here / "leasehold-tin-far")
+    plugins.register(importlib.import_module("leasehold_tin_far.plugin"), "tin")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"tin://127.0.0.1:{port}"
+    with pytest.raises(leasehold.Unavailable, match=f"no server answers at 127.0.0.1:{port}"):
+        leasehold.connect(url)
+    controls = ServerProcess(0, [sys.executable, "leasehold-tin-far/tests/server.py", str(port)], url=url).driver()
+    controls.do("start")
+    try:
+        with leasehold.connect(f"tin://127.0.0.1:1,127.0.0.1:{port}") as store, leasehold.connect(url) as same:
+            store.put("a", b"1")
+            assert same.get("a") == store.get("a")
+    finally:
+        controls.do("kill")
         plugins.unregister("tin")
 
 

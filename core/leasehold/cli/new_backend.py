@@ -28,6 +28,7 @@ from leasehold.cli.scaffold import ADDRESSES, Project, plan
 def new_backend(options: Settings, name: str, directory: Path | None, scheme: str | None, address: str) -> None:
     """Write out a complete package for a store plugin: entry point, a backend on a dictionary, tests, checks.
 
+    With --address hosts the dictionary is in a small server, so that its being killed and cut off is tested, too.
     It passes the whole conformance suite as it is. Replace the dictionary by your store, method by method;
     core/docs/write-a-backend.md takes you through it. No file that exists is overwritten.
     """
@@ -59,6 +60,6 @@ def _tell(options: Settings, project: Project, target: Path) -> None:
         )
         return
     out.line(("wrote ", ""), (str(target), "bold"), (f": {', '.join(sorted(project.files))}", ""))
-    out.line((f"{project.scheme}:// is a dictionary so far. Next:", ""))
+    out.line((f"{project.scheme}:// is {project.summary} so far. Next:", ""))
     for step in steps:
         out.line((f"  {step}", "bold"))

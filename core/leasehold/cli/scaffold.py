@@ -29,21 +29,28 @@ _FILES = {
     "tests/test_conformance.py": "test_$address.py.tmpl",
 }
 """Where a file goes, and the template that it is made of (none: it is empty)."""
+_FILES_WITH_A_SERVER = {
+    "$package/backend.py": "backend_hosts.py.tmpl",
+    "$package/link.py": "link.py.tmpl",
+    "$package/wire.py": "wire.py.tmpl",
+    "tests/server.py": "server.py.tmpl",
+}
+"""What is otherwise, or comes on top, for a store that is reached by host and port."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
     address: Address
-    where: str
-    """Python that tells one store from another, from the request."""
+    summary: str
     example: str
     """What follows the scheme's ``://`` in a URL."""
+    files: dict[str, str]
 
 
 ADDRESSES = {
-    "name": _Kind(Address.NAME, "request.path", "suite"),
-    "hosts": _Kind(Address.HOSTS, '",".join(map(str, request.hosts))', "127.0.0.1:7000"),
-    "file": _Kind(Address.FILE, "request.path", "/tmp/suite"),  # noqa: S108 - an example in a text
+    "name": _Kind(Address.NAME, "a dictionary in this process", "suite", _FILES),
+    "hosts": _Kind(Address.HOSTS, "a dictionary in a server", "127.0.0.1:7000", _FILES | _FILES_WITH_A_SERVER),
+    "file": _Kind(Address.FILE, "a dictionary in this process", "/tmp/suite", _FILES),  # noqa: S108 - an example in a text
 }
 """What a store's URLs can name."""
 
@@ -55,6 +62,7 @@ class Project:
     distribution: str
     package: str
     scheme: str
+    summary: str
     files: dict[str, str]
 
     def write(self, directory: Path) -> None:
@@ -106,7 +114,7 @@ def plan(name: str, *, scheme: str | None, address: str) -> Project:
         "stem": camel,
         "class_name": f"{camel}Backend",
         "address": kind.address.name,
-        "where": kind.where,
+        "summary": kind.summary,
         "test_url": f"{chosen}://{kind.example}",
         "port": "        default_port=7000,  # REPLACE: where your server listens unless told otherwise\n"
         if kind.address is Address.HOSTS
@@ -116,9 +124,9 @@ def plan(name: str, *, scheme: str | None, address: str) -> Project:
     names["driver"] = _fill("driver.py.tmpl", names).rstrip("\n")
     files = {
         Template(path).substitute(names): _fill(template.replace("$address", address), names) if template else ""
-        for path, template in _FILES.items()
+        for path, template in kind.files.items()
     }
-    return Project(f"leasehold-{stem}", package, chosen, files)
+    return Project(names["distribution"], package, chosen, kind.summary, files)
 
 
 def _fill(template: str, names: dict[str, str]) -> str:

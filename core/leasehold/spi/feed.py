@@ -113,15 +113,19 @@ class PollingFeed(Feed):
             try:
                 snapshot = self._read()
             except LeaseholdError as exc:
-                self._sink.fail(exc)
+                self._fail(exc)
                 return
             except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the feed loudly, whatever it raised
                 error = PluginError(f"the plugin's list failed with an untranslated {type(exc).__name__}: {exc}")
                 error.__cause__ = exc
-                self._sink.fail(error)
+                self._fail(error)
                 return
             self._sink.deliver(snapshot)
             self._stop.wait(self._interval)
+
+    def _fail(self, error: LeaseholdError) -> None:
+        if not self._stop.is_set():  # a feed that is being closed ends without a word
+            self._sink.fail(error)
 
     def close(self) -> None:
         self._stop.set()
