@@ -12,8 +12,8 @@ from postgresql_server import PostgresqlServer, until
 from relay import Relay
 
 import leasehold
-from leasehold.errors import DeadlineExceeded, LeaseholdError, OutcomeUnknown, StoreClosed, Unavailable
-from leasehold.spi import Backend, Put, Transaction
+from leasehold.errors import DeadlineExceeded, LeaseholdError, OutcomeUnknown, StoreClosed, StoreFull, Unavailable
+from leasehold.spi import Backend, Put, Read, Transaction
 
 PUT = Transaction((), (Put("key", b"1"),))
 
@@ -178,6 +178,20 @@ def test_a_connection_reset_before_the_answer_is_unknown(
                 store.put("key", b"after", timeout=5.0)
             store.put("next", b"goes on")
     assert open_backend().get("key", timeout=5.0).item.value == b"after"
+
+
+def test_a_write_is_done_when_it_is_committed_and_not_before(
+    server: PostgresqlServer, backend: Backend, schema: str
+) -> None:
+    # What fails at the commit does so after the server has sent the complete result of the statement.
+    server.sql(
+        f"CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;"
+        f"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON {schema}.log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+        f"EXECUTE FUNCTION {schema}.refuse()"
+    )
+    with pytest.raises(StoreFull):
+        backend.commit(PUT, timeout=5.0)
+    assert backend.get("key", timeout=5.0) == Read(None, 0)
 
 
 def test_a_write_that_waits_for_others_is_refused_in_time(
