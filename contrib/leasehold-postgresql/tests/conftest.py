@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 from leasehold_postgresql.plugin import leasehold_backend
-from postgresql_server import PostgresqlServer, engine, until
+from postgresql_server import PostgresqlServer, engine
 
 import leasehold
 from leasehold.clock import SystemClock
@@ -112,12 +112,14 @@ def open_store(url: str) -> Iterator[Callable[..., leasehold.Store]]:
     yield open_one
     for store in stores:
         store.close()
-    until(lambda: not set(threading.enumerate()) - before, "closing left no thread", 10.0)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10.0)
+        assert not thread.is_alive(), f"closing left a thread: {thread.name}"
 
 
 @pytest.fixture
 def store(open_store: Callable[..., leasehold.Store]) -> leasehold.Store:
-    return open_store(timeout=5.0)
+    return open_store(timeout=10.0)  # as the shared suite has it
 
 
 @pytest.fixture
