@@ -71,6 +71,8 @@ class Checks:
             seen = call()
         except kinds as exc:
             return exc
+        except RuleVacuous:
+            raise
         except Exception as exc:
             raise self.fail(did, expected=f"{names} is raised", seen=f"{type(exc).__name__}: {exc}") from exc
         raise self.fail(did, expected=f"{names} is raised", seen=f"no error, the answer {_show(seen)}")

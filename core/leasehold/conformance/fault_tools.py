@@ -117,7 +117,7 @@ def _something(world: World) -> KeyValue:
 
 def _answers_as_ever(world: World, known: KeyValue) -> bool:
     try:
-        item = world.store.get(known.key, timeout=SHORT / 2)
+        item = world.store.get(known.key, timeout=SHORT)
     except FAILS:
         return False
     return item is not None and item.value == known.value
@@ -203,6 +203,16 @@ def works_again(world: World, store: Store) -> None:
     )
 
 
+def cut(world: World) -> int:
+    """Every connection breaks; answers how many the network broke, or 1 where the author's own control did it."""
+    if not _cut_by_network(world):
+        world.driver.do("cut")
+        return 1
+    before = world.network.traffic.broken
+    world.driver.do("cut")
+    return world.network.traffic.broken - before
+
+
 class Canary:
     """Cuts connections and knows that they broke: told by the network, or by a watch that nobody reads meanwhile."""
 
@@ -213,13 +223,10 @@ class Canary:
 
     def cut(self, then: Callable[[], object] = lambda: None) -> int:
         """Every connection breaks, and ``then`` is called at once; answers how many are known to have broken."""
-        if self._watch is None:
-            before = self._world.network.traffic.broken
-            self._world.driver.do("cut")
-            then()
-            return self._world.network.traffic.broken - before
-        self._world.driver.do("cut")
+        broken = cut(self._world)
         then()
+        if self._watch is None:
+            return broken
         noticed = self._notices(self._watch)
         self._in_sync()
         return int(noticed)

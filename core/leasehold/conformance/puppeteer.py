@@ -53,7 +53,7 @@ class Puppet:
         try:
             self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
             self._process.stdin.flush()
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             raise self._vacuous(f"it ended: {exc}") from exc
 
     def answer(self) -> dict[str, Any]:

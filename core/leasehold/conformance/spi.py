@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from leasehold.conformance.checks import PATIENCE
+from leasehold.conformance.fault_tools import cut
 from leasehold.conformance.rules import Rules, needs, requires
 from leasehold.conformance.world import World
 from leasehold.connect import connect
@@ -254,7 +255,7 @@ class SpiRules(Rules, area="spi"):
             revision = world.store.put("before", b"").revision
             told = partial(sink.knows, world.physical("before"), revision)
             sink.wait(world, told, "put a key", "the open feed tells it")
-            self._cut(world)
+            world.check.enough(cut(world), 1, "a connection that broke")
             limit = world.capabilities.watch_detection + PATIENCE
             sink.wait(world, lambda: bool(sink.errors), "cut the connection", "fail()", within=limit)
             error = sink.errors[0]
@@ -264,13 +265,6 @@ class SpiRules(Rules, area="spi"):
             world.check.equal((len(sink.items), len(sink.errors)), (count, 1), "items and errors after a write since")
         finally:
             feed.close()
-
-    def _cut(self, world: World) -> None:
-        network = world.network if world.networked else None
-        before = network.traffic.broken if network is not None else 0
-        world.driver.do("cut")
-        if network is not None and world.driver.cut == network.cut:
-            world.check.enough(network.traffic.broken - before, 1, "a connection that the network broke")
 
     def test_spi_close_ends_everything(self, world: World) -> None:
         """After close, which may be called again, feeds end without fail() and every call is StoreClosed."""
