@@ -156,7 +156,11 @@ def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) ->
             if timeline.items.get((event.key, event.revision), "not written") is not None:
                 problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made then")
         elif not timeline.may_have_deleted(event.key, event.revision):
-            problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made before it")
+            later = [made for made in timeline.deletes.get(event.key, ()) if made > event.revision]
+            next_one = f"the next one acknowledged is at {min(later)}" if later else "nor is one acknowledged later"
+            problems.append(
+                f"a delete of {event.key!r} at revision {event.revision}, none was made before it; {next_one}"
+            )
     return problems
 
 
