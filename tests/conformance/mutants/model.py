@@ -7,20 +7,13 @@ from collections.abc import Sequence
 from leasehold.spi import Changes, Committed, Deleted, FeedItem, Put, Transaction
 
 from .base import BentFeed, BentWatch, Faithful
+from .lease_ids import PutKeepsTheLease
 
 
-class PutOverALeaseKeepsIt(Faithful):
+class PutOverALeaseKeepsIt(PutKeepsTheLease):
     """A put without a lease, over a key that is on one, leaves it there."""
 
     rules = ("model.agrees_with_a_dictionary",)
-
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        operations = []
-        for each in transaction.operations:
-            item = self.inner.get(each.key, timeout=timeout).item
-            keep = isinstance(each, Put) and each.lease_id is None and item is not None
-            operations.append(Put(each.key, each.value, item.lease_id) if keep else each)  # type: ignore[union-attr]
-        return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
 
 
 class DeleteBesideAPutIsLost(Faithful):
