@@ -6,9 +6,9 @@ import time
 from functools import partial
 
 from leasehold.conformance.checks import PATIENCE
-from leasehold.conformance.fault_tools import fault, setback, works_again
+from leasehold.conformance.fault_tools import WAYS, fault, hole, setback, works_again
 from leasehold.conformance.lease_run import NOISE
-from leasehold.conformance.network import BOTH, Direction
+from leasehold.conformance.network import Direction
 from leasehold.conformance.puppeteer import Puppet
 from leasehold.conformance.rules import Rules, needs, requires
 from leasehold.conformance.threads import together
@@ -27,8 +27,7 @@ class FaultLeaseRules(Rules, area="faults"):
     @needs("network")
     def test_faults_a_holder_cut_off_knows_before_anyone_else(self, world: World) -> None:
         """A holder that is cut off finds its lease LOST by its own clock before anyone else gets its key."""
-        ways: tuple[tuple[Direction, ...], ...] = ((Direction.UP,), (Direction.DOWN,), BOTH)
-        together(world.check, [partial(_cut_off, world, each) for each in ways], "three holders cut off")
+        together(world.check, [partial(_cut_off, world, each) for each in WAYS], "three holders cut off")
 
     @requires("shared")
     def test_faults_a_stopped_holder_knows_before_it_writes(self, world: World) -> None:
@@ -89,7 +88,7 @@ class FaultLeaseRules(Rules, area="faults"):
 def _cut_off(world: World, directions: tuple[Direction, ...]) -> None:
     network = world.another_network()
     holder, contender = world.connect(through=network), world.connect(direct=True)
-    key, name = f"held/{'+'.join(directions)}", f"black hole {'+'.join(directions)}"
+    key, name = f"held/{'+'.join(directions)}", hole(directions)
     lost: list[Lease] = []
     lease = holder.lease(world.short_ttl, on_lost=lost.append)
     revision = holder.put_if_absent(key, b"holder", lease=lease).revision

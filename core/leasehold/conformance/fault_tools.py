@@ -17,7 +17,7 @@ from typing import Self
 from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.evidence import FaultWindow
 from leasehold.conformance.lease_run import NOISE
-from leasehold.conformance.network import Direction, Sight, Together
+from leasehold.conformance.network import BOTH, Direction, Sight, Together
 from leasehold.conformance.threads import Running
 from leasehold.conformance.world import World
 from leasehold.errors import LeaseholdError, OutcomeUnknown, Unavailable
@@ -37,6 +37,9 @@ SHORT = 1.0
 _USUAL = 20
 _LONG = 0.1
 
+WAYS: tuple[tuple[Direction, ...], ...] = ((Direction.UP,), (Direction.DOWN,), BOTH)
+"""Both halves of a one-way partition, and a whole one."""
+
 FAILS = (Unavailable, OutcomeUnknown)
 """How a call ends that the store doesn't answer."""
 
@@ -52,6 +55,11 @@ def fault(world: World, name: str, start: Callable[[], Together], what: str) -> 
                 yield toxic
             finally:
                 toxic.remove()
+
+
+def hole(directions: tuple[Direction, ...]) -> str:
+    """What a black hole in these directions is called."""
+    return f"black hole {'+'.join(directions)}"
 
 
 @contextlib.contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 from leasehold.conformance import history
-from leasehold.conformance.fault_tools import RECOVERY, SHORT, fails_in_time, fault, insist, outage
+from leasehold.conformance.fault_tools import RECOVERY, SHORT, WAYS, fails_in_time, fault, hole, insist, outage
 from leasehold.conformance.follower import Follower
 from leasehold.conformance.lease_run import NOISE
-from leasehold.conformance.network import BOTH, Direction
+from leasehold.conformance.network import Direction
 from leasehold.conformance.rules import Rules, needs
 from leasehold.conformance.threads import together
 from leasehold.conformance.world import World
@@ -23,8 +23,7 @@ class FaultWatchRules(Rules, area="faults"):
     @needs("network")
     def test_faults_a_watch_notices_a_partition_in_time(self, world: World) -> None:
         """A watch that is cut off without a word notices within watch_detection, and goes on when it can."""
-        ways: tuple[tuple[Direction, ...], ...] = ((Direction.UP,), (Direction.DOWN,), BOTH)
-        together(world.check, [partial(_cut_off, world, each) for each in ways], "three watches cut off")
+        together(world.check, [partial(_cut_off, world, each) for each in WAYS], "three watches cut off")
 
     @needs("pause", "resume")
     def test_faults_a_watch_notices_a_frozen_server_in_time(self, world: World) -> None:
@@ -44,7 +43,7 @@ class FaultWatchRules(Rules, area="faults"):
 def _cut_off(world: World, directions: tuple[Direction, ...]) -> None:
     network = world.another_network()
     store, writer = world.connect(through=network), world.connect(direct=True)
-    name = f"black hole {'+'.join(directions)}"
+    name = hole(directions)
     prefix = f"w/{'+'.join(directions)}/"
     with Follower(world.check, store.watch(prefix, previous=True)) as follower:
         _follows(follower, writer, f"{prefix}before", "before the fault")

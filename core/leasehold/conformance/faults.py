@@ -16,8 +16,10 @@ from leasehold.conformance.fault_tools import (
     MOMENT,
     RECOVERY,
     SHORT,
+    WAYS,
     fails_in_time,
     fault,
+    hole,
     outage,
     setback,
     shows,
@@ -44,8 +46,6 @@ from leasehold.errors import Conflict, LeaseholdError, OutcomeUnknown, StoreFull
 from leasehold.store import Store
 
 _HELD = "bytes held back"
-_WAYS: tuple[tuple[Direction, ...], ...] = ((Direction.UP,), (Direction.DOWN,), BOTH)
-"""Both halves of a one-way partition, and a whole one."""
 
 
 class FaultRules(Rules, area="faults"):
@@ -147,9 +147,9 @@ class FaultRules(Rules, area="faults"):
         def suffer(directions: tuple[Direction, ...]) -> None:
             network = world.another_network()
             store = world.connect(through=network)
-            _fail_in_time(world, store, f"black hole {'+'.join(directions)}", network, directions)
+            _fail_in_time(world, store, hole(directions), network, directions)
 
-        together(world.check, [partial(suffer, ways) for ways in _WAYS], "three partitions at once")
+        together(world.check, [partial(suffer, ways) for ways in WAYS], "three partitions at once")
 
     @needs("pause", "resume")
     def test_faults_calls_keep_their_deadlines_on_a_frozen_server(self, world: World) -> None:
@@ -174,9 +174,9 @@ class FaultRules(Rules, area="faults"):
     def test_faults_a_partition_loses_and_doubles_nothing(self, world: World) -> None:
         """Over partitions, one-way ones too, nothing acknowledged is lost, nothing doubled, and watchers converge."""
         with Ride(world, every_acknowledged=True) as ride:
-            for directions in _WAYS:
+            for directions in WAYS:
                 ride.settle()
-                name = f"black hole {'+'.join(directions)}"
+                name = hole(directions)
                 with fault(world, name, partial(world.network.black_hole, *directions), _HELD):
                     ride.suffer()
             ride.judge()

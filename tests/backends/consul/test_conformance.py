@@ -8,6 +8,7 @@ from leasehold.conformance import Driver, StoreConformance
 from leasehold_servers import require
 from leasehold_servers.consul import ConsulServer
 from leasehold_servers.consul_plugin import need_consul
+from leasehold_servers.controls import controls
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +28,7 @@ class TestConsul(StoreConformance):
 
     @pytest.fixture
     def driver(self, own_server: ConsulServer | None) -> Driver:
-        if own_server is None:
-            return Driver()
-        return Driver(
-            kill=own_server.kill,
-            start=own_server.start,
-            pause=own_server.pause,
-            resume=own_server.resume,
-            wipe=own_server.wipe,
-        )
+        return controls(own_server)
 
 
 @pytest.mark.slow

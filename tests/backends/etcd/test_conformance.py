@@ -7,6 +7,7 @@ import pytest
 
 from leasehold.conformance import Driver, StoreConformance
 from leasehold_servers import EtcdServer, require
+from leasehold_servers.controls import controls
 from leasehold_servers.plugin import need_container
 
 
@@ -29,11 +30,4 @@ class TestEtcd(StoreConformance):
     def driver(self, own_server: EtcdServer | None) -> Driver:
         if own_server is None:
             return Driver()
-        return Driver(
-            kill=own_server.kill,
-            start=own_server.start,
-            pause=own_server.pause,
-            resume=own_server.resume,
-            wipe=own_server.wipe,
-            compact=own_server.gateway.compact,
-        )
+        return controls(own_server, compact=own_server.gateway.compact)

@@ -7,6 +7,7 @@ import pytest
 
 from leasehold.conformance import Driver, StoreConformance
 from leasehold_servers import require
+from leasehold_servers.controls import controls
 from leasehold_servers.redis import RedisServer
 from leasehold_servers.redis_plugin import need_redis
 
@@ -28,16 +29,8 @@ def default_server() -> Iterator[RedisServer]:
         yield server
 
 
-def controls(server: RedisServer) -> Driver:
-    return Driver(
-        kill=server.kill,
-        start=server.start,
-        pause=server.pause,
-        resume=server.resume,
-        wipe=server.wipe,
-        cut=server.drop_clients,
-        compact=server.trim,
-    )
+def all_controls(server: RedisServer) -> Driver:
+    return controls(server, cut=server.drop_clients, compact=server.trim)
 
 
 class TestRedis(StoreConformance):
@@ -49,7 +42,7 @@ class TestRedis(StoreConformance):
     def driver(self, own_server: RedisServer | None) -> Driver:
         if own_server is None:
             return Driver()
-        return controls(own_server)
+        return all_controls(own_server)
 
 
 @pytest.mark.slow
@@ -60,4 +53,4 @@ class TestRedisDefaults(StoreConformance):
 
     @pytest.fixture
     def driver(self, default_server: RedisServer) -> Driver:
-        return controls(default_server)
+        return all_controls(default_server)

@@ -7,6 +7,7 @@ import pytest
 
 from leasehold.conformance import Driver, StoreConformance
 from leasehold_servers import require
+from leasehold_servers.controls import controls
 from leasehold_servers.zookeeper import ZooKeeperServer
 from leasehold_servers.zookeeper_ensemble import ZooKeeperEnsemble
 from leasehold_servers.zookeeper_plugin import need_zookeeper
@@ -29,15 +30,7 @@ class TestZooKeeper(StoreConformance):
 
     @pytest.fixture
     def driver(self, own_server: ZooKeeperServer | None) -> Driver:
-        if own_server is None:
-            return Driver()
-        return Driver(
-            kill=own_server.kill,
-            start=own_server.start,
-            pause=own_server.pause,
-            resume=own_server.resume,
-            wipe=own_server.wipe,
-        )
+        return controls(own_server)
 
 
 @pytest.mark.slow
@@ -59,4 +52,6 @@ class TestZooKeeperEnsemble(StoreConformance):
             for node in zookeeper_ensemble.nodes:
                 node.kill()
 
-        return Driver(kill=kill, start=zookeeper_ensemble.recover)
+        return Driver(
+            kill=kill, start=zookeeper_ensemble.recover, kill_leader=lambda: zookeeper_ensemble.leader().kill()
+        )

@@ -1,0 +1,19 @@
+"""The controls over a test server that the conformance suite can use."""
+
+from typing import TYPE_CHECKING, Any
+
+from leasehold_servers.container import ServerContainer
+
+if TYPE_CHECKING:
+    from leasehold.conformance import Driver
+
+
+def controls(server: ServerContainer | None, **others: Any) -> "Driver":
+    """Kill, start, freeze and empty it, and whatever else it can do; none for a server that isn't ours."""
+    from leasehold.conformance import Driver
+
+    if server is None:
+        return Driver()
+    return Driver(
+        kill=server.kill, start=server.start, pause=server.pause, resume=server.resume, wipe=server.wipe, **others
+    )
