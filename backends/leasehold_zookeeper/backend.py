@@ -46,6 +46,7 @@ class ZooKeeperBackend(Backend):
             version = info.parse_version(said)
             connection.modern = not version or version >= info.MODERN
             connection.ensemble = info.is_ensemble(connection, said, until=until)
+            connection.native.alone = not connection.ensemble
             reads.get(connection, "leasehold", until=until)
         except BaseException:
             connection.close()

@@ -21,7 +21,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.connection import ConnectionDropped, ConnectionHandler
-from kazoo.protocol.serialization import SASL
+from kazoo.protocol.serialization import SASL, Connect
 from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
@@ -101,6 +101,13 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
         super().__init__(client, client._conn_retry.copy(), logger=_log, sasl_options=options)
         self._login = login
 
+    def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
+        if self.client.alone and isinstance(request, Connect):
+            # A server is refused that is behind what was seen. Where there is no other, it has lost its data, and
+            # nobody would ever be let in again.
+            request = request._replace(last_zxid_seen=0)
+        return super()._invoke(timeout, request, xid)
+
     def _authenticate_with_sasl(self, host: str, timeout: float) -> None:
         xids = itertools.count(1)
 
@@ -175,6 +182,8 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             command_retry=KazooRetry(max_tries=0),
             logger=_log,
         )
+        self.alone = False
+        """Whether it is known that there is one server only."""
         self.on_event = on_event
         self._connection = _Reader(self, login)
         self._on_lost = on_lost
@@ -218,6 +227,7 @@ def _check_kazoo() -> None:
     expected = {
         "_read_response": ["self", "header", "buffer", "offset"],
         "_read_watch_event": ["self", "buffer", "offset"],
+        "_invoke": ["self", "timeout", "request", "xid"],
         "_authenticate_with_sasl": ["self", "host", "timeout"],
         "_submit": ["self", "request", "timeout", "xid"],
         "_read_header": ["self", "timeout"],

@@ -206,4 +206,5 @@ class Connection:
         self._on_event(path)
 
     def _lost(self) -> None:
+        self.facts.forget()
         self._on_lost(Unavailable(f"the connection to ZooKeeper at {self.endpoints} was lost"))

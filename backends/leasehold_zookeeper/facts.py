@@ -4,6 +4,7 @@ Facts never become untrue: at the zxid ``seen`` a node had this ``mzxid`` and ``
 was seen before the key's leaf was, and all have their versions still, then none of these nodes was made again in
 between, since that would have touched the folder above it: a leaf that has its version still is the same node,
 last written at that mzxid. Whether the versions are still so is for the multi to find out; old facts only make it fail.
+A server that lost its data counts from the beginning again; that takes a broken connection, and then all is forgotten.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class Facts:
 
     def __init__(self) -> None:
         self._facts: dict[str, _Fact] = {}
+
+    def forget(self) -> None:
+        """The connection broke: the server that comes back may have lost its data, and count from the beginning."""
+        self._facts = {}
 
     def note(self, path: str, stat: wire.Stat, seen: int) -> None:
         """``stat`` came with an answer whose zxid was ``seen``."""

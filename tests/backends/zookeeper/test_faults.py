@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from leasehold import Store, connect
-from leasehold.errors import DeadlineExceeded, LeaseholdError, OutcomeUnknown, Unavailable
+from leasehold.errors import Conflict, DeadlineExceeded, LeaseholdError, OutcomeUnknown, Unavailable
 from leasehold_servers import until
 from leasehold_servers.zookeeper import ZooKeeperServer
 from leasehold_servers.zookeeper_ensemble import ZooKeeperEnsemble
@@ -158,3 +158,31 @@ def _answers(store: Store) -> bool:
         return store.get("key", timeout=5.0) is not None
     except LeaseholdError:
         return False
+
+
+def test_a_single_server_that_lost_its_data_is_used_again() -> None:
+    with ZooKeeperServer() as server, connect(f"{server.url}/mine") as store:
+        with connect(f"{server.url}/other") as other:
+            for number in range(300):
+                other.put(f"{number}", b"")
+        seen = store.put("key", b"old").revision
+        server.kill()
+        server.wipe()
+        server.start()
+        # It is far behind what this client has seen, which a client of several servers must not put up with.
+        until(lambda: _value(store, "key") == (), 15.0, "the emptied server answers")
+        with connect(f"{server.url}/mine") as other:
+            assert other.put("key", b"new").revision < seen
+        # Versions of nodes count from 0 again, too: none that was seen before may prove anything now.
+        with pytest.raises(Conflict):
+            store.replace("key", b"wrong", seen)
+        assert _value(store, "key") == (b"new",)
+
+
+def _value(store: Store, key: str) -> tuple[bytes, ...] | None:
+    """What is at the key, nothing at all, or ``None`` for a store that doesn't answer."""
+    try:
+        item = store.get(key, timeout=1.0)
+    except Unavailable:
+        return None
+    return () if item is None else (item.value,)
