@@ -7,7 +7,7 @@ declared). What is read is never older than the event, as both come from the sam
 
 A feed begins by adding the watch and then listing, so nothing falls between. A list takes a while; what is marked
 meanwhile is read again for the snapshot, which so shows one revision as the SPI wants it: a key that vanished while
-the list was read isn't told as deleted before it was.
+the list was read, or while it was read again, isn't told as deleted before it was.
 Watches are shared by the feeds on the same folder. They end with the connection, and so do the feeds: core opens
 them again and finds the difference.
 
@@ -173,10 +173,16 @@ class Watches:
         if not stale:
             return Snapshot(page.items, page.revision)
         items = {item.key: item for item in page.items}
-        for key, (item, _) in zip(stale, reads.read_keys(self._connection, stale, until=until), strict=True):
-            items.pop(key, None)
+        gone_later = []
+        for key, (item, seen) in zip(stale, reads.read_keys(self._connection, stale, until=until), strict=True):
             if item is not None:
                 items[key] = item
+            elif seen <= revision:
+                items.pop(key, None)
+            else:
+                gone_later.append(key)  # perhaps after the snapshot: what the list had stays, the delete follows
+        with self._condition:
+            feed.stale.update(dict.fromkeys(gone_later))
         return Snapshot(tuple(items[key] for key in sorted(items, key=str.encode)), revision)
 
     def _start(self) -> None:

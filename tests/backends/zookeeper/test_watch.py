@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from leasehold.errors import Unavailable
-from leasehold.spi import Delete, Put, Snapshot, Transaction
+from leasehold.spi import Delete, Deleted, Put, Snapshot, Transaction
 from leasehold_probe.recorder import Recorder
 from leasehold_servers import until
 from leasehold_zookeeper import reads
@@ -49,6 +49,46 @@ def test_a_snapshot_shows_what_was_written_while_the_list_was_read(
         last = write(Put(prefix + "made", b"2"))
         sink.wait(lambda seen: any(entry.key == prefix + "made" for entry in seen.entries))
         assert [getattr(entry, "mod_revision", 0) for entry in sink.entries][-1] == last
+    finally:
+        feed.close()
+
+
+def test_a_key_that_vanishes_while_it_is_read_again_is_told_as_deleted_afterwards(
+    open_zookeeper: Callable[[str], ZooKeeperBackend], zookeeper_own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot has a revision by then, and the key was still there at it."""
+    backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
+    key = f"{zookeeper_own_url.rpartition('/')[2]}/key"
+
+    def write(*operations: Put | Delete) -> int:
+        return other.commit(Transaction((), operations), timeout=5.0).revision
+
+    write(Put(key, b"1"))
+    name_keys, read_keys = reads._key_names, reads.read_keys
+    written: list[int] = []
+
+    def change(*args: object, **options: object) -> object:
+        named = name_keys(*args, **options)  # type: ignore[arg-type]  # passed through
+        written.append(write(Put(key, b"2")))
+        return named
+
+    def delete(*args: object, **options: object) -> object:
+        if len(written) == 1:
+            written.append(write(Delete(key)))
+        return read_keys(*args, **options)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(reads, "_key_names", change)
+    monkeypatch.setattr(reads, "read_keys", delete)
+    sink = Recorder()
+    feed = backend.watch(key, after=None, sink=sink, timeout=5.0)
+    try:
+        (snapshot, *_) = sink.items
+        assert isinstance(snapshot, Snapshot)
+        assert written[0] <= snapshot.revision < written[1]
+        assert [item.key for item in snapshot.items] == [key]
+        sink.wait(lambda seen: seen.entries != [])
+        assert isinstance(sink.entries[0], Deleted)
+        assert sink.entries[0].revision >= written[1]
     finally:
         feed.close()
 
