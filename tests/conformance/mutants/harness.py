@@ -81,7 +81,7 @@ class IdleDriver(Harness, Durable):
 
     @classmethod
     def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
-        # Not the loss of a leader: all that shows of it is a call that takes long, and a busy machine has such calls, too.
+        # Not the loss of a leader: it shows in calls that take long, and a busy machine has such calls, too.
         return Driver(**{name: _idle for name in CONTROLS if name != "kill_leader"})
 
 
