@@ -25,11 +25,16 @@ class TestSandbox(StoreConformance):
     @pytest.fixture
     def driver(self, box: Sandbox) -> Iterator[Driver]:
         with ExitStack() as outage, ExitStack() as freeze:
+
+            def pause() -> None:
+                freeze.enter_context(box.faults.freeze())
+                box.faults.cut_watches()  # a frozen server's connection is given up; freeze() leaves that to the test
+
             yield Driver(
                 kill=lambda: outage.enter_context(box.faults.outage()),
                 start=outage.close,
                 cut=box.faults.cut_watches,
                 compact=box.faults.compact,
-                pause=lambda: freeze.enter_context(box.faults.freeze()),
+                pause=pause,
                 resume=freeze.close,
             )
