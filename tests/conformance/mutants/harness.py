@@ -73,7 +73,7 @@ class IdleNetwork(Harness, Networked):
 
 
 class IdleDriver(Harness, Durable):
-    """Offers controls, none of which does anything."""
+    """Offers every control, none of which does anything."""
 
     # Not that feeds fail once when they are cut: nobody but the feed could tell that this cut nothing.
     tried = ("faults.*", "restarts.*")
@@ -81,8 +81,7 @@ class IdleDriver(Harness, Durable):
 
     @classmethod
     def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
-        # Not the loss of a leader: it shows in calls that take long, and a busy machine has such calls, too.
-        return Driver(**{name: _idle for name in CONTROLS if name != "kill_leader"})
+        return Driver(**dict.fromkeys(CONTROLS, _idle))
 
 
 def _idle() -> None:
