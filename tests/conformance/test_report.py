@@ -236,6 +236,7 @@ def test_a_password_that_is_a_word_of_the_report_leaves_it_whole(report, passwor
     hidden = Redactor([password]).document({**report, "notes": [f"it said {password}"]})
     hidden["seal"] = seal_of(hidden)
     assert hidden["notes"] == [f"it said {HIDDEN}"]
+    assert rule_of(hidden, RULES[2])["reason"] == rule_of(report, RULES[2])["reason"]
     assert judged(hidden).problems == []
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 from leasehold import plugins
 from leasehold import url as urls
 from leasehold.clock import SystemClock
+from leasehold.conformance.verdicts import Verdict
 from leasehold.errors import LeaseholdError
 from leasehold.spi import Secret
 
@@ -72,7 +73,15 @@ class Redactor:
             return self.text(value)
         if isinstance(value, Mapping):
             theirs = field in _NAMED_BY_OTHERS
-            return {self.text(name) if theirs else name: self.document(part, name) for name, part in value.items()}
+            return {
+                self.text(name) if theirs else name: part if _said_by_us(name, value) else self.document(part, name)
+                for name, part in value.items()
+            }
         if isinstance(value, list | tuple):
             return [self.document(part, field) for part in value]
         return value
+
+
+def _said_by_us(field: str, value: Mapping[str, Any]) -> bool:
+    """Whether it is the reason why a rule doesn't apply, which is known before the store is asked anything."""
+    return field == "reason" and value.get("verdict") == Verdict.NOT_SUPPORTED
