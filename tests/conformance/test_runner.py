@@ -15,6 +15,7 @@ import pytest
 
 import leasehold
 import leasehold_memory
+from leasehold.conformance import runner
 from leasehold.conformance.checks import RuleBroken, RuleVacuous
 from leasehold.conformance.driver import Driver
 from leasehold.conformance.evidence import Evidence
@@ -235,6 +236,43 @@ def test_rules_that_look_at_an_experiment_that_hung_are_unknown_too():
     unknown = [result for result in found.results if result.verdict.verdict is Verdict.UNKNOWN]
     assert any("did not come to an end" in result.verdict.reason and result.shared_with for result in unknown)
     assert verdict_of(found, unknown[0].rule.id) is Verdict.UNKNOWN
+
+
+def test_rules_that_wait_wait_side_by_side(url):
+    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core)
+    assert len(names) >= 4
+    found = run(Plan(url=url, rules=(*names, KV)))
+    assert {result.verdict.verdict for result in found.results} == {Verdict.PASS}
+    waited = [result for result in found.results if result.rule.patient]
+    assert max(result.began for result in waited) < min(result.began + result.seconds for result in waited)
+    (alone,) = (result for result in found.results if not result.rule.patient)
+    assert all(alone.began + alone.seconds <= result.began or alone.began >= result.began for result in waited)
+
+
+def test_one_of_those_that_wait_hangs_and_the_others_have_their_verdicts(url, monkeypatch):
+    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core)
+    stuck = threading.Event()
+    hung = replace(rule(names[1]), function=lambda *_: stuck.wait(60))
+    monkeypatch.setattr(runner, "all_rules", lambda: tuple(hung if r.id == hung.id else r for r in all_rules()))
+    monkeypatch.setattr("leasehold.conformance.runner_rule._WINDING_UP", 0.1)
+    try:
+        found = run(Plan(url=url, rules=names, rule_budget=15.0))
+    finally:
+        stuck.set()
+    assert [result.rule.id for result in found.results if result.verdict.verdict is not Verdict.PASS] == [hung.id]
+    assert verdict_of(found, hung.id) is Verdict.UNKNOWN
+    assert found.conclusion is Conclusion.UNKNOWN
+
+
+def test_interrupted_while_several_wait_none_is_accused(url):
+    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core)
+    found = run(Plan(url=url, rules=(KV, *names)), _Interrupting(names[-1]))
+    assert found.interrupted
+    assert verdict_of(found, KV) is Verdict.PASS
+    assert len(found.results) == len(names) + 1
+    assert verdict_of(found, names[0]) is verdict_of(found, names[-1]) is Verdict.UNKNOWN
+    # One may come to its end while another is stopped.
+    assert {verdict_of(found, name) for name in names} <= {Verdict.UNKNOWN, Verdict.PASS}
 
 
 def test_a_budget_that_is_used_up_leaves_the_rest_unknown(url):

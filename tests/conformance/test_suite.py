@@ -12,7 +12,7 @@ import leasehold
 from leasehold.conformance import Driver, RuleBroken, RuleVacuous, StoreConformance
 from leasehold.conformance.all_rules import AllRules
 from leasehold.conformance.checks import Checks
-from leasehold.conformance.rules import Rule, Rules, catalogue, needs, requires
+from leasehold.conformance.rules import Rule, Rules, catalogue, needs, patient, requires
 from leasehold.conformance.world import World, in_namespace
 from leasehold.spi import Promise, field_notes
 
@@ -79,6 +79,14 @@ def test_marks_name_what_exists():
         requires("min_ttl")
     with pytest.raises(TypeError, match="control"):
         needs("explode")
+
+
+def test_what_does_harm_is_not_patient():
+    def test_mine_waits(self: object, world: World) -> None:
+        """It waits."""
+
+    with pytest.raises(TypeError, match="nothing can run beside it"):
+        type("Mine", (Rules,), {"test_mine_waits": patient(needs("kill")(test_mine_waits))}, area="mine")
 
 
 def test_a_rule_without_a_promise_is_refused():

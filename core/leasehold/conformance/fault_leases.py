@@ -10,7 +10,7 @@ from leasehold.conformance.fault_tools import WAYS, fault, hole, setback, works_
 from leasehold.conformance.lease_run import NOISE
 from leasehold.conformance.network import Direction
 from leasehold.conformance.puppeteer import Puppet
-from leasehold.conformance.rules import Rules, needs, requires
+from leasehold.conformance.rules import Rules, needs, patient, requires
 from leasehold.conformance.threads import together
 from leasehold.conformance.world import World
 from leasehold.errors import Conflict, LeaseLost
@@ -29,6 +29,7 @@ class FaultLeaseRules(Rules, area="faults"):
         """A holder that is cut off finds its lease LOST by its own clock before anyone else gets its key."""
         together(world.check, [partial(_cut_off, world, each) for each in WAYS], "three holders cut off")
 
+    @patient
     @requires("shared")
     def test_faults_a_stopped_holder_knows_before_it_writes(self, world: World) -> None:
         """A holder stopped for longer than its ttl finds its lease LOST, and its next guarded write is refused."""

@@ -7,7 +7,7 @@ from functools import partial
 from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.follower import Follower
 from leasehold.conformance.lease_run import NOISE, observe, recorded
-from leasehold.conformance.rules import Rules, requires
+from leasehold.conformance.rules import Rules, patient, requires
 from leasehold.conformance.world import World
 from leasehold.errors import InvalidArgument, LeaseLost, LeaseNotFound, LimitExceeded, Unsupported
 from leasehold.leases import LeaseState
@@ -23,6 +23,7 @@ class LeaseRules(Rules, area="leases"):
 
     # -- time: all of these look at one run of several leases --
 
+    @patient
     def test_leases_never_end_before_their_ttl(self, world: World) -> None:
         """A lease lives for its whole ttl, counted from the grant: nobody sees its keys gone before."""
         endings = world.once("leases", observe).endings.values()

@@ -16,7 +16,7 @@ from leasehold.conformance.linearizability.models import Lock
 from leasehold.conformance.linearizability.operations import to_json
 from leasehold.conformance.lock_recipe import acquire, release
 from leasehold.conformance.lock_run import Fencing, fence, observe_endings, spans_as_json, take_turns
-from leasehold.conformance.rules import Rules
+from leasehold.conformance.rules import Rules, patient
 from leasehold.conformance.world import World
 from leasehold.errors import Conflict
 
@@ -62,6 +62,7 @@ class LockRules(Rules, area="locks"):
         """Writes guarded by the lock's revision are refused to one whose lease was revoked: another holds the lock."""
         self._fenced(world, fence(world, PATIENCE, expire=False))
 
+    @patient
     def test_locks_guard_against_expired_holders(self, world: World) -> None:
         """Writes guarded by the lock's revision are refused to one whose lease ran out: another holds the lock."""
         self._fenced(world, world.once("endings", observe_endings).expired)

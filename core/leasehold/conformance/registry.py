@@ -9,7 +9,7 @@ from functools import partial
 
 from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.lease_run import NOISE
-from leasehold.conformance.rules import Rules
+from leasehold.conformance.rules import Rules, patient
 from leasehold.conformance.world import World
 from leasehold.errors import AlreadyRegistered, ServiceNotFound
 from leasehold.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig, Service
@@ -109,6 +109,7 @@ class RegistryRules(Rules, area="registry"):
                 self._found(world, observer, 1, "registered")
             self._count(world, observer, 0, "closed the registry of an instance")
 
+    @patient
     def test_registry_crash_is_seen_within_the_leases_time(self, world: World) -> None:
         """An instance whose process vanishes without a word is removed by the lease's worst case."""
         store = world.connect()
@@ -122,6 +123,7 @@ class RegistryRules(Rules, area="registry"):
             limit = lease.worst_expiry + world.capabilities.watch_latency + NOISE
             self._count(world, observer, 0, "let the lease of an instance run out", within=limit)
 
+    @patient
     def test_registry_heartbeat_keeps_an_instance(self, world: World) -> None:
         """A registered instance is there for as long as its process is, beyond its heartbeat's time."""
         config = self._config(world, short=True)
@@ -145,6 +147,7 @@ class RegistryRules(Rules, area="registry"):
             left = [event.type.value for event in events if event.type is EventType.DELETE]
             world.check.equal(left, [], f"{kept}: what was told of its leaving meanwhile")
 
+    @patient
     def test_registry_deregistered_stays_away(self, world: World) -> None:
         """After deregister no heartbeat brings the instance back, and the same identity can register again."""
         config = self._config(world, short=True)

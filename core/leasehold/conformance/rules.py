@@ -9,6 +9,7 @@ Rules without a mark are core: every store has to keep them. A mark says what el
 * ``@requires("every_revision")``: the promise is optional. A store that doesn't declare it is reported as *not
   supported*, with the reason; that the operations in question are then refused is a core rule of its own.
 * ``@needs("kill", "start")``: somebody has to do something to the server, see ``leasehold.conformance.driver``.
+* ``@patient``: it mostly waits, and others may run beside it.
 
 A subclass of the suite can't replace or drop a rule: that is an error when the class is made.
 """
@@ -27,6 +28,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 _REQUIRES = "_leasehold_requires"
 _NEEDS = "_leasehold_needs"
+_PATIENT = "_leasehold_patient"
 
 
 def requires(*promises: str) -> Callable[[F], F]:
@@ -55,6 +57,16 @@ def needs(*controls: str) -> Callable[[F], F]:
     return mark
 
 
+def patient(function: F) -> F:
+    """Mark a rule that mostly waits, for a lease to end, say, and harms neither the server nor the way there.
+
+    The runner lets them wait side by side, since some stores' leases take long. Mark none that looks at the
+    experiment of another such rule (``World.once``).
+    """
+    setattr(function, _PATIENT, True)
+    return function
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One promise and the method that checks it."""
@@ -66,6 +78,7 @@ class Rule:
     function: Callable[..., None]
     requires: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    patient: bool = False
 
     @property
     def core(self) -> bool:
@@ -123,7 +136,15 @@ def _rule(area: str, name: str, function: Callable[..., None]) -> Rule:
         function=function,
         requires=getattr(function, _REQUIRES, ()),
         needs=getattr(function, _NEEDS, ()),
+        patient=_waits(name, function),
     )
+
+
+def _waits(name: str, function: Callable[..., None]) -> bool:
+    found = bool(getattr(function, _PATIENT, False))
+    if found and hasattr(function, _NEEDS):
+        raise TypeError(f"{name} does harm, so nothing can run beside it: it is not @patient")
+    return found
 
 
 def _refuse_overrides(cls: type[Rules]) -> None:

@@ -2,8 +2,9 @@
 
 What applies is decided before the first rule runs, from what the store declares when it is opened first, and from
 what the driver offers; never afterwards, from what went wrong. Then each rule gets a world of its own and a
-deadline. A rule that hangs doesn't stop the run; a run whose budget is used up, or that is interrupted, still
-accounts for every rule it was asked for, and still empties the namespaces it used.
+deadline; those that mostly wait and harm nobody wait side by side. A rule that hangs doesn't stop the run; a run
+whose budget is used up, or that is interrupted, still accounts for every rule it was asked for, and still empties
+the namespaces it used.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 
 from leasehold import url as urls
 from leasehold.conformance.driver import Driver, with_network
@@ -178,7 +180,9 @@ class _Runner:
         self._memo: dict[str, Experiment] = {}
         self._notes: dict[str, None] = {}
         self._results: list[RuleRun] = []
-        self._trial: Trial | None = None
+        self._trials: dict[str, Trial] = {}
+        self._done: dict[str, RuleRun] = {}
+        self._reasons: dict[str, str | None] = {}
         self._interrupted = False
         self._began = datetime.now(UTC)
         self._start = time.monotonic()
@@ -207,10 +211,12 @@ class _Runner:
     def _run(self) -> Run:
         self._progress.planned(self._store, self._selected)
         driver, network = with_network(self._driver, self._network), self._network is not None
-        reasons = {rule.id: rule.why_not(self._store.capabilities, driver, network=network) for rule in self._selected}
+        self._reasons = {
+            rule.id: rule.why_not(self._store.capabilities, driver, network=network) for rule in self._selected
+        }
         for rule in self._selected:
             try:
-                result = self._one(rule, reasons[rule.id])
+                result = self._one(rule, self._reasons[rule.id])
             except KeyboardInterrupt:
                 self._interrupted = True
                 result = self._left_out(rule, "the run was interrupted before it came to an end")
@@ -218,7 +224,7 @@ class _Runner:
             with self._interruptible():
                 self._progress.ended(result)
             with self._interruptible():
-                self._look_after()
+                self._look_after(rule)
         return Run(
             self._plan,
             self._store,
@@ -237,6 +243,8 @@ class _Runner:
     def _one(self, rule: Rule, reason: str | None) -> RuleRun:
         if reason is not None:
             return RuleRun(rule, RuleVerdict(rule.id, Verdict.NOT_SUPPORTED, reason), self._now)
+        if rule.id in self._done:
+            return self._done.pop(rule.id)
         if self._interrupted:
             return self._left_out(rule, "the run was interrupted before it")
         if self._recovery.down is not None:
@@ -247,20 +255,33 @@ class _Runner:
         return self._execute(rule)
 
     def _execute(self, rule: Rule) -> RuleRun:
-        began = self._now
-        self._progress.began(rule)
-        left = self._rule_budget if self._deadline is None else self._deadline - time.monotonic()
+        """Run it, and those beside it that can be; the results of those are kept until it is their turn."""
+        together = [rule]
+        if rule.patient:
+            place = self._selected.index(rule)
+            together += [each for each in self._selected[place + 1 :] if each.patient and not self._reasons[each.id]]
+        began, start = self._now, time.monotonic()
+        left = self._rule_budget if self._deadline is None else self._deadline - start
         seconds = min(self._rule_budget, left)
-        trial = self._trial = Trial(rule, lambda: self._world(rule), lambda world: rule.function(self._suite, world))
+        trials = [Trial(each, partial(self._world, each), partial(each.function, self._suite)) for each in together]
+        self._trials = {trial.rule.id: trial for trial in trials}
+        whose = "the rule" if seconds == self._rule_budget else "the run"
+        why = f"it did not come to an end within the {seconds:.1f} s that {whose} had left"
         try:
-            trial.start()
-            if trial.wait(seconds):
-                return trial.result(began)
-            whose = "the rule" if seconds == self._rule_budget else "the run"
-            why = f"it did not come to an end within the {seconds:.1f} s that {whose} had left"
+            for trial in trials:
+                self._progress.began(trial.rule)
+                trial.start()
+            for trial in trials:
+                trial.wait(start + seconds - time.monotonic())
         except KeyboardInterrupt:
             self._interrupted = True
             why = "the run was interrupted while it ran"
+        for trial in trials:
+            self._done[trial.rule.id] = trial.result(began) if trial.ended else self._given_up(trial, began, why)
+        return self._done.pop(rule.id)
+
+    def _given_up(self, trial: Trial, began: float, why: str) -> RuleRun:
+        rule = trial.rule
         place = trial.place()
         gave_way = trial.stop()
         for experiment in self._memo.values():
@@ -271,9 +292,9 @@ class _Runner:
             self._notes[f"the thread of {rule.id} hangs for good; what ran after it may have been disturbed"] = None
         return trial.unfinished(began, why, place)
 
-    def _look_after(self) -> None:
+    def _look_after(self, rule: Rule) -> None:
         """After each rule that was executed: see that the next one finds a store."""
-        trial, self._trial = self._trial, None
+        trial = self._trials.pop(rule.id, None)
         if trial is not None:
             note = self._recovery.after(trial.rule.id, trial.clean, shut_out=trial.shut_out)
             if note is not None:

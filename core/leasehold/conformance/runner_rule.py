@@ -85,6 +85,11 @@ class Trial:
             self._thread.join(max(seconds, 0.0))
         return not self._thread.is_alive()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was begun and has come to its end."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
     def stop(self) -> bool:
         """Close its stores and empty its namespaces; answers whether the thread gave way."""
         if self.world is not None:
