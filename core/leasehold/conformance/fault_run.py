@@ -6,11 +6,12 @@ was acknowledged is there; what was refused is not; what is unknown was applied 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from leasehold.conformance import watch_judge
+from leasehold.conformance import history, watch_judge
 from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.evidence import FaultWindow
 from leasehold.conformance.fault_tools import RECOVERY, in_flight, insist
@@ -18,14 +19,18 @@ from leasehold.conformance.follower import Follower
 from leasehold.conformance.history import Timeline
 from leasehold.conformance.workload import LAST_KEY, Workload
 from leasehold.conformance.world import World
-from leasehold.spi import Delete
-from leasehold.watch import BatchKind
+from leasehold.spi import Delete, KeyValue
+from leasehold.watch import Batch, BatchKind
 
 _AROUND = 20
 """Acknowledged transactions needed before and after a fault."""
 
 _TRY = 1.0
 """Seconds for each write."""
+
+_LATE = 3.0
+"""Seconds in which watchers and a list have to agree, although a late write may come between them."""
+_AGAIN = 0.02
 
 
 class Ride:
@@ -90,12 +95,10 @@ class Ride:
             # What such a store has lost was deleted, as watchers are told it, and nobody has made that delete.
             lost = tuple(Delete(key) for key in dict.fromkeys(key for key, _ in timeline.items))
             timeline = Timeline(timeline.steps, timeline.deletes, timeline.doubtful + lost)
-        listed = world.store.list("w/", timeout=RECOVERY).items
-        exact = world.capabilities.every_revision
-        told = []
         for follower in self._followers:
             follower.wait_for(LAST_KEY, last, "wrote a last key when all was well again", within=RECOVERY)
-            told.append(list(follower.batches))
+        listed, told = self._at_one_moment(late=bool(timeline.doubtful))
+        exact = world.capabilities.every_revision
         checks = [watch_judge.ORDER, watch_judge.TRUTH, watch_judge.CONVERGENCE, watch_judge.SHAPE, watch_judge.KINDS]
         checks.append(watch_judge.ONCE)
         if self._every_acknowledged:
@@ -116,6 +119,21 @@ class Ride:
             "held what is there, and what watchers were told, against the acknowledged writes",
             expected="the truth",
         )
+
+    def _at_one_moment(self, *, late: bool) -> tuple[tuple[KeyValue, ...], list[list[Batch]]]:
+        """What is there, and what each watcher was told.
+
+        A write whose outcome is unknown may still be on its way, and be applied between the one look and the other
+        (``late``): then they are looked at again, a few times.
+        """
+        deadline = time.monotonic() + _LATE
+        while True:
+            listing = self._world.store.list("w/", timeout=RECOVERY)
+            told = [list(follower.batches) for follower in self._followers]
+            differ = any(history.check_convergence(batches, listing) for batches in told)
+            if not differ or not late or time.monotonic() > deadline:
+                return listing.items, told
+            time.sleep(_AGAIN)
 
     def __enter__(self) -> Self:
         return self
