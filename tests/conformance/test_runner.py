@@ -244,6 +244,7 @@ def test_rules_that_wait_wait_side_by_side(url):
     found = run(Plan(url=url, rules=(*names, KV)))
     assert {result.verdict.verdict for result in found.results} == {Verdict.PASS}
     waited = [result for result in found.results if result.rule.patient]
+    assert len({result.seconds for result in waited}) == len(waited), "each has a time of its own"
     assert max(result.began for result in waited) < min(result.began + result.seconds for result in waited)
     (alone,) = (result for result in found.results if not result.rule.patient)
     assert all(alone.began + alone.seconds <= result.began or alone.began >= result.began for result in waited)

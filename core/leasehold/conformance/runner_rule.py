@@ -62,6 +62,7 @@ class Trial:
         self._act = act
         self._error: BaseException | None = None
         self._started = time.monotonic()
+        self._ended: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"conformance-{rule.id}", daemon=True)
 
     def start(self) -> None:
@@ -78,6 +79,7 @@ class Trial:
             self.world.close()
         except BaseException as exc:  # noqa: BLE001 - becomes the verdict, unless the rule itself had raised
             self._error = self._error or exc
+        self._ended = time.monotonic()
 
     def wait(self, seconds: float) -> bool:
         """Whether it came to its end within ``seconds``."""
@@ -130,7 +132,7 @@ class Trial:
             self.rule,
             verdict,
             began,
-            max(time.monotonic() - self._started, 1e-6),
+            max((self._ended or time.monotonic()) - self._started, 1e-6),
             None if world is None else world.evidence,
             trace,
             None if world is None else world.shared_with,
