@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,28 @@ def test_a_message_says_what_was_promised_expected_and_seen():
 )
 def test_the_suite_works_in_a_namespace_of_its_own(url, expected):
     assert in_namespace(url, "n") == expected
+
+
+def test_the_model_bears_a_client_whose_threads_use_random():
+    """As kazoo's does. Warnings are errors here, and Hypothesis would warn."""
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            random.random()
+
+    thread = threading.Thread(target=client, daemon=True)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that something is drawn from `random` while the machine draws, too
+    thread.start()
+    try:
+        each = rule("model.agrees_with_a_dictionary")
+        with World("memory://restless", each) as world:
+            each.function(StoreConformance(), world)
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)
 
 
 def test_the_suite_leaves_nothing_behind():

@@ -11,6 +11,7 @@ import itertools
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisDeprecationWarning
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from leasehold.conformance import history
@@ -101,7 +103,11 @@ class ModelRules(Rules, area="model"):
                     self.end()
 
         try:
-            run_state_machine_as_test(Machine, settings=PROFILE)
+            with warnings.catch_warnings():
+                # A thread of a client library may use the module `random` while something is drawn, as kazoo's does
+                # for its signs of life; Hypothesis takes that for the state machine's doing.
+                warnings.filterwarnings("ignore", "Do not use the `random` module", HypothesisDeprecationWarning)
+                run_state_machine_as_test(Machine, settings=PROFILE)
         except (Exception, _Enough) as exc:
             # Hypothesis takes it badly when the search is ended, or a sequence fails only now and then.
             if failure.error is None or exc is failure.error:
