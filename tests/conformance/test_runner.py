@@ -239,7 +239,7 @@ def test_rules_that_look_at_an_experiment_that_hung_are_unknown_too():
 
 
 def test_rules_that_wait_wait_side_by_side(url):
-    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core)
+    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core and not rule.needs)
     assert len(names) >= 4
     found = run(Plan(url=url, rules=(*names, KV)))
     assert {result.verdict.verdict for result in found.results} == {Verdict.PASS}
@@ -251,7 +251,7 @@ def test_rules_that_wait_wait_side_by_side(url):
 
 
 def test_one_of_those_that_wait_hangs_and_the_others_have_their_verdicts(url, monkeypatch):
-    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core)
+    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core and not rule.needs)
     stuck = threading.Event()
     hung = replace(rule(names[1]), function=lambda *_: stuck.wait(60))
     monkeypatch.setattr(runner, "all_rules", lambda: tuple(hung if r.id == hung.id else r for r in all_rules()))
@@ -266,7 +266,7 @@ def test_one_of_those_that_wait_hangs_and_the_others_have_their_verdicts(url, mo
 
 
 def test_interrupted_while_several_wait_none_is_accused(url):
-    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core)
+    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core and not rule.needs)
     found = run(Plan(url=url, rules=(KV, *names)), _Interrupting(names[-1]))
     assert found.interrupted
     assert verdict_of(found, KV) is Verdict.PASS

@@ -24,6 +24,7 @@ _CLOCKS = 0.02
 class FaultLeaseRules(Rules, area="faults"):
     """Who holds what when nobody can ask."""
 
+    @patient
     @needs("network")
     def test_faults_a_holder_cut_off_knows_before_anyone_else(self, world: World) -> None:
         """A holder that is cut off finds its lease LOST by its own clock before anyone else gets its key."""

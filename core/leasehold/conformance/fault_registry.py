@@ -6,7 +6,7 @@ from leasehold.conformance.checks import PATIENCE
 from leasehold.conformance.fault_tools import RECOVERY, fault, works_again
 from leasehold.conformance.lease_run import NOISE
 from leasehold.conformance.registry import instance
-from leasehold.conformance.rules import Rules, needs
+from leasehold.conformance.rules import Rules, needs, patient
 from leasehold.conformance.world import World
 from leasehold.errors import ServiceNotFound
 from leasehold.leases import LeaseState
@@ -49,6 +49,7 @@ class FaultRegistryRules(Rules, area="faults"):
                 world.check.equal(observer.age, 0.0, "the age of what it serves when it is up to date")
                 _sees(world, other, ["id-0", "id-3"], "an instance came, and one observer had been cut off")
 
+    @patient
     @needs("network")
     def test_faults_an_instance_cut_off_comes_back(self, world: World) -> None:
         """An instance cut off for longer than its heartbeat is gone for others, and registers again by itself."""

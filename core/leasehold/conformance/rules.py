@@ -58,9 +58,10 @@ def needs(*controls: str) -> Callable[[F], F]:
 
 
 def patient(function: F) -> F:
-    """Mark a rule that mostly waits, for a lease to end, say, and harms neither the server nor the way there.
+    """Mark a rule that mostly waits, for a lease to end, say, and does no harm to the server.
 
-    The runner lets them wait side by side, since some stores' leases take long. Mark none that looks at the
+    The runner lets them wait side by side, since some stores' leases take long; one that acts on the network gets
+    a way to the server of its own. Mark none that looks at the
     experiment of another such rule (``World.once``).
     """
     setattr(function, _PATIENT, True)
@@ -142,8 +143,8 @@ def _rule(area: str, name: str, function: Callable[..., None]) -> Rule:
 
 def _waits(name: str, function: Callable[..., None]) -> bool:
     found = bool(getattr(function, _PATIENT, False))
-    if found and hasattr(function, _NEEDS):
-        raise TypeError(f"{name} does harm, so nothing can run beside it: it is not @patient")
+    if found and {*getattr(function, _NEEDS, ())} - {NETWORK}:
+        raise TypeError(f"{name} does harm to the server, so nothing can run beside it: it is not @patient")
     return found
 
 

@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 
 from leasehold import url as urls
-from leasehold.conformance.driver import Driver, with_network
+from leasehold.conformance.driver import NETWORK, Driver, with_network
 from leasehold.conformance.network import Network
 from leasehold.conformance.profile import QUICK, Profile
 from leasehold.conformance.rules import Rule
@@ -180,6 +180,7 @@ class _Runner:
         self._memo: dict[str, Experiment] = {}
         self._notes: dict[str, None] = {}
         self._results: list[RuleRun] = []
+        self._twins: list[Network] = []
         self._trials: dict[str, Trial] = {}
         self._done: dict[str, RuleRun] = {}
         self._reasons: dict[str, str | None] = {}
@@ -205,8 +206,9 @@ class _Runner:
         try:
             return self._run()
         finally:
-            if self._network is not None:
-                self._network.close()
+            for network in (self._network, *self._twins):
+                if network is not None:
+                    network.close()
 
     def _run(self) -> Run:
         self._progress.planned(self._store, self._selected)
@@ -301,8 +303,11 @@ class _Runner:
                 self._notes[note] = None
 
     def _world(self, rule: Rule) -> World:
-        plan = self._plan
-        world = World(plan.url, rule, driver=self._driver, memo=self._memo, profile=plan.profile, network=self._network)
+        plan, network = self._plan, self._network
+        if rule.patient and NETWORK in rule.needs and network is not None:
+            network = network.twin()
+            self._twins.append(network)
+        world = World(plan.url, rule, driver=self._driver, memo=self._memo, profile=plan.profile, network=network)
         declared, now = self._store.capabilities.as_dict(), world.capabilities.as_dict()
         changed = [f"{name}={value}, then {now[name]}" for name, value in declared.items() if value != now[name]]
         if changed:
