@@ -97,7 +97,7 @@ def postgresql(stack: ExitStack) -> Started:
     from postgresql_server import PostgresqlServer
 
     server = stack.enter_context(PostgresqlServer())
-    names = ("kill", "start", "pause", "resume", "compact")
+    names = ("kill", "start", "wipe", "pause", "resume", "compact")
     return server.url(), {name: getattr(server, name) for name in names}
 
 

@@ -32,6 +32,7 @@ class TestPostgresql(StoreConformance):
         return Driver(
             kill=own_server.kill,
             start=own_server.start,
+            wipe=own_server.wipe,
             cut=own_server.cut,
             compact=own_server.compact,
             pause=own_server.pause,

@@ -248,3 +248,22 @@ def test_no_more_connections_than_allowed(
     assert all(isinstance(end, DeadlineExceeded | OutcomeUnknown) for end in ends), ends
     assert sum(isinstance(end, DeadlineExceeded) for end in ends) >= 2, ends
     backend.commit(PUT, timeout=5.0)
+
+
+def test_a_server_that_comes_back_empty_is_used_again(server: PostgresqlServer, url: str) -> None:
+    """Also by a watch, which tells what is gone; what was refused meanwhile changed nothing."""
+    with leasehold.connect(url, timeout=20.0) as store, store.watch("") as watch:
+        store.put("lost", b"")
+        until(lambda: any(event.key == "lost" for event in getattr(watch.next(1.0), "events", ())), "the key is told")
+        server.kill()
+        server.wipe()
+        server.start()
+        assert store.get("lost") is None
+        store.put("new", b"")
+        told: dict[str, bool] = {}
+
+        def caught_up() -> bool:
+            told.update({event.key: event.item is not None for event in getattr(watch.next(1.0), "events", ())})
+            return told == {"lost": False, "new": True}
+
+        until(caught_up, "the watch tells the loss and what is new")

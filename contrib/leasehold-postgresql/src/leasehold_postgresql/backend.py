@@ -26,6 +26,7 @@ from leasehold.spi import (
     Transaction,
 )
 from leasehold_postgresql import facts, leases, reads, schema, writes
+from leasehold_postgresql.home import Home
 from leasehold_postgresql.minder import Minder
 from leasehold_postgresql.pool import Pool
 from leasehold_postgresql.servers import Servers
@@ -57,6 +58,7 @@ class PostgresqlBackend(Backend):
         store = Store(pool, Statements(name), request.options["history"])
         try:
             schema.prepare(pool, name, until=until)
+            pool.missing = Home(pool, name, until=until).missing
             found = facts.ask(store, timeout=max(until - time.monotonic(), 0.001))
         except BaseException:
             pool.close()

@@ -1,7 +1,7 @@
 """Connections for calls: at most so many, each used by one call at a time.
 
     take ──► ask ──► answer ──► give back
-      │       ├─ ERROR ──► refused, give back
+      │       ├─ ERROR ──► refused, give back; for tables that are missing see ``home``
       │       └─ broken ──► drop it and the idle ones; a write that may have been sent is unknown, else Unavailable
       └─ none free ──► wait; none can be made ──► Unavailable (surely not applied)
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from leasehold.errors import DeadlineExceeded, LeaseholdError, OutcomeUnknown, StoreClosed, Unavailable
 from leasehold_postgresql import wire
@@ -37,6 +37,8 @@ class Pool:
         self._changed = threading.Condition()
         self._closed = False
         self._pid = os.getpid()
+        self.missing: Callable[[float], LeaseholdError | None] = lambda _: None
+        """Asked when the store's tables aren't there, with a deadline: what to raise if that was put right."""
 
     @property
     def closed(self) -> bool:
@@ -70,7 +72,7 @@ class Pool:
             raise self.broken(exc, action, link.where, write=write) from exc
         except Refusal as exc:
             self.after_refusal(link, exc)
-            raise refused(exc, action=action, where=link.where) from exc
+            raise self.refused(exc, action=action, where=link.where, until=until) from exc
         except BaseException:  # an interrupt in the middle: what comes next on it would be the answer to this
             self.drop(link)
             raise
@@ -83,6 +85,11 @@ class Pool:
         if self._closed and not isinstance(error, OutcomeUnknown):
             return Unavailable(f"{action}: this store was closed meanwhile")
         return error
+
+    def refused(self, exc: Refusal, *, action: str, where: str, until: float) -> LeaseholdError:
+        """What to raise for an ERROR of the server, which changed nothing."""
+        put_right = self.missing(until) if exc.state in GONE else None
+        return put_right or refused(exc, action=action, where=where)
 
     def after_refusal(self, link: Link, exc: Refusal) -> None:
         """Give back a connection whose server refused, unless another server should be looked for."""

@@ -127,7 +127,8 @@ class Reader:
             error = broken(exc, action=_ACTION, where=self._link.where, write=False)
             error.__cause__ = exc
         except Refusal as exc:
-            error = refused(exc, action=_ACTION, where=self._link.where)
+            until = time.monotonic() + self._silence
+            error = self._store.pool.refused(exc, action=_ACTION, where=self._link.where, until=until)
             error.__cause__ = exc
         except LeaseholdError as exc:
             error = exc

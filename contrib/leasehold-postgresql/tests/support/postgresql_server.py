@@ -16,7 +16,7 @@ import socket
 import tarfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -129,16 +129,22 @@ class PostgresqlServer:
         self.port = _free_port()
         self.replica_port = _free_port()
         self.tls_options: dict[str, str] = {}
-        command: Sequence[str] = ["leasehold-postgresql", *(word for one in settings for word in ("-c", one))]
-        self._container: Container = _client().containers.create(
+        self._command = ["leasehold-postgresql", *(word for one in settings for word in ("-c", one))]
+        self._files = files
+        self._tmpfs = dict(tmpfs or {})
+        self._container = self._create()
+
+    def _create(self) -> Container:
+        container: Container = _client().containers.create(
             _image(),
-            command=list(command),
+            command=list(self._command),
             ports={"5432/tcp": ("127.0.0.1", self.port), "5433/tcp": ("127.0.0.1", self.replica_port)},
             labels={LABEL: owner()},
-            tmpfs=dict(tmpfs or {}),
+            tmpfs=self._tmpfs,
         )
-        if files:
-            self._container.put_archive("/", _tar(files))
+        if self._files:
+            container.put_archive("/", _tar(self._files))
+        return container
 
     def url(self, *, user: str = "postgres", password: str = PASSWORD, host: str = "127.0.0.1", **options: Any) -> str:
         """The URL for Leasehold."""
@@ -170,6 +176,11 @@ class PostgresqlServer:
     def kill(self) -> None:
         self._container.kill()
         self._container.wait(timeout=30)
+
+    def wipe(self) -> None:
+        """After ``kill``: its data are gone; the next ``start`` begins with none, at the same port."""
+        self._container.remove(v=True)
+        self._container = self._create()
 
     def pause(self) -> None:
         self._container.pause()
