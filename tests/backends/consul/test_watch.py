@@ -211,15 +211,15 @@ def test_connections_cut_every_twenty_milliseconds(middle, consul_node: ConsulSe
         end = time.monotonic() + 4.0
         number = 0
         next_cut = 0.0
-        while time.monotonic() < end:
+        while time.monotonic() < end or cuts <= 10:
             number += 1
+            assert number < 100_000, "hardly anything was cut"
             writer.put(f"key{number % 30}", b"%d" % number)
             if number % 7 == 0:
                 writer.delete(f"key{(number * 3) % 30}")
             if time.monotonic() >= next_cut:
                 cuts += middle.cut()
                 next_cut = time.monotonic() + 0.02
-        assert cuts > 10
         until(converged(told, writer), 20, "the watch tells the truth")
         told.close()
 
