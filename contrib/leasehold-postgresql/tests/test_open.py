@@ -127,6 +127,20 @@ def test_the_grants_of_the_readme_are_enough(server: PostgresqlServer, role: str
         assert watch.next(5) is not None
 
 
+def test_a_user_who_may_not_know_which_cluster_it_is(server: PostgresqlServer, role: str, schema: str) -> None:
+    """Hardened servers take this right from everybody; then a schema that is gone is never made again by itself."""
+    server.sql(f"GRANT CREATE ON DATABASE postgres TO {role}")
+    server.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    try:
+        with leasehold.connect(server.url(user=role, password=SECRET, schema=schema)) as store:
+            assert store.put("key", b"").revision == 1
+            server.sql(f"DROP SCHEMA {schema} CASCADE")
+            with pytest.raises(StoreCorrupted, match="schema dropped"):
+                store.get("key")
+    finally:
+        server.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+
+
 def test_a_right_taken_away_later(server: PostgresqlServer, role: str, schema: str, url: str) -> None:
     leasehold.connect(url).close()
     server.sql(f"GRANT USAGE ON SCHEMA {schema} TO {role}")

@@ -25,6 +25,9 @@ from leasehold_postgresql.connection import BrokenLink, NoLink, Refusal
 READ_ONLY = "25006"
 """A statement that writes, on a server that is a replica or is told to take no writes."""
 
+NO_RIGHT = "42501"
+"""The user lacks a right."""
+
 GONE = frozenset({"3F000", "42P01", "42883"})
 """Schema, table or function isn't there."""
 
@@ -32,7 +35,7 @@ _BY_STATE: dict[str, tuple[type[LeaseholdError], str]] = {
     READ_ONLY: (Unavailable, "this server is read-only, a replica most likely: name the primary in the URL, too"),
     "40001": (Unavailable, "another session's work got in the way; try again"),
     "40P01": (Unavailable, "another session's locks got in the way; try again"),
-    "42501": (PermissionDenied, "this user lacks a right that the store needs; the README names the GRANTs"),
+    NO_RIGHT: (PermissionDenied, "this user lacks a right that the store needs; the README names the GRANTs"),
     "53000": (Unavailable, "the server lacks resources"),
     "53100": (StoreFull, "the server's disk is full"),
     "53200": (StoreFull, "the server is out of memory"),

@@ -5,7 +5,8 @@ tables are missing there are two cases:
 
 * another identifier: the server lost its data and began anew, as a store that is empty. The tables are made again, and
   the call that found them missing says so and may be tried again: it was refused, so it changed nothing.
-* the same one: somebody dropped the schema beside everything else. That is for people to decide, and is told.
+* the same one, or one that this user isn't allowed to ask for (anybody is, unless it was taken from them): somebody
+  dropped the schema beside everything else. That is for people to decide, and is told.
 
 Revisions and leases begin anew in both. Watches notice by the store's random ``history``, holders by their leases.
 """
@@ -18,7 +19,7 @@ import time
 from leasehold.errors import LeaseholdError, Unavailable
 from leasehold_postgresql import schema, wire
 from leasehold_postgresql.connection import BrokenLink, Refusal, Statement
-from leasehold_postgresql.errors import refused
+from leasehold_postgresql.errors import NO_RIGHT, refused
 from leasehold_postgresql.pool import Pool
 
 _ACTION = "looking for the store's tables"
@@ -34,7 +35,7 @@ _CLUSTER = Statement(
 
 
 class Home:
-    """The cluster that a store is in. Thread-safe."""
+    """The cluster that a store is in, as far as its user may know it. Thread-safe."""
 
     def __init__(self, pool: Pool, name: schema.Schema, *, until: float) -> None:
         self._pool = pool
@@ -48,7 +49,7 @@ class Home:
             return Unavailable(f"{_ACTION}: they are being made anew; nothing was changed, try again")
         try:
             cluster, there = self._look(until)
-            if cluster == self._cluster:
+            if cluster is None or cluster == self._cluster:
                 # Another thread or process may just have made them.
                 return _anew() if there else None
             schema.prepare(self._pool, self._name, until=until)
@@ -59,7 +60,7 @@ class Home:
         finally:
             self._lock.release()
 
-    def _look(self, until: float) -> tuple[int, bool]:
+    def _look(self, until: float) -> tuple[int | None, bool]:
         link = self._pool.take(until, _ACTION)
         try:
             cluster, there = link.ask(_CLUSTER, [wire.text(self._name.name)], until=until)[0]
@@ -67,7 +68,9 @@ class Home:
             self._pool.drop(link)
             raise self._pool.broken(exc, _ACTION, link.where, write=False) from exc
         except Refusal as exc:
-            self._pool.drop(link)
+            self._pool.after_refusal(link, exc)
+            if exc.state == NO_RIGHT:
+                return None, False
             raise refused(exc, action=_ACTION, where=link.where) from exc
         except BaseException:
             self._pool.drop(link)

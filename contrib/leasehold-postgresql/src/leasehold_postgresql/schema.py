@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from leasehold.errors import ConfigError, LeaseholdError, PermissionDenied, StoreCorrupted, Unsupported
 from leasehold_postgresql import wire
 from leasehold_postgresql.connection import BrokenLink, Link, Refusal, Statement
-from leasehold_postgresql.errors import refused
+from leasehold_postgresql.errors import NO_RIGHT, refused
 from leasehold_postgresql.pool import Pool
 from leasehold_postgresql.tables import FORMAT, FUNCTIONS, LOG_BYTES, TABLES
 
@@ -123,7 +123,7 @@ def _create(link: Link, schema: Schema, until: float) -> None:
     try:
         link.run(lock + schema.sql(script), until=until)
     except Refusal as exc:
-        if exc.state == "42501":
+        if exc.state == NO_RIGHT:
             raise _no_right_to_create(link, schema) from exc
         if exc.state not in ("42P07", "42P06", "23505"):  # somebody else has just made it
             raise
