@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
 from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
+import pytest
+from leasehold_postgresql.plugin import leasehold_backend
+
+from leasehold.conformance import StoreConformance
+from leasehold.conformance.rules import catalogue
+from leasehold.spi import Note
+
+RULES = {rule.id for rule in catalogue(StoreConformance).values()}
+
+HOME = Path(__file__).parents[1]
+README = HOME / "README.md"
 
 
 def test_the_example_prints_what_it_says(url: str) -> None:
@@ -25,9 +36,24 @@ def test_the_example_prints_what_it_says(url: str) -> None:
 def test_the_table_names_every_option_with_its_default() -> None:
     from leasehold_postgresql.plugin import OPTIONS
 
-    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*?) \|$", README.read_text(), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|.*\|$", README.read_text(), re.MULTILINE))
     assert set(rows) == {option.name for option in OPTIONS}
     for option in OPTIONS:
         if option.default is not None:
-            shown = option.default if isinstance(option.default, str) else f"{option.default:g}"
-            assert rows[option.name].strip("`") == shown
+            assert rows[option.name] == f"`{option.default}`"
+
+
+@pytest.mark.parametrize("note", leasehold_backend().notes, ids=lambda note: note.title)
+def test_what_is_worth_knowing_is_on_the_page_and_checked_by_what_it_names(note: Note) -> None:
+    page = " ".join(README.read_text().split())
+    assert f"- **{note.title}.** {note.text} (Checked by " in page
+    assert note.checked_by
+    for name in note.checked_by:
+        file, separator, test = name.partition("::")
+        if not separator:
+            assert name in RULES
+            assert f"`{name}`" in page
+        else:
+            tree = ast.walk(ast.parse((HOME / file).read_text()))
+            assert test in {each.name for each in tree if isinstance(each, ast.FunctionDef)}
+            assert f"[`{test}`]({file})" in page

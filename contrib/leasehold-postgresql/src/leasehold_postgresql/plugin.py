@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leasehold.hookspecs import hookimpl
 from leasehold.spi import Address, Backend, BackendPlugin, OpenRequest, Option
+from leasehold_postgresql.notes import NOTES
 
 OPTIONS = (
     Option("database", str, None, "name of the database; default: the one named like the user, as PostgreSQL has it"),
@@ -61,4 +62,5 @@ def leasehold_backend() -> BackendPlugin:
         variants=frozenset({"tls"}),
         credentials=True,
         modules=("psycopg",),
+        notes=NOTES,
     )
