@@ -94,10 +94,11 @@ def consul(stack: ExitStack) -> Started:
 
 def postgresql(stack: ExitStack) -> Started:
     """A single server; the store is another distribution, to be installed beside."""
-    from postgresql_server import PostgresqlServer
+    from postgresql_server import Disk, PostgresqlServer
 
-    server = stack.enter_context(PostgresqlServer())
-    names = ("kill", "start", "wipe", "pause", "resume", "compact")
+    disk = stack.enter_context(Disk(DISK))
+    server = stack.enter_context(PostgresqlServer("max_wal_size=128MB", disk=disk))
+    names = ("kill", "start", "wipe", "pause", "resume", "compact", "fill_disk", "free_disk")
     return server.url(), {name: getattr(server, name) for name in names}
 
 

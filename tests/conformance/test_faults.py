@@ -19,7 +19,7 @@ from leasehold.conformance.runner import all_rules
 from leasehold.conformance.world import World
 from leasehold.spi import Backend, BackendPlugin, Host, OpenRequest
 from leasehold_servers import EtcdCluster, EtcdServer
-from leasehold_servers.consul import ConsulServer
+from leasehold_servers.consul import ConsulCluster, ConsulServer
 from leasehold_servers.consul_plugin import need_consul
 from leasehold_servers.disk import SmallDisk
 from leasehold_servers.plugin import need_container
@@ -173,6 +173,7 @@ def test_a_puppet_that_cannot_open_the_store_is_invalid(monkeypatch: pytest.Monk
 GROUPS: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
     "etcd": (lambda: need_container("etcd"), EtcdCluster),
     "zookeeper": (need_zookeeper, ZooKeeperEnsemble),
+    "consul": (need_consul, ConsulCluster),
 }
 
 

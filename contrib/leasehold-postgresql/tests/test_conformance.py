@@ -1,11 +1,13 @@
-"""The shared suite on this store; a server of our own is killed, restarted, cut off and trimmed, too."""
+"""The shared suite on this store; a server of our own is killed, restarted, cut off, emptied and trimmed, its disk is
+filled, too."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
-from postgresql_server import PostgresqlServer
+from postgresql_server import Disk, PostgresqlServer
 
 from leasehold.conformance import Driver, StoreConformance
 
@@ -13,11 +15,13 @@ GIVEN = os.environ.get("LEASEHOLD_POSTGRESQL_URL")
 
 
 @pytest.fixture(scope="module")
-def own_server(request: pytest.FixtureRequest) -> PostgresqlServer | None:
+def own_server(request: pytest.FixtureRequest) -> Iterator[PostgresqlServer | None]:
     if GIVEN:
-        return None
-    server: PostgresqlServer = request.getfixturevalue("shared_server")
-    return server
+        yield None
+        return
+    request.getfixturevalue("need_engine")
+    with Disk() as disk, PostgresqlServer("max_wal_size=128MB", disk=disk) as server:
+        yield server
 
 
 class TestPostgresql(StoreConformance):
@@ -33,6 +37,8 @@ class TestPostgresql(StoreConformance):
             kill=own_server.kill,
             start=own_server.start,
             wipe=own_server.wipe,
+            fill_disk=own_server.fill_disk,
+            free_disk=own_server.free_disk,
             cut=own_server.cut,
             compact=own_server.compact,
             pause=own_server.pause,

@@ -15,6 +15,7 @@ import random
 import socket
 import tarfile
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[2] / "docker"
 LABEL = "leasehold.tests.owner"
 PASSWORD = "leasehold"
+DATA = "/var/lib/postgresql/data"
 REPLICA = "/var/lib/postgresql/small"
 TLS_FOLDER = "/etc/leasehold-tests"
 
@@ -82,10 +84,18 @@ def _remove_orphans(found: DockerClient) -> None:
     from docker.errors import APIError
 
     for container in found.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
-        host, _, pid = str(container.labels.get(LABEL, "")).rpartition(":")
-        if host == socket.gethostname() and pid.isdigit() and not Path("/proc", pid).exists():
+        if _is_orphan(container.labels):
             with contextlib.suppress(APIError):  # another run may be removing it at this moment
                 container.remove(force=True, v=True)
+    for volume in found.volumes.list(filters={"label": LABEL}):
+        if _is_orphan(volume.attrs["Labels"]):
+            with contextlib.suppress(APIError):
+                volume.remove()
+
+
+def _is_orphan(labels: Mapping[str, str]) -> bool:
+    host, _, pid = labels.get(LABEL, "").rpartition(":")
+    return host == socket.gethostname() and pid.isdigit() and not Path("/proc", pid).exists()
 
 
 def _client() -> DockerClient:
@@ -120,11 +130,67 @@ def _free_port() -> int:
             return port
 
 
+class Disk:
+    """A disk for a server's data of so many bytes, which can be filled; best with ``max_wal_size`` far below them.
+
+    It is a volume in memory. A container that does nothing else holds it, since the engine forgets such a volume with
+    the last container that uses it; and fills it.
+    """
+
+    def __init__(self, size: int = 512 << 20) -> None:
+        self._volume = _client().volumes.create(
+            f"leasehold-{uuid.uuid4().hex[:12]}",
+            driver_opts={"type": "tmpfs", "device": "tmpfs", "o": f"size={size}"},
+            labels={LABEL: owner()},
+        )
+        self._holder: Container = _client().containers.create(
+            _image(),
+            command=["sleep", "infinity"],
+            user="root",
+            volumes=self.mounted_at(DATA),
+            labels={LABEL: owner()},
+        )
+
+    def __enter__(self) -> Self:
+        self._holder.start()
+        self._run(f"chown postgres:postgres {DATA} && chmod 0700 {DATA}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._holder.remove(force=True)
+        self._volume.remove()
+
+    def mounted_at(self, folder: str) -> dict[str, dict[str, str]]:
+        """What tells the engine to mount it there."""
+        return {str(self._volume.name): {"bind": folder, "mode": "rw,nocopy"}}
+
+    def fill(self) -> None:
+        """Take all the room that is left."""
+        # What it wrote before the error that says that the disk is full stays.
+        self._run(f"cat /dev/zero >{DATA}/filler; test $(df --output=avail -B1 {DATA} | tail -1) -lt 8192")
+
+    def free(self) -> None:
+        """Give back what :meth:`fill` took."""
+        self._run(f"rm -f {DATA}/filler")
+
+    def clear(self) -> None:
+        """Throw away everything that is on it."""
+        self._run(f"find {DATA} -mindepth 1 -delete")
+
+    def _run(self, script: str) -> None:
+        done = self._holder.exec_run(["sh", "-c", script])
+        assert done.exit_code == 0, done.output
+
+
 class PostgresqlServer:
     """One server. ``settings`` are postgres's own; ``files`` go to ``/etc/leasehold-tests``."""
 
     def __init__(
-        self, *settings: str, files: Mapping[str, bytes] | None = None, tmpfs: Mapping[str, str] | None = None
+        self,
+        *settings: str,
+        files: Mapping[str, bytes] | None = None,
+        tmpfs: Mapping[str, str] | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self.port = _free_port()
         self.replica_port = _free_port()
@@ -132,6 +198,7 @@ class PostgresqlServer:
         self._command = ["leasehold-postgresql", *(word for one in settings for word in ("-c", one))]
         self._files = files
         self._tmpfs = dict(tmpfs or {})
+        self._disk = disk
         self._container = self._create()
 
     def _create(self) -> Container:
@@ -141,6 +208,7 @@ class PostgresqlServer:
             ports={"5432/tcp": ("127.0.0.1", self.port), "5433/tcp": ("127.0.0.1", self.replica_port)},
             labels={LABEL: owner()},
             tmpfs=self._tmpfs,
+            volumes=self._disk.mounted_at(DATA) if self._disk is not None else None,
         )
         if self._files:
             container.put_archive("/", _tar(self._files))
@@ -180,7 +248,20 @@ class PostgresqlServer:
     def wipe(self) -> None:
         """After ``kill``: its data are gone; the next ``start`` begins with none, at the same port."""
         self._container.remove(v=True)
+        if self._disk is not None:
+            self._disk.clear()
         self._container = self._create()
+
+    def fill_disk(self) -> None:
+        """Nothing can be written to its disk any more. It ends when it needs to write there and can't."""
+        assert self._disk is not None
+        self._disk.fill()
+
+    def free_disk(self) -> None:
+        """After ``fill_disk``: there is room again, and the server is back."""
+        assert self._disk is not None
+        self._disk.free()
+        self.recover()
 
     def pause(self) -> None:
         self._container.pause()
