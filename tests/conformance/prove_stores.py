@@ -51,8 +51,13 @@ def memory(stack: ExitStack) -> Started:
     import leasehold_memory
 
     server = leasehold_memory.server("proved")
-    controls = {"kill": server.pause, "start": server.resume, "cut": server.cut_watches, "compact": server.compact}
-    return "memory://proved", controls
+    return "memory://proved", {
+        "kill": server.pause,
+        "start": server.resume,
+        "wipe": server.lose_data,
+        "cut": server.cut_watches,
+        "compact": server.compact,
+    }
 
 
 def sqlite(stack: ExitStack) -> Started:

@@ -12,4 +12,10 @@ class TestMemory(StoreConformance):
     @pytest.fixture
     def driver(self) -> Driver:
         server = leasehold_memory.server("conformance")
-        return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+        return Driver(
+            kill=server.pause,
+            start=server.resume,
+            wipe=server.lose_data,
+            cut=server.cut_watches,
+            compact=server.compact,
+        )
