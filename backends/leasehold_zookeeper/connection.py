@@ -172,6 +172,10 @@ class Connection:
         with self._reached_lock:
             self._reached = max(self._reached, zxid)
 
+    def unchanged(self, answer: wire.Reply) -> int:
+        """The store's revision at a multi that only checked: it took a zxid and changed nothing."""
+        return self._revisions.of(answer.zxid, answer.zxid) if self.ensemble else answer.zxid
+
     def answered(self) -> int:
         """A revision that the server asked has reached, and up to which all its watch events have been passed on."""
         zxid: int = 0 if self._client is None else self._client.last_zxid

@@ -7,7 +7,8 @@ guards no longer hold is that a ``Conflict``. This goes on until the deadline.
 
 On several servers a look may be behind. That does no harm to what is written, as the leader judges the multi; but a
 look that shows a guard broken, or nothing to write, is taken again after a write through the leader (``Fresh.SURE``)
-before it counts. So a ``Conflict`` always rests on a state no older than the call.
+before it counts. So a ``Conflict`` always rests on a state no older than the call. Nor may others who keep changing the
+keys hold it up: what decides is one key's look, or a multi of the guards alone (``_refuse``, ``_agree``).
 
 ABA: ZooKeeper's versions start again at 0 when a node is made again, so a version alone doesn't say that a key is
 the same. Hence every write that makes a node also touches the folder it is made in (``setData``), folders
@@ -97,12 +98,10 @@ def _attempt(
         # No write will tell whether this look was right, so it mustn't be behind what any server has acknowledged.
         if fresh is not Fresh.SURE and connection.ensemble:
             return _attempt(connection, send, transaction, Fresh.SURE, until=until)
-        if not looks.certain(connection, transaction, look, until=until):
-            return None
         if broken:
-            key, found = broken
-            raise Conflict(f"{found}; nothing was changed", keys=[key], revision=look.zxid)
-        return Committed(look.zxid)
+            _refuse(connection, broken, look, until=until)
+            return None
+        return _agree(connection, transaction, plan, look, until=until)
     if plan.missing:
         for folder in sorted(plan.missing):
             folders.ensure(connection, folder, until=until)
@@ -122,6 +121,37 @@ def _attempt(
     if error in RACES:
         return None
     raise translate(error, action=_ACTION, write=True)
+
+
+def _refuse(connection: Connection, broken: Guard, look: looks.Look, *, until: float) -> None:
+    """Raise ``Conflict`` for a guard that doesn't hold, if that was so at one moment."""
+    if not look.at_once:
+        # It is enough to look at this one key, however often others change the rest.
+        alone = Transaction((broken,), ())
+        look = looks.take(connection, alone, fresh=Fresh.AS_IS, until=until)
+        if not looks.certain(connection, alone, look, until=until):
+            return
+    found = _found(broken, look)
+    if found is not None:
+        raise Conflict(f"{found}; nothing was changed", keys=[broken.key], revision=look.zxid)
+
+
+def _agree(
+    connection: Connection, transaction: Transaction, plan: _Plan, look: looks.Look, *, until: float
+) -> Committed | None:
+    """All guards hold and there is nothing to write: done, if that was so at one moment. ``None``: look again."""
+    if looks.certain(connection, transaction, look, until=until):
+        return Committed(look.zxid)
+    if plan.missing:
+        return None
+    # Others keep changing what the look has to find unchanged. The guards alone ask for less, and at once.
+    answer = connection.call(plan.request(), until=until, action=_ACTION)
+    error = answer.error or wire.first_error(wire.read_parts(answer))
+    if not error:
+        return Committed(connection.unchanged(answer))
+    if error in RACES:
+        return None
+    raise translate(error, action=_ACTION, write=False)
 
 
 def _lease_of(operations: tuple[Operation, ...]) -> str | None:
@@ -170,17 +200,20 @@ def _put_in_place(connection: Connection, guards: tuple[Guard, ...], put: Put, *
 # -- judging and planning --------------------------------------------------------------------------
 
 
-def _judge(guards: tuple[Guard, ...], look: looks.Look) -> tuple[str, str] | None:
-    """The key whose guard doesn't hold, and why in words; ``None`` if all do."""
-    for guard in guards:
-        stat = look.keys[guard.key].stat
-        if isinstance(guard, Absent):
-            if stat is not None:
-                return guard.key, f"exists (revision {stat.mzxid}) and should not"
-        elif stat is None:
-            return guard.key, "doesn't exist"
-        elif isinstance(guard, Unchanged) and stat.mzxid != guard.revision:
-            return guard.key, f"was last put at revision {stat.mzxid}, not at {guard.revision}"
+def _judge(guards: tuple[Guard, ...], look: looks.Look) -> Guard | None:
+    """The first guard that doesn't hold; ``None`` if all do."""
+    return next((guard for guard in guards if _found(guard, look) is not None), None)
+
+
+def _found(guard: Guard, look: looks.Look) -> str | None:
+    """What was found where a guard doesn't hold, in words."""
+    stat = look.keys[guard.key].stat
+    if isinstance(guard, Absent):
+        return None if stat is None else f"exists (revision {stat.mzxid}) and should not"
+    if stat is None:
+        return "doesn't exist"
+    if isinstance(guard, Unchanged) and stat.mzxid != guard.revision:
+        return f"was last put at revision {stat.mzxid}, not at {guard.revision}"
     return None
 
 

@@ -11,9 +11,11 @@ from leasehold import Store, connect
 from leasehold.errors import Conflict
 from leasehold.spi import Delete, KeyValue, Put, Transaction, Unchanged
 from leasehold_servers import until
+from leasehold_servers.namespace import own_namespace
 from leasehold_servers.zookeeper import ZooKeeperServer
 from leasehold_zookeeper import looks
 from leasehold_zookeeper.backend import ZooKeeperBackend
+from leasehold_zookeeper.connection import Connection, Fresh
 
 
 @pytest.fixture
@@ -247,3 +249,43 @@ def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> 
         finally:
             done.set()
             thread.join()
+
+
+@pytest.mark.parametrize(("servers", "looks_at_all"), [("zookeeper_node", 2), ("zookeeper_ensemble", 3)])
+def test_others_who_keep_changing_the_keys_hold_up_no_check(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, servers: str, looks_at_all: int
+) -> None:
+    """After each look at several keys one of them is put again: no two looks are the same, and still it is decided."""
+    url = own_namespace(request.getfixturevalue(servers).url)
+    keys = [f"k{number}" for number in range(6)]
+    with connect(url) as store, connect(url) as other:
+        put = [other.put(key, b"").revision for key in keys]
+        look, looked = looks.take, []
+
+        def disturbed(connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float) -> looks.Look:
+            seen = look(connection, transaction, fresh=fresh, until=until)
+            looked.append(len(seen.keys))
+            if len(seen.keys) > 1:
+                put.append(other.put(keys[0], b"again").revision)
+            return seen
+
+        monkeypatch.setattr(looks, "take", disturbed)
+        check = store.transaction()
+        for key in keys:
+            check.if_exists(key)
+        revision = check.commit().revision
+        assert looked == [6] * looks_at_all
+        assert revision >= put[-1]
+        assert store.read("k5").revision >= revision
+
+        looked.clear()
+        check = store.transaction()
+        for key in keys[1:]:
+            check.if_exists(key)
+        with pytest.raises(Conflict, match=r"exists .* and should not") as caught:
+            check.if_absent(keys[0]).commit()
+        assert caught.value.keys == (keys[0],)
+        assert looked == [*[6] * (looks_at_all - 1), 1]
+        item = store.get(keys[0])
+        assert item is not None
+        assert item.mod_revision == put[-1]
