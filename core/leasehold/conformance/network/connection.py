@@ -1,7 +1,8 @@
 """One connection through a proxy: two streams, each passed on piece by piece through the toxics of its direction.
 
 A piece goes through three stages: it is looked at (cut points), shaped (latency, bandwidth, slices, limits) and waits
-at the gate while nothing may pass (black hole, timeout). Everything here runs on the proxy's loop.
+at the gate while nothing may pass (black hole, timeout). Everything here runs on the proxy's loop, and counts what it
+does before it does it: whoever sees an effect finds it counted.
 """
 
 from __future__ import annotations
@@ -116,6 +117,11 @@ class Connection:
                 _reset(writer)
         return True
 
+    def _break(self, by: Applied) -> None:
+        """Break both sides, unless they are broken, as an effect of this fault."""
+        by.effects += not self._ended
+        self.abort()
+
     # -- one direction --
 
     async def _pump(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,9 +142,9 @@ class Connection:
         await self._gate(direction, len(data))
         if self._ended:
             return
+        self._traffic.count(direction, len(data))
         writer.write(data)
         await writer.drain()
-        self._traffic.count(direction, len(data))
 
     async def _gate(self, direction: Direction, size: int) -> None:
         """Wait while nothing may pass."""
@@ -175,7 +181,7 @@ class Connection:
                 size, delay, sliced = toxic.size, toxic.delay, applied
             elif isinstance(toxic, ResetPeer):
                 await asyncio.sleep(toxic.timeout)
-                applied.effects += self.abort()
+                self._break(applied)
                 return
             elif isinstance(toxic, LimitData):
                 left = max(0, toxic.bytes - self._passed[direction])
@@ -212,7 +218,7 @@ class Connection:
             elif applied.left > 0 and self._cut is None:
                 applied.left -= 1
                 if applied.toxic.point is CutPoint.BEFORE_REQUEST:
-                    applied.effects += self.abort()
+                    self._break(applied)
                     return False
                 self._cut = applied
                 self._heard.clear()
@@ -224,17 +230,18 @@ class Connection:
         """Let the server have the whole request; take the client away now, or when the answer is complete."""
         if point is CutPoint.AFTER_REQUEST:
             await asyncio.sleep(_SETTLE)
-            _reset(self._client)
             cut.effects += 1
             self._traffic.broken += 1
+            _reset(self._client)
         try:
             await asyncio.wait_for(self._heard.wait(), _SERVED)
             while True:
                 self._heard.clear()
                 await asyncio.wait_for(self._heard.wait(), _SETTLE)
         except TimeoutError:
-            if self.abort(count=point is CutPoint.AFTER_REPLY):
-                cut.effects += point is CutPoint.AFTER_REPLY
+            if point is CutPoint.AFTER_REPLY:
+                self._break(cut)
+            self.abort(count=False)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
