@@ -201,6 +201,14 @@ def test_a_store_whose_tables_are_dropped_is_told_and_can_be_made_anew(
         assert again.get("key") is None
 
 
+def test_a_part_that_is_dropped_is_told(server: PostgresqlServer, schema: str, store: leasehold.Store) -> None:
+    """Though the rest is there, this isn't a store that somebody has just made anew."""
+    store.put("key", b"")
+    server.sql(f"DROP TABLE {schema}.item CASCADE")
+    with pytest.raises(StoreCorrupted, match="was its schema dropped"):
+        store.get("key")
+
+
 def test_nothing_listens() -> None:
     refusal(f"postgresql://u:{SECRET}@127.0.0.1:1/", Unavailable, "nothing listens there; is PostgreSQL running")
 

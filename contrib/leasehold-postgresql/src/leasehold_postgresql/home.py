@@ -13,6 +13,7 @@ Revisions and leases begin anew in both. Watches notice by the store's random ``
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -24,14 +25,7 @@ from leasehold_postgresql.pool import Pool
 
 _ACTION = "looking for the store's tables"
 
-_CLUSTER = Statement(
-    "cluster",
-    """
-    SELECT (SELECT system_identifier FROM pg_control_system()),
-           EXISTS (SELECT FROM pg_catalog.pg_class c
-                   WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname = 'store')
-    """,
-)
+_CLUSTER = Statement("cluster", "SELECT system_identifier FROM pg_control_system()")
 
 
 class Home:
@@ -41,42 +35,43 @@ class Home:
         self._pool = pool
         self._name = name
         self._lock = threading.Lock()
-        self._cluster, _ = self._look(until)
+        self._cluster = self._look(until)
+        self._made_anew = -math.inf
 
-    def missing(self, until: float) -> LeaseholdError | None:
-        """The tables weren't found. What to tell if that is put right or passes; ``None`` if it is for people."""
+    def missing(self, since: float, until: float) -> LeaseholdError | None:
+        """What to tell who asked at ``since`` and found a table missing, if that was put right; else ``None``."""
         if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
             return Unavailable(f"{_ACTION}: they are being made anew; nothing was changed, try again")
         try:
-            cluster, there = self._look(until)
-            if cluster is None or cluster == self._cluster:
-                # Another thread or process may just have made them.
-                return _anew() if there else None
-            schema.prepare(self._pool, self._name, until=until)
-            self._cluster = cluster
-            return _anew()
+            cluster = self._look(until)
+            if cluster is not None and cluster != self._cluster:
+                schema.prepare(self._pool, self._name, until=until)
+                self._cluster, self._made_anew = cluster, time.monotonic()
+            # Who asked later has met the new tables: what is missing now is missing for another reason.
+            return _anew() if since < self._made_anew else None
         except LeaseholdError as exc:
             return exc
         finally:
             self._lock.release()
 
-    def _look(self, until: float) -> tuple[int | None, bool]:
+    def _look(self, until: float) -> int | None:
+        """The cluster's identifier; ``None`` where this user may not know it."""
         link = self._pool.take(until, _ACTION)
         try:
-            cluster, there = link.ask(_CLUSTER, [wire.text(self._name.name)], until=until)[0]
+            [[cluster]] = link.ask(_CLUSTER, until=until)
         except BrokenLink as exc:
             self._pool.drop(link)
             raise self._pool.broken(exc, _ACTION, link.where, write=False) from exc
         except Refusal as exc:
             self._pool.after_refusal(link, exc)
             if exc.state == NO_RIGHT:
-                return None, False
+                return None
             raise refused(exc, action=_ACTION, where=link.where) from exc
         except BaseException:
             self._pool.drop(link)
             raise
         self._pool.give_back(link)
-        return wire.number(cluster), wire.flag(there)
+        return wire.number(cluster)
 
 
 def _anew() -> Unavailable:

@@ -37,8 +37,8 @@ class Pool:
         self._changed = threading.Condition()
         self._closed = False
         self._pid = os.getpid()
-        self.missing: Callable[[float], LeaseholdError | None] = lambda _: None
-        """Asked when the store's tables aren't there, with a deadline: what to raise if that was put right."""
+        self.missing: Callable[[float, float], LeaseholdError | None] = lambda *_: None
+        """Asked when the store's tables aren't there (``Home.missing``): what to raise if that was put right."""
 
     @property
     def closed(self) -> bool:
@@ -72,7 +72,7 @@ class Pool:
             raise self.broken(exc, action, link.where, write=write) from exc
         except Refusal as exc:
             self.after_refusal(link, exc)
-            raise self.refused(exc, action=action, where=link.where, until=until) from exc
+            raise self.refused(exc, action=action, where=link.where, since=until - timeout, until=until) from exc
         except BaseException:  # an interrupt in the middle: what comes next on it would be the answer to this
             self.drop(link)
             raise
@@ -86,9 +86,9 @@ class Pool:
             return Unavailable(f"{action}: this store was closed meanwhile")
         return error
 
-    def refused(self, exc: Refusal, *, action: str, where: str, until: float) -> LeaseholdError:
-        """What to raise for an ERROR of the server, which changed nothing."""
-        put_right = self.missing(until) if exc.state in GONE else None
+    def refused(self, exc: Refusal, *, action: str, where: str, since: float, until: float) -> LeaseholdError:
+        """What to raise for an ERROR of the server, which changed nothing, to a caller who began at ``since``."""
+        put_right = self.missing(since, until) if exc.state in GONE else None
         return put_right or refused(exc, action=action, where=where)
 
     def after_refusal(self, link: Link, exc: Refusal) -> None:

@@ -73,6 +73,7 @@ class Reader:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
         self.retired = False
+        self._since = time.monotonic()
 
     # -- called from any thread; no lock is held while a sink is called --
 
@@ -128,7 +129,9 @@ class Reader:
             error.__cause__ = exc
         except Refusal as exc:
             until = time.monotonic() + self._silence
-            error = self._store.pool.refused(exc, action=_ACTION, where=self._link.where, until=until)
+            error = self._store.pool.refused(
+                exc, action=_ACTION, where=self._link.where, since=self._since, until=until
+            )
             error.__cause__ = exc
         except LeaseholdError as exc:
             error = exc
