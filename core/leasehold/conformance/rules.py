@@ -61,8 +61,7 @@ def patient(function: F) -> F:
     """Mark a rule that mostly waits, for a lease to end, say, and does no harm to the server.
 
     The runner lets them wait side by side, since some stores' leases take long; one that acts on the network gets
-    a way to the server of its own. Mark none that looks at the
-    experiment of another such rule (``World.once``).
+    a way to the server of its own. Mark none that looks at the experiment of another such rule (``World.once``).
     """
     setattr(function, _PATIENT, True)
     return function
