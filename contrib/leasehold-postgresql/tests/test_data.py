@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from postgresql_server import PostgresqlServer
+from postgresql_server import Disk, PostgresqlServer
 
 import leasehold
-from leasehold.errors import LimitExceeded, StoreClosed, StoreFull
+from leasehold.errors import LimitExceeded, OutcomeUnknown, StoreClosed, StoreFull, Unavailable
 from leasehold.spi import Backend, Put, Transaction
 
 LAST = chr(0x10FFFF)
@@ -131,3 +131,29 @@ def test_a_full_disk_refuses_writes_and_serves_reads(full: PostgresqlServer) -> 
             store.put("key", bytes(4_000_000))
         assert store.get("key") == before
         assert before.value == b"first"
+
+
+def test_a_server_without_room_for_its_log_ends_and_comes_back_with_everything(need_engine: None) -> None:
+    with (
+        Disk() as disk,
+        PostgresqlServer("max_wal_size=128MB", disk=disk) as server,
+        leasehold.connect(server.url(), timeout=2.0) as store,
+    ):
+        kept = store.put("key", b"first").revision
+        server.fill_disk()
+
+        def use_up_the_log() -> None:
+            for _ in range(100):  # messages of a megabyte, to the log alone
+                server.sql("SELECT pg_logical_emit_message(false, 'test', repeat('x', 1000000))")
+
+        with pytest.raises(psycopg.OperationalError):
+            use_up_the_log()
+        with pytest.raises(Unavailable):
+            store.get("key")
+        with pytest.raises((Unavailable, OutcomeUnknown)):
+            store.put("key", b"second")
+        server.free_disk()
+        item = store.get("key", timeout=20.0)
+        assert item is not None
+        assert (item.value, item.mod_revision) == (b"first", kept)
+        assert store.put("key", b"third").revision > kept

@@ -75,9 +75,13 @@ NOTES = (
     ),
     Note(
         "A full disk",
-        "The write that meets it is `StoreFull`; reads are answered. Where the server finds no room for its log it "
-        "ends, and is back by itself when there is room and it is started.",
-        ("faults.a_full_disk_leaves_no_halves", f"{_DATA}::test_a_full_disk_refuses_writes_and_serves_reads"),
+        "The write that meets it is `StoreFull`; reads are answered. A server that finds no room for its own log ends: "
+        "then everything is `Unavailable` until there is room and it is started, and nothing acknowledged is lost.",
+        (
+            "faults.a_full_disk_leaves_no_halves",
+            f"{_DATA}::test_a_full_disk_refuses_writes_and_serves_reads",
+            f"{_DATA}::test_a_server_without_room_for_its_log_ends_and_comes_back_with_everything",
+        ),
     ),
     Note(
         "Pages of a scan are not of one revision",
