@@ -18,7 +18,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "contrib/leasehold-postgresql/tests/support")]
 
-from leasehold.conformance.driver import CONTROLS, Driver  # noqa: E402 - the path has to be set first
+from leasehold.conformance.driver import Driver  # noqa: E402 - the path has to be set first
 from leasehold.conformance.report.verify import verify  # noqa: E402
 from leasehold.conformance.runner import all_rules  # noqa: E402
+from leasehold_servers.controls import controls, memory_controls  # noqa: E402
 
 LIMITS = {"quick": 180.0, "full": 900.0}
 """Seconds for a run of a profile."""
@@ -39,7 +40,7 @@ HOPELESS = 3.0
 DISK = 512 << 20
 """Bytes of a disk that can be filled without taking long, and on which no other rule runs out of room."""
 
-Started = tuple[str, Mapping[str, Callable[[], object]]]
+Started = tuple[str, Driver]
 """A store's URL and its controls."""
 
 driver = Driver()
@@ -48,21 +49,12 @@ driver = Driver()
 
 def memory(stack: ExitStack) -> Started:
     """In this process; killing it means that it doesn't answer."""
-    import leasehold_memory
-
-    server = leasehold_memory.server("proved")
-    return "memory://proved", {
-        "kill": server.pause,
-        "start": server.resume,
-        "wipe": server.lose_data,
-        "cut": server.cut_watches,
-        "compact": server.compact,
-    }
+    return "memory://proved", memory_controls("proved")
 
 
 def sqlite(stack: ExitStack) -> Started:
     """A file; there is no server to harm."""
-    return f"sqlite://{stack.enter_context(tempfile.TemporaryDirectory())}/proved.db", {}
+    return f"sqlite://{stack.enter_context(tempfile.TemporaryDirectory())}/proved.db", Driver()
 
 
 def etcd(stack: ExitStack) -> Started:
@@ -70,7 +62,7 @@ def etcd(stack: ExitStack) -> Started:
     from leasehold_servers import EtcdServer
 
     server = on_disk(stack, EtcdServer())
-    return server.url, {**of_container(server), "compact": server.gateway.compact}
+    return server.url, of_container(server, compact=server.gateway.compact)
 
 
 def redis(stack: ExitStack) -> Started:
@@ -78,7 +70,7 @@ def redis(stack: ExitStack) -> Started:
     from leasehold_servers.redis import RedisServer
 
     server = on_disk(stack, RedisServer())
-    return server.url, {**of_container(server), "compact": server.trim}
+    return server.url, of_container(server, compact=server.trim)
 
 
 def zookeeper(stack: ExitStack) -> Started:
@@ -103,8 +95,7 @@ def postgresql(stack: ExitStack) -> Started:
 
     disk = stack.enter_context(Disk(DISK))
     server = stack.enter_context(PostgresqlServer("max_wal_size=128MB", disk=disk))
-    names = ("kill", "start", "wipe", "pause", "resume", "compact", "fill_disk", "free_disk")
-    return server.url(), {name: getattr(server, name) for name in names}
+    return server.url(), dataclasses.replace(server.controls(), cut=None)
 
 
 STORES: dict[str, Callable[[ExitStack], Started]] = {
@@ -120,26 +111,24 @@ def on_disk(stack: ExitStack, server: Any) -> Any:
     return stack.enter_context(server)
 
 
-def of_container(server: Any) -> dict[str, Callable[[], object]]:
+def of_container(server: Any, **others: Any) -> Driver:
     """What can be done to each server in a container. Connections are cut by the suite's own network."""
 
     def free_disk() -> None:
         server.disk.free()
         server.recover()
 
-    own = {name: getattr(server, name) for name in ("kill", "start", "pause", "resume", "wipe")}
-    return {**own, "fill_disk": server.disk.fill, "free_disk": free_disk}
+    return controls(server, fill_disk=server.disk.fill, free_disk=free_disk, **others)
 
 
 def one(store: str, arguments: Sequence[str]) -> int:
     """In a process of its own: start the server and run the command on it; answers its exit code."""
-    global driver  # noqa: PLW0603 - the command finds it by its name
+    global driver
     from leasehold.cli.app import cli
 
     with ExitStack() as stack:
-        url, controls = STORES[store](stack)
-        driver = Driver(**{name: control for name, control in controls.items() if name in CONTROLS})
-        words = ["conformance", url, *(["--driver", "__main__:driver"] if controls else []), *arguments]
+        url, driver = STORES[store](stack)
+        words = ["conformance", url, *(["--driver", "__main__:driver"] if driver != Driver() else []), *arguments]
         try:
             cli.main(words, prog_name="leasehold")
         except SystemExit as exc:

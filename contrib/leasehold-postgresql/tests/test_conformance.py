@@ -31,16 +31,4 @@ class TestPostgresql(StoreConformance):
 
     @pytest.fixture
     def driver(self, own_server: PostgresqlServer | None) -> Driver:
-        if own_server is None:
-            return Driver()
-        return Driver(
-            kill=own_server.kill,
-            start=own_server.start,
-            wipe=own_server.wipe,
-            fill_disk=own_server.fill_disk,
-            free_disk=own_server.free_disk,
-            cut=own_server.cut,
-            compact=own_server.compact,
-            pause=own_server.pause,
-            resume=own_server.resume,
-        )
+        return own_server.controls() if own_server else Driver()

@@ -2,8 +2,8 @@
 
 import pytest
 
-import leasehold_memory
 from leasehold.conformance import Driver, StoreConformance
+from leasehold_servers.controls import memory_controls
 
 
 class TestMemory(StoreConformance):
@@ -11,11 +11,4 @@ class TestMemory(StoreConformance):
 
     @pytest.fixture
     def driver(self) -> Driver:
-        server = leasehold_memory.server("conformance")
-        return Driver(
-            kill=server.pause,
-            start=server.resume,
-            wipe=server.lose_data,
-            cut=server.cut_watches,
-            compact=server.compact,
-        )
+        return memory_controls("conformance")

@@ -8,6 +8,21 @@ if TYPE_CHECKING:
     from leasehold.conformance import Driver
 
 
+def memory_controls(name: str) -> "Driver":
+    """Of the memory store with this name. Killed, it doesn't answer; there is no process to freeze."""
+    import leasehold_memory
+    from leasehold.conformance import Driver
+
+    server = leasehold_memory.server(name)
+    return Driver(
+        kill=server.pause,
+        start=server.resume,
+        wipe=server.lose_data,
+        cut=server.cut_watches,
+        compact=server.compact,
+    )
+
+
 def controls(server: ServerContainer | None, **others: Any) -> "Driver":
     """Kill, start, freeze and empty it, and whatever else it can do; none for a server that isn't ours."""
     from leasehold.conformance import Driver

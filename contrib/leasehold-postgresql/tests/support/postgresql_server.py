@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from docker.client import DockerClient
     from docker.models.containers import Container
 
+    from leasehold.conformance import Driver
+
 FOLDER = Path(__file__).resolve().parents[2] / "docker"
 LABEL = "leasehold.tests.owner"
 PASSWORD = "leasehold"
@@ -286,6 +288,22 @@ class PostgresqlServer:
     def compact(self, schema: str = "leasehold") -> None:
         """Forget all changes but the last."""
         self.sql(f"SELECT {schema}.trim_v1(1) FROM (SELECT {schema}.enter_v1(5000, 10000)) AS locked")
+
+    def controls(self) -> Driver:
+        """Everything of the above that the conformance suite can use."""
+        from leasehold.conformance import Driver
+
+        disk = {"fill_disk": self.fill_disk, "free_disk": self.free_disk} if self._disk is not None else {}
+        return Driver(
+            kill=self.kill,
+            start=self.start,
+            wipe=self.wipe,
+            cut=self.cut,
+            compact=self.compact,
+            pause=self.pause,
+            resume=self.resume,
+            **disk,
+        )
 
     # -- a replica of it, in the same container --
 
