@@ -3,10 +3,10 @@
 import signal
 
 pytest_plugins = [
-    "leasehold_servers.plugin",
-    "leasehold_servers.redis_plugin",
-    "leasehold_servers.zookeeper_plugin",
-    "leasehold_servers.consul_plugin",
+    "tenure_testkit.servers.plugin",
+    "tenure_testkit.servers.redis_plugin",
+    "tenure_testkit.servers.zookeeper_plugin",
+    "tenure_testkit.servers.consul_plugin",
 ]
 
 # A shell ignores these for what it runs in the background, and so would every process that a test starts and signals.

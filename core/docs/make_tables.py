@@ -19,10 +19,10 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-import leasehold
-from leasehold import plugins
-from leasehold.spi import BackendPlugin, Limit, Promise, field_notes
-from leasehold.url import CORE_OPTIONS
+import tenure
+from tenure._plugins import discovery
+from tenure._plugins.url import CORE_OPTIONS
+from tenure.spi import BackendPlugin, Limit, Promise, field_notes
 
 PAGE = Path(__file__).with_name("stores.md")
 _MARKED = re.compile(r"(<!-- (table|list): (?P<name>\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
@@ -40,7 +40,7 @@ def schemes(page: str) -> tuple[str, ...]:
 
 def declared(url: str) -> Column:
     """Open the store and say in words what it declares."""
-    with leasehold.connect(url) as store:
+    with tenure.connect(url) as store:
         values = store.capabilities.as_dict()
     return {name: _words(value, field_notes()[name]) for name, value in values.items()}
 
@@ -124,7 +124,7 @@ def render(page: str, urls: Iterable[str], path: Path = PAGE) -> str:
     ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
     tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
     for scheme in schemes(page):
-        plugin = plugins.find(scheme)
+        plugin = discovery.find(scheme)
         tables |= {f"options-{scheme}": options_table(plugin), f"notes-{scheme}": notes_list(plugin, path)}
     return _MARKED.sub(lambda part: part[1] + tables[part["name"]] + part[4], page)
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from leasehold.clock import ManualClock
-from leasehold_probe import Recorder
-from leasehold_probe import put as put_one
+from tenure._runtime.clock import ManualClock
+from tenure_testkit.probes import Recorder
+from tenure_testkit.probes import put as put_one
 
 
 @pytest.fixture

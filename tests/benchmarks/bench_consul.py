@@ -15,14 +15,14 @@ from typing import Any
 from measure import Result
 from server import KEY, MANY_ROOT, VALUE, Targets, compare_calls, compare_many, with_server
 
-import leasehold
+import tenure
 
 TARGETS = Targets(get=1.0, put=1.0, replace=1.0)
 OWN = "benchmark/raw"
 
 
 def run(quick: bool) -> Iterator[Result]:
-    def measure(store: leasehold.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
+    def measure(store: tenure.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
         raw = Raw(store)
         stack.callback(raw.close)
         notes = {"put": "ours is a transaction, which tells its index and detaches a lease"}
@@ -33,7 +33,7 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 def _container() -> AbstractContextManager[Any]:
-    from leasehold_servers.consul import ConsulServer
+    from tenure_testkit.servers.consul import ConsulServer
 
     return ConsulServer()
 
@@ -41,7 +41,7 @@ def _container() -> AbstractContextManager[Any]:
 class Raw:
     """``consul.Consul`` as it ships, on ``requests``."""
 
-    def __init__(self, store: leasehold.Store) -> None:
+    def __init__(self, store: tenure.Store) -> None:
         import consul
 
         backend: Any = store._backend

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from measure import Result, calls, compare
 
-import leasehold
-from leasehold.spi import Put, Transaction, Unchanged
+import tenure
+from tenure.spi import Put, Transaction, Unchanged
 
 LEASES = 10_000
 
 
 def run(quick: bool) -> Iterator[Result]:
     seconds = 0.7 if quick else 3.0
-    with leasehold.connect("memory://benchmark-core") as store:
+    with tenure.connect("memory://benchmark-core") as store:
         backend = store._backend
         store.put("key", b"x" * 100)
         yield compare(
@@ -53,7 +53,7 @@ def run_leases(quick: bool) -> Iterator[Result]:
     seconds = 12 if quick else 60
     lost: list[object] = []
     before = threading.active_count()
-    with leasehold.connect("memory://benchmark-leases") as store:
+    with tenure.connect("memory://benchmark-leases") as store:
         leases = [store.lease(10.0, on_lost=lost.append) for _ in range(LEASES)]
         threads = threading.active_count() - before
         cpu, until = time.process_time(), time.monotonic() + seconds

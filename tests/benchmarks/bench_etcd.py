@@ -23,8 +23,8 @@ from typing import Any
 from measure import Result, Slice, calls, compare, judge, shown
 from server import KEY, MANY_ROOT, VALUE, Targets, compare_calls, compare_many, with_server
 
-import leasehold
-from leasehold.spi import Host
+import tenure
+from tenure.spi import Host
 
 TARGETS = Targets(get=1.1, put=1.1, replace=1.1)
 TARGET_SHIPPED = 1.00
@@ -34,7 +34,7 @@ METADATA = (("hasleader", "true"),)
 
 
 def run(quick: bool) -> Iterator[Result]:
-    def measure(store: leasehold.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
+    def measure(store: tenure.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
         backend: Any = store._backend
         host = next(iter(backend._connection.hosts))
         raw = Raw(host)
@@ -54,7 +54,7 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 def _container() -> AbstractContextManager[Any]:
-    from leasehold_servers import EtcdServer
+    from tenure_testkit.servers import EtcdServer
 
     return EtcdServer()
 
@@ -63,11 +63,11 @@ class Raw:
     """The stubs themselves, on a channel made as the plugin makes its own."""
 
     def __init__(self, host: Host) -> None:
-        from leasehold_etcd.client import open_client
-        from leasehold_etcd.plugin import leasehold_backend
-        from leasehold_etcd.schema import MESSAGES, bind
+        from tenure_etcd.client import open_client
+        from tenure_etcd.messages import MESSAGES, bind
+        from tenure_etcd.plugin import tenure_backend
 
-        options = {option.name: option.default for option in leasehold_backend().options}
+        options = {option.name: option.default for option in tenure_backend().options}
         self._client = open_client(f"ipv4:{host}", hosts=(host,), tls=None, options=options)
         self.messages = MESSAGES
         stubs = bind(self._client.channel, "KV")
@@ -157,16 +157,16 @@ class Same:
         return found
 
 
-def _watch(store: leasehold.Store, raw: Raw, puts: int) -> Result:
+def _watch(store: tenure.Store, raw: Raw, puts: int) -> Result:
     """Time from just before a put is sent until the callback runs; both watches get puts of the same kind in turn."""
     arrived: queue.SimpleQueue[float] = queue.SimpleQueue()
     in_sync = threading.Event()
 
-    def callback(batch: leasehold.Batch) -> None:
+    def callback(batch: tenure.Batch) -> None:
         now = time.perf_counter()
-        if batch.kind is leasehold.BatchKind.CHANGES:
+        if batch.kind is tenure.BatchKind.CHANGES:
             arrived.put(now)
-        elif batch.kind is leasehold.BatchKind.IN_SYNC:
+        elif batch.kind is tenure.BatchKind.IN_SYNC:
             in_sync.set()
 
     keys = {"ours": b"benchmark/watch/ours", "raw": b"benchmark/watch/raw", "control": b"benchmark/watch/control"}
@@ -205,7 +205,7 @@ class Shipped:
     def __init__(self, host: Host) -> None:
         self.missing = ""
         self._process: subprocess.Popen[str] | None = None
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leasehold-benchmarks"
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenure-benchmarks"
         folder = home / f"etcd3-0.12.0-py{sys.version_info.major}.{sys.version_info.minor}"
         python = folder / "bin" / "python"
         try:
@@ -245,7 +245,7 @@ class Shipped:
             self._process.communicate()
 
 
-def _against_shipped(store: leasehold.Store, shipped: Shipped, seconds: float) -> Iterator[Result]:
+def _against_shipped(store: tenure.Store, shipped: Shipped, seconds: float) -> Iterator[Result]:
     key = "benchmark/ours"
     revision = store.put(key, VALUE).revision
 

@@ -16,7 +16,7 @@ from typing import Any
 from measure import Result
 from server import KEY, MANY_ROOT, VALUE, Targets, compare_calls, compare_many, with_server
 
-import leasehold
+import tenure
 
 TARGETS = Targets(get=1.2, put=1.3, replace=1.3)
 HISTORY = 10_000
@@ -40,7 +40,7 @@ return revision
 
 
 def run(quick: bool) -> Iterator[Result]:
-    def measure(store: leasehold.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
+    def measure(store: tenure.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
         raw = Raw(store)
         stack.callback(raw.close)
         yield from compare_calls("redis", store, raw, TARGETS, seconds=0.8 if quick else 4.0)
@@ -51,7 +51,7 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 def _container() -> AbstractContextManager[Any]:
-    from leasehold_servers.redis import RedisServer
+    from tenure_testkit.servers.redis import RedisServer
 
     return RedisServer(persistent=False)
 
@@ -59,7 +59,7 @@ def _container() -> AbstractContextManager[Any]:
 class Raw:
     """``redis.Redis`` with hiredis, as the plugin hands it out."""
 
-    def __init__(self, store: leasehold.Store) -> None:
+    def __init__(self, store: tenure.Store) -> None:
         backend: Any = store._backend
         self._client = backend.native
         self._names = backend._pool.names

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 from measure import Result
 
-import leasehold
-from leasehold.registry import Instance, Registry, RegistryConfig, encode, key_of
+import tenure
+from tenure.registry import Instance, Registry, RegistryConfig, encode, key_of
 
 LOOKUP_US = 2.0
 BYTES_EACH = 2048
 
 
-def _fill(store: leasehold.Store, config: RegistryConfig, number: int, service: str) -> None:
+def _fill(store: tenure.Store, config: RegistryConfig, number: int, service: str) -> None:
     for index in range(number):
         instance = Instance(
             service, host=f"10.0.{index // 250 % 250}.{index % 250}", port=8000, meta={"zone": "a", "version": "1.2.3"}
@@ -27,7 +27,7 @@ def _fill(store: leasehold.Store, config: RegistryConfig, number: int, service: 
 
 def run(quick: bool) -> Iterator[Result]:
     config = RegistryConfig(name="benchmark")
-    with leasehold.connect("memory://benchmark-lookup") as store:
+    with tenure.connect("memory://benchmark-lookup") as store:
         _fill(store, config, 10, "web")
         with Registry(store, config) as registry:
             assert len(registry.get_service("web")) == 10
@@ -43,7 +43,7 @@ def run(quick: bool) -> Iterator[Result]:
         numbers={"us": best},
     )
     instances = 10_000 if quick else 100_000
-    with leasehold.connect("memory://benchmark-memory") as store:
+    with tenure.connect("memory://benchmark-memory") as store:
         _fill(store, config, instances, "web")
         gc.collect()
         tracemalloc.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from measure import Result, calls, compare
 
-import leasehold
+import tenure
 
 TARGET = 2.0
 
@@ -17,7 +17,7 @@ TARGET = 2.0
 def run(quick: bool) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "benchmark.db"
-        with leasehold.connect(f"sqlite://{path}") as store:
+        with tenure.connect(f"sqlite://{path}") as store:
             for number in range(1000):
                 store.put(f"key{number:04}", b"x" * 100)
             raw = sqlite3.connect(path, isolation_level=None)

@@ -14,13 +14,13 @@ from typing import Any
 from measure import Result
 from server import KEY, MANY_ROOT, VALUE, Targets, compare_calls, compare_many, with_server
 
-import leasehold
+import tenure
 
 TARGETS = Targets(get=1.1, put=1.1, replace=1.1)
 
 
 def run(quick: bool) -> Iterator[Result]:
-    def measure(store: leasehold.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
+    def measure(store: tenure.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
         store.put(KEY, VALUE)
         with contextlib.closing(Raw(store)) as raw:
             notes = {"compare-and-set": "ours also holds the folders above, against ABA"}
@@ -32,7 +32,7 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 def _container() -> AbstractContextManager[Any]:
-    from leasehold_servers.zookeeper import ZooKeeperServer
+    from tenure_testkit.servers.zookeeper import ZooKeeperServer
 
     return ZooKeeperServer()
 
@@ -40,10 +40,10 @@ def _container() -> AbstractContextManager[Any]:
 class Raw:
     """A ``KazooClient`` of its own."""
 
-    def __init__(self, store: leasehold.Store) -> None:
+    def __init__(self, store: tenure.Store) -> None:
         from kazoo.client import KazooClient
 
-        from leasehold_zookeeper import keys
+        from tenure_zookeeper import keys
 
         backend: Any = store._backend
         self._client = KazooClient(str(backend._connection.endpoints))

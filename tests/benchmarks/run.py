@@ -49,7 +49,7 @@ def line(result: Result) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Leasehold against the raw clients")
+    parser = argparse.ArgumentParser(description="Tenure against the raw clients")
     parser.add_argument("--only", metavar="WORD", help=f"only groups with this in their name: {', '.join(GROUPS)}")
     parser.add_argument("--quick", action="store_true", help="shorter, noisier")
     parser.add_argument("--json", action="store_true", help="machine-readable, all numbers")

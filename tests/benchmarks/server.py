@@ -1,6 +1,6 @@
 """What the groups for real servers share: where the server comes from, the three calls, and lists and watches of many.
 
-A server is the one of ``LEASEHOLD_<SCHEME>_URL`` (one that needs no login, for the raw client), or a container.
+A server is the one of ``TENURE_<SCHEME>_URL`` (one that needs no login, for the raw client), or a container.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from measure import Result, Slice, calls, compare
 
-import leasehold
+import tenure
 
 MANY, MANY_QUICKLY = 10_000, 2_000
 ROOT = "benchmark/"
@@ -26,7 +26,7 @@ _AT_ONCE = 200
 
 
 class Raw(Protocol):
-    """The raw client: what it does for the same result. It may read the keys that were put through Leasehold."""
+    """The raw client: what it does for the same result. It may read the keys that were put through Tenure."""
 
     def get(self) -> object:
         """Read ``KEY``."""
@@ -56,15 +56,15 @@ class Targets:
 def with_server(
     scheme: str,
     container: Callable[[], AbstractContextManager[Any]],
-    measure: Callable[[leasehold.Store, contextlib.ExitStack], Iterator[Result]],
+    measure: Callable[[tenure.Store, contextlib.ExitStack], Iterator[Result]],
 ) -> Iterator[Result]:
     """What ``measure`` finds; one line that says so if there is no server or no client library."""
-    variable = f"LEASEHOLD_{scheme.upper()}_URL"
+    variable = f"TENURE_{scheme.upper()}_URL"
     with contextlib.ExitStack() as stack:
         try:
             given = os.environ.get(variable)
             url = given or str(stack.enter_context(container()).url)
-            store = stack.enter_context(leasehold.connect(url))
+            store = stack.enter_context(tenure.connect(url))
         except Exception as exc:  # noqa: BLE001 - whatever keeps the engine from running, the other groups can be measured
             yield Result(scheme, "NOT MEASURED", note=f"no server: set {variable} ({type(exc).__name__}: {exc})")
             return
@@ -76,7 +76,7 @@ def with_server(
 
 def compare_calls(
     scheme: str,
-    store: leasehold.Store,
+    store: tenure.Store,
     raw: Raw,
     targets: Targets,
     *,
@@ -105,7 +105,7 @@ def compare_calls(
 
 
 def compare_many(
-    scheme: str, store: leasehold.Store, raw: Raw, *, quick: bool, rounds: int = 3, notes: dict[str, str] | None = None
+    scheme: str, store: tenure.Store, raw: Raw, *, quick: bool, rounds: int = 3, notes: dict[str, str] | None = None
 ) -> Iterator[Result]:
     """Many keys listed, and a watch on them opened until it is in sync. Reported without a target."""
     said = notes or {}
@@ -126,7 +126,7 @@ def compare_many(
         )
 
 
-def _fill(store: leasehold.Store, many: int) -> None:
+def _fill(store: tenure.Store, many: int) -> None:
     step = min(_AT_ONCE, store.capabilities.max_transaction_operations)
     for start in range(0, many, step):
         transaction = store.transaction()
@@ -145,7 +145,7 @@ def _counted(many: int, read: Callable[[], int]) -> Slice:
     return calls(checked)
 
 
-def _watch(many: int, store: leasehold.Store) -> Slice:
+def _watch(many: int, store: tenure.Store) -> Slice:
     """Slices of opening a watch. Closing it takes no part in the time."""
 
     def run(number: int) -> float:
@@ -155,7 +155,7 @@ def _watch(many: int, store: leasehold.Store) -> Slice:
             with store.watch(MANY_ROOT) as watch:
                 for batch in watch:
                     found += len(batch.events)
-                    if batch.kind is leasehold.BatchKind.IN_SYNC:
+                    if batch.kind is tenure.BatchKind.IN_SYNC:
                         break
                 took += time.perf_counter() - started
             assert found == many, f"{found} of {many} keys"

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner, Result
 
-import leasehold
-import leasehold_memory
-from leasehold.cli.app import cli
+import tenure
+import tenure_memory
+from tenure.cli.app import cli
 
 
 class Run(Protocol):
@@ -27,18 +27,18 @@ def url() -> str:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[leasehold.Store]:
+def store(url: str) -> Iterator[tenure.Store]:
     """The store behind ``url``, opened beside the command line; it also keeps the store's content alive."""
-    with leasehold.connect(url) as opened:
+    with tenure.connect(url) as opened:
         yield opened
 
 
 @pytest.fixture
-def run(url: str, store: leasehold.Store) -> Run:
+def run(url: str, store: tenure.Store) -> Run:
     """``run("kv", "get", "k")`` on the store of ``url``."""
 
     def call(*args: str, stdin: bytes | None = None, **env: str) -> Result:
-        result = CliRunner().invoke(cli, args, input=stdin, env={"LEASEHOLD_URL": url, **env})
+        result = CliRunner().invoke(cli, args, input=stdin, env={"TENURE_URL": url, **env})
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
@@ -70,16 +70,16 @@ def names() -> Iterator[tuple[str, str]]:
     found = (f"from-{uuid.uuid4().hex}", f"to-{uuid.uuid4().hex}")
     yield found
     for name in found:
-        leasehold_memory.forget(name)
+        tenure_memory.forget(name)
 
 
 @pytest.fixture
-def source(names: tuple[str, str]) -> Iterator[leasehold.Store]:
-    with leasehold.connect(f"memory://{names[0]}", timeout=0.3) as opened:
+def source(names: tuple[str, str]) -> Iterator[tenure.Store]:
+    with tenure.connect(f"memory://{names[0]}", timeout=0.3) as opened:
         yield opened
 
 
 @pytest.fixture
-def target(names: tuple[str, str]) -> Iterator[leasehold.Store]:
-    with leasehold.connect(f"memory://{names[1]}", timeout=0.3) as opened:
+def target(names: tuple[str, str]) -> Iterator[tenure.Store]:
+    with tenure.connect(f"memory://{names[1]}", timeout=0.3) as opened:
         yield opened

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-import leasehold
-from leasehold.cli.mirror_hold import NOT_MIRRORED
-from leasehold.cli.mirroring import Mirror
+import tenure
+from tenure.migration.mirror import Mirror
+from tenure.migration.mirror_lock import NOT_MIRRORED
 
 DEADLINE = 20.0
 TTL = 30.0
@@ -19,10 +19,10 @@ TTL = 30.0
 class Running:
     """A mirror in a thread of this process; for use in ``with``, whose end stops it. ``error`` is what ended it."""
 
-    def __init__(self, source: leasehold.Store, target: leasehold.Store, *, ttl: float = TTL) -> None:
+    def __init__(self, source: tenure.Store, target: tenure.Store, *, ttl: float = TTL) -> None:
         self._end = threading.Event()
         self._told: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
-        self.error: leasehold.LeaseholdError | None = None
+        self.error: tenure.TenureError | None = None
         self.mirror = Mirror(source, target, ttl=ttl, tell=self._tell, stop=self._end.wait)
         self._thread = threading.Thread(target=self._run)
 
@@ -33,7 +33,7 @@ class Running:
     def _run(self) -> None:
         try:
             self.mirror.run()
-        except leasehold.LeaseholdError as exc:
+        except tenure.TenureError as exc:
             self.error = exc
         self._told.put(("ended", {}))
 
@@ -60,18 +60,18 @@ class Running:
         assert not self._thread.is_alive()
 
 
-def content(store: leasehold.Store) -> dict[str, bytes]:
+def content(store: tenure.Store) -> dict[str, bytes]:
     return {item.key: item.value for item in store.list() if item.key not in NOT_MIRRORED}
 
 
-def lease_of(store: leasehold.Store, key: str) -> str:
+def lease_of(store: tenure.Store, key: str) -> str:
     item = store.get(key)
     assert item is not None
     assert item.lease_id is not None
     return item.lease_id
 
 
-def wait_until(store: leasehold.Store, holds: Callable[[], bool]) -> None:
+def wait_until(store: tenure.Store, holds: Callable[[], bool]) -> None:
     """Wait for changes of ``store`` until it ``holds``."""
     deadline = time.monotonic() + DEADLINE
     with store.watch() as watch:
@@ -80,5 +80,5 @@ def wait_until(store: leasehold.Store, holds: Callable[[], bool]) -> None:
             watch.next(1.0)
 
 
-def equal(source: leasehold.Store, target: leasehold.Store) -> None:
+def equal(source: tenure.Store, target: tenure.Store) -> None:
     wait_until(target, lambda: content(target) == content(source))

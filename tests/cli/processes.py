@@ -18,12 +18,12 @@ DEADLINE = 30.0
 
 
 class Command:
-    """``leasehold ARGUMENTS`` as a process; its lines can be awaited. For use in ``with``: the end kills it."""
+    """``tenure ARGUMENTS`` as a process; its lines can be awaited. For use in ``with``: the end kills it."""
 
     def __init__(self, *arguments: str, url: str, **env: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "leasehold.cli", *arguments],
-            env={**os.environ, "LEASEHOLD_URL": url, **env},
+            [sys.executable, "-m", "tenure.cli", *arguments],
+            env={**os.environ, "TENURE_URL": url, **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -53,11 +53,11 @@ class Command:
 
 
 def terminal(*arguments: str, url: str, **env: str) -> tuple[int, str]:
-    """Run ``leasehold ARGUMENTS`` on a terminal of its own, to its end: exit code, and what the terminal got."""
+    """Run ``tenure ARGUMENTS`` on a terminal of its own, to its end: exit code, and what the terminal got."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", sys.executable, "-m", "leasehold.cli", *arguments],
-        env={**os.environ, "LEASEHOLD_URL": url, "TERM": "xterm-256color", **env},
+        ["setsid", "--ctty", "--wait", sys.executable, "-m", "tenure.cli", *arguments],
+        env={**os.environ, "TENURE_URL": url, "TERM": "xterm-256color", **env},
         stdin=follower,
         stdout=follower,
         stderr=follower,

@@ -1,4 +1,4 @@
-"""`leasehold backends`: every installed plugin, the broken ones with their reason."""
+"""`tenure backends`: every installed plugin, the broken ones with their reason."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from leasehold import plugins
-from leasehold.plugins import Claim
+from tenure._plugins import discovery
+from tenure._plugins.discovery import Claim
 
 from .conftest import Run
 
 
 def test_the_installed_plugins(run: Run, run_json: Any) -> None:
     found = {record["scheme"]: record for record in run_json("backends")}
-    assert found.keys() == {claim.scheme for claim in plugins.claims()}
+    assert found.keys() == {claim.scheme for claim in discovery.claims()}
     assert found["memory"]["state"] == "ready"
-    assert found["memory"]["claims"][0]["distribution"] == "leasehold"
+    assert found["memory"]["claims"][0]["distribution"] == "tenure"
     lines = run("backends").stdout.splitlines()
     assert len(lines) == len(found)
 
@@ -39,10 +39,12 @@ def test_one_that_is_not_installed(run: Run) -> None:
 
 def test_a_broken_plugin_is_shown_as_broken(run: Run, run_json: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs nobody else anything."""
-    real = plugins.claims()
+    real = discovery.claims()
     broken = Claim("broken", "some-distribution", "1.2", "module_that_is_not_there")
     twice = (Claim("twice", "one", "1", "a"), Claim("twice", "two", "2", "b"))
-    monkeypatch.setattr(plugins, "claims", lambda group=plugins.GROUP: tuple(sorted((*real, broken, *twice), key=str)))
+    monkeypatch.setattr(
+        discovery, "claims", lambda group=discovery.GROUP: tuple(sorted((*real, broken, *twice), key=str))
+    )
     found = {record["scheme"]: record for record in run_json("backends")}
     assert found["broken"]["state"] == "broken"
     assert "some-distribution 1.2" in found["broken"]["reason"]
@@ -55,8 +57,8 @@ def test_a_broken_plugin_is_shown_as_broken(run: Run, run_json: Any, monkeypatch
 def test_a_missing_client_library_says_what_to_install(run_json: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
 
-    plugin = plugins.find("memory")
+    plugin = discovery.find("memory")
     missing = dataclasses.replace(plugin, modules=("no_such_module.inside",), extra="some")
-    monkeypatch.setitem(plugins._found, "memory", missing)
+    monkeypatch.setitem(discovery._found, "memory", missing)
     record = run_json("backends", "memory")
-    assert (record["state"], record["reason"]) == ("needs its client", "pip install 'leasehold[some]'")
+    assert (record["state"], record["reason"]) == ("needs its client", "pip install 'tenure[some]'")

@@ -1,4 +1,4 @@
-"""`leasehold copy` and `leasehold mirror` from each store to each other one."""
+"""`tenure copy` and `tenure mirror` from each store to each other one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import leasehold
-from leasehold.registry import Instance, Registry, RegistryConfig
+import tenure
+from tenure.registry import Instance, Registry, RegistryConfig
 
 from .conftest import Run
 from .mirrors import DEADLINE, Running, content, equal, wait_until
@@ -40,9 +40,9 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 
 
 @pytest.fixture
-def source(pair: tuple[str, str]) -> Iterator[leasehold.Store]:
+def source(pair: tuple[str, str]) -> Iterator[tenure.Store]:
     """The store to copy from, with something in it; one key has been there and isn't any more."""
-    with leasehold.connect(pair[0]) as opened:
+    with tenure.connect(pair[0]) as opened:
         for number, key in enumerate(ODD_KEYS):
             opened.put(key, bytes([0, 255, number]) * number)
         opened.put("gone", b"")
@@ -51,12 +51,12 @@ def source(pair: tuple[str, str]) -> Iterator[leasehold.Store]:
 
 
 @pytest.fixture
-def target(pair: tuple[str, str]) -> Iterator[leasehold.Store]:
-    with leasehold.connect(pair[1]) as opened:
+def target(pair: tuple[str, str]) -> Iterator[tenure.Store]:
+    with tenure.connect(pair[1]) as opened:
         yield opened
 
 
-def test_copy(run: Run, pair: tuple[str, str], source: leasehold.Store, target: leasehold.Store) -> None:
+def test_copy(run: Run, pair: tuple[str, str], source: tenure.Store, target: tenure.Store) -> None:
     expected = content(source)
     assert expected.keys() == set(ODD_KEYS)
     with Registry(source, CONFIG, WEB):
@@ -68,7 +68,7 @@ def test_copy(run: Run, pair: tuple[str, str], source: leasehold.Store, target: 
     assert content(target) == expected
 
 
-def test_mirror(source: leasehold.Store, target: leasehold.Store) -> None:
+def test_mirror(source: tenure.Store, target: tenure.Store) -> None:
     with Registry(source, CONFIG, WEB) as old, Registry(target, CONFIG) as new:
         with Running(source, target) as running:
             assert running.until("in_sync")["written"] == len(ODD_KEYS) + 1

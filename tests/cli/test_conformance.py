@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import leasehold
-from leasehold.conformance.report import schema
+import tenure
+from tenure.conformance.report import schema
 
 RULE = "kv.a_written_value_is_read_back"
 
@@ -63,10 +63,10 @@ def test_a_store_that_cannot_be_opened_exits_2_with_its_own_message(run, tmp_pat
 
 def test_a_driver_makes_more_rules_run(run, tmp_path, monkeypatch):
     (tmp_path / "my_driver.py").write_text(
-        "import leasehold_memory\n"
-        "from leasehold.conformance import Driver\n"
+        "import tenure_memory\n"
+        "from tenure.conformance import Driver\n"
         "def driver(url):\n"
-        "    server = leasehold_memory.server(url.removeprefix('memory://'))\n"
+        "    server = tenure_memory.server(url.removeprefix('memory://'))\n"
         "    return Driver(cut=server.cut_watches)\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -79,8 +79,8 @@ def test_a_driver_makes_more_rules_run(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_cleans_up_and_says_so(file_url, number):
-    command = [sys.executable, "-m", "leasehold.cli", "conformance", file_url, "--area", "kv", "--area", "leases"]
-    with leasehold.connect(file_url) as mine:
+    command = [sys.executable, "-m", "tenure.cli", "conformance", file_url, "--area", "kv", "--area", "leases"]
+    with tenure.connect(file_url) as mine:
         mine.put("precious", b"1")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

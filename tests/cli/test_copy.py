@@ -1,4 +1,4 @@
-"""`leasehold copy`: both sides are equal afterwards, or the command says why not and nothing is lost."""
+"""`tenure copy`: both sides are equal afterwards, or the command says why not and nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-import leasehold
-from leasehold.cli.copying import RECORD, Copier
-from leasehold.cli.errors import Failed
-from leasehold.errors import Unavailable
+import tenure
+from tenure.cli.ui.errors import Failed
+from tenure.errors import Unavailable
+from tenure.migration.copier import RECORD, Copier
 
 from .conftest import Run
 
 
 @pytest.fixture
-def source(url: str) -> Iterator[leasehold.Store]:
-    with leasehold.connect(f"{url}/from") as opened:
+def source(url: str) -> Iterator[tenure.Store]:
+    with tenure.connect(f"{url}/from") as opened:
         yield opened
 
 
 @pytest.fixture
-def target(url: str) -> Iterator[leasehold.Store]:
-    with leasehold.connect(f"{url}/to") as opened:
+def target(url: str) -> Iterator[tenure.Store]:
+    with tenure.connect(f"{url}/to") as opened:
         yield opened
 
 
@@ -33,17 +33,17 @@ def copy(run: Run, url: str) -> Callable[..., Any]:
     return lambda *options: run("copy", f"{url}/from", f"{url}/to", *options)
 
 
-def content(store: leasehold.Store) -> dict[str, bytes]:
+def content(store: tenure.Store) -> dict[str, bytes]:
     return {item.key: item.value for item in store.list()}
 
 
-def fill(store: leasehold.Store, count: int = 250) -> dict[str, bytes]:
+def fill(store: tenure.Store, count: int = 250) -> dict[str, bytes]:
     for i in range(count):
         store.put(f"key/{i}", bytes([i % 256]) * (i % 7))
     return content(store)
 
 
-def test_everything_arrives(source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]) -> None:
+def test_everything_arrives(source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]) -> None:
     expected = fill(source)
     result = copy("--json")
     assert result.exit_code == 0, result.output
@@ -53,7 +53,7 @@ def test_everything_arrives(source: leasehold.Store, target: leasehold.Store, co
     assert target.get(RECORD) is None
 
 
-def test_a_dry_run_writes_nothing(source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]) -> None:
+def test_a_dry_run_writes_nothing(source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]) -> None:
     fill(source, 3)
     before = target.read("x").revision
     result = copy("--dry-run", "--json")
@@ -61,9 +61,7 @@ def test_a_dry_run_writes_nothing(source: leasehold.Store, target: leasehold.Sto
     assert target.read("x").revision == before
 
 
-def test_a_target_with_keys_is_refused(
-    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
-) -> None:
+def test_a_target_with_keys_is_refused(source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]) -> None:
     source.put("a", b"new")
     target.put("b", b"old")
     result = copy()
@@ -73,7 +71,7 @@ def test_a_target_with_keys_is_refused(
 
 
 def test_merge_replaces_what_both_have_and_keeps_the_rest(
-    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+    source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]
 ) -> None:
     source.put("a", b"new")
     target.put("a", b"old")
@@ -83,7 +81,7 @@ def test_merge_replaces_what_both_have_and_keeps_the_rest(
 
 
 def test_keys_with_a_lease_stay_behind_unless_asked_for(
-    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+    source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]
 ) -> None:
     source.put("stays", b"1", lease=source.lease(60))
     source.put("goes", b"2")
@@ -97,12 +95,12 @@ def test_keys_with_a_lease_stay_behind_unless_asked_for(
 
 
 def test_values_too_large_are_reported_before_anything_is_written(
-    source: leasehold.Store, target: leasehold.Store, monkeypatch: pytest.MonkeyPatch
+    source: tenure.Store, target: tenure.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import dataclasses
 
-    from leasehold.cli.copy import _check_sizes
-    from leasehold.errors import LimitExceeded
+    from tenure.cli.commands.copy import _check_sizes
+    from tenure.errors import LimitExceeded
 
     source.put("a", b"fits")
     source.put("b", b"far too large")
@@ -116,22 +114,22 @@ def test_values_too_large_are_reported_before_anything_is_written(
 
 
 def test_an_interrupted_copy_goes_on(
-    source: leasehold.Store,
-    target: leasehold.Store,
+    source: tenure.Store,
+    target: tenure.Store,
     copy: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = fill(source)
     commits = iter(range(1))
-    original = leasehold.TransactionBuilder.commit
+    original = tenure.TransactionBuilder.commit
 
-    def failing(self: leasehold.TransactionBuilder, **options: Any) -> leasehold.Committed:
+    def failing(self: tenure.TransactionBuilder, **options: Any) -> tenure.Committed:
         if next(commits, None) is None:
             raise Unavailable("the store went away")
         return original(self, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(leasehold.TransactionBuilder, "commit", failing)
+        patch.setattr(tenure.TransactionBuilder, "commit", failing)
         result = copy()
     assert result.exit_code == 3
     assert "the same command goes on" in result.stderr
@@ -146,7 +144,7 @@ def test_an_interrupted_copy_goes_on(
 
 
 def test_an_unfinished_copy_of_another_source_is_left_alone(
-    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+    source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]
 ) -> None:
     source.put("a", b"1")
     target.put(RECORD, json.dumps({"source": "memory://elsewhere", "merge": False}).encode())
@@ -157,9 +155,7 @@ def test_an_unfinished_copy_of_another_source_is_left_alone(
     assert copy().exit_code == 1
 
 
-def test_an_unfinished_copy_is_no_source(
-    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
-) -> None:
+def test_an_unfinished_copy_is_no_source(source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]) -> None:
     source.put(RECORD, b"{}")
     result = copy()
     assert result.exit_code == 1
@@ -167,7 +163,7 @@ def test_an_unfinished_copy_is_no_source(
 
 
 def test_keys_that_appear_in_the_target_meanwhile_are_told(
-    source: leasehold.Store, target: leasehold.Store, copy: Callable[..., Any]
+    source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]
 ) -> None:
     source.put("a", b"1")
     copier = Copier(source, target, merge=False, include_leased=False)
@@ -181,7 +177,7 @@ def test_keys_that_appear_in_the_target_meanwhile_are_told(
     assert content(target) == {"a": b"1"}
 
 
-def test_a_source_that_never_rests_is_told(source: leasehold.Store, target: leasehold.Store) -> None:
+def test_a_source_that_never_rests_is_told(source: tenure.Store, target: tenure.Store) -> None:
     source.put("a", b"0")
     copier = Copier(source, target, merge=False, include_leased=False)
     copier.survey()
@@ -189,19 +185,19 @@ def test_a_source_that_never_rests_is_told(source: leasehold.Store, target: leas
         copier.run(lambda done: source.put("a", str(source.read("a").revision).encode()))
 
 
-def test_both_sides_the_same(run: Run, url: str, store: leasehold.Store) -> None:
+def test_both_sides_the_same(run: Run, url: str, store: tenure.Store) -> None:
     result = run("copy", url, url)
     assert result.exit_code == 2
     assert "both sides" in result.stderr
 
 
-def test_a_target_that_is_the_source_or_inside_it(run: Run, url: str, store: leasehold.Store) -> None:
+def test_a_target_that_is_the_source_or_inside_it(run: Run, url: str, store: tenure.Store) -> None:
     result = run("copy", f"{url}/n", f"{url}?namespace=n")
     assert result.exit_code == 2
     assert "the same namespace" in result.stderr
     result = run("copy", url, f"{url}/inside")
     assert result.exit_code == 2
     assert "lies inside it" in result.stderr
-    with leasehold.connect(f"{url}/n") as opened:
+    with tenure.connect(f"{url}/n") as opened:
         assert content(opened) == {}
     assert content(store) == {}

@@ -1,4 +1,4 @@
-"""`leasehold demo`: real processes, real events, an exit code that can be trusted."""
+"""`tenure demo`: real processes, real events, an exit code that can be trusted."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import leasehold
+import tenure
 
 from .processes import Command
 
 
 def demo(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "LEASEHOLD_URL"}
+    environment = {name: value for name, value in os.environ.items() if name != "TENURE_URL"}
     return subprocess.run(
-        [sys.executable, "-m", "leasehold.cli", "demo", *arguments],
+        [sys.executable, "-m", "tenure.cli", "demo", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -55,7 +55,7 @@ def test_the_demo_for_people(tmp_path: Path) -> None:
 
 
 def test_the_demo_on_a_store_of_ones_own_leaves_nothing(file_url: str) -> None:
-    with leasehold.connect(file_url) as store:
+    with tenure.connect(file_url) as store:
         store.put("mine", b"1")
         ended = demo("--url", file_url)
         assert ended.returncode == 0, ended.stderr
@@ -73,7 +73,7 @@ def test_an_event_that_does_not_come_fails_the_demo(file_url: str) -> None:
     """The workers can't start: the demo says so instead of telling a story."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "sitecustomize.py").write_text(
-            "import sys\nif 'leasehold.cli.demo_worker' in sys.orig_argv: raise SystemExit('no worker today')\n"
+            "import sys\nif 'tenure.cli.demo.worker' in sys.orig_argv: raise SystemExit('no worker today')\n"
         )
         with Command("demo", url=file_url, PYTHONPATH=folder) as command:
             assert command.wait() == 1

@@ -1,4 +1,4 @@
-"""`leasehold doctor`: what it finds, what it leaves behind (nothing), and its exit code."""
+"""`tenure doctor`: what it finds, what it leaves behind (nothing), and its exit code."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-import leasehold
-from leasehold.spi.capabilities import field_notes
+import tenure
+from tenure.spi.capabilities import field_notes
 
 from .conftest import Run
 
 
-def test_a_healthy_store(run: Run, run_json: Any, url: str, store: leasehold.Store) -> None:
+def test_a_healthy_store(run: Run, run_json: Any, url: str, store: tenure.Store) -> None:
     found = run_json("doctor", url)
     assert found["reachable"] is True
     assert found["capabilities"].keys() == field_notes().keys()
@@ -32,7 +32,7 @@ def test_risks_are_warnings_and_strict_makes_them_failures(run: Run) -> None:
     assert strict.exit_code == 1
 
 
-def test_read_only_writes_nothing(run_json: Any, store: leasehold.Store) -> None:
+def test_read_only_writes_nothing(run_json: Any, store: tenure.Store) -> None:
     before = store.read("x").revision
     assert run_json("doctor", "--read-only")["latency_p50_seconds"]["put"] is None
     assert store.read("x").revision == before
@@ -40,26 +40,26 @@ def test_read_only_writes_nothing(run_json: Any, store: leasehold.Store) -> None
 
 def test_a_store_that_forbids_writing_fails_the_check(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **options: object) -> None:
-        raise leasehold.PermissionDenied("this user may only read")
+        raise tenure.PermissionDenied("this user may only read")
 
-    monkeypatch.setattr(leasehold.Store, "put", refuse)
+    monkeypatch.setattr(tenure.Store, "put", refuse)
     result = run("doctor")
     assert result.exit_code == 1
     assert "this user may only read" in result.stderr
 
 
 def test_a_store_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from leasehold_memory import plugin
+    from tenure_memory import plugin
 
     def gone(request: object) -> None:
-        raise leasehold.Unavailable("connection refused by 192.0.2.1:1")
+        raise tenure.Unavailable("connection refused by 192.0.2.1:1")
 
-    found = plugin.leasehold_backend()
+    found = plugin.tenure_backend()
     import dataclasses
 
-    from leasehold import plugins
+    from tenure._plugins import discovery
 
-    monkeypatch.setitem(plugins._found, found.scheme, dataclasses.replace(found, open=gone))
+    monkeypatch.setitem(discovery._found, found.scheme, dataclasses.replace(found, open=gone))
     result = run("doctor")
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1

@@ -9,17 +9,17 @@ import sys
 
 import pytest
 
-import leasehold
-from leasehold import errors
-from leasehold.cli.errors import exit_code
+import tenure
+from tenure import errors
+from tenure.cli.ui.errors import exit_code
 
 from .conftest import Run
 
-CLI = [sys.executable, "-m", "leasehold.cli"]
+CLI = [sys.executable, "-m", "tenure.cli"]
 
 
-def every_error() -> list[type[leasehold.LeaseholdError]]:
-    found = [leasehold.LeaseholdError]
+def every_error() -> list[type[tenure.TenureError]]:
+    found = [tenure.TenureError]
     for kind in found:
         found += kind.__subclasses__()
     return [kind for kind in found if kind.__module__ == errors.__name__]
@@ -27,12 +27,12 @@ def every_error() -> list[type[leasehold.LeaseholdError]]:
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
 def test_every_error_is_one_line_with_a_hint(
-    kind: type[leasehold.LeaseholdError], run: Run, monkeypatch: pytest.MonkeyPatch
+    kind: type[tenure.TenureError], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **options: object) -> None:
         raise kind("what happened\nand more")
 
-    monkeypatch.setattr(leasehold.Store, "get", fail)
+    monkeypatch.setattr(tenure.Store, "get", fail)
     result = run("kv", "get", "k")
     assert result.exit_code == exit_code(kind("")) != 0
     assert result.stdout == ""
@@ -67,8 +67,8 @@ def test_a_wrong_url_is_a_usage_error(run: Run, given: str, words: str) -> None:
 
 
 def test_the_command_line_goes_before_the_environment(run: Run) -> None:
-    assert run("--url", "memory://given", "kv", "list", LEASEHOLD_URL="nonsense").exit_code == 0
-    assert run("kv", "list", LEASEHOLD_URL="nonsense").exit_code == 2
+    assert run("--url", "memory://given", "kv", "list", TENURE_URL="nonsense").exit_code == 0
+    assert run("kv", "list", TENURE_URL="nonsense").exit_code == 2
 
 
 def test_a_timeout_that_is_none(run: Run) -> None:
@@ -87,7 +87,7 @@ def test_ctrl_c_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(leasehold.Store, "get", interrupt)
+    monkeypatch.setattr(tenure.Store, "get", interrupt)
     assert run("kv", "get", "k").exit_code == 130
 
 

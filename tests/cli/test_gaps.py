@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-import leasehold
-import leasehold_memory
-from leasehold.cli import kv_watch, watch
-from leasehold.registry import Instance
-from leasehold.registry.codec import encode
-from leasehold.registry.events import Part, Status, StatusChange
+import tenure
+import tenure_memory
+from tenure.cli.commands import kv_watch, watch
+from tenure.registry import Instance
+from tenure.registry.model.events import Part, Status, StatusChange
+from tenure.registry.model.wire_format import encode
 
 from .conftest import Run
 
@@ -24,8 +24,8 @@ VALUE = encode(Instance("web", id="one", host="10.0.0.1", host_name="h", port=80
 
 
 @pytest.fixture
-def server(url: str, store: leasehold.Store) -> leasehold_memory.MemoryServer:
-    return leasehold_memory.server(url.removeprefix("memory://"))
+def server(url: str, store: tenure.Store) -> tenure_memory.MemoryServer:
+    return tenure_memory.server(url.removeprefix("memory://"))
 
 
 def after(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, then: Any) -> None:
@@ -44,7 +44,7 @@ def types(output: str) -> list[str]:
 
 
 def test_watch_tells_a_resync_and_the_difference(
-    run: Run, store: leasehold.Store, server: leasehold_memory.MemoryServer, monkeypatch: pytest.MonkeyPatch
+    run: Run, store: tenure.Store, server: tenure_memory.MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put(KEY, VALUE)
     after(monkeypatch, watch, "_show_in_sync", lambda *_: server.lose_data())
@@ -54,13 +54,13 @@ def test_watch_tells_a_resync_and_the_difference(
 
 
 def test_kv_watch_tells_a_resync_and_the_difference(
-    run: Run, store: leasehold.Store, server: leasehold_memory.MemoryServer, monkeypatch: pytest.MonkeyPatch
+    run: Run, store: tenure.Store, server: tenure_memory.MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put("k", b"v")
     done: list[object] = []
 
-    def lose(out: Any, batch: leasehold.Batch, events: Any) -> None:
-        if batch.kind is leasehold.BatchKind.IN_SYNC and not done:
+    def lose(out: Any, batch: tenure.Batch, events: Any) -> None:
+        if batch.kind is tenure.BatchKind.IN_SYNC and not done:
             done.append(server.lose_data())
 
     after(monkeypatch, kv_watch, "_show", lose)
@@ -73,8 +73,8 @@ def test_kv_watch_tells_a_resync_and_the_difference(
 def test_an_outage_is_told_and_its_end_too(
     command: tuple[str, ...],
     run: Run,
-    store: leasehold.Store,
-    server: leasehold_memory.MemoryServer,
+    store: tenure.Store,
+    server: tenure_memory.MemoryServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def told(out: Any, outage: Any, *_: Any) -> None:
@@ -84,7 +84,7 @@ def test_an_outage_is_told_and_its_end_too(
             server.resume()
 
     def in_sync(out: Any, *details: Any) -> None:
-        if not isinstance(details[0], leasehold.Batch) or details[0].kind is leasehold.BatchKind.IN_SYNC:
+        if not isinstance(details[0], tenure.Batch) or details[0].kind is tenure.BatchKind.IN_SYNC:
             server.pause()
 
     module: Any = watch if command == ("watch",) else kv_watch
@@ -95,10 +95,10 @@ def test_an_outage_is_told_and_its_end_too(
 
 
 def test_a_watch_that_can_not_go_on_ends_with_its_error(
-    run: Run, store: leasehold.Store, monkeypatch: pytest.MonkeyPatch
+    run: Run, store: tenure.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(out: Any, count: int, url: str) -> None:
-        error = leasehold.PermissionDenied("the user may no longer read")
+        error = tenure.PermissionDenied("the user may no longer read")
         news[0].status(StatusChange(Part.CACHE, Status.FAILED, "ended", error))
 
     news: list[Any] = []

@@ -1,4 +1,4 @@
-"""`leasehold kv`: values go in and come out as they are, conditions hold, exit codes tell."""
+"""`tenure kv`: values go in and come out as they are, conditions hold, exit codes tell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import leasehold
+import tenure
 
 from .conftest import Run
 
@@ -20,7 +20,7 @@ def test_put_and_get_text(run: Run) -> None:
     assert (result.exit_code, result.stdout_bytes) == (0, b"hello")
 
 
-def test_put_from_stdin_and_get_are_binary_safe(run: Run, store: leasehold.Store) -> None:
+def test_put_from_stdin_and_get_are_binary_safe(run: Run, store: tenure.Store) -> None:
     assert run("kv", "put", "blob", "-", stdin=BINARY).exit_code == 0
     item = store.get("blob")
     assert item is not None
@@ -55,7 +55,7 @@ def test_the_empty_value_is_not_a_missing_key(run: Run) -> None:
 def test_a_missing_key(run: Run) -> None:
     result = run("kv", "get", "nothing")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "leasehold: there is no key 'nothing'\n"
+    assert result.stderr == "tenure: there is no key 'nothing'\n"
 
 
 def test_json_shows_text_as_text_and_bytes_as_base64(run: Run, run_json: Any) -> None:
@@ -73,7 +73,7 @@ def test_json_is_taken_before_and_after_the_command(run: Run) -> None:
     assert json.loads(before.stdout) == json.loads(after.stdout)
 
 
-def test_put_if_absent(run: Run, store: leasehold.Store) -> None:
+def test_put_if_absent(run: Run, store: tenure.Store) -> None:
     assert run("kv", "put", "k", "first", "--if-absent").exit_code == 0
     result = run("kv", "put", "k", "second", "--if-absent")
     assert result.exit_code == 1
@@ -115,7 +115,7 @@ def test_delete_a_prefix(run: Run, run_json: Any) -> None:
     assert run("kv", "list", "--keys-only").stdout == "b\n"
 
 
-def test_deleting_everything_has_to_be_confirmed(run: Run, store: leasehold.Store) -> None:
+def test_deleting_everything_has_to_be_confirmed(run: Run, store: tenure.Store) -> None:
     run("kv", "put", "k", "v")
     assert run("kv", "delete", "--prefix", "").exit_code == 2
     assert store.get("k") is not None
@@ -129,7 +129,7 @@ def test_delete_needs_a_key_or_a_prefix(run: Run) -> None:
     assert run("kv", "delete", "--prefix", "a", "--revision", "1").exit_code == 2
 
 
-def test_list_in_a_pipe_is_tab_separated_lines(run: Run, store: leasehold.Store) -> None:
+def test_list_in_a_pipe_is_tab_separated_lines(run: Run, store: tenure.Store) -> None:
     store.put("a", b"one\ntwo")
     store.put("b", b"\xff")
     rows = [line.split("\t") for line in run("kv", "list").stdout.splitlines()]
@@ -144,14 +144,14 @@ def test_list_takes_prefix_limit_and_keys_only(run: Run, run_json: Any) -> None:
     assert set(run_json("kv", "list", "b", "--keys-only")[0]) == {"key", "create_revision", "mod_revision", "lease_id"}
 
 
-def test_escape_sequences_from_the_store_are_not_obeyed(run: Run, store: leasehold.Store) -> None:
+def test_escape_sequences_from_the_store_are_not_obeyed(run: Run, store: tenure.Store) -> None:
     store.put("evil\x1b[2J", b"\x1b]0;title\x07")
     output = run("kv", "list").stdout
     assert "\x1b" not in output
     assert "\\x1b" in output
 
 
-def test_watch_shows_the_state_and_ends_after_so_many_changes(run: Run, store: leasehold.Store) -> None:
+def test_watch_shows_the_state_and_ends_after_so_many_changes(run: Run, store: tenure.Store) -> None:
     before = store.put("a/1", b"x").revision
     store.put("a/1", b"y")
     store.delete("a/1")
@@ -168,7 +168,7 @@ def test_a_key_that_is_no_key(run: Run) -> None:
     assert "1024" in result.stderr.replace(",", "")
 
 
-def test_a_value_too_large_is_refused(run: Run, store: leasehold.Store) -> None:
+def test_a_value_too_large_is_refused(run: Run, store: tenure.Store) -> None:
     result = run("kv", "put", "k", "-", stdin=bytes(store.capabilities.max_value_bytes + 1))
     assert result.exit_code == 1
     assert "keep large data elsewhere" in result.stderr

@@ -1,15 +1,15 @@
-"""`leasehold lease`: what is there, one of them, and ending it."""
+"""`tenure lease`: what is there, one of them, and ending it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import leasehold
+import tenure
 
 from .conftest import Run
 
 
-def test_list_show_and_revoke(run: Run, run_json: Any, store: leasehold.Store) -> None:
+def test_list_show_and_revoke(run: Run, run_json: Any, store: tenure.Store) -> None:
     lease = store.lease(30)
     store.put("k", b"v", lease=lease)
     [listed] = run_json("lease", "list")
@@ -29,7 +29,7 @@ def test_a_lease_that_is_not_there(run: Run) -> None:
         assert "no-such-lease" in result.stderr
 
 
-def test_keys_can_be_put_on_a_lease(run: Run, store: leasehold.Store) -> None:
+def test_keys_can_be_put_on_a_lease(run: Run, store: tenure.Store) -> None:
     lease = store.lease(30)
     assert run("kv", "put", "k", "v", "--lease", lease.id).exit_code == 0
     lease.revoke()

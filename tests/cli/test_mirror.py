@@ -1,17 +1,17 @@
-"""`leasehold mirror`: the target is what the source is, whatever happens to either side or to the mirror."""
+"""`tenure mirror`: the target is what the source is, whatever happens to either side or to the mirror."""
 
 from __future__ import annotations
 
 import pytest
 
-import leasehold
-import leasehold_memory
-from leasehold.cli.mirror_hold import LOCK, RECORD
+import tenure
+import tenure_memory
+from tenure.migration.mirror_lock import LOCK, RECORD
 
 from .mirrors import DEADLINE, Running, content, equal, lease_of
 
 
-def test_the_state_then_every_change(source: leasehold.Store, target: leasehold.Store) -> None:
+def test_the_state_then_every_change(source: tenure.Store, target: tenure.Store) -> None:
     for i in range(250):
         source.put(f"key/{i}", bytes([i % 256]) * (i % 7))
     with Running(source, target) as running:
@@ -26,7 +26,7 @@ def test_the_state_then_every_change(source: leasehold.Store, target: leasehold.
     assert target.get(RECORD) is not None
 
 
-def test_a_transaction_arrives_as_one(source: leasehold.Store, target: leasehold.Store) -> None:
+def test_a_transaction_arrives_as_one(source: tenure.Store, target: tenure.Store) -> None:
     source.put("gone", b"")
     with Running(source, target) as running:
         running.until("in_sync")
@@ -41,7 +41,7 @@ def test_a_transaction_arrives_as_one(source: leasehold.Store, target: leasehold
         assert len(batch.events) == 301
 
 
-def test_a_restart_levels_again_deletes_included(source: leasehold.Store, target: leasehold.Store) -> None:
+def test_a_restart_levels_again_deletes_included(source: tenure.Store, target: tenure.Store) -> None:
     source.put("stays", b"1")
     source.put("goes", b"2")
     with Running(source, target) as running:
@@ -55,12 +55,12 @@ def test_a_restart_levels_again_deletes_included(source: leasehold.Store, target
 
 
 def test_an_outage_of_the_source_is_told_and_outlived(
-    source: leasehold.Store, target: leasehold.Store, names: tuple[str, str]
+    source: tenure.Store, target: tenure.Store, names: tuple[str, str]
 ) -> None:
     source.put("a", b"1")
     with Running(source, target) as running:
         running.until("in_sync")
-        with leasehold_memory.server(names[0]).outage():
+        with tenure_memory.server(names[0]).outage():
             assert running.until("outage", side="source")["seconds"] >= 0
         running.until("reconnected", side="source")
         source.delete("a")
@@ -69,12 +69,12 @@ def test_an_outage_of_the_source_is_told_and_outlived(
 
 
 def test_an_outage_of_the_target_is_told_and_outlived(
-    source: leasehold.Store, target: leasehold.Store, names: tuple[str, str]
+    source: tenure.Store, target: tenure.Store, names: tuple[str, str]
 ) -> None:
     source.put("a", b"1")
     with Running(source, target) as running:
         running.until("in_sync")
-        with leasehold_memory.server(names[1]).outage():
+        with tenure_memory.server(names[1]).outage():
             source.put("b", b"2")
             source.delete("a")
             running.until("outage", side="target")
@@ -86,12 +86,12 @@ def test_an_outage_of_the_target_is_told_and_outlived(
 
 @pytest.mark.parametrize("key", ["service", LOCK])
 def test_a_target_that_lost_a_lease_is_levelled(
-    source: leasehold.Store, target: leasehold.Store, names: tuple[str, str], key: str
+    source: tenure.Store, target: tenure.Store, names: tuple[str, str], key: str
 ) -> None:
     source.put("service", b"1", lease=source.lease(60))
     with Running(source, target, ttl=3.0) as running:
         running.until("in_sync")
-        leasehold_memory.server(names[1]).expire_lease(lease_of(target, key))
+        tenure_memory.server(names[1]).expire_lease(lease_of(target, key))
         source.put("other", b"2")
         running.until("levelling")
         running.until("in_sync")
@@ -101,19 +101,19 @@ def test_a_target_that_lost_a_lease_is_levelled(
 
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_write_without_an_answer(
-    source: leasehold.Store, target: leasehold.Store, names: tuple[str, str], applied: bool
+    source: tenure.Store, target: tenure.Store, names: tuple[str, str], applied: bool
 ) -> None:
     with Running(source, target) as running:
         running.until("in_sync")
-        leasehold_memory.server(names[1]).make_next_write_unknown(applied=applied)
+        tenure_memory.server(names[1]).make_next_write_unknown(applied=applied)
         source.put("a", b"1")
         assert running.until("in_sync")["written"] == (0 if applied else 1)
         assert content(target) == {"a": b"1"}
 
 
-def test_a_gap_in_the_source(source: leasehold.Store, target: leasehold.Store, names: tuple[str, str]) -> None:
+def test_a_gap_in_the_source(source: tenure.Store, target: tenure.Store, names: tuple[str, str]) -> None:
     source.put("a", b"1")
-    server = leasehold_memory.server(names[0])
+    server = tenure_memory.server(names[0])
     with Running(source, target) as running:
         running.until("in_sync")
         server.lose_data()

@@ -1,12 +1,12 @@
-"""`leasehold mirror` as a process: its output, its signals, its end."""
+"""`tenure mirror` as a process: its output, its signals, its end."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
 
-import leasehold
-from leasehold.cli.mirror_hold import LOCK
+import tenure
+from tenure.migration.mirror_lock import LOCK
 
 from .mirrors import DEADLINE, content, equal, lease_of
 from .processes import Command
@@ -14,7 +14,7 @@ from .processes import Command
 
 def test_as_a_process_between_files(tmp_path: Path) -> None:
     first, second = f"sqlite://{tmp_path / 'from.db'}", f"sqlite://{tmp_path / 'to.db'}"
-    with leasehold.connect(first) as source, leasehold.connect(second) as target:
+    with tenure.connect(first) as source, tenure.connect(second) as target:
         source.put("a", b"1")
         source.put("b", b"2", lease=source.lease(60))
         with Command("mirror", first, second, "--json", "--handover", "20", url=first) as command:
@@ -41,7 +41,7 @@ def test_as_a_process_between_files(tmp_path: Path) -> None:
 def test_a_killed_mirror_is_followed_by_another_without_a_gap(tmp_path: Path) -> None:
     first, second = f"sqlite://{tmp_path / 'from.db'}", f"sqlite://{tmp_path / 'to.db'}"
     arguments = ("mirror", first, second, "--json", "--handover", "300")
-    with leasehold.connect(first) as source, leasehold.connect(second) as target:
+    with tenure.connect(first) as source, tenure.connect(second) as target:
         source.put("service", b"1", lease=source.lease(60))
         with Command(*arguments, url=first) as command:
             command.err.record(type="in_sync")
@@ -52,7 +52,7 @@ def test_a_killed_mirror_is_followed_by_another_without_a_gap(tmp_path: Path) ->
         with target.watch("service") as watch, Command(*arguments, url=first) as command:
             assert command.err.record(type="in_sync")["written"] == 1
             target.put("service/last", b"")
-            told: list[leasehold.Event] = []
+            told: list[tenure.Event] = []
             while not told or told[-1].key != "service/last":
                 batch = watch.next(DEADLINE)
                 assert batch is not None

@@ -1,4 +1,4 @@
-"""`leasehold mirror` into a store that takes less at once than the source."""
+"""`tenure mirror` into a store that takes less at once than the source."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import dataclasses
 
 import pytest
 
-import leasehold
-from leasehold.cli.mirroring import Change, packed
-from leasehold.errors import LimitExceeded
+import tenure
+from tenure.errors import LimitExceeded
+from tenure.migration.mirror import Change, packed
 
 from .mirrors import Running, content, equal
 
 
 def test_a_value_too_large_is_told_before_anything_is_written(
-    source: leasehold.Store, target: leasehold.Store, monkeypatch: pytest.MonkeyPatch
+    source: tenure.Store, target: tenure.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source.put("a", b"fits")
     source.put("b", b"x" * 300)
@@ -28,7 +28,7 @@ def test_a_value_too_large_is_told_before_anything_is_written(
 
 
 def test_a_target_of_small_transactions(
-    source: leasehold.Store, target: leasehold.Store, monkeypatch: pytest.MonkeyPatch
+    source: tenure.Store, target: tenure.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = source.lease(60)
     small = dataclasses.replace(target.capabilities, max_transaction_operations=5, max_transaction_leases=1)
@@ -47,7 +47,7 @@ def test_a_target_of_small_transactions(
 
 def test_packing_keeps_groups_together_and_keys_apart() -> None:
     def change(key: str, *, guarded: bool = False, value: bytes = b"") -> Change:
-        return Change(key, leasehold.KeyValue(key, value, 1, 1), guarded)
+        return Change(key, tenure.KeyValue(key, value, 1, 1), guarded)
 
     def keys(groups: list[list[Change]], most: int = 4, most_bytes: int = 10_000) -> list[str]:
         return ["".join(each.key for each in chunk) for chunk in packed(groups, most, most_bytes)]

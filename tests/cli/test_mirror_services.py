@@ -1,19 +1,19 @@
-"""`leasehold mirror` while services move: who looks in the target finds each of them all the time."""
+"""`tenure mirror` while services move: who looks in the target finds each of them all the time."""
 
 from __future__ import annotations
 
 import pytest
 
-import leasehold
-import leasehold_memory
-from leasehold.cli.mirror_hold import LOCK, RECORD
-from leasehold.errors import AlreadyRegistered
-from leasehold.registry import Instance, Registry, RegistryConfig
+import tenure
+import tenure_memory
+from tenure.errors import AlreadyRegistered
+from tenure.migration.mirror_lock import LOCK, RECORD
+from tenure.registry import Instance, Registry, RegistryConfig
 
 from .mirrors import DEADLINE, Running, content, equal, lease_of, wait_until
 
 
-def test_services_move_without_a_gap(source: leasehold.Store, target: leasehold.Store) -> None:
+def test_services_move_without_a_gap(source: tenure.Store, target: tenure.Store) -> None:
     """Seen from the target the service is there from the first moment on: mirrored, then registered by itself."""
     config = RegistryConfig(heartbeat=30.0)
     instance = Instance("web", id="one", host="10.0.0.1", host_name="h", port=8001)
@@ -33,7 +33,7 @@ def test_services_move_without_a_gap(source: leasehold.Store, target: leasehold.
         with Running(source, target) as running:
             assert running.until("in_sync")["left_alone"] == 1  # a restart spares it too
         target.put("/registry/last", b"")
-        told: list[leasehold.Event] = []
+        told: list[tenure.Event] = []
         while not told or told[-1].key != "/registry/last":
             batch = watch.next(DEADLINE)
             assert batch is not None
@@ -43,9 +43,9 @@ def test_services_move_without_a_gap(source: leasehold.Store, target: leasehold.
         assert entry.meta == {"moved": True}
 
 
-def test_copies_stay_for_the_handover(source: leasehold.Store, target: leasehold.Store, names: tuple[str, str]) -> None:
+def test_copies_stay_for_the_handover(source: tenure.Store, target: tenure.Store, names: tuple[str, str]) -> None:
     source.put("service", b"1", lease=source.lease(60))
-    with leasehold.connect(f"memory://{names[1]}") as own, Running(source, own) as running:
+    with tenure.connect(f"memory://{names[1]}") as own, Running(source, own) as running:
         running.until("in_sync")
         source.delete("service")
         equal(source, target)
@@ -53,6 +53,6 @@ def test_copies_stay_for_the_handover(source: leasehold.Store, target: leasehold
         equal(source, target)
     # The mirror's own connection is closed: what it left behind goes by its lease and not before.
     assert target.get(LOCK) is None
-    leasehold_memory.server(names[1]).expire_lease(lease_of(target, "service"))
+    tenure_memory.server(names[1]).expire_lease(lease_of(target, "service"))
     assert target.get("service") is None
     assert target.get(RECORD) is not None

@@ -1,4 +1,4 @@
-"""`leasehold new-backend`: what is written where, and what is refused before anything is.
+"""`tenure new-backend`: what is written where, and what is refused before anything is.
 
 That what it writes passes its own checks, on the built wheel, is tested in tests/packaging.
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-import leasehold
-from leasehold import plugins
-from leasehold.conformance.drivers import ServerProcess
+import tenure
+from tenure._plugins import discovery
+from tenure.conformance.controls.ready_made import ServerProcess
 
 from .conftest import Run
 
@@ -35,43 +35,43 @@ def files(folder: Path) -> dict[str, str]:
 def test_a_whole_package_is_written(run: Run, here: Path) -> None:
     result = run("new-backend", "satchel")
     assert result.exit_code == 0, result.output
-    assert sorted(files(here / "leasehold-satchel")) == [
+    assert sorted(files(here / "tenure-satchel")) == [
         ".gitignore",
         "README.md",
         "check",
-        "leasehold_satchel/__init__.py",
-        "leasehold_satchel/backend.py",
-        "leasehold_satchel/plugin.py",
-        "leasehold_satchel/py.typed",
+        "tenure_satchel/__init__.py",
+        "tenure_satchel/backend.py",
+        "tenure_satchel/plugin.py",
+        "tenure_satchel/py.typed",
         "pyproject.toml",
         "tests/test_conformance.py",
     ]
     for step in (
-        "cd leasehold-satchel",
+        "cd tenure-satchel",
         "pip install -e '.[test]'",
         "pytest",
-        "grep -rn REPLACE leasehold_satchel tests",
+        "grep -rn REPLACE tenure_satchel tests",
     ):
         assert f"  {step}\n" in result.stdout
 
 
 def test_as_json(run_json: Any, here: Path) -> None:
     found = run_json("new-backend", "Satchel.Store", "--scheme", "satchel", "--directory", str(here / "some" / "place"))
-    assert found["distribution"] == "leasehold-satchel-store"
-    assert found["package"] == "leasehold_satchel_store"
+    assert found["distribution"] == "tenure-satchel-store"
+    assert found["package"] == "tenure_satchel_store"
     assert found["scheme"] == "satchel"
     assert found["files"] == sorted(files(here / "some" / "place"))
     assert found["next"][0] == f"cd {here / 'some' / 'place'}"
 
 
 def test_names_go_together(run: Run, here: Path) -> None:
-    assert run("new-backend", "leasehold-satchel-knife", "--directory", ".").exit_code == 0
+    assert run("new-backend", "tenure-satchel-knife", "--directory", ".").exit_code == 0
     project = tomllib.loads((here / "pyproject.toml").read_text())["project"]
-    assert project["name"] == "leasehold-satchel-knife"
-    assert project["entry-points"]["leasehold.backends"] == {"satchel-knife": "leasehold_satchel_knife.plugin"}
+    assert project["name"] == "tenure-satchel-knife"
+    assert project["entry-points"]["tenure.backends"] == {"satchel-knife": "tenure_satchel_knife.plugin"}
     written = files(here)
-    assert 'scheme="satchel-knife"' in written["leasehold_satchel_knife/plugin.py"]
-    assert "class SatchelKnifeBackend(Backend)" in written["leasehold_satchel_knife/backend.py"]
+    assert 'scheme="satchel-knife"' in written["tenure_satchel_knife/plugin.py"]
+    assert "class SatchelKnifeBackend(Backend)" in written["tenure_satchel_knife/backend.py"]
     assert "class TestSatchelKnife(StoreConformance)" in written["tests/test_conformance.py"]
     assert "cd " not in run("new-backend", "other", "--directory", ".").output
 
@@ -82,10 +82,10 @@ def test_names_go_together(run: Run, here: Path) -> None:
 )
 def test_each_kind_of_address(run: Run, here: Path, address: str, where: str) -> None:
     assert run("new-backend", "satchel", "--address", address).exit_code == 0
-    written = files(here / "leasehold-satchel")
-    assert f"address=Address.{address.upper()}," in written["leasehold_satchel/plugin.py"]
-    assert ("default_port=" in written["leasehold_satchel/plugin.py"]) == (address == "hosts")
-    assert where in written["leasehold_satchel/backend.py"]
+    written = files(here / "tenure-satchel")
+    assert f"address=Address.{address.upper()}," in written["tenure_satchel/plugin.py"]
+    assert ("default_port=" in written["tenure_satchel/plugin.py"]) == (address == "hosts")
+    assert where in written["tenure_satchel/backend.py"]
     for name, text in written.items():
         assert "$" not in text or name == "check", f"a placeholder was left in {name}"
         if name.endswith(".py"):
@@ -97,43 +97,43 @@ def test_each_kind_of_address(run: Run, here: Path, address: str, where: str) ->
 def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, address: str, first: str) -> None:
     name = f"tin-{address}"
     run("new-backend", name, "--scheme", "tin", "--address", address)
-    monkeypatch.syspath_prepend(here / f"leasehold-{name}")
-    plugins.register(importlib.import_module(f"leasehold_tin_{address}.plugin"), "tin")
+    monkeypatch.syspath_prepend(here / f"tenure-{name}")
+    discovery.register(importlib.import_module(f"tenure_tin_{address}.plugin"), "tin")
     try:
         with (
-            leasehold.connect(first) as store,
-            leasehold.connect(first) as same,
-            leasehold.connect(f"{first}b") as other,
+            tenure.connect(first) as store,
+            tenure.connect(first) as same,
+            tenure.connect(f"{first}b") as other,
         ):
             store.put("a", b"1")
             assert same.get("a") == store.get("a")
             assert other.get("a") is None
     finally:
-        plugins.unregister("tin")
+        discovery.unregister("tin")
 
 
 def test_a_server_comes_with_a_store_of_servers(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("new-backend", "tin-far", "--scheme", "tin", "--address", "hosts")
-    monkeypatch.syspath_prepend(here / "leasehold-tin-far")
-    plugins.register(importlib.import_module("leasehold_tin_far.plugin"), "tin")
+    monkeypatch.syspath_prepend(here / "tenure-tin-far")
+    discovery.register(importlib.import_module("tenure_tin_far.plugin"), "tin")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"tin://127.0.0.1:{port}"
-    with pytest.raises(leasehold.Unavailable, match=f"no server answers at 127.0.0.1:{port}"):
-        leasehold.connect(url)
-    controls = ServerProcess(0, [sys.executable, "leasehold-tin-far/tests/server.py", str(port)], url=url).driver()
+    with pytest.raises(tenure.Unavailable, match=f"no server answers at 127.0.0.1:{port}"):
+        tenure.connect(url)
+    controls = ServerProcess(0, [sys.executable, "tenure-tin-far/tests/server.py", str(port)], url=url).driver()
     controls.do("start")
     try:
-        with leasehold.connect(f"tin://127.0.0.1:1,127.0.0.1:{port}") as store, leasehold.connect(url) as same:
+        with tenure.connect(f"tin://127.0.0.1:1,127.0.0.1:{port}") as store, tenure.connect(url) as same:
             store.put("a", b"1")
             assert same.get("a") == store.get("a")
     finally:
         controls.do("kill")
-        plugins.unregister("tin")
+        discovery.unregister("tin")
 
 
 def test_nothing_is_overwritten_nor_begun(run: Run, here: Path) -> None:
-    target = here / "leasehold-satchel"
+    target = here / "tenure-satchel"
     (target / "tests").mkdir(parents=True)
     (target / "LICENSE").write_text("mine")
     (target / "README.md").write_text("mine")
@@ -147,7 +147,7 @@ def test_nothing_is_overwritten_nor_begun(run: Run, here: Path) -> None:
 
 
 def test_a_file_in_the_way(run: Run, here: Path) -> None:
-    (here / "leasehold-satchel").write_text("mine")
+    (here / "tenure-satchel").write_text("mine")
     result = run("new-backend", "satchel")
     assert result.exit_code == 2
     assert "is no directory" in result.stderr
@@ -159,13 +159,13 @@ def test_a_file_in_the_way(run: Run, here: Path) -> None:
         (["pock et"], "can't name a distribution"),
         (["7up"], "can't name a distribution"),
         (["satchel-"], "can't name a distribution"),
-        (["leasehold-"], "can't name a distribution"),
+        (["tenure-"], "can't name a distribution"),
         (["a" * 31], "has 31 letters, and 30 are the most"),
         (["satchel", "--scheme", "Satchel"], "can't be a scheme"),
         (["satchel", "--scheme", "po_cket"], "can't be a scheme"),
-        (["satchel", "--scheme", "sqlite"], "sqlite:// is served by leasehold"),
-        (["memory"], "memory:// is served by leasehold"),
-        (["etcd", "--scheme", "my-etcd"], "a package leasehold_etcd is installed already"),
+        (["satchel", "--scheme", "sqlite"], "sqlite:// is served by tenure"),
+        (["memory"], "memory:// is served by tenure"),
+        (["etcd", "--scheme", "my-etcd"], "a package tenure_etcd is installed already"),
         (["satchel", "--address", "hole"], "'file', 'hosts', 'name'"),
     ],
 )
@@ -179,5 +179,5 @@ def test_names_that_cannot_be(run: Run, here: Path, arguments: list[str], said: 
 def test_a_folder_that_cannot_be_written(run: Run, here: Path) -> None:
     result = run("new-backend", "satchel", "--directory", "/dev/null/inside")
     assert result.exit_code in (1, 2)
-    assert "leasehold: " in result.stderr
+    assert "tenure: " in result.stderr
     assert "Traceback" not in result.output

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leasehold_servers.require import need_module
+from tenure_testkit.servers.require import need_module
 
 from .processes import DEADLINE, Command
 
 if TYPE_CHECKING:
-    from leasehold_servers import EtcdServer
+    from tenure_testkit.servers import EtcdServer
 
 pytestmark = pytest.mark.faults
 

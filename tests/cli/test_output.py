@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from leasehold.cli.output import Column, Output
-from leasehold.cli.text import plural, preview, seconds, size, visible
+from tenure._text import plural, preview, seconds, size, visible
+from tenure.cli.ui.output import Column, Output
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`leasehold run`: registered exactly while the command runs, signals go through, the exit code is the command's."""
+"""`tenure run`: registered exactly while the command runs, signals go through, the exit code is the command's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import leasehold
-from leasehold.registry import Registry, RegistryConfig
+import tenure
+from tenure.registry import Registry, RegistryConfig
 
 from .processes import DEADLINE, Command, read_terminal
 
@@ -36,7 +36,7 @@ GRACEFUL = [sys.executable, "-c", _GRACEFUL]
 
 @pytest.fixture
 def registry(file_url: str) -> Iterator[Registry]:
-    with leasehold.connect(file_url) as store, Registry(store, RegistryConfig()) as opened:
+    with tenure.connect(file_url) as store, Registry(store, RegistryConfig()) as opened:
         yield opened
 
 
@@ -174,8 +174,8 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(file_url: str, registry: 
     arguments = ("run", "web", "--port", "1")
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        ["setsid", "--ctty", sys.executable, "-m", "leasehold.cli", *arguments, "--", sys.executable, "-c", code],
-        env={**os.environ, "LEASEHOLD_URL": file_url},
+        ["setsid", "--ctty", sys.executable, "-m", "tenure.cli", *arguments, "--", sys.executable, "-c", code],
+        env={**os.environ, "TENURE_URL": file_url},
         stdin=follower,
         stdout=follower,
         stderr=follower,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-import leasehold
-from leasehold.cli.live import Outage, OutageTracker
+import tenure
+from tenure.cli.ui.outages import Outage, OutageTracker
 
 from .processes import terminal
 
 
 @pytest.fixture
 def filled(file_url: str) -> str:
-    with leasehold.connect(file_url) as store:
+    with tenure.connect(file_url) as store:
         store.put("text", b"two\nlines\x1b[2J")
         store.put("bytes", b"\xff\xfe")
     return file_url
@@ -50,7 +50,7 @@ def test_doctor(filled: str) -> None:
 
 
 def test_copy_moves_a_bar(filled: str) -> None:
-    with leasehold.connect(f"{filled}?namespace=from") as store:
+    with tenure.connect(f"{filled}?namespace=from") as store:
         store.put("k", b"v")
     code, text = terminal("copy", f"{filled}?namespace=from", f"{filled}?namespace=to", url=filled)
     assert code == 0

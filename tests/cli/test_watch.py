@@ -1,4 +1,4 @@
-"""`leasehold watch`, `services`, `instances`: what is registered, and every change of it."""
+"""`tenure watch`, `services`, `instances`: what is registered, and every change of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-import leasehold
-from leasehold.registry import Instance, Registry, RegistryConfig
+import tenure
+from tenure.registry import Instance, Registry, RegistryConfig
 
 from .conftest import Run
 from .processes import DEADLINE, Command, read_terminal
@@ -24,7 +24,7 @@ DB = Instance("db", id="two", host="10.0.0.2", host_name="h2", port=5432)
 
 
 @pytest.fixture
-def web(store: leasehold.Store) -> Iterator[Registry]:
+def web(store: tenure.Store) -> Iterator[Registry]:
     with Registry(store, RegistryConfig(), WEB) as opened:
         yield opened
 
@@ -58,7 +58,7 @@ def test_registries_are_apart_by_name(run: Run, web: Registry) -> None:
     assert run("services", "--name", "other").stdout == ""
 
 
-def test_what_is_no_registration_is_told_and_left_out(run: Run, web: Registry, store: leasehold.Store) -> None:
+def test_what_is_no_registration_is_told_and_left_out(run: Run, web: Registry, store: tenure.Store) -> None:
     store.put("/registry/default/web/bad@h", b"{not json")
     result = run("services")
     assert (result.exit_code, result.stdout) == (0, "web\t1\t1\n")
@@ -67,7 +67,7 @@ def test_what_is_no_registration_is_told_and_left_out(run: Run, web: Registry, s
 
 def test_watch_shows_what_is_there_then_changes(file_url: str) -> None:
     config = RegistryConfig()
-    with leasehold.connect(file_url) as store, Registry(store, config, WEB) as registry:  # noqa: SIM117 - in two steps
+    with tenure.connect(file_url) as store, Registry(store, config, WEB) as registry:  # noqa: SIM117 - in two steps
         with Command("watch", "--json", url=file_url) as command:
             state = command.out.record(type="snapshot")
             assert state["instance"]["id"] == "one"
@@ -83,7 +83,7 @@ def test_watch_shows_what_is_there_then_changes(file_url: str) -> None:
 
 
 def test_watch_one_service_and_end_after_so_many_changes(file_url: str) -> None:
-    with leasehold.connect(file_url) as store, Command("watch", "web", "--changes", "2", url=file_url) as command:
+    with tenure.connect(file_url) as store, Command("watch", "web", "--changes", "2", url=file_url) as command:
         command.out.with_text("0 instances")
         with Registry(store, RegistryConfig(), DB), Registry(store, RegistryConfig(), WEB):
             command.out.with_text("+ create")
@@ -94,8 +94,8 @@ def test_watch_one_service_and_end_after_so_many_changes(file_url: str) -> None:
 def test_watch_on_a_terminal_is_coloured(file_url: str) -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "leasehold.cli", "watch", "--changes", "1"],
-        env={**os.environ, "LEASEHOLD_URL": file_url, "TERM": "xterm-256color"},
+        [sys.executable, "-m", "tenure.cli", "watch", "--changes", "1"],
+        env={**os.environ, "TENURE_URL": file_url, "TERM": "xterm-256color"},
         stdout=follower,
         stderr=follower,
     )
@@ -104,7 +104,7 @@ def test_watch_on_a_terminal_is_coloured(file_url: str) -> None:
         text = b""
         while b"0 instances" not in text:
             text += read_terminal(leader)
-        with leasehold.connect(file_url) as store, Registry(store, RegistryConfig(), WEB):
+        with tenure.connect(file_url) as store, Registry(store, RegistryConfig(), WEB):
             while b"10.0.0.1:8001" not in text:
                 text += read_terminal(leader)
             assert process.wait(DEADLINE) == 0
@@ -116,7 +116,7 @@ def test_watch_on_a_terminal_is_coloured(file_url: str) -> None:
 
 
 def test_a_killed_service_is_seen_to_go(file_url: str) -> None:
-    """Two terminals: `leasehold run` in one, `leasehold watch` in the other."""
+    """Two terminals: `tenure run` in one, `tenure watch` in the other."""
     service = Command("run", "web", "--port", "8000", "--heartbeat", "1", "--", "sleep", "600", url=file_url)
     with Command("watch", "--json", url=file_url) as watching, service:
         created = watching.out.until(lambda line: json.loads(line)["type"] in ("create", "snapshot"))

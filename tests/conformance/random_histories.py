@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from leasehold.conformance.linearizability.operations import (
+from tenure.conformance.checkers.linearizability.operations import (
     ABSENT,
     EXISTS,
     Condition,

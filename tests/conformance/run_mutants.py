@@ -6,7 +6,7 @@ Every mutant is tried with all rules of its area (``--intended``: with the rules
 with all rules there are. Shown are which rule killed which mutant, the mutation score, and rules that kill none.
 The exit code is 1 if a mutant survives, or is found by rules of other areas only or not by the intended ones, if a
 rule finds something in a sound store, if a mutant of the harness ends otherwise than it has to, or if a rule kills
-nothing and ``mutants/staying.py`` gives no reason for it.
+nothing and ``mutants/unkilled_rules.py`` gives no reason for it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from leasehold.conformance.runner import all_rules
+from tenure.conformance.runner.runner import all_rules
 
 if __package__:
     from .mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of
-    from .mutants.matrix import Matrix
-    from .mutants.trial import Job, try_all
+    from .mutants.results import Matrix
+    from .mutants.run_one import Job, try_all
 else:
     sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "support")]
     from mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of
-    from mutants.matrix import Matrix
-    from mutants.trial import Job, try_all
+    from mutants.results import Matrix
+    from mutants.run_one import Job, try_all
 
 PROCESSES = 12
 """More than there are cores: most of the time is spent waiting for leases to end."""

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from leasehold.conformance import judges
-from leasehold.conformance.linearizability import brute, by_revision, judging, search
-from leasehold.conformance.linearizability.models import Lock, Revisions, Values
-from leasehold.conformance.linearizability.operations import (
+from tenure.conformance.checkers import by_name
+from tenure.conformance.checkers.linearizability import by_revision, checkers, exhaustive, search
+from tenure.conformance.checkers.linearizability.models import Lock, Revisions, Values
+from tenure.conformance.checkers.linearizability.operations import (
     ABSENT,
     Condition,
     Item,
@@ -31,7 +31,7 @@ LENGTH = 7
 
 
 def no_revisions_explain(operations: list[Operation]) -> bool:
-    return not brute.explained(operations, Revisions)
+    return not exhaustive.explained(operations, Revisions)
 
 
 # -- against each other ----------------------------------------------------------------------------
@@ -44,12 +44,12 @@ def test_the_checkers_agree_on_a_thousand_random_histories():
         truth = no_revisions_explain(operations)
         wrong += truth
         shown = "\n".join(map(describe, operations))
-        assert bool(judging.problems(operations)) is truth, f"seed {seed}, by revision:\n{shown}"
+        assert bool(checkers.problems(operations)) is truth, f"seed {seed}, by revision:\n{shown}"
         searched = search.check(operations, Revisions, split=False).answer
         assert searched is (search.Answer.NO if truth else search.Answer.YES), f"seed {seed}, search:\n{shown}"
         doubtful += bool(by_revision.check(operations).doubtful)
         # Without revisions less is wrong, and the search splits by key.
-        values = not brute.explained(operations, Values)
+        values = not exhaustive.explained(operations, Values)
         seen_without_revisions += values
         assert truth or not values, f"seed {seed}, values:\n{shown}"
         searched = search.check(operations, Values).answer
@@ -64,18 +64,18 @@ def test_each_fault_is_found_in_a_longer_history(fault):
     for seed in range(20):
 
         def wrong(operations: list[Operation]) -> bool:
-            return bool(judging.problems(operations))
+            return bool(checkers.problems(operations))
 
         operations = broken(seed, 60, wrong, fault=fault)
-        found = judging.problems(operations)
+        found = checkers.problems(operations)
         assert found
         assert all(len(problem) > 40 for problem in found)
 
 
 def test_long_true_histories_have_no_problem():
     for seed in range(30):
-        assert judging.problems(history(seed, 300, clients=10, keys=4)) == []
-        assert judging.problems(history(seed, 300, clients=10, keys=4, doubt=0)) == []
+        assert checkers.problems(history(seed, 300, clients=10, keys=4)) == []
+        assert checkers.problems(history(seed, 300, clients=10, keys=4, doubt=0)) == []
 
 
 def test_a_hundred_thousand_operations_take_seconds():
@@ -154,7 +154,7 @@ BREAKS = {
 @pytest.mark.parametrize("name", BREAKS)
 def test_each_kind_of_break_is_found_and_told(name):
     operations, words = BREAKS[name]
-    found = judging.problems(operations)
+    found = checkers.problems(operations)
     assert any(words in problem for problem in found), found
     assert all("client" in problem for problem in found)
     assert no_revisions_explain(operations)
@@ -201,7 +201,7 @@ TRUE = {
 
 @pytest.mark.parametrize("name", TRUE)
 def test_what_is_possible_is_no_problem(name):
-    assert judging.problems(TRUE[name]) == []
+    assert checkers.problems(TRUE[name]) == []
     assert not no_revisions_explain(TRUE[name])
 
 
@@ -260,14 +260,14 @@ def test_a_lock_is_held_by_one():
         [acquire(1, (1, 2)), release(1, (3, 4), Outcome.REFUSED)],  # its holder can't release it
     ):
         assert search.check(wrong, Lock).answer is search.Answer.NO
-        assert not brute.explained(wrong, Lock)
-        assert judges.judge("locks", {"operations": to_json(wrong)})
+        assert not exhaustive.explained(wrong, Lock)
+        assert by_name.judge("locks", {"operations": to_json(wrong)})
 
 
 def test_a_budget_that_runs_out_is_neither_yes_nor_no():
     operations = history(1, 300, clients=20, keys=1, doubt=0)
     assert search.check(operations, budget=50).answer is search.Answer.UNKNOWN
-    assert judges.judge("search", {"operations": to_json(operations), "budget": 50}) == []
+    assert by_name.judge("search", {"operations": to_json(operations), "budget": 50}) == []
 
 
 def test_the_beginning_of_a_true_history_is_true():
@@ -275,14 +275,14 @@ def test_the_beginning_of_a_true_history_is_true():
         whole = history(seed, 120, clients=6, keys=2)
         part = beginning(whole, 40)
         assert 10 < len(part) <= 40
-        assert judging.problems(part) == []
+        assert checkers.problems(part) == []
         assert search.check(part).answer is search.Answer.YES
     assert len(beginning(whole, 500)) == len(whole)
 
 
 def test_too_many_orders_are_not_tried():
     with pytest.raises(ValueError, match="too many orders"):
-        brute.explained(history(1, 30), Values)
+        exhaustive.explained(history(1, 30), Values)
 
 
 # -- judges and their data -------------------------------------------------------------------------
@@ -297,8 +297,8 @@ def test_histories_survive_json():
 @pytest.mark.parametrize("judge", ["linearizability", "search"])
 def test_judges_look_at_json(judge):
     stale = json.loads(json.dumps({"operations": to_json(BREAKS["a stale read"][0])}))
-    assert judges.judge(judge, stale)
-    assert judges.judge(judge, {"operations": to_json(TRUE["one after another"])}) == []
+    assert by_name.judge(judge, stale)
+    assert by_name.judge(judge, {"operations": to_json(TRUE["one after another"])}) == []
 
 
 @pytest.mark.parametrize(
@@ -314,6 +314,6 @@ def test_judges_look_at_json(judge):
 )
 def test_a_counter_ends_where_answers_say(acknowledged, unknown, final, words):
     data = {"start": 0, "acknowledged": acknowledged, "unknown": unknown, "final": final}
-    found = judges.judge("counter", data)
+    found = by_name.judge("counter", data)
     assert (words is None) is (found == [])
     assert words is None or words in found[0]

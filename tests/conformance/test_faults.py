@@ -9,25 +9,25 @@ from typing import Any
 
 import pytest
 
-from leasehold.conformance import Driver, RuleVacuous, StoreConformance
-from leasehold.conformance.driver import CONTROLS
-from leasehold.conformance.network import Network
-from leasehold.conformance.profile import QUICK
-from leasehold.conformance.puppeteer import Puppet
-from leasehold.conformance.rules import Rule
-from leasehold.conformance.runner import all_rules
-from leasehold.conformance.world import World
-from leasehold.spi import Backend, BackendPlugin, Host, OpenRequest
-from leasehold_servers import EtcdCluster, EtcdServer
-from leasehold_servers.consul import ConsulCluster, ConsulServer
-from leasehold_servers.consul_plugin import need_consul
-from leasehold_servers.disk import SmallDisk
-from leasehold_servers.plugin import need_container
-from leasehold_servers.redis import RedisServer
-from leasehold_servers.redis_plugin import need_redis
-from leasehold_servers.zookeeper import ZooKeeperServer
-from leasehold_servers.zookeeper_ensemble import ZooKeeperEnsemble
-from leasehold_servers.zookeeper_plugin import need_zookeeper
+from tenure.conformance import Driver, RuleVacuous, StoreConformance
+from tenure.conformance.controls.controls import CONTROLS
+from tenure.conformance.fault_injection.client_process import Puppet
+from tenure.conformance.harness.context import World
+from tenure.conformance.harness.profile import QUICK
+from tenure.conformance.harness.rule import Rule
+from tenure.conformance.network import Network
+from tenure.conformance.runner.runner import all_rules
+from tenure.spi import Backend, BackendPlugin, Host, OpenRequest
+from tenure_testkit.servers import EtcdCluster, EtcdServer
+from tenure_testkit.servers.consul import ConsulCluster, ConsulServer
+from tenure_testkit.servers.consul_plugin import need_consul
+from tenure_testkit.servers.disk import SmallDisk
+from tenure_testkit.servers.plugin import need_container
+from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.redis_plugin import need_redis
+from tenure_testkit.servers.zookeeper import ZooKeeperServer
+from tenure_testkit.servers.zookeeper_ensemble import ZooKeeperEnsemble
+from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
 
 from .mutants.base import standing
 from .mutants.tcp import Networked

@@ -7,12 +7,12 @@ from fnmatch import fnmatchcase
 import pytest
 from click.testing import CliRunner
 
-from leasehold.cli.app import cli
-from leasehold.conformance.driver import Driver, with_network
-from leasehold.conformance.network import Network
-from leasehold.conformance.rules import Rule
-from leasehold.conformance.runner import all_rules
-from leasehold_tcp import capabilities
+from tenure.cli.app import cli
+from tenure.conformance.controls.controls import Driver, with_network
+from tenure.conformance.harness.rule import Rule
+from tenure.conformance.network import Network
+from tenure.conformance.runner.runner import all_rules
+from tenure_testkit.tcp import capabilities
 
 from .mutants.base import installed
 from .mutants.harness import IdleNetwork

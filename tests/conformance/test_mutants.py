@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from leasehold.conformance.runner import all_rules
+from tenure.conformance.runner.runner import all_rules
 
 from .mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of, defect_of
 

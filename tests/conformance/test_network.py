@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold.conformance.network import (
+from tenure.conformance.network import (
     BOTH,
     Bandwidth,
     Cut,
@@ -26,9 +26,9 @@ from leasehold.conformance.network import (
     Slicer,
     Timeout,
 )
-from leasehold.conformance.network.toxics import spellings
-from leasehold.spi import Host
-from leasehold_servers import until
+from tenure.conformance.network.toxics import spellings
+from tenure.spi import Host
+from tenure_testkit.servers import until
 
 
 class Echo(socketserver.ThreadingTCPServer):

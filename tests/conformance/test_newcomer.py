@@ -1,6 +1,6 @@
 """What the author of a broken plugin reads: the rule, the promise, what was done, expected and seen, and no more.
 
-The plugin is the one that ``leasehold new-backend`` writes out, with one line of it wrong.
+The plugin is the one that ``tenure new-backend`` writes out, with one line of it wrong.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from leasehold import plugins
-from leasehold.cli.scaffold import plan
+from tenure._plugins import discovery
+from tenure.cli.scaffold.plan import plan
 
 pytest_plugins = ["pytester"]
 
@@ -35,17 +35,17 @@ def suite_on(pytester: pytest.Pytester) -> Iterator[Callable[..., pytest.RunResu
 
     def run(right: str, wrong: str, *arguments: str) -> pytest.RunResult:
         project = plan("newcomer", scheme=None, address="name")
-        backend = project.files["leasehold_newcomer/backend.py"]
+        backend = project.files["tenure_newcomer/backend.py"]
         assert backend.count(right) == 1
-        project.files["leasehold_newcomer/backend.py"] = backend.replace(right, wrong)
+        project.files["tenure_newcomer/backend.py"] = backend.replace(right, wrong)
         project.write(pytester.path)
         pytester.syspathinsert()
-        plugins.register(importlib.import_module("leasehold_newcomer.plugin"), "newcomer")
+        discovery.register(importlib.import_module("tenure_newcomer.plugin"), "newcomer")
         return pytester.runpytest_inprocess("-q", "tests", *arguments)
 
     yield run
-    plugins.unregister("newcomer")
-    for name in [name for name in sys.modules if name.startswith("leasehold_newcomer")]:
+    discovery.unregister("newcomer")
+    for name in [name for name in sys.modules if name.startswith("tenure_newcomer")]:
         del sys.modules[name]
 
 

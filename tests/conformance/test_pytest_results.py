@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from leasehold.conformance.report.verify import verify
-from leasehold.conformance.runner import all_rules
+from tenure.conformance.report.verify import verify
+from tenure.conformance.runner.runner import all_rules
 
 pytest_plugins = ["pytester"]
 
@@ -17,8 +17,8 @@ KV = "kv.a_written_value_is_read_back"
 HARM = "restarts.outages_are_told_in_time"
 SUITE = """
     import pytest
-    import leasehold_memory
-    from leasehold.conformance import Driver, StoreConformance
+    import tenure_memory
+    from tenure.conformance import Driver, StoreConformance
 
     class TestMine(StoreConformance):
         url = "memory://{name}"
@@ -45,11 +45,11 @@ def suite(pytester: pytest.Pytester, body: str = "", *, name: str) -> None:
 
 def test_a_part_is_reported_as_such(pytester):
     suite(pytester, name="reported")
-    result = pytester.runpytest_inprocess("-q", "-k", "kv or restarts_lose", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("-q", "-k", "kv or restarts_lose", "--tenure-report", "report.json")
     result.stdout.fnmatch_lines(["*TestMine: report in report.json"])
     report = report_of(pytester.path / "report.json")
     assert report["conclusion"] == "partial"
-    assert report["store"]["product"].startswith("leasehold memory store")
+    assert report["store"]["product"].startswith("tenure memory store")
     written = rule_of(report, KV)
     assert written["verdict"] == "pass"
     assert written["executed"]
@@ -65,11 +65,11 @@ def test_a_whole_run_with_a_driver_is_conformant(pytester):
     body = """
 @pytest.fixture
 def driver(self):
-    server = leasehold_memory.server("driven-under-pytest")
+    server = tenure_memory.server("driven-under-pytest")
     return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
 """
     suite(pytester, body, name="driven-under-pytest")
-    result = pytester.runpytest_inprocess("-q", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("-q", "--tenure-report", "report.json")
     assert result.ret == 0
     report = report_of(pytester.path / "report.json")
     assert report["conclusion"] == "conformant"
@@ -82,7 +82,7 @@ def test_several_suites_get_a_file_each(pytester):
     pytester.makepyfile(
         """
         import pytest
-        from leasehold.conformance import StoreConformance
+        from tenure.conformance import StoreConformance
 
         class TestOne(StoreConformance):
             url = "memory://one"
@@ -93,7 +93,7 @@ def test_several_suites_get_a_file_each(pytester):
                 return f"memory://two-{request.param}"
         """
     )
-    arguments = ("-q", "-k", "test_kv_a_written", "--leasehold-report", "out/all.json")
+    arguments = ("-q", "-k", "test_kv_a_written", "--tenure-report", "out/all.json")
     missing = pytester.runpytest_inprocess(*arguments)
     missing.stderr.fnmatch_lines(["*there is no folder out*"])
     pytester.mkdir("out")
@@ -110,11 +110,11 @@ def test_a_failure_is_reported_with_what_was_raised(pytester):
     body = """
 @pytest.fixture(autouse=True)
 def forgetful(self, monkeypatch):
-    from leasehold import Store
+    from tenure import Store
     monkeypatch.setattr(Store, "get", lambda self, key, timeout=None: None)
 """
     suite(pytester, body, name="forgetful")
-    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--tenure-report", "report.json")
     result.assert_outcomes(failed=1, deselected=len(all_rules()) - 1)
     report = report_of(pytester.path / "report.json")
     assert report["conclusion"] == "not_conformant"
@@ -143,7 +143,7 @@ def test_what_tried_nothing_is_invalid(pytester, name):
     more = "\n    class TestGood(StoreConformance):\n        url = 'memory://good'\n"
     path = next(pytester.path.glob("test_*.py"))
     path.write_text(path.read_text() + "\n".join(line[4:] for line in more.splitlines()))
-    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--tenure-report", "report.json")
     result.stdout.re_match_lines([".*TestMine: invalid; .* 1 (invalid|skipped), .* not run"])
     if "had no effect" in words:
         rule = rule_of(report_of(pytester.path / "report-TestMine.json"), KV)
@@ -156,17 +156,17 @@ def test_what_tried_nothing_is_invalid(pytester, name):
 
 
 def test_a_driver_that_leaves_the_server_down_is_to_blame(pytester, monkeypatch):
-    monkeypatch.setattr("leasehold.conformance.suite.TIMEOUT", 1.0)
+    monkeypatch.setattr("tenure.conformance.pytest.suite.TIMEOUT", 1.0)
     body = """
 @pytest.fixture
 def driver(self):
     def start():
         raise OSError("no such container")
-    return Driver(kill=leasehold_memory.server("left-down").pause, start=start)
+    return Driver(kill=tenure_memory.server("left-down").pause, start=start)
 """
     suite(pytester, body, name="left-down")
     arguments = ("-q", "-k", "restarts_outages or restarts_leave_watchers or test_kv_a_written")
-    result = pytester.runpytest_inprocess(*arguments, "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess(*arguments, "--tenure-report", "report.json")
     assert result.ret == 1
     report = report_of(pytester.path / "report.json")
     assert report["conclusion"] == "invalid"
@@ -200,7 +200,7 @@ def flaky(self, world, tries=[]):
 """
     suite(pytester, body, name="flaky")
     pytester.makefile(".ini", pytest="[pytest]\naddopts = -p no:cacheprovider")
-    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--tenure-report", "report.json")
     result.assert_outcomes(passed=1, deselected=len(all_rules()) - 1)
     result.stdout.fnmatch_lines(["*TestMine: not conformant; *1 fail*"])
     assert report_of(pytester.path / "report.json")["conclusion"] == "not_conformant"
@@ -214,7 +214,7 @@ def stop(self, request, world):
     request.session.shouldstop = "enough"
 """
     suite(pytester, body, name="stopped")
-    result = pytester.runpytest_inprocess("-q", "-k", "kv", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("-q", "-k", "kv", "--tenure-report", "report.json")
     result.stdout.fnmatch_lines(["*TestMine: unknown; *1 pass, * unknown, * not run"])
     report = report_of(pytester.path / "report.json")
     assert report["conclusion"] == "unknown"
@@ -223,14 +223,14 @@ def stop(self, request, world):
 
 def test_a_run_that_is_spread_over_processes_is_refused(pytester):
     pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)")
-    result = pytester.runpytest_inprocess("--numprocesses", "2", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("--numprocesses", "2", "--tenure-report", "report.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--leasehold-report needs the whole suite in one process*leave out -n*"])
+    result.stderr.fnmatch_lines(["*--tenure-report needs the whole suite in one process*leave out -n*"])
 
 
 def test_a_report_of_nothing_is_told(pytester):
     pytester.makepyfile("def test_theirs(): pass")
-    result = pytester.runpytest_inprocess("-q", "--leasehold-report", "report.json")
+    result = pytester.runpytest_inprocess("-q", "--tenure-report", "report.json")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*no rule of the conformance suite was collected*"])
     assert not (pytester.path / "report.json").exists()

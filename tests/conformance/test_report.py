@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from leasehold.conformance.report import matrix, schema
-from leasehold.conformance.report.document import document
-from leasehold.conformance.report.page import page
-from leasehold.conformance.report.redact import HIDDEN, Redactor, secrets_of
-from leasehold.conformance.report.seal import seal_of
-from leasehold.conformance.report.verify import Verified, verify
-from leasehold.conformance.runner import Plan, all_rules, run
-from leasehold.conformance.verdicts import Conclusion
-from leasehold.errors import Unavailable
-from leasehold.spi import Read
+from tenure.conformance.harness.verdicts import Conclusion
+from tenure.conformance.report import matrix, schema
+from tenure.conformance.report.document import document
+from tenure.conformance.report.page import page
+from tenure.conformance.report.redact import HIDDEN, Redactor, secrets_of
+from tenure.conformance.report.seal import seal_of
+from tenure.conformance.report.verify import Verified, verify
+from tenure.conformance.runner.runner import Plan, all_rules, run
+from tenure.errors import Unavailable
+from tenure.spi import Read
 
 from .mutants import Faithful, installed
 
@@ -75,7 +75,7 @@ def test_a_report_says_what_was_done(report):
     assert len(rule["operations"]) == sum(rule["latencies"][name]["count"] for name in rule["latencies"])
     assert rule["batches"]
     assert report["numbers"]["not_supported"] == 1
-    assert report["environment"]["plugin"]["distribution"] == "leasehold"
+    assert report["environment"]["plugin"]["distribution"] == "tenure"
     assert report["capabilities"]["durable"] is False
 
 
@@ -150,9 +150,9 @@ def test_a_kept_rule_with_a_bad_history_is_caught(edited):
 
 
 def _problems(history: dict[str, Any]) -> list[str]:
-    from leasehold.conformance import judges
+    from tenure.conformance.checkers import by_name
 
-    return judges.judge(history["judge"], history["data"])
+    return by_name.judge(history["judge"], history["data"])
 
 
 def test_a_report_of_another_version_is_judged_by_its_own_catalogue_and_says_so(edited):
@@ -216,13 +216,13 @@ def _with_secrets(monkeypatch: pytest.MonkeyPatch, scheme: str) -> str:
     """The mutant's plugin takes a password and a token, too."""
     from dataclasses import replace
 
-    from leasehold import plugins
-    from leasehold.spi import Address, Option
+    from tenure._plugins import discovery
+    from tenure.spi import Address, Option
 
-    found = plugins.find(scheme)
+    found = discovery.find(scheme)
     token = Option("token", str, None, "a token", secret=True)
     changed = replace(found, credentials=True, options=(token,), address=Address.HOSTS, default_port=1)
-    monkeypatch.setitem(plugins._found, scheme, changed)
+    monkeypatch.setitem(discovery._found, scheme, changed)
     return f"{scheme}://user:p%40ss%2Fw%3Ard@127.0.0.1:1?token={TOKEN}"
 
 
@@ -231,7 +231,7 @@ def test_a_short_password_is_hidden_where_it_stands_alone():
     assert redactor.text("about ab, (ab) and cab") == f"about {HIDDEN}, ({HIDDEN}) and cab"
 
 
-@pytest.mark.parametrize("password", ["leasehold", "memory", "executed", "final", "commit", "durable", "kv", "quick"])
+@pytest.mark.parametrize("password", ["tenure", "memory", "executed", "final", "commit", "durable", "kv", "quick"])
 def test_a_password_that_is_a_word_of_the_report_leaves_it_whole(report, password):
     hidden = Redactor([password]).document({**report, "notes": [f"it said {password}"]})
     hidden["seal"] = seal_of(hidden)

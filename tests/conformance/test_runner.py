@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-import leasehold
-import leasehold_memory
-from leasehold.conformance import runner
-from leasehold.conformance.checks import RuleBroken, RuleVacuous
-from leasehold.conformance.driver import Driver
-from leasehold.conformance.evidence import Evidence
-from leasehold.conformance.rules import Rule
-from leasehold.conformance.runner import Plan, Progress, Run, all_rules, run
-from leasehold.conformance.runner_rule import judge
-from leasehold.conformance.verdicts import Conclusion, Verdict
-from leasehold.errors import ConfigError, StoreClosed, Unavailable, Unsupported
-from leasehold.spi import Capabilities, Read
+import tenure
+import tenure_memory
+from tenure.conformance.controls.controls import Driver
+from tenure.conformance.harness.assertions import RuleBroken, RuleVacuous
+from tenure.conformance.harness.evidence import Evidence
+from tenure.conformance.harness.rule import Rule
+from tenure.conformance.harness.verdicts import Conclusion, Verdict
+from tenure.conformance.runner import runner
+from tenure.conformance.runner.rule_run import judge
+from tenure.conformance.runner.runner import Plan, Progress, Run, all_rules, run
+from tenure.errors import ConfigError, StoreClosed, Unavailable, Unsupported
+from tenure.spi import Capabilities, Read
 
 from .mutants import Faithful, installed
 from .mutants.harness import DeclaresNothing, RefusesAll
@@ -47,7 +47,7 @@ def verdict_of(found: Run, name: str) -> Verdict:
 
 
 def test_the_memory_store_keeps_everything_that_it_is_asked_for(url):
-    server = leasehold_memory.server(url.removeprefix("memory://"))
+    server = tenure_memory.server(url.removeprefix("memory://"))
     driver = Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
     found = run(Plan(url=url, driver=driver, areas=("restarts", "namespaces")))
     assert [r.verdict for r in found.results if r.verdict.verdict not in (Verdict.PASS, Verdict.NOT_SUPPORTED)] == []
@@ -71,7 +71,7 @@ def test_a_rule_tells_what_was_done(url):
 def test_a_run_needs_no_pytest():
     code = (
         "import sys\nsys.modules['pytest'] = None\n"
-        "from leasehold.conformance.runner import Plan, run\n"
+        "from tenure.conformance.runner.runner import Plan, run\n"
         f"print(run(Plan(url='memory://alone', rules=('{KV}',))).conclusion)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -81,12 +81,12 @@ def test_a_run_needs_no_pytest():
 def test_what_is_missing_is_named_with_the_extra_that_brings_it():
     code = (
         "import sys\nsys.modules['hypothesis'] = None\n"
-        "from leasehold.conformance.runner import all_rules\n"
-        "from leasehold.errors import ConfigError\n"
+        "from tenure.conformance.runner.runner import all_rules\n"
+        "from tenure.errors import ConfigError\n"
         "try: all_rules()\nexcept ConfigError as exc: print(exc)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "hypothesis, which isn't installed: pip install 'leasehold[conformance]'" in done.stdout
+    assert "hypothesis, which isn't installed: pip install 'tenure[conformance]'" in done.stdout
 
 
 @pytest.mark.parametrize("given", [{"areas": ("nowhere",)}, {"rules": ("kv.nothing",)}])
@@ -96,7 +96,7 @@ def test_a_selection_that_names_nothing_is_refused(url, given):
 
 
 def test_a_store_that_cannot_be_opened_says_so_itself(tmp_path):
-    with pytest.raises(leasehold.LeaseholdError, match="no/such"):
+    with pytest.raises(tenure.TenureError, match="no/such"):
         run(Plan(url=f"sqlite://{tmp_path}/no/such/folder/x.db"))
 
 
@@ -115,7 +115,7 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
         (RuleVacuous("too little"), Verdict.INVALID, "too little"),
         (Unsupported("not here"), Verdict.FAIL, "declared promises cover"),
         (Unavailable("gone"), Verdict.FAIL, "Unavailable: gone"),
-        (ValueError("odd"), Verdict.FAIL, "only errors of leasehold.errors"),
+        (ValueError("odd"), Verdict.FAIL, "only errors of tenure.errors"),
         (ExceptionGroup("two", [RuleVacuous("thin"), RuleBroken("broken")]), Verdict.FAIL, "broken"),
         (ExceptionGroup("one", [ExceptionGroup("inner", [RuleVacuous("thin")])]), Verdict.INVALID, "thin"),
         (SystemExit(3), Verdict.FAIL, "SystemExit"),
@@ -255,7 +255,7 @@ def test_one_of_those_that_wait_hangs_and_the_others_have_their_verdicts(url, mo
     stuck = threading.Event()
     hung = replace(rule(names[1]), function=lambda *_: stuck.wait(60))
     monkeypatch.setattr(runner, "all_rules", lambda: tuple(hung if r.id == hung.id else r for r in all_rules()))
-    monkeypatch.setattr("leasehold.conformance.runner_rule._WINDING_UP", 0.1)
+    monkeypatch.setattr("tenure.conformance.runner.rule_run._WINDING_UP", 0.1)
     try:
         found = run(Plan(url=url, rules=names, rule_budget=15.0))
     finally:
@@ -293,7 +293,7 @@ class _Interrupting(Progress):
 
 
 def test_an_interrupted_run_accounts_for_every_rule_and_cleans_up(url):
-    with leasehold.connect(url) as mine:
+    with tenure.connect(url) as mine:
         mine.put("precious", b"1")
         found = run(Plan(url=url, rules=("kv.*",)), _Interrupting(MISSING))
         assert mine.list("").keys == ("precious",)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import leasehold
-from leasehold.conformance import Driver, RuleBroken, RuleVacuous, StoreConformance
-from leasehold.conformance.all_rules import AllRules
-from leasehold.conformance.checks import Checks
-from leasehold.conformance.rules import Rule, Rules, catalogue, needs, patient, requires
-from leasehold.conformance.world import World, in_namespace
-from leasehold.spi import Promise, field_notes
+import tenure
+from tenure.conformance import Driver, RuleBroken, RuleVacuous, StoreConformance
+from tenure.conformance.catalogue import AllRules
+from tenure.conformance.harness.assertions import Checks
+from tenure.conformance.harness.context import World, in_namespace
+from tenure.conformance.harness.rule import Rule, Rules, catalogue, needs, patient, requires
+from tenure.spi import Promise, field_notes
 
 pytest_plugins = ["pytester"]
 
@@ -99,7 +99,7 @@ def test_a_rule_without_a_promise_is_refused():
 
 
 def test_what_does_not_apply_is_told_with_its_reason():
-    with leasehold.connect("memory://") as store:
+    with tenure.connect("memory://") as store:
         capabilities = store.capabilities
     reason = rule("restarts.lose_no_acknowledged_write").why_not(capabilities, Driver())
     assert reason == "not supported: the store declares durable=False"
@@ -117,7 +117,7 @@ def test_a_message_says_what_was_promised_expected_and_seen():
         *("rule kv.a_written_value_is_read_back is broken", "promise", "did", "expected", "seen")
     ]
     with pytest.raises(RuleBroken, match="no error, the answer 3"):
-        check.raises(leasehold.Conflict, lambda: 3, "a call")
+        check.raises(tenure.Conflict, lambda: 3, "a call")
     with pytest.raises(RuleVacuous, match="happened 2 times, 5 are needed"):
         check.enough(2, 5, "a write")
 
@@ -160,7 +160,7 @@ def test_the_model_bears_a_client_whose_threads_use_random():
 
 
 def test_the_suite_leaves_nothing_behind():
-    with leasehold.connect("memory://left-behind") as mine:
+    with tenure.connect("memory://left-behind") as mine:
         mine.put("precious", b"1")
         for each in ("namespaces.isolate", "lists.are_in_byte_order", "leases.are_refreshed_and_revoked_in_batches"):
             with World("memory://left-behind", rule(each)) as world:
@@ -170,18 +170,18 @@ def test_the_suite_leaves_nothing_behind():
 
 def test_the_plugin_is_cheap_and_brings_no_suite():
     code = (
-        "import sys, leasehold.conformance.pytest_plugin as p;"
-        "loaded = [m for m in sys.modules if m.startswith(('hypothesis', 'leasehold.conformance.'))];"
+        "import sys, tenure.conformance.pytest.plugin as p;"
+        "loaded = [m for m in sys.modules if m.startswith(('hypothesis', 'tenure.conformance.'))];"
         "print(*sorted(loaded))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["leasehold.conformance.pytest_plugin"]
+    assert done.stdout.split() == ["tenure.conformance.pytest.plugin"]
 
 
 def test_an_outsiders_run_is_counted(pytester: pytest.Pytester):
     pytester.makepyfile(
         """
-        from leasehold.conformance import StoreConformance
+        from tenure.conformance import StoreConformance
 
         class TestMine(StoreConformance):
             url = "memory://outsider"
@@ -198,10 +198,10 @@ def test_an_outsiders_run_is_counted(pytester: pytest.Pytester):
 
 
 def test_a_run_without_a_url_says_what_to_do(pytester: pytest.Pytester):
-    arguments = ("-q", "--pyargs", "leasehold.conformance.quick", "-k", "test_kv_a_missing")
+    arguments = ("-q", "--pyargs", "tenure.conformance.pytest.quick", "-k", "test_kv_a_missing")
     failed = pytester.runpytest_inprocess(*arguments)
-    failed.stdout.fnmatch_lines(["*doesn't say which store to test*--leasehold-url URL*"])
-    passed = pytester.runpytest_inprocess(*arguments, "--leasehold-url", "memory://quick")
+    failed.stdout.fnmatch_lines(["*doesn't say which store to test*--tenure-url URL*"])
+    passed = pytester.runpytest_inprocess(*arguments, "--tenure-url", "memory://quick")
     passed.assert_outcomes(passed=1, deselected=len(RULES) - 1)
 
 
@@ -215,7 +215,7 @@ def test_other_projects_notice_nothing(pytester: pytest.Pytester):
 def test_an_unexpected_error_names_the_promise(pytester: pytest.Pytester, tmp_path: Path):
     pytester.makepyfile(
         f"""
-        from leasehold.conformance import StoreConformance
+        from tenure.conformance import StoreConformance
 
         class TestMine(StoreConformance):
             url = "sqlite://{tmp_path}/no/such/folder/x.db"
@@ -230,8 +230,8 @@ def test_a_run_too_thin_is_invalid_and_what_follows_is_said(pytester: pytest.Pyt
     pytester.makepyfile(
         """
         import pytest
-        from leasehold.conformance import RuleVacuous, StoreConformance
-        from leasehold.conformance.world import World
+        from tenure.conformance import RuleVacuous, StoreConformance
+        from tenure.conformance.harness.context import World
 
         def put(self, key, value):
             raise RuleVacuous("too little")
@@ -241,7 +241,7 @@ def test_a_run_too_thin_is_invalid_and_what_follows_is_said(pytester: pytest.Pyt
 
             @pytest.fixture(autouse=True)
             def thin(self, monkeypatch):
-                from leasehold import Store
+                from tenure import Store
                 monkeypatch.setattr(Store, "put", put)
         """
     )

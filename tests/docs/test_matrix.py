@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from leasehold import plugins
-from leasehold.conformance.report.matrix import BEGIN, END
-from leasehold.conformance.runner import all_rules
+from tenure._plugins import discovery
+from tenure.conformance.report.matrix import BEGIN, END
+from tenure.conformance.runner.runner import all_rules
 
 PAGE = Path(__file__).parents[2] / "core/docs/conformance.md"
-HOW = "python tests/conformance/prove_stores.py --into core/docs/conformance.md brings the page up to date"
+HOW = "python tests/conformance/run_matrix.py --into core/docs/conformance.md brings the page up to date"
 OUTSIDERS = ("postgresql",)
 """Stores of other distributions that have a column."""
 
@@ -28,7 +28,7 @@ def test_the_matrix_has_each_rule_of_the_catalogue(matrix: str) -> None:
 
 def test_the_matrix_has_each_store_and_all_of_them_are_conformant(matrix: str) -> None:
     head, _, conclusion = (line.strip("| ").split(" | ") for line in matrix.splitlines()[:3])
-    ours = [claim.scheme for claim in plugins.claims() if claim.distribution == "leasehold"]
+    ours = [claim.scheme for claim in discovery.claims() if claim.distribution == "tenure"]
     assert sorted(head) == sorted([*ours, *OUTSIDERS]), HOW
     assert conclusion == ["conclusion", *("✓ conformant" for _ in head)], HOW
     assert not re.search(r"[✗!?]", matrix), HOW

@@ -8,9 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from leasehold import plugins
+from tenure._plugins import discovery
 
-OURS = [claim for claim in plugins.claims() if claim.distribution == "leasehold"]
+OURS = [claim for claim in discovery.claims() if claim.distribution == "tenure"]
 DEFAULTS = {"zookeeper": "zookeeper_default", "consul": "consul_default"}
 """Fixtures of servers with the limits they have by default, where tests otherwise use quicker ones."""
 SCRIPT = Path(__file__).parents[2] / "core/docs/make_tables.py"
@@ -30,7 +30,7 @@ def test_page_shows_what_embedded_stores_declare(tables: ModuleType) -> None:
     assert tables.main(["--check"]) == 0, "python core/docs/make_tables.py brings the page up to date"
 
 
-@pytest.mark.parametrize("scheme", [claim.scheme for claim in OURS if plugins.find(claim.scheme).address == "hosts"])
+@pytest.mark.parametrize("scheme", [claim.scheme for claim in OURS if discovery.find(claim.scheme).address == "hosts"])
 def test_page_shows_what_servers_declare(tables: ModuleType, scheme: str, request: pytest.FixtureRequest) -> None:
     page = tables.PAGE.read_text()
     url = request.getfixturevalue(DEFAULTS.get(scheme, f"{scheme}_own_url"))

@@ -1,11 +1,11 @@
-"""The tree on the page about writing a backend is what `leasehold new-backend` writes."""
+"""The tree on the page about writing a backend is what `tenure new-backend` writes."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from leasehold.cli.scaffold import plan
+from tenure.cli.scaffold.plan import plan
 
 PAGE = Path(__file__).parents[2] / "core/docs/write-a-backend.md"
 
@@ -28,7 +28,7 @@ def paths(tree: str) -> set[str]:
 
 
 def test_the_tree_on_the_page_is_what_is_written() -> None:
-    (tree,) = re.findall(r"```text\n(leasehold-pocket/\n.*?)```", PAGE.read_text(), re.DOTALL)
+    (tree,) = re.findall(r"```text\n(tenure-pocket/\n.*?)```", PAGE.read_text(), re.DOTALL)
     # Under another name: the page itself is run in the same process, and what it installs is taken then.
     assert {path.replace("pocket", "satchel") for path in paths(tree)} == set(
         plan("satchel", scheme=None, address="name").files

@@ -19,7 +19,7 @@ TIME_LIMIT = 300.0
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
     """Run a command away from the tree's own modules and settings; a failure shows all it said."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LEASEHOLD"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TENURE"))}
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     done = subprocess.run(
         [str(part) for part in command],
@@ -108,5 +108,5 @@ def bare(new_environment: Callable[[], Environment], wheel: Path) -> Environment
 def full(new_environment: Callable[[], Environment], wheel: Path) -> Environment:
     """The wheel with all extras; tests may put other versions of what it needs in place."""
     environment = new_environment()
-    environment.install(f"leasehold[all] @ {wheel.as_uri()}")
+    environment.install(f"tenure[all] @ {wheel.as_uri()}")
     return environment

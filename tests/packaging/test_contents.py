@@ -41,7 +41,7 @@ def test_wheel_has_every_file_of_the_packages(names: list[str]) -> None:
     files = {
         path.relative_to(ROOT / part).as_posix()
         for part in ("core", "backends")
-        for path in (ROOT / part).glob("leasehold*/**/*")
+        for path in (ROOT / part).glob("tenure*/**/*")
         if path.is_file() and path.suffix != ".pyc"
     }
     assert files <= set(names)
@@ -49,8 +49,8 @@ def test_wheel_has_every_file_of_the_packages(names: list[str]) -> None:
 
 def test_wheel_has_what_is_not_python(names: list[str]) -> None:
     # Said by name: the test above would not miss what the tree has lost as well.
-    report = [f"leasehold/conformance/report/{name}" for name in ("schema.json", "page.css", "page.js")]
-    templates = [name for name in names if name.startswith("leasehold/cli/templates/backend/")]
+    report = [f"tenure/conformance/report/{name}" for name in ("schema.json", "page.css", "page.js")]
+    templates = [name for name in names if name.startswith("tenure/cli/scaffold/templates/backend/")]
     assert set(report) <= set(names)
     assert {name.rpartition("/")[2] for name in templates} >= {
         *("README.md.tmpl", "pyproject.toml.tmpl", "init.py.tmpl", "plugin.py.tmpl", "backend.py.tmpl"),
@@ -72,13 +72,13 @@ def test_every_package_is_marked_as_typed(names: list[str]) -> None:
 def test_entry_points(info: dict[str, str]) -> None:
     points = ConfigParser(delimiters=("=",))
     points.read_string(info["entry_points.txt"])
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["leasehold.backends"]
-    assert dict(points["leasehold.backends"]) == declared
-    assert {name.removeprefix("leasehold_") for name in in_tree()} - {"leasehold"} == set(declared)
-    assert points["console_scripts"]["leasehold"]
-    assert points["pytest11"]["leasehold_conformance"]
-    assert points["pytest11"]["leasehold_testing"]
-    assert points["leasehold.testing"]["embedded"]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["tenure.backends"]
+    assert dict(points["tenure.backends"]) == declared
+    assert {name.removeprefix("tenure_") for name in in_tree()} - {"tenure"} == set(declared)
+    assert points["console_scripts"]["tenure"]
+    assert points["pytest11"]["tenure_conformance"]
+    assert points["pytest11"]["tenure_testing"]
+    assert points["tenure.testing"]["embedded"]
 
 
 def test_licence_and_readme(info: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leasehold import plugins
+from tenure._plugins import discovery
 
 ROOT = Path(__file__).parents[2]
 Environment = Any
@@ -21,21 +21,21 @@ CLIENTS = ("etcd3", "grpc", "google.protobuf", "redis", "kazoo", "consul", "clic
 
 
 def test_the_tests_run_on_what_is_installed() -> None:
-    if "LEASEHOLD_TEST_INSTALLED" not in os.environ:
+    if "TENURE_TEST_INSTALLED" not in os.environ:
         pytest.skip("only tox promises to test the wheel; elsewhere the tree may be installed as editable")
-    import leasehold
+    import tenure
 
-    assert Path(leasehold.__file__).is_relative_to(sys.prefix)
-    assert "leasehold" in {claim.distribution for claim in plugins.claims()}
-    assert metadata.version("leasehold") == leasehold.__version__
+    assert Path(tenure.__file__).is_relative_to(sys.prefix)
+    assert "tenure" in {claim.distribution for claim in discovery.claims()}
+    assert metadata.version("tenure") == tenure.__version__
 
 
 def test_wheel_pulls_pluggy_and_nothing_else(bare: Environment) -> None:
-    assert sorted(bare.installed()) == ["leasehold", "pluggy"]
+    assert sorted(bare.installed()) == ["pluggy", "tenure"]
     assert (
         bare.python(
-            "import leasehold\n"
-            "with leasehold.connect('memory://') as store:\n"
+            "import tenure\n"
+            "with tenure.connect('memory://') as store:\n"
             "    store.put('a', b'1'); print(store.get('a').value)"
         )
         == "b'1'\n"
@@ -43,18 +43,18 @@ def test_wheel_pulls_pluggy_and_nothing_else(bare: Environment) -> None:
 
 
 def test_import_loads_no_client_and_no_plugin(full: Environment) -> None:
-    loaded = full.python("import sys, leasehold, leasehold.registry; print(*sys.modules)").split()
-    wrong = [name for name in loaded if name.startswith("leasehold_") or name in CLIENTS]
-    assert wrong == [], "imported together with leasehold, although nobody has opened a store yet"
+    loaded = full.python("import sys, tenure, tenure.registry; print(*sys.modules)").split()
+    wrong = [name for name in loaded if name.startswith("tenure_") or name in CLIENTS]
+    assert wrong == [], "imported together with tenure, although nobody has opened a store yet"
 
 
 def test_a_report_is_written_and_verified_by_what_was_installed(full: Environment) -> None:
     code = (
         "import subprocess, sys\n"
-        "command = [sys.executable, '-m', 'leasehold.cli', 'conformance']\n"
-        "def leasehold(*words): subprocess.run([*command, *words], check=True)\n"
-        "leasehold('memory://x', '--rule', 'kv.a_written*', '--report', 'r.json', '--html', 'r.html')\n"
-        "leasehold('verify', 'r.json')\n"
+        "command = [sys.executable, '-m', 'tenure.cli', 'conformance']\n"
+        "def tenure(*words): subprocess.run([*command, *words], check=True)\n"
+        "tenure('memory://x', '--rule', 'kv.a_written*', '--report', 'r.json', '--html', 'r.html')\n"
+        "tenure('verify', 'r.json')\n"
         "page = open('r.html', encoding='utf-8').read()\n"
         "print('<style>' in page, '<script' in page)"
     )
@@ -62,29 +62,29 @@ def test_a_report_is_written_and_verified_by_what_was_installed(full: Environmen
 
 
 def test_describing_a_plugin_loads_no_client(bare: Environment) -> None:
-    ours = [claim for claim in plugins.claims() if claim.distribution == "leasehold"]
+    ours = [claim for claim in discovery.claims() if claim.distribution == "tenure"]
     assert ours
     for claim in ours:
         # Works without the client library being installed, so it can't have been imported.
-        code = f"from leasehold import plugins; print(plugins.find({claim.scheme!r}).scheme)"
+        code = f"from tenure._plugins import discovery as plugins; print(plugins.find({claim.scheme!r}).scheme)"
         assert bare.python(code).strip() == claim.scheme
 
 
 def test_missing_extra_is_named(bare: Environment) -> None:
     said = bare.python(
-        "import leasehold\ntry: leasehold.connect('etcd://127.0.0.1:1')\nexcept leasehold.ConfigError as e: print(e)"
+        "import tenure\ntry: tenure.connect('etcd://127.0.0.1:1')\nexcept tenure.ConfigError as e: print(e)"
     )
-    assert "pip install 'leasehold[etcd]'" in said
+    assert "pip install 'tenure[etcd]'" in said
 
 
 def test_editable_install(new_environment: Callable[[], Environment]) -> None:
     environment = new_environment()
     environment.install("--editable", ROOT)
     where = environment.python(
-        "import leasehold; from leasehold import plugins; plugins.find('memory'); print(leasehold.__file__)"
+        "import tenure; from tenure._plugins import discovery as plugins; plugins.find('memory'); print(tenure.__file__)"
     )
-    assert Path(where.strip()) == ROOT / "core/leasehold/__init__.py"
-    assert sorted(environment.installed()) == ["leasehold", "pluggy"]
+    assert Path(where.strip()) == ROOT / "core/tenure/__init__.py"
+    assert sorted(environment.installed()) == ["pluggy", "tenure"]
 
 
 @pytest.mark.parametrize("major", [7, 6, 5, 4])
@@ -92,17 +92,17 @@ def test_etcd_client_beside_any_protobuf(full: Environment, major: int) -> None:
     full.install(f"protobuf=={major}.*")
     full.pip("check")
     full.python(
-        "import leasehold\n"
-        "try: leasehold.connect('etcd://127.0.0.1:1', timeout=0.5)\n"
-        "except leasehold.Unavailable: pass\n"
+        "import tenure\n"
+        "try: tenure.connect('etcd://127.0.0.1:1', timeout=0.5)\n"
+        "except tenure.Unavailable: pass\n"
         "import etcd3, grpc, google.protobuf\n"
         f"assert google.protobuf.__version__.startswith('{major}.')"
     )
 
 
 def test_extras_hold_nothing_back(bare: Environment, wheel: Path) -> None:
-    got = bare.would_install(f"leasehold[all] @ {wheel.as_uri()}")
-    others = sorted(name for name in got if name not in ("leasehold", "etcd3"))
+    got = bare.would_install(f"tenure[all] @ {wheel.as_uri()}")
+    others = sorted(name for name in got if name not in ("tenure", "etcd3"))
     newest = bare.would_install(*others)
     held_back = {name: (version, newest[name]) for name, version in got.items() if newest.get(name, version) != version}
-    assert held_back == {}, "older than without leasehold: {name: (with it, newest)}"
+    assert held_back == {}, "older than without tenure: {name: (with it, newest)}"

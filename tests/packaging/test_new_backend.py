@@ -1,4 +1,4 @@
-"""What `leasehold new-backend` writes, tried as a newcomer does: the wheel in a fresh environment, an empty folder."""
+"""What `tenure new-backend` writes, tried as a newcomer does: the wheel in a fresh environment, an empty folder."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ADDRESSES = ("name", "hosts", "file")
 def newcomer(new_environment: Callable[[], Any], wheel: Path) -> Any:
     """The wheel, the generated projects, and two of them installed with what they ask for by their extras."""
     environment = new_environment()
-    environment.install(f"leasehold[cli] @ {wheel.as_uri()}")
+    environment.install(f"tenure[cli] @ {wheel.as_uri()}")
     for address in ADDRESSES:
-        run(environment.folder / "bin/leasehold", "new-backend", address, "--address", address, cwd=environment.folder)
-    projects = [f"{environment.folder}/{project}" for project in ("leasehold-name[test,lint]", "leasehold-hosts")]
+        run(environment.folder / "bin/tenure", "new-backend", address, "--address", address, cwd=environment.folder)
+    projects = [f"{environment.folder}/{project}" for project in ("tenure-name[test,lint]", "tenure-hosts")]
     environment.install(*(f"--editable={project}" for project in projects))
     return environment
 
 
 def do(environment: Any, address: str, tool: str, *arguments: str) -> str:
-    return run(environment.folder / "bin" / tool, *arguments, cwd=environment.folder / f"leasehold-{address}")
+    return run(environment.folder / "bin" / tool, *arguments, cwd=environment.folder / f"tenure-{address}")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -38,7 +38,7 @@ def test_it_passes_its_static_checks_as_it_is(newcomer: Any, address: str) -> No
 
 def test_the_whole_suite_is_kept_and_check_ends_well(newcomer: Any) -> None:
     # As its README says; the tools come first on the path, as in an activated environment.
-    folder = newcomer.folder / "leasehold-name"
+    folder = newcomer.folder / "tenure-name"
     said = run("sh", "-c", f'PATH="{newcomer.folder}/bin:$PATH" sh {folder}/check', cwd=newcomer.folder)
     (line,) = [line for line in said.splitlines() if line.startswith("conformance of ")]
     assert ": conformant; " in line

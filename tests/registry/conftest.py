@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import leasehold
-import leasehold_memory
-from leasehold import ManualClock, Store
-from leasehold.clock import SystemClock
-from leasehold.connect import wrap
-from leasehold.registry import Registry, RegistryConfig
-from leasehold.spi import Backend, OpenRequest
-from leasehold_memory.connection import open_backend
+import tenure
+import tenure_memory
+from tenure import ManualClock, Store
+from tenure._client.opening import wrap
+from tenure._runtime.clock import SystemClock
+from tenure.registry import Registry, RegistryConfig
+from tenure.spi import Backend, OpenRequest
+from tenure_memory.servers import open_backend
 
 
 class Told(list):
@@ -111,11 +111,11 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def server() -> Iterator[leasehold_memory.MemoryServer]:
+def server() -> Iterator[tenure_memory.MemoryServer]:
     """The server of a name that no other test uses."""
     name = f"registry-{uuid.uuid4().hex}"
-    yield leasehold_memory.server(name)
-    leasehold_memory.forget(name)
+    yield tenure_memory.server(name)
+    tenure_memory.forget(name)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def open_store(server, clock) -> Iterator[Callable[..., Store]]:
     opened: list[Store] = []
 
     def open_store(*, timeout: float = 0.3) -> Store:
-        opened.append(leasehold.connect(f"memory://{server.name}", clock=clock, timeout=timeout))
+        opened.append(tenure.connect(f"memory://{server.name}", clock=clock, timeout=timeout))
         return opened[-1]
 
     yield open_store
@@ -175,7 +175,7 @@ def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
-        if thread.name.startswith("leasehold"):
+        if thread.name.startswith("tenure"):
             thread.join(5)
             assert not thread.is_alive(), thread
 
@@ -197,7 +197,7 @@ def registry_store(registry_url) -> Iterator[Callable[[], Store]]:
     opened: list[Store] = []
 
     def open_store() -> Store:
-        opened.append(leasehold.connect(registry_url, clock=SystemClock()))
+        opened.append(tenure.connect(registry_url, clock=SystemClock()))
         return opened[-1]
 
     yield open_store

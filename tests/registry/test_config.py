@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from leasehold.errors import ConfigError
-from leasehold.registry import RegistryConfig
-from leasehold.registry.backoff import FibonacciBackoff
+from tenure.errors import ConfigError
+from tenure.registry import RegistryConfig
+from tenure.registry.lifecycle.backoff import FibonacciBackoff
 
 
 def test_defaults_are_those_of_the_original():

@@ -7,11 +7,11 @@ import time
 import timeit
 import tracemalloc
 
-import leasehold
-from leasehold.registry import Instance, Registry, encode
-from leasehold.registry.cache import Cache
-from leasehold.spi.values import KeyValue
-from leasehold.watch.events import Batch, BatchKind, Event, EventKind
+import tenure
+from tenure.registry import Instance, Registry, encode
+from tenure.registry.lifecycle.cache import Cache
+from tenure.spi.types import KeyValue
+from tenure.watch.events import Batch, BatchKind, Event, EventKind
 
 MANY = 20_000
 
@@ -27,7 +27,7 @@ def test_a_lookup_takes_at_most_two_microseconds(registry, store):
 
 def test_memory_of_cached_instances_is_at_most_two_kibibytes_each():
     # In a namespace, so that the keys the registry holds are its own and not shared with the store under test.
-    with leasehold.connect("memory://cost/n", timeout=60.0) as store:
+    with tenure.connect("memory://cost/n", timeout=60.0) as store:
         for start in range(0, MANY, 2000):
             transaction = store.transaction()
             for number in range(start, start + 2000):

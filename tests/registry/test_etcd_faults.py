@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import leasehold
-from leasehold.registry import Instance, Registry, RegistryConfig, Status, encode
+import tenure
+from tenure.registry import Instance, Registry, RegistryConfig, Status, encode
 
 WEB = Instance("web", id="1", host="h", host_name="n", port=80)
 KEY = "/registry/default/web/1@h"
@@ -15,7 +15,7 @@ CONFIG = RegistryConfig(heartbeat=2.0, retry_first=0.5, retry_longest=1.0)
 @pytest.fixture
 def pair(etcd_node, told):
     """A registered instance, a watcher with connections of its own, and what they are told."""
-    with leasehold.connect(etcd_node.url) as store, leasehold.connect(etcd_node.url) as other:
+    with tenure.connect(etcd_node.url) as store, tenure.connect(etcd_node.url) as other:
         own, watcher = Registry(store, CONFIG, WEB), Registry(other, CONFIG)
         changes, events = told(), told()
         with own.start(), watcher.start():

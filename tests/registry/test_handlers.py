@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from leasehold.registry import EventType, Instance, InstanceEvent
-from leasehold.registry.dispatch import Dispatcher, merge
+from tenure.registry import EventType, Instance, InstanceEvent
+from tenure.registry.lifecycle.handlers import Dispatcher, merge
 
 WEB = Instance("web", id="1", host="h", host_name="n")
 
@@ -66,7 +66,7 @@ def test_a_handler_that_raises_is_logged_and_the_others_go_on(registry, told, ca
 
     own.add_handler(broken)
     own.add_handler(seen)
-    with caplog.at_level(logging.ERROR, "leasehold.registry"):
+    with caplog.at_level(logging.ERROR, "tenure.registry"):
         own.register(WEB)
         own.drain()
         seen.of(2)

@@ -11,8 +11,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from leasehold.errors import InvalidArgument
-from leasehold.registry import Instance, InstanceStatus, Service, address
+from tenure.errors import InvalidArgument
+from tenure.registry import Instance, InstanceStatus, Service
+from tenure.registry.model import address
 
 
 def test_what_is_left_empty_is_filled_in():

@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from leasehold import Store
-from leasehold.errors import OutcomeUnknown, ServiceNotFound, Unavailable
-from leasehold.registry import Instance, Status, encode
-from leasehold.spi.values import Put
+from tenure import Store
+from tenure.errors import OutcomeUnknown, ServiceNotFound, Unavailable
+from tenure.registry import Instance, Status, encode
+from tenure.spi.types import Put
 
 WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80)
 KEY = "/registry/default/web/1@10.0.0.1"

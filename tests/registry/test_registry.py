@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from leasehold import KeyValue
-from leasehold.errors import (
+from tenure import KeyValue
+from tenure.errors import (
     AlreadyRegistered,
     ConfigError,
     InvalidArgument,
@@ -18,8 +18,8 @@ from leasehold.errors import (
     StoreClosed,
     Unavailable,
 )
-from leasehold.registry import Instance, Registry, RegistryConfig, Status
-from leasehold.watch.engine import Watch
+from tenure.registry import Instance, Registry, RegistryConfig, Status
+from tenure.watch.engine import Watch
 
 WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80, meta={"zone": "a"})
 WEB_KEY = "/registry/default/web/1@10.0.0.1"
@@ -315,7 +315,7 @@ def test_services_are_one_picture_that_does_not_change(registry):
 
 def test_what_is_no_instance_is_told_once_and_breaks_nothing(registry, store, caplog):
     own = registry()
-    with caplog.at_level(logging.WARNING, "leasehold.registry"):
+    with caplog.at_level(logging.WARNING, "tenure.registry"):
         for value in (b"\xff\x00", b"[]", b"junk"):
             store.put("/registry/default/web/1@h", value)
         store.put("/registry/default/lock", b"")
@@ -345,7 +345,7 @@ def test_where_key_and_json_disagree_the_json_says_what_and_the_key_says_which(r
     own = registry()
     seen = told()
     own.add_handler(seen)
-    with caplog.at_level(logging.WARNING, "leasehold.registry"):
+    with caplog.at_level(logging.WARNING, "tenure.registry"):
         store.put("/registry/default/web/1@h", b'{"service_name":"db"}')
         own.wait_for("db")
     assert "it is listed as what it says" in caplog.text

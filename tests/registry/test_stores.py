@@ -9,16 +9,16 @@ import time
 
 import pytest
 
-from leasehold.errors import AlreadyRegistered
-from leasehold.registry import Instance, Registry, RegistryConfig, Status, encode
+from tenure.errors import AlreadyRegistered
+from tenure.registry import Instance, Registry, RegistryConfig, Status, encode
 
 WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80, meta={"zone": "<a>"})
 KEY = "/registry/default/web/1@10.0.0.1"
 
 CHILD = """
-import sys, leasehold
-from leasehold.registry import Instance, Registry, RegistryConfig
-store = leasehold.connect(sys.argv[1])
+import sys, tenure
+from tenure.registry import Instance, Registry, RegistryConfig
+store = tenure.connect(sys.argv[1])
 own = Registry(store, RegistryConfig(heartbeat=float(sys.argv[2])), Instance("web", id="child", host="h")).start()
 print("registered", flush=True)
 sys.stdin.read()

@@ -7,42 +7,42 @@ import time
 
 import pytest
 
-from leasehold import LeaseState
-from leasehold.registry import Instance, Registry, RegistryConfig, Status
-from leasehold.testing import VirtualClock, wait_until
+from tenure import LeaseState
+from tenure.registry import Instance, Registry, RegistryConfig, Status
+from tenure.testing import VirtualClock, wait_until
 
 WEB = Instance("web", id="1", host="10.0.0.1", port=80)
 REAL = 10.0  # seconds of a busy machine; far less than the minutes that pass for the store
 STEADY = {"jitter": 0.0, "retry_first": 3.0, "retry_longest": 30.0}
 
 
-def test_leases_are_refreshed_while_time_elapses(leasehold_store, leasehold_faults, leasehold_clock):
-    lease = leasehold_store.lease(9)
+def test_leases_are_refreshed_while_time_elapses(tenure_store, tenure_faults, tenure_clock):
+    lease = tenure_store.lease(9)
     started = time.monotonic()
-    leasehold_clock.elapse(90)
+    tenure_clock.elapse(90)
     assert lease.state is LeaseState.ALIVE
-    assert leasehold_faults.count("refresh") == 30
+    assert tenure_faults.count("refresh") == 30
     assert time.monotonic() - started < REAL
 
 
-def test_leases_are_lost_when_time_jumps(leasehold_store, leasehold_clock):
-    lease = leasehold_store.lease(9)
-    leasehold_clock.advance(9)
+def test_leases_are_lost_when_time_jumps(tenure_store, tenure_clock):
+    lease = tenure_store.lease(9)
+    tenure_clock.advance(9)
     assert lease.state is LeaseState.LOST
 
 
-def test_a_lease_that_nobody_keeps_ends_at_its_time(leasehold_store, leasehold_clock):
-    lease = leasehold_store.lease(9, keep_alive=False)
-    leasehold_store.put("a", b"", lease=lease)
-    leasehold_clock.elapse(8.9)
-    assert leasehold_store.get("a") is not None
-    leasehold_clock.elapse(0.1)
-    assert leasehold_store.get("a") is None
+def test_a_lease_that_nobody_keeps_ends_at_its_time(tenure_store, tenure_clock):
+    lease = tenure_store.lease(9, keep_alive=False)
+    tenure_store.put("a", b"", lease=lease)
+    tenure_clock.elapse(8.9)
+    assert tenure_store.get("a") is not None
+    tenure_clock.elapse(0.1)
+    assert tenure_store.get("a") is None
     assert lease.state is LeaseState.LOST
 
 
-def test_a_registration_comes_back_after_its_delays(leasehold_sandbox):
-    box = leasehold_sandbox
+def test_a_registration_comes_back_after_its_delays(tenure_sandbox):
+    box = tenure_sandbox
     store = box.connect()
     with Registry(store, RegistryConfig(**STEADY), WEB) as registry:
         box.faults.refuse(1000, of="grant")
@@ -56,7 +56,7 @@ def test_a_registration_comes_back_after_its_delays(leasehold_sandbox):
         assert registry.wait_for("web").instances == (WEB,)
 
 
-def test_threads_that_live_by_something_else_hold_nothing_up(leasehold_store, leasehold_clock):
+def test_threads_that_live_by_something_else_hold_nothing_up(tenure_store, tenure_clock):
     stop = threading.Event()
     blocked = threading.Event()
 
@@ -64,11 +64,11 @@ def test_threads_that_live_by_something_else_hold_nothing_up(leasehold_store, le
         blocked.set()
         assert stop.wait(10)
 
-    leasehold_store.watch(callback=callback)
+    tenure_store.watch(callback=callback)
     assert blocked.wait(10)
     started = time.monotonic()
-    leasehold_clock.elapse(60)
-    leasehold_clock.elapse(60)
+    tenure_clock.elapse(60)
+    tenure_clock.elapse(60)
     assert time.monotonic() - started < REAL
     stop.set()
 
@@ -90,8 +90,8 @@ def test_waiting_for_what_never_comes_says_what():
         wait_until(pigs_fly, within=0.01)
 
 
-def test_an_outage_of_minutes_takes_no_minutes(leasehold_sandbox):
-    box = leasehold_sandbox
+def test_an_outage_of_minutes_takes_no_minutes(tenure_sandbox):
+    box = tenure_sandbox
     with Registry(box.connect(), RegistryConfig(**STEADY), WEB) as own, Registry(box.connect()) as other:
         started = time.monotonic()
         with box.faults.outage():

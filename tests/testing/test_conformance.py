@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from leasehold.clock import SystemClock
-from leasehold.conformance import Driver, StoreConformance
-from leasehold.testing import Sandbox
+from tenure._runtime.clock import SystemClock
+from tenure.conformance import Driver, StoreConformance
+from tenure.testing import Sandbox
 
 
 class TestSandbox(StoreConformance):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasehold import (
+from tenure import (
     BatchKind,
     Compacted,
     Conflict,
@@ -18,7 +18,7 @@ from leasehold import (
     Unavailable,
     Unsupported,
 )
-from leasehold.testing import Sandbox, UnusedFault, wait_until
+from tenure.testing import Sandbox, UnusedFault, wait_until
 
 
 def batches(watch, count):
@@ -28,79 +28,79 @@ def batches(watch, count):
 
 
 @pytest.fixture
-def watch(leasehold_store):
-    with leasehold_store.watch() as watch:
+def watch(tenure_store):
+    with tenure_store.watch() as watch:
         assert [batch.kind for batch in batches(watch, 2)] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
         yield watch
 
 
-def test_an_unknown_write_was_applied_or_not_as_asked(leasehold_store, leasehold_faults):
+def test_an_unknown_write_was_applied_or_not_as_asked(tenure_store, tenure_faults):
     for applied in (True, False):
-        lost = leasehold_faults.next_write_unknown(applied=applied)
+        lost = tenure_faults.next_write_unknown(applied=applied)
         with pytest.raises(OutcomeUnknown):
-            leasehold_store.put("a", b"%d" % applied)
+            tenure_store.put("a", b"%d" % applied)
         assert lost.happened
-        assert leasehold_store.get("a").value == b"1"
+        assert tenure_store.get("a").value == b"1"
 
 
-def test_a_refusal_whose_answer_is_lost_is_unknown_too(leasehold_store, leasehold_faults):
-    leasehold_store.put("a", b"")
-    leasehold_faults.next_write_unknown(applied=True)
+def test_a_refusal_whose_answer_is_lost_is_unknown_too(tenure_store, tenure_faults):
+    tenure_store.put("a", b"")
+    tenure_faults.next_write_unknown(applied=True)
     with pytest.raises(OutcomeUnknown):
-        leasehold_store.put_if_absent("a", b"x")
-    assert leasehold_store.get("a").value == b""
+        tenure_store.put_if_absent("a", b"x")
+    assert tenure_store.get("a").value == b""
 
 
-def test_a_write_that_arrives_late(leasehold_store, leasehold_faults):
-    lost = leasehold_faults.next_write_unknown(applied=False)
+def test_a_write_that_arrives_late(tenure_store, tenure_faults):
+    lost = tenure_faults.next_write_unknown(applied=False)
     with pytest.raises(InvalidArgument, match="no write is under way"):
         lost.arrive()
     with pytest.raises(OutcomeUnknown):
-        leasehold_store.put_if_absent("a", b"late")
-    assert leasehold_store.get("a") is None
-    assert lost.arrive().revision == leasehold_store.get("a").mod_revision
+        tenure_store.put_if_absent("a", b"late")
+    assert tenure_store.get("a") is None
+    assert lost.arrive().revision == tenure_store.get("a").mod_revision
     with pytest.raises(InvalidArgument):
         lost.arrive()
 
 
-def test_a_late_write_is_judged_by_what_it_finds(leasehold_store, leasehold_faults):
-    lost = leasehold_faults.next_write_unknown(applied=False)
+def test_a_late_write_is_judged_by_what_it_finds(tenure_store, tenure_faults):
+    lost = tenure_faults.next_write_unknown(applied=False)
     with pytest.raises(OutcomeUnknown):
-        leasehold_store.put_if_absent("a", b"late")
-    leasehold_store.put("a", b"early")
+        tenure_store.put_if_absent("a", b"late")
+    tenure_store.put("a", b"early")
     with pytest.raises(Conflict):
         lost.arrive()
 
 
-def test_refused_calls_are_tried_again_by_core_and_counted(leasehold_store, leasehold_faults):
-    refusal = leasehold_faults.refuse(3, of="get")
-    before = leasehold_faults.count("get")
-    assert leasehold_store.get("a") is None
-    assert (refusal.refused, leasehold_faults.count("get") - before) == (3, 4)
-    leasehold_faults.refuse(3)
-    leasehold_store.put("a", b"")
+def test_refused_calls_are_tried_again_by_core_and_counted(tenure_store, tenure_faults):
+    refusal = tenure_faults.refuse(3, of="get")
+    before = tenure_faults.count("get")
+    assert tenure_store.get("a") is None
+    assert (refusal.refused, tenure_faults.count("get") - before) == (3, 4)
+    tenure_faults.refuse(3)
+    tenure_store.put("a", b"")
 
 
-def test_a_refusal_by_another_error(leasehold_store, leasehold_faults):
-    leasehold_faults.refuse(error=PermissionDenied, of=["commit", "get"])
+def test_a_refusal_by_another_error(tenure_store, tenure_faults):
+    tenure_faults.refuse(error=PermissionDenied, of=["commit", "get"])
     with pytest.raises(PermissionDenied, match="as the test wants it"):
-        leasehold_store.put("a", b"")
-    leasehold_faults.refuse(2, error=Conflict("somebody was here", revision=7), of="commit")
+        tenure_store.put("a", b"")
+    tenure_faults.refuse(2, error=Conflict("somebody was here", revision=7), of="commit")
     raised = []
     for _ in range(2):
         with pytest.raises(Conflict) as caught:
-            leasehold_store.put("a", b"")
+            tenure_store.put("a", b"")
         raised.append(caught.value)
     assert [error.revision for error in raised] == [7, 7]
     assert raised[0] is not raised[1]
-    assert leasehold_store.get("a") is None
+    assert tenure_store.get("a") is None
 
 
-def test_a_new_connection_can_be_refused(leasehold_connect, leasehold_faults):
-    leasehold_faults.refuse(of="open")
+def test_a_new_connection_can_be_refused(tenure_connect, tenure_faults):
+    tenure_faults.refuse(of="open")
     with pytest.raises(Unavailable):
-        leasehold_connect()
-    leasehold_connect()
+        tenure_connect()
+    tenure_connect()
 
 
 @pytest.mark.parametrize(
@@ -108,138 +108,138 @@ def test_a_new_connection_can_be_refused(leasehold_connect, leasehold_faults):
     [
         ({"of": "getting"}, "no call to a store is 'getting': there are open, get"),
         ({"calls": 0}, "at least 1, not 0"),
-        ({"error": ValueError}, "errors of leasehold.errors alone"),
+        ({"error": ValueError}, "errors of tenure.errors alone"),
     ],
 )
-def test_a_refusal_that_makes_no_sense(leasehold_faults, arguments, said):
+def test_a_refusal_that_makes_no_sense(tenure_faults, arguments, said):
     with pytest.raises(InvalidArgument, match=said):
-        leasehold_faults.refuse(**arguments)
+        tenure_faults.refuse(**arguments)
     with pytest.raises(InvalidArgument):
-        leasehold_faults.count("getting")
+        tenure_faults.count("getting")
 
 
-def test_a_lease_that_is_lost(leasehold_store, leasehold_faults, watch):
+def test_a_lease_that_is_lost(tenure_store, tenure_faults, watch):
     told = []
-    lease = leasehold_store.lease(10, on_lost=told.append)
-    leasehold_store.put("a", b"", lease=lease)
-    leasehold_faults.lose(lease)
+    lease = tenure_store.lease(10, on_lost=told.append)
+    tenure_store.put("a", b"", lease=lease)
+    tenure_faults.lose(lease)
     assert (lease.state, lease.reason) == (LeaseState.LOST, "the store ended it, as the test wants it")
-    assert leasehold_store.get("a") is None
+    assert tenure_store.get("a") is None
     assert [batch.events[0].kind for batch in batches(watch, 2)] == ["create", "delete"]
     wait_until(lambda: told == [lease])
     with pytest.raises(LeaseNotFound):
-        leasehold_faults.lose(lease)
+        tenure_faults.lose(lease)
 
 
-def test_a_lost_lease_that_its_holder_has_to_notice(leasehold_store, leasehold_faults, leasehold_clock):
-    lease, other = leasehold_store.lease(10), leasehold_store.lease(10)
-    leasehold_faults.lose(lease, noticed=False)
-    leasehold_faults.lose(other.id)
+def test_a_lost_lease_that_its_holder_has_to_notice(tenure_store, tenure_faults, tenure_clock):
+    lease, other = tenure_store.lease(10), tenure_store.lease(10)
+    tenure_faults.lose(lease, noticed=False)
+    tenure_faults.lose(other.id)
     assert lease.alive
     with pytest.raises(LeaseNotFound):
-        leasehold_store.put("a", b"", lease=lease)
+        tenure_store.put("a", b"", lease=lease)
     assert not lease.alive
     assert other.alive
-    leasehold_clock.elapse(10 / 3)
+    tenure_clock.elapse(10 / 3)
     assert other.state is LeaseState.LOST
     with pytest.raises(LeaseLost):
         other.assert_valid()
 
 
-def test_an_outage_hits_everybody_and_ends(leasehold_store, leasehold_connect, leasehold_faults):
-    other = leasehold_connect()
-    with leasehold_faults.outage():
-        for store in (leasehold_store, other):
+def test_an_outage_hits_everybody_and_ends(tenure_store, tenure_connect, tenure_faults):
+    other = tenure_connect()
+    with tenure_faults.outage():
+        for store in (tenure_store, other):
             for call in (lambda s: s.get("a"), lambda s: s.put("a", b""), lambda s: s.lease(5), lambda s: s.watch()):
                 with pytest.raises(Unavailable):
                     call(store)
         with pytest.raises(Unavailable):
-            leasehold_connect()
+            tenure_connect()
     assert other.get("a") is None
 
 
-def test_a_watch_goes_on_after_an_outage_without_a_gap(leasehold_store, leasehold_faults, watch):
-    with leasehold_faults.outage():
+def test_a_watch_goes_on_after_an_outage_without_a_gap(tenure_store, tenure_faults, watch):
+    with tenure_faults.outage():
         assert watch.next(timeout=0.01) is None
         assert watch.disconnected_for == 0.0  # no time has passed, but it knows
-    leasehold_store.put("a", b"")
+    tenure_store.put("a", b"")
     assert [batch.kind for batch in batches(watch, 1)] == [BatchKind.CHANGES]
 
 
-def test_a_cut_watch_resumes_where_it_was(leasehold_store, leasehold_faults, watch):
-    leasehold_store.put("a", b"1")
-    assert leasehold_faults.cut_watches() == 1
-    leasehold_store.put("a", b"2")
+def test_a_cut_watch_resumes_where_it_was(tenure_store, tenure_faults, watch):
+    tenure_store.put("a", b"1")
+    assert tenure_faults.cut_watches() == 1
+    tenure_store.put("a", b"2")
     assert [(b.kind, b.events[0].item.value) for b in batches(watch, 2)] == [("changes", b"1"), ("changes", b"2")]
 
 
-def test_a_watch_cut_with_a_gap_tells_the_difference(leasehold_store, leasehold_faults, watch):
-    leasehold_store.put("gone", b"")
+def test_a_watch_cut_with_a_gap_tells_the_difference(tenure_store, tenure_faults, watch):
+    tenure_store.put("gone", b"")
     batches(watch, 1)
-    with leasehold_faults.without_watches(gap=True):
-        leasehold_store.delete("gone")
-        leasehold_store.put("new", b"")
+    with tenure_faults.without_watches(gap=True):
+        tenure_store.delete("gone")
+        tenure_store.put("new", b"")
         assert watch.next(timeout=0.01) is None
         with pytest.raises(Unavailable):
-            leasehold_store.watch("other", timeout=0.1)
+            tenure_store.watch("other", timeout=0.1)
     (batch,) = batches(watch, 1)
     assert batch.kind is BatchKind.RESYNC
     assert [(event.kind, event.key) for event in batch.events] == [("create", "new"), ("delete", "gone")]
     assert "as the test wants it" in batch.reason
 
 
-def test_a_gap_ends_a_watch_after_a_revision(leasehold_store, leasehold_faults):
-    revision = leasehold_store.put("a", b"").revision
-    with leasehold_store.watch(after=revision) as watch:
-        leasehold_faults.cut_watches(gap=True)
+def test_a_gap_ends_a_watch_after_a_revision(tenure_store, tenure_faults):
+    revision = tenure_store.put("a", b"").revision
+    with tenure_store.watch(after=revision) as watch:
+        tenure_faults.cut_watches(gap=True)
         with pytest.raises(Compacted):
             watch.next(timeout=5)
 
 
-def test_compacting_leaves_nothing_to_resume_from(leasehold_store, leasehold_faults):
-    revision = leasehold_store.put("a", b"").revision
-    leasehold_store.put("a", b"")
-    leasehold_store.watch(after=revision).close()
-    leasehold_faults.compact()
+def test_compacting_leaves_nothing_to_resume_from(tenure_store, tenure_faults):
+    revision = tenure_store.put("a", b"").revision
+    tenure_store.put("a", b"")
+    tenure_store.watch(after=revision).close()
+    tenure_faults.compact()
     with pytest.raises(Compacted):
-        leasehold_store.watch(after=revision)
+        tenure_store.watch(after=revision)
 
 
-def test_a_store_that_lost_its_data(leasehold_store, leasehold_faults, watch):
-    lease = leasehold_store.lease(5)
-    leasehold_store.put("a", b"", lease=lease)
+def test_a_store_that_lost_its_data(tenure_store, tenure_faults, watch):
+    lease = tenure_store.lease(5)
+    tenure_store.put("a", b"", lease=lease)
     batches(watch, 1)
-    leasehold_faults.lose_data()
-    assert leasehold_store.get("a") is None
+    tenure_faults.lose_data()
+    assert tenure_store.get("a") is None
     assert batches(watch, 1)[0].kind is BatchKind.RESYNC
     with pytest.raises(LeaseNotFound):
-        leasehold_store.put("a", b"", lease=lease)
+        tenure_store.put("a", b"", lease=lease)
 
 
-def test_a_frozen_store_takes_calls_and_answers_none(leasehold_store, leasehold_faults, watch):
-    with leasehold_faults.freeze():
+def test_a_frozen_store_takes_calls_and_answers_none(tenure_store, tenure_faults, watch):
+    with tenure_faults.freeze():
         with pytest.raises(DeadlineExceeded):
-            leasehold_store.get("a")
+            tenure_store.get("a")
         with pytest.raises(OutcomeUnknown):
-            leasehold_store.put("a", b"")
+            tenure_store.put("a", b"")
         with pytest.raises(DeadlineExceeded):
-            leasehold_store.watch()
-    assert leasehold_store.get("a") is None
-    leasehold_store.put("a", b"")
+            tenure_store.watch()
+    assert tenure_store.get("a") is None
+    tenure_store.put("a", b"")
     assert [batch.kind for batch in batches(watch, 1)] == [BatchKind.CHANGES]
 
 
-def test_what_a_watch_would_have_seen_during_a_freeze_comes_afterwards_in_order(leasehold_sandbox, watch):
-    lease = leasehold_sandbox.connect().lease(5)
-    leasehold_sandbox.connect().put("a", b"", lease=lease)
+def test_what_a_watch_would_have_seen_during_a_freeze_comes_afterwards_in_order(tenure_sandbox, watch):
+    lease = tenure_sandbox.connect().lease(5)
+    tenure_sandbox.connect().put("a", b"", lease=lease)
     batches(watch, 1)
-    with leasehold_sandbox.faults.freeze():
-        leasehold_sandbox.faults.lose(lease)
+    with tenure_sandbox.faults.freeze():
+        tenure_sandbox.faults.lose(lease)
         assert watch.next(timeout=0.01) is None
     assert batches(watch, 1)[0].events[0].kind == "delete"
-    with leasehold_sandbox.faults.freeze():
-        leasehold_sandbox.faults.cut_watches()
-    leasehold_sandbox.connect().put("b", b"")
+    with tenure_sandbox.faults.freeze():
+        tenure_sandbox.faults.cut_watches()
+    tenure_sandbox.connect().put("b", b"")
     assert batches(watch, 1)[0].events[0].key == "b"
 
 
@@ -262,11 +262,11 @@ def test_a_scripted_fault_that_never_happened_is_an_error():
         box.faults.clear()
 
 
-def test_clearing_ends_what_lasts(leasehold_store, leasehold_faults):
-    with leasehold_faults.outage(), leasehold_faults.freeze(), leasehold_faults.without_watches():
-        leasehold_faults.clear()
-        leasehold_store.put("a", b"")
-        leasehold_store.watch().close()
+def test_clearing_ends_what_lasts(tenure_store, tenure_faults):
+    with tenure_faults.outage(), tenure_faults.freeze(), tenure_faults.without_watches():
+        tenure_faults.clear()
+        tenure_store.put("a", b"")
+        tenure_store.watch().close()
 
 
 def test_a_store_named_by_its_url_has_what_needs_no_help(tmp_path):

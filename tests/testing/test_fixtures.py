@@ -19,22 +19,22 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 def test_they_are_there_without_a_line_of_configuration(project):
     project.makepyfile(
         """
-        import leasehold
+        import tenure
         import pytest
 
-        def test_one(leasehold_store, leasehold_connect, leasehold_url, leasehold_faults, leasehold_clock):
-            assert leasehold_store.get("a") is None
-            leasehold_store.put("a", b"")
-            assert leasehold_connect(timeout=1).get("a") is not None
-            with leasehold.connect(leasehold_url) as store:
-                assert store.clock is leasehold_clock
+        def test_one(tenure_store, tenure_connect, tenure_url, tenure_faults, tenure_clock):
+            assert tenure_store.get("a") is None
+            tenure_store.put("a", b"")
+            assert tenure_connect(timeout=1).get("a") is not None
+            with tenure.connect(tenure_url) as store:
+                assert store.clock is tenure_clock
                 lease = store.lease(5)
-                leasehold_faults.lose(lease)
+                tenure_faults.lose(lease)
                 assert not lease.alive
 
-        def test_the_next_has_a_store_of_its_own(leasehold_sandbox, leasehold_store):
-            assert leasehold_store.get("a") is None
-            assert leasehold_store.url == leasehold_sandbox.url
+        def test_the_next_has_a_store_of_its_own(tenure_sandbox, tenure_store):
+            assert tenure_store.get("a") is None
+            assert tenure_store.url == tenure_sandbox.url
         """
     )
     project.runpytest_subprocess().assert_outcomes(passed=2)
@@ -46,20 +46,20 @@ def test_another_store_by_overriding_one_fixture(project):
         import pytest
 
         @pytest.fixture(params=[None, "sqlite:///{}/state.db"], ids=["embedded", "sqlite"])
-        def leasehold_sandbox_url(request, tmp_path):
+        def tenure_sandbox_url(request, tmp_path):
             return request.param and request.param.format(tmp_path)
         """
     )
     project.makepyfile(
         """
-        from leasehold import OutcomeUnknown
+        from tenure import OutcomeUnknown
         import pytest
 
-        def test_it(leasehold_store, leasehold_faults):
-            leasehold_faults.next_write_unknown(applied=True)
+        def test_it(tenure_store, tenure_faults):
+            tenure_faults.next_write_unknown(applied=True)
             with pytest.raises(OutcomeUnknown):
-                leasehold_store.put("a", b"1")
-            assert leasehold_store.get("a").value == b"1"
+                tenure_store.put("a", b"1")
+            assert tenure_store.get("a").value == b"1"
         """
     )
     project.runpytest_subprocess("-v").assert_outcomes(passed=2)
@@ -68,11 +68,11 @@ def test_another_store_by_overriding_one_fixture(project):
 def test_a_fault_that_never_happened_is_an_error_of_a_test_that_passed(project):
     project.makepyfile(
         """
-        def test_vacuous(leasehold_store, leasehold_faults):
-            leasehold_faults.next_write_unknown(applied=True)
+        def test_vacuous(tenure_store, tenure_faults):
+            tenure_faults.next_write_unknown(applied=True)
 
-        def test_failed_before(leasehold_store, leasehold_faults):
-            leasehold_faults.next_write_unknown(applied=True)
+        def test_failed_before(tenure_store, tenure_faults):
+            tenure_faults.next_write_unknown(applied=True)
             assert False
         """
     )
@@ -83,10 +83,10 @@ def test_a_fault_that_never_happened_is_an_error_of_a_test_that_passed(project):
 
 def test_the_plugin_costs_a_run_that_does_not_use_it_next_to_nothing(project):
     code = """
-import sys, pytest, leasehold.conformance.pytest_plugin
+import sys, pytest, tenure.conformance.pytest.plugin
 before = set(sys.modules)
-import leasehold.testing.fixtures
+import tenure.testing.fixtures
 print(*sorted(set(sys.modules) - before))
 """
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert loaded == ["leasehold.testing", "leasehold.testing.fixtures"]
+    assert loaded == ["tenure.testing", "tenure.testing.fixtures"]

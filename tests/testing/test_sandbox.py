@@ -10,11 +10,11 @@ from importlib import metadata
 
 import pytest
 
-import leasehold
-from leasehold import ConfigError, PluginError, StoreClosed, registry
-from leasehold.clock import ManualClock
-from leasehold.registry import Instance
-from leasehold.testing import Sandbox, VirtualClock, embedded, wait_until
+import tenure
+from tenure import ConfigError, PluginError, StoreClosed, registry
+from tenure._runtime.clock import ManualClock
+from tenure.registry import Instance
+from tenure.testing import Sandbox, VirtualClock, embedded, wait_until
 
 
 def test_each_is_empty_and_its_connections_see_the_same():
@@ -24,23 +24,23 @@ def test_each_is_empty_and_its_connections_see_the_same():
         assert other.connect().get("a") is None
 
 
-def test_code_that_opens_its_store_by_url_lives_by_the_same_clock_and_faults(leasehold_url, leasehold_sandbox):
-    with leasehold.connect(leasehold_url) as store, leasehold.connect(f"{leasehold_url}/shop") as shop:
-        assert store.clock is shop.clock is leasehold_sandbox.clock
+def test_code_that_opens_its_store_by_url_lives_by_the_same_clock_and_faults(tenure_url, tenure_sandbox):
+    with tenure.connect(tenure_url) as store, tenure.connect(f"{tenure_url}/shop") as shop:
+        assert store.clock is shop.clock is tenure_sandbox.clock
         shop.put("a", b"")
         assert store.get("a") is None
         assert [item.key for item in store.list()] == ["shop/a"]
-        leasehold_sandbox.faults.next_write_unknown(applied=False)
-        with pytest.raises(leasehold.OutcomeUnknown):
+        tenure_sandbox.faults.next_write_unknown(applied=False)
+        with pytest.raises(tenure.OutcomeUnknown):
             store.put("a", b"")
 
 
-def test_the_registry_of_a_process(leasehold_url, leasehold_sandbox):
-    registry.init(leasehold_url, instance=Instance("web", id="1", host="h", port=80))
+def test_the_registry_of_a_process(tenure_url, tenure_sandbox):
+    registry.init(tenure_url, instance=Instance("web", id="1", host="h", port=80))
     try:
         lease = registry.get_registry().lease
-        leasehold_sandbox.faults.lose(lease)
-        leasehold_sandbox.clock.elapse(5)
+        tenure_sandbox.faults.lose(lease)
+        tenure_sandbox.clock.elapse(5)
         wait_until(lambda: registry.get_registry().lease not in (lease, None))
         assert registry.wait_for("web").instances[0].id == "1"
     finally:
@@ -57,22 +57,22 @@ def test_nothing_is_left_when_it_is_closed():
     assert store.closed
     assert "closed" in repr(box)
     box.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("leasehold")]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tenure")]
     with pytest.raises(ConfigError, match="its test may have ended"):
-        leasehold.connect(box.url)
+        tenure.connect(box.url)
 
 
 def test_a_connection_that_outlives_its_sandbox_says_so():
     with Sandbox() as box:
-        store = leasehold.connect(box.url)
+        store = tenure.connect(box.url)
     store.close()
     with pytest.raises(StoreClosed):
         store.get("a")
 
 
-def test_another_clock_is_refused(leasehold_url):
+def test_another_clock_is_refused(tenure_url):
     with pytest.raises(ConfigError, match="the clock of its sandbox"):
-        leasehold.connect(leasehold_url, clock=ManualClock())
+        tenure.connect(tenure_url, clock=ManualClock())
 
 
 def test_a_clock_of_ones_own():
@@ -84,7 +84,7 @@ def test_a_clock_of_ones_own():
 
 def test_a_store_named_by_its_url_is_left_as_it_was(tmp_path):
     url = f"sqlite://{tmp_path}/state.db"
-    with leasehold.connect(url) as store:
+    with tenure.connect(url) as store:
         store.put("mine", b"")
         with Sandbox(url) as box:
             box.connect().put("a", b"")
@@ -96,13 +96,13 @@ def test_a_store_named_by_its_url_is_left_as_it_was(tmp_path):
 
 
 def test_without_a_store_for_tests_it_is_said_what_to_do(monkeypatch):
-    monkeypatch.setattr(embedded, "GROUP", "leasehold.nobody")
+    monkeypatch.setattr(embedded, "GROUP", "tenure.nobody")
     with pytest.raises(ConfigError, match="give the URL of a store"):
         Sandbox()
 
 
 def test_a_store_for_tests_that_fails_is_named(monkeypatch):
-    broken = metadata.EntryPoint("broken", "no_such_module:Store", "leasehold.testing")
+    broken = metadata.EntryPoint("broken", "no_such_module:Store", "tenure.testing")
     monkeypatch.setattr(embedded.metadata, "entry_points", lambda group: [broken])
     with pytest.raises(PluginError, match="no_such_module:Store"):
         Sandbox()
@@ -114,7 +114,7 @@ class TestWithUnittest(unittest.TestCase):
 
     def test_it_needs_no_pytest(self):
         self.box.faults.next_write_unknown(applied=True)
-        with self.assertRaises(leasehold.OutcomeUnknown):  # noqa: PT027 - as in a project without pytest
+        with self.assertRaises(tenure.OutcomeUnknown):  # noqa: PT027 - as in a project without pytest
             self.box.connect().put("a", b"")
 
 
@@ -122,7 +122,7 @@ def test_it_works_where_pytest_is_not_installed():
     code = """
 import sys
 sys.modules["pytest"] = None
-from leasehold.testing import Sandbox
+from tenure.testing import Sandbox
 with Sandbox() as box:
     print(box.connect().put("a", b"1").revision)
 """

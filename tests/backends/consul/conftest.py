@@ -6,15 +6,15 @@ from functools import partial
 
 import pytest
 
-from leasehold.spi import Backend
-from leasehold_consul.plugin import leasehold_backend
-from leasehold_probe import Relay, closing_all, open_url
+from tenure.spi import Backend
+from tenure_consul.plugin import tenure_backend
+from tenure_testkit.probes import Relay, closing_all, open_url
 
 
 @pytest.fixture
 def opened() -> Iterator[Callable[..., Backend]]:
     """Opens a backend from a URL and closes it after the test."""
-    with closing_all(partial(open_url, leasehold_backend()), threads="leasehold-consul") as open_one:
+    with closing_all(partial(open_url, tenure_backend()), threads="tenure-consul") as open_one:
         yield open_one
 
 

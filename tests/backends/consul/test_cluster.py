@@ -6,18 +6,18 @@ import time
 
 import pytest
 
-import leasehold
-from leasehold import Unavailable
-from leasehold.errors import Conflict, OutcomeUnknown
-from leasehold_servers.consul import ConsulCluster
-from leasehold_servers.wait import until
+import tenure
+from tenure import Unavailable
+from tenure.errors import Conflict, OutcomeUnknown
+from tenure_testkit.servers.consul import ConsulCluster
+from tenure_testkit.servers.wait import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_work_goes_on_without_the_leader(consul_cluster: ConsulCluster, fault: str):
-    with leasehold.connect(consul_cluster.url, timeout=20) as store:
+    with tenure.connect(consul_cluster.url, timeout=20) as store:
         lease = store.lease(6)
         store.put("leased", b"", lease=lease)
         watch = store.watch("")
@@ -58,7 +58,7 @@ def test_work_goes_on_without_the_leader(consul_cluster: ConsulCluster, fault: s
 
 
 def test_without_a_majority_nothing_is_promised(consul_cluster: ConsulCluster):
-    with leasehold.connect(consul_cluster.url, timeout=10) as store:
+    with tenure.connect(consul_cluster.url, timeout=10) as store:
         store.put("key", b"1")
         down = consul_cluster.nodes[:2]
         for member in down:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold.conformance import Driver, StoreConformance
-from leasehold_servers import require
-from leasehold_servers.consul import ConsulServer
-from leasehold_servers.consul_plugin import need_consul
-from leasehold_servers.controls import controls
+from tenure.conformance import Driver, StoreConformance
+from tenure_testkit.servers import require
+from tenure_testkit.servers.consul import ConsulServer
+from tenure_testkit.servers.consul_plugin import need_consul
+from tenure_testkit.servers.controls import controls
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
-"""What Consul says of itself, in Leasehold's terms."""
+"""What Consul says of itself, in Tenure's terms."""
 
 from __future__ import annotations
 
 import pytest
 
-from leasehold import errors
-from leasehold_consul.errors import refused
+from tenure import errors
+from tenure_consul.errors import refused
 
 DISK = "write /var/lib/consul/raft/raft.db: no space left on device"
 
@@ -23,7 +23,7 @@ DISK = "write /var/lib/consul/raft/raft.db: no space left on device"
         ("ACL not found", errors.AuthenticationFailed),
     ],
 )
-def test_a_refused_write(said: str, expected: type[errors.LeaseholdError]) -> None:
+def test_a_refused_write(said: str, expected: type[errors.TenureError]) -> None:
     error = refused(500, said.encode(), action="committing", where="127.0.0.1:8500", write=True)
     assert type(error) is expected
     assert said in str(error)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasehold import ConfigError
-from leasehold_consul.layout import Layout, decode, encode
+from tenure import ConfigError
+from tenure_consul.keys import Layout, decode, encode
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40) | st.text(
     "ab/.%é\x01\u00a0", min_size=1, max_size=12

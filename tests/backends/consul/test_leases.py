@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-import leasehold
-from leasehold import LeaseState
-from leasehold.spi import Put, Transaction
-from leasehold_consul.leases import seconds
-from leasehold_servers.consul import ConsulServer
-from leasehold_servers.wait import until
+import tenure
+from tenure import LeaseState
+from tenure.spi import Put, Transaction
+from tenure_consul.leases import seconds
+from tenure_testkit.servers.consul import ConsulServer
+from tenure_testkit.servers.wait import until
 
 T = 5.0
 
@@ -33,7 +33,7 @@ def test_sessions_are_made_to_end_by_their_ttl_alone(consul_server: ConsulServer
     assert session["LockDelay"] == 0
     assert session["TTL"] == "12500ms"
     assert not session["NodeChecks"]
-    assert session["Node"] == "leasehold"
+    assert session["Node"] == "tenure"
     assert backend.refresh([grant.lease_id, "1"], timeout=T) == {grant.lease_id: 12.5}
     (info,) = backend.leases(grant.lease_id, timeout=T)
     assert (info.lease_id, info.ttl, info.keys) == (grant.lease_id, 12.5, ())
@@ -56,7 +56,7 @@ def test_sessions_of_others_are_not_listed(consul_server: ConsulServer, opened, 
 
 def test_a_session_destroyed_by_somebody_is_noticed(consul_server: ConsulServer, consul_own_url: str):
     lost = threading.Event()
-    with leasehold.connect(consul_own_url) as store:
+    with tenure.connect(consul_own_url) as store:
         lease = store.lease(3, on_lost=lambda _lease: lost.set())
         store.put("key", b"", lease=lease)
         consul_server.ask("PUT", f"/v1/session/destroy/{lease.id}")
@@ -66,7 +66,7 @@ def test_a_session_destroyed_by_somebody_is_noticed(consul_server: ConsulServer,
 
 
 def test_a_restart_keeps_sessions(consul_node: ConsulServer):
-    with leasehold.connect(consul_node.url) as store, store.lease(8) as lease:
+    with tenure.connect(consul_node.url) as store, store.lease(8) as lease:
         store.put("key", b"", lease=lease)
         consul_node.restart()
         lease.refresh()
@@ -75,7 +75,7 @@ def test_a_restart_keeps_sessions(consul_node: ConsulServer):
 
 
 def test_a_hundred_leases_in_one_process(consul_own_url: str):
-    with leasehold.connect(consul_own_url) as store:
+    with tenure.connect(consul_own_url) as store:
         before = threading.active_count()
         leases = [store.lease(3) for _ in range(100)]
         for number, lease in enumerate(leases):
@@ -86,5 +86,5 @@ def test_a_hundred_leases_in_one_process(consul_own_url: str):
         assert all(lease.alive for lease in leases)
         assert threading.active_count() - before <= 9
         assert len(store.list("").items) == 100
-    with leasehold.connect(consul_own_url) as store:
+    with tenure.connect(consul_own_url) as store:
         assert store.list("").items == ()

@@ -9,20 +9,20 @@ import uuid
 
 import pytest
 
-import leasehold
-from leasehold import AuthenticationFailed, ConfigError, PermissionDenied, Unavailable
-from leasehold.errors import LeaseholdError
-from leasehold_servers import Certificates
-from leasehold_servers.consul import ConsulServer
-from leasehold_servers.consul_plugin import need_consul
-from leasehold_servers.ports import free_port
+import tenure
+from tenure import AuthenticationFailed, ConfigError, PermissionDenied, Unavailable
+from tenure.errors import TenureError
+from tenure_testkit.servers import Certificates
+from tenure_testkit.servers.consul import ConsulServer
+from tenure_testkit.servers.consul_plugin import need_consul
+from tenure_testkit.servers.ports import free_port
 
 T = 5.0
 
 
-def fails(url: str, kind: type[LeaseholdError], words: str, secret: str = "no-such-secret", **options) -> None:
+def fails(url: str, kind: type[TenureError], words: str, secret: str = "no-such-secret", **options) -> None:
     with pytest.raises(kind, match=words) as caught:
-        leasehold.connect(url, **options)
+        tenure.connect(url, **options)
     assert secret not in f"{caught.value} {caught.value!r}"
 
 
@@ -85,14 +85,14 @@ def test_a_listener_that_trickles_is_not_waited_for():
 
 def test_another_agent_takes_over(consul_server: ConsulServer):
     url = f"consul://127.0.0.1:{free_port()},127.0.0.1:{consul_server.port}/{uuid.uuid4().hex}"
-    with leasehold.connect(url) as store:
+    with tenure.connect(url) as store:
         assert store.put("key", b"value").revision
         assert store.get("key").value == b"value"
 
 
 def test_an_unknown_datacenter(consul_url: str):
     fails(f"{consul_url}?dc=atlantis", Unavailable, "datacenter", timeout=1.0)
-    with leasehold.connect(f"{consul_url}?dc=dc1&namespace={uuid.uuid4().hex}") as store:
+    with tenure.connect(f"{consul_url}?dc=dc1&namespace={uuid.uuid4().hex}") as store:
         store.put("key", b"", lease=store.lease(5))
 
 
@@ -103,17 +103,15 @@ def test_tokens(consul_acl: ConsulServer):
     fails(consul_acl.url_with(wrong), AuthenticationFailed, "doesn't know this ACL token", wrong)
     elsewhere = consul_acl.token('key_prefix "other/" { policy = "write" }')
     fails(consul_acl.url_with(elsewhere), PermissionDenied, "key_prefix", elsewhere)
-    leasehold.connect(consul_acl.url_with(elsewhere, root="other")).close()
-    with leasehold.connect(f"{plain}?token={consul_acl.management}") as store:
+    tenure.connect(consul_acl.url_with(elsewhere, root="other")).close()
+    with tenure.connect(f"{plain}?token={consul_acl.management}") as store:
         assert store.capabilities.min_ttl == 1.0
         assert consul_acl.management not in f"{store!r} {store.url}"
         assert store.native.kv.put("other/native", "value")
 
 
 def test_a_token_that_may_only_read(consul_acl: ConsulServer):
-    with leasehold.connect(
-        consul_acl.url_with(consul_acl.token('key_prefix "leasehold/" { policy = "read" }'))
-    ) as store:
+    with tenure.connect(consul_acl.url_with(consul_acl.token('key_prefix "tenure/" { policy = "read" }'))) as store:
         before = store.read("key").revision
         assert store.list("read-only/").items == ()
         for write in (
@@ -133,8 +131,8 @@ def test_a_token_that_may_only_read(consul_acl: ConsulServer):
 
 def test_a_lease_needs_no_right_on_nodes(consul_acl: ConsulServer):
     """Only that the session is with the agent's node then."""
-    rules = 'key_prefix "leasehold/" { policy = "write" } session_prefix "" { policy = "write" }'
-    with leasehold.connect(consul_acl.url_with(consul_acl.token(rules)), timeout=T) as store, store.lease(10) as lease:
+    rules = 'key_prefix "tenure/" { policy = "write" } session_prefix "" { policy = "write" }'
+    with tenure.connect(consul_acl.url_with(consul_acl.token(rules)), timeout=T) as store, store.lease(10) as lease:
         store.put("leased", b"", lease=lease)
         assert store.get("leased").lease_id == lease.id
 
@@ -142,7 +140,7 @@ def test_a_lease_needs_no_right_on_nodes(consul_acl: ConsulServer):
 def test_tls(certificates: Certificates):
     need_consul()
     with ConsulServer(tls=certificates, client_certs=True) as server:
-        with leasehold.connect(server.url) as store:
+        with tenure.connect(server.url) as store:
             store.put("key", b"value")
             watch = store.watch("")
             assert [event.key for event in watch.next(T).events] == ["key"]
@@ -160,7 +158,7 @@ def test_environment_variables_change_nothing(consul_own_url: str, monkeypatch: 
     monkeypatch.setenv("CONSUL_HTTP_ADDR", "http://nowhere.invalid:1")
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", "nonsense")
     monkeypatch.setenv("CONSUL_HTTP_SSL", "true")
-    with leasehold.connect(consul_own_url) as store:
+    with tenure.connect(consul_own_url) as store:
         store.put("key", b"value")
         client = store.native
         assert client.kv.put("native/key", "text")
@@ -173,7 +171,7 @@ def test_environment_variables_change_nothing(consul_own_url: str, monkeypatch: 
 
 
 def test_it_says_what_it_is(consul_server: ConsulServer):
-    with leasehold.connect(consul_server.url) as store:
+    with tenure.connect(consul_server.url) as store:
         info = store.server_info()
     assert (info.product, info.version[:2]) == ("Consul", "1.")
     assert info.clock == pytest.approx(time.time(), abs=60)
@@ -183,7 +181,7 @@ def test_it_says_what_it_is(consul_server: ConsulServer):
 
 
 def test_default_limits_are_told(consul_default: str):
-    with leasehold.connect(consul_default) as store:
+    with tenure.connect(consul_default) as store:
         assert store.capabilities.min_ttl == 10.0
         assert store.capabilities.worst_expiry(10.0) == 22.0
         assert store.lease(1).ttl == 10.0

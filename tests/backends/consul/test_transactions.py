@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from leasehold.errors import Conflict, LeaseholdError, LeaseNotFound, LimitExceeded, OutcomeUnknown
-from leasehold.spi import Absent, Backend, Committed, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
-from leasehold_consul import reads, transactions
-from leasehold_servers.consul import ConsulServer
+from tenure.errors import Conflict, LeaseNotFound, LimitExceeded, OutcomeUnknown, TenureError
+from tenure.spi import Absent, Backend, Committed, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
+from tenure_consul import reads, transactions
+from tenure_testkit.servers.consul import ConsulServer
 
 T = 5.0
 NO_LEASE = "00000000-0000-0000-0000-000000000000"
@@ -106,7 +106,7 @@ def test_others_that_change_what_was_planned_for_make_no_conflict(backend, consu
     clients = [opened(consul_url) for _ in range(4)]
     leases = [client.grant(30, timeout=T).lease_id for client in clients]
     revisions: list[int] = []
-    errors: list[LeaseholdError] = []
+    errors: list[TenureError] = []
 
     def run(number: int) -> None:
         client, lease = clients[number], leases[number]
@@ -116,7 +116,7 @@ def test_others_that_change_what_was_planned_for_make_no_conflict(backend, consu
                 done = client.commit(Transaction((), (operation,)), timeout=30)
                 if isinstance(operation, Put) or done.deleted:
                     revisions.append(done.revision)
-        except LeaseholdError as exc:
+        except TenureError as exc:
             errors.append(exc)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]

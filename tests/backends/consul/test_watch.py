@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-import leasehold
-from leasehold import BatchKind, Unavailable
-from leasehold.errors import OutcomeUnknown
-from leasehold.spi import Delete, Operation, Put, Snapshot, Transaction
-from leasehold_servers.consul import ConsulServer
-from leasehold_servers.wait import until
+import tenure
+from tenure import BatchKind, Unavailable
+from tenure.errors import OutcomeUnknown
+from tenure.spi import Delete, Operation, Put, Snapshot, Transaction
+from tenure_testkit.servers.consul import ConsulServer
+from tenure_testkit.servers.wait import until
 
 T = 5.0
 
@@ -23,13 +23,13 @@ def commit(backend, *operations: Operation) -> int:
 
 
 def watch_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("leasehold-consul-watch")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tenure-consul-watch")]
 
 
 class Told:
     """What a watch has told, added up by a thread of its own."""
 
-    def __init__(self, store: leasehold.Store) -> None:
+    def __init__(self, store: tenure.Store) -> None:
         self.values: dict[str, bytes] = {}
         self.kinds: set[BatchKind] = set()
         self._watch = store.watch("")
@@ -51,7 +51,7 @@ class Told:
         assert not self._thread.is_alive()
 
 
-def converged(told: Told, store: leasehold.Store) -> Callable[[], bool]:
+def converged(told: Told, store: tenure.Store) -> Callable[[], bool]:
     expected = {item.key: item.value for item in store.list("").items}
     return lambda: told.values == expected
 
@@ -146,7 +146,7 @@ def test_a_frozen_agent_is_noticed_in_time(consul_node: ConsulServer, opened, re
 
 @pytest.mark.faults
 def test_a_freeze_of_five_seconds_misses_nothing(consul_node: ConsulServer):
-    with leasehold.connect(consul_node.url) as store:
+    with tenure.connect(consul_node.url) as store:
         store.put("stays", b"1")
         told = Told(store)
         until(converged(told, store), T, "the watch has begun")
@@ -162,7 +162,7 @@ def test_a_freeze_of_five_seconds_misses_nothing(consul_node: ConsulServer):
 
 @pytest.mark.faults
 def test_kill_and_restart_under_a_writer(consul_node: ConsulServer):
-    with leasehold.connect(consul_node.url) as store, leasehold.connect(consul_node.url) as writer:
+    with tenure.connect(consul_node.url) as store, tenure.connect(consul_node.url) as writer:
         told = Told(store)
         stop = threading.Event()
         acknowledged: dict[str, tuple[bytes, int]] = {}
@@ -205,7 +205,7 @@ def test_kill_and_restart_under_a_writer(consul_node: ConsulServer):
 def test_connections_cut_every_twenty_milliseconds(middle, consul_node: ConsulServer):
     """The watcher sits behind cuts, the writer doesn't; what it has built in the end is what there is."""
     url = f"consul://127.0.0.1:{middle.port}"
-    with leasehold.connect(url, timeout=20) as store, leasehold.connect(consul_node.url) as writer:
+    with tenure.connect(url, timeout=20) as store, tenure.connect(consul_node.url) as writer:
         told = Told(store)
         cuts = 0
         end = time.monotonic() + 4.0
@@ -248,7 +248,7 @@ def test_data_put_back_from_a_snapshot_is_told(consul_node: ConsulServer, opened
 
 @pytest.mark.faults
 def test_an_agent_that_lost_its_data(consul_node: ConsulServer):
-    with leasehold.connect(consul_node.url) as store:
+    with tenure.connect(consul_node.url) as store:
         for number in range(30):
             store.put(f"key{number}", b"")
         told = Told(store)

@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest
 
-from leasehold.spi import Backend
-from leasehold_etcd.plugin import leasehold_backend
-from leasehold_probe import closing_all, open_url
+from tenure.spi import Backend
+from tenure_etcd.plugin import tenure_backend
+from tenure_testkit.probes import closing_all, open_url
 
 
 @pytest.fixture
 def open_etcd() -> Iterator[Callable[..., Backend]]:
     """Opens a backend from a URL and closes it after the test."""
-    with closing_all(partial(open_url, leasehold_backend()), threads="etcd-") as open_one:
+    with closing_all(partial(open_url, tenure_backend()), threads="etcd-") as open_one:
         yield open_one

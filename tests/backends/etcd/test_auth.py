@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold.errors import AuthenticationFailed, LeaseholdError, PermissionDenied, Unavailable
-from leasehold.spi import Absent, Put, Transaction
-from leasehold_servers import EtcdServer, until
-from leasehold_servers.plugin import need_container
+from tenure.errors import AuthenticationFailed, PermissionDenied, TenureError, Unavailable
+from tenure.spi import Absent, Put, Transaction
+from tenure_testkit.servers import EtcdServer, until
+from tenure_testkit.servers.plugin import need_container
 
 _TOKEN_SECONDS = 1
 
@@ -31,7 +31,7 @@ def _outlive_the_token(server: EtcdServer, backend) -> None:
     """Wait until etcd refuses the token that ``backend`` has now."""
     import grpc
 
-    from leasehold_etcd.schema import MESSAGES, bind
+    from tenure_etcd.messages import MESSAGES, bind
 
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         read = bind(channel, "KV")["Range"]
@@ -84,7 +84,7 @@ def test_calls_go_on_after_the_token_has_ended(open_etcd, auth_server: EtcdServe
     def work(n: int) -> None:
         try:
             results.append(backend.commit(Transaction((Absent(f"mine/t{n}"),), (Put(f"mine/t{n}", b""),)), timeout=5))
-        except LeaseholdError as exc:
+        except TenureError as exc:
             results.append(exc)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
@@ -110,7 +110,7 @@ def test_the_native_client_is_logged_in(open_etcd, auth_server: EtcdServer, put)
 def test_watches_go_on_and_new_ones_begin_after_the_token_has_ended(
     open_etcd, auth_server: EtcdServer, recorder, put, monkeypatch
 ) -> None:
-    monkeypatch.setattr("leasehold_etcd.mux._FRESH_TOKEN_SECONDS", 0.0)
+    monkeypatch.setattr("tenure_etcd.watch_stream._FRESH_TOKEN_SECONDS", 0.0)
     backend, old = open_etcd(_small(auth_server)), recorder()
     backend.watch("mine/w/", after=None, sink=old, timeout=5)
     put(backend, "mine/w/key")
@@ -135,14 +135,14 @@ def test_a_watch_refused_for_its_token_is_repeated_by_reopening(
     open_etcd, auth_server: EtcdServer, recorder, monkeypatch
 ) -> None:
     """The stream was opened with a token that ends before the next watch is asked for on it."""
-    monkeypatch.setattr("leasehold_etcd.mux._FRESH_TOKEN_SECONDS", 0.0)
+    monkeypatch.setattr("tenure_etcd.watch_stream._FRESH_TOKEN_SECONDS", 0.0)
     backend = open_etcd(_small(auth_server))
     backend.watch("mine/", after=None, sink=recorder(), timeout=5)
     _outlive_the_token(auth_server, backend)
     # As if the read that goes before every watch had found another thread's new token.
     stream = backend._watches._streams[-1]
     refused = recorder()
-    from leasehold_etcd.mux import WatchFeed
+    from tenure_etcd.watch_stream import WatchFeed
 
     assert stream.add(WatchFeed(b"mine/", b"mine0", 1, refused))
     assert isinstance(refused.error(), Unavailable)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold.conformance import Driver, StoreConformance
-from leasehold_servers import EtcdServer, require
-from leasehold_servers.controls import controls
-from leasehold_servers.plugin import need_container
+from tenure.conformance import Driver, StoreConformance
+from tenure_testkit.servers import EtcdServer, require
+from tenure_testkit.servers.controls import controls
+from tenure_testkit.servers.plugin import need_container
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
-from leasehold import errors
-from leasehold_etcd.errors import stale_token, translate
+from tenure import errors
+from tenure_etcd.errors import stale_token, translate
 
 
 class Refusal(grpc.RpcError):
@@ -21,7 +21,7 @@ class Refusal(grpc.RpcError):
         return self._details
 
 
-def _translated(code: str, details: str | None, *, write: bool) -> errors.LeaseholdError:
+def _translated(code: str, details: str | None, *, write: bool) -> errors.TenureError:
     exc = Refusal(grpc.StatusCode[code], details)
     return translate(exc, action="putting a key", write=write, endpoints="h:2379", timeout=1.5)
 
@@ -54,7 +54,7 @@ def _translated(code: str, details: str | None, *, write: bool) -> errors.Leaseh
     ],
 )
 def test_a_refusal_is_the_same_for_reads_and_writes(
-    code: str, details: str, expected: type[errors.LeaseholdError]
+    code: str, details: str, expected: type[errors.TenureError]
 ) -> None:
     for write in (False, True):
         error = _translated(code, details, write=write)
@@ -78,9 +78,7 @@ def test_a_refusal_is_the_same_for_reads_and_writes(
         ("UNKNOWN", None, errors.Unavailable),
     ],
 )
-def test_silence_leaves_a_write_in_doubt(
-    code: str, details: str | None, read_error: type[errors.LeaseholdError]
-) -> None:
+def test_silence_leaves_a_write_in_doubt(code: str, details: str | None, read_error: type[errors.TenureError]) -> None:
     assert type(_translated(code, details, write=False)) is read_error
     doubt = _translated(code, details, write=True)
     assert type(doubt) is errors.OutcomeUnknown

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from leasehold.errors import (
+from tenure.errors import (
     DeadlineExceeded,
     LimitExceeded,
     OutcomeUnknown,
@@ -13,9 +13,9 @@ from leasehold.errors import (
     StoreFull,
     Unavailable,
 )
-from leasehold.spi import Delete, Put, Transaction, Unchanged
-from leasehold_servers import EtcdCluster, EtcdServer, until
-from leasehold_servers.plugin import need_container
+from tenure.spi import Delete, Put, Transaction, Unchanged
+from tenure_testkit.servers import EtcdCluster, EtcdServer, until
+from tenure_testkit.servers.plugin import need_container
 
 pytestmark = pytest.mark.faults
 

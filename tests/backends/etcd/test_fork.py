@@ -7,12 +7,12 @@ import pytest
 
 _PROGRAM = """
 import os, select, signal, sys, threading, time
-from leasehold import url as urls
-from leasehold.clock import SystemClock
-from leasehold.spi import Put, Transaction
-from leasehold_etcd.plugin import leasehold_backend
+from tenure._plugins import url as urls
+from tenure._runtime.clock import SystemClock
+from tenure.spi import Put, Transaction
+from tenure_etcd.plugin import tenure_backend
 
-plugin = leasehold_backend()
+plugin = tenure_backend()
 def open_store():
     return plugin.open(urls.parse(sys.argv[1], plugin, timeout=5, clock=SystemClock()))
 def put(store, key):

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from leasehold.errors import LeaseNotFound, Unavailable
-from leasehold.spi import Changes, Deleted
-from leasehold_servers import EtcdServer, until
+from tenure.errors import LeaseNotFound, Unavailable
+from tenure.spi import Changes, Deleted
+from tenure_testkit.servers import EtcdServer, until
 
 
 def test_names_are_the_ones_etcdctl_prints(open_etcd, etcd_node: EtcdServer) -> None:

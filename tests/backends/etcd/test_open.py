@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from leasehold import url as urls
-from leasehold.clock import SystemClock
-from leasehold.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable
-from leasehold.spi import Host
-from leasehold_etcd import endpoints, reads
-from leasehold_etcd.client import check_grpc
-from leasehold_etcd.connection import Connection
-from leasehold_etcd.info import parse_version, progress_is_safe, supported
-from leasehold_etcd.plugin import leasehold_backend
-from leasehold_servers import Certificates, EtcdServer
-from leasehold_servers.plugin import need_container
+from tenure._plugins import url as urls
+from tenure._runtime.clock import SystemClock
+from tenure.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable
+from tenure.spi import Host
+from tenure_etcd import endpoints, reads
+from tenure_etcd.client import check_grpc
+from tenure_etcd.connection import Connection
+from tenure_etcd.plugin import tenure_backend
+from tenure_etcd.server_info import parse_version, progress_is_safe, supported
+from tenure_testkit.servers import Certificates, EtcdServer
+from tenure_testkit.servers.plugin import need_container
 
 
 @pytest.fixture
@@ -163,9 +163,9 @@ def test_a_certificate_name_without_tls(open_etcd) -> None:
 def test_a_name_that_has_moved_is_followed(etcd_server: EtcdServer, monkeypatch) -> None:
     """As when every pod of a cluster was replaced: same names, other addresses."""
     addresses = ["127.0.0.3"]
-    monkeypatch.setattr("leasehold_etcd.endpoints._look_up", lambda _: list(addresses))
-    monkeypatch.setattr("leasehold_etcd.connection._LOOK_AGAIN_SECONDS", 0.0)
-    plugin = leasehold_backend()
+    monkeypatch.setattr("tenure_etcd.endpoints._look_up", lambda _: list(addresses))
+    monkeypatch.setattr("tenure_etcd.connection._LOOK_AGAIN_SECONDS", 0.0)
+    plugin = tenure_backend()
     assert plugin is not None
     url = f"etcd://etcd.example:{etcd_server.port}"
     connection = Connection(urls.parse(url, plugin, timeout=5, clock=SystemClock()))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2
 
-from leasehold_etcd.schema import MESSAGES, METHODS
+from tenure_etcd.messages import MESSAGES, METHODS
 
 _LATER = {
     # What came with 3.4, which etcd3's copy is older than.
@@ -99,12 +99,12 @@ def test_messages_survive_the_wire() -> None:
             "f = d.FileDescriptorProto(name='rpc.proto', package='etcdserverpb', syntax='proto3')\n"
             "f.message_type.add(name='RangeRequest').field.add(name='other', number=1, type=5, label=1)\n"
             "p.Default().AddSerializedFile(f.SerializeToString())\n"
-            "import leasehold_etcd.schema\n"
-            "assert leasehold_etcd.schema.MESSAGES['RangeRequest'](key=b'k').key == b'k'\n",
+            "import tenure_etcd.messages\n"
+            "assert tenure_etcd.messages.MESSAGES['RangeRequest'](key=b'k').key == b'k'\n",
             id="beside another rpc.proto",
         ),
         pytest.param(
-            "import leasehold_etcd.connection, etcd3, os\n"
+            "import tenure_etcd.connection, etcd3, os\n"
             "assert etcd3.etcdrpc.RangeRequest(key=b'k').key == b'k'\n"
             "assert etcd3.etcdrpc.NOSPACE == 1\n"
             "client = etcd3.client()\n"
@@ -116,12 +116,12 @@ def test_messages_survive_the_wire() -> None:
             "import contextlib\n"
             "with contextlib.suppress(TypeError):\n"
             "    import etcd3\n"
-            "import leasehold_etcd.connection, etcd3\n"
+            "import tenure_etcd.connection, etcd3\n"
             "assert etcd3.Etcd3Client\n",
             id="etcd3 imports after it has failed to",
         ),
         pytest.param(
-            "import leasehold_etcd.plugin, sys\nassert not {'grpc', 'etcd3', 'google.protobuf'} & set(sys.modules)\n",
+            "import tenure_etcd.plugin, sys\nassert not {'grpc', 'etcd3', 'google.protobuf'} & set(sys.modules)\n",
             id="the plugin module loads no client",
         ),
     ],

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import leasehold
-from leasehold import BatchKind, DeadlineExceeded, EventKind, OutcomeUnknown, Store, Unavailable
-from leasehold.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig
-from leasehold_servers import EtcdCluster, EtcdServer, until
+import tenure
+from tenure import BatchKind, DeadlineExceeded, EventKind, OutcomeUnknown, Store, Unavailable
+from tenure.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig
+from tenure_testkit.servers import EtcdCluster, EtcdServer, until
 
 pytestmark = pytest.mark.faults
 
@@ -22,7 +22,7 @@ def opened() -> Iterator[Open]:
     stores: list[Store] = []
 
     def open_store(url: str, **options: object) -> Store:
-        store = leasehold.connect(url, **options)
+        store = tenure.connect(url, **options)
         stores.append(store)
         return store
 
@@ -35,11 +35,11 @@ class Follower:
     """A watcher on a thread of its own that keeps every event it is told."""
 
     def __init__(self, store: Store, prefix: str) -> None:
-        self.events: list[leasehold.Event] = []
+        self.events: list[tenure.Event] = []
         self.kinds: list[BatchKind] = []
         self.watch = store.watch(prefix, callback=self._take)
 
-    def _take(self, batch: leasehold.Batch) -> None:
+    def _take(self, batch: tenure.Batch) -> None:
         self.kinds.append(batch.kind)
         self.events.extend(batch.events)
 
@@ -212,6 +212,6 @@ def test_an_outage_of_three_heartbeats(opened: Open, etcd_node: EtcdServer) -> N
 
 
 def _json(instance: Instance) -> bytes:
-    from leasehold.registry import encode
+    from tenure.registry import encode
 
     return encode(instance)

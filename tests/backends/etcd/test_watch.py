@@ -4,9 +4,9 @@ import queue
 import threading
 import time
 
-from leasehold.errors import Compacted, LeaseholdError, OutcomeUnknown, Unavailable
-from leasehold.spi import Changes, Delete, KeyValue, Put, Snapshot, Transaction
-from leasehold_servers import EtcdServer, until
+from tenure.errors import Compacted, OutcomeUnknown, TenureError, Unavailable
+from tenure.spi import Changes, Delete, KeyValue, Put, Snapshot, Transaction
+from tenure_testkit.servers import EtcdServer, until
 
 
 def _resume(backend, prefix, recorder, after, timeout=20.0):
@@ -129,7 +129,7 @@ def test_closing_the_backend_ends_feeds_without_a_word(open_etcd, etcd_own_url, 
 
 
 def test_bookmarks_follow_other_keys(open_etcd, etcd_node: EtcdServer, recorder, put, monkeypatch) -> None:
-    monkeypatch.setattr("leasehold_etcd.mux._PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr("tenure_etcd.watch_stream._PROGRESS_SECONDS", 0.1)
     backend, seen = open_etcd(etcd_node.url), recorder()
     backend.watch("bookmarked/", after=None, sink=seen, timeout=5)
     revision = put(backend, "elsewhere/key")
@@ -166,7 +166,7 @@ def test_kill_and_restart_lose_and_repeat_nothing(open_etcd, etcd_node: EtcdServ
                 self.log += [(entry.key, entry.mod_revision, entry.value) for entry in item.entries]
             self.after = item.revision
 
-        def fail(self, error: LeaseholdError) -> None:
+        def fail(self, error: TenureError) -> None:
             self.failed.put(error)
 
         def run(self) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from leasehold.clock import Clock, ManualClock
-from leasehold.spi import Backend, OpenRequest
-from leasehold_memory.connection import open_backend
-from leasehold_probe import closing_all
+from tenure._runtime.clock import Clock, ManualClock
+from tenure.spi import Backend, OpenRequest
+from tenure_memory.servers import open_backend
+from tenure_testkit.probes import closing_all
 
 
 @pytest.fixture
@@ -26,5 +26,5 @@ def open_store(clock: ManualClock) -> Iterator[Callable[..., Backend]]:
             )
         )
 
-    with closing_all(open_memory, threads="leasehold-memory") as open_one:
+    with closing_all(open_memory, threads="tenure-memory") as open_one:
         yield open_one

@@ -2,8 +2,8 @@
 
 import pytest
 
-from leasehold.conformance import Driver, StoreConformance
-from leasehold_servers.controls import memory_controls
+from tenure.conformance import Driver, StoreConformance
+from tenure_testkit.servers.controls import memory_controls
 
 
 class TestMemory(StoreConformance):

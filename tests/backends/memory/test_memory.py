@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-import leasehold_memory
-from leasehold.clock import ManualClock, SystemClock
-from leasehold.errors import (
+import tenure_memory
+from tenure._runtime.clock import ManualClock, SystemClock
+from tenure.errors import (
     Compacted,
     ConfigError,
     Conflict,
@@ -20,7 +20,7 @@ from leasehold.errors import (
     StoreClosed,
     Unavailable,
 )
-from leasehold.spi import (
+from tenure.spi import (
     Absent,
     Backend,
     Bookmark,
@@ -36,7 +36,7 @@ from leasehold.spi import (
     Transaction,
     Unchanged,
 )
-from leasehold_memory.plugin import leasehold_backend
+from tenure_memory.plugin import tenure_backend
 
 T = 5.0
 
@@ -116,7 +116,7 @@ def test_history_is_bounded(open_store):
 
 
 def test_history_is_bounded_by_bytes_too(open_store, monkeypatch):
-    monkeypatch.setattr("leasehold_memory.history.MAX_BYTES", 1000)
+    monkeypatch.setattr("tenure_memory.history.MAX_BYTES", 1000)
     store = open_store()
     revisions = [put(store, "a", bytes(300)) for _ in range(5)]
     assert keys(store, revision=revisions[1]) == ["a"]
@@ -244,7 +244,7 @@ def test_a_resume_from_before_the_history_is_compacted(open_store, sink):
     store = open_store(name)
     start = put(store, "a")
     put(store, "a")
-    leasehold_memory.server(name).compact()
+    tenure_memory.server(name).compact()
     with pytest.raises(Compacted):
         store.watch("", after=start, sink=sink, timeout=T)
     with pytest.raises(Compacted):
@@ -265,10 +265,10 @@ def test_a_name_is_shared_and_no_name_is_private(open_store):
     assert keys(two) == ["a"]
     two.close()
     assert keys(open_store(name)) == ["a"]
-    leasehold_memory.forget(name)
+    tenure_memory.forget(name)
     assert keys(open_store(name)) == []
     with pytest.raises(InvalidArgument, match="private"):
-        leasehold_memory.server("")
+        tenure_memory.server("")
 
 
 def test_the_first_opener_decides_on_clock_and_history(open_store):
@@ -306,7 +306,7 @@ def test_a_forked_child_has_servers_of_its_own(open_store):
     put(open_store(name), "a")
     child = os.fork()
     if child == 0:
-        os._exit(0 if leasehold_memory.server(name).page("", after=None, limit=None, revision=None).items == () else 1)
+        os._exit(0 if tenure_memory.server(name).page("", after=None, limit=None, revision=None).items == () else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -318,11 +318,11 @@ def test_expire_lease(open_store, sink):
     store = open_store(name)
     lease = store.grant(10.0, timeout=T).lease_id
     put(store, "a", b"", lease)
-    leasehold_memory.server(name).expire_lease(lease)
+    tenure_memory.server(name).expire_lease(lease)
     assert keys(store) == []
     assert store.refresh([lease], timeout=T) == {}
     with pytest.raises(LeaseNotFound):
-        leasehold_memory.server(name).expire_lease(lease)
+        tenure_memory.server(name).expire_lease(lease)
 
 
 def test_cut_watches(open_store, sink):
@@ -330,7 +330,7 @@ def test_cut_watches(open_store, sink):
     store = open_store(name)
     revision = put(store, "a")
     store.watch("", after=None, sink=sink, timeout=T)
-    leasehold_memory.server(name).cut_watches()
+    tenure_memory.server(name).cut_watches()
     assert isinstance(sink.errors[0], Unavailable)
     store.watch("", after=revision, sink=sink, timeout=T)
 
@@ -342,7 +342,7 @@ def test_an_outage_keeps_the_data_but_not_the_leases_time(open_store, clock, sin
     put(store, "a", b"", lease)
     put(store, "b")
     store.watch("", after=None, sink=sink, timeout=T)
-    with leasehold_memory.server(name).outage():
+    with tenure_memory.server(name).outage():
         assert isinstance(sink.errors[0], Unavailable)
         for call in (
             lambda: store.get("a", timeout=T),
@@ -361,12 +361,12 @@ def test_an_outage_keeps_the_data_but_not_the_leases_time(open_store, clock, sin
 def test_an_unknown_outcome(open_store, applied):
     name = fresh()
     store = open_store(name)
-    leasehold_memory.server(name).make_next_write_unknown(applied=applied)
+    tenure_memory.server(name).make_next_write_unknown(applied=applied)
     with pytest.raises(OutcomeUnknown):
         put(store, "a")
     assert keys(store) == (["a"] if applied else [])
     put(store, "b")
-    leasehold_memory.server(name).make_next_write_unknown(applied=applied)
+    tenure_memory.server(name).make_next_write_unknown(applied=applied)
     with pytest.raises(OutcomeUnknown):
         store.commit(Transaction((Absent("b"),), ()), timeout=T)
 
@@ -377,7 +377,7 @@ def test_lost_data(open_store, sink):
     lease = store.grant(10.0, timeout=T).lease_id
     revision = put(store, "a", b"", lease)
     store.watch("", after=None, sink=sink, timeout=T)
-    leasehold_memory.server(name).lose_data()
+    tenure_memory.server(name).lose_data()
     assert isinstance(sink.errors[0], Unavailable)
     assert keys(store) == []
     assert store.refresh([lease], timeout=T) == {}
@@ -388,7 +388,7 @@ def test_lost_data(open_store, sink):
 
 
 def test_the_plugin_describes_itself(open_store):
-    plugin = leasehold_backend()
+    plugin = tenure_backend()
     assert plugin.scheme == "memory"
     assert {option.name for option in plugin.options} == {"history"}
     info = open_store().server_info(timeout=T)

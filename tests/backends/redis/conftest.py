@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.spi import Backend
-from leasehold_probe import Relay, closing_all, open_url
-from leasehold_redis.plugin import leasehold_backend
+from tenure.spi import Backend
+from tenure_redis.plugin import tenure_backend
+from tenure_testkit.probes import Relay, closing_all, open_url
 
 
 @pytest.fixture
 def open_redis() -> Iterator[Callable[..., Backend]]:
     """Opens a backend from a URL and closes it after the test."""
-    with closing_all(partial(open_url, leasehold_backend()), threads="leasehold-redis") as open_one:
+    with closing_all(partial(open_url, tenure_backend()), threads="tenure-redis") as open_one:
         yield open_one
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold.conformance import Driver, StoreConformance
-from leasehold_servers import require
-from leasehold_servers.controls import controls
-from leasehold_servers.redis import RedisServer
-from leasehold_servers.redis_plugin import need_redis
+from tenure.conformance import Driver, StoreConformance
+from tenure_testkit.servers import require
+from tenure_testkit.servers.controls import controls
+from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.redis_plugin import need_redis
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-import leasehold
-from leasehold import LeaseState, Unavailable
-from leasehold.registry import Instance, Registry, RegistryConfig
-from leasehold.spi import Delete, Put, Transaction
-from leasehold_servers.redis import RedisServer
-from leasehold_servers.wait import until
+import tenure
+from tenure import LeaseState, Unavailable
+from tenure.registry import Instance, Registry, RegistryConfig
+from tenure.spi import Delete, Put, Transaction
+from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.wait import until
 
 T = 5.0
 
@@ -112,7 +112,7 @@ def test_leases_that_end_together_are_ended_bit_by_bit(open_redis, fresh, put, r
 @pytest.mark.faults
 def test_leases_live_through_a_restart_and_end_through_a_long_one(redis_node: RedisServer):
     lost = threading.Event()
-    with leasehold.connect(redis_node.url, timeout=10) as store:
+    with tenure.connect(redis_node.url, timeout=10) as store:
         kept = store.lease(20)
         store.put("kept", b"", lease=kept)
         short = store.lease(1, on_lost=lambda lease: lost.set())
@@ -131,8 +131,8 @@ def test_a_registration_is_back_after_a_restart_without_persistence(redis_forget
     heartbeat = 3.0
     config = RegistryConfig(name="forgetful", heartbeat=heartbeat)
     with (
-        leasehold.connect(redis_forgetful.url) as store,
-        leasehold.connect(redis_forgetful.url) as other,
+        tenure.connect(redis_forgetful.url) as store,
+        tenure.connect(redis_forgetful.url) as other,
         Registry(store, config, Instance(service_name="web", port=80)) as registry,
         Registry(other, config) as watcher,
     ):
@@ -146,7 +146,7 @@ def test_a_registration_is_back_after_a_restart_without_persistence(redis_forget
         assert registry.current() is not None
 
 
-def _keys(store: leasehold.Store) -> tuple[str, ...]:
+def _keys(store: tenure.Store) -> tuple[str, ...]:
     try:
         return store.list("").keys
     except Unavailable:

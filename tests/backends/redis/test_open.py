@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 import pytest
 
-import leasehold
-from leasehold import AuthenticationFailed, ConfigError, PermissionDenied, Unavailable
-from leasehold.errors import LeaseholdError, StoreClosed
-from leasehold_servers import Certificates
-from leasehold_servers.redis import RedisServer
-from leasehold_servers.redis_plugin import need_redis
+import tenure
+from tenure import AuthenticationFailed, ConfigError, PermissionDenied, Unavailable
+from tenure.errors import StoreClosed, TenureError
+from tenure_testkit.servers import Certificates
+from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.redis_plugin import need_redis
 
 T = 5.0
 
@@ -31,9 +31,9 @@ def secured():
         yield server
 
 
-def fails(url: str, kind: type[LeaseholdError], words: str | None = None, **options) -> None:
+def fails(url: str, kind: type[TenureError], words: str | None = None, **options) -> None:
     with pytest.raises(kind, match=words) as caught:
-        leasehold.connect(url, **options)
+        tenure.connect(url, **options)
     for secret in ("p@ss", "p%40ss", "-pw", "wrong-secret"):
         assert secret not in str(caught.value)
         assert secret not in repr(caught.value)
@@ -41,11 +41,11 @@ def fails(url: str, kind: type[LeaseholdError], words: str | None = None, **opti
 
 def test_password_and_users(secured: RedisServer):
     at = f"127.0.0.1:{secured.port}"
-    with leasehold.connect(secured.url) as store:
+    with tenure.connect(secured.url) as store:
         store.put("key", b"value")
         assert "p%40ss" not in store.url
         assert store.native.ping()
-    with leasehold.connect(f"redis://app:app-pw@{at}") as store:
+    with tenure.connect(f"redis://app:app-pw@{at}") as store:
         assert store.get("key").value == b"value"
         # Without INFO and CONFIG nothing good is assumed, and doctor says why.
         assert not store.capabilities.durable
@@ -68,7 +68,7 @@ def test_users_without_the_rights_are_told_which(secured: RedisServer):
         fails(f"redis://some:some-pw@{at}", PermissionDenied, r"\+zadd")
     finally:
         secured.ask("CONFIG", "SET", "maxmemory", "0")
-    with leasehold.connect(f"redis://app:app-pw@{at}") as store:
+    with tenure.connect(f"redis://app:app-pw@{at}") as store:
         store.put("before", b"")
         secured.ask("ACL", "SETUSER", "app", "-evalsha", "-eval")
         with pytest.raises(PermissionDenied, match="access rules"):
@@ -82,7 +82,7 @@ def test_a_password_nobody_asked_for(redis_server: RedisServer):
 
 
 def test_databases_are_apart(redis_node: RedisServer):
-    with leasehold.connect(redis_node.url) as zero, leasehold.connect(f"{redis_node.url}?db=3") as three:
+    with tenure.connect(redis_node.url) as zero, tenure.connect(f"{redis_node.url}?db=3") as three:
         zero.put("key", b"0")
         assert three.get("key") is None
         three.put("key", b"3")
@@ -94,9 +94,9 @@ def test_databases_are_apart(redis_node: RedisServer):
 def test_stores_are_apart_and_namespaces_share_one(fresh):
     parts = fresh.partition("?")
     with (
-        leasehold.connect(fresh) as root,
-        leasehold.connect(f"{parts[0]}/team?{parts[2]}") as team,
-        leasehold.connect(f"{fresh}-other") as other,
+        tenure.connect(fresh) as root,
+        tenure.connect(f"{parts[0]}/team?{parts[2]}") as team,
+        tenure.connect(f"{fresh}-other") as other,
     ):
         team.put("key", b"1")
         assert root.list("").keys == ("team/key",)
@@ -106,7 +106,7 @@ def test_stores_are_apart_and_namespaces_share_one(fresh):
 def test_a_unix_socket(redis_server: RedisServer, relay, tmp_path):
     path = tmp_path / "redis.sock"
     relay(redis_server.port, path=path)
-    with leasehold.connect(f"redis+unix://{quote(str(path), safe='')}/ns?store=unix") as store:
+    with tenure.connect(f"redis+unix://{quote(str(path), safe='')}/ns?store=unix") as store:
         store.put("key", b"value")
         assert store.get("key").value == b"value"
         assert store.server_info().risks == ()
@@ -119,7 +119,7 @@ def test_a_unix_socket(redis_server: RedisServer, relay, tmp_path):
 def test_tls(tmp_path, certificates: Certificates, client_certs):
     need_redis()
     with RedisServer(tls=certificates, client_certs=client_certs, password="secret") as server:
-        with leasehold.connect(server.url) as store:
+        with tenure.connect(server.url) as store:
             store.put("key", b"value")
             assert store.native.get("nothing") is None
             with store.watch("") as watch:
@@ -189,7 +189,7 @@ def test_what_listens_is_not_redis(answer):
 
 
 def test_a_read_only_replica_is_refused_with_advice(redis_node: RedisServer):
-    with leasehold.connect(redis_node.url) as store:
+    with tenure.connect(redis_node.url) as store:
         store.put("key", b"value")
         redis_node.ask("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(Unavailable, match="read-only replica"):
@@ -203,7 +203,7 @@ def test_a_read_only_replica_is_refused_with_advice(redis_node: RedisServer):
 def test_of_several_hosts_the_primary_is_used(redis_node: RedisServer, redis_forgetful: RedisServer):
     redis_node.ask("REPLICAOF", "127.0.0.1", "1")
     hosts = f"redis://127.0.0.1:1,127.0.0.1:{redis_node.port},127.0.0.1:{redis_forgetful.port}"
-    with leasehold.connect(hosts) as store:
+    with tenure.connect(hosts) as store:
         store.put("key", b"value")
         assert not store.capabilities.linearizable
     assert redis_forgetful.ask("HLEN", "{leasehold}:data") == 4
@@ -218,7 +218,7 @@ def test_a_closed_store_says_so(open_redis, fresh):
 
 
 def test_what_is_declared_and_what_is_risky(redis_node: RedisServer, redis_forgetful: RedisServer):
-    with leasehold.connect(redis_node.url, require=["durable", "linearizable"]) as store:
+    with tenure.connect(redis_node.url, require=["durable", "linearizable"]) as store:
         info = store.server_info()
         assert (info.product, info.risks) == ("Redis", ())
         assert info.details["append-only file"] == "1"
@@ -233,9 +233,9 @@ def test_what_is_declared_and_what_is_risky(redis_node: RedisServer, redis_forge
         ):
             redis_node.ask("CONFIG", "SET", setting, value)
             assert words in " ".join(store.server_info().risks)
-    with leasehold.connect(redis_node.url) as store:
+    with tenure.connect(redis_node.url) as store:
         assert not store.capabilities.durable
-    with leasehold.connect(redis_forgetful.url) as store:
+    with tenure.connect(redis_forgetful.url) as store:
         assert "a restart loses everything" in " ".join(store.server_info().risks)
-    with pytest.raises(leasehold.Unsupported, match="durable"):
-        leasehold.connect(redis_forgetful.url, require=["durable"])
+    with pytest.raises(tenure.Unsupported, match="durable"):
+        tenure.connect(redis_forgetful.url, require=["durable"])

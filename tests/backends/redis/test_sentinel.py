@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-import leasehold
-from leasehold import BatchKind, ConfigError, EventKind, Unavailable
-from leasehold.registry import Instance, Registry, RegistryConfig
-from leasehold_servers.redis_group import RedisCluster, RedisSentinelGroup
-from leasehold_servers.wait import until
+import tenure
+from tenure import BatchKind, ConfigError, EventKind, Unavailable
+from tenure.registry import Instance, Registry, RegistryConfig
+from tenure_testkit.servers.redis_group import RedisCluster, RedisSentinelGroup
+from tenure_testkit.servers.wait import until
 
 
 @pytest.mark.faults
 def test_work_goes_on_after_a_failover(redis_sentinel: RedisSentinelGroup):
-    with leasehold.connect(redis_sentinel.url, timeout=20) as store:
+    with tenure.connect(redis_sentinel.url, timeout=20) as store:
         assert (store.capabilities.durable, store.capabilities.linearizable) == (False, False)
         assert "asynchronous" in " ".join(store.server_info().risks)
         lease = store.lease(15)
@@ -40,7 +40,7 @@ def test_work_goes_on_after_a_failover(redis_sentinel: RedisSentinelGroup):
 @pytest.mark.faults
 def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSentinelGroup):
     """The lost writes' revisions are used again for others; a watcher must not take the ones for the others."""
-    with leasehold.connect(redis_sentinel.url, timeout=20) as store, store.watch("", previous=True) as watch:
+    with tenure.connect(redis_sentinel.url, timeout=20) as store, store.watch("", previous=True) as watch:
         assert [watch.next(5).kind, watch.next(5).kind] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
         store.put("kept", b"1")
         primary, replica = redis_sentinel.primary(), redis_sentinel.replica()
@@ -75,8 +75,8 @@ def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSe
 def test_a_registration_outlives_the_primary(redis_sentinel: RedisSentinelGroup):
     config = RegistryConfig(name="sentinel", heartbeat=5.0)
     with (
-        leasehold.connect(redis_sentinel.url) as store,
-        leasehold.connect(redis_sentinel.url) as other,
+        tenure.connect(redis_sentinel.url) as store,
+        tenure.connect(redis_sentinel.url) as other,
         Registry(store, config, Instance(service_name="web", port=80)),
         Registry(other, config) as watcher,
     ):
@@ -89,7 +89,7 @@ def test_a_registration_outlives_the_primary(redis_sentinel: RedisSentinelGroup)
         assert len(list(watcher.get_service("web"))) == 1
 
 
-def _reads(store: leasehold.Store) -> bool:
+def _reads(store: tenure.Store) -> bool:
     try:
         store.get("anything")
     except Unavailable:
@@ -99,15 +99,15 @@ def _reads(store: leasehold.Store) -> bool:
 
 def test_what_the_sentinel_does_not_know(redis_sentinel: RedisSentinelGroup):
     with pytest.raises(Unavailable, match="option master"):
-        leasehold.connect(redis_sentinel.url.replace("mymaster", "other"), timeout=1)
+        tenure.connect(redis_sentinel.url.replace("mymaster", "other"), timeout=1)
     sentinel = redis_sentinel.sentinel.port
     with pytest.raises(Unavailable, match="sentinel"):
-        leasehold.connect(f"redis://127.0.0.1:{sentinel}", timeout=1)
+        tenure.connect(f"redis://127.0.0.1:{sentinel}", timeout=1)
     server = redis_sentinel.servers[0].port
-    with pytest.raises((Unavailable, ConfigError, leasehold.Unsupported)):
-        leasehold.connect(f"redis+sentinel://127.0.0.1:{server}?master=mymaster", timeout=1)
+    with pytest.raises((Unavailable, ConfigError, tenure.Unsupported)):
+        tenure.connect(f"redis+sentinel://127.0.0.1:{server}?master=mymaster", timeout=1)
     hosts = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel}?master=mymaster"
-    with leasehold.connect(hosts) as store:
+    with tenure.connect(hosts) as store:
         store.put("key", b"value")
         assert store.native.exists("{leasehold}:data")
 
@@ -116,7 +116,7 @@ def test_a_cluster_by_any_of_its_nodes(redis_cluster: RedisCluster):
     for number in range(12):
         node = redis_cluster.nodes[number % 3]
         url = f"redis+cluster://127.0.0.1:{node.port}/ns?store=s{number}"
-        with leasehold.connect(url) as store, store.watch("") as watch:
+        with tenure.connect(url) as store, store.watch("") as watch:
             watch.next(5), watch.next(5)
             revision = store.put("key", b"value").revision
             assert store.list("").revision == revision
@@ -126,7 +126,7 @@ def test_a_cluster_by_any_of_its_nodes(redis_cluster: RedisCluster):
             assert store.get("held") is None
     sizes = [node.ask("DBSIZE") for node in redis_cluster.nodes]
     assert all(sizes), "stores of different names live on different shards"
-    with leasehold.connect(redis_cluster.url) as store:
+    with tenure.connect(redis_cluster.url) as store:
         assert not store.capabilities.linearizable
         assert store.native.get("nothing") is None
 
@@ -135,9 +135,9 @@ def test_a_cluster_opened_as_one_server_says_what_to_write(redis_cluster: RedisC
     refused = []
     for node in redis_cluster.nodes:
         try:
-            leasehold.connect(f"redis://127.0.0.1:{node.port}", timeout=1).close()
+            tenure.connect(f"redis://127.0.0.1:{node.port}", timeout=1).close()
         except Unavailable as exc:
             refused.append(str(exc))
     assert ["redis+cluster" in message for message in refused] == [True, True]
     with pytest.raises(ConfigError, match="one database"):
-        leasehold.connect(f"redis://127.0.0.1:{redis_cluster.nodes[0].port}?db=1", timeout=1)
+        tenure.connect(f"redis://127.0.0.1:{redis_cluster.nodes[0].port}?db=1", timeout=1)

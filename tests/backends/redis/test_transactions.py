@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-import leasehold
-from leasehold.errors import (
+import tenure
+from tenure.errors import (
     Conflict,
     LeaseNotFound,
     LimitExceeded,
@@ -17,9 +17,9 @@ from leasehold.errors import (
     StoreFull,
     Unavailable,
 )
-from leasehold.spi import Absent, Delete, Exists, Put, Transaction, Unchanged
-from leasehold_servers.redis import RedisServer
-from leasehold_servers.wait import until
+from tenure.spi import Absent, Delete, Exists, Put, Transaction, Unchanged
+from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.wait import until
 
 T = 5.0
 
@@ -215,7 +215,7 @@ def test_a_lease_that_is_not_alive_refuses_the_transaction(open_redis, fresh):
 
 def test_what_is_not_ours_is_told(open_redis, redis_node: RedisServer):
     redis_node.ask("SET", "{leasehold}:data", "something else")
-    with pytest.raises(StoreCorrupted, match="isn't Leasehold's"):
+    with pytest.raises(StoreCorrupted, match="isn't Tenure's"):
         open_redis(redis_node.url).get("key", timeout=T)
     redis_node.ask("FLUSHALL")
     backend = open_redis(redis_node.url)
@@ -227,7 +227,7 @@ def test_what_is_not_ours_is_told(open_redis, redis_node: RedisServer):
 
 def test_the_servers_own_limit_is_declared(redis_node: RedisServer):
     redis_node.ask("CONFIG", "SET", "proto-max-bulk-len", "1mb")
-    with leasehold.connect(redis_node.url) as store:
+    with tenure.connect(redis_node.url) as store:
         assert store.capabilities.max_value_bytes < 1 << 20
         store.put("key", b"x" * store.capabilities.max_value_bytes)
         with pytest.raises(LimitExceeded):

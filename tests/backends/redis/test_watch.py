@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-import leasehold
-from leasehold import BatchKind, Compacted, DeadlineExceeded, EventKind, Unavailable
-from leasehold.errors import LeaseholdError
-from leasehold.spi import Bookmark, Changes, Delete, Deleted, Put, Transaction
-from leasehold_probe.relay import Relay
-from leasehold_servers.redis import RedisServer
-from leasehold_servers.wait import until
+import tenure
+from tenure import BatchKind, Compacted, DeadlineExceeded, EventKind, Unavailable
+from tenure.errors import TenureError
+from tenure.spi import Bookmark, Changes, Delete, Deleted, Put, Transaction
+from tenure_testkit.probes.relay import Relay
+from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.wait import until
 
 T = 5.0
 
@@ -30,13 +30,13 @@ def test_state_then_changes_then_nothing_left_behind(open_redis, fresh, put, rec
     revision = backend.commit(Transaction((), operations), timeout=T).revision
     changes = sink.wait(lambda r: [item for item in r.items if isinstance(item, Changes)])
     assert [(entry.key, type(entry)) for entry in changes[0].entries] == [
-        ("w/b", leasehold.KeyValue),
+        ("w/b", tenure.KeyValue),
         ("w/a", Deleted),
     ]
     assert changes[0].revision == revision
     feed.close()
     feed.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("leasehold-redis")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("tenure-redis")]
     assert sink.errors == []
 
 
@@ -188,7 +188,7 @@ def test_a_flush_is_noticed(open_redis, redis_node: RedisServer, put, recorder, 
 
 @pytest.mark.faults
 def test_a_restart_without_persistence_is_a_resync_with_its_deletes(redis_forgetful: RedisServer):
-    with leasehold.connect(redis_forgetful.url) as store, store.watch("", previous=True) as watch:
+    with tenure.connect(redis_forgetful.url) as store, store.watch("", previous=True) as watch:
         assert not store.capabilities.durable
         assert [watch.next(5).kind, watch.next(5).kind] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
         before = store.put("gone", b"1").revision
@@ -232,8 +232,8 @@ def test_a_server_taken_back_in_time_is_noticed(open_redis, put, recorder, redis
 
 @pytest.mark.faults
 def test_every_event_once_through_kills_and_restarts(redis_node: RedisServer):
-    stores = [leasehold.connect(redis_node.url) for _ in range(4)]
-    events: list[list[leasehold.Event]] = [[], [], []]
+    stores = [tenure.connect(redis_node.url) for _ in range(4)]
+    events: list[list[tenure.Event]] = [[], [], []]
     kinds: list[BatchKind] = []
     for store, found in zip(stores[1:], events, strict=True):
 
@@ -253,7 +253,7 @@ def test_every_event_once_through_kills_and_restarts(redis_node: RedisServer):
             value = b"%d" % count
             try:
                 written[stores[0].put(f"w/{count % 50}", value, timeout=10).revision] = value
-            except LeaseholdError as exc:
+            except TenureError as exc:
                 if not isinstance(exc, Unavailable):
                     unknown.add(value)
 
@@ -303,7 +303,7 @@ def cut_every_20_ms(between: Relay) -> Iterator[list[int]]:
 def test_connections_cut_every_20_ms_lose_and_double_nothing(redis_server: RedisServer, fresh, relay):
     between = relay(redis_server.port)
     through = fresh.replace(str(redis_server.port), str(between.port))
-    with leasehold.connect(fresh) as writer, leasehold.connect(through, timeout=10) as reader:
+    with tenure.connect(fresh) as writer, tenure.connect(through, timeout=10) as reader:
         kinds, events = [], []
 
         def take(batch):
@@ -326,7 +326,7 @@ def test_connections_cut_every_20_ms_lose_and_double_nothing(redis_server: Redis
 @pytest.mark.faults
 def test_counting_through_cut_connections_counts_each_once(redis_server: RedisServer, fresh, relay):
     between = relay(redis_server.port)
-    with leasehold.connect(fresh.replace(str(redis_server.port), str(between.port)), timeout=10) as store:
+    with tenure.connect(fresh.replace(str(redis_server.port), str(between.port)), timeout=10) as store:
         store.put("n", b"0")
         count = 0
         with cut_every_20_ms(between) as cuts:

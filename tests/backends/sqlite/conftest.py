@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from leasehold.clock import Clock, SystemClock
-from leasehold.spi import Backend, OpenRequest
-from leasehold_probe import Recorder, closing_all
-from leasehold_sqlite.backend import open_backend
+from tenure._runtime.clock import Clock, SystemClock
+from tenure.spi import Backend, OpenRequest
+from tenure_sqlite.backend import open_backend
+from tenure_testkit.probes import Recorder, closing_all
 
 T = 10.0
 
@@ -44,7 +44,7 @@ def open_store(path: Path) -> Iterator[Open]:
     def open_one(where: Path | str = path, **arguments: Any) -> Backend:
         return open_file(where, **arguments)
 
-    with closing_all(open_one, threads="leasehold-sqlite") as open_store:
+    with closing_all(open_one, threads="tenure-sqlite") as open_store:
         yield open_store
     assert not [name for name in _open_files() if name.startswith(str(path))]
 

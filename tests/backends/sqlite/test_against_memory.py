@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from leasehold.clock import ManualClock
-from leasehold.errors import LeaseholdError
-from leasehold.spi import Absent, Changes, Delete, Exists, OpenRequest, Put, Snapshot, Transaction, Unchanged
-from leasehold_memory.connection import open_backend as open_memory
+from tenure._runtime.clock import ManualClock
+from tenure.errors import TenureError
+from tenure.spi import Absent, Changes, Delete, Exists, OpenRequest, Put, Snapshot, Transaction, Unchanged
+from tenure_memory.servers import open_backend as open_memory
 
 T = 10.0
 KEYS = ["a", "a/b", "a//b", "a0", "b", "b/\U0010ffff", "ä", "\U0001f600"]
@@ -27,7 +27,7 @@ class Pair:
         """The answer or the type of the error, in words that are the same for both stores."""
         try:
             return self.plain(call(self.backend, self.leases))
-        except LeaseholdError as exc:
+        except TenureError as exc:
             return type(exc), getattr(exc, "revision", None)
 
     def plain(self, answer):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.conformance import Driver, StoreConformance
+from tenure.conformance import Driver, StoreConformance
 
 
 class TestSQLite(StoreConformance):

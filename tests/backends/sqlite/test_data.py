@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from leasehold.clock import ManualClock
-from leasehold.errors import Conflict, LeaseNotFound, Unsupported
-from leasehold.spi import (
+from tenure._runtime.clock import ManualClock
+from tenure.errors import Conflict, LeaseNotFound, Unsupported
+from tenure.spi import (
     Absent,
     Committed,
     Delete,
@@ -19,7 +19,7 @@ from leasehold.spi import (
     Transaction,
     Unchanged,
 )
-from leasehold_sqlite.ranges import end_of
+from tenure_sqlite.keys import end_of
 
 T = 10.0
 NAMES = ["a", "a/", "a/b", "a//b", "a0", "%", "*", "/", ".", "..", "b", "ä", "\ud7ff", "\ue000", "\uffff", "\U0001f600"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.errors import (
+from tenure.errors import (
     ConfigError,
     DeadlineExceeded,
     LimitExceeded,
@@ -22,13 +22,13 @@ from leasehold.errors import (
     StoreFull,
     Unavailable,
 )
-from leasehold.spi import Put, Transaction
-from leasehold_probe.mounts import mounted, remount
-from leasehold_sqlite import connection as connection_module
-from leasehold_sqlite.errors import translate
-from leasehold_sqlite.location import filesystem, is_network, locate
-from leasehold_sqlite.plugin import leasehold_backend
-from leasehold_sqlite.schema import APPLICATION_ID
+from tenure.spi import Put, Transaction
+from tenure_sqlite import database as connection_module
+from tenure_sqlite.errors import translate
+from tenure_sqlite.file_location import filesystem, is_network, locate
+from tenure_sqlite.plugin import tenure_backend
+from tenure_sqlite.schema import APPLICATION_ID
+from tenure_testkit.probes.mounts import mounted, remount
 
 T = 10.0
 
@@ -112,7 +112,7 @@ def test_a_newer_format_is_refused(open_store, path):
     with sqlite3.connect(path) as other:
         other.execute("PRAGMA user_version = 2")
     other.close()
-    with pytest.raises(ConfigError, match="newer Leasehold"):
+    with pytest.raises(ConfigError, match="newer Tenure"):
         open_store()
 
 
@@ -135,11 +135,11 @@ def test_names_that_mean_something_to_sqlite(open_store, tmp_path):
 
 def test_the_default_place(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert locate("") == str(tmp_path / "state" / "leasehold" / "leasehold.db")
-    assert (tmp_path / "state" / "leasehold").is_dir()
+    assert locate("") == str(tmp_path / "state" / "tenure" / "tenure.db")
+    assert (tmp_path / "state" / "tenure").is_dir()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    assert locate("") == str(tmp_path / ".local" / "state" / "leasehold" / "leasehold.db")
+    assert locate("") == str(tmp_path / ".local" / "state" / "tenure" / "tenure.db")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(PermissionDenied, match="XDG_STATE_HOME"):
@@ -149,7 +149,7 @@ def test_the_default_place(tmp_path, monkeypatch):
 def test_network_filesystems_are_recognised(tmp_path, monkeypatch):
     mounts = tmp_path / "mounts"
     mounts.write_text("disk / ext4 rw 0 0\nsrv:/x /net nfs4 rw 0 0\nd /net/with\\040space xfs rw 0 0\n")
-    monkeypatch.setattr("leasehold_sqlite.location._MOUNTS", mounts)
+    monkeypatch.setattr("tenure_sqlite.file_location._MOUNTS", mounts)
     assert filesystem("/home/x.db") == "ext4"
     assert filesystem("/net/x.db") == "nfs4"
     assert filesystem("/network/x.db") == "ext4"
@@ -353,7 +353,7 @@ def test_server_info(open_store):
 
 
 def test_the_plugin_describes_itself(open_store):
-    plugin = leasehold_backend()
+    plugin = tenure_backend()
     assert plugin.scheme == "sqlite"
     assert {option.name for option in plugin.options} == {"history", "poll", "synchronous"}
     assert open_store().capabilities.durable

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.errors import LeaseholdError, StoreForked
-from leasehold.spi import Changes, Delete, Deleted, Put, Transaction
+from tenure.errors import StoreForked, TenureError
+from tenure.spi import Changes, Delete, Deleted, Put, Transaction
 
 T = 30.0
 WORKER = Path(__file__).with_name("worker.py")
@@ -178,7 +178,7 @@ def test_forks_beside_writing_threads(open_store):
             put(mine, "child")
             mine.commit(Transaction((), (Delete("child"),)), timeout=T)
             mine.close()
-        except LeaseholdError:
+        except TenureError:
             return 1
         return 0
 

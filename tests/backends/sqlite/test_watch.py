@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from leasehold.errors import Compacted, StoreClosed, StoreCorrupted, Unavailable
-from leasehold.spi import Bookmark, Changes, Delete, Deleted, KeyValue, Put, Snapshot, Transaction
+from tenure.errors import Compacted, StoreClosed, StoreCorrupted, Unavailable
+from tenure.spi import Bookmark, Changes, Delete, Deleted, KeyValue, Put, Snapshot, Transaction
 
 T = 10.0
 
@@ -24,7 +24,7 @@ def changes(items):
 
 
 def watchers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("leasehold-sqlite")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tenure-sqlite")]
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -65,7 +65,7 @@ def test_the_history_is_bounded_by_revisions(open_store, sink):
 
 
 def test_the_history_is_bounded_by_bytes(open_store, path, monkeypatch):
-    monkeypatch.setattr("leasehold_sqlite.log.MAX_BYTES", 100_000)
+    monkeypatch.setattr("tenure_sqlite.change_log.MAX_BYTES", 100_000)
     store = open_store()
     for number in range(200):
         put(store, f"{number % 7}", bytes(5_000))

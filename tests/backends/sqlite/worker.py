@@ -11,9 +11,9 @@ import itertools
 import signal
 import sys
 
-from leasehold.clock import SystemClock
-from leasehold.spi import OpenRequest, Put, Transaction
-from leasehold_sqlite.backend import open_backend
+from tenure._runtime.clock import SystemClock
+from tenure.spi import OpenRequest, Put, Transaction
+from tenure_sqlite.backend import open_backend
 
 T = 30.0
 

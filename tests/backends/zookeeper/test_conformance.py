@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold.conformance import Driver, StoreConformance
-from leasehold_servers import require
-from leasehold_servers.controls import controls
-from leasehold_servers.zookeeper import ZooKeeperServer
-from leasehold_servers.zookeeper_ensemble import ZooKeeperEnsemble
-from leasehold_servers.zookeeper_plugin import need_zookeeper
+from tenure.conformance import Driver, StoreConformance
+from tenure_testkit.servers import require
+from tenure_testkit.servers.controls import controls
+from tenure_testkit.servers.zookeeper import ZooKeeperServer
+from tenure_testkit.servers.zookeeper_ensemble import ZooKeeperEnsemble
+from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from leasehold import Store, connect
-from leasehold.errors import Conflict
-from leasehold.spi import Delete, KeyValue, Put, Transaction, Unchanged
-from leasehold_servers import until
-from leasehold_servers.namespace import own_namespace
-from leasehold_servers.zookeeper import ZooKeeperServer
-from leasehold_zookeeper import looks
-from leasehold_zookeeper.backend import ZooKeeperBackend
-from leasehold_zookeeper.connection import Connection, Fresh
+from tenure import Store
+from tenure._client import opening
+from tenure.errors import Conflict
+from tenure.spi import Delete, KeyValue, Put, Transaction, Unchanged
+from tenure_testkit.servers import until
+from tenure_testkit.servers.namespace import own_namespace
+from tenure_testkit.servers.zookeeper import ZooKeeperServer
+from tenure_zookeeper import node_state
+from tenure_zookeeper.backend import ZooKeeperBackend
+from tenure_zookeeper.connection import Connection, Fresh
 
 
 @pytest.fixture
 def store(zookeeper_own_url: str) -> Iterator[Store]:
-    with connect(zookeeper_own_url) as opened:
+    with opening(zookeeper_own_url) as opened:
         yield opened
 
 
@@ -28,7 +29,7 @@ def test_many_may_create_in_one_new_folder(store: Store, zookeeper_own_url: str)
     start = threading.Barrier(8)
 
     def create(number: int) -> int:
-        with connect(zookeeper_own_url) as mine:
+        with opening(zookeeper_own_url) as mine:
             start.wait(10.0)
             return len({mine.put_if_absent(f"new/folder/{number}-{turn}", b"").revision for turn in range(20)})
 
@@ -39,7 +40,7 @@ def test_many_may_create_in_one_new_folder(store: Store, zookeeper_own_url: str)
 
 def test_plugins_own_guards_make_no_conflict(store: Store, zookeeper_own_url: str) -> None:
     """Puts without guards race with deletes and with leases that take the key away, and all succeed."""
-    with connect(zookeeper_own_url) as other:
+    with opening(zookeeper_own_url) as other:
         lease = other.lease(20.0)
         done = threading.Event()
 
@@ -69,7 +70,7 @@ def test_a_key_made_again_is_another_key(
     """Between the plugin's look and its write the key is deleted and made again, with the same node version."""
     backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
     revision = backend.commit(Transaction((), (Put("aba/key", b"1"),)), timeout=5).revision
-    look = looks.take
+    look = node_state.take
     interfered = []
 
     def slow_look(*args: object, **options: object) -> object:
@@ -77,11 +78,11 @@ def test_a_key_made_again_is_another_key(
         if not interfered:
             interfered.append(1)
             for operation in (Delete("aba/key"), Put("aba/key", b"1")):
-                monkeypatch.setattr(looks, "take", look)
+                monkeypatch.setattr(node_state, "take", look)
                 other.commit(Transaction((), (operation,)), timeout=5)
         return seen
 
-    monkeypatch.setattr(looks, "take", slow_look)
+    monkeypatch.setattr(node_state, "take", slow_look)
     with pytest.raises(Conflict, match="was last put at revision"):
         backend.commit(Transaction((Unchanged("aba/key", revision),), (Put("aba/key", b"2"),)), timeout=5)
     assert interfered
@@ -92,7 +93,7 @@ def test_a_key_made_again_is_another_key(
 
 def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store, zookeeper_own_url: str) -> None:
     """The fast way of compare-and-set, by what was seen before, notices other lives and other writers."""
-    with connect(zookeeper_own_url) as other:
+    with opening(zookeeper_own_url) as other:
         revision = store.put("aba/key", b"1").revision
         for number in range(5):  # each after the first without a look
             revision = store.replace("aba/key", str(number).encode(), revision).revision
@@ -165,7 +166,7 @@ def test_deep_and_long_keys(store: Store) -> None:
 def test_nodes_of_others_are_left_alone(zookeeper_node: ZooKeeperServer) -> None:
     native = zookeeper_node.client()
     try:
-        with connect(zookeeper_node.url) as root, root.watch("") as watch:
+        with opening(zookeeper_node.url) as root, root.watch("") as watch:
             watch.next(5.0)
             watch.next(5.0)
             native.create("/kafka/brokers/ids", b"x", makepath=True)
@@ -186,7 +187,7 @@ def test_nodes_of_others_are_left_alone(zookeeper_node: ZooKeeperServer) -> None
 def test_empty_folders_go_away(zookeeper_node: ZooKeeperServer) -> None:
     native = zookeeper_node.client()
     try:
-        with connect(f"{zookeeper_node.url}/space") as store:
+        with opening(f"{zookeeper_node.url}/space") as store:
             for number in range(20):
                 store.put(f"deep/down/{number}/key", b"")
             store.delete_prefix("deep/")
@@ -220,7 +221,7 @@ def test_ten_thousand_keys(store: Store) -> None:
 def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> None:
     """A key that changes its lease all the time exists all the time, for get, list and guards alike."""
     keys = [f"k{number}" for number in range(6)]
-    with connect(zookeeper_own_url) as other:
+    with opening(zookeeper_own_url) as other:
         lease = other.lease(20.0)
         for key in keys:
             other.put(key, b"")
@@ -258,18 +259,20 @@ def test_others_who_keep_changing_the_keys_hold_up_no_check(
     """After each look at several keys one of them is put again: no two looks are the same, and still it is decided."""
     url = own_namespace(request.getfixturevalue(servers).url)
     keys = [f"k{number}" for number in range(6)]
-    with connect(url) as store, connect(url) as other:
+    with opening(url) as store, opening(url) as other:
         put = [other.put(key, b"").revision for key in keys]
-        look, looked = looks.take, []
+        look, looked = node_state.take, []
 
-        def disturbed(connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float) -> looks.Look:
+        def disturbed(
+            connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float
+        ) -> node_state.Look:
             seen = look(connection, transaction, fresh=fresh, until=until)
             looked.append(len(seen.keys))
             if len(seen.keys) > 1:
                 put.append(other.put(keys[0], b"again").revision)
             return seen
 
-        monkeypatch.setattr(looks, "take", disturbed)
+        monkeypatch.setattr(node_state, "take", disturbed)
         check = store.transaction()
         for key in keys:
             check.if_exists(key)

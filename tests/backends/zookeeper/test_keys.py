@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leasehold.conformance.samples import ODD_KEYS
-from leasehold_zookeeper import keys
+from tenure.conformance.workloads.sample_keys import ODD_KEYS
+from tenure_zookeeper import keys
 
 _REFUSED = re.compile("[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff]")
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold import connect
-from leasehold.conformance import StoreConformance
-from leasehold_servers.plugin import need_container
-from leasehold_servers.zookeeper import OldZooKeeperServer
-from leasehold_servers.zookeeper_plugin import need_zookeeper
+from tenure._client import opening
+from tenure.conformance import StoreConformance
+from tenure_testkit.servers.plugin import need_container
+from tenure_testkit.servers.zookeeper import OldZooKeeperServer
+from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ class TestOldZooKeeper(StoreConformance):
 
 
 def test_it_says_what_it_lacks(old_server: OldZooKeeperServer) -> None:
-    with connect(old_server.url) as store:
+    with opening(old_server.url) as store:
         info = store.server_info()
         assert info.version.startswith("3.4.")
         assert any("before 3.6" in risk for risk in info.risks)

@@ -8,15 +8,16 @@ from contextlib import suppress
 
 import pytest
 
-from leasehold import Store, connect
-from leasehold.errors import AuthenticationFailed, ConfigError, OutcomeUnknown, PermissionDenied, Unavailable
-from leasehold_servers import until
-from leasehold_servers.ports import free_port
-from leasehold_servers.zookeeper import ZooKeeperServer
-from leasehold_servers.zookeeper_plugin import need_zookeeper
-from leasehold_zookeeper import wire
-from leasehold_zookeeper.login import Login
-from leasehold_zookeeper.sasl import DigestMd5, log_in
+from tenure import Store
+from tenure._client import opening
+from tenure.errors import AuthenticationFailed, ConfigError, OutcomeUnknown, PermissionDenied, Unavailable
+from tenure_testkit.servers import until
+from tenure_testkit.servers.ports import free_port
+from tenure_testkit.servers.zookeeper import ZooKeeperServer
+from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
+from tenure_zookeeper import encoding
+from tenure_zookeeper.auth import Login
+from tenure_zookeeper.sasl import DigestMd5, log_in
 
 USERS = {"me": "s3cret word", "odd": 'p"q\\r:s,t=u', "latin": "pässword", "wide": "密码", "other": "else"}
 
@@ -83,9 +84,9 @@ def test_each_exchange_has_a_nonce_of_its_own() -> None:
 def test_a_server_that_says_something_else_is_refused(tokens: list[bytes]) -> None:
     answers = iter(tokens)
 
-    def ask(token: bytes) -> wire.Reply:
+    def ask(token: bytes) -> encoding.Reply:
         said = next(answers)
-        return wire.Reply(0, 0, wire.INT.pack(len(said)) + said, 0)
+        return encoding.Reply(0, 0, encoding.INT.pack(len(said)) + said, 0)
 
     with pytest.raises(AuthenticationFailed):
         log_in(Login("me", "secret", sasl=True), ask)
@@ -96,7 +97,7 @@ def test_a_server_that_says_something_else_is_refused(tokens: list[bytes]) -> No
 
 @pytest.mark.parametrize("user", USERS)
 def test_the_right_password(strict: ZooKeeperServer, user: str) -> None:
-    with connect(strict.url_as(user, USERS[user])) as store:
+    with opening(strict.url_as(user, USERS[user])) as store:
         use(store)
 
 
@@ -109,7 +110,7 @@ def test_a_wrong_password_is_told_in_time(
     for one in (server, strict):
         started = time.monotonic()
         with pytest.raises(AuthenticationFailed, match="user name and password") as caught:
-            connect(one.url_as(user, password), timeout=20.0)
+            opening(one.url_as(user, password), timeout=20.0)
         assert time.monotonic() - started < 10.0
         assert "wrong-word" not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert "wrong-word" not in caplog.text
@@ -117,7 +118,7 @@ def test_a_wrong_password_is_told_in_time(
 
 def test_passwords_stay_out_of_what_is_shown(strict: ZooKeeperServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with connect(strict.url_as("me", USERS["me"])) as store:
+    with opening(strict.url_as("me", USERS["me"])) as store:
         use(store)
         shown = f"{store!r} {store.server_info()} {vars(store.native)!r} {Login('me', USERS['me'], sasl=True)!r}"
     assert USERS["me"] not in shown
@@ -128,24 +129,24 @@ def test_who_does_not_log_in_is_told_what_is_missing(strict: ZooKeeperServer) ->
     for url in (strict.url, strict.url_as("me", USERS["me"], "auth=digest")):
         started = time.monotonic()
         with pytest.raises(AuthenticationFailed, match="auth=sasl"):
-            connect(url, timeout=20.0)
+            opening(url, timeout=20.0)
         assert time.monotonic() - started < 10.0
 
 
 def test_a_server_without_users_is_told_apart(zookeeper_server: ZooKeeperServer) -> None:
     with pytest.raises(AuthenticationFailed, match="no SASL logins"):
-        connect(zookeeper_server.url_as("me", "secret"))
+        opening(zookeeper_server.url_as("me", "secret"))
 
 
 def test_access_lists_name_the_user(server: ZooKeeperServer) -> None:
     namespace = f"sasl-{free_port()}"
     mine_url, other_url = (server.url_as(user, USERS[user]).replace("?", f"/{namespace}?") for user in ("me", "other"))
     with (
-        connect(f"{mine_url}&acl=creator") as mine,
-        connect(mine_url) as again,
-        connect(other_url) as other,
-        connect(f"{server.url}/{namespace}") as nobody,
-        connect(server.url_as("me", USERS["me"], "auth=digest").replace("?", f"/{namespace}?")) as digest,
+        opening(f"{mine_url}&acl=creator") as mine,
+        opening(mine_url) as again,
+        opening(other_url) as other,
+        opening(f"{server.url}/{namespace}") as nobody,
+        opening(server.url_as("me", USERS["me"], "auth=digest").replace("?", f"/{namespace}?")) as digest,
     ):
         mine.put("a/b", b"1")
         lease = mine.lease(5.0)
@@ -171,7 +172,7 @@ def test_access_lists_name_the_user(server: ZooKeeperServer) -> None:
 @pytest.mark.parametrize("options", ["auth=sasl", "auth=gssapi"])
 def test_what_can_not_be_done_is_said_at_once(options: str) -> None:
     with pytest.raises(ConfigError, match=r"user:password@|digest.*sasl"):
-        connect(f"zookeeper://127.0.0.1:{free_port()}?{options}")
+        opening(f"zookeeper://127.0.0.1:{free_port()}?{options}")
 
 
 @pytest.mark.faults
@@ -179,7 +180,7 @@ def test_a_restarted_server_gets_the_login_again() -> None:
     need_zookeeper()
     with (
         ZooKeeperServer(sasl_users=USERS, sasl_required=True) as server,
-        connect(f"{server.url_as('me', USERS['me'])}&acl=creator", timeout=20.0) as store,
+        opening(f"{server.url_as('me', USERS['me'])}&acl=creator", timeout=20.0) as store,
         store.watch("") as watch,
     ):
         lease = store.lease(20.0)
@@ -204,7 +205,7 @@ def test_a_server_that_goes_away_during_the_login_is_no_refusal() -> None:
     """kazoo's own login would end the client for good."""
     need_zookeeper()
     with ZooKeeperServer(sasl_users=USERS) as server:
-        with connect(server.url_as("me", USERS["me"]), timeout=20.0) as store:
+        with opening(server.url_as("me", USERS["me"]), timeout=20.0) as store:
             store.put("key", b"1")
             reader = store.native._connection
             log_in_now, cut = reader._authenticate_with_sasl, threading.Event()
@@ -221,7 +222,7 @@ def test_a_server_that_goes_away_during_the_login_is_no_refusal() -> None:
             until(lambda: _put(store, "key", b"2"), 20.0, "the store works again")
         server.kill()
         with pytest.raises(Unavailable):
-            connect(server.url_as("me", USERS["me"]), timeout=2.0)
+            opening(server.url_as("me", USERS["me"]), timeout=2.0)
 
 
 def _put(store: Store, key: str, value: bytes) -> bool:

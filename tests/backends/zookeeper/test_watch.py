@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from leasehold.errors import Unavailable
-from leasehold.spi import Delete, Deleted, Put, Snapshot, Transaction
-from leasehold_probe.recorder import Recorder
-from leasehold_servers import until
-from leasehold_zookeeper import reads
-from leasehold_zookeeper.backend import ZooKeeperBackend
-from leasehold_zookeeper.revisions import Revisions
+from tenure.errors import Unavailable
+from tenure.spi import Delete, Deleted, Put, Snapshot, Transaction
+from tenure_testkit.probes.recorder import Recorder
+from tenure_testkit.servers import until
+from tenure_zookeeper import reads
+from tenure_zookeeper.backend import ZooKeeperBackend
+from tenure_zookeeper.revisions import Revisions
 
 
 def test_a_snapshot_shows_what_was_written_while_the_list_was_read(

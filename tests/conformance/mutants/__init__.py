@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from . import (
     closing,
-    cut_off,
     faults,
     feeds,
     keys,
@@ -19,6 +18,7 @@ from . import (
     model,
     namespaces,
     order,
+    partition,
     registry,
     restarts,
     spi,
@@ -28,7 +28,7 @@ from . import (
 from .base import Faithful, Mutant, installed
 from .controls import CONTROLS
 from .harness import HARNESS
-from .staying import STAYING
+from .unkilled_rules import STAYING
 
 MUTANTS: tuple[Mutant, ...] = (
     *kv.MUTANTS,
@@ -47,7 +47,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *registry.MUTANTS,
     *restarts.MUTANTS,
     *faults.MUTANTS,
-    *cut_off.MUTANTS,
+    *partition.MUTANTS,
     *model.MUTANTS,
 )
 """All of them, area by area."""

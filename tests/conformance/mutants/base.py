@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
-import leasehold_memory
-from leasehold import plugins
-from leasehold.clock import SystemClock
-from leasehold.conformance import Driver
-from leasehold.errors import LeaseholdError
-from leasehold.hookspecs import hookimpl
-from leasehold.spi import (
+import tenure_memory
+from tenure._plugins import discovery
+from tenure._runtime.clock import SystemClock
+from tenure.conformance import Driver
+from tenure.errors import TenureError
+from tenure.hookspecs import hookimpl
+from tenure.spi import (
     Address,
     Backend,
     BackendPlugin,
@@ -41,7 +41,7 @@ from leasehold.spi import (
     Snapshot,
     Transaction,
 )
-from leasehold_memory.connection import open_backend
+from tenure_memory.servers import open_backend
 
 
 class Breakable:
@@ -75,7 +75,7 @@ Mutant = type[Breakable]
 class Faithful(Breakable, Backend):
     """Breaks nothing: passes everything on."""
 
-    server: leasehold_memory.MemoryServer
+    server: tenure_memory.MemoryServer
     """What all connections to this mutant share."""
 
     def __init__(self, inner: Backend) -> None:
@@ -87,14 +87,14 @@ class Faithful(Breakable, Backend):
     def plugin(cls, scheme: str) -> BackendPlugin:
         def open_mutant(request: OpenRequest) -> Backend:
             backend = cls(cls.opened(request, scheme))
-            backend.server = leasehold_memory.server(scheme)
+            backend.server = tenure_memory.server(scheme)
             return backend
 
         return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, address=Address.NAME)
 
     @classmethod
     def served(cls, scheme: str) -> AbstractContextManager[tuple[str, Driver]]:
-        return nullcontext(("store", cls.driver(leasehold_memory.server(scheme))))
+        return nullcontext(("store", cls.driver(tenure_memory.server(scheme))))
 
     @classmethod
     def opened(cls, request: OpenRequest, server: str) -> Backend:
@@ -110,7 +110,7 @@ class Faithful(Breakable, Backend):
         return open_backend(sound)
 
     @classmethod
-    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
         """Controls over the server; a kill is an outage that keeps the data."""
         return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
 
@@ -208,7 +208,7 @@ class BentFeed:
         for bent in items:
             self.sink.deliver(bent)
 
-    def fail(self, error: LeaseholdError, /) -> None:
+    def fail(self, error: TenureError, /) -> None:
         self.store.failed(error, self)
 
 
@@ -221,7 +221,7 @@ class BentWatch(Faithful):
     def snapshot(self, item: Snapshot, feed: BentFeed) -> Sequence[FeedItem]:
         return [item]
 
-    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+    def failed(self, error: TenureError, feed: BentFeed) -> None:
         feed.sink.fail(error)
 
     def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
@@ -240,16 +240,16 @@ def standing(mutant: Mutant) -> Iterator[tuple[str, Driver]]:
 
     class Plugin:
         @hookimpl
-        def leasehold_backend(self) -> BackendPlugin:
+        def tenure_backend(self) -> BackendPlugin:
             return mutant.plugin(scheme)
 
-    plugins.register(Plugin(), scheme)
+    discovery.register(Plugin(), scheme)
     try:
         with mutant.served(scheme) as (place, driver), mutant.bent():
             yield f"{scheme}://{place}", driver
     finally:
-        plugins.unregister(scheme)
-        leasehold_memory.forget(scheme)
+        discovery.unregister(scheme)
+        tenure_memory.forget(scheme)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from leasehold.leases.keeper import LeaseKeeper
-from leasehold.spi import Backend
-from leasehold.store import Store
+from tenure._client.store import Store
+from tenure.leases.keepalive import LeaseKeeper
+from tenure.spi import Backend
 
 from .base import Faithful
 

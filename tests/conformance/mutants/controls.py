@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from leasehold.errors import Unsupported
-from leasehold.spi import Feed, LeaseId, LeaseInfo, Page, Sink
+from tenure.errors import Unsupported
+from tenure.spi import Feed, LeaseId, LeaseInfo, Page, Sink
 
 from .base import Faithful, Mutant
 from .tcp import Networked

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from leasehold.errors import LeaseholdError, OutcomeUnknown, StoreFull, Unavailable
-from leasehold.spi import (
+from tenure.errors import OutcomeUnknown, StoreFull, TenureError, Unavailable
+from tenure.spi import (
     Changes,
     Committed,
     Delete,
@@ -22,7 +22,7 @@ from leasehold.spi import (
     Snapshot,
     Transaction,
 )
-from leasehold_tcp import TcpServer
+from tenure_testkit.tcp import TcpServer
 
 from .base import Mutant
 from .tcp import Networked
@@ -148,7 +148,7 @@ class LostIsTakenForEmpty(Networked):
                     self.revision = item.revision
                 sink.deliver(item)
 
-            def fail(self, error: LeaseholdError, /) -> None:
+            def fail(self, error: TenureError, /) -> None:
                 sink.deliver(Snapshot((), self.revision))
                 sink.fail(error)
 
@@ -182,7 +182,7 @@ class ForgetsInSilence(RefreshesByItself):
             def deliver(self, item: FeedItem, /) -> None:
                 sink.deliver(item)
 
-            def fail(self, error: LeaseholdError, /) -> None:
+            def fail(self, error: TenureError, /) -> None:
                 return
 
         return super().watch(prefix, after=after, sink=Silent(), timeout=timeout)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
 
-from leasehold.errors import Compacted
-from leasehold.spi import Changes, Deleted, Feed, FeedItem, KeyValue, Sink, Snapshot
+from tenure.errors import Compacted
+from tenure.spi import Changes, Deleted, Feed, FeedItem, KeyValue, Sink, Snapshot
 
 from .base import BentFeed, BentWatch, Faithful
 

@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-import leasehold_memory
-from leasehold.conformance import Driver
-from leasehold.conformance.driver import CONTROLS
-from leasehold.conformance.network import Network
-from leasehold.conformance.verdicts import Conclusion
-from leasehold.errors import Unsupported
-from leasehold.spi import Capabilities, Promise, field_notes
-from leasehold_tcp import TcpServer
+import tenure_memory
+from tenure.conformance import Driver
+from tenure.conformance.controls.controls import CONTROLS
+from tenure.conformance.harness.verdicts import Conclusion
+from tenure.conformance.network import Network
+from tenure.errors import Unsupported
+from tenure.spi import Capabilities, Promise, field_notes
+from tenure_testkit.tcp import TcpServer
 
 from .base import Breakable, Faithful
 from .controls import Durable
@@ -80,7 +80,7 @@ class IdleDriver(Harness, Durable):
     expected = Conclusion.INVALID
 
     @classmethod
-    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
         return Driver(**dict.fromkeys(CONTROLS, _idle))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from contextlib import AbstractContextManager, ExitStack
 from unittest.mock import patch
 
-from leasehold.spi import (
+from tenure.spi import (
     Backend,
     Committed,
     Delete,
@@ -127,7 +127,7 @@ class KeysAreNotChecked(Faithful):
     def bent(cls) -> AbstractContextManager[object]:
         patches = ExitStack()
         for module in ("store", "prepare"):
-            patches.enter_context(patch(f"leasehold.{module}.check_key", lambda key: None))
+            patches.enter_context(patch(f"tenure.{module}.check_key", lambda key: None))
         return patches
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import ClassVar
 
-from leasehold.errors import Conflict
-from leasehold.spi import (
+from tenure.errors import Conflict
+from tenure.spi import (
     Absent,
     Backend,
     Committed,

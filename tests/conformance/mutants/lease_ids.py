@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from leasehold.spi import (
+from tenure.spi import (
     Backend,
     Committed,
     KeyValue,

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from leasehold.leases import Lease
-from leasehold.leases.keeper import LeaseKeeper
-from leasehold.spi import (
+from tenure._client.store import Store
+from tenure.leases import Lease
+from tenure.leases.keepalive import LeaseKeeper
+from tenure.spi import (
     Changes,
     Committed,
     Delete,
@@ -22,9 +23,8 @@ from leasehold.spi import (
     Put,
     Transaction,
 )
-from leasehold.store import Store
-from leasehold_memory import MemoryServer
-from leasehold_memory.history import Change
+from tenure_memory import MemoryServer
+from tenure_memory.history import Change
 
 from .base import BentFeed, BentWatch, Faithful
 

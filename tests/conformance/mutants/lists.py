@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from typing import ClassVar
 
-from leasehold.spi import KeyValue, Page
+from tenure.spi import KeyValue, Page
 
 from .base import BentPages, Faithful
 

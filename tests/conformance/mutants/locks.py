@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from leasehold.leases import Lease, LeaseState
-from leasehold.spi import (
+from tenure.leases import Lease, LeaseState
+from tenure.spi import (
     Absent,
     Committed,
     Delete,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leasehold.spi import Changes, Committed, Deleted, FeedItem, Put, Transaction
+from tenure.spi import Changes, Committed, Deleted, FeedItem, Put, Transaction
 
 from .base import BentFeed, BentWatch, Faithful
 from .lease_ids import PutKeepsTheLease

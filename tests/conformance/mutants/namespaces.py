@@ -9,11 +9,11 @@ from typing import ClassVar
 from unittest.mock import patch
 from urllib.parse import quote
 
-from leasehold.spi import Committed, Feed, Page, Sink, Transaction
+from tenure.spi import Committed, Feed, Page, Sink, Transaction
 
 from .base import Faithful
 
-_PREFIX = "leasehold.connect.namespace_prefix"
+_PREFIX = "tenure.connect.namespace_prefix"
 
 
 class NamespacesAreNotEncoded(Faithful):

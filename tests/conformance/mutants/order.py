@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
-from leasehold.spi import Absent, Backend, Committed, Exists, Read, Transaction, Unchanged
+from tenure.spi import Absent, Backend, Committed, Exists, Read, Transaction, Unchanged
 
 from .base import Faithful
 

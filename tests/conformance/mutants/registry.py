@@ -9,16 +9,16 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from leasehold.registry import Instance
-from leasehold.registry.cache import Cache
-from leasehold.registry.codec import encode
-from leasehold.registry.dispatch import Dispatcher
-from leasehold.registry.registration import Registration
-from leasehold.spi import LeaseGrant
+from tenure.registry import Instance
+from tenure.registry.lifecycle.cache import Cache
+from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.registration import Registration
+from tenure.registry.model.wire_format import encode
+from tenure.spi import LeaseGrant
 
 from .base import Faithful
 
-_MODULE = "leasehold.registry.registration"
+_MODULE = "tenure.registry.lifecycle.registration"
 
 
 class UpdatesAreNotWritten(Faithful):

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-import leasehold_memory
-from leasehold.conformance import Driver
-from leasehold.errors import Compacted, LeaseholdError, Unavailable
-from leasehold.spi import Committed, Delete, Feed, LeaseId, Put, Read, Sink, Transaction
+import tenure_memory
+from tenure.conformance import Driver
+from tenure.errors import Compacted, TenureError, Unavailable
+from tenure.spi import Committed, Delete, Feed, LeaseId, Put, Read, Sink, Transaction
 
 from .base import BentFeed, BentWatch, Faithful
 from .controls import Durable
@@ -25,7 +25,7 @@ class RestartLosesTheLastWrites(Durable):
     last: ClassVar[dict[str, str]] = {}
 
     @classmethod
-    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
         def start() -> None:
             server.resume()
             server.commit(Transaction((), (Delete(cls.last["key"]),)))
@@ -45,7 +45,7 @@ class RestartLosesEverything(Durable):
     rules = ("restarts.lose_no_acknowledged_write",)
 
     @classmethod
-    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
         def kill() -> None:
             server.pause()
             server.lose_data()
@@ -95,7 +95,7 @@ class WatchDiesInSilence(BentWatch):
 
     rules = ("restarts.leave_watchers_with_the_truth",)
 
-    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+    def failed(self, error: TenureError, feed: BentFeed) -> None:
         pass
 
 
@@ -132,9 +132,9 @@ class ReconnectGivesUp(BentWatch):
     """A watch whose connection has been cut a few times stays dead."""
 
     rules = ("restarts.cut_connections_leave_watchers_with_the_truth",)
-    cuts: ClassVar[list[LeaseholdError]] = []
+    cuts: ClassVar[list[TenureError]] = []
 
-    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+    def failed(self, error: TenureError, feed: BentFeed) -> None:
         self.cuts.append(error)
         if len(self.cuts) <= 4:
             feed.sink.fail(error)
@@ -159,7 +159,7 @@ class RestartForgetsLeases(Durable):
     restarted: ClassVar[list[bool]] = []
 
     @classmethod
-    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
         def start() -> None:
             cls.restarted.append(True)
             server.resume()
@@ -176,7 +176,7 @@ class RestartForgetsLeasedKeys(Durable):
     rules = ("restarts.leave_leases_truthful",)
 
     @classmethod
-    def driver(cls, server: leasehold_memory.MemoryServer) -> Driver:
+    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
         def start() -> None:
             server.resume()
             keys = [key for info in server.leases(None) for key in info.keys]

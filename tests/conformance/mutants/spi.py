@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 from unittest.mock import patch
 
-from leasehold.errors import LeaseholdError, StoreClosed
-from leasehold.spi import (
+from tenure.errors import StoreClosed, TenureError
+from tenure.spi import (
     Bookmark,
     Capabilities,
     Changes,
@@ -219,7 +219,7 @@ class CutIsNotTold(BentWatch):
 
     rules = ("spi.feeds_fail_once_when_cut",)
 
-    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+    def failed(self, error: TenureError, feed: BentFeed) -> None:
         pass
 
 
@@ -228,7 +228,7 @@ class CutIsNotUnavailable(BentWatch):
 
     rules = ("spi.feeds_fail_once_when_cut",)
 
-    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+    def failed(self, error: TenureError, feed: BentFeed) -> None:
         feed.sink.fail(StoreClosed("the connection is closed"))
 
 
@@ -242,7 +242,7 @@ class FailedFeedGoesOn(BentWatch):
         bent.known["prefix"] = prefix
         return self.inner.watch(prefix, after=after, sink=bent, timeout=timeout)
 
-    def failed(self, error: LeaseholdError, feed: BentFeed) -> None:
+    def failed(self, error: TenureError, feed: BentFeed) -> None:
         feed.sink.fail(error)
         # The server's lock is held here, so what watch() does can't be called.
         feeds = self.server._feeds

@@ -1,7 +1,7 @@
 """Mutants that are reached over a network: the toy store behind TCP, its server or its client broken.
 
 Some rules start clients in processes of their own. Those find the mutant as they would find any plugin, by an entry
-point: a folder on their path says that the scheme is served by ``mutants.abroad``.
+point: a folder on their path says that the scheme is served by ``mutants.subprocess_plugin``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from leasehold.conformance import Driver
-from leasehold.spi import Address, Backend, BackendPlugin, Capabilities, OpenRequest
-from leasehold_tcp import TcpBackend, TcpServer
+from tenure.conformance import Driver
+from tenure.spi import Address, Backend, BackendPlugin, Capabilities, OpenRequest
+from tenure_testkit.tcp import TcpBackend, TcpServer
 
 from .base import Breakable
 
-MUTANT = "LEASEHOLD_MUTANT"
+MUTANT = "TENURE_MUTANT"
 """Name of the environment variable that tells other processes which mutant is meant."""
 
-_METADATA = "Metadata-Version: 2.1\nName: leasehold-mutants\nVersion: 0\n"
+_METADATA = "Metadata-Version: 2.1\nName: tenure-mutants\nVersion: 0\n"
 
 
 class Networked(Breakable, TcpBackend):
@@ -60,10 +60,10 @@ class Networked(Breakable, TcpBackend):
 
     @classmethod
     def _found_by_others(cls, scheme: str, folder: Path) -> None:
-        information = folder / "leasehold_mutants-0.dist-info"
+        information = folder / "tenure_mutants-0.dist-info"
         information.mkdir()
         (information / "METADATA").write_text(_METADATA)
-        (information / "entry_points.txt").write_text(f"[leasehold.backends]\n{scheme} = mutants.abroad\n")
+        (information / "entry_points.txt").write_text(f"[tenure.backends]\n{scheme} = mutants.subprocess_plugin\n")
         here = Path(__file__).resolve().parent.parent
         known = os.environ.get("PYTHONPATH", "")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), str(here), str(here.parent / "support"), known])

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 from unittest.mock import patch
 
-from leasehold.errors import Conflict, LeaseNotFound
-from leasehold.spi import (
+from tenure.errors import Conflict, LeaseNotFound
+from tenure.spi import (
     Committed,
     Delete,
     Exists,
@@ -141,7 +141,7 @@ class KeysMayBeWrittenTwice(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch("leasehold.store.check_distinct", lambda operations: None)
+        return patch("tenure._client.store.check_distinct", lambda operations: None)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
         last = {operation.key: operation for operation in transaction.operations}

@@ -8,13 +8,12 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from leasehold.errors import Unavailable
-from leasehold.spi import Changes, Committed, FeedItem, KeyValue, Read, Transaction
-from leasehold.store import Store
-from leasehold.watch import Batch, BatchKind, Event, EventKind, Watch
-from leasehold.watch import callback as callbacks
-from leasehold.watch.buffer import FeedBuffer
-from leasehold.watch.view import View
+from tenure._client.store import Store
+from tenure.errors import Unavailable
+from tenure.spi import Changes, Committed, FeedItem, KeyValue, Read, Transaction
+from tenure.watch import Batch, BatchKind, Event, EventKind, Watch, callbacks
+from tenure.watch.buffer import FeedBuffer
+from tenure.watch.diff import View
 
 from .base import BentFeed, BentWatch, Faithful
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import reveal_type
 
-from leasehold.errors import Unavailable
-from leasehold.hookspecs import hookimpl
-from leasehold.spi import (
+from tenure.errors import Unavailable
+from tenure.hookspecs import hookimpl
+from tenure.spi import (
     Address,
     Backend,
     BackendPlugin,
@@ -80,5 +80,5 @@ option = Option("speed", int, 1, "how fast", minimum=0)
 
 
 @hookimpl
-def leasehold_backend() -> BackendPlugin:
+def tenure_backend() -> BackendPlugin:
     return BackendPlugin(scheme="nowhere", summary="", open=open_nowhere, address=Address.NAME, options=(option,))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import reveal_type
 
-import leasehold
-from leasehold.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig, Strategy
+import tenure
+from tenure.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig, Strategy
 
 
 def serve(url: str) -> None:
     config = RegistryConfig("shop", heartbeat=5.0, max_retry=None)
-    with leasehold.connect(url) as store, Registry(store, config, Instance("web", port=8080)) as registry:
+    with tenure.connect(url) as store, Registry(store, config, Instance("web", port=8080)) as registry:
         registry.add_handler(told, service="web")
         service = registry.wait_for("web", count=2, timeout=10)
         reveal_type(len(service))  # reveals: int
@@ -18,7 +18,7 @@ def serve(url: str) -> None:
             reveal_type(instance.address)  # reveals: str
         chosen = registry.pick("web", Strategy.LEAST_RECENT, meta={"zone": "a"})
         reveal_type(chosen.meta)  # reveals: typing.Mapping[str, object]
-        reveal_type(registry.current())  # reveals: leasehold.registry.instance.Instance | None
+        reveal_type(registry.current())  # reveals: tenure.registry.model.instance.Instance | None
         reveal_type(registry.age)  # reveals: float
         registry.get_service("web", 7)  # error: arg-type
 

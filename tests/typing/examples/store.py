@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import reveal_type
 
-import leasehold
+import tenure
 
 
 def work(url: str) -> None:
-    with leasehold.connect(url, require=["durable"], timeout=2) as store:
-        reveal_type(store)  # reveals: leasehold.store.Store
+    with tenure.connect(url, require=["durable"], timeout=2) as store:
+        reveal_type(store)  # reveals: tenure._client.store.Store
         done = store.put("a", b"1")
         reveal_type(done.revision)  # reveals: int
         item = store.get("a")
@@ -26,44 +26,44 @@ def work(url: str) -> None:
             reveal_type(each.value)  # reveals: bytes
         reveal_type(store.delete_prefix("a/"))  # reveals: int
         answer = store.transaction().if_absent("b").put("b", b"2").delete("a").commit(timeout=1)
-        reveal_type(answer)  # reveals: leasehold.spi.values.Committed
+        reveal_type(answer)  # reveals: tenure.spi.types.Committed
         reveal_type(store.capabilities.durable)  # reveals: bool
         reveal_type(store.capabilities.min_ttl)  # reveals: float
         reveal_type(store.native)  # reveals: object
 
 
-def hold(store: leasehold.Store) -> None:
-    def lost(lease: leasehold.Lease) -> None:
+def hold(store: tenure.Store) -> None:
+    def lost(lease: tenure.Lease) -> None:
         print(lease.reason)
 
     with store.lease(10, on_lost=lost) as lease:
         reveal_type(lease.ttl)  # reveals: float
-        reveal_type(lease.state)  # reveals: leasehold.leases.lease.LeaseState
+        reveal_type(lease.state)  # reveals: tenure.leases.lease.LeaseState
         store.put("held", b"", lease=lease)
         lease.assert_valid(margin=1)
 
 
-def follow(store: leasehold.Store) -> None:
+def follow(store: tenure.Store) -> None:
     with store.watch("a/", previous=True) as watch:
         for batch in watch:
-            reveal_type(batch.kind)  # reveals: leasehold.watch.events.BatchKind
+            reveal_type(batch.kind)  # reveals: tenure.watch.events.BatchKind
             for event in batch.events:
                 reveal_type(event.item.value if event.item else None)  # reveals: bytes | None
-                reveal_type(event.kind)  # reveals: leasehold.watch.events.EventKind
-        reveal_type(watch.next(timeout=1))  # reveals: leasehold.watch.events.Batch | None
-        reveal_type(watch.error)  # reveals: leasehold.errors.LeaseholdError | None
+                reveal_type(event.kind)  # reveals: tenure.watch.events.EventKind
+        reveal_type(watch.next(timeout=1))  # reveals: tenure.watch.events.Batch | None
+        reveal_type(watch.error)  # reveals: tenure.errors.TenureError | None
 
 
-def handle(store: leasehold.Store) -> None:
+def handle(store: tenure.Store) -> None:
     try:
         store.put("a", b"1")
-    except leasehold.Conflict as conflict:
+    except tenure.Conflict as conflict:
         reveal_type(conflict.revision)  # reveals: int
-    except leasehold.LeaseholdError as error:
-        reveal_type(error.retry)  # reveals: leasehold.errors.Retry
+    except tenure.TenureError as error:
+        reveal_type(error.retry)  # reveals: tenure.errors.Retry
 
 
-def wrong(store: leasehold.Store) -> None:
+def wrong(store: tenure.Store) -> None:
     store.put("a", "text")  # error: arg-type
     store.get(7)  # error: arg-type
     store.lease("ten")  # error: arg-type

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import reveal_type
 
-from leasehold import Store, Unavailable
-from leasehold.testing import Faults, Sandbox, VirtualClock, wait_until
+from tenure import Store, Unavailable
+from tenure.testing import Faults, Sandbox, VirtualClock, wait_until
 
 
-def test_with_fixtures(leasehold_store: Store, leasehold_faults: Faults, leasehold_clock: VirtualClock) -> None:
-    lease = leasehold_store.lease(10)
-    leasehold_faults.lose(lease, noticed=False)
-    leasehold_clock.elapse(4)
+def test_with_fixtures(tenure_store: Store, tenure_faults: Faults, tenure_clock: VirtualClock) -> None:
+    lease = tenure_store.lease(10)
+    tenure_faults.lose(lease, noticed=False)
+    tenure_clock.elapse(4)
     wait_until(lambda: not lease.alive)
-    reveal_type(leasehold_faults.refuse(2, error=Unavailable, of="get").refused)  # reveals: int
-    reveal_type(leasehold_faults.next_write_unknown(applied=False).arrive())  # reveals: leasehold.spi.values.Committed
-    leasehold_faults.next_write_unknown()  # error: call-arg
-    leasehold_faults.refuse(error=OSError)  # error: arg-type
+    reveal_type(tenure_faults.refuse(2, error=Unavailable, of="get").refused)  # reveals: int
+    reveal_type(tenure_faults.next_write_unknown(applied=False).arrive())  # reveals: tenure.spi.types.Committed
+    tenure_faults.next_write_unknown()  # error: call-arg
+    tenure_faults.refuse(error=OSError)  # error: arg-type
 
 
-def test_several(leasehold_connect: Callable[..., Store]) -> None:
-    leasehold_connect(timeout=1.0)
+def test_several(tenure_connect: Callable[..., Store]) -> None:
+    tenure_connect(timeout=1.0)
 
 
 def without_pytest() -> None:
     with Sandbox() as box:
-        reveal_type(box.connect())  # reveals: leasehold.store.Store
-        reveal_type(box.clock)  # reveals: leasehold.testing.clock.VirtualClock
+        reveal_type(box.connect())  # reveals: tenure._client.store.Store
+        reveal_type(box.clock)  # reveals: tenure.testing.clock.VirtualClock
         with box.faults.outage(), box.faults.freeze():
             pass

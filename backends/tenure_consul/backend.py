@@ -1,0 +1,158 @@
+"""The ten methods of the SPI, each handed to the module that does it, and how a store is opened."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tenure.errors import ConfigError, Unsupported
+from tenure.spi.backend import Backend
+from tenure.spi.capabilities import Capabilities
+from tenure.spi.feed import Feed, Sink
+from tenure.spi.plugin import OpenRequest, Secret, Tls
+from tenure.spi.types import Committed, LeaseGrant, LeaseId, LeaseInfo, Page, Read, ServerInfo, Transaction
+from tenure_consul import leases, reads, server_settings, transactions
+from tenure_consul import server_info as info
+from tenure_consul.capabilities import declare
+from tenure_consul.connection import left
+from tenure_consul.keys import Layout
+from tenure_consul.pool import Pool
+from tenure_consul.revisions import Revisions
+from tenure_consul.server_settings import Facts
+from tenure_consul.watch import Watches
+
+
+class ConsulBackend(Backend):
+    """One store in an opened Consul."""
+
+    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, request: OpenRequest, found: Facts) -> None:
+        options = request.options
+        self._pool = pool
+        self._layout = layout
+        self._revisions = revisions
+        self._request = request
+        self._most_bytes = found.largest_request
+        self._capabilities = declare(found, consistency=options["consistency"], wait=options["wait"])
+        self._watches = Watches(pool, layout, revisions, wait=options["wait"])
+        self._native: Any = None
+        self._native_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, request: OpenRequest) -> ConsulBackend:
+        """Connect and read a key: is there a leader, may the token? Raises as ``BackendPlugin.open`` says."""
+        until = time.monotonic() + request.timeout
+        options = request.options
+        layout = Layout.below(options["root"])
+        pool = Pool(
+            request.hosts,
+            tls=_context(request.tls),
+            headers=_headers(request),
+            dc=options["dc"],
+            consistency=options["consistency"],
+        )
+        revisions = Revisions(following=options["consistency"] != "stale")
+        try:
+            reads.present(pool, layout, revisions, timeout=request.timeout)
+            found = server_settings.ask(pool, timeout=left(until))
+        except BaseException:
+            pool.close()
+            raise
+        return cls(pool, layout, revisions, request, found)
+
+    @property
+    def native(self) -> Any:
+        """A ``consul.Consul`` for the same agents with the same token, on this store's connections."""
+        with self._native_lock:
+            if self._native is None:
+                from tenure_consul.native import client  # noqa: PLC0415 - loads python-consul, rarely wanted
+
+                self._native = client(self._pool, self._request)
+            return self._native
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        return reads.get(self._pool, self._layout, self._revisions, key, timeout=timeout)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        if revision is not None:
+            raise Unsupported("Consul keeps no past states to list (its capabilities declare pinned_pages=False)")
+        return reads.list_page(
+            self._pool, self._layout, self._revisions, prefix, after=after, limit=limit, timeout=timeout
+        )
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        return transactions.commit(
+            self._pool, self._layout, self._revisions, transaction, most_bytes=self._most_bytes, timeout=timeout
+        )
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return leases.grant(self._pool, self._layout, ttl, timeout=timeout)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return leases.refresh(self._pool, lease_ids, timeout=timeout)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        return leases.revoke(self._pool, lease_ids, timeout=timeout)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return leases.describe(self._pool, self._layout, lease_id, timeout=timeout)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        del after, timeout  # it begins with a snapshot, and connects later
+        return self._watches.open(prefix, sink)
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        return info.describe(
+            self._pool,
+            self._layout,
+            self._revisions,
+            encrypted=self._request.tls is not None,
+            token=_token(self._request) is not None,
+            consistency=self._request.options["consistency"],
+            timeout=timeout,
+        )
+
+    def close(self) -> None:
+        if self._pool.close():
+            self._watches.close()
+
+
+def _token(request: OpenRequest) -> Secret | None:
+    """The ACL token of the URL. Raises ``ConfigError`` for what can't be one."""
+    option: Secret | None = request.options["token"]
+    if request.username is not None:
+        raise ConfigError("Consul has no user names: write the ACL token as password, as in consul://:TOKEN@host")
+    if option is not None and request.password is not None:
+        raise ConfigError("the URL has two ACL tokens, its password and the option token: leave out one of them")
+    token = request.password if option is None else option
+    if token is not None and (not token.reveal().isascii() or not token.reveal().isprintable()):
+        raise ConfigError(
+            "the ACL token has characters that no token has: letters, digits and dashes are what is expected"
+        )
+    return token
+
+
+def _headers(request: OpenRequest) -> str:
+    """The lines that every request begins with."""
+    token = _token(request)
+    lines = "Accept: application/json\r\nUser-Agent: tenure\r\n"
+    return f"{lines}X-Consul-Token: {token.reveal()}\r\n" if token is not None and token.reveal() else lines
+
+
+def _context(tls: Tls | None) -> ssl.SSLContext | None:
+    """What TLS connections are made by. Raises ``ConfigError`` for files that don't work."""
+    if tls is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"a file named by ca, cert or key can't be used: {exc}") from exc
+    return context

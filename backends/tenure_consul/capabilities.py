@@ -1,0 +1,42 @@
+"""What an opened Consul promises, by the settings that its agent tells."""
+
+from __future__ import annotations
+
+from tenure.spi.capabilities import Capabilities
+from tenure_consul.server_settings import Facts
+from tenure_consul.transactions import MOST
+
+MARGIN = 1.5
+"""Seconds that an answer may take beyond the time that a long poll was asked to last."""
+_AROUND = 64 * 1024
+"""Bytes of a request left for what surrounds keys and values; those go as base64, four bytes for three."""
+
+
+def poll_limit(wait: float) -> float:
+    """Seconds after which a long poll of ``wait`` seconds should have answered: Consul adds up to a sixteenth."""
+    return wait + wait / 16 + MARGIN
+
+
+def declare(facts: Facts, *, consistency: str, wait: float) -> Capabilities:
+    """Capabilities of a store. Consul ends a session at twice its ttl, give or take the leader's timers."""
+    bytes_at_once = max((facts.largest_request - _AROUND) * 3 // 4, 1024)
+    return Capabilities(
+        durable=not facts.dev,
+        linearizable=consistency == "consistent",
+        shared=True,
+        atomic_list=True,
+        pinned_pages=False,
+        every_revision=False,
+        lease_listing=True,
+        max_value_bytes=min(facts.largest_value, bytes_at_once - 16 * 1024),
+        max_transaction_operations=MOST,
+        max_transaction_leases=MOST,
+        max_transaction_bytes=bytes_at_once,
+        min_ttl=facts.min_ttl,
+        max_ttl=86_400.0,
+        ttl_quantum=0.001,
+        expiry_factor=2.0,
+        expiry_slack=2.0,
+        watch_latency=1.0,
+        watch_detection=poll_limit(wait) + 0.5,
+    )

@@ -1,0 +1,114 @@
+"""What failed, in Tenure's terms: connections that break, and answers that aren't the asked-for ones.
+
+For a write, "surely not applied" is said only where the agent says so: it had no leader to send it to, or refused
+it before. Any other trouble inside Consul (a leader that stepped down, a connection between servers that broke) may
+have come after the write was in the log.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+
+from tenure.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    DeadlineExceeded,
+    LimitExceeded,
+    OutcomeUnknown,
+    PermissionDenied,
+    StoreFull,
+    TenureError,
+    Unavailable,
+    Unsupported,
+)
+
+_NOT_APPLIED = (
+    ("No cluster leader", "the cluster has no leader now"),
+    ("node is not the leader", "the cluster is changing its leader"),
+    ("timed out enqueuing operation", "the leader has more to do than it can take"),
+    ("rpc error getting client", "the agent can't reach the server it wants to ask"),
+    ("Missing node registration", "the agent hasn't registered its node yet"),
+    ("rate limit", "the agent limits how many requests it takes"),
+    ("HTTP request to an HTTPS server", "that port wants TLS: write consul+tls://"),
+    ("No path to datacenter", "the datacenter (option dc) isn't known or can't be reached"),
+)
+# The leader could not put it into its log, and then passes it to nobody. A failed sync would be told without "write".
+_FULL = re.compile(r"write \S*raft\.db: no space left on device")
+_UNKNOWN_TOKEN = ("ACL not found", "token does not exist", "Unknown token")
+
+
+def broken(reason: str, *, action: str, where: object, write: bool, sent: bool, late: bool) -> TenureError:
+    """The error for an exchange that failed; ``sent``: the agent may have got the request."""
+    message = f"{action}: Consul at {where} failed to answer: {reason}"
+    if write and sent:
+        return OutcomeUnknown(f"{message}; it may have been applied: read before trying again")
+    return DeadlineExceeded(message) if late else Unavailable(message)
+
+
+def refused(status: int, body: bytes, *, action: str, where: object, write: bool) -> TenureError:
+    """The error for an answer with a status that isn't success."""
+    said = short(body.decode(errors="replace"))
+    told = f"({where} said: {status} {said})"
+    if status in (401, 403) or "Permission denied" in said or any(text in said for text in _UNKNOWN_TOKEN):
+        return denied(said, action=action, told=told)
+    if "Invalid Session TTL" in said:
+        return LimitExceeded(f"{action}: Consul's settings don't allow this ttl {told}")
+    if status == 413 or (status == 400 and ("too large" in said or "exceeds" in said)):
+        return LimitExceeded(f"{action}: more than this Consul takes in one request {told}")
+    if _FULL.search(said):
+        return StoreFull(
+            f"{action}: the disk of Consul's leader is full, and it takes no writes: make room there {told}"
+        )
+    for text, advice in _NOT_APPLIED:
+        if text in said:
+            return Unavailable(f"{action}: {advice} {told}")
+    if status == 429:
+        return Unavailable(f"{action}: the agent limits how many requests it takes {told}")
+    if status >= 500:
+        if write:
+            return OutcomeUnknown(f"{action}: Consul failed, the write may have been applied {told}")
+        return Unavailable(f"{action}: Consul failed {told}")
+    return Unsupported(
+        f"{action}: what answers isn't Consul 1.7 or later, or something between changes requests {told}"
+    )
+
+
+def denied(said: str, *, action: str, told: str) -> TenureError:
+    """The error for a token that isn't known, or that may not do this."""
+    if any(text in said for text in _UNKNOWN_TOKEN):
+        return AuthenticationFailed(f"{action}: Consul doesn't know this ACL token {told}")
+    if "ACL support disabled" in said:
+        return ConfigError(f"{action}: this Consul has no ACLs switched on: leave out the token {told}")
+    return PermissionDenied(
+        f"{action}: the ACL token, or what is allowed without one, lacks a right; needed are key_prefix write below "
+        f"the option root and session_prefix write. The token goes into the URL, as in consul://:TOKEN@host {told}"
+    )
+
+
+def cannot_connect(exc: Exception, where: object, *, encrypted: bool) -> TenureError:
+    """The error for a connection that could not be made, with what to check. Nothing was sent."""
+    said = str(exc) or type(exc).__name__
+    lowered = said.lower()
+    if isinstance(exc, ssl.SSLError):
+        if "certificate" in lowered or "hostname" in lowered:
+            hint = "the TLS certificates don't match: check the options ca, cert and key, and the host's name"
+        else:
+            hint = "the TLS handshake failed: does that port speak TLS (Consul's ports.https, often 8501)?"
+    elif isinstance(exc, TimeoutError) or "timed out" in lowered or "unreachable" in lowered:
+        hint = "no answer from that address; check the address, the network and firewalls"
+        return DeadlineExceeded(f"can't connect to Consul at {where}: {hint} ({short(said)})")
+    elif "refused" in lowered:
+        hint = "nothing listens there; is the agent running, and is the port right (usually 8500)?"
+    elif "name or service" in lowered or "resolution" in lowered or "nodename" in lowered or "no address" in lowered:
+        hint = "there is no host of that name"
+    elif "reset" in lowered or "closed" in lowered:
+        hint = "it closed the connection" + ("" if encrypted else "; if it wants TLS, write consul+tls://")
+    else:
+        hint = "the connection failed"
+    return Unavailable(f"can't connect to Consul at {where}: {hint} ({short(said)})")
+
+
+def short(said: str) -> str:
+    """What the agent said, on one line of bounded length."""
+    return " ".join(said.split())[:200] or "nothing"

@@ -1,0 +1,83 @@
+"""What an agent and its cluster say of themselves, and which of their settings weaken what the store promises."""
+
+from __future__ import annotations
+
+import json
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from tenure.spi.types import ServerInfo
+from tenure_consul import reads, server_settings
+from tenure_consul.connection import Answer, left
+from tenure_consul.keys import Layout
+from tenure_consul.pool import Pool
+from tenure_consul.revisions import Revisions
+
+
+def describe(
+    pool: Pool, layout: Layout, revisions: Revisions, *, encrypted: bool, token: bool, consistency: str, timeout: float
+) -> ServerInfo:
+    """``Backend.server_info``."""
+    until = time.monotonic() + timeout
+    found = server_settings.ask(pool, timeout=timeout)
+    asked = pool.call(
+        "GET", pool.target("/v1/status/leader"), None, timeout=left(until), action="asking for the leader"
+    )
+    leader = _parsed(asked)
+    peers = pool.call(
+        "GET", pool.target("/v1/status/peers"), None, timeout=left(until), action="asking for the servers"
+    )
+    servers = [str(peer) for peer in _parsed(peers) or ()]
+    revision = reads.present(pool, layout, revisions, timeout=left(until))
+    details = {
+        "agent": str(asked.where),
+        "node": found.node,
+        "datacenter": found.datacenter,
+        "leader": str(leader or "none"),
+        "servers": ", ".join(servers),
+        "session_ttl_min": f"{found.min_ttl:g} s",
+        "root": layout.root,
+    }
+    return ServerInfo(
+        product="Consul",
+        version=found.version,
+        revision=revision,
+        clock=_clock(asked),
+        risks=tuple(_risks(found, len(servers), encrypted=encrypted, token=token, consistency=consistency)),
+        details={name: value for name, value in details.items() if value},
+    )
+
+
+def _risks(found: server_settings.Facts, servers: int, *, encrypted: bool, token: bool, consistency: str) -> list[str]:
+    risks = []
+    if found.dev:
+        risks.append("the agent runs in development mode: everything is lost when it stops")
+    if servers == 1:
+        risks.append("there is one server: while it is down nothing works, and with its disk everything is lost")
+    elif servers == 2:
+        risks.append("there are two servers: when either is down nothing works; three bear the loss of one")
+    if found.known and not found.acls:
+        risks.append("ACLs are off: whoever reaches an agent may read and change everything")
+    if token and not encrypted:
+        risks.append("the ACL token goes over the network unencrypted: use consul+tls://")
+    if not found.known:
+        risks.append("this token may not ask the agent for its settings (agent read): Consul's defaults are assumed")
+    if consistency != "consistent":
+        risks.append(f"reads may be stale (option consistency={consistency})")
+    return risks
+
+
+def _parsed(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.body)
+    except ValueError:
+        return None
+
+
+def _clock(answer: Answer) -> float | None:
+    """The agent's wall clock, to the second, from a header that every answer has."""
+    try:
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,236 @@
+"""A transaction of ours as one of Consul's, which takes all its operations at one index or none.
+
+What a write must do depends on what it meets. Consul's plain ``set`` leaves a key with the session that holds
+it, where a put without a lease has to detach it; ``delete`` doesn't say whether there was anything. So each write is
+sent together with a check of what it was planned for::
+
+    put                 key free, or not there    set, check that no session holds it
+                        held by S                 unlock for S with the new value
+    put with lease L    key free, held by L       lock for L
+                        held by S                 unlock for S, lock for L
+    delete              key free, or held by S    check that it is there and held so, delete
+                        not there                 check that it isn't
+
+Keys are taken to be there and free, which is right nearly always and costs one request. A check that fails has
+changed nothing; the key is read, and the transaction planned anew, until the deadline. Only a guard of the caller's
+own makes it a ``Conflict``: guards go first, where they meet the store as it was.
+
+The revision is the index of what was put. A transaction that only deletes also writes ``Layout.revision``. Each value
+goes with a random number in Flags, since Consul takes a write of what is there already for no change.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import time
+from binascii import b2a_base64
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from tenure.errors import Conflict, LeaseNotFound, LimitExceeded, StoreCorrupted
+from tenure.spi.types import Absent, Committed, Delete, Exists, Guard, LeaseId, Put, Transaction
+from tenure_consul import reads
+from tenure_consul.connection import Answer, left
+from tenure_consul.errors import refused
+from tenure_consul.keys import Layout, url_path
+from tenure_consul.pool import Pool
+from tenure_consul.revisions import Revisions
+
+OPERATIONS = 64
+"""What Consul takes in one transaction."""
+MOST = (OPERATIONS - 1) // 2
+"""Guards, puts and deletes of ours that surely fit: two of Consul's each, and one for the revision."""
+
+_SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FREE = ""
+_numbers = itertools.count(random.SystemRandom().getrandbits(62))
+
+
+class _Role(Enum):
+    """What it means that an operation failed."""
+
+    GUARD = "a guard of the caller's doesn't hold"
+    EXISTS = "the guard doesn't hold, or the key isn't held by whom it was taken to be"
+    STATE = "the key isn't as it was taken to be"
+    LEASE = "the same, or the lease is gone"
+    WRITE = "can't fail by itself"
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Consul's operations, and for each what its failure means, with the key and the lease it is about."""
+
+    operations: list[dict[str, Any]] = field(default_factory=list)
+    meanings: list[tuple[_Role, str, LeaseId | None]] = field(default_factory=list)
+    writes: bool = False
+    puts: bool = False
+    deleted: int = 0
+
+    def add(self, role: _Role, key: str, verb: str, path: str, /, *, lease: LeaseId | None = None, **more: Any) -> None:
+        self.operations.append({"KV": {"Verb": verb, "Key": path, **more}})
+        self.meanings.append((role, key, lease))
+
+
+def is_session(lease_id: LeaseId) -> bool:
+    """Whether this can be the id of a session at all."""
+    return _SESSION.fullmatch(lease_id) is not None
+
+
+def commit(
+    pool: Pool, layout: Layout, revisions: Revisions, transaction: Transaction, *, most_bytes: int, timeout: float
+) -> Committed:
+    """``Backend.commit``. ``most_bytes``: the largest request that the agent takes."""
+    until = time.monotonic() + timeout
+    for operation in transaction.operations:
+        if isinstance(operation, Put) and operation.lease_id is not None and not is_session(operation.lease_id):
+            raise LeaseNotFound(f"there is no lease {operation.lease_id!r}")
+    # A key that the caller wants to be absent is planned for as such.
+    holders: dict[str, str | None] = {g.key: None for g in transaction.guards if isinstance(g, Absent)}
+    while True:
+        plan = _plan(layout, transaction, holders)
+        # One that changes nothing is told with the present revision: asked for first, or something that came after
+        # its checks would seem to be seen by it.
+        present = 0 if plan.writes else reads.present(pool, layout, revisions, timeout=left(until))
+        before = revisions.known
+        answer = _send(pool, plan, most_bytes=most_bytes, until=until)
+        if answer is None or answer.status == 200:
+            if answer is None or not plan.writes:
+                return Committed(present)
+            return Committed(revisions.of_write(_index(answer), before=before), plan.deleted)
+        _learn(pool, layout, plan, answer, holders=holders, until=until)
+
+
+def _plan(layout: Layout, transaction: Transaction, holders: dict[str, str | None]) -> _Plan:
+    plan = _Plan()
+    for guard in transaction.guards:
+        _plan_guard(plan, layout.path(guard.key), guard, holders)
+    absent = {guard.key for guard in transaction.guards if isinstance(guard, Absent)}
+    for operation in transaction.operations:
+        path = layout.path(operation.key)
+        holder = holders.get(operation.key, _FREE)
+        if isinstance(operation, Delete):
+            _plan_delete(plan, path, operation.key, holder)
+        else:
+            _plan_put(plan, path, operation, holder, sure=operation.key in absent)
+    if plan.writes and not plan.puts:
+        plan.add(_Role.WRITE, "", "set", layout.revision, Value="", Flags=next(_numbers))
+    return plan
+
+
+def _plan_guard(plan: _Plan, path: str, guard: Guard, holders: dict[str, str | None]) -> None:
+    if isinstance(guard, Absent):
+        plan.add(_Role.GUARD, guard.key, "check-not-exists", path)
+    elif isinstance(guard, Exists):
+        plan.add(_Role.EXISTS, guard.key, "check-session", path, Session=holders.get(guard.key) or _FREE)
+    elif 0 < guard.revision < 1 << 63:
+        plan.add(_Role.GUARD, guard.key, "check-index", path, Index=guard.revision)
+    else:
+        raise Conflict(f"was never put at revision {guard.revision}; nothing was changed", keys=[guard.key])
+
+
+def _plan_put(plan: _Plan, path: str, put: Put, holder: str | None, *, sure: bool) -> None:
+    content: dict[str, Any] = {"Value": b2a_base64(put.value, newline=False).decode(), "Flags": next(_numbers)}
+    plan.writes = plan.puts = True
+    if put.lease_id is not None:
+        if holder and holder != put.lease_id:
+            plan.add(_Role.STATE, put.key, "unlock", path, Session=holder)
+        plan.add(_Role.LEASE, put.key, "lock", path, lease=put.lease_id, Session=put.lease_id, **content)
+    elif holder:
+        plan.add(_Role.STATE, put.key, "unlock", path, Session=holder, **content)
+    else:
+        plan.add(_Role.WRITE, put.key, "set", path, **content)
+        if not sure:
+            plan.add(_Role.STATE, put.key, "check-session", path, Session=_FREE)
+
+
+def _plan_delete(plan: _Plan, path: str, key: str, holder: str | None) -> None:
+    if holder is None:
+        plan.add(_Role.STATE, key, "check-not-exists", path)
+        return
+    plan.add(_Role.STATE, key, "check-session", path, Session=holder)
+    plan.add(_Role.WRITE, key, "delete", path)
+    plan.writes = True
+    plan.deleted += 1
+
+
+def _send(pool: Pool, plan: _Plan, *, most_bytes: int, until: float) -> Answer | None:
+    """Consul's answer: taken (200) or refused by a check (409). ``None`` where there is nothing to ask."""
+    if not plan.operations:
+        return None
+    body = json.dumps(plan.operations, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(body) > most_bytes or len(plan.operations) > OPERATIONS:
+        raise LimitExceeded(
+            f"the transaction makes a request of {len(body)} bytes with {len(plan.operations)} operations, Consul "
+            f"takes {most_bytes} with {OPERATIONS}: use smaller values, shorter keys or fewer of them"
+        )
+    # One that only checks is answered like a read, and has to be a linearizable one whatever other reads are.
+    query = "" if plan.writes else "consistent"
+    return pool.call(
+        "PUT",
+        pool.target("/v1/txn", query),
+        body,
+        timeout=left(until),
+        action="committing",
+        write=plan.writes,
+        allow=(409,),
+    )
+
+
+def _learn(
+    pool: Pool, layout: Layout, plan: _Plan, answer: Answer, *, holders: dict[str, str | None], until: float
+) -> None:
+    """From a refusal, learn what the keys are really like. Raises if that isn't the reason."""
+    failed = _failures(answer)
+    roles = [plan.meanings[index] for index, _ in failed if 0 <= index < len(plan.meanings)]
+    denied = any("Permission denied" in what or "ACL not found" in what for _, what in failed)
+    doubtful = {key: lease for role, key, lease in roles if role in (_Role.EXISTS, _Role.STATE, _Role.LEASE)}
+    for role, key, _ in roles:
+        if role is _Role.GUARD and not denied:
+            raise Conflict("a guard doesn't hold; nothing was changed", keys=[key])
+    if denied or not doubtful:
+        raise refused(answer.status, answer.body, action="committing", where=answer.where, write=True)
+    for lease in {lease for lease in doubtful.values() if lease is not None}:
+        if not session_exists(pool, lease, timeout=left(until)):
+            raise LeaseNotFound(f"there is no lease {lease!r}")
+    for key in doubtful:
+        holders[key] = _holder(pool, layout, key, timeout=left(until))
+    for role, key, _ in roles:
+        if role is _Role.EXISTS and holders[key] is None:
+            raise Conflict("doesn't exist; nothing was changed", keys=[key])
+
+
+def _failures(answer: Answer) -> list[tuple[int, str]]:
+    try:
+        found = json.loads(answer.body)["Errors"]
+        return [(error["OpIndex"], str(error["What"])) for error in found]
+    except (ValueError, KeyError, TypeError) as exc:
+        # Another's 409, such as a proxy's: nothing was applied, and it isn't known why.
+        raise refused(answer.status, answer.body, action="committing", where=answer.where, write=True) from exc
+
+
+def _holder(pool: Pool, layout: Layout, key: str, *, timeout: float) -> str | None:
+    """The session that holds the key now, an empty text for none, ``None`` if there is no such key."""
+    target = pool.target(f"/v1/kv/{url_path(layout.path(key))}", "consistent")
+    answer = pool.call("GET", target, None, timeout=timeout, action="committing", allow=(404,))
+    if answer.status == 404:
+        return None
+    return reads.entries(answer)[0].get("Session") or _FREE
+
+
+def session_exists(pool: Pool, lease_id: LeaseId, *, timeout: float) -> bool:
+    """Whether the session is alive."""
+    target = pool.target(f"/v1/session/info/{lease_id}", "consistent")
+    return bool(reads.entries(pool.call("GET", target, None, timeout=timeout, action="looking for a lease")))
+
+
+def _index(answer: Answer) -> int:
+    """The index at which it was applied: that of everything written, and higher than that of what was checked."""
+    try:
+        results = json.loads(answer.body)["Results"]
+        return max(int(result["KV"]["ModifyIndex"]) for result in results)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise StoreCorrupted(f"Consul at {answer.where} committed and answered without an index") from exc

@@ -1,0 +1,125 @@
+"""The ten methods of the SPI, each handed to the module that does it, and how a store is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tenure.errors import DeadlineExceeded, PermissionDenied, Unsupported
+from tenure.spi.backend import Backend
+from tenure.spi.capabilities import Capabilities
+from tenure.spi.feed import Feed, Sink
+from tenure.spi.plugin import OpenRequest
+from tenure.spi.types import (
+    Committed,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    Page,
+    Read,
+    ServerInfo,
+    Transaction,
+)
+from tenure_etcd import leases, reads, transactions
+from tenure_etcd import server_info as info
+from tenure_etcd.capabilities import declare
+from tenure_etcd.connection import Connection
+from tenure_etcd.watch import Watches
+
+
+class EtcdBackend(Backend):
+    """One opened etcd cluster."""
+
+    def __init__(self, connection: Connection, capabilities: Capabilities, *, progress: bool, encrypted: bool) -> None:
+        self._connection = connection
+        self._capabilities = capabilities
+        self._encrypted = encrypted
+        self._watches = Watches(connection, progress=progress)
+
+    @classmethod
+    def open(cls, request: OpenRequest) -> EtcdBackend:
+        """Connect, log in, and see a linearizable read answered. Raises as ``BackendPlugin.open`` says."""
+        until = time.monotonic() + request.timeout
+        connection = Connection(request)
+        try:
+            version = _greet(connection, until)
+        except BaseException:
+            connection.shut()
+            connection.close()
+            raise
+        return cls(
+            connection,
+            declare(request.options),
+            progress=info.progress_is_safe(version),
+            encrypted=request.tls is not None,
+        )
+
+    @property
+    def native(self) -> Any:
+        """The ``etcd3.Etcd3Client`` that owns the channel, logged in; for what Tenure doesn't offer.
+
+        It closes with the store. etcd3 has no deadline unless its ``timeout`` is set, and its watches and locks
+        have bugs that Tenure's don't.
+        """
+        return self._connection.native
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        return reads.get(self._connection, key, timeout=timeout)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        return reads.list_page(self._connection, prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        return transactions.commit(self._connection, transaction, timeout=timeout)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return leases.grant(self._connection, ttl, timeout=timeout)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return leases.refresh(self._connection, lease_ids, timeout=timeout)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        return leases.revoke(self._connection, lease_ids, timeout=timeout)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return leases.describe(self._connection, lease_id, timeout=timeout)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        return self._watches.open(prefix, after=after, sink=sink, timeout=timeout)
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        return info.describe(self._connection, encrypted=self._encrypted, timeout=timeout)
+
+    def close(self) -> None:
+        if self._connection.forked or not self._connection.shut():
+            return
+        self._watches.close()
+        self._connection.close()
+
+
+def _greet(connection: Connection, until: float) -> info.Version:
+    """First contact: credentials, quorum, version. Answers the version, empty where the user may not know it."""
+    try:
+        if connection.user is not None:
+            connection.renew(timeout=_left(until))
+        # A user without rights on this key has logged in all right; which keys it may use shows later.
+        with contextlib.suppress(PermissionDenied):
+            reads.read_history(connection, "", timeout=_left(until))
+        version = info.parse_version(info.oldest_version(connection, timeout=_left(until)))
+    except DeadlineExceeded as exc:
+        raise DeadlineExceeded(
+            f"{exc}: check the address and port, the network and firewalls, and whether etcd has a leader there"
+        ) from exc
+    if version and not info.supported(version):
+        raise Unsupported(f"etcd {'.'.join(map(str, version))} is too old: 3.4 or later is needed")
+    return version
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)

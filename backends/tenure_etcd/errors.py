@@ -1,0 +1,180 @@
+"""The one place where gRPC's errors are understood.
+
+Three sources speak through one exception type: etcd itself (``etcdserver: ...`` in the details), gRPC's own
+channel (not connected, socket closed, deadline), and HTTP when something else listens at the address. What
+decides for a write is whether the server can have taken it into its log:
+
+* etcd refused it before proposing it (validation, authentication, no leader): not applied; for its quota that has to
+  be looked at, see ``quota``;
+* the channel had no connection to send it on: not applied;
+* anything else, a deadline above all: unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tenure.errors import (
+    AuthenticationFailed,
+    Compacted,
+    DeadlineExceeded,
+    InvalidArgument,
+    LeaseNotFound,
+    LimitExceeded,
+    OutcomeUnknown,
+    PermissionDenied,
+    StoreCorrupted,
+    StoreFull,
+    TenureError,
+    Unavailable,
+    Unsupported,
+)
+
+_STALE_TOKEN = (
+    "invalid auth token",
+    "user name is empty",
+    "revision of auth store is old",
+    "revision in header is old",
+)
+
+_NOT_SENT = (
+    "failed to connect to all addresses",
+    "connections to all backends failing",
+    "DNS resolution failed",
+    "empty address list",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A text in the details, the error it means, and what to tell the user."""
+
+    text: str
+    error: type[TenureError]
+    advice: str
+
+
+_REFUSED = (
+    _Rule("requested lease not found", LeaseNotFound, "the lease has ended, was revoked or never was"),
+    _Rule("required revision has been compacted", Compacted, "that revision is no longer in etcd's history"),
+    _Rule("required revision is a future revision", Compacted, "that revision isn't in the history of this etcd"),
+    _Rule(
+        "database space exceeded",
+        StoreFull,
+        "etcd's database has reached its quota and takes no writes: compact and defragment it or raise "
+        "--quota-backend-bytes, then clear the alarm by 'etcdctl alarm disarm'",
+    ),
+    _Rule("request is too large", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
+    _Rule("message larger than max", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
+    _Rule("too many operations in txn", LimitExceeded, "etcd refuses so many operations at once (--max-txn-ops)"),
+    _Rule("duplicate key given in txn", InvalidArgument, "a key may be written only once in a transaction"),
+    _Rule("key is not provided", InvalidArgument, "a key can't be empty"),
+    _Rule("too large lease TTL", LimitExceeded, "etcd refuses so long a lease"),
+    _Rule("too many requests", Unavailable, "etcd has more requests in its queue than it takes; try again later"),
+    _Rule("authentication failed", AuthenticationFailed, "etcd doesn't accept this user name and password"),
+    _Rule(
+        "authentication is not enabled",
+        AuthenticationFailed,
+        "the URL has a user name, but this etcd has authentication turned off: "
+        "leave user:password@ out, or turn it on by 'etcdctl auth enable'",
+    ),
+    _Rule(
+        "user name is empty",
+        AuthenticationFailed,
+        "this etcd wants a user: put user:password@ in front of the host in the URL",
+    ),
+    _Rule("invalid auth token", AuthenticationFailed, "etcd doesn't accept the token it gave, not even a new one"),
+    _Rule("revision of auth store is old", AuthenticationFailed, "etcd's users keep changing while we log in"),
+    _Rule("permission denied", PermissionDenied, "etcd's roles don't allow this user to do that"),
+    _Rule(
+        "no leader",
+        Unavailable,
+        "the etcd member has no leader, so most members are down or cut off from it; check 'etcdctl endpoint status'",
+    ),
+    _Rule("not capable", Unavailable, "this etcd can't do that yet; are all its members upgraded?"),
+    _Rule("corrupt cluster", StoreCorrupted, "etcd found its members' data to differ and has stopped serving"),
+)
+
+
+def stale_token(exc: Any) -> bool:
+    """Whether the call was refused, unapplied, because its token is no longer good."""
+    return is_stale_token(_details(exc))
+
+
+def is_stale_token(reason: str) -> bool:
+    """The same for a reason in words, as a refused watch gives."""
+    return any(text in reason for text in _STALE_TOKEN)
+
+
+def not_connected(exc: Any) -> bool:
+    """Whether the call never left this machine, since none of the endpoints could be connected to."""
+    return exc.code().name == "UNAVAILABLE" and any(text in _details(exc) for text in _NOT_SENT)
+
+
+def translate(
+    exc: Any, *, action: str, write: bool, endpoints: str, timeout: float | None = None, encrypted: bool = False
+) -> TenureError:
+    """The Tenure error for gRPC's ``exc``; the caller raises it ``from exc``.
+
+    ``action`` says what was tried, such as "reading a key". ``write``: whether it may be applied without
+    an answer having come, so that doubt has to be told.
+    """
+    details = _details(exc)
+    known = refusal(details, action=action)
+    if known is not None:
+        return known
+    code = exc.code().name
+    if code == "DEADLINE_EXCEEDED":
+        spent = "in time" if timeout is None else f"within {timeout:.3g} s"
+        return _no_answer(f"{action}: etcd at {endpoints} gave no answer {spent}", write=write, late=True)
+    if not_connected(exc):
+        return Unavailable(
+            f"{action}: can't connect to etcd at {endpoints}: {_connect_hint(details, encrypted=encrypted)}"
+        )
+    if code == "UNIMPLEMENTED":
+        return Unsupported(f"{action}: what answers at {endpoints} isn't etcd 3.4 or later ({details})")
+    if code == "CANCELLED":
+        return _no_answer(f"{action}: the connection was closed meanwhile", write=write)
+    return _no_answer(
+        f"{action}: etcd at {endpoints} failed to answer: {_connect_hint(details, encrypted=encrypted)}", write=write
+    )
+
+
+def refusal(details: str, *, action: str) -> TenureError | None:
+    """The error for a refusal that etcd words as ``details``, ``None`` if they aren't known as one."""
+    for rule in _REFUSED:
+        if rule.text in details:
+            return rule.error(f"{action}: {rule.advice} ({details})")
+    return None
+
+
+def _no_answer(message: str, *, write: bool, late: bool = False) -> TenureError:
+    if write:
+        return OutcomeUnknown(f"{message}; it may have been applied: read before trying again")
+    return DeadlineExceeded(message) if late else Unavailable(message)
+
+
+def _details(exc: Any) -> str:
+    return exc.details() or ""
+
+
+def _connect_hint(details: str, *, encrypted: bool) -> str:
+    """What to check, for the failures people meet when the URL is wrong."""
+    lowered = details.lower()
+    if "refused" in lowered:
+        hint = "nothing listens there; is etcd running, and is the port its client port (usually 2379)?"
+    elif "certificate" in lowered or "verify" in lowered or "hostname" in lowered or "peer name" in lowered:
+        hint = "its certificate isn't accepted: check the options ca, cert, key and server_name"
+    elif "wrong_version" in lowered or "ssl" in lowered or "tls" in lowered or "handshake" in lowered:
+        hint = "the TLS handshake failed: does that port speak TLS? If not, drop +tls from the URL's scheme"
+    elif "http/2" in lowered or "http1" in lowered or "http2" in lowered or "http status" in lowered:
+        hint = "what listens there doesn't speak etcd's protocol; is the port right?"
+    elif "unreachable" in lowered or "timed out" in lowered or "timeout" in lowered:
+        hint = "no answer from that address; check the address, the network and firewalls"
+    elif "socket closed" in lowered or "reset" in lowered or "end of stream" in lowered or "eof" in lowered:
+        toggle = "if it doesn't speak TLS, drop +tls from" if encrypted else "if it wants TLS, write +tls after"
+        hint = f"it closed the connection; {toggle} the URL's scheme"
+    else:
+        return details
+    return f"{hint} ({details})"

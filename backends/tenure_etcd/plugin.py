@@ -1,0 +1,81 @@
+"""What the entry point names: the scheme, its options, and how to open it. Loads no client library."""
+
+from __future__ import annotations
+
+from tenure.hookspecs import hookimpl
+from tenure.spi.backend import Backend
+from tenure.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from tenure_etcd.caveats import NOTES
+
+OPTIONS = (
+    Option(
+        "keepalive",
+        float,
+        10.0,
+        "seconds of silence after which the server is asked for a sign of life; servers refuse less than 5",
+        minimum=5.0,
+        maximum=3600.0,
+    ),
+    Option(
+        "keepalive_timeout",
+        float,
+        4.0,
+        "seconds to wait for that sign before the connection counts as dead",
+        minimum=0.5,
+        maximum=600.0,
+    ),
+    Option(
+        "server_name",
+        str,
+        None,
+        "with TLS: the name to look for in the servers' certificates, where it isn't the first host of the URL",
+    ),
+    Option(
+        "max_request_bytes",
+        int,
+        1_572_864,
+        "the servers' --max-request-bytes, where it was changed",
+        minimum=65_536,
+        maximum=1 << 30,
+    ),
+    Option(
+        "max_txn_ops",
+        int,
+        128,
+        "the servers' --max-txn-ops, where it was changed",
+        minimum=4,
+        maximum=1 << 20,
+    ),
+    Option(
+        "min_ttl",
+        float,
+        2.0,
+        "the servers' shortest lease in seconds: one and a half times --election-timeout, rounded up",
+        minimum=1.0,
+        maximum=3600.0,
+    ),
+)
+
+
+def open_backend(request: OpenRequest) -> Backend:
+    """Connect, check credentials and that a linearizable read is answered; see ``BackendPlugin.open``."""
+    from tenure_etcd.backend import EtcdBackend  # noqa: PLC0415 - loads gRPC, which only an opened store needs
+
+    return EtcdBackend.open(request)
+
+
+@hookimpl
+def tenure_backend() -> BackendPlugin:
+    return BackendPlugin(
+        scheme="etcd",
+        summary="etcd 3.4 and later: shared, durable, linearizable; several endpoints, TLS, users",
+        open=open_backend,
+        address=Address.HOSTS,
+        default_port=2379,
+        options=OPTIONS,
+        notes=NOTES,
+        variants=frozenset({"tls"}),
+        credentials=True,
+        extra="etcd",
+        modules=("etcd3", "grpc", "google.protobuf"),
+    )

@@ -1,0 +1,85 @@
+"""Commits: one ``Txn`` for a transaction, or the single call that does the same in less time.
+
+A lone put or delete without a guard goes as ``Put`` or ``DeleteRange``: same effect, same revision in the
+answer, and a tenth less time.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tenure.errors import Conflict, StoreFull
+from tenure.spi.types import Absent, Committed, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
+from tenure_etcd import quota
+from tenure_etcd.connection import Connection
+from tenure_etcd.encoding import attached_lease
+from tenure_etcd.messages import MESSAGES
+
+_Compare = MESSAGES["Compare"]
+_DeleteRangeRequest = MESSAGES["DeleteRangeRequest"]
+_PutRequest = MESSAGES["PutRequest"]
+_RequestOp = MESSAGES["RequestOp"]
+_TxnRequest = MESSAGES["TxnRequest"]
+
+_NEVER = -1
+"""A mod_revision that no key has."""
+
+
+def commit(connection: Connection, transaction: Transaction, *, timeout: float) -> Committed:
+    """``Backend.commit``."""
+    until, seen = time.monotonic() + timeout, connection.revision
+    try:
+        return _commit(connection, transaction, timeout=timeout)
+    except StoreFull as exc:
+        raise quota.judge(connection, transaction.operations, exc, seen=seen, until=until) from exc
+
+
+def _commit(connection: Connection, transaction: Transaction, *, timeout: float) -> Committed:
+    guards, operations = transaction.guards, transaction.operations
+    if not guards and len(operations) == 1:
+        return _commit_one(connection, operations[0], timeout=timeout)
+    request = _TxnRequest(compare=[_compare(guard) for guard in guards], success=[_operation(o) for o in operations])
+    answer = connection.call("Txn", request, timeout=timeout, write=bool(operations), action="committing a transaction")
+    revision = answer.header.revision
+    if not answer.succeeded:
+        reason = f"a guard didn't hold at revision {revision}; nothing was changed"
+        raise Conflict(reason, keys=[guard.key for guard in guards], revision=revision)
+    deleted = sum(response.response_delete_range.deleted for response in answer.responses)
+    return Committed(revision, deleted)
+
+
+def _commit_one(connection: Connection, operation: Operation, *, timeout: float) -> Committed:
+    if isinstance(operation, Put):
+        answer = connection.call("Put", _put(operation), timeout=timeout, write=True, action="putting a key")
+        return Committed(answer.header.revision)
+    request = _DeleteRangeRequest(key=operation.key.encode())
+    answer = connection.call("DeleteRange", request, timeout=timeout, write=True, action="deleting a key")
+    return Committed(answer.header.revision, answer.deleted)
+
+
+def _compare(guard: Guard) -> Any:
+    key = guard.key.encode()
+    match guard:
+        case Unchanged(revision=revision):
+            # A missing key compares like revision 0, which must not pass for an existing one.
+            expected = revision if 0 < revision < 1 << 63 else _NEVER
+            return _Compare(result=_Compare.EQUAL, target=_Compare.MOD, key=key, mod_revision=expected)
+        case Absent():
+            return _Compare(result=_Compare.EQUAL, target=_Compare.CREATE, key=key, create_revision=0)
+        case Exists():
+            return _Compare(result=_Compare.GREATER, target=_Compare.CREATE, key=key, create_revision=0)
+
+
+def _operation(operation: Operation) -> Any:
+    match operation:
+        case Put():
+            return _RequestOp(request_put=_put(operation))
+        case Delete(key=key):
+            return _RequestOp(request_delete_range=_DeleteRangeRequest(key=key.encode()))
+
+
+def _put(operation: Put) -> Any:
+    if operation.lease_id is None:
+        return _PutRequest(key=operation.key.encode(), value=operation.value)
+    return _PutRequest(key=operation.key.encode(), value=operation.value, lease=attached_lease(operation.lease_id))

@@ -1,0 +1,81 @@
+"""The ten methods of the SPI on a :class:`MemoryServer`. Calls don't wait for anything, so timeouts never run out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tenure._runtime.clock import Clock
+from tenure.errors import StoreClosed
+from tenure.spi import (
+    Backend,
+    Capabilities,
+    Committed,
+    Feed,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    Page,
+    Read,
+    ServerInfo,
+    Sink,
+    Transaction,
+)
+from tenure_memory.capabilities import CAPABILITIES, effective_ttl
+from tenure_memory.server import MemoryServer
+
+
+class MemoryBackend(Backend):
+    """One opener of a server. Closing it leaves the server's data to the other and the next openers."""
+
+    def __init__(self, server: MemoryServer, *, clock: Clock, history: int | None) -> None:
+        self._server = server
+        self._closed = False
+        server.attach(self, clock=clock, history=history)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        return self._open().get(key)
+
+    def list(
+        self,
+        prefix: str,
+        *,
+        after: str | None,
+        limit: int | None,
+        revision: int | None,
+        timeout: float,
+    ) -> Page:
+        return self._open().page(prefix, after=after, limit=limit, revision=revision)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        return self._open().commit(transaction)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return self._open().grant(effective_ttl(ttl))
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return self._open().refresh(lease_ids)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        return self._open().revoke(lease_ids)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return self._open().leases(lease_id)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        return self._open().watch(self, prefix, after=after, sink=sink)
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        return self._open().info()
+
+    def close(self) -> None:
+        self._closed = True
+        self._server.detach(self)
+
+    def _open(self) -> MemoryServer:
+        if self._closed:
+            raise StoreClosed(f"this connection to memory://{self._server.name} was closed")
+        return self._server

@@ -1,0 +1,124 @@
+"""Leases: who is alive until when, which keys go with whom, and the thread that ends them in time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tenure._runtime.clock import Clock
+from tenure.errors import LeaseNotFound
+from tenure.spi import LeaseId
+
+
+@dataclass(slots=True)
+class Lease:
+    lease_id: LeaseId
+    ttl: float
+    deadline: float
+    keys: set[str] = field(default_factory=set)
+
+
+class LeaseTable:
+    """The living leases. Not thread-safe: the server's lock guards it.
+
+    A lease that isn't in the table has ended, for good: ids are never given twice, not even by a server that
+    lost its data.
+    """
+
+    _numbers = itertools.count(1)
+
+    def __init__(self) -> None:
+        self._leases: dict[LeaseId, Lease] = {}
+        # Deadlines as they were when set; one that was moved since is recognised and skipped when it comes up.
+        self._deadlines: list[tuple[float, LeaseId]] = []
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._leases.values())
+
+    def grant(self, ttl: float, now: float) -> Lease:
+        lease = Lease(f"m{next(self._numbers)}", ttl, now + ttl)
+        self._leases[lease.lease_id] = lease
+        heapq.heappush(self._deadlines, (lease.deadline, lease.lease_id))
+        return lease
+
+    def find(self, lease_id: LeaseId) -> Lease | None:
+        return self._leases.get(lease_id)
+
+    def require(self, lease_id: LeaseId) -> Lease:
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            raise LeaseNotFound(f"the lease {lease_id!r} isn't alive: it ended, was revoked or never was")
+        return lease
+
+    def refresh(self, lease: Lease, now: float) -> None:
+        lease.deadline = now + lease.ttl
+        heapq.heappush(self._deadlines, (lease.deadline, lease.lease_id))
+
+    def end(self, lease: Lease) -> None:
+        del self._leases[lease.lease_id]
+
+    def due(self, now: float) -> Lease | None:
+        """A lease whose deadline has come, the earliest first."""
+        deadline = self.next_deadline()
+        return None if deadline is None or deadline > now else self._leases[self._deadlines[0][1]]
+
+    def next_deadline(self) -> float | None:
+        while self._deadlines:
+            deadline, lease_id = self._deadlines[0]
+            lease = self._leases.get(lease_id)
+            if lease is not None and lease.deadline == deadline:
+                return deadline
+            heapq.heappop(self._deadlines)
+        return None
+
+
+class Reaper:
+    """One daemon thread that ends leases when their time comes, alive only while there is one to wait for.
+
+    ``step`` ends what is due and answers the next deadline, or ``None`` to let the thread finish. It and all
+    methods are called with ``condition`` held, except that threads are joined without it.
+    """
+
+    def __init__(
+        self, condition: threading.Condition, clock: Clock, step: Callable[[], float | None], *, name: str
+    ) -> None:
+        self._condition = condition
+        self._clock = clock
+        self._step = step
+        self._name = name
+        self._shift: object | None = None  # identity of the run on duty; a retired run sees that it isn't its own
+        self._until = float("inf")
+        self._threads: list[threading.Thread] = []
+
+    def ensure(self, deadline: float) -> None:
+        """See to it that someone wakes up at ``deadline``."""
+        if self._shift is None:
+            self._shift = shift = object()
+            thread = threading.Thread(target=self._run, args=(shift,), name=self._name, daemon=True)
+            self._threads = [*(old for old in self._threads if old.is_alive()), thread]
+            thread.start()
+        elif deadline < self._until:
+            self._condition.notify_all()
+
+    def stop(self) -> list[threading.Thread]:
+        """Send the thread home. Answers what the caller has to join once it doesn't hold the condition."""
+        self._shift = None
+        self._condition.notify_all()
+        threads, self._threads = self._threads, []
+        return threads
+
+    def _run(self, shift: object) -> None:
+        with self._condition:
+            while self._shift is shift:
+                deadline = self._step()
+                if deadline is None:
+                    self._shift = None
+                    return
+                self._until = deadline
+                self._clock.wait(self._condition, deadline - self._clock.now())

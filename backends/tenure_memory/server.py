@@ -1,0 +1,329 @@
+"""The server: state, history, leases and feeds behind one lock, and the controls for tests.
+
+Every operation does the same: take the lock, refuse if the server is paused, end the leases whose time has
+come, do the work. So no reader ever sees a key of an ended lease, and every effect has one place in one order.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from tenure._runtime.clock import Clock, SystemClock
+from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
+from tenure.spi import (
+    Committed,
+    Delete,
+    Feed,
+    KeyValue,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    Operation,
+    Page,
+    Put,
+    Read,
+    ServerInfo,
+    Sink,
+    Snapshot,
+    Transaction,
+)
+from tenure_memory.history import Change, History
+from tenure_memory.leases import Lease, LeaseTable, Reaper
+from tenure_memory.state import State
+from tenure_memory.transactions import apply, check, plan
+from tenure_memory.watch import Feeds
+
+DEFAULT_HISTORY = 10_000
+
+
+class MemoryServer:
+    """What all openers of one ``memory://name`` share. Thread-safe.
+
+    The public methods of the second half are for applications' tests; the first half serves the plugin.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._condition = threading.Condition(threading.Lock())
+        self._clock: Clock | None = None
+        self._limit: int | None = None
+        self._openers: set[object] = set()
+        self._paused = False
+        self._unknown: list[bool] = []
+        self._revision = 0
+        self._state = State()
+        self._leases = LeaseTable()
+        self._history = History(DEFAULT_HISTORY)
+        self._feeds = Feeds(DEFAULT_HISTORY // 10)
+        self._reaper: Reaper | None = None
+
+    # -- opening and closing -----------------------------------------------------------------------
+
+    def attach(self, opener: object, *, clock: Clock, history: int | None) -> None:
+        """Let ``opener`` in. The first one decides on clock and history, ``ConfigError`` for one who differs."""
+        with self._condition:
+            if self._paused:
+                raise self._paused_error()
+            self._adopt_clock(clock)
+            self._adopt_history(history)
+            self._openers.add(opener)
+            deadline = self._reap()
+            if deadline is not None:
+                self._reaping().ensure(deadline)
+
+    def detach(self, opener: object) -> None:
+        """End the opener's feeds; when nobody is left, the thread too. The data stays for the next one."""
+        threads: list[threading.Thread] = []
+        with self._condition:
+            self._feeds.close(opener)
+            self._openers.discard(opener)
+            if not self._openers and self._reaper is not None:
+                threads = self._reaper.stop()
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _adopt_clock(self, clock: Clock) -> None:
+        if self._clock is not None and not self._openers:
+            self._reap()
+        unused = not self._openers and not len(self._leases)
+        if self._clock is None or unused:
+            self._clock = clock
+            self._reaper = Reaper(self._condition, clock, self._reap, name=f"tenure-memory-{self.name}")
+        elif clock is not self._clock and not (isinstance(clock, SystemClock) and isinstance(self._clock, SystemClock)):
+            raise ConfigError(
+                f"memory://{self.name} is open with another clock ({type(self._clock).__name__}): "
+                "pass the same clock object to every connect() of this name, or use another name"
+            )
+
+    def _adopt_history(self, history: int | None) -> None:
+        if self._limit is None:
+            self._limit = history or DEFAULT_HISTORY
+            self._history = History(self._limit, start=self._revision)
+            self._feeds.bookmark_every = max(1, self._limit // 10)
+        elif history not in (None, self._limit):
+            raise ConfigError(
+                f"memory://{self.name} keeps {self._limit} revisions, as its first opener asked, "
+                f"not history={history}: leave the option out, or use another name"
+            )
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Read:
+        with self._serving():
+            return Read(self._state.get(key), self._revision)
+
+    def page(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None) -> Page:
+        with self._serving():
+            items = list(self._state.under(prefix, after)) if revision is None else self._past(prefix, after, revision)
+            more = limit is not None and len(items) > limit
+            return Page(tuple(items[:limit]), more, self._revision if revision is None else revision)
+
+    def _past(self, prefix: str, after: str | None, revision: int) -> list[KeyValue]:
+        """The items under ``prefix`` beyond ``after`` as they were at ``revision``."""
+        past = self._history.at(revision, present=self._revision)
+        items = [item for item in self._state.under(prefix, after) if item.key not in past]
+        items += [
+            item
+            for key, item in past.items()
+            if item is not None and key.startswith(prefix) and (after is None or key > after)
+        ]
+        return sorted(items)
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def commit(self, transaction: Transaction) -> Committed:
+        with self._serving():
+            if not self._unknown:
+                return self._commit(transaction)
+            if self._unknown.pop(0):
+                with suppress(TenureError):  # a refusal gets lost on the way just as an answer does
+                    self._commit(transaction)
+            raise OutcomeUnknown(f"memory://{self.name} was told to lose the answer to this write")
+
+    def _commit(self, transaction: Transaction) -> Committed:
+        check(transaction.guards, self._state, self._revision)
+        for operation in transaction.operations:
+            if isinstance(operation, Put) and operation.lease_id is not None:
+                self._leases.require(operation.lease_id)
+        return self._write(transaction.operations)
+
+    def _write(self, operations: Sequence[Operation]) -> Committed:
+        """Apply the operations as one transaction: state, leases' keys, history and watchers."""
+        change = plan(operations, self._state, self._revision + 1)
+        if change is None:
+            return Committed(self._revision)
+        self._revision = change.revision
+        apply(change, self._state)
+        self._move_between_leases(change)
+        self._history.append(change)
+        self._feeds.offer(change)
+        return Committed(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
+
+    def _move_between_leases(self, change: Change) -> None:
+        for entry, before in zip(change.entries, change.before, strict=True):
+            if before is not None and before.lease_id is not None:
+                left = self._leases.find(before.lease_id)
+                if left is not None:
+                    left.keys.discard(before.key)
+            if isinstance(entry, KeyValue) and entry.lease_id is not None:
+                self._leases.require(entry.lease_id).keys.add(entry.key)
+
+    # -- leases ------------------------------------------------------------------------------------
+
+    def grant(self, ttl: float) -> LeaseGrant:
+        with self._serving() as now:
+            lease = self._leases.grant(ttl, now)
+            self._reaping().ensure(lease.deadline)
+            return LeaseGrant(lease.lease_id, ttl)
+
+    def refresh(self, lease_ids: Sequence[LeaseId]) -> dict[LeaseId, float]:
+        with self._serving() as now:
+            alive = [lease for lease in map(self._leases.find, lease_ids) if lease is not None]
+            for lease in alive:
+                self._leases.refresh(lease, now)
+            return {lease.lease_id: lease.ttl for lease in alive}
+
+    def revoke(self, lease_ids: Sequence[LeaseId]) -> frozenset[LeaseId]:
+        with self._serving():
+            alive = [lease for lease in map(self._leases.find, dict.fromkeys(lease_ids)) if lease is not None]
+            for lease in alive:
+                self._end(lease)
+            return frozenset(lease.lease_id for lease in alive)
+
+    def leases(self, lease_id: LeaseId | None) -> tuple[LeaseInfo, ...]:
+        with self._serving() as now:
+            return tuple(
+                LeaseInfo(lease.lease_id, lease.ttl, lease.deadline - now, tuple(sorted(lease.keys)))
+                for lease in self._leases
+                if lease_id is None or lease.lease_id == lease_id
+            )
+
+    def _end(self, lease: Lease) -> None:
+        """The lease goes, and its keys in one transaction of their own."""
+        self._leases.end(lease)
+        self._write([Delete(key) for key in sorted(lease.keys)])
+
+    def _reap(self) -> float | None:
+        """End every lease whose time has come; answers when the next one's does."""
+        if self._clock is None:
+            return None
+        now = self._clock.now()
+        while (lease := self._leases.due(now)) is not None:
+            self._end(lease)
+        return self._leases.next_deadline()
+
+    # -- watching and housekeeping -----------------------------------------------------------------
+
+    def watch(self, opener: object, prefix: str, *, after: int | None, sink: Sink) -> Feed:
+        with self._serving():
+            feed = self._feeds.new(opener, prefix, sink)
+            if after is None:
+                sink.deliver(Snapshot(tuple(self._state.under(prefix)), self._revision))
+            else:
+                for change in self._history.since(after, present=self._revision):
+                    feed.offer(change)
+            feed.bookmark(self._revision)
+            self._feeds.add(feed)
+            return feed
+
+    def info(self) -> ServerInfo:
+        with self._serving():
+            return ServerInfo(
+                product="tenure memory store",
+                version="in process",
+                revision=self._revision,
+                clock=time.time() if isinstance(self._clock, SystemClock) else None,
+                risks=("nothing survives the end of this process",),
+                details={
+                    "keys": str(sum(1 for _ in self._state.under(""))),
+                    "leases": str(len(self._leases)),
+                    "oldest revision": str(self._history.start),
+                    "clock": type(self._clock).__name__,
+                },
+            )
+
+    @contextmanager
+    def _serving(self) -> Iterator[float]:
+        """The lock, for one operation of a server that answers; gives the time."""
+        with self._condition:
+            if self._paused:
+                raise self._paused_error()
+            self._reap()
+            yield self._clock.now() if self._clock is not None else 0.0
+
+    def _reaping(self) -> Reaper:
+        if self._reaper is None:
+            raise ConfigError(f"memory://{self.name} isn't open: connect() to it first")
+        return self._reaper
+
+    def _paused_error(self) -> Unavailable:
+        return Unavailable(f"memory://{self.name} is paused: its test has to call resume()")
+
+    # -- controls for tests ------------------------------------------------------------------------
+
+    def expire_lease(self, lease_id: LeaseId) -> None:
+        """End the lease now, as if its time had run out: its keys go, watchers see it, refreshing fails.
+
+        Raises ``LeaseNotFound`` if it isn't alive. Works while the server is paused.
+        """
+        with self._condition:
+            self._reap()
+            self._end(self._leases.require(lease_id))
+
+    def cut_watches(self) -> None:
+        """Let every running watch lose its connection (``Unavailable``); resuming works at once."""
+        with self._condition:
+            self._feeds.fail(Unavailable(f"memory://{self.name} was told to cut its watches"))
+
+    def compact(self) -> None:
+        """Drop the history: resuming a watch or a paged list from before the present gets ``Compacted``."""
+        with self._condition:
+            self._history.forget()
+
+    def pause(self) -> None:
+        """Begin an outage: all operations raise ``Unavailable``, running watches fail, the data stays.
+
+        Time runs on, so leases end meanwhile.
+        """
+        with self._condition:
+            self._paused = True
+            self._feeds.fail(Unavailable(f"memory://{self.name} was paused"))
+
+    def resume(self) -> None:
+        """End the outage. Harmless if there is none."""
+        with self._condition:
+            self._paused = False
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """:meth:`pause` on entry, :meth:`resume` on exit."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def make_next_write_unknown(self, *, applied: bool) -> None:
+        """Lose the answer of the next transaction (``OutcomeUnknown``), after applying it or instead of it.
+
+        Lease operations aren't affected. Calling it again queues up for the write after.
+        """
+        with self._condition:
+            self._unknown.append(applied)
+
+    def lose_data(self) -> None:
+        """Start over empty, as a server restarted without its disk: keys, leases and history are gone.
+
+        Running watches fail, and resuming them gets ``Compacted``. Revisions go on from where they were, so
+        that one of the lost data is never taken for one of the new.
+        """
+        with self._condition:
+            self._revision += 1
+            self._state = State()
+            self._leases = LeaseTable()
+            self._history = History(self._limit or DEFAULT_HISTORY, start=self._revision)
+            self._feeds.fail(Unavailable(f"memory://{self.name} was restarted without its data"))

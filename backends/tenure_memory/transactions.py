@@ -1,0 +1,52 @@
+"""What a transaction means: guards against the present state, then all operations at one revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tenure.errors import Conflict
+from tenure.spi import Absent, Delete, Deleted, Exists, Guard, KeyValue, Operation, Put, Unchanged
+from tenure_memory.history import Change
+from tenure_memory.state import State
+
+
+def check(guards: Iterable[Guard], state: State, revision: int) -> None:
+    """Raise ``Conflict`` for the first guard that doesn't hold."""
+    for guard in guards:
+        item = state.get(guard.key)
+        match guard:
+            case Absent() if item is not None:
+                found = f"exists (revision {item.mod_revision}) and should not"
+            case Exists() | Unchanged() if item is None:
+                found = "doesn't exist"
+            case Unchanged() if item is not None and item.mod_revision != guard.revision:
+                found = f"is at revision {item.mod_revision}, not {guard.revision}"
+            case _:
+                continue
+        raise Conflict(f"{found}; nothing was changed", keys=[guard.key], revision=revision)
+
+
+def plan(operations: Iterable[Operation], state: State, revision: int) -> Change | None:
+    """What the operations do to ``state`` as the transaction ``revision``; ``None`` if they change nothing."""
+    entries: list[KeyValue | Deleted] = []
+    before: list[KeyValue | None] = []
+    for operation in operations:
+        old = state.get(operation.key)
+        match operation:
+            case Put():
+                created = revision if old is None else old.create_revision
+                entries.append(KeyValue(operation.key, operation.value, created, revision, operation.lease_id))
+            case Delete():
+                if old is None:
+                    continue
+                entries.append(Deleted(operation.key, revision))
+        before.append(old)
+    return Change(revision, tuple(entries), tuple(before)) if entries else None
+
+
+def apply(change: Change, state: State) -> None:
+    for entry in change.entries:
+        if isinstance(entry, KeyValue):
+            state.set(entry)
+        else:
+            state.remove(entry.key)

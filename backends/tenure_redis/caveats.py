@@ -1,0 +1,72 @@
+"""What people should know of Redis as a store, and what shows that it is so."""
+
+from __future__ import annotations
+
+from tenure.spi.plugin import Note
+
+_LEASES = "tests/backends/redis/test_leases.py"
+_OPEN = "tests/backends/redis/test_open.py"
+_SENTINEL = "tests/backends/redis/test_sentinel.py"
+_TRANSACTIONS = "tests/backends/redis/test_transactions.py"
+_WATCH = "tests/backends/redis/test_watch.py"
+
+NOTES = (
+    Note(
+        "What it promises depends on its settings",
+        "It is asked for them when it is opened. `durable` needs the append-only file with `appendfsync "
+        "always`; `linearizable` needs a server without replicas. A program that can't live with less says "
+        '`require=["durable", "linearizable"]`. `tenure doctor` lists the settings that weaken its '
+        "promises.",
+        (f"{_OPEN}::test_what_is_declared_and_what_is_risky",),
+    ),
+    Note(
+        "A failover may lose writes",
+        "With replicas, Sentinel or Cluster, writes that were acknowledged just before it may be missing after it. "
+        "Watchers are told by a RESYNC batch.",
+        (
+            f"{_SENTINEL}::test_a_replica_that_lagged_is_a_resync_not_a_silence",
+            f"{_OPEN}::test_of_several_hosts_the_primary_is_used",
+        ),
+    ),
+    Note(
+        "Without persistence a restart forgets everything",
+        "Watchers are told by a RESYNC batch with the deletes, and registered instances are back within a heartbeat.",
+        (
+            f"{_WATCH}::test_a_restart_without_persistence_is_a_resync_with_its_deletes",
+            f"{_LEASES}::test_a_registration_is_back_after_a_restart_without_persistence",
+        ),
+    ),
+    Note(
+        "No eviction",
+        "`maxmemory-policy` has to be `noeviction`: otherwise Redis throws away whole namespaces when its "
+        "memory is full.",
+        (f"{_OPEN}::test_what_is_declared_and_what_is_risky",),
+    ),
+    Note(
+        "One shard",
+        "All of a store is on one shard of a cluster. The option `store` gives parts of a system stores of their own.",
+        (
+            f"{_SENTINEL}::test_a_cluster_by_any_of_its_nodes",
+            f"{_OPEN}::test_stores_are_apart_and_namespaces_share_one",
+        ),
+    ),
+    Note(
+        "Redis itself ends no leases here",
+        "Whoever has a watch open sees to it that ended leases go, and so does whoever reads or writes. What "
+        "a program gets is right in any case; Redis's own tools may show what has ended.",
+        (
+            f"{_LEASES}::test_an_ended_lease_shows_no_keys_to_anyone_who_looks",
+            f"{_WATCH}::test_a_lease_that_ends_is_told_in_time_by_the_watcher_alone",
+        ),
+    ),
+    Note(
+        "A full memory or disk",
+        "At `maxmemory` it refuses puts by `StoreFull` and lets deletes through. On a full disk it refuses "
+        "every write by `StoreFull` and answers reads, unless `appendfsync` is `always`: then its process "
+        "ends, and what was under way is `OutcomeUnknown`.",
+        (
+            "tests/cross_store/test_no_room.py::test_a_server_without_room",
+            f"{_TRANSACTIONS}::test_a_full_memory_refuses_puts_and_lets_deletes_and_leases_through",
+        ),
+    ),
+)

@@ -1,0 +1,129 @@
+"""What the server says of itself to people, and which of its settings weaken what the store promises."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Iterable
+
+from tenure.spi.plugin import Host
+from tenure.spi.types import ServerInfo
+from tenure_redis import scripts, server_settings
+from tenure_redis.pool import Pool
+from tenure_redis.server_settings import Facts
+
+_MIB = 1 << 20
+_DETAILS = (
+    ("role", "role"),
+    ("connected_slaves", "replicas"),
+    ("used_memory_human", "memory in use"),
+    ("maxmemory_human", "memory limit"),
+    ("aof_enabled", "append-only file"),
+    ("rdb_last_bgsave_status", "last snapshot"),
+    ("aof_last_write_status", "last write of the append-only file"),
+    ("redis_mode", "mode"),
+)
+
+
+def describe(pool: Pool, hosts: Iterable[Host | str], *, encrypted: bool, login: bool, timeout: float) -> ServerInfo:
+    """``Backend.server_info``."""
+    until = time.monotonic() + timeout
+    found = server_settings.ask(pool, timeout=timeout)
+    _, revision = pool.run(scripts.READ, "", timeout=_left(until), action="asking for the revision")
+    keys = pool.read("ZCARD", pool.names.all[1], timeout=_left(until), action="counting keys")
+    kept = pool.read("XLEN", pool.names.log, timeout=_left(until), action="counting revisions")
+    seconds, micros = pool.read("TIME", timeout=_left(until), action="asking for the clock")
+    details = {name: found.info[field] for field, name in _DETAILS if field in found.info}
+    details |= {f"setting {name}": value or "(empty)" for name, value in found.config.items()}
+    details |= {
+        "addresses": pool.locator.where,
+        "hash tag": pool.names.tag,
+        "keys": str(keys),
+        "revisions kept": str(kept),
+    }
+    return ServerInfo(
+        product=found.product,
+        version=found.version or "unknown (this user may not use INFO)",
+        revision=int(revision),
+        clock=int(seconds) + int(micros) / 1e6,
+        risks=tuple(_risks(found, hosts, failover=pool.locator.failover, encrypted=encrypted, login=login)),
+        details=details,
+    )
+
+
+def _risks(found: Facts, hosts: Iterable[Host | str], *, failover: bool, encrypted: bool, login: bool) -> Iterable[str]:
+    yield from _persistence(found)
+    yield from _memory(found)
+    replicas = found.replicas
+    if failover or replicas:
+        count = f"{replicas} connected" if replicas else "none connected now"
+        yield (
+            f"Replication is asynchronous (replicas: {count}): when a replica takes over, writes that were "
+            "acknowledged just before may be gone. Tenure notices and resyncs its watches, but a lock or election "
+            "that rests on such a write may have two holders. For those use a store that is durable and linearizable."
+        )
+        if found.config.get("min-replicas-to-write") == "0":
+            yield (
+                "min-replicas-to-write is 0: a primary that is cut off goes on taking writes that will be lost. "
+                "Set it to 1 or more, with min-replicas-max-lag."
+            )
+    if not found.info:
+        yield "This user may not use INFO, so persistence and replicas aren't known: allow it by ACL SETUSER ... +info."
+    if not found.config:
+        yield (
+            "CONFIG GET isn't allowed here, so the store declares itself not durable, and its eviction policy isn't "
+            "known: allow it by ACL SETUSER ... +config|get, or look yourself that it is noeviction."
+        )
+    if not all(_is_local(host) for host in hosts):
+        if not encrypted:
+            yield "The connection isn't encrypted: anyone on the network between can read and change what is stored."
+        if not login:
+            yield "No password was needed: whoever reaches the port may read, change and delete everything."
+
+
+def _persistence(found: Facts) -> Iterable[str]:
+    if found.aof is False:
+        saved = found.config.get("save")
+        what = (
+            f"only snapshots are written (save {saved}): a crash loses everything since the last one"
+            if saved
+            else "nothing is written to disk: a restart loses everything"
+        )
+        yield f"The append-only file is off, and {what}. Set appendonly yes."
+    elif found.fsync == "no":
+        yield "appendfsync is no: a power failure loses what the system had not written, half a minute or so."
+    elif found.fsync == "everysec":
+        yield (
+            "appendfsync is everysec: a crash may lose the last second or two of acknowledged writes, so the store "
+            "isn't declared durable. appendfsync always is, at the price of one flush for each write."
+        )
+    for name, what in (("rdb_last_bgsave_status", "snapshot"), ("aof_last_write_status", "append-only file")):
+        if found.info.get(name, "ok") != "ok":
+            yield f"Redis failed to write its {what}: see its log, the disk may be full. It may refuse all writes."
+
+
+def _memory(found: Facts) -> Iterable[str]:
+    policy = found.config.get("maxmemory-policy", found.info.get("maxmemory_policy", ""))
+    limit = int(found.info.get("maxmemory", "0") or 0)
+    if policy not in ("", "noeviction"):
+        yield (
+            f"maxmemory-policy is {policy}: when memory runs out Redis throws away keys, and Tenure's are few and "
+            "large, so a whole namespace may go at once. Set it to noeviction."
+        )
+    used = int(found.info.get("used_memory", "0") or 0)
+    if limit and used > limit * 0.8:
+        yield f"Redis uses {used // _MIB} of {limit // _MIB} MiB: at the limit it refuses writes."
+
+
+def _is_local(host: Host | str) -> bool:
+    """Whether nobody outside this machine can listen on the way."""
+    if isinstance(host, str) or host.name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.name).is_loopback
+    except ValueError:
+        return False
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)

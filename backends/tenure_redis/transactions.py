@@ -1,0 +1,47 @@
+"""Commits: from a transaction to the script's arguments, and from its answer to what it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenure.errors import Conflict, LeaseNotFound, OutcomeUnknown, StoreCorrupted
+from tenure.spi.types import Absent, Committed, Guard, Put, Transaction, Unchanged
+from tenure_redis.encoding import lease_of, packed_revision
+from tenure_redis.pool import Pool
+
+
+def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> Committed:
+    """``Backend.commit``."""
+    args: list[Any] = [len(transaction.guards)]
+    for guard in transaction.guards:
+        args += _guard(guard)
+    for operation in transaction.operations:
+        if isinstance(operation, Put):
+            lease = operation.lease_id
+            if lease is None:
+                args += ("p", operation.key, operation.value, "")
+            else:
+                args += ("p", operation.key, operation.value, lease_of(lease) or "-")
+        else:
+            args += ("d", operation.key, "", "")
+    answer = pool.commit(args, timeout=timeout, action="committing a transaction")
+    word, _, rest = answer.partition(b" ")
+    if word == b"ok":
+        revision, _, deleted = rest.partition(b" ")
+        return Committed(int(revision), int(deleted))
+    if word == b"conflict":
+        reason = f"a guard didn't hold at revision {int(rest)}; nothing was changed"
+        raise Conflict(reason, keys=[guard.key for guard in transaction.guards], revision=int(rest))
+    if word == b"nolease":
+        named = {operation.lease_id for operation in transaction.operations if isinstance(operation, Put)} - {None}
+        lease = rest.decode() if rest != b"-" else ", ".join(map(repr, named))
+        raise LeaseNotFound(f"no lease {lease} is alive in this store: it ended, was revoked or never was")
+    if word == b"stale":
+        raise OutcomeUnknown("committing a transaction: the store has seen a later one of this client's slot already")
+    raise StoreCorrupted(f"the record of this client's last commit in Redis isn't Tenure's: {answer[:80]!r}")
+
+
+def _guard(guard: Guard) -> tuple[Any, ...]:
+    if isinstance(guard, Unchanged):
+        return "u", guard.key, packed_revision(guard.revision)
+    return "a" if isinstance(guard, Absent) else "e", guard.key, ""

@@ -1,0 +1,219 @@
+"""The ten methods of the SPI on one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from time import monotonic
+
+from tenure.errors import Compacted, DeadlineExceeded, PermissionDenied, StoreFull, TenureError, Unsupported
+from tenure.spi import (
+    Backend,
+    Capabilities,
+    Committed,
+    Feed,
+    KeyValue,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    OpenRequest,
+    Page,
+    Read,
+    ServerInfo,
+    Sink,
+    Snapshot,
+    Transaction,
+)
+from tenure_sqlite import leases
+from tenure_sqlite.capabilities import capabilities, effective_ttl
+from tenure_sqlite.database import Connection, Database
+from tenure_sqlite.file_location import locate
+from tenure_sqlite.keys import condition
+from tenure_sqlite.lease_clock import lease_time
+from tenure_sqlite.server_info import examine
+from tenure_sqlite.transactions import Writing
+from tenure_sqlite.watch import Watcher
+
+# One statement for item, revision and the lease's deadline, because a read transaction costs more than a read.
+_GET = (
+    "SELECT value, created, modified, item.lease, revision, deadline FROM store "
+    "LEFT JOIN item ON key = ? LEFT JOIN lease ON id = item.lease"
+)
+_LIST = (
+    "SELECT key, value, created, modified, lease FROM item WHERE {} "
+    "AND (lease IS NULL OR lease NOT IN (SELECT id FROM lease WHERE deadline <= ?)) ORDER BY key LIMIT ?"
+)
+_NEVER = float("-inf")
+
+
+def open_backend(request: OpenRequest) -> Backend:
+    """Open the file, or make it. Raises what ``location``, ``schema`` and ``errors`` of this package describe."""
+    return SqliteBackend(request)
+
+
+class SqliteBackend(Backend):
+    """One opened file."""
+
+    def __init__(self, request: OpenRequest) -> None:
+        options = request.options
+        self._capabilities = capabilities(poll=options["poll"])
+        self._time = lease_time(request.clock)
+        self._database = database = Database(
+            locate(request.path),
+            synchronous=options["synchronous"],
+            lease_time=self._time,
+            timeout=request.timeout,
+        )
+        self._watcher = Watcher(
+            database, clock=request.clock, poll=options["poll"], history=options["history"], reap=self._reap
+        )
+        self._writing = Writing(
+            database,
+            history=options["history"],
+            reap=lambda writer: leases.reap(writer, self._time.now()),
+            wake=self._watcher.wake,
+        )
+        self._check_at = 0.0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        database = self._database
+        if monotonic() > self._check_at:  # a reader must notice a replaced file too, but needn't look each time
+            self._check_at = monotonic() + 1.0
+            database.check_file(timeout=timeout)
+        connection = database.take()
+        try:
+            row = connection.execute(_GET, (key,)).fetchone()
+        except sqlite3.Error:
+            row = None
+        finally:
+            database.give(connection)
+        if row is None:  # locked, broken or closed: the patient way tells
+            row = database.run(lambda connection: connection.execute(_GET, (key,)).fetchone(), timeout=timeout)
+        value, created, modified, lease, revision, deadline = row
+        if value is None:
+            return Read(None, revision)
+        if lease is None:
+            return Read(KeyValue(key, value, created, modified), revision)
+        if deadline <= self._time.now():
+            if self._could_reap(timeout):
+                return self.get(key, timeout=timeout)
+            return Read(None, revision)
+        return Read(KeyValue(key, value, created, modified, format(lease, "x")), revision)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        if revision is not None:
+            raise Unsupported("this store can't list a past revision (its capabilities declare pinned_pages=False)")
+        within, bounds = condition(prefix, after)
+        most = -1 if limit is None else limit + 1  # one more tells whether there are more
+        hiding = False
+
+        def read(connection: Connection) -> Page | None:
+            connection.execute("BEGIN")
+            now = self._time.now()
+            if not hiding and leases.is_due(connection, now):
+                return None
+            (present,) = connection.execute("SELECT revision FROM store").fetchone()
+            rows = connection.execute(_LIST.format(within), (*bounds, now if hiding else _NEVER, most))
+            items = tuple(
+                KeyValue(key, value, created, modified, None if lease is None else format(lease, "x"))
+                for key, value, created, modified, lease in rows
+            )
+            if limit is not None and len(items) > limit:
+                return Page(items[:limit], True, present)
+            return Page(items, False, present)
+
+        deadline = monotonic() + timeout
+        self._database.check_file(timeout=timeout)
+        while (page := self._database.run(read, timeout=timeout)) is None:
+            hiding = not self._could_reap(max(deadline - monotonic(), 0.001))
+        return page
+
+    def _could_reap(self, timeout: float) -> bool:
+        """End the leases whose time has come, so that a read shows that at a revision of its own.
+
+        False where nothing can be written now: the reader then leaves their keys out by itself.
+        """
+        try:
+            self._reap(timeout / 2)
+        except (StoreFull, PermissionDenied, DeadlineExceeded):
+            return False
+        return True
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        with self._writing(timeout) as writer:
+            outcome = writer.commit(transaction)
+        if isinstance(outcome, TenureError):  # raised here, where the leases that ended before are committed
+            raise outcome
+        return outcome
+
+    def _reap(self, timeout: float) -> None:
+        with self._writing(timeout):
+            pass  # every writer ends the leases whose time has come
+
+    # -- leases ------------------------------------------------------------------------------------
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        ttl = effective_ttl(ttl)
+        with self._writing(timeout) as writer:
+            # The time is taken under the lock: waiting for it must not eat into the ttl.
+            now = self._time.now()
+            lease_id = leases.grant(writer, ttl, now)
+        self._watcher.granted(now + ttl)
+        return LeaseGrant(lease_id, ttl)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        with self._writing(timeout) as writer:
+            return leases.refresh(writer, lease_ids, self._time.now())
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        with self._writing(timeout) as writer:
+            return leases.revoke(writer, lease_ids)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        def read(connection: Connection) -> tuple[LeaseInfo, ...]:
+            connection.execute("BEGIN")
+            return leases.listing(connection, lease_id, self._time.now())
+
+        self._database.check_file(timeout=timeout)
+        return self._database.run(read, timeout=timeout)
+
+    # -- watching and housekeeping -----------------------------------------------------------------
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        self._database.check_file(timeout=timeout)
+        history = self._database.history
+        if after is None:
+            page = self.list(prefix, after=None, limit=None, revision=None, timeout=timeout)
+            sink.deliver(Snapshot(page.items, page.revision))
+            after = page.revision
+        else:
+            self._require_history(after, timeout=timeout)
+        self._database.seen = max(self._database.seen, after)
+        return self._watcher.feed(prefix, sink, position=after, history=history)
+
+    def _require_history(self, revision: int, *, timeout: float) -> None:
+        present, start = self._database.run(
+            lambda connection: connection.execute("SELECT revision, log_start FROM store").fetchone(), timeout=timeout
+        )
+        if revision <= self._database.doubtful_until:
+            raise Compacted(f"revision {revision} may be of a file that was replaced: read anew")
+        if not start <= revision <= present:
+            raise Compacted(
+                f"revision {revision} isn't in the change log, which has {start} to {present}: read anew", oldest=start
+            )
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        self._database.check_file(timeout=timeout)
+        return self._database.run(lambda connection: examine(connection, self._database), timeout=timeout)
+
+    def close(self) -> None:
+        self._watcher.close()
+        self._database.close()

@@ -1,0 +1,40 @@
+"""What a SQLite store promises."""
+
+from __future__ import annotations
+
+import math
+
+from tenure.spi import Capabilities
+
+MIN_TTL = 0.1
+TTL_QUANTUM = 0.001
+
+
+def capabilities(*, poll: float) -> Capabilities:
+    """``poll`` is how often other processes' commits are looked for."""
+    return Capabilities(
+        durable=True,
+        linearizable=True,
+        shared=True,
+        atomic_list=True,
+        pinned_pages=False,
+        every_revision=True,
+        lease_listing=True,
+        max_value_bytes=16 * 1024 * 1024,
+        max_transaction_operations=10_000,
+        max_transaction_leases=10_000,
+        max_transaction_bytes=64 * 1024 * 1024,
+        min_ttl=MIN_TTL,
+        max_ttl=10 * 365 * 86_400.0,
+        ttl_quantum=TTL_QUANTUM,
+        expiry_factor=1.0,
+        expiry_slack=0.5,  # no reader sees an ended lease's keys; this is for a reaper's thread to get its turn
+        watch_latency=poll + 0.25,
+        watch_detection=poll + 1.5,  # a file that was removed or replaced; there is no server to lose
+    )
+
+
+def effective_ttl(ttl: float) -> float:
+    """``ttl`` within the declared bounds, rounded up to the quantum (not by a float's last digit)."""
+    steps = math.ceil(round(max(ttl, MIN_TTL) / TTL_QUANTUM, 6))
+    return round(steps * TTL_QUANTUM, 6)

@@ -1,0 +1,361 @@
+"""Connections to the one file: a pool of idle ones, closing all of them, a file that was replaced, and forks.
+
+A connection is used by one thread at a time: taken from the pool, given back after. Taking and giving are single
+operations of a deque, which need no lock. Every connection waits only a moment for locks by itself; waiting
+until the call's deadline is a loop here, so that deadlines cost nothing where nothing is locked.
+
+**Replaced files.** An open connection goes on with a file that was removed or replaced, and so would lose what it
+writes. :meth:`Database.check_file` compares the path with what was opened, drops the connections if they differ,
+and counts a new *history*. A new file beside the old one's write-ahead log is refused: SQLite can't tell that they
+don't belong together, and would mix them.
+
+**Forks.** SQLite keeps, per process and file, a note of the locks that the process holds. A forked child inherits
+the note but not the locks, so neither the inherited connections nor new ones to the same file can be trusted there.
+Therefore idle connections are closed just before a fork and reopened on demand, and calls under way get a second to
+finish. If one doesn't, the child leaks its copy on purpose (closing it could move the log into the file under locks
+the child doesn't have), and refuses to open that file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+from urllib.parse import quote
+
+from tenure.errors import ConfigError, StoreClosed, StoreForked, TenureError, Unavailable
+from tenure_sqlite.errors import corrupted, is_busy, require_access, translate
+from tenure_sqlite.lease_clock import LeaseTime
+from tenure_sqlite.schema import create_if_empty, is_empty, is_without_tables, refuse_foreign_file, verify
+
+_T = TypeVar("_T")
+
+MOMENT = 0.1  # seconds that SQLite itself waits for a lock before the loop here looks at the deadline
+_CLOSING = 2.0  # seconds that close() gives calls under way, after interrupting them
+_FORKING = 1.0  # seconds that a fork waits for calls under way
+_FILE_CHECK = 1.0  # seconds between looks at the path by those who can afford to look late
+_WAL_KEPT = 64 * 1024 * 1024  # bytes that the -wal file may keep after a burst of writes
+
+
+class Connection(sqlite3.Connection):
+    """A connection that knows which history of the path it was opened on."""
+
+    history = 0
+
+
+class Database:
+    """One file as opened by one backend. Thread-safe."""
+
+    def __init__(self, path: str, *, synchronous: str, lease_time: LeaseTime, timeout: float) -> None:
+        self.path = path
+        self.time = lease_time
+        self.history_id = ""
+        self.history = 0
+        """Counts the files found at the path."""
+        self.doubtful_until = -1
+        """Revisions up to this one may be of a file that was replaced."""
+        self.seen = -1
+        """Highest revision that this backend has told anyone; kept by those who tell."""
+        self._synchronous = synchronous
+        self._idle: deque[Connection] = deque()
+        self._parked: deque[Connection] = deque(maxlen=1)
+        self._all: set[Connection] = set()
+        self._lock = threading.RLock()  # opening, closing, forking
+        self._closed = False
+        self._forked = False
+        self._identity: tuple[int, int] | None = None
+        self._log_identity: tuple[int, int] | None = None
+        self._next_check = 0.0
+        self._held_for_fork = False
+        _remember(self)
+        with self._lock:
+            self._prepare(time.monotonic() + timeout)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # -- using a connection ------------------------------------------------------------------------
+
+    def take(self) -> Connection:
+        if self._closed:
+            raise self._closed_error()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def give(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if self._closed or connection.history != self.history:
+            self._drain()
+
+    def park(self, connection: Connection) -> None:
+        """Give back a connection whose identity matters: :meth:`unpark` answers the same one or none."""
+        self._parked.append(connection)
+        if self._closed or connection.history != self.history:
+            self._drain()
+
+    def unpark(self) -> Connection | None:
+        if self._closed:
+            raise self._closed_error()
+        try:
+            return self._parked.pop()
+        except IndexError:
+            return None
+
+    def run(self, work: Callable[[Connection], _T], *, timeout: float) -> _T:
+        """``work`` on a connection, again and again while the file is locked; for reads."""
+        deadline = time.monotonic() + timeout
+        while True:
+            connection = self.take()
+            try:
+                return work(connection)
+            except sqlite3.Error as exc:
+                if not is_busy(exc) or self._closed or time.monotonic() >= deadline:
+                    raise self.failure(exc) from exc
+            finally:
+                if connection.in_transaction:
+                    with suppress(sqlite3.Error):  # what went wrong before is told; the pool takes it back clean
+                        connection.execute("ROLLBACK")
+                self.give(connection)
+
+    def failure(self, error: sqlite3.Error) -> TenureError:
+        """What to raise for ``error``."""
+        if self._closed:
+            return Unavailable(f"{self.path}: the store was closed during the call")
+        return translate(error, self.path)
+
+    # -- the file at the path ----------------------------------------------------------------------
+
+    def check_file(self, *, timeout: float, now_and_then: bool = False) -> None:
+        """See whether the path still names the opened file; if not, open the one it names.
+
+        ``now_and_then``: look at most once a second.
+        """
+        if now_and_then:
+            now = time.monotonic()
+            if now < self._next_check:
+                return
+            self._next_check = now + _FILE_CHECK
+        if not self._is_current():
+            self._renew(timeout)
+
+    def suspect(self) -> None:
+        """The history in the file isn't the one that was opened (it was overwritten in place): begin anew."""
+        with self._lock:
+            self._leave_history()
+            self._log_identity = None  # the log goes with the file
+            self._prepare(time.monotonic() + MOMENT)
+
+    def _renew(self, timeout: float) -> None:
+        with self._lock:
+            if self._closed or self._is_current():
+                return
+            self._leave_history()
+            self._prepare(time.monotonic() + timeout)
+
+    def _leave_history(self) -> None:
+        if self._identity is None:
+            return  # left before, and nothing usable was found since
+        self._identity = None
+        self.doubtful_until = max(self.doubtful_until, self.seen)
+        self.history += 1
+        self._drain()
+
+    def _is_current(self) -> bool:
+        return self._identity is not None and self._found() == self._identity
+
+    def _found(self, suffix: str = "") -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path + suffix)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _prepare(self, deadline: float) -> None:
+        """Make the file if there is none, check that it is ours, and agree on the leases' time base."""
+        require_access(self.path)
+        refuse_foreign_file(self.path)
+        if not is_empty(self.path) and self._log_identity is not None and self._found("-wal") == self._log_identity:
+            raise corrupted(self.path, "it was replaced while the -wal file of the one before is still beside it")
+        if self._found() in _untrusted:
+            raise StoreForked(
+                f"{self.path} was in use by another thread when this process was forked, so it can't be opened here: "
+                "fork before opening the store or while it is idle, or start processes without forking ('spawn')"
+            )
+        connection: Connection | None = None
+        while connection is None:
+            try:
+                connection = self._connect(first=True)
+                self._initialise(connection)
+            except sqlite3.Error as exc:
+                if connection is not None:
+                    self._discard(connection)
+                    connection = None
+                if not is_busy(exc) or time.monotonic() >= deadline:
+                    raise translate(exc, self.path) from exc
+            except TenureError:
+                if connection is not None:
+                    self._discard(connection)
+                raise
+        self._identity, self._log_identity = self._found(), self._found("-wal")
+        self.give(connection)
+
+    def _initialise(self, connection: Connection) -> None:
+        if is_without_tables(connection):  # new, or its maker died in the middle and SQLite has just cleared up
+            connection.execute("BEGIN EXCLUSIVE")
+            try:
+                create_if_empty(connection, self.time.base)
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        self.history_id = verify(connection, self.path)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise ConfigError(
+                f"{self.path}: its filesystem can't share memory between processes, which SQLite's write-ahead log "
+                "needs: put the store on a local disk"
+            )
+        if connection.execute("SELECT time_base FROM store").fetchone()[0] != self.time.base:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("UPDATE lease SET deadline = ? + ttl", (self.time.now(),))
+            connection.execute("UPDATE store SET time_base = ?", (self.time.base,))
+            connection.execute("COMMIT")
+
+    # -- opening and closing -----------------------------------------------------------------------
+
+    def _connect(self, *, first: bool = False) -> Connection:
+        with self._lock:
+            if self._closed:
+                raise self._closed_error()
+            if not first and not self._is_current():
+                self._renew(MOMENT)
+            mode = "rwc" if first else "rw"  # a file that was removed a moment ago must not come back empty
+            try:
+                connection = sqlite3.connect(
+                    f"file:{quote(self.path)}?mode={mode}",
+                    uri=True,
+                    timeout=MOMENT,
+                    isolation_level=None,
+                    check_same_thread=False,
+                    factory=Connection,
+                )
+                connection.history = self.history
+                self._all.add(connection)
+                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+                connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+                if not first:
+                    connection.execute("SELECT 1 FROM store").fetchone()  # opens the write-ahead log
+            except sqlite3.Error as exc:
+                if first:
+                    raise
+                raise translate(exc, self.path) from exc
+            if not first:
+                self._log_identity = self._found("-wal")
+            return connection
+
+    def _discard(self, connection: Connection) -> None:
+        with self._lock:
+            self._all.discard(connection)
+            if self._forked:
+                return
+            with suppress(sqlite3.Error):
+                # An interruption lasts until the next statement: it would keep the last one to close from moving
+                # the write-ahead log into the file.
+                connection.execute("SELECT 1")
+            connection.close()
+
+    def _drain(self) -> None:
+        """Close the idle connections."""
+        for pool in (self._parked, self._idle):
+            with suppress(IndexError):
+                while True:
+                    self._discard(pool.pop())
+
+    def close(self) -> None:
+        """Close all connections; calls under way are interrupted. Idempotent, takes a moment at most."""
+        if self._forked or self._closed:
+            return
+        with self._lock:
+            self._closed = True
+            for connection in list(self._all):
+                connection.interrupt()
+        self._wait_until_unused(_CLOSING)
+
+    def _closed_error(self) -> TenureError:
+        if self._forked:
+            return StoreForked(f"{self.path} was opened by the parent of this process: open it here again")
+        return StoreClosed(f"this connection to {self.path} was closed")
+
+    def _wait_until_unused(self, seconds: float) -> bool:
+        """Close what is idle until nothing is in use any more. Those who use one don't tell, to be quick."""
+        deadline = time.monotonic() + seconds
+        self._drain()
+        while self._all and time.monotonic() < deadline:
+            time.sleep(0.001)
+            self._drain()
+        return not self._all
+
+    # -- forking -----------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        self._held_for_fork = self._lock.acquire(timeout=_FORKING)
+        if self._held_for_fork:
+            self._wait_until_unused(_FORKING)
+
+    def after_fork_in_parent(self) -> None:
+        if self._held_for_fork:
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        self._forked = self._closed = True
+        self._lock = threading.RLock()
+        _leaked.extend(self._all)
+        if self._all or not self._held_for_fork:
+            _untrusted.add(self._found())
+
+
+_databases: tuple[weakref.ref[Database], ...] = ()  # replaced, never changed: a fork may come at any moment
+_remembering = threading.Lock()
+_leaked: list[Connection] = []  # of the parent: never closed here, see above
+_untrusted: set[tuple[int, int] | None] = set()  # files whose locks this process has a wrong idea of
+_forking: list[Database] = []
+
+
+def _remember(database: Database) -> None:
+    global _databases  # noqa: PLW0603 - the process has one set of forks to prepare for
+    with _remembering:
+        alive = [reference for reference in _databases if (known := reference()) is not None and not known.closed]
+        _databases = (*alive, weakref.ref(database))
+
+
+def _before_fork() -> None:
+    _remembering.acquire()
+    _forking[:] = [database for reference in _databases if (database := reference()) is not None]
+    for database in _forking:
+        database.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for database in _forking:
+        database.after_fork_in_parent()
+    _forking.clear()
+    _remembering.release()
+
+
+def _after_fork_in_child() -> None:
+    for database in _forking:
+        database.after_fork_in_child()
+    _forking.clear()
+    _remembering.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

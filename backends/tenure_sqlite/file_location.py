@@ -1,0 +1,64 @@
+"""Where the file is: the default place, and what is known about the disk it lies on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tenure.errors import ConfigError, PermissionDenied
+
+_NETWORK = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gfs2", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2",
+     "smb2", "smb3", "smbfs", "virtiofs"}
+)  # fmt: skip
+_MOUNTS = Path("/proc/mounts")
+
+
+def locate(path: str) -> str:
+    """The absolute path to open, links resolved. An empty ``path`` is the user's default store, whose folder is made.
+
+    Raises ``ConfigError`` if the folder doesn't exist or the path names something that isn't a file.
+    """
+    if not path:
+        return str(_default())
+    found = Path(os.path.realpath(path))
+    if not found.parent.is_dir():
+        raise ConfigError(f"the folder {found.parent} doesn't exist: make it, or correct the path {path!r}")
+    if found.exists() and not found.is_file():
+        raise ConfigError(f"{path!r} isn't a file: the store needs the path of a file, such as {path.rstrip('/')}/x.db")
+    return str(found)
+
+
+def _default() -> Path:
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # The convention for that variable is to ignore a relative path.
+    base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    folder = base / "tenure"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise PermissionDenied(
+            f"can't make the folder {folder} of the default store ({exc.strerror}): "
+            "set XDG_STATE_HOME to a folder that can be written, or give a path in the URL"
+        ) from exc
+    return folder / "tenure.db"
+
+
+def filesystem(path: str) -> str:
+    """The type of the filesystem that ``path`` lies on, such as ``ext4``; empty where the system doesn't tell."""
+    try:
+        lines = _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for line in lines:
+        _, mount, found, *_ = line.split(" ")
+        mount = mount.encode("utf-8", "surrogateescape").decode("unicode_escape") if "\\" in mount else mount
+        inside = path.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, found
+    return kind
+
+
+def is_network(kind: str) -> bool:
+    return kind in _NETWORK

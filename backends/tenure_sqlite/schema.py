@@ -1,0 +1,119 @@
+"""The file: what is in it, how it is made, and how a file that isn't ours is recognised without touching it.
+
+``store`` has one row. ``item`` are the keys as they are now; ``log`` the last transactions, entry by entry
+(a null value is a delete), which watches read. A lease's keys are found by a partial index.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+
+from tenure.errors import ConfigError
+from tenure_sqlite.errors import corrupted
+
+APPLICATION_ID = 0x4C736864  # "Lshd", in the file's header
+VERSION = 1
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER = 100
+
+_TABLES = """
+CREATE TABLE store (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 0),
+    history_id TEXT NOT NULL,        -- names this history: another file has another one
+    revision INTEGER NOT NULL,       -- of the last transaction
+    log_start INTEGER NOT NULL,      -- changes after this revision are in the log
+    log_bytes INTEGER NOT NULL,      -- of keys and values in the log
+    time_base TEXT NOT NULL          -- what the leases' deadlines count from
+);
+CREATE TABLE item (
+    key TEXT PRIMARY KEY NOT NULL,   -- compared bytewise
+    value BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    lease INTEGER
+) WITHOUT ROWID;
+CREATE INDEX item_by_lease ON item (lease) WHERE lease IS NOT NULL;
+CREATE TABLE log (
+    revision INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB,
+    created INTEGER,
+    lease INTEGER,
+    PRIMARY KEY (revision, position)
+) WITHOUT ROWID;
+CREATE TABLE lease (
+    id INTEGER PRIMARY KEY,
+    ttl REAL NOT NULL,
+    deadline REAL NOT NULL
+);
+CREATE INDEX lease_by_deadline ON lease (deadline);
+"""
+
+
+def refuse_foreign_file(path: str) -> None:
+    """Look at the header alone: SQLite itself would replay a foreign file's journal by opening it.
+
+    Raises ``StoreCorrupted`` for what isn't a Tenure store, ``ConfigError`` for one of a newer version.
+    A file that doesn't exist or is empty will be made into a store.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(_HEADER)
+    except OSError:
+        return  # missing, or not readable: opening it tells which
+    if not header:
+        return
+    if not header.startswith(_MAGIC) or len(header) < _HEADER:
+        raise corrupted(path, "it isn't a SQLite database")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise corrupted(path, "it is a SQLite database of another application")
+    _check_version(path, int.from_bytes(header[60:64], "big"))
+
+
+def _check_version(path: str, version: int) -> None:
+    if version > VERSION:
+        raise ConfigError(
+            f"{path} was made by a newer Tenure (format {version}, this one knows {VERSION}): "
+            "upgrade this installation, or name another file"
+        )
+
+
+def create_if_empty(connection: sqlite3.Connection, time_base: str) -> None:
+    """Make the tables if the file has none. Called inside a write transaction in SQLite's classic journal mode.
+
+    So the application's id is in the file's header from the moment there is one, and a crash leaves an empty file.
+    """
+    if not is_without_tables(connection):
+        return
+    for statement in _TABLES.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute("INSERT INTO store VALUES (0, ?, 0, 0, 0, ?)", (uuid.uuid4().hex, time_base))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def verify(connection: sqlite3.Connection, path: str) -> str:
+    """The history's id of a file that is a store of a known version."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise corrupted(path, "it is a SQLite database of another application")
+    _check_version(path, connection.execute("PRAGMA user_version").fetchone()[0])
+    row = connection.execute("SELECT history_id FROM store").fetchone()
+    if row is None:
+        raise corrupted(path, "its description of itself is missing")
+    return str(row[0])
+
+
+def is_without_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
+
+
+def is_empty(path: str) -> bool:
+    try:
+        return os.path.getsize(path) == 0
+    except FileNotFoundError:
+        return True

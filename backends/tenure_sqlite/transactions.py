@@ -1,0 +1,177 @@
+"""Writing: one SQLite transaction that ends leases whose time has come and then does what the caller asked.
+
+Each Tenure transaction in it (one per ended lease, one for the caller) has a revision of its own. All of it is
+refused until COMMIT. When COMMIT fails SQLite has taken everything back; only after an input/output error can't
+that be relied on, because the log on disk may be complete: that is the one ``OutcomeUnknown`` of this store.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from tenure.errors import Conflict, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, TenureError
+from tenure.spi import Absent, Committed, Guard, LeaseId, Operation, Put, Transaction, Unchanged
+from tenure_sqlite import change_log
+from tenure_sqlite.database import Connection, Database
+from tenure_sqlite.errors import is_busy
+
+_IOERR = 10
+_NO_LEASE = -1
+
+
+class Writer:
+    """The SQLite transaction under way. ``revision`` is the last one given."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.revision, self._log_start, self._log_bytes = connection.execute(
+            "SELECT revision, log_start, log_bytes FROM store"
+        ).fetchone()
+        self._began_at = self.revision
+
+    def commit(self, transaction: Transaction) -> Committed | Conflict | LeaseNotFound:
+        """Apply the transaction, or answer why not: an error to raise once the ended leases are committed."""
+        return (
+            self._check(transaction.guards)
+            or self._check_leases(transaction.operations)
+            or self.write(transaction.operations)
+        )
+
+    def write(self, operations: Iterable[Operation]) -> Committed:
+        """Apply operations as one revision, or none if they change nothing."""
+        execute = self.connection.execute
+        revision = self.revision + 1
+        entries: list[change_log.Row] = []
+        deleted = 0
+        for operation in operations:
+            if isinstance(operation, Put):
+                row = execute("SELECT created FROM item WHERE key = ?", (operation.key,)).fetchone()
+                created = revision if row is None else row[0]
+                lease = None if operation.lease_id is None else parse_lease_id(operation.lease_id)
+                execute(
+                    "INSERT OR REPLACE INTO item VALUES (?, ?, ?, ?, ?)",
+                    (operation.key, operation.value, created, revision, lease),
+                )
+                entries.append((revision, len(entries), operation.key, operation.value, created, lease))
+            elif execute("DELETE FROM item WHERE key = ?", (operation.key,)).rowcount:
+                deleted += 1
+                entries.append((revision, len(entries), operation.key, None, None, None))
+        if not entries:
+            return Committed(self.revision)
+        self.revision = revision
+        self._log_bytes += change_log.append(self.connection, entries)
+        return Committed(revision, deleted)
+
+    def finish(self, history: int) -> bool:
+        """Note the new revision and trim the log; answers whether there is anything for watchers."""
+        if self.revision == self._began_at:
+            return False
+        self._log_start, self._log_bytes = change_log.trim(
+            self.connection, start=self._log_start, revision=self.revision, size=self._log_bytes, history=history
+        )
+        self.connection.execute(
+            "UPDATE store SET revision = ?, log_start = ?, log_bytes = ?",
+            (self.revision, self._log_start, self._log_bytes),
+        )
+        return True
+
+    def _check(self, guards: Iterable[Guard]) -> Conflict | None:
+        for guard in guards:
+            row = self.connection.execute("SELECT modified FROM item WHERE key = ?", (guard.key,)).fetchone()
+            if isinstance(guard, Absent):
+                found = row and f"exists (revision {row[0]}) and should not"
+            elif row is None:
+                found = "doesn't exist"
+            elif isinstance(guard, Unchanged) and row[0] != guard.revision:
+                found = f"is at revision {row[0]}, not {guard.revision}"
+            else:
+                continue
+            if found:
+                return Conflict(f"{found}; nothing was changed", keys=[guard.key], revision=self.revision)
+        return None
+
+    def _check_leases(self, operations: Iterable[Operation]) -> LeaseNotFound | None:
+        named = {operation.lease_id for operation in operations if isinstance(operation, Put)} - {None}
+        for lease_id in named:
+            number = parse_lease_id(lease_id or "")
+            if self.connection.execute("SELECT 1 FROM lease WHERE id = ?", (number,)).fetchone() is None:
+                return LeaseNotFound(f"the lease {lease_id!r} isn't alive: it ended, was revoked or never was")
+        return None
+
+
+class Writing:
+    """How this backend writes: its threads one after the other, then against other processes.
+
+    ``reap`` ends the leases whose time has come; ``wake`` is called after a commit that watchers should see.
+    """
+
+    def __init__(
+        self, database: Database, *, history: int, reap: Callable[[Writer], None], wake: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._history = history
+        self._reap = reap
+        self._wake = wake
+        self._turn = threading.Lock()  # SQLite's own waiting is polling; threads of one process needn't
+
+    @contextmanager
+    def __call__(self, timeout: float) -> Iterator[Writer]:
+        """A writer whose work is committed at the end of the block and taken back if it raises."""
+        database = self._database
+        deadline = time.monotonic() + timeout
+        if not self._turn.acquire(timeout=timeout):
+            raise DeadlineExceeded(f"{database.path}: other threads of this process wrote for the whole time")
+        try:
+            database.check_file(timeout=timeout)
+            connection = database.take()
+            try:
+                self._begin(connection, deadline)
+                writer = Writer(connection)
+                self._reap(writer)
+                yield writer
+                changed = writer.finish(self._history)
+            except sqlite3.Error as exc:
+                raise database.failure(exc) from exc
+            else:
+                self._commit(connection)
+            finally:
+                if connection.in_transaction:
+                    with suppress(sqlite3.Error):  # what went wrong before is being raised
+                        connection.execute("ROLLBACK")
+                database.give(connection)
+        finally:
+            self._turn.release()
+        if changed:
+            database.seen = writer.revision
+            self._wake()
+
+    def _begin(self, connection: Connection, deadline: float) -> None:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.Error as exc:
+                if not is_busy(exc) or self._database.closed or time.monotonic() >= deadline:
+                    raise
+
+    def _commit(self, connection: Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            error: TenureError = self._database.failure(exc)
+            if not connection.in_transaction and (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF == _IOERR:
+                error = OutcomeUnknown(f"{self._database.path}: writing to the disk failed in the last step ({exc})")
+            raise error from exc
+
+
+def parse_lease_id(lease_id: LeaseId) -> int:
+    """The number of a lease; of text that isn't an id, a number that no lease has."""
+    try:
+        number = int(lease_id, 16)
+    except ValueError:
+        return _NO_LEASE
+    return number if 0 <= number < 2**63 and format(number, "x") == lease_id else _NO_LEASE

@@ -1,0 +1,118 @@
+"""The ten methods of the SPI, each handed to the module that does it, and how a store is opened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tenure.errors import Unsupported
+from tenure.spi.backend import Backend
+from tenure.spi.capabilities import Capabilities
+from tenure.spi.feed import Feed, Sink
+from tenure.spi.plugin import OpenRequest
+from tenure.spi.types import Committed, LeaseGrant, LeaseId, LeaseInfo, Page, Read, ServerInfo, Transaction
+from tenure_zookeeper import reads, transactions
+from tenure_zookeeper import server_info as info
+from tenure_zookeeper.capabilities import declare
+from tenure_zookeeper.connection import Connection
+from tenure_zookeeper.leases import Leases
+from tenure_zookeeper.session import Session, ask
+from tenure_zookeeper.watch import POLL_INTERVAL, Watches
+
+_SHORTEST, _LONGEST = 0.001, 2_000_000.0
+"""Session timeouts in seconds, beyond what any server allows: it answers what it does allow."""
+
+
+class ZooKeeperBackend(Backend):
+    """One opened ZooKeeper."""
+
+    def __init__(self, connection: Connection, capabilities: Capabilities) -> None:
+        self._connection = connection
+        self._capabilities = capabilities
+        self._watches = Watches(connection)
+        self._leases = Leases(connection)
+
+    @classmethod
+    def open(cls, request: OpenRequest) -> ZooKeeperBackend:
+        """Connect, learn what the servers can and allow, and see a read answered."""
+        until = time.monotonic() + request.timeout
+        connection = Connection(request)
+        try:
+            shortest = _allowed(connection, _SHORTEST, until)
+            longest = _allowed(connection, _LONGEST, until)
+            wanted = min(max(request.options["session_timeout"], shortest), longest)
+            connection.start(session_timeout=wanted, timeout=max(until - time.monotonic(), 0.001))
+            said = ask(connection.endpoints, "srvr", until)
+            version = info.parse_version(said)
+            connection.modern = not version or version >= info.MODERN
+            connection.ensemble = info.is_ensemble(connection, said, until=until)
+            connection.native.alone = not connection.ensemble
+            reads.get(connection, "tenure", until=until)
+        except BaseException:
+            connection.close()
+            raise
+        capabilities = declare(
+            may_lag=connection.may_lag,
+            max_packet_bytes=connection.max_packet,
+            min_ttl=shortest,
+            max_ttl=longest,
+            session_timeout=wanted,
+            polling=None if connection.modern else POLL_INTERVAL,
+        )
+        return cls(connection, capabilities)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def native(self) -> Any:
+        """The started ``kazoo.client.KazooClient`` of this store; it closes with the store. kazoo has no deadlines."""
+        return self._connection.native
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        return reads.get(self._connection, key, until=time.monotonic() + timeout)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        if revision is not None:
+            raise Unsupported("ZooKeeper keeps no past states to list (its capabilities declare pinned_pages=False)")
+        return reads.list_page(self._connection, prefix, after=after, limit=limit, until=time.monotonic() + timeout)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        until = time.monotonic() + timeout
+        return transactions.commit(
+            self._connection, lambda lease_id: self._leases.sender(lease_id, until), transaction, until=until
+        )
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        return self._leases.grant(ttl, until=time.monotonic() + timeout)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return self._leases.refresh(lease_ids, until=time.monotonic() + timeout)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        return self._leases.revoke(lease_ids, until=time.monotonic() + timeout)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        return self._leases.describe(lease_id, until=time.monotonic() + timeout)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        return self._watches.open(prefix, sink=sink, until=time.monotonic() + timeout)
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        return info.describe(self._connection, until=time.monotonic() + timeout)
+
+    def close(self) -> None:
+        self._watches.end()
+        self._connection.close()
+        self._watches.close()
+        self._leases.close()
+
+
+def _allowed(connection: Connection, timeout: float, until: float) -> float:
+    """The session timeout that the server makes of this one."""
+    session = Session(connection.endpoints, connection.login)
+    session.attach(timeout, until)
+    session.close(until)
+    return session.timeout

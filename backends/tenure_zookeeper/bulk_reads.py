@@ -1,0 +1,94 @@
+"""Reading many nodes: hundreds in a packet where the server can, otherwise one after the other without waiting.
+
+A server answers all reads of one packet between two writes. Parts are kept in pairs, so that both leaves of a key
+are always in the same packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tenure.errors import Unavailable
+from tenure_zookeeper import encoding
+from tenure_zookeeper.connection import Connection, Fresh
+from tenure_zookeeper.errors import translate
+
+_MOST_PARTS = 500
+_MOST_BYTES = 400_000
+"""Of paths, in one request."""
+_ACTION = "reading nodes"
+_LOOKS = 10
+"""How often an old server is asked for nodes that keep changing."""
+
+
+class Read(NamedTuple):
+    """A node, its children or an error code, and the server's zxid when it was read."""
+
+    result: encoding.Result
+    zxid: int
+
+
+def read(
+    connection: Connection, parts: Sequence[encoding.Request], *, until: float, fresh: Fresh = Fresh.AS_IS
+) -> list[Read]:
+    """Answers to ``get_data`` and ``get_children`` requests, in their order."""
+    if connection.modern:
+        found = []
+        for batch in _batches(parts):
+            found += _read_batch(connection, batch, until, fresh)
+            fresh = Fresh.AS_IS  # the server has caught up for all of them
+        return found
+    # Two equal looks in a row make up for the single moment that a packet is answered at.
+    found = _one_by_one(connection, parts, until, fresh)
+    for _ in range(_LOOKS):
+        before = [each.result for each in found]
+        if encoding.Code.NO_NODE not in before:
+            return found
+        found = _one_by_one(connection, parts, until, Fresh.AS_IS)
+        if [each.result for each in found] == before:
+            return found
+    raise Unavailable(f"{_ACTION}: they kept changing")
+
+
+def code(result: encoding.Result) -> int:
+    """The error code that a result is."""
+    return result if isinstance(result, int) else encoding.Code.RUNTIME_INCONSISTENCY
+
+
+def _batches(parts: Sequence[encoding.Request]) -> Iterator[list[encoding.Request]]:
+    batch: list[encoding.Request] = []
+    size = 0
+    for start in range(0, len(parts), 2):
+        pair = parts[start : start + 2]
+        length = sum(len(part.body) for part in pair)
+        if batch and (len(batch) >= _MOST_PARTS or size + length > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch += pair
+        size += length
+    if batch:
+        yield batch
+
+
+def _read_batch(connection: Connection, batch: list[encoding.Request], until: float, fresh: Fresh) -> list[Read]:
+    answer = connection.read([encoding.multi_read(batch)], until=until, action=_ACTION, fresh=fresh)[0]
+    if answer.error:
+        raise translate(answer.error, action=_ACTION, write=False)
+    return [Read(result, answer.zxid) for result in encoding.read_parts(answer)]
+
+
+def _one_by_one(connection: Connection, parts: Sequence[encoding.Request], until: float, fresh: Fresh) -> list[Read]:
+    found: list[Read] = []
+    for start in range(0, len(parts), _MOST_PARTS):
+        batch = parts[start : start + _MOST_PARTS]
+        answers = connection.read(batch, until=until, action=_ACTION, fresh=fresh)
+        fresh = Fresh.AS_IS
+        for part, answer in zip(batch, answers, strict=True):
+            result: encoding.Result = answer.error
+            if not answer.error:
+                result = (
+                    encoding.read_node(answer) if part.op == encoding.Op.GET_DATA else encoding.read_children(answer)
+                )
+            found.append(Read(result, answer.zxid))
+    return found

@@ -1,0 +1,85 @@
+"""What people should know of ZooKeeper as a store, and what shows that it is so."""
+
+from __future__ import annotations
+
+from tenure.spi.plugin import Note
+
+_DATA = "tests/backends/zookeeper/test_data.py"
+_ENSEMBLE = "tests/backends/zookeeper/test_ensemble.py"
+_KEYS = "tests/backends/zookeeper/test_keys.py"
+_LEASES = "tests/backends/zookeeper/test_leases.py"
+_OPEN = "tests/backends/zookeeper/test_open.py"
+_SASL = "tests/backends/zookeeper/test_sasl.py"
+
+NOTES = (
+    Note(
+        "Keys are leaf nodes in folders",
+        "The value of `a/b` is at `/a/@b`, or at `/a/~b` once the key was on a lease. Nodes of other programs "
+        "aren't seen as keys.",
+        (
+            f"{_KEYS}::test_keys_stay_readable",
+            f"{_KEYS}::test_a_moved_leaf_remembers_when_the_key_began",
+            f"{_DATA}::test_nodes_of_others_are_left_alone",
+        ),
+    ),
+    Note(
+        "A lease is a session",
+        "Its ttl is within what the server allows, 4 to 40 s with the usual `tickTime`, and a transaction "
+        "puts keys on one lease at the most.",
+        (f"{_OPEN}::test_limits_are_the_servers", f"{_LEASES}::test_a_transaction_takes_one_lease"),
+    ),
+    Note(
+        "Quick changes are told as one",
+        "A watch is told that a key changed and reads it then (`every_revision=False`), and after a reconnect "
+        "there is a RESYNC batch. A list is not one point in time.",
+        (
+            "watches.w3_watchers_converge",
+            "watches.after_a_revision_work_or_are_refused",
+            f"{_DATA}::test_keys_that_move_are_not_missed",
+        ),
+    ),
+    Note(
+        "What a read costs on several servers",
+        "Each read is preceded by a write that changes nothing (`reads=quorum`): then no write that any "
+        "server acknowledged is missed (`linearizable`), and a read costs what a put costs. Programs that "
+        "read a lot and can live with less say `reads=sync`: a `sync` goes ahead instead, at half to two "
+        "thirds of the cost, which a leader that was replaced and doesn't know it yet answers from the past. "
+        "Writes and their guards are judged by a quorum either way: a `Conflict` is never about a state older "
+        "than the call.",
+        (
+            f"{_ENSEMBLE}::test_every_read_shows_what_another_server_acknowledged",
+            f"{_ENSEMBLE}::test_a_leader_that_was_replaced_answers_no_read",
+            f"{_ENSEMBLE}::test_cheaper_reads_never_go_back_and_soon_see_every_write",
+            f"{_ENSEMBLE}::test_no_guard_fails_on_a_state_older_than_the_call",
+        ),
+    ),
+    Note(
+        "Who the user of the URL is",
+        "Whoever knows the password: ZooKeeper has no list of users for `auth=digest`, and a wrong password only shows "
+        "where `acl=creator` or `acl=read` has kept nodes for the right one. With `auth=sasl` the servers have a list "
+        "(`DigestLoginModule` in their JAAS configuration), refuse others as `AuthenticationFailed`, and may serve "
+        "nobody else (`sessionRequireClientSASLAuth`). The mechanism is DIGEST-MD5 and needs nothing installed; "
+        "Kerberos (GSSAPI) isn't supported.",
+        (
+            f"{_OPEN}::test_access_lists",
+            f"{_SASL}::test_a_wrong_password_is_told_in_time",
+            f"{_SASL}::test_who_does_not_log_in_is_told_what_is_missing",
+        ),
+    ),
+    Note(
+        "About a megabyte in all",
+        "A value and the path have to fit into a packet of about 1 MB, and so has a whole transaction.",
+        (f"{_OPEN}::test_too_large_is_refused_before_it_is_sent",),
+    ),
+    Note(
+        "Empty folders stay for a while",
+        "The server removes them, within a minute or so.",
+        (f"{_DATA}::test_empty_folders_go_away",),
+    ),
+    Note(
+        "A full disk ends the server, a quota doesn't",
+        "What was under way is `OutcomeUnknown`, then the store is `Unavailable` until somebody makes room and starts "
+        "the server. Where quotas are enforced (`enforceQuota`), a put beyond one is `StoreFull`.",
+        ("tests/cross_store/test_no_room.py::test_a_server_without_room",),
+    ),
+)

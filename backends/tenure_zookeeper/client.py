@@ -1,0 +1,248 @@
+"""kazoo's client with what it lacks: any operation of the protocol, the zxid of each answer, whether a request was
+really sent, and every watch event in the thread that reads it.
+
+kazoo has no public way to any of this, so its connection handler is extended. The names used are those of the
+versions that the extra allows; a version without them is refused with a clear error instead of misbehaving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import kazoo
+from kazoo.client import KazooClient
+from kazoo.exceptions import AuthFailedError
+from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.protocol.connection import ConnectionDropped, ConnectionHandler
+from kazoo.protocol.serialization import SASL, Connect
+from kazoo.protocol.states import KazooState
+from kazoo.retry import KazooRetry
+
+from tenure.errors import AuthenticationFailed, PluginError, TenureError
+from tenure_zookeeper import encoding, sasl
+from tenure_zookeeper.auth import Login
+from tenure_zookeeper.endpoints import Endpoints
+
+_NEW, _SENT, _CANCELLED = range(3)
+_POLITE_STOP = 1.0
+"""Seconds in which a server has to say goodbye before its connection is cut."""
+
+_log = logging.getLogger("tenure.zookeeper.kazoo")
+
+
+class Call:
+    """One request on its way through kazoo's queue: its request object and its result object in one.
+
+    kazoo looks at ``type`` before it sends anything, which is the moment when the request can no longer be taken back.
+    """
+
+    def __init__(self, request: encoding.Request) -> None:
+        self._request = request
+        self._lock = threading.Lock()
+        self._state = _NEW
+        self._done = threading.Event()
+        self.reply: encoding.Reply | None = None
+        self.lost: Exception | None = None
+
+    # -- for kazoo's thread --
+
+    @property
+    def type(self) -> int:
+        with self._lock:
+            if self._state == _NEW:
+                self._state = _SENT
+            return self._request.op if self._state == _SENT else encoding.Op.EXISTS
+
+    def serialize(self) -> bytes:
+        # One that was taken back still has its place in the queue: something harmless goes out instead.
+        return self._request.body if self._state == _SENT else encoding.exists("/").body
+
+    def set_exception(self, error: Exception) -> None:
+        self.lost = error
+        self._done.set()
+
+    def answer(self, reply: encoding.Reply) -> None:
+        self.reply = reply
+        self._done.set()
+
+    # -- for the caller --
+
+    def wait(self, seconds: float) -> bool:
+        """Whether an answer, or the news that there will be none, came within this time."""
+        return self._done.wait(max(seconds, 0.0))
+
+    def take_back(self) -> bool:
+        """Don't send it any more; whether that was in time."""
+        with self._lock:
+            if self._state == _NEW:
+                self._state = _CANCELLED
+            return self._state == _CANCELLED
+
+    def __repr__(self) -> str:
+        return f"Call(op={self._request.op})"
+
+
+class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
+    """Hands answers to :class:`Call` objects and events to the client's listener, before kazoo's own treatment.
+
+    Logs in by SASL itself (:mod:`tenure_zookeeper.sasl` says why).
+    """
+
+    def __init__(self, client: Client, login: Login) -> None:
+        # kazoo only asks whether there are options.
+        options = {"mechanism": "DIGEST-MD5"} if login.sasl else None
+        super().__init__(client, client._conn_retry.copy(), logger=_log, sasl_options=options)
+        self._login = login
+
+    def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
+        if self.client.alone and isinstance(request, Connect):
+            # A server is refused that is behind what was seen. Where there is no other, it has lost its data, and
+            # nobody would ever be let in again.
+            request = request._replace(last_zxid_seen=0)
+        return super()._invoke(timeout, request, xid)
+
+    def _authenticate_with_sasl(self, host: str, timeout: float) -> None:
+        xids = itertools.count(1)
+
+        def ask(token: bytes) -> encoding.Reply:
+            xid = next(xids)
+            self._submit(SASL(token), timeout, xid)
+            header, buffer, offset = self._read_header(timeout)
+            if header.xid != xid:
+                raise ConnectionDropped("the server answered something else than the login")
+            return encoding.Reply(header.zxid, header.err, buffer, offset)
+
+        try:
+            sasl.log_in(self._login, ask)
+        except AuthenticationFailed as exc:
+            raise AuthFailedError(str(exc)) from exc
+        except TenureError as exc:
+            raise ConnectionDropped(str(exc)) from exc
+
+    def _read_response(self, header: Any, buffer: bytes, offset: int) -> Any:
+        pending = self.client._pending
+        if not pending or not isinstance(pending[0][0], Call):
+            return super()._read_response(header, buffer, offset)
+        call, _, xid = pending.popleft()
+        if header.xid != xid:
+            call.set_exception(RuntimeError("answers came in another order than requests"))
+            raise RuntimeError(f"request {xid} got the answer of {header.xid}")
+        if header.zxid > 0:
+            self.client.last_zxid = header.zxid
+        call.answer(encoding.Reply(header.zxid, header.err, buffer, offset))
+        return None
+
+    def _read_watch_event(self, buffer: bytes, offset: int) -> None:
+        self.client.on_event(encoding.read_event(buffer, offset))
+        super()._read_watch_event(buffer, offset)
+
+
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
+    """kazoo's threads, with connections made our way: its own are made with options that Python has deprecated."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        super().__init__()
+        self._endpoints = endpoints
+
+    def create_connection(
+        self, address: tuple[str, int], hostname: str | None = None, timeout: float = 10.0, **_: object
+    ) -> socket.socket:
+        return self._endpoints.dial(address, hostname or address[0], timeout)
+
+
+class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
+    """A started kazoo client. ``on_event`` gets the path of each watch event, ``on_lost`` is called when the
+    connection breaks; both in kazoo's reading thread, so they mustn't block."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        session_timeout: float,
+        login: Login,
+        on_event: Callable[[str], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        _check_kazoo()
+        # kazoo writes the credentials it sends into its debug messages.
+        _log.setLevel(max(_log.level, logging.INFO))
+        super().__init__(
+            hosts=str(endpoints),
+            timeout=session_timeout,
+            handler=_Handler(endpoints),
+            auth_data=login.packets,
+            connection_retry=KazooRetry(max_tries=-1, delay=0.1, backoff=1.5, max_delay=1.0),
+            command_retry=KazooRetry(max_tries=0),
+            logger=_log,
+        )
+        self.alone = False
+        """Whether it is known that there is one server only."""
+        self.on_event = on_event
+        self._connection = _Reader(self, login)
+        self._on_lost = on_lost
+        self.add_listener(self._state_changed)
+
+    def submit(self, requests: list[encoding.Request]) -> list[Call]:
+        """Queue requests, to be sent in this order."""
+        calls = [Call(request) for request in requests]
+        for call in calls:
+            self._call(call, call)
+        return calls
+
+    def finish(self) -> None:
+        """Stop and release everything, also when the server is frozen."""
+        impatient = threading.Timer(_POLITE_STOP, self._cut)
+        impatient.daemon = True
+        impatient.start()
+        try:
+            # kazoo may complain that its writer didn't end; there is nobody to tell.
+            with contextlib.suppress(Exception):
+                self.stop()
+            with contextlib.suppress(Exception):
+                self.close()
+        finally:
+            impatient.cancel()
+            impatient.join()
+
+    def _cut(self) -> None:
+        connection = self._connection._socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _state_changed(self, state: str) -> None:
+        if state != KazooState.CONNECTED:
+            self._on_lost()
+
+
+def _check_kazoo() -> None:
+    """Raise ``PluginError`` unless kazoo has inside what is extended here."""
+    expected = {
+        "_read_response": ["self", "header", "buffer", "offset"],
+        "_read_watch_event": ["self", "buffer", "offset"],
+        "_invoke": ["self", "timeout", "request", "xid"],
+        "_authenticate_with_sasl": ["self", "host", "timeout"],
+        "_submit": ["self", "request", "timeout", "xid"],
+        "_read_header": ["self", "timeout"],
+    }
+    for name, parameters in expected.items():
+        method = getattr(ConnectionHandler, name, None)
+        if method is None or list(inspect.signature(method).parameters) != parameters:
+            raise _unfit(f"ConnectionHandler.{name}")
+    for name in ("_call", "_session_callback", "_notify_pending"):
+        if not hasattr(KazooClient, name):
+            raise _unfit(f"KazooClient.{name}")
+
+
+def _unfit(what: str) -> PluginError:
+    return PluginError(
+        f"kazoo {kazoo.__version__} is not one that the zookeeper plugin works with: {what} has changed inside; "
+        "install the version that pip install 'tenure[zookeeper]' chooses"
+    )

@@ -1,0 +1,139 @@
+"""Looks at the nodes of a transaction's keys: where each key is, if anywhere, and the folders above it.
+
+A look tells what to write, and the write tells whether it was right. Only where nothing is written does a look decide
+by itself; there it has to be fresh (:class:`Fresh`) and of a single moment (:func:`certain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tenure.spi.types import Transaction
+from tenure_zookeeper import encoding, keys
+from tenure_zookeeper.connection import Connection, Fresh
+from tenure_zookeeper.errors import translate
+
+_ACTION = "committing a transaction"
+
+_AT_ONCE = 4
+"""Keys up to which a look is one packet. It brings their values along, which for many may be many megabytes."""
+_AT_ONCE_BYTES = 50_000
+_CHAIN_BYTES = 50_000
+"""Of paths; a key of a thousand slashes is in a thousand folders, too many to hold at once."""
+
+
+class Seen(NamedTuple):
+    """A key as it was read: which leaf holds it, if any, and the folders above."""
+
+    folder: str
+    leaf: str
+    name: str
+    stat: encoding.Stat | None
+    origin: int
+    above: tuple[tuple[str, int], ...]
+    """The folders above that exist, from the root down, with their versions."""
+
+    @property
+    def homeless(self) -> bool:
+        """Whether the key's own folder is missing."""
+        return not self.above or self.above[-1][0] != self.folder
+
+    @property
+    def path(self) -> str:
+        return keys.join(self.folder, self.leaf + self.name)
+
+
+class Look(NamedTuple):
+    """One look at every key of a transaction. ``at_once``: between two writes, as one packet of reads is answered."""
+
+    keys: dict[str, Seen]
+    zxid: int
+    at_once: bool
+
+
+def take(connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float) -> Look:
+    """Every key of the transaction with the folders above it."""
+    wanted = dict.fromkeys([part.key for part in (*transaction.guards, *transaction.operations)])
+    places = {key: keys.place(key) for key in wanted}
+    # A folder's version has to be read before what is in it, the root's first of all.
+    folders_of = {path for folder, _ in places.values() for path in chain(folder)}
+    leaves = [keys.join(folder, mark + name) for folder, name in places.values() for mark in (keys.PLAIN, keys.MOVED)]
+    paths = (*sorted(folders_of, key=len), *leaves)
+    at_once = connection.modern and len(wanted) <= _AT_ONCE and sum(map(len, paths)) <= _AT_ONCE_BYTES
+    hidden = folders_of - {folder for folder, _ in places.values()}
+    found, zxid = _nodes(connection, paths, at_once=at_once, hidden=hidden, fresh=fresh, until=until)
+    return Look({key: _found(folder, name, found) for key, (folder, name) in places.items()}, zxid, at_once)
+
+
+def certain(connection: Connection, transaction: Transaction, look: Look, *, until: float) -> bool:
+    """Whether everything was so at one moment: it was read at once, or it is seen the same again."""
+    return look.at_once or take(connection, transaction, fresh=Fresh.AS_IS, until=until).keys == look.keys
+
+
+def chain(folder: str) -> list[str]:
+    """The folders to hold for a key in this one, from the root down; of very many the nearest."""
+    above = ["/", *keys.ancestors(folder)]
+    room = _CHAIN_BYTES
+    for count, path in enumerate(reversed(above)):
+        room -= len(path)
+        if room < 0:
+            return above[-max(count, 1) :]
+    return above
+
+
+def _nodes(
+    connection: Connection, paths: Sequence[str], *, at_once: bool, hidden: set[str], fresh: Fresh, until: float
+) -> tuple[dict[str, encoding.Node | None], int]:
+    """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least.
+
+    Those in ``hidden`` may be forbidden to read, and count as missing then: whoever was given a folder of their own
+    may have no rights above it.
+    """
+    leaf = keys.PLAIN
+    requests = [
+        encoding.exists(path) if not at_once and path.rpartition("/")[2].startswith(leaf) else encoding.get_data(path)
+        for path in paths
+    ]
+    found: dict[str, encoding.Node | None] = {}
+    if at_once:
+        answer = connection.read([encoding.multi_read(requests)], until=until, action=_ACTION, fresh=fresh)[0]
+        if answer.error:
+            raise translate(answer.error, action=_ACTION, write=False)
+        for path, result in zip(paths, encoding.read_parts(answer), strict=True):
+            if isinstance(result, encoding.Node):
+                connection.facts.note(path, result.stat, answer.zxid)
+            elif not (result == encoding.Code.NO_AUTH and path in hidden):
+                _must_be_missing(result)
+            found[path] = result if isinstance(result, encoding.Node) else None
+        return found, answer.zxid
+    answers = connection.read(requests, until=until, action=_ACTION, fresh=fresh)
+    for path, request, answer in zip(paths, requests, answers, strict=True):
+        if answer.error:
+            if not (answer.error == encoding.Code.NO_AUTH and path in hidden):
+                _must_be_missing(answer.error)
+            found[path] = None
+        elif request.op == encoding.Op.GET_DATA:
+            found[path] = encoding.read_node(answer)
+        else:
+            found[path] = encoding.Node(b"", encoding.read_stat(answer))
+    return found, answers[-1].zxid
+
+
+def _must_be_missing(result: encoding.Result) -> None:
+    if result != encoding.Code.NO_NODE:
+        code = result if isinstance(result, int) else encoding.Code.RUNTIME_INCONSISTENCY
+        raise translate(code, action=_ACTION, write=False)
+
+
+def _found(folder: str, name: str, nodes: dict[str, encoding.Node | None]) -> Seen:
+    above = tuple((path, node.stat.version) for path in chain(folder) if (node := nodes[path]) is not None)
+    # Where the nodes were read one after the other, a key that moved meanwhile may show in both: it moved to this one.
+    moved = nodes[keys.join(folder, keys.MOVED + name)]
+    if moved is not None:
+        _, origin = keys.unpack(moved.data, moved.stat.czxid)
+        return Seen(folder, keys.MOVED, name, moved.stat, origin, above)
+    plain = nodes[keys.join(folder, keys.PLAIN + name)]
+    if plain is not None:
+        return Seen(folder, keys.PLAIN, name, plain.stat, plain.stat.czxid, above)
+    return Seen(folder, "", name, None, 0, above)

@@ -1,0 +1,227 @@
+"""A ZooKeeper session without a client of its own: a number and a password, and sometimes a connection.
+
+A session lives on the server, for its timeout since it was last heard of; connections to it may come and go.
+Connecting to it ("attaching") is what keeps it alive: the leader itself answers that, so an attach that was
+answered gives the whole timeout again, whichever server is asked and whatever happens to that server next. A ping
+on a standing connection would only be known to the server that took it, until that reports to the leader.
+
+So a lease costs no thread, and no connection while nothing is put on it. Not thread-safe: the owner has a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+
+from tenure.errors import (
+    AuthenticationFailed,
+    DeadlineExceeded,
+    LeaseNotFound,
+    OutcomeUnknown,
+    TenureError,
+    Unavailable,
+)
+from tenure_zookeeper import encoding, sasl
+from tenure_zookeeper.auth import Login
+from tenure_zookeeper.endpoints import Endpoints
+from tenure_zookeeper.errors import translate
+
+_FRAME = 4
+_LARGEST_FIRST_ANSWER = 1024
+"""Bytes; the answer to a connect is some fifty. Whoever sends more doesn't speak this protocol."""
+
+
+class Session:
+    """One session. ``number`` is 0 until it was opened."""
+
+    def __init__(self, endpoints: Endpoints, login: Login, *, number: int = 0, password: bytes = b"") -> None:
+        self._endpoints = endpoints
+        self._login = login
+        self._socket: socket.socket | None = None
+        self._xid = 0
+        self.number = number
+        self.password = password or bytes(16)
+        self.timeout = 0.0
+        """Seconds, as the server has granted them."""
+        self.zxid = 0
+        """How far the server was with the last answer."""
+
+    def attach(self, timeout: float, until: float) -> None:
+        """Connect to the session, or open it with a timeout of ``timeout`` seconds: it has its full time again.
+
+        Raises ``LeaseNotFound`` if the session has ended, ``AuthenticationFailed``, ``Unavailable`` or
+        ``DeadlineExceeded``; ``until`` is a moment of the monotonic clock.
+        """
+        self.detach()
+        reasons = []
+        silent = False
+        hosts = self._endpoints.shuffled()
+        for left, host in zip(range(len(hosts), 0, -1), hosts, strict=True):
+            share = (until - time.monotonic()) / left
+            if share <= 0:
+                break
+            try:
+                self._attach_to((host.name, host.port), timeout, time.monotonic() + share)
+                return
+            except (ssl.SSLError, OSError) as exc:
+                self.detach()
+                silent = silent or isinstance(exc, ConnectionResetError)
+                reasons.append(f"{host}: {_words(exc)}")
+            except TenureError:
+                self.detach()
+                raise
+        if time.monotonic() >= until:
+            raise DeadlineExceeded(
+                f"no ZooKeeper server answered in time ({'; '.join(reasons) or self._endpoints}): "
+                "check the addresses, the network and whether the servers have a leader"
+            )
+        hint = (
+            "; one that closes a connection without a word isn't serving yet, has lost its ensemble, wants TLS (+tls "
+            "after the URL's scheme), or has as many from this address as it takes (maxClientCnxns, 60 by default)"
+        )
+        raise Unavailable(f"no ZooKeeper server can be reached ({'; '.join(reasons)}){hint if silent else ''}")
+
+    def detach(self) -> None:
+        """Drop the connection; the session lives on until its timeout."""
+        found, self._socket = self._socket, None
+        if found is not None:
+            found.close()
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a connection that the server hasn't closed."""
+        if self._socket is None:
+            return False
+        readable, _, _ = select.select([self._socket], [], [], 0)
+        return not readable  # nothing is due to be read between requests but the end
+
+    def request(self, request: encoding.Request, until: float) -> encoding.Reply:
+        """Send on the standing connection and wait for the answer.
+
+        Raises ``OutcomeUnknown`` if none comes, ``Unavailable`` if nothing was sent.
+        """
+        if self._socket is None:
+            raise Unavailable("the session isn't attached")
+        self._xid += 1
+        try:
+            self._send(encoding.INT.pack(self._xid) + encoding.INT.pack(request.op) + request.body, until)
+            while True:
+                xid, answer = encoding.reply(self._receive(until))
+                if xid == self._xid:
+                    self.zxid = answer.zxid
+                    return answer
+        except (OSError, ssl.SSLError) as exc:
+            self.detach()
+            raise OutcomeUnknown(f"no answer from ZooKeeper: {_words(exc)}") from exc
+
+    def close(self, until: float) -> bool:
+        """End the session now: its ephemeral nodes are deleted. Answers whether it was alive.
+
+        Raises ``Unavailable``, ``DeadlineExceeded``, ``AuthenticationFailed`` or ``OutcomeUnknown``.
+        """
+        try:
+            if not self.attached:
+                self.attach(self.timeout, until)
+            answer = self.request(encoding.Request(encoding.CLOSE, b""), until)
+            if answer.error == encoding.Code.REQUIRES_SASL:
+                raise translate(answer.error, action="ending a session", write=False)
+        except LeaseNotFound:
+            return False
+        finally:
+            self.detach()
+        return True
+
+    # -- inside --
+
+    def _attach_to(self, address: tuple[str, int], timeout: float, until: float) -> None:
+        self._socket = self._endpoints.dial(address, address[0], _left(until))
+        self._xid = 0
+        self._send(encoding.connect(max(1, round(timeout * 1000)), self.number, self.password), until)
+        granted_ms, number, password = encoding.connected(self._receive(until, _LARGEST_FIRST_ANSWER))
+        if granted_ms <= 0:
+            self.detach()
+            raise LeaseNotFound(f"ZooKeeper knows no session {self.number:#x}: it has ended")
+        self.number, self.password, self.timeout = number, password, granted_ms / 1000
+        self._log_in(until)
+
+    def _log_in(self, until: float) -> None:
+        for scheme, credential in self._login.packets:
+            request = encoding.auth(scheme, credential)
+            self._send(encoding.INT.pack(encoding.AUTH_XID) + encoding.INT.pack(request.op) + request.body, until)
+            xid, answer = encoding.reply(self._receive(until))
+            if xid == encoding.AUTH_XID and answer.error:
+                raise AuthenticationFailed("ZooKeeper doesn't accept the user name and password of the URL")
+        if self._login.sasl:
+            try:
+                sasl.log_in(self._login, lambda token: self._step(token, until))
+            except ConnectionResetError as exc:
+                reason = "it closed the connection during the login; old servers do so if the password is wrong"
+                raise ConnectionResetError(reason) from exc
+
+    def _step(self, token: bytes, until: float) -> encoding.Reply:
+        self._xid += 1
+        request = encoding.sasl(token)
+        self._send(encoding.INT.pack(self._xid) + encoding.INT.pack(request.op) + request.body, until)
+        xid, answer = encoding.reply(self._receive(until))
+        if xid != self._xid:
+            raise ConnectionError("it answered something else than the login")
+        return answer
+
+    def _send(self, packet: bytes, until: float) -> None:
+        assert self._socket is not None
+        self._socket.settimeout(_left(until))
+        self._socket.sendall(encoding.INT.pack(len(packet)) + packet)
+
+    def _receive(self, until: float, largest: int = 1 << 31) -> bytes:
+        length = encoding.INT.unpack(self._read(_FRAME, until))[0]
+        if not 0 < length <= largest:
+            raise ConnectionError("it answers in another protocol than ZooKeeper's; is the port right?")
+        return self._read(length, until)
+
+    def _read(self, length: int, until: float) -> bytes:
+        assert self._socket is not None
+        received = bytearray()
+        while len(received) < length:
+            self._socket.settimeout(_left(until))
+            chunk = self._socket.recv(min(length - len(received), 1 << 16))
+            if not chunk:
+                raise ConnectionResetError("it closed the connection")
+            received += chunk
+        return bytes(received)
+
+
+def ask(endpoints: Endpoints, word: str, until: float) -> str:
+    """What the first server that answers says to a four-letter word such as ``srvr``; empty if none does."""
+    for host in endpoints.shuffled():
+        answer = bytearray()
+        with (
+            contextlib.suppress(OSError),
+            endpoints.dial((host.name, host.port), host.name, _left(until)) as connection,
+        ):
+            connection.settimeout(_left(until))
+            connection.sendall(word.encode())
+            while chunk := connection.recv(1 << 16):
+                answer += chunk
+        if answer:
+            return answer.decode(errors="replace")
+    return ""
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("no answer in time")
+    return left
+
+
+def _words(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate isn't accepted ({exc.verify_message})"
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS failed ({exc.reason or exc})"
+    return exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)

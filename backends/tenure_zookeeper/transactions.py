@@ -1,0 +1,282 @@
+"""Commits: look at the nodes, judge the caller's guards, then write by a multi that holds only if they are still so.
+
+Two kinds of guards meet in the multi. The caller's are judged on what was read, so that a refused transaction
+writes nothing; in the multi they are checked again. The plugin's own say that a key is still where it was seen. When
+the multi fails nothing was applied, whichever guard it was: everything is looked at anew, and only if the caller's
+guards no longer hold is that a ``Conflict``. This goes on until the deadline.
+
+On several servers a look may be behind. That does no harm to what is written, as the leader judges the multi; but a
+look that shows a guard broken, or nothing to write, is taken again after a write through the leader (``Fresh.SURE``)
+before it counts. So a ``Conflict`` always rests on a state no older than the call. Nor may others who keep changing the
+keys hold it up: what decides is one key's look, or a multi of the guards alone (``_refuse``, ``_agree``).
+
+ABA: ZooKeeper's versions start again at 0 when a node is made again, so a version alone doesn't say that a key is
+the same. Hence every write that makes a node also touches the folder it is made in (``setData``), folders
+included, and a guard on a revision also holds the versions of all folders above the key, up to the root, which is
+never made again. The same versions prove that a missing key is still missing.
+
+A key that changes its lease gets another node (``keys``): delete and create in one multi. Its create revision goes
+along in the node's data.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tenure.errors import Conflict, DeadlineExceeded, LimitExceeded
+from tenure.spi.types import Absent, Committed, Delete, Guard, Operation, Put, Transaction, Unchanged
+from tenure_zookeeper import encoding, folders, keys, node_state
+from tenure_zookeeper.connection import Connection, Fresh
+from tenure_zookeeper.errors import RACES, translate
+from tenure_zookeeper.reads import lease_name
+
+_ACTION = "committing a transaction"
+_LONGEST_PAUSE = 0.05
+
+Send = Callable[[encoding.Request, float], encoding.Reply]
+"""Sends a multi and answers its reply, by a moment of the monotonic clock."""
+
+OnLease = Callable[[str], Send]
+"""How a multi is sent in the name of a lease. Raises ``LeaseNotFound``."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The parts of a multi. ``held`` are folders whose version must be as read, ``touched`` those to be touched.
+
+    ``in_place``: which parts put a key that never had a lease, with the paths of their leaves.
+    """
+
+    held: dict[str, int] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    parts: list[encoding.Request] = field(default_factory=list)
+    in_place: dict[int, str] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    writes: bool = False
+    deleted: int = 0
+
+    def request(self) -> encoding.Request:
+        guards = [encoding.check(path, version) for path, version in self.held.items() if path not in self.touched]
+        touches = [
+            encoding.set_data(path, b"", self.held.get(path, encoding.ANY_VERSION)) for path in sorted(self.touched)
+        ]
+        return encoding.multi([*guards, *touches, *self.parts])
+
+
+def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, until: float) -> Committed:
+    """``Backend.commit``."""
+    lease_id = _lease_of(transaction.operations)
+    if len(transaction.operations) == 1 and isinstance(put := transaction.operations[0], Put) and lease_id is None:
+        done = _put_in_place(connection, transaction.guards, put, until=until)
+        if done is not None:
+            return done
+    send = _plain(connection) if lease_id is None else on_lease(lease_id)
+    fresh = Fresh.AS_IS
+    pause = 0.001
+    while True:
+        done = _attempt(connection, send, transaction, fresh, until=until)
+        if done is not None:
+            return done
+        # A server that refuses a write has caught up with what made it fail; but a lease may have asked another server.
+        fresh = Fresh.AS_IS if lease_id is None else Fresh.SURE
+        left = until - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"{_ACTION}: others kept changing the same keys; nothing was applied")
+        time.sleep(random.uniform(0, min(pause, left)))  # noqa: S311 - spreads rivals, hides nothing
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _attempt(
+    connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, until: float
+) -> Committed | None:
+    """Look, judge, write. ``None`` if nothing was applied and it has to be tried again."""
+    look = node_state.take(connection, transaction, fresh=fresh, until=until)
+    broken = _judge(transaction.guards, look)
+    plan = _plan(connection, transaction, look.keys)
+    if broken or not plan.writes:
+        # No write will tell whether this look was right, so it mustn't be behind what any server has acknowledged.
+        if fresh is not Fresh.SURE and connection.ensemble:
+            return _attempt(connection, send, transaction, Fresh.SURE, until=until)
+        if broken:
+            _refuse(connection, broken, look, until=until)
+            return None
+        return _agree(connection, transaction, plan, look, until=until)
+    if plan.missing:
+        for folder in sorted(plan.missing):
+            folders.ensure(connection, folder, until=until)
+        return None
+    request = plan.request()
+    connection.check_size(request, action=_ACTION)
+    answer = send(request, until)
+    results = [] if answer.error else encoding.read_parts(answer)
+    error = answer.error or encoding.first_error(results)
+    if not error:
+        written = results[len(results) - len(plan.parts) :]
+        for index, path in plan.in_place.items():
+            stat = written[index]
+            assert isinstance(stat, encoding.Stat)
+            connection.facts.note(path, stat, stat.mzxid)
+        return Committed(answer.zxid, plan.deleted)
+    if error in RACES:
+        return None
+    raise translate(error, action=_ACTION, write=True)
+
+
+def _refuse(connection: Connection, broken: Guard, look: node_state.Look, *, until: float) -> None:
+    """Raise ``Conflict`` for a guard that doesn't hold, if that was so at one moment."""
+    if not look.at_once:
+        # It is enough to look at this one key, however often others change the rest.
+        alone = Transaction((broken,), ())
+        look = node_state.take(connection, alone, fresh=Fresh.AS_IS, until=until)
+        if not node_state.certain(connection, alone, look, until=until):
+            return
+    found = _found(broken, look)
+    if found is not None:
+        raise Conflict(f"{found}; nothing was changed", keys=[broken.key], revision=look.zxid)
+
+
+def _agree(
+    connection: Connection, transaction: Transaction, plan: _Plan, look: node_state.Look, *, until: float
+) -> Committed | None:
+    """All guards hold and there is nothing to write: done, if that was so at one moment. ``None``: look again."""
+    if node_state.certain(connection, transaction, look, until=until):
+        return Committed(look.zxid)
+    if plan.missing:
+        return None
+    # Others keep changing what the look has to find unchanged. The guards alone ask for less, and at once.
+    answer = connection.call(plan.request(), until=until, action=_ACTION)
+    error = answer.error or encoding.first_error(encoding.read_parts(answer))
+    if not error:
+        return Committed(connection.unchanged(answer))
+    if error in RACES:
+        return None
+    raise translate(error, action=_ACTION, write=False)
+
+
+def _lease_of(operations: tuple[Operation, ...]) -> str | None:
+    named = {operation.lease_id for operation in operations if isinstance(operation, Put)} - {None}
+    if len(named) > 1:
+        raise LimitExceeded(
+            f"a transaction may put keys on one lease only, this one names {len(named)}: in ZooKeeper a lease is a "
+            "session, and a transaction is sent by one session"
+        )
+    return named.pop() if named else None
+
+
+def _plain(connection: Connection) -> Send:
+    return lambda request, until: connection.call(request, until=until, action=_ACTION, write=True)
+
+
+def _put_in_place(connection: Connection, guards: tuple[Guard, ...], put: Put, *, until: float) -> Committed | None:
+    """A put on a key that never had a lease, by one request: without guards, or guarded by a revision that was seen.
+
+    ``None`` if it can't be done so; then nothing was applied, and the key has to be looked at.
+    """
+    path, _ = keys.leaves(put.key)
+    if not guards:
+        request = encoding.set_data(path, put.value)
+    else:
+        if len(guards) > 1 or not isinstance(guards[0], Unchanged) or guards[0].key != put.key:
+            return None
+        proof = connection.facts.proof(node_state.chain(keys.place(put.key)[0]), path, guards[0].revision)
+        if proof is None:
+            return None
+        checks = [encoding.check(folder, version) for folder, version in proof.folders.items()]
+        request = encoding.multi([*checks, encoding.set_data(path, put.value, proof.leaf)])
+    answer = connection.call(request, until=until, action="putting a key", write=True)
+    results = encoding.read_parts(answer) if guards and not answer.error else []
+    error = answer.error or encoding.first_error(results)
+    if error in RACES:
+        return None
+    if error:
+        raise translate(error, action="putting a key", write=True)
+    stat = results[-1] if guards else encoding.read_stat(answer)
+    assert isinstance(stat, encoding.Stat)
+    connection.facts.note(path, stat, stat.mzxid)
+    return Committed(stat.mzxid)
+
+
+# -- judging and planning --------------------------------------------------------------------------
+
+
+def _judge(guards: tuple[Guard, ...], look: node_state.Look) -> Guard | None:
+    """The first guard that doesn't hold; ``None`` if all do."""
+    return next((guard for guard in guards if _found(guard, look) is not None), None)
+
+
+def _found(guard: Guard, look: node_state.Look) -> str | None:
+    """What was found where a guard doesn't hold, in words."""
+    stat = look.keys[guard.key].stat
+    if isinstance(guard, Absent):
+        return None if stat is None else f"exists (revision {stat.mzxid}) and should not"
+    if stat is None:
+        return "doesn't exist"
+    if isinstance(guard, Unchanged) and stat.mzxid != guard.revision:
+        return f"was last put at revision {stat.mzxid}, not at {guard.revision}"
+    return None
+
+
+def _plan(connection: Connection, transaction: Transaction, seen: dict[str, node_state.Seen]) -> _Plan:
+    plan = _Plan()
+    unchanged = {guard.key for guard in transaction.guards if isinstance(guard, Unchanged)}
+    operations = {operation.key: operation for operation in transaction.operations}
+    for key, found in seen.items():
+        exact = key in unchanged
+        if exact:
+            plan.held.update(found.above)
+        version = found.stat.version if exact and found.stat is not None else encoding.ANY_VERSION
+        operation = operations.get(key)
+        if isinstance(operation, Put):
+            _plan_put(connection, plan, operation, found, version)
+        elif found.stat is None:
+            plan.held.update(found.above)
+            if not found.above:
+                plan.missing.add(found.folder)  # nothing there that could prove the absence
+        elif isinstance(operation, Delete):
+            plan.parts.append(encoding.delete(found.path, version))
+            plan.writes = True
+            plan.deleted += 1
+        else:
+            plan.parts.append(encoding.check(found.path, version))
+    return plan
+
+
+def _plan_put(connection: Connection, plan: _Plan, put: Put, found: node_state.Seen, version: int) -> None:
+    plan.writes = True
+    stat = found.stat
+    plain, moved = (keys.join(found.folder, mark + found.name) for mark in (keys.PLAIN, keys.MOVED))
+    if stat is None:
+        # Made and removed again: proves that the key isn't in its other leaf, without holding up other writers.
+        if put.lease_id is None:
+            plan.parts += [_create(connection, moved, b"", encoding.PERSISTENT), encoding.delete(moved)]
+            plan.parts.append(_create(connection, plain, put.value, encoding.PERSISTENT))
+        else:
+            plan.parts += [_create(connection, plain, b"", encoding.PERSISTENT), encoding.delete(plain)]
+            plan.parts.append(_create(connection, moved, keys.pack(put.value), encoding.EPHEMERAL))
+        plan.touched.add(found.folder)
+        if found.homeless:
+            plan.missing.add(found.folder)
+        return
+    if found.leaf == keys.PLAIN and put.lease_id is None:
+        plan.in_place[len(plan.parts)] = plain
+        plan.parts.append(encoding.set_data(plain, put.value, version))
+        return
+    # What is written depends on what the node was: nothing but that very node will do.
+    plan.held.update(found.above)
+    data = keys.pack(put.value, found.origin)
+    if found.leaf == keys.MOVED and lease_name(stat.owner) == put.lease_id:
+        plan.parts.append(encoding.set_data(moved, data, stat.version))
+        return
+    mode = encoding.PERSISTENT if put.lease_id is None else encoding.EPHEMERAL
+    plan.parts += [encoding.delete(found.path, stat.version), _create(connection, moved, data, mode)]
+    plan.touched.add(found.folder)
+
+
+def _create(connection: Connection, path: str, value: bytes, mode: int) -> encoding.Request:
+    if connection.modern:
+        return encoding.create(path, value, connection.acl, mode)
+    request = encoding.create(path, value, connection.acl, mode)
+    return encoding.Request(encoding.Op.CREATE, request.body)

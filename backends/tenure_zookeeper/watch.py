@@ -1,0 +1,283 @@
+"""Feeds over persistent recursive watches: a hint that a key changed, then a look at the key.
+
+An event of ZooKeeper's names a path, not what was written there. So an event marks its key as stale in every
+feed that wants it; one thread reads the stale keys, hundreds at a time, and delivers what it finds: the item with
+its revision, or that it is gone. What changed twice before it was read is told once (``every_revision`` is not
+declared). What is read is never older than the event, as both come from the same server on one connection.
+
+A feed begins by adding the watch and then listing, so nothing falls between. A list takes a while; what is marked
+meanwhile is read again for the snapshot, which so shows one revision as the SPI wants it: a key that vanished while
+the list was read, or while it was read again, isn't told as deleted before it was.
+Watches are shared by the feeds on the same folder. They end with the connection, and so do the feeds: core opens
+them again and finds the difference.
+
+Servers before 3.6 have no such watches: there a feed lists twice a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
+from tenure.spi.feed import Changes, Deleted, Feed, PollingFeed, Sink, Snapshot
+from tenure.spi.types import KeyValue, Page
+from tenure_zookeeper import encoding, keys, reads
+from tenure_zookeeper.connection import Connection
+from tenure_zookeeper.errors import translate
+
+_READ_TIMEOUT = 10.0
+"""Seconds; the connection itself is found dead earlier."""
+_AT_A_TIME = 200
+POLL_INTERVAL = 0.5
+
+
+class WatchFeed(Feed):
+    """One feed. Guarded by the lock of its :class:`Watches`, ``told`` by the reading thread alone."""
+
+    def __init__(self, watches: Watches, prefix: str, sink: Sink) -> None:
+        self.prefix = prefix
+        above, slash, _ = prefix.rpartition("/")
+        self.root = keys.folder_path(above) if slash else "/"
+        self.sink = sink
+        self.stale: dict[str, None] = {}
+        self.told: dict[str, int] = {}
+        self.live = False
+        self._watches = watches
+
+    def close(self) -> None:
+        self._watches.remove(self)
+
+
+class _Polling(PollingFeed):
+    """A feed of an old server; leaves the set of those to be closed with the store when it is closed itself."""
+
+    def __init__(self, read: Callable[[], Snapshot], sink: Sink, siblings: set[_Polling]) -> None:
+        self._siblings = siblings
+        super().__init__(read, sink, interval=POLL_INTERVAL, name="zookeeper")
+
+    def close(self) -> None:
+        super().close()
+        self._siblings.discard(self)
+
+
+class Watches:
+    """All feeds of one backend. Thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._condition = threading.Condition()
+        self._feeds: set[WatchFeed] = set()
+        self._polling: set[_Polling] = set()
+        self._roots: Counter[str] = Counter()
+        self._losses = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        connection.listen(self._on_event, self._on_lost)
+
+    def open(self, prefix: str, *, sink: Sink, until: float) -> Feed:
+        """``Backend.watch``; it always begins with a snapshot."""
+        self._connection.ensure_open()
+        if not self._connection.modern:
+            return self._poll(prefix, sink)
+        feed = WatchFeed(self, prefix, sink)
+        try:
+            self._add(feed, until)
+            page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
+            snapshot = self._settle(feed, page, until)
+        except BaseException:
+            self.remove(feed)
+            raise
+        feed.told = {item.key: item.mod_revision for item in snapshot.items}
+        with self._condition:
+            if feed in self._feeds:  # else the connection was lost, and the sink has been told
+                sink.deliver(snapshot)
+                feed.live = True
+                self._start()
+                self._condition.notify()
+        return feed
+
+    def remove(self, feed: WatchFeed) -> bool:
+        """End a feed; the last one on a folder takes its watch away. Whether it hadn't ended before."""
+        with self._condition:
+            if feed not in self._feeds:
+                return False
+            self._feeds.discard(feed)
+            self._roots[feed.root] -= 1
+            if not self._roots[feed.root]:
+                del self._roots[feed.root]
+                # Sent under the lock, so that it can't overtake the watch of a feed that is being opened. Nobody
+                # waits for the answer: events that still come find no feed. Not connected: the watch is gone already.
+                with contextlib.suppress(TenureError):
+                    self._connection.send([encoding.remove_watches(feed.root)], action="ending a watch")
+            return True
+
+    def end(self) -> None:
+        """End all feeds; sinks aren't told."""
+        with self._condition:
+            self._closed = True
+            self._feeds.clear()
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Wait for the threads of ended feeds; the connection is closed, so that they wait for nothing."""
+        with self._condition:
+            polling = list(self._polling)
+            thread = self._thread
+        for feed in polling:
+            feed.close()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_READ_TIMEOUT)
+
+    # -- opening --
+
+    def _poll(self, prefix: str, sink: Sink) -> Feed:
+        losses = self._losses
+
+        def read() -> Snapshot:
+            until = time.monotonic() + _READ_TIMEOUT
+            page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
+            if self._losses != losses:  # it is back already, but a feed ends with its connection
+                raise Unavailable("the connection to ZooKeeper was lost")
+            return Snapshot(page.items, page.revision)
+
+        feed = _Polling(read, sink, self._polling)
+        with self._condition:
+            self._polling.add(feed)
+            closed = self._closed
+        if closed:
+            feed.close()
+            raise StoreClosed("this store was closed")
+        return feed
+
+    def _add(self, feed: WatchFeed, until: float) -> None:
+        action = "adding a watch"
+        with self._condition:
+            if self._closed:
+                raise StoreClosed("this store was closed")
+            calls = self._connection.send([encoding.add_watch(feed.root)], action=action)
+            self._feeds.add(feed)
+            self._roots[feed.root] += 1
+        answer = self._connection.wait_for(calls[0], until=until, action=action)
+        if answer.error:
+            raise translate(answer.error, action=action, write=False)
+
+    def _settle(self, feed: WatchFeed, page: Page, until: float) -> Snapshot:
+        """The list with what changed while it was read."""
+        with self._condition:
+            revision = self._connection.answered()  # every change up to it has been marked
+            stale, feed.stale = list(feed.stale), {}
+        if not stale:
+            return Snapshot(page.items, page.revision)
+        items = {item.key: item for item in page.items}
+        gone_later = []
+        for key, (item, seen) in zip(stale, reads.read_keys(self._connection, stale, until=until), strict=True):
+            if item is not None:
+                items[key] = item
+            elif seen <= revision:
+                items.pop(key, None)
+            else:
+                gone_later.append(key)  # perhaps after the snapshot: what the list had stays, the delete follows
+        with self._condition:
+            feed.stale.update(dict.fromkeys(gone_later))
+        return Snapshot(tuple(items[key] for key in sorted(items, key=str.encode)), revision)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="zookeeper-watch", daemon=True)
+            self._thread.start()
+
+    # -- kazoo's reading thread --
+
+    def _on_event(self, path: str) -> None:
+        key = keys.key_of(path)
+        if key is None:
+            return
+        with self._condition:
+            for feed in self._feeds:
+                if key.startswith(feed.prefix):
+                    feed.stale[key] = None
+            self._condition.notify()
+
+    def _on_lost(self, error: TenureError) -> None:
+        with self._condition:
+            feeds, self._feeds = self._feeds, set()
+            self._roots.clear()
+            self._losses += 1
+        if not self._closed:
+            for feed in feeds:
+                feed.sink.fail(error)
+
+    # -- the thread that reads stale keys --
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._closed and not any(feed.live and feed.stale for feed in self._feeds):
+                    self._condition.wait()
+                if self._closed:
+                    return
+                work = [(feed, self._take(feed)) for feed in self._feeds if feed.live and feed.stale]
+            wanted = sorted({key for _, stale in work for key in stale})
+            try:
+                state = self._read(wanted)
+            except TenureError as exc:
+                self._fail([feed for feed, _ in work], exc)
+                continue
+            except Exception as exc:  # noqa: BLE001 - a bug must end the feeds loudly, whatever it raised
+                error = PluginError(f"reading changed keys failed with {type(exc).__name__}: {exc}")
+                error.__cause__ = exc
+                self._fail([feed for feed, _ in work], error)
+                continue
+            for feed, stale in work:
+                entries = _entries(feed, stale, state)
+                with self._condition:
+                    if entries and feed in self._feeds:  # else it was told that it ended, which is the last word
+                        feed.sink.deliver(Changes(entries, max(_revision(entry) for entry in entries)))
+
+    def _read(self, wanted: Sequence[str]) -> dict[str, KeyValue | Deleted]:
+        """Each key as it is, or when it was seen to be gone."""
+        until = time.monotonic() + _READ_TIMEOUT
+        found = reads.read_keys(self._connection, wanted, until=until)
+        return {
+            key: Deleted(key, revision) if item is None else item
+            for key, (item, revision) in zip(wanted, found, strict=True)
+        }
+
+    def _take(self, feed: WatchFeed) -> list[str]:
+        taken = list(feed.stale)[:_AT_A_TIME]
+        for key in taken:
+            del feed.stale[key]
+        return taken
+
+    def _fail(self, feeds: Sequence[WatchFeed], error: TenureError) -> None:
+        for feed in feeds:
+            # The connection may have failed it already, while its keys were being read.
+            if self.remove(feed) and not self._closed:
+                feed.sink.fail(error)
+
+
+def _entries(
+    feed: WatchFeed, stale: Sequence[str], state: dict[str, KeyValue | Deleted]
+) -> tuple[KeyValue | Deleted, ...]:
+    """What is news to the feed, oldest first."""
+    entries: list[KeyValue | Deleted] = []
+    for key in stale:
+        entry = state[key]
+        told = feed.told.get(key)
+        if isinstance(entry, Deleted):
+            if told is not None:
+                del feed.told[key]
+                entries.append(entry)
+        elif entry.mod_revision != told:
+            feed.told[key] = entry.mod_revision
+            entries.append(entry)
+    entries.sort(key=_revision)
+    return tuple(entries)
+
+
+def _revision(entry: KeyValue | Deleted) -> int:
+    return entry.revision if isinstance(entry, Deleted) else entry.mod_revision

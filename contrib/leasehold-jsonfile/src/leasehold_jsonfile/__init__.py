@@ -1,1 +1,0 @@
-"""A Leasehold store in one JSON file: ``jsonfile:///path/to/state.json``."""

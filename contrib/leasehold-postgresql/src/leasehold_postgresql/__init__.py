@@ -1,1 +1,0 @@
-"""A Leasehold store in PostgreSQL: ``postgresql://user:password@host/namespace?database=name``."""

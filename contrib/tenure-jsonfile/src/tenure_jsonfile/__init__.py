@@ -1,0 +1,1 @@
+"""A Tenure store in one JSON file: ``jsonfile:///path/to/state.json``."""

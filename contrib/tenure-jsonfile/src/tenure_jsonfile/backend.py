@@ -1,0 +1,149 @@
+"""The ten methods, on a state file."""
+
+from __future__ import annotations
+
+import time
+import uuid
+import weakref
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from tenure.errors import ConfigError, StoreClosed, Unsupported
+from tenure.spi import (
+    Backend,
+    Capabilities,
+    Committed,
+    Feed,
+    LeaseGrant,
+    LeaseId,
+    OpenRequest,
+    Page,
+    PollingFeed,
+    Read,
+    ServerInfo,
+    Sink,
+    Snapshot,
+    Transaction,
+)
+from tenure_jsonfile.file import StateFile
+from tenure_jsonfile.state import Lease, State
+
+_LARGE = 1_000_000  # bytes; each write writes the whole file
+
+
+class JsonFileBackend(Backend):
+    def __init__(self, request: OpenRequest) -> None:
+        if not request.path:
+            raise ConfigError(f"{request.url} names no file: write jsonfile:///path/to/state.json")
+        self._clock = request.clock
+        self._file = StateFile(Path(request.path), request.clock, timeout=request.timeout)
+        self._poll: float = request.options["poll"]
+        self._feeds: weakref.WeakSet[PollingFeed] = weakref.WeakSet()
+        self._closed = False
+        self._capabilities = Capabilities(
+            durable=True,
+            linearizable=True,
+            shared=True,
+            atomic_list=True,
+            pinned_pages=False,  # the file has no past
+            every_revision=False,  # a watch sees the states it happens to look at
+            lease_listing=False,
+            max_value_bytes=1024 * 1024,
+            max_transaction_operations=1000,
+            max_transaction_leases=1000,
+            max_transaction_bytes=4 * 1024 * 1024,
+            min_ttl=0.5,
+            max_ttl=365 * 86_400.0,
+            ttl_quantum=0.001,
+            expiry_factor=1.0,
+            expiry_slack=0.25,
+            watch_latency=self._poll + 0.5,
+            watch_detection=self._poll + 2.5,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        state = self._current(timeout)
+        return Read(state.keys.get(key), state.revision)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        if revision is not None:
+            raise Unsupported("the file has no past: lists show the present (pinned_pages isn't declared)")
+        state = self._current(timeout)
+        found = [state.keys[key] for key in _under(state, prefix) if after is None or key > after]
+        return Page(tuple(found[:limit]), more=limit is not None and len(found) > limit, revision=state.revision)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        return self._open_file().update(lambda state: state.commit(transaction), timeout)
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        lease_id = uuid.uuid4().hex
+
+        def change(state: State) -> LeaseGrant:
+            state.leases[lease_id] = Lease(ttl, self._clock.now() + ttl)
+            state.changed = True
+            return LeaseGrant(lease_id, ttl)
+
+        return self._open_file().update(change, timeout)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        def change(state: State) -> dict[LeaseId, float]:
+            alive = {lease_id: state.leases[lease_id] for lease_id in lease_ids if lease_id in state.leases}
+            for lease in alive.values():
+                lease.deadline = self._clock.now() + lease.ttl
+                state.changed = True
+            return {lease_id: lease.ttl for lease_id, lease in alive.items()}
+
+        return self._open_file().update(change, timeout)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        def change(state: State) -> frozenset[LeaseId]:
+            return frozenset(lease_id for lease_id in lease_ids if state.end_lease(lease_id))
+
+        return self._open_file().update(change, timeout)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        self._open_file()
+
+        def look() -> Snapshot:
+            state = self._file.current(timeout=2.0)
+            return Snapshot(tuple(state.keys[key] for key in _under(state, prefix)), state.revision)
+
+        feed = PollingFeed(look, sink, interval=self._poll, name="tenure-jsonfile")
+        self._feeds.add(feed)
+        return feed
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        state = self._current(timeout)
+        size = self._file.path.stat().st_size
+        slow = f"the file has {size} bytes, and every write writes all of them: use another store for so much"
+        return ServerInfo(
+            product="JSON file",
+            version=metadata.version("tenure-jsonfile"),
+            revision=state.revision,
+            clock=time.time(),
+            risks=(slow,) if size > _LARGE else (),
+            details={"path": str(self._file.path), "bytes": str(size), "keys": str(len(state.keys))},
+        )
+
+    def close(self) -> None:
+        self._closed = True
+        for feed in list(self._feeds):
+            feed.close()
+
+    def _open_file(self) -> StateFile:
+        if self._closed:
+            raise StoreClosed(f"the store in {self._file.path} is closed")
+        return self._file
+
+    def _current(self, timeout: float) -> State:
+        return self._open_file().current(timeout)
+
+
+def _under(state: State, prefix: str) -> list[str]:
+    """Keys in UTF-8 byte order, which for text is the order of its code points."""
+    return sorted(key for key in state.keys if key.startswith(prefix))

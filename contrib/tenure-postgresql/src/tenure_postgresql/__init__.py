@@ -1,0 +1,1 @@
+"""A Tenure store in PostgreSQL: ``postgresql://user:password@host/namespace?database=name``."""

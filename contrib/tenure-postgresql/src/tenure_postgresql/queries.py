@@ -1,0 +1,124 @@
+"""The SQL that a client sends, for one store. Each is a transaction of its own: nothing is ever left open.
+
+A condition on the clock is written ``(SELECT clock_timestamp())``, so that it is looked at once and an index can be
+used for it.
+"""
+
+from __future__ import annotations
+
+from tenure_postgresql.connection import Statement
+from tenure_postgresql.schema import Schema
+
+# Parts of those below.
+_PARTS = {
+    "{overdue}": "EXISTS (SELECT FROM {schema}.lease l WHERE l.deadline <= (SELECT clock_timestamp()))",
+    "{due}": (
+        "(SELECT ceil(extract(epoch FROM min(l.deadline) - clock_timestamp()) * 1000)::bigint FROM {schema}.lease l)"
+    ),
+}
+
+_GET = """
+SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease
+FROM {schema}.store s LEFT JOIN {schema}.item i ON i.key = $1::text
+"""
+
+# A row without a key is the answer that nothing is there, which has a revision as well.
+_LIST = """
+SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease
+FROM {schema}.store s LEFT JOIN (
+    SELECT * FROM {schema}.item
+    WHERE key >= $1::text AND key > $2::text AND key < $3::text ORDER BY key LIMIT $4::bigint
+) i ON true ORDER BY i.key
+"""
+
+# A list that a watch begins with: also says which transaction made the revision, looked up once for all rows.
+_BEGIN = """
+SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease, s.history, s.op
+FROM (
+    SELECT s.revision, s.history, (SELECT l.op FROM {schema}.log l WHERE l.revision = s.revision LIMIT 1) AS op
+    FROM {schema}.store s OFFSET 0
+) s LEFT JOIN (
+    SELECT * FROM {schema}.item WHERE key >= $1::text AND key < $2::text ORDER BY key
+) i ON true ORDER BY i.key
+"""
+
+_COMMIT = """
+SELECT verdict, now_at, deleted, about, found_at FROM {schema}.commit_v1(
+    $1::bigint, $2::bigint, $3::uuid, $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::text[],
+    $10::text[])
+"""
+
+_GRANT = """
+INSERT INTO {schema}.lease VALUES ($1::text, $2::bigint, clock_timestamp() + $2::bigint * interval '1 millisecond')
+"""
+
+# Locked in the order of their names, as revoking does it: two that lock the same ones can't block each other.
+_REFRESH = """
+WITH alive AS (
+    SELECT l.id FROM {schema}.lease l
+    WHERE l.id = ANY ($1::text[]) AND l.deadline > (SELECT clock_timestamp()) ORDER BY l.id FOR UPDATE
+)
+UPDATE {schema}.lease l SET deadline = clock_timestamp() + l.ttl * interval '1 millisecond'
+FROM alive WHERE l.id = alive.id RETURNING l.id, l.ttl
+"""
+
+_LEASES = """
+SELECT {overdue}, o.id, o.ttl, ceil(extract(epoch FROM o.deadline - clock_timestamp()) * 1000)::bigint,
+       ARRAY(SELECT i.key FROM {schema}.item i WHERE i.lease = o.id ORDER BY i.key)
+FROM {schema}.lease o WHERE $1::text = '' OR o.id = $1::text ORDER BY o.id
+"""
+
+_STATE = "SELECT s.revision, s.history, s.log_start, {due} FROM {schema}.store s"
+
+_ORIGIN = """
+SELECT s.revision, s.history, s.log_start, (SELECT l.op FROM {schema}.log l WHERE l.revision = $1::bigint LIMIT 1)
+FROM {schema}.store s
+"""
+
+# The next revisions, whole: at most $2 rows and $3 bytes of values beyond the first; with those of $1 in front.
+_LOG = """
+SELECT r.revision, r.key, r.value, r.created, r.lease, r.op FROM {schema}.log r
+WHERE r.revision >= $1::bigint AND r.revision <= (
+    SELECT coalesce(max(t.revision) FILTER (WHERE t.total <= $3::bigint), min(t.revision)) FROM (
+        SELECT n.revision, sum(octet_length(n.value)) OVER (ORDER BY n.revision, n.key) AS total FROM (
+            SELECT l.revision, l.key, l.value FROM {schema}.log l
+            WHERE l.revision > $1::bigint ORDER BY l.revision, l.key LIMIT $2::bigint
+        ) n
+    ) t
+) ORDER BY r.revision, r.key
+"""
+
+_INFO = """
+SELECT s.revision, extract(epoch FROM clock_timestamp())::float8::text, current_setting('fsync'),
+       current_setting('full_page_writes'), current_setting('synchronous_commit'),
+       current_setting('synchronous_standby_names'), current_setting('autovacuum'),
+       (SELECT count(*) FROM {schema}.lease)::text, s.log_start, s.log_bytes, s.history::text,
+       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.log'),
+       (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+FROM {schema}.store s
+"""
+
+
+class Statements:
+    """All of them, with the names of one schema filled in."""
+
+    def __init__(self, schema: Schema) -> None:
+        def fill(name: str, sql: str) -> Statement:
+            for part, text in _PARTS.items():
+                sql = sql.replace(part, text)
+            return Statement(name, schema.sql(sql))
+
+        self.get = fill("get", _GET)
+        self.list = fill("list", _LIST)
+        self.begin = fill("begin", _BEGIN)
+        self.commit = fill("commit", _COMMIT)
+        self.tick = fill("tick", "SELECT {schema}.enter_v1($1::bigint, $2::bigint)")
+        self.grant = fill("grant", _GRANT)
+        self.refresh = fill("refresh", _REFRESH)
+        self.revoke = fill("revoke", "SELECT {schema}.revoke_v1($1::bigint, $2::bigint, $3::text[])")
+        self.leases = fill("leases", _LEASES)
+        self.state = fill("state", _STATE)
+        self.origin = fill("origin", _ORIGIN)
+        self.log = fill("log", _LOG)
+        self.info = fill("info", _INFO)
+        self.listen = schema.sql('LISTEN "{channel}"')

@@ -1,0 +1,156 @@
+"""Making the store's schema where there is none, and seeing that what is there can be used."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tenure.errors import ConfigError, PermissionDenied, StoreCorrupted, TenureError, Unsupported
+from tenure_postgresql import encoding as wire
+from tenure_postgresql.connection import BrokenLink, Link, Refusal, Statement
+from tenure_postgresql.errors import NO_RIGHT, refused
+from tenure_postgresql.pool import Pool
+from tenure_postgresql.schema_ddl import FORMAT, FUNCTIONS, LOG_BYTES, TABLES
+
+_OLDEST = 14
+_ACTION = "opening the store"
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('leasehold schema {name}', 0));"
+
+_LOOK = Statement(
+    "look",
+    """
+    SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'),
+           EXISTS (SELECT FROM pg_catalog.pg_class c
+                   WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname = 'store'),
+           has_database_privilege(current_database(), 'CREATE') OR to_regnamespace($1::text) IS NOT NULL
+    """,
+)
+# What is refused here would else be refused in the middle of somebody's work.
+_RIGHTS = Statement(
+    "rights",
+    """
+    SELECT coalesce(array_agg(r.missing), '{}') FROM (
+        SELECT 'USAGE ON SCHEMA ' || $1::text AS missing WHERE NOT has_schema_privilege($1::text, 'USAGE')
+        UNION ALL
+        SELECT p.name || ' ON ' || $1::text || '.' || c.relname
+        FROM pg_catalog.pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p(name)
+        WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname IN ('store', 'item', 'lease', 'log')
+          AND c.relkind = 'r' AND NOT has_table_privilege(c.oid, p.name)
+          AND NOT (c.relname = 'store' AND p.name IN ('INSERT', 'DELETE'))
+        UNION ALL
+        SELECT 'EXECUTE ON FUNCTION ' || p.oid::regprocedure FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace = to_regnamespace($1::text) AND p.proname LIKE '%\\_v1'
+          AND NOT has_function_privilege(p.oid, 'EXECUTE')
+    ) r
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The name of a store's schema, checked: it can stand in SQL as it is, between double quotes."""
+
+    name: str
+
+    @classmethod
+    def of(cls, name: str) -> Schema:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,49}", name) or name.startswith("pg_"):
+            raise ConfigError(
+                f"the option 'schema' is a name of small letters, digits and '_', at most 50, that doesn't begin with "
+                f"a digit or 'pg_', not {name!r}"
+            )
+        return cls(name)
+
+    @property
+    def quoted(self) -> str:
+        return f'"{self.name}"'
+
+    @property
+    def channel(self) -> str:
+        """The channel of NOTIFY on which watchers are woken."""
+        return f"leasehold_{self.name}"
+
+    def sql(self, text: str) -> str:
+        """``text`` with its names filled in."""
+        return text.format(schema=self.quoted, channel=self.channel, format=FORMAT, log_bytes=LOG_BYTES)
+
+
+def prepare(pool: Pool, schema: Schema, *, until: float) -> None:
+    """Make the store if it isn't there, and see that this user may use it."""
+    link = pool.take(until, _ACTION)
+    try:
+        _prepare(link, schema, until)
+    except BrokenLink as exc:
+        pool.drop(link)
+        raise pool.broken(exc, _ACTION, link.where, write=False) from exc
+    except Refusal as exc:
+        pool.drop(link)
+        raise refused(exc, action=_ACTION, where=link.where) from exc
+    except BaseException:
+        pool.drop(link)
+        raise
+    pool.give_back(link)
+
+
+def _prepare(link: Link, schema: Schema, until: float) -> None:
+    version, encoding, there, may_create = link.ask(_LOOK, [wire.text(schema.name)], until=until)[0]
+    if wire.number(version) < _OLDEST * 10_000:
+        raise Unsupported(
+            f"{link.where} is PostgreSQL {wire.number(version) // 10_000}; {_OLDEST} is the oldest usable"
+        )
+    if wire.word(encoding) != "UTF8":
+        raise ConfigError(
+            f"the database {link.where} has the encoding {wire.word(encoding)}, and keys need UTF8: make one with "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if not wire.flag(there):
+        if not wire.flag(may_create):
+            raise _no_right_to_create(link, schema)
+        _create(link, schema, until)
+    missing = wire.words(link.ask(_RIGHTS, [wire.text(schema.name)], until=until)[0][0])
+    if missing:
+        raise PermissionDenied(
+            f"{_ACTION}: this user of {link.where} lacks rights that the store needs; its owner can GRANT them: "
+            + ", ".join(missing)
+        )
+    _check_format(link, schema, until)
+
+
+def _create(link: Link, schema: Schema, until: float) -> None:
+    """Everything in one transaction; of several who try at once, one makes it."""
+    script = ";\n".join([*TABLES.split(";\n"), *FUNCTIONS])
+    lock = _ONE_AT_A_TIME.format(name=schema.name)
+    try:
+        link.run(lock + schema.sql(script), until=until)
+    except Refusal as exc:
+        if exc.state == NO_RIGHT:
+            raise _no_right_to_create(link, schema) from exc
+        if exc.state not in ("42P07", "42P06", "23505"):  # somebody else has just made it
+            raise
+
+
+def _check_format(link: Link, schema: Schema, until: float) -> None:
+    try:
+        rows = link.ask(Statement("format", schema.sql("SELECT format FROM {schema}.store")), until=until)
+    except Refusal as exc:
+        if exc.state == "42703":
+            rows = []
+        else:
+            raise
+    if not rows:
+        raise StoreCorrupted(
+            f"{_ACTION}: the table {schema.name}.store at {link.where} isn't Tenure's or has lost its row: choose "
+            "another schema (?schema=NAME), or restore it"
+        )
+    if wire.number(rows[0][0]) != FORMAT:
+        raise Unsupported(
+            f"{_ACTION}: the store in schema {schema.name} at {link.where} has format {wire.number(rows[0][0])}, this "
+            f"version of tenure-postgresql knows {FORMAT}"
+        )
+
+
+def _no_right_to_create(link: Link, schema: Schema) -> TenureError:
+    return PermissionDenied(
+        f"{_ACTION}: there is no store in schema {schema.name} at {link.where}, and this user may not make one: "
+        f"GRANT CREATE ON DATABASE ... TO it, or let another user open the store once and GRANT it the tables"
+    )

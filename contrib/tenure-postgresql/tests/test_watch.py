@@ -1,0 +1,233 @@
+"""Watches: what a lost notification costs, a log that was trimmed, a history that was replaced, leases that end."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tenure_postgresql.schema
+from postgresql_server import PostgresqlServer, until
+
+import tenure
+from tenure.errors import Compacted, TenureError
+from tenure.spi import Backend, Changes, Deleted, FeedItem, Put, Snapshot, Transaction
+
+HOLD = """
+import sys, time, tenure
+store = tenure.connect(sys.argv[1])
+store.put("held", b"", lease=store.lease(1.5))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def put(backend: Backend, key: str, value: bytes = b"") -> int:
+    return backend.commit(Transaction((), (Put(key, value),)), timeout=5.0).revision
+
+
+def commit_many(server: PostgresqlServer, schema: str, times: int, *, history: int) -> None:
+    """So many revisions in one transaction of PostgreSQL: a watcher sees none of them before all are there."""
+    server.sql(
+        f"SELECT {schema}.commit_v1(5000, {history}, gen_random_uuid(), '{{}}', '{{}}', '{{}}', "
+        f"ARRAY['many'], ARRAY[n::text::bytea], ARRAY[NULL::text], '{{}}') FROM generate_series(1, {times}) AS n"
+    )
+
+
+def test_a_lost_notification_only_costs_time(
+    server: PostgresqlServer, schema: str, open_backend: Callable[..., Backend], recorder: Any
+) -> None:
+    backend, sink = open_backend("&poll=1.5"), recorder()
+    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    silent = server.sql(f"SELECT pg_get_functiondef('{schema}.leave_v1'::regproc)")[0][0]
+    server.sql(silent.replace("PERFORM pg_notify(", "PERFORM concat("))
+    revision = put(backend, "key")
+    told = time.monotonic()
+    until(lambda: any(isinstance(item, Changes) and item.revision == revision for item in sink.items), "it is told", 4)
+    assert time.monotonic() - told < 1.5 + 0.5
+    feed.close()
+
+
+def test_notifications_make_it_quick(open_backend: Callable[..., Backend], recorder: Any) -> None:
+    backend, sink = open_backend("&poll=60"), recorder()
+    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    until(lambda: sink.items, "the feed began")
+    for number in range(5):
+        revision = put(backend, f"{number}")
+        until(lambda wanted=revision: sink.items[-1].revision == wanted, "it is told long before the next look", 5.0)
+    assert [type(item) for item in sink.items] == [Snapshot, *[Changes] * 5]
+    feed.close()
+
+
+def test_a_notification_beside_an_answer_counts(open_backend: Callable[..., Backend]) -> None:
+    # Who writes as soon as it is told notifies while the reader asks for more: in the midst of that answer.
+    backend, told = open_backend("&poll=60"), queue.SimpleQueue[int]()
+
+    class Sink:
+        def deliver(self, item: FeedItem, /) -> None:
+            if isinstance(item, Changes):
+                told.put(item.revision)
+
+        def fail(self, error: TenureError, /) -> None: ...
+
+    feed = backend.watch("", after=None, sink=Sink(), timeout=5.0)
+    for number in range(1000):
+        revision = put(backend, "key")
+        assert told.get(timeout=10.0) == revision, number
+    feed.close()
+
+
+def test_a_watcher_that_the_log_has_left_behind_is_told(
+    server: PostgresqlServer, schema: str, open_backend: Callable[..., Backend], recorder: Any
+) -> None:
+    backend, sink = open_backend("&history=100"), recorder()
+    old = put(backend, "key")
+    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    until(lambda: sink.items, "the feed began")
+    commit_many(server, schema, 250, history=100)
+    until(lambda: sink.errors, "the feed fails", 5.0)
+    assert isinstance(sink.errors[0], Compacted)
+    assert sink.errors[0].oldest > old
+    with pytest.raises(Compacted, match="no longer in the log"):
+        backend.watch("", after=old, sink=recorder(), timeout=5.0)
+    feed.close()
+
+
+def test_a_store_above_such_a_watcher_resyncs(
+    server: PostgresqlServer, schema: str, open_store: Callable[..., tenure.Store]
+) -> None:
+    store = open_store("&history=100")
+    store.put("gone", b"1")
+    with store.watch("") as watch:
+        watch.next(5), watch.next(5)
+        server.sql(f"DELETE FROM {schema}.item")  # by itself this would be what nobody is told of
+        commit_many(server, schema, 250, history=100)
+        batch = watch.next(10)
+        assert batch.kind is tenure.BatchKind.RESYNC
+        assert {(event.kind.value, event.key) for event in batch.events} == {
+            ("delete", "gone"),
+            ("create", "many"),
+        }
+
+
+def test_the_log_is_bounded_by_revisions(server: PostgresqlServer, schema: str, backend: Backend) -> None:
+    commit_many(server, schema, 1000, history=200)
+    count, first, last = server.sql(f"SELECT count(*), min(revision), max(revision) FROM {schema}.log")[0]
+    start = server.sql(f"SELECT log_start FROM {schema}.store")[0][0]
+    assert last == 1000
+    assert 200 <= count <= 220
+    assert first == start + 1 == last - count + 1
+
+
+def test_the_log_is_bounded_by_bytes(
+    server: PostgresqlServer, schema: str, open_backend: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenure_postgresql.schema, "LOG_BYTES", 1_000_000)
+    backend = open_backend()
+    for _ in range(12):
+        put(backend, "key", b"x" * 300_000)
+    counted, noted = server.sql(
+        f"SELECT sum(octet_length(l.value)), max(s.log_bytes) FROM {schema}.log l, {schema}.store s"
+    )[0]
+    assert 300_000 <= counted == noted <= 1_000_000
+
+
+def test_resuming_in_another_history_is_refused(
+    server: PostgresqlServer, schema: str, open_backend: Callable[..., Backend], recorder: Any
+) -> None:
+    def feed_that_ended() -> tuple[Backend, int]:
+        backend, sink = open_backend(), recorder()
+        revision = put(backend, "key")
+        feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+        until(lambda: sink.items, "the feed began")
+        feed.close()
+        backend.watch("", after=revision, sink=recorder(), timeout=5.0).close()
+        return backend, revision
+
+    for change in (
+        f"UPDATE {schema}.log SET op = gen_random_uuid()",  # a replica that lagged took over and went on
+        f"UPDATE {schema}.store SET revision = revision - 1",  # it took over and nothing has been written since
+        f"UPDATE {schema}.store SET history = gen_random_uuid()",  # made anew
+    ):
+        backend, revision = feed_that_ended()
+        server.sql(change)
+        with pytest.raises(Compacted, match="isn't in the history"):
+            backend.watch("", after=revision, sink=recorder(), timeout=5.0)
+        server.sql(f"UPDATE {schema}.store SET revision = (SELECT max(revision) FROM {schema}.log)")
+
+
+def test_a_running_feed_notices_another_history(
+    server: PostgresqlServer, schema: str, backend: Backend, recorder: Any
+) -> None:
+    for change in (
+        f"UPDATE {schema}.store SET revision = revision - 1",
+        f"UPDATE {schema}.store SET history = gen_random_uuid()",
+    ):
+        put(backend, "key"), put(backend, "key")
+        sink = recorder()
+        feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+        until(lambda found=sink: found.items, "the feed began")
+        server.sql(change)
+        until(lambda found=sink: found.errors, "the feed fails", 5.0)
+        assert isinstance(sink.errors[0], Compacted)
+        feed.close()
+        server.sql(f"UPDATE {schema}.store SET revision = (SELECT max(revision) FROM {schema}.log)")
+
+
+def test_a_transaction_of_a_thousand_keys_is_one_item(backend: Backend, recorder: Any) -> None:
+    start = put(backend, "first")
+    many = Transaction((), tuple(Put(f"{number:04}", b"x" * 1000) for number in range(1000)))
+    revisions = [backend.commit(many, timeout=10.0).revision for _ in range(3)]
+    sink = recorder()
+    feed = backend.watch("", after=start, sink=sink, timeout=5.0)
+    until(lambda: len([item for item in sink.items if isinstance(item, Changes)]) == 3, "all three are told")
+    changes = [item for item in sink.items if isinstance(item, Changes)]
+    assert [(item.revision, len(item.entries)) for item in changes] == [(revision, 1000) for revision in revisions]
+    feed.close()
+
+
+def test_leases_of_a_killed_process_end_before_a_watcher(url: str, backend: Backend, recorder: Any) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    sink = recorder()
+    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=10)
+    killed = time.monotonic()
+
+    def deleted() -> list[Deleted]:
+        changes = (item for item in sink.items if isinstance(item, Changes))
+        return [entry for item in changes for entry in item.entries if isinstance(entry, Deleted)]
+
+    until(deleted, "the key goes with the lease", 1.5 + backend.capabilities.expiry_slack + 2.0)
+    assert time.monotonic() - killed < 1.5 + backend.capabilities.expiry_slack
+    assert [entry.key for entry in deleted()] == ["held"]
+    feed.close()
+
+
+def test_a_lease_ends_though_nobody_reads(server: PostgresqlServer, schema: str, backend: Backend) -> None:
+    lease = backend.grant(0.5, timeout=5.0).lease_id
+    backend.commit(Transaction((), (Put("key", b"", lease),)), timeout=5.0)
+    assert server.sql(f"SELECT count(*) FROM {schema}.item")[0][0] == 1
+    until(lambda: server.sql(f"SELECT count(*) FROM {schema}.item")[0][0] == 0, "its key is gone", 0.5 + 2.0)
+
+
+def test_a_lease_that_is_being_refreshed_is_not_ended(server: PostgresqlServer, schema: str, backend: Backend) -> None:
+    lease = backend.grant(0.5, timeout=5.0).lease_id
+    backend.commit(Transaction((), (Put("key", b"", lease),)), timeout=5.0)
+    with server.connect() as refreshing, refreshing.transaction():
+        refreshing.execute(f"UPDATE {schema}.lease SET deadline = deadline + interval '1 minute'")
+        until(
+            lambda: server.sql(f"SELECT deadline < clock_timestamp() FROM {schema}.lease")[0][0],
+            "the lease is overdue for everybody else",
+        )
+        assert put(backend, "other") == 2  # ends what is overdue, and doesn't wait for this one
+        assert backend.get("key", timeout=5.0).item is not None
+    assert backend.get("key", timeout=5.0).item is not None
+    assert backend.refresh([lease], timeout=5.0) == {lease: 0.5}

@@ -1,1 +1,0 @@
-"""The command ``leasehold``: a service registry, keys and leases from the shell, on any store."""

@@ -1,0 +1,61 @@
+"""Telling observers (metrics, tracing) what a store does; costs one look at a flag where nobody listens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import pluggy
+
+from tenure._plugins import discovery
+from tenure.errors import ConfigError, TenureError
+
+_log = logging.getLogger("tenure._client.observers")
+
+
+class Observers:
+    """The observer hooks of one store. What an observer raises is logged: it can't break an operation."""
+
+    def __init__(self, observers: Iterable[object], url: str) -> None:
+        # A manager for each: pluggy doesn't call the next observer once one has raised.
+        self._hooks = [_hooks_of(observer) for observer in observers]
+        self.url = url
+        self.active = any(hooks.tenure_operation_finished.get_hookimpls() for hooks in self._hooks)
+
+    def store_opened(self) -> None:
+        self._call(lambda hooks: hooks.tenure_store_opened(url=self.url))
+
+    def store_closed(self) -> None:
+        self._call(lambda hooks: hooks.tenure_store_closed(url=self.url))
+
+    def operation_finished(self, operation: str, seconds: float, error: TenureError | None) -> None:
+        self._call(
+            lambda hooks: hooks.tenure_operation_finished(
+                url=self.url, operation=operation, seconds=seconds, error=error
+            )
+        )
+
+    def lease_lost(self, lease_id: str, reason: str) -> None:
+        self._call(lambda hooks: hooks.tenure_lease_lost(url=self.url, lease_id=lease_id, reason=reason))
+
+    def watch_resynced(self, prefix: str, reason: str) -> None:
+        self._call(lambda hooks: hooks.tenure_watch_resynced(url=self.url, prefix=prefix, reason=reason))
+
+    def _call(self, call: Callable[[pluggy.HookRelay], object]) -> None:
+        for hooks in self._hooks:
+            try:
+                call(hooks)
+            except Exception:  # noqa: BLE001 - an observer's own error, logged
+                _log.exception("an observer of %s raised", self.url)
+
+
+def _hooks_of(observer: object) -> pluggy.HookRelay:
+    manager = discovery.new_manager()
+    try:
+        manager.register(observer)
+        manager.check_pending()
+    except Exception as exc:
+        raise ConfigError(f"the observer {observer!r} has a hook that doesn't exist: {exc}") from exc
+    if not manager.get_hookcallers(observer):
+        raise ConfigError(f"the observer {observer!r} has no hook: mark its methods with tenure.hookspecs.hookimpl")
+    return manager.hook

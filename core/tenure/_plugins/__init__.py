@@ -1,0 +1,1 @@
+"""Finds the plugin for a URL scheme (entry points) and parses the URL."""

@@ -1,0 +1,1 @@
+"""Clock, callback threads, fork detection, retry policy. Imports nothing of Tenure but `errors`."""

@@ -1,0 +1,1 @@
+"""The command ``tenure``: a service registry, keys and leases from the shell, on any store."""

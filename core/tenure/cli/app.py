@@ -1,0 +1,90 @@
+"""The group of all commands: loads a command's module when it is needed, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from tenure import __version__
+from tenure.cli import options
+from tenure.cli.ui import errors
+from tenure.errors import TenureError
+
+_COMMANDS = {
+    "demo": "demo.command",
+    "run": "commands.run",
+    "register": "commands.register",
+    "services": "commands.services",
+    "instances": "commands.services",
+    "watch": "commands.watch",
+    "kv": "commands.kv",
+    "lease": "commands.lease",
+    "backends": "commands.backends",
+    "new-backend": "commands.new_backend",
+    "doctor": "commands.doctor",
+    "conformance": "commands.conformance",
+    "copy": "commands.copy",
+    "mirror": "commands.mirror",
+}
+"""Name of the command to the module that has it, in the order of the help page."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(f"tenure.cli.{module}"), cmd_name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # Commands tell what matters in their own words; the library's log would say it twice.
+        logging.getLogger("tenure").addHandler(logging.NullHandler())
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except TenureError as exc:
+            ctx.exit(errors.report(exc, as_json=_asked_for_json(ctx)))
+        except KeyboardInterrupt:
+            ctx.exit(errors.INTERRUPTED)
+        except OSError as exc:
+            ctx.exit(errors.report_os_error(exc))
+        return result
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from tenure._plugins import discovery
+
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in errors.EXIT_CODES])
+        schemes = sorted({claim.scheme for claim in discovery.claims()})
+        with formatter.section("Stores"):
+            formatter.write_text(", ".join(f"{scheme}://" for scheme in schemes) or "none is installed")
+            formatter.write_text("More about them: tenure backends")
+
+
+def _asked_for_json(ctx: click.Context) -> bool:
+    """Whether ``--json`` was given, also where it came after the name of the command that failed."""
+    return "--json" in ctx.meta or bool(ctx.obj and ctx.obj.json)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@options.top
+@click.version_option(__version__, message="tenure %(version)s")
+def cli() -> None:
+    """Register services, find them, and look after keys and leases, on whatever store a URL names.
+
+    \b
+    tenure demo                                   see it work, nothing needed
+    tenure run web --port 8000 -- command ...     registered while the command runs
+    tenure watch                                  services as they come and go
+    """

@@ -1,0 +1,1 @@
+"""One module per command. A module is imported when its command runs."""

@@ -1,0 +1,119 @@
+"""``tenure copy``: what a namespace holds, brought to another store and compared there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from tenure._text import plural, size
+from tenure.cli.options import Settings, common, settings
+from tenure.cli.ui.output import Output
+from tenure.errors import LimitExceeded, TenureError
+from tenure.migration.copier import Copier, Counts, Survey
+
+_SHOWN = 5
+
+
+@click.command(short_help="Copy a namespace from one store to another.")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--dry-run", is_flag=True, help="Look at both sides, write nothing.")
+@click.option("--merge", is_flag=True, help="TO may have keys: those that FROM also has are replaced, others stay.")
+@click.option("--include-leased", is_flag=True, help="Copy keys that hang on a lease too; in TO they stay for good.")
+@common(url=False)
+@settings
+def copy(options: Settings, *, source: str, target: str, dry_run: bool, merge: bool, include_leased: bool) -> None:
+    """Copy the namespace of the URL FROM into the namespace of the URL TO, another store or the same.
+
+    FROM isn't changed. Leases stay behind, and so do keys that hang on one: they belong to a running process.
+    Before anything is written, values too large for TO are reported and TO has to be empty (or --merge).
+
+    It can be interrupted: a key "leasehold-copy" in TO says that a copy is under way; the same command goes on where
+    it was, and removes it when both sides have been compared and are equal. Revisions of keys are TO's own.
+    """
+    out = options.output
+    with options.connect(source) as origin, options.connect(target) as destination:
+        copier = Copier(origin, destination, merge=merge, include_leased=include_leased)
+        survey = copier.survey()
+        _check_sizes(survey)
+        if dry_run:
+            _show_dry_run(out, survey)
+            return
+        with _progress(out, survey) as advance:
+            try:
+                counts = copier.run(advance)
+            except KeyboardInterrupt:
+                out.note("interrupted: the same command goes on where this one was")
+                raise
+            except TenureError:
+                if copier.begun:
+                    out.note("not finished: the same command goes on where this one was")
+                raise
+    _show_done(out, origin.url, destination.url, survey, counts)
+
+
+def _check_sizes(survey: Survey) -> None:
+    if survey.too_large:
+        names = ", ".join(f"{key!r} ({size(count)})" for key, count in survey.too_large[:_SHOWN])
+        more = f" and {len(survey.too_large) - _SHOWN} more" if len(survey.too_large) > _SHOWN else ""
+        raise LimitExceeded(
+            f"{plural(len(survey.too_large), 'value')} can't go into the target, which takes "
+            f"{size(survey.largest_value)} at most: {names}{more}; nothing was written"
+        )
+
+
+def _counts(survey: Survey) -> dict[str, Any]:
+    return {
+        "keys": survey.keys,
+        "bytes": survey.bytes,
+        "skipped_leased": survey.skipped_leased,
+        "resumed": survey.resumed,
+        "in_target_before": survey.target_keys,
+    }
+
+
+def _show_dry_run(out: Output, survey: Survey) -> None:
+    out.done(
+        {"dry_run": True, **_counts(survey)},
+        ("would copy ", "dim"),
+        (plural(survey.keys, "key"), "bold"),
+        (f", {size(survey.bytes)}{_skipped(survey)}; nothing was written", ""),
+    )
+
+
+def _show_done(out: Output, source: str, target: str, survey: Survey, counts: Counts) -> None:
+    out.done(
+        {
+            "from": source,
+            "to": target,
+            **_counts(survey),
+            "written": counts.written,
+            "compared": counts.compared,
+            "verified": True,
+        },
+        ("copied ", "dim"),
+        (plural(counts.compared, "key"), "bold"),
+        (f", {size(survey.bytes)}, {counts.written} written{_skipped(survey)}; both sides compared: ", ""),
+        ("equal", "bold green"),
+    )
+
+
+def _skipped(survey: Survey) -> str:
+    return f"; {plural(survey.skipped_leased, 'key')} with a lease left behind" if survey.skipped_leased else ""
+
+
+@contextlib.contextmanager
+def _progress(out: Output, survey: Survey) -> Iterator[Callable[[int], object]]:
+    """Yields a function that takes the number of keys gone through; on a terminal it moves a bar."""
+    if not out.terminal:
+        yield lambda _done: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out.console, transient=True) as bar:
+        task = bar.add_task("copying", total=survey.keys)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,82 @@
+"""``tenure kv watch``: the keys as they are, then each change as it comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tenure._text import clock_time, decode, iso_time, preview
+from tenure.cli.options import Settings, common, settings
+from tenure.cli.ui.outages import Outage, follow, show_outage, show_resync
+from tenure.cli.ui.output import Output
+from tenure.watch import Batch, BatchKind, Event, EventKind
+
+_MARKS = {EventKind.CREATE: ("+", "green"), EventKind.UPDATE: ("~", "yellow"), EventKind.DELETE: ("-", "red")}
+
+
+@click.command()
+@click.argument("key", required=False)
+@click.option("--prefix", metavar="TEXT", help="Keys that start with TEXT. Default: all of the namespace.")
+@click.option("--after", type=click.IntRange(min=0), metavar="REVISION", help="Every change since then, not the state.")
+@click.option("--changes", type=click.IntRange(min=1), metavar="N", help="End after N changes, the state not counted.")
+@common()
+@settings
+def watch(options: Settings, *, key: str | None, prefix: str | None, after: int | None, changes: int | None) -> None:
+    """Show the present state of KEY or of a prefix, then changes until Ctrl-C.
+
+    It goes on through outages of the store; a gap is told (resync) and followed by the difference. With --json each
+    line has a "type": snapshot, create, update, delete, in_sync, resync, outage or reconnected.
+    """
+    if key is not None and prefix is not None:
+        raise click.UsageError("give either a KEY or --prefix TEXT")
+    out = options.output
+    left = changes
+    with options.connect() as store, store.watch(key if key is not None else prefix or "", after=after) as watching:
+        for news in follow(watching):
+            if isinstance(news, Outage):
+                show_outage(out, news, meanwhile="changes are shown when it is back")
+                continue
+            events = [event for event in news.events if key is None or event.key == key]
+            _show(out, news, events)
+            if left is not None and news.kind is not BatchKind.SNAPSHOT:
+                left -= len(events)
+                if left <= 0:
+                    return
+
+
+def _show(out: Output, batch: Batch, events: list[Event]) -> None:
+    if batch.kind is BatchKind.RESYNC:
+        show_resync(out, batch, changes=len(events))
+    if batch.kind is BatchKind.IN_SYNC:
+        out.event(
+            {"time": iso_time(), "type": "in_sync", "revision": batch.revision},
+            (clock_time() + "  ", "dim"),
+            (f"in sync at revision {batch.revision}; changes follow, Ctrl-C ends", "dim"),
+        )
+    for event in events:
+        mark, style = _MARKS[event.kind]
+        if batch.kind is BatchKind.SNAPSHOT:
+            mark, style = "=", "dim"
+        value = "" if event.item is None else f" = {preview(event.item.value)}"
+        out.event(
+            _record(event, batch),
+            (clock_time() + "  ", "dim"),
+            (mark + " ", style),
+            (event.key, f"bold {style}"),
+            (value, ""),
+            (f"  @{event.revision}", "dim"),
+        )
+
+
+def _record(event: Event, batch: Batch) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "time": iso_time(),
+        "type": "snapshot" if batch.kind is BatchKind.SNAPSHOT else str(event.kind),
+        "key": event.key,
+        "revision": event.revision,
+    }
+    if event.item is not None:
+        value, encoding = decode(event.item.value)
+        record |= {"value": value, "encoding": encoding, "lease_id": event.item.lease_id}
+    return record

@@ -1,0 +1,73 @@
+"""``tenure lease``: the leases in the store, whoever holds them, where the store can list them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tenure._text import seconds
+from tenure.cli.options import Settings, common, settings
+from tenure.cli.ui.output import Column
+from tenure.spi.types import LeaseInfo
+
+
+@click.group()
+def lease() -> None:
+    """Look at leases and end them.
+
+    Some stores can't list their leases: "tenure doctor" tells (lease_listing); revoke works on all.
+    """
+
+
+def _record(info: LeaseInfo) -> dict[str, Any]:
+    return {"lease_id": info.lease_id, "ttl": info.ttl, "remaining": info.remaining, "keys": list(info.keys)}
+
+
+def _remaining(record: Any) -> str:
+    return "unknown" if record["remaining"] is None else seconds(record["remaining"])
+
+
+@lease.command("list")
+@common()
+@settings
+def list_leases(options: Settings) -> None:
+    """All leases of the store; keys of other namespaces are not shown."""
+    with options.connect() as store:
+        records = [_record(info) for info in store.leases()]
+    options.output.listing(
+        records,
+        [
+            Column("lease", lambda r: r["lease_id"], "bold"),
+            Column("ttl", lambda r: f"{r['ttl']:g} s", right=True),
+            Column("remaining", _remaining, right=True),
+            Column("keys", lambda r: " ".join(r["keys"]), "dim"),
+        ],
+        empty="no leases",
+    )
+
+
+@lease.command()
+@click.argument("lease_id", metavar="LEASE")
+@common()
+@settings
+def show(options: Settings, lease_id: str) -> None:
+    """One lease and its keys in this namespace."""
+    with options.connect() as store:
+        record = _record(store.describe_lease(lease_id))
+    keys = [("key", key) for key in record["keys"]]
+    options.output.facts(
+        record,
+        [("lease", record["lease_id"]), ("ttl", f"{record['ttl']:g} s"), ("remaining", _remaining(record)), *keys],
+    )
+
+
+@lease.command()
+@click.argument("lease_id", metavar="LEASE")
+@common()
+@settings
+def revoke(options: Settings, lease_id: str) -> None:
+    """End a lease now: its keys are deleted, and its holder finds it lost."""
+    with options.connect() as store:
+        store.revoke_lease(lease_id)
+    options.output.done({"lease_id": lease_id, "revoked": True}, ("revoked ", "dim"), (lease_id, "bold"))

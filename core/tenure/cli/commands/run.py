@@ -1,0 +1,145 @@
+"""``tenure run``: a command that is registered while it runs, so that any program can be a service.
+
+States::
+
+    SETUP --registered, command started--> RUNNING --the command ends--> deregister, exit with its code
+                                              | SIGTERM, SIGINT, SIGQUIT
+                                              v
+                                          DRAINING (marked, signal passed on) --the command ends--> the same
+
+Only the main thread takes signals (``cli.process.signals`` says why); the registry keeps the lease in its own threads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from tenure.cli.options import Settings, common, settings
+from tenure.cli.process import child
+from tenure.cli.process.registration import Reporter, instance_options, registered
+from tenure.cli.process.signals import ENDING, Ended, SignalInbox, typed_on_terminal
+from tenure.errors import TenureError
+
+if TYPE_CHECKING:
+    from tenure.registry import Registry
+
+_LOOK = 5.0
+_DRAIN_MARK = 1.0
+
+
+@click.command(short_help="Run a command that is registered while it runs.")
+@click.argument("service")
+@instance_options
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="When asked to end: time between being marked as draining and passing the signal on. Default: none.",
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@common(registry=True)
+@settings
+def run(
+    options: Settings,
+    *,
+    service: str,
+    port: int,
+    host: str,
+    instance_id: str,
+    meta: dict[str, str],
+    heartbeat: float,
+    wait: float,
+    quiet: bool,
+    drain: float,
+    command: tuple[str, ...],
+) -> None:
+    """Run a COMMAND, registered as an instance of SERVICE while it runs.
+
+    \b
+    tenure run web --port 8000 -- python -m http.server 8000
+
+    The registration is made first; if it can't be, the command isn't started. When the command ends it is
+    deregistered at once, and its exit code is passed on (128+n if signal n ended it, 127 or 126 if it couldn't be
+    started). SIGTERM, SIGINT and SIGQUIT mark the instance as draining and go on to the command; SIGHUP, SIGUSR1
+    and SIGUSR2 just go on to it. If "tenure run" itself is killed, the command gets SIGTERM, and the
+    registration is gone when its lease ends (--heartbeat). Remarks go to stderr; stdout is the command's.
+    """
+    from tenure.registry import Instance
+
+    instance = Instance(service, id=instance_id, host=host, port=port, meta=meta)
+    report = Reporter(json=options.json, quiet=quiet)
+    if shutil.which(command[0]) is None:
+        report_not_found(command[0])
+    with SignalInbox() as inbox:
+        try:
+            with registered(options, instance, heartbeat=heartbeat, wait=wait, inbox=inbox, report=report) as registry:
+                code = _Running(command, registry, inbox, report, drain).wait()
+        except Ended as exc:
+            code = 128 + exc.number
+    click.get_current_context().exit(code)
+
+
+def report_not_found(name: str) -> None:
+    """End as a shell does for a command that can't be started, without having registered anything."""
+    found = os.path.exists(name) if os.sep in name else False
+    why = "is not executable" if found else "not found"
+    click.echo(f"tenure: can't start {name!r}: {why}; nothing was registered", err=True)
+    click.get_current_context().exit(child.NOT_EXECUTABLE if found else child.NOT_FOUND)
+
+
+class _Running:
+    """The command while it runs."""
+
+    def __init__(
+        self, command: tuple[str, ...], registry: Registry, inbox: SignalInbox, report: Reporter, drain: float
+    ) -> None:
+        self._registry = registry
+        self._inbox = inbox
+        self._report = report
+        self._drain = drain
+        self._draining = False
+        starter = [sys.executable, "-I", "-S", child.__file__, str(os.getpid())]
+        self._process = subprocess.Popen([*starter, *command])  # noqa: S603 - the user's own command
+
+    def wait(self) -> int:
+        """Pass signals on until the command ends; its exit code as a shell would have it."""
+        while (ended := self._process.poll()) is None:
+            taken = self._inbox.take(_LOOK)
+            if taken is None or taken.si_signo == signal.SIGCHLD:
+                continue
+            if taken.si_signo in ENDING:
+                self._mark_draining()
+            if not typed_on_terminal(taken):
+                self._process.send_signal(taken.si_signo)
+        return 128 - ended if ended < 0 else ended
+
+    def _mark_draining(self) -> None:
+        """Tell the registry, but don't let a store that is down keep the signal from the command."""
+        if self._draining:
+            return
+        self._draining = True
+        deadline = time.monotonic() + self._drain
+        self._report.say("draining", "draining")
+        marking = threading.Thread(target=self._try_mark, name="tenure-drain", daemon=True)
+        marking.start()
+        marking.join(_DRAIN_MARK)
+        while (left := deadline - time.monotonic()) > 0 and self._process.poll() is None:
+            taken = self._inbox.take(left)
+            if taken is not None and taken.si_signo in ENDING:
+                return  # a second one means that there is no more time
+
+    def _try_mark(self) -> None:
+        try:
+            self._registry.drain()
+        except TenureError as exc:
+            self._report.say("draining", f"could not be marked as draining: {exc}")

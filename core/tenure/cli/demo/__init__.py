@@ -1,0 +1,1 @@
+"""The command `tenure demo`: a scenario of three worker processes, and its picture."""

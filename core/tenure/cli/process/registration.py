@@ -1,0 +1,138 @@
+"""What ``run`` and ``register`` share: the instance from the options, and a registration that waits for its store."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tenure._runtime.retry import Backoff
+from tenure._text import iso_time, visible
+from tenure.cli.options import Settings
+from tenure.cli.process.signals import SignalInbox
+from tenure.errors import Unavailable
+
+if TYPE_CHECKING:
+    from tenure.registry import Instance, Registry, StatusChange
+
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+_LONGEST_PAUSE = 5.0
+
+
+def meta_option(text: str) -> Callable[[F], F]:
+    """The option ``--meta key=value``, to be given any number of times."""
+    return click.option("--meta", metavar="KEY=VALUE", multiple=True, callback=_parse_meta, help=text)
+
+
+def _parse_meta(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in value:
+        name, equals, content = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, param)
+        pairs[name] = content
+    return pairs
+
+
+def instance_options(function: F) -> F:
+    """Options that describe the instance, and how it is kept registered."""
+    for option in reversed(
+        [
+            click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port the service listens on."),
+            click.option("--host", metavar="HOST", default="", help="Its address. Default: this machine's first IPv4."),
+            click.option("--id", "instance_id", default="", help="Its id. Default: a new one for each start."),
+            meta_option("Goes with the instance; may be given again."),
+            click.option(
+                "--heartbeat",
+                type=float,
+                default=10.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="Time to live of the registration: so long after a crash it is gone.",
+            ),
+            click.option(
+                "--wait",
+                type=click.FloatRange(min=0),
+                default=0.0,
+                metavar="SECONDS",
+                help="How long to wait for a store that is down, or for a leftover of the same --id to end, before "
+                "giving up. Default: not at all.",
+            ),
+            click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr unless something fails."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+class Reporter:
+    """Remarks on stderr (stdout belongs to the command that is run): lines, or JSON objects."""
+
+    def __init__(self, *, json: bool, quiet: bool) -> None:
+        self._json = json
+        self._quiet = quiet
+
+    def say(self, kind: str, text: str, **more: Any) -> None:
+        """One remark of a ``kind`` that programs can tell apart."""
+        if self._json:
+            click.echo(json.dumps({"time": iso_time(), "type": kind, "message": text, **more}), err=True)
+        elif not self._quiet:
+            click.echo(f"tenure: {visible(text)}", err=True)
+
+    def status(self, change: StatusChange) -> None:
+        """What becomes of the registration after it was made."""
+        if change.part == "registration" and change.status in ("recovering", "failed", "registered"):
+            reason = f": {change.reason}" if change.reason else ""
+            self.say(str(change.status), f"{change.status}{reason}")
+
+
+@contextlib.contextmanager
+def registered(
+    options: Settings, instance: Instance, *, heartbeat: float, wait: float, inbox: SignalInbox, report: Reporter
+) -> Iterator[Registry]:
+    """An instance that is registered inside the ``with``; the block's end deregisters it.
+
+    Raises what registering raises, ``Unavailable`` after ``wait`` seconds of trying.
+    """
+    from tenure.registry import Registry, RegistryConfig
+
+    config = RegistryConfig(options.name, heartbeat=heartbeat, max_retry=None)
+    deadline = time.monotonic() + wait
+
+    def left() -> float:
+        return max(0.0, deadline - time.monotonic())
+
+    with _retrying(options.connect, left, inbox, report) as store:
+        registry = _retrying(lambda: Registry(store, config).start(), left, inbox, report)
+        try:
+            made = _retrying(lambda: registry.register(instance, wait=left()), left, inbox, report)
+            report.say(
+                "registered", f"registered {made.identity()} at {made.address}, {store.url}", instance=made.to_dict()
+            )
+            registry.add_status_handler(report.status)
+            yield registry
+        finally:
+            last = registry.current()
+            registry.close()
+        if last is not None:
+            report.say("deregistered", f"deregistered {last.identity()}", instance=last.to_dict())
+
+
+def _retrying(call: Callable[[], T], left: Callable[[], float], inbox: SignalInbox, report: Reporter) -> T:
+    """Call until it works, no time is ``left`` or it fails for another reason than a store that is down."""
+    backoff = Backoff(first=0.2, longest=_LONGEST_PAUSE)
+    while True:
+        inbox.pause(0)
+        try:
+            return call()
+        except Unavailable as exc:
+            seconds = left()
+            if not seconds:
+                raise
+            report.say("waiting", f"waiting for the store, {seconds:.0f} s more: {exc}")
+            inbox.pause(min(backoff.delay(), seconds))

@@ -1,0 +1,1 @@
+"""The package that `tenure new-backend` writes: names and templates."""

@@ -1,0 +1,1 @@
+"""How the command line shows results: tables, lines or JSON, errors, outages."""

@@ -1,0 +1,113 @@
+"""What a failed command tells: one line on stderr, whose move it is, and an exit code that means something."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+
+import click
+
+from tenure._text import visible
+from tenure.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    Fault,
+    InvalidArgument,
+    OutcomeUnknown,
+    PermissionDenied,
+    PluginError,
+    Retry,
+    StoreFull,
+    TenureError,
+    Unavailable,
+)
+
+FAILED = 1
+USAGE = 2
+UNAVAILABLE = 3
+UNKNOWN = 4
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+EXIT_CODES = (
+    (0, "done"),
+    (FAILED, "refused or not found: a conflict, a missing key, a limit, something the store can't do"),
+    (USAGE, "usage or configuration: arguments, URL, credentials, a plugin that is missing or broken"),
+    (UNAVAILABLE, "the store can't be reached or can't serve now; nothing was changed"),
+    (UNKNOWN, "outcome unknown: the change was sent and no answer came; look before trying again"),
+    (INTERRUPTED, "ended by Ctrl-C (run: the exit code of its command, 128+n for signal n)"),
+)
+
+_CODES: tuple[tuple[type[TenureError], int], ...] = (
+    (OutcomeUnknown, UNKNOWN),
+    (Unavailable, UNAVAILABLE),
+    (StoreFull, UNAVAILABLE),
+    (ConfigError, USAGE),
+    (PluginError, USAGE),
+    (InvalidArgument, USAGE),
+    (AuthenticationFailed, USAGE),
+    (PermissionDenied, USAGE),
+)
+
+_FAULTS = {
+    Fault.CALLER: "what was asked for",
+    Fault.CONFIGURATION: "configuration",
+    Fault.CONTENTION: "somebody else was first",
+    Fault.STORE: "the store",
+    Fault.NETWORK: "the store or the way to it",
+    Fault.PLUGIN: "an installed plugin",
+}
+_RETRIES = {
+    Retry.SAFE: "nothing was changed, trying again is safe",
+    Retry.CHECK: "look at the present state before trying again",
+    Retry.POINTLESS: "trying the same again won't help",
+}
+
+
+class Failed(TenureError):
+    """A command did its work and the answer is no: what it looked for isn't there, or isn't as it should be."""
+
+    fault = Fault.CALLER
+
+
+def exit_code(error: TenureError) -> int:
+    """The exit code for ``error``: see :data:`EXIT_CODES`."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def report(error: TenureError, *, as_json: bool) -> int:
+    """Write ``error`` to stderr, as one line or one JSON object; answers the exit code."""
+    code = exit_code(error)
+    if as_json:
+        record = {
+            "error": type(error).__name__,
+            "message": str(error),
+            "fault": str(error.fault),
+            "retry": str(error.retry),
+            "exit_code": code,
+        }
+        click.echo(json.dumps(record), err=True)
+    else:
+        hint = "" if isinstance(error, Failed) else f" [{_FAULTS[error.fault]}; {_RETRIES[error.retry]}]"
+        click.echo(f"tenure: {visible(str(error)) or type(error).__name__}{hint}", err=True)
+    return code
+
+
+def report_os_error(error: OSError) -> int:
+    """Whatever the system refused this process itself (a full disk under stdout, no memory, no descriptors)."""
+    if error.errno == errno.EPIPE:
+        _silence_stdout()
+        return BROKEN_PIPE
+    click.echo(f"tenure: {visible(str(error))}", err=True)
+    if error.errno == errno.ENOSPC:
+        _silence_stdout()
+    return FAILED
+
+
+def _silence_stdout() -> None:
+    """Nobody reads any more: what is left in the buffer must not fail again when the interpreter ends."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

@@ -1,0 +1,151 @@
+"""The one place that decides how things look: tables and colours on a terminal, lines in a pipe, or JSON.
+
+* On a terminal: tables, colours (``NO_COLOR`` is respected), people's units.
+* In a pipe: one line per row, columns separated by a tab, no header, nothing cut or wrapped.
+* ``--json``: one document; commands that go on print one object per line, each flushed at once.
+
+Results go to stdout, remarks to stderr. Text that came from a store is never obeyed: neither escape sequences
+nor markup in it reach the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenure._text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Record = Mapping[str, Any]
+Styled = tuple[str, str]
+"""A piece of text and its style, such as ``("web", "bold")``; styles are rich's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its title, what to show of a record, and the style of its cells on a terminal."""
+
+    title: str
+    cell: Callable[[Record], object]
+    style: str = ""
+    right: bool = False
+
+
+class Output:
+    """Writes a command's results. ``console`` is for recording; by default rich looks at the terminal itself."""
+
+    def __init__(self, *, json: bool, console: Console | None = None) -> None:
+        self.json = json
+        self._console = console
+
+    @property
+    def terminal(self) -> bool:
+        """Whether people look at stdout right now."""
+        return not self.json and (self._console is not None or sys.stdout.isatty())
+
+    @property
+    def console(self) -> Console:
+        """Rich's console on stdout; it is imported here, so that pipes and ``--json`` never wait for it."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(highlight=False, soft_wrap=False)
+        return self._console
+
+    # -- results -----------------------------------------------------------------------------------
+
+    def document(self, value: object) -> None:
+        """One JSON document."""
+        click.echo(_dumps(value, indent=2))
+
+    def listing(self, records: Sequence[Record], columns: Sequence[Column], *, empty: str) -> None:
+        """Many records alike. ``empty`` is the remark for people when there is none."""
+        if self.json:
+            self.document(list(records))
+        elif not self.terminal:
+            for record in records:
+                click.echo("\t".join(visible(str(column.cell(record))) for column in columns))
+        elif not records:
+            self.note(empty)
+        else:
+            from rich.table import Table
+            from rich.text import Text
+
+            table = Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 3, 0, 0))
+            for column in columns:
+                table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+            for record in records:
+                table.add_row(*(Text(visible(str(column.cell(record))), column.style) for column in columns))
+            self.console.print(table)
+
+    def facts(self, record: Record, facts: Iterable[tuple[str, object]]) -> None:
+        """One record: ``facts`` are names and texts for people, ``record`` is what ``--json`` prints."""
+        if self.json:
+            self.document(record)
+        else:
+            self.pairs(facts)
+
+    def pairs(self, facts: Iterable[tuple[str, object]]) -> None:
+        """Names and texts, aligned on a terminal, separated by a tab in a pipe."""
+        pairs = [(name, visible(str(text))) for name, text in facts]
+        if not self.terminal:
+            for name, text in pairs:
+                click.echo(f"{name}\t{text}")
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 3, 0, 0))
+        for name, text in pairs:
+            table.add_row(Text(name, "bold dim"), Text(text))
+        self.console.print(table)
+
+    def heading(self, text: str) -> None:
+        """A title between parts; for people only."""
+        if self.terminal:
+            self.console.print()
+            self.line((text, "bold"))
+
+    def done(self, record: Record, *pieces: Styled) -> None:
+        """The result of a command that changed something: an object, or a line."""
+        if self.json:
+            self.document(record)
+        else:
+            self.line(*pieces)
+
+    def event(self, record: Record, *pieces: Styled) -> None:
+        """One of many as they come: an object on a line of its own, or a line; flushed."""
+        if self.json:
+            click.echo(_dumps(record))
+        else:
+            self.line(*pieces)
+        sys.stdout.flush()
+
+    def line(self, *pieces: Styled) -> None:
+        """A line of styled pieces."""
+        if not self.terminal:
+            click.echo("".join(visible(text) for text, _ in pieces).rstrip())
+            return
+        from rich.text import Text
+
+        self.console.print(Text.assemble(*((visible(text), style) for text, style in pieces)), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A remark for people, on stderr."""
+        click.echo(visible(text), err=True)
+
+
+def _dumps(value: object, *, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text

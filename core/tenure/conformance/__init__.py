@@ -1,0 +1,32 @@
+"""Proving a store: the rules that all of them have to keep, as a suite to subclass.
+
+Start at :class:`StoreConformance`; its docstring is the tutorial. Needs the extra ``tenure[conformance]``.
+Importing this package imports neither pytest nor the rules: it is named by a pytest entry point, and other
+projects' test runs shouldn't pay for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenure.conformance.controls.controls import Driver
+    from tenure.conformance.harness.assertions import RuleBroken, RuleVacuous
+    from tenure.conformance.pytest.suite import StoreConformance
+
+_HOMES = {
+    "Driver": "controls.controls",
+    "RuleBroken": "harness.assertions",
+    "RuleVacuous": "harness.assertions",
+    "StoreConformance": "pytest.suite",
+}
+
+__all__ = ["Driver", "RuleBroken", "RuleVacuous", "StoreConformance"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only who asks for the suite pays for it
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,46 @@
+"""The whole catalogue: every class of rules, in the order in which they are run and reported.
+
+Needs no pytest: the runner takes the rules from here, and :class:`tenure.conformance.StoreConformance` adds the
+fixtures under which pytest runs the same ones.
+"""
+
+from __future__ import annotations
+
+from tenure.conformance.rules.closing import ClosingRules
+from tenure.conformance.rules.faults.leases import FaultLeaseRules
+from tenure.conformance.rules.faults.registry import FaultRegistryRules
+from tenure.conformance.rules.faults.restarts import RestartRules
+from tenure.conformance.rules.faults.watches import FaultWatchRules
+from tenure.conformance.rules.faults.writes import FaultRules
+from tenure.conformance.rules.kv import KvRules, NamespaceRules
+from tenure.conformance.rules.leases import LeaseRules
+from tenure.conformance.rules.lists import ListRules
+from tenure.conformance.rules.locks import LockRules
+from tenure.conformance.rules.model import ModelRules
+from tenure.conformance.rules.order import OrderRules
+from tenure.conformance.rules.registry import RegistryRules
+from tenure.conformance.rules.spi import SpiRules
+from tenure.conformance.rules.transactions import TransactionRules
+from tenure.conformance.rules.watches import WatchRules
+
+
+class AllRules(
+    KvRules,
+    OrderRules,
+    NamespaceRules,
+    TransactionRules,
+    ListRules,
+    LeaseRules,
+    LockRules,
+    WatchRules,
+    ClosingRules,
+    SpiRules,
+    RegistryRules,
+    RestartRules,
+    FaultRules,
+    FaultWatchRules,
+    FaultLeaseRules,
+    FaultRegistryRules,
+    ModelRules,
+):
+    """Every rule that a store has to keep."""

@@ -1,0 +1,194 @@
+"""The main checker: operations are put in the order of their revisions, and the order has to explain everything.
+
+1. Every write is applied at its revision: guards have to hold there, deletes to find what they say they found.
+2. A read has to show what was there at the revision it was answered with. A store may know only a lower
+   bound of the present one, so the read may have been made at that revision or at any later one up to the next change
+   of its key.
+3. A refused write has to meet a state in which one of its guards doesn't hold, and one that was answered but changed
+   nothing a state in which they do; wherever that is.
+4. Real time: what began after something else had ended comes after it, or beside it if neither is a write.
+
+Each operation is given the earliest place that all before it in real time allow; if that is too late for one, no places
+would do. So the answer is exact, at the cost of sorting: about a second for 100,000 operations.
+
+A write of unknown outcome may be anywhere after its beginning, or nowhere; see :mod:`.timeline` for those nobody saw.
+
+With ``order=CLIENT`` reads are held only against what their own client did and saw before, which is what every store
+promises; writes are still held against all writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tenure.conformance.checkers.linearizability import timeline as timelines
+from tenure.conformance.checkers.linearizability.operations import (
+    ABSENT,
+    Item,
+    Operation,
+    Outcome,
+    describe,
+    show,
+)
+from tenure.conformance.checkers.linearizability.timeline import NO_CHANGES, Findings, Timeline
+
+EVERYONE = "everyone"
+CLIENT = "client"
+
+_NOWHERE = -1
+
+
+def check(operations: Sequence[Operation], *, order: str = EVERYONE) -> Findings:
+    """What is wrong with a history whose answers carry revisions."""
+    timeline = timelines.build(operations)
+    _RealTime(operations, timeline, everyone=order == EVERYONE).sweep()
+    return timeline.findings
+
+
+class _RealTime:
+    """A sweep over all beginnings and ends in the order of time."""
+
+    def __init__(self, operations: Sequence[Operation], timeline: Timeline, *, everyone: bool) -> None:
+        self._operations = operations
+        self._timeline = timeline
+        self._everyone = everyone
+        self._writers: dict[tuple[str, str], Operation] = {}
+        """Key and value to who wrote it; made when the first wrong answer has to be explained."""
+
+    def sweep(self) -> None:
+        operations = self._operations
+        begun = sorted(range(len(operations)), key=[each.invoked for each in operations].__getitem__)
+        answered = [number for number, each in enumerate(operations) if each.returned < math.inf]
+        answered.sort(key=[each.returned for each in operations].__getitem__)
+        places = [_NOWHERE] * len(operations)
+        latest, latest_by = _NOWHERE, _NOWHERE
+        own: dict[int, tuple[int, int]] = {}
+        ended = 0
+        for number in begun:
+            operation = operations[number]
+            invoked = operation.invoked
+            while ended < len(answered) and operations[answered[ended]].returned < invoked:
+                other = answered[ended]
+                ended += 1
+                place = places[other]
+                if not self._everyone:
+                    client = operations[other].client
+                    if place > own.get(client, (_NOWHERE, _NOWHERE))[0]:
+                        own[client] = (place, other)
+                    if not operations[other].writes:
+                        continue
+                if place > latest:
+                    latest, latest_by = place, other
+            after, by = latest, latest_by
+            if not self._everyone:
+                mine = own.get(operation.client, (_NOWHERE, _NOWHERE))
+                if operation.seen or mine[0] > after:
+                    after, by = mine
+            places[number] = self._place(number, operation, after, by)
+
+    def _place(self, number: int, operation: Operation, after: int, by: int) -> int:
+        """The earliest revision the operation can be at, not before ``after``, where operation ``by`` was."""
+        if operation.seen:
+            return self._read(operation, after, by)
+        if operation.outcome is Outcome.UNKNOWN:
+            revision = self._timeline.located.get(number)
+            if revision is None:
+                return _NOWHERE
+        elif operation.writes:
+            revision = operation.revision or 0
+        elif operation.outcome is Outcome.REFUSED:
+            return self._refused(operation, after)
+        else:
+            return self._changed_nothing(operation, after)
+        if after >= revision:
+            self._timeline.findings.problems.append(
+                f"{describe(operation)} is at revision {revision}, but it began after the end of "
+                f"{describe(self._operations[by])}, which was at revision {after}"
+            )
+        return revision
+
+    def _read(self, operation: Operation, after: int, by: int) -> int:
+        changes = self._timeline.changes
+        revision = operation.revision or 0
+        place = max(revision, after)
+        for key, seen in operation.seen:
+            known = changes.get(key, NO_CHANGES)
+            item = known.at(revision)
+            if seen != item:
+                self._timeline.complain(
+                    (key,), operation.returned, f"{describe(operation)} shows {show(seen)}{self._why(key, seen, item)}"
+                )
+            elif place > revision and known.until(revision) <= place:
+                self._timeline.findings.problems.append(
+                    f"{describe(operation)} shows {show(seen)}, which was out of date: before it began "
+                    f"{describe(self._operations[by])} had ended, and at revision {after} there was "
+                    f"{show(known.at(after))}"
+                )
+                place = revision
+        return place
+
+    def _why(self, key: str, seen: Item | None, expected: Item | None) -> str:
+        """Where a wrong answer may come from."""
+        text = f" of {key!r}, at that revision there was {show(expected)}"
+        if seen is None:
+            return text
+        if not self._writers:
+            self._writers = {put: other for other in self._operations for put in other.puts}
+        writer = self._writers.get((key, seen[0]))
+        if writer is None:
+            return f"{text}; nobody wrote that value"
+        if writer.outcome is Outcome.REFUSED:
+            return f"{text}; that value is of {describe(writer)}"
+        if writer.writes and writer.revision != seen[2]:
+            return f"{text}; that value is of {describe(writer)}, it must not be applied again"
+        return text
+
+    def _refused(self, operation: Operation, after: int) -> int:
+        changes = self._timeline.changes
+        start = max(after, 0)
+        found = [changes.get(key, NO_CHANGES).first(condition, False, start) for key, condition in operation.guards]
+        place = min((each for each in found if each is not None), default=None)
+        if place is None or not self._begun(place, operation, start):
+            keys = [key for key, _ in operation.guards]
+            there = ", ".join(f"of {key!r} {show(changes.get(key, NO_CHANGES).at(start))}" for key in keys)
+            self._timeline.complain(
+                keys, operation.returned, f"{describe(operation)}, but its guards held all the time: there was {there}"
+            )
+            return after
+        return self._earliest(operation, start, place)
+
+    def _changed_nothing(self, operation: Operation, after: int) -> int:
+        changes = self._timeline.changes
+        start = place = max(after, operation.revision or 0)
+        wanted = [*operation.guards, *((key, ABSENT) for key in operation.deletes)]
+        settled = False
+        while not settled:
+            settled = True
+            for key, condition in wanted:
+                found = changes.get(key, NO_CHANGES).first(condition, True, place)
+                if found is None or not self._begun(found, operation, start):
+                    item = changes.get(key, NO_CHANGES).at(start)
+                    what = "it found nothing to delete" if operation.deletes else "its guards held"
+                    self._timeline.complain(
+                        [key for key, _ in wanted],
+                        operation.returned,
+                        f"{describe(operation)}, so {what}, but there was {show(item)} of {key!r}",
+                    )
+                    return start
+                settled = settled and found == place
+                place = found
+        return self._earliest(operation, start, place)
+
+    def _earliest(self, operation: Operation, start: int, place: int) -> int:
+        """``start`` in place of ``place`` where a hidden write may have made an earlier place fit."""
+        if place > start and self._timeline.hides(operation.keys, operation.returned):
+            self._timeline.findings.lenient = True
+            return start
+        return place
+
+    def _begun(self, revision: int, operation: Operation, start: int) -> bool:
+        """Whether what happened at ``revision`` had begun when ``operation`` ended."""
+        if revision == start:
+            return True
+        return self._operations[self._timeline.by_revision[revision]].invoked <= operation.returned

@@ -1,0 +1,181 @@
+"""Looks for an order of operations that explains every answer, where answers carry no revisions.
+
+The search of Wing and Gong with Lowe's memory: beginnings and ends are a list in the order of time; an operation may
+come next if no end stands before its beginning in what is left. Take one that the model allows, go on; at an end, take
+back the last one and try another. What was tried is remembered as (operations taken, state): arriving there again by
+another way is no use. What was answered and leaves the state as it is, such as a read, is taken as soon as it fits, and
+no other tried in its place: in any order that has it later it could as well come now.
+
+Many histories fall into parts that share no key; each is searched alone, which is as good and far quicker.
+
+The time may be exponential, so there is a budget of steps; beyond it the answer is UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from tenure.conformance.checkers.linearizability.models import Model, Values
+from tenure.conformance.checkers.linearizability.operations import Operation, Outcome, describe
+
+S = TypeVar("S", bound=Hashable)
+
+BUDGET = 500_000
+"""Steps; some seconds."""
+
+
+class Answer(StrEnum):
+    """Whether there is such an order."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search came to."""
+
+    answer: Answer
+    steps: int
+    problem: str = ""
+    """Where it got stuck, for NO: the longest beginning that can be explained, and what can't come next."""
+
+
+def check(
+    operations: Sequence[Operation],
+    model: Callable[[Sequence[Operation]], Model[S]] = Values,  # type: ignore[assignment] # its states are one such S
+    *,
+    budget: int = BUDGET,
+    split: bool = True,
+) -> Found:
+    """Search each part of the history that shares no key with others; without ``split`` all as one."""
+    steps = 0
+    unknown = False
+    for part in parts(operations) if split else [operations]:
+        found = _search(part, model(part), budget - steps)
+        steps += found.steps
+        if found.answer is Answer.NO:
+            return Found(Answer.NO, steps, found.problem)
+        unknown = unknown or found.answer is Answer.UNKNOWN
+    return Found(Answer.UNKNOWN if unknown else Answer.YES, steps)
+
+
+def parts(operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Operations grouped so that no two groups have a key in common."""
+    leader: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while leader.setdefault(key, key) != key:
+            leader[key] = key = leader[leader[key]]
+        return key
+
+    for operation in operations:
+        first, *rest = operation.keys or [""]
+        for key in rest:
+            leader[find(key)] = find(first)
+    groups: dict[str, list[Operation]] = {}
+    for operation in operations:
+        groups.setdefault(find((operation.keys or [""])[0]), []).append(operation)
+    return list(groups.values())
+
+
+class _Node:
+    """A beginning or an end in the list of what is left."""
+
+    __slots__ = ("before", "end", "next", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.end: _Node | None = None
+        """Of a beginning whose operation was answered: the end."""
+        self.before: _Node = self
+        self.next: _Node | None = None
+
+
+def _chain(operations: Sequence[Operation]) -> _Node:
+    """The list of all beginnings and ends, behind a first node that is neither."""
+    moments: list[tuple[float, int, _Node]] = []
+    for number, operation in enumerate(operations):
+        begin = _Node(number)
+        moments.append((operation.invoked, 0, begin))  # at the same moment they are beside each other
+        if operation.returned < math.inf and operation.outcome is not Outcome.UNKNOWN:
+            begin.end = _Node(number)
+            moments.append((operation.returned, 1, begin.end))
+    head = last = _Node(-1)
+    for _, _, node in sorted(moments, key=lambda moment: moment[:2]):
+        node.before, last.next = last, node
+        last = node
+    return head
+
+
+def _cut(node: _Node) -> None:
+    node.before.next = node.next
+    if node.next is not None:
+        node.next.before = node.before
+
+
+def _mend(node: _Node) -> None:
+    node.before.next = node
+    if node.next is not None:
+        node.next.before = node
+
+
+def _search(operations: Sequence[Operation], model: Model[S], budget: int) -> Found:
+    head = _chain(operations)
+    left = sum(operation.outcome is not Outcome.UNKNOWN for operation in operations)
+    state = model.initial
+    taken = 0
+    tried: set[tuple[int, S]] = {(0, state)}
+    path: list[tuple[_Node, S, bool]] = []
+    """Operations taken, the states before them, and whether something else might be tried in their place."""
+    best: tuple[int, S, list[int], int] = (0, state, [], -1)
+    steps = 0
+    node = head.next
+    while left:
+        if node is not None and (node.end is not None or operations[node.number].outcome is Outcome.UNKNOWN):
+            steps += 1
+            if steps > budget:
+                return Found(Answer.UNKNOWN, steps)
+            after = model.step(state, node.number)
+            if after is not None and (key := (taken | 1 << node.number, after)) not in tried:
+                tried.add(key)
+                path.append((node, state, node.end is None or after != state))
+                taken, state = key
+                _cut(node)
+                if node.end is not None:
+                    _cut(node.end)
+                    left -= 1
+                node = head.next
+            else:
+                node = node.next
+            continue
+        if len(path) >= best[0]:
+            best = (len(path), state, [each.number for each, _, _ in path], -1 if node is None else node.number)
+        undecided = False
+        while not undecided:
+            if not path:
+                return Found(Answer.NO, steps, _problem(operations, model, best))
+            node, state, undecided = path.pop()
+            taken &= ~(1 << node.number)
+            if node.end is not None:
+                _mend(node.end)
+                left += 1
+            _mend(node)
+            if undecided:
+                node = node.next
+    return Found(Answer.YES, steps)
+
+
+def _problem(operations: Sequence[Operation], model: Model[S], best: tuple[int, S, list[int], int]) -> str:
+    length, state, path, stuck = best
+    before = "at the beginning" if not path else f"the last of them {describe(operations[path[-1]])}"
+    blamed = "the others" if stuck < 0 else describe(operations[stuck])
+    return (
+        f"no order explains the answers of these {len(operations)} operations: {length} can be explained, "
+        f"{before}, then {model.show(state)}, and {blamed} can't be"
+    )

@@ -1,0 +1,287 @@
+"""The write history of a run, and checking what a watcher was told against it.
+
+Writers record what they committed with the revision they were answered. Sorted by revision and applied to a
+dictionary, that is what really happened, step by step; every event, batch and list can be held against it.
+The checkers are functions that answer a list of problems, empty if there are none.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tenure.spi import Committed, Delete, KeyValue, Operation, Put
+from tenure.watch import Batch, BatchKind, Event, EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction as it really was: keys with their new item, ``None`` for a delete."""
+
+    revision: int
+    changes: Mapping[str, KeyValue | None]
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What happened, in order.
+
+    Where writes had an unknown outcome it is not ``certain``: acknowledged puts are still exact, what a delete
+    found to delete is not.
+    """
+
+    steps: list[Step]
+    deletes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Acknowledged deletes by key, whether they found something or not."""
+    doubtful: tuple[Operation, ...] = ()
+    """Operations of unknown outcome."""
+    items: dict[tuple[str, int], KeyValue | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            for key, item in step.changes.items():
+                self.items[key, step.revision] = item
+
+    @property
+    def certain(self) -> bool:
+        """Whether every write was acknowledged or refused."""
+        return not self.doubtful
+
+    def may_have_put(self, key: str, value: bytes) -> bool:
+        """Whether a write of unknown outcome is this one."""
+        return any(isinstance(op, Put) and (op.key, op.value) == (key, value) for op in self.doubtful)
+
+    def may_have_deleted(self, key: str, revision: int) -> bool:
+        """Whether a delete of the key was acknowledged up to ``revision``, or had an unknown outcome."""
+        if any(isinstance(op, Delete) and op.key == key for op in self.doubtful):
+            return True
+        return any(made <= revision for made in self.deletes.get(key, ()))
+
+    def may_have_deleted_since(self, key: str, revision: int) -> bool:
+        """Whether a delete of the key was acknowledged at ``revision`` or later, or had an unknown outcome."""
+        if any(isinstance(op, Delete) and op.key == key for op in self.doubtful):
+            return True
+        return any(made >= revision for made in self.deletes.get(key, ()))
+
+    def under(self, prefix: str) -> Timeline:
+        """The part that concerns keys under ``prefix``."""
+        parts = (
+            Step(step.revision, {key: item for key, item in step.changes.items() if key.startswith(prefix)})
+            for step in self.steps
+        )
+        return Timeline([part for part in parts if part.changes], self.deletes, self.doubtful)
+
+
+class History:
+    """Collects writes from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._writes: list[tuple[int, tuple[Operation, ...]]] = []
+        self._doubtful: list[Operation] = []
+
+    def __len__(self) -> int:
+        return len(self._writes)
+
+    def done(self, committed: Committed, *operations: Operation) -> Committed:
+        """A transaction was acknowledged; answers ``committed``. One without effect has no revision of its own."""
+        if committed.deleted or any(isinstance(operation, Put) for operation in operations):
+            with self._lock:
+                self._writes.append((committed.revision, operations))
+        return committed
+
+    def unknown(self, *operations: Operation) -> None:
+        """A transaction may have been applied. Its values have to be found in no other write."""
+        with self._lock:
+            self._doubtful.extend(operations)
+
+    def timeline(self) -> Timeline:
+        """Everything recorded so far, applied in the order of revisions to an empty store."""
+        state: dict[str, KeyValue] = {}
+        steps = []
+        deletes: dict[str, list[int]] = {}
+        with self._lock:
+            writes = sorted(self._writes, key=lambda write: write[0])
+            doubtful = tuple(self._doubtful)
+        for revision, operations in writes:
+            changes: dict[str, KeyValue | None] = {}
+            for operation in operations:
+                before = state.get(operation.key)
+                if isinstance(operation, Delete):
+                    deletes.setdefault(operation.key, []).append(revision)
+                    if before is not None:
+                        changes[operation.key] = None
+                        del state[operation.key]
+                    continue
+                created = revision if before is None else before.create_revision
+                item = KeyValue(operation.key, operation.value, created, revision, operation.lease_id)
+                state[operation.key] = changes[operation.key] = item
+            if changes:
+                steps.append(Step(revision, changes))
+        return Timeline(steps, deletes, doubtful)
+
+
+def events_of(batches: Iterable[Batch]) -> list[Event]:
+    """All events in the order they were told."""
+    return [event for batch in batches for event in batch.events]
+
+
+def check_order(batches: Sequence[Batch]) -> list[str]:
+    """W1: per key, revisions only grow."""
+    last: dict[str, int] = {}
+    problems = []
+    for event in events_of(batches):
+        before = last.get(event.key, -1)
+        if event.revision <= before:
+            problems.append(f"{event.kind} of {event.key!r} at revision {event.revision} came after one at {before}")
+        last[event.key] = event.revision
+    return problems
+
+
+def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) -> list[str]:
+    """W2: every event was really there. Without ``exact`` a delete may be told at a later revision."""
+    problems = []
+    for event in events_of(batches):
+        if event.item is not None:
+            if timeline.may_have_put(event.key, event.item.value):
+                continue
+            written = timeline.items.get((event.key, event.revision))
+            if not timeline.certain and written is not None:
+                # An unknown write may have begun the key's life: only what was written counts.
+                written = written._replace(create_revision=event.item.create_revision)
+            if written != event.item:
+                problems.append(f"{event.kind} tells {event.item}, what was written at {event.revision} is {written}")
+        elif exact and timeline.certain:
+            if timeline.items.get((event.key, event.revision), "not written") is not None:
+                problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made then")
+        elif not timeline.may_have_deleted(event.key, event.revision):
+            later = [made for made in timeline.deletes.get(event.key, ()) if made > event.revision]
+            next_one = f"the next one acknowledged is at {min(later)}" if later else "nor is one acknowledged later"
+            problems.append(
+                f"a delete of {event.key!r} at revision {event.revision}, none was made before it; {next_one}"
+            )
+    return problems
+
+
+def final_state(batches: Iterable[Batch]) -> dict[str, KeyValue]:
+    """What someone who only believes the events takes for the store's content."""
+    state: dict[str, KeyValue] = {}
+    for event in events_of(batches):
+        if event.item is None:
+            state.pop(event.key, None)
+        else:
+            state[event.key] = event.item
+    return state
+
+
+def check_convergence(batches: Sequence[Batch], listed: Iterable[KeyValue]) -> list[str]:
+    """W3: what was built from the events equals a list made after the last write."""
+    built, expected = final_state(batches), {item.key: item for item in listed}
+    return [
+        f"{key!r}: the events lead to {built.get(key)}, the list has {expected.get(key)}"
+        for key in sorted(built.keys() | expected.keys())
+        if built.get(key) != expected.get(key)
+    ]
+
+
+def check_kinds(batches: Sequence[Batch], *, previous: bool) -> list[str]:
+    """W5: create, update and delete are told apart, against what this watcher was told before."""
+    problems = []
+    view: dict[str, KeyValue] = {}
+    for event in events_of(batches):
+        known = view.pop(event.key, None)
+        expected = EventKind.CREATE if known is None else EventKind.UPDATE
+        if event.item is None:
+            expected = EventKind.DELETE
+            if known is None:
+                problems.append(f"a delete of {event.key!r} at {event.revision}, which the watcher didn't know")
+        else:
+            view[event.key] = event.item
+        if event.kind is not expected:
+            problems.append(f"{event.kind} of {event.key!r} at {event.revision}, it should be told as {expected}")
+        if previous and event.previous != known:
+            problems.append(f"{event.kind} of {event.key!r} says {event.previous} was before, told was {known}")
+    return problems
+
+
+def check_shape(batches: Sequence[Batch]) -> list[str]:
+    """The state comes first and once, then that it is in sync, then only changes and told gaps."""
+    kinds = [batch.kind for batch in batches]
+    problems = []
+    if kinds[:2] != [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]:
+        problems.append(f"the first two batches are {', '.join(kinds[:2]) or 'missing'}, not snapshot, in_sync")
+    if {BatchKind.SNAPSHOT, BatchKind.IN_SYNC} & set(kinds[2:]):
+        problems.append(f"a snapshot or in_sync came again later: {', '.join(kinds)}")
+    problems += [
+        f"a resync at {batch.revision} gives no reason"
+        for batch in batches
+        if batch.kind is BatchKind.RESYNC and not batch.reason
+    ]
+    return problems
+
+
+def check_every_transaction(batches: Sequence[Batch], timeline: Timeline, *, after: int) -> list[str]:
+    """On a store that shows every revision: each transaction after ``after`` is one batch, whole, in order."""
+    changes = [batch for batch in batches if batch.kind is BatchKind.CHANGES]
+    told: dict[int, set[str]] = {}
+    problems = []
+    home: dict[int, int] = {}
+    for number, batch in enumerate(changes):
+        for event in batch.events:
+            if home.setdefault(event.revision, number) != number:
+                problems.append(f"the transaction {event.revision} came in more than one batch")
+            told.setdefault(event.revision, set()).add(event.key)
+    for step in timeline.steps:
+        if step.revision <= after:
+            continue
+        seen = told.get(step.revision)
+        puts = {key for key, item in step.changes.items() if item is not None}
+        if seen is None and not timeline.certain and not puts:
+            continue  # perhaps there was nothing to delete
+        if seen is None:
+            problems.append(f"the transaction {step.revision} on {sorted(step.changes)} was not told")
+        elif timeline.certain and seen != set(step.changes):
+            problems.append(f"of transaction {step.revision} on {sorted(step.changes)} was told {sorted(seen)}")
+        elif not puts <= seen:
+            problems.append(f"of the puts {sorted(puts)} of transaction {step.revision} was told {sorted(seen)}")
+    order = [revision for batch in changes for revision in sorted({event.revision for event in batch.events})]
+    if order != sorted(order):
+        problems.append("transactions were not told in the order of their revisions")
+    return problems
+
+
+def check_once(batches: Iterable[Batch], keys: str) -> list[str]:
+    """No write under ``keys`` was applied twice, on a run in which none of their values is written by two writes."""
+    revisions: dict[tuple[str, bytes], set[int]] = {}
+    for event in events_of(batches):
+        if event.item is not None and event.key.startswith(keys):
+            revisions.setdefault((event.key, event.item.value), set()).add(event.item.mod_revision)
+    return [
+        f"{key!r} was put to {value!r}, by one write, at the revisions {', '.join(map(str, sorted(seen)))}"
+        for (key, value), seen in revisions.items()
+        if len(seen) > 1
+    ]
+
+
+def check_acknowledged(listed: Iterable[KeyValue], timeline: Timeline) -> list[str]:
+    """Every acknowledged write is there, or was overwritten or deleted by another one that was made."""
+    there = {item.key: item for item in listed}
+    last: dict[str, tuple[int, KeyValue | None]] = {}
+    for step in timeline.steps:
+        for key, change in step.changes.items():
+            last[key] = step.revision, change
+    problems = []
+    for key in sorted(there.keys() | last.keys()):
+        item = there.get(key)
+        revision, acknowledged = last.get(key, (0, None))
+        if item is None:
+            if acknowledged is not None and not timeline.may_have_deleted_since(key, revision):
+                problems.append(f"{key!r}: put at {revision} and acknowledged, it isn't there and nobody deleted it")
+        elif item.mod_revision < revision:
+            problems.append(f"{key!r}: is as of {item.mod_revision}, a later change at {revision} was acknowledged")
+        elif item.mod_revision > revision and not timeline.may_have_put(key, item.value):
+            problems.append(f"{key!r}: was put at {item.mod_revision} by a write that nobody made or that was refused")
+        elif item.mod_revision == revision and (acknowledged is None or acknowledged.value != item.value):
+            problems.append(f"{key!r}: has another value than was acknowledged at {revision}")
+    return problems

@@ -1,0 +1,1 @@
+"""Controls over the server (kill, pause, partition ...): the interface, and ready-made ones."""

@@ -1,0 +1,1 @@
+"""Inject a fault and verify that it took effect."""

@@ -1,0 +1,91 @@
+"""A client in a process of its own, moved by commands on its pipes. Run as a module with ``python -m``.
+
+The suite stops the process (SIGSTOP) and lets it go on, which can't be done to a thread. Each line of its input is a
+command in JSON, each line of its output the answer; the URL comes by the pipe, never by the command line, since it may
+hold a password. An error of the store is an answer, too: ``{"error": "LeaseLost", ...}``. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tenure._client.opening import connect
+from tenure._client.store import Store
+from tenure.errors import TenureError
+from tenure.leases import Lease
+
+_TIMEOUT = 10.0
+
+
+class Client:
+    """What the commands act on."""
+
+    def __init__(self) -> None:
+        self._store: Store | None = None
+        self._lease: Lease | None = None
+        self._lost = 0
+
+    def do(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one command."""
+        commands: dict[str, Callable[..., dict[str, Any]]] = {
+            "open": self._open,
+            "hold": self._hold,
+            "state": self._state,
+            "write": self._write,
+            "replace": self._replace,
+        }
+        try:
+            return commands[command.pop("do")](**command)
+        except TenureError as exc:
+            return {"error": type(exc).__name__, "message": str(exc)}
+
+    def close(self) -> None:
+        """Close the store, which revokes the lease."""
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def _opened(self) -> Store:
+        if self._store is None:
+            raise SystemExit("the first command is 'open'")
+        return self._store
+
+    def _open(self, url: str) -> dict[str, Any]:
+        self._store = connect(url, timeout=_TIMEOUT)
+        return {}
+
+    def _hold(self, key: str, value: str, ttl: float) -> dict[str, Any]:
+        """A lease that is kept alive, and a key on it."""
+        self._lease = self._opened.lease(ttl, on_lost=self._count)
+        revision = self._opened.put_if_absent(key, value.encode(), lease=self._lease).revision
+        return {"revision": revision, "ttl": self._lease.ttl, "worst_expiry": self._lease.worst_expiry}
+
+    def _count(self, lease: Lease) -> None:
+        self._lost += 1
+
+    def _state(self) -> dict[str, Any]:
+        """The lease's state, without a call to the store, and how often its loss was reported."""
+        return {"state": "none" if self._lease is None else self._lease.state.value, "lost_calls": self._lost}
+
+    def _write(self, key: str, value: str) -> dict[str, Any]:
+        return {"revision": self._opened.put(key, value.encode(), lease=self._lease).revision}
+
+    def _replace(self, key: str, value: str, revision: int) -> dict[str, Any]:
+        return {"revision": self._opened.replace(key, value.encode(), revision).revision}
+
+
+def main() -> None:
+    """Answer each line until there are no more."""
+    client = Client()
+    try:
+        for line in sys.stdin:
+            print(json.dumps(client.do(json.loads(line))), flush=True)
+    finally:
+        client.close()
+
+
+if __name__ == "__main__":
+    main()

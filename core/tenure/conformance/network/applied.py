@@ -1,0 +1,61 @@
+"""A toxic at work: what it has done so far, and how to take it away again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from tenure.conformance.network.toxics import Cut, Direction, Toxic, spellings
+
+
+class Applied:
+    """A toxic that was added to a proxy. Take it away by :meth:`remove`, or use it in ``with``."""
+
+    def __init__(self, toxic: Toxic, direction: Direction, owner: Owner) -> None:
+        self.toxic = toxic
+        self.direction = direction
+        self.effects = 0
+        """How often it has done something; the toxic's own description says what is counted."""
+        self.left = toxic.times if isinstance(toxic, Cut) else 0
+        self.spellings = spellings(getattr(toxic, "needle", b""))
+        self.owner = owner
+
+    def remove(self) -> None:
+        """From now on the connection is as it was. Idempotent."""
+        self.owner.take_away([self])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.remove()
+
+
+class Owner(Protocol):
+    """The proxy that a toxic acts on."""
+
+    def take_away(self, toxics: Sequence[Applied]) -> None: ...
+
+
+class Together:
+    """The same toxic on several proxies or directions, taken away together."""
+
+    def __init__(self, parts: Sequence[Applied]) -> None:
+        self.parts = parts
+
+    @property
+    def effects(self) -> int:
+        """The sum over the parts."""
+        return sum(part.effects for part in self.parts)
+
+    def remove(self) -> None:
+        """Take all of them away: on each proxy at one moment, so that nothing is let out of one into another."""
+        for owner in dict.fromkeys(part.owner for part in self.parts):
+            owner.take_away([part for part in self.parts if part.owner is owner])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.remove()

@@ -1,0 +1,135 @@
+"""A proxy before one host: a port on loopback whose connections are passed on, through the toxics that are there.
+
+Methods are called from any thread and have taken effect when they return; the work is done on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+from tenure.conformance.network.applied import Applied
+from tenure.conformance.network.connection import Connection, Traffic
+from tenure.conformance.network.loop import LoopThread
+from tenure.conformance.network.toxics import Direction, Down, Toxic
+from tenure.spi import Host
+
+_LOOPBACK = "127.0.0.1"
+
+
+class Proxy:
+    """Stands before ``target``. A proxy that isn't ``enabled`` passes everything on and does no harm."""
+
+    def __init__(self, target: Host, loop: LoopThread, *, enabled: bool = True) -> None:
+        self.target = target
+        self.traffic = Traffic()
+        self._loop = loop
+        self._enabled = enabled
+        self._toxics: list[Applied] = []
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        # Bound and never listening: keeps the port ours while nobody is to be there.
+        self._holder = _bind(0)
+        self.port: int = self._holder.getsockname()[1]
+        """Where clients connect to, on 127.0.0.1."""
+        loop.call(self._start())
+
+    async def _start(self) -> None:
+        self._changed = asyncio.Condition()
+        await self._listen()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, sock=_bind(self.port), backlog=256)
+
+    # -- toxics --
+
+    def add(self, toxic: Toxic, direction: Direction = Direction.DOWN) -> Applied:
+        """From now on ``toxic`` acts on this direction of every connection."""
+        applied = Applied(toxic, direction, self)
+        if self._enabled:
+            self._loop.call(self._add(applied))
+        return applied
+
+    async def _add(self, applied: Applied) -> None:
+        self._toxics.append(applied)
+        if isinstance(applied.toxic, Down):
+            await self._shut()
+            applied.effects += 1 + await self._cut()
+
+    def take_away(self, toxics: Sequence[Applied]) -> None:
+        """From now on they don't act any more, all of them at one moment. Idempotent."""
+        if any(applied in self._toxics for applied in toxics):
+            self._loop.call(self._take_away(toxics))
+
+    async def _take_away(self, toxics: Sequence[Applied]) -> None:
+        self._toxics = [applied for applied in self._toxics if applied not in toxics]
+        if self._server is None and not any(isinstance(other.toxic, Down) for other in self._toxics):
+            await self._listen()
+        async with self._changed:
+            self._changed.notify_all()
+
+    def reset(self) -> None:
+        """Take every toxic away."""
+        self.take_away(self._toxics)
+
+    def _acting(self, direction: Direction) -> Sequence[Applied]:
+        return [applied for applied in self._toxics if applied.direction is direction]
+
+    # -- connections --
+
+    @property
+    def open_connections(self) -> int:
+        """Connections there are right now."""
+        return len(self._connections)
+
+    def cut(self) -> int:
+        """Break every connection there is (RST); answers how many. New ones can be made at once."""
+        return self._loop.call(self._cut()) if self._enabled else 0
+
+    async def _cut(self) -> int:
+        broken = [(connection, task) for connection, task in self._connections.items() if connection.abort()]
+        for _, task in broken:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in broken), return_exceptions=True)
+        async with self._changed:
+            self._changed.notify_all()
+        return len(broken)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.traffic.connections += 1
+        connection = Connection((reader, writer), self.traffic, self._acting, self._changed)
+        task = asyncio.ensure_future(connection.run(self.target.name, self.target.port))
+        self._connections[connection] = task
+        task.add_done_callback(lambda _: self._connections.pop(connection, None))
+
+    # -- the end --
+
+    def close(self) -> None:
+        """Stop listening and break what is left."""
+        self._loop.call(self._close())
+        self._holder.close()
+
+    async def _close(self) -> None:
+        await self._shut()
+        for _ in range(3):  # who was accepted at the last moment is only now being told of
+            await self._cut()
+            await asyncio.sleep(0)
+
+    async def _shut(self) -> None:
+        if self._server is not None:
+            server, self._server = self._server, None
+            server.close()
+            await asyncio.sleep(0)
+
+
+def _bind(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((_LOOPBACK, port))
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,55 @@
+"""Rules about the order in which many clients see what they do: both look at one recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tenure.conformance.checkers.linearizability import by_revision, search
+from tenure.conformance.checkers.linearizability.operations import Operation, beginning, to_json
+from tenure.conformance.harness.context import World
+from tenure.conformance.harness.rule import Rules, requires
+from tenure.conformance.workloads.concurrent_operations import least_of, observe
+
+_SEARCHED = (300, 100, 40)
+"""So many operations from the beginning are also searched for an order; fewer where that takes too long."""
+
+
+class OrderRules(Rules, area="kv"):
+    """Many clients, few keys."""
+
+    def test_kv_clients_see_their_own_order(self, world: World) -> None:
+        """Each client reads what it wrote and never goes back; writes and guards follow one order of revisions."""
+        run = world.once("order", observe)
+        run.check_enough(world, least_of(world))
+        data = {"operations": to_json(run.operations), "order": by_revision.CLIENT}
+        world.check.no_problems(
+            world.evidence.judge("linearizability", data),
+            f"put {len(run.operations)} operations of {run.clients} clients in the order of their revisions",
+            expected="answers that this order explains, to each client by itself",
+        )
+
+    @requires("linearizable")
+    def test_kv_is_linearizable(self, world: World) -> None:
+        """What many clients did and saw is explained by one order of their operations that real time allows."""
+        run = world.once("order", observe)
+        run.check_enough(world, least_of(world))
+        did = f"recorded {len(run.operations)} operations of {run.clients} clients at once"
+        expected = "one order that explains every answer"
+        data = {"operations": to_json(run.operations)}
+        world.check.no_problems(world.evidence.judge("linearizability", data), did, expected=expected)
+        part = _searchable(run.operations)
+        world.check.enough(len(part), min(_SEARCHED) // 2, "an operation in a part small enough to be searched")
+        world.check.no_problems(
+            world.evidence.judge("search", {"operations": to_json(part)}),
+            f"{did}, searched for an order of {len(part)} of them by their values alone",
+            expected=expected,
+        )
+
+
+def _searchable(operations: Sequence[Operation]) -> list[Operation]:
+    """As much of the beginning as a search can decide; nothing if that is too little."""
+    for count in _SEARCHED:
+        part = beginning(operations, count)
+        if search.check(part).answer is not search.Answer.UNKNOWN:
+            return part
+    return []

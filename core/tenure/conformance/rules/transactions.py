@@ -1,0 +1,363 @@
+"""Rules about transactions: guards, all or nothing, one revision, races with exactly one winner."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from tenure._client.transaction import TransactionBuilder
+from tenure.conformance.harness.context import World
+from tenure.conformance.harness.rule import Rules, requires
+from tenure.conformance.workloads.threads import DEADLINE, Running, together
+from tenure.errors import Conflict, InvalidArgument, LeaseNotFound, LimitExceeded
+
+_BUSY = 5
+_LEASES_TRIED = 4
+_LARGEST_TRIED = 64 * 1024 * 1024
+
+Build = Callable[[TransactionBuilder], TransactionBuilder]
+
+
+class TransactionRules(Rules, area="transactions"):
+    """Several keys at a time."""
+
+    def test_transactions_apply_everything_at_one_revision(self, world: World) -> None:
+        """All operations of a transaction are applied, and every key put has the transaction's revision."""
+        world.store.put("gone", b"x")
+        create = world.store.put("old", b"1").revision
+        transaction = world.store.transaction().if_exists("old").if_absent("new").if_exists("gone")
+        committed = transaction.put("new", b"n").put("old", b"2").delete("gone").put("other", b"o").commit()
+        revision = committed.revision
+        world.check.equal(committed.deleted, 1, "the number of keys deleted by a transaction with one delete")
+        world.check.equal(
+            list(world.store.list("")),
+            [
+                ("new", b"n", revision, revision, None),
+                ("old", b"2", create, revision, None),
+                ("other", b"o", revision, revision, None),
+            ],
+            "list('') after a transaction of three puts and a delete",
+        )
+
+    def test_transactions_with_a_guard_that_fails_change_nothing(self, world: World) -> None:
+        """If one guard of several doesn't hold, the transaction is a Conflict and no operation is applied."""
+        item = world.store.put("there", b"1")
+        stale = item.revision
+        present = world.store.put("there", b"2").revision
+        failing: dict[str, Build] = {
+            "absent, of a key that exists": lambda t: t.if_absent("there"),
+            "exists, of a missing key": lambda t: t.if_exists("missing"),
+            "unchanged, at an earlier revision": lambda t: t.if_unchanged("there", stale),
+            "unchanged, at a later revision": lambda t: t.if_unchanged("there", present + 1000),
+            "unchanged, of a missing key": lambda t: t.if_unchanged("missing", present),
+            "unchanged at 0, of a missing key": lambda t: t.if_unchanged("missing", 0),
+            "first of three": lambda t: t.if_absent("there").if_exists("there").if_unchanged("there", present),
+            "last of three": lambda t: t.if_exists("there").if_unchanged("there", present).if_absent("there"),
+        }
+        before = list(world.store.list(""))
+        for name, guard in failing.items():
+            transaction = guard(world.store.transaction()).put("new", b"x").put("there", b"x").put("missing", b"x")
+            world.check.raises(Conflict, transaction.commit, f"a transaction whose guard fails ({name})")
+            world.check.equal(list(world.store.list("")), before, f"list('') afterwards ({name})")
+
+    def test_transactions_with_guards_that_hold_are_applied(self, world: World) -> None:
+        """A transaction all of whose guards hold is applied, whatever keys they are on and however many per key."""
+        revision = world.store.put("there", b"1").revision
+        holding: dict[str, Build] = {
+            "absent": lambda t: t.if_absent("missing"),
+            "exists": lambda t: t.if_exists("there"),
+            "unchanged": lambda t: t.if_unchanged("there", revision),
+            "two on one key": lambda t: t.if_exists("there").if_unchanged("there", revision),
+            "none": lambda t: t,
+        }
+        for name, guard in holding.items():
+            transaction = guard(world.store.transaction()).put(f"done/{name}", b"x")
+            try:
+                transaction.commit()
+            except Conflict as exc:
+                did = f"a transaction whose guards hold ({name})"
+                raise world.check.fail(did, expected="it is applied", seen=f"Conflict: {exc}") from exc
+        expected = tuple(sorted(f"done/{name}" for name in holding))
+        world.check.equal(world.store.list("done/").keys, expected, "list after transactions whose guards hold")
+
+    def test_transactions_refused_make_no_revision(self, world: World) -> None:
+        """A refused transaction leaves even the store's revision as it was."""
+        world.store.put("there", b"")
+        for _ in range(_BUSY):
+            before = world.store.read("there").revision
+            transaction = world.store.transaction().if_absent("there").put("x", b"1").delete("there")
+            world.check.raises(Conflict, transaction.commit, "a transaction whose guard fails")
+            if world.store.read("there").revision == before:
+                return
+        raise world.check.fail(
+            f"{_BUSY} times: read, a refused transaction, read",
+            expected="the same revision before and after, at least once",
+            seen="the revision grew each time",
+        )
+
+    def test_transactions_notice_delete_and_recreate(self, world: World) -> None:
+        """A guard on a revision fails if the key was deleted and written again since, even with the same value."""
+        revision = world.store.put("key", b"same").revision
+        world.store.delete("key")
+        world.store.put("key", b"same")
+        transaction = world.store.transaction().if_unchanged("key", revision).put("won", b"")
+        world.check.raises(Conflict, transaction.commit, "a guard on the revision of the key's earlier life")
+
+    def test_transactions_without_operations_are_checks(self, world: World) -> None:
+        """A transaction of guards alone answers a revision if they hold, is a Conflict if not, and changes nothing."""
+        revision = world.store.put("there", b"").revision
+        for _ in range(_BUSY):
+            before = world.store.read("there").revision
+            held = world.store.transaction().if_unchanged("there", revision).if_absent("missing").commit()
+            world.check.true(
+                held.revision >= revision, "a check that holds", expected=f"{revision} or more", seen=held.revision
+            )
+            refused = world.store.transaction().if_absent("there")
+            world.check.raises(Conflict, refused.commit, "a check that fails")
+            if world.store.read("there").revision == before:
+                return
+        raise world.check.fail(
+            f"{_BUSY} times: read, checks, read", expected="the same revision", seen="the revision grew each time"
+        )
+
+    def test_transactions_count_only_what_they_deleted(self, world: World) -> None:
+        """The answer counts the keys that really were there to be deleted."""
+        world.store.put("a", b"")
+        world.store.put("b", b"")
+        committed = world.store.transaction().delete("a").delete("missing").delete("b").put("c", b"").commit()
+        world.check.equal(committed.deleted, 2, "deletes of two keys that exist and one that doesn't")
+
+    def test_transactions_write_each_key_once(self, world: World) -> None:
+        """Writing a key twice in one transaction is an InvalidArgument, and nothing is applied."""
+        transaction = world.store.transaction().put("a", b"1").put("b", b"1").delete("a")
+        world.check.raises(InvalidArgument, transaction.commit, "put and delete of one key in one transaction")
+        world.check.equal(world.store.list("").keys, (), "list('') afterwards")
+
+    def test_transactions_up_to_the_declared_size_work(self, world: World) -> None:
+        """A transaction of as many operations as declared is applied; one more is LimitExceeded and changes nothing."""
+        limit = world.capabilities.max_transaction_operations
+        world.check.true(limit >= 8, "read capabilities.max_transaction_operations", expected="at least 8", seen=limit)
+        full, beyond = world.store.transaction(), world.store.transaction()
+        for number in range(limit - 1):
+            full.put(f"{number:06}", b"x")
+            beyond.put(f"{number:06}", b"y")
+        full.if_absent("guard").commit(timeout=60.0)
+        beyond.if_absent("guard").put("one", b"y")
+        world.check.raises(LimitExceeded, beyond.commit, f"a transaction of {limit + 1} guards and operations")
+        listed = world.store.list("", timeout=60.0)
+        world.check.equal(len(listed), limit - 1, f"the number of keys after a transaction of {limit - 1} puts")
+        world.check.equal({item.value for item in listed}, {b"x"}, "their values")
+        world.check.equal(len({item.mod_revision for item in listed}), 1, "the number of revisions they have")
+
+    def test_transactions_up_to_the_declared_bytes_work(self, world: World) -> None:
+        """A transaction of as many bytes as declared is applied; more is LimitExceeded and changes nothing."""
+        limits = world.capabilities
+        room = min(limits.max_transaction_bytes, _LARGEST_TRIED)
+        count = max(2, -(-room // limits.max_value_bytes))
+        size = room // count - len("0000")
+        transaction = world.store.transaction()
+        for number in range(count):
+            transaction.put(f"{number:04}", b"%04d" % number + b"x" * (size - 4))
+        transaction.commit(timeout=60.0)
+        for number in range(count):
+            item = world.store.get(f"{number:04}", timeout=60.0)
+            found = item and (len(item.value), item.value[:4])
+            world.check.equal(found, (size, b"%04d" % number), f"value {number} of {count} in {room} bytes")
+        if limits.max_transaction_bytes <= _LARGEST_TRIED:
+            value = b"y" * min(limits.max_value_bytes, limits.max_transaction_bytes)
+            beyond = world.store.transaction()
+            for number in range(limits.max_transaction_bytes // len(value) + 1):
+                beyond.put(f"{number:04}", value)
+            world.check.raises(LimitExceeded, beyond.commit, "a transaction of more bytes than declared")
+
+    def test_transactions_take_the_declared_number_of_leases(self, world: World) -> None:
+        """A transaction puts keys on as many different leases as declared; on one more it is LimitExceeded."""
+        limit = world.capabilities.max_transaction_leases
+        world.check.true(limit >= 1, "read capabilities.max_transaction_leases", expected="at least 1", seen=limit)
+        tried = min(limit, _LEASES_TRIED)
+        leases = [world.store.lease(world.long_ttl) for _ in range(tried + 1)]
+        within, beyond = world.store.transaction(), world.store.transaction()
+        for number, lease in enumerate(leases):
+            beyond.put(f"beyond{number}", b"", lease=lease)
+            if number < tried:
+                within.put(f"within{number}", b"", lease=lease)
+        within.commit()
+        held = {item.key: item.lease_id for item in world.store.list("within")}
+        expected = {f"within{number}": lease.id for number, lease in enumerate(leases[:tried])}
+        world.check.equal(held, expected, f"the leases of {tried} keys put in one transaction")
+        if tried == limit:
+            world.check.raises(LimitExceeded, beyond.commit, f"a transaction on {tried + 1} leases")
+            world.check.equal(world.store.list("beyond").keys, (), "the keys of the refused transaction")
+
+    def test_transactions_on_a_dead_lease_apply_nothing(self, world: World) -> None:
+        """A transaction that puts a key on a lease that isn't alive is LeaseNotFound and applies nothing at all."""
+        lease = world.store.lease(world.short_ttl)
+        lease.revoke()
+        world.store.put("keep", b"1")
+        transaction = world.store.transaction().put("a", b"").put("b", b"", lease=lease.id).delete("keep")
+        world.check.raises(LeaseNotFound, transaction.commit, "a transaction with a put on a revoked lease")
+        world.check.equal(world.store.list("").keys, ("keep",), "list('') afterwards")
+
+    # -- races --
+
+    def test_transactions_racing_for_a_key_have_one_winner(self, world: World) -> None:
+        """Of many callers that put one absent key at the same time exactly one succeeds, and its value stays."""
+        racers = 6
+        stores = [world.store] + [world.connect() for _ in range(2)]
+
+        def race(number: int, key: str) -> bool:
+            try:
+                stores[number % len(stores)].put_if_absent(key, str(number).encode())
+            except Conflict:
+                return False
+            return True
+
+        for turn in range(15):
+            key = f"key{turn}"
+            won = together(world.check, [partial(race, number, key) for number in range(racers)], "a race")
+            world.check.equal(won.count(True), 1, f"the number of winners of {racers} put_if_absent({key!r})")
+            item = world.store.get(key)
+            world.check.equal(item and item.value, str(won.index(True)).encode(), "the value afterwards: the winner's")
+
+    def test_transactions_racing_on_a_revision_have_one_winner(self, world: World) -> None:
+        """Of many callers that replace a key at the same revision exactly one succeeds, and its value stays."""
+        racers = 6
+        stores = [world.store] + [world.connect() for _ in range(2)]
+        revision = world.store.put("key", b"start").revision
+
+        def race(number: int) -> int:
+            try:
+                return stores[number % len(stores)].replace("key", str(number).encode(), revision).revision
+            except Conflict:
+                return 0
+
+        for _ in range(15):
+            won = together(world.check, [partial(race, number) for number in range(racers)], "a race")
+            winners = [number for number, answer in enumerate(won) if answer]
+            world.check.equal(len(winners), 1, f"the number of winners of {racers} replace() at revision {revision}")
+            item = world.store.get("key")
+            world.check.equal(item and item.value, str(winners[0]).encode(), "the value afterwards: the winner's")
+            revision = won[winners[0]]
+
+    def test_transactions_count_exactly(self, world: World) -> None:
+        """A counter kept by compare-and-set from several threads and connections ends at the number of successes."""
+        threads, each = 4, 20
+        stores = [world.store, world.connect()]
+        world.store.put("counter", b"0")
+        start = threading.Barrier(threads)
+
+        def count(number: int) -> int:
+            store, conflicts = stores[number % 2], 0
+            for turn in range(each):
+                while True:
+                    item = store.get("counter")
+                    if item is None:
+                        raise world.check.fail("get('counter')", expected="the counter", seen=None)
+                    if turn == 0 and conflicts == 0:
+                        start.wait(DEADLINE)  # all have read the same: conflicts are certain
+                    try:
+                        store.replace("counter", str(int(item.value) + 1).encode(), item.mod_revision)
+                        break
+                    except Conflict:
+                        conflicts += 1
+            return conflicts
+
+        conflicts = together(world.check, [partial(count, number) for number in range(threads)], "counting")
+        item = world.store.get("counter")
+        data = {"start": 0, "acknowledged": threads * each, "unknown": 0, "final": item and int(item.value)}
+        world.check.no_problems(
+            world.evidence.judge("counter", data),
+            f"{threads} threads adding one {each} times each",
+            expected=f"{threads * each}",
+        )
+        world.check.enough(sum(conflicts), threads - 1, "a conflict between threads")
+
+    def test_transactions_keep_an_invariant(self, world: World) -> None:
+        """Guarded transfers between keys from several threads keep their sum, whatever else goes on."""
+        keys = [f"account{number}" for number in range(4)]
+        opening = world.store.transaction()
+        for key in keys:
+            opening.put(key, b"100")
+        opening.commit()
+        stores = [world.store, world.connect()]
+        together_now = threading.Barrier(len(keys))
+
+        def transfer(number: int) -> int:
+            store, moved = stores[number % 2], 0
+            for turn in range(15):
+                amount = 1 + 15 * number + turn
+                source, target = keys[(number + turn) % 4], keys[(number + 2 * turn + 1) % 4]
+                tries = 0
+                while source != target:
+                    one, two = store.get(source), store.get(target)
+                    if one is None or two is None:
+                        raise world.check.fail("get of an account", expected="an item", seen=None)
+                    if not tries:
+                        together_now.wait(DEADLINE)  # all have read before one moves: conflicts on either account
+                    tries += 1
+                    move = store.transaction().if_unchanged(source, one.mod_revision)
+                    move.if_unchanged(target, two.mod_revision)
+                    move.put(source, str(int(one.value) - amount).encode()).put(
+                        target, str(int(two.value) + amount).encode()
+                    )
+                    try:
+                        move.commit()
+                        moved += 1
+                        break
+                    except Conflict:
+                        continue
+            return moved
+
+        moved = together(world.check, [partial(transfer, number) for number in range(4)], "transfers")
+        balances = [int(item.value) for item in world.store.list("account")]
+        world.check.equal(sum(balances), 400, f"the sum of the four accounts {balances} after guarded transfers")
+        world.check.enough(sum(moved), 30, "a transfer")
+
+    @requires("atomic_list")
+    def test_transactions_are_whole_in_every_list(self, world: World) -> None:
+        """A list that runs while transactions write several keys shows each of them whole or not at all."""
+        keys, enough = 6, 15
+        broken = threading.Event()
+        readers = [world.connect() for _ in range(2)]
+        seen: list[set[int]] = [set() for _ in readers]
+
+        def write_all(number: int) -> None:
+            transaction = world.store.transaction()
+            for key in range(keys):
+                # In turn: keys come, change and go together.
+                if number % 5 == 4:
+                    transaction.delete(f"{key}")
+                else:
+                    transaction.put(f"{key}", str(number).encode())
+            transaction.commit()
+
+        def write() -> None:
+            number = 0
+            while any(len(each) < enough for each in seen) and not reading.failed:
+                write_all(number)
+                number += 1
+
+        def read(number: int) -> None:
+            while len(seen[number]) < enough and not broken.is_set():
+                listed = readers[number].list("")
+                values = {item.value for item in listed}
+                whole = len(listed) in (0, keys) and len(values) <= 1
+                if not whole:
+                    broken.set()
+                world.check.true(
+                    whole,
+                    f"list while transactions of {keys} keys run",
+                    expected="all keys with the same value, or no key",
+                    seen={item.key: item.value for item in listed},
+                )
+                if values:
+                    seen[number].add(int(values.pop()))
+
+        write_all(0)
+        reading = Running(world.check, [partial(read, number) for number in range(2)], "lists beside transactions")
+        writing = Running(world.check, [write], "transactions beside lists")
+        writing.join()
+        reading.join()
+        for each in seen:
+            world.check.enough(len(each), enough, "a list seeing another transaction")

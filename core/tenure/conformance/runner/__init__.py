@@ -1,0 +1,1 @@
+"""Runs rules without pytest: selection, time limits, recovery between rules."""

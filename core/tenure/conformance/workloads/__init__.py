@@ -1,0 +1,1 @@
+"""Recorded runs (writers, lease holders, lock users) that several rules inspect."""

@@ -1,0 +1,146 @@
+"""One run of many clients on few keys, which the rules about the order of operations look at.
+
+Every operation is recorded as its client saw it: when it was asked for, when it was answered, with what. Values are
+never repeated, so that a value names its write.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tenure.conformance.checkers.linearizability.operations import Kind, Operation, Outcome
+from tenure.conformance.harness.context import World
+from tenure.conformance.workloads.recording_client import Client, Recorder
+from tenure.conformance.workloads.threads import DEADLINE, together
+from tenure.spi import KeyValue
+
+_STALE = 0.3
+"""How often a guard is on what was read some time ago, and not just now."""
+
+_SUCCESSES = (Kind.READ, Kind.PUT, Kind.COMPARE_AND_SET, Kind.DELETE, Kind.PUT_IF_ABSENT, Kind.TRANSACTION)
+
+
+_PHASE = 500
+"""Operations, of all clients, after which they begin or stop to let each other go first after each.
+
+It matters for a store in this process alone: there a client does dozens of operations before another has its turn, and
+is stopped in the middle of one. Giving way, they come in turn, but hardly ever while an operation is under way.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRun:
+    """What was recorded, in the order of beginnings."""
+
+    operations: tuple[Operation, ...]
+    clients: int
+
+    def check_enough(self, world: World, least: int) -> None:
+        """Every kind was done, writes were refused, operations overlapped: else the rule is vacuous."""
+        for kind in _SUCCESSES:
+            done = sum(each.kind is kind and each.outcome is Outcome.DONE for each in self.operations)
+            world.check.enough(done, least, f"a {kind.value} that was done")
+        refused = sum(each.outcome is Outcome.REFUSED for each in self.operations)
+        world.check.enough(refused, least, "a conflict between clients")
+        world.check.enough(overlapping(self.operations), least, "an operation that began while another was under way")
+
+
+def overlapping(operations: Sequence[Operation]) -> int:
+    """How many operations began before an earlier one had ended."""
+    count, latest = 0, 0.0
+    for operation in sorted(operations, key=lambda each: each.invoked):
+        count += operation.invoked < latest
+        latest = max(latest, operation.returned)
+    return count
+
+
+def observe(world: World) -> OrderRun:
+    """Ten or twenty clients on three or five connections, for some seconds or thousands of operations."""
+    clients = world.profile.pick(quick=10, full=20)
+    stores = [world.store, *(world.connect() for _ in range(world.profile.pick(quick=2, full=4)))]
+    recorder = Recorder()
+    run = _Clients(world, recorder, [f"o/{number}" for number in range(clients // 2)])
+    together(
+        world.check,
+        [partial(run.work, recorder.client(number, stores[number % len(stores)])) for number in range(clients)],
+        f"{clients} clients reading and writing {clients // 2} keys",
+    )
+    return OrderRun(tuple(sorted(recorder.operations, key=lambda each: each.invoked)), clients)
+
+
+class _Clients:
+    """What all clients of a run have in common: how much they do, and when it is enough."""
+
+    def __init__(self, world: World, recorder: Recorder, keys: Sequence[str]) -> None:
+        self._recorder = recorder
+        self._keys = keys
+        self._most = world.profile.pick(quick=3_000, full=9_000)
+        self._seconds = world.profile.pick(quick=2.0, full=8.0)
+        self._least = least_of(world)
+        self._seed = world.profile.seed
+        self._whole_lists = world.capabilities.atomic_list
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(_SUCCESSES, 0)
+        self._refused = 0
+
+    def work(self, client: Client) -> None:
+        """One client, until all together have done enough."""
+        chance = random.Random(self._seed * 1_000 + client.number)  # noqa: S311 - repeatable, hides nothing
+        known: dict[str, KeyValue | None] = {}
+        turn = 0
+        while self._may_go_on():
+            turn += 1
+            if len(self._recorder.operations) // _PHASE % 2:
+                time.sleep(0)
+            kind, done = self._act(client, chance, known, f"{client.number}-{turn}".encode())
+            with self._lock:
+                if not done:
+                    self._refused += 1
+                elif kind in self._counts:
+                    self._counts[kind] += 1
+
+    def _may_go_on(self) -> bool:
+        seconds = time.monotonic() - self._started
+        if seconds >= DEADLINE / 2:
+            return False  # by then even a slow store has done enough
+        over = len(self._recorder.operations) >= self._most or seconds >= self._seconds
+        enough = over and min(*self._counts.values(), self._refused) >= self._least
+        return not enough or overlapping(self._recorder.operations) < self._least
+
+    def _act(
+        self, client: Client, chance: random.Random, known: dict[str, KeyValue | None], value: bytes
+    ) -> tuple[Kind, bool]:
+        key, other = chance.sample(self._keys, 2)
+        item = known.get(key)
+        dice = chance.random()
+        if dice < 0.08 and self._whole_lists:
+            client.list("o/", self._keys)
+            return Kind.LIST, True
+        if dice < 0.45:
+            known[key] = client.read(key)
+            return Kind.READ, True
+        if dice < 0.60:
+            return Kind.PUT, client.put(key, value)
+        if dice < 0.68:
+            return Kind.DELETE, client.delete(key)
+        if dice < 0.80:
+            return Kind.PUT_IF_ABSENT, client.put_if_absent(key, value)
+        if item is None or chance.random() >= _STALE:
+            known[key] = item = client.read(key)
+        if item is None:
+            return Kind.READ, True
+        if dice < 0.93:
+            return Kind.COMPARE_AND_SET, client.compare_and_set(key, value, item.mod_revision)
+        unchanged = {key: item.mod_revision}
+        return Kind.TRANSACTION, client.transaction(puts={key: value}, deletes=(other,), unchanged=unchanged)
+
+
+def least_of(world: World) -> int:
+    """How often each kind has to be done for the run to mean something."""
+    return world.profile.pick(quick=15, full=40)

@@ -1,0 +1,309 @@
+"""Two runs that the rules about locks look at: workers who take turns, and holders whose lease ends under them.
+
+Times are seconds of the stores' clock, which is one for all of a machine.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from tenure._client.store import Store
+from tenure.conformance.checkers.linearizability.operations import Kind, Operation, Outcome
+from tenure.conformance.harness.assertions import PATIENCE
+from tenure.conformance.harness.context import World
+from tenure.conformance.workloads.leases import NOISE, Ending
+from tenure.conformance.workloads.lock_recipe import acquire, enqueue, release, wait_for_turn
+from tenure.conformance.workloads.threads import DEADLINE, together
+from tenure.errors import Conflict, LeaseLost
+
+_WORKERS = 6
+_CONTENDED_WITHIN = 1.0
+"""Seconds that a holder waits for another to want the lock, or to get it."""
+_SHARED = "shared"
+"""A number that workers add one to while they hold the lock, without any other guard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Someone took the lock for its own."""
+
+    who: str
+    token: int
+    began: float
+    ended: float
+
+    def as_json(self, since: float) -> dict[str, object]:
+        """For the judges."""
+        began, ended = round(self.began - since, 6), round(self.ended - since, 6)
+        return {"who": self.who, "token": self.token, "began": began, "ended": ended}
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Workers took turns."""
+
+    spans: tuple[Span, ...]
+    operations: tuple[Operation, ...]
+    created: tuple[tuple[int, int | None], ...]
+    """Each token, and the create revision that another connection saw of the lock's key meanwhile."""
+    contended: int
+    """How often another waited for the lock while one had it."""
+    shared: int | None
+    """What the number came to."""
+
+    def as_json(self) -> dict[str, object]:
+        """The spans, for the judges."""
+        return spans_as_json(self.spans)
+
+
+def spans_as_json(spans: tuple[Span, ...]) -> dict[str, object]:
+    """Data for the judges."""
+    since = min(span.began for span in spans)
+    return {"spans": [span.as_json(since) for span in spans]}
+
+
+def take_turns(world: World) -> Turns:
+    """Six workers on three connections take one lock again and again; a number shows when two are in at once."""
+    turns = _Workers(world)
+    workers = [partial(turns.work, number) for number in range(_WORKERS)]
+    together(world.check, workers, f"{_WORKERS} workers taking turns")
+    item = world.store.get(_SHARED)
+    return Turns(
+        tuple(turns.spans), tuple(turns.operations), tuple(turns.created), turns.contended, item and int(item.value)
+    )
+
+
+class _Workers:
+    """Workers, and what they recorded.
+
+    A holder stays inside until another waits, and doesn't come back before another was in: every turn is contended.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.spans: list[Span] = []
+        self.operations: list[Operation] = []
+        self.created: list[tuple[int, int | None]] = []
+        self.contended = 0
+        self._world = world
+        self._rounds = world.profile.pick(quick=5, full=20)
+        self._stores = [world.store, world.connect(), world.connect()]
+        self._looker = world.connect()
+        self._changed = threading.Condition()
+        self._waiting: set[int] = set()
+        self._active = _WORKERS
+        self._taken = 0
+        world.store.put(_SHARED, b"0")
+
+    def work(self, number: int) -> None:
+        """One worker's rounds."""
+        world, name = self._world, f"worker {number}"
+        clock = world.store.clock
+        store = self._stores[number % len(self._stores)]
+        lease = store.lease(world.long_ttl)
+        for _ in range(self._rounds):
+            asked = clock.now()
+            token = acquire(
+                world.check, store, "lock", name, lease, within=DEADLINE, refused=partial(self._refused, number)
+            )
+            began = clock.now()
+            self._inside(number)
+            item = store.get(_SHARED)
+            lock = self._looker.get("lock")
+            store.put(_SHARED, str((0 if item is None else int(item.value)) + 1).encode())
+            ended = clock.now()
+            outcome = Outcome.DONE
+            try:
+                release(store, "lock", token)
+            except Conflict:
+                outcome = Outcome.REFUSED  # it was another's already: the rules will tell
+            left = clock.now()
+            self._hand_over()
+            self.spans.append(Span(name, token, began, ended))
+            self.created.append((token, lock and lock.create_revision))
+            self.operations.append(Operation(number, Kind.ACQUIRE, asked, began, Outcome.DONE, token))
+            self.operations.append(Operation(number, Kind.RELEASE, ended, left, outcome))
+        with self._changed:
+            self._active -= 1
+            self._changed.notify_all()
+
+    def _refused(self, number: int) -> None:
+        with self._changed:
+            self._waiting.add(number)
+            self._changed.notify_all()
+
+    def _inside(self, number: int) -> None:
+        with self._changed:
+            self._waiting.discard(number)
+            self._taken += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._waiting or self._active == 1, _CONTENDED_WITHIN)
+            self.contended += bool(self._waiting)
+
+    def _hand_over(self) -> None:
+        with self._changed:
+            taken = self._taken
+            self._changed.wait_for(lambda: self._taken > taken or not self._waiting, _CONTENDED_WITHIN)
+
+
+# -- endings ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The guarded resource took a write."""
+
+    who: str
+    token: int
+    revision: int
+
+    def as_json(self) -> dict[str, object]:
+        """For the judges."""
+        return {"who": self.who, "token": self.token, "revision": self.revision}
+
+
+@dataclass(frozen=True, slots=True)
+class Fencing:
+    """A holder's lease ended under it, another took the lock, and then both wrote."""
+
+    how: str
+    guarded: tuple[Write, ...]
+    """Taken with the guard on the lock."""
+    control: tuple[Write, ...]
+    """The same, and then the former holder's without the guard."""
+    refused: bool
+    """Whether the former holder's guarded write was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A leader whose lease ran out, by its own clock."""
+
+    sent: float
+    ttl: float
+    valid: float
+    found: float
+    taken: float
+
+    def as_json(self) -> dict[str, object]:
+        """For the judges."""
+        moments = {name: round(getattr(self, name) - self.sent, 6) for name in ("valid", "found", "taken")}
+        return {"sent": 0.0, "ttl": self.ttl, "noise": NOISE, **moments}
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """Everything that takes a lease's time, done side by side."""
+
+    expired: Fencing
+    waiter: Ending
+    """The lease of a waiter who died; told and missed are when the next one had its turn."""
+    leaders: tuple[Span, ...]
+    loss: Loss
+
+
+def observe_endings(world: World) -> Endings:
+    """A holder whose lease expires, a waiter who dies in a queue, leaders who follow each other."""
+    patience = world.capabilities.worst_expiry(world.short_ttl) + world.capabilities.watch_latency + PATIENCE
+    expired: list[Fencing] = []
+    waiter: list[Ending] = []
+    led: list[tuple[tuple[Span, ...], Loss]] = []
+    together(
+        world.check,
+        [
+            lambda: expired.append(fence(world, patience, expire=True)),
+            lambda: waiter.append(_dead_waiter(world, patience)),
+            lambda: led.append(_leaders(world, patience)),
+        ],
+        "let leases end",
+        within=patience * 2 + PATIENCE,
+    )
+    (leaders, loss), *_ = led
+    return Endings(expired[0], waiter[0], leaders, loss)
+
+
+def fence(world: World, patience: float, *, expire: bool) -> Fencing:
+    """A holder loses its lock without knowing, to another; both write to what the lock guards."""
+    holder, other = world.connect(), world.connect()
+    how = "expired" if expire else "revoked"
+    lock, resource = f"fence/{how}/lock", f"fence/{how}/resource"
+    lease = holder.lease(world.short_ttl if expire else world.long_ttl, keep_alive=not expire)
+    stale = acquire(world.check, holder, lock, "the first holder", lease, within=patience)
+    writes = [Write("the first holder", stale, _guarded(holder, lock, stale, resource))]
+    if not expire:
+        other.revoke_lease(lease.id)
+    own = other.lease(world.long_ttl)
+    token = acquire(world.check, other, lock, "the second holder", own, within=patience)
+    writes.append(Write("the second holder", token, _guarded(other, lock, token, resource)))
+    refused = False
+    try:
+        writes.append(Write("the first holder", stale, _guarded(holder, lock, stale, resource)))
+    except Conflict:
+        refused = True
+    blind = holder.put(resource, b"unguarded").revision
+    return Fencing(how, tuple(writes), (*writes, Write("the first holder", stale, blind)), refused)
+
+
+def _guarded(store: Store, lock: str, token: int, resource: str) -> int:
+    """Write to the resource if the lock is still the one with this token."""
+    transaction = store.transaction().if_unchanged(lock, token)
+    return transaction.put(resource, str(token).encode()).commit().revision
+
+
+def _dead_waiter(world: World, patience: float) -> Ending:
+    """Three in a queue; the second dies, the first leaves: when is it the third one's turn?"""
+    first, second, third = world.connect(), world.connect(), world.connect()
+    enqueue(first, "queue/", "first", first.lease(world.long_ttl))
+    sent = time.monotonic()
+    lease = second.lease(world.short_ttl, keep_alive=False)
+    answered = time.monotonic()
+    enqueue(second, "queue/", "second", lease)
+    enqueue(third, "queue/", "third", third.lease(world.long_ttl))
+    first.delete("queue/first")
+    wait_for_turn(world.check, third, "queue/", "third", within=patience)
+    turn = time.monotonic()
+    return Ending("second", lease.ttl, lease.worst_expiry, sent, answered, told=turn, missed=turn)
+
+
+def _leaders(world: World, patience: float) -> tuple[tuple[Span, ...], Loss]:
+    """The first leader's lease runs out, the second resigns, the third revokes its lease."""
+    spans: list[Span] = []
+    stores = [world.connect() for _ in range(4)]
+    clock = world.store.clock
+    sent = clock.now()
+    lease = stores[0].lease(world.short_ttl, keep_alive=False)
+    token = acquire(world.check, stores[0], "leader", "candidate 1", lease, within=patience)
+    began = clock.now()
+
+    def lead() -> tuple[float, float]:
+        """The last moment at which the first leader counted on its lease, and the first at which it didn't."""
+        valid = began
+        while True:
+            now = clock.now()
+            try:
+                lease.assert_valid()
+            except LeaseLost:
+                return valid, clock.now()
+            valid = now
+            time.sleep(0.002)
+
+    def follow() -> tuple[float, float]:
+        """When the second leader was one, and when all was over."""
+        for number in (1, 2, 3):
+            name, own = f"candidate {number + 1}", stores[number].lease(world.short_ttl)
+            mine = acquire(world.check, stores[number], "leader", name, own, within=patience)
+            since = clock.now()
+            own.assert_valid()
+            spans.append(Span(name, mine, since, clock.now()))
+            if number == 1:
+                release(stores[number], "leader", mine)
+            else:
+                own.revoke()
+        return spans[0].began, clock.now()
+
+    (valid, lost), (taken, _) = together(
+        world.check, [lead, follow], "leaders followed each other", within=patience * 2
+    )
+    return (*spans, Span("candidate 1", token, began, valid)), Loss(sent, lease.ttl, valid, lost, taken)

@@ -1,0 +1,253 @@
+"""Keeps all leases of a store alive with one thread, however many there are.
+
+Rules:
+
+* A lease is refreshed a third of its ttl after its last refresh, together with all others that are about
+  due, in batches (``Backend.refresh`` takes many).
+* A failed batch is tried again soon: after a tenth of the ttl, at most a second. Leases that the answer leaves
+  out are LOST.
+* A lease whose deadline passes is LOST at that moment for whoever looks, also while a refresh is still waiting for
+  its answer. ``on_lost`` follows within a quarter of a second: an attempt lasts half of the time to the next
+  deadline of any lease, so that there is time for another one, but no less than that quarter.
+* The thread starts with the first lease and ends when there are none.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from tenure._runtime import retry
+from tenure._runtime.clock import Clock
+from tenure._runtime.executor import CallbackExecutor
+from tenure.errors import LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
+from tenure.leases.lease import Lease
+from tenure.spi.backend import Backend
+from tenure.spi.types import LeaseId
+
+_log = logging.getLogger("tenure.leases")
+
+_BATCH = 500
+_EARLY = 0.1
+"""Leases due within this fraction of their refresh interval go along with a batch that is sent anyway."""
+_ATTEMPT = 2.0
+_SHORTEST_ATTEMPT = 0.25
+
+
+class LeaseKeeper:
+    """The leases of one store. ``on_lost`` hooks of leases run on ``executor``, each exactly once."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        clock: Clock,
+        executor: CallbackExecutor,
+        timeout: float,
+        name: str,
+        on_lost: Callable[[Lease], None],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._executor = executor
+        self._timeout = timeout
+        self._name = name
+        self._on_lost = on_lost
+        self._condition = threading.Condition()
+        self._leases: dict[LeaseId, Lease] = {}
+        self._due: list[tuple[float, int, Lease]] = []
+        self._deadlines: list[tuple[float, int, Lease]] = []
+        self._count = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    # -- for the store --
+
+    def add(self, lease: Lease) -> None:
+        """Keep ``lease`` from now on. Raises ``StoreClosed``, with the lease revoked, if the store closed meanwhile."""
+        with self._condition:
+            if not self._closed:
+                self._keep(lease)
+                return
+        lease.mark_revoked()
+        self._revoke_all([lease.id])
+        raise StoreClosed(f"the store was closed while lease {lease.id} was being granted")
+
+    def _keep(self, lease: Lease) -> None:
+        self._leases[lease.id] = lease
+        self._prune()
+        self._push(self._deadlines, lease.deadline, lease)
+        if lease.keep_alive:
+            self._push(self._due, lease.deadline - lease.ttl * 2 / 3, lease)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
+            self._thread.start()
+        self._condition.notify()
+
+    def find(self, lease_id: LeaseId) -> Lease | None:
+        """The lease with this id if it is held here."""
+        return self._leases.get(lease_id)
+
+    def close(self) -> None:
+        """Stop refreshing and revoke every lease, within the store's timeout. Never raises."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(self._timeout)
+        with self._condition:
+            leases = list(self._leases.values())
+            self._leases.clear()
+        # One whose time is up is LOST, and said to be; the others end here, so their holders can't count on them.
+        self._revoke_all([lease.id for lease in leases if lease.alive and lease.mark_revoked()])
+
+    # -- for the leases (see tenure.leases.lease.Keeper) --
+
+    def refresh_now(self, lease: Lease, timeout: float | None) -> None:
+        def attempt(seconds: float) -> None:
+            started = self._clock.now()
+            ttls = self._backend.refresh([lease.id], timeout=seconds)
+            if lease.id in ttls:
+                lease.mark_refreshed(started, ttls[lease.id])
+            else:
+                lease.mark_lost("the store no longer knows it")
+
+        seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
+        retry.read(attempt, seconds, self._clock)
+        if not lease.alive:
+            raise LeaseLost(f"lease {lease.id} is lost: {lease.reason}")
+
+    def revoke(self, lease: Lease, timeout: float | None) -> None:
+        self._forget(lease)
+        self._revoke_batch([lease.id], self._timeout if timeout is None else retry.check_timeout(timeout))
+
+    def lost(self, lease: Lease) -> None:
+        self._forget(lease)
+        _log.warning("%s: lease %s is lost: %s", self._name, lease.id, lease.reason)
+        self._executor.submit(lambda: self._on_lost(lease))
+        hook = lease.on_lost
+        if hook is not None:
+            self._executor.submit(lambda: hook(lease))
+
+    # -- inside --
+
+    def _revoke_all(self, ids: list[LeaseId]) -> None:
+        """Revoke as many as the store's timeout allows; what remains is logged and expires."""
+        deadline = time.monotonic() + self._timeout
+        for start in range(0, len(ids), _BATCH):
+            try:
+                self._revoke_batch(ids[start : start + _BATCH], max(_SHORTEST_ATTEMPT, deadline - time.monotonic()))
+            except TenureError as exc:
+                _log.warning(
+                    "%s: %d leases could not be revoked at close and will expire: %s",
+                    self._name,
+                    len(ids) - start,
+                    exc,
+                )
+                return
+
+    def _revoke_batch(self, ids: list[LeaseId], timeout: float) -> None:
+        # Ending a lease twice does no harm, so this may be repeated like a read.
+        retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout, self._clock)
+
+    def _forget(self, lease: Lease) -> None:
+        with self._condition:
+            self._leases.pop(lease.id, None)
+            self._condition.notify()
+
+    def _prune(self) -> None:
+        """Forget heap entries of leases that are gone, once they outnumber the others."""
+        for heap in (self._due, self._deadlines):
+            if len(heap) > 2 * len(self._leases) + 64:
+                heap[:] = [entry for entry in heap if self._held(entry[2])]
+                heapq.heapify(heap)
+
+    def _push(self, heap: list[tuple[float, int, Lease]], when: float, lease: Lease) -> None:
+        heapq.heappush(heap, (when, next(self._count), lease))
+
+    def _held(self, lease: Lease) -> bool:
+        return self._leases.get(lease.id) is lease
+
+    def _run(self) -> None:
+        while True:
+            overdue: list[Lease] = []
+            with self._condition:
+                if self._closed or not self._leases:
+                    self._thread = None
+                    return
+                now = self._clock.now()
+                while self._next_deadline() <= now:
+                    overdue.append(heapq.heappop(self._deadlines)[2])
+                batch = self._take_due(now)
+                next_deadline = self._next_deadline()
+                if not overdue and not batch:
+                    next_due = self._due[0][0] if self._due else next_deadline
+                    self._clock.wait(self._condition, max(0.0, min(next_due, next_deadline) - now))
+                    continue
+            for lease in overdue:
+                if lease.alive:  # looking turns it LOST and calls back, unless an answer came at the last moment
+                    self._expect(lease)
+            if batch:
+                self._refresh(batch, max(_SHORTEST_ATTEMPT, min(_ATTEMPT, (next_deadline - now) / 2)))
+
+    def _expect(self, lease: Lease) -> None:
+        with self._condition:
+            self._push(self._deadlines, lease.deadline, lease)
+
+    def _next_deadline(self) -> float:
+        """The earliest deadline of any lease. Entries are corrected when they come to the top, not at each refresh."""
+        while self._deadlines:
+            when, _, lease = self._deadlines[0]
+            if self._held(lease) and lease.deadline <= when:
+                return when
+            heapq.heappop(self._deadlines)
+            if self._held(lease):
+                self._push(self._deadlines, lease.deadline, lease)
+        return math.inf
+
+    def _take_due(self, now: float) -> list[Lease]:
+        batch: list[Lease] = []
+        while self._due and len(batch) < _BATCH:
+            when, _, lease = self._due[0]
+            early = lease.ttl / 3 * _EARLY if batch else 0.0
+            if when - early > now:
+                break
+            heapq.heappop(self._due)
+            if self._held(lease) and lease.deadline > now:  # refreshing a lost one would only keep its keys longer
+                batch.append(lease)
+        return batch
+
+    def _refresh(self, batch: list[Lease], timeout: float) -> None:
+        started = self._clock.now()
+        try:
+            ttls = dict(self._backend.refresh([lease.id for lease in batch], timeout=timeout))
+        except TenureError as exc:
+            level = logging.INFO if isinstance(exc, Unavailable | OutcomeUnknown) else logging.ERROR
+            _log.log(level, "%s: refreshing %d leases failed, trying again: %s", self._name, len(batch), exc)
+            self._schedule(batch, lambda lease: started + min(1.0, lease.ttl / 10))
+            return
+        except Exception:  # noqa: BLE001 - a plugin's bug must not end the thread that all leases depend on
+            _log.exception("%s: the plugin failed to refresh %d leases, trying again", self._name, len(batch))
+            self._schedule(batch, lambda lease: started + min(1.0, lease.ttl / 10))
+            return
+        kept = []
+        for lease in batch:
+            ttl = ttls.get(lease.id)
+            if ttl is None:
+                lease.mark_lost("the store no longer knows it")
+            else:
+                lease.mark_refreshed(started, ttl)
+                kept.append(lease)
+        self._schedule(kept, lambda lease: started + lease.ttl / 3)
+
+    def _schedule(self, leases: list[Lease], when: Callable[[Lease], float]) -> None:
+        with self._condition:
+            for lease in leases:
+                if self._held(lease):
+                    self._push(self._due, when(lease), lease)

@@ -1,0 +1,1 @@
+"""Copy or continuously mirror a namespace into another store."""

@@ -1,0 +1,68 @@
+"""A service registry on any store: register an instance, find those of others, be told when they come and go.
+
+>>> import tenure
+>>> from tenure.registry import Instance, Registry
+>>> with tenure.connect("memory://") as store, Registry(store, instance=Instance("web", port=8080)) as registry:
+...     [instance.port for instance in registry.get_service("web")]
+[8080]
+
+Keys and values are those of the Go package `registry` (gocomponents v0.3), so both can share one store.
+"""
+
+from tenure.errors import InvalidEntry, TakenOver
+from tenure.registry.default import (
+    add_handler,
+    close,
+    current,
+    deregister,
+    get_registry,
+    get_service,
+    get_services,
+    init,
+    pick,
+    register,
+    update,
+    wait_for,
+)
+from tenure.registry.model.config import RegistryConfig
+from tenure.registry.model.events import EventType, Handler, InstanceEvent, Part, Status, StatusChange, StatusHandler
+from tenure.registry.model.filters import Filter
+from tenure.registry.model.instance import Instance, InstanceStatus
+from tenure.registry.model.selection import Strategy
+from tenure.registry.model.service import Service
+from tenure.registry.model.wire_format import decode, encode, key_of
+from tenure.registry.registry import Registry
+
+__all__ = [
+    "EventType",
+    "Filter",
+    "Handler",
+    "Instance",
+    "InstanceEvent",
+    "InstanceStatus",
+    "InvalidEntry",
+    "Part",
+    "Registry",
+    "RegistryConfig",
+    "Service",
+    "Status",
+    "StatusChange",
+    "StatusHandler",
+    "Strategy",
+    "TakenOver",
+    "add_handler",
+    "close",
+    "current",
+    "decode",
+    "deregister",
+    "encode",
+    "get_registry",
+    "get_service",
+    "get_services",
+    "init",
+    "key_of",
+    "pick",
+    "register",
+    "update",
+    "wait_for",
+]

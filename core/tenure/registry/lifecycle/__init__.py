@@ -1,0 +1,1 @@
+"""What changes over time in a registry: the registration, the cache, the handlers."""

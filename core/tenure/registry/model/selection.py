@@ -1,0 +1,75 @@
+"""Picking one instance out of several."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from tenure.errors import InvalidArgument
+from tenure.registry.model.filters import Filter
+from tenure.registry.model.instance import Instance
+
+_REMEMBERED = 1024
+
+
+class Strategy(StrEnum):
+    """How to choose."""
+
+    ROUND_ROBIN = "round_robin"
+    """One after the other."""
+
+    RANDOM = "random"
+    """Any, each with the same chance."""
+
+    LEAST_RECENT = "least_recent"
+    """The one whose last turn is longest ago; one that never had a turn goes first."""
+
+
+class Picker:
+    """Remembers whose turn it was, for each service. Thread-safe.
+
+    Turns are counted separately for each mapping of metadata asked for, so that callers with different
+    filters don't make each other skip; functions share the turns of their service.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turns: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._last: OrderedDict[str, dict[tuple[str, str], int]] = OrderedDict()
+        self._count = 0
+
+    def pick(self, service: str, candidates: Sequence[Instance], strategy: Strategy | str, meta: Filter) -> Instance:
+        """One of ``candidates``, which isn't empty. Raises ``InvalidArgument`` for an unknown strategy."""
+        if strategy == Strategy.RANDOM:
+            return random.choice(candidates)  # noqa: S311 - spreads load, hides nothing
+        if strategy == Strategy.ROUND_ROBIN:
+            return self._round_robin(service, candidates, meta)
+        if strategy == Strategy.LEAST_RECENT:
+            return self._least_recent(service, candidates)
+        raise InvalidArgument(f"the strategies are {', '.join(Strategy)}, not {strategy!r}")
+
+    def _round_robin(self, service: str, candidates: Sequence[Instance], meta: Filter) -> Instance:
+        key = (service, repr(sorted(meta.items(), key=str)) if isinstance(meta, Mapping) else "")
+        with self._lock:
+            turn = self._turns.pop(key, 0)
+            self._turns[key] = turn + 1
+            if len(self._turns) > _REMEMBERED:
+                self._turns.popitem(last=False)
+        return candidates[turn % len(candidates)]
+
+    def _least_recent(self, service: str, candidates: Sequence[Instance]) -> Instance:
+        with self._lock:
+            last = self._last.pop(service, {})
+            chosen = min(candidates, key=lambda instance: last.get((instance.id, instance.host), 0))
+            self._count += 1
+            last[(chosen.id, chosen.host)] = self._count
+            if len(last) > 2 * len(candidates) + 64:
+                present = {(instance.id, instance.host) for instance in candidates}
+                last = {who: turn for who, turn in last.items() if who in present}
+            self._last[service] = last
+            if len(self._last) > _REMEMBERED:
+                self._last.popitem(last=False)
+        return chosen

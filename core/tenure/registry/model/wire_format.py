@@ -1,0 +1,168 @@
+"""Entries on the wire: the keys and the JSON of the Go package `registry` (gocomponents v0.3), byte for byte.
+
+Writing follows ``json.Marshal`` of the Go struct: fields in its order, no spaces, map keys sorted by their
+bytes, text as UTF-8, and ``< > &``, U+2028 and U+2029 escaped as Go does for HTML; numbers as Go formats
+them, where a whole float has no fraction and exponents begin at 1e21 and below 1e-6.
+
+Reading is lenient, since others write: fields may be missing, numbers may be whole floats, what is unknown is
+ignored. What can't be an instance raises :class:`InvalidEntry`.
+
+The key is ``<prefix><service_name>/<id>@<host>``. Key and JSON may disagree: then the JSON says what the
+instance is, as it does for the Go package, and the key says which entry it is, so that its delete always finds it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from sys import intern
+from typing import NoReturn
+
+from tenure.errors import InvalidArgument, InvalidEntry
+from tenure.registry.model.immutable_json import NO_META, freeze_meta
+from tenure.registry.model.instance import Instance, assemble, valid_port
+
+_UNSAFE = re.compile("[<>&\u2028\u2029]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def key_of(prefix: str, instance: Instance) -> str:
+    """The key of ``instance`` in a registry whose keys start with ``prefix``."""
+    return prefix + instance.identity()
+
+
+def split_key(prefix: str, key: str) -> tuple[str, str, str]:
+    """Service name, id and host that ``key`` names. Raises ``InvalidEntry``."""
+    service_name, slash, rest = key[len(prefix) :].rpartition("/")
+    id_, at, host = rest.rpartition("@")
+    if not slash or not at or not service_name or not id_ or not host:
+        raise InvalidEntry(f"the key {key!r} isn't {prefix}<service>/<id>@<host>")
+    return service_name, id_, host
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def encode(instance: Instance) -> bytes:
+    """The entry's value."""
+    fields = ",".join(f'"{name}":{_json(value)}' for name, value in instance.to_dict().items())
+    return _UNSAFE.sub(_escape, f"{{{fields}}}").encode()
+
+
+def _escape(match: re.Match[str]) -> str:
+    # These characters only occur inside text, so escaping the finished JSON is the same as escaping the text.
+    return f"\\u{ord(match[0]):04x}"
+
+
+def _json(value: object) -> str:
+    if isinstance(value, dict):
+        # Code points sort as their UTF-8 does.
+        return "{" + ",".join(f"{_json(key)}:{_json(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if isinstance(value, float):
+        return _go_float(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _go_float(value: float) -> str:
+    if value == 0:
+        return "-0" if str(value).startswith("-") else "0"
+    digits = repr(value)  # the shortest text that reads back the same, as in Go
+    if 1e-6 <= abs(value) < 1e21:
+        return _plain(digits)
+    mantissa, _, exponent = digits.partition("e")
+    sign, magnitude = exponent[0], exponent[1:].lstrip("0")
+    return f"{mantissa.removesuffix('.0')}e{sign}{magnitude}"
+
+
+def _plain(digits: str) -> str:
+    """``digits`` without an exponent and without an empty fraction."""
+    sign = "-" if digits.startswith("-") else ""
+    mantissa, _, exponent = digits.lstrip("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    point = len(whole) + int(exponent or 0)
+    figures = (whole + fraction).rstrip("0") if exponent or fraction.strip("0") == "" else whole + fraction
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{figures}"
+    if len(figures) <= point:
+        return f"{sign}{figures}{'0' * (point - len(figures))}"
+    return f"{sign}{figures[:point]}.{figures[point:]}"
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def decode(prefix: str, key: str, value: bytes) -> Instance:
+    """The instance stored at ``key``. Raises ``InvalidEntry`` for a key or a value that is none."""
+    service_name, id_, host = split_key(prefix, key)
+    try:
+        # Go's reader turns broken UTF-8 into replacement characters too.
+        fields = _decoder.decode(value.decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as exc:
+        raise InvalidEntry(f"the value at {key!r} isn't JSON: {exc}") from exc
+    if not isinstance(fields, dict):
+        raise InvalidEntry(f"the value at {key!r} is a JSON {type(fields).__name__}, not an object")
+    if b"\\ud" in value or b"\\uD" in value:
+        fields = _whole(fields)
+    host = _text(key, fields, "host") or host
+    return assemble(
+        id=_text(key, fields, "id") or id_,
+        host=intern(host),
+        host_name=intern(_text(key, fields, "host_name") or host),
+        port=_port(key, fields),
+        service_name=intern(_text(key, fields, "service_name") or service_name),
+        meta=_meta(key, fields),
+    )
+
+
+def _text(key: str, fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidEntry(f"{name!r} at {key!r} is {value!r}, not text")
+    return value
+
+
+def _port(key: str, fields: Mapping[str, object]) -> int:
+    port = fields.get("port")
+    if isinstance(port, float) and port.is_integer():
+        port = int(port)
+    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
+        raise InvalidEntry(f"'port' at {key!r} is {port!r}, not a whole number")
+    return valid_port(port)
+
+
+def _meta(key: str, fields: Mapping[str, object]) -> Mapping[str, object]:
+    meta = fields.get("meta")
+    if meta is None:
+        return NO_META
+    if not isinstance(meta, dict):
+        raise InvalidEntry(f"'meta' at {key!r} is {meta!r}, not an object")
+    try:
+        return freeze_meta(meta)
+    except InvalidArgument as exc:
+        raise InvalidEntry(f"'meta' at {key!r} can't be used: {exc}") from exc
+
+
+def _whole(value: object) -> object:
+    """``value`` with replacement characters for halves of surrogate pairs, which JSON can spell and text can't have."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_whole(name): _whole(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_whole(below) for below in value]
+    return value
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_number)

@@ -1,0 +1,400 @@
+"""The registry: one's own instance kept registered, everybody's instances found without asking the store.
+
+It watches its prefix and keeps what it is told in a cache that is read without a lock and without a call. Its
+own instance stands under a lease that lives as long as the process does, and comes back after an outage. Three
+threads at most: the watch's, one for handlers, one for the own registration.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import NoReturn, Self
+
+from tenure._client.store import Store
+from tenure._runtime import fork
+from tenure._runtime.clock import TimeLimit
+from tenure._runtime.retry import check_timeout
+from tenure.errors import (
+    AlreadyRegistered,
+    ConfigError,
+    DeadlineExceeded,
+    InvalidArgument,
+    ServiceNotFound,
+    StoreClosed,
+    StoreForked,
+    TenureError,
+)
+from tenure.leases.lease import Lease
+from tenure.registry.lifecycle.cache import Cache
+from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.registration import Registration
+from tenure.registry.model.config import RegistryConfig
+from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
+from tenure.registry.model.filters import Filter, describe, select
+from tenure.registry.model.instance import DEFAULT_SERVICE, Instance, InstanceStatus
+from tenure.registry.model.selection import Picker, Strategy
+from tenure.registry.model.service import Service
+from tenure.registry.model.wire_format import key_of
+from tenure.watch.engine import Watch
+from tenure.watch.events import Batch
+
+_log = logging.getLogger("tenure.registry")
+_LOOK_AGAIN = 0.5
+"""Seconds between attempts while waiting for another's entry to go."""
+
+
+class Registry:
+    """A registry in ``store``, and ``instance`` registered in it if one is given. Use it in ``with``, or call
+    :meth:`start` and :meth:`close`.
+
+    Thread-safe. Methods that act raise, besides what they name, ``StoreClosed`` before the start and after the close,
+    ``StoreForked`` in a forked child, and the store's errors. Reading the cache works at all times after the start,
+    also after the close and in a forked child: :attr:`age` tells how old it is. The store stays the caller's.
+    """
+
+    def __init__(self, store: Store, config: RegistryConfig | None = None, instance: Instance | None = None) -> None:
+        if not isinstance(store, Store):
+            raise ConfigError(f"a registry needs an opened store, from tenure.connect(url), not {store!r:.80}")
+        self.store = store
+        self.config = config if config is not None else RegistryConfig()
+        self._first = instance or self.config.instance
+        self._epoch = fork.epoch.value
+        self._lifecycle = threading.RLock()
+        self._dispatcher = Dispatcher()
+        self._cache = Cache(self.config.key_prefix, self._dispatcher.tell)
+        self._picker = Picker()
+        self._patience = min(store.timeout, 0.5 + 4 * store.capabilities.watch_latency)
+        self._watch: Watch | None = None
+        self._watch_error: TenureError | None = None
+        self._proof = 0.0
+        self._frozen_at: float | None = None
+        self._frozen_age = 0.0
+        self._closing = False
+        self._registration = Registration(
+            store, self.config, tell=self._dispatcher.tell_status, offline=self._disconnected_for
+        )
+
+    # -- starting and closing ----------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Fill the cache, then register the instance if one was given. Does nothing if it has started.
+
+        When it returns, the cache is complete. Raises ``AlreadyRegistered``, ``Unavailable``, ``DeadlineExceeded``; the
+        registry is closed then.
+        """
+        with self._lifecycle:
+            self._check_fork()
+            if self._closing:
+                raise StoreClosed("the registry is closed: make a new one")
+            if self._watch is not None:
+                return self
+            try:
+                self._open_watch()
+                if self._first is not None:
+                    self.register(self._first)
+            except BaseException:
+                self.close()
+                raise
+            return self
+
+    def _open_watch(self) -> None:
+        deadline = time.monotonic() + self.store.timeout
+        self._watch = self.store.watch(self.config.key_prefix, callback=self._take, on_error=self._watch_ended)
+        self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline - time.monotonic())
+        if self._watch_error is not None:
+            raise self._watch_error
+        if not self._cache.in_sync:
+            raise DeadlineExceeded(
+                f"{self.store.url} didn't deliver {self.config.key_prefix!r} within {self.store.timeout:g} s"
+            )
+
+    def close(self) -> None:
+        """Deregister, stop, end the threads. Idempotent; a store that is down is no error: the entry then goes when
+        its lease ends. What the cache knows stays readable."""
+        if self._epoch != fork.epoch.value:
+            return  # what was inherited belongs to the parent
+        with self._lifecycle:
+            if self._closing:
+                return
+            self._closing = True
+            key = self._registration.key
+            self._frozen_age = self.age
+            if self._watch is not None:
+                self._watch.close()
+            try:
+                deregistered = self._registration.deregister()
+            except TenureError as exc:
+                deregistered = False
+                _log.warning("closing without being sure to be deregistered: %s", exc)
+            self._frozen_at = self.store.clock.now()
+            self._cache.freeze(without=key if deregistered else None)
+            self._registration.close()
+            self._dispatcher.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        own = self._registration.instance
+        who = own.identity() if own else "observing"
+        return f"<Registry {self.config.key_prefix} on {self.store.url}: {who}, {self.status}>"
+
+    # -- the own instance --------------------------------------------------------------------------
+
+    def register(
+        self, instance: Instance | None = None, *, wait: float | None = None, take_over: bool = False
+    ) -> Instance:
+        """Register ``instance`` (default: the one given to the registry, else one with everything filled in).
+
+        An entry of the same identity under another's lease raises ``AlreadyRegistered``. ``wait`` (default: the
+        configuration's) is how many seconds to wait for it to go, for a fixed id whose last process died less than a
+        heartbeat ago. ``take_over`` replaces it at once; a registry whose entry is replaced becomes FAILED.
+        Raises ``OutcomeUnknown`` when the entry may yet appear, for a heartbeat at most.
+        """
+        self._check()
+        chosen = instance or self._first or Instance()
+        if not isinstance(chosen, Instance):
+            raise InvalidArgument(f"register takes an Instance, not {type(chosen).__name__}: {chosen!r}")
+        seconds = self.config.wait if wait is None else wait
+        if not 0 <= seconds < float("inf"):
+            raise InvalidArgument(f"wait is a number of seconds, not {wait!r}")
+        limit = TimeLimit(self.store.clock, seconds)
+        key = key_of(self.config.key_prefix, chosen)
+        while True:
+            try:
+                self._registration.register(chosen, take_over=take_over)
+                break
+            except AlreadyRegistered:
+                left = limit.left() or 0.0
+                if left <= 0 or self._registration.instance is not None:
+                    raise
+                # Woken when the entry goes; otherwise looks again now and then, should the watch be behind.
+                self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
+                self._check()
+        self._await_own(chosen)
+        return chosen
+
+    def update(self, instance: Instance) -> Instance:
+        """Replace the own entry by ``instance``, of the same identity (else ``InvalidArgument``).
+
+        Raises ``RegistryError`` if nothing is registered; ``OutcomeUnknown`` if it isn't known whether it was applied:
+        it will be, once the store answers again.
+        """
+        return self._update(lambda _present: instance)
+
+    def drain(self) -> Instance:
+        """Tell everybody to send nothing new to the own instance: it stays registered, ``pick`` passes it over."""
+        return self._update(lambda present: present.with_status(InstanceStatus.DRAINING))
+
+    def undrain(self) -> Instance:
+        """The own instance is ready again."""
+        return self._update(lambda present: present.with_status(InstanceStatus.READY))
+
+    def _update(self, change: Callable[[Instance], Instance]) -> Instance:
+        self._check()
+        instance = self._registration.update(change)
+        self._await_own(instance)
+        return instance
+
+    def deregister(self) -> None:
+        """End the own registration: the heartbeat first, then the entry. Nothing brings it back, not even a recovery
+        that was under way. Does nothing if nothing is registered.
+
+        Raises ``Unavailable`` or ``OutcomeUnknown`` if the store doesn't confirm: the entry then goes within the
+        lease's time.
+        """
+        self._check()
+        key = self._registration.key
+        if self._registration.deregister() and key is not None:
+            self._cache.wait(lambda: not self._cache.present(key), self._patience)
+
+    def current(self) -> Instance | None:
+        """The own instance as registered (or as it will be, while RECOVERING); ``None`` if there is none."""
+        return self._registration.instance
+
+    @property
+    def key(self) -> str | None:
+        """The own entry's key."""
+        return self._registration.key
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease that the own entry stands under."""
+        return self._registration.lease
+
+    @property
+    def status(self) -> Status:
+        """What became of the own registration."""
+        return self._registration.status
+
+    @property
+    def error(self) -> TenureError | None:
+        """What lies behind RECOVERING or FAILED, or what ended the watch; ``None`` while all is well."""
+        return self._registration.error or self._watch_error
+
+    # -- everybody's instances: the cache, no lock and no call ---------------------------------------------
+
+    def get_service(self, name: str = DEFAULT_SERVICE, meta: Filter = None, *, ready: bool = False) -> Service:
+        """The service as far as known, only the instances that pass ``meta`` (and are ready) if asked for.
+
+        Raises ``ServiceNotFound`` if there is none.
+        """
+        service = self._cache.services.get(name)
+        if service is None:
+            self._not_found(name, meta, ready)
+        if meta is None and not ready:
+            return service
+        chosen = select(service.instances, meta, ready=ready)
+        if not chosen:
+            self._not_found(name, meta, ready)
+        return Service(name, chosen)
+
+    def get_services(self) -> Mapping[str, Service]:
+        """All services by name: one consistent picture, which doesn't change any more."""
+        return MappingProxyType(self._cache.services)
+
+    def pick(
+        self,
+        name: str = DEFAULT_SERVICE,
+        strategy: Strategy | str = Strategy.ROUND_ROBIN,
+        *,
+        meta: Filter = None,
+        ready: bool = True,
+    ) -> Instance:
+        """One instance of the service, of those that are ready unless told otherwise. Raises ``ServiceNotFound``."""
+        return self._picker.pick(name, self.get_service(name, meta, ready=ready).instances, strategy, meta)
+
+    def wait_for(
+        self,
+        name: str = DEFAULT_SERVICE,
+        count: int = 1,
+        timeout: float | None = None,
+        *,
+        meta: Filter = None,
+        ready: bool = True,
+    ) -> Service:
+        """Block until at least ``count`` instances are there that pass, at most ``timeout`` seconds (default: the
+        store's). Raises ``ServiceNotFound``, which says how many there were."""
+        self._check()
+        if not isinstance(count, int) or count < 1:
+            raise InvalidArgument(f"count is a number of instances, at least 1, not {count!r}")
+        seconds = self.store.timeout if timeout is None else check_timeout(timeout)
+        found: tuple[Instance, ...] = ()
+
+        def enough() -> bool:
+            nonlocal found
+            service = self._cache.services.get(name)
+            found = () if service is None else select(service.instances, meta, ready=ready)
+            return len(found) >= count
+
+        if self._cache.wait(enough, seconds, self.store.clock):
+            return Service(name, found)
+        self._check()  # it may have been closed meanwhile
+        raise ServiceNotFound(
+            f"{len(found)} of {count} instances of {name!r}{describe(meta, ready=ready)} were there after {seconds:g} s"
+            f"{self._staleness()}"
+        )
+
+    @property
+    def rejected(self) -> Mapping[str, str]:
+        """Keys under the prefix that hold no instance, each with the reason."""
+        return self._cache.rejected
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago the cache was last surely up to date: 0.0 while connected.
+
+        A silent break shows within ``store.capabilities.watch_detection`` seconds.
+        """
+        if self._frozen_at is not None:
+            return self._frozen_age + max(0.0, self.store.clock.now() - self._frozen_at)
+        return self._disconnected_for()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the cache has stopped following the store: by the close, or by the :attr:`error` of its watch."""
+        return self._cache.frozen or self._watch_error is not None
+
+    # -- being told --------------------------------------------------------------------------------
+
+    def add_handler(self, handler: Handler, *, service: str | None = None, replay: bool = False) -> None:
+        """Call ``handler`` with each :class:`InstanceEvent`, of one service if named, in order for each instance.
+
+        On a thread of the registry's own: a handler may call the registry and the store. What it raises is logged.
+        With ``replay`` it first gets a create for each instance that is known now, and misses nothing in between.
+        If handlers are so slow that 10,000 events wait, those of one instance become one.
+        """
+        self._check_fork()
+        with self._cache.changed:
+            self._dispatcher.add(handler, service, self._cache.entries() if replay else ())
+
+    def remove_handler(self, handler: Handler) -> None:
+        """Stop calling ``handler``; events that wait already may still come."""
+        self._check_fork()
+        self._dispatcher.remove(handler)
+
+    def add_status_handler(self, handler: StatusHandler) -> None:
+        """Call ``handler`` with each :class:`StatusChange`: of the own registration, or that the watch ended."""
+        self._check_fork()
+        self._dispatcher.add_status(handler)
+
+    # -- the watch's thread ------------------------------------------------------------------------
+
+    def _take(self, batch: Batch) -> None:
+        self._cache.apply(batch)
+        self._proof = self.store.clock.now()
+        self._registration.observe(batch)
+
+    def _watch_ended(self, error: TenureError) -> None:
+        self._watch_error = error
+        reason = f"the cache doesn't follow the store any more: {error}"
+        _log.error("registry %s: %s", self.config.key_prefix, reason)
+        self._dispatcher.tell_status(StatusChange(Part.CACHE, Status.FAILED, reason, error))
+        self._cache.wake()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _disconnected_for(self) -> float:
+        if (watch := self._watch) is None:
+            return 0.0
+        if watch.closed and watch.error is None:
+            # The store was closed under the registry: the last batch is the last that is known to be true.
+            return max(watch.disconnected_for, self.store.clock.now() - self._proof)
+        return watch.disconnected_for
+
+    def _await_own(self, instance: Instance) -> None:
+        """Let the cache catch up with an own write, so that whoever registers finds itself. Not for ever: the write
+        is done, whatever the watch does."""
+        key = key_of(self.config.key_prefix, instance)
+        self._cache.wait(lambda: self._cache.entry(key) == instance, self._patience)
+
+    def _not_found(self, name: str, meta: Filter, ready: bool) -> NoReturn:
+        self._check_started()
+        raise ServiceNotFound(f"no instance of {name!r}{describe(meta, ready=ready)} is known{self._staleness()}")
+
+    def _staleness(self) -> str:
+        return f" (the cache is {age:.1f} s old)" if (age := self.age) else ""
+
+    def _check(self) -> None:
+        self._check_fork()
+        if self._closing:
+            raise StoreClosed("the registry is closed: make a new one")
+        self._check_started()
+
+    def _check_started(self) -> None:
+        if self._watch is None:
+            raise StoreClosed("the registry hasn't started: call start(), or use it in 'with'")
+
+    def _check_fork(self) -> None:
+        if self._epoch != fork.epoch.value:
+            raise StoreForked(
+                "this registry was started before the process forked: its cache can be read, but to act, connect and "
+                "make another one in the child"
+            )

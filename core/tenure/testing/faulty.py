@@ -1,0 +1,194 @@
+"""The layer where faults happen: a backend around a backend, which asks the plan before each call.
+
+As long as nothing is planned it adds nothing: the conformance suite holds it to what the store inside promises.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tenure._runtime.clock import Clock
+from tenure.errors import OutcomeUnknown, StoreClosed, TenureError
+from tenure.spi import (
+    Backend,
+    Capabilities,
+    Committed,
+    Feed,
+    FeedItem,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    Page,
+    Read,
+    ServerInfo,
+    Sink,
+    Transaction,
+)
+from tenure.testing.plan import Plan
+
+
+class FaultyBackend(Backend):
+    """``inner``, as far as ``plan`` lets calls reach it. Closing it closes ``inner``."""
+
+    def __init__(self, inner: Backend, plan: Plan) -> None:
+        self._inner = inner
+        self._plan = plan
+        self._closed = False
+        self._feeds: set[FaultyFeed] = set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._inner.capabilities
+
+    @property
+    def native(self) -> object:
+        return self._inner.native
+
+    @property
+    def clock(self) -> Clock:
+        return self._plan.clock
+
+    def get(self, key: str, *, timeout: float) -> Read:
+        self._admit("get", timeout)
+        return self._inner.get(key, timeout=timeout)
+
+    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+        self._admit("list", timeout)
+        return self._inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+        self._admit("commit", timeout)
+        lost = self._plan.next_lost()
+        if lost is None:
+            return self._inner.commit(transaction, timeout=timeout)
+        if lost.applied:
+            with suppress(TenureError):  # a refusal gets lost on the way just as an answer does
+                self._inner.commit(transaction, timeout=timeout)
+        else:
+            lost.hold(lambda: self._inner.commit(transaction, timeout=timeout))
+        raise OutcomeUnknown("the answer to this write was lost, as the test wants it")
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        self._admit("grant", timeout)
+        return self._inner.grant(ttl, timeout=timeout)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        self._admit("refresh", timeout)
+        return self._inner.refresh(lease_ids, timeout=timeout)
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        self._admit("revoke", timeout)
+        return self._inner.revoke(lease_ids, timeout=timeout)
+
+    def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+        self._admit("leases", timeout)
+        return self._inner.leases(lease_id, timeout=timeout)
+
+    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+        self._admit("watch", timeout)
+        feed = FaultyFeed(self, self._plan, sink)
+        self._feeds.add(feed)
+        self._plan.join(feed)
+        try:
+            feed.begin(self._inner.watch(prefix, after=after, sink=feed, timeout=timeout))
+        except BaseException:
+            feed.close()
+            raise
+        return feed
+
+    def server_info(self, *, timeout: float) -> ServerInfo:
+        self._admit("server_info", timeout)
+        return self._inner.server_info(timeout=timeout)
+
+    def close(self) -> None:
+        self._closed = True
+        for feed in list(self._feeds):
+            feed.close()
+        self._inner.close()
+
+    def forget(self, feed: FaultyFeed) -> None:
+        """The feed has ended."""
+        self._feeds.discard(feed)
+        self._plan.leave(feed)
+
+    def _admit(self, operation: str, timeout: float) -> None:
+        if self._closed:
+            raise StoreClosed("this connection to the sandbox is closed")
+        self._plan.admit(operation, timeout)
+
+
+class FaultyFeed(Feed):
+    """Between the inner feed, whose sink it is, and core's sink. Holds back what comes while the store is frozen."""
+
+    def __init__(self, backend: FaultyBackend, plan: Plan, sink: Sink) -> None:
+        self._backend = backend
+        self._plan = plan
+        self._sink = sink
+        # Held while core's sink is called, which never blocks; never while the inner store is.
+        self._lock = threading.Lock()
+        self._held: list[FeedItem | TenureError] = []
+        self._inner: Feed | None = None
+        self._ended = False
+
+    # -- as the inner feed's sink --
+
+    def deliver(self, item: FeedItem, /) -> None:
+        self._pass(item)
+
+    def fail(self, error: TenureError, /) -> None:
+        self._pass(error)
+
+    def _pass(self, item: FeedItem | TenureError) -> None:
+        with self._lock:
+            if self._plan.frozen or self._held:
+                self._held.append(item)
+            else:
+                self._tell(item)
+
+    def _tell(self, item: FeedItem | TenureError) -> None:
+        if self._ended:
+            return
+        if isinstance(item, TenureError):
+            self._ended = True
+            self._sink.fail(item)
+        else:
+            self._sink.deliver(item)
+
+    # -- for the plan --
+
+    def release(self) -> None:
+        """The freeze is over: hand on what was held back."""
+        with self._lock:
+            held, self._held = self._held, []
+            for item in held:
+                self._tell(item)
+
+    def cut(self, error: TenureError) -> None:
+        """End by ``error``; what was held back is gone with the connection."""
+        with self._lock:
+            self._held.clear()
+            self._tell(error)
+        self._end()
+
+    # -- as a feed --
+
+    def begin(self, inner: Feed) -> None:
+        """``inner`` delivers into this; it may have done so already."""
+        with self._lock:
+            self._inner = inner
+            ended = self._ended
+        if ended:
+            self._end()
+
+    def close(self) -> None:
+        with self._lock:
+            self._ended = True
+        self._end()
+
+    def _end(self) -> None:
+        self._backend.forget(self)
+        inner = self._inner
+        if inner is not None:
+            inner.close()

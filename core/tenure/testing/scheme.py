@@ -1,0 +1,56 @@
+"""URLs of sandboxes, for code that opens its store by itself: a plugin that exists only in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from tenure._plugins import discovery
+from tenure.errors import ConfigError, PluginError
+from tenure.hookspecs import hookimpl
+from tenure.spi import Address, Backend, BackendPlugin, OpenRequest
+
+SCHEME = "sandbox"
+
+Opener = Callable[[OpenRequest], Backend]
+
+_lock = threading.Lock()
+_openers: dict[str, Opener] = {}
+_registered = False
+
+
+class _Plugin:
+    @hookimpl
+    def tenure_backend(self) -> BackendPlugin:
+        return BackendPlugin(
+            scheme=SCHEME,
+            summary="a store of one test, with faults (tenure.testing)",
+            open=_open,
+            address=Address.NAME,
+        )
+
+
+def _open(request: OpenRequest) -> Backend:
+    opener = _openers.get(request.path)
+    if opener is None:
+        raise ConfigError(f"{request.url} names no sandbox that is open in this process: its test may have ended")
+    return opener(request)
+
+
+def add(name: str, opener: Opener) -> None:
+    """Let ``opener`` answer for the sandbox of this name. Raises ``PluginError`` where the scheme is someone else's."""
+    global _registered  # noqa: PLW0603 - one plugin manager per process, so one flag
+    with _lock:
+        if not _registered:
+            try:
+                discovery.register(_Plugin(), SCHEME)
+            except PluginError as exc:
+                raise PluginError(f"tenure.testing can't have its scheme: {exc}") from exc
+            _registered = True
+        _openers[name] = opener
+
+
+def remove(name: str) -> None:
+    """The sandbox is closed."""
+    with _lock:
+        _openers.pop(name, None)

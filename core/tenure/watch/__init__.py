@@ -1,0 +1,6 @@
+"""Watching: the engine that gives one contract over feeds that differ; see ``tenure.watch.engine``."""
+
+from tenure.watch.engine import Watch
+from tenure.watch.events import Batch, BatchKind, Event, EventKind
+
+__all__ = ["Batch", "BatchKind", "Event", "EventKind", "Watch"]

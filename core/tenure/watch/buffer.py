@@ -1,0 +1,144 @@
+"""The bounded buffer between a plugin's feed and the consumer of a watch.
+
+The plugin's thread puts, never blocking; the consumer's thread takes. When the consumer is so slow that the
+bound is reached, everything buffered is dropped and the consumer is told to start afresh: memory stays
+bounded, nobody else waits, and nothing is lost in silence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from tenure._runtime.clock import Clock, TimeLimit
+from tenure.errors import TenureError
+from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
+from tenure.spi.types import KeyValue
+
+MAX_ENTRIES = 10_000
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The feed ended with this error; nothing more comes."""
+
+    error: TenureError
+
+
+@dataclass(frozen=True, slots=True)
+class Overflowed:
+    """The consumer was too slow and ``entries`` changes were dropped; the feed has to be opened again."""
+
+    entries: int
+
+
+class FeedBuffer:
+    """A :class:`~tenure.spi.Sink` with bounds. One feed, one consumer.
+
+    With ``keep`` an overflow drops only what comes from then on, and is told after what was buffered: for a watch
+    that goes on after its last revision, which would otherwise never get past a backlog greater than the bound.
+    """
+
+    def __init__(
+        self, clock: Clock, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES, keep: bool = False
+    ) -> None:
+        self._clock = clock
+        self._keep = keep
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._condition = threading.Condition()
+        self._items: deque[FeedItem] = deque()
+        self._entries = 0
+        self._bytes = 0
+        self._dropped = 0
+        self._overflowed = False
+        self._error: TenureError | None = None
+        self._woken = False
+        self.failed_at: float | None = None
+        """When the feed failed, on the clock given; ``None`` while it runs."""
+
+    # -- the plugin's side: never blocks --
+
+    def deliver(self, item: FeedItem, /) -> None:
+        with self._condition:
+            if self._overflowed:
+                self._dropped += _entries(item)
+                return
+            if isinstance(item, Snapshot):
+                # It holds everything that the items before it would have led to.
+                self._clear()
+            elif isinstance(item, Bookmark) and self._items and isinstance(self._items[-1], Bookmark):
+                self._items.pop()
+            elif isinstance(item, Changes):
+                entries, size = _entries(item), _bytes(item)
+                # One transaction alone may be larger than the bound: it can't be split.
+                full = self._entries + entries > self._max_entries or self._bytes + size > self._max_bytes
+                if self._items and full:
+                    self._overflowed = True
+                    self._dropped = entries
+                    if not self._keep:
+                        self._dropped += self._entries
+                        self._clear()
+                    self._condition.notify()
+                    return
+                self._entries += entries
+                self._bytes += size
+            self._items.append(item)
+            self._condition.notify()
+
+    def fail(self, error: TenureError, /) -> None:
+        with self._condition:
+            if self._error is None:
+                self._error = error
+                self.failed_at = self._clock.now()
+                self._condition.notify()
+
+    # -- the consumer's side --
+
+    def take(self, timeout: float | None) -> FeedItem | Failed | Overflowed | None:
+        """The next item; what came before a failure comes before it. ``None`` on timeout or :meth:`wake`."""
+        with self._condition:
+            if not self._ready():
+                limit = TimeLimit(self._clock, timeout)
+                while not self._ready() and ((left := limit.left()) is None or left > 0):
+                    self._clock.wait(self._condition, left)
+            if self._overflowed and not self._items:
+                return Overflowed(self._dropped)
+            if self._items:
+                item = self._items.popleft()
+                if isinstance(item, Changes):
+                    self._entries -= _entries(item)
+                    self._bytes -= _bytes(item)
+                return item
+            self._woken = False
+            return Failed(self._error) if self._error is not None else None
+
+    def rest(self, seconds: float) -> None:
+        """Wait for so many seconds of real time, or until :meth:`wake`: between two tries to open a feed."""
+        with self._condition:
+            if not self._woken:
+                self._clock.wait_for_real(self._condition, seconds)
+
+    def wake(self) -> None:
+        """Make a blocked :meth:`take` return ``None``, and a :meth:`rest` end."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify_all()
+
+    def _ready(self) -> bool:
+        return bool(self._items) or self._overflowed or self._error is not None or self._woken
+
+    def _clear(self) -> None:
+        self._items.clear()
+        self._entries = 0
+        self._bytes = 0
+
+
+def _entries(item: FeedItem) -> int:
+    return len(item.entries) if isinstance(item, Changes) else 0
+
+
+def _bytes(item: Changes) -> int:
+    return sum(len(entry.value) for entry in item.entries if isinstance(entry, KeyValue))

@@ -1,0 +1,55 @@
+"""Watching by callback: one thread per watch that takes batches and calls.
+
+A thread of its own, so that a slow or blocked callback holds up nobody else, and so that it may call the
+store, open and close watches, or close this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenure.errors import StoreClosed, TenureError
+from tenure.watch.engine import Watch
+from tenure.watch.events import Batch
+
+_log = logging.getLogger("tenure.watch")
+
+T = TypeVar("T")
+WatchCallback = Callable[[Batch], object]
+ErrorCallback = Callable[[TenureError], object]
+
+
+def start(watch: Watch, callback: WatchCallback, on_error: ErrorCallback | None, *, name: str) -> threading.Thread:
+    """Call ``callback`` with each batch of ``watch``, in order, until it ends; then ``on_error`` if by an error.
+
+    What a callback raises is logged and the watch goes on. Without ``on_error`` the end is logged as an error.
+    """
+    thread = threading.Thread(target=_run, args=(watch, callback, on_error), name=f"{name}-watch", daemon=True)
+    thread.start()
+    return thread
+
+
+def _run(watch: Watch, callback: WatchCallback, on_error: ErrorCallback | None) -> None:
+    while True:
+        try:
+            batch = watch.next()
+        except StoreClosed:
+            return
+        except TenureError as exc:
+            if on_error is None:
+                _log.error("a watch ended: %s", exc)
+            else:
+                _call(on_error, exc, "that the watch has ended")
+            return
+        if batch is not None:
+            _call(callback, batch, f"a {batch.kind} batch at revision {batch.revision}")
+
+
+def _call(function: Callable[[T], object], argument: T, what: str) -> None:
+    try:
+        function(argument)
+    except Exception:  # noqa: BLE001 - the application's own error, logged
+        _log.exception("the callback of a watch raised when told of %s", what)

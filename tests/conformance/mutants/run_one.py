@@ -1,0 +1,149 @@
+"""Trying a mutant: all rules of an area on it, in a process of its own, so that what it leaves behind disturbs no one.
+
+The parent forks before it has started any thread, and starts none: each child inherits the imported modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from multiprocessing.connection import Connection, wait
+
+from tenure.conformance.harness.profile import QUICK
+from tenure.conformance.harness.verdicts import Conclusion, Verdict
+from tenure.conformance.runner.rule_run import RuleRun
+from tenure.conformance.runner.runner import Plan, run
+
+from . import short_timeouts
+from .base import Mutant, standing
+
+RULE_SECONDS = 30.0
+"""Time for one rule; one that needs more hangs."""
+MUTANT_SECONDS = 150.0
+"""Time for all rules of an area on one mutant, before its process is ended."""
+
+
+class Kind(StrEnum):
+    """What one rule made of one mutant. The first two kill it."""
+
+    BROKEN = "broken"
+    """The rule says what promise is broken, and how."""
+    ERROR = "error"
+    """An error came out that the promise doesn't allow."""
+    UNJUDGED = "unjudged"
+    """The experiment that the rule looks at failed for another one."""
+    INVALID = "invalid"
+    HANG = "hang"
+    NOT_SUPPORTED = "not_supported"
+    PASSED = "passed"
+
+    @property
+    def kills(self) -> bool:
+        """Whether it was this rule that found something."""
+        return self in (Kind.BROKEN, Kind.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule on one mutant."""
+
+    rule: str
+    kind: Kind
+    reason: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class Job:
+    """One mutant and the patterns of the rules to try on it."""
+
+    mutant: Mutant
+    rules: tuple[str, ...]
+    findings: dict[str, Finding] = field(default_factory=dict)
+    seconds: float = 0.0
+    conclusion: Conclusion | None = None
+    failure: str = "it came to no end"
+    """Why there are no findings, if there are none."""
+
+
+def judged(result: RuleRun) -> Finding:
+    """What a verdict says about the mutant."""
+    reason, verdict = result.verdict.reason, result.verdict.verdict
+    kind = {
+        Verdict.PASS: Kind.PASSED,
+        Verdict.NOT_SUPPORTED: Kind.NOT_SUPPORTED,
+        Verdict.INVALID: Kind.INVALID,
+        Verdict.UNKNOWN: Kind.HANG,
+        Verdict.FAIL: Kind.ERROR,
+    }[verdict]
+    if verdict is Verdict.FAIL:
+        if not reason.startswith(f"rule {result.rule.id} is broken"):
+            kind = Kind.UNJUDGED
+        elif "tenure.conformance.harness.assertions.RuleBroken" in result.trace:
+            kind = Kind.BROKEN
+    return Finding(result.rule.id, kind, reason, result.seconds)
+
+
+def tried(mutant: Mutant, rules: Sequence[str]) -> tuple[list[Finding], Conclusion]:
+    """Try the rules in this process."""
+    with standing(mutant) as (url, driver):
+        plan = Plan(url=url, driver=driver, profile=QUICK, rules=tuple(rules), rule_budget=RULE_SECONDS)
+        found = run(plan)
+        return [judged(result) for result in found.results], found.conclusion
+
+
+def _child(mutant: Mutant, rules: Sequence[str], pipe: Connection) -> None:
+    logging.disable(logging.CRITICAL)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Hypothesis prints the sequences that it finds
+    threading.excepthook = lambda _: None  # threads of a broken store may die as they like
+    try:
+        found: tuple[list[Finding], Conclusion] | str = tried(mutant, rules)
+    except Exception as exc:  # noqa: BLE001 - told by the parent
+        found = f"{type(exc).__name__}: {exc}"
+    pipe.send(found)
+    pipe.close()
+    os._exit(0)  # whatever still hangs here hangs for good
+
+
+def try_all(jobs: Sequence[Job], processes: int, *, done: Callable[[Job], None] = lambda job: None) -> None:
+    """Try all jobs, so many at a time, and write what was found into them. Call it before any thread is started."""
+    short_timeouts.shorten()
+    context = multiprocessing.get_context("fork")
+    waiting: Iterator[Job] = iter(jobs)
+    running: dict[Connection, tuple[Job, multiprocessing.process.BaseProcess, float]] = {}
+    while True:
+        while len(running) < processes and (job := next(waiting, None)) is not None:
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_child, args=(job.mutant, job.rules, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            running[ours] = (job, process, time.monotonic())
+        if not running:
+            return
+        for ready in wait(list(running), timeout=1.0):
+            assert isinstance(ready, Connection)
+            job, process, started = running.pop(ready)
+            with contextlib.suppress(EOFError):  # it died without a word
+                found = ready.recv()
+                if isinstance(found, str):
+                    job.failure = found
+                else:
+                    findings, job.conclusion = found
+                    job.findings = {finding.rule: finding for finding in findings}
+            process.join()
+            job.seconds = time.monotonic() - started
+            done(job)
+        for pipe, (job, process, started) in list(running.items()):
+            if time.monotonic() - started > MUTANT_SECONDS:
+                del running[pipe]
+                process.kill()
+                process.join()
+                job.seconds = time.monotonic() - started
+                done(job)

@@ -1,0 +1,59 @@
+"""The six stores as parameters: one URL each for a test, and servers to do harm to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import tenure
+import tenure_memory
+from tenure import Store
+from tenure_testkit.servers.container import ServerContainer
+
+SERVERS = ("etcd", "redis", "zookeeper", "consul")
+
+
+@pytest.fixture(params=["memory", "sqlite", *SERVERS])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where this test's part of the store is; every opener within the test sees the same."""
+    if request.param == "memory":
+        name = f"stores-{uuid.uuid4().hex}"
+        yield f"memory://{name}"
+        tenure_memory.forget(name)
+    elif request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.db"
+    else:
+        yield request.getfixturevalue(f"{request.param}_own_url")
+
+
+@pytest.fixture(params=SERVERS)
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The test's own part of a server that others use too: do no harm to it."""
+    url: str = request.getfixturevalue(f"{request.param}_own_url")
+    return url
+
+
+@pytest.fixture(params=SERVERS)
+def node(request: pytest.FixtureRequest) -> Iterator[ServerContainer]:
+    """A server of the test's own."""
+    server: ServerContainer = request.getfixturevalue(f"{request.param}_node")
+    yield server
+    if server.status == "paused":
+        server.resume()
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Store]]:
+    """Opens stores that are closed after the test; closing one earlier is fine."""
+    stores: list[Store] = []
+
+    def opener(url: str, timeout: float = 5.0) -> Store:
+        stores.append(tenure.connect(url, timeout=timeout))
+        return stores[-1]
+
+    yield opener
+    for store in stores:
+        store.close()

@@ -1,0 +1,149 @@
+"""One registry per process; forks."""
+
+from __future__ import annotations
+
+import os
+import traceback
+import uuid
+
+import pytest
+
+import tenure.registry as convenience
+from tenure.errors import AlreadyRegistered, ConfigError, ServiceNotFound, StoreClosed, StoreForked, UnknownScheme
+from tenure.registry import Instance, Registry, RegistryConfig
+from tenure.registry import default as process_module
+
+WEB = Instance("web", id="1", host="h", host_name="n", port=80)
+
+
+@pytest.fixture(autouse=True)
+def fresh_process():
+    yield
+    convenience.close()
+    process_module._process.registry = None
+
+
+def in_child(check) -> None:
+    """Run ``check`` in a forked child and fail with what it raises."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            check()
+            code = 0
+        except BaseException:  # noqa: BLE001 - the parent fails with it
+            os.write(writer, traceback.format_exc().encode()[-4000:])
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as said:
+        text = said.read().decode()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, text
+
+
+def test_init_by_url_and_the_functions():
+    url = f"memory://{uuid.uuid4().hex}"
+    own = convenience.init(url, RegistryConfig("x"), WEB)
+    assert convenience.get_registry() is own
+    assert convenience.current() == WEB
+    assert convenience.get_service("web").instances == (WEB,)
+    assert list(convenience.get_services()) == ["web"]
+    assert convenience.pick("web") == WEB
+    assert convenience.wait_for("web").instances == (WEB,)
+    events: list[object] = []
+    convenience.add_handler(events.append, replay=True)
+    convenience.update(WEB.copy(port=81))
+    convenience.deregister()
+    assert convenience.current() is None
+    convenience.register(WEB)
+    convenience.close()
+    assert own.store.closed
+    assert len(events) == 5
+    with pytest.raises(ServiceNotFound):
+        convenience.get_service("web")
+    assert convenience.get_registry().frozen
+
+
+def test_init_with_a_store_leaves_it_open(store):
+    convenience.init(store, instance=WEB)
+    convenience.close()
+    assert not store.closed
+    assert store.list().items == ()
+
+
+def test_a_second_init_is_refused_until_the_first_is_closed(store):
+    first = convenience.init(store)
+    with pytest.raises(AlreadyRegistered, match="close it first"):
+        convenience.init(store)
+    first.close()
+    assert convenience.init(store) is not first
+
+
+def test_before_init_it_says_so():
+    with pytest.raises(StoreClosed, match=r"init\(url\)"):
+        convenience.current()
+    convenience.close()
+
+
+def test_an_init_that_fails_leaves_nothing(store):
+    store.put("/registry/default/web/1@h", b"{}")
+    with pytest.raises(AlreadyRegistered):
+        convenience.init(store, instance=WEB)
+    with pytest.raises(UnknownScheme):
+        convenience.init("nosuch://x")
+    with pytest.raises(ConfigError, match="opened store"):
+        convenience.init(7)
+    with pytest.raises(StoreClosed):
+        convenience.get_registry()
+
+
+def test_a_forked_child_reads_but_does_not_act(store, registry):
+    own = registry(WEB)
+
+    def check():
+        assert own.get_service("web").instances == (WEB,)
+        assert own.pick("web") == WEB
+        assert own.current() == WEB
+        for act in (
+            own.start,
+            own.register,
+            own.deregister,
+            own.drain,
+            own.wait_for,
+            lambda: own.update(WEB),
+            lambda: own.add_handler(print),
+            lambda: own.add_status_handler(print),
+        ):
+            with pytest.raises(StoreForked):
+                act()
+        own.close()
+
+    in_child(check)
+    assert store.get(own.key).lease_id == own.lease.id
+
+
+def test_a_forked_child_may_have_a_registry_of_its_own(store):
+    convenience.init(store, instance=WEB)
+
+    def check():
+        assert convenience.get_service("web").instances == (WEB,)
+        with pytest.raises(StoreForked):
+            convenience.deregister()
+        own = convenience.init("memory://", instance=WEB)
+        assert convenience.get_registry() is own
+        convenience.close()
+        assert not store.closed
+
+    in_child(check)
+    assert convenience.current() == WEB
+
+
+def test_a_registry_made_in_the_parent_is_not_started_in_the_child(store):
+    own = Registry(store, instance=WEB)
+
+    def check():
+        with pytest.raises(StoreForked):
+            own.start()
+
+    in_child(check)

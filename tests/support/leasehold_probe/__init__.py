@@ -1,7 +1,0 @@
-"""What tests of plugins use in place of the Store: sinks, backends closed at the end, a relay that loses answers."""
-
-from leasehold_probe.opening import closing_all, open_url, put
-from leasehold_probe.recorder import Recorder
-from leasehold_probe.relay import Relay
-
-__all__ = ["Recorder", "Relay", "closing_all", "open_url", "put"]

@@ -1,0 +1,1 @@
+"""What tests of plugins share: real servers in containers, probes for backends, a toy store on a socket."""

@@ -1,0 +1,333 @@
+"""One lease and the thread that keeps it: states by the clock, one notice of loss, nothing revived."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tenure import LeaseState
+from tenure.errors import LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, Unavailable
+from tenure.spi import LeaseGrant
+
+from .doubles import own_threads, until
+
+
+class Lost:
+    """Counts calls of ``on_lost``."""
+
+    def __init__(self):
+        self.calls = []
+        self.called = threading.Event()
+
+    def __call__(self, lease):
+        self.calls.append(lease)
+        self.called.set()
+
+
+@pytest.fixture
+def lost():
+    return Lost()
+
+
+# -- states ------------------------------------------------------------------------------------------------
+
+
+def test_alive_then_suspect_then_lost_by_the_clock_alone(held, backend, clock, lost):
+    backend.always("refresh", Unavailable("down"))
+    lease = held.lease(9, on_lost=lost)
+    assert (lease.state, lease.remaining) == (LeaseState.ALIVE, 9.0)
+    clock.advance(6.0)
+    assert lease.state is LeaseState.SUSPECT
+    assert lease.alive
+    lease.assert_valid(margin=3.0)
+    with pytest.raises(LeaseLost, match=r"3\.000 s more only"):
+        lease.assert_valid(margin=3.1)
+    clock.advance(3.0)
+    assert lease.state is LeaseState.LOST
+    assert lease.remaining == 0.0
+    assert "not refreshed" in lease.reason
+    with pytest.raises(LeaseLost, match="lost"):
+        lease.assert_valid()
+    assert lost.called.wait(10)
+
+
+@pytest.mark.parametrize("ttl", [0.1, 0.3, 0.7, 1.1, 3.3, 9.0])
+@pytest.mark.parametrize("start", [0.0, 0.1, 1000.0, 123456.789])
+def test_the_keeper_notices_a_deadline_that_is_met_to_the_digit(backend, open_store, lost, ttl, start):
+    from tenure._runtime.clock import ManualClock
+
+    clock = ManualClock(start)
+    lease = open_store(backend, clock=clock).lease(ttl, keep_alive=False, on_lost=lost)
+    clock.advance(ttl)
+    assert lost.called.wait(10)
+    assert lease.state is LeaseState.LOST
+
+
+# -- closing -----------------------------------------------------------------------------------------------
+
+
+def test_closing_the_store_revokes_and_nobody_can_count_on_the_leases_any_more(held, backend, lost):
+    lease, other = held.lease(9, on_lost=lost), held.lease(9, keep_alive=False, on_lost=lost)
+    held.close()
+    assert (lease.state, other.state) == (LeaseState.REVOKED, LeaseState.REVOKED)
+    assert [sorted(call.arguments["lease_ids"]) for call in backend.called("revoke")] == [[lease.id, other.id]]
+    with pytest.raises(LeaseLost, match="revoked"):
+        lease.assert_valid()
+    lease.revoke()
+    assert backend.count("revoke") == 1
+    assert not lost.calls
+
+
+def test_a_lease_granted_while_the_store_closes_is_revoked_and_not_handed_out(held, backend):
+    def close_meanwhile(timeout, ttl):
+        held.close()
+        return LeaseGrant("late", ttl)
+
+    backend.script("grant", close_meanwhile)
+    with pytest.raises(StoreClosed, match="late"):
+        held.lease(9)
+    assert backend.called("revoke")[-1].arguments["lease_ids"] == ["late"]
+
+
+def test_a_store_that_is_down_does_not_stop_the_closing(held, backend, caplog):
+    backend.always("revoke", Unavailable("down"))
+    lease = held.lease(9)
+    held.close()
+    assert lease.state is LeaseState.REVOKED
+    assert "1 leases could not be revoked" in caplog.text
+    assert backend.closed
+
+
+# -- losing ------------------------------------------------------------------------------------------------
+
+
+def test_on_lost_once_when_the_store_says_gone_at_the_very_deadline(held, backend, clock, lost):
+    def gone_at_the_deadline(timeout, lease_ids):
+        clock.advance(6)
+        return {}
+
+    backend.always("refresh", gone_at_the_deadline)
+    lease = held.lease(9, on_lost=lost)
+    clock.advance(3)
+    assert lost.called.wait(10)
+    assert lease.state is LeaseState.LOST
+    held.close()  # runs what is queued for callbacks
+    assert lost.calls == [lease]
+
+
+def test_an_answer_that_comes_after_the_deadline_revives_nothing(held, backend, clock, lost):
+    def late(timeout, lease_ids):
+        clock.advance(6)
+        return backend.kept(lease_ids)
+
+    backend.always("refresh", late)
+    lease = held.lease(9, on_lost=lost)
+    clock.advance(3)
+    assert lost.called.wait(10)
+    assert lease.state is LeaseState.LOST
+    with pytest.raises(LeaseLost):
+        lease.refresh()
+    held.close()
+    assert lost.calls == [lease]
+    assert backend.count("refresh") == 1
+
+
+def test_the_deadline_counts_from_when_the_refresh_was_sent(held, backend, clock):
+    def slow(timeout, lease_ids):
+        clock.advance(2)
+        return backend.kept(lease_ids)
+
+    lease = held.lease(9)
+    backend.script("refresh", slow)
+    lease.refresh()
+    assert lease.remaining == 7.0
+
+
+def test_a_put_refused_for_its_lease_makes_that_lease_lost(held, backend, lost):
+    lease = held.lease(9, on_lost=lost)
+    backend.script("commit", LeaseNotFound("gone"))
+    with pytest.raises(LeaseNotFound):
+        held.put("a", b"", lease=lease)
+    assert lost.called.wait(10)
+    assert lease.reason == "gone"
+    with pytest.raises(LeaseLost):
+        held.put("a", b"", lease=lease)
+    assert backend.count("commit") == 1
+
+
+def test_what_on_lost_raises_is_logged_and_the_others_hear_of_their_loss(held, backend, clock, lost, caplog):
+    def broken(lease):
+        raise RuntimeError("the application's bug")
+
+    backend.always("refresh", Unavailable("down"))
+    held.lease(9, on_lost=broken)
+    held.lease(9, on_lost=lost)
+    clock.advance(9)
+    assert lost.called.wait(10)
+    held.close()
+    assert "the application's bug" in caplog.text
+
+
+def test_a_callback_that_blocks_does_not_delay_another_leases_loss(held, backend, clock, lost):
+    release = threading.Event()
+    backend.always("refresh", Unavailable("down"))
+    held.lease(8, on_lost=lambda lease: release.wait(10))
+    held.lease(9, on_lost=lost)
+    clock.advance(9)
+    assert lost.called.wait(10)
+    release.set()
+
+
+# -- refreshing --------------------------------------------------------------------------------------------
+
+
+def test_leases_due_together_go_in_one_call(held, backend, clock):
+    leases = [held.lease(9) for _ in range(7)]
+    clock.advance(3)
+    backend.wait_for_calls("refresh", 1)
+    assert sorted(backend.called("refresh")[0].arguments["lease_ids"]) == sorted(lease.id for lease in leases)
+    until(lambda: all(lease.remaining == 9.0 for lease in leases))
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), OutcomeUnknown("no answer"), ValueError("a bug"), None])
+def test_a_failed_refresh_is_tried_again_before_the_deadline(held, backend, clock, error):
+    backend.script("refresh", 17 if error is None else error)  # 17 is no answer at all: also a plugin's bug
+    lease = held.lease(9)
+    clock.advance(3)
+    backend.wait_for_calls("refresh", 1)
+    clock.advance(1)
+    backend.wait_for_calls("refresh", 2)
+    until(lambda: lease.remaining == 9.0)
+
+
+def test_an_attempt_leaves_time_for_another_one(held, backend, clock):
+    held.lease(3)
+    clock.advance(1)
+    backend.wait_for_calls("refresh", 1)
+    assert backend.called("refresh")[0].timeout == pytest.approx(1.0)
+
+
+def test_a_lease_about_to_end_does_not_starve_the_refreshing_of_others(held, backend, clock):
+    """With attempts cut to what the next deadline leaves, a server 30 ms away could never answer in time."""
+    held.lease(9)
+    held.lease(3.01, keep_alive=False)
+    clock.advance(3)
+    backend.wait_for_calls("refresh", 1)
+    assert backend.called("refresh")[0].timeout >= 0.25
+
+
+def test_a_frozen_refresh_does_not_delay_another_leases_loss(store, backend, lost):
+    """Real time: the refresh of the first lease hangs for as long as it may while the second one's time runs out."""
+    frozen, over = threading.Event(), threading.Event()
+
+    def hang(timeout, lease_ids):
+        frozen.set()
+        over.wait(timeout)
+        raise Unavailable("frozen")
+
+    backend.always("refresh", hang)
+    store.lease(0.6)
+    doomed = store.lease(0.7, keep_alive=False, on_lost=lost)
+    assert frozen.wait(10)
+    assert lost.called.wait(10)
+    assert doomed.state is LeaseState.LOST
+    assert store.clock.now() - doomed.deadline < 0.5
+    over.set()
+
+
+def test_without_keep_alive_only_the_holder_refreshes(held, backend, clock, lost):
+    lease = held.lease(9, keep_alive=False, on_lost=lost)
+    clock.advance(8)
+    lease.refresh()
+    assert lease.remaining == 9.0
+    clock.advance(8)
+    assert lease.alive
+    assert backend.count("refresh") == 1
+    clock.advance(1)
+    assert lost.called.wait(10)
+
+
+def test_a_revoked_lease_is_not_refreshed_again(held, backend, clock):
+    lease, other = held.lease(9), held.lease(9)
+    backend.always("revoke", Unavailable("down"))
+    with pytest.raises(Unavailable):
+        lease.revoke(timeout=0.05)
+    assert lease.state is LeaseState.REVOKED
+    clock.advance(3)
+    backend.wait_for_calls("refresh", 1)
+    assert backend.called("refresh")[0].arguments["lease_ids"] == [other.id]
+    with pytest.raises(LeaseLost, match="revoked"):
+        lease.refresh()
+
+
+def test_a_lease_in_a_with_block_is_revoked_at_its_end(held, backend):
+    with held.lease(9) as lease:
+        assert lease.alive
+    assert lease.state is LeaseState.REVOKED
+    assert backend.called("revoke")[0].arguments["lease_ids"] == [lease.id]
+
+
+def test_refreshing_a_lease_that_the_store_forgot_says_so(held, backend, lost):
+    lease = held.lease(9, on_lost=lost)
+    backend.script("refresh", {})
+    with pytest.raises(LeaseLost, match="no longer knows"):
+        lease.refresh()
+    assert lost.called.wait(10)
+
+
+def test_a_shorter_ttl_in_an_answer_counts_from_then_on(held, backend, clock):
+    lease = held.lease(9)
+    backend.script("refresh", {lease.id: 5.0})
+    lease.refresh()
+    assert (lease.ttl, lease.remaining) == (5.0, 5.0)
+
+
+# -- the thread and its books ------------------------------------------------------------------------------
+
+
+def test_one_thread_for_all_leases_and_none_when_they_are_gone(held):
+    assert own_threads() == []
+    leases = [held.lease(9) for _ in range(50)]
+    assert own_threads() == ["tenure-leases"]
+    for lease in leases:
+        lease.revoke()
+    until(lambda: not own_threads())
+    again = held.lease(9)
+    assert own_threads() == ["tenure-leases"]
+    assert again.alive
+
+
+def test_the_books_do_not_grow_with_leases_that_are_gone(held):
+    kept = held.lease(500)
+    for _ in range(10_000):
+        held.lease(9).revoke()
+    keeper = held._keeper
+    assert len(keeper._leases) == 1
+    assert len(keeper._due) < 200
+    assert len(keeper._deadlines) < 200
+    assert kept.alive
+
+
+def test_the_books_do_not_grow_with_refreshes(held, backend, clock):
+    leases = [held.lease(9) for _ in range(20)]
+    for number in range(1, 51):
+        clock.advance(3)
+        until(lambda: all(lease.remaining > 8 for lease in leases))
+        backend.wait_for_calls("refresh", number)
+    assert len(held._keeper._due) <= 20
+    assert len(held._keeper._deadlines) <= 20
+
+
+def test_ten_thousand_leases_for_a_minute_without_a_false_loss(held, backend, clock, lost):
+    """Virtual time, in steps of a second."""
+    leases = [held.lease(10, on_lost=lost) for _ in range(10_000)]
+    assert own_threads() == ["tenure-leases"]
+    for _ in range(60):
+        clock.advance(1)
+        until(lambda: min(lease.deadline for lease in leases) > clock.now() + 5.5)
+    assert not lost.calls
+    assert all(lease.state is LeaseState.ALIVE for lease in leases)
+    assert max(len(call.arguments["lease_ids"]) for call in backend.called("refresh")) <= 500
+    held.close()
+    assert sum(len(call.arguments["lease_ids"]) for call in backend.called("revoke")) == 10_000

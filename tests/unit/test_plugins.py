@@ -1,0 +1,188 @@
+"""Finding plugins: broken ones say what is wrong with them and break nobody else; nothing is loaded unasked.
+
+The plugins here are installed as far as anyone can tell: distributions with metadata in a folder on ``sys.path``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from tenure._client.opening import connect
+from tenure._plugins import discovery
+from tenure.errors import ConfigError, PluginError, UnknownScheme
+
+_GOOD = """
+    from tenure.hookspecs import hookimpl
+    from tenure.spi import Address, BackendPlugin
+
+    @hookimpl
+    def tenure_backend():
+        return BackendPlugin(scheme={scheme!r}, summary="", open=lambda request: None, address=Address.NAME{more})
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a distribution that claims a scheme with a module of the given text."""
+    monkeypatch.syspath_prepend(tmp_path)
+    schemes = []
+
+    def install(distribution, scheme, text, module=None):
+        module = module or f"{distribution}_module"
+        folder = tmp_path / f"{distribution}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[tenure.backends]\n{scheme} = {module}\n")
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
+        schemes.append(scheme)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    yield install
+    for scheme in schemes:
+        discovery.unregister(scheme)
+
+
+def test_a_good_plugin_of_another_distribution(install):
+    install("good", "ct-good", _GOOD.format(scheme="ct-good", more=""))
+    assert discovery.find("ct-good").scheme == "ct-good"
+    assert discovery.find("ct-good") is discovery.find("ct-good")
+    claim = next(claim for claim in discovery.claims() if claim.scheme == "ct-good")
+    assert (claim.distribution, claim.version, claim.module) == ("good", "1.0", "good_module")
+
+
+def test_an_open_that_returns_no_backend(install):
+    install("nothing", "ct-nothing", _GOOD.format(scheme="ct-nothing", more=""))
+    with pytest.raises(PluginError, match="open returned NoneType, not a Backend"):
+        connect("ct-nothing://x")
+
+
+BROKEN = {
+    "import": ("import no_such_module_anywhere", "failed to import: ModuleNotFoundError: .*no_such_module_anywhere"),
+    "syntax": ("def x(:", "failed to import: SyntaxError"),
+    "raises": ("raise OSError('no licence')", "failed to import: OSError: no licence"),
+    "exits": ("raise SystemExit(3)", "failed to import: SystemExit: 3"),
+    "no_hook": ("", "returned NoneType, a BackendPlugin is needed"),
+    "misspelt": (
+        "from tenure.hookspecs import hookimpl\n@hookimpl\ndef tenure_backed():\n    return 1",
+        "tenure_backed",
+    ),
+    "argument": (
+        "from tenure.hookspecs import hookimpl\n@hookimpl\ndef tenure_backend(config):\n    return 1",
+        "config",
+    ),
+    "type": (
+        "from tenure.hookspecs import hookimpl\n@hookimpl\ndef tenure_backend():\n    return 'a plugin'",
+        "returned str, a BackendPlugin is needed",
+    ),
+    "hook_raises": (
+        "from tenure.hookspecs import hookimpl\n@hookimpl\ndef tenure_backend():\n    raise KeyError('bug')",
+        "is broken: 'bug'",
+    ),
+    "scheme": (_GOOD.format(scheme="other", more=""), "installed for ct-scheme:// but says it serves other://"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_says_what_and_whose_it_is_each_time(install, name):
+    text, words = BROKEN[name]
+    scheme = f"ct-{name.replace('_', '-')}"
+    install(f"broken_{name}", scheme, text)
+    for _ in range(2):
+        with pytest.raises(PluginError, match=f"(?s){words}") as caught:
+            connect(f"{scheme}://x")
+        assert f"broken_{name}" in str(caught.value)
+    connect("memory://").close()
+
+
+def test_two_distributions_that_claim_one_scheme_are_named_and_neither_is_imported(install):
+    install("ours", "ct-twice", "raise AssertionError('imported')")
+    install("theirs", "ct-twice", "raise AssertionError('imported')")
+    with pytest.raises(PluginError, match=r"claimed by several distributions \(ours, theirs\): uninstall all but one"):
+        discovery.find("ct-twice")
+
+
+def test_a_missing_client_gets_told_what_to_install(install):
+    install("client", "ct-client", _GOOD.format(scheme="ct-client", more=", modules=('no_such.client',)"))
+    with pytest.raises(ConfigError, match=r"needs no_such\.client, which isn't installed: pip install"):
+        connect("ct-client://x")
+
+
+@pytest.mark.parametrize(("scheme", "words"), [("memroy", r"Did you mean memory://\?"), ("zzz", "Installed: .*memory")])
+def test_an_unknown_scheme(scheme, words):
+    with pytest.raises(UnknownScheme, match=words):
+        connect(f"{scheme}://x")
+
+
+def test_registering_by_hand(install):
+    with pytest.raises(PluginError, match="taken already"):
+        discovery.register(object(), "memory")
+
+
+def test_many_threads_that_ask_first_get_the_same_plugin(install):
+    install("race", "ct-race", _GOOD.format(scheme="ct-race", more=""))
+    found, together = [], threading.Barrier(8)
+
+    def find():
+        together.wait(10)
+        found.append(discovery.find("ct-race"))
+
+    threads = [threading.Thread(target=find) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(found) == 8
+    assert len({id(plugin) for plugin in found}) == 1
+
+
+_CLIENTS = (
+    "etcd3",
+    "grpc",
+    "google.protobuf",
+    "redis",
+    "hiredis",
+    "kazoo",
+    "consul",
+    "sqlite3",
+    "click",
+    "rich",
+    "pytest",
+)
+
+
+def _modules_after(code: str) -> set[str]:
+    script = f"{code}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _ours(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules if module.startswith("tenure")}
+
+
+def test_importing_tenure_loads_no_client_and_no_plugin():
+    modules = _modules_after("import tenure")
+    assert not modules & set(_CLIENTS)
+    assert _ours(modules) == {"tenure"}
+
+
+def test_connecting_imports_the_plugin_asked_for_and_no_other():
+    modules = _modules_after("import tenure\ntenure.connect('memory://').close()")
+    assert not modules & set(_CLIENTS)
+    assert _ours(modules) == {"tenure", "tenure_memory"}
+
+
+def test_importing_tenure_is_quick():
+    """In CPU seconds, best of three, beyond what the interpreter and pluggy cost anyway."""
+    script = "import time, pluggy; t = time.process_time(); import tenure; print(time.process_time() - t)"
+    best = min(
+        float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    )
+    assert best < 0.25

@@ -1,0 +1,259 @@
+"""The watch engine, scene by scene, with feeds that the test drives: what is told, to whom, and how it is closed.
+
+What failures do to a watch is in test_watch_failures.py; the model in test_watch_model.py adds chaos.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tenure import BatchKind, EventKind
+from tenure.errors import AuthenticationFailed, Compacted, InvalidArgument, StoreClosed, Unavailable, Unsupported
+from tenure.spi import Changes, Deleted, Snapshot
+
+from .doubles import ScriptedBackend, item, own_threads, until
+from .watching import kinds, reopen, started
+
+# -- what is told ------------------------------------------------------------------------------------------
+
+
+def test_the_state_then_in_sync_then_changes(store, backend):
+    watch = store.watch("p/")
+    feed = backend.feed(0)
+    assert (feed.prefix, feed.after) == ("p/", None)
+    feed.deliver(
+        Snapshot((item("p/a", 3), item("p/b", 4)), 5), Changes((item("p/a", 6, created=3), Deleted("p/b", 6)), 6)
+    )
+    first, second, third = watch.next(5), watch.next(5), watch.next(5)
+    assert (first.kind, kinds(first)) == (BatchKind.SNAPSHOT, [("create", "p/a", 3), ("create", "p/b", 4)])
+    assert (second.kind, second.events, second.revision) == (BatchKind.IN_SYNC, (), 5)
+    assert (third.kind, kinds(third)) == (BatchKind.CHANGES, [("update", "p/a", 6), ("delete", "p/b", 6)])
+    assert watch.revision == 6
+    assert watch.next(0.01) is None
+
+
+def test_previous_values_only_where_asked_for(store, backend):
+    plain, _ = started(store, backend, item("a", 1, b"1"))
+    watch, feed = started(store, backend, item("a", 1, b"1"), number=1, previous=True)
+    change = Changes((item("a", 6, b"2", created=1), item("b", 6)), 6)
+    feed.deliver(change, Changes((Deleted("a", 7),), 7))
+    backend.feed(0).deliver(change)
+    assert [event.previous for event in watch.next(5).events] == [item("a", 1, b"1"), None]
+    assert [event.previous for event in watch.next(5).events] == [item("a", 6, b"2", created=1)]
+    assert [event.previous for event in plain.next(5).events] == [None, None]
+
+
+def test_what_was_told_is_not_told_again(store, backend):
+    watch, feed = started(store, backend, item("a", 3))
+    feed.deliver(Changes((item("a", 3), item("old", 4), Deleted("a", 2), Deleted("unknown", 6)), 5))
+    feed.deliver(Changes((item("b", 6),), 6), Changes((Deleted("b", 7),), 7))
+    feed.deliver(Changes((item("b", 6),), 6), Changes((Deleted("b", 7),), 7), Changes((item("c", 8),), 8))
+    assert [kinds(watch.next(5)) for _ in range(3)] == [
+        [("create", "b", 6)],
+        [("delete", "b", 7)],
+        [("create", "c", 8)],
+    ]
+
+
+def test_a_poll_only_store_needs_nothing_but_snapshots(open_store):
+    backend = ScriptedBackend(every_revision=False)
+    watch, feed = started(open_store(backend), backend, item("a", 1), item("b", 2))
+    feed.deliver(Snapshot((item("a", 1), item("b", 2)), 6))
+    assert watch.next(0.01) is None
+    feed.deliver(Snapshot((item("a", 7, created=1), item("c", 7)), 7))
+    batch = watch.next(5)
+    assert batch.kind is BatchKind.CHANGES
+    assert kinds(batch) == [("update", "a", 7), ("create", "c", 7), ("delete", "b", 7)]
+
+
+def test_after_a_revision_there_is_no_state_but_every_change(store, backend):
+    watch = store.watch("", after=7)
+    feed = backend.feed(0)
+    assert feed.after == 7
+    feed.deliver(Changes((item("a", 7),), 7), Changes((item("a", 8, created=2), item("b", 8), Deleted("c", 8)), 8))
+    assert kinds(watch.next(5)) == [("update", "a", 8), ("create", "b", 8), ("delete", "c", 8)]
+    feed.fail(Unavailable("cut"))
+    reopen(watch, backend)
+    assert backend.feed(1).after == 8
+    backend.feed(1).fail(Compacted("gone", oldest=20))
+    with pytest.raises(Compacted, match="gone"):
+        watch.next(5)
+
+
+def test_what_a_watch_does_not_take(store, open_store):
+    with pytest.raises(InvalidArgument, match="previous"):
+        store.watch("", after=1, previous=True)
+    with pytest.raises(InvalidArgument, match="after is a revision"):
+        store.watch("", after=-1)
+    with pytest.raises(InvalidArgument, match="max_pending"):
+        store.watch("", max_pending=0)
+    with pytest.raises(Unsupported, match="without 'after'"):
+        open_store(ScriptedBackend(every_revision=False)).watch("", after=1)
+
+
+# -- closing -----------------------------------------------------------------------------------------------
+
+
+def test_close_wakes_a_waiting_consumer(store, backend):
+    watch, feed = started(store, backend)
+    ended = []
+    consumer = threading.Thread(target=lambda: ended.append(list(watch)))
+    consumer.start()
+    watch.close()
+    watch.close()
+    consumer.join(10)
+    assert ended == [[]]
+    assert feed.closed.is_set()
+    with pytest.raises(StoreClosed, match="the watch is closed"):
+        watch.next()
+
+
+def test_nothing_is_told_after_close(store, backend):
+    watch = store.watch("")
+    backend.feed(0).deliver(Snapshot((), 1))
+    assert watch.next(5).kind is BatchKind.SNAPSHOT
+    watch.close()
+    assert list(watch) == []
+
+
+def test_close_while_the_store_hangs_in_watch(store, backend):
+    watch, feed = started(store, backend)
+    hanging, release = threading.Event(), threading.Event()
+    late = type(feed)("", None, None)
+
+    def hang(prefix, after, sink, timeout):
+        hanging.set()
+        release.wait(10)
+        return late
+
+    backend.always("watch", hang)
+    feed.fail(Unavailable("cut"))
+    ended = []
+    consumer = threading.Thread(target=lambda: ended.append(list(watch)))
+    consumer.start()
+    assert hanging.wait(10)
+    before = time.monotonic()
+    watch.close()
+    assert time.monotonic() - before < 1
+    release.set()
+    consumer.join(10)
+    assert ended == [[]]
+    assert late.closed.is_set()
+
+
+def test_what_a_closing_store_answers_is_no_error_of_the_watch(store, backend):
+    watch, feed = started(store, backend)
+
+    def closed_meanwhile(prefix, after, sink, timeout):
+        watch.close()
+        raise StoreClosed("the connection was closed")
+
+    backend.always("watch", closed_meanwhile)
+    feed.fail(Unavailable("cut"))
+    assert list(watch) == []
+    assert watch.error is None
+
+
+def test_a_feed_that_fails_to_close_keeps_nothing_from_closing(store, backend, caplog):
+    _, feed = started(store, backend)
+    feed.close = lambda: 1 / 0
+    store.close()
+    assert backend.closed
+    assert "failed to close a feed" in caplog.text
+
+
+def test_closing_the_store_ends_its_watches(store, backend):
+    watch, feed = started(store, backend)
+    store.close()
+    assert feed.closed.is_set()
+    assert watch.closed
+    with pytest.raises(StoreClosed):
+        watch.next()
+
+
+# -- callbacks ---------------------------------------------------------------------------------------------
+
+
+def test_callbacks_come_in_order_on_a_thread_of_their_own_and_survive_their_errors(store, backend, caplog):
+    seen, done = [], threading.Event()
+
+    def callback(batch):
+        seen.append(batch.kind)
+        if len(seen) == 1:
+            raise RuntimeError("the application's bug")
+        if len(seen) == 3:
+            store.get("a")  # calling the store inside a callback is fine
+            done.set()
+
+    watch = store.watch("", callback=callback)
+    backend.feed(0).deliver(Snapshot((), 1), Changes((item("a", 2),), 2))
+    assert done.wait(10)
+    assert seen == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC, BatchKind.CHANGES]
+    assert own_threads() == ["tenure-watch"]
+    watch.close()
+    until(lambda: not own_threads())
+    assert "the application's bug" in caplog.text
+
+
+def test_close_in_a_callback(store, backend):
+    seen, opened = [], threading.Event()
+
+    def callback(batch):
+        seen.append(batch)
+        opened.wait(10)
+        watch.close()
+
+    watch = store.watch("", callback=callback)
+    opened.set()
+    backend.feed(0).deliver(Snapshot((), 1), Changes((item("a", 2),), 2))
+    until(lambda: not own_threads())
+    assert len(seen) == 1
+
+
+def test_closing_the_store_in_a_callback(store, backend):
+    store.watch("", callback=lambda batch: store.close())
+    backend.feed(0).deliver(Snapshot((), 1))
+    until(lambda: backend.closed and not own_threads())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_on_error_hears_once_of_the_end(store, backend, broken, caplog):
+    heard = []
+
+    def on_error(error):
+        heard.append(error)
+        if broken:
+            raise RuntimeError("the application's bug")
+
+    error = AuthenticationFailed("no")
+    store.watch("", callback=lambda batch: None, on_error=on_error)
+    backend.feed(0).fail(error)
+    until(lambda: not own_threads())
+    assert heard == [error]
+    assert ("the application's bug" in caplog.text) == broken
+
+
+def test_without_on_error_the_end_is_logged(store, backend, caplog):
+    store.watch("", callback=lambda batch: None)
+    backend.feed(0).fail(AuthenticationFailed("no longer good"))
+    until(lambda: not own_threads())
+    assert "a watch ended: no longer good" in caplog.text
+
+
+# -- namespaces --------------------------------------------------------------------------------------------
+
+
+def test_keys_are_told_without_their_namespace(open_store, backend):
+    watch = open_store(backend, prefix="ns/").watch("a")
+    feed = backend.feed(0)
+    assert feed.prefix == "ns/a"
+    feed.deliver(Snapshot((item("ns/a1", 1),), 1), Changes((Deleted("ns/a1", 2), item("ns/a2", 2)), 2))
+    assert [event.key for event in watch.next(5).events] == ["a1"]
+    watch.next(5)
+    assert [(event.kind, event.key) for event in watch.next(5).events] == [
+        (EventKind.DELETE, "a1"),
+        (EventKind.CREATE, "a2"),
+    ]

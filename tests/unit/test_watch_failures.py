@@ -1,0 +1,172 @@
+"""The watch engine over failures: what is resumed, what begins anew, what a slow consumer gets, what ends a watch."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tenure import BatchKind
+from tenure.errors import AuthenticationFailed, Compacted, PluginError, Unavailable
+from tenure.spi import Bookmark, Changes, Deleted, Snapshot
+
+from .doubles import ScriptedBackend, item
+from .watching import kinds, reopen, started
+
+
+def test_resumes_after_what_was_told_where_every_revision_is_kept(store, backend):
+    watch, feed = started(store, backend, item("a", 1))
+    feed.deliver(Changes((item("b", 6),), 6), Bookmark(9))
+    assert kinds(watch.next(5)) == [("create", "b", 6)]
+    feed.fail(Unavailable("cut"))
+    reopen(watch, backend)
+    assert feed.closed.is_set()
+    again = backend.feed(1)
+    assert again.after == 9
+    again.deliver(Changes((Deleted("a", 10),), 10))
+    batch = watch.next(5)
+    assert (batch.kind, kinds(batch)) == (BatchKind.CHANGES, [("delete", "a", 10)])
+
+
+def test_what_came_before_the_failure_is_told_first(store, backend):
+    watch, feed = started(store, backend)
+    feed.deliver(Changes((item("a", 6),), 6))
+    feed.fail(Unavailable("cut"))
+    assert kinds(watch.next(5)) == [("create", "a", 6)]
+    reopen(watch, backend)
+    assert backend.feed(1).after == 6
+
+
+def test_a_connection_lost_before_the_snapshot_begins_anew(store, backend):
+    watch = store.watch("")
+    backend.feed(0).fail(Unavailable("cut"))
+    reopen(watch, backend)
+    assert backend.feed(1).after is None
+    backend.feed(1).deliver(Snapshot((), 3))
+    assert watch.next(5).kind is BatchKind.SNAPSHOT
+
+
+@pytest.mark.parametrize("raised", [True, False])
+def test_a_compacted_history_is_a_resync_with_the_deletes(store, backend, raised):
+    watch, feed = started(store, backend, item("a", 1), item("b", 2), item("c", 3))
+    if raised:
+        backend.script("watch", Compacted("history begins at 20", oldest=20))
+    feed.fail(Unavailable("cut") if raised else Compacted("history begins at 20", oldest=20))
+    reopen(watch, backend)
+    again = backend.feed(1)
+    assert again.after is None
+    again.deliver(Snapshot((item("a", 1), item("c", 22), item("d", 21)), 25))
+    batch = watch.next(5)
+    assert (batch.kind, batch.revision) == (BatchKind.RESYNC, 25)
+    assert "history begins at 20" in batch.reason
+    assert kinds(batch) == [("update", "c", 22), ("create", "d", 21), ("delete", "b", 25)]
+
+
+def test_a_store_without_every_revision_resyncs_after_each_break(open_store):
+    backend = ScriptedBackend(every_revision=False)
+    watch, feed = started(open_store(backend), backend, item("a", 1))
+    feed.fail(Unavailable("connection reset"))
+    reopen(watch, backend)
+    again = backend.feed(1)
+    assert again.after is None
+    assert watch.disconnected_for > 0.0, "only the new state shows that the store is there"
+    again.deliver(Snapshot((), 9))
+    batch = watch.next(5)
+    assert watch.disconnected_for == 0.0
+    assert (batch.kind, kinds(batch)) == (BatchKind.RESYNC, [("delete", "a", 9)])
+    assert "connection reset" in batch.reason
+
+
+def test_a_consumer_too_slow_gets_the_difference_and_the_reason(store, backend):
+    watch, feed = started(store, backend, item("a", 1), max_pending=3)
+    feed.deliver(*(Changes((item("b", revision, created=6),), revision) for revision in range(6, 30)))
+    assert watch.next(0.01) is None
+    assert feed.closed.is_set()
+    again = backend.feed(1)
+    assert again.after is None
+    again.deliver(Snapshot((item("b", 29, created=6),), 29))
+    batch = watch.next(5)
+    assert batch.kind is BatchKind.RESYNC
+    assert "too slow: 24 changes waited, the bound is 3" in batch.reason
+    assert kinds(batch) == [("create", "b", 29), ("delete", "a", 29)]
+
+
+def test_one_slow_consumer_does_not_disturb_another(store, backend):
+    _, slow_feed = started(store, backend, max_pending=2)
+    quick, feed = started(store, backend, number=1, max_pending=2)
+    for revision in range(6, 20):
+        change = Changes((item("a", revision, created=6),), revision)
+        slow_feed.deliver(change)
+        feed.deliver(change)
+        assert quick.next(5).revision == revision
+
+
+def test_a_consumer_that_stops_reading_holds_a_bounded_number_of_changes(store, backend):
+    watch, feed = started(store, backend, max_pending=100)
+    for revision in range(6, 5000):
+        feed.deliver(Changes((item("a", revision, b"x" * 100, created=6),), revision))
+    assert len(watch._buffer._items) <= 100
+
+
+def test_a_feed_that_fails_at_once_is_opened_ever_more_slowly(store, backend):
+    watch = store.watch("")
+
+    def fail_at_once(prefix, after, sink, timeout):
+        sink.fail(Unavailable("refused"))
+        return type(backend.feed(0))(prefix, after, sink)
+
+    backend.always("watch", fail_at_once)
+    backend.feed(0).fail(Unavailable("cut"))
+    assert watch.next(1.0) is None
+    assert 3 <= backend.count("watch") <= 12
+    assert watch.disconnected_for > 0.5, "opening alone doesn't end an outage"
+
+
+def test_an_error_that_cannot_pass_ends_the_watch_loudly(store, backend):
+    watch, feed = started(store, backend)
+    feed.fail(AuthenticationFailed("the token is no longer good"))
+    for _ in range(2):
+        with pytest.raises(AuthenticationFailed, match="no longer good"):
+            watch.next(5)
+    with pytest.raises(AuthenticationFailed):
+        list(watch)
+    assert watch.closed
+    assert isinstance(watch.error, AuthenticationFailed)
+    watch.close()
+
+
+def test_a_plugins_bug_ends_the_watch_loudly(store, backend):
+    watch, feed = started(store, backend)
+    backend.always("watch", ValueError("oops"))
+    feed.fail(Unavailable("cut"))
+    with pytest.raises(PluginError, match="untranslated ValueError: oops"):
+        watch.next(5)
+
+
+def test_opening_is_tried_until_the_deadline(store, backend):
+    backend.script("watch", Unavailable("1"), Unavailable("2"))
+    store.watch("").close()
+    assert backend.count("watch") == 3
+    backend.always("watch", Unavailable("down"))
+    before = time.monotonic()
+    with pytest.raises(Unavailable, match="down"):
+        store.watch("", timeout=0.2)
+    assert time.monotonic() - before < 1
+    backend.always("watch", AuthenticationFailed("no"))
+    with pytest.raises(AuthenticationFailed):
+        store.watch("")
+
+
+def test_how_long_it_has_been_disconnected(held, backend, clock):
+    watch, feed = started(held, backend)
+    assert watch.disconnected_for == 0.0
+    feed.fail(Unavailable("cut"))
+    clock.advance(7)
+    assert watch.disconnected_for == 7.0
+    backend.script("watch", Unavailable("still down"))
+    reopen(watch, backend)
+    assert watch.disconnected_for == 0.0
+    backend.feed(1).fail(Unavailable("down again, before it said anything"))
+    watch.next(0.0)
+    clock.advance(1)
+    assert watch.disconnected_for == 8.0

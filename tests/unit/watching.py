@@ -1,0 +1,27 @@
+"""Steps that the scenes about watches share."""
+
+from __future__ import annotations
+
+from tenure import BatchKind
+from tenure.spi import Snapshot
+
+from .doubles import until
+
+
+def kinds(batch):
+    return [(event.kind.value, event.key, event.revision) for event in batch.events]
+
+
+def started(store, backend, *items, number=0, revision=5, **arguments):
+    """A watch that has told its snapshot, and its feed."""
+    watch = store.watch("", **arguments)
+    feed = backend.feed(number)
+    feed.deliver(Snapshot(items, revision))
+    assert watch.next(5).kind is BatchKind.SNAPSHOT
+    assert watch.next(5).kind is BatchKind.IN_SYNC
+    return watch, feed
+
+
+def reopen(watch, backend):
+    """Let the watch, which has nothing to tell, open its second feed."""
+    until(lambda: watch.next(0.02) is None and len(backend.feeds) == 2)
