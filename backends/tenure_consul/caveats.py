@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenure.spi.plugin import Note
+from tenure.spi.plugin import Caveat
 
 _LEASES = "tests/backends/consul/test_leases.py"
 _OPEN = "tests/backends/consul/test_open.py"
@@ -10,28 +10,28 @@ _TRANSACTIONS = "tests/backends/consul/test_transactions.py"
 _WATCH = "tests/backends/consul/test_watch.py"
 
 NOTES = (
-    Note(
+    Caveat(
         "A lease left alone ends after twice its ttl",
         "Consul doubles it. The holder gives up after one ttl all the same, so there are moments in which "
         "nobody holds what the store still shows. The shortest ttl is 10 s unless the agent allows less.",
         ("leases.left_alone_end_in_time", f"{_OPEN}::test_default_limits_are_told"),
     ),
-    Note(
+    Caveat(
         "A change costs its whole prefix",
         "Every change below a watched prefix transfers the whole prefix, to each client: keep watched "
         "prefixes below some thousand keys.",
         (f"{_WATCH}::test_ten_thousand_keys", f"{_WATCH}::test_feeds_of_a_prefix_share_one_thread"),
     ),
-    Note(
+    Caveat(
         "Quick changes are told as one",
-        "That is `every_revision=False`; and after a reconnect there is a RESYNC batch.",
+        "That is `lossless_watch=False`; and after a reconnect there is a RESYNC batch.",
         (
             "watches.w3_watchers_converge",
             "watches.after_a_revision_work_or_are_refused",
             f"{_WATCH}::test_kill_and_restart_under_a_writer",
         ),
     ),
-    Note(
+    Caveat(
         "Locks in Consul are advisory",
         "Keys are below `leasehold/kv/` of Consul's own key space, and another program that writes there "
         "without Tenure isn't held back by anything.",
@@ -40,7 +40,7 @@ NOTES = (
             "tests/backends/consul/test_layout.py::test_ordinary_keys_stay_as_they_are",
         ),
     ),
-    Note(
+    Caveat(
         "Half as many operations",
         "A transaction has 64 operations of Consul's, which is about half as many of ours.",
         (
@@ -48,12 +48,12 @@ NOTES = (
             f"{_TRANSACTIONS}::test_the_largest_transactions_that_are_declared",
         ),
     ),
-    Note(
+    Caveat(
         "Sessions outlive the agent",
         "A restart ends no lease; one that somebody destroys is lost, and its holder is told.",
         (f"{_LEASES}::test_a_restart_keeps_sessions", f"{_LEASES}::test_a_session_destroyed_by_somebody_is_noticed"),
     ),
-    Note(
+    Caveat(
         "A full disk under the leader",
         "The write that meets it is `StoreFull`. Consul then looks for another leader; with none that can "
         "write, writes are `Unavailable` or `OutcomeUnknown`, and reads are answered with `consistency=stale` "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
-from tenure.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_consul.caveats import NOTES
 
 OPTIONS = (
@@ -42,12 +42,12 @@ def tenure_backend() -> BackendPlugin:
         scheme="consul",
         summary="Consul 1.7 and later: shared, durable; several agents, TLS, ACL tokens, datacenters",
         open=open_backend,
-        address=Address.HOSTS,
+        url_form=UrlForm.HOSTS,
         default_port=8500,
         options=OPTIONS,
-        notes=NOTES,
+        caveats=NOTES,
         variants=frozenset({"tls"}),
-        credentials=True,
-        extra="consul",
-        modules=("consul",),
+        accepts_credentials=True,
+        pip_extra="consul",
+        required_modules=("consul",),
     )

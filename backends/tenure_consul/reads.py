@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from tenure.errors import StoreCorrupted
-from tenure.spi.types import KeyValue, Page, Read
+from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_consul.connection import Answer
 from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
@@ -17,15 +17,15 @@ from tenure_consul.revisions import Revisions
 _BYTE_ORDER = attrgetter("key")
 
 
-def get(pool: Pool, layout: Layout, revisions: Revisions, key: str, *, timeout: float) -> Read:
+def get(pool: Pool, layout: Layout, revisions: Revisions, key: str, *, timeout: float) -> ReadResult:
     """``Backend.get``."""
     before = revisions.known
     action = "reading"
     answer = pool.read(f"/v1/kv/{url_path(layout.path(key))}", timeout=timeout, action=action, allow=(404,))
     if answer.status == 404:
         # What isn't there is told with the index of all keys.
-        return Read(None, revisions.of_store(answer.index, before=before))
-    return Read(item_of(key, entries(answer)[0]), revisions.of_read(answer.index, before=before))
+        return ReadResult(None, revisions.of_store(answer.index, before=before))
+    return ReadResult(item_of(key, entries(answer)[0]), revisions.of_read(answer.index, before=before))
 
 
 def list_page(

@@ -44,7 +44,7 @@ def describe(
         version=found.version,
         revision=revision,
         clock=_clock(asked),
-        risks=tuple(_risks(found, len(servers), encrypted=encrypted, token=token, consistency=consistency)),
+        warnings=tuple(_risks(found, len(servers), encrypted=encrypted, token=token, consistency=consistency)),
         details={name: value for name, value in details.items() if value},
     )
 

@@ -32,7 +32,7 @@ from enum import Enum
 from typing import Any
 
 from tenure.errors import Conflict, LeaseNotFound, LimitExceeded, StoreCorrupted
-from tenure.spi.types import Absent, Committed, Delete, Exists, Guard, LeaseId, Put, Transaction
+from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, LeaseId, Precondition, Put, Transaction
 from tenure_consul import reads
 from tenure_consul.connection import Answer, left
 from tenure_consul.errors import refused
@@ -82,14 +82,14 @@ def is_session(lease_id: LeaseId) -> bool:
 
 def commit(
     pool: Pool, layout: Layout, revisions: Revisions, transaction: Transaction, *, most_bytes: int, timeout: float
-) -> Committed:
+) -> CommitResult:
     """``Backend.commit``. ``most_bytes``: the largest request that the agent takes."""
     until = time.monotonic() + timeout
     for operation in transaction.operations:
         if isinstance(operation, Put) and operation.lease_id is not None and not is_session(operation.lease_id):
             raise LeaseNotFound(f"there is no lease {operation.lease_id!r}")
     # A key that the caller wants to be absent is planned for as such.
-    holders: dict[str, str | None] = {g.key: None for g in transaction.guards if isinstance(g, Absent)}
+    holders: dict[str, str | None] = {g.key: None for g in transaction.preconditions if isinstance(g, KeyAbsent)}
     while True:
         plan = _plan(layout, transaction, holders)
         # One that changes nothing is told with the present revision: asked for first, or something that came after
@@ -99,16 +99,16 @@ def commit(
         answer = _send(pool, plan, most_bytes=most_bytes, until=until)
         if answer is None or answer.status == 200:
             if answer is None or not plan.writes:
-                return Committed(present)
-            return Committed(revisions.of_write(_index(answer), before=before), plan.deleted)
+                return CommitResult(present)
+            return CommitResult(revisions.of_write(_index(answer), before=before), plan.deleted)
         _learn(pool, layout, plan, answer, holders=holders, until=until)
 
 
 def _plan(layout: Layout, transaction: Transaction, holders: dict[str, str | None]) -> _Plan:
     plan = _Plan()
-    for guard in transaction.guards:
-        _plan_guard(plan, layout.path(guard.key), guard, holders)
-    absent = {guard.key for guard in transaction.guards if isinstance(guard, Absent)}
+    for precondition in transaction.preconditions:
+        _plan_guard(plan, layout.path(precondition.key), precondition, holders)
+    absent = {precondition.key for precondition in transaction.preconditions if isinstance(precondition, KeyAbsent)}
     for operation in transaction.operations:
         path = layout.path(operation.key)
         holder = holders.get(operation.key, _FREE)
@@ -121,15 +121,17 @@ def _plan(layout: Layout, transaction: Transaction, holders: dict[str, str | Non
     return plan
 
 
-def _plan_guard(plan: _Plan, path: str, guard: Guard, holders: dict[str, str | None]) -> None:
-    if isinstance(guard, Absent):
-        plan.add(_Role.GUARD, guard.key, "check-not-exists", path)
-    elif isinstance(guard, Exists):
-        plan.add(_Role.EXISTS, guard.key, "check-session", path, Session=holders.get(guard.key) or _FREE)
-    elif 0 < guard.revision < 1 << 63:
-        plan.add(_Role.GUARD, guard.key, "check-index", path, Index=guard.revision)
+def _plan_guard(plan: _Plan, path: str, precondition: Precondition, holders: dict[str, str | None]) -> None:
+    if isinstance(precondition, KeyAbsent):
+        plan.add(_Role.GUARD, precondition.key, "check-not-exists", path)
+    elif isinstance(precondition, KeyExists):
+        plan.add(_Role.EXISTS, precondition.key, "check-session", path, Session=holders.get(precondition.key) or _FREE)
+    elif 0 < precondition.revision < 1 << 63:
+        plan.add(_Role.GUARD, precondition.key, "check-index", path, Index=precondition.revision)
     else:
-        raise Conflict(f"was never put at revision {guard.revision}; nothing was changed", keys=[guard.key])
+        raise Conflict(
+            f"was never put at revision {precondition.revision}; nothing was changed", keys=[precondition.key]
+        )
 
 
 def _plan_put(plan: _Plan, path: str, put: Put, holder: str | None, *, sure: bool) -> None:

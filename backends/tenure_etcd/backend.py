@@ -13,12 +13,12 @@ from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
 from tenure.spi.types import (
-    Committed,
+    CommitResult,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Transaction,
 )
@@ -69,13 +69,13 @@ class EtcdBackend(Backend):
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._connection, key, timeout=timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         return reads.list_page(self._connection, prefix, after=after, limit=limit, revision=revision, timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._connection, transaction, timeout=timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:

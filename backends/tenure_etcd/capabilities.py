@@ -24,11 +24,11 @@ def declare(options: Mapping[str, Any]) -> Capabilities:
     return Capabilities(
         durable=True,
         linearizable=True,
-        shared=True,
-        atomic_list=True,
-        pinned_pages=True,
-        every_revision=True,
-        lease_listing=True,
+        multi_process=True,
+        consistent_list=True,
+        consistent_pagination=True,
+        lossless_watch=True,
+        list_leases=True,
         max_value_bytes=transaction_bytes - 4096,
         # etcd counts compares and operations apart and allows so many of each; together is the safe reading.
         max_transaction_operations=options["max_txn_ops"],
@@ -36,10 +36,10 @@ def declare(options: Mapping[str, Any]) -> Capabilities:
         max_transaction_bytes=transaction_bytes,
         min_ttl=options["min_ttl"],
         max_ttl=_MAX_TTL,
-        ttl_quantum=1.0,
+        ttl_granularity=1.0,
         expiry_factor=1.0,
         # The leader looks for ended leases twice a second, then the revocation is a raft proposal like any other.
         expiry_slack=1.5,
-        watch_latency=0.5,
-        watch_detection=options["keepalive"] + options["keepalive_timeout"] + 1.0,
+        max_watch_latency=0.5,
+        max_watch_failure_detection=options["keepalive"] + options["keepalive_timeout"] + 1.0,
     )

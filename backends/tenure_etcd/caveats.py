@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenure.spi.plugin import Note
+from tenure.spi.plugin import Caveat
 
 _FAULTS = "tests/backends/etcd/test_faults.py"
 _LEASES = "tests/backends/etcd/test_leases.py"
@@ -10,7 +10,7 @@ _SCHEMA = "tests/backends/etcd/test_schema.py"
 _THROUGH = "tests/backends/etcd/test_store_through_faults.py"
 
 NOTES = (
-    Note(
+    Caveat(
         "Name all members in the URL",
         "When one dies the others are used. The death of the leader costs about as long as an election.",
         (
@@ -18,39 +18,39 @@ NOTES = (
             "tests/backends/etcd/test_open.py::test_one_of_several_endpoints_is_enough",
         ),
     ),
-    Note(
+    Caveat(
         "Whole seconds, and two at least",
         "Its shortest lease is 2 s, and ttls are whole seconds.",
         (f"{_LEASES}::test_a_ttl_is_never_shorter_than_asked", "leases.have_a_truthful_ttl"),
     ),
-    Note(
+    Caveat(
         "A new leader gives leases their full ttl again",
         "So does a restart: keys may outlive their holder for longer than their ttl, never shorter.",
         (f"{_LEASES}::test_a_restart_gives_the_full_ttl_again",),
     ),
-    Note(
+    Caveat(
         "Changed limits are said in the URL",
         "A server can't be asked for its limits: where `--max-request-bytes` or `--max-txn-ops` were changed, "
         "say so by `max_request_bytes` and `max_txn_ops`.",
         (f"{_FAULTS}::test_the_largest_value_and_transaction_fit_and_more_is_refused",),
     ),
-    Note(
+    Caveat(
         "History ends where somebody compacted it",
         "A watch that falls behind that gets a RESYNC batch, not an error.",
         (f"{_THROUGH}::test_compaction_under_a_lagging_watcher_is_a_resync_with_its_deletes",),
     ),
-    Note(
+    Caveat(
         "Keys that aren't text aren't seen",
         "Keys of other programs that aren't UTF-8 are left out of lists and watches.",
         ("tests/backends/etcd/test_watch.py::test_keys_that_are_not_text_are_left_out",),
     ),
-    Note(
+    Caveat(
         "A leased key that others write is free",
         "One that another program writes without the lease is no longer bound to it. That is so on every "
         "store; on a shared etcd it happens.",
         ("leases.leave_what_is_not_theirs",),
     ),
-    Note(
+    Caveat(
         "A full disk or quota",
         "At its quota etcd refuses puts by `StoreFull` (the one that reaches it may have been applied, and is "
         "`OutcomeUnknown` then) and lets deletes through, until it is compacted and "
@@ -58,13 +58,13 @@ NOTES = (
         "`OutcomeUnknown`, then it is `Unavailable` until somebody makes room and starts it.",
         ("tests/cross_store/test_no_room.py::test_a_server_without_room", f"{_FAULTS}::test_a_full_database_is_told"),
     ),
-    Note(
+    Caveat(
         "Any protobuf",
         "It works beside any `protobuf` from 4.22 to 7, although the client library `etcd3` 0.12.0 by itself "
         "doesn't import with those.",
         (f"{_SCHEMA}::test_every_field_is_what_etcd3_ships", f"{_SCHEMA}::test_in_a_process_of_its_own"),
     ),
-    Note(
+    Caveat(
         "The client underneath",
         "`store.native` is the `etcd3` client, logged in, for what this interface lacks.",
         ("tests/backends/etcd/test_auth.py::test_the_native_client_is_logged_in",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
-from tenure.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_etcd.caveats import NOTES
 
 OPTIONS = (
@@ -70,12 +70,12 @@ def tenure_backend() -> BackendPlugin:
         scheme="etcd",
         summary="etcd 3.4 and later: shared, durable, linearizable; several endpoints, TLS, users",
         open=open_backend,
-        address=Address.HOSTS,
+        url_form=UrlForm.HOSTS,
         default_port=2379,
         options=OPTIONS,
-        notes=NOTES,
+        caveats=NOTES,
         variants=frozenset({"tls"}),
-        credentials=True,
-        extra="etcd",
-        modules=("etcd3", "grpc", "google.protobuf"),
+        accepts_credentials=True,
+        pip_extra="etcd",
+        required_modules=("etcd3", "grpc", "google.protobuf"),
     )

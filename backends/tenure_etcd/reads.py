@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from tenure.errors import DeadlineExceeded
-from tenure.spi.types import KeyValue, Page, Read
+from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_etcd.connection import Connection
 from tenure_etcd.encoding import item, items, prefix_range
 from tenure_etcd.messages import MESSAGES
@@ -23,13 +23,13 @@ _PAGE_BYTES = 4 << 20
 _GROWTH = 8
 
 
-def get(connection: Connection, key: str, *, timeout: float) -> Read:
+def get(connection: Connection, key: str, *, timeout: float) -> ReadResult:
     """``Backend.get``."""
     answer = connection.call(
         "Range", _RangeRequest(key=key.encode()), timeout=timeout, write=False, action="reading a key"
     )
     kvs = answer.kvs
-    return Read(item(kvs[0]) if kvs else None, answer.header.revision)
+    return ReadResult(item(kvs[0]) if kvs else None, answer.header.revision)
 
 
 def list_page(

@@ -67,7 +67,7 @@ def describe(connection: Connection, *, encrypted: bool, timeout: float) -> Serv
         product="etcd",
         version=answer.version,
         revision=history.revision if history is not None else answer.header.revision,
-        risks=tuple(_risks(connection, answer, members, alarms, encrypted=encrypted)),
+        warnings=tuple(_risks(connection, answer, members, alarms, encrypted=encrypted)),
         details=details,
     )
 

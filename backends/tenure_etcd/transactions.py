@@ -10,7 +10,17 @@ import time
 from typing import Any
 
 from tenure.errors import Conflict, StoreFull
-from tenure.spi.types import Absent, Committed, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
+from tenure.spi.types import (
+    CommitResult,
+    Delete,
+    KeyAbsent,
+    KeyExists,
+    Operation,
+    Precondition,
+    Put,
+    RevisionEquals,
+    Transaction,
+)
 from tenure_etcd import quota
 from tenure_etcd.connection import Connection
 from tenure_etcd.encoding import attached_lease
@@ -26,7 +36,7 @@ _NEVER = -1
 """A mod_revision that no key has."""
 
 
-def commit(connection: Connection, transaction: Transaction, *, timeout: float) -> Committed:
+def commit(connection: Connection, transaction: Transaction, *, timeout: float) -> CommitResult:
     """``Backend.commit``."""
     until, seen = time.monotonic() + timeout, connection.revision
     try:
@@ -35,39 +45,41 @@ def commit(connection: Connection, transaction: Transaction, *, timeout: float) 
         raise quota.judge(connection, transaction.operations, exc, seen=seen, until=until) from exc
 
 
-def _commit(connection: Connection, transaction: Transaction, *, timeout: float) -> Committed:
-    guards, operations = transaction.guards, transaction.operations
-    if not guards and len(operations) == 1:
+def _commit(connection: Connection, transaction: Transaction, *, timeout: float) -> CommitResult:
+    preconditions, operations = transaction.preconditions, transaction.operations
+    if not preconditions and len(operations) == 1:
         return _commit_one(connection, operations[0], timeout=timeout)
-    request = _TxnRequest(compare=[_compare(guard) for guard in guards], success=[_operation(o) for o in operations])
+    request = _TxnRequest(
+        compare=[_compare(precondition) for precondition in preconditions], success=[_operation(o) for o in operations]
+    )
     answer = connection.call("Txn", request, timeout=timeout, write=bool(operations), action="committing a transaction")
     revision = answer.header.revision
     if not answer.succeeded:
         reason = f"a guard didn't hold at revision {revision}; nothing was changed"
-        raise Conflict(reason, keys=[guard.key for guard in guards], revision=revision)
+        raise Conflict(reason, keys=[precondition.key for precondition in preconditions], revision=revision)
     deleted = sum(response.response_delete_range.deleted for response in answer.responses)
-    return Committed(revision, deleted)
+    return CommitResult(revision, deleted)
 
 
-def _commit_one(connection: Connection, operation: Operation, *, timeout: float) -> Committed:
+def _commit_one(connection: Connection, operation: Operation, *, timeout: float) -> CommitResult:
     if isinstance(operation, Put):
         answer = connection.call("Put", _put(operation), timeout=timeout, write=True, action="putting a key")
-        return Committed(answer.header.revision)
+        return CommitResult(answer.header.revision)
     request = _DeleteRangeRequest(key=operation.key.encode())
     answer = connection.call("DeleteRange", request, timeout=timeout, write=True, action="deleting a key")
-    return Committed(answer.header.revision, answer.deleted)
+    return CommitResult(answer.header.revision, answer.deleted)
 
 
-def _compare(guard: Guard) -> Any:
-    key = guard.key.encode()
-    match guard:
-        case Unchanged(revision=revision):
+def _compare(precondition: Precondition) -> Any:
+    key = precondition.key.encode()
+    match precondition:
+        case RevisionEquals(revision=revision):
             # A missing key compares like revision 0, which must not pass for an existing one.
             expected = revision if 0 < revision < 1 << 63 else _NEVER
             return _Compare(result=_Compare.EQUAL, target=_Compare.MOD, key=key, mod_revision=expected)
-        case Absent():
+        case KeyAbsent():
             return _Compare(result=_Compare.EQUAL, target=_Compare.CREATE, key=key, create_revision=0)
-        case Exists():
+        case KeyExists():
             return _Compare(result=_Compare.GREATER, target=_Compare.CREATE, key=key, create_revision=0)
 
 

@@ -230,7 +230,8 @@ class WatchStream:
         if response.compact_revision:
             oldest = response.compact_revision
             return Compacted(
-                f"watching: etcd's history begins at revision {oldest}, after revision {feed.after + 1}", oldest=oldest
+                f"watching: etcd's history begins at revision {oldest}, after revision {feed.after + 1}",
+                oldest_revision=oldest,
             )
         return self._why_refused(response.cancel_reason)
 

@@ -9,13 +9,13 @@ from tenure.errors import StoreClosed
 from tenure.spi import (
     Backend,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Transaction,
@@ -36,7 +36,7 @@ class MemoryBackend(Backend):
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         return self._open().get(key)
 
     def list(
@@ -50,7 +50,7 @@ class MemoryBackend(Backend):
     ) -> Page:
         return self._open().page(prefix, after=after, limit=limit, revision=revision)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self._open().commit(transaction)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tenure.spi.plugin import Note
+from tenure.spi.plugin import Caveat
 
 _TESTS = "tests/backends/memory/test_memory.py"
 
 NOTES = (
-    Note(
+    Caveat(
         "Gone with the process",
         "Everyone in this process who opens the name shares the store, and `memory://` without a name belongs "
         "to its opener alone. Of several openers the first one decides on the history and the clock. A forked "
@@ -18,7 +18,7 @@ NOTES = (
             f"{_TESTS}::test_a_forked_child_has_servers_of_its_own",
         ),
     ),
-    Note(
+    Caveat(
         "Time moves as a test wants it",
         "Leases and watches behave as with a server, threads included; with `connect(url, "
         "clock=tenure.ManualClock())` time stands still until the test moves it.",
@@ -27,7 +27,7 @@ NOTES = (
             f"{_TESTS}::test_the_reaper_tells_watchers_without_any_call",
         ),
     ),
-    Note(
+    Caveat(
         "Faults on demand",
         '`tenure_memory.server("NAME")` gives a test the controls of a store: expire a lease, cut watches, '
         "be out of order for a while, leave a write without an answer, lose everything.",

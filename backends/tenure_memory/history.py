@@ -71,12 +71,12 @@ class History:
         if revision < self.start:
             raise Compacted(
                 f"revision {revision} has left the store's history, which begins at {self.start}: read anew",
-                oldest=self.start,
+                oldest_revision=self.start,
             )
         if revision > present:
             raise Compacted(
                 f"revision {revision} isn't of this store's history, which is at {present}: read anew",
-                oldest=self.start,
+                oldest_revision=self.start,
             )
 
 

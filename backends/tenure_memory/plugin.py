@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
-from tenure.spi import Address, Backend, BackendPlugin, OpenRequest, Option
+from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_memory.caveats import NOTES
 
 
@@ -19,7 +19,7 @@ def tenure_backend() -> BackendPlugin:
         scheme="memory",
         summary="inside this process, for tests and trials; shared by name, gone when the process ends",
         open=_open,
-        address=Address.NAME,
+        url_form=UrlForm.NAME,
         options=(
             Option(
                 "history",
@@ -31,5 +31,5 @@ def tenure_backend() -> BackendPlugin:
                 minimum=1,
             ),
         ),
-        notes=NOTES,
+        caveats=NOTES,
     )

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from tenure._runtime.clock import Clock, SystemClock
 from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
 from tenure.spi import (
-    Committed,
+    CommitResult,
     Delete,
     Feed,
     KeyValue,
@@ -24,7 +24,7 @@ from tenure.spi import (
     Operation,
     Page,
     Put,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Snapshot,
@@ -112,9 +112,9 @@ class MemoryServer:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def get(self, key: str) -> Read:
+    def get(self, key: str) -> ReadResult:
         with self._serving():
-            return Read(self._state.get(key), self._revision)
+            return ReadResult(self._state.get(key), self._revision)
 
     def page(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None) -> Page:
         with self._serving():
@@ -135,7 +135,7 @@ class MemoryServer:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def commit(self, transaction: Transaction) -> Committed:
+    def commit(self, transaction: Transaction) -> CommitResult:
         with self._serving():
             if not self._unknown:
                 return self._commit(transaction)
@@ -144,24 +144,24 @@ class MemoryServer:
                     self._commit(transaction)
             raise OutcomeUnknown(f"memory://{self.name} was told to lose the answer to this write")
 
-    def _commit(self, transaction: Transaction) -> Committed:
-        check(transaction.guards, self._state, self._revision)
+    def _commit(self, transaction: Transaction) -> CommitResult:
+        check(transaction.preconditions, self._state, self._revision)
         for operation in transaction.operations:
             if isinstance(operation, Put) and operation.lease_id is not None:
                 self._leases.require(operation.lease_id)
         return self._write(transaction.operations)
 
-    def _write(self, operations: Sequence[Operation]) -> Committed:
+    def _write(self, operations: Sequence[Operation]) -> CommitResult:
         """Apply the operations as one transaction: state, leases' keys, history and watchers."""
         change = plan(operations, self._state, self._revision + 1)
         if change is None:
-            return Committed(self._revision)
+            return CommitResult(self._revision)
         self._revision = change.revision
         apply(change, self._state)
         self._move_between_leases(change)
         self._history.append(change)
         self._feeds.offer(change)
-        return Committed(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
+        return CommitResult(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
 
     def _move_between_leases(self, change: Change) -> None:
         for entry, before in zip(change.entries, change.before, strict=True):
@@ -237,7 +237,7 @@ class MemoryServer:
                 version="in process",
                 revision=self._revision,
                 clock=time.time() if isinstance(self._clock, SystemClock) else None,
-                risks=("nothing survives the end of this process",),
+                warnings=("nothing survives the end of this process",),
                 details={
                     "keys": str(sum(1 for _ in self._state.under(""))),
                     "leases": str(len(self._leases)),

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tenure.errors import Conflict
-from tenure.spi import Absent, Delete, Deleted, Exists, Guard, KeyValue, Operation, Put, Unchanged
+from tenure.spi import Delete, Deleted, KeyAbsent, KeyExists, KeyValue, Operation, Precondition, Put, RevisionEquals
 from tenure_memory.history import Change
 from tenure_memory.state import State
 
 
-def check(guards: Iterable[Guard], state: State, revision: int) -> None:
+def check(preconditions: Iterable[Precondition], state: State, revision: int) -> None:
     """Raise ``Conflict`` for the first guard that doesn't hold."""
-    for guard in guards:
-        item = state.get(guard.key)
-        match guard:
-            case Absent() if item is not None:
+    for precondition in preconditions:
+        item = state.get(precondition.key)
+        match precondition:
+            case KeyAbsent() if item is not None:
                 found = f"exists (revision {item.mod_revision}) and should not"
-            case Exists() | Unchanged() if item is None:
+            case KeyExists() | RevisionEquals() if item is None:
                 found = "doesn't exist"
-            case Unchanged() if item is not None and item.mod_revision != guard.revision:
-                found = f"is at revision {item.mod_revision}, not {guard.revision}"
+            case RevisionEquals() if item is not None and item.mod_revision != precondition.revision:
+                found = f"is at revision {item.mod_revision}, not {precondition.revision}"
             case _:
                 continue
-        raise Conflict(f"{found}; nothing was changed", keys=[guard.key], revision=revision)
+        raise Conflict(f"{found}; nothing was changed", keys=[precondition.key], revision=revision)
 
 
 def plan(operations: Iterable[Operation], state: State, revision: int) -> Change | None:

@@ -12,7 +12,7 @@ from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import Host, OpenRequest
-from tenure.spi.types import Committed, LeaseGrant, LeaseId, LeaseInfo, Page, Read, ServerInfo, Transaction
+from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
 from tenure_redis import leases, reads, scripts, server_settings, transactions
 from tenure_redis import server_info as info
 from tenure_redis.capabilities import declare
@@ -65,15 +65,17 @@ class RedisBackend(Backend):
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._pool, key, timeout=timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
-            raise Unsupported("Redis keeps no past states to list: its capabilities declare pinned_pages=False")
+            raise Unsupported(
+                "Redis keeps no past states to list: its capabilities declare consistent_pagination=False"
+            )
         return reads.list_page(self._pool, prefix, after=after, limit=limit, timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._pool, transaction, timeout=timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:

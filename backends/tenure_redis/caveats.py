@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenure.spi.plugin import Note
+from tenure.spi.plugin import Caveat
 
 _LEASES = "tests/backends/redis/test_leases.py"
 _OPEN = "tests/backends/redis/test_open.py"
@@ -11,7 +11,7 @@ _TRANSACTIONS = "tests/backends/redis/test_transactions.py"
 _WATCH = "tests/backends/redis/test_watch.py"
 
 NOTES = (
-    Note(
+    Caveat(
         "What it promises depends on its settings",
         "It is asked for them when it is opened. `durable` needs the append-only file with `appendfsync "
         "always`; `linearizable` needs a server without replicas. A program that can't live with less says "
@@ -19,7 +19,7 @@ NOTES = (
         "promises.",
         (f"{_OPEN}::test_what_is_declared_and_what_is_risky",),
     ),
-    Note(
+    Caveat(
         "A failover may lose writes",
         "With replicas, Sentinel or Cluster, writes that were acknowledged just before it may be missing after it. "
         "Watchers are told by a RESYNC batch.",
@@ -28,7 +28,7 @@ NOTES = (
             f"{_OPEN}::test_of_several_hosts_the_primary_is_used",
         ),
     ),
-    Note(
+    Caveat(
         "Without persistence a restart forgets everything",
         "Watchers are told by a RESYNC batch with the deletes, and registered instances are back within a heartbeat.",
         (
@@ -36,13 +36,13 @@ NOTES = (
             f"{_LEASES}::test_a_registration_is_back_after_a_restart_without_persistence",
         ),
     ),
-    Note(
+    Caveat(
         "No eviction",
         "`maxmemory-policy` has to be `noeviction`: otherwise Redis throws away whole namespaces when its "
         "memory is full.",
         (f"{_OPEN}::test_what_is_declared_and_what_is_risky",),
     ),
-    Note(
+    Caveat(
         "One shard",
         "All of a store is on one shard of a cluster. The option `store` gives parts of a system stores of their own.",
         (
@@ -50,7 +50,7 @@ NOTES = (
             f"{_OPEN}::test_stores_are_apart_and_namespaces_share_one",
         ),
     ),
-    Note(
+    Caveat(
         "Redis itself ends no leases here",
         "Whoever has a watch open sees to it that ended leases go, and so does whoever reads or writes. What "
         "a program gets is right in any case; Redis's own tools may show what has ended.",
@@ -59,7 +59,7 @@ NOTES = (
             f"{_WATCH}::test_a_lease_that_ends_is_told_in_time_by_the_watcher_alone",
         ),
     ),
-    Note(
+    Caveat(
         "A full memory or disk",
         "At `maxmemory` it refuses puts by `StoreFull` and lets deletes through. On a full disk it refuses "
         "every write by `StoreFull` and answers reads, unless `appendfsync` is `always`: then its process "

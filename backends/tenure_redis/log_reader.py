@@ -142,7 +142,7 @@ class Reader:
                     raise Compacted(
                         f"watching: revision {self._position.revision + 1} is no longer in the log of Redis at "
                         f"{self._pool.locator.where}, which goes on at {one.revision}",
-                        oldest=one.revision,
+                        oldest_revision=one.revision,
                     )
                 self._position = Position(self._position.identity, one.revision, one.op)
                 for feed in self._feeds:
@@ -169,7 +169,8 @@ class Reader:
         verdict, _, now, oldest = answer
         if verdict == b"trimmed":
             raise Compacted(
-                f"watching: revision {revision} is no longer in the log of Redis at {link.where}", oldest=int(oldest)
+                f"watching: revision {revision} is no longer in the log of Redis at {link.where}",
+                oldest_revision=int(oldest),
             )
         if verdict != b"same":
             raise self._replaced(int(now))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
-from tenure.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_redis.caveats import NOTES
 
 OPTIONS = (
@@ -48,12 +48,12 @@ def tenure_backend() -> BackendPlugin:
         scheme="redis",
         summary="Redis 7 and later: shared, fast; TLS, users, unix sockets, Sentinel, Cluster",
         open=open_backend,
-        address=Address.HOSTS,
+        url_form=UrlForm.HOSTS,
         default_port=6379,
         options=OPTIONS,
-        notes=NOTES,
+        caveats=NOTES,
         variants=frozenset({"tls", "unix", "sentinel", "cluster"}),
-        credentials=True,
-        extra="redis",
-        modules=("redis", "hiredis"),
+        accepts_credentials=True,
+        pip_extra="redis",
+        required_modules=("redis", "hiredis"),
     )

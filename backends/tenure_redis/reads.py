@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tenure.errors import DeadlineExceeded, StoreCorrupted, Unavailable
 from tenure.spi.feed import Deleted
-from tenure.spi.types import KeyValue, Page, Read
+from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_redis import scripts
 from tenure_redis.connection import Link
 from tenure_redis.encoding import REVISION, Entry, entry, is_leased, item
@@ -31,14 +31,14 @@ _ENTRIES = 200
 _TRIES = 3
 
 
-def get(pool: Pool, key: str, *, timeout: float) -> Read:
+def get(pool: Pool, key: str, *, timeout: float) -> ReadResult:
     """``Backend.get``."""
     started = time.monotonic()
     record, revision = pool.read("HMGET", pool.names.data, key, REVISION, timeout=timeout, action="reading a key")
     if revision is None or (record is not None and started - pool.reaped > FRESH and is_leased(record)):
         left = max(timeout - (time.monotonic() - started), 0.001)
         record, revision = pool.run(scripts.READ, key, timeout=left, action="reading a key")
-    return Read(None if record is None else item(key, record), int(revision))
+    return ReadResult(None if record is None else item(key, record), int(revision))
 
 
 def list_page(pool: Pool, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:

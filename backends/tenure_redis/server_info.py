@@ -46,7 +46,7 @@ def describe(pool: Pool, hosts: Iterable[Host | str], *, encrypted: bool, login:
         version=found.version or "unknown (this user may not use INFO)",
         revision=int(revision),
         clock=int(seconds) + int(micros) / 1e6,
-        risks=tuple(_risks(found, hosts, failover=pool.locator.failover, encrypted=encrypted, login=login)),
+        warnings=tuple(_risks(found, hosts, failover=pool.locator.failover, encrypted=encrypted, login=login)),
         details=details,
     )
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from tenure.errors import Conflict, LeaseNotFound, OutcomeUnknown, StoreCorrupted
-from tenure.spi.types import Absent, Committed, Guard, Put, Transaction, Unchanged
+from tenure.spi.types import CommitResult, KeyAbsent, Precondition, Put, RevisionEquals, Transaction
 from tenure_redis.encoding import lease_of, packed_revision
 from tenure_redis.pool import Pool
 
 
-def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> Committed:
+def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> CommitResult:
     """``Backend.commit``."""
-    args: list[Any] = [len(transaction.guards)]
-    for guard in transaction.guards:
-        args += _guard(guard)
+    args: list[Any] = [len(transaction.preconditions)]
+    for precondition in transaction.preconditions:
+        args += _guard(precondition)
     for operation in transaction.operations:
         if isinstance(operation, Put):
             lease = operation.lease_id
@@ -28,10 +28,12 @@ def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> Committed
     word, _, rest = answer.partition(b" ")
     if word == b"ok":
         revision, _, deleted = rest.partition(b" ")
-        return Committed(int(revision), int(deleted))
+        return CommitResult(int(revision), int(deleted))
     if word == b"conflict":
         reason = f"a guard didn't hold at revision {int(rest)}; nothing was changed"
-        raise Conflict(reason, keys=[guard.key for guard in transaction.guards], revision=int(rest))
+        raise Conflict(
+            reason, keys=[precondition.key for precondition in transaction.preconditions], revision=int(rest)
+        )
     if word == b"nolease":
         named = {operation.lease_id for operation in transaction.operations if isinstance(operation, Put)} - {None}
         lease = rest.decode() if rest != b"-" else ", ".join(map(repr, named))
@@ -41,7 +43,7 @@ def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> Committed
     raise StoreCorrupted(f"the record of this client's last commit in Redis isn't Tenure's: {answer[:80]!r}")
 
 
-def _guard(guard: Guard) -> tuple[Any, ...]:
-    if isinstance(guard, Unchanged):
-        return "u", guard.key, packed_revision(guard.revision)
-    return "a" if isinstance(guard, Absent) else "e", guard.key, ""
+def _guard(precondition: Precondition) -> tuple[Any, ...]:
+    if isinstance(precondition, RevisionEquals):
+        return "u", precondition.key, packed_revision(precondition.revision)
+    return "a" if isinstance(precondition, KeyAbsent) else "e", precondition.key, ""

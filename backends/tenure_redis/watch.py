@@ -145,14 +145,14 @@ class Watches:
             raise Compacted(
                 f"watching: revision {after} is no longer in the log of Redis at {where}, which begins at "
                 f"{int(oldest)} (the option history says how many are kept)",
-                oldest=int(oldest),
+                oldest_revision=int(oldest),
             )
         if known is not None:
             self.replaced(after)
         raise Compacted(
             f"watching: revision {after} isn't in the history of Redis at {where}, now at {int(revision)}: its "
             "data was lost or replaced, by a restart without persistence or a replica that lagged behind",
-            oldest=int(oldest),
+            oldest_revision=int(oldest),
         )
 
     def _join(self, feed: RedisFeed, until: float) -> None:
@@ -186,7 +186,7 @@ class Watches:
                 raise Compacted(
                     f"watching: the log of Redis at {self._pool.locator.where} no longer has revision "
                     f"{feed.position.revision + 1}",
-                    oldest=one.revision,
+                    oldest_revision=one.revision,
                 )
             feed.offer(one)
 

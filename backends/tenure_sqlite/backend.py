@@ -10,7 +10,7 @@ from tenure.errors import Compacted, DeadlineExceeded, PermissionDenied, StoreFu
 from tenure.spi import (
     Backend,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     KeyValue,
     LeaseGrant,
@@ -18,7 +18,7 @@ from tenure.spi import (
     LeaseInfo,
     OpenRequest,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Snapshot,
@@ -81,7 +81,7 @@ class SqliteBackend(Backend):
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         database = self._database
         if monotonic() > self._check_at:  # a reader must notice a replaced file too, but needn't look each time
             self._check_at = monotonic() + 1.0
@@ -97,18 +97,20 @@ class SqliteBackend(Backend):
             row = database.run(lambda connection: connection.execute(_GET, (key,)).fetchone(), timeout=timeout)
         value, created, modified, lease, revision, deadline = row
         if value is None:
-            return Read(None, revision)
+            return ReadResult(None, revision)
         if lease is None:
-            return Read(KeyValue(key, value, created, modified), revision)
+            return ReadResult(KeyValue(key, value, created, modified), revision)
         if deadline <= self._time.now():
             if self._could_reap(timeout):
                 return self.get(key, timeout=timeout)
-            return Read(None, revision)
-        return Read(KeyValue(key, value, created, modified, format(lease, "x")), revision)
+            return ReadResult(None, revision)
+        return ReadResult(KeyValue(key, value, created, modified, format(lease, "x")), revision)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
-            raise Unsupported("this store can't list a past revision (its capabilities declare pinned_pages=False)")
+            raise Unsupported(
+                "this store can't list a past revision (its capabilities declare consistent_pagination=False)"
+            )
         within, bounds = condition(prefix, after)
         most = -1 if limit is None else limit + 1  # one more tells whether there are more
         hiding = False
@@ -147,7 +149,7 @@ class SqliteBackend(Backend):
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         with self._writing(timeout) as writer:
             outcome = writer.commit(transaction)
         if isinstance(outcome, TenureError):  # raised here, where the leases that ended before are committed
@@ -207,7 +209,8 @@ class SqliteBackend(Backend):
             raise Compacted(f"revision {revision} may be of a file that was replaced: read anew")
         if not start <= revision <= present:
             raise Compacted(
-                f"revision {revision} isn't in the change log, which has {start} to {present}: read anew", oldest=start
+                f"revision {revision} isn't in the change log, which has {start} to {present}: read anew",
+                oldest_revision=start,
             )
 
     def server_info(self, *, timeout: float) -> ServerInfo:

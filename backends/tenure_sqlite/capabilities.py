@@ -15,22 +15,22 @@ def capabilities(*, poll: float) -> Capabilities:
     return Capabilities(
         durable=True,
         linearizable=True,
-        shared=True,
-        atomic_list=True,
-        pinned_pages=False,
-        every_revision=True,
-        lease_listing=True,
+        multi_process=True,
+        consistent_list=True,
+        consistent_pagination=False,
+        lossless_watch=True,
+        list_leases=True,
         max_value_bytes=16 * 1024 * 1024,
         max_transaction_operations=10_000,
         max_transaction_leases=10_000,
         max_transaction_bytes=64 * 1024 * 1024,
         min_ttl=MIN_TTL,
         max_ttl=10 * 365 * 86_400.0,
-        ttl_quantum=TTL_QUANTUM,
+        ttl_granularity=TTL_QUANTUM,
         expiry_factor=1.0,
         expiry_slack=0.5,  # no reader sees an ended lease's keys; this is for a reaper's thread to get its turn
-        watch_latency=poll + 0.25,
-        watch_detection=poll + 1.5,  # a file that was removed or replaced; there is no server to lose
+        max_watch_latency=poll + 0.25,
+        max_watch_failure_detection=poll + 1.5,  # a file that was removed or replaced; there is no server to lose
     )
 
 

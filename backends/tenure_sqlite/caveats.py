@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenure.spi.plugin import Note
+from tenure.spi.plugin import Caveat
 
 _ERRORS = "tests/backends/sqlite/test_errors.py"
 _DATA = "tests/backends/sqlite/test_data.py"
@@ -10,37 +10,37 @@ _PROCESSES = "tests/backends/sqlite/test_processes.py"
 _WATCH = "tests/backends/sqlite/test_watch.py"
 
 NOTES = (
-    Note(
+    Caveat(
         "A local disk only",
         "Locks on network file systems can't be relied on; `tenure doctor` warns of one.",
         (f"{_ERRORS}::test_network_filesystems_are_recognised",),
     ),
-    Note(
+    Caveat(
         "A loss of power",
         "With `synchronous=normal` (the default) an acknowledged write survives the death of any process, and "
         "of all of them; the last writes before a loss of power may be missing. `synchronous=full` prevents "
         "that and costs a disk flush per write.",
         (f"{_PROCESSES}::test_kill_in_the_middle_of_writes_loses_nothing_acknowledged",),
     ),
-    Note(
+    Caveat(
         "Other processes look for changes",
         "Watchers in other processes are told within `poll` seconds, those of the same process at once.",
         (f"{_PROCESSES}::test_a_watch_sees_what_another_process_writes", "watches.are_quick"),
     ),
-    Note(
+    Caveat(
         "The folder has to be writable",
         "Processes with different users need write access to the folder too: SQLite keeps two more files "
         "beside the database while it is open.",
         (f"{_ERRORS}::test_permissions", f"{_DATA}::test_the_last_one_to_close_leaves_one_file"),
     ),
-    Note(
+    Caveat(
         "Leases live by the time since boot",
         "Sleep included. After a restart of the machine each lease gets its full ttl again.",
         (f"{_DATA}::test_another_time_base_gives_each_lease_its_full_ttl_again",),
     ),
-    Note(
+    Caveat(
         "Pages of a scan aren't pinned",
-        "Each page of a `scan` is as of when it was read (`pinned_pages` isn't declared); a `list` is one "
+        "Each page of a `scan` is as of when it was read (`consistent_pagination` isn't declared); a `list` is one "
         "point in time.",
         (
             "lists.by_scan_miss_nothing_that_stays",
@@ -48,7 +48,7 @@ NOTES = (
             "transactions.are_whole_in_every_list",
         ),
     ),
-    Note(
+    Caveat(
         "A file that was replaced is another history",
         "Whoever has it open goes on with what is there now, and watches get a RESYNC batch. Files that "
         "aren't a store, or are damaged, are left as they are.",
@@ -58,7 +58,7 @@ NOTES = (
             f"{_ERRORS}::test_a_damaged_store_is_left_alone",
         ),
     ),
-    Note(
+    Caveat(
         "A full disk",
         "It refuses writes by `StoreFull` and goes on answering reads; with room it takes writes again.",
         (f"{_ERRORS}::test_a_full_disk", "tests/cross_store/test_no_room.py::test_a_file_without_room"),

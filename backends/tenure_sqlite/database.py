@@ -29,7 +29,7 @@ from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from tenure.errors import ConfigError, StoreClosed, StoreForked, TenureError, Unavailable
+from tenure.errors import ConfigError, StoreClosed, TenureError, Unavailable, UsedAfterFork
 from tenure_sqlite.errors import corrupted, is_busy, require_access, translate
 from tenure_sqlite.lease_clock import LeaseTime
 from tenure_sqlite.schema import create_if_empty, is_empty, is_without_tables, refuse_foreign_file, verify
@@ -186,7 +186,7 @@ class Database:
         if not is_empty(self.path) and self._log_identity is not None and self._found("-wal") == self._log_identity:
             raise corrupted(self.path, "it was replaced while the -wal file of the one before is still beside it")
         if self._found() in _untrusted:
-            raise StoreForked(
+            raise UsedAfterFork(
                 f"{self.path} was in use by another thread when this process was forked, so it can't be opened here: "
                 "fork before opening the store or while it is idle, or start processes without forking ('spawn')"
             )
@@ -292,7 +292,7 @@ class Database:
 
     def _closed_error(self) -> TenureError:
         if self._forked:
-            return StoreForked(f"{self.path} was opened by the parent of this process: open it here again")
+            return UsedAfterFork(f"{self.path} was opened by the parent of this process: open it here again")
         return StoreClosed(f"this connection to {self.path} was closed")
 
     def _wait_until_unused(self, seconds: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
-from tenure.spi import Address, Backend, BackendPlugin, OpenRequest, Option
+from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_sqlite.caveats import NOTES
 
 
@@ -19,7 +19,7 @@ def tenure_backend() -> BackendPlugin:
         scheme="sqlite",
         summary="a file on the local disk, shared by all processes of the machine; needs no server",
         open=_open,
-        address=Address.FILE,
+        url_form=UrlForm.FILE,
         options=(
             Option(
                 "history",
@@ -46,7 +46,7 @@ def tenure_backend() -> BackendPlugin:
                 choices=("full", "normal"),
             ),
         ),
-        notes=NOTES,
+        caveats=NOTES,
     )
 
 

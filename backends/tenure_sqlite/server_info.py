@@ -41,7 +41,7 @@ def examine(connection: Connection, database: Database) -> ServerInfo:
         version=sqlite3.sqlite_version,
         revision=revision,
         clock=time.time(),
-        risks=tuple(risks),
+        warnings=tuple(risks),
         details={
             "file": path,
             "size": f"{size} bytes",

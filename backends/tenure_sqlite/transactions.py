@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from tenure.errors import Conflict, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, TenureError
-from tenure.spi import Absent, Committed, Guard, LeaseId, Operation, Put, Transaction, Unchanged
+from tenure.spi import CommitResult, KeyAbsent, LeaseId, Operation, Precondition, Put, RevisionEquals, Transaction
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
@@ -33,15 +33,15 @@ class Writer:
         ).fetchone()
         self._began_at = self.revision
 
-    def commit(self, transaction: Transaction) -> Committed | Conflict | LeaseNotFound:
+    def commit(self, transaction: Transaction) -> CommitResult | Conflict | LeaseNotFound:
         """Apply the transaction, or answer why not: an error to raise once the ended leases are committed."""
         return (
-            self._check(transaction.guards)
+            self._check(transaction.preconditions)
             or self._check_leases(transaction.operations)
             or self.write(transaction.operations)
         )
 
-    def write(self, operations: Iterable[Operation]) -> Committed:
+    def write(self, operations: Iterable[Operation]) -> CommitResult:
         """Apply operations as one revision, or none if they change nothing."""
         execute = self.connection.execute
         revision = self.revision + 1
@@ -61,10 +61,10 @@ class Writer:
                 deleted += 1
                 entries.append((revision, len(entries), operation.key, None, None, None))
         if not entries:
-            return Committed(self.revision)
+            return CommitResult(self.revision)
         self.revision = revision
         self._log_bytes += change_log.append(self.connection, entries)
-        return Committed(revision, deleted)
+        return CommitResult(revision, deleted)
 
     def finish(self, history: int) -> bool:
         """Note the new revision and trim the log; answers whether there is anything for watchers."""
@@ -79,19 +79,19 @@ class Writer:
         )
         return True
 
-    def _check(self, guards: Iterable[Guard]) -> Conflict | None:
-        for guard in guards:
-            row = self.connection.execute("SELECT modified FROM item WHERE key = ?", (guard.key,)).fetchone()
-            if isinstance(guard, Absent):
+    def _check(self, preconditions: Iterable[Precondition]) -> Conflict | None:
+        for precondition in preconditions:
+            row = self.connection.execute("SELECT modified FROM item WHERE key = ?", (precondition.key,)).fetchone()
+            if isinstance(precondition, KeyAbsent):
                 found = row and f"exists (revision {row[0]}) and should not"
             elif row is None:
                 found = "doesn't exist"
-            elif isinstance(guard, Unchanged) and row[0] != guard.revision:
-                found = f"is at revision {row[0]}, not {guard.revision}"
+            elif isinstance(precondition, RevisionEquals) and row[0] != precondition.revision:
+                found = f"is at revision {row[0]}, not {precondition.revision}"
             else:
                 continue
             if found:
-                return Conflict(f"{found}; nothing was changed", keys=[guard.key], revision=self.revision)
+                return Conflict(f"{found}; nothing was changed", keys=[precondition.key], revision=self.revision)
         return None
 
     def _check_leases(self, operations: Iterable[Operation]) -> LeaseNotFound | None:

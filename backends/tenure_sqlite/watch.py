@@ -226,7 +226,7 @@ class Watcher:
         elif feed.position < log_start:
             error = Compacted(
                 f"the changes after revision {feed.position} have left the log, which begins at {log_start}: read anew",
-                oldest=log_start,
+                oldest_revision=log_start,
             )
         else:
             return False

@@ -11,7 +11,7 @@ from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
-from tenure.spi.types import Committed, LeaseGrant, LeaseId, LeaseInfo, Page, Read, ServerInfo, Transaction
+from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
 from tenure_zookeeper import reads, transactions
 from tenure_zookeeper import server_info as info
 from tenure_zookeeper.capabilities import declare
@@ -71,15 +71,17 @@ class ZooKeeperBackend(Backend):
         """The started ``kazoo.client.KazooClient`` of this store; it closes with the store. kazoo has no deadlines."""
         return self._connection.native
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._connection, key, until=time.monotonic() + timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
-            raise Unsupported("ZooKeeper keeps no past states to list (its capabilities declare pinned_pages=False)")
+            raise Unsupported(
+                "ZooKeeper keeps no past states to list (its capabilities declare consistent_pagination=False)"
+            )
         return reads.list_page(self._connection, prefix, after=after, limit=limit, until=time.monotonic() + timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         until = time.monotonic() + timeout
         return transactions.commit(
             self._connection, lambda lease_id: self._leases.sender(lease_id, until), transaction, until=until

@@ -22,12 +22,12 @@ def declare(
     return Capabilities(
         durable=True,
         linearizable=not may_lag,
-        shared=True,
-        atomic_list=False,
-        pinned_pages=False,
+        multi_process=True,
+        consistent_list=False,
+        consistent_pagination=False,
         # An event doesn't carry what was written: what changes twice in quick succession is read once.
-        every_revision=False,
-        lease_listing=True,
+        lossless_watch=False,
+        list_leases=True,
         max_value_bytes=max_packet_bytes - _OVERHEAD,
         max_transaction_operations=512,
         # A put on a lease goes over that lease's session, and a request goes over one.
@@ -36,11 +36,11 @@ def declare(
         max_transaction_bytes=max_packet_bytes // 2,
         min_ttl=min_ttl,
         max_ttl=max_ttl,
-        ttl_quantum=0.001,
+        ttl_granularity=0.001,
         expiry_factor=1.0,
         # The server looks for ended sessions once a tick; the shortest session is two ticks by default.
         expiry_slack=min_ttl / 2 + 1.0,
-        watch_latency=0.5 if polling is None else polling * 2 + 0.5,
+        max_watch_latency=0.5 if polling is None else polling * 2 + 0.5,
         # kazoo asks for a sign of life after a third of the session's time and gives up after another third.
-        watch_detection=session_timeout,
+        max_watch_failure_detection=session_timeout,
     )

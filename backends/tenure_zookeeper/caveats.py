@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenure.spi.plugin import Note
+from tenure.spi.plugin import Caveat
 
 _DATA = "tests/backends/zookeeper/test_data.py"
 _ENSEMBLE = "tests/backends/zookeeper/test_ensemble.py"
@@ -12,7 +12,7 @@ _OPEN = "tests/backends/zookeeper/test_open.py"
 _SASL = "tests/backends/zookeeper/test_sasl.py"
 
 NOTES = (
-    Note(
+    Caveat(
         "Keys are leaf nodes in folders",
         "The value of `a/b` is at `/a/@b`, or at `/a/~b` once the key was on a lease. Nodes of other programs "
         "aren't seen as keys.",
@@ -22,15 +22,15 @@ NOTES = (
             f"{_DATA}::test_nodes_of_others_are_left_alone",
         ),
     ),
-    Note(
+    Caveat(
         "A lease is a session",
         "Its ttl is within what the server allows, 4 to 40 s with the usual `tickTime`, and a transaction "
         "puts keys on one lease at the most.",
         (f"{_OPEN}::test_limits_are_the_servers", f"{_LEASES}::test_a_transaction_takes_one_lease"),
     ),
-    Note(
+    Caveat(
         "Quick changes are told as one",
-        "A watch is told that a key changed and reads it then (`every_revision=False`), and after a reconnect "
+        "A watch is told that a key changed and reads it then (`lossless_watch=False`), and after a reconnect "
         "there is a RESYNC batch. A list is not one point in time.",
         (
             "watches.w3_watchers_converge",
@@ -38,7 +38,7 @@ NOTES = (
             f"{_DATA}::test_keys_that_move_are_not_missed",
         ),
     ),
-    Note(
+    Caveat(
         "What a read costs on several servers",
         "Each read is preceded by a write that changes nothing (`reads=quorum`): then no write that any "
         "server acknowledged is missed (`linearizable`), and a read costs what a put costs. Programs that "
@@ -53,7 +53,7 @@ NOTES = (
             f"{_ENSEMBLE}::test_no_guard_fails_on_a_state_older_than_the_call",
         ),
     ),
-    Note(
+    Caveat(
         "Who the user of the URL is",
         "Whoever knows the password: ZooKeeper has no list of users for `auth=digest`, and a wrong password only shows "
         "where `acl=creator` or `acl=read` has kept nodes for the right one. With `auth=sasl` the servers have a list "
@@ -66,17 +66,17 @@ NOTES = (
             f"{_SASL}::test_who_does_not_log_in_is_told_what_is_missing",
         ),
     ),
-    Note(
+    Caveat(
         "About a megabyte in all",
         "A value and the path have to fit into a packet of about 1 MB, and so has a whole transaction.",
         (f"{_OPEN}::test_too_large_is_refused_before_it_is_sent",),
     ),
-    Note(
+    Caveat(
         "Empty folders stay for a while",
         "The server removes them, within a minute or so.",
         (f"{_DATA}::test_empty_folders_go_away",),
     ),
-    Note(
+    Caveat(
         "A full disk ends the server, a quota doesn't",
         "What was under way is `OutcomeUnknown`, then the store is `Unavailable` until somebody makes room and starts "
         "the server. Where quotas are enforced (`enforceQuota`), a put beyond one is `StoreFull`.",

@@ -54,7 +54,7 @@ class Look(NamedTuple):
 
 def take(connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float) -> Look:
     """Every key of the transaction with the folders above it."""
-    wanted = dict.fromkeys([part.key for part in (*transaction.guards, *transaction.operations)])
+    wanted = dict.fromkeys([part.key for part in (*transaction.preconditions, *transaction.operations)])
     places = {key: keys.place(key) for key in wanted}
     # A folder's version has to be read before what is in it, the root's first of all.
     folders_of = {path for folder, _ in places.values() for path in chain(folder)}

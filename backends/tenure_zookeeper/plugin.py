@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
-from tenure.spi.plugin import Address, BackendPlugin, OpenRequest, Option
+from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_zookeeper.caveats import NOTES
 
 OPTIONS = (
@@ -64,12 +64,12 @@ def tenure_backend() -> BackendPlugin:
         scheme="zookeeper",
         summary="ZooKeeper 3.6 and later (3.4 by polling): shared, durable; several hosts, TLS, users",
         open=open_backend,
-        address=Address.HOSTS,
+        url_form=UrlForm.HOSTS,
         default_port=2181,
         options=OPTIONS,
-        notes=NOTES,
+        caveats=NOTES,
         variants=frozenset({"tls"}),
-        credentials=True,
-        extra="zookeeper",
-        modules=("kazoo",),
+        accepts_credentials=True,
+        pip_extra="zookeeper",
+        required_modules=("kazoo",),
     )

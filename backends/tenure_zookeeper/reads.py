@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tenure.spi.types import KeyValue, Page, Read
+from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_zookeeper import bulk_reads, encoding, keys
 from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import translate
@@ -35,17 +35,17 @@ def item(key: str, node: encoding.Node, *, moved: bool) -> KeyValue:
     return KeyValue(key, value, origin, stat.mzxid, lease_name(stat.owner))
 
 
-def get(connection: Connection, key: str, *, until: float) -> Read:
+def get(connection: Connection, key: str, *, until: float) -> ReadResult:
     """``Backend.get``: a key without a lease takes one request, others a second one."""
     plain, _ = keys.leaves(key)
     answer = connection.read([encoding.get_data(plain)], until=until, action="reading a key")[0]
     if not answer.error:
         node = encoding.read_node(answer)
         connection.facts.note(plain, node.stat, answer.zxid)
-        return Read(item(key, node, moved=False), answer.zxid)
+        return ReadResult(item(key, node, moved=False), answer.zxid)
     if answer.error != encoding.Code.NO_NODE:
         raise translate(answer.error, action="reading a key", write=False)
-    return Read(*read_keys(connection, [key], until=until)[0])
+    return ReadResult(*read_keys(connection, [key], until=until)[0])
 
 
 def read_keys(connection: Connection, wanted: Sequence[str], *, until: float) -> list[tuple[KeyValue | None, int]]:

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tenure.errors import Conflict, DeadlineExceeded, LimitExceeded
-from tenure.spi.types import Absent, Committed, Delete, Guard, Operation, Put, Transaction, Unchanged
+from tenure.spi.types import CommitResult, Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals, Transaction
 from tenure_zookeeper import encoding, folders, keys, node_state
 from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import RACES, translate
@@ -59,18 +59,20 @@ class _Plan:
     deleted: int = 0
 
     def request(self) -> encoding.Request:
-        guards = [encoding.check(path, version) for path, version in self.held.items() if path not in self.touched]
+        preconditions = [
+            encoding.check(path, version) for path, version in self.held.items() if path not in self.touched
+        ]
         touches = [
             encoding.set_data(path, b"", self.held.get(path, encoding.ANY_VERSION)) for path in sorted(self.touched)
         ]
-        return encoding.multi([*guards, *touches, *self.parts])
+        return encoding.multi([*preconditions, *touches, *self.parts])
 
 
-def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, until: float) -> Committed:
+def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, until: float) -> CommitResult:
     """``Backend.commit``."""
     lease_id = _lease_of(transaction.operations)
     if len(transaction.operations) == 1 and isinstance(put := transaction.operations[0], Put) and lease_id is None:
-        done = _put_in_place(connection, transaction.guards, put, until=until)
+        done = _put_in_place(connection, transaction.preconditions, put, until=until)
         if done is not None:
             return done
     send = _plain(connection) if lease_id is None else on_lease(lease_id)
@@ -91,10 +93,10 @@ def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, 
 
 def _attempt(
     connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, until: float
-) -> Committed | None:
+) -> CommitResult | None:
     """Look, judge, write. ``None`` if nothing was applied and it has to be tried again."""
     look = node_state.take(connection, transaction, fresh=fresh, until=until)
-    broken = _judge(transaction.guards, look)
+    broken = _judge(transaction.preconditions, look)
     plan = _plan(connection, transaction, look.keys)
     if broken or not plan.writes:
         # No write will tell whether this look was right, so it mustn't be behind what any server has acknowledged.
@@ -119,13 +121,13 @@ def _attempt(
             stat = written[index]
             assert isinstance(stat, encoding.Stat)
             connection.facts.note(path, stat, stat.mzxid)
-        return Committed(answer.zxid, plan.deleted)
+        return CommitResult(answer.zxid, plan.deleted)
     if error in RACES:
         return None
     raise translate(error, action=_ACTION, write=True)
 
 
-def _refuse(connection: Connection, broken: Guard, look: node_state.Look, *, until: float) -> None:
+def _refuse(connection: Connection, broken: Precondition, look: node_state.Look, *, until: float) -> None:
     """Raise ``Conflict`` for a guard that doesn't hold, if that was so at one moment."""
     if not look.at_once:
         # It is enough to look at this one key, however often others change the rest.
@@ -140,17 +142,17 @@ def _refuse(connection: Connection, broken: Guard, look: node_state.Look, *, unt
 
 def _agree(
     connection: Connection, transaction: Transaction, plan: _Plan, look: node_state.Look, *, until: float
-) -> Committed | None:
+) -> CommitResult | None:
     """All guards hold and there is nothing to write: done, if that was so at one moment. ``None``: look again."""
     if node_state.certain(connection, transaction, look, until=until):
-        return Committed(look.zxid)
+        return CommitResult(look.zxid)
     if plan.missing:
         return None
     # Others keep changing what the look has to find unchanged. The guards alone ask for less, and at once.
     answer = connection.call(plan.request(), until=until, action=_ACTION)
     error = answer.error or encoding.first_error(encoding.read_parts(answer))
     if not error:
-        return Committed(connection.unchanged(answer))
+        return CommitResult(connection.unchanged(answer))
     if error in RACES:
         return None
     raise translate(error, action=_ACTION, write=False)
@@ -170,58 +172,66 @@ def _plain(connection: Connection) -> Send:
     return lambda request, until: connection.call(request, until=until, action=_ACTION, write=True)
 
 
-def _put_in_place(connection: Connection, guards: tuple[Guard, ...], put: Put, *, until: float) -> Committed | None:
+def _put_in_place(
+    connection: Connection, preconditions: tuple[Precondition, ...], put: Put, *, until: float
+) -> CommitResult | None:
     """A put on a key that never had a lease, by one request: without guards, or guarded by a revision that was seen.
 
     ``None`` if it can't be done so; then nothing was applied, and the key has to be looked at.
     """
     path, _ = keys.leaves(put.key)
-    if not guards:
+    if not preconditions:
         request = encoding.set_data(path, put.value)
     else:
-        if len(guards) > 1 or not isinstance(guards[0], Unchanged) or guards[0].key != put.key:
+        if (
+            len(preconditions) > 1
+            or not isinstance(preconditions[0], RevisionEquals)
+            or preconditions[0].key != put.key
+        ):
             return None
-        proof = connection.facts.proof(node_state.chain(keys.place(put.key)[0]), path, guards[0].revision)
+        proof = connection.facts.proof(node_state.chain(keys.place(put.key)[0]), path, preconditions[0].revision)
         if proof is None:
             return None
         checks = [encoding.check(folder, version) for folder, version in proof.folders.items()]
         request = encoding.multi([*checks, encoding.set_data(path, put.value, proof.leaf)])
     answer = connection.call(request, until=until, action="putting a key", write=True)
-    results = encoding.read_parts(answer) if guards and not answer.error else []
+    results = encoding.read_parts(answer) if preconditions and not answer.error else []
     error = answer.error or encoding.first_error(results)
     if error in RACES:
         return None
     if error:
         raise translate(error, action="putting a key", write=True)
-    stat = results[-1] if guards else encoding.read_stat(answer)
+    stat = results[-1] if preconditions else encoding.read_stat(answer)
     assert isinstance(stat, encoding.Stat)
     connection.facts.note(path, stat, stat.mzxid)
-    return Committed(stat.mzxid)
+    return CommitResult(stat.mzxid)
 
 
 # -- judging and planning --------------------------------------------------------------------------
 
 
-def _judge(guards: tuple[Guard, ...], look: node_state.Look) -> Guard | None:
+def _judge(preconditions: tuple[Precondition, ...], look: node_state.Look) -> Precondition | None:
     """The first guard that doesn't hold; ``None`` if all do."""
-    return next((guard for guard in guards if _found(guard, look) is not None), None)
+    return next((precondition for precondition in preconditions if _found(precondition, look) is not None), None)
 
 
-def _found(guard: Guard, look: node_state.Look) -> str | None:
+def _found(precondition: Precondition, look: node_state.Look) -> str | None:
     """What was found where a guard doesn't hold, in words."""
-    stat = look.keys[guard.key].stat
-    if isinstance(guard, Absent):
+    stat = look.keys[precondition.key].stat
+    if isinstance(precondition, KeyAbsent):
         return None if stat is None else f"exists (revision {stat.mzxid}) and should not"
     if stat is None:
         return "doesn't exist"
-    if isinstance(guard, Unchanged) and stat.mzxid != guard.revision:
-        return f"was last put at revision {stat.mzxid}, not at {guard.revision}"
+    if isinstance(precondition, RevisionEquals) and stat.mzxid != precondition.revision:
+        return f"was last put at revision {stat.mzxid}, not at {precondition.revision}"
     return None
 
 
 def _plan(connection: Connection, transaction: Transaction, seen: dict[str, node_state.Seen]) -> _Plan:
     plan = _Plan()
-    unchanged = {guard.key for guard in transaction.guards if isinstance(guard, Unchanged)}
+    unchanged = {
+        precondition.key for precondition in transaction.preconditions if isinstance(precondition, RevisionEquals)
+    }
     operations = {operation.key: operation for operation in transaction.operations}
     for key, found in seen.items():
         exact = key in unchanged

@@ -2,7 +2,7 @@
 
 An event of ZooKeeper's names a path, not what was written there. So an event marks its key as stale in every
 feed that wants it; one thread reads the stale keys, hundreds at a time, and delivers what it finds: the item with
-its revision, or that it is gone. What changed twice before it was read is told once (``every_revision`` is not
+its revision, or that it is gone. What changed twice before it was read is told once (``lossless_watch`` is not
 declared). What is read is never older than the event, as both come from the same server on one connection.
 
 A feed begins by adding the watch and then listing, so nothing falls between. A list takes a while; what is marked

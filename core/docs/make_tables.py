@@ -22,7 +22,7 @@ from pathlib import Path
 import tenure
 from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS
-from tenure.spi import BackendPlugin, Limit, Promise, field_notes
+from tenure.spi import BackendPlugin, Guarantee, Limit, field_notes
 
 PAGE = Path(__file__).with_name("stores.md")
 _MARKED = re.compile(r"(<!-- (table|list): (?P<name>\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
@@ -45,8 +45,8 @@ def declared(url: str) -> Column:
     return {name: _words(value, field_notes()[name]) for name, value in values.items()}
 
 
-def _words(value: float, note: Promise | Limit) -> str:
-    if isinstance(note, Promise):
+def _words(value: float, note: Guarantee | Limit) -> str:
+    if isinstance(note, Guarantee):
         return "yes" if value else "no"
     if note.unit == "bytes":
         return f"{value / 1024**2:.3g} MiB" if value >= 1024**2 else f"{value / 1024:.4g} KiB"
@@ -77,8 +77,8 @@ def options_table(plugin: BackendPlugin) -> str:
 def notes_list(plugin: BackendPlugin, path: Path) -> str:
     """What is worth knowing of one store, with links from the page at ``path`` to the tests that check it."""
     lines = []
-    for note in plugin.notes:
-        checks = ", ".join(_check(each, path) for each in note.checked_by)
+    for note in plugin.caveats:
+        checks = ", ".join(_check(each, path) for each in note.verified_by)
         text = f"- **{note.title}.** {note.text}" + (f" (Checked by {checks}.)" if checks else "")
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines) + "\n" if lines else ""

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 
-class Fault(StrEnum):
+class ErrorOrigin(StrEnum):
     """Who has to act for the call to succeed."""
 
     CALLER = "caller"
@@ -28,24 +28,24 @@ class Fault(StrEnum):
     PLUGIN = "plugin"
 
 
-class Retry(StrEnum):
+class RetryAdvice(StrEnum):
     """What may be done with the same call after this error."""
 
     SAFE = "safe"
     """Nothing was applied, and the same call may succeed later."""
 
-    CHECK = "check"
+    READ_FIRST = "read_first"
     """Read first: either the state has changed, or it isn't known whether the call was applied."""
 
-    POINTLESS = "pointless"
+    USELESS = "useless"
     """Nothing was applied, and the same call will fail again."""
 
 
 class TenureError(Exception):
     """Root of all errors raised by Tenure and its plugins."""
 
-    fault: ClassVar[Fault] = Fault.STORE
-    retry: ClassVar[Retry] = Retry.POINTLESS
+    origin: ClassVar[ErrorOrigin] = ErrorOrigin.STORE
+    retry: ClassVar[RetryAdvice] = RetryAdvice.USELESS
 
 
 # -- configuration and plugins ---------------------------------------------------------------------
@@ -54,7 +54,7 @@ class TenureError(Exception):
 class ConfigError(TenureError):
     """A URL, an option or an argument of ``connect`` is wrong. The message names the choices."""
 
-    fault = Fault.CONFIGURATION
+    origin = ErrorOrigin.CONFIGURATION
 
 
 class UnknownScheme(ConfigError):
@@ -64,7 +64,7 @@ class UnknownScheme(ConfigError):
 class PluginError(TenureError):
     """A plugin can't be imported, claims a scheme that another one claims, or breaks the SPI."""
 
-    fault = Fault.PLUGIN
+    origin = ErrorOrigin.PLUGIN
 
 
 # -- the caller's input ----------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class PluginError(TenureError):
 class InvalidArgument(TenureError):
     """An argument of a call is outside what the API accepts."""
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
 
 class InvalidKey(InvalidArgument):
@@ -83,13 +83,13 @@ class InvalidKey(InvalidArgument):
 class LimitExceeded(TenureError):
     """A value, a transaction or a ttl is beyond what the opened store takes. It was not sent."""
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
 
 class Unsupported(TenureError):
     """The opened store can't honour this operation or option; it declared so in its capabilities."""
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
 
 # -- outcomes of operations ------------------------------------------------------------------------
@@ -103,8 +103,8 @@ class Conflict(TenureError):
     tell. A plugin names keys here and not in ``reason``: core gives them back as the caller named them.
     """
 
-    fault = Fault.CONTENTION
-    retry = Retry.CHECK
+    origin = ErrorOrigin.CONTENTION
+    retry = RetryAdvice.READ_FIRST
 
     def __init__(self, reason: str, *, keys: Iterable[str] = (), revision: int = 0) -> None:
         super().__init__(reason)
@@ -119,15 +119,15 @@ class Conflict(TenureError):
 class OutcomeUnknown(TenureError):
     """A write was sent and no answer came. It was applied at most once, now or within a moment, or never."""
 
-    fault = Fault.NETWORK
-    retry = Retry.CHECK
+    origin = ErrorOrigin.NETWORK
+    retry = RetryAdvice.READ_FIRST
 
 
 class Unavailable(TenureError):
     """The store can't be reached or can't serve now. A write that got this was surely not applied."""
 
-    fault = Fault.NETWORK
-    retry = Retry.SAFE
+    origin = ErrorOrigin.NETWORK
+    retry = RetryAdvice.SAFE
 
 
 class DeadlineExceeded(Unavailable):
@@ -137,19 +137,19 @@ class DeadlineExceeded(Unavailable):
 class AuthenticationFailed(TenureError):
     """The store doesn't accept the user name, password, token or certificate."""
 
-    fault = Fault.CONFIGURATION
+    origin = ErrorOrigin.CONFIGURATION
 
 
 class PermissionDenied(TenureError):
     """The store knows who asks and forbids this operation."""
 
-    fault = Fault.CONFIGURATION
+    origin = ErrorOrigin.CONFIGURATION
 
 
 class StoreFull(TenureError):
     """The store has no room left (disk, memory, quota): the write was refused."""
 
-    retry = Retry.SAFE
+    retry = RetryAdvice.SAFE
 
 
 class StoreCorrupted(TenureError):
@@ -162,35 +162,35 @@ class StoreCorrupted(TenureError):
 class LeaseNotFound(TenureError):
     """No lease with this id is alive in the store: it ended, was revoked or never was."""
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
 
 class LeaseLost(TenureError):
     """The lease's holder can no longer count on it: its time ran out or the store says it is gone."""
 
-    fault = Fault.NETWORK
+    origin = ErrorOrigin.NETWORK
 
 
 class Compacted(TenureError):
     """The asked-for revision is no longer in the store's history (or not of this history at all).
 
-    ``oldest`` is the oldest revision that can still be asked for, 0 where the store can't tell.
+    ``oldest_revision`` is the oldest revision that can still be asked for, 0 where the store can't tell.
     """
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
-    def __init__(self, message: str, *, oldest: int = 0) -> None:
+    def __init__(self, message: str, *, oldest_revision: int = 0) -> None:
         super().__init__(message)
-        self.oldest = oldest
+        self.oldest_revision = oldest_revision
 
 
 class StoreClosed(TenureError):
     """The store, or the watch or lease that belongs to it, was closed."""
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
 
-class StoreForked(StoreClosed):
+class UsedAfterFork(StoreClosed):
     """The store was opened by the parent of this process; connections can't be shared over a fork."""
 
 
@@ -200,25 +200,25 @@ class StoreForked(StoreClosed):
 class RegistryError(TenureError):
     """Root of the registry's own errors."""
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
 
 class AlreadyRegistered(RegistryError):
     """Another live registration holds the same identity."""
 
-    fault = Fault.CONTENTION
-    retry = Retry.SAFE
+    origin = ErrorOrigin.CONTENTION
+    retry = RetryAdvice.SAFE
 
 
-class TakenOver(AlreadyRegistered):
+class RegistrationReplaced(AlreadyRegistered):
     """Another registration has replaced the entry of this one, whose lease was alive."""
 
 
 class ServiceNotFound(RegistryError):
     """No instance of the service is known to the cache, or none passes the filter."""
 
-    retry = Retry.SAFE
+    retry = RetryAdvice.SAFE
 
 
-class InvalidEntry(RegistryError):
+class MalformedEntry(RegistryError):
     """What is stored under the registry's prefix is no instance. The message says why."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from measure import Result, calls, compare
 
 import tenure
-from tenure.spi import Put, Transaction, Unchanged
+from tenure.spi import Put, RevisionEquals, Transaction
 
 LEASES = 10_000
 
@@ -39,11 +39,11 @@ def run(quick: bool) -> Iterator[Result]:
 
         def replace() -> None:
             nonlocal revision
-            revision = store.replace("key", value, revision).revision
+            revision = store.put_if_unchanged("key", value, revision=revision).revision
 
         def raw_replace() -> None:
             nonlocal revision
-            change = Transaction((Unchanged("key", revision),), (Put("key", value),))
+            change = Transaction((RevisionEquals("key", revision),), (Put("key", value),))
             revision = backend.commit(change, timeout=5.0).revision
 
         yield compare("core compare-and-set", calls(replace), calls(raw_replace), target=None, seconds=seconds)

@@ -164,9 +164,9 @@ def _watch(store: tenure.Store, raw: Raw, puts: int) -> Result:
 
     def callback(batch: tenure.Batch) -> None:
         now = time.perf_counter()
-        if batch.kind is tenure.BatchKind.CHANGES:
+        if batch.type is tenure.BatchType.CHANGES:
             arrived.put(now)
-        elif batch.kind is tenure.BatchKind.IN_SYNC:
+        elif batch.type is tenure.BatchType.SYNCED:
             in_sync.set()
 
     keys = {"ours": b"benchmark/watch/ours", "raw": b"benchmark/watch/raw", "control": b"benchmark/watch/control"}
@@ -251,7 +251,7 @@ def _against_shipped(store: tenure.Store, shipped: Shipped, seconds: float) -> I
 
     def replace() -> None:
         nonlocal revision
-        revision = store.replace(key, VALUE, revision).revision
+        revision = store.put_if_unchanged(key, VALUE, revision=revision).revision
 
     ours = {"get": lambda: store.get(key), "put": lambda: store.put(key, VALUE), "cas": replace}
     for name in ("get", "cas", "put"):

@@ -45,7 +45,7 @@ def run(quick: bool) -> Iterator[Result]:
         stack.callback(raw.close)
         yield from compare_calls("redis", store, raw, TARGETS, seconds=0.8 if quick else 4.0)
         notes = {"listed": "against ZRANGEBYLEX and HMGET, which hold the server up"}
-        yield from compare_many("redis", store, raw, quick=quick, notes=notes)
+        yield from compare_many("redis", store, raw, quick=quick, caveats=notes)
 
     yield from with_server("redis", _container, measure)
 
@@ -82,8 +82,8 @@ class Raw:
         self._revision = self._write(struct.pack(">Q", self._revision))
         return self._revision
 
-    def _write(self, guard: bytes) -> int:
-        revision = self._client.evalsha(self._script, 4, *self._own, self._key, VALUE, guard, HISTORY)
+    def _write(self, precondition: bytes) -> int:
+        revision = self._client.evalsha(self._script, 4, *self._own, self._key, VALUE, precondition, HISTORY)
         assert revision
         return int(revision)
 

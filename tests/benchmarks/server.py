@@ -89,7 +89,7 @@ def compare_calls(
 
     def replace() -> None:
         nonlocal revision
-        revision = store.replace(KEY, VALUE, revision).revision
+        revision = store.put_if_unchanged(KEY, VALUE, revision=revision).revision
 
     raw.put()
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object], float]] = {
@@ -155,7 +155,7 @@ def _watch(many: int, store: tenure.Store) -> Slice:
             with store.watch(MANY_ROOT) as watch:
                 for batch in watch:
                     found += len(batch.events)
-                    if batch.kind is tenure.BatchKind.IN_SYNC:
+                    if batch.type is tenure.BatchType.SYNCED:
                         break
                 took += time.perf_counter() - started
             assert found == many, f"{found} of {many} keys"

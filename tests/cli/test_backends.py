@@ -25,7 +25,7 @@ def test_one_of_them_with_its_options(run: Run, run_json: Any) -> None:
     for name in ("memory", "memory://"):
         record = run_json("backends", name)
         assert {"namespace", "timeout"} <= {option["name"] for option in record["options"]}
-        assert record["notes"][0].keys() == {"title", "text", "checked_by"}
+        assert record["notes"][0].keys() == {"title", "text", "verified_by"}
     shown = run("backends", "memory").stdout
     assert "namespace" in shown
     assert record["notes"][0]["text"] in shown
@@ -58,7 +58,7 @@ def test_a_missing_client_library_says_what_to_install(run_json: Any, monkeypatc
     import dataclasses
 
     plugin = discovery.find("memory")
-    missing = dataclasses.replace(plugin, modules=("no_such_module.inside",), extra="some")
+    missing = dataclasses.replace(plugin, required_modules=("no_such_module.inside",), pip_extra="some")
     monkeypatch.setitem(discovery._found, "memory", missing)
     record = run_json("backends", "memory")
     assert (record["state"], record["reason"]) == ("needs its client", "pip install 'tenure[some]'")

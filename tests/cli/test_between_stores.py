@@ -71,7 +71,7 @@ def test_copy(run: Run, pair: tuple[str, str], source: tenure.Store, target: ten
 def test_mirror(source: tenure.Store, target: tenure.Store) -> None:
     with Registry(source, CONFIG, WEB) as old, Registry(target, CONFIG) as new:
         with Running(source, target) as running:
-            assert running.until("in_sync")["written"] == len(ODD_KEYS) + 1
+            assert running.until("synced")["written"] == len(ODD_KEYS) + 1
             assert content(target) == content(source)
             new.wait_for("web", 1, DEADLINE)
             source.transaction().put("a/b", b"changed").put("new", b"").delete("a//b").commit()
@@ -84,7 +84,7 @@ def test_mirror(source: tenure.Store, target: tenure.Store) -> None:
         source.delete("..")
         source.put("a", b"while it was stopped")
         with Running(source, target) as running:
-            found = running.until("in_sync")
+            found = running.until("synced")
             assert (found["written"], found["deleted"]) == (2, 1)  # the copy of the service's entry changes its lease
             assert content(target) == content(source)
             new.register(WEB.with_metadata({"moved": True}), take_over=True)

@@ -55,10 +55,10 @@ def test_everything_arrives(source: tenure.Store, target: tenure.Store, copy: Ca
 
 def test_a_dry_run_writes_nothing(source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]) -> None:
     fill(source, 3)
-    before = target.read("x").revision
+    before = target.get_with_revision("x").revision
     result = copy("--dry-run", "--json")
     assert (result.exit_code, json.loads(result.stdout)["keys"]) == (0, 3)
-    assert target.read("x").revision == before
+    assert target.get_with_revision("x").revision == before
 
 
 def test_a_target_with_keys_is_refused(source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]) -> None:
@@ -123,7 +123,7 @@ def test_an_interrupted_copy_goes_on(
     commits = iter(range(1))
     original = tenure.TransactionBuilder.commit
 
-    def failing(self: tenure.TransactionBuilder, **options: Any) -> tenure.Committed:
+    def failing(self: tenure.TransactionBuilder, **options: Any) -> tenure.CommitResult:
         if next(commits, None) is None:
             raise Unavailable("the store went away")
         return original(self, **options)
@@ -182,7 +182,7 @@ def test_a_source_that_never_rests_is_told(source: tenure.Store, target: tenure.
     copier = Copier(source, target, merge=False, include_leased=False)
     copier.survey()
     with pytest.raises(Failed, match="keeps changing"):
-        copier.run(lambda done: source.put("a", str(source.read("a").revision).encode()))
+        copier.run(lambda done: source.put("a", str(source.get_with_revision("a").revision).encode()))
 
 
 def test_both_sides_the_same(run: Run, url: str, store: tenure.Store) -> None:

@@ -66,7 +66,7 @@ def test_the_demo_on_a_store_of_ones_own_leaves_nothing(file_url: str) -> None:
 def test_a_store_that_other_processes_do_not_see_is_refused() -> None:
     ended = demo("--url", "memory://x")
     assert ended.returncode == 1
-    assert "shared" in ended.stderr
+    assert "multi_process" in ended.stderr
 
 
 def test_an_event_that_does_not_come_fails_the_demo(file_url: str) -> None:

@@ -33,9 +33,9 @@ def test_risks_are_warnings_and_strict_makes_them_failures(run: Run) -> None:
 
 
 def test_read_only_writes_nothing(run_json: Any, store: tenure.Store) -> None:
-    before = store.read("x").revision
+    before = store.get_with_revision("x").revision
     assert run_json("doctor", "--read-only")["latency_p50_seconds"]["put"] is None
-    assert store.read("x").revision == before
+    assert store.get_with_revision("x").revision == before
 
 
 def test_a_store_that_forbids_writing_fails_the_check(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

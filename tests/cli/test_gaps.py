@@ -50,7 +50,7 @@ def test_watch_tells_a_resync_and_the_difference(
     after(monkeypatch, watch, "_show_in_sync", lambda *_: server.lose_data())
     result = run("watch", "--changes", "1", "--json")
     told = [kind for kind in types(result.stdout) if kind not in ("outage", "reconnected")]
-    assert told == ["snapshot", "in_sync", "resync", "delete"]
+    assert told == ["snapshot", "synced", "resync", "delete"]
 
 
 def test_kv_watch_tells_a_resync_and_the_difference(
@@ -60,13 +60,13 @@ def test_kv_watch_tells_a_resync_and_the_difference(
     done: list[object] = []
 
     def lose(out: Any, batch: tenure.Batch, events: Any) -> None:
-        if batch.kind is tenure.BatchKind.IN_SYNC and not done:
+        if batch.type is tenure.BatchType.SYNCED and not done:
             done.append(server.lose_data())
 
     after(monkeypatch, kv_watch, "_show", lose)
     result = run("kv", "watch", "--changes", "1", "--json")
     told = [kind for kind in types(result.stdout) if kind not in ("outage", "reconnected")]
-    assert told == ["snapshot", "in_sync", "resync", "delete"]
+    assert told == ["snapshot", "synced", "resync", "delete"]
 
 
 @pytest.mark.parametrize("command", [("watch",), ("kv", "watch")])
@@ -84,14 +84,14 @@ def test_an_outage_is_told_and_its_end_too(
             server.resume()
 
     def in_sync(out: Any, *details: Any) -> None:
-        if not isinstance(details[0], tenure.Batch) or details[0].kind is tenure.BatchKind.IN_SYNC:
+        if not isinstance(details[0], tenure.Batch) or details[0].type is tenure.BatchType.SYNCED:
             server.pause()
 
     module: Any = watch if command == ("watch",) else kv_watch
     after(monkeypatch, module, "show_outage", told)
     after(monkeypatch, module, "_show_in_sync" if module is watch else "_show", in_sync)
     result = run(*command, "--changes", "1", "--json")
-    assert types(result.stdout) == ["in_sync", "outage", "reconnected", "create"]
+    assert types(result.stdout) == ["synced", "outage", "reconnected", "create"]
 
 
 def test_a_watch_that_can_not_go_on_ends_with_its_error(

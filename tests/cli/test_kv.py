@@ -55,7 +55,7 @@ def test_the_empty_value_is_not_a_missing_key(run: Run) -> None:
 def test_a_missing_key(run: Run) -> None:
     result = run("kv", "get", "nothing")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "tenure: there is no key 'nothing'\n"
+    assert result.stderr == "tenure: no such key: 'nothing'\n"
 
 
 def test_json_shows_text_as_text_and_bytes_as_base64(run: Run, run_json: Any) -> None:

@@ -15,7 +15,7 @@ def test_the_state_then_every_change(source: tenure.Store, target: tenure.Store)
     for i in range(250):
         source.put(f"key/{i}", bytes([i % 256]) * (i % 7))
     with Running(source, target) as running:
-        assert running.until("in_sync")["written"] == 250
+        assert running.until("synced")["written"] == 250
         assert content(target) == content(source)
         source.put("key/1", b"changed")
         source.delete("key/2")
@@ -29,11 +29,11 @@ def test_the_state_then_every_change(source: tenure.Store, target: tenure.Store)
 def test_a_transaction_arrives_as_one(source: tenure.Store, target: tenure.Store) -> None:
     source.put("gone", b"")
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
         transaction = source.transaction().delete("gone")
         for i in range(300):
             transaction.put(f"{i}", b"x")
-        with target.watch(after=target.read("x").revision) as watch:
+        with target.watch(after=target.get_with_revision("x").revision) as watch:
             transaction.commit()
             batch = watch.next(DEADLINE)
         assert batch is not None
@@ -45,11 +45,11 @@ def test_a_restart_levels_again_deletes_included(source: tenure.Store, target: t
     source.put("stays", b"1")
     source.put("goes", b"2")
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
     source.delete("goes")
     source.put("new", b"3")
     with Running(source, target) as running:
-        found = running.until("in_sync")
+        found = running.until("synced")
         assert (found["written"], found["deleted"]) == (1, 1)
         assert content(target) == {"stays": b"1", "new": b"3"}
 
@@ -59,7 +59,7 @@ def test_an_outage_of_the_source_is_told_and_outlived(
 ) -> None:
     source.put("a", b"1")
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
         with tenure_memory.server(names[0]).outage():
             assert running.until("outage", side="source")["seconds"] >= 0
         running.until("reconnected", side="source")
@@ -73,13 +73,13 @@ def test_an_outage_of_the_target_is_told_and_outlived(
 ) -> None:
     source.put("a", b"1")
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
         with tenure_memory.server(names[1]).outage():
             source.put("b", b"2")
             source.delete("a")
             running.until("outage", side="target")
         running.until("reconnected", side="target")
-        running.until("in_sync")
+        running.until("synced")
         assert content(target) == {"b": b"2"}
     assert running.error is None
 
@@ -90,11 +90,11 @@ def test_a_target_that_lost_a_lease_is_levelled(
 ) -> None:
     source.put("service", b"1", lease=source.lease(60))
     with Running(source, target, ttl=3.0) as running:
-        running.until("in_sync")
+        running.until("synced")
         tenure_memory.server(names[1]).expire_lease(lease_of(target, key))
         source.put("other", b"2")
         running.until("levelling")
-        running.until("in_sync")
+        running.until("synced")
         assert content(target) == {"service": b"1", "other": b"2"}
         assert target.get(LOCK) is not None
 
@@ -104,10 +104,10 @@ def test_a_write_without_an_answer(
     source: tenure.Store, target: tenure.Store, names: tuple[str, str], applied: bool
 ) -> None:
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
         tenure_memory.server(names[1]).make_next_write_unknown(applied=applied)
         source.put("a", b"1")
-        assert running.until("in_sync")["written"] == (0 if applied else 1)
+        assert running.until("synced")["written"] == (0 if applied else 1)
         assert content(target) == {"a": b"1"}
 
 
@@ -115,7 +115,7 @@ def test_a_gap_in_the_source(source: tenure.Store, target: tenure.Store, names: 
     source.put("a", b"1")
     server = tenure_memory.server(names[0])
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
         server.lose_data()
         running.until("resync")
         source.put("b", b"2")

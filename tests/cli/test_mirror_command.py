@@ -18,7 +18,7 @@ def test_as_a_process_between_files(tmp_path: Path) -> None:
         source.put("a", b"1")
         source.put("b", b"2", lease=source.lease(60))
         with Command("mirror", first, second, "--json", "--handover", "20", url=first) as command:
-            assert command.err.record(type="in_sync")["written"] == 2
+            assert command.err.record(type="synced")["written"] == 2
             source.put("c", b"3")
             source.delete("a")
             equal(source, target)
@@ -44,18 +44,18 @@ def test_a_killed_mirror_is_followed_by_another_without_a_gap(tmp_path: Path) ->
     with tenure.connect(first) as source, tenure.connect(second) as target:
         source.put("service", b"1", lease=source.lease(60))
         with Command(*arguments, url=first) as command:
-            command.err.record(type="in_sync")
+            command.err.record(type="synced")
             command.signal(signal.SIGKILL)
             command.wait()
         before = lease_of(target, "service")
         target.revoke_lease(lease_of(target, LOCK))  # what time would do
         with target.watch("service") as watch, Command(*arguments, url=first) as command:
-            assert command.err.record(type="in_sync")["written"] == 1
+            assert command.err.record(type="synced")["written"] == 1
             target.put("service/last", b"")
             told: list[tenure.Event] = []
             while not told or told[-1].key != "service/last":
                 batch = watch.next(DEADLINE)
                 assert batch is not None
                 told.extend(batch.events)
-            assert [event.kind for event in told] == ["create", "update", "create"]
+            assert [event.type for event in told] == ["create", "update", "create"]
             assert lease_of(target, "service") != before

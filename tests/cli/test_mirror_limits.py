@@ -36,7 +36,7 @@ def test_a_target_of_small_transactions(
     for i in range(20):
         source.put(f"{i}", b"x", lease=lease if i % 2 else None)
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
         transaction = source.transaction()
         for i in range(20):
             transaction.put(f"{i}", b"y", lease=lease if i % 3 else None)

@@ -19,7 +19,7 @@ from .mirrors import TTL, Running, content, equal, lease_of
 
 def test_one_mirror_at_a_time(source: tenure.Store, target: tenure.Store) -> None:
     with Running(source, target) as running:
-        running.until("in_sync")
+        running.until("synced")
         with pytest.raises(Failed, match="another mirror is writing"):
             Mirror(source, target, ttl=TTL, tell=lambda *_, **__: None, stop=lambda _: False).run()
         source.put("a", b"1")
@@ -69,7 +69,7 @@ def test_a_target_that_is_the_source_or_inside_it(run: Run, url: str, store: ten
 
 def test_a_source_inside_the_target(url: str, store: tenure.Store) -> None:
     with tenure.connect(f"{url}/n") as inside, Running(inside, store) as running:
-        running.until("in_sync")
+        running.until("synced")
     with tenure.connect(f"{url}/n") as inside:
         inside.put("k", b"1")
         with Running(inside, store) as running:

@@ -31,14 +31,14 @@ def test_services_move_without_a_gap(source: tenure.Store, target: tenure.Store)
             wait_until(target, lambda: "after" in content(target))
         assert running.mirror.totals.left_alone == 2
         with Running(source, target) as running:
-            assert running.until("in_sync")["left_alone"] == 1  # a restart spares it too
+            assert running.until("synced")["left_alone"] == 1  # a restart spares it too
         target.put("/registry/last", b"")
         told: list[tenure.Event] = []
         while not told or told[-1].key != "/registry/last":
             batch = watch.next(DEADLINE)
             assert batch is not None
             told.extend(batch.events)
-        assert [event.kind for event in told] == ["create", "update", "create"]
+        assert [event.type for event in told] == ["create", "update", "create"]
         [entry] = new.get_service("web").instances
         assert entry.meta == {"moved": True}
 
@@ -46,7 +46,7 @@ def test_services_move_without_a_gap(source: tenure.Store, target: tenure.Store)
 def test_copies_stay_for_the_handover(source: tenure.Store, target: tenure.Store, names: tuple[str, str]) -> None:
     source.put("service", b"1", lease=source.lease(60))
     with tenure.connect(f"memory://{names[1]}") as own, Running(source, own) as running:
-        running.until("in_sync")
+        running.until("synced")
         source.delete("service")
         equal(source, target)
         source.put("service", b"2", lease=source.lease(60))

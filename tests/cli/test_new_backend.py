@@ -39,11 +39,11 @@ def test_a_whole_package_is_written(run: Run, here: Path) -> None:
         ".gitignore",
         "README.md",
         "check",
+        "pyproject.toml",
         "tenure_satchel/__init__.py",
         "tenure_satchel/backend.py",
         "tenure_satchel/plugin.py",
         "tenure_satchel/py.typed",
-        "pyproject.toml",
         "tests/test_conformance.py",
     ]
     for step in (
@@ -77,14 +77,14 @@ def test_names_go_together(run: Run, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "where"),
+    ("url_form", "where"),
     [("name", "request.path"), ("file", "request.path"), ("hosts", "request.hosts")],
 )
-def test_each_kind_of_address(run: Run, here: Path, address: str, where: str) -> None:
-    assert run("new-backend", "satchel", "--address", address).exit_code == 0
+def test_each_kind_of_address(run: Run, here: Path, url_form: str, where: str) -> None:
+    assert run("new-backend", "satchel", "--url-form", url_form).exit_code == 0
     written = files(here / "tenure-satchel")
-    assert f"address=Address.{address.upper()}," in written["tenure_satchel/plugin.py"]
-    assert ("default_port=" in written["tenure_satchel/plugin.py"]) == (address == "hosts")
+    assert f"url_form=UrlForm.{url_form.upper()}," in written["tenure_satchel/plugin.py"]
+    assert ("default_port=" in written["tenure_satchel/plugin.py"]) == (url_form == "hosts")
     assert where in written["tenure_satchel/backend.py"]
     for name, text in written.items():
         assert "$" not in text or name == "check", f"a placeholder was left in {name}"
@@ -93,12 +93,12 @@ def test_each_kind_of_address(run: Run, here: Path, address: str, where: str) ->
             assert [line for line in text.splitlines() if len(line) > 120] == []
 
 
-@pytest.mark.parametrize(("address", "first"), [("name", "tin://a"), ("file", "tin:///a")])
-def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, address: str, first: str) -> None:
-    name = f"tin-{address}"
-    run("new-backend", name, "--scheme", "tin", "--address", address)
+@pytest.mark.parametrize(("url_form", "first"), [("name", "tin://a"), ("file", "tin:///a")])
+def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, url_form: str, first: str) -> None:
+    name = f"tin-{url_form}"
+    run("new-backend", name, "--scheme", "tin", "--url-form", url_form)
     monkeypatch.syspath_prepend(here / f"tenure-{name}")
-    discovery.register(importlib.import_module(f"tenure_tin_{address}.plugin"), "tin")
+    discovery.register(importlib.import_module(f"tenure_tin_{url_form}.plugin"), "tin")
     try:
         with (
             tenure.connect(first) as store,
@@ -113,7 +113,7 @@ def test_each_opens_its_urls(run: Run, here: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_server_comes_with_a_store_of_servers(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("new-backend", "tin-far", "--scheme", "tin", "--address", "hosts")
+    run("new-backend", "tin-far", "--scheme", "tin", "--url-form", "hosts")
     monkeypatch.syspath_prepend(here / "tenure-tin-far")
     discovery.register(importlib.import_module("tenure_tin_far.plugin"), "tin")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -166,7 +166,7 @@ def test_a_file_in_the_way(run: Run, here: Path) -> None:
         (["satchel", "--scheme", "sqlite"], "sqlite:// is served by tenure"),
         (["memory"], "memory:// is served by tenure"),
         (["etcd", "--scheme", "my-etcd"], "a package tenure_etcd is installed already"),
-        (["satchel", "--address", "hole"], "'file', 'hosts', 'name'"),
+        (["satchel", "--url-form", "hole"], "'file', 'hosts', 'name'"),
     ],
 )
 def test_names_that_cannot_be(run: Run, here: Path, arguments: list[str], said: str) -> None:

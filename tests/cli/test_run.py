@@ -45,7 +45,7 @@ def gone(registry: Registry, service: str = "web") -> None:
     deadline = time.monotonic() + DEADLINE
     while service in registry.get_services():
         assert time.monotonic() < deadline, f"{service} is still registered"
-        registry.store.read("x")  # one look at the store per round, instead of sleeping
+        registry.store.get_with_revision("x")  # one look at the store per round, instead of sleeping
 
 
 def run(url: str, *command: str, options: tuple[str, ...] = ()) -> Command:
@@ -147,7 +147,7 @@ def test_when_it_is_killed_the_command_ends_and_the_lease_does_the_rest(file_url
         command.out.with_text(f"got {int(signal.SIGTERM)}")
     gone(registry)
     limits = registry.store.capabilities
-    assert time.monotonic() - began < limits.worst_expiry(1) + limits.watch_latency + 5
+    assert time.monotonic() - began < limits.max_lifetime_after_refresh(1) + limits.max_watch_latency + 5
 
 
 def test_remarks_go_to_stderr_and_quiet_has_none(file_url: str) -> None:

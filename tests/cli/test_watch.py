@@ -71,7 +71,7 @@ def test_watch_shows_what_is_there_then_changes(file_url: str) -> None:
         with Command("watch", "--json", url=file_url) as command:
             state = command.out.record(type="snapshot")
             assert state["instance"]["id"] == "one"
-            assert command.out.record(type="in_sync")["instances"] == 1
+            assert command.out.record(type="synced")["instances"] == 1
             registry.update(WEB.with_metadata({"zone": "b"}))
             assert command.out.record(type="upsert")["instance"]["meta"] == {"zone": "b"}
             with Registry(store, RegistryConfig(), DB):

@@ -76,21 +76,23 @@ class Simulation:
         self.made += 1
         value = f"v{self.made}"
         one, two = (f"k{self.chance.randrange(self.keys)}" for _ in range(2))
-        guard: tuple[str, Condition] = (one, self.known.get(one, 0))
+        precondition: tuple[str, Condition] = (one, self.known.get(one, 0))
         base = Operation(client, Kind.READ, now, math.inf, Outcome.DONE)
         match self.chance.randrange(9):
             case 0 | 1:
                 return base._replace(kind=Kind.PUT, puts=((one, value),))
             case 2:
-                return base._replace(kind=Kind.PUT_IF_ABSENT, puts=((one, value),), guards=((one, ABSENT),))
+                return base._replace(kind=Kind.PUT_IF_ABSENT, puts=((one, value),), preconditions=((one, ABSENT),))
             case 3:
-                return base._replace(kind=Kind.COMPARE_AND_SET, puts=((one, value),), guards=(guard,))
+                return base._replace(kind=Kind.COMPARE_AND_SET, puts=((one, value),), preconditions=(precondition,))
             case 4:
                 return base._replace(kind=Kind.DELETE, deletes=(one,))
             case 5 if one != two:
-                return base._replace(kind=Kind.TRANSACTION, puts=((one, value),), deletes=(two,), guards=(guard,))
+                return base._replace(
+                    kind=Kind.TRANSACTION, puts=((one, value),), deletes=(two,), preconditions=(precondition,)
+                )
             case 6:
-                return base._replace(kind=Kind.TRANSACTION, guards=((one, EXISTS), (two, EXISTS)))
+                return base._replace(kind=Kind.TRANSACTION, preconditions=((one, EXISTS), (two, EXISTS)))
             case 7 if one != two:
                 return base._replace(kind=Kind.LIST, seen=((one, None), (two, None)))
         return base._replace(seen=((one, None),))
@@ -107,8 +109,8 @@ class Simulation:
             if len(self.past) > 1 and self._strikes("stale read"):
                 revision, state = self.chance.choice(self.past[:-1])
             return operation._replace(revision=revision, seen=tuple((key, state.get(key)) for key, _ in operation.seen))
-        held = all(holds(condition, self.state.get(key)) for key, condition in operation.guards)
-        if held and operation.guards and self._strikes("refused for nothing"):
+        held = all(holds(condition, self.state.get(key)) for key, condition in operation.preconditions)
+        if held and operation.preconditions and self._strikes("refused for nothing"):
             held = False
         if not held and not self._strikes("two winners"):
             return operation._replace(outcome=Outcome.REFUSED)
@@ -127,7 +129,7 @@ class Simulation:
         return answered
 
     def _apply(self, operation: Operation) -> Operation:
-        if not all(holds(condition, self.state.get(key)) for key, condition in operation.guards) and (
+        if not all(holds(condition, self.state.get(key)) for key, condition in operation.preconditions) and (
             self.fault != "two winners"
         ):
             return operation

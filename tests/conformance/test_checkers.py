@@ -94,10 +94,10 @@ def op(client: int, span: tuple[float, float], kind: Kind, **rest: object) -> Op
     return Operation(client, kind, *span, Outcome.DONE)._replace(**rest)  # type: ignore[arg-type]
 
 
-def put(client: int, span: tuple[float, float], value: str, revision: int, *guards: Condition) -> Operation:
-    kind = Kind.COMPARE_AND_SET if guards else Kind.PUT
-    guarded = tuple(("k", guard) for guard in guards)
-    return op(client, span, kind, revision=revision, puts=(("k", value),), guards=guarded)
+def put(client: int, span: tuple[float, float], value: str, revision: int, *preconditions: Condition) -> Operation:
+    kind = Kind.COMPARE_AND_SET if preconditions else Kind.PUT
+    guarded = tuple(("k", precondition) for precondition in preconditions)
+    return op(client, span, kind, revision=revision, puts=(("k", value),), preconditions=guarded)
 
 
 def delete(client: int, span: tuple[float, float], revision: int, deleted: int) -> Operation:

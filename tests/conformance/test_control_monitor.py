@@ -11,12 +11,12 @@ import pytest
 import tenure
 import tenure_memory
 from tenure.conformance.controls.controls import Driver
-from tenure.conformance.harness.assertions import RuleBroken
+from tenure.conformance.harness.assertions import RuleViolated
 from tenure.conformance.harness.context import World
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, Verdict
 from tenure.conformance.runner import runner
-from tenure.conformance.runner.control_monitor import DriverFailed, Guard
+from tenure.conformance.runner.control_monitor import ControlMonitor, DriverFailed
 from tenure.conformance.runner.rule_run import RuleRun, judge
 from tenure.conformance.runner.runner import Plan, Progress, Run, all_rules, run
 
@@ -147,27 +147,27 @@ def _replaced(rule: Rule, function: Callable[..., None]) -> Rule:
 
 def test_a_promise_broken_before_a_control_failed_stays_broken():
     rule = next(each for each in all_rules() if each.id == HARM)
-    guard = Guard(Driver(kill=broken, start=broken))
+    monitor = ControlMonitor(Driver(kill=broken, start=broken))
 
     def raised(act: Callable[[], None]) -> BaseException:
-        with pytest.raises((RuleBroken, DriverFailed)) as caught:
+        with pytest.raises((RuleViolated, DriverFailed)) as caught:
             act()
         return caught.value
 
     def broken_then_failed() -> None:
         try:
-            raise RuleBroken("the promise")
+            raise RuleViolated("the promise")
         finally:
-            guard.driver.do("start")
+            monitor.driver.do("start")
 
     def failed_then_broken_then_failed() -> None:
         try:
             try:
-                guard.driver.do("kill")
+                monitor.driver.do("kill")
             except DriverFailed as exc:
-                raise RuleBroken("of something that never happened") from exc
+                raise RuleViolated("of something that never happened") from exc
         finally:
-            guard.driver.do("start")
+            monitor.driver.do("start")
 
     verdict, _ = judge(rule, raised(broken_then_failed), None)
     assert verdict.verdict is Verdict.FAIL
@@ -178,23 +178,23 @@ def test_a_promise_broken_before_a_control_failed_stays_broken():
 def test_only_what_was_done_is_undone():
     done: list[str] = []
     names = ("kill", "start", "pause", "resume", "partition", "heal", "fill_disk", "free_disk")
-    guard = Guard(Driver(**{name: (lambda name=name: done.append(name)) for name in names}))
-    guard.mend(lambda: False)
+    monitor = ControlMonitor(Driver(**{name: (lambda name=name: done.append(name)) for name in names}))
+    monitor.mend(lambda: False)
     assert done == []
-    guard.driver.do("pause")
-    guard.driver.do("kill")
-    guard.driver.do("start")
-    assert guard.harmed
-    guard.mend(lambda: False)
+    monitor.driver.do("pause")
+    monitor.driver.do("kill")
+    monitor.driver.do("start")
+    assert monitor.harmed
+    monitor.mend(lambda: False)
     assert done == ["pause", "kill", "start", "resume"]
-    assert not guard.harmed
-    assert guard.take_failure() is None
+    assert not monitor.harmed
+    assert monitor.take_failure() is None
 
 
 def test_the_first_failure_is_told_once():
-    guard = Guard(Driver(kill=broken, start=lambda: None))
+    monitor = ControlMonitor(Driver(kill=broken, start=lambda: None))
     with pytest.raises(DriverFailed):
-        guard.driver.do("kill")
-    guard.driver.do("start")
-    assert "the driver's kill failed" in str(guard.take_failure())
-    assert guard.take_failure() is None
+        monitor.driver.do("kill")
+    monitor.driver.do("start")
+    assert "the driver's kill failed" in str(monitor.take_failure())
+    assert monitor.take_failure() is None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tenure.conformance import Driver, RuleVacuous, StoreConformance
+from tenure.conformance import Driver, RuleInconclusive, StoreConformance
 from tenure.conformance.controls.controls import CONTROLS
 from tenure.conformance.fault_injection.client_process import Puppet
 from tenure.conformance.harness.context import World
@@ -58,7 +58,7 @@ def outcomes(rules: list[Rule], try_one: Callable[[Rule], object], *, at_a_time:
     def outcome(rule: Rule) -> str:
         try:
             try_one(rule)
-        except RuleVacuous:
+        except RuleInconclusive:
             return "invalid"
         except AssertionError as exc:
             return f"broken: {exc}"
@@ -95,7 +95,7 @@ class LeadsElsewhere(Networked):
             return cls(Host("127.0.0.1", cls.real_port), timeout=request.timeout)
 
         return BackendPlugin(
-            scheme=scheme, summary="elsewhere", open=open_elsewhere, address=plugin.address, default_port=1
+            scheme=scheme, summary="elsewhere", open=open_elsewhere, url_form=plugin.url_form, default_port=1
         )
 
     real_port = 0
@@ -104,7 +104,7 @@ class LeadsElsewhere(Networked):
 def test_a_store_that_is_reached_past_the_network_is_invalid():
     with standing(LeadsElsewhere) as (url, _):
         LeadsElsewhere.real_port = int(url.rpartition(":")[2])
-        with pytest.raises(RuleVacuous, match="talks to its server by other addresses"):
+        with pytest.raises(RuleInconclusive, match="talks to its server by other addresses"):
             tried(url, RULES["faults.one_byte_slices_change_nothing"])
 
 
@@ -156,14 +156,14 @@ def test_a_puppet_answers_with_the_stores_errors(toy: tuple[str, Driver]):
             assert (
                 puppet.ask("replace", key="free", value="2", revision=held["revision"])["revision"] > held["revision"]
             )
-        with pytest.raises(RuleVacuous, match="it ended"):
+        with pytest.raises(RuleInconclusive, match="it ended"):
             puppet.ask("state")
 
 
 def test_a_puppet_that_cannot_open_the_store_is_invalid(monkeypatch: pytest.MonkeyPatch):
     with World("memory://not-shared", RULES["faults.a_stopped_holder_knows_before_it_writes"]) as world:
         monkeypatch.setattr(World, "url_in_namespace", "nobody://127.0.0.1:1")
-        with pytest.raises(RuleVacuous, match="could not open the store: UnknownScheme"):
+        with pytest.raises(RuleInconclusive, match="could not open the store: UnknownScheme"):
             Puppet(world)
 
 

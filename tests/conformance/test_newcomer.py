@@ -16,7 +16,7 @@ from tenure.cli.scaffold.plan import plan
 
 pytest_plugins = ["pytester"]
 
-GUARD = "holds = item is not None and item.mod_revision == guard.revision"
+GUARD = "holds = item is not None and item.mod_revision == precondition.revision"
 LEASE = "if deadline <= now]:"
 WATCH = "feed = PollingFeed(look, sink,"
 DEAF = """told: dict[str, KeyValue] = {}
@@ -34,7 +34,7 @@ def suite_on(pytester: pytest.Pytester) -> Iterator[Callable[..., pytest.RunResu
     """Runs rules on the generated store, with a part of its backend replaced."""
 
     def run(right: str, wrong: str, *arguments: str) -> pytest.RunResult:
-        project = plan("newcomer", scheme=None, address="name")
+        project = plan("newcomer", scheme=None, url_form="name")
         backend = project.files["tenure_newcomer/backend.py"]
         assert backend.count(right) == 1
         project.files["tenure_newcomer/backend.py"] = backend.replace(right, wrong)
@@ -66,7 +66,7 @@ def test_a_guard_that_is_ignored(suite_on):
         "  did:      replace at a revision that has passed",
         "  expected: Conflict is raised",
     ]
-    assert told[4].startswith("  seen:     no error, the answer Committed(")
+    assert told[4].startswith("  seen:     no error, the answer CommitResult(")
     assert len(told) == 5
 
 
@@ -96,7 +96,7 @@ def test_what_else_a_plugin_raises_keeps_its_traceback(suite_on):
 
 
 def test_a_plugin_that_is_not_installed(pytester):
-    project = plan("newcomer", scheme=None, address="name")
+    project = plan("newcomer", scheme=None, url_form="name")
     project.write(pytester.path)
     result = pytester.runpytest_inprocess("-q", "tests", "-k", "test_kv_a_missing or test_kv_a_written")
     told = (

@@ -223,7 +223,7 @@ def stop(self, request, world):
 
 def test_a_run_that_is_spread_over_processes_is_refused(pytester):
     pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)")
-    result = pytester.runpytest_inprocess("--numprocesses", "2", "--tenure-report", "report.json")
+    result = pytester.runpytest_inprocess("-p", "no:xdist", "--numprocesses", "2", "--tenure-report", "report.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--tenure-report needs the whole suite in one process*leave out -n*"])
 

@@ -17,7 +17,7 @@ from tenure.errors import OutcomeUnknown, Unavailable
 def store():
     with tenure.connect("memory://recorder") as opened:
         yield opened
-        opened.delete_prefix("", everything=True)
+        opened.delete_prefix("", allow_empty_prefix=True)
 
 
 def test_what_was_done_and_answered_is_a_history_without_problems(store):

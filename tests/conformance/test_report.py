@@ -20,7 +20,7 @@ from tenure.conformance.report.seal import seal_of
 from tenure.conformance.report.verify import Verified, verify
 from tenure.conformance.runner.runner import Plan, all_rules, run
 from tenure.errors import Unavailable
-from tenure.spi import Read
+from tenure.spi import ReadResult
 
 from .mutants import Faithful, installed
 
@@ -192,7 +192,7 @@ class Leaky(Faithful):
     url = ""
     calls = itertools.count()
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         text = f"no answer from {self.url}, logged in with {PASSWORD}, sent X-Token: {TOKEN}"
         raise Unavailable(text) if next(self.calls) % 2 else RuntimeError(text)
 
@@ -217,11 +217,11 @@ def _with_secrets(monkeypatch: pytest.MonkeyPatch, scheme: str) -> str:
     from dataclasses import replace
 
     from tenure._plugins import discovery
-    from tenure.spi import Address, Option
+    from tenure.spi import Option, UrlForm
 
     found = discovery.find(scheme)
     token = Option("token", str, None, "a token", secret=True)
-    changed = replace(found, credentials=True, options=(token,), address=Address.HOSTS, default_port=1)
+    changed = replace(found, accepts_credentials=True, options=(token,), url_form=UrlForm.HOSTS, default_port=1)
     monkeypatch.setitem(discovery._found, scheme, changed)
     return f"{scheme}://user:p%40ss%2Fw%3Ard@127.0.0.1:1?token={TOKEN}"
 
@@ -267,7 +267,7 @@ def test_the_page_is_whole_and_loads_nothing(report):
 
 def test_text_from_a_store_is_never_markup(edited):
     evil = "<script>alert('x')</script><img src=x onerror=\"y\">"
-    edited["store"].update(product=evil, details={evil: evil}, risks=[evil])
+    edited["store"].update(product=evil, details={evil: evil}, warnings=[evil])
     edited["notes"] = [evil]
     rule = rule_of(edited)
     rule.update(reason=evil, traceback=evil, verdict="fail")

@@ -16,7 +16,7 @@ import pytest
 import tenure
 import tenure_memory
 from tenure.conformance.controls.controls import Driver
-from tenure.conformance.harness.assertions import RuleBroken, RuleVacuous
+from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated
 from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, Verdict
@@ -24,7 +24,7 @@ from tenure.conformance.runner import runner
 from tenure.conformance.runner.rule_run import judge
 from tenure.conformance.runner.runner import Plan, Progress, Run, all_rules, run
 from tenure.errors import ConfigError, StoreClosed, Unavailable, Unsupported
-from tenure.spi import Capabilities, Read
+from tenure.spi import Capabilities, ReadResult
 
 from .mutants import Faithful, installed
 from .mutants.harness import DeclaresNothing, RefusesAll
@@ -111,13 +111,13 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "verdict", "words"),
     [
-        (RuleBroken("the message"), Verdict.FAIL, "the message"),
-        (RuleVacuous("too little"), Verdict.INVALID, "too little"),
+        (RuleViolated("the message"), Verdict.FAIL, "the message"),
+        (RuleInconclusive("too little"), Verdict.INVALID, "too little"),
         (Unsupported("not here"), Verdict.FAIL, "declared promises cover"),
         (Unavailable("gone"), Verdict.FAIL, "Unavailable: gone"),
         (ValueError("odd"), Verdict.FAIL, "only errors of tenure.errors"),
-        (ExceptionGroup("two", [RuleVacuous("thin"), RuleBroken("broken")]), Verdict.FAIL, "broken"),
-        (ExceptionGroup("one", [ExceptionGroup("inner", [RuleVacuous("thin")])]), Verdict.INVALID, "thin"),
+        (ExceptionGroup("two", [RuleInconclusive("thin"), RuleViolated("broken")]), Verdict.FAIL, "broken"),
+        (ExceptionGroup("one", [ExceptionGroup("inner", [RuleInconclusive("thin")])]), Verdict.INVALID, "thin"),
         (SystemExit(3), Verdict.FAIL, "SystemExit"),
     ],
 )
@@ -173,7 +173,7 @@ class DeclaresLess(Faithful):
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(self.inner.capabilities, pinned_pages=self.first)
+        return replace(self.inner.capabilities, consistent_pagination=self.first)
 
 
 class Hangs(Faithful):
@@ -183,7 +183,7 @@ class Hangs(Faithful):
         super().__init__(*given)
         self.closed = threading.Event()
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         self.closed.wait(60)
         raise StoreClosed("closed meanwhile")
 
@@ -215,7 +215,7 @@ def test_a_store_that_declares_nothing_is_caught_doing_what_it_does_not_declare(
 def test_two_openings_that_declare_different_things_are_told():
     with installed(DeclaresLess) as url:
         found = run(Plan(url=url, rules=(KV,)))
-    assert "pinned_pages=True, then False" in "".join(found.notes)
+    assert "consistent_pagination=True, then False" in "".join(found.notes)
 
 
 def test_a_rule_that_hangs_is_unknown_and_the_others_go_on():

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import tenure
-from tenure.conformance import Driver, RuleBroken, RuleVacuous, StoreConformance
+from tenure.conformance import Driver, RuleInconclusive, RuleViolated, StoreConformance
 from tenure.conformance.catalogue import AllRules
 from tenure.conformance.harness.assertions import Checks
 from tenure.conformance.harness.context import World, in_namespace
 from tenure.conformance.harness.rule import Rule, Rules, catalogue, needs, patient, requires
-from tenure.spi import Promise, field_notes
+from tenure.spi import Guarantee, field_notes
 
 pytest_plugins = ["pytester"]
 
@@ -53,8 +53,8 @@ def test_no_area_gets_in_the_way_of_another():
 
 
 def test_every_promise_is_asked_for_somewhere():
-    promises = {name for name, note in field_notes().items() if isinstance(note, Promise)}
-    assert {name for each in RULES for name in each.requires} >= promises - {"shared"}  # takes another process
+    promises = {name for name, note in field_notes().items() if isinstance(note, Guarantee)}
+    assert {name for each in RULES for name in each.requires} >= promises - {"multi_process"}  # takes another process
 
 
 @pytest.mark.parametrize("replacement", [None, lambda self, world: None])
@@ -111,14 +111,14 @@ def test_what_does_not_apply_is_told_with_its_reason():
 
 def test_a_message_says_what_was_promised_expected_and_seen():
     check = Checks(rule("kv.a_written_value_is_read_back"))
-    with pytest.raises(RuleBroken) as caught:
+    with pytest.raises(RuleViolated) as caught:
         check.equal(b"seen", b"wanted", "get after put")
     assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()] == [
         *("rule kv.a_written_value_is_read_back is broken", "promise", "did", "expected", "seen")
     ]
-    with pytest.raises(RuleBroken, match="no error, the answer 3"):
+    with pytest.raises(RuleViolated, match="no error, the answer 3"):
         check.raises(tenure.Conflict, lambda: 3, "a call")
-    with pytest.raises(RuleVacuous, match="happened 2 times, 5 are needed"):
+    with pytest.raises(RuleInconclusive, match="happened 2 times, 5 are needed"):
         check.enough(2, 5, "a write")
 
 
@@ -175,7 +175,7 @@ def test_the_plugin_is_cheap_and_brings_no_suite():
         "print(*sorted(loaded))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["tenure.conformance.pytest.plugin"]
+    assert done.stdout.split() == ["tenure.conformance.pytest", "tenure.conformance.pytest.plugin"]
 
 
 def test_an_outsiders_run_is_counted(pytester: pytest.Pytester):
@@ -230,11 +230,11 @@ def test_a_run_too_thin_is_invalid_and_what_follows_is_said(pytester: pytest.Pyt
     pytester.makepyfile(
         """
         import pytest
-        from tenure.conformance import RuleVacuous, StoreConformance
+        from tenure.conformance import RuleInconclusive, StoreConformance
         from tenure.conformance.harness.context import World
 
         def put(self, key, value):
-            raise RuleVacuous("too little")
+            raise RuleInconclusive("too little")
 
         class TestMine(StoreConformance):
             url = "memory://thin"

@@ -8,40 +8,40 @@ import pytest
 
 from tenure.conformance.checkers import by_name, watches, write_history
 from tenure.conformance.checkers.write_history import History, Timeline
-from tenure.spi import Committed, Delete, KeyValue, Put
-from tenure.watch import Batch, BatchKind, Event, EventKind
+from tenure.spi import CommitResult, Delete, KeyValue, Put
+from tenure.watch import Batch, BatchType, Event, EventType
 
 A1, B1 = KeyValue("a", b"1", 1, 1), KeyValue("b", b"1", 1, 1)
 A2 = KeyValue("a", b"2", 1, 2)
 A4 = KeyValue("a", b"4", 4, 4)
 
-SNAPSHOT = Batch(BatchKind.SNAPSHOT, (), 0)
-IN_SYNC = Batch(BatchKind.IN_SYNC, (), 0)
+SNAPSHOT = Batch(BatchType.SNAPSHOT, (), 0)
+SYNCED = Batch(BatchType.SYNCED, (), 0)
 
 
 def changes(*events: Event) -> Batch:
-    return Batch(BatchKind.CHANGES, events, max(event.revision for event in events))
+    return Batch(BatchType.CHANGES, events, max(event.revision for event in events))
 
 
-def put(kind: EventKind, item: KeyValue) -> Event:
+def put(kind: EventType, item: KeyValue) -> Event:
     return Event(kind, item.key, item, item.mod_revision)
 
 
-CREATED = changes(put(EventKind.CREATE, A1), put(EventKind.CREATE, B1))
-UPDATED = changes(put(EventKind.UPDATE, A2))
-DELETED = changes(Event(EventKind.DELETE, "a", None, 3))
-AGAIN = changes(put(EventKind.CREATE, A4))
-TRUE = [SNAPSHOT, IN_SYNC, CREATED, UPDATED, DELETED, AGAIN]
+CREATED = changes(put(EventType.CREATE, A1), put(EventType.CREATE, B1))
+UPDATED = changes(put(EventType.UPDATE, A2))
+DELETED = changes(Event(EventType.DELETE, "a", None, 3))
+AGAIN = changes(put(EventType.CREATE, A4))
+TRUE = [SNAPSHOT, SYNCED, CREATED, UPDATED, DELETED, AGAIN]
 
 
 @pytest.fixture
 def timeline() -> Timeline:
     writes = History()
-    writes.done(Committed(4), Put("a", b"4"))  # recorded in whatever order threads come
-    writes.done(Committed(1), Put("a", b"1"), Put("b", b"1"))
-    writes.done(Committed(3, 1), Delete("a"), Delete("none"))
-    writes.done(Committed(2), Put("a", b"2"))
-    writes.done(Committed(2, 0), Delete("a"))  # answered at another's revision: it deleted nothing
+    writes.done(CommitResult(4), Put("a", b"4"))  # recorded in whatever order threads come
+    writes.done(CommitResult(1), Put("a", b"1"), Put("b", b"1"))
+    writes.done(CommitResult(3, 1), Delete("a"), Delete("none"))
+    writes.done(CommitResult(2), Put("a", b"2"))
+    writes.done(CommitResult(2, 0), Delete("a"))  # answered at another's revision: it deleted nothing
     return writes.timeline()
 
 
@@ -64,15 +64,15 @@ def test_a_true_account_has_no_problem(timeline):
 ACCOUNTS = [
     ([*TRUE[:5]], {"convergence", "transactions"}),
     ([*TRUE, AGAIN], {"order", "kinds", "transactions"}),
-    ([SNAPSHOT, IN_SYNC, UPDATED, CREATED, DELETED, AGAIN], {"order", "kinds", "transactions"}),
-    ([SNAPSHOT, IN_SYNC, CREATED, UPDATED, AGAIN], {"kinds", "transactions"}),
+    ([SNAPSHOT, SYNCED, UPDATED, CREATED, DELETED, AGAIN], {"order", "kinds", "transactions"}),
+    ([SNAPSHOT, SYNCED, CREATED, UPDATED, AGAIN], {"kinds", "transactions"}),
     ([SNAPSHOT, *TRUE[2:]], {"shape"}),
-    ([*TRUE[:3], IN_SYNC, *TRUE[3:]], {"shape"}),
-    ([*TRUE[:3], Batch(BatchKind.RESYNC, UPDATED.events, 2), *TRUE[4:]], {"shape", "transactions"}),
+    ([*TRUE[:3], SYNCED, *TRUE[3:]], {"shape"}),
+    ([*TRUE[:3], Batch(BatchType.RESYNC, UPDATED.events, 2), *TRUE[4:]], {"shape", "transactions"}),
     ([*TRUE[:2], *(changes(event) for event in CREATED.events), *TRUE[3:]], {"transactions"}),
     ([*TRUE[:2], changes(CREATED.events[0]), *TRUE[3:]], {"convergence", "transactions"}),
-    ([*TRUE[:5], changes(put(EventKind.CREATE, A4._replace(value=b"?")))], {"truth", "convergence"}),
-    ([*TRUE[:4], changes(Event(EventKind.DELETE, "a", None, 2)), AGAIN], {"order", "truth", "transactions"}),
+    ([*TRUE[:5], changes(put(EventType.CREATE, A4._replace(value=b"?")))], {"truth", "convergence"}),
+    ([*TRUE[:4], changes(Event(EventType.DELETE, "a", None, 2)), AGAIN], {"order", "truth", "transactions"}),
     (TRUE, set()),
 ]
 
@@ -109,11 +109,11 @@ def test_a_saved_account_is_judged_alike(timeline, number):
 
 def test_a_saved_account_keeps_doubt_and_previous_values():
     writes = History()
-    writes.done(Committed(1), Put("a", b"1"), Put("b", b"1"))
+    writes.done(CommitResult(1), Put("a", b"1"), Put("b", b"1"))
     writes.unknown(Put("a", b"\xff\0"), Delete("b"))
     told = changes(
-        Event(EventKind.UPDATE, "a", KeyValue("a", b"\xff\0", 1, 2, "lease"), 2, previous=A1),
-        Event(EventKind.DELETE, "b", None, 3, previous=B1),
+        Event(EventType.UPDATE, "a", KeyValue("a", b"\xff\0", 1, 2, "lease"), 2, previous=A1),
+        Event(EventType.DELETE, "b", None, 3, previous=B1),
     )
     checks = [watches.TRUTH, watches.KINDS]
     for batches, right in (([CREATED, told], True), ([told], False)):
@@ -122,27 +122,27 @@ def test_a_saved_account_keeps_doubt_and_previous_values():
 
 
 def test_previous_values_are_compared():
-    wrong = Event(EventKind.UPDATE, "a", A2, 2, previous=B1)
+    wrong = Event(EventType.UPDATE, "a", A2, 2, previous=B1)
     assert write_history.check_kinds([CREATED, changes(wrong)], previous=True)
     assert not write_history.check_kinds([CREATED, changes(wrong)], previous=False)
 
 
 def test_values_of_unknown_outcome_may_or_may_not_appear():
     writes = History()
-    writes.done(Committed(1), Put("a", b"1"))
+    writes.done(CommitResult(1), Put("a", b"1"))
     writes.unknown(Put("a", b"perhaps"))
-    told = changes(put(EventKind.UPDATE, KeyValue("a", b"perhaps", 1, 2)))
+    told = changes(put(EventType.UPDATE, KeyValue("a", b"perhaps", 1, 2)))
     assert write_history.check_truth([told], writes.timeline(), exact=True) == []
-    other = changes(put(EventKind.UPDATE, KeyValue("a", b"never", 1, 2)))
+    other = changes(put(EventType.UPDATE, KeyValue("a", b"never", 1, 2)))
     assert write_history.check_truth([other], writes.timeline(), exact=True)
 
 
 def test_deletes_of_unknown_outcome_may_or_may_not_appear():
     writes = History()
-    writes.done(Committed(1), Put("a", b"1"), Put("b", b"1"))
+    writes.done(CommitResult(1), Put("a", b"1"), Put("b", b"1"))
     writes.unknown(Delete("a"))
     timeline = writes.timeline()
-    deletes = {key: changes(Event(EventKind.DELETE, key, None, 2)) for key in "ab"}
+    deletes = {key: changes(Event(EventType.DELETE, key, None, 2)) for key in "ab"}
     assert write_history.check_truth([deletes["a"]], timeline, exact=True) == []
     assert write_history.check_truth([deletes["b"]], timeline, exact=True)
     assert write_history.check_every_transaction([CREATED, deletes["a"]], timeline, after=0) == []

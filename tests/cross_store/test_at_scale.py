@@ -9,7 +9,7 @@ import pytest
 
 from tenure import Store
 from tenure.leases import Lease, LeaseState
-from tenure.watch import BatchKind, EventKind
+from tenure.watch import BatchType, EventType
 from tenure_testkit.servers import until
 
 KEYS = 10_000
@@ -38,16 +38,16 @@ def test_ten_thousand_keys_are_listed_and_watched(store_url: str, opened: Callab
     with other.watch("many/") as watch:
         first = watch.next(30.0)
         assert first is not None
-        assert first.kind is BatchKind.SNAPSHOT
+        assert first.type is BatchType.SNAPSHOT
         assert [event.key for event in first.events] == keys[: KEYS // 2]
         fill(store, keys[KEYS // 2 :])
         seen = {event.key: event.item.value for event in first.events if event.item is not None}
         while len(seen) < KEYS:
             batch = watch.next(30.0)
             assert batch is not None, f"{len(seen)} keys were told, then nothing for 30 s"
-            assert batch.kind is not BatchKind.RESYNC, batch.reason
+            assert batch.type is not BatchType.RESYNC, batch.reason
             for event in batch.events:
-                assert event.kind is EventKind.CREATE
+                assert event.type is EventType.CREATE
                 assert event.key not in seen
                 assert event.item is not None
                 seen[event.key] = event.item.value
@@ -64,7 +64,7 @@ def test_ten_thousand_keys_are_listed_and_watched(store_url: str, opened: Callab
         while len(gone) < len(some):
             batch = watch.next(30.0)
             assert batch is not None, f"{len(gone)} deletes were told, then nothing for 30 s"
-            assert {event.kind for event in batch.events} <= {EventKind.DELETE}
+            assert {event.type for event in batch.events} <= {EventType.DELETE}
             gone += [event.key for event in batch.events]
         assert sorted(gone) == some
     assert len(other.list("many/")) == KEYS - len(some)
@@ -98,6 +98,6 @@ def test_a_hundred_leases_in_one_process(store_url: str, opened: Callable[..., S
     store.close()
     assert {lease.state for lease in leases} == {LeaseState.REVOKED}
     assert not lost
-    until(lambda: len(other.list("held/")) == 0, other.capabilities.watch_latency + 1.0, "no key is left behind")
-    if other.capabilities.lease_listing:
+    until(lambda: len(other.list("held/")) == 0, other.capabilities.max_watch_latency + 1.0, "no key is left behind")
+    if other.capabilities.list_leases:
         assert {info.lease_id for info in other.leases()}.isdisjoint(lease.id for lease in leases)

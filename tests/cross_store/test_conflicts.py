@@ -17,8 +17,8 @@ def test_a_conflict_names_the_callers_keys(store_url: str, opened: Callable[...,
     there = store.put("k/there", b"")
     for refused, key in (
         (lambda: store.put_if_absent("k/there", b""), "k/there"),
-        (lambda: store.replace("k/there", b"", there.revision + 1), "k/there"),
-        (lambda: store.replace("k/there", b"", 10**25), "k/there"),
+        (lambda: store.put_if_unchanged("k/there", b"", revision=there.revision + 1), "k/there"),
+        (lambda: store.put_if_unchanged("k/there", b"", revision=10**25), "k/there"),
         (lambda: store.delete("k/missing", revision=there.revision), "k/missing"),
         (lambda: store.transaction().if_exists("k/missing").put("k/new", b"").commit(), "k/missing"),
     ):

@@ -15,7 +15,7 @@ import pytest
 from tenure import Store
 from tenure.errors import Conflict, OutcomeUnknown, Unavailable
 from tenure.leases import Lease, LeaseState
-from tenure.watch import Batch, BatchKind, EventKind
+from tenure.watch import Batch, BatchType, EventType
 from tenure_testkit.servers import until
 from tenure_testkit.servers.container import ServerContainer
 
@@ -29,7 +29,7 @@ import sys, tenure
 store = tenure.connect(sys.argv[1])
 lease = store.lease(float(sys.argv[2]), on_lost=lambda lost: None)
 store.put("held", b"holder", lease=lease)
-print(store.capabilities.worst_expiry(lease.ttl), flush=True)
+print(store.capabilities.max_lifetime_after_refresh(lease.ttl), flush=True)
 sys.stdin.readline()
 print(lease.state, flush=True)
 sys.stdin.readline()
@@ -86,13 +86,13 @@ class Watcher:
 
     @property
     def resyncs(self) -> list[str]:
-        return [batch.reason for batch in self.batches if batch.kind is BatchKind.RESYNC]
+        return [batch.reason for batch in self.batches if batch.type is BatchType.RESYNC]
 
     def _take(self, batch: Batch) -> None:
         with self._more:
             self.batches.append(batch)
             for event in batch.events:
-                if event.kind is EventKind.DELETE:
+                if event.type is EventType.DELETE:
                     del self.known[event.key]
                     self.deletes.append((event.key, event.revision))
                 else:
@@ -128,7 +128,7 @@ def test_a_freeze_loses_and_doubles_nothing(node: ServerContainer, opened: Calla
 
     # A key is put by one call: told with two revisions it was applied twice.
     assert [key for key, times in Counter(key for key, _ in set(watcher.puts)).items() if times > 1] == []
-    if store.capabilities.every_revision:
+    if store.capabilities.lossless_watch:
         assert watcher.resyncs == []
         assert [told for told, times in Counter(watcher.puts + watcher.deletes).items() if times > 1] == []
         assert set(writer.put.items()) <= set(watcher.puts)
@@ -172,7 +172,7 @@ def test_a_holder_that_is_cut_off_knows_first(
         contender.put_if_absent("held", b"contender")
     monkeypatch.setattr(backend, "refresh", cut)
     assert refused.wait(10.0)
-    take(contender, 2 * contender.capabilities.worst_expiry(lease.ttl) + 10.0)
+    take(contender, 2 * contender.capabilities.max_lifetime_after_refresh(lease.ttl) + 10.0)
     assert lease.state is LeaseState.LOST
     until(lambda: told == [lease], 5.0, "the holder's callback was called, once")
     item = contender.get("held")

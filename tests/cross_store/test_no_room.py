@@ -15,7 +15,7 @@ import pytest
 from tenure import Store
 from tenure.errors import OutcomeUnknown, StoreFull, TenureError, Unavailable
 from tenure.registry import Instance, Registry, RegistryConfig, Status
-from tenure.watch import Batch, EventKind
+from tenure.watch import Batch, EventType
 from tenure_testkit.probes.mounts import mounted, remount
 from tenure_testkit.servers import EtcdServer, until
 from tenure_testkit.servers.consul import ConsulServer
@@ -247,7 +247,7 @@ class Watcher:
     def _take(self, batch: Batch) -> None:
         with self._lock:
             for event in batch.events:
-                if event.kind is EventKind.DELETE:
+                if event.type is EventType.DELETE:
                     del self.known[event.key]
                 else:
                     assert event.item is not None
@@ -312,7 +312,7 @@ def test_a_registration_outlives_it(case: Case, server: Any, opened: Callable[..
         until(lambda: own.status is Status.REGISTERED, 40.0, "it is registered again")
         until(lambda: other.get_services().get("web") is not None, 20.0, "others see it")
         assert own.lease is not None
-        own.lease.assert_valid()
+        own.lease.ensure_valid()
         assert [each.identity() for each in other.get_service("web").instances] == [WEB.identity()]
 
 

@@ -91,7 +91,7 @@ def application(url: str, outage: Outage | None) -> tuple[list[Line], bool]:
     """
     with tenure.connect(url) as store, tenure.connect(url) as other:
         log, statuses = Log(), []
-        merged = not store.capabilities.every_revision
+        merged = not store.capabilities.lossless_watch
         with Registry(other, CONFIG) as watcher, Registry(store, CONFIG) as own:
             watcher.add_handler(log)
             own.add_status_handler(lambda change: statuses.append(change.status))
@@ -104,7 +104,7 @@ def application(url: str, outage: Outage | None) -> tuple[list[Line], bool]:
             log.wait(EventType.UPSERT, newest)
             # crash
             _crash(url, store, lambda: log.wait(EventType.CREATE, WORKER))
-            log.wait(EventType.DELETE, WORKER, timeout=store.capabilities.worst_expiry(5.0) + 30.0)
+            log.wait(EventType.DELETE, WORKER, timeout=store.capabilities.max_lifetime_after_refresh(5.0) + 30.0)
             # outage
             if outage is not None:
                 with outage():
@@ -127,7 +127,7 @@ def application(url: str, outage: Outage | None) -> tuple[list[Line], bool]:
 def _crash(url: str, store: tenure.Store, registered: Callable[[], None]) -> None:
     """Another instance registers and dies: its process is killed; in a store of one process its lease is left alone."""
     heartbeat = max(1.0, store.capabilities.min_ttl)
-    if not store.capabilities.shared:
+    if not store.capabilities.multi_process:
         key = key_of(CONFIG.key_prefix, WORKER)
         store.put(key, encode(WORKER), lease=store.lease(heartbeat, keep_alive=False))
         registered()

@@ -12,13 +12,13 @@ import pytest
 from tenure._plugins import discovery
 from tenure.conformance import StoreConformance
 from tenure.conformance.harness.rule import catalogue
-from tenure.spi import Note
+from tenure.spi import Caveat
 
 TOP = Path(__file__).parents[2]
 PAGES = {"tenure": TOP / "core/docs/stores.md", "tenure-jsonfile": TOP / "contrib/tenure-jsonfile/README.md"}
 ROOTS = {"tenure": TOP, "tenure-jsonfile": TOP / "contrib/tenure-jsonfile"}
 CLAIMS = [claim for claim in discovery.claims() if claim.distribution in PAGES]
-NOTES = [(claim, note) for claim in CLAIMS for note in discovery.find(claim.scheme).notes]
+NOTES = [(claim, note) for claim in CLAIMS for note in discovery.find(claim.scheme).caveats]
 RULES = {rule.id for rule in catalogue(StoreConformance).values()}
 
 
@@ -44,9 +44,9 @@ def exists(name: str, root: Path) -> bool:
 
 
 @pytest.mark.parametrize(("claim", "note"), NOTES, ids=[f"{claim.scheme}: {note.title}" for claim, note in NOTES])
-def test_each_note_is_checked_by_what_it_names(claim: discovery.Claim, note: Note) -> None:
-    assert note.checked_by
-    assert [name for name in note.checked_by if not exists(name, ROOTS[claim.distribution])] == []
+def test_each_note_is_checked_by_what_it_names(claim: discovery.Claim, note: Caveat) -> None:
+    assert note.verified_by
+    assert [name for name in note.verified_by if not exists(name, ROOTS[claim.distribution])] == []
     assert note.title == note.title.strip().rstrip(".")
     assert note.text.endswith(".")
 
@@ -63,7 +63,7 @@ def test_names_of_nothing_are_found_out() -> None:
 def test_the_stores_page_has_its_notes(tables: ModuleType, claim: discovery.Claim) -> None:
     path = PAGES[claim.distribution]
     page, plugin = path.read_text(), discovery.find(claim.scheme)
-    assert plugin.notes
+    assert plugin.caveats
     assert tables.notes_list(plugin, path) in page, (
         f"python core/docs/make_tables.py --page={path} brings it up to date"
     )

@@ -30,7 +30,7 @@ def test_page_shows_what_embedded_stores_declare(tables: ModuleType) -> None:
     assert tables.main(["--check"]) == 0, "python core/docs/make_tables.py brings the page up to date"
 
 
-@pytest.mark.parametrize("scheme", [claim.scheme for claim in OURS if discovery.find(claim.scheme).address == "hosts"])
+@pytest.mark.parametrize("scheme", [claim.scheme for claim in OURS if discovery.find(claim.scheme).url_form == "hosts"])
 def test_page_shows_what_servers_declare(tables: ModuleType, scheme: str, request: pytest.FixtureRequest) -> None:
     page = tables.PAGE.read_text()
     url = request.getfixturevalue(DEFAULTS.get(scheme, f"{scheme}_own_url"))

@@ -31,5 +31,5 @@ def test_the_tree_on_the_page_is_what_is_written() -> None:
     (tree,) = re.findall(r"```text\n(tenure-pocket/\n.*?)```", PAGE.read_text(), re.DOTALL)
     # Under another name: the page itself is run in the same process, and what it installs is taken then.
     assert {path.replace("pocket", "satchel") for path in paths(tree)} == set(
-        plan("satchel", scheme=None, address="name").files
+        plan("satchel", scheme=None, url_form="name").files
     )

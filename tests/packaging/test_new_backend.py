@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import run
 
-ADDRESSES = ("name", "hosts", "file")
+URL_FORMS = ("name", "hosts", "file")
 
 
 @pytest.fixture(scope="module")
@@ -18,22 +18,22 @@ def newcomer(new_environment: Callable[[], Any], wheel: Path) -> Any:
     """The wheel, the generated projects, and two of them installed with what they ask for by their extras."""
     environment = new_environment()
     environment.install(f"tenure[cli] @ {wheel.as_uri()}")
-    for address in ADDRESSES:
-        run(environment.folder / "bin/tenure", "new-backend", address, "--address", address, cwd=environment.folder)
+    for url_form in URL_FORMS:
+        run(environment.folder / "bin/tenure", "new-backend", url_form, "--url-form", url_form, cwd=environment.folder)
     projects = [f"{environment.folder}/{project}" for project in ("tenure-name[test,lint]", "tenure-hosts")]
     environment.install(*(f"--editable={project}" for project in projects))
     return environment
 
 
-def do(environment: Any, address: str, tool: str, *arguments: str) -> str:
-    return run(environment.folder / "bin" / tool, *arguments, cwd=environment.folder / f"tenure-{address}")
+def do(environment: Any, url_form: str, tool: str, *arguments: str) -> str:
+    return run(environment.folder / "bin" / tool, *arguments, cwd=environment.folder / f"tenure-{url_form}")
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_it_passes_its_static_checks_as_it_is(newcomer: Any, address: str) -> None:
-    do(newcomer, address, "ruff", "check")
-    do(newcomer, address, "ruff", "format", "--check")
-    do(newcomer, address, "mypy")
+@pytest.mark.parametrize("url_form", URL_FORMS)
+def test_it_passes_its_static_checks_as_it_is(newcomer: Any, url_form: str) -> None:
+    do(newcomer, url_form, "ruff", "check")
+    do(newcomer, url_form, "ruff", "format", "--check")
+    do(newcomer, url_form, "mypy")
 
 
 def test_the_whole_suite_is_kept_and_check_ends_well(newcomer: Any) -> None:

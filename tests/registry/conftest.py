@@ -11,7 +11,6 @@ import pytest
 import tenure
 import tenure_memory
 from tenure import ManualClock, Store
-from tenure._client.opening import wrap
 from tenure._runtime.clock import SystemClock
 from tenure.registry import Registry, RegistryConfig
 from tenure.spi import Backend, OpenRequest
@@ -149,7 +148,7 @@ def gated(server, clock) -> Iterator[tuple[Gate, Store]]:
         clock=clock,
     )
     gate = Gate(open_backend(request))
-    store = wrap(gate, url="memory://gated", clock=clock)
+    store = Store.from_backend(gate, url="memory://gated", clock=clock)
     yield gate, store
     gate.go_on.set()
     store.close()

@@ -11,7 +11,7 @@ import tenure
 from tenure.registry import Instance, Registry, encode
 from tenure.registry.lifecycle.cache import Cache
 from tenure.spi.types import KeyValue
-from tenure.watch.events import Batch, BatchKind, Event, EventKind
+from tenure.watch.events import Batch, BatchType, Event, EventType
 
 MANY = 20_000
 
@@ -53,13 +53,13 @@ def test_memory_of_cached_instances_is_at_most_two_kibibytes_each():
 
 
 def put(key: str, revision: int) -> Event:
-    return Event(EventKind.CREATE, key, KeyValue(key, b"{}", revision, revision), revision)
+    return Event(EventType.CREATE, key, KeyValue(key, b"{}", revision, revision), revision)
 
 
 def test_a_big_snapshot_of_one_service_is_one_pass():
     cache = Cache("/", lambda told: None)
     started = time.perf_counter()
-    cache.apply(Batch(BatchKind.SNAPSHOT, tuple(put(f"/web/{number}@h", 1) for number in range(MANY)), 1))
+    cache.apply(Batch(BatchType.SNAPSHOT, tuple(put(f"/web/{number}@h", 1) for number in range(MANY)), 1))
     assert len(cache.services["web"]) == MANY
     # Building the service anew for each of its instances would take minutes.
     assert time.perf_counter() - started < 10.0

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 import tenure.registry as convenience
-from tenure.errors import AlreadyRegistered, ConfigError, ServiceNotFound, StoreClosed, StoreForked, UnknownScheme
+from tenure.errors import AlreadyRegistered, ConfigError, ServiceNotFound, StoreClosed, UnknownScheme, UsedAfterFork
 from tenure.registry import Instance, Registry, RegistryConfig
 from tenure.registry import default as process_module
 
@@ -62,7 +62,7 @@ def test_init_by_url_and_the_functions():
     assert len(events) == 5
     with pytest.raises(ServiceNotFound):
         convenience.get_service("web")
-    assert convenience.get_registry().frozen
+    assert convenience.get_registry().closed
 
 
 def test_init_with_a_store_leaves_it_open(store):
@@ -115,7 +115,7 @@ def test_a_forked_child_reads_but_does_not_act(store, registry):
             lambda: own.add_handler(print),
             lambda: own.add_status_handler(print),
         ):
-            with pytest.raises(StoreForked):
+            with pytest.raises(UsedAfterFork):
                 act()
         own.close()
 
@@ -128,7 +128,7 @@ def test_a_forked_child_may_have_a_registry_of_its_own(store):
 
     def check():
         assert convenience.get_service("web").instances == (WEB,)
-        with pytest.raises(StoreForked):
+        with pytest.raises(UsedAfterFork):
             convenience.deregister()
         own = convenience.init("memory://", instance=WEB)
         assert convenience.get_registry() is own
@@ -143,7 +143,7 @@ def test_a_registry_made_in_the_parent_is_not_started_in_the_child(store):
     own = Registry(store, instance=WEB)
 
     def check():
-        with pytest.raises(StoreForked):
+        with pytest.raises(UsedAfterFork):
             own.start()
 
     in_child(check)

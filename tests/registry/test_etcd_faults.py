@@ -39,7 +39,7 @@ def test_an_outage_longer_than_the_lease_serves_the_last_known_then_registers_on
         etcd_node.pause()
     changes.wait(lambda told: any("failed, next in" in change.reason for change in told), timeout=30.0)
     assert watcher.get_service("web").instances == (WEB,)
-    assert watcher.age > 0
+    assert watcher.staleness > 0
     if fault == "kill":
         etcd_node.start()
     else:

@@ -99,7 +99,7 @@ def test_a_handler_may_close_the_registry(registry, told):
 
     own.add_handler(handler, replay=True)
     done.of(1)
-    assert own.frozen
+    assert own.closed
 
 
 def test_a_blocked_handler_does_not_hold_up_the_cache(registry, store):

@@ -86,10 +86,10 @@ def test_an_outage_of_three_heartbeats(*, registry, open_store, store, server, c
     watcher.wait_for("web")
     watcher.add_handler(events)
     with server.outage():
-        clock.advance(30.0)
+        clock.jump(30.0)
         # It keeps serving what it knew, and says how old that is.
         assert watcher.get_service("web").instances == (WEB,)
-        assert watcher.age == 30.0
+        assert watcher.staleness == 30.0
         seen.wait(lambda changes: any("attempt 1 failed" in change.reason for change in changes))
         assert own.status is Status.RECOVERING
         assert isinstance(own.error, Unavailable)
@@ -100,7 +100,7 @@ def test_an_outage_of_three_heartbeats(*, registry, open_store, store, server, c
     assert len(store.leases()) == 1
     assert [event.type for event in events.of(2)] == ["delete", "create"]
     assert watcher.get_service("web").instances == (WEB,)
-    assert watcher.age == 0.0
+    assert watcher.staleness == 0.0
 
 
 def test_an_outage_shorter_than_the_lease_changes_nothing(registry, store, server, clock, told):
@@ -108,8 +108,8 @@ def test_an_outage_shorter_than_the_lease_changes_nothing(registry, store, serve
     seen, events, lease = statuses_of(own, told), told(), own.lease.id
     own.add_handler(events)
     with server.outage():
-        clock.advance(5.0)
-        assert own.age == 5.0
+        clock.jump(5.0)
+        assert own.staleness == 5.0
     own.drain()
     assert own.lease.id == lease
     assert [event.type for event in events.of(1)] == ["upsert"]
@@ -120,12 +120,12 @@ def test_attempts_are_spaced_and_given_up_in_the_end(registry, store, server, cl
     own = registry(WEB, max_retry=4)
     seen = statuses_of(own, told)
     server.pause()
-    clock.advance(10.0)
+    clock.jump(10.0)
     for number, delay in enumerate((3.0, 6.0, 9.0), start=1):
         seen.wait(lambda changes, n=number: any(f"attempt {n} failed" in change.reason for change in changes))
         assert f"next in {delay:.1f} s" in seen[-1].reason
         assert own.status is Status.RECOVERING
-        clock.advance(delay)
+        clock.jump(delay)
     seen.wait(lambda changes: changes[-1].status is Status.FAILED)
     assert "gave up after 4 attempts" in seen[-1].reason
     server.resume()
@@ -140,10 +140,10 @@ def test_unlimited_retry_never_gives_up(registry, server, clock, told):
     own = registry(WEB, max_retry=None, retry_first=1.0, retry_longest=1.0)
     seen = statuses_of(own, told)
     with server.outage():
-        clock.advance(10.0)
+        clock.jump(10.0)
         for number in range(1, 5):
             seen.wait(lambda changes, n=number: any(f"attempt {n} failed" in change.reason for change in changes))
-            clock.advance(1.0)
+            clock.jump(1.0)
     seen.wait(back)
 
 
@@ -151,7 +151,7 @@ def test_an_identity_taken_while_away_is_not_fought_over(*, registry, open_store
     own, watcher = registry(WEB, max_retry=2), registry(on=open_store())
     seen = statuses_of(own, told)
     with server.outage():
-        clock.advance(10.0)
+        clock.jump(10.0)
         seen.wait(lambda changes: any("attempt 1 failed" in change.reason for change in changes))
     # Whether the rival is there before the recovery or after it: one of the two gives up, and it isn't the rival.
     foreign = store.lease(10.0)
@@ -165,7 +165,7 @@ def test_an_update_while_recovering_brings_it_back_at_once(registry, store, serv
     own = registry(WEB)
     seen = statuses_of(own, told)
     with server.outage():
-        clock.advance(10.0)
+        clock.jump(10.0)
         seen.wait(lambda changes: any("attempt 1 failed" in change.reason for change in changes))
         with pytest.raises(Unavailable):
             own.update(WEB.copy(port=81))
@@ -238,7 +238,7 @@ def test_deregister_then_reconnect_leaves_no_ghost(registry, open_store, store, 
     assert own.status is Status.IDLE
     server.resume()
     server.cut_watches()
-    clock.advance(10.0)
+    clock.jump(10.0)
     assert entries(store) == []
     store.put("/registry/default/other/1@h", b"{}")
     watcher.wait_for("other", 1, 10.0)

@@ -149,7 +149,7 @@ def test_waiting_for_a_predecessor_that_died(registry, open_store, store, clock)
     registered: list[Instance] = []
     thread = threading.Thread(target=lambda: registered.append(own.register(WEB, wait=10.0)))
     thread.start()
-    clock.advance(10.0)
+    clock.jump(10.0)
     thread.join(10)
     assert registered == [WEB]
     assert store.get(WEB_KEY).lease_id == own.lease.id
@@ -175,10 +175,10 @@ def test_closing_deregisters_and_freezes(open_store, store, registry, clock):
     own.wait_for("db")
     own.close()
     assert store.get(WEB_KEY) is None
-    assert (own.frozen, own.status) == (True, Status.CLOSED)
+    assert (own.closed, own.status) == (True, Status.CLOSED)
     assert list(own.get_services()) == ["db"]
-    clock.advance(5.0)
-    assert own.age == 5.0
+    clock.jump(5.0)
+    assert own.staleness == 5.0
     other.deregister()
     assert own.get_service("db")[0].id == "d"
     for act in (own.register, own.deregister, own.drain, own.wait_for):
@@ -192,7 +192,7 @@ def test_before_the_start_it_says_so(store):
     for act in (idle.get_service, idle.register, idle.wait_for):
         with pytest.raises(StoreClosed, match="hasn't started"):
             act()
-    assert idle.age == 0.0
+    assert idle.staleness == 0.0
     idle.close()
 
 
@@ -210,13 +210,13 @@ def test_a_store_closed_under_the_registry(registry, open_store, clock):
     underlying = open_store()
     own = registry(WEB, on=underlying)
     underlying.close()
-    clock.advance(3.0)
-    assert own.age == 3.0
+    clock.jump(3.0)
+    assert own.staleness == 3.0
     assert len(own.get_service("web")) == 1
     with pytest.raises(StoreClosed):
         own.drain()
     own.close()
-    assert own.frozen
+    assert own.closed
 
 
 # -- finding -----------------------------------------------------------------------------------------
@@ -321,13 +321,13 @@ def test_what_is_no_instance_is_told_once_and_breaks_nothing(registry, store, ca
         store.put("/registry/default/lock", b"")
         store.put("/registry/default/web/2@h", b"{}")
         own.wait_for("web")
-    assert set(own.rejected) == {"/registry/default/web/1@h", "/registry/default/lock"}
+    assert set(own.malformed_entries) == {"/registry/default/web/1@h", "/registry/default/lock"}
     assert sum("ignored" in record.message for record in caplog.records) == 2
     store.put("/registry/default/web/1@h", b"{}")
     store.delete("/registry/default/lock")
     store.put("/registry/default/web/3@h", b"{}")
     own.wait_for("web", 3)
-    assert own.rejected == {}
+    assert own.malformed_entries == {}
 
 
 def test_an_instance_overwritten_by_junk_is_gone(registry, store, told):
@@ -379,8 +379,8 @@ def test_a_watch_that_ends_for_good_is_told_and_the_cache_goes_on_serving(regist
     change = statuses.of(1)[0]
     assert (change.part, change.status) == ("cache", Status.FAILED)
     assert isinstance(own.error, PermissionDenied)
-    clock.advance(4.0)
-    assert (own.age, own.frozen) == (4.0, True)
+    clock.jump(4.0)
+    assert (own.staleness, own.closed) == (4.0, True)
     assert own.get_service("web").instances == (WEB,)
     monkeypatch.undo()
 

@@ -39,15 +39,15 @@ def test_random_takes_any(own):
 
 
 def test_least_recent_takes_who_waited_longest(own, store):
-    assert ids(own, 4, Strategy.LEAST_RECENT) == ["1", "2", "3", "4"]
+    assert ids(own, 4, Strategy.LEAST_RECENTLY_USED) == ["1", "2", "3", "4"]
     store.put("/registry/default/web/5@h", b"{}")
     own.wait_for("web", 5)
-    assert ids(own, 3, "least_recent") == ["5", "1", "2"]
-    assert ids(own, 2, "least_recent", meta={"zone": "b"}) == ["3", "4"]
+    assert ids(own, 3, "least_recently_used") == ["5", "1", "2"]
+    assert ids(own, 2, "least_recently_used", meta={"zone": "b"}) == ["3", "4"]
 
 
 def test_an_unknown_strategy_or_service(own):
-    with pytest.raises(InvalidArgument, match="round_robin, random, least_recent"):
+    with pytest.raises(InvalidArgument, match="round_robin, random, least_recently_used"):
         own.pick("web", "best")
     with pytest.raises(ServiceNotFound):
         own.pick("db")
@@ -58,8 +58,8 @@ def test_what_is_remembered_is_bounded():
     for number in range(3000):
         candidates = [Instance("s", id=f"{number}", host="h", host_name="n")]
         picker.pick(f"s{number}", candidates, "round_robin", {"n": number})
-        picker.pick(f"s{number}", candidates, "least_recent", None)
-        picker.pick("same", candidates, "least_recent", None)
+        picker.pick(f"s{number}", candidates, "least_recently_used", None)
+        picker.pick("same", candidates, "least_recently_used", None)
     assert len(picker._turns) <= 1024
     assert len(picker._last) <= 1024
     assert len(picker._last["same"]) <= 70

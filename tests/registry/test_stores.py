@@ -59,11 +59,11 @@ def test_a_lost_lease_and_a_deleted_entry_come_back(registry_store, told):
 @pytest.mark.parametrize("how", ["killed", "ended"])
 def test_an_instance_of_another_process_goes_with_it(registry_url, registry_store, told, how):
     store = registry_store()
-    if not store.capabilities.shared:
+    if not store.capabilities.multi_process:
         return  # this store isn't seen by other processes: nothing to show
     seen = told()
     heartbeat = max(1.0, store.capabilities.min_ttl)
-    slack = store.capabilities.worst_expiry(heartbeat) + store.capabilities.watch_latency
+    slack = store.capabilities.max_lifetime_after_refresh(heartbeat) + store.capabilities.max_watch_latency
     with Registry(store) as watcher:
         watcher.add_handler(seen)
         child = subprocess.Popen(
@@ -90,5 +90,7 @@ def test_a_restarted_process_with_a_fixed_id_waits_for_its_predecessor(registry_
     store = registry_store()
     ttl = max(0.5, store.capabilities.min_ttl)
     store.put(KEY, b"{}", lease=store.lease(ttl, keep_alive=False))
-    with Registry(registry_store(), RegistryConfig(wait=store.capabilities.worst_expiry(ttl) + 5.0), WEB) as own:
+    with Registry(
+        registry_store(), RegistryConfig(wait=store.capabilities.max_lifetime_after_refresh(ttl) + 5.0), WEB
+    ) as own:
         assert store.get(KEY).lease_id == own.lease.id

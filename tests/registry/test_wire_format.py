@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenure.registry import Instance, InvalidEntry, decode, encode, key_of
+from tenure.registry import Instance, MalformedEntry, decode, encode, key_of
 
 KEY = "/registry/default/web/1@h"
 
@@ -117,5 +117,5 @@ def test_an_id_with_an_at_sign_and_a_service_with_slashes():
     ],
 )
 def test_what_is_no_instance_is_refused_with_a_reason(key, wire, said):
-    with pytest.raises(InvalidEntry, match=said):
+    with pytest.raises(MalformedEntry, match=said):
         decode("/registry/default/", key, wire)

@@ -27,7 +27,7 @@ class TestSandbox(StoreConformance):
         with ExitStack() as outage, ExitStack() as freeze:
 
             def pause() -> None:
-                freeze.enter_context(box.faults.freeze())
+                freeze.enter_context(box.faults.hang())
                 box.faults.cut_watches()  # a frozen server's connection is given up; freeze() leaves that to the test
 
             yield Driver(

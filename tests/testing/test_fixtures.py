@@ -29,7 +29,7 @@ def test_they_are_there_without_a_line_of_configuration(project):
             with tenure.connect(tenure_url) as store:
                 assert store.clock is tenure_clock
                 lease = store.lease(5)
-                tenure_faults.lose(lease)
+                tenure_faults.expire_lease(lease)
                 assert not lease.alive
 
         def test_the_next_has_a_store_of_its_own(tenure_sandbox, tenure_store):

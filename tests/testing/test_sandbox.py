@@ -39,8 +39,8 @@ def test_the_registry_of_a_process(tenure_url, tenure_sandbox):
     registry.init(tenure_url, instance=Instance("web", id="1", host="h", port=80))
     try:
         lease = registry.get_registry().lease
-        tenure_sandbox.faults.lose(lease)
-        tenure_sandbox.clock.elapse(5)
+        tenure_sandbox.faults.expire_lease(lease)
+        tenure_sandbox.clock.advance(5)
         wait_until(lambda: registry.get_registry().lease not in (lease, None))
         assert registry.wait_for("web").instances[0].id == "1"
     finally:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tenure._client.opening import wrap
 from tenure._client.store import Store
 from tenure._runtime.clock import ManualClock
 
@@ -35,7 +34,7 @@ def open_store() -> Iterator[Callable[..., Store]]:
     opened: list[Store] = []
 
     def open_store(backend: ScriptedBackend, **arguments: object) -> Store:
-        opened.append(wrap(backend, **{"url": "double://", "timeout": 1.0, **arguments}))  # type: ignore[arg-type]  # by name
+        opened.append(Store.from_backend(backend, **{"url": "double://", "timeout": 1.0, **arguments}))  # type: ignore[arg-type]  # by name
         return opened[-1]
 
     yield open_store

@@ -14,7 +14,7 @@ from tenure.errors import TenureError
 from tenure.spi import (
     Backend,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     FeedItem,
     KeyValue,
@@ -22,7 +22,7 @@ from tenure.spi import (
     LeaseId,
     LeaseInfo,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Transaction,
@@ -31,22 +31,22 @@ from tenure.spi import (
 CAPABILITIES = Capabilities(
     durable=False,
     linearizable=True,
-    shared=False,
-    atomic_list=True,
-    pinned_pages=True,
-    every_revision=True,
-    lease_listing=True,
+    multi_process=False,
+    consistent_list=True,
+    consistent_pagination=True,
+    lossless_watch=True,
+    list_leases=True,
     max_value_bytes=1000,
     max_transaction_operations=10,
     max_transaction_leases=10,
     max_transaction_bytes=2000,
     min_ttl=0.05,
     max_ttl=1000.0,
-    ttl_quantum=0.0,
+    ttl_granularity=0.0,
     expiry_factor=1.0,
     expiry_slack=0.5,
-    watch_latency=0.1,
-    watch_detection=0.1,
+    max_watch_latency=0.1,
+    max_watch_failure_detection=0.1,
 )
 
 
@@ -151,8 +151,8 @@ class ScriptedBackend(Backend):
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
-    def get(self, key: str, *, timeout: float) -> Read:
-        return self._answer("get", lambda: Read(None, 1), key=key, timeout=timeout)
+    def get(self, key: str, *, timeout: float) -> ReadResult:
+        return self._answer("get", lambda: ReadResult(None, 1), key=key, timeout=timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         return self._answer(
@@ -165,8 +165,8 @@ class ScriptedBackend(Backend):
             timeout=timeout,
         )
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        return self._answer("commit", lambda: Committed(1), transaction=transaction, timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        return self._answer("commit", lambda: CommitResult(1), transaction=transaction, timeout=timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         def grant() -> LeaseGrant:

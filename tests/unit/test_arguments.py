@@ -23,7 +23,7 @@ CALLS = {
     "get": lambda store, key: store.get(key),
     "put": lambda store, key: store.put(key, b""),
     "put_if_absent": lambda store, key: store.put_if_absent(key, b""),
-    "replace": lambda store, key: store.replace(key, b"", 1),
+    "replace": lambda store, key: store.put_if_unchanged(key, b"", revision=1),
     "delete": lambda store, key: store.delete(key),
     "guard": lambda store, key: store.transaction().if_absent(key).delete("a").commit(),
     "operation": lambda store, key: store.transaction().delete("a").put(key, b"").commit(),
@@ -94,7 +94,7 @@ def test_what_the_opened_store_does_not_take_is_not_sent(store, backend):
 @pytest.mark.parametrize("revision", [-1, 1.0, "1", None])
 def test_a_revision_that_is_none(store, backend, revision):
     with pytest.raises(InvalidArgument, match="mod_revision"):
-        store.replace("a", b"", revision)
+        store.put_if_unchanged("a", b"", revision=revision)
     assert not backend.calls
 
 
@@ -120,14 +120,16 @@ def test_a_ttl_that_is_none(store, backend, ttl):
 
 
 def test_a_ttl_within_the_bounds_of_the_store(open_store):
-    backend = ScriptedBackend(min_ttl=2.0, ttl_quantum=0.5, max_ttl=100.0)
+    backend = ScriptedBackend(min_ttl=2.0, ttl_granularity=0.5, max_ttl=100.0)
     store = open_store(backend)
     with pytest.raises(LimitExceeded, match="at most 100 s"):
         store.lease(100.1)
     assert not backend.calls
     leases = [store.lease(ttl) for ttl in (1, 2, 2.1, 99.9, 100)]
     assert [call.arguments["ttl"] for call in backend.called("grant")] == [2.0, 2.0, 2.5, 100.0, 100.0]
-    assert [(lease.requested_ttl, lease.ttl, lease.worst_expiry) for lease in leases][:1] == [(1.0, 2.0, 2.5)]
+    assert [(lease.requested_ttl, lease.ttl, lease.max_lifetime_after_refresh) for lease in leases][:1] == [
+        (1.0, 2.0, 2.5)
+    ]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "1"])

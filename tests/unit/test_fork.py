@@ -9,28 +9,28 @@ _SCRIPT = """
 import os, sys, threading, time, traceback
 
 import tenure
-from tenure.errors import StoreForked
+from tenure.errors import UsedAfterFork
 
 def must_fork(what, call):
     started = time.monotonic()
     try:
         call()
-    except StoreForked:
+    except UsedAfterFork:
         pass
     else:
-        raise AssertionError(f"{what} did not raise StoreForked")
+        raise AssertionError(f"{what} did not raise UsedAfterFork")
     assert time.monotonic() - started < 1, what
 
 def child(store, lease, watch, builder, listing):
     must_fork("get", lambda: store.get("a"))
-    must_fork("read", lambda: store.read("a"))
+    must_fork("read", lambda: store.get_with_revision("a"))
     must_fork("list", lambda: store.list(""))
     must_fork("scan", lambda: list(store.scan("")))
     must_fork("a scan begun by the parent", lambda: list(listing))
     must_fork("put", lambda: store.put("a", b""))
     must_fork("put with a lease", lambda: store.put("a", b"", lease=lease))
     must_fork("put_if_absent", lambda: store.put_if_absent("z", b""))
-    must_fork("replace", lambda: store.replace("a", b"", 1))
+    must_fork("replace", lambda: store.put_if_unchanged("a", b"", revision=1))
     must_fork("delete", lambda: store.delete("a"))
     must_fork("delete_prefix", lambda: store.delete_prefix("a"))
     must_fork("transaction", store.transaction)
@@ -45,9 +45,9 @@ def child(store, lease, watch, builder, listing):
     must_fork("watch.next", lambda: watch.next(5))
     must_fork("iterating a watch", lambda: next(iter(watch)))
     must_fork("lease.refresh", lease.refresh)
-    must_fork("lease.assert_valid", lease.assert_valid)
+    must_fork("lease.ensure_valid", lease.ensure_valid)
     assert lease.state == "lost" and not lease.alive and lease.remaining == 0
-    repr(store), repr(lease), store.capabilities, watch.closed, watch.disconnected_for
+    repr(store), repr(lease), store.capabilities, watch.closed, watch.staleness
     lease.revoke()
     with lease:
         pass
@@ -70,7 +70,7 @@ def main():
     def consume():
         for batch in watch:
             seen.append(batch)
-            if batch.kind == "in_sync":
+            if batch.type == "synced":
                 waiting.set()
 
     consumer = threading.Thread(target=consume)

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 import tenure
-from tenure import BatchKind, ServiceNotFound, Unavailable
+from tenure import BatchType, ServiceNotFound, Unavailable
 from tenure._runtime.clock import ManualClock, SystemClock, TimeLimit
 from tenure.registry import Registry
 from tenure_memory import forget, server
@@ -72,10 +72,10 @@ def test_a_call_on_the_machines_clock_still_waits():
 
 def test_a_wait_for_a_batch_ends_with_the_clock(store, clock):
     with store.watch() as watch:
-        assert [watch.next().kind, watch.next().kind] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
+        assert [watch.next().type, watch.next().type] == [BatchType.SNAPSHOT, BatchType.SYNCED]
         waiting = InThread(lambda: watch.next(timeout=AN_HOUR))
         until(lambda: clock._sleepers)
-        clock.advance(AN_HOUR)
+        clock.jump(AN_HOUR)
         assert waiting.ended()
         assert (waiting.answer, waiting.error) == (None, None)
 
@@ -84,7 +84,7 @@ def test_a_wait_for_instances_ends_with_the_clock(store, clock):
     with Registry(store) as registry:
         waiting = InThread(lambda: registry.wait_for("web", timeout=AN_HOUR))
         until(lambda: registry._cache.changed in clock._sleepers)
-        clock.advance(AN_HOUR)
+        clock.jump(AN_HOUR)
         assert waiting.ended()
         assert isinstance(waiting.error, ServiceNotFound)
 
@@ -106,7 +106,7 @@ def test_all_who_sleep_on_one_condition_wake_up(clock):
 
     sleepers = [InThread(sleep) for _ in range(3)]
     until(lambda: clock._sleepers[condition] == 3)
-    clock.advance(AN_HOUR)
+    clock.jump(AN_HOUR)
     assert all(sleeper.ended() for sleeper in sleepers)
     assert not clock._sleepers
 
@@ -118,6 +118,6 @@ def test_who_read_the_time_before_it_moved_looks_again(clock):
 
     condition = Waited()
     clock.now()
-    assert InThread(lambda: clock.advance(1)).ended()
+    assert InThread(lambda: clock.jump(1)).ended()
     with condition:
         clock.wait(condition, AN_HOUR)

@@ -55,7 +55,7 @@ class Broken(Everything):
 
 
 def test_each_hook_hears_what_happened(open_store, clock):
-    backend, observer = ScriptedBackend(every_revision=False), Everything()
+    backend, observer = ScriptedBackend(lossless_watch=False), Everything()
     store = open_store(backend, clock=clock, observers=[observer], prefix="ns/", timeout=0.05)
     url = "double://"
     store.get("a")
@@ -65,7 +65,7 @@ def test_each_hook_hears_what_happened(open_store, clock):
     with pytest.raises(Unavailable):
         store.delete("a")
     lease = store.lease(5, keep_alive=False)
-    clock.advance(5)
+    clock.jump(5)
     assert observer.lost.wait(10)
     watch = store.watch("p")
     backend.feed(0).deliver(Snapshot((), 1))

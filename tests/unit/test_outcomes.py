@@ -20,7 +20,7 @@ from tenure.errors import (
     Unavailable,
     Unsupported,
 )
-from tenure.spi import Committed, LeaseInfo, Page, Put, Read, ServerInfo, Unchanged
+from tenure.spi import CommitResult, LeaseInfo, Page, Put, ReadResult, RevisionEquals, ServerInfo
 
 from .doubles import ScriptedBackend, item
 
@@ -37,7 +37,7 @@ METHOD = {"scan": "list"}
 WRITES = {
     "put": lambda store, **t: store.put("a", b"", **t),
     "put_if_absent": lambda store, **t: store.put_if_absent("a", b"", **t),
-    "replace": lambda store, **t: store.replace("a", b"", 1, **t),
+    "replace": lambda store, **t: store.put_if_unchanged("a", b"", revision=1, **t),
     "delete": lambda store, **t: store.delete("a", **t),
     "transaction": lambda store, **t: store.transaction().if_exists("b").put("a", b"").commit(**t),
 }
@@ -53,7 +53,7 @@ def test_a_read_is_tried_again(store, backend, name):
 
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_that_was_surely_not_applied_is_tried_again_and_applied_once(store, backend, name):
-    backend.script("commit", Unavailable("1"), DeadlineExceeded("2"), Committed(7))
+    backend.script("commit", Unavailable("1"), DeadlineExceeded("2"), CommitResult(7))
     assert WRITES[name](store).revision == 7
     assert backend.count("commit") == 3
 
@@ -151,7 +151,7 @@ def test_a_plugin_that_fails_to_close_is_logged(store, backend, caplog):
 def test_pages_stay_at_the_revision_of_the_first(store, backend):
     backend.script("list", Page((item("a", 1), item("b", 2)), True, 9), Page((item("c", 3),), False, 9))
     listing = store.list("")
-    assert (listing.keys, listing.revision, listing.more, len(listing), listing[2]) == (
+    assert (listing.keys, listing.revision, listing.has_more, len(listing), listing[2]) == (
         ("a", "b", "c"),
         9,
         False,
@@ -162,7 +162,7 @@ def test_pages_stay_at_the_revision_of_the_first(store, backend):
 
 
 def test_pages_where_they_cannot_be_pinned(open_store):
-    backend = ScriptedBackend(pinned_pages=False)
+    backend = ScriptedBackend(consistent_pagination=False)
     backend.script("list", Page((item("a", 1),), True, 9), Page((item("c", 3),), False, 10))
     assert open_store(backend).list("").revision == 10
     assert backend.calls[1].arguments["revision"] is None
@@ -184,7 +184,7 @@ def test_a_scan_says_that_the_history_is_gone(store, backend):
 def test_a_limit_and_whether_there_is_more(store, backend):
     backend.script("list", Page((item("a", 1), item("b", 2)), True, 9), Page((item("c", 3),), True, 9))
     listing = store.list("", limit=3)
-    assert (listing.keys, listing.more) == (("a", "b", "c"), True)
+    assert (listing.keys, listing.has_more) == (("a", "b", "c"), True)
     assert [call.arguments["limit"] for call in backend.calls] == [3, 1]
 
 
@@ -203,16 +203,16 @@ def test_a_list_without_end_ends_by_its_deadline(store, backend):
 def test_delete_prefix_goes_in_transactions_that_the_store_takes(store, backend):
     keys = [item(f"k{number:02}", 1) for number in range(25)]
     backend.script("list", Page(tuple(keys), False, 9))
-    backend.always("commit", lambda timeout, transaction: Committed(9, len(transaction.operations)))
+    backend.always("commit", lambda timeout, transaction: CommitResult(9, len(transaction.operations)))
     assert store.delete_prefix("k") == 25
     assert [len(call.arguments["transaction"].operations) for call in backend.called("commit")] == [10, 10, 5]
 
 
 def test_delete_prefix_of_everything_has_to_be_meant(store, backend):
-    with pytest.raises(InvalidArgument, match="everything=True"):
+    with pytest.raises(InvalidArgument, match="allow_empty_prefix=True"):
         store.delete_prefix("")
     assert not backend.calls
-    assert store.delete_prefix("", everything=True) == 0
+    assert store.delete_prefix("", allow_empty_prefix=True) == 0
 
 
 def test_delete_prefix_sends_nothing_after_its_deadline(store, backend):
@@ -220,7 +220,7 @@ def test_delete_prefix_sends_nothing_after_its_deadline(store, backend):
 
     def slow(timeout, transaction):
         time.sleep(0.1)
-        return Committed(9, len(transaction.operations))
+        return CommitResult(9, len(transaction.operations))
 
     backend.always("commit", slow)
     with pytest.raises(DeadlineExceeded, match="10 of 30 keys are deleted"):
@@ -263,13 +263,13 @@ def test_describing_leases_shows_the_keys_of_the_namespace(open_store, backend):
 
 def test_keys_get_their_namespace_and_lose_it(open_store, backend):
     store = open_store(backend, prefix="ns/")
-    backend.script("get", Read(item("ns/a", 3, b"v"), 9))
+    backend.script("get", ReadResult(item("ns/a", 3, b"v"), 9))
     assert store.get("a") == item("a", 3, b"v")
-    store.replace("a", b"w", 3)
+    store.put_if_unchanged("a", b"w", revision=3)
     store.transaction().if_absent("b").if_exists("c").put("d", b"").delete("e").commit()
     first, second = (call.arguments["transaction"] for call in backend.called("commit"))
-    assert (first.guards, first.operations) == ((Unchanged("ns/a", 3),), (Put("ns/a", b"w"),))
-    assert [each.key for each in (*second.guards, *second.operations)] == ["ns/b", "ns/c", "ns/d", "ns/e"]
+    assert (first.preconditions, first.operations) == ((RevisionEquals("ns/a", 3),), (Put("ns/a", b"w"),))
+    assert [each.key for each in (*second.preconditions, *second.operations)] == ["ns/b", "ns/c", "ns/d", "ns/e"]
 
 
 def test_what_a_store_tells_of_itself(store, backend):

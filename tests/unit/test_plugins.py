@@ -19,11 +19,11 @@ from tenure.errors import ConfigError, PluginError, UnknownScheme
 
 _GOOD = """
     from tenure.hookspecs import hookimpl
-    from tenure.spi import Address, BackendPlugin
+    from tenure.spi import BackendPlugin, UrlForm
 
     @hookimpl
     def tenure_backend():
-        return BackendPlugin(scheme={scheme!r}, summary="", open=lambda request: None, address=Address.NAME{more})
+        return BackendPlugin(scheme={scheme!r}, summary="", open=lambda request: None, url_form=UrlForm.NAME{more})
 """
 
 
@@ -108,7 +108,7 @@ def test_two_distributions_that_claim_one_scheme_are_named_and_neither_is_import
 
 
 def test_a_missing_client_gets_told_what_to_install(install):
-    install("client", "ct-client", _GOOD.format(scheme="ct-client", more=", modules=('no_such.client',)"))
+    install("client", "ct-client", _GOOD.format(scheme="ct-client", more=", required_modules=('no_such.client',)"))
     with pytest.raises(ConfigError, match=r"needs no_such\.client, which isn't installed: pip install"):
         connect("ct-client://x")
 

@@ -15,22 +15,22 @@ from tenure._plugins import discovery
 from tenure._plugins.url import parse, split
 from tenure._runtime.clock import SystemClock
 from tenure.errors import ConfigError, TenureError, UnknownScheme
-from tenure.spi import Address, BackendPlugin, Host, OpenRequest, Option, Secret, Tls
+from tenure.spi import BackendPlugin, Host, OpenRequest, Option, Secret, Tls, UrlForm
 
 from .doubles import ScriptedBackend
 
 CLOCK = SystemClock()
 
 
-def plugin(address=Address.HOSTS, **changes):
+def plugin(url_form=UrlForm.HOSTS, **changes):
     values = {
         "scheme": "demo",
         "summary": "for tests",
         "open": lambda request: ScriptedBackend(),
-        "address": address,
-        "default_port": 2379 if address is Address.HOSTS else None,
-        "variants": frozenset({"tls", "quick"}) if address is Address.HOSTS else frozenset(),
-        "credentials": address is Address.HOSTS,
+        "url_form": url_form,
+        "default_port": 2379 if url_form is UrlForm.HOSTS else None,
+        "variants": frozenset({"tls", "quick"}) if url_form is UrlForm.HOSTS else frozenset(),
+        "accepts_credentials": url_form is UrlForm.HOSTS,
         "options": (
             Option("pool", int, 4, "connections", minimum=1, maximum=64),
             Option("ratio", float, 0.5, "a ratio", maximum=1.0),
@@ -43,7 +43,7 @@ def plugin(address=Address.HOSTS, **changes):
     return BackendPlugin(**{**values, **changes})
 
 
-HOSTS, NAME, FILE = plugin(), plugin(Address.NAME), plugin(Address.FILE)
+HOSTS, NAME, FILE = plugin(), plugin(UrlForm.NAME), plugin(UrlForm.FILE)
 
 
 def read(url: str, of: BackendPlugin = HOSTS) -> OpenRequest:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tenure import BatchKind, EventKind
+from tenure import BatchType, EventType
 from tenure.errors import AuthenticationFailed, Compacted, InvalidArgument, StoreClosed, Unavailable, Unsupported
 from tenure.spi import Changes, Deleted, Snapshot
 
@@ -28,9 +28,9 @@ def test_the_state_then_in_sync_then_changes(store, backend):
         Snapshot((item("p/a", 3), item("p/b", 4)), 5), Changes((item("p/a", 6, created=3), Deleted("p/b", 6)), 6)
     )
     first, second, third = watch.next(5), watch.next(5), watch.next(5)
-    assert (first.kind, kinds(first)) == (BatchKind.SNAPSHOT, [("create", "p/a", 3), ("create", "p/b", 4)])
-    assert (second.kind, second.events, second.revision) == (BatchKind.IN_SYNC, (), 5)
-    assert (third.kind, kinds(third)) == (BatchKind.CHANGES, [("update", "p/a", 6), ("delete", "p/b", 6)])
+    assert (first.type, kinds(first)) == (BatchType.SNAPSHOT, [("create", "p/a", 3), ("create", "p/b", 4)])
+    assert (second.type, second.events, second.revision) == (BatchType.SYNCED, (), 5)
+    assert (third.type, kinds(third)) == (BatchType.CHANGES, [("update", "p/a", 6), ("delete", "p/b", 6)])
     assert watch.revision == 6
     assert watch.next(0.01) is None
 
@@ -59,13 +59,13 @@ def test_what_was_told_is_not_told_again(store, backend):
 
 
 def test_a_poll_only_store_needs_nothing_but_snapshots(open_store):
-    backend = ScriptedBackend(every_revision=False)
+    backend = ScriptedBackend(lossless_watch=False)
     watch, feed = started(open_store(backend), backend, item("a", 1), item("b", 2))
     feed.deliver(Snapshot((item("a", 1), item("b", 2)), 6))
     assert watch.next(0.01) is None
     feed.deliver(Snapshot((item("a", 7, created=1), item("c", 7)), 7))
     batch = watch.next(5)
-    assert batch.kind is BatchKind.CHANGES
+    assert batch.type is BatchType.CHANGES
     assert kinds(batch) == [("update", "a", 7), ("create", "c", 7), ("delete", "b", 7)]
 
 
@@ -78,7 +78,7 @@ def test_after_a_revision_there_is_no_state_but_every_change(store, backend):
     feed.fail(Unavailable("cut"))
     reopen(watch, backend)
     assert backend.feed(1).after == 8
-    backend.feed(1).fail(Compacted("gone", oldest=20))
+    backend.feed(1).fail(Compacted("gone", oldest_revision=20))
     with pytest.raises(Compacted, match="gone"):
         watch.next(5)
 
@@ -91,7 +91,7 @@ def test_what_a_watch_does_not_take(store, open_store):
     with pytest.raises(InvalidArgument, match="max_pending"):
         store.watch("", max_pending=0)
     with pytest.raises(Unsupported, match="without 'after'"):
-        open_store(ScriptedBackend(every_revision=False)).watch("", after=1)
+        open_store(ScriptedBackend(lossless_watch=False)).watch("", after=1)
 
 
 # -- closing -----------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_close_wakes_a_waiting_consumer(store, backend):
 def test_nothing_is_told_after_close(store, backend):
     watch = store.watch("")
     backend.feed(0).deliver(Snapshot((), 1))
-    assert watch.next(5).kind is BatchKind.SNAPSHOT
+    assert watch.next(5).type is BatchType.SNAPSHOT
     watch.close()
     assert list(watch) == []
 
@@ -181,7 +181,7 @@ def test_callbacks_come_in_order_on_a_thread_of_their_own_and_survive_their_erro
     seen, done = [], threading.Event()
 
     def callback(batch):
-        seen.append(batch.kind)
+        seen.append(batch.type)
         if len(seen) == 1:
             raise RuntimeError("the application's bug")
         if len(seen) == 3:
@@ -191,7 +191,7 @@ def test_callbacks_come_in_order_on_a_thread_of_their_own_and_survive_their_erro
     watch = store.watch("", callback=callback)
     backend.feed(0).deliver(Snapshot((), 1), Changes((item("a", 2),), 2))
     assert done.wait(10)
-    assert seen == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC, BatchKind.CHANGES]
+    assert seen == [BatchType.SNAPSHOT, BatchType.SYNCED, BatchType.CHANGES]
     assert own_threads() == ["tenure-watch"]
     watch.close()
     until(lambda: not own_threads())
@@ -253,7 +253,7 @@ def test_keys_are_told_without_their_namespace(open_store, backend):
     feed.deliver(Snapshot((item("ns/a1", 1),), 1), Changes((Deleted("ns/a1", 2), item("ns/a2", 2)), 2))
     assert [event.key for event in watch.next(5).events] == ["a1"]
     watch.next(5)
-    assert [(event.kind, event.key) for event in watch.next(5).events] == [
-        (EventKind.DELETE, "a1"),
-        (EventKind.CREATE, "a2"),
+    assert [(event.type, event.key) for event in watch.next(5).events] == [
+        (EventType.DELETE, "a1"),
+        (EventType.CREATE, "a2"),
     ]

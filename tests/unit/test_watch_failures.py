@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tenure import BatchKind
+from tenure import BatchType
 from tenure.errors import AuthenticationFailed, Compacted, PluginError, Unavailable
 from tenure.spi import Bookmark, Changes, Deleted, Snapshot
 
@@ -25,7 +25,7 @@ def test_resumes_after_what_was_told_where_every_revision_is_kept(store, backend
     assert again.after == 9
     again.deliver(Changes((Deleted("a", 10),), 10))
     batch = watch.next(5)
-    assert (batch.kind, kinds(batch)) == (BatchKind.CHANGES, [("delete", "a", 10)])
+    assert (batch.type, kinds(batch)) == (BatchType.CHANGES, [("delete", "a", 10)])
 
 
 def test_what_came_before_the_failure_is_told_first(store, backend):
@@ -43,37 +43,37 @@ def test_a_connection_lost_before_the_snapshot_begins_anew(store, backend):
     reopen(watch, backend)
     assert backend.feed(1).after is None
     backend.feed(1).deliver(Snapshot((), 3))
-    assert watch.next(5).kind is BatchKind.SNAPSHOT
+    assert watch.next(5).type is BatchType.SNAPSHOT
 
 
 @pytest.mark.parametrize("raised", [True, False])
 def test_a_compacted_history_is_a_resync_with_the_deletes(store, backend, raised):
     watch, feed = started(store, backend, item("a", 1), item("b", 2), item("c", 3))
     if raised:
-        backend.script("watch", Compacted("history begins at 20", oldest=20))
-    feed.fail(Unavailable("cut") if raised else Compacted("history begins at 20", oldest=20))
+        backend.script("watch", Compacted("history begins at 20", oldest_revision=20))
+    feed.fail(Unavailable("cut") if raised else Compacted("history begins at 20", oldest_revision=20))
     reopen(watch, backend)
     again = backend.feed(1)
     assert again.after is None
     again.deliver(Snapshot((item("a", 1), item("c", 22), item("d", 21)), 25))
     batch = watch.next(5)
-    assert (batch.kind, batch.revision) == (BatchKind.RESYNC, 25)
+    assert (batch.type, batch.revision) == (BatchType.RESYNC, 25)
     assert "history begins at 20" in batch.reason
     assert kinds(batch) == [("update", "c", 22), ("create", "d", 21), ("delete", "b", 25)]
 
 
 def test_a_store_without_every_revision_resyncs_after_each_break(open_store):
-    backend = ScriptedBackend(every_revision=False)
+    backend = ScriptedBackend(lossless_watch=False)
     watch, feed = started(open_store(backend), backend, item("a", 1))
     feed.fail(Unavailable("connection reset"))
     reopen(watch, backend)
     again = backend.feed(1)
     assert again.after is None
-    assert watch.disconnected_for > 0.0, "only the new state shows that the store is there"
+    assert watch.staleness > 0.0, "only the new state shows that the store is there"
     again.deliver(Snapshot((), 9))
     batch = watch.next(5)
-    assert watch.disconnected_for == 0.0
-    assert (batch.kind, kinds(batch)) == (BatchKind.RESYNC, [("delete", "a", 9)])
+    assert watch.staleness == 0.0
+    assert (batch.type, kinds(batch)) == (BatchType.RESYNC, [("delete", "a", 9)])
     assert "connection reset" in batch.reason
 
 
@@ -86,7 +86,7 @@ def test_a_consumer_too_slow_gets_the_difference_and_the_reason(store, backend):
     assert again.after is None
     again.deliver(Snapshot((item("b", 29, created=6),), 29))
     batch = watch.next(5)
-    assert batch.kind is BatchKind.RESYNC
+    assert batch.type is BatchType.RESYNC
     assert "too slow: 24 changes waited, the bound is 3" in batch.reason
     assert kinds(batch) == [("create", "b", 29), ("delete", "a", 29)]
 
@@ -119,7 +119,7 @@ def test_a_feed_that_fails_at_once_is_opened_ever_more_slowly(store, backend):
     backend.feed(0).fail(Unavailable("cut"))
     assert watch.next(1.0) is None
     assert 3 <= backend.count("watch") <= 12
-    assert watch.disconnected_for > 0.5, "opening alone doesn't end an outage"
+    assert watch.staleness > 0.5, "opening alone doesn't end an outage"
 
 
 def test_an_error_that_cannot_pass_ends_the_watch_loudly(store, backend):
@@ -159,14 +159,14 @@ def test_opening_is_tried_until_the_deadline(store, backend):
 
 def test_how_long_it_has_been_disconnected(held, backend, clock):
     watch, feed = started(held, backend)
-    assert watch.disconnected_for == 0.0
+    assert watch.staleness == 0.0
     feed.fail(Unavailable("cut"))
-    clock.advance(7)
-    assert watch.disconnected_for == 7.0
+    clock.jump(7)
+    assert watch.staleness == 7.0
     backend.script("watch", Unavailable("still down"))
     reopen(watch, backend)
-    assert watch.disconnected_for == 0.0
+    assert watch.staleness == 0.0
     backend.feed(1).fail(Unavailable("down again, before it said anything"))
     watch.next(0.0)
-    clock.advance(1)
-    assert watch.disconnected_for == 8.0
+    clock.jump(1)
+    assert watch.staleness == 8.0

@@ -14,10 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tenure._client.opening import wrap
+from tenure import Store
 from tenure.errors import Compacted, StoreFull, Unavailable
 from tenure.spi import Bookmark, Changes, Deleted, Feed, FeedItem, KeyValue, Sink, Snapshot
-from tenure.watch import BatchKind, EventKind
+from tenure.watch import BatchType, EventType
 
 from .doubles import ScriptedBackend
 
@@ -32,7 +32,7 @@ class History:
         self.revision = 0
         self.state: dict[str, KeyValue] = {}
         self.transactions: dict[int, tuple[KeyValue | Deleted, ...]] = {}
-        self.oldest = 0
+        self.oldest_revision = 0
         self.ever: set[tuple[str, bytes, int]] = set()
 
     def commit(self, puts, deletes):
@@ -68,7 +68,7 @@ class LaggingFeed(Feed):
 
 class ChaoticBackend(ScriptedBackend):
     def __init__(self, history: History, *, exact: bool) -> None:
-        super().__init__(every_revision=exact, atomic_list=exact, pinned_pages=exact)
+        super().__init__(lossless_watch=exact, consistent_list=exact, consistent_pagination=exact)
         self.history = history
         self.exact = exact
         self.live: list[LaggingFeed] = []
@@ -82,8 +82,8 @@ class ChaoticBackend(ScriptedBackend):
         now = self.history.revision
         if not self.exact or after is None:
             feed.begun = (now, dict(self.history.state))
-        elif after < self.history.oldest or after > now:
-            error = Compacted("gone", oldest=self.history.oldest)
+        elif after < self.history.oldest_revision or after > now:
+            error = Compacted("gone", oldest_revision=self.history.oldest_revision)
             if not self.compacted_late:
                 raise error
             sink.fail(error)
@@ -140,13 +140,13 @@ class WatchMachine(RuleBasedStateMachine):
         self.history = History()
         self.history.commit(sorted(keys), [])
         self.backend = ChaoticBackend(self.history, exact=self.exact)
-        self.store = wrap(self.backend, url="double://")
+        self.store = Store.from_backend(self.backend, url="double://")
         self.watch = self.store.watch("p/", previous=True, max_pending=6)
         self.watch._backoff = NoDelay()
         self.view: dict[str, KeyValue] = {}
         self.last: dict[str, int] = {}
         self.told = 0
-        self.kinds: list[BatchKind] = []
+        self.kinds: list[BatchType] = []
 
     # -- the world --
 
@@ -191,7 +191,7 @@ class WatchMachine(RuleBasedStateMachine):
 
     @rule(late=st.booleans())
     def compact(self, late):
-        self.history.oldest = self.history.revision
+        self.history.oldest_revision = self.history.revision
         self.backend.compacted_late = late
 
     @rule(late=st.booleans())
@@ -212,11 +212,11 @@ class WatchMachine(RuleBasedStateMachine):
             self.check(batch)
 
     def check(self, batch):
-        self.kinds.append(batch.kind)
-        assert (batch.kind is BatchKind.SNAPSHOT) == (len(self.kinds) == 1)
-        assert (batch.kind is BatchKind.IN_SYNC) == (len(self.kinds) == 2)
-        assert bool(batch.reason) == (batch.kind is BatchKind.RESYNC)
-        if batch.kind is BatchKind.CHANGES and self.exact:
+        self.kinds.append(batch.type)
+        assert (batch.type is BatchType.SNAPSHOT) == (len(self.kinds) == 1)
+        assert (batch.type is BatchType.SYNCED) == (len(self.kinds) == 2)
+        assert bool(batch.reason) == (batch.type is BatchType.RESYNC)
+        if batch.type is BatchType.CHANGES and self.exact:
             skipped = [r for r in range(self.told + 1, batch.revision) if r in self.history.transactions]
             assert not skipped, "a gap without a word"
             told = {(event.key, event.item) for event in batch.events}
@@ -230,11 +230,11 @@ class WatchMachine(RuleBasedStateMachine):
             assert event.previous == known
             assert event.revision > self.last.get(event.key, 0), "backwards or twice"
             self.last[event.key] = event.revision
-            if event.kind is EventKind.DELETE:
+            if event.type is EventType.DELETE:
                 assert known is not None
                 assert event.item is None
                 continue
-            assert (event.kind is EventKind.CREATE) == (known is None)
+            assert (event.type is EventType.CREATE) == (known is None)
             assert event.item is not None
             assert (event.key, event.item.value, event.item.mod_revision) in self.history.ever, "invented"
             self.view[event.key] = event.item

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tenure import BatchKind
+from tenure import BatchType
 from tenure.spi import Snapshot
 
 from .doubles import until
 
 
 def kinds(batch):
-    return [(event.kind.value, event.key, event.revision) for event in batch.events]
+    return [(event.type.value, event.key, event.revision) for event in batch.events]
 
 
 def started(store, backend, *items, number=0, revision=5, **arguments):
@@ -17,8 +17,8 @@ def started(store, backend, *items, number=0, revision=5, **arguments):
     watch = store.watch("", **arguments)
     feed = backend.feed(number)
     feed.deliver(Snapshot(items, revision))
-    assert watch.next(5).kind is BatchKind.SNAPSHOT
-    assert watch.next(5).kind is BatchKind.IN_SYNC
+    assert watch.next(5).type is BatchType.SNAPSHOT
+    assert watch.next(5).type is BatchType.SYNCED
     return watch, feed
 
 

@@ -24,7 +24,7 @@ with tenure.connect(sys.argv[1]) as store:
     while done < int(sys.argv[2]):
         item = store.get("count")
         try:
-            store.replace("count", str(int(item.value) + 1).encode(), item.mod_revision)
+            store.put_if_unchanged("count", str(int(item.value) + 1).encode(), revision=item.mod_revision)
         except tenure.Conflict:
             continue
         done += 1

@@ -61,7 +61,7 @@ def test_the_replica_is_passed_over_and_taken_when_it_takes_over(
         # Nothing was lost, so it goes on where it was: no gap, the next revision.
         assert store.put("after", b"", timeout=20.0).revision == last + 1
         batch = watch.next(20)
-        assert (batch.kind, batch.revision) == (tenure.BatchKind.CHANGES, last + 1)
+        assert (batch.type, batch.revision) == (tenure.BatchType.CHANGES, last + 1)
 
 
 def test_a_replica_that_lagged_is_another_history(
@@ -82,7 +82,7 @@ def test_a_replica_that_lagged_is_another_history(
     lost = [put(b"2"), put(b"3")]
     until(lambda: sink.items and sink.items[-1].revision == lost[-1], "the watch was told")
     primary.close()
-    until(lambda: sink.errors, "the feed fails", backend.capabilities.watch_detection + 1.0)
+    until(lambda: sink.errors, "the feed fails", backend.capabilities.max_watch_failure_detection + 1.0)
     assert isinstance(sink.errors[0], TenureError)
     pair.promote_replica()
     with pytest.raises(Compacted, match="isn't in the history"):
@@ -108,6 +108,6 @@ def test_a_watch_over_such_a_loss_ends_with_the_truth(
         primary.close()
         pair.promote_replica()
         batch = watch.next(30)
-        assert batch.kind is tenure.BatchKind.RESYNC
-        assert [(event.kind.value, event.key) for event in batch.events] == [("delete", "lost")]
+        assert batch.type is tenure.BatchType.RESYNC
+        assert [(event.type.value, event.key) for event in batch.events] == [("delete", "lost")]
         assert store.list("").keys == ("kept",)

@@ -13,7 +13,7 @@ from relay import Relay
 
 import tenure
 from tenure.errors import DeadlineExceeded, OutcomeUnknown, StoreClosed, StoreFull, TenureError, Unavailable
-from tenure.spi import Backend, Put, Read, Transaction
+from tenure.spi import Backend, Put, ReadResult, Transaction
 
 PUT = Transaction((), (Put("key", b"1"),))
 
@@ -93,7 +93,7 @@ def test_a_feed_notices_a_frozen_server(
     with closing(backend.watch("", after=None, sink=sink, timeout=5.0)):
         until(lambda: sink.items, "the feed began")
         server.pause()
-        until(lambda: sink.errors, "the feed fails", backend.capabilities.watch_detection + 1.0)
+        until(lambda: sink.errors, "the feed fails", backend.capabilities.max_watch_failure_detection + 1.0)
         assert isinstance(sink.errors[0], Unavailable)
     assert len(sink.errors) == 1
 
@@ -191,7 +191,7 @@ def test_a_write_is_done_when_it_is_committed_and_not_before(
     )
     with pytest.raises(StoreFull):
         backend.commit(PUT, timeout=5.0)
-    assert backend.get("key", timeout=5.0) == Read(None, 0)
+    assert backend.get("key", timeout=5.0) == ReadResult(None, 0)
 
 
 def test_a_write_that_waits_for_others_is_refused_in_time(

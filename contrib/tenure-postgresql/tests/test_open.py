@@ -309,7 +309,7 @@ def test_what_the_server_is_set_to_is_declared(server: PostgresqlServer) -> None
     server.sql("ALTER ROLE hasty SET synchronous_commit = off")
     with tenure.connect(server.url(user="hasty")) as store:
         assert not store.capabilities.durable
-        assert any("synchronous_commit is off" in risk for risk in store.server_info().risks)
+        assert any("synchronous_commit is off" in risk for risk in store.server_info().warnings)
     with pytest.raises(Unsupported, match="durable"):
         tenure.connect(server.url(user="hasty"), require=["durable"])
 
@@ -319,8 +319,8 @@ def test_what_the_server_says_of_itself(store: tenure.Store) -> None:
     assert info.product == "PostgreSQL"
     assert re.match(r"\d+\.\d+", info.version)
     assert abs((info.clock or 0.0) - time.time()) < 60.0
-    assert any("isn't encrypted" in risk for risk in info.risks)
-    assert any("superuser" in risk for risk in info.risks)
+    assert any("isn't encrypted" in risk for risk in info.warnings)
+    assert any("superuser" in risk for risk in info.warnings)
 
 
 # -- TLS --

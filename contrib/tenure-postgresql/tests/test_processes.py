@@ -18,7 +18,7 @@ with tenure.connect(sys.argv[1]) as store:
     while done < int(sys.argv[2]):
         item = store.get("count")
         try:
-            store.replace("count", str(int(item.value) + 1).encode(), item.mod_revision)
+            store.put_if_unchanged("count", str(int(item.value) + 1).encode(), revision=item.mod_revision)
         except tenure.Conflict:
             continue
         done += 1
@@ -37,7 +37,7 @@ child = os.fork()
 if not child:
     try:
         store.get("held")
-    except tenure.StoreForked:
+    except tenure.UsedAfterFork:
         print("told", flush=True)
     watch.close()
     store.close()
@@ -47,7 +47,7 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 revision = store.put("key", b"").revision
 batch = watch.next(5)
-print(batch.kind.value, batch.revision == revision, lease.state.value, flush=True)
+print(batch.type.value, batch.revision == revision, lease.state.value, flush=True)
 store.close()
 """
 

@@ -13,7 +13,7 @@ from tenure_postgresql.plugin import tenure_backend
 
 from tenure.conformance import StoreConformance
 from tenure.conformance.harness.rule import catalogue
-from tenure.spi import Note
+from tenure.spi import Caveat
 
 RULES = {rule.id for rule in catalogue(StoreConformance).values()}
 
@@ -43,12 +43,12 @@ def test_the_table_names_every_option_with_its_default() -> None:
             assert rows[option.name] == f"`{option.default}`"
 
 
-@pytest.mark.parametrize("note", tenure_backend().notes, ids=lambda note: note.title)
-def test_what_is_worth_knowing_is_on_the_page_and_checked_by_what_it_names(note: Note) -> None:
+@pytest.mark.parametrize("note", tenure_backend().caveats, ids=lambda note: note.title)
+def test_what_is_worth_knowing_is_on_the_page_and_checked_by_what_it_names(note: Caveat) -> None:
     page = " ".join(README.read_text().split())
     assert f"- **{note.title}.** {note.text} (Checked by " in page
-    assert note.checked_by
-    for name in note.checked_by:
+    assert note.verified_by
+    for name in note.verified_by:
         file, separator, test = name.partition("::")
         if not separator:
             assert name in RULES

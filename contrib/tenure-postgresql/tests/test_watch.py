@@ -92,7 +92,7 @@ def test_a_watcher_that_the_log_has_left_behind_is_told(
     commit_many(server, schema, 250, history=100)
     until(lambda: sink.errors, "the feed fails", 5.0)
     assert isinstance(sink.errors[0], Compacted)
-    assert sink.errors[0].oldest > old
+    assert sink.errors[0].oldest_revision > old
     with pytest.raises(Compacted, match="no longer in the log"):
         backend.watch("", after=old, sink=recorder(), timeout=5.0)
     feed.close()
@@ -108,8 +108,8 @@ def test_a_store_above_such_a_watcher_resyncs(
         server.sql(f"DELETE FROM {schema}.item")  # by itself this would be what nobody is told of
         commit_many(server, schema, 250, history=100)
         batch = watch.next(10)
-        assert batch.kind is tenure.BatchKind.RESYNC
-        assert {(event.kind.value, event.key) for event in batch.events} == {
+        assert batch.type is tenure.BatchType.RESYNC
+        assert {(event.type.value, event.key) for event in batch.events} == {
             ("delete", "gone"),
             ("create", "many"),
         }

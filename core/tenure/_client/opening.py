@@ -6,15 +6,13 @@ from collections.abc import Iterable
 
 from tenure._client.keys import namespace_prefix
 from tenure._client.observers import Observers
-from tenure._client.store import Store
+from tenure._client.store import DEFAULT_TIMEOUT, Store
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.retry import check_timeout
 from tenure.errors import ConfigError, PluginError, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.plugin import BackendPlugin, OpenRequest
-
-DEFAULT_TIMEOUT = 5.0
 
 
 def connect(
@@ -39,7 +37,7 @@ def connect(
     plugin = discovery.find(raw.scheme)
     request = url.parse(store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock())
     prefix = namespace_prefix(request.namespace)
-    watched = Observers(observers, request.url)
+    heard = Observers(observers, request.url)
     if isinstance(require, str):
         raise ConfigError(f"require is a list of requirements, as in require=[{require!r}], not one string")
     backend = open_backend(plugin, request)
@@ -48,7 +46,14 @@ def connect(
     except TenureError:
         backend.close()
         raise
-    return _opened(backend, prefix, request.timeout, backend.clock or request.clock, watched)
+    return Store(
+        backend,
+        url=request.url,
+        namespace_prefix=prefix,
+        timeout=request.timeout,
+        clock=backend.clock or request.clock,
+        observers=heard,
+    )
 
 
 def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
@@ -68,27 +73,6 @@ def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
             f"the plugin for {plugin.scheme}:// is broken: its open returned {type(backend).__name__}, not a Backend"
         )
     return backend
-
-
-def wrap(
-    backend: Backend,
-    *,
-    url: str,
-    prefix: str = "",
-    timeout: float = DEFAULT_TIMEOUT,
-    clock: Clock | None = None,
-    observers: Iterable[object] = (),
-) -> Store:
-    """A store over a backend that is open already: for tests of plugins. ``prefix`` goes in front of every key."""
-    return _opened(backend, prefix, check_timeout(timeout), clock or SystemClock(), Observers(observers, url))
-
-
-def _opened(backend: Backend, prefix: str, timeout: float, clock: Clock, observers: Observers) -> Store:
-    store = Store(
-        backend, url=observers.url, namespace_prefix=prefix, timeout=timeout, clock=clock, observers=observers
-    )
-    observers.store_opened()
-    return store
 
 
 def _check_modules(plugin: BackendPlugin) -> None:

@@ -15,11 +15,11 @@ from tenure.watch.diff import local
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Items in UTF-8 byte order of their keys, the store revision they show, and whether there are ``more``."""
+    """Items in UTF-8 byte order of their keys, the store revision they show, and whether there are ``has_more``."""
 
     items: tuple[KeyValue, ...]
     revision: int
-    more: bool = False
+    has_more: bool = False
 
     def __iter__(self) -> Iterator[KeyValue]:
         return iter(self.items)
@@ -72,13 +72,13 @@ class Pager:
             seconds = retry.left(deadline, f"listing, {len(items)} keys had been read")
             page = self._read(prefix, after, left, pinned, seconds)
             items += page.items
-            if not page.more or not page.items or (limit is not None and len(items) >= limit):
+            if not page.has_more or not page.items or (limit is not None and len(items) >= limit):
                 break
             after = page.items[-1].key
             pinned = page.revision if self._pinned else None
         if self._strip:
             items = [local(item, self._strip) for item in items]
-        return Listing(tuple(items), page.revision, page.more)
+        return Listing(tuple(items), page.revision, page.has_more)
 
     def each(self, prefix: str, page_size: int, timeout: float) -> Iterator[KeyValue]:
         """Item by item, ``page_size`` of them in memory, ``timeout`` seconds for each page."""
@@ -88,7 +88,7 @@ class Pager:
             page = self._read(prefix, after, page_size, pinned, timeout)
             for item in page.items:
                 yield local(item, self._strip)
-            if not page.more or not page.items:
+            if not page.has_more or not page.items:
                 return
             after = page.items[-1].key
             pinned = page.revision if self._pinned else None

@@ -6,7 +6,7 @@ deadline, what is safe to repeat is repeated until then, leases are kept alive, 
 
 Every method takes ``timeout`` in seconds (default: what ``connect`` was given) and raises, besides what it
 names itself: ``InvalidKey``, ``InvalidArgument``, ``Unavailable`` (nothing was applied), ``DeadlineExceeded``,
-``AuthenticationFailed``, ``PermissionDenied``, ``StoreClosed``, ``StoreForked``. All are thread-safe.
+``AuthenticationFailed``, ``PermissionDenied``, ``StoreClosed``, ``UsedAfterFork``. All are thread-safe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -26,7 +26,7 @@ from tenure._client.pagination import Listing, Pager
 from tenure._client.transaction import TransactionBuilder, lease_id
 from tenure._client.validation import check_distinct, named_by_caller, prepare
 from tenure._runtime import fork, retry
-from tenure._runtime.clock import Clock
+from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.executor import CallbackExecutor
 from tenure.errors import (
     Conflict,
@@ -34,30 +34,30 @@ from tenure.errors import (
     LeaseNotFound,
     LimitExceeded,
     StoreClosed,
-    StoreForked,
     TenureError,
     Unsupported,
+    UsedAfterFork,
 )
-from tenure.leases.keepalive import LeaseKeeper
+from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.leases.lease import Lease
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.types import (
-    Absent,
-    Committed,
+    CommitResult,
     Delete,
-    Guard,
+    KeyAbsent,
     KeyValue,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
     Operation,
     Page,
+    Precondition,
     Put,
-    Read,
+    ReadResult,
+    RevisionEquals,
     ServerInfo,
     Transaction,
-    Unchanged,
 )
 from tenure.watch import callbacks as watch_callback
 from tenure.watch.buffer import MAX_ENTRIES
@@ -65,6 +65,9 @@ from tenure.watch.diff import local
 from tenure.watch.engine import Watch, WatchSettings
 
 T = TypeVar("T")
+
+DEFAULT_TIMEOUT = 5.0
+"""Seconds that a call may take unless the caller says otherwise."""
 
 _log = logging.getLogger("tenure._client.store")
 _SCAN_PAGE = 500
@@ -97,15 +100,51 @@ class Store:
         self._watches: set[Watch] = set()
         self._watch_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._capabilities = backend.capabilities
-        self._pager = Pager(self._page, pinned=self._capabilities.pinned_pages, strip=self._strip)
+        self._pager = Pager(self._page, pinned=self._capabilities.consistent_pagination, strip=self._strip)
         self._executor = CallbackExecutor("tenure")
-        self._keeper = LeaseKeeper(
+        self._keeper = LeaseKeepAlive(
             backend,
             clock=clock,
             executor=self._executor,
             timeout=timeout,
             name="tenure",
             on_lost=lambda lease: observers.lease_lost(lease.id, lease.reason),
+        )
+
+        observers.store_opened()
+
+    @classmethod
+    def from_backend(
+        cls,
+        backend: Backend,
+        *,
+        url: str,
+        prefix: str = "",
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Clock | None = None,
+        observers: Iterable[object] = (),
+    ) -> Store:
+        """A store over a backend that is open already: for tests of plugins.
+
+        Args:
+            backend: an opened backend. Closing the store closes it.
+            url: what the store calls itself in messages.
+            prefix: text in front of every key, as a namespace puts it there.
+            timeout: default of every call, in seconds.
+            clock: what leases and waits go by; the system's clock by default.
+            observers: objects with observer hooks (``tenure.hookspecs``).
+
+        Raises:
+            ConfigError: an observer has no hook.
+            InvalidArgument: the timeout isn't a positive number.
+        """
+        return cls(
+            backend,
+            url=url,
+            namespace_prefix=prefix,
+            timeout=retry.check_timeout(timeout),
+            clock=clock or SystemClock(),
+            observers=Observers(observers, url),
         )
 
     # -- about the store ---------------------------------------------------------------------------
@@ -149,22 +188,22 @@ class Store:
 
     def get(self, key: str, *, timeout: float | None = None) -> KeyValue | None:
         """The key as it is now, ``None`` if it doesn't exist. An empty value is not a missing key."""
-        return self.read(key, timeout=timeout).item
+        return self.get_with_revision(key, timeout=timeout).item
 
-    def read(self, key: str, *, timeout: float | None = None) -> Read:
+    def get_with_revision(self, key: str, *, timeout: float | None = None) -> ReadResult:
         """Like :meth:`get`, with the store revision at which the answer, missing keys included, was true."""
         check_key(key)
         physical = self._prefix + key
         found = self._read("get", lambda seconds: self._backend.get(physical, timeout=seconds), timeout)
         if self._strip and found.item is not None:
-            return Read(local(found.item, self._strip), found.revision)
+            return ReadResult(local(found.item, self._strip), found.revision)
         return found
 
     def list(self, prefix: str = "", *, limit: int | None = None, timeout: float | None = None) -> Listing:
         """Keys that start with the string ``prefix``, in UTF-8 byte order: ``foo`` matches ``foobar`` too.
 
-        One point in time where ``atomic_list`` is declared and ``limit`` is ``None``, at ``revision`` of the
-        answer. With ``limit`` at most so many; ``more`` tells whether there are others.
+        One point in time where ``consistent_list`` is declared and ``limit`` is ``None``, at ``revision`` of the
+        answer. With ``limit`` at most so many; ``has_more`` tells whether there are others.
         """
         check_prefix(prefix)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
@@ -176,7 +215,7 @@ class Store:
     ) -> Iterator[KeyValue]:
         """Like :meth:`list`, a page at a time, for more keys than should be in memory at once.
 
-        Where ``pinned_pages`` is declared, all pages show the revision of the first, and a scan so slow that
+        Where ``consistent_pagination`` is declared, all pages show the revision of the first, and a scan so slow that
         the store has dropped that revision raises ``Compacted``. Elsewhere each page is as of when it was read:
         no key is seen twice, and one that exists all the while is seen. ``timeout`` is for each page.
         """
@@ -196,7 +235,7 @@ class Store:
 
     def put(
         self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None, timeout: float | None = None
-    ) -> Committed:
+    ) -> CommitResult:
         """Set ``key``. Without a lease the key is detached from the one it had.
 
         Raises ``OutcomeUnknown``, ``LeaseLost`` or ``LeaseNotFound``, ``LimitExceeded``, ``StoreFull``.
@@ -205,40 +244,42 @@ class Store:
 
     def put_if_absent(
         self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None, timeout: float | None = None
-    ) -> Committed:
+    ) -> CommitResult:
         """Set ``key`` only if it doesn't exist, else ``Conflict``: of many callers one wins. Errors as :meth:`put`."""
-        return self._write((Absent(key),), (Put(key, value, lease_id(lease)),), lease, timeout)
+        return self._write((KeyAbsent(key),), (Put(key, value, lease_id(lease)),), lease, timeout)
 
-    def replace(
+    def put_if_unchanged(
         self,
         key: str,
         value: bytes,
-        revision: int,
         *,
+        revision: int,
         lease: Lease | LeaseId | None = None,
         timeout: float | None = None,
-    ) -> Committed:
+    ) -> CommitResult:
         """Compare-and-set: only if the key's ``mod_revision`` is still ``revision``, else ``Conflict``.
 
         Errors as for :meth:`put`.
         """
-        return self._write((Unchanged(key, revision),), (Put(key, value, lease_id(lease)),), lease, timeout)
+        return self._write((RevisionEquals(key, revision),), (Put(key, value, lease_id(lease)),), lease, timeout)
 
-    def delete(self, key: str, *, revision: int | None = None, timeout: float | None = None) -> Committed:
+    def delete(self, key: str, *, revision: int | None = None, timeout: float | None = None) -> CommitResult:
         """Make ``key`` not exist; ``deleted`` of the answer is 0 if it didn't. With ``revision`` only if the key
         was last put at it, else ``Conflict``. Raises ``OutcomeUnknown``."""
-        guards = () if revision is None else (Unchanged(key, revision),)
-        return self._write(guards, (Delete(key),), None, timeout)
+        preconditions = () if revision is None else (RevisionEquals(key, revision),)
+        return self._write(preconditions, (Delete(key),), None, timeout)
 
-    def delete_prefix(self, prefix: str, *, everything: bool = False, timeout: float | None = None) -> int:
+    def delete_prefix(self, prefix: str, *, allow_empty_prefix: bool = False, timeout: float | None = None) -> int:
         """Delete the keys that start with ``prefix`` and were there when it began; answers how many.
 
         Not one transaction: each batch is, of as many keys as the store takes. The empty prefix means every
-        key of the namespace and has to be confirmed by ``everything=True``. Raises ``OutcomeUnknown``, or
+        key of the namespace and has to be confirmed by ``allow_empty_prefix=True``. Raises ``OutcomeUnknown``, or
         ``DeadlineExceeded`` between two batches, with the earlier ones applied; deleting again is safe.
         """
-        if not prefix and not everything:
-            raise InvalidArgument("delete_prefix('') would delete every key: say everything=True if that is meant")
+        if not prefix and not allow_empty_prefix:
+            raise InvalidArgument(
+                "delete_prefix('') would delete every key: say allow_empty_prefix=True if that is meant"
+            )
         seconds = self._seconds(timeout)
         deadline = time.monotonic() + seconds
         keys = [item.key for item in self.list(prefix, timeout=seconds)]
@@ -255,28 +296,28 @@ class Store:
         self._check_process()
         return TransactionBuilder(self._commit_built)
 
-    def _commit_built(self, transaction: Transaction, leases: tuple[Lease, ...], timeout: float | None) -> Committed:
+    def _commit_built(self, transaction: Transaction, leases: tuple[Lease, ...], timeout: float | None) -> CommitResult:
         for lease in leases:
-            lease.assert_valid()
+            lease.ensure_valid()
         check_distinct(transaction.operations)
-        return self._write(transaction.guards, transaction.operations, None, timeout)
+        return self._write(transaction.preconditions, transaction.operations, None, timeout)
 
     def _write(
         self,
-        guards: tuple[Guard, ...],
+        preconditions: tuple[Precondition, ...],
         operations: tuple[Operation, ...],
         lease: Lease | LeaseId | None,
         timeout: float | None,
-    ) -> Committed:
+    ) -> CommitResult:
         if isinstance(lease, Lease):
-            lease.assert_valid()
-        transaction = prepare(guards, operations, self._prefix, self._capabilities)
+            lease.ensure_valid()
+        transaction = prepare(preconditions, operations, self._prefix, self._capabilities)
 
-        def attempt(seconds: float) -> Committed:
+        def attempt(seconds: float) -> CommitResult:
             try:
                 return self._backend.commit(transaction, timeout=seconds)
             except Conflict as exc:
-                named_by_caller(exc, guards, transaction)
+                named_by_caller(exc, preconditions, transaction)
                 raise
 
         try:
@@ -315,8 +356,8 @@ class Store:
         if ttl > limits.max_ttl:
             raise LimitExceeded(f"a ttl of {ttl:g} s is longer than this store takes: at most {limits.max_ttl:g} s")
         wanted = max(float(ttl), limits.min_ttl)
-        if limits.ttl_quantum > 0:
-            wanted = min(math.ceil(wanted / limits.ttl_quantum - 1e-9) * limits.ttl_quantum, limits.max_ttl)
+        if limits.ttl_granularity > 0:
+            wanted = min(math.ceil(wanted / limits.ttl_granularity - 1e-9) * limits.ttl_granularity, limits.max_ttl)
         started = 0.0
 
         def attempt(seconds: float) -> LeaseGrant:
@@ -329,7 +370,7 @@ class Store:
         lease = Lease(
             grant,
             requested_ttl=float(ttl),
-            worst_expiry=limits.worst_expiry(grant.ttl),
+            max_lifetime_after_refresh=limits.max_lifetime_after_refresh(grant.ttl),
             keep_alive=keep_alive,
             started=started,
             clock=self._clock,
@@ -390,7 +431,7 @@ class Store:
         before. ``max_pending`` bounds the changes that wait for a slow consumer.
 
         With ``after=revision`` there is no state first but every change after that revision; it needs a store
-        that declares ``every_revision`` (else ``Unsupported``), raises ``Compacted`` when the store's history
+        that declares ``lossless_watch`` (else ``Unsupported``), raises ``Compacted`` when the store's history
         doesn't reach back, and can't be combined with ``previous``. ``timeout`` is for opening the watch.
         """
         check_prefix(prefix)
@@ -400,7 +441,7 @@ class Store:
                 raise InvalidArgument(f"after is a revision of this store, not {after!r}")
             if previous:
                 raise InvalidArgument("a watch after a revision can't tell previous values: leave out one of the two")
-            if not self._capabilities.every_revision:
+            if not self._capabilities.lossless_watch:
                 raise Unsupported("this store doesn't keep every revision: watch without 'after'")
         if not isinstance(max_pending, int) or max_pending < 1:
             raise InvalidArgument(f"max_pending is a number of changes, at least 1, not {max_pending!r}")
@@ -464,7 +505,7 @@ class Store:
 
     def _check_fork(self) -> None:
         if self._epoch != fork.epoch.value:
-            raise StoreForked(
+            raise UsedAfterFork(
                 "this store was opened before the process forked, and connections can't be shared: call connect() "
                 "again in the child"
             )

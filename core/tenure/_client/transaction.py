@@ -7,18 +7,18 @@ from collections.abc import Callable
 from tenure.errors import InvalidArgument
 from tenure.leases.lease import Lease
 from tenure.spi.types import (
-    Absent,
-    Committed,
+    CommitResult,
     Delete,
-    Exists,
-    Guard,
+    KeyAbsent,
+    KeyExists,
     LeaseId,
+    Precondition,
     Put,
+    RevisionEquals,
     Transaction,
-    Unchanged,
 )
 
-Commit = Callable[[Transaction, tuple[Lease, ...], float | None], Committed]
+Commit = Callable[[Transaction, tuple[Lease, ...], float | None], CommitResult]
 
 
 class TransactionBuilder:
@@ -30,23 +30,23 @@ class TransactionBuilder:
 
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
-        self._guards: list[Guard] = []
+        self._guards: list[Precondition] = []
         self._operations: list[Put | Delete] = []
         self._leases: list[Lease] = []
 
     def if_absent(self, key: str) -> TransactionBuilder:
         """Only if ``key`` doesn't exist."""
-        self._guards.append(Absent(key))
+        self._guards.append(KeyAbsent(key))
         return self
 
     def if_exists(self, key: str) -> TransactionBuilder:
         """Only if ``key`` exists, with whatever value."""
-        self._guards.append(Exists(key))
+        self._guards.append(KeyExists(key))
         return self
 
-    def if_unchanged(self, key: str, revision: int) -> TransactionBuilder:
+    def if_unchanged(self, key: str, *, revision: int) -> TransactionBuilder:
         """Only if ``key`` exists and was last put at ``revision`` (an item's ``mod_revision``)."""
-        self._guards.append(Unchanged(key, revision))
+        self._guards.append(RevisionEquals(key, revision))
         return self
 
     def put(self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None) -> TransactionBuilder:
@@ -61,7 +61,7 @@ class TransactionBuilder:
         self._operations.append(Delete(key))
         return self
 
-    def commit(self, *, timeout: float | None = None) -> Committed:
+    def commit(self, *, timeout: float | None = None) -> CommitResult:
         """Send it. Raises ``Conflict``, ``OutcomeUnknown``, ``LeaseLost``, ``LimitExceeded`` and the general errors."""
         return self._commit(Transaction(tuple(self._guards), tuple(self._operations)), tuple(self._leases), timeout)
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from tenure._client.keys import check_key, check_value
 from tenure.errors import Conflict, InvalidArgument, LimitExceeded
 from tenure.spi.capabilities import Capabilities
-from tenure.spi.types import Absent, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
+from tenure.spi.types import Delete, KeyAbsent, KeyExists, Operation, Precondition, Put, RevisionEquals, Transaction
 
 
 def prepare(
-    guards: tuple[Guard, ...], operations: tuple[Operation, ...], prefix: str, limits: Capabilities
+    preconditions: tuple[Precondition, ...], operations: tuple[Operation, ...], prefix: str, limits: Capabilities
 ) -> Transaction:
     """Check keys, values and sizes, and put ``prefix`` in front of every key.
 
     Raises ``InvalidKey``, ``InvalidArgument``, or ``LimitExceeded`` for what the opened store doesn't take.
     """
-    for guard in guards:
-        check_key(guard.key)
-        if isinstance(guard, Unchanged) and (not isinstance(guard.revision, int) or guard.revision < 0):
-            raise InvalidArgument(f"a revision is the mod_revision of an item, not {guard.revision!r}")
+    for precondition in preconditions:
+        check_key(precondition.key)
+        if isinstance(precondition, RevisionEquals) and (
+            not isinstance(precondition.revision, int) or precondition.revision < 0
+        ):
+            raise InvalidArgument(f"a revision is the mod_revision of an item, not {precondition.revision!r}")
     total = 0
     leases = set()
     for operation in operations:
@@ -34,9 +36,9 @@ def prepare(
                     f"the value of {operation.key!r} has {len(operation.value)} bytes, this store takes "
                     f"{limits.max_value_bytes}: keep large data elsewhere and a reference to it here"
                 )
-    if len(operations) + len(guards) > limits.max_transaction_operations:
+    if len(operations) + len(preconditions) > limits.max_transaction_operations:
         raise LimitExceeded(
-            f"the transaction has {len(guards)} guards and {len(operations)} operations, this store takes "
+            f"the transaction has {len(preconditions)} guards and {len(operations)} operations, this store takes "
             f"{limits.max_transaction_operations} together: split it"
         )
     if len(operations) > 1 and total > limits.max_transaction_bytes:
@@ -50,16 +52,16 @@ def prepare(
             f"{limits.max_transaction_leases} in one transaction: split it, or use one lease"
         )
     if not prefix:
-        return Transaction(guards, operations)
+        return Transaction(preconditions, operations)
     return Transaction(
-        tuple(_moved_guard(guard, prefix) for guard in guards),
+        tuple(_moved_guard(precondition, prefix) for precondition in preconditions),
         tuple(_moved_operation(operation, prefix) for operation in operations),
     )
 
 
-def named_by_caller(error: Conflict, guards: tuple[Guard, ...], sent: Transaction) -> None:
-    """Give the keys of a conflict over what was ``sent`` the names that they have in the caller's ``guards``."""
-    names = {physical.key: own.key for physical, own in zip(sent.guards, guards, strict=True)}
+def named_by_caller(error: Conflict, preconditions: tuple[Precondition, ...], sent: Transaction) -> None:
+    """Give the keys of a conflict over what was ``sent`` the names that they have in the caller's ``preconditions``."""
+    names = {physical.key: own.key for physical, own in zip(sent.preconditions, preconditions, strict=True)}
     error.keys = tuple(names.get(key, key) for key in error.keys)
 
 
@@ -73,11 +75,11 @@ def check_distinct(operations: tuple[Operation, ...]) -> None:
         seen.add(operation.key)
 
 
-def _moved_guard(guard: Guard, prefix: str) -> Guard:
-    key = prefix + guard.key
-    if isinstance(guard, Unchanged):
-        return Unchanged(key, guard.revision)
-    return Absent(key) if isinstance(guard, Absent) else Exists(key)
+def _moved_guard(precondition: Precondition, prefix: str) -> Precondition:
+    key = prefix + precondition.key
+    if isinstance(precondition, RevisionEquals):
+        return RevisionEquals(key, precondition.revision)
+    return KeyAbsent(key) if isinstance(precondition, KeyAbsent) else KeyExists(key)
 
 
 def _moved_operation(operation: Operation, prefix: str) -> Operation:

@@ -99,12 +99,12 @@ def default_url() -> str:
 
 def missing_modules(plugin: BackendPlugin) -> list[str]:
     """The modules of its client library that ``plugin`` declares and that can't be found here."""
-    return [module for module in plugin.modules if not _findable(module)]
+    return [module for module in plugin.required_modules if not _findable(module)]
 
 
 def install_hint(plugin: BackendPlugin) -> str:
     """What to type so that the client library of ``plugin`` is there."""
-    what = f"'tenure[{plugin.extra}]'" if plugin.extra else " ".join(missing_modules(plugin))
+    what = f"'tenure[{plugin.pip_extra}]'" if plugin.pip_extra else " ".join(missing_modules(plugin))
     return f"pip install {what}"
 
 

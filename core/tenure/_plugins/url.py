@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from tenure._runtime.clock import Clock
 from tenure.errors import ConfigError
-from tenure.spi.plugin import Address, BackendPlugin, Host, OpenRequest, Option, Secret, Tls
+from tenure.spi.plugin import BackendPlugin, Host, OpenRequest, Option, Secret, Tls, UrlForm
 
 TLS = "tls"
 
@@ -156,18 +156,18 @@ def _unknown_option(name: str, raw: RawUrl, declared: dict[str, Option], plugin:
 def _convert(option: Option, text: str) -> str | int | float | bool | Secret:
     if option.secret:
         return Secret(text)
-    if option.kind is bool:
+    if option.type is bool:
         if text.lower() not in _TRUE | _FALSE:
             raise ConfigError(f"the option {option.name!r} is yes or no (also true/false, on/off, 1/0), not {text!r}")
         return text.lower() in _TRUE
-    if option.kind is str:
+    if option.type is str:
         if option.choices and text not in option.choices:
             raise ConfigError(f"the option {option.name!r} is one of {', '.join(option.choices)}, not {text!r}")
         return text
     try:
-        number = int(text) if option.kind is int else float(text)
+        number = int(text) if option.type is int else float(text)
     except ValueError:
-        kind = "a whole number" if option.kind is int else "a number"
+        kind = "a whole number" if option.type is int else "a number"
         raise ConfigError(f"the option {option.name!r} is {kind} ({option.help}), not {text!r}") from None
     low, high = option.minimum, option.maximum
     if not math.isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
@@ -181,7 +181,7 @@ def _convert(option: Option, text: str) -> str | int | float | bool | Secret:
 def _credentials(raw: RawUrl, plugin: BackendPlugin) -> tuple[str | None, Secret | None]:
     if raw.userinfo is None:
         return None, None
-    if not plugin.credentials:
+    if not plugin.accepts_credentials:
         raise ConfigError(f"{plugin.scheme}:// takes no user name or password: leave out everything up to the '@'")
     user, colon, password = raw.userinfo.partition(":")
     if not colon and ":" in unquote(user):
@@ -191,7 +191,7 @@ def _credentials(raw: RawUrl, plugin: BackendPlugin) -> tuple[str | None, Secret
 
 def _address(raw: RawUrl, plugin: BackendPlugin) -> tuple[tuple[Host, ...], str, str]:
     """Hosts, path and namespace, whichever the plugin's kind of address has."""
-    if plugin.address is Address.FILE:
+    if plugin.url_form is UrlForm.FILE:
         if raw.authority:
             raise ConfigError(
                 f"{plugin.scheme}:// names a file and takes no host: write three slashes for an absolute path, as in "
@@ -199,7 +199,7 @@ def _address(raw: RawUrl, plugin: BackendPlugin) -> tuple[tuple[Host, ...], str,
             )
         return (), "" if raw.path in ("", "/") else unquote(raw.path), ""
     namespace = unquote(raw.path[1:])
-    if plugin.address is Address.NAME:
+    if plugin.url_form is UrlForm.NAME:
         return (), unquote(raw.authority), namespace
     hosts = tuple(_host(text, number, plugin) for number, text in enumerate(raw.authority.split(","), start=1))
     return hosts, "", namespace

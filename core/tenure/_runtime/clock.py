@@ -53,7 +53,7 @@ class SystemClock(Clock):
 
 
 class ManualClock(Clock):
-    """Time for tests: stands still until :meth:`advance`. Thread-safe.
+    """Time for tests: stands still until :meth:`jump`. Thread-safe.
 
     Share one between everything that takes part (``connect(..., clock=clock)``).
     """
@@ -68,10 +68,10 @@ class ManualClock(Clock):
         now = self._read.now = self._now
         return now
 
-    def advance(self, seconds: float) -> None:
+    def jump(self, seconds: float) -> None:
         """Let ``seconds`` pass at once and wake everyone who waits on this clock."""
         if seconds < 0:
-            raise ValueError(f"time can't go back: advance({seconds!r})")
+            raise ValueError(f"time can't go back: jump({seconds!r})")
         with self._lock:
             self._now += seconds
             sleepers = list(+self._sleepers)
@@ -83,11 +83,11 @@ class ManualClock(Clock):
         if seconds is not None and seconds <= 0:
             return
         with self._lock:
-            # Who read the time before advance() and gets here after it has to look again: nobody would wake it.
+            # Who read the time before jump() and gets here after it has to look again: nobody would wake it.
             if seconds is not None and getattr(self._read, "now", self._now) != self._now:
                 return
             self._sleepers[condition] += 1
-        # The waiter holds the condition: an advance() from here on wakes it. The short real timeout is for one
+        # The waiter holds the condition: an jump() from here on wakes it. The short real timeout is for one
         # whose time was read by another thread, and for a TimeLimit: a delay instead of a hang.
         condition.wait(None if seconds is None else max(0.001, min(seconds, 0.05)))
         with self._lock:

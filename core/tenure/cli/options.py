@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tenure._client.opening import DEFAULT_TIMEOUT
+from tenure._client.store import DEFAULT_TIMEOUT
 from tenure.cli.ui.output import Output
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tenure.conformance.controls.controls import Driver
-    from tenure.conformance.harness.assertions import RuleBroken, RuleVacuous
+    from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated
     from tenure.conformance.pytest.suite import StoreConformance
 
 _HOMES = {
     "Driver": "controls.controls",
-    "RuleBroken": "harness.assertions",
-    "RuleVacuous": "harness.assertions",
+    "RuleViolated": "harness.assertions",
+    "RuleInconclusive": "harness.assertions",
     "StoreConformance": "pytest.suite",
 }
 
-__all__ = ["Driver", "RuleBroken", "RuleVacuous", "StoreConformance"]
+__all__ = ["Driver", "RuleInconclusive", "RuleViolated", "StoreConformance"]
 
 
 def __getattr__(name: str) -> Any:

@@ -39,7 +39,7 @@ _ATTEMPT = 2.0
 _SHORTEST_ATTEMPT = 0.25
 
 
-class LeaseKeeper:
+class LeaseKeepAlive:
     """The leases of one store. ``on_lost`` hooks of leases run on ``executor``, each exactly once."""
 
     def __init__(

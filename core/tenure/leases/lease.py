@@ -2,10 +2,10 @@
 
 States::
 
-    ALIVE --no refresh for 2/3 of the ttl--> SUSPECT --ttl since the last good refresh began--> LOST
+    ALIVE --no refresh for 2/3 of the ttl--> AT_RISK --ttl since the last good refresh began--> LOST
       ^                                        |                                              (final)
       '------------- refreshed ----------------'
-    ALIVE, SUSPECT --revoke()--> REVOKED (final);    ALIVE, SUSPECT --the store says it is gone--> LOST
+    ALIVE, AT_RISK --revoke()--> REVOKED (final);    ALIVE, AT_RISK --the store says it is gone--> LOST
 
 The deadline runs on the local clock from the moment the last successful refresh was *sent*: the store counts
 from when it received it, which is later, so the holder gives up first. A process that was paused or cut
@@ -24,17 +24,17 @@ from typing import Protocol, Self
 
 from tenure._runtime import fork
 from tenure._runtime.clock import Clock
-from tenure.errors import LeaseLost, StoreForked
+from tenure.errors import LeaseLost, UsedAfterFork
 from tenure.spi.types import LeaseGrant, LeaseId
 
-_SUSPECT_AFTER = 2 / 3
+_AT_RISK_AFTER = 2 / 3
 
 
 class LeaseState(StrEnum):
     """Where a lease is in its life; LOST and REVOKED are final."""
 
     ALIVE = "alive"
-    SUSPECT = "suspect"
+    AT_RISK = "at_risk"
     LOST = "lost"
     REVOKED = "revoked"
 
@@ -60,7 +60,7 @@ class Lease:
         grant: LeaseGrant,
         *,
         requested_ttl: float,
-        worst_expiry: float,
+        max_lifetime_after_refresh: float,
         keep_alive: bool,
         started: float,
         clock: Clock,
@@ -71,7 +71,7 @@ class Lease:
         self.requested_ttl = requested_ttl
         self.ttl = grant.ttl
         """The ttl that the store really gave."""
-        self.worst_expiry = worst_expiry
+        self.max_lifetime_after_refresh = max_lifetime_after_refresh
         """The keys are gone at most this long after the last refresh, if nobody revokes the lease."""
         self.keep_alive = keep_alive
         self.on_lost = on_lost
@@ -108,44 +108,44 @@ class Lease:
         if now >= self.deadline:  # the very comparison that the keeper makes: "age >= ttl" rounds differently
             self.mark_lost(f"it was not refreshed for {now - self._refreshed:.3f} s, its ttl is {self.ttl:g} s")
             return self._end or LeaseState.LOST
-        return LeaseState.SUSPECT if now - self._refreshed >= self.ttl * _SUSPECT_AFTER else LeaseState.ALIVE
+        return LeaseState.AT_RISK if now - self._refreshed >= self.ttl * _AT_RISK_AFTER else LeaseState.ALIVE
 
     @property
     def alive(self) -> bool:
-        """Whether the holder can still count on it: ALIVE or SUSPECT."""
-        return self.state in (LeaseState.ALIVE, LeaseState.SUSPECT)
+        """Whether the holder can still count on it: ALIVE or AT_RISK."""
+        return self.state in (LeaseState.ALIVE, LeaseState.AT_RISK)
 
     @property
     def reason(self) -> str:
         """Why the lease was lost; empty while it isn't."""
         return self._reason
 
-    def assert_valid(self, margin: float = 0.0) -> None:
-        """Raise ``LeaseLost`` unless the lease will be valid for at least ``margin`` seconds more.
+    def ensure_valid(self, min_remaining: float = 0.0) -> None:
+        """Raise ``LeaseLost`` unless the lease will be valid for at least ``min_remaining`` seconds more.
 
-        Costs a look at the clock, no call to the store. Raises ``StoreForked`` in a child of the holder.
+        Costs a look at the clock, no call to the store. Raises ``UsedAfterFork`` in a child of the holder.
         """
         if self._epoch != fork.epoch.value:
-            raise StoreForked(f"lease {self.id} is held by the process that this one was forked from")
+            raise UsedAfterFork(f"lease {self.id} is held by the process that this one was forked from")
         if self.state in (LeaseState.LOST, LeaseState.REVOKED):
             raise LeaseLost(f"lease {self.id} is {self._end}{': ' + self._reason if self._reason else ''}")
-        if self.remaining < margin:
+        if self.remaining < min_remaining:
             raise LeaseLost(
-                f"lease {self.id} is valid for {self.remaining:.3f} s more only, {margin:g} s were asked for"
+                f"lease {self.id} is valid for {self.remaining:.3f} s more only, {min_remaining:g} s were asked for"
             )
 
     # -- acting --
 
     def refresh(self, *, timeout: float | None = None) -> None:
         """Refresh now, besides what is done automatically. Raises ``LeaseLost`` when the lease has ended."""
-        self.assert_valid()
+        self.ensure_valid()
         self._keeper.refresh_now(self, timeout)
 
     def revoke(self, *, timeout: float | None = None) -> None:
         """End the lease: its keys are deleted. It isn't refreshed again, whatever comes of the call.
 
         Does nothing on a lease that has ended. Raises ``Unavailable`` or ``OutcomeUnknown`` when the store
-        doesn't confirm; the lease then ends by itself within ``worst_expiry`` seconds.
+        doesn't confirm; the lease then ends by itself within ``max_lifetime_after_refresh`` seconds.
         """
         if self.mark_revoked():
             self._keeper.revoke(self, timeout)

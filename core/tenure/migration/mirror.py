@@ -38,7 +38,7 @@ from tenure.errors import (
 from tenure.migration.copier import joined
 from tenure.migration.mirror_lock import LOCK, NOT_MIRRORED, Hold
 from tenure.spi.types import KeyValue
-from tenure.watch import Batch, BatchKind, Event, Watch
+from tenure.watch import Batch, BatchType, Event, Watch
 
 _LOOK = 0.5
 _STATUS = 10.0
@@ -134,15 +134,15 @@ class Mirror:
     def _follow(self, watch: Watch) -> None:
         while not self._stop(0):
             batch = watch.next(_LOOK)
-            self._look("source", watch.disconnected_for)
+            self._look("source", watch.staleness)
             self._look("target", self._hold.silent_for)
             self._status()
             if batch is None:
                 continue
-            if batch.kind is BatchKind.SNAPSHOT:
+            if batch.type is BatchType.SNAPSHOT:
                 self._level(batch)
             elif batch.events:
-                if batch.kind is BatchKind.RESYNC:
+                if batch.type is BatchType.RESYNC:
                     self._tell("resync", f"the source told {plural(len(batch.events), 'difference')}: {batch.reason}")
                 self._apply(batch.events)
 
@@ -199,7 +199,7 @@ class Mirror:
         self._works("target")
         done = Totals(self.totals.written - before.written, self.totals.deleted - before.deleted, spared)
         self._tell(
-            "in_sync",
+            "synced",
             f"in sync, {plural(len(wanted), 'key')}: {_counted(done)}; following",
             keys=len(wanted),
             **_fields(done),
@@ -275,7 +275,7 @@ class Mirror:
             if change.guarded and found is None:
                 transaction.if_absent(change.key)
             elif change.guarded and found is not None:
-                transaction.if_unchanged(change.key, found.mod_revision)
+                transaction.if_unchanged(change.key, revision=found.mod_revision)
             if change.item is None:
                 transaction.delete(change.key)
                 done = replace(done, deleted=done.deleted + 1)

@@ -58,7 +58,7 @@ class Hold:
     @property
     def silent_for(self) -> float:
         """Seconds for which the target hasn't answered, 0.0 while it does. Raises ``LeaseLost``."""
-        silent = [lease for lease in (_held(self._guard), self.lease) if lease.state is LeaseState.SUSPECT]
+        silent = [lease for lease in (_held(self._guard), self.lease) if lease.state is LeaseState.AT_RISK]
         return max((lease.ttl - lease.remaining for lease in silent), default=0.0)
 
     def foreign(self, item: KeyValue) -> bool:
@@ -69,7 +69,7 @@ class Hold:
         """A transaction that only applies while the lock is ours. Raises ``LeaseLost``."""
         _held(self._guard)
         assert self._revision is not None
-        return self._target.transaction().if_unchanged(LOCK, self._revision)
+        return self._target.transaction().if_unchanged(LOCK, revision=self._revision)
 
     # -- taking it --
 
@@ -129,36 +129,36 @@ class Hold:
             raise Failed(
                 f"another mirror is writing to {self._target.url}: process {holder.get('pid')} on "
                 f"{holder.get('host')}. Stop it first; if it was killed, its lock is gone within "
-                f"{seconds(lease.worst_expiry)}"
+                f"{seconds(lease.max_lifetime_after_refresh)}"
             )
         if found.lease_id == lease.id:
             return found.mod_revision
-        return self._target.replace(LOCK, value, found.mod_revision, lease=lease).revision
+        return self._target.put_if_unchanged(LOCK, value, revision=found.mod_revision, lease=lease).revision
 
     # -- letting go --
 
     def leave(self) -> float:
         """Give the lock back, and leave the copies' lease to expire: they stay until then, for the answered number of
         seconds at most (0.0 if there was no such lease). Never raises."""
-        guard, copies = self._guard, self._copies
+        precondition, copies = self._guard, self._copies
         self._guard = self._copies = None
         staying = 0.0
         if copies is not None and copies.alive:
-            staying = copies.worst_expiry
+            staying = copies.max_lifetime_after_refresh
             with contextlib.suppress(TenureError):
                 copies.refresh()
             # Ended for us, not for the store: closing the store revokes only what is still held.
             copies.mark_revoked()
-        if guard is not None:
+        if precondition is not None:
             with contextlib.suppress(TenureError):  # without an answer the lock ends with its lease
-                guard.revoke()
+                precondition.revoke()
         return staying
 
 
 def _held(lease: Lease | None) -> Lease:
     if lease is None:
         raise LeaseLost("the mirror holds nothing in its target yet")
-    lease.assert_valid()
+    lease.ensure_valid()
     return lease
 
 

@@ -9,7 +9,7 @@
 Keys and values are those of the Go package `registry` (gocomponents v0.3), so both can share one store.
 """
 
-from tenure.errors import InvalidEntry, TakenOver
+from tenure.errors import MalformedEntry, RegistrationReplaced
 from tenure.registry.default import (
     add_handler,
     close,
@@ -40,8 +40,9 @@ __all__ = [
     "Instance",
     "InstanceEvent",
     "InstanceStatus",
-    "InvalidEntry",
+    "MalformedEntry",
     "Part",
+    "RegistrationReplaced",
     "Registry",
     "RegistryConfig",
     "Service",
@@ -49,7 +50,6 @@ __all__ = [
     "StatusChange",
     "StatusHandler",
     "Strategy",
-    "TakenOver",
     "add_handler",
     "close",
     "current",

@@ -25,8 +25,8 @@ from tenure.errors import (
     InvalidArgument,
     ServiceNotFound,
     StoreClosed,
-    StoreForked,
     TenureError,
+    UsedAfterFork,
 )
 from tenure.leases.lease import Lease
 from tenure.registry.lifecycle.cache import Cache
@@ -52,8 +52,8 @@ class Registry:
     :meth:`start` and :meth:`close`.
 
     Thread-safe. Methods that act raise, besides what they name, ``StoreClosed`` before the start and after the close,
-    ``StoreForked`` in a forked child, and the store's errors. Reading the cache works at all times after the start,
-    also after the close and in a forked child: :attr:`age` tells how old it is. The store stays the caller's.
+    ``UsedAfterFork`` in a forked child, and the store's errors. Reading the cache works at all times after the start,
+    also after the close and in a forked child: :attr:`staleness` tells how old it is. The store stays the caller's.
     """
 
     def __init__(self, store: Store, config: RegistryConfig | None = None, instance: Instance | None = None) -> None:
@@ -67,7 +67,7 @@ class Registry:
         self._dispatcher = Dispatcher()
         self._cache = Cache(self.config.key_prefix, self._dispatcher.tell)
         self._picker = Picker()
-        self._patience = min(store.timeout, 0.5 + 4 * store.capabilities.watch_latency)
+        self._patience = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
         self._watch_error: TenureError | None = None
         self._proof = 0.0
@@ -122,7 +122,7 @@ class Registry:
                 return
             self._closing = True
             key = self._registration.key
-            self._frozen_age = self.age
+            self._frozen_age = self.staleness
             if self._watch is not None:
                 self._watch.close()
             try:
@@ -299,26 +299,26 @@ class Registry:
         self._check()  # it may have been closed meanwhile
         raise ServiceNotFound(
             f"{len(found)} of {count} instances of {name!r}{describe(meta, ready=ready)} were there after {seconds:g} s"
-            f"{self._staleness()}"
+            f"{self._how_stale()}"
         )
 
     @property
-    def rejected(self) -> Mapping[str, str]:
+    def malformed_entries(self) -> Mapping[str, str]:
         """Keys under the prefix that hold no instance, each with the reason."""
-        return self._cache.rejected
+        return self._cache.malformed
 
     @property
-    def age(self) -> float:
+    def staleness(self) -> float:
         """How many seconds ago the cache was last surely up to date: 0.0 while connected.
 
-        A silent break shows within ``store.capabilities.watch_detection`` seconds.
+        A silent break shows within ``store.capabilities.max_watch_failure_detection`` seconds.
         """
         if self._frozen_at is not None:
             return self._frozen_age + max(0.0, self.store.clock.now() - self._frozen_at)
         return self._disconnected_for()
 
     @property
-    def frozen(self) -> bool:
+    def closed(self) -> bool:
         """Whether the cache has stopped following the store: by the close, or by the :attr:`error` of its watch."""
         return self._cache.frozen or self._watch_error is not None
 
@@ -366,8 +366,8 @@ class Registry:
             return 0.0
         if watch.closed and watch.error is None:
             # The store was closed under the registry: the last batch is the last that is known to be true.
-            return max(watch.disconnected_for, self.store.clock.now() - self._proof)
-        return watch.disconnected_for
+            return max(watch.staleness, self.store.clock.now() - self._proof)
+        return watch.staleness
 
     def _await_own(self, instance: Instance) -> None:
         """Let the cache catch up with an own write, so that whoever registers finds itself. Not for ever: the write
@@ -377,10 +377,10 @@ class Registry:
 
     def _not_found(self, name: str, meta: Filter, ready: bool) -> NoReturn:
         self._check_started()
-        raise ServiceNotFound(f"no instance of {name!r}{describe(meta, ready=ready)} is known{self._staleness()}")
+        raise ServiceNotFound(f"no instance of {name!r}{describe(meta, ready=ready)} is known{self._how_stale()}")
 
-    def _staleness(self) -> str:
-        return f" (the cache is {age:.1f} s old)" if (age := self.age) else ""
+    def _how_stale(self) -> str:
+        return f" (the cache is {age:.1f} s old)" if (age := self.staleness) else ""
 
     def _check(self) -> None:
         self._check_fork()
@@ -394,7 +394,7 @@ class Registry:
 
     def _check_fork(self) -> None:
         if self._epoch != fork.epoch.value:
-            raise StoreForked(
+            raise UsedAfterFork(
                 "this registry was started before the process forked: its cache can be read, but to act, connect and "
                 "make another one in the child"
             )

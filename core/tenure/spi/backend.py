@@ -25,12 +25,12 @@ from tenure.errors import Unsupported
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import (
-    Committed,
+    CommitResult,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Transaction,
 )
@@ -61,7 +61,7 @@ class Backend(ABC):
     # -- reading: no side effects, core repeats them after ``Unavailable`` until the caller's deadline --
 
     @abstractmethod
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         """The key's present value, or ``None`` in the answer if it doesn't exist.
 
         Linearizable where declared: sees every write acknowledged before the call. A key whose lease has
@@ -75,14 +75,14 @@ class Backend(ABC):
         ``after``: only keys greater than this one. ``limit``: at most so many items (``None``: the plugin
         chooses; it may return all). ``more`` in the answer says that keys were left out.
         ``revision``: read the state at this revision, which an earlier page of this list answered; only
-        given where ``pinned_pages`` is declared (elsewhere it raises ``Unsupported``); raises ``Compacted`` when
+        given where ``consistent_pagination`` is declared (elsewhere it raises ``Unsupported``); raises ``Compacted`` when
         that state is gone.
         """
 
     # -- writing: never repeated by core after ``OutcomeUnknown`` --
 
     @abstractmethod
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         """Apply all operations at one new revision if all guards hold, else raise ``Conflict``.
 
         Atomic for every reader, list and watcher. Applied at most once. A put on a lease that isn't alive
@@ -117,9 +117,9 @@ class Backend(ABC):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         """All leases in the store, or the one asked for (an empty tuple if it isn't alive), with their keys.
 
-        Only where ``lease_listing`` is declared; this default raises ``Unsupported``.
+        Only where ``list_leases`` is declared; this default raises ``Unsupported``.
         """
-        raise Unsupported("this store can't list leases (its capabilities declare lease_listing=False)")
+        raise Unsupported("this store can't list leases (its capabilities declare list_leases=False)")
 
     # -- watching --
 

@@ -18,7 +18,7 @@ from tenure.errors import ConfigError, Unsupported
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Guarantee:
     """Annotation of a promise: kept or not. The text completes the sentence "the store ..."."""
 
     text: str
@@ -37,15 +37,15 @@ class Capabilities:
     """Promises (``bool``) and limits (numbers) of one opened store. Every field has to be given."""
 
     # promises
-    durable: Annotated[bool, Promise("keeps acknowledged writes when its process is killed and started again")]
-    linearizable: Annotated[bool, Promise("answers every read with the latest acknowledged write, whoever made it")]
-    shared: Annotated[bool, Promise("is seen by other processes")]
-    atomic_list: Annotated[bool, Promise("lists a prefix as it was at one point in time")]
-    pinned_pages: Annotated[bool, Promise("reads later pages of a list at the revision of the first")]
-    every_revision: Annotated[
-        bool, Promise("shows a watcher every revision, whole transactions, and resumes after a revision")
+    durable: Annotated[bool, Guarantee("keeps acknowledged writes when its process is killed and started again")]
+    linearizable: Annotated[bool, Guarantee("answers every read with the latest acknowledged write, whoever made it")]
+    multi_process: Annotated[bool, Guarantee("is seen by other processes")]
+    consistent_list: Annotated[bool, Guarantee("lists a prefix as it was at one point in time")]
+    consistent_pagination: Annotated[bool, Guarantee("reads later pages of a list at the revision of the first")]
+    lossless_watch: Annotated[
+        bool, Guarantee("shows a watcher every revision, whole transactions, and resumes after a revision")
     ]
-    lease_listing: Annotated[bool, Promise("can list its leases and their keys")]
+    list_leases: Annotated[bool, Guarantee("can list its leases and their keys")]
 
     # limits
     max_value_bytes: Annotated[int, Limit("bytes", "largest value of one key")]
@@ -56,17 +56,17 @@ class Capabilities:
     max_transaction_bytes: Annotated[int, Limit("bytes", "largest sum of keys and values of a transaction")]
     min_ttl: Annotated[float, Limit("seconds", "shortest ttl of a lease; a shorter one is raised to it")]
     max_ttl: Annotated[float, Limit("seconds", "longest ttl of a lease; a longer one is refused")]
-    ttl_quantum: Annotated[float, Limit("seconds", "ttls are rounded up to a multiple of this")]
+    ttl_granularity: Annotated[float, Limit("seconds", "ttls are rounded up to a multiple of this")]
     expiry_factor: Annotated[float, Limit("ratio", "a lease left alone ends no later than ttl x this + expiry_slack")]
     expiry_slack: Annotated[float, Limit("seconds", "a lease left alone ends no later than ttl x expiry_factor + this")]
-    watch_latency: Annotated[
+    max_watch_latency: Annotated[
         float, Limit("seconds", "a watcher sees a commit within this time on an idle, healthy store")
     ]
-    watch_detection: Annotated[
+    max_watch_failure_detection: Annotated[
         float, Limit("seconds", "a watch notices within this time that its server is gone or frozen")
     ]
 
-    def worst_expiry(self, ttl: float) -> float:
+    def max_lifetime_after_refresh(self, ttl: float) -> float:
         """Longest time in seconds that keys may outlive the last refresh of a lease with this effective ttl."""
         return ttl * self.expiry_factor + self.expiry_slack
 
@@ -101,14 +101,14 @@ class Capabilities:
         match = re.fullmatch(r"\s*(\w+)\s*(?:(>=|<=)\s*(\d+(?:\.\d+)?))?\s*", text)
         notes = field_notes()
         if match is None or match[1] not in notes:
-            promises = ", ".join(name for name, note in notes.items() if isinstance(note, Promise))
+            promises = ", ".join(name for name, note in notes.items() if isinstance(note, Guarantee))
             limits = ", ".join(name for name, note in notes.items() if isinstance(note, Limit))
             raise ConfigError(
                 f"cannot understand the requirement {text!r}: give a promise ({promises}) "
                 f"or a limit with a bound, such as 'max_value_bytes>=1000000' ({limits})"
             )
         name, operator, bound = match[1], match[2] or "", float(match[3] or 0)
-        if isinstance(notes[name], Promise) and operator:
+        if isinstance(notes[name], Guarantee) and operator:
             raise ConfigError(f"the requirement {text!r} takes no bound: {name} is a promise, kept or not")
         if isinstance(notes[name], Limit) and not operator:
             raise ConfigError(f"the requirement {text!r} needs a bound, such as '{name}>=1' or '{name}<=1'")
@@ -116,7 +116,7 @@ class Capabilities:
 
 
 @functools.cache
-def field_notes() -> dict[str, Promise | Limit]:
+def field_notes() -> dict[str, Guarantee | Limit]:
     """What each field of :class:`Capabilities` means, for documentation, ``doctor`` and error messages."""
     hints = get_type_hints(Capabilities, include_extras=True)
     return {field.name: hints[field.name].__metadata__[0] for field in dataclasses.fields(Capabilities)}

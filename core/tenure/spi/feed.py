@@ -8,16 +8,16 @@ Rules for the plugin (the conformance suite checks them):
 
 1. With ``after=None`` the first item is a :class:`Snapshot`. Everything committed after the snapshot's
    revision follows; nothing falls between the two.
-2. With ``after=R`` on a store that declares ``every_revision`` the first :class:`Changes` holds the first
+2. With ``after=R`` on a store that declares ``lossless_watch`` the first :class:`Changes` holds the first
    revision greater than R. If that is no longer in the store's history, or R is a revision that the store
    hasn't reached, ``watch`` raises ``Compacted``, or the feed ends by ``sink.fail(Compacted(...))``. Where the
    plugin can't tell that the history it is connected to is the one R came from (the server lost its data), that
    is ``Compacted`` too. On a store that doesn't declare it, ``after`` may be ignored: begin with a Snapshot.
 3. Per key, changes come in the order of their revisions, none twice.
-4. A transaction is never split over two items (where ``every_revision`` is declared).
+4. A transaction is never split over two items (where ``lossless_watch`` is declared).
 5. The feed ends once, by ``sink.fail(error)``, when it can't go on: connection lost, authentication
    refused, history compacted. It doesn't reconnect by itself. A server that stops answering without
-   closing the connection makes the feed fail within ``capabilities.watch_detection`` seconds.
+   closing the connection makes the feed fail within ``capabilities.max_watch_failure_detection`` seconds.
 6. ``deliver`` and ``fail`` never block, so a plugin may call them from its reader thread, under a lock of its
    own, and also before ``watch`` has returned. Calls after ``close`` are ignored.
 """

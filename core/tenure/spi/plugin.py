@@ -16,7 +16,7 @@ from tenure._runtime.clock import Clock
 from tenure.spi.backend import Backend
 
 
-class Address(StrEnum):
+class UrlForm(StrEnum):
     """What stands between ``scheme://`` and the options of a URL."""
 
     HOSTS = "hosts"
@@ -33,13 +33,13 @@ class Address(StrEnum):
 class Option:
     """One typed ``?name=value`` of a plugin's URLs.
 
-    ``kind`` is ``str``, ``int``, ``float`` (seconds, ratios) or ``bool`` (true/false, yes/no, on/off, 1/0).
+    ``type`` is ``str``, ``int``, ``float`` (seconds, ratios) or ``bool`` (true/false, yes/no, on/off, 1/0).
     ``minimum`` and ``maximum`` bound numbers, ``choices`` lists the only values allowed. Core has options of its
     own on every URL (``namespace``, ``timeout``), and ``ca``, ``cert``, ``key`` for the variant ``tls``.
     """
 
     name: str
-    kind: type[str | int | float | bool]
+    type: type[str | int | float | bool]
     default: str | int | float | bool | None
     help: str
     minimum: float | None = None
@@ -50,7 +50,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Caveat:
     """What people should know of a store that its capabilities and options don't say: what surprises, and what it
     asks of whoever runs it. ``tenure backends SCHEME`` shows it."""
 
@@ -58,7 +58,7 @@ class Note:
     """A few words, without a full stop."""
     text: str
     """A sentence or more; names and values between backquotes."""
-    checked_by: tuple[str, ...] = ()
+    verified_by: tuple[str, ...] = ()
     """What shows that it is so: ids of rules of the conformance suite (``leases.left_alone_end_in_time``), and tests
     of the plugin's own as ``path/of/test_file.py::test_name``, seen from the top of its repository."""
 
@@ -107,9 +107,9 @@ class OpenRequest:
     variants: frozenset[str]
     """Words after the scheme's plus signs, ``tls`` excepted: ``scheme+word://``."""
     hosts: tuple[Host, ...] = ()
-    """For ``Address.HOSTS``; at least one."""
+    """For ``UrlForm.HOSTS``; at least one."""
     path: str = ""
-    """For ``Address.NAME`` the name, for ``Address.FILE`` the path (empty: the plugin's own default)."""
+    """For ``UrlForm.NAME`` the name, for ``UrlForm.FILE`` the path (empty: the plugin's own default)."""
     username: str | None = None
     password: Secret | None = None
     tls: Tls | None = None
@@ -132,17 +132,17 @@ class BackendPlugin:
     summary: str
     """One line for people."""
     open: Callable[[OpenRequest], Backend]
-    address: Address
+    url_form: UrlForm
     default_port: int | None = None
-    """For ``Address.HOSTS``."""
+    """For ``UrlForm.HOSTS``."""
     options: tuple[Option, ...] = ()
     variants: frozenset[str] = frozenset()
     """Words allowed after a plus sign, such as ``tls``."""
-    credentials: bool = False
+    accepts_credentials: bool = False
     """Whether ``user:password@`` means something to this store; elsewhere it is an error."""
-    extra: str | None = None
+    pip_extra: str | None = None
     """Name of the ``tenure`` extra that brings the client library, for the in-tree plugins."""
-    notes: tuple[Note, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
     """What surprises, and what else people should know."""
-    modules: tuple[str, ...] = ()
+    required_modules: tuple[str, ...] = ()
     """Modules that ``open`` imports from that client; their absence turns into a hint what to install."""

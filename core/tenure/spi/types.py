@@ -1,6 +1,6 @@
 """What crosses the SPI: keys with their values, transactions, answers. Immutable, without behaviour.
 
-Two answers of the hot path, :class:`KeyValue` and :class:`Read`, are named tuples: building one costs a
+Two answers of the hot path, :class:`KeyValue` and :class:`ReadResult`, are named tuples: building one costs a
 third of a frozen dataclass with slots, and a store on the local disk is fast enough for that to show
 (decision record 0002). Everything else is a frozen dataclass.
 
@@ -30,7 +30,7 @@ class KeyValue(NamedTuple):
     """The lease the key ends with, or ``None``."""
 
 
-class Read(NamedTuple):
+class ReadResult(NamedTuple):
     """Answer of ``get``: the item or ``None``, and a store revision at which that was true."""
 
     item: KeyValue | None
@@ -41,12 +41,12 @@ class Read(NamedTuple):
 class Page:
     """Answer of ``list``: items in UTF-8 byte order of their keys.
 
-    ``more`` says that keys of the prefix follow after the last item; an empty page has ``more=False``.
+    ``has_more`` says that keys of the prefix follow after the last item; an empty page has ``has_more=False``.
     ``revision`` is the store revision the page shows; pages read at a revision given by the caller repeat it.
     """
 
     items: tuple[KeyValue, ...]
-    more: bool
+    has_more: bool
     revision: int
 
 
@@ -54,21 +54,21 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class KeyAbsent:
     """Guard: the key must not exist."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class Exists:
+class KeyExists:
     """Guard: the key must exist, with whatever value."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
+class RevisionEquals:
     """Guard: the key must exist and its ``mod_revision`` must still be ``revision``."""
 
     key: str
@@ -91,7 +91,7 @@ class Delete:
     key: str
 
 
-Guard = Absent | Exists | Unchanged
+Precondition = KeyAbsent | KeyExists | RevisionEquals
 Operation = Put | Delete
 
 
@@ -104,12 +104,12 @@ class Transaction:
     operations (then it is a check).
     """
 
-    guards: tuple[Guard, ...]
+    preconditions: tuple[Precondition, ...]
     operations: tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
+class CommitResult:
     """Answer of a transaction that was applied.
 
     ``revision`` is the transaction's own: every key put has it as ``mod_revision``, every delete event
@@ -151,7 +151,7 @@ class ServerInfo:
     """What a server says of itself, for people: ``tenure doctor`` prints it.
 
     ``clock`` is the server's wall clock as seconds since the epoch, ``None`` where it doesn't tell.
-    ``risks`` are sentences about settings that weaken what the store promises (empty: none was found).
+    ``warnings`` are sentences about settings that weaken what the store promises (empty: none was found).
     ``details`` are further facts by name, such as members, sizes or modes.
     """
 
@@ -159,5 +159,5 @@ class ServerInfo:
     version: str
     revision: int
     clock: float | None = None
-    risks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     details: dict[str, str] = field(default_factory=dict)

@@ -4,14 +4,14 @@ With pytest there is nothing to import, the fixtures are there wherever Tenure i
 
     def test_the_job_stops_when_its_lease_is_lost(tenure_store, tenure_faults):
         job = Job(tenure_store)
-        tenure_faults.lose(job.lease)
+        tenure_faults.expire_lease(job.lease)
         assert job.stopped
 
 Elsewhere a :class:`Sandbox` is all of it::
 
     with Sandbox() as box:
         job = Job(box.connect())
-        box.faults.lose(job.lease)
+        box.faults.expire_lease(job.lease)
 
 The faults come from a layer between core and the store, so they are the same on every store, and core reacts to them
 as to real ones: retries, lost leases, resumed watches. The store is one inside the process unless another is named.

@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], object], within: float = 5.0) -> None:
 
 
 class VirtualClock(ManualClock):
-    """Stands still until :meth:`advance` or :meth:`elapse`. Thread-safe; one thread moves it at a time."""
+    """Stands still until :meth:`jump` or :meth:`advance`. Thread-safe; one thread moves it at a time."""
 
     def __init__(self, start: float = 1000.0) -> None:
         super().__init__(start)
@@ -48,19 +48,19 @@ class VirtualClock(ManualClock):
         self._strangers: set[threading.Thread] = set()
         self._book = threading.Lock()
 
-    def advance(self, seconds: float) -> None:
+    def jump(self, seconds: float) -> None:
         """Let ``seconds`` pass at once, as for a process that was stopped for so long: leases that weren't
         refreshed meanwhile are lost."""
-        super().advance(seconds)
+        super().jump(seconds)
 
-    def elapse(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass as for a process that runs: what is due meanwhile (refreshing leases, trying to register
         again) is done at its time.
 
         Takes a few milliseconds for each such moment. What callbacks do may still be going on when it returns.
         """
         if seconds < 0:
-            raise ValueError(f"time can't go back: elapse({seconds!r})")
+            raise ValueError(f"time can't go back: advance({seconds!r})")
         ends = self.now() + seconds
         woken: set[threading.Thread] = set()
         while True:
@@ -71,7 +71,7 @@ class VirtualClock(ManualClock):
             with self._book:
                 then = min([ends, *(when for when in self._asleep.values() if when > now)])
                 woken = {thread for thread, when in self._asleep.items() if when <= then}
-            self.advance(then - now)
+            self.jump(then - now)
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         with self._sleeping(inf if seconds is None else self.now() + seconds):

@@ -18,9 +18,9 @@ _TIMEOUT = 5.0
 class Faults:
     """The faults of one sandbox. They hit every connection to it, and take effect when the method returns.
 
-    Scripted ones wait for the call that they are meant for: :meth:`refuse`, :meth:`next_write_unknown`. Others happen
-    at once (:meth:`lose`, :meth:`cut_watches`, :meth:`compact`, :meth:`lose_data`) or last as long as a ``with``
-    (:meth:`outage`, :meth:`freeze`, :meth:`without_watches`).
+    Scripted ones wait for the call that they are meant for: :meth:`fail_calls`, :meth:`next_write_unknown`. Others happen
+    at once (:meth:`expire_lease`, :meth:`cut_watches`, :meth:`compact`, :meth:`lose_data`) or last as long as a ``with``
+    (:meth:`outage`, :meth:`hang`, :meth:`watches_disconnected`).
     """
 
     def __init__(self, plan: Plan, backend: Backend, embedded: EmbeddedStore | None) -> None:
@@ -30,21 +30,21 @@ class Faults:
 
     # -- scripted --
 
-    def refuse(
+    def fail_calls(
         self,
         calls: int = 1,
         *,
         error: TenureError | type[TenureError] = Unavailable,
-        of: str | Iterable[str] = (),
+        kinds: str | Iterable[str] = (),
     ) -> Refusal:
         """Refuse the next ``calls`` to the store by ``error``; nothing is applied.
 
-        ``of`` names the kinds of calls that are meant: ``get``, ``list``, ``commit`` (every write), ``grant``,
+        ``kinds`` names the kinds of calls that are meant: ``get``, ``list``, ``commit`` (every write), ``grant``,
         ``refresh`` (which leases do by themselves), ``revoke``, ``leases``, ``watch``, ``server_info``, ``open``; by
         default any. Core tries again after ``Unavailable``, and each try counts: one refusal is never seen.
         """
-        kinds = frozenset([of] if isinstance(of, str) else of)
-        if wrong := sorted(kinds.difference(OPERATIONS)):
+        chosen = frozenset([kinds] if isinstance(kinds, str) else kinds)
+        if wrong := sorted(chosen.difference(OPERATIONS)):
             raise InvalidArgument(f"no call to a store is {wrong[0]!r}: there are {', '.join(OPERATIONS)}")
         if not isinstance(calls, int) or calls < 1:
             raise InvalidArgument(f"calls is a number of calls to refuse, at least 1, not {calls!r}")
@@ -52,7 +52,7 @@ class Faults:
             error = error("the store refuses this call, as the test wants it")
         if not isinstance(error, TenureError):
             raise InvalidArgument(f"a store raises errors of tenure.errors alone, not {error!r}")
-        entry = Refusal(error, kinds, calls)
+        entry = Refusal(error, chosen, calls)
         self._plan.script(entry)
         return entry
 
@@ -83,26 +83,26 @@ class Faults:
 
     # -- at once --
 
-    def lose(self, lease: Lease | LeaseId, *, noticed: bool = True) -> None:
+    def expire_lease(self, lease: Lease | LeaseId, *, notify_holder: bool = True) -> None:
         """End a lease in the store, as if its time had run out: its keys go, watchers are told.
 
-        Given the lease itself, its holder knows at once, too, and ``on_lost`` is called; with ``noticed=False``, or
+        Given the lease itself, its holder knows at once, too, and ``on_lost`` is called; with ``notify_holder=False``, or
         given its id, the holder finds out as in life, by its next refresh or write. Works during an outage. Raises
         ``LeaseNotFound`` if the lease isn't alive.
         """
         lease_id = lease.id if isinstance(lease, Lease) else lease
         if not self._backend.revoke([lease_id], timeout=_TIMEOUT):
             raise LeaseNotFound(f"no lease {lease_id!r} is alive in this store")
-        if isinstance(lease, Lease) and noticed:
+        if isinstance(lease, Lease) and notify_holder:
             lease.mark_lost("the store ended it, as the test wants it")
 
-    def cut_watches(self, *, gap: bool = False) -> int:
+    def cut_watches(self, *, force_resync: bool = False) -> int:
         """Let every running watch lose its connection; answers how many there were. They resume by themselves.
 
-        With ``gap`` the store has no history to resume from: a ``RESYNC`` batch tells the difference, and a watch that
+        With ``force_resync`` the store has no history to resume from: a ``RESYNC`` batch tells the difference, and a watch that
         was opened with ``after`` ends by ``Compacted``.
         """
-        return self._plan.cut(gap=gap)
+        return self._plan.cut(gap=force_resync)
 
     def compact(self) -> None:
         """Drop the store's history. Raises ``Unsupported`` where the store doesn't help."""
@@ -125,11 +125,11 @@ class Faults:
             self._plan.down = False
 
     @contextmanager
-    def freeze(self) -> Iterator[None]:
+    def hang(self) -> Iterator[None]:
         """The store takes requests and doesn't answer: reads end in ``DeadlineExceeded``, writes in ``OutcomeUnknown``
         (they weren't applied), watches say nothing until it is over. On a virtual clock no call really waits.
 
-        A real connection would be given up after ``capabilities.watch_detection`` seconds: :meth:`cut_watches` does it.
+        A real connection would be given up after ``capabilities.max_watch_failure_detection`` seconds: :meth:`cut_watches` does it.
         """
         self._plan.freeze(True)
         try:
@@ -138,13 +138,13 @@ class Faults:
             self._plan.freeze(False)
 
     @contextmanager
-    def without_watches(self, *, gap: bool = False) -> Iterator[None]:
+    def watches_disconnected(self, *, force_resync: bool = False) -> Iterator[None]:
         """Watches are cut and can't be opened, everything else works: what happens meanwhile they learn afterwards.
 
-        With ``gap`` from a ``RESYNC`` batch, else one by one where the store keeps every revision.
+        With ``force_resync`` from a ``RESYNC`` batch, else one by one where the store keeps every revision.
         """
         self._plan.deaf = True
-        self._plan.cut(gap=gap)
+        self._plan.cut(gap=force_resync)
         try:
             yield
         finally:

@@ -14,14 +14,14 @@ from tenure.errors import OutcomeUnknown, StoreClosed, TenureError
 from tenure.spi import (
     Backend,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     FeedItem,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Transaction,
@@ -50,7 +50,7 @@ class FaultyBackend(Backend):
     def clock(self) -> Clock:
         return self._plan.clock
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         self._admit("get", timeout)
         return self._inner.get(key, timeout=timeout)
 
@@ -58,7 +58,7 @@ class FaultyBackend(Backend):
         self._admit("list", timeout)
         return self._inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         self._admit("commit", timeout)
         lost = self._plan.next_lost()
         if lost is None:

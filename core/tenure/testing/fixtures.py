@@ -68,5 +68,5 @@ def tenure_faults(tenure_sandbox: Sandbox) -> Faults:
 
 @pytest.fixture
 def tenure_clock(tenure_sandbox: Sandbox) -> VirtualClock:
-    """The time of the store and everything on it: ``elapse(seconds)``, or ``advance(seconds)`` at one blow."""
+    """The time of the store and everything on it: ``advance(seconds)``, or ``advance(seconds)`` at one blow."""
     return tenure_sandbox.clock

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from tenure._runtime.clock import Clock
 from tenure.errors import Compacted, DeadlineExceeded, InvalidArgument, OutcomeUnknown, TenureError, Unavailable
-from tenure.spi.types import Committed
+from tenure.spi.types import CommitResult
 
 OPERATIONS = ("open", "get", "list", "commit", "grant", "refresh", "revoke", "leases", "watch", "server_info")
 _WRITES = frozenset(("commit", "grant", "refresh", "revoke"))
@@ -49,9 +49,9 @@ class LostAnswer:
 
     applied: bool
     happened: bool = False
-    _late: Callable[[], Committed] | None = field(default=None, repr=False)
+    _late: Callable[[], CommitResult] | None = field(default=None, repr=False)
 
-    def arrive(self) -> Committed:
+    def deliver_late(self) -> CommitResult:
         """Let the write of ``applied=False`` reach the store now, as one that was under way for long.
 
         Raises ``InvalidArgument`` if there is none that could, and what the store answers.
@@ -61,7 +61,7 @@ class LostAnswer:
             raise InvalidArgument("no write is under way: it hasn't been made yet, was applied, or has arrived already")
         return late()
 
-    def hold(self, write: Callable[[], Committed]) -> None:
+    def hold(self, write: Callable[[], CommitResult]) -> None:
         """``write`` is under way and hasn't reached the store; for the layer that loses the answer."""
         self._late = write
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from tenure._client.opening import DEFAULT_TIMEOUT, connect, open_backend
-from tenure._client.store import Store
+from tenure._client.opening import connect, open_backend
+from tenure._client.store import DEFAULT_TIMEOUT, Store
 from tenure._plugins import discovery
 from tenure._plugins import url as urls
 from tenure._runtime.clock import Clock, SystemClock
@@ -80,7 +80,7 @@ class Sandbox:
             store.close()
         if self._embedded is None:
             with contextlib.suppress(TenureError), connect(self.url) as store:
-                store.delete_prefix("", everything=True)
+                store.delete_prefix("", allow_empty_prefix=True)
         scheme.remove(self._name)
         self._backend.close()
         if self._embedded is not None:

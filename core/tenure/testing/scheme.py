@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tenure._plugins import discovery
 from tenure.errors import ConfigError, PluginError
 from tenure.hookspecs import hookimpl
-from tenure.spi import Address, Backend, BackendPlugin, OpenRequest
+from tenure.spi import Backend, BackendPlugin, OpenRequest, UrlForm
 
 SCHEME = "sandbox"
 
@@ -26,7 +26,7 @@ class _Plugin:
             scheme=SCHEME,
             summary="a store of one test, with faults (tenure.testing)",
             open=_open,
-            address=Address.NAME,
+            url_form=UrlForm.NAME,
         )
 
 

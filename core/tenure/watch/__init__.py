@@ -1,6 +1,6 @@
 """Watching: the engine that gives one contract over feeds that differ; see ``tenure.watch.engine``."""
 
 from tenure.watch.engine import Watch
-from tenure.watch.events import Batch, BatchKind, Event, EventKind
+from tenure.watch.events import Batch, BatchType, Event, EventType
 
-__all__ = ["Batch", "BatchKind", "Event", "EventKind", "Watch"]
+__all__ = ["Batch", "BatchType", "Event", "EventType", "Watch"]

@@ -45,7 +45,7 @@ def _run(watch: Watch, callback: WatchCallback, on_error: ErrorCallback | None) 
                 _call(on_error, exc, "that the watch has ended")
             return
         if batch is not None:
-            _call(callback, batch, f"a {batch.kind} batch at revision {batch.revision}")
+            _call(callback, batch, f"a {batch.type} batch at revision {batch.revision}")
 
 
 def _call(function: Callable[[T], object], argument: T, what: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
-from tenure.watch.events import Event, EventKind
+from tenure.watch.events import Event, EventType
 
 
 class View:
@@ -38,7 +38,9 @@ class View:
             # Unequal rather than greater: a store that lost its data starts counting again.
             if known != item.mod_revision:
                 events.append(self._put(item, known is not None))
-        events.extend(self._delete(key, snapshot.revision) for key in unseen)
+        for key, known in unseen.items():
+            # A list that takes a while may miss a key that was put at the list's own revision: it was deleted later.
+            events.append(self._delete(key, snapshot.revision + (known == snapshot.revision)))
         self._floor = snapshot.revision
         return tuple(events)
 
@@ -62,7 +64,7 @@ class View:
         return tuple(events)
 
     def _put(self, item: KeyValue, known: bool) -> Event:
-        kind = EventKind.UPDATE if known else EventKind.CREATE
+        kind = EventType.UPDATE if known else EventType.CREATE
         self._revisions[item.key] = item.mod_revision
         before = None
         if self._previous:
@@ -72,7 +74,7 @@ class View:
 
     def _delete(self, key: str, revision: int) -> Event:
         del self._revisions[key]
-        return Event(EventKind.DELETE, key, None, revision, self._items.pop(key, None))
+        return Event(EventType.DELETE, key, None, revision, self._items.pop(key, None))
 
 
 class Relay:
@@ -88,10 +90,10 @@ class Relay:
         for entry in changes.entries:
             if isinstance(entry, Deleted):
                 if entry.revision > self._after:
-                    events.append(Event(EventKind.DELETE, entry.key[self._strip :], None, entry.revision))
+                    events.append(Event(EventType.DELETE, entry.key[self._strip :], None, entry.revision))
             elif entry.mod_revision > self._after:
                 item = local(entry, self._strip)
-                kind = EventKind.CREATE if item.create_revision == item.mod_revision else EventKind.UPDATE
+                kind = EventType.CREATE if item.create_revision == item.mod_revision else EventType.UPDATE
                 events.append(Event(kind, item.key, item, item.mod_revision))
         self._after = max(self._after, changes.revision)
         return tuple(events)

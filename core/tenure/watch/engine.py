@@ -36,7 +36,7 @@ from tenure.spi.backend import Backend
 from tenure.spi.feed import Bookmark, Changes, Feed, Snapshot
 from tenure.watch.buffer import Failed, FeedBuffer, Overflowed
 from tenure.watch.diff import Relay, View
-from tenure.watch.events import Batch, BatchKind
+from tenure.watch.events import Batch, BatchType
 
 _log = logging.getLogger("tenure.watch")
 _PASSING = (Unavailable, OutcomeUnknown, StoreFull)
@@ -77,7 +77,7 @@ class Watch:
         self._check_process = check_process
         self._on_resync = on_resync
         self._on_close = on_close
-        self._exact = backend.capabilities.every_revision
+        self._exact = backend.capabilities.lossless_watch
         self._view = View(strip=settings.strip, previous=settings.previous, exact=self._exact)
         self._relay = None
         if settings.after is not None:
@@ -125,7 +125,7 @@ class Watch:
                 if not self._step(left) and left is not None and left <= 0:
                     return None
             batch = self._ready.popleft()
-        if batch.kind is BatchKind.RESYNC:
+        if batch.type is BatchType.RESYNC:
             self._on_resync(batch.reason)
         return batch
 
@@ -157,10 +157,10 @@ class Watch:
         return self._error
 
     @property
-    def disconnected_for(self) -> float:
+    def staleness(self) -> float:
         """Seconds since the connection was seen to break; 0.0 while it stands.
 
-        A silent break is seen within ``capabilities.watch_detection`` seconds. Where changes can't be resumed, it
+        A silent break is seen within ``capabilities.max_watch_failure_detection`` seconds. Where changes can't be resumed, it
         stands again when the new state has come.
         """
         since = self._disconnected_at
@@ -223,19 +223,19 @@ class Watch:
         if not self._told_snapshot:
             self._told_snapshot = True
             self._gap = ""
-            self._ready.append(Batch(BatchKind.SNAPSHOT, events, item.revision))
-            self._ready.append(Batch(BatchKind.IN_SYNC, (), item.revision))
+            self._ready.append(Batch(BatchType.SNAPSHOT, events, item.revision))
+            self._ready.append(Batch(BatchType.SYNCED, (), item.revision))
         elif self._gap:
-            self._ready.append(Batch(BatchKind.RESYNC, events, item.revision, self._gap))
+            self._ready.append(Batch(BatchType.RESYNC, events, item.revision, self._gap))
             self._gap = ""
         elif events:
-            self._ready.append(Batch(BatchKind.CHANGES, events, item.revision))
+            self._ready.append(Batch(BatchType.CHANGES, events, item.revision))
 
     def _take_changes(self, item: Changes) -> None:
         events = (self._relay or self._view).changes(item)
         self._revision = max(self._revision, item.revision)
         if events:
-            self._ready.append(Batch(BatchKind.CHANGES, events, item.revision))
+            self._ready.append(Batch(BatchType.CHANGES, events, item.revision))
 
     def _overflow(self, item: Overflowed) -> None:
         reason = f"the consumer was too slow: {item.entries} changes waited, the bound is {self._settings.max_pending}"
@@ -249,7 +249,10 @@ class Watch:
     def _disconnect(self, error: TenureError) -> None:
         failed_at = self._clock.now() if self._buffer.failed_at is None else self._buffer.failed_at
         self._drop_feed()
-        if self._outage_since is None or failed_at - self._opened_at > self._backend.capabilities.watch_detection:
+        if (
+            self._outage_since is None
+            or failed_at - self._opened_at > self._backend.capabilities.max_watch_failure_detection
+        ):
             self._outage_since = failed_at
         # A feed that was opened and failed before it delivered anything has not ended the outage.
         self._disconnected_at = self._outage_since

@@ -8,7 +8,7 @@ from enum import StrEnum
 from tenure.spi.types import KeyValue
 
 
-class EventKind(StrEnum):
+class EventType(StrEnum):
     """What happened to a key, seen from what this watch has told before."""
 
     CREATE = "create"
@@ -31,24 +31,24 @@ class Event:
     delete found by comparing snapshots it is the revision of the snapshot that no longer had the key.
     """
 
-    kind: EventKind
+    type: EventType
     key: str
     item: KeyValue | None
     revision: int
     previous: KeyValue | None = None
 
 
-class BatchKind(StrEnum):
+class BatchType(StrEnum):
     """Why a batch was sent."""
 
     SNAPSHOT = "snapshot"
     """The state at the beginning, as creates. Always the first batch (unless the watch resumes after a revision)."""
 
-    IN_SYNC = "in_sync"
+    SYNCED = "synced"
     """No events: everything up to ``revision`` has been told, from here on come changes."""
 
     CHANGES = "changes"
-    """Changes as they happened; never a part of a transaction where the store declares ``every_revision``."""
+    """Changes as they happened; never a part of a transaction where the store declares ``lossless_watch``."""
 
     RESYNC = "resync"
     """There was a gap, for the ``reason`` given. The events are the difference between what was told before and
@@ -59,7 +59,7 @@ class BatchKind(StrEnum):
 class Batch:
     """Events that belong together; ``revision`` is the store's revision after them."""
 
-    kind: BatchKind
+    type: BatchType
     events: tuple[Event, ...]
     revision: int
     reason: str = ""

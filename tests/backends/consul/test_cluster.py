@@ -30,8 +30,8 @@ def test_work_goes_on_without_the_leader(consul_cluster: ConsulCluster, fault: s
         while time.monotonic() < end and acknowledged < 200:
             item = store.get("counter")
             try:
-                revision = store.replace(
-                    "counter", b"%d" % (int(item.value) + 1), item.mod_revision, timeout=3
+                revision = store.put_if_unchanged(
+                    "counter", b"%d" % (int(item.value) + 1), revision=item.mod_revision, timeout=3
                 ).revision
                 acknowledged += 1
             except OutcomeUnknown:
@@ -49,7 +49,7 @@ def test_work_goes_on_without_the_leader(consul_cluster: ConsulCluster, fault: s
             return values.get("counter") == b"%d" % total
 
         until(caught_up, 30, "the watch tells the last value")
-        assert store.read("counter").item.mod_revision >= revision
+        assert store.get_with_revision("counter").item.mod_revision >= revision
         # A dead server's node leaves the catalog after a while, and takes no lease with it.
         lease.refresh(timeout=10)
         assert lease.alive

@@ -112,7 +112,7 @@ def test_tokens(consul_acl: ConsulServer):
 
 def test_a_token_that_may_only_read(consul_acl: ConsulServer):
     with tenure.connect(consul_acl.url_with(consul_acl.token('key_prefix "tenure/" { policy = "read" }'))) as store:
-        before = store.read("key").revision
+        before = store.get_with_revision("key").revision
         assert store.list("read-only/").items == ()
         for write in (
             lambda: store.put("key", b""),
@@ -122,11 +122,11 @@ def test_a_token_that_may_only_read(consul_acl: ConsulServer):
         ):
             with pytest.raises(PermissionDenied):
                 write()
-        assert store.read("key").item is None
-        assert store.read("key").revision == before
+        assert store.get_with_revision("key").item is None
+        assert store.get_with_revision("key").revision == before
         # What it may not ask for is assumed to be as Consul has it by default, and said.
         assert store.capabilities.min_ttl == 10.0
-        assert any("agent read" in risk for risk in store.server_info().risks)
+        assert any("agent read" in risk for risk in store.server_info().warnings)
 
 
 def test_a_lease_needs_no_right_on_nodes(consul_acl: ConsulServer):
@@ -176,12 +176,12 @@ def test_it_says_what_it_is(consul_server: ConsulServer):
     assert (info.product, info.version[:2]) == ("Consul", "1.")
     assert info.clock == pytest.approx(time.time(), abs=60)
     assert info.details["leader"] == info.details["servers"] == "127.0.0.1:8300"
-    assert any("one server" in risk for risk in info.risks)
-    assert any("ACLs are off" in risk for risk in info.risks)
+    assert any("one server" in risk for risk in info.warnings)
+    assert any("ACLs are off" in risk for risk in info.warnings)
 
 
 def test_default_limits_are_told(consul_default: str):
     with tenure.connect(consul_default) as store:
         assert store.capabilities.min_ttl == 10.0
-        assert store.capabilities.worst_expiry(10.0) == 22.0
+        assert store.capabilities.max_lifetime_after_refresh(10.0) == 22.0
         assert store.lease(1).ttl == 10.0

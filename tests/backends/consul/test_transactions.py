@@ -7,7 +7,18 @@ import threading
 import pytest
 
 from tenure.errors import Conflict, LeaseNotFound, LimitExceeded, OutcomeUnknown, TenureError
-from tenure.spi import Absent, Backend, Committed, Delete, Exists, Guard, Operation, Put, Transaction, Unchanged
+from tenure.spi import (
+    Backend,
+    CommitResult,
+    Delete,
+    KeyAbsent,
+    KeyExists,
+    Operation,
+    Precondition,
+    Put,
+    RevisionEquals,
+    Transaction,
+)
 from tenure_consul import reads, transactions
 from tenure_testkit.servers.consul import ConsulServer
 
@@ -15,8 +26,8 @@ T = 5.0
 NO_LEASE = "00000000-0000-0000-0000-000000000000"
 
 
-def commit(backend: Backend, *operations: Operation, guards: tuple[Guard, ...] = ()) -> Committed:
-    return backend.commit(Transaction(guards, operations), timeout=T)
+def commit(backend: Backend, *operations: Operation, preconditions: tuple[Precondition, ...] = ()) -> CommitResult:
+    return backend.commit(Transaction(preconditions, operations), timeout=T)
 
 
 @pytest.fixture
@@ -41,8 +52,10 @@ def test_leases_come_and_go_and_the_key_lives_on(backend, prefix):
 def test_a_key_that_is_held_can_be_deleted_and_guarded(backend, prefix):
     lease = backend.grant(10, timeout=T).lease_id
     revision = commit(backend, Put(prefix + "a", b"", lease), Put(prefix + "b", b"", lease)).revision
-    guards = (Exists(prefix + "a"), Unchanged(prefix + "b", revision), Absent(prefix + "c"))
-    done = commit(backend, Delete(prefix + "a"), Delete(prefix + "b"), Delete(prefix + "c"), guards=guards)
+    preconditions = (KeyExists(prefix + "a"), RevisionEquals(prefix + "b", revision), KeyAbsent(prefix + "c"))
+    done = commit(
+        backend, Delete(prefix + "a"), Delete(prefix + "b"), Delete(prefix + "c"), preconditions=preconditions
+    )
     assert done.deleted == 2
     assert done.revision > revision
     assert backend.list(prefix, after=None, limit=None, revision=None, timeout=T).items == ()
@@ -51,13 +64,13 @@ def test_a_key_that_is_held_can_be_deleted_and_guarded(backend, prefix):
 
 def test_what_changes_nothing_makes_no_revision(backend, prefix):
     commit(backend, Put(prefix + "there", b""))
-    for operations, guards in (
+    for operations, preconditions in (
         ((Delete(prefix + "a"), Delete(prefix + "b")), ()),
-        ((), (Exists(prefix + "there"), Absent(prefix + "a"))),
+        ((), (KeyExists(prefix + "there"), KeyAbsent(prefix + "a"))),
         ((), ()),
     ):
         before = reads.present(backend._pool, backend._layout, backend._revisions, timeout=T)
-        assert commit(backend, *operations, guards=guards).deleted == 0
+        assert commit(backend, *operations, preconditions=preconditions).deleted == 0
         after = reads.present(backend._pool, backend._layout, backend._revisions, timeout=T)
         assert before == after
 
@@ -73,7 +86,7 @@ def test_what_changes_nothing_is_told_with_a_revision_it_saw(backend, prefix, mo
         return answer
 
     monkeypatch.setattr(transactions, "_send", put_behind_it)
-    told = commit(backend, *(each(key) for each in operations), guards=(Absent(key),))
+    told = commit(backend, *(each(key) for each in operations), preconditions=(KeyAbsent(key),))
     assert told.deleted == 0
     assert told.revision < put[0]
 
@@ -95,9 +108,13 @@ def test_a_lease_that_is_none(backend, prefix, lease):
 
 
 def test_guards_that_can_never_hold(backend, prefix):
-    for guard in (Unchanged(prefix + "key", 0), Unchanged(prefix + "key", -1), Unchanged(prefix + "key", 1 << 70)):
+    for precondition in (
+        RevisionEquals(prefix + "key", 0),
+        RevisionEquals(prefix + "key", -1),
+        RevisionEquals(prefix + "key", 1 << 70),
+    ):
         with pytest.raises(Conflict):
-            commit(backend, Put(prefix + "key", b""), guards=(guard,))
+            commit(backend, Put(prefix + "key", b""), preconditions=(precondition,))
 
 
 def test_others_that_change_what_was_planned_for_make_no_conflict(backend, consul_url, opened, prefix):
@@ -143,7 +160,7 @@ def test_the_largest_transactions_that_are_declared(backend, prefix):
     assert backend.get(prefix + "k" * 1000, timeout=T).item.value == value
     share = limits.max_transaction_bytes // len(keys) - len(keys[0])
     commit(backend, *[Put(key, b"v" * share) for key in keys])
-    commit(backend, *[Delete(key) for key in keys], guards=())
+    commit(backend, *[Delete(key) for key in keys], preconditions=())
     backend.revoke([lease, other], timeout=T)
 
 
@@ -171,11 +188,11 @@ def test_an_answer_lost_is_unknown_and_the_write_applied_once(middle, opened):
     first = commit(backend, Put("counter", b"1")).revision
     middle.lose_answer_to(b"PUT /v1/txn")
     with pytest.raises(OutcomeUnknown):
-        commit(backend, Put("counter", b"2"), guards=(Unchanged("counter", first),))
+        commit(backend, Put("counter", b"2"), preconditions=(RevisionEquals("counter", first),))
     assert (middle.asked, middle.lost) == (1, 1)
     item = backend.get("counter", timeout=T).item
     assert item.value == b"2"
-    assert commit(backend, Put("counter", b"3"), guards=(Unchanged("counter", item.mod_revision),))
+    assert commit(backend, Put("counter", b"3"), preconditions=(RevisionEquals("counter", item.mod_revision),))
 
 
 def test_an_idle_connection_that_was_cut_costs_no_write(middle, opened):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import tenure
-from tenure import BatchKind, Unavailable
+from tenure import BatchType, Unavailable
 from tenure.errors import OutcomeUnknown
 from tenure.spi import Delete, Operation, Put, Snapshot, Transaction
 from tenure_testkit.servers.consul import ConsulServer
@@ -31,14 +31,14 @@ class Told:
 
     def __init__(self, store: tenure.Store) -> None:
         self.values: dict[str, bytes] = {}
-        self.kinds: set[BatchKind] = set()
+        self.kinds: set[BatchType] = set()
         self._watch = store.watch("")
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         for batch in self._watch:
-            self.kinds.add(batch.kind)
+            self.kinds.add(batch.type)
             for event in batch.events:
                 if event.item is None:
                     del self.values[event.key]
@@ -137,7 +137,7 @@ def test_a_frozen_agent_is_noticed_in_time(consul_node: ConsulServer, opened, re
     with pytest.raises(Unavailable):
         backend.get("key", timeout=0.5)
     assert time.monotonic() - started < 2.0
-    limit = backend.capabilities.watch_detection
+    limit = backend.capabilities.max_watch_failure_detection
     sink.wait(lambda r: r.errors, timeout=limit + 1.0)
     assert isinstance(sink.errors[0], Unavailable)
     assert sink.failed_at - started <= limit
@@ -197,7 +197,7 @@ def test_kill_and_restart_under_a_writer(consul_node: ConsulServer):
             item = store.get(key)
             assert item.mod_revision == revision or key in unknown
             assert item.value == value or key in unknown
-        assert BatchKind.RESYNC in told.kinds
+        assert BatchType.RESYNC in told.kinds
         told.close()
 
 
@@ -261,5 +261,5 @@ def test_an_agent_that_lost_its_data(consul_node: ConsulServer):
         assert set(told.values) == {"first"}
         store.put("second", b"2")
         until(converged(told, store), 20, "the watch tells what came later")
-        assert store.read("second").revision >= store.get("second").mod_revision
+        assert store.get_with_revision("second").revision >= store.get("second").mod_revision
         told.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tenure.errors import AuthenticationFailed, PermissionDenied, TenureError, Unavailable
-from tenure.spi import Absent, Put, Transaction
+from tenure.spi import KeyAbsent, Put, Transaction
 from tenure_testkit.servers import EtcdServer, until
 from tenure_testkit.servers.plugin import need_container
 
@@ -83,7 +83,9 @@ def test_calls_go_on_after_the_token_has_ended(open_etcd, auth_server: EtcdServe
 
     def work(n: int) -> None:
         try:
-            results.append(backend.commit(Transaction((Absent(f"mine/t{n}"),), (Put(f"mine/t{n}", b""),)), timeout=5))
+            results.append(
+                backend.commit(Transaction((KeyAbsent(f"mine/t{n}"),), (Put(f"mine/t{n}", b""),)), timeout=5)
+            )
         except TenureError as exc:
             results.append(exc)
 

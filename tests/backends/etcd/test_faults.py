@@ -13,7 +13,7 @@ from tenure.errors import (
     StoreFull,
     Unavailable,
 )
-from tenure.spi import Delete, Put, Transaction, Unchanged
+from tenure.spi import Delete, Put, RevisionEquals, Transaction
 from tenure_testkit.servers import EtcdCluster, EtcdServer, until
 from tenure_testkit.servers.plugin import need_container
 
@@ -73,7 +73,7 @@ def test_a_counter_survives_its_server_being_killed(open_etcd, etcd_node: EtcdSe
             item = backend.get("counter", timeout=2).item
             assert item is not None
             write = Put("counter", b"%d" % (int(item.value) + 1))
-            backend.commit(Transaction((Unchanged("counter", item.mod_revision),), (write,)), timeout=2)
+            backend.commit(Transaction((RevisionEquals("counter", item.mod_revision),), (write,)), timeout=2)
             acknowledged += 1
         except OutcomeUnknown:
             unknown += 1
@@ -130,7 +130,7 @@ def test_a_full_database_is_told(open_etcd) -> None:
 
         assert "etcdctl alarm disarm" in str(until(fill, 20, "the quota is reached"))
         assert backend.get("full", timeout=5).item is not None
-        assert any("quota" in risk for risk in backend.server_info(timeout=5).risks)
+        assert any("quota" in risk for risk in backend.server_info(timeout=5).warnings)
 
 
 def test_what_is_refused_at_the_quota_is_not_applied(open_etcd) -> None:
@@ -189,9 +189,9 @@ def test_the_largest_value_and_transaction_fit_and_more_is_refused(open_etcd, et
     keys = [f"{n:04d}" * 350 for n in range(count)]
     backend.commit(Transaction((), tuple(Put(key, b"x" * share) for key in keys)), timeout=10)
     half = count // 2
-    guards = tuple(Unchanged(key, backend.get(key, timeout=5).item.mod_revision) for key in keys[:half])
+    preconditions = tuple(RevisionEquals(key, backend.get(key, timeout=5).item.mod_revision) for key in keys[:half])
     share = limits.max_transaction_bytes // half - 2800
-    backend.commit(Transaction(guards, tuple(Put(key, b"x" * share) for key in keys[:half])), timeout=10)
+    backend.commit(Transaction(preconditions, tuple(Put(key, b"x" * share) for key in keys[:half])), timeout=10)
     for operations in ((Put("k", b"x" * 1_600_000),), (Put("k", b"x" * 4_000_000),)):
         with pytest.raises(LimitExceeded, match="max-request-bytes"):
             backend.commit(Transaction((), operations), timeout=10)
@@ -209,7 +209,7 @@ def test_large_lists_are_paged_by_weight(open_etcd, etcd_own_url, put) -> None:
         assert sum(len(item.value) for item in page.items) < 24_000_000
         assert revision in (None, page.revision)
         keys += [item.key for item in page.items]
-        after, revision, more = keys[-1], page.revision, page.more
+        after, revision, more = keys[-1], page.revision, page.has_more
         put(backend, "heavy/~new")
     assert keys == [f"heavy/{n:02d}" for n in range(80)]
 
@@ -263,9 +263,9 @@ def test_without_a_quorum_reads_and_writes_are_refused_soon(open_etcd, etcd_clus
 def test_members_and_missing_endpoints_are_told(open_etcd, etcd_cluster: EtcdCluster) -> None:
     everything = open_etcd(etcd_cluster.url).server_info(timeout=5)
     assert everything.details["members"].count("http://") == 3
-    assert not everything.risks
+    assert not everything.warnings
     one = open_etcd(f"etcd://127.0.0.1:{etcd_cluster.nodes[0].port}").server_info(timeout=5)
-    assert any("Name them all" in risk for risk in one.risks)
+    assert any("Name them all" in risk for risk in one.warnings)
 
 
 def _answers(backend) -> bool:

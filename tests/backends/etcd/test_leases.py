@@ -63,7 +63,7 @@ def test_an_ended_lease_takes_its_keys_and_stays_dead(open_etcd, etcd_own_url, r
     took = time.monotonic()
     assert isinstance(deleted, Deleted)
     assert took - refreshed >= granted.ttl - (refreshed - began)
-    assert took - refreshed <= backend.capabilities.worst_expiry(granted.ttl)
+    assert took - refreshed <= backend.capabilities.max_lifetime_after_refresh(granted.ttl)
     assert backend.refresh([granted.lease_id], timeout=5) == {}
     assert backend.leases(granted.lease_id, timeout=5) == ()
 

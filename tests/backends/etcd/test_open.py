@@ -111,7 +111,7 @@ def test_tls_with_a_client_certificate(open_etcd, tls_server: EtcdServer, put) -
     backend = open_etcd(tls_server.url)
     put(backend, "key", b"value")
     assert tls_server.gateway.get("key") == b"value"
-    assert not [risk for risk in backend.server_info(timeout=5).risks if "encrypted" in risk]
+    assert not [risk for risk in backend.server_info(timeout=5).warnings if "encrypted" in risk]
 
 
 def test_tls_without_the_client_certificate(open_etcd, tls_server: EtcdServer) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import tenure
-from tenure import BatchKind, DeadlineExceeded, EventKind, OutcomeUnknown, Store, Unavailable
+from tenure import BatchType, DeadlineExceeded, OutcomeUnknown, Store, Unavailable
 from tenure.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig
 from tenure_testkit.servers import EtcdCluster, EtcdServer, until
 
@@ -36,11 +36,11 @@ class Follower:
 
     def __init__(self, store: Store, prefix: str) -> None:
         self.events: list[tenure.Event] = []
-        self.kinds: list[BatchKind] = []
+        self.kinds: list[BatchType] = []
         self.watch = store.watch(prefix, callback=self._take)
 
     def _take(self, batch: tenure.Batch) -> None:
-        self.kinds.append(batch.kind)
+        self.kinds.append(batch.type)
         self.events.extend(batch.events)
 
     @property
@@ -82,7 +82,7 @@ def test_kill_and_restart_under_a_writer_and_three_watchers(opened: Open, etcd_n
     last = writer_store.put("w/last", b"last").revision
     for follower in followers:
         until(lambda f=follower: f.revision >= last, 20, "the follower has caught up")
-        assert BatchKind.RESYNC not in follower.kinds
+        assert BatchType.RESYNC not in follower.kinds
         revisions = [event.revision for event in follower.events]
         assert revisions == sorted(set(revisions)), "doubled or out of order"
         told = {event.revision: event.item.value for event in follower.events if event.item}
@@ -120,7 +120,7 @@ def test_work_goes_on_when_the_leader_is_killed(opened: Open, etcd_cluster: Etcd
         item = store.get(counter)
         assert item is not None
         try:
-            store.replace(counter, b"%d" % (int(item.value) + 1), item.mod_revision)
+            store.put_if_unchanged(counter, b"%d" % (int(item.value) + 1), revision=item.mod_revision)
             acknowledged += 1
         except OutcomeUnknown:
             unknown += 1
@@ -148,9 +148,9 @@ def test_compaction_under_a_lagging_watcher_is_a_resync_with_its_deletes(opened:
     lagging = store.watch("c/", previous=True)
     first, synced = lagging.next(5), lagging.next(5)
     assert first is not None
-    assert (first.kind, len(first.events)) == (BatchKind.SNAPSHOT, 3)
+    assert (first.type, len(first.events)) == (BatchType.SNAPSHOT, 3)
     assert synced is not None
-    assert synced.kind is BatchKind.IN_SYNC
+    assert synced.type is BatchType.SYNCED
     etcd_node.kill()  # cuts the watch; nobody takes batches from it now, so it stays cut
     etcd_node.start()
     store.delete("c/goes")
@@ -159,17 +159,17 @@ def test_compaction_under_a_lagging_watcher_is_a_resync_with_its_deletes(opened:
     etcd_node.gateway.compact()
     batch = lagging.next(20)
     assert batch is not None
-    assert batch.kind is BatchKind.RESYNC, batch
+    assert batch.type is BatchType.RESYNC, batch
     assert batch.reason
-    assert {(e.key, e.kind, e.item and e.item.value, e.previous and e.previous.value) for e in batch.events} == {
-        ("c/goes", EventKind.DELETE, None, b"old"),
-        ("c/changes", EventKind.UPDATE, b"new", b"old"),
-        ("c/comes", EventKind.CREATE, b"new", None),
+    assert {(e.key, e.type, e.item and e.item.value, e.previous and e.previous.value) for e in batch.events} == {
+        ("c/goes", tenure.EventType.DELETE, None, b"old"),
+        ("c/changes", tenure.EventType.UPDATE, b"new", b"old"),
+        ("c/comes", tenure.EventType.CREATE, b"new", None),
     }
     after = store.put("c/stays", b"new").revision
     batch = lagging.next(5)
     assert batch is not None
-    assert (batch.kind, batch.revision) == (BatchKind.CHANGES, after)
+    assert (batch.type, batch.revision) == (BatchType.CHANGES, after)
 
 
 def test_an_outage_of_three_heartbeats(opened: Open, etcd_node: EtcdServer) -> None:
@@ -191,11 +191,11 @@ def test_an_outage_of_three_heartbeats(opened: Open, etcd_node: EtcdServer) -> N
         assert first_lease is not None
         etcd_node.kill()
         until(lambda: not first_lease.alive, 3 * heartbeat, "the lease is known to be lost")
-        until(lambda: observer.age > 3 * heartbeat, 5 * heartbeat, "three heartbeats have passed")
+        until(lambda: observer.staleness > 3 * heartbeat, 5 * heartbeat, "three heartbeats have passed")
         assert len(observer.get_service("web")) == 2
-        assert registry.age > 0
+        assert registry.staleness > 0
         etcd_node.start()
-        until(lambda: observer.age == 0.0 and registry.age == 0.0, 20, "both are connected again")
+        until(lambda: observer.staleness == 0.0 and registry.staleness == 0.0, 20, "both are connected again")
         until(lambda: registry.lease not in (None, first_lease) and registry.lease.alive, 20, "registered again")
         lease = registry.lease
         assert lease is not None

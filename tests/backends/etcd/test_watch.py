@@ -73,7 +73,7 @@ def test_keys_that_are_not_text_are_left_out(open_etcd, etcd_node: EtcdServer, r
     pages, after, more = [], None, True
     while more:
         page = backend.list("odd/", after=after, limit=1, revision=None, timeout=5)
-        more = page.more
+        more = page.has_more
         assert page.items or not more
         pages += [item.key for item in page.items]
         after = pages[-1]
@@ -144,7 +144,7 @@ def test_a_compacted_revision_is_told(open_etcd, etcd_node: EtcdServer, recorder
     backend.watch("compact/", after=revisions[0], sink=seen, timeout=5)
     error = seen.error()
     assert isinstance(error, Compacted)
-    assert error.oldest == revisions[5]
+    assert error.oldest_revision == revisions[5]
     again = recorder()
     backend.watch("compact/", after=revisions[5], sink=again, timeout=5)
     again.wait(lambda r: len(r.entries) == 4)
@@ -233,7 +233,7 @@ def test_a_frozen_server_is_noticed_in_time(open_etcd, etcd_node: EtcdServer, re
     error = seen.error(timeout=30)
     etcd_node.resume()
     assert isinstance(error, Unavailable)
-    assert seen.failed_at - frozen <= backend.capabilities.watch_detection
+    assert seen.failed_at - frozen <= backend.capabilities.max_watch_failure_detection
     again = recorder()
     _resume(backend, "frozen/", again, seen.last_revision)
     put(backend, "frozen/key")

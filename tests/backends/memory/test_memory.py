@@ -21,20 +21,20 @@ from tenure.errors import (
     Unavailable,
 )
 from tenure.spi import (
-    Absent,
     Backend,
     Bookmark,
     Changes,
-    Committed,
+    CommitResult,
     Delete,
     Deleted,
-    Exists,
+    KeyAbsent,
+    KeyExists,
     KeyValue,
     Operation,
     Put,
+    RevisionEquals,
     Snapshot,
     Transaction,
-    Unchanged,
 )
 from tenure_memory.plugin import tenure_backend
 
@@ -61,18 +61,20 @@ def test_put_get_delete_and_their_revisions(open_store):
     store = open_store()
     first, second = put(store, "a", b"1"), put(store, "a", b"2")
     assert store.get("a", timeout=T) == (KeyValue("a", b"2", first, second), second)
-    assert store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T) == Committed(second + 1, 1)
+    assert store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T) == CommitResult(second + 1, 1)
     assert store.get("a", timeout=T) == (None, second + 1)
-    assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == Committed(second + 1, 0)
+    assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == CommitResult(second + 1, 0)
     assert put(store, "a") == store.get("a", timeout=T).item.create_revision
 
 
-@pytest.mark.parametrize("guard", [Absent("a"), Exists("b"), Unchanged("a", 99), Unchanged("b", 1)])
-def test_a_guard_that_fails_changes_nothing(open_store, guard):
+@pytest.mark.parametrize(
+    "precondition", [KeyAbsent("a"), KeyExists("b"), RevisionEquals("a", 99), RevisionEquals("b", 1)]
+)
+def test_a_guard_that_fails_changes_nothing(open_store, precondition):
     store = open_store()
     revision = put(store, "a")
     with pytest.raises(Conflict) as caught:
-        store.commit(Transaction((guard,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
+        store.commit(Transaction((precondition,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
     assert caught.value.revision == revision
     assert keys(store) == ["a"]
     assert store.get("a", timeout=T).revision == revision
@@ -87,8 +89,8 @@ def test_lists_in_byte_order_with_pages(open_store):
     assert keys(store, "a") == ["a", "a/b", "a0"]
     assert keys(store, "\U0010ffff") == ["\U0010ffff", "\U0010ffffx"]
     page = store.list("a", after="a", limit=1, revision=None, timeout=T)
-    assert ([item.key for item in page.items], page.more) == (["a/b"], True)
-    assert not store.list("a", after="a/b", limit=1, revision=None, timeout=T).more
+    assert ([item.key for item in page.items], page.has_more) == (["a/b"], True)
+    assert not store.list("a", after="a/b", limit=1, revision=None, timeout=T).has_more
 
 
 def test_a_page_stays_at_its_revision(open_store):
@@ -100,7 +102,7 @@ def test_a_page_stays_at_its_revision(open_store):
     store.commit(Transaction((), (Delete("d"), Delete("a"))), timeout=T)
     page = store.list("", after="a", limit=2, revision=revision, timeout=T)
     assert [(item.key, item.value) for item in page.items] == [("b", b"old"), ("c", b"old")]
-    assert (page.more, page.revision) == (True, revision)
+    assert (page.has_more, page.revision) == (True, revision)
     assert keys(store, revision=revision) == ["a", "b", "c", "d"]
 
 
@@ -110,7 +112,7 @@ def test_history_is_bounded(open_store):
     assert keys(store, revision=revisions[1]) == ["a"]
     with pytest.raises(Compacted) as caught:
         keys(store, revision=revisions[0])
-    assert caught.value.oldest == revisions[1]
+    assert caught.value.oldest_revision == revisions[1]
     with pytest.raises(Compacted):
         keys(store, revision=revisions[-1] + 1)
 
@@ -136,12 +138,12 @@ def test_a_lease_ends_by_the_clock_and_takes_its_keys(open_store, clock, sink):
     put(store, "b", b"", grant.lease_id)
     put(store, "b")  # detached: stays
     store.watch("", after=None, sink=sink, timeout=T)
-    clock.advance(9.9)
+    clock.jump(9.9)
     assert keys(store) == ["a", "b"]
     assert store.refresh([grant.lease_id], timeout=T) == {grant.lease_id: 10.0}
-    clock.advance(9.9)
+    clock.jump(9.9)
     assert keys(store) == ["a", "b"]
-    clock.advance(0.1)
+    clock.jump(0.1)
     revision = store.get("a", timeout=T).revision
     assert keys(store) == ["b"]
     assert sink.items[-1] == Changes((Deleted("a", revision),), revision)
@@ -155,7 +157,7 @@ def test_the_reaper_tells_watchers_without_any_call(open_store, clock, sink):
     lease = store.grant(10.0, timeout=T).lease_id
     put(store, "a", b"", lease)
     store.watch("", after=None, sink=sink, timeout=T)
-    clock.advance(10.0)
+    clock.jump(10.0)
     sink.items_when(lambda items: any(isinstance(item, Changes) for item in items))
 
 
@@ -205,7 +207,7 @@ def test_lease_listing(open_store, clock):
     lease = store.grant(10.0, timeout=T).lease_id
     put(store, "b", b"", lease)
     put(store, "a", b"", lease)
-    clock.advance(4.0)
+    clock.jump(4.0)
     (info,) = store.leases(None, timeout=T)
     assert (info.lease_id, info.ttl, info.remaining, info.keys) == (lease, 10.0, 6.0, ("a", "b"))
     assert store.leases("unknown", timeout=T) == ()
@@ -353,7 +355,7 @@ def test_an_outage_keeps_the_data_but_not_the_leases_time(open_store, clock, sin
         ):
             with pytest.raises(Unavailable, match="paused"):
                 call()
-        clock.advance(11.0)
+        clock.jump(11.0)
     assert keys(store) == ["b"]
 
 
@@ -368,7 +370,7 @@ def test_an_unknown_outcome(open_store, applied):
     put(store, "b")
     tenure_memory.server(name).make_next_write_unknown(applied=applied)
     with pytest.raises(OutcomeUnknown):
-        store.commit(Transaction((Absent("b"),), ()), timeout=T)
+        store.commit(Transaction((KeyAbsent("b"),), ()), timeout=T)
 
 
 def test_lost_data(open_store, sink):
@@ -393,4 +395,4 @@ def test_the_plugin_describes_itself(open_store):
     assert {option.name for option in plugin.options} == {"history"}
     info = open_store().server_info(timeout=T)
     assert info.clock is None
-    assert info.risks
+    assert info.warnings

@@ -50,7 +50,7 @@ def test_password_and_users(secured: RedisServer):
         # Without INFO and CONFIG nothing good is assumed, and doctor says why.
         assert not store.capabilities.durable
         assert not store.capabilities.linearizable
-        risks = " ".join(store.server_info().risks)
+        risks = " ".join(store.server_info().warnings)
         assert "+info" in risks
         assert "+config|get" in risks
     fails(f"redis://{at}", AuthenticationFailed, "wants a password")
@@ -109,7 +109,7 @@ def test_a_unix_socket(redis_server: RedisServer, relay, tmp_path):
     with tenure.connect(f"redis+unix://{quote(str(path), safe='')}/ns?store=unix") as store:
         store.put("key", b"value")
         assert store.get("key").value == b"value"
-        assert store.server_info().risks == ()
+        assert store.server_info().warnings == ()
         assert store.native.ping()
     fails(f"redis+unix://{quote(str(tmp_path / 'none'), safe='')}", Unavailable, "nothing listens")
     fails("redis+unix://relative/ns", ConfigError, "%2F")
@@ -220,10 +220,10 @@ def test_a_closed_store_says_so(open_redis, fresh):
 def test_what_is_declared_and_what_is_risky(redis_node: RedisServer, redis_forgetful: RedisServer):
     with tenure.connect(redis_node.url, require=["durable", "linearizable"]) as store:
         info = store.server_info()
-        assert (info.product, info.risks) == ("Redis", ())
+        assert (info.product, info.warnings) == ("Redis", ())
         assert info.details["append-only file"] == "1"
         assert abs(info.clock - time.time()) < 5
-        assert info.revision == store.read("x").revision
+        assert info.revision == store.get_with_revision("x").revision
         for setting, value, words in (
             ("appendfsync", "everysec", "appendfsync is everysec"),
             ("appendfsync", "no", "appendfsync is no"),
@@ -232,10 +232,10 @@ def test_what_is_declared_and_what_is_risky(redis_node: RedisServer, redis_forge
             ("maxmemory-policy", "allkeys-lru", "Set it to noeviction"),
         ):
             redis_node.ask("CONFIG", "SET", setting, value)
-            assert words in " ".join(store.server_info().risks)
+            assert words in " ".join(store.server_info().warnings)
     with tenure.connect(redis_node.url) as store:
         assert not store.capabilities.durable
     with tenure.connect(redis_forgetful.url) as store:
-        assert "a restart loses everything" in " ".join(store.server_info().risks)
+        assert "a restart loses everything" in " ".join(store.server_info().warnings)
     with pytest.raises(tenure.Unsupported, match="durable"):
         tenure.connect(redis_forgetful.url, require=["durable"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tenure
-from tenure import BatchKind, ConfigError, EventKind, Unavailable
+from tenure import BatchType, ConfigError, EventType, Unavailable
 from tenure.registry import Instance, Registry, RegistryConfig
 from tenure_testkit.servers.redis_group import RedisCluster, RedisSentinelGroup
 from tenure_testkit.servers.wait import until
@@ -15,7 +15,7 @@ from tenure_testkit.servers.wait import until
 def test_work_goes_on_after_a_failover(redis_sentinel: RedisSentinelGroup):
     with tenure.connect(redis_sentinel.url, timeout=20) as store:
         assert (store.capabilities.durable, store.capabilities.linearizable) == (False, False)
-        assert "asynchronous" in " ".join(store.server_info().risks)
+        assert "asynchronous" in " ".join(store.server_info().warnings)
         lease = store.lease(15)
         written = [store.put("held", b"0", lease=lease).revision]
         events = []
@@ -41,7 +41,7 @@ def test_work_goes_on_after_a_failover(redis_sentinel: RedisSentinelGroup):
 def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSentinelGroup):
     """The lost writes' revisions are used again for others; a watcher must not take the ones for the others."""
     with tenure.connect(redis_sentinel.url, timeout=20) as store, store.watch("", previous=True) as watch:
-        assert [watch.next(5).kind, watch.next(5).kind] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
+        assert [watch.next(5).type, watch.next(5).type] == [BatchType.SNAPSHOT, BatchType.SYNCED]
         store.put("kept", b"1")
         primary, replica = redis_sentinel.primary(), redis_sentinel.replica()
         primary.ask("WAIT", "1", "5000")
@@ -56,18 +56,18 @@ def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSe
         redis_sentinel.primary(other_than=primary)
         again = [store.put(f"new{n}", b"").revision for n in range(8)]
         assert set(lost) & set(again)
-        state = {event.key for event in told if event.kind is not EventKind.DELETE}
+        state = {event.key for event in told if event.type is not EventType.DELETE}
         kinds = []
 
         def follow() -> bool:
             batch = watch.next(5)
-            kinds.append(batch.kind)
+            kinds.append(batch.type)
             for event in batch.events:
-                (state.discard if event.kind is EventKind.DELETE else state.add)(event.key)
+                (state.discard if event.type is EventType.DELETE else state.add)(event.key)
             return batch.revision >= again[-1]
 
         until(follow, 30, "the watch has caught up")
-        assert BatchKind.RESYNC in kinds
+        assert BatchType.RESYNC in kinds
         assert state == set(store.list("").keys) == {"kept", *(f"new{n}" for n in range(8))}
 
 

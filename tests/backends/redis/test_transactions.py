@@ -17,7 +17,7 @@ from tenure.errors import (
     StoreFull,
     Unavailable,
 )
-from tenure.spi import Absent, Delete, Exists, Put, Transaction, Unchanged
+from tenure.spi import Delete, KeyAbsent, KeyExists, Put, RevisionEquals, Transaction
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.wait import until
 
@@ -27,8 +27,10 @@ T = 5.0
 def test_all_operations_share_one_revision(open_redis, fresh):
     backend = open_redis(fresh)
     first = backend.commit(Transaction((), (Put("a", b"1"), Put("b", b"2"), Put("c", b"3"))), timeout=T)
-    guards = (Unchanged("a", first.revision), Exists("b"), Absent("d"))
-    second = backend.commit(Transaction(guards, (Put("a", b""), Delete("b"), Delete("x"), Put("d", b"4"))), timeout=T)
+    preconditions = (RevisionEquals("a", first.revision), KeyExists("b"), KeyAbsent("d"))
+    second = backend.commit(
+        Transaction(preconditions, (Put("a", b""), Delete("b"), Delete("x"), Put("d", b"4"))), timeout=T
+    )
     assert (second.revision, second.deleted) == (first.revision + 1, 1)
     page = backend.list("", after=None, limit=None, revision=None, timeout=T)
     assert [(i.key, i.value, i.create_revision, i.mod_revision) for i in page.items] == [
@@ -40,15 +42,21 @@ def test_all_operations_share_one_revision(open_redis, fresh):
 
 
 @pytest.mark.parametrize(
-    "guard",
-    [Absent("a"), Exists("missing"), Unchanged("missing", 0), Unchanged("a", 0), Unchanged("a", 10**30)],
+    "precondition",
+    [
+        KeyAbsent("a"),
+        KeyExists("missing"),
+        RevisionEquals("missing", 0),
+        RevisionEquals("a", 0),
+        RevisionEquals("a", 10**30),
+    ],
     ids=repr,
 )
-def test_a_guard_that_fails_changes_nothing(open_redis, fresh, put, guard):
+def test_a_guard_that_fails_changes_nothing(open_redis, fresh, put, precondition):
     backend = open_redis(fresh)
     revision = put(backend, "a")
     with pytest.raises(Conflict) as caught:
-        backend.commit(Transaction((Exists("a"), guard), (Put("b", b""), Delete("a"))), timeout=T)
+        backend.commit(Transaction((KeyExists("a"), precondition), (Put("b", b""), Delete("a"))), timeout=T)
     assert caught.value.revision == revision
     assert [i.key for i in backend.list("", after=None, limit=None, revision=None, timeout=T).items] == ["a"]
     assert backend.get("b", timeout=T).revision == revision
@@ -58,7 +66,7 @@ def test_a_transaction_that_changes_nothing_makes_no_revision(open_redis, fresh,
     backend = open_redis(fresh)
     revision = put(backend, "a")
     for operations in ((), (Delete("x"), Delete("y"))):
-        committed = backend.commit(Transaction((Exists("a"),), operations), timeout=T)
+        committed = backend.commit(Transaction((KeyExists("a"),), operations), timeout=T)
         assert (committed.revision, committed.deleted) == (revision, 0)
 
 
@@ -86,13 +94,13 @@ def test_an_answer_that_is_lost_is_asked_for_again(open_redis, redis_server: Red
     start = through.commit(Transaction((), (Put("n", b"0"),)), timeout=T).revision
     for count in range(1, 31):
         between.lose_answers(2)
-        guards = (Unchanged("n", start + count - 1),)
-        committed = through.commit(Transaction(guards, (Put("n", b"%d" % count),)), timeout=T)
+        preconditions = (RevisionEquals("n", start + count - 1),)
+        committed = through.commit(Transaction(preconditions, (Put("n", b"%d" % count),)), timeout=T)
         assert committed.revision == start + count
     assert between.lost == 60
     between.lose_answers(1)
     with pytest.raises(Conflict):
-        through.commit(Transaction((Absent("n"),), (Put("n", b"never"),)), timeout=T)
+        through.commit(Transaction((KeyAbsent("n"),), (Put("n", b"never"),)), timeout=T)
     assert through.get("n", timeout=T).item.value == b"30"
 
 
@@ -109,7 +117,7 @@ def test_a_copy_that_arrives_after_a_refusal_is_refused_too(open_redis, fresh):
 
     pool._send_commit = spy
     with pytest.raises(Conflict):
-        backend.commit(Transaction((Exists("later"),), (Put("applied", b""),)), timeout=T)
+        backend.commit(Transaction((KeyExists("later"),), (Put("applied", b""),)), timeout=T)
     pool._send_commit = original
     link, _ = pool.take(T, fresh=True)
     other = open_redis(fresh)
@@ -172,7 +180,7 @@ def test_a_commit_under_way_survives_a_restart(open_redis, redis_node: RedisServ
     answers: list[int] = []
     thread = threading.Thread(
         target=lambda: answers.append(
-            backend.commit(Transaction((Unchanged("n", start),), (Put("n", b"1"),)), timeout=20).revision
+            backend.commit(Transaction((RevisionEquals("n", start),), (Put("n", b"1"),)), timeout=20).revision
         )
     )
     thread.start()

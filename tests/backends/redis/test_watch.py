@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import tenure
-from tenure import BatchKind, Compacted, DeadlineExceeded, EventKind, Unavailable
+from tenure import BatchType, Compacted, DeadlineExceeded, EventType, Unavailable
 from tenure.errors import TenureError
 from tenure.spi import Bookmark, Changes, Delete, Deleted, Put, Transaction
 from tenure_testkit.probes.relay import Relay
@@ -138,11 +138,11 @@ def test_a_trimmed_log_is_compacted(open_redis, fresh, put, recorder):
     with pytest.raises(Compacted, match="option history") as caught:
         backend.watch("", after=start, sink=recorder(), timeout=T)
     sink = recorder()
-    backend.watch("", after=caught.value.oldest, sink=sink, timeout=T)
+    backend.watch("", after=caught.value.oldest_revision, sink=sink, timeout=T)
     last = put(backend, "last")
     sink.wait(lambda r: r.last_revision == last)
     told = [entry.mod_revision for entry in sink.entries]
-    assert told == list(range(caught.value.oldest + 1, last + 1))
+    assert told == list(range(caught.value.oldest_revision + 1, last + 1))
 
 
 @pytest.mark.parametrize("after", [0, 1, 10**12, 2**62, 10**30])
@@ -190,16 +190,16 @@ def test_a_flush_is_noticed(open_redis, redis_node: RedisServer, put, recorder, 
 def test_a_restart_without_persistence_is_a_resync_with_its_deletes(redis_forgetful: RedisServer):
     with tenure.connect(redis_forgetful.url) as store, store.watch("", previous=True) as watch:
         assert not store.capabilities.durable
-        assert [watch.next(5).kind, watch.next(5).kind] == [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]
+        assert [watch.next(5).type, watch.next(5).type] == [BatchType.SNAPSHOT, BatchType.SYNCED]
         before = store.put("gone", b"1").revision
         assert watch.next(5).events[0].key == "gone"
         redis_forgetful.restart()
         after = store.put("new", b"2", timeout=10).revision
         assert after > before
         batch = watch.next(15)
-        assert batch.kind is BatchKind.RESYNC
+        assert batch.type is BatchType.RESYNC
         events = {event.key: event for event in batch.events}
-        assert events["gone"].kind is EventKind.DELETE
+        assert events["gone"].type is EventType.DELETE
         assert events["gone"].previous.value == b"1"
         if "new" not in events:
             assert watch.next(5).events[0].key == "new"
@@ -234,11 +234,11 @@ def test_a_server_taken_back_in_time_is_noticed(open_redis, put, recorder, redis
 def test_every_event_once_through_kills_and_restarts(redis_node: RedisServer):
     stores = [tenure.connect(redis_node.url) for _ in range(4)]
     events: list[list[tenure.Event]] = [[], [], []]
-    kinds: list[BatchKind] = []
+    kinds: list[BatchType] = []
     for store, found in zip(stores[1:], events, strict=True):
 
         def take(batch, found=found):
-            kinds.append(batch.kind)
+            kinds.append(batch.type)
             found.extend(batch.events)
 
         store.watch("", callback=take)
@@ -275,7 +275,7 @@ def test_every_event_once_through_kills_and_restarts(redis_node: RedisServer):
         told = {event.revision: event.item.value for event in found if event.item}
         assert {r: v for r, v in told.items() if r in written} == written, "lost"
         assert {v for r, v in told.items() if r not in written} <= unknown | {b"last"}, "invented"
-    assert BatchKind.RESYNC not in kinds
+    assert BatchType.RESYNC not in kinds
     for store in stores:
         store.close()
 
@@ -307,7 +307,7 @@ def test_connections_cut_every_20_ms_lose_and_double_nothing(redis_server: Redis
         kinds, events = [], []
 
         def take(batch):
-            kinds.append(batch.kind)
+            kinds.append(batch.type)
             events.extend(batch.events)
 
         reader.watch("", callback=take)
@@ -320,7 +320,7 @@ def test_connections_cut_every_20_ms_lose_and_double_nothing(redis_server: Redis
         until(lambda: events and events[-1].revision >= revisions[-1], 20, "the watcher has caught up")
     start = events[0].revision
     assert [event.revision for event in events] == [r for r in revisions if r >= start]
-    assert BatchKind.RESYNC not in kinds
+    assert BatchType.RESYNC not in kinds
 
 
 @pytest.mark.faults
@@ -334,7 +334,7 @@ def test_counting_through_cut_connections_counts_each_once(redis_server: RedisSe
                 item = store.get("n")
                 assert item.value == b"%d" % count
                 count += 1
-                store.replace("n", b"%d" % count, item.mod_revision)
+                store.put_if_unchanged("n", b"%d" % count, revision=item.mod_revision)
                 assert count < 100_000, "hardly anything was cut"
         assert store.get("n").value == b"%d" % count
 
@@ -348,7 +348,7 @@ def test_a_frozen_server_is_detected_within_what_is_declared(open_redis, redis_n
     frozen = time.monotonic()
     error = sink.error()
     assert isinstance(error, DeadlineExceeded)
-    assert sink.failed_at - frozen < backend.capabilities.watch_detection
+    assert sink.failed_at - frozen < backend.capabilities.max_watch_failure_detection
     feed.close()
     with pytest.raises(Unavailable):
         backend.watch("", after=sink.last_revision, sink=recorder(), timeout=0.5)

@@ -8,7 +8,7 @@ import pytest
 
 from tenure._runtime.clock import ManualClock
 from tenure.errors import TenureError
-from tenure.spi import Absent, Changes, Delete, Exists, OpenRequest, Put, Snapshot, Transaction, Unchanged
+from tenure.spi import Changes, Delete, KeyAbsent, KeyExists, OpenRequest, Put, RevisionEquals, Snapshot, Transaction
 from tenure_memory.servers import open_backend as open_memory
 
 T = 10.0
@@ -46,7 +46,7 @@ def random_call(rng, known):
         ["get", "list", "put", "guarded", "delete", "grant", "refresh", "revoke", "leases"], [4, 4, 8, 6, 4, 2, 2, 1, 2]
     )[0]
     value, limit, seen = rng.randbytes(rng.randrange(5)), rng.choice([None, 1, 3]), rng.randrange(1, 60)
-    guard = rng.choice([Absent(other), Exists(other), Unchanged(other, seen)])
+    precondition = rng.choice([KeyAbsent(other), KeyExists(other), RevisionEquals(other, seen)])
     after = rng.choice([None, key])
 
     def named(leases):
@@ -54,15 +54,18 @@ def random_call(rng, known):
             return None
         return leases[lease] if lease < len(leases) else "nobody"
 
-    def commit(backend, guards, *operations):
-        return backend.commit(Transaction(guards, operations), timeout=T)
+    def commit(backend, preconditions, *operations):
+        return backend.commit(Transaction(preconditions, operations), timeout=T)
 
     return {
         "get": lambda backend, leases: backend.get(key, timeout=T),
         "list": lambda backend, leases: backend.list(prefix, after=after, limit=limit, revision=None, timeout=T),
         "put": lambda backend, leases: commit(backend, (), Put(key, value, named(leases))),
         "guarded": lambda backend, leases: commit(
-            backend, (guard, guard), Put(key, value, named(leases)), *([Delete(other)] if other != key else [])
+            backend,
+            (precondition, precondition),
+            Put(key, value, named(leases)),
+            *([Delete(other)] if other != key else []),
         ),
         "delete": lambda backend, leases: commit(backend, (), *(Delete(name) for name in {key: 0, other: 0})),
         "grant": lambda backend, leases: leases.append(backend.grant(float(seen), timeout=T).lease_id),
@@ -88,7 +91,7 @@ def test_both_answer_the_same(open_store, clock: ManualClock, sink, another_sink
         pair.backend.watch("a", after=None, sink=its_sink, timeout=T)
     for step in range(300):
         if rng.random() < 0.1:
-            clock.advance(rng.random() * 10)
+            clock.jump(rng.random() * 10)
             for pair in pairs:
                 pair.backend.get("a", timeout=T)
                 pair.backend.list("", after=None, limit=1, revision=None, timeout=T)

@@ -10,14 +10,14 @@ import pytest
 from tenure._runtime.clock import ManualClock
 from tenure.errors import Conflict, LeaseNotFound, Unsupported
 from tenure.spi import (
-    Absent,
-    Committed,
+    CommitResult,
     Delete,
-    Exists,
+    KeyAbsent,
+    KeyExists,
     KeyValue,
     Put,
+    RevisionEquals,
     Transaction,
-    Unchanged,
 )
 from tenure_sqlite.keys import end_of
 
@@ -39,22 +39,24 @@ def test_put_get_delete_and_their_revisions(open_store):
     assert store.get("a", timeout=T) == (None, 0)
     first, second = put(store, "a", b"1"), put(store, "a", b"")
     assert store.get("a", timeout=T) == (KeyValue("a", b"", first, second), second)
-    assert store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T) == Committed(second + 1, 1)
-    assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == Committed(second + 1, 0)
+    assert store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T) == CommitResult(second + 1, 1)
+    assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == CommitResult(second + 1, 0)
     assert store.get("a", timeout=T) == (None, second + 1)
 
 
-@pytest.mark.parametrize("guard", [Absent("a"), Exists("b"), Unchanged("a", 99), Unchanged("b", 1)])
-def test_a_guard_that_fails_changes_nothing(open_store, guard):
+@pytest.mark.parametrize(
+    "precondition", [KeyAbsent("a"), KeyExists("b"), RevisionEquals("a", 99), RevisionEquals("b", 1)]
+)
+def test_a_guard_that_fails_changes_nothing(open_store, precondition):
     store = open_store()
     revision = put(store, "a")
     with pytest.raises(Conflict) as caught:
-        store.commit(Transaction((guard,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
+        store.commit(Transaction((precondition,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
     assert caught.value.revision == revision
     assert keys(store) == ["a"]
     assert store.get("a", timeout=T).revision == revision
-    held = Transaction((Exists("a"), Absent("b"), Unchanged("a", revision)), ())
-    assert store.commit(held, timeout=T) == Committed(revision)
+    held = Transaction((KeyExists("a"), KeyAbsent("b"), RevisionEquals("a", revision)), ())
+    assert store.commit(held, timeout=T) == CommitResult(revision)
 
 
 def test_prefixes_and_byte_order(open_store):
@@ -83,7 +85,7 @@ def test_pages(open_store):
     while True:
         page = store.list("a", after=after, limit=2, revision=None, timeout=T)
         found += [item.key for item in page.items]
-        if not page.more:
+        if not page.has_more:
             break
         after = found[-1]
     assert found == ["a", "a/", "a//b", "a/b", "a0"]
@@ -112,7 +114,7 @@ def test_counting_with_compare_and_set_from_many_threads(open_store):
             item = store.get("n", timeout=T).item
             value = b"%d" % (int(item.value) + 1)
             try:
-                store.commit(Transaction((Unchanged("n", item.mod_revision),), (Put("n", value),)), timeout=T)
+                store.commit(Transaction((RevisionEquals("n", item.mod_revision),), (Put("n", value),)), timeout=T)
             except Conflict:
                 continue
             times -= 1
@@ -142,11 +144,11 @@ def test_a_lease_ends_by_the_clock_and_takes_its_keys(open_store, clock):
     put(store, "a", b"", grant.lease_id)
     put(store, "b", b"", grant.lease_id)
     revision = put(store, "b")  # detached: stays
-    clock.advance(9.9)
+    clock.jump(9.9)
     assert store.refresh([grant.lease_id, "unknown", "-1"], timeout=T) == {grant.lease_id: 10.0}
-    clock.advance(9.9)
+    clock.jump(9.9)
     assert store.get("a", timeout=T).item.lease_id == grant.lease_id
-    clock.advance(0.2)
+    clock.jump(0.2)
     assert store.get("a", timeout=T) == (None, revision + 1)
     assert keys(store) == ["b"]
     assert store.refresh([grant.lease_id], timeout=T) == {}
@@ -158,7 +160,7 @@ def test_a_lease_ends_by_the_clock_and_takes_its_keys(open_store, clock):
 def test_a_list_never_shows_an_ended_leases_keys(open_store, clock):
     store = open_store(clock=clock)
     put(store, "a", b"", store.grant(10.0, timeout=T).lease_id)
-    clock.advance(10.0)
+    clock.jump(10.0)
     assert keys(store) == []
 
 
@@ -169,10 +171,10 @@ def test_reads_do_without_an_ended_leases_keys_while_nothing_can_be_written(open
     put(store, "c", b"", store.grant(99.0, timeout=T).lease_id)
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
-    clock.advance(10.0)
+    clock.jump(10.0)
     assert store.get("b", timeout=0.2) == (None, revision + 1)
     page = store.list("", after=None, limit=2, revision=None, timeout=0.2)
-    assert ([item.key for item in page.items], page.more) == (["a", "c"], False)
+    assert ([item.key for item in page.items], page.has_more) == (["a", "c"], False)
     lock.close()
     assert store.get("b", timeout=T) == (None, revision + 2)
 
@@ -180,9 +182,9 @@ def test_reads_do_without_an_ended_leases_keys_while_nothing_can_be_written(open
 def test_a_refused_transaction_still_ends_leases(open_store, clock):
     store = open_store(clock=clock)
     revision = put(store, "a", b"", store.grant(10.0, timeout=T).lease_id)
-    clock.advance(10.0)
+    clock.jump(10.0)
     with pytest.raises(Conflict) as caught:
-        store.commit(Transaction((Exists("a"),), ()), timeout=T)
+        store.commit(Transaction((KeyExists("a"),), ()), timeout=T)
     assert caught.value.revision == revision + 1 == store.get("x", timeout=T).revision
 
 
@@ -192,7 +194,7 @@ def test_revoking_and_listing_leases(open_store, clock):
     put(store, "b", b"", leases[0])
     revision = put(store, "a", b"", leases[0])
     put(store, "c", b"", leases[1])
-    clock.advance(4.0)
+    clock.jump(4.0)
     (info,) = store.leases(leases[0], timeout=T)
     assert (info.ttl, info.remaining, info.keys) == (10.0, 6.0, ("a", "b"))
     assert {lease.lease_id for lease in store.leases(None, timeout=T)} == set(leases)
@@ -211,7 +213,7 @@ def test_many_leases_are_refreshed_in_one_call(open_store):
 def test_another_time_base_gives_each_lease_its_full_ttl_again(open_store, clock):
     store = open_store(clock=clock)
     lease = store.grant(10.0, timeout=T).lease_id
-    clock.advance(8.0)
+    clock.jump(8.0)
     store.close()
     assert open_store(clock=clock).leases(lease, timeout=T)[0].remaining == 2.0
     later = ManualClock(start=5.0)  # as after a reboot

@@ -191,7 +191,7 @@ def test_a_full_disk(open_store, tmp_path):
         store.close()
         store = open_store(tmp_path / "store.db")
         assert store.get("a", timeout=T).item.value == b"1"
-        assert "memory" in " ".join(store.server_info(timeout=T).risks)
+        assert "memory" in " ".join(store.server_info(timeout=T).warnings)
         store.close()
 
 
@@ -348,8 +348,8 @@ def test_server_info(open_store):
     assert info.details["integrity"] == "ok"
     assert info.details["journal mode"] == "wal"
     assert info.details["synchronous"] == "full"
-    assert not [risk for risk in info.risks if "power" in risk]
-    assert [risk for risk in open_store().server_info(timeout=T).risks if "power" in risk]
+    assert not [risk for risk in info.warnings if "power" in risk]
+    assert [risk for risk in open_store().server_info(timeout=T).warnings if "power" in risk]
 
 
 def test_the_plugin_describes_itself(open_store):

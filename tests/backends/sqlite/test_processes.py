@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.errors import StoreForked, TenureError
+from tenure.errors import TenureError, UsedAfterFork
 from tenure.spi import Changes, Delete, Deleted, Put, Transaction
 
 T = 30.0
@@ -118,7 +118,7 @@ def test_a_child_opens_the_file_anew_and_refuses_the_inherited_store(open_store,
     def work():
         try:
             store.get("parent", timeout=T)
-        except StoreForked:
+        except UsedAfterFork:
             store.close()
         else:
             return 1
@@ -146,7 +146,7 @@ def test_a_child_of_a_parent_that_was_busy_does_not_touch_the_file(open_store, p
     def work():
         try:
             open_store()
-        except StoreForked as exc:
+        except UsedAfterFork as exc:
             return 0 if "spawn" in str(exc) else 1
         return 2
 

@@ -58,7 +58,7 @@ def test_the_history_is_bounded_by_revisions(open_store, sink):
     revisions = [put(store, "a") for _ in range(40)]
     with pytest.raises(Compacted) as caught:
         store.watch("", after=revisions[0], sink=sink, timeout=T)
-    oldest = caught.value.oldest
+    oldest = caught.value.oldest_revision
     assert 8 <= revisions[-1] - oldest <= 10
     store.watch("", after=oldest, sink=sink, timeout=T)
     sink.items_when(lambda items: len(changes(items)) == revisions[-1] - oldest)
@@ -119,7 +119,7 @@ def test_ended_leases_are_told_without_any_call(open_store, sink, clock):
         put(store, f"{number}b", b"", lease)
     store.close()
     other.watch("", after=None, sink=sink, timeout=T)
-    clock.advance(10.0)
+    clock.jump(10.0)
     seen = changes(sink.items_when(lambda items: len(changes(items)) == 2))
     assert sorted([entry.key for entry in item.entries] for item in seen) == [["0a", "0b"], ["1a", "1b"]]
 
@@ -135,7 +135,7 @@ def test_a_process_that_granted_a_lease_ends_it_without_a_watch(open_store, path
     store = open_store(clock=clock)
     put(store, "a", b"", store.grant(10.0, timeout=T).lease_id)
     (reaper,) = watchers()
-    clock.advance(10.0)
+    clock.jump(10.0)
     reaper.join(T)  # nothing more to do
     assert not reaper.is_alive()
     other = sqlite3.connect(path)

@@ -10,7 +10,7 @@ import pytest
 from tenure import Store
 from tenure._client import opening
 from tenure.errors import Conflict
-from tenure.spi import Delete, KeyValue, Put, Transaction, Unchanged
+from tenure.spi import Delete, KeyValue, Put, RevisionEquals, Transaction
 from tenure_testkit.servers import until
 from tenure_testkit.servers.namespace import own_namespace
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
@@ -84,7 +84,7 @@ def test_a_key_made_again_is_another_key(
 
     monkeypatch.setattr(node_state, "take", slow_look)
     with pytest.raises(Conflict, match="was last put at revision"):
-        backend.commit(Transaction((Unchanged("aba/key", revision),), (Put("aba/key", b"2"),)), timeout=5)
+        backend.commit(Transaction((RevisionEquals("aba/key", revision),), (Put("aba/key", b"2"),)), timeout=5)
     assert interfered
     item = backend.get("aba/key", timeout=5).item
     assert item is not None
@@ -96,27 +96,27 @@ def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store,
     with opening(zookeeper_own_url) as other:
         revision = store.put("aba/key", b"1").revision
         for number in range(5):  # each after the first without a look
-            revision = store.replace("aba/key", str(number).encode(), revision).revision
+            revision = store.put_if_unchanged("aba/key", str(number).encode(), revision=revision).revision
         store.get("aba/key")
         other.delete("aba/key")
         for _ in range(6):
             other.put("aba/key", b"theirs")  # up to the same version
         for stale in (revision, revision - 1):
             with pytest.raises(Conflict):
-                store.replace("aba/key", b"mine", stale)
+                store.put_if_unchanged("aba/key", b"mine", revision=stale)
         item = store.get("aba/key")
         assert item is not None
         assert item.value == b"theirs"
-        revision = store.replace("aba/key", b"mine", item.mod_revision).revision
+        revision = store.put_if_unchanged("aba/key", b"mine", revision=item.mod_revision).revision
         other.put("aba/key", b"theirs")
         with pytest.raises(Conflict):
-            store.replace("aba/key", b"mine", revision)
+            store.put_if_unchanged("aba/key", b"mine", revision=revision)
 
 
 def test_who_put_a_key_need_not_read_it_to_replace_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first compare-and-set may have to look; what it learns is enough for those after it."""
     revision = store.put("known/key", b"").revision
-    revision = store.replace("known/key", b"0", revision).revision
+    revision = store.put_if_unchanged("known/key", b"0", revision=revision).revision
     connection = store._backend._connection  # type: ignore[attr-defined]  # of this plugin
     sent: list[object] = []
     send = connection.send
@@ -127,7 +127,7 @@ def test_who_put_a_key_need_not_read_it_to_replace_it(store: Store, monkeypatch:
 
     monkeypatch.setattr(connection, "send", counting)
     for number in range(3):
-        revision = store.replace("known/key", str(number).encode(), revision).revision
+        revision = store.put_if_unchanged("known/key", str(number).encode(), revision=revision).revision
     assert len(sent) == 3
 
 
@@ -176,7 +176,7 @@ def test_nodes_of_others_are_left_alone(zookeeper_node: ZooKeeperServer) -> None
             batch = watch.next(5.0)
             assert batch is not None
             assert {event.key for event in batch.events} == {"kafka/mine"}
-            assert root.delete_prefix("", everything=True) == 1
+            assert root.delete_prefix("", allow_empty_prefix=True) == 1
             assert native.exists("/kafka/brokers/ids")
             assert native.exists("/zookeeper/quota")
     finally:
@@ -279,7 +279,7 @@ def test_others_who_keep_changing_the_keys_hold_up_no_check(
         revision = check.commit().revision
         assert looked == [6] * looks_at_all
         assert revision >= put[-1]
-        assert store.read("k5").revision >= revision
+        assert store.get_with_revision("k5").revision >= revision
 
         looked.clear()
         check = store.transaction()

@@ -13,7 +13,7 @@ import pytest
 from tenure import Store
 from tenure._client import opening
 from tenure.errors import Conflict, OutcomeUnknown, TenureError, Unavailable, Unsupported
-from tenure.spi import Committed, KeyValue
+from tenure.spi import CommitResult, KeyValue
 from tenure_testkit.servers import until
 from tenure_testkit.servers.zookeeper_ensemble import EnsembleNode, ZooKeeperEnsemble
 
@@ -116,8 +116,8 @@ def test_no_guard_fails_on_a_state_older_than_the_call(open_servers: Callable[..
         for number, (one, other) in enumerate(turns(servers)):
             key = f"folder{number % 7}/key"
             revision = one.put(key, b"1").revision
-            revision = other.replace(key, b"2", revision).revision
-            one.transaction().if_exists(key).if_unchanged(key, revision).commit()
+            revision = other.put_if_unchanged(key, b"2", revision=revision).revision
+            one.transaction().if_exists(key).if_unchanged(key, revision=revision).commit()
             assert one.delete(key).deleted == 1, f"round {number}: deletes what another server has put"
             revision = other.put_if_absent(key, b"3").revision
             with pytest.raises(Conflict) as caught:
@@ -180,9 +180,11 @@ def test_a_leader_that_was_replaced_answers_no_read(replaced: Replaced) -> None:
 
 
 def test_a_leader_that_was_replaced_refuses_no_guard(replaced: Replaced) -> None:
-    answer = while_it_believes_to_lead(replaced, lambda store: store.replace("key", b"newer", replaced.revision))
+    answer = while_it_believes_to_lead(
+        replaced, lambda store: store.put_if_unchanged("key", b"newer", revision=replaced.revision)
+    )
     # It may be told that the server is gone, but not that somebody else has changed the key.
-    assert isinstance(answer, Unavailable | OutcomeUnknown | Committed), repr(answer)
+    assert isinstance(answer, Unavailable | OutcomeUnknown | CommitResult), repr(answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ def test_the_history_of_many_clients_is_linearizable(open_servers: Callable[...,
     def replace(store: Store) -> int:
         item = store.get("key")
         assert item is not None
-        return store.replace("key", b"", item.mod_revision).revision
+        return store.put_if_unchanged("key", b"", revision=item.mod_revision).revision
 
     with contextlib.ExitStack() as stack:
         servers.stores[0].put("key", b"")
@@ -281,10 +283,10 @@ def test_cheaper_reads_never_go_back_and_soon_see_every_write(open_servers: Call
 def test_what_is_required_is_told_before_anything_is_done(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
     with opening(zookeeper_ensemble.url, require=["linearizable"]) as store:
         info = store.server_info()
-        assert not any("reads=sync" in risk for risk in info.risks)
-        assert any("ZOOKEEPER-4925" in risk for risk in info.risks) == (info.version == "3.9.3")
+        assert not any("reads=sync" in risk for risk in info.warnings)
+        assert any("ZOOKEEPER-4925" in risk for risk in info.warnings) == (info.version == "3.9.3")
     url = f"{zookeeper_ensemble.url}?reads=sync"
     with pytest.raises(Unsupported, match="linearizable"):
         opening(url, require=["linearizable"])
     with opening(url) as store:
-        assert any("reads=sync" in risk for risk in store.server_info().risks)
+        assert any("reads=sync" in risk for risk in store.server_info().warnings)

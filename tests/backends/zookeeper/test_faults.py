@@ -74,8 +74,8 @@ def test_a_frozen_server_hangs_nobody(frozen: ZooKeeperServer) -> None:
             with pytest.raises(OutcomeUnknown if name == "put" else Unavailable):
                 call()
             assert time.monotonic() - started < 1.5, name
-        until(lambda: watch.next(0.05) is None and watch.disconnected_for > 0, 5.0, "the watch noticed")
-        assert time.monotonic() - frozen_at < store.capabilities.watch_detection + 4.0
+        until(lambda: watch.next(0.05) is None and watch.staleness > 0, 5.0, "the watch noticed")
+        assert time.monotonic() - frozen_at < store.capabilities.max_watch_failure_detection + 4.0
     finally:
         started = time.monotonic()
         store.close()
@@ -176,7 +176,7 @@ def test_a_single_server_that_lost_its_data_is_used_again() -> None:
             assert other.put("key", b"new").revision < seen
         # Versions of nodes count from 0 again, too: none that was seen before may prove anything now.
         with pytest.raises(Conflict):
-            store.replace("key", b"wrong", seen)
+            store.put_if_unchanged("key", b"wrong", revision=seen)
         assert _value(store, "key") == (b"new",)
 
 

@@ -30,5 +30,5 @@ def test_it_says_what_it_lacks(old_server: OldZooKeeperServer) -> None:
     with opening(old_server.url) as store:
         info = store.server_info()
         assert info.version.startswith("3.4.")
-        assert any("before 3.6" in risk for risk in info.risks)
-        assert store.capabilities.watch_latency >= 1.0
+        assert any("before 3.6" in risk for risk in info.warnings)
+        assert store.capabilities.max_watch_latency >= 1.0

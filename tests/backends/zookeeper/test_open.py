@@ -158,7 +158,7 @@ def test_rights_on_the_own_folder_are_enough(zookeeper_node: ZooKeeperServer) ->
         native.set_acls("/", [make_digest_acl("admin", "secret", all=True)])
         with opening(f"{zookeeper_node.url}/mine") as store, store.watch("") as watch:
             revision = store.put("a/b", b"1").revision
-            store.replace("a/b", b"2", revision)
+            store.put_if_unchanged("a/b", b"2", revision=revision)
             store.put_if_absent("c", b"1")
             many = store.transaction()
             for number in range(8):

@@ -20,12 +20,11 @@ from tenure.conformance import Driver
 from tenure.errors import TenureError
 from tenure.hookspecs import hookimpl
 from tenure.spi import (
-    Address,
     Backend,
     BackendPlugin,
     Capabilities,
     Changes,
-    Committed,
+    CommitResult,
     Feed,
     FeedItem,
     KeyValue,
@@ -35,11 +34,12 @@ from tenure.spi import (
     OpenRequest,
     Operation,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Snapshot,
     Transaction,
+    UrlForm,
 )
 from tenure_memory.servers import open_backend
 
@@ -90,7 +90,7 @@ class Faithful(Breakable, Backend):
             backend.server = tenure_memory.server(scheme)
             return backend
 
-        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, address=Address.NAME)
+        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, url_form=UrlForm.NAME)
 
     @classmethod
     def served(cls, scheme: str) -> AbstractContextManager[tuple[str, Driver]]:
@@ -120,13 +120,13 @@ class Faithful(Breakable, Backend):
     def capabilities(self) -> Capabilities:
         return dataclasses.replace(self.inner.capabilities, **self.declares)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         return self.inner.get(key, timeout=timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         return self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self.inner.commit(transaction, timeout=timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
@@ -152,7 +152,7 @@ class Faithful(Breakable, Backend):
 
     # -- helping subclasses --
 
-    def write(self, *operations: Operation) -> Committed:
+    def write(self, *operations: Operation) -> CommitResult:
         """Commit the operations without a guard."""
         return self.inner.commit(Transaction((), operations), timeout=10.0)
 
@@ -168,14 +168,14 @@ class BentItems(Faithful):
     def item(self, item: KeyValue) -> KeyValue | None:
         return item
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         found = self.inner.get(key, timeout=timeout)
-        return Read(found.item and self.item(found.item), found.revision)
+        return ReadResult(found.item and self.item(found.item), found.revision)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
         bent = (self.item(item) for item in page.items)
-        return Page(tuple(item for item in bent if item is not None), page.more, page.revision)
+        return Page(tuple(item for item in bent if item is not None), page.has_more, page.revision)
 
 
 class BentPages(Faithful):

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tenure._client.store import Store
-from tenure.leases.keepalive import LeaseKeeper
+from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.spi import Backend
 
 from .base import Faithful
@@ -49,7 +49,7 @@ class LeasesAreLeft(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(LeaseKeeper, "_revoke_all", lambda keeper, ids: None)
+        return patch.object(LeaseKeepAlive, "_revoke_all", lambda keeper, ids: None)
 
 
 class ClosedIsOpen(Faithful):

@@ -22,10 +22,10 @@ class Modest(Faithful):
 
     declares: ClassVar = {
         "linearizable": False,
-        "atomic_list": False,
-        "pinned_pages": False,
-        "every_revision": False,
-        "lease_listing": False,
+        "consistent_list": False,
+        "consistent_pagination": False,
+        "lossless_watch": False,
+        "list_leases": False,
     }
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tenure.errors import OutcomeUnknown, StoreFull, TenureError, Unavailable
 from tenure.spi import (
     Changes,
-    Committed,
+    CommitResult,
     Delete,
     Feed,
     FeedItem,
@@ -36,7 +36,7 @@ class RepeatsBlindly(Networked):
         "faults.a_counter_counts_every_acknowledged_step",
     )
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return super().commit(transaction, timeout=timeout)
         except OutcomeUnknown:
@@ -48,7 +48,7 @@ class UnknownIsToldAsRefused(Networked):
 
     rules = ("faults.a_lost_answer_is_unknown_and_applied_at_most_once",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return super().commit(transaction, timeout=timeout)
         except OutcomeUnknown as exc:
@@ -64,11 +64,11 @@ class UnansweredIsDone(Networked):
         "faults.calls_keep_their_deadlines_on_a_frozen_server",
     )
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return super().commit(transaction, timeout=timeout)
         except OutcomeUnknown:
-            return Committed(1_000_000_000)
+            return CommitResult(1_000_000_000)
 
 
 class RepeatsLater(Networked):
@@ -77,7 +77,7 @@ class RepeatsLater(Networked):
     rules = ("faults.a_frozen_server_loses_and_doubles_nothing", "faults.a_partition_loses_and_doubles_nothing")
     unanswered: ClassVar[list[Transaction]] = []
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             committed = super().commit(transaction, timeout=timeout)
         except OutcomeUnknown:

@@ -58,7 +58,7 @@ class TransactionIsTorn(BentWatch):
 
 
 class ChangesAreCoalesced(BentWatch):
-    """Declares every_revision, and tells of two writes of a key in quick succession only the later one."""
+    """Declares lossless_watch, and tells of two writes of a key in quick succession only the later one."""
 
     rules = ("watches.see_every_transaction_whole",)
 

@@ -16,7 +16,7 @@ from tenure.conformance.controls.controls import CONTROLS
 from tenure.conformance.harness.verdicts import Conclusion
 from tenure.conformance.network import Network
 from tenure.errors import Unsupported
-from tenure.spi import Capabilities, Promise, field_notes
+from tenure.spi import Capabilities, Guarantee, field_notes
 from tenure_testkit.tcp import TcpServer
 
 from .base import Breakable, Faithful
@@ -52,7 +52,7 @@ class DeclaresNothing(Harness, Faithful):
 
     @property
     def capabilities(self) -> Capabilities:
-        promises = {name: False for name, note in field_notes().items() if isinstance(note, Promise)}
+        promises = {name: False for name, note in field_notes().items() if isinstance(note, Guarantee)}
         return dataclasses.replace(self.inner.capabilities, **promises)
 
 

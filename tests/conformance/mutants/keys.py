@@ -8,13 +8,13 @@ from unittest.mock import patch
 
 from tenure.spi import (
     Backend,
-    Committed,
+    CommitResult,
     Delete,
     KeyValue,
     OpenRequest,
     Page,
     Put,
-    Read,
+    ReadResult,
     Transaction,
 )
 
@@ -28,7 +28,7 @@ def values_bent(transaction: Transaction, bend: object) -> Transaction:
         dataclasses.replace(each, value=bend(each.value)) if isinstance(each, Put) else each
         for each in transaction.operations
     )
-    return Transaction(transaction.guards, tuple(operations))
+    return Transaction(transaction.preconditions, tuple(operations))
 
 
 class BentKeys(Faithful):
@@ -37,14 +37,14 @@ class BentKeys(Faithful):
     def key(self, key: str) -> str:
         return key
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         return self.inner.get(self.key(key), timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        guards = tuple(dataclasses.replace(each, key=self.key(each.key)) for each in transaction.guards)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        preconditions = tuple(dataclasses.replace(each, key=self.key(each.key)) for each in transaction.preconditions)
         operations = tuple(dataclasses.replace(each, key=self.key(each.key)) for each in transaction.operations)
         distinct = {each.key: each for each in operations}
-        return self.inner.commit(Transaction(guards, tuple(distinct.values())), timeout=timeout)
+        return self.inner.commit(Transaction(preconditions, tuple(distinct.values())), timeout=timeout)
 
 
 class EmptyIsMissing(BentItems):
@@ -61,7 +61,7 @@ class ZeroEndsAValue(Faithful):
 
     rules = ("kv.values_are_binary_safe",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self.inner.commit(values_bent(transaction, lambda value: value.partition(b"\0")[0]), timeout=timeout)
 
 
@@ -70,7 +70,7 @@ class ValuesAreText(Faithful):
 
     rules = ("kv.values_are_binary_safe",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         bent = values_bent(transaction, lambda value: value.decode(errors="replace").encode())
         return self.inner.commit(bent, timeout=timeout)
 
@@ -100,7 +100,7 @@ class DeleteIsRecursive(Faithful):
 
     rules = ("kv.a_key_with_a_value_can_have_keys_below",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         for each in transaction.operations:
             if isinstance(each, Delete):
@@ -145,7 +145,7 @@ class LargeValuesAreCut(Faithful):
 
     rules = ("kv.the_largest_value_works_and_more_is_refused",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self.inner.commit(values_bent(transaction, lambda value: value[: 1024 * 1024]), timeout=timeout)
 
 

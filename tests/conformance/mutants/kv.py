@@ -7,17 +7,17 @@ from typing import ClassVar
 
 from tenure.errors import Conflict
 from tenure.spi import (
-    Absent,
     Backend,
-    Committed,
+    CommitResult,
     Delete,
-    Exists,
+    KeyAbsent,
+    KeyExists,
     KeyValue,
     Operation,
     Put,
-    Read,
+    ReadResult,
+    RevisionEquals,
     Transaction,
-    Unchanged,
 )
 
 from .base import BentItems, Faithful
@@ -29,9 +29,9 @@ class LostUpdate(Faithful):
     rules = ("kv.writes_from_many_threads_all_arrive",)
     count = itertools.count(1)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        if next(self.count) % 7 == 0 and not transaction.guards:
-            return Committed(self.present + 1)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        if next(self.count) % 7 == 0 and not transaction.preconditions:
+            return CommitResult(self.present + 1)
         return self.inner.commit(transaction, timeout=timeout)
 
 
@@ -40,9 +40,9 @@ class WrongAnswerToAWrite(Faithful):
 
     rules = ("kv.a_written_value_is_read_back", "kv.put_replaces_and_keeps_the_create_revision")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
-        return Committed(committed.revision - 1, committed.deleted)
+        return CommitResult(committed.revision - 1, committed.deleted)
 
 
 class MissingIsEmpty(Faithful):
@@ -50,9 +50,9 @@ class MissingIsEmpty(Faithful):
 
     rules = ("kv.a_missing_key_reads_as_none",)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         found = self.inner.get(key, timeout=timeout)
-        return Read(found.item or KeyValue(key, b"", 0, 0), found.revision)
+        return ReadResult(found.item or KeyValue(key, b"", 0, 0), found.revision)
 
 
 class DeletedIsStillRead(Faithful):
@@ -61,11 +61,11 @@ class DeletedIsStillRead(Faithful):
     rules = ("kv.a_missing_key_reads_as_none",)
     last: ClassVar[dict[str, KeyValue]] = {}
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         found = self.inner.get(key, timeout=timeout)
-        return Read(found.item or self.last.get(key), found.revision)
+        return ReadResult(found.item or self.last.get(key), found.revision)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         for each in transaction.operations:
             if isinstance(each, Put):
@@ -91,7 +91,7 @@ class CreateRevisionOutlivesTheKey(BentItems):
     def item(self, item: KeyValue) -> KeyValue | None:
         return item._replace(create_revision=self.first.get(item.key, item.create_revision))
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         for each in transaction.operations:
             self.first.setdefault(each.key, committed.revision)
@@ -103,12 +103,12 @@ class IdenticalPutIsSkipped(Faithful):
 
     rules = ("kv.an_identical_put_is_a_change",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        if len(transaction.operations) == 1 and not transaction.guards:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        if len(transaction.operations) == 1 and not transaction.preconditions:
             (operation,) = transaction.operations
             item = self.inner.get(operation.key, timeout=timeout).item
             if isinstance(operation, Put) and item is not None and item.value == operation.value:
-                return Committed(item.mod_revision)
+                return CommitResult(item.mod_revision)
         return self.inner.commit(transaction, timeout=timeout)
 
 
@@ -117,9 +117,9 @@ class ReadRevisionLags(Faithful):
 
     rules = ("kv.revisions_only_grow",)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         found = self.inner.get(key, timeout=timeout)
-        return Read(found.item, max(0, found.revision - 2))
+        return ReadResult(found.item, max(0, found.revision - 2))
 
 
 class DeletingNothingIsAChange(Faithful):
@@ -127,7 +127,7 @@ class DeletingNothingIsAChange(Faithful):
 
     rules = ("kv.deleting_nothing_changes_nothing",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         if transaction.operations and not committed.deleted and isinstance(transaction.operations[0], Delete):
             return self.write(Put("bump", b""))
@@ -139,9 +139,11 @@ class AbsentIsIgnored(Faithful):
 
     rules = ("kv.put_if_absent_needs_absence",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        guards = tuple(guard for guard in transaction.guards if not isinstance(guard, Absent))
-        return self.inner.commit(Transaction(guards, transaction.operations), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        preconditions = tuple(
+            precondition for precondition in transaction.preconditions if not isinstance(precondition, KeyAbsent)
+        )
+        return self.inner.commit(Transaction(preconditions, transaction.operations), timeout=timeout)
 
 
 class UnchangedMeansExists(Faithful):
@@ -149,9 +151,12 @@ class UnchangedMeansExists(Faithful):
 
     rules = ("kv.replace_needs_the_revision", "kv.delete_at_a_revision_needs_it")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        guards = (Exists(guard.key) if isinstance(guard, Unchanged) else guard for guard in transaction.guards)
-        return self.inner.commit(Transaction(tuple(guards), transaction.operations), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        preconditions = (
+            KeyExists(precondition.key) if isinstance(precondition, RevisionEquals) else precondition
+            for precondition in transaction.preconditions
+        )
+        return self.inner.commit(Transaction(tuple(preconditions), transaction.operations), timeout=timeout)
 
 
 class UnchangedMeansNotLater(Faithful):
@@ -159,13 +164,17 @@ class UnchangedMeansNotLater(Faithful):
 
     rules = ("kv.replace_needs_the_revision",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        guards = []
-        for guard in transaction.guards:
-            item = self.inner.get(guard.key, timeout=timeout).item
-            earlier = isinstance(guard, Unchanged) and item is not None and item.mod_revision < guard.revision
-            guards.append(Exists(guard.key) if earlier else guard)
-        return self.inner.commit(Transaction(tuple(guards), transaction.operations), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        preconditions = []
+        for precondition in transaction.preconditions:
+            item = self.inner.get(precondition.key, timeout=timeout).item
+            earlier = (
+                isinstance(precondition, RevisionEquals)
+                and item is not None
+                and item.mod_revision < precondition.revision
+            )
+            preconditions.append(KeyExists(precondition.key) if earlier else precondition)
+        return self.inner.commit(Transaction(tuple(preconditions), transaction.operations), timeout=timeout)
 
 
 class DeleteForgetsItsGuard(Faithful):
@@ -173,10 +182,10 @@ class DeleteForgetsItsGuard(Faithful):
 
     rules = ("kv.delete_at_a_revision_needs_it",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         only_deletes = all(isinstance(each, Delete) for each in transaction.operations)
-        guards = () if only_deletes and transaction.operations else transaction.guards
-        return self.inner.commit(Transaction(guards, transaction.operations), timeout=timeout)
+        preconditions = () if only_deletes and transaction.operations else transaction.preconditions
+        return self.inner.commit(Transaction(preconditions, transaction.operations), timeout=timeout)
 
 
 class ConflictAfterTheWrite(Faithful):
@@ -184,7 +193,7 @@ class ConflictAfterTheWrite(Faithful):
 
     rules = ("kv.put_if_absent_needs_absence", "kv.replace_needs_the_revision")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return self.inner.commit(transaction, timeout=timeout)
         except Conflict:
@@ -199,14 +208,14 @@ class StaleReads(Faithful):
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
-        self.cache: dict[str, Read] = {}
+        self.cache: dict[str, ReadResult] = {}
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         if key not in self.cache:
             self.cache[key] = self.inner.get(key, timeout=timeout)
         return self.cache[key]
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         self.cache.clear()
         return committed
@@ -217,14 +226,14 @@ class LaggingReplica(Faithful):
 
     rules = ("kv.concurrent_reads_never_go_back",)
     count = itertools.count(1)
-    before: ClassVar[dict[str, Read]] = {}
+    before: ClassVar[dict[str, ReadResult]] = {}
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         if next(self.count) % 5 == 0 and key in self.before:
             return self.before[key]
         return self.inner.get(key, timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         operations: tuple[Operation, ...] = transaction.operations
         self.before.update({each.key: self.inner.get(each.key, timeout=timeout) for each in operations})
         return self.inner.commit(transaction, timeout=timeout)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tenure.spi import (
     Backend,
-    Committed,
+    CommitResult,
     KeyValue,
     LeaseGrant,
     LeaseId,
@@ -33,13 +33,13 @@ class PutKeepsTheLease(Faithful):
 
     rules = ("leases.are_named_by_their_keys", "leases.leave_what_is_not_theirs")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         operations = []
         for each in transaction.operations:
             item = self.inner.get(each.key, timeout=timeout).item
             keep = isinstance(each, Put) and each.lease_id is None and item is not None
             operations.append(Put(each.key, each.value, item.lease_id) if keep else each)  # type: ignore[union-attr]
-        return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
+        return self.inner.commit(Transaction(transaction.preconditions, tuple(operations)), timeout=timeout)
 
 
 class DeadLeaseIsRefreshed(Faithful):
@@ -56,13 +56,13 @@ class DeadLeaseTakesKeys(Faithful):
 
     rules = ("leases.revoked_stay_dead",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         alive = {info.lease_id for info in self.inner.leases(None, timeout=timeout)}
         operations = (
             Put(each.key, each.value) if isinstance(each, Put) and each.lease_id not in alive else each
             for each in transaction.operations
         )
-        return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
+        return self.inner.commit(Transaction(transaction.preconditions, tuple(operations)), timeout=timeout)
 
 
 class OnlyTheHolderRevokes(Faithful):
@@ -113,7 +113,7 @@ class IdsAreReused(Faithful):
 
 
 class ListingIsEmpty(Faithful):
-    """Declares lease_listing, and lists nothing."""
+    """Declares list_leases, and lists nothing."""
 
     rules = ("leases.listing_works_or_is_refused",)
 
@@ -122,10 +122,10 @@ class ListingIsEmpty(Faithful):
 
 
 class ListingIsHalfDone(Faithful):
-    """Doesn't declare lease_listing, and answers with a part of them instead of refusing."""
+    """Doesn't declare list_leases, and answers with a part of them instead of refusing."""
 
     rules = ("leases.listing_works_or_is_refused",)
-    declares: ClassVar = {"lease_listing": False}
+    declares: ClassVar = {"list_leases": False}
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return self.inner.leases(lease_id, timeout=timeout)[:1]
@@ -137,7 +137,7 @@ class DescribedWithFormerKeys(Faithful):
     rules = ("leases.are_described",)
     put: ClassVar[dict[str, LeaseId]] = {}
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         self.put.update(
             {each.key: each.lease_id for each in transaction.operations if isinstance(each, Put) and each.lease_id}
         )

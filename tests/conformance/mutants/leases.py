@@ -10,10 +10,10 @@ from unittest.mock import patch
 
 from tenure._client.store import Store
 from tenure.leases import Lease
-from tenure.leases.keepalive import LeaseKeeper
+from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.spi import (
     Changes,
-    Committed,
+    CommitResult,
     Delete,
     Deleted,
     FeedItem,
@@ -62,7 +62,7 @@ class EndingIsNotTold(BentWatch):
     rules = ("leases.ending_is_told_to_watchers",)
     committing = threading.local()
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         self.committing.now = True
         try:
             return self.inner.commit(transaction, timeout=timeout)
@@ -117,7 +117,7 @@ class NobodyKeepsLeases(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(LeaseKeeper, "_take_due", lambda keeper, now: [])
+        return patch.object(LeaseKeepAlive, "_take_due", lambda keeper, now: [])
 
 
 class EndTakesFormerKeys(Faithful):
@@ -157,7 +157,7 @@ class LossIsNotTold(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(LeaseKeeper, "lost", LeaseKeeper._forget)
+        return patch.object(LeaseKeepAlive, "lost", LeaseKeepAlive._forget)
 
 
 class LossIsToldTwice(Faithful):
@@ -167,13 +167,13 @@ class LossIsToldTwice(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        once = LeaseKeeper.lost
+        once = LeaseKeepAlive.lost
 
-        def twice(keeper: LeaseKeeper, lease: Lease) -> None:
+        def twice(keeper: LeaseKeepAlive, lease: Lease) -> None:
             once(keeper, lease)
             once(keeper, lease)
 
-        return patch.object(LeaseKeeper, "lost", twice)
+        return patch.object(LeaseKeepAlive, "lost", twice)
 
 
 class TtlIsDoubled(Faithful):

@@ -20,7 +20,7 @@ class ListOutOfOrder(BentPages):
 
     def page(self, page: Page, prefix: str, limit: int | None) -> Page:
         items = sorted(page.items, key=lambda item: item.key.encode("utf-16-be", "surrogatepass"))
-        return Page(tuple(items), page.more, page.revision)
+        return Page(tuple(items), page.has_more, page.revision)
 
 
 class PrefixIsAPattern(Faithful):
@@ -52,7 +52,7 @@ class ListRevisionIsOld(BentPages):
     rules = ("lists.carry_items_and_revision",)
 
     def page(self, page: Page, prefix: str, limit: int | None) -> Page:
-        return Page(page.items, page.more, min((item.mod_revision for item in page.items), default=page.revision))
+        return Page(page.items, page.has_more, min((item.mod_revision for item in page.items), default=page.revision))
 
 
 class ListedWithoutHistory(BentPages):
@@ -62,7 +62,7 @@ class ListedWithoutHistory(BentPages):
 
     def page(self, page: Page, prefix: str, limit: int | None) -> Page:
         items = tuple(item._replace(create_revision=item.mod_revision) for item in page.items)
-        return Page(items, page.more, page.revision)
+        return Page(items, page.has_more, page.revision)
 
 
 class NeverMore(BentPages):
@@ -71,7 +71,7 @@ class NeverMore(BentPages):
     rules = ("lists.respect_the_limit", "lists.by_scan_equal_lists")
 
     def page(self, page: Page, prefix: str, limit: int | None) -> Page:
-        return Page(page.items, more=False, revision=page.revision)
+        return Page(page.items, has_more=False, revision=page.revision)
 
 
 class MoreThanThereIs(BentPages):
@@ -89,7 +89,7 @@ class CutAtAThousand(BentPages):
     rules = ("lists.of_many_keys_are_complete",)
 
     def page(self, page: Page, prefix: str, limit: int | None) -> Page:
-        return Page(page.items[:_THOUSAND], page.more, page.revision)
+        return Page(page.items[:_THOUSAND], page.has_more, page.revision)
 
 
 class CutAtAMessage(BentPages):
@@ -105,7 +105,7 @@ class CutAtAMessage(BentPages):
             if room < 0:
                 break
             items.append(item)
-        return Page(tuple(items), page.more, page.revision)
+        return Page(tuple(items), page.has_more, page.revision)
 
 
 class NextPageRepeats(Faithful):
@@ -116,7 +116,7 @@ class NextPageRepeats(Faithful):
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
         last = None if after is None else self.inner.get(after, timeout=timeout).item
-        return page if last is None else Page((last, *page.items), page.more, page.revision)
+        return page if last is None else Page((last, *page.items), page.has_more, page.revision)
 
 
 class PagesByOffset(Faithful):
@@ -136,7 +136,7 @@ class PagesByOffset(Faithful):
 
 
 class PagesAreNotPinned(Faithful):
-    """Declares pinned_pages, and shows the present in every page."""
+    """Declares consistent_pagination, and shows the present in every page."""
 
     rules = ("lists.by_scan_show_one_revision",)
 

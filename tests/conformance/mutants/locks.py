@@ -11,15 +11,15 @@ from unittest.mock import patch
 
 from tenure.leases import Lease, LeaseState
 from tenure.spi import (
-    Absent,
-    Committed,
+    CommitResult,
     Delete,
-    Exists,
+    KeyAbsent,
+    KeyExists,
     KeyValue,
     LeaseGrant,
     Put,
+    RevisionEquals,
     Transaction,
-    Unchanged,
 )
 
 from .base import BentItems, Faithful
@@ -31,8 +31,8 @@ class TwoInside(Faithful):
     rules = ("locks.exclude_each_other",)
     refused: ClassVar[Iterator[int]] = itertools.count(1)  # by all connections: one alone may meet few
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        guarded = {each.key for each in transaction.guards if isinstance(each, Absent)}
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        guarded = {each.key for each in transaction.preconditions if isinstance(each, KeyAbsent)}
         held = any(self.inner.get(key, timeout=timeout).item is not None for key in guarded)
         if held and next(self.refused) % 2 == 0:
             transaction = Transaction((), transaction.operations)
@@ -54,12 +54,13 @@ class AnyLifeIsAsGood(Faithful):
 
     rules = ("locks.guard_against_stale_holders", "locks.guard_against_expired_holders")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         puts = any(isinstance(each, Put) for each in transaction.operations)
-        guards = tuple(
-            Exists(each.key) if isinstance(each, Unchanged) and puts else each for each in transaction.guards
+        preconditions = tuple(
+            KeyExists(each.key) if isinstance(each, RevisionEquals) and puts else each
+            for each in transaction.preconditions
         )
-        return self.inner.commit(Transaction(guards, transaction.operations), timeout=timeout)
+        return self.inner.commit(Transaction(preconditions, transaction.operations), timeout=timeout)
 
 
 class AnyoneReleases(Faithful):
@@ -67,7 +68,7 @@ class AnyoneReleases(Faithful):
 
     rules = ("locks.are_released_by_their_owner_alone",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         if transaction.operations and all(isinstance(each, Delete) for each in transaction.operations):
             transaction = Transaction((), transaction.operations)
         return self.inner.commit(transaction, timeout=timeout)
@@ -100,14 +101,14 @@ class LossIsNotNoticed(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = Lease.assert_valid
+        sound = Lease.ensure_valid
 
-        def assert_valid(lease: Any, margin: float = 0.0) -> None:
+        def ensure_valid(lease: Any, margin: float = 0.0) -> None:
             counted_on = lease._clock.now() < lease._refreshed + lease.ttl * 2.2
             if not counted_on or lease._end is LeaseState.REVOKED:
                 sound(lease, margin)
 
-        return patch.object(Lease, "assert_valid", assert_valid)
+        return patch.object(Lease, "ensure_valid", ensure_valid)
 
 
 class TwoLeaders(Faithful):
@@ -115,9 +116,9 @@ class TwoLeaders(Faithful):
 
     rules = ("locks.leaders_follow_each_other",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         leased = any(isinstance(each, Put) and each.lease_id is not None for each in transaction.operations)
-        guarded = [each.key for each in transaction.guards if isinstance(each, Absent)]
+        guarded = [each.key for each in transaction.preconditions if isinstance(each, KeyAbsent)]
         if leased and any(self.inner.get(key, timeout=timeout).item is not None for key in guarded):
             threading.Event().wait(0.3)
             transaction = Transaction((), transaction.operations)

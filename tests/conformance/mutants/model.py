@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tenure.spi import Changes, Committed, Deleted, FeedItem, Put, Transaction
+from tenure.spi import Changes, CommitResult, Deleted, FeedItem, Put, Transaction
 
 from .base import BentFeed, BentWatch, Faithful
 from .lease_ids import PutKeepsTheLease
@@ -21,10 +21,10 @@ class DeleteBesideAPutIsLost(Faithful):
 
     rules = ("model.agrees_with_a_dictionary",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         puts = tuple(each for each in transaction.operations if isinstance(each, Put))
         kept = puts or transaction.operations
-        return self.inner.commit(Transaction(transaction.guards, kept), timeout=timeout)
+        return self.inner.commit(Transaction(transaction.preconditions, kept), timeout=timeout)
 
 
 class DeletesOfManyAreTorn(BentWatch):

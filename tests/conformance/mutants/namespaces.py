@@ -9,7 +9,7 @@ from typing import ClassVar
 from unittest.mock import patch
 from urllib.parse import quote
 
-from tenure.spi import Committed, Feed, Page, Sink, Transaction
+from tenure.spi import CommitResult, Feed, Page, Sink, Transaction
 
 from .base import Faithful
 
@@ -34,7 +34,9 @@ class NeighboursAreListed(Faithful):
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         page = self.inner.list(prefix.rstrip("/"), after=after, limit=limit, revision=revision, timeout=timeout)
         own = len(prefix)
-        return Page(tuple(item._replace(key=prefix + item.key[own:]) for item in page.items), page.more, page.revision)
+        return Page(
+            tuple(item._replace(key=prefix + item.key[own:]) for item in page.items), page.has_more, page.revision
+        )
 
     def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
         return self.inner.watch(prefix.rstrip("/"), after=after, sink=sink, timeout=timeout)
@@ -66,13 +68,13 @@ class RevisionPerNamespace(Faithful):
     rules = ("namespaces.share_the_revision",)
     counts: ClassVar[Counter[str]] = Counter()
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         if not transaction.operations:
             return committed
         namespace = transaction.operations[0].key.partition("/")[0]
         self.counts[namespace] += 1
-        return Committed(self.counts[namespace], committed.deleted)
+        return CommitResult(self.counts[namespace], committed.deleted)
 
 
 MUTANTS: tuple[type[Faithful], ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
-from tenure.spi import Absent, Backend, Committed, Exists, Read, Transaction, Unchanged
+from tenure.spi import Backend, CommitResult, KeyAbsent, KeyExists, ReadResult, RevisionEquals, Transaction
 
 from .base import Faithful
 
@@ -17,10 +17,10 @@ class ReadsLagBehind(Faithful):
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
-        self.seen: dict[str, tuple[Read, int]] = {}
+        self.seen: dict[str, tuple[ReadResult, int]] = {}
         self.lock = threading.Lock()
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         with self.lock:
             found, left = self.seen.get(key, (None, 0))
             if found is None or left == 0:
@@ -28,7 +28,7 @@ class ReadsLagBehind(Faithful):
             self.seen[key] = (found, left - 1)
             return found
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         with self.lock:
             try:
                 return self.inner.commit(transaction, timeout=timeout)
@@ -43,11 +43,11 @@ class OwnReadsGoBack(Faithful):
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
-        self.before: dict[str, Read] = {}
-        self.last: dict[str, Read] = {}
+        self.before: dict[str, ReadResult] = {}
+        self.last: dict[str, ReadResult] = {}
         self.turn = itertools.count(1)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         found = self.inner.get(key, timeout=timeout)
         if key in self.last and self.last[key].item != found.item:
             self.before[key] = self.last[key]
@@ -60,12 +60,14 @@ class GuardsAreCheckedFirst(Faithful):
 
     rules = ("kv.clients_see_their_own_order", "kv.is_linearizable")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        if not any(isinstance(each, Unchanged) for each in transaction.guards):
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        if not any(isinstance(each, RevisionEquals) for each in transaction.preconditions):
             return self.inner.commit(transaction, timeout=timeout)
-        self.inner.commit(Transaction(transaction.guards, ()), timeout=timeout)
+        self.inner.commit(Transaction(transaction.preconditions, ()), timeout=timeout)
         threading.Event().wait(0.001)  # the way to the server and back
-        weaker = tuple(Exists(each.key) if isinstance(each, Unchanged) else each for each in transaction.guards)
+        weaker = tuple(
+            KeyExists(each.key) if isinstance(each, RevisionEquals) else each for each in transaction.preconditions
+        )
         return self.inner.commit(Transaction(weaker, transaction.operations), timeout=timeout)
 
 
@@ -79,11 +81,11 @@ class AppliedLateAgain(Faithful):
         super().__init__(inner)
         self.late: list[Transaction] = []
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         while self.late:
             self.inner.commit(self.late.pop(), timeout=timeout)
-        if not transaction.guards and next(self.turn) % 30 == 0:
+        if not transaction.preconditions and next(self.turn) % 30 == 0:
             self.late.append(transaction)
         return committed
 
@@ -94,16 +96,16 @@ class LostWhenContended(Faithful):
     rules = ("kv.clients_see_their_own_order", "kv.is_linearizable")
     entered = threading.Lock()
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        if not any(isinstance(each, Absent) for each in transaction.guards):
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        if not any(isinstance(each, KeyAbsent) for each in transaction.preconditions):
             return self.inner.commit(transaction, timeout=timeout)
         alone = self.entered.acquire(blocking=False)
         try:
             if alone:
                 threading.Event().wait(0.0005)
                 return self.inner.commit(transaction, timeout=timeout)
-            self.inner.commit(Transaction(transaction.guards, ()), timeout=timeout)
-            return Committed(self.present + 1)
+            self.inner.commit(Transaction(transaction.preconditions, ()), timeout=timeout)
+            return CommitResult(self.present + 1)
         finally:
             if alone:
                 self.entered.release()

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tenure.leases import Lease, LeaseState
-from tenure.leases.keepalive import LeaseKeeper
+from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.registry import Registry
 from tenure.registry.lifecycle.registration import Registration
 
@@ -31,7 +31,7 @@ class LossIsHearsay(Networked):
 
         patches = ExitStack()
         patches.enter_context(patch.object(Lease, "state", property(lambda lease: lease._end or LeaseState.ALIVE)))
-        patches.enter_context(patch.object(LeaseKeeper, "_expect", look_again))
+        patches.enter_context(patch.object(LeaseKeepAlive, "_expect", look_again))
         return patches
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import tenure_memory
 from tenure.conformance import Driver
 from tenure.errors import Compacted, TenureError, Unavailable
-from tenure.spi import Committed, Delete, Feed, LeaseId, Put, Read, Sink, Transaction
+from tenure.spi import CommitResult, Delete, Feed, LeaseId, Put, ReadResult, Sink, Transaction
 
 from .base import BentFeed, BentWatch, Faithful
 from .controls import Durable
@@ -32,7 +32,7 @@ class RestartLosesTheLastWrites(Durable):
 
         return Driver(kill=server.pause, start=start)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
         puts = [each.key for each in transaction.operations if isinstance(each, Put)]
         self.last["key"] = puts[-1] if puts else self.last["key"]
@@ -58,7 +58,7 @@ class OutageHangs(Faithful):
 
     rules = ("restarts.outages_are_told_in_time",)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         try:
             return self.inner.get(key, timeout=timeout)
         except Unavailable:
@@ -71,11 +71,11 @@ class OutageReadsAsMissing(Faithful):
 
     rules = ("restarts.outages_are_told_in_time",)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         try:
             return self.inner.get(key, timeout=timeout)
         except Unavailable:
-            return Read(None, 0)
+            return ReadResult(None, 0)
 
 
 class OutageIsAnsweredFromACache(Faithful):
@@ -83,11 +83,11 @@ class OutageIsAnsweredFromACache(Faithful):
 
     rules = ("restarts.outages_are_told_in_time",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return self.inner.commit(transaction, timeout=timeout)
         except Unavailable:
-            return Committed(self.server._revision + 1)
+            return CommitResult(self.server._revision + 1)
 
 
 class WatchDiesInSilence(BentWatch):
@@ -106,7 +106,7 @@ class UnavailableIsAppliedLater(Faithful):
     waiting: ClassVar[list[Transaction]] = []
     lock = threading.Lock()
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         with self.lock:
             try:
                 while self.waiting:

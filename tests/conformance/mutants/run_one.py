@@ -86,7 +86,7 @@ def judged(result: RuleRun) -> Finding:
     if verdict is Verdict.FAIL:
         if not reason.startswith(f"rule {result.rule.id} is broken"):
             kind = Kind.UNJUDGED
-        elif "tenure.conformance.harness.assertions.RuleBroken" in result.trace:
+        elif "tenure.conformance.harness.assertions.RuleViolated" in result.trace:
             kind = Kind.BROKEN
     return Finding(result.rule.id, kind, reason, result.seconds)
 

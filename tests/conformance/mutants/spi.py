@@ -18,7 +18,7 @@ from tenure.spi import (
     Feed,
     FeedItem,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Snapshot,
@@ -59,7 +59,7 @@ class RequirementsAreIgnored(Faithful):
 
 
 class PastPagesShowThePresent(Faithful):
-    """Declares pinned_pages, and lists the present whatever revision is asked for."""
+    """Declares consistent_pagination, and lists the present whatever revision is asked for."""
 
     rules = ("spi.pages_at_a_revision_work_or_are_refused",)
 
@@ -68,10 +68,10 @@ class PastPagesShowThePresent(Faithful):
 
 
 class UndeclaredPagesAreHalfDone(Faithful):
-    """Doesn't declare pinned_pages, and lists the present instead of refusing a past revision."""
+    """Doesn't declare consistent_pagination, and lists the present instead of refusing a past revision."""
 
     rules = ("spi.pages_at_a_revision_work_or_are_refused",)
-    declares: ClassVar = {"pinned_pages": False}
+    declares: ClassVar = {"consistent_pagination": False}
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         return self.inner.list(prefix, after=after, limit=limit, revision=None, timeout=timeout)
@@ -101,7 +101,7 @@ class DeadlinesAreIgnored(Faithful):
 
     rules = ("spi.deadlines_are_kept",)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         if timeout < 1.0:
             time.sleep(_TOO_LONG)
         return self.inner.get(key, timeout=timeout)

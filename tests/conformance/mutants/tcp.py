@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tenure.conformance import Driver
-from tenure.spi import Address, Backend, BackendPlugin, Capabilities, OpenRequest
+from tenure.spi import Backend, BackendPlugin, Capabilities, OpenRequest, UrlForm
 from tenure_testkit.tcp import TcpBackend, TcpServer
 
 from .base import Breakable
@@ -45,7 +45,7 @@ class Networked(Breakable, TcpBackend):
         def open_mutant(request: OpenRequest) -> Backend:
             return cls(request.hosts[0], timeout=request.timeout)
 
-        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, address=Address.HOSTS, default_port=1)
+        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, url_form=UrlForm.HOSTS, default_port=1)
 
     @classmethod
     @contextmanager

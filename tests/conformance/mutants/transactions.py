@@ -9,14 +9,14 @@ from unittest.mock import patch
 
 from tenure.errors import Conflict, LeaseNotFound
 from tenure.spi import (
-    Committed,
+    CommitResult,
     Delete,
-    Exists,
+    KeyExists,
     Operation,
     Page,
     Put,
+    RevisionEquals,
     Transaction,
-    Unchanged,
 )
 
 from .base import BentPages, Faithful
@@ -30,9 +30,9 @@ class HalfApplied(Faithful):
 
     rules = ("transactions.apply_everything_at_one_revision", "transactions.are_whole_in_every_list")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        self.inner.commit(Transaction(transaction.guards, ()), timeout=timeout)
-        committed = Committed(self.present)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        self.inner.commit(Transaction(transaction.preconditions, ()), timeout=timeout)
+        committed = CommitResult(self.present)
         for operation in transaction.operations:
             committed = self.write(operation)
         return committed
@@ -43,8 +43,8 @@ class OnlyTheFirstGuardCounts(Faithful):
 
     rules = ("transactions.with_a_guard_that_fails_change_nothing",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        return self.inner.commit(Transaction(transaction.guards[:1], transaction.operations), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        return self.inner.commit(Transaction(transaction.preconditions[:1], transaction.operations), timeout=timeout)
 
 
 class RefusedIsHalfDone(Faithful):
@@ -52,7 +52,7 @@ class RefusedIsHalfDone(Faithful):
 
     rules = ("transactions.with_a_guard_that_fails_change_nothing",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return self.inner.commit(transaction, timeout=timeout)
         except Conflict:
@@ -65,9 +65,11 @@ class ZeroMeansAbsent(Faithful):
 
     rules = ("transactions.with_a_guard_that_fails_change_nothing",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        guards = (each for each in transaction.guards if not (isinstance(each, Unchanged) and each.revision == 0))
-        return self.inner.commit(Transaction(tuple(guards), transaction.operations), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        preconditions = (
+            each for each in transaction.preconditions if not (isinstance(each, RevisionEquals) and each.revision == 0)
+        )
+        return self.inner.commit(Transaction(tuple(preconditions), transaction.operations), timeout=timeout)
 
 
 class OneGuardForEachKey(Faithful):
@@ -75,8 +77,8 @@ class OneGuardForEachKey(Faithful):
 
     rules = ("transactions.with_guards_that_hold_are_applied",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        if len({guard.key for guard in transaction.guards}) < len(transaction.guards):
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        if len({precondition.key for precondition in transaction.preconditions}) < len(transaction.preconditions):
             raise Conflict("a key is guarded twice", revision=self.present)
         return self.inner.commit(transaction, timeout=timeout)
 
@@ -86,7 +88,7 @@ class RefusedBumps(Faithful):
 
     rules = ("transactions.refused_make_no_revision", "transactions.without_operations_are_checks")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return self.inner.commit(transaction, timeout=timeout)
         except Conflict:
@@ -100,13 +102,17 @@ class ComparesValues(Faithful):
     rules = ("transactions.notice_delete_and_recreate",)
     values: ClassVar[dict[tuple[str, int], bytes]] = {}
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        guards = []
-        for guard in transaction.guards:
-            item = self.inner.get(guard.key, timeout=timeout).item
-            same = isinstance(guard, Unchanged) and item and self.values.get((guard.key, guard.revision)) == item.value
-            guards.append(Exists(guard.key) if same else guard)
-        committed = self.inner.commit(Transaction(tuple(guards), transaction.operations), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        preconditions = []
+        for precondition in transaction.preconditions:
+            item = self.inner.get(precondition.key, timeout=timeout).item
+            same = (
+                isinstance(precondition, RevisionEquals)
+                and item
+                and self.values.get((precondition.key, precondition.revision)) == item.value
+            )
+            preconditions.append(KeyExists(precondition.key) if same else precondition)
+        committed = self.inner.commit(Transaction(tuple(preconditions), transaction.operations), timeout=timeout)
         for each in transaction.operations:
             if isinstance(each, Put):
                 self.values[each.key, committed.revision] = each.value
@@ -118,9 +124,9 @@ class ChecksAlwaysHold(Faithful):
 
     rules = ("transactions.without_operations_are_checks",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         if not transaction.operations:
-            return Committed(self.present)
+            return CommitResult(self.present)
         return self.inner.commit(transaction, timeout=timeout)
 
 
@@ -129,9 +135,9 @@ class DeleteCountsMissing(Faithful):
 
     rules = ("transactions.count_only_what_they_deleted",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
-        return Committed(committed.revision, sum(isinstance(each, Delete) for each in transaction.operations))
+        return CommitResult(committed.revision, sum(isinstance(each, Delete) for each in transaction.operations))
 
 
 class KeysMayBeWrittenTwice(Faithful):
@@ -143,9 +149,9 @@ class KeysMayBeWrittenTwice(Faithful):
     def bent(cls) -> AbstractContextManager[object]:
         return patch("tenure._client.store.check_distinct", lambda operations: None)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         last = {operation.key: operation for operation in transaction.operations}
-        return self.inner.commit(Transaction(transaction.guards, tuple(last.values())), timeout=timeout)
+        return self.inner.commit(Transaction(transaction.preconditions, tuple(last.values())), timeout=timeout)
 
 
 class LargeTransactionsAreCut(Faithful):
@@ -153,8 +159,8 @@ class LargeTransactionsAreCut(Faithful):
 
     rules = ("transactions.up_to_the_declared_size_work",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        return self.inner.commit(Transaction(transaction.guards, transaction.operations[:1000]), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        return self.inner.commit(Transaction(transaction.preconditions, transaction.operations[:1000]), timeout=timeout)
 
 
 class ManyBytesAreLost(Faithful):
@@ -162,14 +168,14 @@ class ManyBytesAreLost(Faithful):
 
     rules = ("transactions.up_to_the_declared_bytes_work",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         kept: list[Operation] = []
         room = 20 * 1024 * 1024
         for each in transaction.operations:
             room -= len(each.value) if isinstance(each, Put) else 0
             if room > 0:
                 kept.append(each)
-        return self.inner.commit(Transaction(transaction.guards, tuple(kept)), timeout=timeout)
+        return self.inner.commit(Transaction(transaction.preconditions, tuple(kept)), timeout=timeout)
 
 
 class OneLeaseForATransaction(Faithful):
@@ -177,13 +183,13 @@ class OneLeaseForATransaction(Faithful):
 
     rules = ("transactions.take_the_declared_number_of_leases",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         leases = [each.lease_id for each in transaction.operations if isinstance(each, Put) and each.lease_id]
         operations = (
             Put(each.key, each.value, leases[0]) if isinstance(each, Put) and each.lease_id else each
             for each in transaction.operations
         )
-        return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
+        return self.inner.commit(Transaction(transaction.preconditions, tuple(operations)), timeout=timeout)
 
 
 class DeadLeaseNoticedHalfway(Faithful):
@@ -191,7 +197,7 @@ class DeadLeaseNoticedHalfway(Faithful):
 
     rules = ("transactions.on_a_dead_lease_apply_nothing",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return self.inner.commit(transaction, timeout=timeout)
         except LeaseNotFound:
@@ -204,14 +210,14 @@ class DeadLeaseIsNoLease(Faithful):
 
     rules = ("transactions.on_a_dead_lease_apply_nothing",)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
             return self.inner.commit(transaction, timeout=timeout)
         except LeaseNotFound:
             operations = (
                 Put(each.key, each.value) if isinstance(each, Put) else each for each in transaction.operations
             )
-            return self.inner.commit(Transaction(transaction.guards, tuple(operations)), timeout=timeout)
+            return self.inner.commit(Transaction(transaction.preconditions, tuple(operations)), timeout=timeout)
 
 
 class TwoWinners(Faithful):
@@ -223,8 +229,8 @@ class TwoWinners(Faithful):
         "transactions.count_exactly",
     )
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        self.inner.commit(Transaction(transaction.guards, ()), timeout=timeout)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        self.inner.commit(Transaction(transaction.preconditions, ()), timeout=timeout)
         time.sleep(ROUND_TRIP)
         return self.write(*transaction.operations)
 
@@ -234,13 +240,13 @@ class AppliedTwice(Faithful):
 
     rules = ("transactions.racing_for_a_key_have_one_winner", "transactions.count_only_what_they_deleted")
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         self.inner.commit(transaction, timeout=timeout)
         return self.inner.commit(transaction, timeout=timeout)
 
 
 class ListedInTwoHalves(BentPages):
-    """Declares atomic_list, and puts a list together from two halves, the second read a moment later."""
+    """Declares consistent_list, and puts a list together from two halves, the second read a moment later."""
 
     rules = ("transactions.are_whole_in_every_list",)
 
@@ -249,7 +255,7 @@ class ListedInTwoHalves(BentPages):
         time.sleep(ROUND_TRIP)
         later = (self.inner.get(item.key, timeout=10.0).item for item in page.items[half:])
         read = page.items[:half] + tuple(item for item in later if item is not None)
-        return Page(read, page.more, page.revision)
+        return Page(read, page.has_more, page.revision)
 
 
 MUTANTS: tuple[type[Faithful], ...] = (

@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 from tenure._client.store import Store
 from tenure.errors import Unavailable
-from tenure.spi import Changes, Committed, FeedItem, KeyValue, Read, Transaction
-from tenure.watch import Batch, BatchKind, Event, EventKind, Watch, callbacks
+from tenure.spi import Changes, CommitResult, FeedItem, KeyValue, ReadResult, Transaction
+from tenure.watch import Batch, BatchType, Event, EventType, Watch, callbacks
 from tenure.watch.buffer import FeedBuffer
 from tenure.watch.diff import View
 
@@ -71,7 +71,7 @@ class InSyncIsToldAgain(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return batches_bent(lambda watch, batch: [batch, Batch(BatchKind.IN_SYNC, (), batch.revision)])
+        return batches_bent(lambda watch, batch: [batch, Batch(BatchType.SYNCED, (), batch.revision)])
 
 
 class UpdatesAreCreates(Faithful):
@@ -96,7 +96,7 @@ class PreviousIsThePresent(Faithful):
 
         def put(view: View, item: KeyValue, known: bool) -> Event:
             event = sound(view, item, known)
-            kind = EventKind.UPDATE if known else EventKind.CREATE
+            kind = EventType.UPDATE if known else EventType.CREATE
             return Event(kind, event.key, item, event.revision, item if known and event.previous else None)
 
         return patch.object(View, "_put", put)
@@ -184,11 +184,11 @@ class CallbackHoldsTheStore(Faithful):
 
         return patch.object(callbacks, "_call", call)
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         self._turn(timeout)
         return self.inner.get(key, timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         self._turn(timeout)
         return self.inner.commit(transaction, timeout=timeout)
 

@@ -8,22 +8,22 @@ from typing import reveal_type
 from tenure.errors import Unavailable
 from tenure.hookspecs import hookimpl
 from tenure.spi import (
-    Address,
     Backend,
     BackendPlugin,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     LeaseGrant,
     OpenRequest,
     Option,
     Page,
     PollingFeed,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Snapshot,
     Transaction,
+    UrlForm,
 )
 
 
@@ -32,16 +32,16 @@ class Nowhere(Backend):
     def capabilities(self) -> Capabilities:
         raise Unavailable("nothing is here")
 
-    def get(self, key: str, *, timeout: float) -> Read:
-        return Read(None, 0)
+    def get(self, key: str, *, timeout: float) -> ReadResult:
+        return ReadResult(None, 0)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         return Page((), False, 0)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        for guard in transaction.guards:
-            reveal_type(guard.key)  # reveals: str
-        return Committed(1)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        for precondition in transaction.preconditions:
+            reveal_type(precondition.key)  # reveals: str
+        return CommitResult(1)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         return LeaseGrant("1", ttl)
@@ -81,4 +81,4 @@ option = Option("speed", int, 1, "how fast", minimum=0)
 
 @hookimpl
 def tenure_backend() -> BackendPlugin:
-    return BackendPlugin(scheme="nowhere", summary="", open=open_nowhere, address=Address.NAME, options=(option,))
+    return BackendPlugin(scheme="nowhere", summary="", open=open_nowhere, url_form=UrlForm.NAME, options=(option,))

@@ -16,10 +16,10 @@ def serve(url: str) -> None:
         reveal_type(len(service))  # reveals: int
         for instance in service:
             reveal_type(instance.address)  # reveals: str
-        chosen = registry.pick("web", Strategy.LEAST_RECENT, meta={"zone": "a"})
+        chosen = registry.pick("web", Strategy.LEAST_RECENTLY_USED, meta={"zone": "a"})
         reveal_type(chosen.meta)  # reveals: typing.Mapping[str, object]
         reveal_type(registry.current())  # reveals: tenure.registry.model.instance.Instance | None
-        reveal_type(registry.age)  # reveals: float
+        reveal_type(registry.staleness)  # reveals: float
         registry.get_service("web", 7)  # error: arg-type
 
 

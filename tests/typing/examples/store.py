@@ -15,9 +15,9 @@ def work(url: str) -> None:
         item = store.get("a")
         reveal_type(item.value if item else None)  # reveals: bytes | None
         if item is not None:
-            store.replace("a", item.value + b"!", item.mod_revision)
+            store.put_if_unchanged("a", item.value + b"!", revision=item.mod_revision)
             reveal_type(item.lease_id)  # reveals: str | None
-        reveal_type(store.read("a").revision)  # reveals: int
+        reveal_type(store.get_with_revision("a").revision)  # reveals: int
         listing = store.list("", limit=10)
         reveal_type(listing.keys)  # reveals: tuple[str, ...]
         for each in listing:
@@ -26,7 +26,7 @@ def work(url: str) -> None:
             reveal_type(each.value)  # reveals: bytes
         reveal_type(store.delete_prefix("a/"))  # reveals: int
         answer = store.transaction().if_absent("b").put("b", b"2").delete("a").commit(timeout=1)
-        reveal_type(answer)  # reveals: tenure.spi.types.Committed
+        reveal_type(answer)  # reveals: tenure.spi.types.CommitResult
         reveal_type(store.capabilities.durable)  # reveals: bool
         reveal_type(store.capabilities.min_ttl)  # reveals: float
         reveal_type(store.native)  # reveals: object
@@ -40,16 +40,16 @@ def hold(store: tenure.Store) -> None:
         reveal_type(lease.ttl)  # reveals: float
         reveal_type(lease.state)  # reveals: tenure.leases.lease.LeaseState
         store.put("held", b"", lease=lease)
-        lease.assert_valid(margin=1)
+        lease.ensure_valid(min_remaining=1)
 
 
 def follow(store: tenure.Store) -> None:
     with store.watch("a/", previous=True) as watch:
         for batch in watch:
-            reveal_type(batch.kind)  # reveals: tenure.watch.events.BatchKind
+            reveal_type(batch.type)  # reveals: tenure.watch.events.BatchType
             for event in batch.events:
                 reveal_type(event.item.value if event.item else None)  # reveals: bytes | None
-                reveal_type(event.kind)  # reveals: tenure.watch.events.EventKind
+                reveal_type(event.type)  # reveals: tenure.watch.events.EventType
         reveal_type(watch.next(timeout=1))  # reveals: tenure.watch.events.Batch | None
         reveal_type(watch.error)  # reveals: tenure.errors.TenureError | None
 

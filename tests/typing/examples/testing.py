@@ -11,13 +11,15 @@ from tenure.testing import Faults, Sandbox, VirtualClock, wait_until
 
 def test_with_fixtures(tenure_store: Store, tenure_faults: Faults, tenure_clock: VirtualClock) -> None:
     lease = tenure_store.lease(10)
-    tenure_faults.lose(lease, noticed=False)
-    tenure_clock.elapse(4)
+    tenure_faults.expire_lease(lease, notify_holder=False)
+    tenure_clock.advance(4)
     wait_until(lambda: not lease.alive)
-    reveal_type(tenure_faults.refuse(2, error=Unavailable, of="get").refused)  # reveals: int
-    reveal_type(tenure_faults.next_write_unknown(applied=False).arrive())  # reveals: tenure.spi.types.Committed
+    reveal_type(tenure_faults.fail_calls(2, error=Unavailable, kinds="get").refused)  # reveals: int
+    reveal_type(
+        tenure_faults.next_write_unknown(applied=False).deliver_late()
+    )  # reveals: tenure.spi.types.CommitResult
     tenure_faults.next_write_unknown()  # error: call-arg
-    tenure_faults.refuse(error=OSError)  # error: arg-type
+    tenure_faults.fail_calls(error=OSError)  # error: arg-type
 
 
 def test_several(tenure_connect: Callable[..., Store]) -> None:
@@ -28,5 +30,5 @@ def without_pytest() -> None:
     with Sandbox() as box:
         reveal_type(box.connect())  # reveals: tenure._client.store.Store
         reveal_type(box.clock)  # reveals: tenure.testing.clock.VirtualClock
-        with box.faults.outage(), box.faults.freeze():
+        with box.faults.outage(), box.faults.hang():
             pass

@@ -13,14 +13,14 @@ from tenure.errors import ConfigError, StoreClosed, Unsupported
 from tenure.spi import (
     Backend,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     LeaseGrant,
     LeaseId,
     OpenRequest,
     Page,
     PollingFeed,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Snapshot,
@@ -44,40 +44,40 @@ class JsonFileBackend(Backend):
         self._capabilities = Capabilities(
             durable=True,
             linearizable=True,
-            shared=True,
-            atomic_list=True,
-            pinned_pages=False,  # the file has no past
-            every_revision=False,  # a watch sees the states it happens to look at
-            lease_listing=False,
+            multi_process=True,
+            consistent_list=True,
+            consistent_pagination=False,  # the file has no past
+            lossless_watch=False,  # a watch sees the states it happens to look at
+            list_leases=False,
             max_value_bytes=1024 * 1024,
             max_transaction_operations=1000,
             max_transaction_leases=1000,
             max_transaction_bytes=4 * 1024 * 1024,
             min_ttl=0.5,
             max_ttl=365 * 86_400.0,
-            ttl_quantum=0.001,
+            ttl_granularity=0.001,
             expiry_factor=1.0,
             expiry_slack=0.25,
-            watch_latency=self._poll + 0.5,
-            watch_detection=self._poll + 2.5,
+            max_watch_latency=self._poll + 0.5,
+            max_watch_failure_detection=self._poll + 2.5,
         )
 
     @property
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         state = self._current(timeout)
-        return Read(state.keys.get(key), state.revision)
+        return ReadResult(state.keys.get(key), state.revision)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
-            raise Unsupported("the file has no past: lists show the present (pinned_pages isn't declared)")
+            raise Unsupported("the file has no past: lists show the present (consistent_pagination isn't declared)")
         state = self._current(timeout)
         found = [state.keys[key] for key in _under(state, prefix) if after is None or key > after]
-        return Page(tuple(found[:limit]), more=limit is not None and len(found) > limit, revision=state.revision)
+        return Page(tuple(found[:limit]), has_more=limit is not None and len(found) > limit, revision=state.revision)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self._open_file().update(lambda state: state.commit(transaction), timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
@@ -126,7 +126,7 @@ class JsonFileBackend(Backend):
             version=metadata.version("tenure-jsonfile"),
             revision=state.revision,
             clock=time.time(),
-            risks=(slow,) if size > _LARGE else (),
+            warnings=(slow,) if size > _LARGE else (),
             details={"path": str(self._file.path), "bytes": str(size), "keys": str(len(state.keys))},
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tenure.errors import Conflict, LeaseNotFound
-from tenure.spi import Absent, Committed, Delete, Exists, KeyValue, Put, Transaction, Unchanged
+from tenure.spi import CommitResult, Delete, KeyAbsent, KeyExists, KeyValue, Put, RevisionEquals, Transaction
 
 FORMAT = 1
 
@@ -55,20 +55,20 @@ class State:
             del self.keys[key]
         return True
 
-    def commit(self, transaction: Transaction) -> Committed:
+    def commit(self, transaction: Transaction) -> CommitResult:
         """Apply a transaction; whatever is raised, nothing has changed."""
-        for guard in transaction.guards:
-            item = self.keys.get(guard.key)
-            match guard:
-                case Absent() if item is not None:
+        for precondition in transaction.preconditions:
+            item = self.keys.get(precondition.key)
+            match precondition:
+                case KeyAbsent() if item is not None:
                     problem = "exists"
-                case Exists() | Unchanged() if item is None:
+                case KeyExists() | RevisionEquals() if item is None:
                     problem = "doesn't exist"
-                case Unchanged() if item is not None and item.mod_revision != guard.revision:
-                    problem = f"is at revision {item.mod_revision}, not {guard.revision}"
+                case RevisionEquals() if item is not None and item.mod_revision != precondition.revision:
+                    problem = f"is at revision {item.mod_revision}, not {precondition.revision}"
                 case _:
                     continue
-            raise Conflict(f"{problem}; nothing was changed", keys=[guard.key], revision=self.revision)
+            raise Conflict(f"{problem}; nothing was changed", keys=[precondition.key], revision=self.revision)
         for operation in transaction.operations:
             lease_id = operation.lease_id if isinstance(operation, Put) else None
             if lease_id is not None and lease_id not in self.leases:
@@ -85,7 +85,7 @@ class State:
         if deleted or any(isinstance(operation, Put) for operation in transaction.operations):
             self.revision = revision
             self.changed = True
-        return Committed(self.revision, deleted)
+        return CommitResult(self.revision, deleted)
 
 
 def dump(state: State) -> bytes:

@@ -13,14 +13,14 @@ from tenure.errors import StoreClosed, Unavailable, Unsupported
 from tenure.spi import (
     Backend,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
     OpenRequest,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Transaction,
@@ -91,15 +91,17 @@ class PostgresqlBackend(Backend):
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
-    def get(self, key: str, *, timeout: float) -> Read:
+    def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._store, key, timeout=timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
-            raise Unsupported("PostgreSQL keeps no past states to list: its capabilities declare pinned_pages=False")
+            raise Unsupported(
+                "PostgreSQL keeps no past states to list: its capabilities declare consistent_pagination=False"
+            )
         return reads.list_page(self._store, prefix, after=after, limit=limit, timeout=timeout)
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._store, transaction, timeout=timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenure.spi import Note
+from tenure.spi import Caveat
 
 _DATA = "tests/test_data.py"
 _FAILOVER = "tests/test_failover.py"
@@ -12,14 +12,14 @@ _PROCESSES = "tests/test_processes.py"
 _WATCH = "tests/test_watch.py"
 
 NOTES = (
-    Note(
+    Caveat(
         "Writes to one store take turns",
         "A writer locks the one row that has the revision: so revisions have no holes, are committed in their order, "
         "and no reader sees one before those below it. The price is one flush of the disk after another. Stores in "
         "different schemas don't wait for each other.",
         ("watches.w3_watchers_converge", f"{_PROCESSES}::test_processes_take_turns_and_watchers_see_each"),
     ),
-    Note(
+    Caveat(
         "It is as durable as the server",
         "`durable` is declared if `fsync`, `full_page_writes` and `synchronous_commit` are on, asked when it is "
         "opened. With several hosts it takes synchronous standbys, too, and `linearizable` is not declared: a server "
@@ -30,7 +30,7 @@ NOTES = (
             f"{_FAILOVER}::test_a_watch_over_such_a_loss_ends_with_the_truth",
         ),
     ),
-    Note(
+    Caveat(
         "NOTIFY is a hint",
         "Watches read every revision from a change log; should a notification be lost, they read it `poll` seconds "
         "later all the same. Who falls behind `history`, or behind 256 MiB of values, gets a RESYNC batch.",
@@ -40,7 +40,7 @@ NOTES = (
             f"{_WATCH}::test_a_store_above_such_a_watcher_resyncs",
         ),
     ),
-    Note(
+    Caveat(
         "Leases live by the clock on the server's wall",
         "That is `clock_timestamp()`: if somebody sets it forward, leases end early by as much; backward, late. An "
         "ended lease takes its keys with it when anybody reads, writes or watches, and while the one who granted it "
@@ -51,7 +51,7 @@ NOTES = (
             f"{_WATCH}::test_leases_of_a_killed_process_end_before_a_watcher",
         ),
     ),
-    Note(
+    Caveat(
         "A write that waits is refused",
         "Deadlines are the client's own, also on a server that is frozen. A write that waits for others is refused by "
         "the server shortly before its time is up, so that it is known not to be applied. It is done when the server "
@@ -61,7 +61,7 @@ NOTES = (
             f"{_FAULTS}::test_a_write_is_done_when_it_is_committed_and_not_before",
         ),
     ),
-    Note(
+    Caveat(
         "A server that came back without its data",
         "Another cluster behind the same address is known by its system identifier: the tables are made again, "
         "watches get a RESYNC batch, leases are told lost, registered instances come back. A schema that was dropped "
@@ -73,7 +73,7 @@ NOTES = (
             f"{_OPEN}::test_a_store_whose_tables_are_dropped_is_told_and_can_be_made_anew",
         ),
     ),
-    Note(
+    Caveat(
         "A full disk",
         "The write that meets it is `StoreFull`; reads are answered. A server that finds no room for its own log ends: "
         "then everything is `Unavailable` until there is room and it is started, and nothing acknowledged is lost.",
@@ -83,9 +83,9 @@ NOTES = (
             f"{_DATA}::test_a_server_without_room_for_its_log_ends_and_comes_back_with_everything",
         ),
     ),
-    Note(
+    Caveat(
         "Pages of a scan are not of one revision",
-        "`pinned_pages` isn't declared: PostgreSQL keeps old rows for open transactions only, and this plugin never "
+        "`consistent_pagination` isn't declared: PostgreSQL keeps old rows for open transactions only, and this plugin never "
         "leaves one open.",
         ("lists.by_scan_show_one_revision",),
     ),

@@ -61,7 +61,7 @@ class Origins:
             f"watching: the changes after revision {revision} are no longer in the log at "
             f"{self._store.pool.servers.where}, which begins after {oldest} "
             "(the option history says how many are kept)",
-            oldest=oldest,
+            oldest_revision=oldest,
         )
 
     def verify(self, after: int, *, timeout: float) -> Position:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
-from tenure.spi import Address, Backend, BackendPlugin, OpenRequest, Option
+from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_postgresql.caveats import NOTES
 
 OPTIONS = (
@@ -56,11 +56,11 @@ def tenure_backend() -> BackendPlugin:
         scheme="postgresql",
         summary="PostgreSQL 14 and later: shared, durable; TLS, several hosts",
         open=_open,
-        address=Address.HOSTS,
+        url_form=UrlForm.HOSTS,
         default_port=5432,
         options=OPTIONS,
         variants=frozenset({"tls"}),
-        credentials=True,
-        modules=("psycopg",),
-        notes=NOTES,
+        accepts_credentials=True,
+        required_modules=("psycopg",),
+        caveats=NOTES,
     )

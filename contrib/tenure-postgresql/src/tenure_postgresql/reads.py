@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from tenure.errors import DeadlineExceeded
-from tenure.spi import KeyValue, Page, Read
+from tenure.spi import KeyValue, Page, ReadResult
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Row, Statement
 from tenure_postgresql.context import Store
@@ -19,10 +19,10 @@ _LAST = chr(0x10FFFF)
 _BEYOND = _LAST * 351  # greater than any key: those have at most 1,400 bytes, which are 350 of these
 
 
-def get(store: Store, key: str, *, timeout: float) -> Read:
+def get(store: Store, key: str, *, timeout: float) -> ReadResult:
     """``Backend.get``."""
     row = ask(store, store.statements.get, [encoding.text(key)], timeout=timeout, action="reading a key")[0]
-    return Read(_item(row), encoding.number(row[0]))
+    return ReadResult(_item(row), encoding.number(row[0]))
 
 
 def list_page(store: Store, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:
@@ -32,7 +32,7 @@ def list_page(store: Store, prefix: str, *, after: str | None, limit: int | None
     rows = ask(store, store.statements.list, args, timeout=timeout, action="listing keys")
     found = items(rows)
     more = limit is not None and len(found) > limit
-    return Page(found[:limit] if more else found, more=more, revision=encoding.number(rows[0][0]))
+    return Page(found[:limit] if more else found, has_more=more, revision=encoding.number(rows[0][0]))
 
 
 def items(rows: list[Row]) -> tuple[KeyValue, ...]:

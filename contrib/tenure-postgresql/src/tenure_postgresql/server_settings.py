@@ -66,23 +66,23 @@ def declare(facts: Facts, *, failover: bool, poll: float, silence: float) -> Cap
     return Capabilities(
         durable=facts.flushes and (not failover or (bool(facts.standbys) and facts.synchronous_commit != "local")),
         linearizable=not failover,
-        shared=True,
-        atomic_list=True,
-        pinned_pages=False,  # PostgreSQL keeps old rows only for transactions that are open
-        every_revision=True,
-        lease_listing=True,
+        multi_process=True,
+        consistent_list=True,
+        consistent_pagination=False,  # PostgreSQL keeps old rows only for transactions that are open
+        lossless_watch=True,
+        list_leases=True,
         max_value_bytes=4 << 20,
         max_transaction_operations=1000,
         max_transaction_leases=1000,
         max_transaction_bytes=16 << 20,
         min_ttl=0.5,
         max_ttl=10 * 365 * 86_400.0,
-        ttl_quantum=0.001,
+        ttl_granularity=0.001,
         expiry_factor=1.0,
         expiry_slack=poll + 0.5,
-        watch_latency=0.5,
+        max_watch_latency=0.5,
         # The wait for a tick, then the wait for its answer.
-        watch_detection=poll + silence + 0.5,
+        max_watch_failure_detection=poll + silence + 0.5,
     )
 
 
@@ -96,7 +96,7 @@ def describe(store: Store, *, timeout: float) -> ServerInfo:
         version=version,
         revision=facts.revision,
         clock=facts.clock,
-        risks=tuple(_risks(facts, encrypted=encrypted)),
+        warnings=tuple(_risks(facts, encrypted=encrypted)),
         details=facts.details | {"encrypted": "yes" if encrypted else "no"},
     )
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from tenure.errors import Conflict, LeaseNotFound
-from tenure.spi import Absent, Committed, Delete, Exists, Guard, Put, Transaction, Unchanged
+from tenure.spi import CommitResult, Delete, KeyAbsent, KeyExists, Precondition, Put, RevisionEquals, Transaction
 from tenure_postgresql import encoding
 from tenure_postgresql.context import Store
 
 _ACTION = "committing a transaction"
 
 
-def commit(store: Store, transaction: Transaction, *, timeout: float) -> Committed:
+def commit(store: Store, transaction: Transaction, *, timeout: float) -> CommitResult:
     """``Backend.commit``."""
-    guards = transaction.guards
+    preconditions = transaction.preconditions
     puts = [operation for operation in transaction.operations if isinstance(operation, Put)]
     args = [
         store.kept(),
         encoding.new_uuid(),
-        encoding.texts([_kind(guard) for guard in guards]),
-        encoding.texts([guard.key for guard in guards]),
-        encoding.bigints([guard.revision if isinstance(guard, Unchanged) else 0 for guard in guards]),
+        encoding.texts([_kind(precondition) for precondition in preconditions]),
+        encoding.texts([precondition.key for precondition in preconditions]),
+        encoding.bigints(
+            [precondition.revision if isinstance(precondition, RevisionEquals) else 0 for precondition in preconditions]
+        ),
         encoding.texts([put.key for put in puts]),
         encoding.byteas([put.value for put in puts]),
         encoding.texts([put.lease_id for put in puts]),
@@ -28,7 +30,7 @@ def commit(store: Store, transaction: Transaction, *, timeout: float) -> Committ
     row = store.rows(store.statements.commit, args, timeout=timeout, action=_ACTION, write=True, waits=True)[0]
     verdict, revision, about, found = encoding.word(row[0]), encoding.number(row[1]), encoding.word(row[3]), row[4]
     if verdict == "done":
-        return Committed(revision, encoding.number(row[2]))
+        return CommitResult(revision, encoding.number(row[2]))
     if verdict == "lease":
         raise LeaseNotFound(f"the lease {about!r} isn't alive: it ended, was revoked or never was; nothing was changed")
     if verdict == "absent":
@@ -40,11 +42,11 @@ def commit(store: Store, transaction: Transaction, *, timeout: float) -> Committ
     raise Conflict(f"{problem}; nothing was changed", keys=[about], revision=revision)
 
 
-def _kind(guard: Guard) -> str:
-    match guard:
-        case Absent():
+def _kind(precondition: Precondition) -> str:
+    match precondition:
+        case KeyAbsent():
             return "absent"
-        case Exists():
+        case KeyExists():
             return "exists"
-        case Unchanged():
+        case RevisionEquals():
             return "unchanged"

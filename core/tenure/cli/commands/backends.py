@@ -13,12 +13,12 @@ from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Column, Output
 from tenure.errors import PluginError
-from tenure.spi.plugin import Address, BackendPlugin, Option
+from tenure.spi.plugin import BackendPlugin, Option, UrlForm
 
 _ADDRESSES = {
-    Address.HOSTS: "host:port[,host:port...]/namespace",
-    Address.NAME: "name/namespace",
-    Address.FILE: "/path/to/file",
+    UrlForm.HOSTS: "host:port[,host:port...]/namespace",
+    UrlForm.NAME: "name/namespace",
+    UrlForm.FILE: "/path/to/file",
 }
 
 
@@ -76,13 +76,13 @@ def _describe(scheme: str) -> dict[str, Any]:
     if discovery.missing_modules(plugin):
         record |= {"state": "needs its client", "reason": discovery.install_hint(plugin)}
     variants = f"[+{'|'.join(sorted(plugin.variants))}]" if plugin.variants else ""
-    user = "[user:password@]" if plugin.credentials else ""
+    user = "[user:password@]" if plugin.accepts_credentials else ""
     return record | {
         "summary": plugin.summary,
-        "form": f"{scheme}{variants}://{user}{_ADDRESSES[plugin.address]}",
+        "form": f"{scheme}{variants}://{user}{_ADDRESSES[plugin.url_form]}",
         "default_port": plugin.default_port,
         "options": [_option(option) for option in _options(plugin)],
-        "notes": [asdict(note) for note in plugin.notes],
+        "notes": [asdict(note) for note in plugin.caveats],
     }
 
 
@@ -93,7 +93,7 @@ def _options(plugin: BackendPlugin) -> tuple[Option, ...]:
 def _option(option: Option) -> dict[str, Any]:
     return {
         "name": option.name,
-        "kind": option.kind.__name__,
+        "kind": option.type.__name__,
         "default": None if option.secret else option.default,
         "choices": list(option.choices),
         "minimum": option.minimum,

@@ -14,7 +14,7 @@ from tenure.cli.diagnosis import Checkup, Verdict, examine
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Column, Output
-from tenure.spi.capabilities import Limit, Promise, field_notes
+from tenure.spi.capabilities import Guarantee, Limit, field_notes
 
 _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), Verdict.FAILED: ("FAILED", "bold red")}
 
@@ -54,7 +54,7 @@ def _progress(out: Output) -> AbstractContextManager[object]:
 
 def _show(out: Output, found: Checkup) -> None:
     scheme = url.split(found.url).scheme
-    worth_knowing = discovery.find(scheme).notes
+    worth_knowing = discovery.find(scheme).caveats
     if out.json:
         out.document(found.as_record() | {"notes": [asdict(note) for note in worth_knowing]})
         return
@@ -67,7 +67,7 @@ def _show(out: Output, found: Checkup) -> None:
     notes = field_notes()
     for name, value in found.capabilities.items():
         note = notes[name]
-        if isinstance(note, Promise):
+        if isinstance(note, Guarantee):
             out.line((f"{'yes' if value else 'NO':<8}", "green" if value else "yellow"), (f" {note.text}", ""))
     out.heading("Limits")
     out.listing(

@@ -51,7 +51,7 @@ def get(options: Settings, key: str) -> None:
     with options.connect() as store:
         item = store.get(key)
     if item is None:
-        raise Failed(f"there is no key {key!r}")
+        raise Failed(f"no such key: {key!r}")
     out = options.output
     if out.json:
         out.document(as_record(item))
@@ -99,7 +99,7 @@ def put(
         if if_absent:
             committed = store.put_if_absent(key, data, lease=lease_id)
         elif revision is not None:
-            committed = store.replace(key, data, revision, lease=lease_id)
+            committed = store.put_if_unchanged(key, data, revision=revision, lease=lease_id)
         else:
             committed = store.put(key, data, lease=lease_id)
     options.output.done(
@@ -146,12 +146,12 @@ def delete(
     out = options.output
     with options.connect() as store:
         if key is None:
-            deleted = store.delete_prefix(prefix or "", everything=yes)
+            deleted = store.delete_prefix(prefix or "", allow_empty_prefix=yes)
             out.done({"prefix": prefix, "deleted": deleted}, ("deleted ", "dim"), (plural(deleted, "key"), "bold"))
             return
         committed = store.delete(key, revision=revision)
     if not committed.deleted and not missing_ok:
-        raise Failed(f"there is no key {key!r}")
+        raise Failed(f"no such key: {key!r}")
     out.done(
         {"key": key, "deleted": committed.deleted, "revision": committed.revision},
         ("deleted " if committed.deleted else "not there ", "dim"),
@@ -192,7 +192,7 @@ def list_keys(
         out.document([{name: r[name] for name in r if name not in hidden} for r in records])
         return
     out.listing(records, columns, empty="no keys")
-    if listing.more and out.terminal:
+    if listing.has_more and out.terminal:
         out.note(f"there are more than {limit}")
 
 

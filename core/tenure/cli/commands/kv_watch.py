@@ -10,9 +10,9 @@ from tenure._text import clock_time, decode, iso_time, preview
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.outages import Outage, follow, show_outage, show_resync
 from tenure.cli.ui.output import Output
-from tenure.watch import Batch, BatchKind, Event, EventKind
+from tenure.watch import Batch, BatchType, Event, EventType
 
-_MARKS = {EventKind.CREATE: ("+", "green"), EventKind.UPDATE: ("~", "yellow"), EventKind.DELETE: ("-", "red")}
+_MARKS = {EventType.CREATE: ("+", "green"), EventType.UPDATE: ("~", "yellow"), EventType.DELETE: ("-", "red")}
 
 
 @click.command()
@@ -26,7 +26,7 @@ def watch(options: Settings, *, key: str | None, prefix: str | None, after: int 
     """Show the present state of KEY or of a prefix, then changes until Ctrl-C.
 
     It goes on through outages of the store; a gap is told (resync) and followed by the difference. With --json each
-    line has a "type": snapshot, create, update, delete, in_sync, resync, outage or reconnected.
+    line has a "type": snapshot, create, update, delete, synced, resync, outage or reconnected.
     """
     if key is not None and prefix is not None:
         raise click.UsageError("give either a KEY or --prefix TEXT")
@@ -39,24 +39,24 @@ def watch(options: Settings, *, key: str | None, prefix: str | None, after: int 
                 continue
             events = [event for event in news.events if key is None or event.key == key]
             _show(out, news, events)
-            if left is not None and news.kind is not BatchKind.SNAPSHOT:
+            if left is not None and news.type is not BatchType.SNAPSHOT:
                 left -= len(events)
                 if left <= 0:
                     return
 
 
 def _show(out: Output, batch: Batch, events: list[Event]) -> None:
-    if batch.kind is BatchKind.RESYNC:
+    if batch.type is BatchType.RESYNC:
         show_resync(out, batch, changes=len(events))
-    if batch.kind is BatchKind.IN_SYNC:
+    if batch.type is BatchType.SYNCED:
         out.event(
-            {"time": iso_time(), "type": "in_sync", "revision": batch.revision},
+            {"time": iso_time(), "type": "synced", "revision": batch.revision},
             (clock_time() + "  ", "dim"),
             (f"in sync at revision {batch.revision}; changes follow, Ctrl-C ends", "dim"),
         )
     for event in events:
-        mark, style = _MARKS[event.kind]
-        if batch.kind is BatchKind.SNAPSHOT:
+        mark, style = _MARKS[event.type]
+        if batch.type is BatchType.SNAPSHOT:
             mark, style = "=", "dim"
         value = "" if event.item is None else f" = {preview(event.item.value)}"
         out.event(
@@ -72,7 +72,7 @@ def _show(out: Output, batch: Batch, events: list[Event]) -> None:
 def _record(event: Event, batch: Batch) -> dict[str, Any]:
     record: dict[str, Any] = {
         "time": iso_time(),
-        "type": "snapshot" if batch.kind is BatchKind.SNAPSHOT else str(event.kind),
+        "type": "snapshot" if batch.type is BatchType.SNAPSHOT else str(event.type),
         "key": event.key,
         "revision": event.revision,
     }

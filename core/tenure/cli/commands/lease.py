@@ -16,7 +16,7 @@ from tenure.spi.types import LeaseInfo
 def lease() -> None:
     """Look at leases and end them.
 
-    Some stores can't list their leases: "tenure doctor" tells (lease_listing); revoke works on all.
+    Some stores can't list their leases: "tenure doctor" tells (list_leases); revoke works on all.
     """
 
 
@@ -31,7 +31,7 @@ def _remaining(record: Any) -> str:
 @lease.command("list")
 @common()
 @settings
-def list_leases(options: Settings) -> None:
+def list_all(options: Settings) -> None:
     """All leases of the store; keys of other namespaces are not shown."""
     with options.connect() as store:
         records = [_record(info) for info in store.leases()]

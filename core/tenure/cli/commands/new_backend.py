@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.scaffold.plan import ADDRESSES, Project, plan
+from tenure.cli.scaffold.plan import URL_FORMS, Project, plan
 
 
 @click.command(short_help="Write out the package of a new store plugin.")
@@ -17,22 +17,22 @@ from tenure.cli.scaffold.plan import ADDRESSES, Project, plan
 )
 @click.option("--scheme", metavar="SCHEME", help="What the store's URLs begin with. Default: NAME.")
 @click.option(
-    "--address",
-    type=click.Choice(sorted(ADDRESSES)),
+    "--url-form",
+    type=click.Choice(sorted(URL_FORMS)),
     default="name",
     show_default=True,
     help="What follows in the URLs: servers, a file, or a name.",
 )
 @common(url=False)
 @settings
-def new_backend(options: Settings, name: str, directory: Path | None, scheme: str | None, address: str) -> None:
+def new_backend(options: Settings, name: str, directory: Path | None, scheme: str | None, url_form: str) -> None:
     """Write out a complete package for a store plugin: entry point, a backend on a dictionary, tests, checks.
 
-    With --address hosts the dictionary is in a small server, so that its being killed and cut off is tested, too.
+    With --url-form hosts the dictionary is in a small server, so that its being killed and cut off is tested, too.
     It passes the whole conformance suite as it is. Replace the dictionary by your store, method by method;
     core/docs/write-a-backend.md takes you through it. No file that exists is overwritten.
     """
-    project = plan(name, scheme=scheme, address=address)
+    project = plan(name, scheme=scheme, url_form=url_form)
     target = Path(project.distribution) if directory is None else directory
     project.write(target)
     _tell(options, project, target)

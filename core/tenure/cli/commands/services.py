@@ -78,5 +78,5 @@ def describe_meta(meta: Any) -> str:
 
 
 def _warn_of_rejected(options: Settings, registry: Registry) -> None:
-    for key, reason in registry.rejected.items():
+    for key, reason in registry.malformed_entries.items():
         options.output.note(f"tenure: the key {key!r} is no registration and was left out: {reason}")

@@ -66,7 +66,7 @@ def watch(options: Settings, *, service: str | None, changes: int | None) -> Non
     """Show the instances of SERVICE, or of all services, then changes until Ctrl-C.
 
     It goes on through outages of the store, and says how old what it knows is. With --json each line has a "type":
-    snapshot, in_sync, create, upsert, delete, resync, outage or reconnected.
+    snapshot, synced, create, upsert, delete, resync, outage or reconnected.
     """
     out = options.output
     news = _News()
@@ -97,7 +97,7 @@ def _follow(
         except queue.Empty:
             item = None
             present.clear()  # whoever left while we began won't be told again
-        outage = tracker.look(registry.age)
+        outage = tracker.look(registry.staleness)
         if outage is not None:
             _show_outage(out, outage)
         if isinstance(item, _Resync):
@@ -121,7 +121,7 @@ def _follow(
 
 def _show_in_sync(out: Output, count: int, url: str) -> None:
     out.event(
-        {"time": iso_time(), "type": "in_sync", "instances": count},
+        {"time": iso_time(), "type": "synced", "instances": count},
         (clock_time() + "  ", "dim"),
         (f"{plural(count, 'instance')} in {url}; changes follow, Ctrl-C ends", "dim"),
     )

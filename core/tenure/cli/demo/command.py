@@ -51,7 +51,7 @@ def demo(options: Settings, *, svg: Path | None) -> None:
     out = Output(json=options.json, console=console)
     with contextlib.ExitStack() as stack:
         url = options.url if options.url is not None else stack.enter_context(_temporary_store())
-        store = stack.enter_context(options.connect(url, require=["shared"]))
+        store = stack.enter_context(options.connect(url, require=["multi_process"]))
         if not out.json:
             place = "a temporary embedded store" if options.url is None else "the store"
             out.line(("tenure demo", "bold"), (f" on {place}, {store.url}", "dim"))
@@ -75,10 +75,10 @@ def _temporary_store() -> Iterator[str]:
     """The URL of an embedded store of the kind that is the default here, in a file that goes away."""
     from tenure._plugins import discovery
     from tenure._plugins.url import split
-    from tenure.spi.plugin import Address
+    from tenure.spi.plugin import UrlForm
 
     scheme = split(discovery.default_url()).scheme
-    if discovery.find(scheme).address is not Address.FILE:
+    if discovery.find(scheme).url_form is not UrlForm.FILE:
         raise ConfigError(
             f"the default store ({scheme}://) isn't a file, so the demo can't have one of its own: give --url"
         )

@@ -82,9 +82,9 @@ class Scenes:
         self._workers: list[Worker] = []
         self._shown = 0
         limits = registry.store.capabilities
-        quantum = limits.ttl_quantum or HEARTBEAT
+        quantum = limits.ttl_granularity or HEARTBEAT
         self._ttl = math.ceil(max(HEARTBEAT, limits.min_ttl) / quantum - 1e-9) * quantum
-        self._worst = limits.worst_expiry(self._ttl) + limits.watch_latency
+        self._worst = limits.max_lifetime_after_refresh(self._ttl) + limits.max_watch_latency
         registry.add_handler(self._receive, service=SERVICE)
 
     def _receive(self, event: InstanceEvent) -> None:

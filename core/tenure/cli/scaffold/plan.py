@@ -11,7 +11,7 @@ from string import Template
 
 from tenure._plugins import discovery
 from tenure.errors import InvalidArgument
-from tenure.spi.plugin import Address
+from tenure.spi.plugin import UrlForm
 
 _LONGEST = 30  # with room for what the generated code's lines have besides
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # as for a distribution, and a letter first
@@ -26,7 +26,7 @@ _FILES = {
     "$package/plugin.py": "plugin.py.tmpl",
     "$package/backend.py": "backend.py.tmpl",
     "$package/py.typed": "",
-    "tests/test_conformance.py": "test_$address.py.tmpl",
+    "tests/test_conformance.py": "test_$url_form.py.tmpl",
 }
 """Where a file goes, and the template that it is made of (none: it is empty)."""
 _FILES_WITH_A_SERVER = {
@@ -40,17 +40,17 @@ _FILES_WITH_A_SERVER = {
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    address: Address
+    url_form: UrlForm
     summary: str
     example: str
     """What follows the scheme's ``://`` in a URL."""
     files: dict[str, str]
 
 
-ADDRESSES = {
-    "name": _Kind(Address.NAME, "a dictionary in this process", "suite", _FILES),
-    "hosts": _Kind(Address.HOSTS, "a dictionary in a server", "127.0.0.1:7000", _FILES | _FILES_WITH_A_SERVER),
-    "file": _Kind(Address.FILE, "a dictionary in this process", "/tmp/suite", _FILES),  # noqa: S108 - an example in a text
+URL_FORMS = {
+    "name": _Kind(UrlForm.NAME, "a dictionary in this process", "suite", _FILES),
+    "hosts": _Kind(UrlForm.HOSTS, "a dictionary in a server", "127.0.0.1:7000", _FILES | _FILES_WITH_A_SERVER),
+    "file": _Kind(UrlForm.FILE, "a dictionary in this process", "/tmp/suite", _FILES),  # noqa: S108 - an example in a text
 }
 """What a store's URLs can name."""
 
@@ -81,7 +81,7 @@ class Project:
                 file.write(text)
 
 
-def plan(name: str, *, scheme: str | None, address: str) -> Project:
+def plan(name: str, *, scheme: str | None, url_form: str) -> Project:
     """The package of a store called ``name``. Raises ``InvalidArgument`` for names that can't be, or are taken."""
     stem = re.sub(r"[-_.]+", "-", name).lower().removeprefix("tenure-")
     if not _NAME.fullmatch(name) or not stem[:1].isalpha():
@@ -105,7 +105,7 @@ def plan(name: str, *, scheme: str | None, address: str) -> Project:
     package = "tenure_" + stem.replace("-", "_")
     if importlib.util.find_spec(package) is not None:
         raise InvalidArgument(f"a package {package} is installed already: choose another name")
-    kind = ADDRESSES[address]
+    kind = URL_FORMS[url_form]
     camel = "".join(part.capitalize() for part in stem.split("-"))
     names = {
         "distribution": f"tenure-{stem}",
@@ -113,17 +113,17 @@ def plan(name: str, *, scheme: str | None, address: str) -> Project:
         "scheme": chosen,
         "stem": camel,
         "class_name": f"{camel}Backend",
-        "address": kind.address.name,
+        "url_form": kind.url_form.name,
         "summary": kind.summary,
         "test_url": f"{chosen}://{kind.example}",
         "port": "        default_port=7000,  # REPLACE: where your server listens unless told otherwise\n"
-        if kind.address is Address.HOSTS
+        if kind.url_form is UrlForm.HOSTS
         else "",
         "driver": "",
     }
     names["driver"] = _fill("driver.py.tmpl", names).rstrip("\n")
     files = {
-        Template(path).substitute(names): _fill(template.replace("$address", address), names) if template else ""
+        Template(path).substitute(names): _fill(template.replace("$url_form", url_form), names) if template else ""
         for path, template in kind.files.items()
     }
     return Project(names["distribution"], package, chosen, kind.summary, files)

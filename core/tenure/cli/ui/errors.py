@@ -13,12 +13,12 @@ from tenure._text import visible
 from tenure.errors import (
     AuthenticationFailed,
     ConfigError,
-    Fault,
+    ErrorOrigin,
     InvalidArgument,
     OutcomeUnknown,
     PermissionDenied,
     PluginError,
-    Retry,
+    RetryAdvice,
     StoreFull,
     TenureError,
     Unavailable,
@@ -51,25 +51,25 @@ _CODES: tuple[tuple[type[TenureError], int], ...] = (
     (PermissionDenied, USAGE),
 )
 
-_FAULTS = {
-    Fault.CALLER: "what was asked for",
-    Fault.CONFIGURATION: "configuration",
-    Fault.CONTENTION: "somebody else was first",
-    Fault.STORE: "the store",
-    Fault.NETWORK: "the store or the way to it",
-    Fault.PLUGIN: "an installed plugin",
+_ORIGINS = {
+    ErrorOrigin.CALLER: "what was asked for",
+    ErrorOrigin.CONFIGURATION: "configuration",
+    ErrorOrigin.CONTENTION: "somebody else was first",
+    ErrorOrigin.STORE: "the store",
+    ErrorOrigin.NETWORK: "the store or the way to it",
+    ErrorOrigin.PLUGIN: "an installed plugin",
 }
 _RETRIES = {
-    Retry.SAFE: "nothing was changed, trying again is safe",
-    Retry.CHECK: "look at the present state before trying again",
-    Retry.POINTLESS: "trying the same again won't help",
+    RetryAdvice.SAFE: "nothing was changed, trying again is safe",
+    RetryAdvice.READ_FIRST: "look at the present state before trying again",
+    RetryAdvice.USELESS: "trying the same again won't help",
 }
 
 
 class Failed(TenureError):
     """A command did its work and the answer is no: what it looked for isn't there, or isn't as it should be."""
 
-    fault = Fault.CALLER
+    origin = ErrorOrigin.CALLER
 
 
 def exit_code(error: TenureError) -> int:
@@ -84,13 +84,13 @@ def report(error: TenureError, *, as_json: bool) -> int:
         record = {
             "error": type(error).__name__,
             "message": str(error),
-            "fault": str(error.fault),
+            "origin": str(error.origin),
             "retry": str(error.retry),
             "exit_code": code,
         }
         click.echo(json.dumps(record), err=True)
     else:
-        hint = "" if isinstance(error, Failed) else f" [{_FAULTS[error.fault]}; {_RETRIES[error.retry]}]"
+        hint = "" if isinstance(error, Failed) else f" [{_ORIGINS[error.origin]}; {_RETRIES[error.retry]}]"
         click.echo(f"tenure: {visible(str(error)) or type(error).__name__}{hint}", err=True)
     return code
 

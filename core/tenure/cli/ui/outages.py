@@ -49,7 +49,7 @@ def follow(watch: Watch) -> Iterator[Batch | Outage]:
     tracker = OutageTracker()
     while True:
         batch = watch.next(_LOOK)
-        outage = tracker.look(watch.disconnected_for)
+        outage = tracker.look(watch.staleness)
         if outage is not None:
             yield outage
         if batch is not None:

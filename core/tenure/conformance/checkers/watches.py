@@ -14,7 +14,7 @@ from tenure.conformance.checkers.linearizability.operations import text_of
 from tenure.conformance.checkers.write_history import Step, Timeline
 from tenure.conformance.workloads.writers import UNREPEATED
 from tenure.spi import Delete, KeyValue, Operation, Put
-from tenure.watch import Batch, BatchKind, Event, EventKind
+from tenure.watch import Batch, BatchType, Event, EventType
 
 ORDER = "order"
 TRUTH = "truth"
@@ -105,14 +105,14 @@ class _Items:
 def _batch(items: _Items, batch: Batch) -> list[Any]:
     events = [
         [
-            event.kind.value,
+            event.type.value,
             event.key if event.item is None else items.place(event.item),
             event.revision,
             *([] if event.previous is None else [items.place(event.previous)]),
         ]
         for event in batch.events
     ]
-    return [batch.kind.value, batch.revision, batch.reason, events]
+    return [batch.type.value, batch.revision, batch.reason, events]
 
 
 def _timeline(items: _Items, timeline: Timeline) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _timeline(items: _Items, timeline: Timeline) -> dict[str, Any]:
 
 def _made_batch(items: Sequence[KeyValue], data: Sequence[Any]) -> Batch:
     kind, revision, reason, events = data
-    return Batch(BatchKind(kind), tuple(_made_event(items, *each) for each in events), revision, reason)
+    return Batch(BatchType(kind), tuple(_made_event(items, *each) for each in events), revision, reason)
 
 
 def _made_event(
@@ -146,7 +146,7 @@ def _made_event(
 ) -> Event:
     item = items[what] if isinstance(what, int) else None
     before = None if previous is None else items[previous]
-    return Event(EventKind(kind), str(what) if item is None else item.key, item, revision, before)
+    return Event(EventType(kind), str(what) if item is None else item.key, item, revision, before)
 
 
 def _made_timeline(items: Sequence[KeyValue], data: Mapping[str, Any]) -> Timeline:

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tenure.spi import Committed, Delete, KeyValue, Operation, Put
-from tenure.watch import Batch, BatchKind, Event, EventKind
+from tenure.spi import CommitResult, Delete, KeyValue, Operation, Put
+from tenure.watch import Batch, BatchType, Event, EventType
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class History:
     def __len__(self) -> int:
         return len(self._writes)
 
-    def done(self, committed: Committed, *operations: Operation) -> Committed:
+    def done(self, committed: CommitResult, *operations: Operation) -> CommitResult:
         """A transaction was acknowledged; answers ``committed``. One without effect has no revision of its own."""
         if committed.deleted or any(isinstance(operation, Put) for operation in operations):
             with self._lock:
@@ -134,7 +134,7 @@ def check_order(batches: Sequence[Batch]) -> list[str]:
     for event in events_of(batches):
         before = last.get(event.key, -1)
         if event.revision <= before:
-            problems.append(f"{event.kind} of {event.key!r} at revision {event.revision} came after one at {before}")
+            problems.append(f"{event.type} of {event.key!r} at revision {event.revision} came after one at {before}")
         last[event.key] = event.revision
     return problems
 
@@ -151,7 +151,7 @@ def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) ->
                 # An unknown write may have begun the key's life: only what was written counts.
                 written = written._replace(create_revision=event.item.create_revision)
             if written != event.item:
-                problems.append(f"{event.kind} tells {event.item}, what was written at {event.revision} is {written}")
+                problems.append(f"{event.type} tells {event.item}, what was written at {event.revision} is {written}")
         elif exact and timeline.certain:
             if timeline.items.get((event.key, event.revision), "not written") is not None:
                 problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made then")
@@ -191,39 +191,39 @@ def check_kinds(batches: Sequence[Batch], *, previous: bool) -> list[str]:
     view: dict[str, KeyValue] = {}
     for event in events_of(batches):
         known = view.pop(event.key, None)
-        expected = EventKind.CREATE if known is None else EventKind.UPDATE
+        expected = EventType.CREATE if known is None else EventType.UPDATE
         if event.item is None:
-            expected = EventKind.DELETE
+            expected = EventType.DELETE
             if known is None:
                 problems.append(f"a delete of {event.key!r} at {event.revision}, which the watcher didn't know")
         else:
             view[event.key] = event.item
-        if event.kind is not expected:
-            problems.append(f"{event.kind} of {event.key!r} at {event.revision}, it should be told as {expected}")
+        if event.type is not expected:
+            problems.append(f"{event.type} of {event.key!r} at {event.revision}, it should be told as {expected}")
         if previous and event.previous != known:
-            problems.append(f"{event.kind} of {event.key!r} says {event.previous} was before, told was {known}")
+            problems.append(f"{event.type} of {event.key!r} says {event.previous} was before, told was {known}")
     return problems
 
 
 def check_shape(batches: Sequence[Batch]) -> list[str]:
     """The state comes first and once, then that it is in sync, then only changes and told gaps."""
-    kinds = [batch.kind for batch in batches]
+    kinds = [batch.type for batch in batches]
     problems = []
-    if kinds[:2] != [BatchKind.SNAPSHOT, BatchKind.IN_SYNC]:
-        problems.append(f"the first two batches are {', '.join(kinds[:2]) or 'missing'}, not snapshot, in_sync")
-    if {BatchKind.SNAPSHOT, BatchKind.IN_SYNC} & set(kinds[2:]):
+    if kinds[:2] != [BatchType.SNAPSHOT, BatchType.SYNCED]:
+        problems.append(f"the first two batches are {', '.join(kinds[:2]) or 'missing'}, not snapshot, synced")
+    if {BatchType.SNAPSHOT, BatchType.SYNCED} & set(kinds[2:]):
         problems.append(f"a snapshot or in_sync came again later: {', '.join(kinds)}")
     problems += [
         f"a resync at {batch.revision} gives no reason"
         for batch in batches
-        if batch.kind is BatchKind.RESYNC and not batch.reason
+        if batch.type is BatchType.RESYNC and not batch.reason
     ]
     return problems
 
 
 def check_every_transaction(batches: Sequence[Batch], timeline: Timeline, *, after: int) -> list[str]:
     """On a store that shows every revision: each transaction after ``after`` is one batch, whole, in order."""
-    changes = [batch for batch in batches if batch.kind is BatchKind.CHANGES]
+    changes = [batch for batch in batches if batch.type is BatchType.CHANGES]
     told: dict[int, set[str]] = {}
     problems = []
     home: dict[int, int] = {}

@@ -12,7 +12,7 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
-from tenure.conformance.harness.assertions import PATIENCE, RuleVacuous
+from tenure.conformance.harness.assertions import PATIENCE, RuleInconclusive
 from tenure.conformance.harness.context import World
 
 
@@ -94,8 +94,8 @@ class Puppet:
             self._answers.put(line)
         self._answers.put("")
 
-    def _vacuous(self, why: str) -> RuleVacuous:
-        return RuleVacuous(f"rule {self._world.rule.id} could not be judged, it takes a client process: {why}")
+    def _vacuous(self, why: str) -> RuleInconclusive:
+        return RuleInconclusive(f"rule {self._world.rule.id} could not be judged, it takes a client process: {why}")
 
     def __enter__(self) -> Self:
         return self

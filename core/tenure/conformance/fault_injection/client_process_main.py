@@ -61,7 +61,11 @@ class Client:
         """A lease that is kept alive, and a key on it."""
         self._lease = self._opened.lease(ttl, on_lost=self._count)
         revision = self._opened.put_if_absent(key, value.encode(), lease=self._lease).revision
-        return {"revision": revision, "ttl": self._lease.ttl, "worst_expiry": self._lease.worst_expiry}
+        return {
+            "revision": revision,
+            "ttl": self._lease.ttl,
+            "max_lifetime_after_refresh": self._lease.max_lifetime_after_refresh,
+        }
 
     def _count(self, lease: Lease) -> None:
         self._lost += 1
@@ -74,7 +78,7 @@ class Client:
         return {"revision": self._opened.put(key, value.encode(), lease=self._lease).revision}
 
     def _replace(self, key: str, value: str, revision: int) -> dict[str, Any]:
-        return {"revision": self._opened.replace(key, value.encode(), revision).revision}
+        return {"revision": self._opened.put_if_unchanged(key, value.encode(), revision=revision).revision}
 
 
 def main() -> None:

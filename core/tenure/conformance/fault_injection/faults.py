@@ -240,8 +240,8 @@ class Canary:
         return int(noticed)
 
     def _notices(self, watch: Watch) -> bool:
-        deadline = time.monotonic() + self._world.capabilities.watch_detection + NOISE
-        while watch.disconnected_for == 0.0:
+        deadline = time.monotonic() + self._world.capabilities.max_watch_failure_detection + NOISE
+        while watch.staleness == 0.0:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.005)

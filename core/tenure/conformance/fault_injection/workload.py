@@ -20,7 +20,7 @@ from tenure.conformance.harness.evidence import FaultWindow
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.writers import LAST_KEY, Workload
 from tenure.spi import Delete, KeyValue
-from tenure.watch import Batch, BatchKind
+from tenure.watch import Batch, BatchType
 
 _AROUND = 20
 """Acknowledged transactions needed before and after a fault."""
@@ -98,12 +98,12 @@ class Ride:
         for follower in self._followers:
             follower.wait_for(LAST_KEY, last, "wrote a last key when all was well again", within=RECOVERY)
         listed, told = self._at_one_moment(late=bool(timeline.doubtful))
-        exact = world.capabilities.every_revision
+        exact = world.capabilities.lossless_watch
         checks = [watches.ORDER, watches.TRUTH, watches.CONVERGENCE, watches.SHAPE, watches.KINDS]
         checks.append(watches.ONCE)
         if self._every_acknowledged:
             checks.append(watches.ACKNOWLEDGED)
-        if exact and not any(batch.kind is BatchKind.RESYNC for batches in told for batch in batches):
+        if exact and not any(batch.type is BatchType.RESYNC for batches in told for batch in batches):
             checks.append(watches.TRANSACTIONS)
         data = watches.record(
             checks,

@@ -27,11 +27,11 @@ _repr.maxstring, _repr.maxother, _repr.maxlevel = 160, 600, 5
 _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 30
 
 
-class RuleBroken(AssertionError):
+class RuleViolated(AssertionError):
     """The store doesn't keep the rule's promise."""
 
 
-class RuleVacuous(AssertionError):
+class RuleInconclusive(AssertionError):
     """Too little happened for the rule to mean anything: neither kept nor broken, the run is invalid."""
 
 
@@ -43,9 +43,9 @@ class Checks:
         self.evidence = evidence or Evidence()
         """Where helpers of the rule note what they see."""
 
-    def fail(self, did: str, *, expected: object, seen: object) -> RuleBroken:
+    def fail(self, did: str, *, expected: object, seen: object) -> RuleViolated:
         """The error to raise; ``expected`` and ``seen`` are sentences, or values that speak for themselves."""
-        return RuleBroken(
+        return RuleViolated(
             f"rule {self.rule.id} is broken\n"
             f"  promise:  {self.rule.promise}\n"
             f"  did:      {did}\n"
@@ -71,7 +71,7 @@ class Checks:
             seen = call()
         except kinds as exc:
             return exc
-        except RuleVacuous:
+        except RuleInconclusive:
             raise
         except Exception as exc:
             raise self.fail(did, expected=f"{names} is raised", seen=f"{type(exc).__name__}: {exc}") from exc
@@ -105,7 +105,7 @@ class Checks:
     def enough(self, count: int, minimum: int, what: str) -> None:
         """The run is worth something only if ``what`` happened at least so often."""
         if count < minimum:
-            raise RuleVacuous(
+            raise RuleInconclusive(
                 f"rule {self.rule.id} could not be judged: {what} happened {count} times, {minimum} are needed. "
                 "Nothing is known about the store's promise: it may be far too slow, or the machine overloaded"
             )

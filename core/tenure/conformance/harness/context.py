@@ -21,13 +21,13 @@ from tenure._plugins import discovery
 from tenure._plugins import url as urls
 from tenure._runtime.clock import SystemClock
 from tenure.conformance.controls.controls import NETWORK, Driver, with_network
-from tenure.conformance.harness.assertions import Checks, RuleVacuous
+from tenure.conformance.harness.assertions import Checks, RuleInconclusive
 from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.profile import QUICK, Profile
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
 from tenure.errors import TenureError
-from tenure.spi import Address, Backend, Capabilities
+from tenure.spi import Backend, Capabilities, UrlForm
 
 T = TypeVar("T")
 
@@ -221,7 +221,7 @@ class World:
         for name in self._used:
             # What can't be deleted is what a broken store or a dead server left; the rule has said so.
             with contextlib.suppress(TenureError), self._cleaner(name) as store:
-                store.delete_prefix("", everything=True)
+                store.delete_prefix("", allow_empty_prefix=True)
 
     def _cleaner(self, namespace: str) -> Store:
         return connect(in_namespace(self._direct_url, namespace), timeout=TIMEOUT)
@@ -234,7 +234,7 @@ class World:
             self.close()
             raise
         self.close()
-        raise RuleVacuous(
+        raise RuleInconclusive(
             f"rule {self.rule.id} could not be judged: the store opened through {', '.join(map(str, network.targets))} "
             "talks to its server by other addresses, which the server gave it, so no fault on the way would reach it. "
             "Give the URL of a single server, or controls of your own (see tenure.conformance.Driver)"
@@ -253,6 +253,6 @@ def in_namespace(url: str, namespace: str) -> str:
     options = [part for part in raw.query.split("&") if part and part.partition("=")[0] != "namespace"]
     if namespace:
         options.append(f"namespace={quote(namespace, safe='')}")
-    path = raw.path if discovery.find(raw.scheme).address is Address.FILE else ""
+    path = raw.path if discovery.find(raw.scheme).url_form is UrlForm.FILE else ""
     raw = dataclasses.replace(raw, path=path, query="&".join(options))
     return urls.join(raw)

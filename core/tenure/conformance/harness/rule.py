@@ -6,7 +6,7 @@ raises when the promise isn't kept. So a rule runs under pytest, and just as wel
 
 Rules without a mark are core: every store has to keep them. A mark says what else a rule needs:
 
-* ``@requires("every_revision")``: the promise is optional. A store that doesn't declare it is reported as *not
+* ``@requires("lossless_watch")``: the promise is optional. A store that doesn't declare it is reported as *not
   supported*, with the reason; that the operations in question are then refused is a core rule of its own.
 * ``@needs("kill", "start")``: somebody has to do something to the server, see ``tenure.conformance.controls.controls``.
 * ``@patient``: it mostly waits, and others may run beside it.
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from tenure.conformance.controls.controls import CONTROLS, NETWORK, Driver
-from tenure.spi import Capabilities, Promise, field_notes
+from tenure.spi import Capabilities, Guarantee, field_notes
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -34,7 +34,7 @@ _PATIENT = "_tenure_patient"
 def requires(*promises: str) -> Callable[[F], F]:
     """Mark a rule that holds only where all these promises of ``Capabilities`` are declared."""
     for name in promises:
-        if not isinstance(field_notes().get(name), Promise):
+        if not isinstance(field_notes().get(name), Guarantee):
             raise TypeError(f"@requires({name!r}): Capabilities has no promise of that name")
 
     def mark(function: F) -> F:

@@ -24,7 +24,7 @@ from tenure.conformance.network.connection import Traffic
 from tenure.conformance.network.loop import LoopThread
 from tenure.conformance.network.proxy import Proxy
 from tenure.conformance.network.toxics import BlackHole, Direction, Down, Toxic
-from tenure.spi import Address, Host
+from tenure.spi import Host, UrlForm
 
 BOTH = tuple(Direction)
 
@@ -53,7 +53,7 @@ class Network:
         Raises ``ConfigError`` as ``connect`` would.
         """
         plugin = discovery.find(urls.split(url).scheme)
-        if plugin.address is not Address.HOSTS:
+        if plugin.url_form is not UrlForm.HOSTS:
             return None
         return cls(url, urls.parse(url, plugin, timeout=1.0, clock=SystemClock()).hosts, enabled=enabled)
 

@@ -96,14 +96,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
     done = yield
     rule = _rule(pyfuncitem)
     if rule is not None:
-        from tenure.conformance.harness.assertions import RuleVacuous  # noqa: PLC0415 - only where rules are run
+        from tenure.conformance.harness.assertions import RuleInconclusive  # noqa: PLC0415 - only where rules are run
         from tenure.conformance.pytest.results import world_of  # noqa: PLC0415
         from tenure.conformance.runner.rule_run import judge  # noqa: PLC0415
 
         world = world_of(pyfuncitem)
         verdict, _ = judge(rule, None, None if world is None else world.evidence)
         if verdict.reason:
-            raise RuleVacuous(verdict.reason)
+            raise RuleInconclusive(verdict.reason)
     return done
 
 
@@ -156,7 +156,7 @@ def _in_its_own_words(error: BaseException, config: pytest.Config, when: str | N
     led to keeps its traceback, which is the plugin's; ``--tb=long`` (or whatever else is asked for) shows all."""
     if error.__cause__ is not None or config.getoption("tbstyle", "auto") != "auto":
         return None
-    if type(error).__name__ in ("RuleBroken", "RuleVacuous"):
+    if type(error).__name__ in ("RuleViolated", "RuleInconclusive"):
         return str(error)
     if when == "setup" and isinstance(error, TenureError):
         told = config.stash.setdefault(_UNOPENED, set())

@@ -9,12 +9,12 @@ import pytest
 
 from tenure.conformance.catalogue import AllRules
 from tenure.conformance.controls.controls import Driver
-from tenure.conformance.harness.assertions import RuleVacuous
+from tenure.conformance.harness.assertions import RuleInconclusive
 from tenure.conformance.harness.context import TIMEOUT, Experiment, World
 from tenure.conformance.harness.rule import Rule, catalogue
 from tenure.conformance.network import Network
 from tenure.conformance.pytest.plugin import OPENING, WHY_NOT
-from tenure.conformance.runner.control_monitor import Guard
+from tenure.conformance.runner.control_monitor import ControlMonitor
 from tenure.conformance.runner.recovery import Recovery
 from tenure.errors import Unavailable
 
@@ -53,7 +53,7 @@ class StoreConformance(AllRules):
     ``tenure.conformance.controls.ready_made`` has ready-made ones, for a container, a process, or commands of a shell.
 
     **Reading a failure.** It names the rule and its promise, what the rule did, what it expected and what it saw.
-    A rule that could not be judged, because too little happened, fails as ``RuleVacuous``.
+    A rule that could not be judged, because too little happened, fails as ``RuleInconclusive``.
 
     **Choosing.** ``pytest -k leases`` runs an area, ``-k test_kv_missing`` some rules. The last lines of the run
     count the rules and name those that did not run: a store is conformant only if all of them did, or were not
@@ -114,21 +114,23 @@ class StoreConformance(AllRules):
     ) -> Iterator[World]:
         """What the rule may act in."""
         rule = catalogue(type(self))[request.function.__name__]
-        guard = Guard(driver)
+        monitor = ControlMonitor(driver)
         request.node.stash[OPENING] = True
         try:
-            opened = World(store_url, rule, driver=guard.driver, memo=self.memo, network=network)
+            opened = World(store_url, rule, driver=monitor.driver, memo=self.memo, network=network)
         except Unavailable as exc:
             why = self.left_down.get(store_url)
             if why is not None:
-                raise RuleVacuous(f"rule {rule.id} could not be judged: {why}\n  promise:  {rule.promise}") from exc
+                raise RuleInconclusive(
+                    f"rule {rule.id} could not be judged: {why}\n  promise:  {rule.promise}"
+                ) from exc
             raise
         with opened as world:
             if world.why_not is not None:
                 request.node.stash[WHY_NOT] = world.why_not
                 pytest.skip(world.why_not)
             yield world
-        recovery = Recovery(store_url, guard, TIMEOUT)
+        recovery = Recovery(store_url, monitor, TIMEOUT)
         recovery.after(rule.id, world.empty)
         if recovery.down is not None:
             self.left_down[store_url] = recovery.down

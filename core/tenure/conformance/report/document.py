@@ -115,7 +115,7 @@ def _store(store: StoreFacts) -> dict[str, Any]:
         "scheme": store.scheme,
         "product": server.product if server else "",
         "version": server.version if server else "",
-        "risks": list(server.risks) if server else [],
+        "risks": list(server.warnings) if server else [],
         "details": {name: str(value) for name, value in server.details.items()} if server else {},
     }
 

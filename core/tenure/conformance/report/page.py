@@ -9,7 +9,7 @@ from tenure.conformance.harness.verdicts import Conclusion, Verdict
 from tenure.conformance.report import page_charts as charts
 from tenure.conformance.report import page_rules as rules
 from tenure.conformance.report.markup import BANNERS, SIGNS, amount, badge, duration, table, tag, text, whole_page
-from tenure.spi import Limit, Promise, field_notes
+from tenure.spi import Guarantee, Limit, field_notes
 
 Report = Mapping[str, Any]
 
@@ -88,7 +88,7 @@ def _capabilities(report: Report) -> str:
         if isinstance(value, bool):
             evidence = [rule for rule in report["rules"] if name in rule["requires"]]
             said = tag("span", "declared" if value else "not declared", class_=f"flag {'yes' if value else 'no'}")
-            what = f"The store {note.text}." if isinstance(note, Promise) else ""
+            what = f"The store {note.text}." if isinstance(note, Guarantee) else ""
             promises.append([f"<code>{text(name)}</code>", said, text(what), rules.tiles(evidence) or "—"])
         else:
             unit, what = (note.unit, note.text) if isinstance(note, Limit) else ("", "")

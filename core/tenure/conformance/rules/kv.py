@@ -35,7 +35,7 @@ class KvRules(Rules, area="kv"):
         world.check.equal(world.store.get("never"), None, "get('never'), which was never written")
         world.store.put("gone", b"x")
         committed = world.store.delete("gone")
-        found = world.store.read("gone")
+        found = world.store.get_with_revision("gone")
         world.check.equal(found.item, None, "read('gone') after put and delete")
         world.check.true(
             found.revision >= committed.revision,
@@ -134,16 +134,16 @@ class KvRules(Rules, area="kv"):
                     seen=committed.revision,
                 )
             last = max(last, committed.revision)
-            read = store.read("nothing").revision
+            read = store.get_with_revision("nothing").revision
             world.check.true(read >= last, "a read after a write", expected=f"a revision of at least {last}", seen=read)
 
     def test_kv_deleting_nothing_changes_nothing(self, world: World) -> None:
         """Deleting a key that isn't there answers that nothing was deleted and makes no revision."""
         for _ in range(_BUSY):
-            before = world.store.read("x").revision
+            before = world.store.get_with_revision("x").revision
             committed = world.store.delete("x")
             world.check.equal(committed.deleted, 0, "delete('x').deleted, 'x' doesn't exist")
-            if world.store.read("x").revision == before:
+            if world.store.get_with_revision("x").revision == before:
                 return
         raise world.check.fail(
             f"{_BUSY} times: read, delete('x') which doesn't exist, read",
@@ -161,15 +161,21 @@ class KvRules(Rules, area="kv"):
     def test_kv_replace_needs_the_revision(self, world: World) -> None:
         """replace writes only if the key was last put at the given revision, else it is a Conflict without effect."""
         first = world.store.put("key", b"1")
-        second = world.store.replace("key", b"2", first.revision)
+        second = world.store.put_if_unchanged("key", b"2", revision=first.revision)
         world.check.raises(
-            Conflict, lambda: world.store.replace("key", b"3", first.revision), "replace at a revision that has passed"
+            Conflict,
+            lambda: world.store.put_if_unchanged("key", b"3", revision=first.revision),
+            "replace at a revision that has passed",
         )
         world.check.raises(
-            Conflict, lambda: world.store.replace("missing", b"3", second.revision), "replace of a missing key"
+            Conflict,
+            lambda: world.store.put_if_unchanged("missing", b"3", revision=second.revision),
+            "replace of a missing key",
         )
         world.check.raises(
-            Conflict, lambda: world.store.replace("key", b"3", second.revision + 1000), "replace at a future revision"
+            Conflict,
+            lambda: world.store.put_if_unchanged("key", b"3", revision=second.revision + 1000),
+            "replace at a future revision",
         )
         world.check.equal(
             world.store.get("key"), ("key", b"2", first.revision, second.revision, None), "get after the Conflicts"
@@ -256,7 +262,7 @@ class KvRules(Rules, area="kv"):
             # All read, so that none has just written itself: that would renew what it may have kept of an earlier read.
             committed = stores[number % 3].put("key", str(number).encode())
             for reader in stores:
-                found = reader.read("key")
+                found = reader.get_with_revision("key")
                 world.check.equal(
                     found.item and (found.item.value, found.item.mod_revision),
                     (str(number).encode(), committed.revision),
@@ -339,7 +345,7 @@ class NamespaceRules(Rules, area="namespaces"):
             stores[base].put("last", b"")
             batch = watch.next(10.0)
             world.check.equal(batch and [event.key for event in batch.events], ["last"], "watch('') in the first")
-        world.check.equal(stores[base].delete_prefix("", everything=True), 6, "delete everything in the first")
+        world.check.equal(stores[base].delete_prefix("", allow_empty_prefix=True), 6, "delete everything in the first")
         for name in names[1:]:
             world.check.equal(len(stores[name].list("")), 5, f"the keys of {name!r} afterwards")
 

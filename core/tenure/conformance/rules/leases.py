@@ -12,7 +12,7 @@ from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, LimitExceeded, Unsupported
 from tenure.leases import LeaseState
 from tenure.spi import Delete, LeaseInfo, Put, Transaction
-from tenure.watch import EventKind
+from tenure.watch import EventType
 
 _CLOCKS = 0.02
 """Seconds that clocks may run apart within one lease's time."""
@@ -41,14 +41,14 @@ class LeaseRules(Rules, area="leases"):
     def test_leases_ending_is_told_to_watchers(self, world: World) -> None:
         """When a lease ends by itself, watchers are told a delete of each of its keys, with the old value."""
         run = world.once("leases", observe)
-        latency = world.capabilities.watch_latency
+        latency = world.capabilities.max_watch_latency
         data = recorded(run.endings.values(), seen_by=["watcher"], noise=NOISE, latency=latency)
         problems = world.evidence.judge("leases-in-time", data)
         world.check.no_problems(problems, "left leases alone", expected="a watcher is told each delete in time")
         for ending in run.endings.values():
             before = ending.event and ending.event.previous
             world.check.equal(before and before.value, ending.name.encode(), f"the previous value of {ending.name!r}")
-        deleted = {event.key for event in run.events if event.kind is EventKind.DELETE}
+        deleted = {event.key for event in run.events if event.type is EventType.DELETE}
         world.check.true(
             {"lease/group", "lease/group/1", "lease/group/2"} <= deleted,
             "let a lease with three keys end",
@@ -100,7 +100,7 @@ class LeaseRules(Rules, area="leases"):
         for asked in (least / 2, least, least * 1.3, least * 3 + 0.1, world.long_ttl):
             lease = world.store.lease(asked)
             world.check.equal(lease.requested_ttl, asked, "the requested_ttl of a lease")
-            most = max(asked, limits.min_ttl) + max(limits.ttl_quantum, 1.0)
+            most = max(asked, limits.min_ttl) + max(limits.ttl_granularity, 1.0)
             world.check.true(
                 asked - 1e-9 <= lease.ttl <= most,
                 f"lease({asked})",
@@ -143,13 +143,13 @@ class LeaseRules(Rules, area="leases"):
             world.check.equal(world.store.list("").keys, ("0", "none", "other"), "list('') after a revoke")
             for number in range(1, 5):
                 follower.wait_for(f"{number}", before + 1, "revoked a lease with four keys")
-                event = follower.event(f"{number}", lambda event: event.kind is EventKind.DELETE)
+                event = follower.event(f"{number}", lambda event: event.type is EventType.DELETE)
                 previous = event and event[0].previous and event[0].previous.value
                 world.check.equal(
                     previous, b"again" if number == 1 else str(number).encode(), f"value before, {number}"
                 )
-            if world.capabilities.every_revision:
-                revisions = {e.revision for b in follower.batches for e in b.events if e.kind is EventKind.DELETE}
+            if world.capabilities.lossless_watch:
+                revisions = {e.revision for b in follower.batches for e in b.events if e.type is EventType.DELETE}
                 world.check.equal(len(revisions), 1, "the number of transactions in which the keys went")
 
     def test_leases_revoked_stay_dead(self, world: World) -> None:
@@ -206,9 +206,9 @@ class LeaseRules(Rules, area="leases"):
         world.check.equal(item and item.value, b"2", "put with a lease, delete, put without it, revoke: get")
 
     def test_leases_listing_works_or_is_refused(self, world: World) -> None:
-        """Listing and describing leases is Unsupported exactly where lease_listing isn't declared."""
+        """Listing and describing leases is Unsupported exactly where list_leases isn't declared."""
         lease = world.store.lease(world.long_ttl)
-        if world.capabilities.lease_listing:
+        if world.capabilities.list_leases:
             world.check.true(
                 lease.id in {info.lease_id for info in world.store.leases()},
                 "leases() with a living lease",
@@ -216,11 +216,11 @@ class LeaseRules(Rules, area="leases"):
                 seen="not there",
             )
         else:
-            world.check.raises(Unsupported, world.store.leases, "leases() where lease_listing isn't declared")
+            world.check.raises(Unsupported, world.store.leases, "leases() where list_leases isn't declared")
             describe = partial(world.store.describe_lease, lease)
-            world.check.raises(Unsupported, describe, "describe_lease() where lease_listing isn't declared")
+            world.check.raises(Unsupported, describe, "describe_lease() where list_leases isn't declared")
 
-    @requires("lease_listing")
+    @requires("list_leases")
     def test_leases_are_described(self, world: World) -> None:
         """A lease is listed with its ttl, what remains of it and the keys it holds now; a dead one not at all."""
         lease = world.store.lease(world.long_ttl)

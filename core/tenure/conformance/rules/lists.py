@@ -64,7 +64,7 @@ class ListRules(Rules, area="lists"):
         world.check.true(
             listed.revision >= last, "list('') after a put", expected=f"{last} or more", seen=listed.revision
         )
-        world.check.true(not listed.more, "list('') without a limit", expected="more=False", seen="more=True")
+        world.check.true(not listed.has_more, "list('') without a limit", expected="more=False", seen="more=True")
 
     def test_lists_respect_the_limit(self, world: World) -> None:
         """With a limit the first so many keys come, and 'more' tells truly whether there are others."""
@@ -74,9 +74,13 @@ class ListRules(Rules, area="lists"):
         for limit in (1, 2, 9, 10, 11, 12, 100):
             listed = world.store.list("", limit=limit)
             expected = (*keys, "zz")[:limit]
-            world.check.equal((listed.keys, listed.more), (expected, limit < 11), f"list('', limit={limit}) of 11 keys")
+            world.check.equal(
+                (listed.keys, listed.has_more), (expected, limit < 11), f"list('', limit={limit}) of 11 keys"
+            )
             listed = world.store.list("0", limit=limit)
-            world.check.equal((listed.keys, listed.more), (keys[:limit], limit < 10), f"list('0', limit={limit}) of 10")
+            world.check.equal(
+                (listed.keys, listed.has_more), (keys[:limit], limit < 10), f"list('0', limit={limit}) of 10"
+            )
         for bad in (0, -1):
             world.check.raises(InvalidArgument, partial(world.store.list, "", limit=bad), f"list('', limit={bad})")
 
@@ -117,7 +121,7 @@ class ListRules(Rules, area="lists"):
         missed = sorted(set(stay) - set(scanned))
         world.check.equal(missed, [], "keys that stayed all the while and were not seen")
 
-    @requires("pinned_pages")
+    @requires("consistent_pagination")
     def test_lists_by_scan_show_one_revision(self, world: World) -> None:
         """All pages of a scan show the state of its first page, whatever is written meanwhile."""
         keys = tuple(f"{number:03}s" for number in range(0, 60, 2))

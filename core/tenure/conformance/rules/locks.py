@@ -12,7 +12,7 @@ from tenure.conformance.checkers import by_name
 from tenure.conformance.checkers.linearizability import search
 from tenure.conformance.checkers.linearizability.models import Lock
 from tenure.conformance.checkers.linearizability.operations import to_json
-from tenure.conformance.harness.assertions import PATIENCE, RuleVacuous
+from tenure.conformance.harness.assertions import PATIENCE, RuleInconclusive
 from tenure.conformance.harness.context import World
 from tenure.conformance.harness.rule import Rules, patient
 from tenure.conformance.workloads.leases import NOISE, recorded
@@ -74,7 +74,7 @@ class LockRules(Rules, area="locks"):
         world.check.no_problems(problems, did, expected="the stale write is refused")
         world.check.true(seen.refused, did, expected="a Conflict", seen="the write was taken")
         if not by_name.judge("fenced-writes", {"writes": [write.as_json() for write in seen.control]}):
-            raise RuleVacuous(
+            raise RuleInconclusive(
                 f"rule {world.rule.id} could not be judged: the same write without the guard did no harm, "
                 "so the guard proves nothing"
             )
@@ -102,7 +102,7 @@ class LockRules(Rules, area="locks"):
         did = "the second in a queue of three died, and the first left"
         problems = world.evidence.judge("leases-not-early", recorded([ending], clocks=_CLOCKS))
         world.check.no_problems(problems, did, expected="the third waits as long as the second may live")
-        latency = world.capabilities.watch_latency
+        latency = world.capabilities.max_watch_latency
         data = recorded([ending], seen_by=["watcher"], noise=NOISE, latency=latency)
         problems = world.evidence.judge("leases-in-time", data)
         world.check.no_problems(problems, did, expected="the third one's turn within the second one's worst case")

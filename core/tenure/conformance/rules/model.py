@@ -28,7 +28,7 @@ from tenure.conformance.harness.rule import Rules
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import Conflict, TenureError
 from tenure.leases import Lease
-from tenure.spi import Committed, KeyValue
+from tenure.spi import CommitResult, KeyValue
 
 EXAMPLES = 30
 STEPS = 40
@@ -167,7 +167,7 @@ class _Machine(RuleBasedStateMachine):
         revision = known.mod_revision if known else self.revision
         if stale and known:
             revision = known.create_revision - 1 if known.create_revision else 0
-        call = partial(self.store.replace, self.prefix + key, value, revision)
+        call = partial(self.store.put_if_unchanged, self.prefix + key, value, revision=revision)
         if known is None or revision != known.mod_revision:
             self.check.raises(Conflict, call, f"replace({key!r}, revision={revision}), now {known}")
         else:
@@ -183,12 +183,12 @@ class _Machine(RuleBasedStateMachine):
     @rule(
         keys=st.lists(_KEYS, unique=True, min_size=1, max_size=4),
         puts=st.lists(st.one_of(st.none(), _VALUES), min_size=4, max_size=4),
-        guard=_KEYS,
+        precondition=_KEYS,
         absent=st.booleans(),
     )
-    def transact(self, keys: list[str], puts: list[bytes | None], guard: str, absent: bool) -> None:
+    def transact(self, keys: list[str], puts: list[bytes | None], precondition: str, absent: bool) -> None:
         transaction = self.store.transaction()
-        (transaction.if_absent if absent else transaction.if_exists)(self.prefix + guard)
+        (transaction.if_absent if absent else transaction.if_exists)(self.prefix + precondition)
         changes: dict[str, tuple[bytes, str | None] | None] = {}
         for key, value in zip(keys, puts, strict=False):
             changes[key] = None if value is None else (value, None)
@@ -196,8 +196,8 @@ class _Machine(RuleBasedStateMachine):
                 transaction.delete(self.prefix + key)
             else:
                 transaction.put(self.prefix + key, value)
-        did = f"a transaction if {guard!r} is {'absent' if absent else 'there'}: {changes}"
-        if absent == (guard in self.model):
+        did = f"a transaction if {precondition!r} is {'absent' if absent else 'there'}: {changes}"
+        if absent == (precondition in self.model):
             self.check.raises(Conflict, transaction.commit, did)
         else:
             self._wrote(self._unrefused(transaction.commit, did), changes, did)
@@ -273,13 +273,13 @@ class _Machine(RuleBasedStateMachine):
     def _local(self, item: KeyValue | None) -> KeyValue | None:
         return item and item._replace(key=item.key.removeprefix(self.prefix))
 
-    def _unrefused(self, call: Callable[[], Committed], did: str) -> Committed:
+    def _unrefused(self, call: Callable[[], CommitResult], did: str) -> CommitResult:
         try:
             return call()
         except Conflict as exc:
             raise self.check.fail(did, expected="it is applied", seen=f"Conflict: {exc}") from exc
 
-    def _wrote(self, committed: Committed, changes: dict[str, Any], did: str) -> None:
+    def _wrote(self, committed: CommitResult, changes: dict[str, Any], did: str) -> None:
         self.steps += 1
         self.did.append(did)
         effect = any(change is not None or key in self.model for key, change in changes.items())

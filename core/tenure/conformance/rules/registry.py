@@ -120,7 +120,7 @@ class RegistryRules(Rules, area="registry"):
             value = json.dumps(mine.to_dict()).encode()
             store.put(f"/registry/default/web/{mine.id}@{mine.host}", value, lease=lease)
             self._found(world, observer, 1, "put an entry")
-            limit = lease.worst_expiry + world.capabilities.watch_latency + NOISE
+            limit = lease.max_lifetime_after_refresh + world.capabilities.max_watch_latency + NOISE
             self._count(world, observer, 0, "let the lease of an instance run out", within=limit)
 
     @patient
@@ -134,15 +134,15 @@ class RegistryRules(Rules, area="registry"):
             lease = registry.lease
             if lease is None:
                 raise world.check.fail("registered", expected="a lease", seen=None)
-            end = time.monotonic() + lease.worst_expiry * 1.2
+            end = time.monotonic() + lease.max_lifetime_after_refresh * 1.2
             world.check.eventually(
                 lambda: (self._known(observer), time.monotonic() > end),
                 lambda seen: seen[0] != 1 or seen[1],
                 "kept an instance registered",
                 expected="the end of the observation",
-                within=lease.worst_expiry * 2 + PATIENCE,
+                within=lease.max_lifetime_after_refresh * 2 + PATIENCE,
             )
-            kept = f"kept an instance registered for {lease.worst_expiry * 1.2:.1f} s"
+            kept = f"kept an instance registered for {lease.max_lifetime_after_refresh * 1.2:.1f} s"
             world.check.equal(self._known(observer), 1, f"{kept}: the instances afterwards")
             left = [event.type.value for event in events if event.type is EventType.DELETE]
             world.check.equal(left, [], f"{kept}: what was told of its leaving meanwhile")

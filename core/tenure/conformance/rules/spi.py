@@ -20,9 +20,9 @@ from tenure.spi import (
     Delete,
     Deleted,
     FeedItem,
+    Guarantee,
     KeyValue,
     Limit,
-    Promise,
     Put,
     Snapshot,
     Transaction,
@@ -83,7 +83,7 @@ class SpiRules(Rules, area="spi"):
         world.check.equal(world.backend().capabilities, caps, "capabilities of another connection")
         for name, note in field_notes().items():
             value = getattr(caps, name)
-            good = isinstance(value, bool) if isinstance(note, Promise) else isinstance(value, int | float)
+            good = isinstance(value, bool) if isinstance(note, Guarantee) else isinstance(value, int | float)
             world.check.true(good, f"read capabilities.{name}", expected="a promise or a number", seen=value)
             if isinstance(note, Limit):
                 world.check.true(value >= 0, f"read capabilities.{name}", expected="0 or more", seen=value)
@@ -97,7 +97,7 @@ class SpiRules(Rules, area="spi"):
     def test_spi_requirements_are_judged_by_what_is_declared(self, world: World) -> None:
         """connect(require=...) opens a store for each promise it declares and refuses it for each one it doesn't."""
         for name, note in field_notes().items():
-            if isinstance(note, Promise):
+            if isinstance(note, Guarantee):
                 opening = partial(connect, world.url)
                 if getattr(world.capabilities, name):
                     opening(require=[name]).close()
@@ -105,15 +105,15 @@ class SpiRules(Rules, area="spi"):
                     world.check.raises(Unsupported, partial(opening, require=[name]), f"connect(require=[{name!r}])")
 
     def test_spi_pages_at_a_revision_work_or_are_refused(self, world: World) -> None:
-        """Listing at a past revision is Unsupported exactly where pinned_pages isn't declared."""
+        """Listing at a past revision is Unsupported exactly where consistent_pagination isn't declared."""
         backend = world.backend()
         revision = world.store.put("key", b"old").revision
         world.store.put("key", b"new")
         ask = partial(backend.list, world.physical(""), after=None, limit=None, revision=revision, timeout=T)
-        if world.capabilities.pinned_pages:
+        if world.capabilities.consistent_pagination:
             world.check.equal([item.value for item in ask().items], [b"old"], f"list at revision {revision}")
         else:
-            world.check.raises(Unsupported, ask, "list at a revision where pinned_pages isn't declared")
+            world.check.raises(Unsupported, ask, "list at a revision where consistent_pagination isn't declared")
 
     def test_spi_servers_describe_themselves(self, world: World) -> None:
         """server_info names product and version, and a revision that isn't older than the last write."""
@@ -172,7 +172,7 @@ class SpiRules(Rules, area="spi"):
         finally:
             feed.close()
 
-    @requires("every_revision")
+    @requires("lossless_watch")
     def test_spi_feeds_resume_with_the_next_revision(self, world: World) -> None:
         """Feed rules 2 to 4: with after=R all later transactions come, whole, in order, none twice, no other."""
         backend = world.backend()
@@ -256,7 +256,7 @@ class SpiRules(Rules, area="spi"):
             told = partial(sink.knows, world.physical("before"), revision)
             sink.wait(world, told, "put a key", "the open feed tells it")
             world.check.enough(cut(world), 1, "a connection that broke")
-            limit = world.capabilities.watch_detection + PATIENCE
+            limit = world.capabilities.max_watch_failure_detection + PATIENCE
             sink.wait(world, lambda: bool(sink.errors), "cut the connection", "fail()", within=limit)
             error = sink.errors[0]
             world.check.true(isinstance(error, Unavailable), "cut", expected="Unavailable", seen=repr(error))

@@ -48,16 +48,18 @@ class TransactionRules(Rules, area="transactions"):
         failing: dict[str, Build] = {
             "absent, of a key that exists": lambda t: t.if_absent("there"),
             "exists, of a missing key": lambda t: t.if_exists("missing"),
-            "unchanged, at an earlier revision": lambda t: t.if_unchanged("there", stale),
-            "unchanged, at a later revision": lambda t: t.if_unchanged("there", present + 1000),
-            "unchanged, of a missing key": lambda t: t.if_unchanged("missing", present),
-            "unchanged at 0, of a missing key": lambda t: t.if_unchanged("missing", 0),
-            "first of three": lambda t: t.if_absent("there").if_exists("there").if_unchanged("there", present),
-            "last of three": lambda t: t.if_exists("there").if_unchanged("there", present).if_absent("there"),
+            "unchanged, at an earlier revision": lambda t: t.if_unchanged("there", revision=stale),
+            "unchanged, at a later revision": lambda t: t.if_unchanged("there", revision=present + 1000),
+            "unchanged, of a missing key": lambda t: t.if_unchanged("missing", revision=present),
+            "unchanged at 0, of a missing key": lambda t: t.if_unchanged("missing", revision=0),
+            "first of three": lambda t: t.if_absent("there").if_exists("there").if_unchanged("there", revision=present),
+            "last of three": lambda t: t.if_exists("there").if_unchanged("there", revision=present).if_absent("there"),
         }
         before = list(world.store.list(""))
-        for name, guard in failing.items():
-            transaction = guard(world.store.transaction()).put("new", b"x").put("there", b"x").put("missing", b"x")
+        for name, precondition in failing.items():
+            transaction = (
+                precondition(world.store.transaction()).put("new", b"x").put("there", b"x").put("missing", b"x")
+            )
             world.check.raises(Conflict, transaction.commit, f"a transaction whose guard fails ({name})")
             world.check.equal(list(world.store.list("")), before, f"list('') afterwards ({name})")
 
@@ -67,12 +69,12 @@ class TransactionRules(Rules, area="transactions"):
         holding: dict[str, Build] = {
             "absent": lambda t: t.if_absent("missing"),
             "exists": lambda t: t.if_exists("there"),
-            "unchanged": lambda t: t.if_unchanged("there", revision),
-            "two on one key": lambda t: t.if_exists("there").if_unchanged("there", revision),
+            "unchanged": lambda t: t.if_unchanged("there", revision=revision),
+            "two on one key": lambda t: t.if_exists("there").if_unchanged("there", revision=revision),
             "none": lambda t: t,
         }
-        for name, guard in holding.items():
-            transaction = guard(world.store.transaction()).put(f"done/{name}", b"x")
+        for name, precondition in holding.items():
+            transaction = precondition(world.store.transaction()).put(f"done/{name}", b"x")
             try:
                 transaction.commit()
             except Conflict as exc:
@@ -85,10 +87,10 @@ class TransactionRules(Rules, area="transactions"):
         """A refused transaction leaves even the store's revision as it was."""
         world.store.put("there", b"")
         for _ in range(_BUSY):
-            before = world.store.read("there").revision
+            before = world.store.get_with_revision("there").revision
             transaction = world.store.transaction().if_absent("there").put("x", b"1").delete("there")
             world.check.raises(Conflict, transaction.commit, "a transaction whose guard fails")
-            if world.store.read("there").revision == before:
+            if world.store.get_with_revision("there").revision == before:
                 return
         raise world.check.fail(
             f"{_BUSY} times: read, a refused transaction, read",
@@ -101,21 +103,21 @@ class TransactionRules(Rules, area="transactions"):
         revision = world.store.put("key", b"same").revision
         world.store.delete("key")
         world.store.put("key", b"same")
-        transaction = world.store.transaction().if_unchanged("key", revision).put("won", b"")
+        transaction = world.store.transaction().if_unchanged("key", revision=revision).put("won", b"")
         world.check.raises(Conflict, transaction.commit, "a guard on the revision of the key's earlier life")
 
     def test_transactions_without_operations_are_checks(self, world: World) -> None:
         """A transaction of guards alone answers a revision if they hold, is a Conflict if not, and changes nothing."""
         revision = world.store.put("there", b"").revision
         for _ in range(_BUSY):
-            before = world.store.read("there").revision
-            held = world.store.transaction().if_unchanged("there", revision).if_absent("missing").commit()
+            before = world.store.get_with_revision("there").revision
+            held = world.store.transaction().if_unchanged("there", revision=revision).if_absent("missing").commit()
             world.check.true(
                 held.revision >= revision, "a check that holds", expected=f"{revision} or more", seen=held.revision
             )
             refused = world.store.transaction().if_absent("there")
             world.check.raises(Conflict, refused.commit, "a check that fails")
-            if world.store.read("there").revision == before:
+            if world.store.get_with_revision("there").revision == before:
                 return
         raise world.check.fail(
             f"{_BUSY} times: read, checks, read", expected="the same revision", seen="the revision grew each time"
@@ -228,7 +230,11 @@ class TransactionRules(Rules, area="transactions"):
 
         def race(number: int) -> int:
             try:
-                return stores[number % len(stores)].replace("key", str(number).encode(), revision).revision
+                return (
+                    stores[number % len(stores)]
+                    .put_if_unchanged("key", str(number).encode(), revision=revision)
+                    .revision
+                )
             except Conflict:
                 return 0
 
@@ -257,7 +263,7 @@ class TransactionRules(Rules, area="transactions"):
                     if turn == 0 and conflicts == 0:
                         start.wait(DEADLINE)  # all have read the same: conflicts are certain
                     try:
-                        store.replace("counter", str(int(item.value) + 1).encode(), item.mod_revision)
+                        store.put_if_unchanged("counter", str(int(item.value) + 1).encode(), revision=item.mod_revision)
                         break
                     except Conflict:
                         conflicts += 1
@@ -296,8 +302,8 @@ class TransactionRules(Rules, area="transactions"):
                     if not tries:
                         together_now.wait(DEADLINE)  # all have read before one moves: conflicts on either account
                     tries += 1
-                    move = store.transaction().if_unchanged(source, one.mod_revision)
-                    move.if_unchanged(target, two.mod_revision)
+                    move = store.transaction().if_unchanged(source, revision=one.mod_revision)
+                    move.if_unchanged(target, revision=two.mod_revision)
                     move.put(source, str(int(one.value) - amount).encode()).put(
                         target, str(int(two.value) + amount).encode()
                     )
@@ -314,7 +320,7 @@ class TransactionRules(Rules, area="transactions"):
         world.check.equal(sum(balances), 400, f"the sum of the four accounts {balances} after guarded transfers")
         world.check.enough(sum(moved), 30, "a transfer")
 
-    @requires("atomic_list")
+    @requires("consistent_list")
     def test_transactions_are_whole_in_every_list(self, world: World) -> None:
         """A list that runs while transactions write several keys shows each of them whole or not at all."""
         keys, enough = 6, 15

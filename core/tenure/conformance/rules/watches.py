@@ -16,7 +16,7 @@ from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.watches import observe
 from tenure.conformance.workloads.writers import LAST_KEY, Workload
 from tenure.errors import Compacted, InvalidArgument, StoreClosed, TenureError, Unsupported
-from tenure.watch import Batch, BatchKind, EventKind, Watch
+from tenure.watch import Batch, BatchType, EventType, Watch
 
 _NOISE = 0.5
 """Seconds by which this machine may be late, on top of what the store declares."""
@@ -45,14 +45,14 @@ class WatchRules(Rules, area="watches"):
     def test_watches_w4_a_gap_is_told(self, world: World) -> None:
         """W4: the state comes first, then that it is in sync, then changes; a gap only as a resync with its reason."""
         problems = self._judged(world, watch_judge.SHAPE)
-        world.check.no_problems(problems, "looked at the kinds of batches", expected="snapshot, in_sync, changes")
+        world.check.no_problems(problems, "looked at the kinds of batches", expected="snapshot, synced, changes")
 
     def test_watches_w5_events_know_what_they_are(self, world: World) -> None:
         """W5: create, update and delete are told apart, and the previous value is what this watcher knew."""
         problems = self._judged(world, watch_judge.KINDS)
         world.check.no_problems(problems, "replayed the events of a watch(previous=True)", expected="right kinds")
 
-    @requires("every_revision")
+    @requires("lossless_watch")
     def test_watches_see_every_transaction_whole(self, world: World) -> None:
         """Every transaction is told, none is coalesced with another, and each comes as one batch, in order."""
         problems = self._judged(world, watch_judge.TRANSACTIONS)
@@ -84,13 +84,13 @@ class WatchRules(Rules, area="watches"):
             first, second = watch.next(PATIENCE), watch.next(PATIENCE)
         if first is None or second is None:
             raise world.check.fail("watch('w/')", expected="two batches at once", seen=(first, second))
-        world.check.equal((first.kind, second.kind), (BatchKind.SNAPSHOT, BatchKind.IN_SYNC), "the first two batches")
+        world.check.equal((first.type, second.type), (BatchType.SNAPSHOT, BatchType.SYNCED), "the first two batches")
         told = tuple(event.item for event in first.events)
         world.check.equal(told, expected.items, "the items of the first batch, against a list")
-        world.check.equal({event.kind for event in first.events}, {EventKind.CREATE}, "their kinds")
+        world.check.equal({event.type for event in first.events}, {EventType.CREATE}, "their kinds")
         world.check.true(
             second.revision >= expected.revision,
-            "the revision of in_sync",
+            "the revision of synced",
             expected=f"{expected.revision} or more",
             seen=second.revision,
         )
@@ -115,15 +115,15 @@ class WatchRules(Rules, area="watches"):
                 follower.wait_for("key", committed.revision, "deleted the key" if step is None else f"put {step!r}")
                 revisions.append(committed.revision)
             events = write_history.events_of(follower.batches)
-            seen = [(e.kind, e.item and e.item.value, e.previous and e.previous.value) for e in events]
+            seen = [(e.type, e.item and e.item.value, e.previous and e.previous.value) for e in events]
             expected = [
-                (EventKind.CREATE, b"1", None),
-                (EventKind.UPDATE, b"2", b"1"),
-                (EventKind.DELETE, None, b"2"),
-                (EventKind.CREATE, b"3", None),
+                (EventType.CREATE, b"1", None),
+                (EventType.UPDATE, b"2", b"1"),
+                (EventType.DELETE, None, b"2"),
+                (EventType.CREATE, b"3", None),
             ]
             world.check.equal(seen, expected, "put, put, delete, put, each waited for")
-            if world.capabilities.every_revision:
+            if world.capabilities.lossless_watch:
                 world.check.equal([event.revision for event in events], revisions, "the revisions of these events")
 
     def test_watches_tell_an_identical_put(self, world: World) -> None:
@@ -164,7 +164,7 @@ class WatchRules(Rules, area="watches"):
 
     def test_watches_are_quick(self, world: World) -> None:
         """On an idle store most changes are told within the declared latency."""
-        latency = world.capabilities.watch_latency
+        latency = world.capabilities.max_watch_latency
         late = []
         with Follower(world.check, world.connect().watch("")) as follower:
             follower.wait_in_sync()
@@ -203,17 +203,17 @@ class WatchRules(Rules, area="watches"):
     # -- resuming --
 
     def test_watches_after_a_revision_work_or_are_refused(self, world: World) -> None:
-        """watch(after=...) is Unsupported exactly where every_revision isn't declared."""
+        """watch(after=...) is Unsupported exactly where lossless_watch isn't declared."""
         revision = world.store.put("key", b"").revision
-        if world.capabilities.every_revision:
+        if world.capabilities.lossless_watch:
             world.store.watch("", after=revision).close()
             both = partial(world.store.watch, "", after=revision, previous=True)
             world.check.raises(InvalidArgument, both, "watch(after=..., previous=True)")
         else:
             refused = partial(world.store.watch, "", after=revision)
-            world.check.raises(Unsupported, refused, "watch(after=...) where every_revision isn't declared")
+            world.check.raises(Unsupported, refused, "watch(after=...) where lossless_watch isn't declared")
 
-    @requires("every_revision")
+    @requires("lossless_watch")
     def test_watches_resume_after_any_revision_exactly(self, world: World) -> None:
         """A watch after a revision tells every transaction after it and none up to it, whichever revision it is."""
         workload = Workload(world.check, [world.store, world.connect()], turns=75)
@@ -229,7 +229,7 @@ class WatchRules(Rules, area="watches"):
                 problems += [f"the event at {early} isn't after {after}" for early in told if early <= after]
                 world.check.no_problems(problems, f"watch(after={after})", expected="each transaction after it, once")
 
-    @requires("every_revision")
+    @requires("lossless_watch")
     def test_watches_resume_at_the_present(self, world: World) -> None:
         """A watch after the present revision tells nothing that was, and everything that comes."""
         world.store.put("w/old", b"")
@@ -241,7 +241,7 @@ class WatchRules(Rules, area="watches"):
             told = [(event.key, event.revision) for event in write_history.events_of(follower.batches)]
             world.check.equal(told, [("w/new", first), ("w/new", second)], "the events told")
 
-    @requires("every_revision")
+    @requires("lossless_watch")
     def test_watches_resume_from_the_future_is_compacted(self, world: World) -> None:
         """A revision that the store hasn't reached isn't of its history: watching after it is Compacted."""
         future = world.store.put("key", b"").revision + 1_000_000
@@ -252,7 +252,7 @@ class WatchRules(Rules, area="watches"):
 
         world.check.raises(Compacted, watch, f"watch(after={future}), a million beyond the present")
 
-    @requires("every_revision")
+    @requires("lossless_watch")
     @needs("compact")
     def test_watches_resume_from_a_forgotten_revision_is_compacted(self, world: World) -> None:
         """Watching after a revision that has left the store's history is Compacted, not silence and not a gap."""
@@ -291,13 +291,13 @@ class WatchRules(Rules, area="watches"):
         world.check.no_problems(problems, "read a watch that had been left alone", expected="the true state")
         complete = not write_history.check_every_transaction(batches, timeline, after=first[-1].revision)
         world.check.true(
-            reader.resyncs > 0 or complete or not world.capabilities.every_revision,
+            reader.resyncs > 0 or complete or not world.capabilities.lossless_watch,
             f"left {len(timeline.steps)} transactions unread, max_pending=10",
             expected="a RESYNC batch, or every transaction",
-            seen=[batch.kind for batch in batches][:20],
+            seen=[batch.type for batch in batches][:20],
         )
 
-    @requires("every_revision")
+    @requires("lossless_watch")
     def test_watches_w6_a_slow_resumed_watch_misses_nothing(self, world: World) -> None:
         """W6: a watch after a revision whose consumer is too slow goes on exactly where it was."""
         start = world.store.put("w", b"start").revision

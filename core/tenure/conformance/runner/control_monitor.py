@@ -29,7 +29,7 @@ class DriverFailed(Exception):
     """A control of the driver raised: what the rule wanted to try didn't happen."""
 
 
-class Guard:
+class ControlMonitor:
     """Between the rules and the author's driver. Thread-safe."""
 
     def __init__(self, driver: Driver) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from tenure._client.opening import connect
 from tenure.conformance.harness.context import in_namespace
-from tenure.conformance.runner.control_monitor import Guard
+from tenure.conformance.runner.control_monitor import ControlMonitor
 from tenure.errors import OutcomeUnknown, StoreFull, TenureError, Unavailable
 
 _LOOK = 2.0
@@ -28,11 +28,11 @@ _POLL = 0.05
 class Recovery:
     """Looks after the store at ``url``; ``patience`` is the seconds that it may take to come back."""
 
-    def __init__(self, url: str, guard: Guard, patience: float) -> None:
+    def __init__(self, url: str, monitor: ControlMonitor, patience: float) -> None:
         self.down: str | None = None
         """Why nothing can be tried any more; ``None`` while it can."""
         self._url = in_namespace(url, "conformance-look")
-        self._guard = guard
+        self._monitor = monitor
         self._patience = patience
 
     def after(self, rule: str, empty: Callable[[], None], *, shut_out: bool = False) -> str | None:
@@ -40,11 +40,11 @@ class Recovery:
 
         ``empty`` empties its namespaces; ``shut_out`` says that it found no store to open.
         """
-        failure, harmed = self._guard.take_failure(), self._guard.harmed
+        failure, harmed = self._monitor.take_failure(), self._monitor.harmed
         if failure is None and not harmed and not shut_out:
             return None
-        self._guard.mend(lambda: self._look(_LOOK) is None)
-        mending = self._guard.take_failure()
+        self._monitor.mend(lambda: self._look(_LOOK) is None)
+        mending = self._monitor.take_failure()
         failure = failure or mending
         error = self._coming_back()
         if error is None:
@@ -58,9 +58,9 @@ class Recovery:
             self.down = f"the server was left down by its driver, which undid nothing of what {rule} had it do: {seen}"
         else:
             self.down = f"{rule} found no store to open, and it didn't come back within {self._patience:g} s: {seen}"
-            if self._guard.last is not None:
+            if self._monitor.last is not None:
                 self.down += (
-                    f". The driver's last control was {self._guard.last!r}; one that brings a server back has to "
+                    f". The driver's last control was {self._monitor.last!r}; one that brings a server back has to "
                     "return when it answers"
                 )
         return self.down

@@ -3,8 +3,8 @@
 The thread is what makes a rule that hangs harmless: it is left behind, its stores are closed under it (which ends
 most calls), its namespaces are emptied, and the run goes on with the next rule. Whatever a rule raises ends here:
 
-* ``RuleBroken``, and any error that no promise allows, ``Unsupported`` first of all: FAIL.
-* ``RuleVacuous``, a control of the driver that failed, a fault that had no effect: INVALID.
+* ``RuleViolated``, and any error that no promise allows, ``Unsupported`` first of all: FAIL.
+* ``RuleInconclusive``, a control of the driver that failed, a fault that had no effect: INVALID.
 * no end in time: UNKNOWN.
 """
 
@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tenure.conformance.harness.assertions import RuleBroken, RuleVacuous
+from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated
 from tenure.conformance.harness.context import ExperimentFailed, ExperimentUnfinished, World
 from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.rule import Rule
@@ -157,7 +157,7 @@ def judge(rule: Rule, error: BaseException | None, evidence: Evidence | None) ->
         decisive = root = _broken_before(root) or root
     if isinstance(root, ExperimentUnfinished):
         verdict = Verdict.UNKNOWN
-    elif isinstance(root, RuleVacuous | DriverFailed):
+    elif isinstance(root, RuleInconclusive | DriverFailed):
         verdict = Verdict.INVALID
     else:
         verdict = Verdict.FAIL
@@ -177,26 +177,26 @@ def _decisive(error: BaseException) -> BaseException:
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [_decisive(each) for each in error.exceptions]
-    return next((each for each in leaves if not isinstance(each, RuleVacuous | DriverFailed)), leaves[0])
+    return next((each for each in leaves if not isinstance(each, RuleInconclusive | DriverFailed)), leaves[0])
 
 
-def _broken_before(error: BaseException) -> RuleBroken | None:
+def _broken_before(error: BaseException) -> RuleViolated | None:
     """The broken promise that was on its way out when ``error`` came up, unless a control had failed before that."""
-    found: RuleBroken | None = None
+    found: RuleViolated | None = None
     while True:
         earlier = error.__cause__ or error.__context__
         if earlier is None:
             return found
         if isinstance(earlier, DriverFailed):
             found = None
-        elif isinstance(earlier, RuleBroken) and found is None:
+        elif isinstance(earlier, RuleViolated) and found is None:
             found = earlier
         error = earlier
 
 
 def _reason(rule: Rule, error: BaseException) -> str:
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-    if isinstance(error, RuleBroken | RuleVacuous):
+    if isinstance(error, RuleViolated | RuleInconclusive):
         return f"{error}{notes}"
     kind = type(error).__name__
     if isinstance(error, ExperimentFailed | ExperimentUnfinished | DriverFailed):

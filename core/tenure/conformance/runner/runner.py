@@ -26,7 +26,7 @@ from tenure.conformance.harness.profile import QUICK, Profile
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.network import Network
-from tenure.conformance.runner.control_monitor import Guard, controls
+from tenure.conformance.runner.control_monitor import ControlMonitor, controls
 from tenure.conformance.runner.recovery import Recovery
 from tenure.conformance.runner.rule_run import RuleRun, Trial
 from tenure.errors import ConfigError, TenureError
@@ -151,7 +151,7 @@ def select(catalogue: Sequence[Rule], areas: Sequence[str], rules: Sequence[str]
 
 def default_rule_budget(capabilities: Capabilities, profile: Profile) -> float:
     """Seconds that no rule of a store with these limits should need, even on a busy machine."""
-    expiry = capabilities.worst_expiry(max(capabilities.min_ttl, LEAST_TTL))
+    expiry = capabilities.max_lifetime_after_refresh(max(capabilities.min_ttl, LEAST_TTL))
     return profile.pick(quick=120.0, full=360.0) + profile.pick(quick=6, full=12) * expiry
 
 
@@ -174,9 +174,9 @@ class _Runner:
         self._selected = select(catalogue, plan.areas, plan.rules)
         self._progress = progress
         self._suite = AllRules()
-        self._guard = Guard(plan.driver)
-        self._driver = self._guard.driver
-        self._recovery = Recovery(plan.url, self._guard, plan.timeout)
+        self._monitor = ControlMonitor(plan.driver)
+        self._driver = self._monitor.driver
+        self._recovery = Recovery(plan.url, self._monitor, plan.timeout)
         self._memo: dict[str, Experiment] = {}
         self._notes: dict[str, None] = {}
         self._results: list[RuleRun] = []

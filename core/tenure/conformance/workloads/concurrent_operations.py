@@ -83,7 +83,7 @@ class _Clients:
         self._seconds = world.profile.pick(quick=2.0, full=8.0)
         self._least = least_of(world)
         self._seed = world.profile.seed
-        self._whole_lists = world.capabilities.atomic_list
+        self._whole_lists = world.capabilities.consistent_list
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(_SUCCESSES, 0)

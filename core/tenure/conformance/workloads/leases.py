@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tenure.conformance.harness.assertions import PATIENCE, RuleBroken
+from tenure.conformance.harness.assertions import PATIENCE, RuleViolated
 from tenure.conformance.harness.context import World
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.leases import Lease
 from tenure.spi import KeyValue
-from tenure.watch import Event, EventKind
+from tenure.watch import Event, EventType
 
 NOISE = 1.0
 """Seconds by which this machine may be late, on top of what the store declares."""
@@ -79,7 +79,7 @@ def observe(world: World) -> LeaseRun:
         lease = holder.lease(ttl, keep_alive=keep_alive, on_lost=lost.append if name == "alone/0" else None)
         leases[name] = lease
         if not keep_alive:
-            endings[name] = Ending(name, lease.ttl, lease.worst_expiry, sent, time.monotonic())
+            endings[name] = Ending(name, lease.ttl, lease.max_lifetime_after_refresh, sent, time.monotonic())
         return lease
 
     with Follower(world.check, store.watch("lease/", previous=True)) as follower:
@@ -99,10 +99,10 @@ def observe(world: World) -> LeaseRun:
         _watch_them_end(world, follower, endings)
         world.check.eventually(
             lambda: time.monotonic() - endings["alone/0"].answered,
-            lambda age: age > kept.worst_expiry + world.capabilities.watch_latency,
+            lambda age: age > kept.max_lifetime_after_refresh + world.capabilities.max_watch_latency,
             "kept a lease",
-            expected=f"more than {kept.worst_expiry:g} s",
-            within=kept.worst_expiry * 2 + PATIENCE,
+            expected=f"more than {kept.max_lifetime_after_refresh:g} s",
+            within=kept.max_lifetime_after_refresh * 2 + PATIENCE,
         )
         listed = {item.key: item for item in store.list("lease/")}
         run = LeaseRun(
@@ -113,7 +113,7 @@ def observe(world: World) -> LeaseRun:
             dict(listed),
         )
         run.states = {name: lease.state.value for name, lease in leases.items()}
-        with contextlib.suppress(RuleBroken):  # whether it is called is for one rule to judge, not for all of them
+        with contextlib.suppress(RuleViolated):  # whether it is called is for one rule to judge, not for all of them
             world.check.eventually(
                 lambda: len(lost), lambda count: count >= 1, "let a lease end", expected="its on_lost is called"
             )
@@ -131,7 +131,7 @@ def _refresh_once(lease: Lease, ending: Ending) -> None:
 
 
 def _watch_them_end(world: World, follower: Follower, endings: dict[str, Ending]) -> None:
-    latency = world.capabilities.watch_latency
+    latency = world.capabilities.max_watch_latency
     deadline = max(each.answered + each.worst for each in endings.values()) + latency + NOISE + PATIENCE / 3
     while time.monotonic() < deadline:
         for ending in endings.values():
@@ -139,7 +139,7 @@ def _watch_them_end(world: World, follower: Follower, endings: dict[str, Ending]
             if ending.missed is None and world.store.get(key) is None:
                 ending.missed = time.monotonic()
             if ending.told is None:
-                found = follower.event(key, lambda event: event.kind is EventKind.DELETE)
+                found = follower.event(key, lambda event: event.type is EventType.DELETE)
                 if found is not None:
                     ending.event, ending.told = found
         if all(each.missed is not None and each.told is not None for each in endings.values()):

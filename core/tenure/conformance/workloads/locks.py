@@ -206,7 +206,9 @@ class Endings:
 
 def observe_endings(world: World) -> Endings:
     """A holder whose lease expires, a waiter who dies in a queue, leaders who follow each other."""
-    patience = world.capabilities.worst_expiry(world.short_ttl) + world.capabilities.watch_latency + PATIENCE
+    patience = (
+        world.capabilities.max_lifetime_after_refresh(world.short_ttl) + world.capabilities.max_watch_latency + PATIENCE
+    )
     expired: list[Fencing] = []
     waiter: list[Ending] = []
     led: list[tuple[tuple[Span, ...], Loss]] = []
@@ -248,7 +250,7 @@ def fence(world: World, patience: float, *, expire: bool) -> Fencing:
 
 def _guarded(store: Store, lock: str, token: int, resource: str) -> int:
     """Write to the resource if the lock is still the one with this token."""
-    transaction = store.transaction().if_unchanged(lock, token)
+    transaction = store.transaction().if_unchanged(lock, revision=token)
     return transaction.put(resource, str(token).encode()).commit().revision
 
 
@@ -264,7 +266,7 @@ def _dead_waiter(world: World, patience: float) -> Ending:
     first.delete("queue/first")
     wait_for_turn(world.check, third, "queue/", "third", within=patience)
     turn = time.monotonic()
-    return Ending("second", lease.ttl, lease.worst_expiry, sent, answered, told=turn, missed=turn)
+    return Ending("second", lease.ttl, lease.max_lifetime_after_refresh, sent, answered, told=turn, missed=turn)
 
 
 def _leaders(world: World, patience: float) -> tuple[tuple[Span, ...], Loss]:
@@ -283,7 +285,7 @@ def _leaders(world: World, patience: float) -> tuple[tuple[Span, ...], Loss]:
         while True:
             now = clock.now()
             try:
-                lease.assert_valid()
+                lease.ensure_valid()
             except LeaseLost:
                 return valid, clock.now()
             valid = now
@@ -295,7 +297,7 @@ def _leaders(world: World, patience: float) -> tuple[tuple[Span, ...], Loss]:
             name, own = f"candidate {number + 1}", stores[number].lease(world.short_ttl)
             mine = acquire(world.check, stores[number], "leader", name, own, within=patience)
             since = clock.now()
-            own.assert_valid()
+            own.ensure_valid()
             spans.append(Span(name, mine, since, clock.now()))
             if number == 1:
                 release(stores[number], "leader", mine)

@@ -21,7 +21,7 @@ from tenure.conformance.checkers.linearizability.operations import (
     text_of,
 )
 from tenure.errors import Conflict, OutcomeUnknown
-from tenure.spi import Committed, KeyValue
+from tenure.spi import CommitResult, KeyValue
 
 
 class Recorder:
@@ -55,7 +55,7 @@ class Client:
     def read(self, key: str) -> KeyValue | None:
         """One key."""
         invoked = self._recorder.now()
-        found = self.store.read(key)
+        found = self.store.get_with_revision(key)
         self._seen(Kind.READ, invoked, found.revision, {key: found.item})
         return found.item
 
@@ -73,18 +73,18 @@ class Client:
     def put_if_absent(self, key: str, value: bytes) -> bool:
         """Put a key that doesn't exist."""
         call = lambda: self.store.put_if_absent(key, value)  # noqa: E731 - named for the line below
-        return self._write(Kind.PUT_IF_ABSENT, call, puts={key: value}, guards={key: ABSENT})
+        return self._write(Kind.PUT_IF_ABSENT, call, puts={key: value}, preconditions={key: ABSENT})
 
     def compare_and_set(self, key: str, value: bytes, revision: int) -> bool:
         """Put a key that is as it was put at ``revision``."""
-        call = lambda: self.store.replace(key, value, revision)  # noqa: E731 - named for the line below
-        return self._write(Kind.COMPARE_AND_SET, call, puts={key: value}, guards={key: revision})
+        call = lambda: self.store.put_if_unchanged(key, value, revision=revision)  # noqa: E731 - named for the line below
+        return self._write(Kind.COMPARE_AND_SET, call, puts={key: value}, preconditions={key: revision})
 
     def delete(self, key: str, revision: int | None = None) -> bool:
         """Delete, if ``revision`` is given only what was put at it."""
-        guards: dict[str, Condition] = {} if revision is None else {key: revision}
+        preconditions: dict[str, Condition] = {} if revision is None else {key: revision}
         return self._write(
-            Kind.DELETE, lambda: self.store.delete(key, revision=revision), deletes=(key,), guards=guards
+            Kind.DELETE, lambda: self.store.delete(key, revision=revision), deletes=(key,), preconditions=preconditions
         )
 
     def transaction(
@@ -93,13 +93,13 @@ class Client:
         """Several keys at once, if others are as they were put."""
         transaction = self.store.transaction()
         for key, revision in (unchanged or {}).items():
-            transaction.if_unchanged(key, revision)
+            transaction.if_unchanged(key, revision=revision)
         for key, value in puts.items():
             transaction.put(key, value)
         gone = tuple(deletes)
         for key in gone:
             transaction.delete(key)
-        return self._write(Kind.TRANSACTION, transaction.commit, puts=puts, deletes=gone, guards=unchanged or {})
+        return self._write(Kind.TRANSACTION, transaction.commit, puts=puts, deletes=gone, preconditions=unchanged or {})
 
     def _seen(self, kind: Kind, invoked: float, revision: int, found: Mapping[str, KeyValue | None]) -> None:
         seen = tuple((key, _item(item)) for key, item in found.items())
@@ -110,11 +110,11 @@ class Client:
     def _write(
         self,
         kind: Kind,
-        call: Callable[[], Committed],
+        call: Callable[[], CommitResult],
         *,
         puts: Mapping[str, bytes] | None = None,
         deletes: tuple[str, ...] = (),
-        guards: Mapping[str, Condition] | None = None,
+        preconditions: Mapping[str, Condition] | None = None,
     ) -> bool:
         tried = Operation(
             self.number,
@@ -122,7 +122,7 @@ class Client:
             self._recorder.now(),
             math.inf,
             Outcome.UNKNOWN,
-            guards=tuple((guards or {}).items()),
+            preconditions=tuple((preconditions or {}).items()),
             puts=tuple((key, text_of(value)) for key, value in (puts or {}).items()),
             deletes=deletes,
         )

@@ -10,7 +10,7 @@ from typing import Self
 
 from tenure.conformance.harness.assertions import PATIENCE, Checks
 from tenure.errors import StoreClosed, TenureError
-from tenure.watch import Batch, BatchKind, Event, Watch
+from tenure.watch import Batch, BatchType, Event, Watch
 
 
 class Follower:
@@ -39,7 +39,7 @@ class Follower:
                     self._changed.notify_all()
                 return
             if batch is not None:
-                self._check.evidence.told(batch.kind.value, len(batch.events))
+                self._check.evidence.told(batch.type.value, len(batch.events))
                 with self._changed:
                     self.batches.append(batch)
                     self.arrived.append(time.monotonic())
@@ -86,7 +86,7 @@ class Follower:
     @property
     def resyncs(self) -> int:
         """Gaps told."""
-        return sum(batch.kind is BatchKind.RESYNC for batch in self.batches)
+        return sum(batch.type is BatchType.RESYNC for batch in self.batches)
 
     def close(self) -> None:
         """Close the watch; its reader has to come back."""
@@ -107,7 +107,7 @@ class Follower:
 
     def _tail(self) -> str:
         return "; ".join(
-            f"{batch.kind}@{batch.revision} "
-            + ", ".join(f"{event.kind} {event.key[:20]!r}@{event.revision}" for event in batch.events[:4])
+            f"{batch.type}@{batch.revision} "
+            + ", ".join(f"{event.type} {event.key[:20]!r}@{event.revision}" for event in batch.events[:4])
             for batch in self.batches[-6:]
         )

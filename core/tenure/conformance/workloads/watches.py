@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from tenure.conformance.checkers.write_history import Timeline
-from tenure.conformance.harness.assertions import PATIENCE, RuleBroken
+from tenure.conformance.harness.assertions import PATIENCE, RuleViolated
 from tenure.conformance.harness.context import World
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.writers import LAST_KEY, Workload
@@ -59,7 +59,7 @@ def observe(world: World) -> Observed:
             [tuple(follower.batches) for follower in amid],
             timeline,
             world.store.list("w/").items,
-            world.capabilities.every_revision,
+            world.capabilities.lossless_watch,
         )
 
 
@@ -67,7 +67,7 @@ def _let_them_hear(last: int, followers: Sequence[Follower]) -> None:
     """Wait until all have been told the last key. One that never is stays as it is: what it misses is for the rules."""
     deadline = time.monotonic() + PATIENCE
     for follower in followers:
-        with suppress(RuleBroken):
+        with suppress(RuleViolated):
             left = max(0.0, deadline - time.monotonic())
             follower.wait_for(LAST_KEY, last, "wrote a last key after all others", within=left)
         if follower.error is not None:

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from tenure._runtime.clock import Clock, SystemClock, TimeLimit
-from tenure.errors import InvalidEntry
+from tenure.errors import MalformedEntry
 from tenure.registry.model.events import EventType, InstanceEvent
 from tenure.registry.model.instance import Instance
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import decode, split_key
-from tenure.watch.events import Batch, BatchKind, Event
+from tenure.watch.events import Batch, BatchType, Event
 
 _log = logging.getLogger("tenure.registry")
 
@@ -42,7 +42,7 @@ class Cache:
         self._members: dict[str, dict[str, Instance]] = {}
         self.services: dict[str, Service] = {}
         """Never changed, only replaced: read it as often as needed, once for one consistent picture."""
-        self.rejected: Mapping[str, str] = MappingProxyType({})
+        self.malformed: Mapping[str, str] = MappingProxyType({})
         self.in_sync = False
         self.frozen = False
         self.changed = threading.Condition()
@@ -56,7 +56,7 @@ class Cache:
 
     def present(self, key: str) -> bool:
         """Whether anything is stored at ``key``, an instance or not."""
-        return key in self._entries or key in self.rejected
+        return key in self._entries or key in self.malformed
 
     def entries(self) -> Iterable[tuple[str, Instance]]:
         """Keys and instances; call it with :attr:`changed` held."""
@@ -82,7 +82,7 @@ class Cache:
                 return
             self._take(batch.events)
             # The first snapshot is all there is: that it is in sync comes right after, without anything new.
-            self.in_sync = self.in_sync or batch.kind is not BatchKind.CHANGES
+            self.in_sync = self.in_sync or batch.type is not BatchType.CHANGES
             self.changed.notify_all()
 
     def freeze(self, *, without: str | None = None) -> None:
@@ -111,7 +111,7 @@ class Cache:
                 continue
             try:
                 instance = decode(self._prefix, event.key, event.item.value)
-            except InvalidEntry as exc:
+            except MalformedEntry as exc:
                 self._reject(event.key, str(exc))
                 told += self._remove(event.key, touched)
                 continue
@@ -158,13 +158,13 @@ class Cache:
         self._emit(told)
 
     def _reject(self, key: str, reason: str) -> None:
-        if key not in self.rejected:
+        if key not in self.malformed:
             _log.warning("an entry is ignored, it isn't an instance: %s", reason)
-        self.rejected = MappingProxyType({**self.rejected, key: reason})
+        self.malformed = MappingProxyType({**self.malformed, key: reason})
 
     def _unreject(self, key: str) -> None:
-        if key in self.rejected:
-            self.rejected = MappingProxyType({known: why for known, why in self.rejected.items() if known != key})
+        if key in self.malformed:
+            self.malformed = MappingProxyType({known: why for known, why in self.malformed.items() if known != key})
 
     def _warn_about_disagreement(self, key: str, instance: Instance) -> None:
         named = split_key(self._prefix, key)

@@ -48,7 +48,7 @@ def claim(
             held = lease()
             if revision is None:
                 return store.put_if_absent(key, value, lease=held).revision
-            return store.replace(key, value, revision, lease=held).revision
+            return store.put_if_unchanged(key, value, revision=revision, lease=held).revision
         except Conflict:
             pass
         except OutcomeUnknown as exc:

@@ -33,9 +33,9 @@ from tenure.errors import (
     InvalidArgument,
     LeaseNotFound,
     OutcomeUnknown,
+    RegistrationReplaced,
     RegistryError,
     StoreClosed,
-    TakenOver,
     TenureError,
 )
 from tenure.leases.lease import Lease
@@ -247,7 +247,7 @@ class Registration:
                     if self.status is Status.REGISTERED and generation == self._generation:
                         self._set_status(Status.RECOVERING, reason)
                 revision = self._claim(instance, None, recovering=True)
-        except (StoreClosed, TakenOver) as exc:
+        except (StoreClosed, RegistrationReplaced) as exc:
             self._fail(generation, str(exc), exc)
         except TenureError as exc:
             self._attempt_failed(generation, reason, exc)
@@ -265,7 +265,7 @@ class Registration:
         if item.lease_id is not None and item.lease_id not in self._ours:
             if self.status is not Status.REGISTERED:
                 return False  # somebody was quicker while we were gone: they may go again
-            raise TakenOver(f"another registration took the identity over: {describe_holder(key, item)}")
+            raise RegistrationReplaced(f"another registration took the identity over: {describe_holder(key, item)}")
         self._revision = item.mod_revision
         return item.lease_id == lease.id and item.value == encode(instance)
 

@@ -24,7 +24,7 @@ class Strategy(StrEnum):
     RANDOM = "random"
     """Any, each with the same chance."""
 
-    LEAST_RECENT = "least_recent"
+    LEAST_RECENTLY_USED = "least_recently_used"
     """The one whose last turn is longest ago; one that never had a turn goes first."""
 
 
@@ -47,7 +47,7 @@ class Picker:
             return random.choice(candidates)  # noqa: S311 - spreads load, hides nothing
         if strategy == Strategy.ROUND_ROBIN:
             return self._round_robin(service, candidates, meta)
-        if strategy == Strategy.LEAST_RECENT:
+        if strategy == Strategy.LEAST_RECENTLY_USED:
             return self._least_recent(service, candidates)
         raise InvalidArgument(f"the strategies are {', '.join(Strategy)}, not {strategy!r}")
 

@@ -5,7 +5,7 @@ bytes, text as UTF-8, and ``< > &``, U+2028 and U+2029 escaped as Go does for HT
 them, where a whole float has no fraction and exponents begin at 1e21 and below 1e-6.
 
 Reading is lenient, since others write: fields may be missing, numbers may be whole floats, what is unknown is
-ignored. What can't be an instance raises :class:`InvalidEntry`.
+ignored. What can't be an instance raises :class:`MalformedEntry`.
 
 The key is ``<prefix><service_name>/<id>@<host>``. Key and JSON may disagree: then the JSON says what the
 instance is, as it does for the Go package, and the key says which entry it is, so that its delete always finds it.
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from sys import intern
 from typing import NoReturn
 
-from tenure.errors import InvalidArgument, InvalidEntry
+from tenure.errors import InvalidArgument, MalformedEntry
 from tenure.registry.model.immutable_json import NO_META, freeze_meta
 from tenure.registry.model.instance import Instance, assemble, valid_port
 
@@ -36,11 +36,11 @@ def key_of(prefix: str, instance: Instance) -> str:
 
 
 def split_key(prefix: str, key: str) -> tuple[str, str, str]:
-    """Service name, id and host that ``key`` names. Raises ``InvalidEntry``."""
+    """Service name, id and host that ``key`` names. Raises ``MalformedEntry``."""
     service_name, slash, rest = key[len(prefix) :].rpartition("/")
     id_, at, host = rest.rpartition("@")
     if not slash or not at or not service_name or not id_ or not host:
-        raise InvalidEntry(f"the key {key!r} isn't {prefix}<service>/<id>@<host>")
+        raise MalformedEntry(f"the key {key!r} isn't {prefix}<service>/<id>@<host>")
     return service_name, id_, host
 
 
@@ -98,15 +98,15 @@ def _plain(digits: str) -> str:
 
 
 def decode(prefix: str, key: str, value: bytes) -> Instance:
-    """The instance stored at ``key``. Raises ``InvalidEntry`` for a key or a value that is none."""
+    """The instance stored at ``key``. Raises ``MalformedEntry`` for a key or a value that is none."""
     service_name, id_, host = split_key(prefix, key)
     try:
         # Go's reader turns broken UTF-8 into replacement characters too.
         fields = _decoder.decode(value.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as exc:
-        raise InvalidEntry(f"the value at {key!r} isn't JSON: {exc}") from exc
+        raise MalformedEntry(f"the value at {key!r} isn't JSON: {exc}") from exc
     if not isinstance(fields, dict):
-        raise InvalidEntry(f"the value at {key!r} is a JSON {type(fields).__name__}, not an object")
+        raise MalformedEntry(f"the value at {key!r} is a JSON {type(fields).__name__}, not an object")
     if b"\\ud" in value or b"\\uD" in value:
         fields = _whole(fields)
     host = _text(key, fields, "host") or host
@@ -125,7 +125,7 @@ def _text(key: str, fields: Mapping[str, object], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InvalidEntry(f"{name!r} at {key!r} is {value!r}, not text")
+        raise MalformedEntry(f"{name!r} at {key!r} is {value!r}, not text")
     return value
 
 
@@ -134,7 +134,7 @@ def _port(key: str, fields: Mapping[str, object]) -> int:
     if isinstance(port, float) and port.is_integer():
         port = int(port)
     if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
-        raise InvalidEntry(f"'port' at {key!r} is {port!r}, not a whole number")
+        raise MalformedEntry(f"'port' at {key!r} is {port!r}, not a whole number")
     return valid_port(port)
 
 
@@ -143,11 +143,11 @@ def _meta(key: str, fields: Mapping[str, object]) -> Mapping[str, object]:
     if meta is None:
         return NO_META
     if not isinstance(meta, dict):
-        raise InvalidEntry(f"'meta' at {key!r} is {meta!r}, not an object")
+        raise MalformedEntry(f"'meta' at {key!r} is {meta!r}, not an object")
     try:
         return freeze_meta(meta)
     except InvalidArgument as exc:
-        raise InvalidEntry(f"'meta' at {key!r} can't be used: {exc}") from exc
+        raise MalformedEntry(f"'meta' at {key!r} can't be used: {exc}") from exc
 
 
 def _whole(value: object) -> object:

@@ -20,14 +20,14 @@ from tenure.errors import OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.spi import (
     Backend,
     Capabilities,
-    Committed,
+    CommitResult,
     Feed,
     Host,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
     Page,
-    Read,
+    ReadResult,
     ServerInfo,
     Sink,
     Transaction,
@@ -43,10 +43,10 @@ def capabilities() -> Capabilities:
     return dataclasses.replace(
         CAPABILITIES,
         durable=True,
-        shared=True,
+        multi_process=True,
         max_value_bytes=1024 * 1024,
-        watch_latency=0.2,
-        watch_detection=DETECTION,
+        max_watch_latency=0.2,
+        max_watch_failure_detection=DETECTION,
     )
 
 
@@ -146,16 +146,16 @@ class TcpBackend(Backend):
     def capabilities(self) -> Capabilities:
         return capabilities()
 
-    def get(self, key: str, *, timeout: float) -> Read:
-        found: Read = self.call("get", key=key, timeout=timeout)
+    def get(self, key: str, *, timeout: float) -> ReadResult:
+        found: ReadResult = self.call("get", key=key, timeout=timeout)
         return found
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         page: Page = self.call("list", prefix=prefix, after=after, limit=limit, revision=revision, timeout=timeout)
         return page
 
-    def commit(self, transaction: Transaction, *, timeout: float) -> Committed:
-        committed: Committed = self.call("commit", transaction=transaction, timeout=timeout, writes=True)
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        committed: CommitResult = self.call("commit", transaction=transaction, timeout=timeout, writes=True)
         return committed
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:

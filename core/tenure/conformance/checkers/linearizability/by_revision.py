@@ -147,10 +147,12 @@ class _RealTime:
     def _refused(self, operation: Operation, after: int) -> int:
         changes = self._timeline.changes
         start = max(after, 0)
-        found = [changes.get(key, NO_CHANGES).first(condition, False, start) for key, condition in operation.guards]
+        found = [
+            changes.get(key, NO_CHANGES).first(condition, False, start) for key, condition in operation.preconditions
+        ]
         place = min((each for each in found if each is not None), default=None)
         if place is None or not self._begun(place, operation, start):
-            keys = [key for key, _ in operation.guards]
+            keys = [key for key, _ in operation.preconditions]
             there = ", ".join(f"of {key!r} {show(changes.get(key, NO_CHANGES).at(start))}" for key in keys)
             self._timeline.complain(
                 keys, operation.returned, f"{describe(operation)}, but its guards held all the time: there was {there}"
@@ -161,7 +163,7 @@ class _RealTime:
     def _changed_nothing(self, operation: Operation, after: int) -> int:
         changes = self._timeline.changes
         start = place = max(after, operation.revision or 0)
-        wanted = [*operation.guards, *((key, ABSENT) for key in operation.deletes)]
+        wanted = [*operation.preconditions, *((key, ABSENT) for key in operation.deletes)]
         settled = False
         while not settled:
             settled = True

@@ -57,7 +57,9 @@ class Values:
         operation = self._operations[number]
         places = self._places
         refused = operation.outcome is Outcome.REFUSED
-        held = all(self._holds(key, condition, state[places[key]], refused) for key, condition in operation.guards)
+        held = all(
+            self._holds(key, condition, state[places[key]], refused) for key, condition in operation.preconditions
+        )
         if held is refused:
             return None
         if not held:
@@ -114,7 +116,7 @@ class Revisions:
         operation = self._operations[number]
         highest, entries = state
         places = self._places
-        held = all(_guard(condition, entries[places[key]]) for key, condition in operation.guards)
+        held = all(_guard(condition, entries[places[key]]) for key, condition in operation.preconditions)
         if held is (operation.outcome is Outcome.REFUSED):
             return None
         if not held:

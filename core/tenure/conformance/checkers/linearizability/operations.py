@@ -60,7 +60,7 @@ class Operation(NamedTuple):
     outcome: Outcome
     revision: int | None = None
     """As answered: of a read one at which it was true, of a write its own."""
-    guards: tuple[tuple[str, Condition], ...] = ()
+    preconditions: tuple[tuple[str, Condition], ...] = ()
     puts: tuple[tuple[str, str], ...] = ()
     """Keys and values."""
     deletes: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Operation(NamedTuple):
     def keys(self) -> list[str]:
         """Every key it is about, perhaps more than once."""
         return [
-            *(key for key, _ in self.guards),
+            *(key for key, _ in self.preconditions),
             *(key for key, _ in self.puts),
             *self.deletes,
             *(key for key, _ in self.seen),
@@ -111,7 +111,7 @@ def to_json(operations: Iterable[Operation]) -> list[Any]:
             operation.outcome.value,
             {
                 name: _listed(value)
-                for name in ("revision", "guards", "puts", "deletes", "deleted", "seen")
+                for name in ("revision", "preconditions", "puts", "deletes", "deleted", "seen")
                 if (value := getattr(operation, name)) or (name == "revision" and value is not None)
             },
         ]
@@ -133,7 +133,9 @@ def from_json(data: Iterable[Sequence[Any]]) -> list[Operation]:
                 math.inf if returned is None else returned,
                 outcomes[outcome],
                 rest.get("revision"),
-                tuple([(key, condition) for key, condition in rest["guards"]]) if "guards" in rest else (),
+                tuple([(key, condition) for key, condition in rest["preconditions"]])
+                if "preconditions" in rest
+                else (),
                 tuple([(key, value) for key, value in rest["puts"]]) if "puts" in rest else (),
                 tuple(rest["deletes"]) if "deletes" in rest else (),
                 rest.get("deleted", 0),
@@ -174,7 +176,7 @@ def beginning(operations: Iterable[Operation], count: int) -> list[Operation]:
 
 def describe(operation: Operation) -> str:
     """Who did what, with which answer, and when."""
-    parts = [_condition(key, condition) for key, condition in operation.guards]
+    parts = [_condition(key, condition) for key, condition in operation.preconditions]
     what = f"client {operation.client}'s {operation.kind.value}"
     if operation.puts or operation.deletes:
         what += " of " + ", ".join(

@@ -41,7 +41,7 @@ class KeyChanges:
         return self.revisions[number] if number < len(self.revisions) else math.inf
 
     def first(self, condition: Condition, wanted: bool, start: int) -> int | None:
-        """The first revision, ``start`` or later, at which a guard holds or (``wanted`` is false) doesn't."""
+        """The first revision, ``start`` or later, at which a precondition holds or (``wanted`` is false) doesn't."""
         number = bisect_right(self.revisions, start)
         if holds(condition, self.items[number - 1] if number else None) is wanted:
             return start
@@ -134,7 +134,7 @@ def locate(operations: Sequence[Operation], problems: list[str] | None = None) -
 
 
 def _apply(timeline: Timeline, state: dict[str, Item], operation: Operation, revision: int) -> None:
-    for key, condition in operation.guards:
+    for key, condition in operation.preconditions:
         item = state.get(key)
         if not holds(condition, item):
             timeline.complain(

@@ -31,7 +31,7 @@ class FaultLeaseRules(Rules, area="faults"):
         together(world.check, [partial(_cut_off, world, each) for each in WAYS], "three holders cut off")
 
     @patient
-    @requires("shared")
+    @requires("multi_process")
     def test_faults_a_stopped_holder_knows_before_it_writes(self, world: World) -> None:
         """A holder stopped for longer than its ttl finds its lease LOST, and its next guarded write is refused."""
         did = "stopped the process that holds a lease until another one got its key, and let it go on"
@@ -44,7 +44,7 @@ class FaultLeaseRules(Rules, area="faults"):
             with world.evidence.fault("client stopped") as window:
                 window.what = "leases that ended meanwhile"
                 puppet.stop()
-                _take(world, world.store, "held", 2 * held["worst_expiry"] + PATIENCE)
+                _take(world, world.store, "held", 2 * held["max_lifetime_after_refresh"] + PATIENCE)
                 window.effects = 1
                 puppet.send("state")
                 puppet.go_on()
@@ -70,7 +70,7 @@ class FaultLeaseRules(Rules, area="faults"):
         world.store.put("left", b"", lease=lease)
         with setback(world, "kill_leader", "start"):
             works_again(world, world.store)
-        limit = lease.worst_expiry * 2 + PATIENCE
+        limit = lease.max_lifetime_after_refresh * 2 + PATIENCE
         world.check.eventually(
             lambda: world.store.get("left"),
             lambda item: item is None,
@@ -100,7 +100,7 @@ def _cut_off(world: World, directions: tuple[Direction, ...]) -> None:
     )
     world.check.raises(Conflict, lambda: contender.put_if_absent(key, b"early"), "put_if_absent of a key held")
     with fault(world, name, partial(network.black_hole, *directions), "bytes held back"):
-        taken = _take(world, contender, key, lease.ttl + 2 * lease.worst_expiry + PATIENCE)
+        taken = _take(world, contender, key, lease.ttl + 2 * lease.max_lifetime_after_refresh + PATIENCE)
         state = lease.state
     did = f"cut the holder of a lease off ({name}) until another one got its key"
     seen = f"the key was taken {lease.deadline - taken:.3f} s before"
@@ -108,7 +108,9 @@ def _cut_off(world: World, directions: tuple[Direction, ...]) -> None:
     world.check.equal(state, LeaseState.LOST, f"{did}; the state of its lease")
     works_again(world, holder)
     world.check.raises(LeaseLost, lambda: holder.put(key, b"late", lease=lease), f"{did}; a put on the lease")
-    world.check.raises(Conflict, lambda: holder.replace(key, b"late", revision), f"{did}; a guarded put")
+    world.check.raises(
+        Conflict, lambda: holder.put_if_unchanged(key, b"late", revision=revision), f"{did}; a guarded put"
+    )
     world.check.eventually(lambda: len(lost), lambda calls: calls > 0, did, expected="on_lost is called")
     world.check.equal(lost, [lease], f"{did}; the calls of on_lost")
     item = contender.get(key)

@@ -30,15 +30,22 @@ class FaultRegistryRules(Rules, area="faults"):
         ):
             observer.wait_for("web", 1, PATIENCE)
             with fault(world, "partitioned observer", world.network.black_hole, _HELD):
-                limit = world.capabilities.watch_detection + NOISE
+                limit = world.capabilities.max_watch_failure_detection + NOISE
                 age = world.check.eventually(
-                    lambda: observer.age, lambda seen: seen > 0, "cut an observer off", expected="its age", within=limit
+                    lambda: observer.staleness,
+                    lambda seen: seen > 0,
+                    "cut an observer off",
+                    expected="its age",
+                    within=limit,
                 )
                 with Registry(world.connect(direct=True), config, instance(1)):
                     other.wait_for("web", 2, PATIENCE)
                     world.check.equal(_ids(observer), ["id-0"], "what an observer serves that is cut off")
                     world.check.true(
-                        observer.age > age, "looked again", expected=f"an age above {age:g} s", seen=observer.age
+                        observer.staleness > age,
+                        "looked again",
+                        expected=f"an age above {age:g} s",
+                        seen=observer.staleness,
                     )
                     _sees(world, other, ["id-0", "id-1"], "an instance came while one observer is cut off")
                 _sees(world, other, ["id-0"], "an instance left while an observer was cut off")
@@ -46,7 +53,7 @@ class FaultRegistryRules(Rules, area="faults"):
                     other.wait_for("web", 2, PATIENCE)
             with Registry(world.connect(direct=True), config, instance(3)):
                 _sees(world, observer, ["id-0", "id-3"], "the observer can reach the store again", within=RECOVERY)
-                world.check.equal(observer.age, 0.0, "the age of what it serves when it is up to date")
+                world.check.equal(observer.staleness, 0.0, "the age of what it serves when it is up to date")
                 _sees(world, other, ["id-0", "id-3"], "an instance came, and one observer had been cut off")
 
     @patient
@@ -63,7 +70,7 @@ class FaultRegistryRules(Rules, area="faults"):
             if lease is None:
                 raise world.check.fail("registered", expected="a lease", seen=None)
             with fault(world, "instance cut off", world.network.black_hole, _HELD):
-                limit = lease.worst_expiry + world.capabilities.watch_latency + NOISE
+                limit = lease.max_lifetime_after_refresh + world.capabilities.max_watch_latency + NOISE
                 _sees(world, other, [], "cut an instance off", within=limit)
                 world.check.equal(lease.state, LeaseState.LOST, "the lease of an instance that others no longer see")
             limit = RECOVERY + config.retry_longest

@@ -17,7 +17,7 @@ from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.writers import LAST_KEY
 from tenure.errors import LeaseLost, TenureError, Unavailable
 from tenure.leases import LeaseState
-from tenure.watch import BatchKind, EventKind
+from tenure.watch import BatchType, EventType
 
 
 class RestartRules(Rules, area="restarts"):
@@ -97,10 +97,10 @@ class RestartRules(Rules, area="restarts"):
         with world.evidence.fault("cut") as window:
             window.what = "watches that noticed"
             world.driver.do("cut")
-            deadline = time.monotonic() + world.capabilities.watch_detection + NOISE
-            while not watch.disconnected_for and time.monotonic() < deadline:
+            deadline = time.monotonic() + world.capabilities.max_watch_failure_detection + NOISE
+            while not watch.staleness and time.monotonic() < deadline:
                 time.sleep(0.005)
-            window.effects = int(watch.disconnected_for > 0)
+            window.effects = int(watch.staleness > 0)
         world.check.enough(window.effects, 1, "a connection that broke")
         insist(lambda: world.store.delete("w/deleted"))  # its connection broke, too
         world.store.put("w/changed", b"2")
@@ -113,9 +113,9 @@ class RestartRules(Rules, area="restarts"):
         problems = write_history.check_convergence(batches, world.store.list("w/"))
         problems += write_history.check_order(batches) + write_history.check_kinds(batches, previous=True)
         world.check.no_problems(problems, "cut, wrote, compacted, then read the watch", expected="the true state")
-        deletes = [event.key for event in write_history.events_of(batches) if event.kind is EventKind.DELETE]
+        deletes = [event.key for event in write_history.events_of(batches) if event.type is EventType.DELETE]
         world.check.equal(deletes, ["w/deleted"], "the deletes told")
-        gaps = sum(batch.kind is BatchKind.RESYNC for batch in batches)
+        gaps = sum(batch.type is BatchType.RESYNC for batch in batches)
         world.check.enough(gaps, 1, "a gap told, after the driver's 'compact'")
 
     @requires("durable")
@@ -151,13 +151,13 @@ class RestartRules(Rules, area="restarts"):
             pass
         restarted = time.monotonic()
         missed = 0.0
-        while missed <= 0.0 and time.monotonic() < restarted + RECOVERY + lease.worst_expiry:
+        while missed <= 0.0 and time.monotonic() < restarted + RECOVERY + lease.max_lifetime_after_refresh:
             if world.store.get("left", timeout=RECOVERY) is None:
                 missed = time.monotonic()
             else:
                 time.sleep(0.02)
         did = "let a lease run out over a restart of the server"
-        limit = lease.worst_expiry + RECOVERY
+        limit = lease.max_lifetime_after_refresh + RECOVERY
         seen = f"{missed - restarted:.2f} s after the restart" if missed else "not at all"
         world.check.true(0 < missed <= restarted + limit, did, expected=f"an end within {limit:g} s", seen=seen)
         lived = missed - sent

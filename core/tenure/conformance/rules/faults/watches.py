@@ -22,12 +22,12 @@ class FaultWatchRules(Rules, area="faults"):
 
     @needs("network")
     def test_faults_a_watch_notices_a_partition_in_time(self, world: World) -> None:
-        """A watch that is cut off without a word notices within watch_detection, and goes on when it can."""
+        """A watch that is cut off without a word notices within max_watch_failure_detection, and goes on when it can."""
         together(world.check, [partial(_cut_off, world, each) for each in WAYS], "three watches cut off")
 
     @needs("pause", "resume")
     def test_faults_a_watch_notices_a_frozen_server_in_time(self, world: World) -> None:
-        """A watch whose server is frozen notices within watch_detection, and goes on when the server does."""
+        """A watch whose server is frozen notices within max_watch_failure_detection, and goes on when the server does."""
         store = world.connect()
         with Follower(world.check, store.watch("w/", previous=True)) as follower:
             _follows(follower, world.store, "w/before", "before the fault")
@@ -81,15 +81,15 @@ def _follows(follower: Follower, writer: Store, key: str, when: str) -> None:
 
 
 def _notices(world: World, follower: Follower, name: str, *, may_be_told: Callable[[], bool] | None = None) -> None:
-    limit = world.capabilities.watch_detection + NOISE
+    limit = world.capabilities.max_watch_failure_detection + NOISE
     deadline = time.monotonic() + limit
-    while follower.watch.disconnected_for == 0.0:
+    while follower.watch.staleness == 0.0:
         if may_be_told is not None and may_be_told():
             return
         if time.monotonic() > deadline:
             raise world.check.fail(
                 f"watched in silence: {name}",
-                expected=f"disconnected_for tells within {limit - NOISE:g} s (and {NOISE:g} s for a busy machine)",
+                expected=f"staleness tells within {limit - NOISE:g} s (and {NOISE:g} s for a busy machine)",
                 seen="it is 0.0, the connection is said to stand",
             )
         time.sleep(0.01)

@@ -97,7 +97,7 @@ class FaultRules(Rules, area="faults"):
                     raise world.check.fail("read a counter", expected="the counter", seen=None)
                 value = int(item.value.removeprefix(token)) + 1
                 try:
-                    store.replace("counter", token + str(value).encode(), item.mod_revision)
+                    store.put_if_unchanged("counter", token + str(value).encode(), revision=item.mod_revision)
                     counts["acknowledged"] += 1
                 except Conflict:
                     counts["conflicts"] += 1
