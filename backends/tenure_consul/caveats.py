@@ -9,7 +9,7 @@ _OPEN = "tests/backends/consul/test_open.py"
 _TRANSACTIONS = "tests/backends/consul/test_transactions.py"
 _WATCH = "tests/backends/consul/test_watch.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "A lease left alone ends after twice its ttl",
         "Consul doubles it. The holder gives up after one ttl all the same, so there are moments in which "

@@ -9,7 +9,7 @@ _LEASES = "tests/backends/etcd/test_leases.py"
 _SCHEMA = "tests/backends/etcd/test_schema.py"
 _THROUGH = "tests/backends/etcd/test_store_through_faults.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "Name all members in the URL",
         "When one dies the others are used. The death of the leader costs about as long as an election.",

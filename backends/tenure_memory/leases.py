@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tenure._runtime.clock import Clock
 from tenure.errors import LeaseNotFound
-from tenure.spi import LeaseId
+from tenure.spi import Clock, LeaseId
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from tenure._runtime.clock import Clock, SystemClock
 from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
 from tenure.spi import (
+    Clock,
     CommitResult,
     Delete,
     Feed,
@@ -28,6 +28,7 @@ from tenure.spi import (
     ServerInfo,
     Sink,
     Snapshot,
+    SystemClock,
     Transaction,
 )
 from tenure_memory.history import Change, History

@@ -16,9 +16,8 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from tenure._runtime.clock import Clock
 from tenure.errors import Compacted, DeadlineExceeded, PluginError, TenureError, Unavailable
-from tenure.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink
+from tenure.spi import Bookmark, Changes, Clock, Deleted, Feed, KeyValue, Sink
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy

@@ -11,7 +11,7 @@ _LEASES = "tests/backends/zookeeper/test_leases.py"
 _OPEN = "tests/backends/zookeeper/test_open.py"
 _SASL = "tests/backends/zookeeper/test_sasl.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "Keys are leaf nodes in folders",
         "The value of `a/b` is at `/a/@b`, or at `/a/~b` once the key was on a lease. Nodes of other programs "

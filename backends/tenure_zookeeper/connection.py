@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 
-from tenure._client.keys import namespace_prefix
 from tenure.errors import (
     AuthenticationFailed,
     DeadlineExceeded,
@@ -18,6 +17,7 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
+from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import OpenRequest
 from tenure_zookeeper import encoding
 from tenure_zookeeper.auth import login_of

@@ -6,7 +6,7 @@ from tenure.hookspecs import hookimpl
 from tenure.spi import Backend, BackendPlugin, Caveat, OpenRequest, Option, UrlForm
 
 _TESTS = "tests/test_file.py"
-NOTES = (
+CAVEATS = (
     Caveat(
         "Every write costs as much as all keys",
         "It replaces the whole file and flushes it to the disk first: a few hundred keys are fine, a hundred thousand "
@@ -47,5 +47,5 @@ def tenure_backend() -> BackendPlugin:
         open=_open,
         url_form=UrlForm.FILE,
         options=(Option("poll", float, 0.2, "seconds between two looks of a watch", minimum=0.01, maximum=60),),
-        caveats=NOTES,
+        caveats=CAVEATS,
     )

@@ -11,7 +11,7 @@ _OPEN = "tests/test_open.py"
 _PROCESSES = "tests/test_processes.py"
 _WATCH = "tests/test_watch.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "Writes to one store take turns",
         "A writer locks the one row that has the revision: so revisions have no holes, are committed in their order, "
