@@ -37,7 +37,7 @@ CAVEATS = (
         "without Tenure isn't held back by anything.",
         (
             f"{_TRANSACTIONS}::test_others_that_change_what_was_planned_for_make_no_conflict",
-            "tests/backends/consul/test_layout.py::test_ordinary_keys_stay_as_they_are",
+            "tests/backends/consul/test_keys.py::test_ordinary_keys_stay_as_they_are",
         ),
     ),
     Caveat(

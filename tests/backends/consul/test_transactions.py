@@ -49,7 +49,7 @@ def test_leases_come_and_go_and_the_key_lives_on(backend, prefix):
     assert backend.get(key, timeout=T).item is None
 
 
-def test_a_key_that_is_held_can_be_deleted_and_guarded(backend, prefix):
+def test_a_key_that_is_held_can_be_deleted_and_checked(backend, prefix):
     lease = backend.grant(10, timeout=T).lease_id
     revision = commit(backend, Put(prefix + "a", b"", lease), Put(prefix + "b", b"", lease)).revision
     preconditions = (KeyExists(prefix + "a"), RevisionEquals(prefix + "b", revision), KeyAbsent(prefix + "c"))
