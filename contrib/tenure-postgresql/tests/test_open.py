@@ -65,11 +65,11 @@ def test_an_unknown_user(server: PostgresqlServer) -> None:
 
 
 def test_a_server_that_speaks_another_language(server: PostgresqlServer) -> None:
-    from tenure_postgresql.connection import NoLink
+    from tenure_postgresql.connection import CannotConnect
     from tenure_postgresql.errors import cannot_connect
 
     def told(said: str, *, password: bool | None) -> TenureError:
-        return cannot_connect(NoLink(said, password=password), where="host:5432/db", user="u", database="db")
+        return cannot_connect(CannotConnect(said, password=password), where="host:5432/db", user="u", database="db")
 
     french = "FATAL: authentification par mot de passe echouee pour l'utilisateur u"
     assert isinstance(told(french, password=True), AuthenticationFailed)

@@ -85,8 +85,8 @@ CAVEATS = (
     ),
     Caveat(
         "Pages of a scan are not of one revision",
-        "`consistent_pagination` isn't declared: PostgreSQL keeps old rows for open transactions only, and this plugin never "
-        "leaves one open.",
+        "`consistent_pagination` isn't declared: PostgreSQL keeps old rows for open transactions only, and this plugin "
+        "never leaves one open.",
         ("lists.by_scan_show_one_revision",),
     ),
 )
