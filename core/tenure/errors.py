@@ -7,7 +7,10 @@ A write ends in one of three ways, and the type of the error tells which:
 
 * it returned: **done**;
 * :class:`OutcomeUnknown`: **unknown**, it was sent and no answer came, it may be applied now or later;
-* any other error of this module: **refused**, nothing was changed and nothing will be.
+** any other error of this module: **refused**, nothing was changed and nothing will be.
+
+One call makes several writes: ``delete_prefix``. When it stops between two of them it raises
+:class:`PartiallyApplied`, which tells how many keys are deleted.
 """
 
 from __future__ import annotations
@@ -134,6 +137,18 @@ class DeadlineExceeded(Unavailable):
     """The call's time ran out before an answer. A write that got this was surely not applied."""
 
 
+class PartiallyApplied(TenureError):
+    """A call of several transactions stopped between two of them. ``deleted`` keys are gone for good; ``__cause__`` is
+    the error that stopped it. Calling again goes on with what is left."""
+
+    origin = ErrorOrigin.NETWORK
+    retry = RetryAdvice.SAFE
+
+    def __init__(self, message: str, *, deleted: int) -> None:
+        super().__init__(message)
+        self.deleted = deleted
+
+
 class AuthenticationFailed(TenureError):
     """The store doesn't accept the user name, password, token or certificate."""
 
@@ -215,9 +230,13 @@ class RegistrationReplaced(AlreadyRegistered):
 
 
 class ServiceNotFound(RegistryError):
-    """No instance of the service is known to the cache, or none passes the filter."""
+    """No instance of the service is known to the cache."""
 
     retry = RetryAdvice.SAFE
+
+
+class NoInstanceAvailable(ServiceNotFound):
+    """Instances of the service are known, but none passes the filter, or all are draining."""
 
 
 class MalformedEntry(RegistryError):

@@ -192,7 +192,7 @@ class Writer:
 
     def delete(self, number: int) -> None:
         """Delete what a transaction wrote."""
-        assert self.store.delete_prefix(self.key(number, 0)[:-1], timeout=10.0) == KEYS
+        assert self.store.delete_prefix(self.key(number, 0)[:-1], timeout=10.0).deleted == KEYS
         self.done.remove(number)
         self.refused.append(number)
 

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from tenure._runtime.deadline import Deadline
 from tenure.registry import EventType, Instance, InstanceEvent
 from tenure.registry.lifecycle.handlers import Dispatcher, merge
 
@@ -80,7 +81,7 @@ def test_a_handler_may_call_the_registry_and_the_store(registry, store, told):
         if event.type is EventType.CREATE:
             own.drain()
             store.put("seen", b"")
-            own.wait_for("web", ready=False)
+            own.wait_for("web", include_draining=True)
             own.deregister()
             done(event)
 
@@ -134,7 +135,7 @@ def test_too_many_waiting_events_become_fewer_with_the_same_effect(told):
         dispatcher.tell([(key, InstanceEvent(EventType.UPSERT, one)) for key, one in changed.items()])
     dispatcher.tell([("k0", InstanceEvent(EventType.DELETE, instances["k0"]))])
     release.set()
-    dispatcher.close()
+    dispatcher.close(Deadline(5.0))
     assert len(seen) < 100
     known: dict[str, int] = {}
     for event in seen:

@@ -25,11 +25,15 @@ def test_what_is_left_empty_is_filled_in():
     assert Instance().id != instance.id
 
 
-@pytest.mark.parametrize(
-    ("given", "used"), [(None, 8000), (0, 8000), (-1, 8000), (65536, 8000), (1, 1), (65535, 65535)]
-)
-def test_a_port_out_of_range_is_8000(given, used):
+@pytest.mark.parametrize(("given", "used"), [(None, 8000), (1, 1), (65535, 65535)])
+def test_without_a_port_it_is_8000(given, used):
     assert Instance(port=given).port == used
+
+
+@pytest.mark.parametrize("given", [0, -1, 65536, True, 80.0, "80"])
+def test_what_is_no_port_is_refused(given):
+    with pytest.raises(InvalidArgument, match=f"from 1 to 65535, or left out for 8000, not {given!r}"):
+        Instance(port=given)
 
 
 def test_the_default_host_is_no_loopback():

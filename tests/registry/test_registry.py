@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from tenure import KeyValue
+from tenure import KeyValue, SystemClock
 from tenure.errors import (
     AlreadyRegistered,
     ConfigError,
     InvalidArgument,
+    NoInstanceAvailable,
+    OutcomeUnknown,
     PermissionDenied,
     RegistryError,
     ServiceNotFound,
     StoreClosed,
     Unavailable,
 )
+from tenure.plugin_kit import monotonic
 from tenure.registry import Instance, Registry, RegistryConfig, Status
+from tenure.testing import Sandbox
 from tenure.watch.engine import Watch
 
 WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80, meta={"zone": "a"})
@@ -250,12 +255,20 @@ def test_ready_only_on_request_and_pick_passes_draining_over(registry, open_stor
     own.wait_for("web", 2)
     own.drain()
     assert len(own.get_service("web")) == 2
-    assert [instance.id for instance in own.get_service("web", ready=True)] == ["2"]
+    assert [instance.id for instance in own.get_service("web", ready_only=True)] == ["2"]
     assert {own.pick("web").id for _ in range(4)} == {"2"}
+    other.drain()
+    own.wait_for("web", 2, include_draining=True)
+    with pytest.raises(
+        NoInstanceAvailable, match=r"no instance of 'web' \(of those that are ready\) is available, 2 are"
+    ):
+        own.pick("web")
+    assert own.pick("web", include_draining=True).id in {"2", WEB.id}
     other.deregister()
     own.deregister()
-    with pytest.raises(ServiceNotFound, match="are ready"):
+    with pytest.raises(ServiceNotFound, match="no instance of 'web' is known") as caught:
         own.pick("web")
+    assert not isinstance(caught.value, NoInstanceAvailable)
 
 
 def test_wait_for_more_instances(registry, open_store, store):
@@ -398,3 +411,50 @@ def test_an_instance_in_the_config_is_registered_unless_another_one_is_given(sto
         assert own.current() == WEB
     with Registry(store, config, Instance("db", id="2", host="10.0.0.2")) as own:
         assert own.current().service_name == "db"
+
+
+# -- time limits ---------------------------------------------------------------------------------------
+
+
+def call_every_action(own: Registry, limit: float) -> dict[str, Callable[[], object]]:
+    return {
+        "update": lambda: own.update(WEB.with_metadata({"a": 1}), timeout=limit),
+        "drain": lambda: own.drain(timeout=limit),
+        "undrain": lambda: own.undrain(timeout=limit),
+        "deregister": lambda: own.deregister(timeout=limit),
+        "register": lambda: own.register(WEB.copy(id="late"), timeout=limit),
+    }
+
+
+@pytest.mark.parametrize("action", ["update", "drain", "undrain", "deregister", "register"])
+def test_each_action_ends_within_its_timeout_on_a_frozen_store(action):
+    with Sandbox(clock=SystemClock()) as box, box.connect(timeout=30) as store:
+        own = Registry(store, instance=WEB).start()
+        if action == "register":
+            own.deregister()
+        with box.faults.hang():
+            started = monotonic()
+            with pytest.raises((OutcomeUnknown, Unavailable)):
+                call_every_action(own, 0.2)[action]()
+            assert monotonic() - started < 5.0  # the store's own timeout is 30 s
+        own.close()
+
+
+def test_close_ends_within_its_timeout_on_a_frozen_store():
+    with Sandbox(clock=SystemClock()) as box, box.connect(timeout=30) as store:
+        own = Registry(store, instance=WEB).start()
+        with box.faults.hang():
+            started = monotonic()
+            own.close(timeout=0.2)
+            assert monotonic() - started < 5.0
+        assert own.status is Status.CLOSED
+
+
+def test_a_handler_that_blocks_holds_close_up_no_longer_than_its_timeout(registry, store):
+    release = threading.Event()
+    own = registry(WEB)
+    own.add_handler(lambda event: release.wait(30), replay=True)
+    started = monotonic()
+    own.close(timeout=0.2)
+    assert monotonic() - started < 5.0
+    release.set()

@@ -14,7 +14,10 @@ from tenure.errors import (
     InvalidArgument,
     LeaseNotFound,
     OutcomeUnknown,
+    PartiallyApplied,
+    PermissionDenied,
     PluginError,
+    RetryAdvice,
     StoreClosed,
     StoreFull,
     Unavailable,
@@ -204,7 +207,7 @@ def test_delete_prefix_goes_in_transactions_that_the_store_takes(store, backend)
     keys = [item(f"k{number:02}", 1) for number in range(25)]
     backend.script("list", Page(tuple(keys), False, 9))
     backend.always("commit", lambda timeout, transaction: CommitResult(9, len(transaction.operations)))
-    assert store.delete_prefix("k") == 25
+    assert store.delete_prefix("k").deleted == 25
     assert [len(call.arguments["transaction"].operations) for call in backend.called("commit")] == [10, 10, 5]
 
 
@@ -212,7 +215,7 @@ def test_delete_prefix_of_everything_has_to_be_meant(store, backend):
     with pytest.raises(InvalidArgument, match="allow_empty_prefix=True"):
         store.delete_prefix("")
     assert not backend.calls
-    assert store.delete_prefix("", allow_empty_prefix=True) == 0
+    assert store.delete_prefix("", allow_empty_prefix=True).deleted == 0
 
 
 def test_delete_prefix_sends_nothing_after_its_deadline(store, backend):
@@ -223,9 +226,34 @@ def test_delete_prefix_sends_nothing_after_its_deadline(store, backend):
         return CommitResult(9, len(transaction.operations))
 
     backend.always("commit", slow)
-    with pytest.raises(DeadlineExceeded, match="10 of 30 keys are deleted"):
+    with pytest.raises(PartiallyApplied, match="10 of 30 were deleted") as caught:
         store.delete_prefix("k", timeout=0.05)
+    assert (caught.value.deleted, caught.value.retry) == (10, RetryAdvice.SAFE)
+    assert isinstance(caught.value.__cause__, DeadlineExceeded)
     assert backend.count("commit") == 1
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("no answer"), PermissionDenied("not these")])
+def test_delete_prefix_that_stops_half_way_says_how_far_it_came(store, backend, error):
+    backend.script("list", Page(tuple(item(f"k{number:02}", 1) for number in range(25)), False, 9))
+    backend.script("commit", CommitResult(10, 10), error)
+    with pytest.raises(PartiallyApplied) as caught:
+        store.delete_prefix("k")
+    assert (caught.value.deleted, caught.value.__cause__) == (10, error)
+
+
+def test_delete_prefix_that_deleted_nothing_raises_what_stopped_it(store, backend):
+    backend.script("list", Page((item("k", 1),), False, 9))
+    backend.script("commit", OutcomeUnknown("no answer"))
+    with pytest.raises(OutcomeUnknown):
+        store.delete_prefix("k")
+
+
+def test_a_transaction_that_was_never_committed_is_reported(store):
+    builder = store.transaction().put("a", b"1")
+    with pytest.warns(ResourceWarning, match="1 operations was never committed"):
+        del builder
+    store.transaction()  # nothing in it, nothing to report
 
 
 # -- leases by id, and the rest ----------------------------------------------------------------------------

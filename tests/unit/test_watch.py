@@ -257,3 +257,24 @@ def test_keys_are_told_without_their_namespace(open_store, backend):
         (EventType.DELETE, "a1"),
         (EventType.CREATE, "a2"),
     ]
+
+
+def test_a_second_consumer_is_refused_at_once_and_the_first_goes_on(backend, store):
+    watch, feed = started(store, backend)
+    got: list[object] = []
+    reading = threading.Event()
+
+    def consume():
+        reading.set()
+        got.append(watch.next(10))
+
+    first = threading.Thread(target=consume)
+    first.start()
+    reading.wait(5)
+    until(watch._consumer.locked)
+    with pytest.raises(InvalidArgument, match="one consumer at a time"):
+        watch.next(10)
+    feed.deliver(Changes((item("p/z", 99),), 99))
+    first.join(10)
+    assert kinds(got[0]) == [("create", "p/z", 99)]
+    watch.close()

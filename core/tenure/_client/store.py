@@ -27,12 +27,14 @@ from tenure._client.transaction import TransactionBuilder, lease_id
 from tenure._client.validation import check_distinct, named_by_caller, prepare
 from tenure._runtime import fork, retry
 from tenure._runtime.clock import Clock, SystemClock
+from tenure._runtime.deadline import Deadline
 from tenure._runtime.executor import CallbackExecutor
 from tenure.errors import (
     Conflict,
     InvalidArgument,
     LeaseNotFound,
     LimitExceeded,
+    PartiallyApplied,
     StoreClosed,
     TenureError,
     Unsupported,
@@ -269,27 +271,50 @@ class Store:
         preconditions = () if revision is None else (RevisionEquals(key, revision),)
         return self._write(preconditions, (Delete(key),), None, timeout)
 
-    def delete_prefix(self, prefix: str, *, allow_empty_prefix: bool = False, timeout: float | None = None) -> int:
-        """Delete the keys that start with ``prefix`` and were there when it began; answers how many.
+    def delete_prefix(
+        self, prefix: str, *, allow_empty_prefix: bool = False, timeout: float | None = None
+    ) -> CommitResult:
+        """Delete the keys that start with ``prefix`` and were there when it began.
 
-        Not one transaction: each batch is, of as many keys as the store takes. The empty prefix means every
-        key of the namespace and has to be confirmed by ``allow_empty_prefix=True``. Raises ``OutcomeUnknown``, or
-        ``DeadlineExceeded`` between two batches, with the earlier ones applied; deleting again is safe.
+        Not one transaction: each batch is, of as many keys as the store takes.
+
+        Args:
+            prefix: what the keys start with. The empty prefix means every key of the namespace.
+            allow_empty_prefix: confirms that an empty prefix is meant.
+            timeout: seconds for all of it; default: the store's.
+
+        Returns:
+            ``deleted``: how many keys were deleted; ``revision``: the store's revision after the last batch.
+
+        Raises:
+            InvalidArgument: an empty prefix wasn't confirmed.
+            PartiallyApplied: some batches were applied, then an error stopped it. Deleting again is safe.
+            OutcomeUnknown: the first batch was sent and no answer came.
         """
         if not prefix and not allow_empty_prefix:
             raise InvalidArgument(
                 "delete_prefix('') would delete every key: say allow_empty_prefix=True if that is meant"
             )
-        seconds = self._seconds(timeout)
-        deadline = time.monotonic() + seconds
-        keys = [item.key for item in self.list(prefix, timeout=seconds)]
+        deadline = Deadline(self._seconds(timeout))
+        listing = self.list(prefix, timeout=deadline.remaining())
+        keys = listing.keys
         size = min(self._capabilities.max_transaction_operations, _SCAN_PAGE)
-        deleted = 0
+        deleted, revision = 0, listing.revision
         for start in range(0, len(keys), size):
             operations = tuple(Delete(key) for key in keys[start : start + size])
-            left = retry.left(deadline, f"deleting, {deleted} of {len(keys)} keys are deleted")
-            deleted += self._write((), operations, None, left).deleted
-        return deleted
+            try:
+                deadline.check(f"deleting {len(keys)} keys")
+                done = self._write((), operations, None, deadline.remaining())
+            except TenureError as exc:
+                if not deleted:
+                    raise
+                raise PartiallyApplied(
+                    f"deleting keys under {prefix!r}: {deleted} of {len(keys)} were deleted, then: {exc}. Deleting "
+                    "again is safe",
+                    deleted=deleted,
+                ) from exc
+            deleted, revision = deleted + done.deleted, done.revision
+        return CommitResult(revision, deleted)
 
     def transaction(self) -> TransactionBuilder:
         """Begin a transaction of several guards, puts and deletes; finish it by ``commit()``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 from tenure.errors import InvalidArgument
@@ -26,6 +27,7 @@ class TransactionBuilder:
 
     All or nothing, at one revision: every operation is applied if every guard holds, else ``Conflict`` is
     raised and nothing has changed. Each key may be written once. Methods return the builder for chaining.
+    A builder that is dropped without ``commit`` has written nothing; a ``ResourceWarning`` says so.
     """
 
     def __init__(self, commit: Commit) -> None:
@@ -33,6 +35,7 @@ class TransactionBuilder:
         self._guards: list[Precondition] = []
         self._operations: list[Put | Delete] = []
         self._leases: list[Lease] = []
+        self._sent = False
 
     def if_absent(self, key: str) -> TransactionBuilder:
         """Only if ``key`` doesn't exist."""
@@ -63,7 +66,18 @@ class TransactionBuilder:
 
     def commit(self, *, timeout: float | None = None) -> CommitResult:
         """Send it. Raises ``Conflict``, ``OutcomeUnknown``, ``LeaseLost``, ``LimitExceeded`` and the general errors."""
+        self._sent = True
         return self._commit(Transaction(tuple(self._guards), tuple(self._operations)), tuple(self._leases), timeout)
+
+    def __del__(self) -> None:
+        # Not in __init__'s locals: an exception there leaves an object without fields.
+        if not getattr(self, "_sent", True) and self._operations:
+            warnings.warn(
+                f"a transaction of {len(self._operations)} operations was never committed, so nothing was written: "
+                "call commit()",
+                ResourceWarning,
+                stacklevel=2,
+            )
 
 
 def lease_id(lease: Lease | LeaseId | None) -> LeaseId | None:

@@ -10,6 +10,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+_NOTHING = nullcontext()
 
 
 class Clock(ABC):
@@ -37,6 +41,13 @@ class Clock(ABC):
     def wait_for_real(self, condition: threading.Condition, seconds: float) -> None:
         """Wait on ``condition`` like :meth:`wait`, for what :meth:`pause` answered: seconds of real time."""
         condition.wait(seconds)
+
+    def resting(self, idle: Callable[[], bool]) -> AbstractContextManager[object]:
+        """For a thread that waits for work, not for time; ``idle`` says whether there still is none.
+
+        A clock that tests move has to know which threads are done; others needn't.
+        """
+        return _NOTHING
 
 
 class SystemClock(Clock):

@@ -124,11 +124,11 @@ class LeaseKeepAlive:
             raise LeaseLost(f"lease {lease.id} is lost: {lease.reason}")
 
     def revoke(self, lease: Lease, timeout: float | None) -> None:
-        self._forget(lease)
+        self.forget(lease)
         self._revoke_batch([lease.id], self._timeout if timeout is None else retry.check_timeout(timeout))
 
     def lost(self, lease: Lease) -> None:
-        self._forget(lease)
+        self.forget(lease)
         _log.warning("%s: lease %s is lost: %s", self._name, lease.id, lease.reason)
         self._executor.submit(lambda: self._on_lost(lease))
         hook = lease.on_lost
@@ -156,7 +156,7 @@ class LeaseKeepAlive:
         # Ending a lease twice does no harm, so this may be repeated like a read.
         retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout, self._clock)
 
-    def _forget(self, lease: Lease) -> None:
+    def forget(self, lease: Lease) -> None:
         with self._condition:
             self._leases.pop(lease.id, None)
             self._condition.notify()

@@ -48,6 +48,8 @@ class Keeper(Protocol):
 
     def lost(self, lease: Lease) -> None: ...
 
+    def forget(self, lease: Lease) -> None: ...
+
 
 class Lease:
     """A lease held by this process. Made by ``store.lease(ttl)``; in a ``with`` it is revoked at the end.
@@ -149,6 +151,12 @@ class Lease:
         """
         if self.mark_revoked():
             self._keeper.revoke(self, timeout)
+
+    def abandon(self) -> None:
+        """Stop refreshing without a call to the store: the holder can't count on the lease from now on, and its keys
+        are removed when it expires, within ``max_lifetime_after_refresh`` seconds. Does nothing on an ended lease."""
+        if self.mark_revoked():
+            self._keeper.forget(self)
 
     def __enter__(self) -> Self:
         return self

@@ -61,11 +61,14 @@ def init(store_or_url: Store | str, config: RegistryConfig | None = None, instan
         return registry
 
 
-def close() -> None:
-    """Close the registry of this process, and its store if ``init`` opened it. What is cached stays readable."""
+def close(*, timeout: float | None = None) -> None:
+    """Close the registry of this process, and its store if ``init`` opened it. What is cached stays readable.
+
+    ``timeout`` is for the registry, in seconds (default: the store's).
+    """
     with _process.lock:
         if _process.registry is not None:
-            _process.registry.close()
+            _process.registry.close(timeout=timeout)
         _close_opened()
 
 
@@ -88,24 +91,30 @@ def current() -> Instance | None:
     return get_registry().current()
 
 
-def register(instance: Instance | None = None, *, wait: float | None = None, take_over: bool = False) -> Instance:
+def register(
+    instance: Instance | None = None,
+    *,
+    wait: float | None = None,
+    take_over: bool = False,
+    timeout: float | None = None,
+) -> Instance:
     """:meth:`Registry.register` of this process."""
-    return get_registry().register(instance, wait=wait, take_over=take_over)
+    return get_registry().register(instance, wait=wait, take_over=take_over, timeout=timeout)
 
 
-def update(instance: Instance) -> Instance:
+def update(instance: Instance, *, timeout: float | None = None) -> Instance:
     """:meth:`Registry.update` of this process."""
-    return get_registry().update(instance)
+    return get_registry().update(instance, timeout=timeout)
 
 
-def deregister() -> None:
+def deregister(*, timeout: float | None = None) -> None:
     """:meth:`Registry.deregister` of this process."""
-    get_registry().deregister()
+    get_registry().deregister(timeout=timeout)
 
 
-def get_service(name: str = DEFAULT_SERVICE, meta: Filter = None, *, ready: bool = False) -> Service:
+def get_service(name: str = DEFAULT_SERVICE, meta: Filter = None, *, ready_only: bool = False) -> Service:
     """:meth:`Registry.get_service` of this process."""
-    return get_registry().get_service(name, meta, ready=ready)
+    return get_registry().get_service(name, meta, ready_only=ready_only)
 
 
 def get_services() -> Mapping[str, Service]:
@@ -118,10 +127,10 @@ def pick(
     strategy: Strategy | str = Strategy.ROUND_ROBIN,
     *,
     meta: Filter = None,
-    ready: bool = True,
+    include_draining: bool = False,
 ) -> Instance:
     """:meth:`Registry.pick` of this process."""
-    return get_registry().pick(name, strategy, meta=meta, ready=ready)
+    return get_registry().pick(name, strategy, meta=meta, include_draining=include_draining)
 
 
 def wait_for(
@@ -130,10 +139,10 @@ def wait_for(
     timeout: float | None = None,
     *,
     meta: Filter = None,
-    ready: bool = True,
+    include_draining: bool = False,
 ) -> Service:
     """:meth:`Registry.wait_for` of this process."""
-    return get_registry().wait_for(name, count, timeout, meta=meta, ready=ready)
+    return get_registry().wait_for(name, count, timeout, meta=meta, include_draining=include_draining)
 
 
 def add_handler(handler: Handler, *, service: str | None = None, replay: bool = False) -> None:

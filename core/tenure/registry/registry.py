@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import NoReturn, Self
@@ -17,12 +16,14 @@ from typing import NoReturn, Self
 from tenure._client.store import Store
 from tenure._runtime import fork
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import Deadline
 from tenure._runtime.retry import check_timeout
 from tenure.errors import (
     AlreadyRegistered,
     ConfigError,
     DeadlineExceeded,
     InvalidArgument,
+    NoInstanceAvailable,
     ServiceNotFound,
     StoreClosed,
     TenureError,
@@ -31,7 +32,7 @@ from tenure.errors import (
 from tenure.leases.lease import Lease
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.handlers import Dispatcher
-from tenure.registry.lifecycle.registration import Registration
+from tenure.registry.lifecycle.registration import CALLS, Registration
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter, describe, select
@@ -80,11 +81,19 @@ class Registry:
 
     # -- starting and closing ----------------------------------------------------------------------
 
-    def start(self) -> Self:
+    def start(self, *, timeout: float | None = None) -> Self:
         """Fill the cache, then register the instance if one was given. Does nothing if it has started.
 
-        When it returns, the cache is complete. Raises ``AlreadyRegistered``, ``Unavailable``, ``DeadlineExceeded``; the
-        registry is closed then.
+        When it returns, the cache is complete. When it raises, the registry is closed.
+
+        Args:
+            timeout: seconds for the cache, and as long again for the registration; default: the store's timeout for
+                the cache, and the store's timeout for each call of the registration.
+
+        Raises:
+            AlreadyRegistered: another registration holds the identity.
+            DeadlineExceeded: the store didn't deliver in time.
+            Unavailable: the store can't be reached.
         """
         with self._lifecycle:
             self._check_fork()
@@ -93,47 +102,54 @@ class Registry:
             if self._watch is not None:
                 return self
             try:
-                self._open_watch()
+                self._open_watch(Deadline(self._seconds(timeout)))
                 if self._first is not None:
-                    self.register(self._first)
+                    self.register(self._first, timeout=timeout)
             except BaseException:
                 self.close()
                 raise
             return self
 
-    def _open_watch(self) -> None:
-        deadline = time.monotonic() + self.store.timeout
-        self._watch = self.store.watch(self.config.key_prefix, callback=self._take, on_error=self._watch_ended)
-        self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline - time.monotonic())
+    def _open_watch(self, deadline: Deadline) -> None:
+        self._watch = self.store.watch(
+            self.config.key_prefix, callback=self._take, on_error=self._watch_ended, timeout=deadline.remaining()
+        )
+        self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline.remaining())
         if self._watch_error is not None:
             raise self._watch_error
         if not self._cache.in_sync:
             raise DeadlineExceeded(
-                f"{self.store.url} didn't deliver {self.config.key_prefix!r} within {self.store.timeout:g} s"
+                f"{self.store.url} didn't deliver {self.config.key_prefix!r} within {deadline.seconds:g} s"
             )
 
-    def close(self) -> None:
-        """Deregister, stop, end the threads. Idempotent; a store that is down is no error: the entry then goes when
-        its lease ends. What the cache knows stays readable."""
+    def close(self, *, timeout: float | None = None) -> None:
+        """Deregister, stop, end the threads. Idempotent. What the cache knows stays readable.
+
+        A store that is down is no error: the entry is then removed when its lease expires.
+
+        Args:
+            timeout: seconds for all of it together; default: the store's timeout.
+        """
         if self._epoch != fork.epoch.value:
             return  # what was inherited belongs to the parent
         with self._lifecycle:
             if self._closing:
                 return
+            deadline = Deadline(self._seconds(timeout))
             self._closing = True
             key = self._registration.key
             self._frozen_age = self.staleness
             if self._watch is not None:
                 self._watch.close()
             try:
-                deregistered = self._registration.deregister()
+                deregistered = self._registration.deregister(deadline)
             except TenureError as exc:
                 deregistered = False
                 _log.warning("closing without being sure to be deregistered: %s", exc)
             self._frozen_at = self.store.clock.now()
             self._cache.freeze(without=key if deregistered else None)
-            self._registration.close()
-            self._dispatcher.close()
+            self._registration.close(deadline)
+            self._dispatcher.close(deadline)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -149,13 +165,19 @@ class Registry:
     # -- the own instance --------------------------------------------------------------------------
 
     def register(
-        self, instance: Instance | None = None, *, wait: float | None = None, take_over: bool = False
+        self,
+        instance: Instance | None = None,
+        *,
+        wait: float | None = None,
+        take_over: bool = False,
+        timeout: float | None = None,
     ) -> Instance:
         """Register ``instance`` (default: the one given to the registry, else one with everything filled in).
 
         An entry of the same identity under another's lease raises ``AlreadyRegistered``. ``wait`` (default: the
         configuration's) is how many seconds to wait for it to go, for a fixed id whose last process died less than a
         heartbeat ago. ``take_over`` replaces it at once; a registry whose entry is replaced becomes FAILED.
+        ``timeout`` is for the calls to the store, in seconds, without ``wait`` (default: the store's, for each call).
         Raises ``OutcomeUnknown`` when the entry may yet appear, for a heartbeat at most.
         """
         self._check()
@@ -169,7 +191,7 @@ class Registry:
         key = key_of(self.config.key_prefix, chosen)
         while True:
             try:
-                self._registration.register(chosen, take_over=take_over)
+                self._registration.register(chosen, self._deadline(timeout), take_over=take_over)
                 break
             except AlreadyRegistered:
                 left = limit.left() or 0.0
@@ -181,38 +203,40 @@ class Registry:
         self._await_own(chosen)
         return chosen
 
-    def update(self, instance: Instance) -> Instance:
+    def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Replace the own entry by ``instance``, of the same identity (else ``InvalidArgument``).
+
+        ``timeout`` is for all of it, in seconds (default: the store's, for each call).
 
         Raises ``RegistryError`` if nothing is registered; ``OutcomeUnknown`` if it isn't known whether it was applied:
         it will be, once the store answers again.
         """
-        return self._update(lambda _present: instance)
+        return self._update(lambda _present: instance, timeout)
 
-    def drain(self) -> Instance:
-        """Tell everybody to send nothing new to the own instance: it stays registered, ``pick`` passes it over."""
-        return self._update(lambda present: present.with_status(InstanceStatus.DRAINING))
+    def drain(self, *, timeout: float | None = None) -> Instance:
+        """Mark the own instance as draining: it stays registered, and ``pick`` passes it over. As :meth:`update`."""
+        return self._update(lambda present: present.with_status(InstanceStatus.DRAINING), timeout)
 
-    def undrain(self) -> Instance:
-        """The own instance is ready again."""
-        return self._update(lambda present: present.with_status(InstanceStatus.READY))
+    def undrain(self, *, timeout: float | None = None) -> Instance:
+        """Mark the own instance as ready again. As :meth:`update`."""
+        return self._update(lambda present: present.with_status(InstanceStatus.READY), timeout)
 
-    def _update(self, change: Callable[[Instance], Instance]) -> Instance:
+    def _update(self, change: Callable[[Instance], Instance], timeout: float | None) -> Instance:
         self._check()
-        instance = self._registration.update(change)
+        instance = self._registration.update(change, self._deadline(timeout))
         self._await_own(instance)
         return instance
 
-    def deregister(self) -> None:
+    def deregister(self, *, timeout: float | None = None) -> None:
         """End the own registration: the heartbeat first, then the entry. Nothing brings it back, not even a recovery
         that was under way. Does nothing if nothing is registered.
 
-        Raises ``Unavailable`` or ``OutcomeUnknown`` if the store doesn't confirm: the entry then goes within the
-        lease's time.
+        ``timeout`` is for all of it, in seconds (default: the store's, for each call). Raises ``Unavailable`` or
+        ``OutcomeUnknown`` if the store doesn't confirm: the entry is then removed when its lease expires.
         """
         self._check()
         key = self._registration.key
-        if self._registration.deregister() and key is not None:
+        if self._registration.deregister(self._deadline(timeout)) and key is not None:
             self._cache.wait(lambda: not self._cache.present(key), self._patience)
 
     def current(self) -> Instance | None:
@@ -241,19 +265,32 @@ class Registry:
 
     # -- everybody's instances: the cache, no lock and no call ---------------------------------------------
 
-    def get_service(self, name: str = DEFAULT_SERVICE, meta: Filter = None, *, ready: bool = False) -> Service:
-        """The service as far as known, only the instances that pass ``meta`` (and are ready) if asked for.
+    def get_service(self, name: str = DEFAULT_SERVICE, meta: Filter = None, *, ready_only: bool = False) -> Service:
+        """The service as far as it is known: all its instances, draining ones included, unless filtered.
 
-        Raises ``ServiceNotFound`` if there is none.
+        Args:
+            name: the service.
+            meta: only instances whose metadata have these items, or for which this function returns true.
+            ready_only: leave out instances that are draining.
+
+        Returns:
+            The service with at least one instance. It never changes.
+
+        Raises:
+            ServiceNotFound: no instance of the service is known.
+            NoInstanceAvailable: instances are known, and none passes the filter.
         """
         service = self._cache.services.get(name)
         if service is None:
-            self._not_found(name, meta, ready)
-        if meta is None and not ready:
+            self._not_found(name)
+        if meta is None and not ready_only:
             return service
-        chosen = select(service.instances, meta, ready=ready)
+        chosen = select(service.instances, meta, ready=ready_only)
         if not chosen:
-            self._not_found(name, meta, ready)
+            raise NoInstanceAvailable(
+                f"no instance of {name!r}{describe(meta, ready=ready_only)} is available, {len(service)} are known"
+                f"{self._how_stale()}"
+            )
         return Service(name, chosen)
 
     def get_services(self) -> Mapping[str, Service]:
@@ -266,10 +303,23 @@ class Registry:
         strategy: Strategy | str = Strategy.ROUND_ROBIN,
         *,
         meta: Filter = None,
-        ready: bool = True,
+        include_draining: bool = False,
     ) -> Instance:
-        """One instance of the service, of those that are ready unless told otherwise. Raises ``ServiceNotFound``."""
-        return self._picker.pick(name, self.get_service(name, meta, ready=ready).instances, strategy, meta)
+        """Choose one instance of the service to send work to.
+
+        Args:
+            name: the service.
+            strategy: how to choose, see :class:`Strategy`.
+            meta: only instances whose metadata have these items, or for which this function returns true.
+            include_draining: choose among draining instances, too.
+
+        Raises:
+            ServiceNotFound: no instance of the service is known.
+            NoInstanceAvailable: instances are known, and none passes the filter or all are draining.
+            InvalidArgument: there is no such strategy.
+        """
+        service = self.get_service(name, meta, ready_only=not include_draining)
+        return self._picker.pick(name, service.instances, strategy, meta)
 
     def wait_for(
         self,
@@ -278,27 +328,37 @@ class Registry:
         timeout: float | None = None,
         *,
         meta: Filter = None,
-        ready: bool = True,
+        include_draining: bool = False,
     ) -> Service:
-        """Block until at least ``count`` instances are there that pass, at most ``timeout`` seconds (default: the
-        store's). Raises ``ServiceNotFound``, which says how many there were."""
+        """Block until at least ``count`` instances are there that pass the filter.
+
+        Args:
+            name: the service.
+            count: how many instances to wait for.
+            timeout: seconds to wait at most; default: the store's timeout.
+            meta: only instances whose metadata have these items, or for which this function returns true.
+            include_draining: count draining instances, too.
+
+        Raises:
+            ServiceNotFound: the time was up; the message says how many instances there were.
+        """
         self._check()
         if not isinstance(count, int) or count < 1:
             raise InvalidArgument(f"count is a number of instances, at least 1, not {count!r}")
-        seconds = self.store.timeout if timeout is None else check_timeout(timeout)
+        seconds = self._seconds(timeout)
         found: tuple[Instance, ...] = ()
 
         def enough() -> bool:
             nonlocal found
             service = self._cache.services.get(name)
-            found = () if service is None else select(service.instances, meta, ready=ready)
+            found = () if service is None else select(service.instances, meta, ready=not include_draining)
             return len(found) >= count
 
         if self._cache.wait(enough, seconds, self.store.clock):
             return Service(name, found)
         self._check()  # it may have been closed meanwhile
         raise ServiceNotFound(
-            f"{len(found)} of {count} instances of {name!r}{describe(meta, ready=ready)} were there after {seconds:g} s"
+            f"{len(found)} of {count} instances of {name!r}{describe(meta, ready=not include_draining)} were there after {seconds:g} s"
             f"{self._how_stale()}"
         )
 
@@ -375,12 +435,19 @@ class Registry:
         key = key_of(self.config.key_prefix, instance)
         self._cache.wait(lambda: self._cache.entry(key) == instance, self._patience)
 
-    def _not_found(self, name: str, meta: Filter, ready: bool) -> NoReturn:
+    def _not_found(self, name: str) -> NoReturn:
         self._check_started()
-        raise ServiceNotFound(f"no instance of {name!r}{describe(meta, ready=ready)} is known{self._how_stale()}")
+        raise ServiceNotFound(f"no instance of {name!r} is known{self._how_stale()}")
 
     def _how_stale(self) -> str:
         return f" (the cache is {age:.1f} s old)" if (age := self.staleness) else ""
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self.store.timeout if timeout is None else check_timeout(timeout)
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        """What the caller gave, or time for the few calls of an operation, each with the store's timeout."""
+        return Deadline(CALLS * self.store.timeout if timeout is None else check_timeout(timeout))
 
     def _check(self) -> None:
         self._check_fork()

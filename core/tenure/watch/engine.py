@@ -31,7 +31,16 @@ from typing import Self
 from tenure._runtime import fork
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
-from tenure.errors import Compacted, OutcomeUnknown, PluginError, StoreClosed, StoreFull, TenureError, Unavailable
+from tenure.errors import (
+    Compacted,
+    InvalidArgument,
+    OutcomeUnknown,
+    PluginError,
+    StoreClosed,
+    StoreFull,
+    TenureError,
+    Unavailable,
+)
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Bookmark, Changes, Feed, Snapshot
 from tenure.watch.buffer import Failed, FeedBuffer, Overflowed
@@ -110,10 +119,15 @@ class Watch:
         While the connection is being made again a call may take up to one attempt (2 s, later more) longer.
         Raises ``StoreClosed`` once the watch is closed, and the error that ended it if it can't go on:
         ``AuthenticationFailed``, ``PermissionDenied``, or ``Compacted`` for a watch opened with ``after``.
+        Raises ``InvalidArgument`` while another thread is in this method: a watch has one consumer at a time.
         """
         self._check_process()  # before the locks: in a forked child they may be held for ever
         limit = TimeLimit(self._clock, timeout)
-        with self._consumer:
+        if not self._consumer.acquire(blocking=False):
+            raise InvalidArgument(
+                "this watch is being read by another thread: a watch has one consumer at a time; open one for each"
+            )
+        try:
             while True:
                 if self._closed and self._error is None:
                     raise StoreClosed("the watch is closed")
@@ -125,6 +139,8 @@ class Watch:
                 if not self._step(left) and left is not None and left <= 0:
                     return None
             batch = self._ready.popleft()
+        finally:
+            self._consumer.release()
         if batch.type is BatchType.RESYNC:
             self._on_resync(batch.reason)
         return batch

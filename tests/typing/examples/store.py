@@ -24,7 +24,7 @@ def work(url: str) -> None:
             reveal_type(each.key)  # reveals: str
         for each in store.scan("", page_size=100):
             reveal_type(each.value)  # reveals: bytes
-        reveal_type(store.delete_prefix("a/"))  # reveals: int
+        reveal_type(store.delete_prefix("a/").deleted)  # reveals: int
         answer = store.transaction().if_absent("b").put("b", b"2").delete("a").commit(timeout=1)
         reveal_type(answer)  # reveals: tenure.spi.types.CommitResult
         reveal_type(store.capabilities.durable)  # reveals: bool

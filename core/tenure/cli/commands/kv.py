@@ -146,7 +146,7 @@ def delete(
     out = options.output
     with options.connect() as store:
         if key is None:
-            deleted = store.delete_prefix(prefix or "", allow_empty_prefix=yes)
+            deleted = store.delete_prefix(prefix or "", allow_empty_prefix=yes).deleted
             out.done({"prefix": prefix, "deleted": deleted}, ("deleted ", "dim"), (plural(deleted, "key"), "bold"))
             return
         committed = store.delete(key, revision=revision)

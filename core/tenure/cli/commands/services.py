@@ -56,7 +56,7 @@ def services(options: Settings) -> None:
 def instances(options: Settings, *, service: str, meta: dict[str, str], ready: bool) -> None:
     """List the instances of SERVICE. Exit code 1 if there is none."""
     with opened_registry(options) as registry:
-        found = registry.get_service(service, meta or None, ready=ready)
+        found = registry.get_service(service, meta or None, ready_only=ready)
         _warn_of_rejected(options, registry)
     records = [instance.to_dict() | {"status": str(instance.status), "address": instance.address} for instance in found]
     options.output.listing(

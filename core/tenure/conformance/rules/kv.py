@@ -198,10 +198,10 @@ class KvRules(Rules, area="kv"):
         """delete_prefix deletes what starts with the string, says how many, and leaves the neighbours."""
         for key in ("a", "a/", "a/1", "a/2", "a/2/x", "a0", "b", "%", "a%", "A/1"):
             world.store.put(key, b"")
-        world.check.equal(world.store.delete_prefix("a/"), 4, "delete_prefix('a/')")
+        world.check.equal(world.store.delete_prefix("a/").deleted, 4, "delete_prefix('a/')")
         world.check.equal(world.store.list("").keys, in_order(("a", "a0", "b", "%", "a%", "A/1")), "what is left")
-        world.check.equal(world.store.delete_prefix("%"), 1, "delete_prefix('%')")
-        world.check.equal(world.store.delete_prefix("nothing/"), 0, "delete_prefix of what isn't there")
+        world.check.equal(world.store.delete_prefix("%").deleted, 1, "delete_prefix('%')")
+        world.check.equal(world.store.delete_prefix("nothing/").deleted, 0, "delete_prefix of what isn't there")
 
     def test_kv_illegal_keys_are_refused(self, world: World) -> None:
         """An empty key, one with NUL, with a lone surrogate or too long is an InvalidKey, and nothing is written."""
@@ -345,7 +345,9 @@ class NamespaceRules(Rules, area="namespaces"):
             stores[base].put("last", b"")
             batch = watch.next(10.0)
             world.check.equal(batch and [event.key for event in batch.events], ["last"], "watch('') in the first")
-        world.check.equal(stores[base].delete_prefix("", allow_empty_prefix=True), 6, "delete everything in the first")
+        world.check.equal(
+            stores[base].delete_prefix("", allow_empty_prefix=True).deleted, 6, "delete everything in the first"
+        )
         for name in names[1:]:
             world.check.equal(len(stores[name].list("")), 5, f"the keys of {name!r} afterwards")
 

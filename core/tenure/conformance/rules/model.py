@@ -206,7 +206,7 @@ class _Machine(RuleBasedStateMachine):
     def delete_prefix(self, prefix: str) -> None:
         gone = [key for key in self.model if key.startswith(prefix)]
         self.did.append(f"delete_prefix({prefix!r})")
-        self.check.equal(self.store.delete_prefix(self.prefix + prefix), len(gone), self.did[-1])
+        self.check.equal(self.store.delete_prefix(self.prefix + prefix).deleted, len(gone), self.did[-1])
         for key in gone:
             del self.model[key]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from tenure._client.store import Store
+from tenure._runtime.deadline import Deadline
 from tenure.errors import (
     AlreadyRegistered,
     Conflict,
@@ -23,6 +24,7 @@ from tenure.leases.lease import Lease
 from tenure.spi.types import KeyValue, LeaseId
 
 _TRIES = 10
+_FOR_WRITING = 2 / 3
 
 
 def claim(
@@ -30,6 +32,7 @@ def claim(
     key: str,
     value: bytes,
     *,
+    deadline: Deadline,
     lease: Callable[[], Lease],
     ours: Container[LeaseId],
     revision: int | None = None,
@@ -40,15 +43,18 @@ def claim(
     ``lease`` gives the present lease, a new one if that has ended. ``revision`` is that of our entry where one is
     thought to stand. An entry that isn't ours is replaced only if ``may_replace`` says so, else
     ``AlreadyRegistered``. Every write is guarded by what was read, so a late one of ours can't undo a later one.
-    Raises ``OutcomeUnknown`` if a write wasn't answered and reading back wasn't either.
+    All calls together end by ``deadline``. Raises ``OutcomeUnknown`` if a write wasn't answered and reading back
+    wasn't either.
     """
     unknown: OutcomeUnknown | None = None
     for _ in range(_TRIES):
         try:
             held = lease()
+            # A write that isn't answered leaves time to read what became of it.
+            seconds = min(store.timeout, deadline.remaining() * _FOR_WRITING)
             if revision is None:
-                return store.put_if_absent(key, value, lease=held).revision
-            return store.put_if_unchanged(key, value, revision=revision, lease=held).revision
+                return store.put_if_absent(key, value, lease=held, timeout=seconds).revision
+            return store.put_if_unchanged(key, value, revision=revision, lease=held, timeout=seconds).revision
         except Conflict:
             pass
         except OutcomeUnknown as exc:
@@ -58,7 +64,7 @@ def claim(
         except TenureError as exc:
             raise unknown or exc from exc
         try:
-            item = store.get(key)
+            item = store.get(key, timeout=deadline.within(store.timeout))
         except TenureError as exc:
             raise unknown or exc from exc
         if item is None:

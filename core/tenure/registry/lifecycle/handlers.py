@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tenure._runtime.deadline import Deadline
 from tenure.registry.model.events import EventType, Handler, InstanceEvent, StatusChange, StatusHandler
 from tenure.registry.model.instance import Instance
 
 _log = logging.getLogger("tenure.registry")
 _MOST_WAITING = 10_000
-_JOIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +138,16 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - the application's own error, logged
             _log.exception("a handler of the registry raised")
 
-    def close(self) -> None:
-        """Deliver what waits, then end the thread; waits a few seconds at most for a handler that blocks."""
+    def close(self, deadline: Deadline) -> None:
+        """Deliver what waits, then end the thread; a handler that blocks is waited for until ``deadline``."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_SECONDS)
+            thread.join(deadline.remaining())
             if thread.is_alive():
-                _log.warning("a handler of the registry is still running %s s after close", _JOIN_SECONDS)
+                _log.warning("a handler of the registry is still running at the end of close")
 
 
 def merge(first: InstanceEvent, second: InstanceEvent) -> InstanceEvent | None:

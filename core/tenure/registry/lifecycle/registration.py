@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tenure._client.store import Store
+from tenure._runtime.deadline import Deadline
 from tenure.errors import (
     AlreadyRegistered,
     DeadlineExceeded,
@@ -51,6 +52,8 @@ from tenure.watch.events import Batch
 _log = logging.getLogger("tenure.registry")
 _SPREAD = 0.1
 """Part of a heartbeat over which first attempts are spread."""
+CALLS = 4
+"""Calls to the store that an operation makes at most in the usual case, each with the store's timeout."""
 
 
 class Registration:
@@ -93,10 +96,10 @@ class Registration:
 
     # -- acting ------------------------------------------------------------------------------------
 
-    def register(self, instance: Instance, *, take_over: bool) -> None:
+    def register(self, instance: Instance, deadline: Deadline, *, take_over: bool) -> None:
         """Register. Raises ``AlreadyRegistered``, or ``OutcomeUnknown`` when the entry may yet
         appear: it then goes by itself when its lease ends."""
-        with self._operating():
+        with self._operating(deadline):
             with self._condition:
                 if self._wanted is not None:
                     raise AlreadyRegistered(
@@ -107,17 +110,17 @@ class Registration:
                 self._suspicion = ""
                 self.key = key_of(self._config.key_prefix, instance)
             try:
-                revision = self._claim(instance, None, take_over=take_over)
+                revision = self._claim(instance, None, deadline, take_over=take_over)
             except BaseException:
                 self._forget(generation)
-                self._end_leases_quietly()
+                self._end_leases_quietly(deadline)
                 raise
             self._settle(generation, revision, f"{instance.identity()} is registered")
 
-    def update(self, change: Callable[[Instance], Instance]) -> Instance:
+    def update(self, change: Callable[[Instance], Instance], deadline: Deadline) -> Instance:
         """Put what ``change`` makes of the present instance in its place. Refused: the old one stays; unknown: the
         new one will be put as soon as the store answers."""
-        with self._operating():
+        with self._operating(deadline):
             with self._condition:
                 generation, before = self._generation, self._wanted
             if before is None:
@@ -129,7 +132,7 @@ class Registration:
                     f"{instance.identity()!r}. Deregister, then register the other one"
                 )
             try:
-                revision = self._claim(instance, self._revision)
+                revision = self._claim(instance, self._revision, deadline)
             except OutcomeUnknown:
                 self._replace(generation, instance)
                 self.suspect("an update wasn't answered")
@@ -142,11 +145,11 @@ class Registration:
             self._settle(generation, revision, f"{instance.identity()} is registered")
             return instance
 
-    def deregister(self) -> bool:
+    def deregister(self, deadline: Deadline) -> bool:
         """End the registration: no heartbeat, no recovery, the entry deleted; whether there was anything to end.
 
-        Raises ``Unavailable`` or ``OutcomeUnknown`` when the store doesn't confirm: nothing keeps the entry alive
-        any more, it goes when its lease ends.
+        Raises ``Unavailable`` or ``OutcomeUnknown`` when the store doesn't confirm within ``deadline``: nothing keeps
+        the entry alive any more, it goes when its lease ends.
         """
         with self._condition:
             was = self._wanted
@@ -158,22 +161,28 @@ class Registration:
             self._wanted = None
             self._suspicion = ""
             self._condition.notify_all()
-        with self._operating():
-            try:
-                self._end_leases()
-            finally:
-                with self._condition:
-                    if self._wanted is None:
-                        self._set_status(Status.IDLE, f"{was.identity()} was deregistered")
+        try:
+            with self._operating(deadline):
+                self._end_leases(deadline)
+        except DeadlineExceeded:
+            # An attempt to recover is still under way. It takes back what it writes; this lease must not live on.
+            lease = self.lease
+            if lease is not None:
+                lease.abandon()
+            raise
+        finally:
+            with self._condition:
+                if self._wanted is None:
+                    self._set_status(Status.IDLE, f"{was.identity()} was deregistered")
         return True
 
-    def close(self) -> None:
-        """After the last deregister: wait for the thread, say CLOSED."""
+    def close(self, deadline: Deadline) -> None:
+        """After the last deregister: wait for the thread until ``deadline``, say CLOSED."""
         with self._condition:
             self._condition.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(self._store.timeout)
+            thread.join(deadline.remaining())
         with self._condition:
             self._set_status(Status.CLOSED, "the registry was closed")
 
@@ -239,14 +248,15 @@ class Registration:
             if generation != self._generation or instance is None:
                 return
             self._suspicion = ""
+        deadline = self._default_deadline()
         try:
-            if self._stands(instance):
+            if self._stands(instance, deadline):
                 revision = self._revision
             else:
                 with self._condition:
                     if self.status is Status.REGISTERED and generation == self._generation:
                         self._set_status(Status.RECOVERING, reason)
-                revision = self._claim(instance, None, recovering=True)
+                revision = self._claim(instance, None, deadline, recovering=True)
         except (StoreClosed, RegistrationReplaced) as exc:
             self._fail(generation, str(exc), exc)
         except TenureError as exc:
@@ -254,12 +264,12 @@ class Registration:
         else:
             self._settle(generation, revision, f"{instance.identity()} is registered again")
 
-    def _stands(self, instance: Instance) -> bool:
+    def _stands(self, instance: Instance, deadline: Deadline) -> bool:
         """Whether the entry is there as it should be, under the present lease."""
         lease, key = self.lease, self.key
         if lease is None or key is None or not lease.alive:
             return False
-        item = self._store.get(key)
+        item = self._store.get(key, timeout=deadline.within(self._store.timeout))
         if item is None:
             return False
         if item.lease_id is not None and item.lease_id not in self._ours:
@@ -271,11 +281,10 @@ class Registration:
 
     def _attempt_failed(self, generation: int, reason: str, error: TenureError) -> None:
         with self._condition:
-            if generation != self._generation:
-                return
-            self._attempts += 1
+            ended = generation != self._generation
+            self._attempts += not ended
             limit = self._config.max_retry
-            if limit is None or self._attempts < limit:
+            if not ended and (limit is None or self._attempts < limit):
                 delay = self._backoff.delay()
                 self._suspicion = reason
                 self._due = self._store.clock.now() + delay
@@ -284,44 +293,61 @@ class Registration:
                     Status.RECOVERING, f"{reason}; attempt {self._attempts} failed, next in {delay:.1f} s", error
                 )
                 return
+        if ended:  # meanwhile: a lease that this attempt was granted must not live on
+            self._end_leases_quietly(self._default_deadline())
+            return
         self._fail(generation, f"{reason}; gave up after {self._attempts} attempts: {error}", error)
 
     def _fail(self, generation: int, reason: str, error: TenureError) -> None:
         if self._forget(generation):
-            self._end_leases_quietly()
+            self._end_leases_quietly(self._default_deadline())
             with self._condition:
                 self._set_status(Status.FAILED, reason, error)
 
     # -- inside, with `_operation` held -------------------------------------------------------------
 
+    def _default_deadline(self) -> Deadline:
+        """For an operation of a few calls, each of which has the store's timeout."""
+        return Deadline(CALLS * self._store.timeout)
+
     @contextmanager
-    def _operating(self) -> Iterator[None]:
-        # Whoever holds it makes a few calls, each with a deadline: this wait ends.
-        seconds = 4 * self._store.timeout
-        if not self._operation.acquire(timeout=seconds):
-            raise DeadlineExceeded(f"the registry was busy with an earlier registration for {seconds:g} s")
+    def _operating(self, deadline: Deadline) -> Iterator[None]:
+        if not self._operation.acquire(timeout=deadline.remaining()):
+            raise DeadlineExceeded(
+                f"the registry was busy with an earlier registration for {deadline.seconds:g} s: try again, or give "
+                "a longer timeout"
+            )
         try:
             yield
         finally:
             self._operation.release()
 
     def _claim(
-        self, instance: Instance, revision: int | None, *, take_over: bool = False, recovering: bool = False
+        self,
+        instance: Instance,
+        revision: int | None,
+        deadline: Deadline,
+        *,
+        take_over: bool = False,
+        recovering: bool = False,
     ) -> int:
         return claim(
             self._store,
             key_of(self._config.key_prefix, instance),
             encode(instance),
-            lease=self._living_lease,
+            deadline=deadline,
+            lease=lambda: self._living_lease(deadline),
             ours=self._ours,
             revision=revision,
             # What nobody keeps alive has overwritten our entry by hand: it would stay for ever.
             may_replace=lambda item: take_over or (recovering and item.lease_id is None),
         )
 
-    def _living_lease(self) -> Lease:
+    def _living_lease(self, deadline: Deadline) -> Lease:
         if self.lease is None or not self.lease.alive:
-            lease = self._store.lease(self._config.heartbeat, on_lost=self._lease_lost)
+            lease = self._store.lease(
+                self._config.heartbeat, on_lost=self._lease_lost, timeout=deadline.within(self._store.timeout)
+            )
             self._ours.add(lease.id)
             self.lease = lease
         return self.lease
@@ -349,7 +375,7 @@ class Registration:
                 if self.lease is None or not self.lease.alive:
                     self.suspect("its lease was lost right after the entry was written")
         if not current:
-            self._end_leases_quietly()
+            self._end_leases_quietly(self._default_deadline())
 
     def _forget(self, generation: int) -> bool:
         with self._condition:
@@ -360,23 +386,23 @@ class Registration:
             self._suspicion = ""
             return True
 
-    def _end_leases(self) -> None:
+    def _end_leases(self, deadline: Deadline) -> None:
         """End every lease that an entry of ours may have. Raises what the store answers."""
         lease, others = self.lease, self._ours
         self.lease, self._ours, self._revision, self.key = None, set(), None, None
         if lease is not None and lease.alive:
             others = others - {lease.id}
-            lease.revoke()
+            lease.revoke(timeout=deadline.within(self._store.timeout))
         for lease_id in others:
             # Lost for us is not yet gone for the store, whose clock starts later.
             try:
-                self._store.revoke_lease(lease_id)
+                self._store.revoke_lease(lease_id, timeout=deadline.within(self._store.timeout))
             except LeaseNotFound:
                 continue
 
-    def _end_leases_quietly(self) -> None:
+    def _end_leases_quietly(self, deadline: Deadline) -> None:
         try:
-            self._end_leases()
+            self._end_leases(deadline)
         except TenureError as exc:
             _log.warning("a lease could not be revoked and will expire: %s", exc)
 

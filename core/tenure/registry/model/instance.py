@@ -21,6 +21,7 @@ from tenure.spi.keys import check_text
 
 DEFAULT_SERVICE = "default"
 DEFAULT_PORT = 8000
+_PORTS = 65536
 STATUS_KEY = "status"
 
 
@@ -39,8 +40,8 @@ class Instance:
     """An instance. Two are equal if all fields are; ``identity`` names one over its changes.
 
     ``meta`` takes what JSON can express and is read-only all the way down: mappings, and lists as tuples.
-    Raises ``InvalidArgument`` for a field that the key or JSON can't carry. A port that isn't in 1..65535 becomes
-    8000, as in the Go package whose entries these are.
+    Raises ``InvalidArgument`` for a field that the key or JSON can't carry, and for a port that isn't one. An entry
+    that another program wrote with such a port is read with port 8000, as by the Go package.
     """
 
     id: str
@@ -64,14 +65,16 @@ class Instance:
         _check(id, "id", "/")
         _check(host, "host", "/@")
         _check(host_name, "host_name", "")
-        if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
-            raise InvalidArgument(f"a port is a whole number, not {port!r}")
+        if port is not None and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < _PORTS):
+            raise InvalidArgument(
+                f"a port is a whole number from 1 to {_PORTS - 1}, or left out for 8000, not {port!r}"
+            )
         _fill(
             self,
             id or str(uuid4()),
             host or default_host(),
             host_name or socket.gethostname(),
-            valid_port(port),
+            DEFAULT_PORT if port is None else port,
             service_name or DEFAULT_SERVICE,
             freeze_meta(meta),
         )
@@ -170,7 +173,7 @@ def assemble(
 
 def valid_port(port: int | None) -> int:
     """``port``, or 8000 where it is missing or no port."""
-    return port if port is not None and 0 < port < 65536 else DEFAULT_PORT
+    return port if port is not None and 0 < port < _PORTS else DEFAULT_PORT
 
 
 def _fill(instance: Instance, *values: object) -> None:

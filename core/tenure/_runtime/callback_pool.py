@@ -1,0 +1,148 @@
+"""Where the application's callbacks run: a bounded pool of threads, shared by all watches and leases of a store.
+
+* The pool grows by a thread whenever work waits and no thread is idle, up to 32. So a callback that blocks takes one
+  thread and delays nobody else's, and a thousand watches don't need a thousand threads.
+* Callbacks of one source (a watch, a registry) run in order and never two at a time: see :class:`Strand`.
+* Whatever a callback raises is logged, ``SystemExit`` included; the thread goes on with the next one.
+* A thread that can't be started is tried again with the next work, and by :meth:`CallbackPool.ensure`.
+
+There is no lock: the queue is a ``SimpleQueue`` and everything else is one operation of a ``deque``. So work may be
+submitted from a signal handler or from ``__del__``, whatever they interrupt.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from tenure._runtime.clock import Clock
+from tenure._runtime.deadline import Deadline
+
+_log = logging.getLogger("tenure.callbacks")
+
+MOST_THREADS = 32
+"""Threads of one pool at any time. As many callbacks may block before others wait."""
+_IDLE_SECONDS = 10.0
+"""An idle thread ends after so long, so that a burst leaves nothing behind."""
+
+
+class CallbackPool:
+    """Runs submitted functions, each once. The first thread starts with the first function."""
+
+    def __init__(self, name: str, clock: Clock, *, most_threads: int = MOST_THREADS) -> None:
+        """``name`` begins the threads' names; ``clock`` is told when a thread has nothing to do."""
+        self._name = name
+        self._clock = clock
+        self._most = most_threads
+        self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._threads: deque[threading.Thread] = deque()
+        self._idle: deque[None] = deque()
+        self._closed = False
+
+    def submit(self, function: Callable[[], object]) -> None:
+        """Run ``function`` soon. Never blocks. What was submitted before :meth:`close` is still run."""
+        if self._closed:
+            _log.debug("%s: a callback came after close and was dropped", self._name)
+            return
+        self._queue.put(function)
+        self.ensure()
+
+    def ensure(self) -> None:
+        """Start a thread if work waits and no thread is idle."""
+        if len(self._idle) < self._queue.qsize() and len(self._threads) < self._most:
+            thread = threading.Thread(target=self._work, name=f"{self._name}-callbacks", daemon=True)
+            self._threads.append(thread)
+            try:
+                thread.start()
+            except RuntimeError as exc:  # too many threads, or the interpreter is ending
+                self._threads.remove(thread)
+                _log.warning("%s: no thread for callbacks can be started now, trying again: %s", self._name, exc)
+
+    def close(self, deadline: Deadline) -> None:
+        """Run what was submitted, end the threads, and wait for them until ``deadline``.
+
+        A callback that closes its own store isn't waited for.
+        """
+        self._closed = True
+        threads = list(self._threads)
+        for _ in threads:
+            self._queue.put(None)
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(deadline.remaining())
+        running = sum(thread.is_alive() and thread is not threading.current_thread() for thread in threads)
+        if running:
+            _log.warning("%s: %d callbacks are still running at the end of close", self._name, running)
+        if not threads:
+            self._run_rest()
+
+    def _run_rest(self) -> None:
+        """No thread could be started: at the end of the interpreter the closing thread does what is left."""
+        while True:
+            try:
+                function = self._queue.get_nowait()
+            except Empty:
+                return
+            if function is not None:
+                self._call(function)
+
+    def _work(self) -> None:
+        me = threading.current_thread()
+        while True:
+            self._idle.append(None)
+            try:
+                with self._clock.resting(lambda: self._queue.qsize() == 0):
+                    function = self._queue.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                function = None
+            finally:
+                self._idle.pop()
+            if function is not None:
+                if self._queue.qsize():
+                    self.ensure()  # this thread counted as idle until now, and may be busy for long
+                self._call(function)
+            elif self._closed or self._queue.qsize() == 0:
+                self._threads.remove(me)
+                if self._queue.qsize() and not self._closed:
+                    self.ensure()  # work that came while this thread was leaving
+                return
+
+    def _call(self, function: Callable[[], object]) -> None:
+        try:
+            function()
+        except BaseException:  # noqa: BLE001 - SystemExit of one callback must not end the thread that others need
+            _log.exception("%s: a callback raised", self._name)
+
+
+class Strand:
+    """Runs one function on a pool whenever it is woken: never twice at a time, and once more after the last wake-up.
+
+    The function looks for work and does all of it; it is woken for each piece. So one source's callbacks stay in
+    order, and thousands of wake-ups cost no more than the work.
+    """
+
+    def __init__(self, submit: Callable[[Callable[[], object]], None], function: Callable[[], object]) -> None:
+        """``submit`` is a pool's; ``function`` does whatever there is to do and returns."""
+        self._submit = submit
+        self._function = function
+        self._wake_ups: deque[None] = deque(maxlen=1)
+        self._scheduled = threading.Lock()
+
+    def wake(self) -> None:
+        """Let the function run soon. Never blocks, callable from anywhere."""
+        self._wake_ups.append(None)
+        # The lock is a flag here: whoever gets it schedules the run, and nobody ever waits for it.
+        if self._scheduled.acquire(blocking=False):
+            self._submit(self._run)
+
+    def _run(self) -> None:
+        self._wake_ups.clear()
+        try:
+            self._function()
+        finally:
+            self._scheduled.release()
+            if self._wake_ups and self._scheduled.acquire(blocking=False):
+                self._submit(self._run)

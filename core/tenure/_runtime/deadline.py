@@ -1,0 +1,67 @@
+"""One deadline for everything that a call does: how much time is left, and one error when there is none."""
+
+from __future__ import annotations
+
+import time
+
+from tenure.errors import DeadlineExceeded
+
+SHORTEST = 0.001
+"""Seconds that are always granted: clients and sockets take zero for "without a limit"."""
+
+
+def monotonic() -> float:
+    """Seconds of real time that only grow.
+
+    Read from ``clock_gettime``, which tools that freeze time in tests (freezegun, time-machine) leave alone:
+    a deadline has to pass while the application's own clock stands still.
+    """
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+class Deadline:
+    """The moment by which a call has to return. Immutable, so one object serves every step and thread of a call.
+
+    >>> deadline = Deadline(5.0)
+    >>> 4.0 < deadline.remaining() <= 5.0
+    True
+    >>> deadline.check("reading a key")
+    """
+
+    __slots__ = ("_ends", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        """Args: ``seconds`` from now until the deadline."""
+        self.seconds = seconds
+        """The time that was given, in seconds."""
+        self._ends = monotonic() + seconds
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is up."""
+        return monotonic() >= self._ends
+
+    def remaining(self) -> float:
+        """Seconds left, at least 0.001: a value that every client and socket accepts as a time limit."""
+        return max(self._ends - monotonic(), SHORTEST)
+
+    def within(self, seconds: float) -> float:
+        """The smaller of ``seconds`` and the time left: the limit of one step of the call."""
+        return min(seconds, self.remaining())
+
+    def check(self, action: str) -> None:
+        """Do nothing while there is time left.
+
+        Args:
+            action: what the caller is doing, such as ``"reading a key"``.
+
+        Raises:
+            DeadlineExceeded: the time is up. Nothing was applied by the step that would have come next.
+        """
+        if self.expired:
+            raise DeadlineExceeded(
+                f"{action}: the {self.seconds:g} s given were over; give a longer timeout, or try again"
+            )
+
+    def __repr__(self) -> str:
+        return f"<Deadline in {self._ends - monotonic():.3f} s of {self.seconds:g} s>"

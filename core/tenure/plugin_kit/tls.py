@@ -1,0 +1,78 @@
+"""The TLS context of a backend, made again when one of its files was renewed.
+
+Certificates of clients and authorities are replaced while programs run. A context reads its files once, so every
+new connection looks at the files first: three ``stat`` calls, about ten microseconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import threading
+
+from tenure.errors import ConfigError
+from tenure.spi.plugin import Tls
+
+_log = logging.getLogger("tenure.tls")
+_Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+class TlsContext:
+    """Gives the context for the next connection. Thread-safe."""
+
+    def __init__(self, tls: Tls) -> None:
+        """Read the files.
+
+        Raises:
+            ConfigError: a file can't be read, or isn't what it should be.
+        """
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._stamp = _stamp(tls)
+        self._context = _make(tls)
+
+    def current(self) -> ssl.SSLContext:
+        """The context with the files as they are now.
+
+        While a renewal is half done (a certificate without its key, an empty file), the context before it is
+        returned, and the reason is logged once.
+        """
+        stamp = _stamp(self._tls)
+        if stamp == self._stamp:
+            return self._context
+        with self._lock:
+            if stamp != self._stamp:
+                try:
+                    self._context = _make(self._tls)
+                except ConfigError as exc:
+                    _log.warning("the renewed TLS files can't be used, connections go on with the old ones: %s", exc)
+                else:
+                    _log.info("the TLS files were renewed: new connections use them")
+                self._stamp = stamp
+            return self._context
+
+
+def _stamp(tls: Tls) -> _Stamp:
+    return tuple(_stat(path) for path in (tls.ca, tls.cert, tls.key) if path is not None)
+
+
+def _stat(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)  # through links: a secret's mount is renewed by pointing a link elsewhere
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _make(tls: Tls) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError(
+            f"setting up TLS: {exc}; check the files that the URL names as ca ({tls.ca}), cert ({tls.cert}) and key "
+            f"({tls.key})"
+        ) from exc
+    return context
