@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import ConfigError, Unsupported
+from tenure.plugin_kit import Deadline, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
-from tenure.spi.plugin import OpenRequest, Secret, Tls
+from tenure.spi.plugin import OpenRequest, Secret
 from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
 from tenure_consul import leases, reads, server_info, server_settings, transactions
 from tenure_consul.capabilities import declare
-from tenure_consul.connection import left
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
@@ -44,12 +42,12 @@ class ConsulBackend(Backend):
     @classmethod
     def open(cls, request: OpenRequest) -> ConsulBackend:
         """Connect and read a key: is there a leader, may the token? Raises as ``BackendPlugin.open`` says."""
-        until = time.monotonic() + request.timeout
+        deadline = Deadline(request.timeout)
         options = request.options
         layout = Layout.below(options["root"])
         pool = Pool(
             request.hosts,
-            tls=_context(request.tls),
+            tls=None if request.tls is None else TlsContext(request.tls),
             headers=_headers(request),
             dc=options["dc"],
             consistency=options["consistency"],
@@ -57,7 +55,7 @@ class ConsulBackend(Backend):
         revisions = Revisions(following=options["consistency"] != "stale")
         try:
             reads.present(pool, layout, revisions, timeout=request.timeout)
-            settings = server_settings.ask(pool, timeout=left(until))
+            settings = server_settings.ask(pool, timeout=deadline.remaining())
         except BaseException:
             pool.close()
             raise
@@ -146,16 +144,3 @@ def _headers(request: OpenRequest) -> str:
     token = _token(request)
     lines = "Accept: application/json\r\nUser-Agent: tenure\r\n"
     return f"{lines}X-Consul-Token: {token.reveal()}\r\n" if token is not None and token.reveal() else lines
-
-
-def _context(tls: Tls | None) -> ssl.SSLContext | None:
-    """What TLS connections are made by. Raises ``ConfigError`` for files that don't work."""
-    if tls is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"a file named by ca, cert or key can't be used: {exc}") from exc
-    return context

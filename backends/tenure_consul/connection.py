@@ -16,12 +16,11 @@ import io
 import select
 import socket
 import ssl
-import time
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tenure.plugin_kit import Deadline
 from tenure.spi.plugin import Host
-from tenure_consul.errors import cannot_connect
 
 
 class ConnectionBroken(Exception):
@@ -50,32 +49,28 @@ class Answer:
 
 
 class Connection:
-    """A connection to ``where``. Raises ``Unavailable`` or ``ConfigError`` when it can't be made in ``timeout``."""
+    """A connection to ``where``, over a connected socket. ``fixed`` are header lines that every request has."""
 
-    def __init__(self, where: Host, tls: ssl.SSLContext | None, fixed: str, *, timeout: float) -> None:
+    def __init__(self, where: Host, connected: socket.socket, fixed: str) -> None:
         self.where = where
         self._head = f" HTTP/1.1\r\nHost: {where}\r\n{fixed}"
         self._interrupted = False
-        try:
-            self._socket = _connect(where, tls, time.monotonic() + timeout)
-        except (OSError, ValueError) as exc:
-            raise cannot_connect(exc, where, encrypted=tls is not None) from exc
+        self._socket = connected
 
-    def exchange(self, method: str, target: str, body: bytes | None, *, timeout: float) -> Answer:
+    def exchange(self, method: str, target: str, body: bytes | None, deadline: Deadline) -> Answer:
         """Send one request and return its answer. Raises :class:`ConnectionBroken`, after which only close is left."""
-        until = time.monotonic() + timeout
         head = f"{method} {target}{self._head}"
         if body is not None:
             head += f"Content-Length: {len(body)}\r\n"
         request = head.encode("latin-1") + b"\r\n" + (body or b"")
         try:
-            self._socket.settimeout(timeout)
+            self._socket.settimeout(deadline.remaining())
             # All or nothing as far as the agent is concerned: a request cut short is never carried out.
             self._socket.sendall(request)
         except OSError as exc:
             raise ConnectionBroken(_reason(exc), sent=False, late=isinstance(exc, TimeoutError)) from exc
         try:
-            answer = http.client.HTTPResponse(cast("Any", _Incoming(self._socket, until)), method=method)
+            answer = http.client.HTTPResponse(cast("Any", _Incoming(self._socket, deadline)), method=method)
             answer.begin()
             content = answer.read()
         except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -117,57 +112,29 @@ class Connection:
 class _Incoming:
     """What :class:`http.client.HTTPResponse` takes for a socket: a file whose every read ends by the deadline."""
 
-    def __init__(self, sock: socket.socket, until: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
-        self._until = until
+        self._deadline = deadline
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Timed(self._sock, self._until), 65_536)
+        return io.BufferedReader(_Timed(self._sock, self._deadline), 65_536)
 
 
 class _Timed(io.RawIOBase):
     """The receiving side of a socket, with a deadline for everything that is read through it."""
 
-    def __init__(self, sock: socket.socket, until: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
-        self._until = until
+        self._deadline = deadline
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        left = self._until - time.monotonic()
-        if left <= 0:
+        if self._deadline.expired:
             raise TimeoutError("timed out")
-        self._sock.settimeout(left)
+        self._sock.settimeout(self._deadline.remaining())
         return self._sock.recv_into(buffer)
-
-
-def _connect(where: Host, tls: ssl.SSLContext | None, until: float) -> socket.socket:
-    """A connected socket: the host's addresses in turn, all within the time."""
-    last: OSError = OSError("it has no address")
-    addresses = socket.getaddrinfo(where.name, where.port, type=socket.SOCK_STREAM)
-    for remaining, (family, kind, protocol, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(left / remaining)
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls is None:
-                return sock
-            return tls.wrap_socket(sock, server_hostname=where.name)
-        except OSError as exc:
-            sock.close()
-            last = exc
-    raise last
-
-
-def left(until: float) -> float:
-    """Seconds until ``until`` of ``time.monotonic``, as a timeout: never zero, which would mean none."""
-    return max(until - time.monotonic(), 0.001)
 
 
 def _reason(exc: BaseException) -> str:

@@ -15,60 +15,55 @@ from tenure.errors import (
     ConfigError,
     DeadlineExceeded,
     LimitExceeded,
-    OutcomeUnknown,
     PermissionDenied,
     StoreFull,
     TenureError,
     Unavailable,
     Unsupported,
 )
+from tenure.plugin_kit import ErrorTable, Row, shorten
 
-_NOT_APPLIED = (
-    ("No cluster leader", "the cluster has no leader now"),
-    ("node is not the leader", "the cluster is changing its leader"),
-    ("timed out enqueuing operation", "the leader has more to do than it can take"),
-    ("rpc error getting client", "the agent can't reach the server it wants to ask"),
-    ("Missing node registration", "the agent hasn't registered its node yet"),
-    ("rate limit", "the agent limits how many requests it takes"),
-    ("HTTP request to an HTTPS server", "that port wants TLS: write consul+tls://"),
-    ("No path to datacenter", "the datacenter (option dc) isn't known or can't be reached"),
-)
 # The leader could not put it into its log, and then passes it to nobody. A failed sync would be told without "write".
 _FULL = re.compile(r"write \S*raft\.db: no space left on device")
 _UNKNOWN_TOKEN = ("ACL not found", "token does not exist", "Unknown token")
 
-
-def broken(reason: str, *, action: str, where: object, write: bool, sent: bool, late: bool) -> TenureError:
-    """The error for an exchange that failed; ``sent``: the agent may have got the request."""
-    message = f"{action}: Consul at {where} failed to answer: {reason}"
-    if write and sent:
-        return OutcomeUnknown(f"{message}; it may have been applied: read before trying again")
-    return DeadlineExceeded(message) if late else Unavailable(message)
+ERRORS = ErrorTable(
+    "Consul",
+    [
+        Row("Invalid Session TTL", LimitExceeded, "Consul's settings don't allow this TTL"),
+        Row(
+            lambda said: _FULL.search(said) is not None,
+            StoreFull,
+            "the disk of Consul's leader is full, and it takes no writes: make room there",
+        ),
+        Row("No cluster leader", Unavailable, "the cluster has no leader now"),
+        Row("node is not the leader", Unavailable, "the cluster is changing its leader"),
+        Row("timed out enqueuing operation", Unavailable, "the leader has more to do than it can take"),
+        Row("rpc error getting client", Unavailable, "the agent can't reach the server it wants to ask"),
+        Row("Missing node registration", Unavailable, "the agent hasn't registered its node yet"),
+        Row("rate limit", Unavailable, "the agent limits how many requests it takes"),
+        Row("HTTP request to an HTTPS server", Unavailable, "that port wants TLS: write consul+tls://"),
+        Row("No path to datacenter", Unavailable, "the datacenter (option dc) isn't known or can't be reached"),
+    ],
+)
+"""What Consul says in words; each of these means that nothing was applied."""
 
 
 def refused(status: int, body: bytes, *, action: str, where: object, write: bool) -> TenureError:
     """The error for an answer with a status that isn't success."""
-    said = short(body.decode(errors="replace"))
+    text = body.decode(errors="replace")
+    said = shorten(text)
     told = f"({where} said: {status} {said})"
     if status in (401, 403) or "Permission denied" in said or any(text in said for text in _UNKNOWN_TOKEN):
         return denied(said, action=action, told=told)
-    if "Invalid Session TTL" in said:
-        return LimitExceeded(f"{action}: Consul's settings don't allow this ttl {told}")
+    if ERRORS.find(text) is not None:
+        return ERRORS.refusal(f"{status} {said}", action=action, where=where, write=write)
     if status == 413 or (status == 400 and ("too large" in said or "exceeds" in said)):
         return LimitExceeded(f"{action}: more than this Consul takes in one request {told}")
-    if _FULL.search(said):
-        return StoreFull(
-            f"{action}: the disk of Consul's leader is full, and it takes no writes: make room there {told}"
-        )
-    for text, advice in _NOT_APPLIED:
-        if text in said:
-            return Unavailable(f"{action}: {advice} {told}")
     if status == 429:
         return Unavailable(f"{action}: the agent limits how many requests it takes {told}")
-    if status >= 500:
-        if write:
-            return OutcomeUnknown(f"{action}: Consul failed, the write may have been applied {told}")
-        return Unavailable(f"{action}: Consul failed {told}")
+    if write or status >= 500:
+        return ERRORS.refusal(f"{status} {said}", action=action, where=where, write=write)
     return Unsupported(
         f"{action}: what answers isn't Consul 1.7 or later, or something between changes requests {told}"
     )
@@ -97,7 +92,7 @@ def cannot_connect(exc: Exception, where: object, *, encrypted: bool) -> TenureE
             hint = "the TLS handshake failed: does that port speak TLS (Consul's ports.https, often 8501)?"
     elif isinstance(exc, TimeoutError) or "timed out" in lowered or "unreachable" in lowered:
         hint = "no answer from that address; check the address, the network and firewalls"
-        return DeadlineExceeded(f"can't connect to Consul at {where}: {hint} ({short(said)})")
+        return DeadlineExceeded(f"can't connect to Consul at {where}: {hint} ({shorten(said)})")
     elif "refused" in lowered:
         hint = "nothing listens there; is the agent running, and is the port right (usually 8500)?"
     elif "name or service" in lowered or "resolution" in lowered or "nodename" in lowered or "no address" in lowered:
@@ -106,9 +101,4 @@ def cannot_connect(exc: Exception, where: object, *, encrypted: bool) -> TenureE
         hint = "it closed the connection" + ("" if encrypted else "; if it wants TLS, write consul+tls://")
     else:
         hint = "the connection failed"
-    return Unavailable(f"can't connect to Consul at {where}: {hint} ({short(said)})")
-
-
-def short(said: str) -> str:
-    """What the agent said, on one line of bounded length."""
-    return " ".join(said.split())[:200] or "nothing"
+    return Unavailable(f"can't connect to Consul at {where}: {hint} ({shorten(said)})")

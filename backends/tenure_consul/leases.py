@@ -15,15 +15,15 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tenure.errors import DeadlineExceeded, OutcomeUnknown
+from tenure.errors import OutcomeUnknown
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo
 from tenure_consul import reads
-from tenure_consul.connection import Answer, left
+from tenure_consul.connection import Answer
 from tenure_consul.errors import refused
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
@@ -39,7 +39,7 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6,
 
 def grant(pool: Pool, layout: Layout, ttl: float, *, timeout: float) -> LeaseGrant:
     """``Backend.grant``."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     milliseconds = math.ceil(round(ttl * 1000, 6))
     wanted: dict[str, Any] = {
         "Node": NODE,
@@ -50,29 +50,31 @@ def grant(pool: Pool, layout: Layout, ttl: float, *, timeout: float) -> LeaseGra
         "Checks": [],
         "NodeChecks": [],
     }
-    answer = _create(pool, wanted, until, allow=(403, 500))
+    answer = _create(pool, wanted, deadline, allow=(403, 500))
     if answer.status == 500 and b"Missing node registration" not in answer.body:
         raise refused(answer.status, answer.body, action="granting a lease", where=answer.where, write=True)
     if answer.status != 200:
-        if answer.status == 403 or not _register(pool, until):
+        if answer.status == 403 or not _register(pool, deadline):
             del wanted["Node"]
-        answer = _create(pool, wanted, until)
+        answer = _create(pool, wanted, deadline)
     try:
         return LeaseGrant(str(json.loads(answer.body)["ID"]), milliseconds / 1000)
     except (ValueError, KeyError, TypeError) as exc:
         raise OutcomeUnknown(f"granting a lease: Consul at {answer.where} answered without an id") from exc
 
 
-def _create(pool: Pool, wanted: dict[str, Any], until: float, *, allow: tuple[int, ...] = ()) -> Answer:
+def _create(pool: Pool, wanted: dict[str, Any], deadline: Deadline, *, allow: tuple[int, ...] = ()) -> Answer:
     target, body = pool.target("/v1/session/create"), json.dumps(wanted).encode()
-    return pool.call("PUT", target, body, timeout=left(until), action="granting a lease", write=True, allow=allow)
+    return pool.call(
+        "PUT", target, body, timeout=deadline.remaining(), action="granting a lease", write=True, allow=allow
+    )
 
 
-def _register(pool: Pool, until: float) -> bool:
+def _register(pool: Pool, deadline: Deadline) -> bool:
     """Put the sessions' node into the catalog; whether that is allowed. Doing it twice does no harm."""
     body = json.dumps({"Node": NODE, "Address": "127.0.0.1"}).encode()
     target = pool.target("/v1/catalog/register")
-    answer = pool.call("PUT", target, body, timeout=left(until), action="granting a lease", allow=(403,))
+    answer = pool.call("PUT", target, body, timeout=deadline.remaining(), action="granting a lease", allow=(403,))
     return answer.status == 200
 
 
@@ -93,12 +95,12 @@ def revoke(pool: Pool, lease_ids: Sequence[LeaseId], *, timeout: float) -> froze
     """``Backend.revoke``."""
 
     def destroy(lease_id: LeaseId, timeout: float) -> bool:
-        until = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         # Consul destroys without saying whether there was anything.
         if not session_exists(pool, lease_id, timeout=timeout):
             return False
         target = pool.target(f"/v1/session/destroy/{lease_id}")
-        pool.call("PUT", target, b"", timeout=left(until), action="revoking leases", write=True)
+        pool.call("PUT", target, b"", timeout=deadline.remaining(), action="revoking leases", write=True)
         return True
 
     found = _for_each(destroy, _known(lease_ids), timeout, "revoking leases")
@@ -107,7 +109,7 @@ def revoke(pool: Pool, lease_ids: Sequence[LeaseId], *, timeout: float) -> froze
 
 def describe(pool: Pool, layout: Layout, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
     """``Backend.leases``: the sessions that this store's clients made, or the one asked for."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     if lease_id is not None and not is_session(lease_id):
         return ()
     path = "/v1/session/list" if lease_id is None else f"/v1/session/info/{lease_id}"
@@ -117,7 +119,7 @@ def describe(pool: Pool, layout: Layout, lease_id: LeaseId | None, *, timeout: f
     if not sessions:
         return ()
     listed = pool.read(
-        reads.list_path(layout, ""), "recurse", timeout=left(until), action="listing leases", allow=(404,)
+        reads.list_path(layout, ""), "recurse", timeout=deadline.remaining(), action="listing leases", allow=(404,)
     )
     keys: dict[LeaseId, list[str]] = {}
     for item in reads.items_of(layout, listed):
@@ -148,13 +150,11 @@ def _for_each(
     work: Callable[[LeaseId, float], T], lease_ids: list[LeaseId], timeout: float, action: str
 ) -> dict[LeaseId, T]:
     """``work(lease_id, timeout)`` for each, several at a time if they are many; the first error is raised."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
 
     def one(lease_id: LeaseId) -> T:
-        remaining = until - time.monotonic()
-        if remaining <= 0:
-            raise DeadlineExceeded(f"{action}: the time was up before all {len(lease_ids)} were done")
-        return work(lease_id, remaining)
+        deadline.check(f"{action}, {len(lease_ids)} at once")
+        return work(lease_id, deadline.remaining())
 
     if len(lease_ids) <= _FEW:
         return {lease_id: one(lease_id) for lease_id in lease_ids}

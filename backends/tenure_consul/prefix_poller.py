@@ -23,16 +23,16 @@ snapshot.
 from __future__ import annotations
 
 import threading
-import time
 from operator import attrgetter
 
 from tenure.errors import PluginError, StoreClosed, TenureError
+from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
 from tenure_consul.capabilities import MARGIN, poll_limit
 from tenure_consul.connection import Answer, Connection, ConnectionBroken
-from tenure_consul.errors import broken, refused
+from tenure_consul.errors import ERRORS, refused
 from tenure_consul.feed import ConsulFeed
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
@@ -119,7 +119,7 @@ class PrefixPoller:
     def _run(self) -> None:
         try:
             while not self._ended:
-                with self._pool.connection(time.monotonic() + _CONNECT, self._action, fresh=True) as connection:
+                with self._pool.connection(Deadline(_CONNECT), self._action, fresh=True) as connection:
                     self._follow(connection)
         except StoreClosed:
             self.stop()
@@ -183,13 +183,13 @@ class PrefixPoller:
     def _ask(self, connection: Connection, query: str, limit: float) -> Answer | None:
         """The answer to a read; ``None`` if the connection was shut from this side."""
         try:
-            answer = connection.exchange("GET", self._pool.target(self._path, query, read=True), None, timeout=limit)
+            answer = connection.exchange("GET", self._pool.target(self._path, query, read=True), None, Deadline(limit))
         except ConnectionBroken as exc:
             if connection.spent:
                 return None
             self._pool.turn(connection.where)
-            raise broken(
-                str(exc), action=self._action, where=connection.where, write=False, sent=exc.sent, late=exc.late
+            raise ERRORS.unanswered(
+                str(exc), action=self._action, where=connection.where, write=False, late=exc.late
             ) from exc
         if answer.status not in (200, 404):
             if answer.status >= 500:
@@ -202,7 +202,7 @@ class PrefixPoller:
 
         ``present``: the store's revision before the answer, at which what it shows was true as well.
         """
-        started = time.monotonic()
+        started = monotonic()
         items = tuple(reads.items_of(self._layout, answer))
         fresh = {item.key: item.mod_revision for item in items}
         known, self._known = self._known, fresh
@@ -222,7 +222,7 @@ class PrefixPoller:
                     self._joining.remove(feed)
                     self._feeds.append(feed)
                     feed.sink.deliver(whole)
-        return time.monotonic() - started
+        return monotonic() - started
 
     def _fail(self, error: TenureError) -> None:
         with self._changed:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import ServerInfo
 from tenure_consul import reads, server_settings
-from tenure_consul.connection import Answer, left
+from tenure_consul.connection import Answer
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
@@ -20,17 +20,17 @@ def describe(
     pool: Pool, layout: Layout, revisions: Revisions, *, encrypted: bool, token: bool, consistency: str, timeout: float
 ) -> ServerInfo:
     """``Backend.server_info``."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     settings = server_settings.ask(pool, timeout=timeout)
     asked = pool.call(
-        "GET", pool.target("/v1/status/leader"), None, timeout=left(until), action="asking for the leader"
+        "GET", pool.target("/v1/status/leader"), None, timeout=deadline.remaining(), action="asking for the leader"
     )
     leader = _parsed(asked)
     peers = pool.call(
-        "GET", pool.target("/v1/status/peers"), None, timeout=left(until), action="asking for the servers"
+        "GET", pool.target("/v1/status/peers"), None, timeout=deadline.remaining(), action="asking for the servers"
     )
     servers = [str(peer) for peer in _parsed(peers) or ()]
-    revision = reads.present(pool, layout, revisions, timeout=left(until))
+    revision = reads.present(pool, layout, revisions, timeout=deadline.remaining())
     details = {
         "agent": str(asked.where),
         "node": settings.node,

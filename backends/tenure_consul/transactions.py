@@ -12,7 +12,7 @@ sent together with a check of what it was planned for::
                         not there                 check that it isn't
 
 Keys are taken to be there and free, which is right nearly always and costs one request. A check that fails has
-changed nothing; the key is read, and the transaction planned anew, until the deadline. Only a precondition of
+changed nothing; the key is read, and the transaction planned anew, deadline the deadline. Only a precondition of
 the caller's makes it a ``Conflict``: preconditions go first, where they meet the store as it was.
 
 The revision is the index of what was put. A transaction that only deletes also writes ``Layout.revision``. Each value
@@ -25,16 +25,16 @@ import itertools
 import json
 import random
 import re
-import time
 from binascii import b2a_base64
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from tenure.errors import Conflict, LeaseNotFound, LimitExceeded, StoreCorrupted
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, LeaseId, Precondition, Put, Transaction
 from tenure_consul import reads
-from tenure_consul.connection import Answer, left
+from tenure_consul.connection import Answer
 from tenure_consul.errors import refused
 from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
@@ -84,7 +84,7 @@ def commit(
     pool: Pool, layout: Layout, revisions: Revisions, transaction: Transaction, *, most_bytes: int, timeout: float
 ) -> CommitResult:
     """``Backend.commit``. ``most_bytes``: the largest request that the agent takes."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     for operation in transaction.operations:
         if isinstance(operation, Put) and operation.lease_id is not None and not is_session(operation.lease_id):
             raise LeaseNotFound(f"there is no lease {operation.lease_id!r}")
@@ -95,14 +95,14 @@ def commit(
         plan = _plan(layout, transaction, holders)
         # One that changes nothing is told with the present revision: asked for first, or something that came after
         # its checks would seem to be seen by it.
-        present = 0 if plan.writes else reads.present(pool, layout, revisions, timeout=left(until))
+        present = 0 if plan.writes else reads.present(pool, layout, revisions, timeout=deadline.remaining())
         before = revisions.known
-        answer = _send(pool, plan, most_bytes=most_bytes, until=until)
+        answer = _send(pool, plan, most_bytes=most_bytes, deadline=deadline)
         if answer is None or answer.status == 200:
             if answer is None or not plan.writes:
                 return CommitResult(present)
             return CommitResult(revisions.of_write(_index(answer), before=before), plan.deleted)
-        _learn(pool, layout, plan, answer, holders=holders, until=until)
+        _learn(pool, layout, plan, answer, holders=holders, deadline=deadline)
 
 
 def _plan(layout: Layout, transaction: Transaction, holders: dict[str, str | None]) -> _Plan:
@@ -160,7 +160,7 @@ def _plan_delete(plan: _Plan, path: str, key: str, holder: str | None) -> None:
     plan.deleted += 1
 
 
-def _send(pool: Pool, plan: _Plan, *, most_bytes: int, until: float) -> Answer | None:
+def _send(pool: Pool, plan: _Plan, *, most_bytes: int, deadline: Deadline) -> Answer | None:
     """Consul's answer: taken (200) or refused by a check (409). ``None`` where there is nothing to ask."""
     if not plan.operations:
         return None
@@ -176,7 +176,7 @@ def _send(pool: Pool, plan: _Plan, *, most_bytes: int, until: float) -> Answer |
         "PUT",
         pool.target("/v1/txn", query),
         body,
-        timeout=left(until),
+        timeout=deadline.remaining(),
         action="committing",
         write=plan.writes,
         allow=(409,),
@@ -184,7 +184,7 @@ def _send(pool: Pool, plan: _Plan, *, most_bytes: int, until: float) -> Answer |
 
 
 def _learn(
-    pool: Pool, layout: Layout, plan: _Plan, answer: Answer, *, holders: dict[str, str | None], until: float
+    pool: Pool, layout: Layout, plan: _Plan, answer: Answer, *, holders: dict[str, str | None], deadline: Deadline
 ) -> None:
     """From a refusal, learn what the keys are really like. Raises if that isn't the reason."""
     failed = _failures(answer)
@@ -197,10 +197,10 @@ def _learn(
     if denied or not doubtful:
         raise refused(answer.status, answer.body, action="committing", where=answer.where, write=True)
     for lease in {lease for lease in doubtful.values() if lease is not None}:
-        if not session_exists(pool, lease, timeout=left(until)):
+        if not session_exists(pool, lease, timeout=deadline.remaining()):
             raise LeaseNotFound(f"there is no lease {lease!r}")
     for key in doubtful:
-        holders[key] = _holder(pool, layout, key, timeout=left(until))
+        holders[key] = _holder(pool, layout, key, timeout=deadline.remaining())
     for role, key, _ in roles:
         if role is _Role.EXISTS and holders[key] is None:
             raise Conflict("doesn't exist; nothing was changed", keys=[key])

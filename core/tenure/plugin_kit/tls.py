@@ -66,13 +66,12 @@ def _stat(path: str) -> tuple[int, int, int] | None:
 
 
 def _make(tls: Tls) -> ssl.SSLContext:
+    options = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.cert is not None:
             context.load_cert_chain(tls.cert, tls.key)
     except (OSError, ssl.SSLError) as exc:
-        raise ConfigError(
-            f"setting up TLS: {exc}; check the files that the URL names as ca ({tls.ca}), cert ({tls.cert}) and key "
-            f"({tls.key})"
-        ) from exc
+        named = ", ".join(f"{name}={path}" for name, path in options.items() if path is not None)
+        raise ConfigError(f"setting up TLS: {exc}; check the files that the URL names: {named or 'none'}") from exc
     return context

@@ -35,7 +35,7 @@ def fails(url: str, kind: type[TenureError], words: str, secret: str = "no-such-
         ("consul://127.0.0.1?root=..", "root"),
         ("consul://127.0.0.1?consistency=none", "consistency"),
         ("consul://127.0.0.1?wait=0", "wait"),
-        ("consul+tls://127.0.0.1?ca=/nowhere/ca.pem", "ca, cert or key"),
+        ("consul+tls://127.0.0.1?ca=/nowhere/ca.pem", "names: ca=/nowhere/ca.pem"),
     ],
 )
 def test_urls_that_make_no_sense(url: str, words: str):

@@ -267,7 +267,7 @@ def test_a_renewal_that_is_half_done_keeps_the_old_context_until_it_is_whole(tmp
 
 def test_files_that_cannot_be_read_at_first_are_an_error_that_names_them(tmp_path):
     missing = str(tmp_path / "missing.pem")
-    with pytest.raises(ConfigError, match=f"ca \\({missing}\\)"):
+    with pytest.raises(ConfigError, match=f"names: ca={missing}$"):
         TlsContext(Tls(ca=missing))
 
 
