@@ -113,7 +113,7 @@ def test_the_grants_of_the_readme_are_enough(server: PostgresqlServer, role: str
     assert len(grants) == 2
     tenure.connect(url).close()
     for grant in grants:
-        server.sql(grant.replace(" tenure ", f" {schema} ").replace("TO app", f"TO {role}"))
+        server.sql(grant.replace(" leasehold ", f" {schema} ").replace("TO app", f"TO {role}"))
     with (
         tenure.connect(server.url(user=role, password=SECRET, schema=schema, history=100)) as store,
         store.watch("") as watch,
@@ -231,7 +231,7 @@ def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20.0) and [])
     try:
-        refusal(f"postgresql://u:{SECRET}@db.invalid/", DeadlineExceeded, "no answer from there", timeout=0.5)
+        refusal(f"postgresql://u:{SECRET}@db.invalid/", DeadlineExceeded, "no name server answered", timeout=0.5)
     finally:
         answered.set()
 
@@ -278,7 +278,7 @@ def test_who_listens_is_not_postgresql(stranger: Callable[[bytes], int]) -> None
 
 def test_who_listens_says_nothing(stranger: Callable[[bytes], int]) -> None:
     url = f"postgresql://u:{SECRET}@127.0.0.1:{stranger(b'')}/"
-    refusal(url, DeadlineExceeded, "no answer from there", timeout=0.7)
+    refusal(url, DeadlineExceeded, "no name server answered", timeout=0.7)
 
 
 def test_the_first_host_that_takes_writes_is_taken(
@@ -298,7 +298,7 @@ def test_a_server_that_takes_no_writes_is_passed_over(server: PostgresqlServer, 
     server.sql("ALTER ROLE reader SET default_transaction_read_only = on")
     refusal(server.url(user="reader"), Unavailable, "read-only, a replica most likely")
     twice = server.url(user="reader", host=f"127.0.0.1:{server.port},127.0.0.1")
-    refusal(twice, Unavailable, "no host takes writes: .*read-only.*; .*read-only")
+    refusal(twice, Unavailable, "looking for a host that takes writes: .*read-only.*; .*read-only")
 
 
 def test_what_the_server_is_set_to_is_declared(server: PostgresqlServer) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
 from tenure.errors import StoreClosed, Unavailable, Unsupported
+from tenure.plugin_kit import Deadline
 from tenure.spi import (
     Backend,
     Capabilities,
@@ -29,7 +29,7 @@ from tenure_postgresql import leases, reads, schema, server_info, server_setting
 from tenure_postgresql.capabilities import declare
 from tenure_postgresql.cluster_identity import ClusterIdentity
 from tenure_postgresql.context import BackendContext
-from tenure_postgresql.endpoints import Endpoints
+from tenure_postgresql.endpoints import PrimaryFinder
 from tenure_postgresql.lease_reaper import LeaseReaper
 from tenure_postgresql.pool import Pool
 from tenure_postgresql.queries import Statements
@@ -52,15 +52,15 @@ class PostgresqlBackend(Backend):
     @classmethod
     def open(cls, request: OpenRequest) -> PostgresqlBackend:
         """Connect, make the store if it isn't there, and see that it can be used."""
-        until = time.monotonic() + request.timeout
+        deadline = Deadline(request.timeout)
         name = schema.Schema.of(request.options["schema"])
-        endpoints = Endpoints(request)
+        endpoints = PrimaryFinder(request)
         pool = Pool(endpoints, connections=request.options["connections"])
         context = BackendContext(pool, Statements(name), request.options["history"])
         try:
-            schema.prepare(pool, name, until=until)
-            pool.missing = ClusterIdentity(pool, name, until=until).missing
-            settings = server_settings.ask(context, timeout=max(until - time.monotonic(), 0.001))
+            schema.prepare(pool, name, deadline=deadline)
+            pool.missing = ClusterIdentity(pool, name, deadline=deadline).missing
+            settings = server_settings.ask(context, timeout=deadline.remaining())
         except BaseException:
             pool.close()
             raise

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 
-from tenure.errors import TenureError, Unavailable
+from tenure.errors import PermissionDenied, TenureError, Unavailable
+from tenure.plugin_kit import Deadline, monotonic
 from tenure_postgresql import encoding, schema
-from tenure_postgresql.connection import ConnectionBroken, ServerError, Statement
-from tenure_postgresql.errors import NO_RIGHT, refused
+from tenure_postgresql.connection import Statement
 from tenure_postgresql.pool import Pool
 
 _ACTION = "looking for the store's tables"
@@ -31,22 +30,22 @@ _CLUSTER = Statement("cluster", "SELECT system_identifier FROM pg_control_system
 class ClusterIdentity:
     """The cluster that a store is in, as far as its user may know it. Thread-safe."""
 
-    def __init__(self, pool: Pool, name: schema.Schema, *, until: float) -> None:
+    def __init__(self, pool: Pool, name: schema.Schema, *, deadline: Deadline) -> None:
         self._pool = pool
         self._name = name
         self._lock = threading.Lock()
-        self._cluster = self._look(until)
+        self._cluster = self._look(deadline)
         self._made_anew = -math.inf
 
-    def missing(self, since: float, until: float) -> TenureError | None:
+    def missing(self, since: float, deadline: Deadline) -> TenureError | None:
         """What to tell who asked at ``since`` and found a table missing, if that was put right; else ``None``."""
-        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
+        if not self._lock.acquire(timeout=deadline.remaining()):
             return Unavailable(f"{_ACTION}: they are being made anew; nothing was changed, try again")
         try:
-            cluster = self._look(until)
+            cluster = self._look(deadline)
             if cluster is not None and cluster != self._cluster:
-                schema.prepare(self._pool, self._name, until=until)
-                self._cluster, self._made_anew = cluster, time.monotonic()
+                schema.prepare(self._pool, self._name, deadline=deadline)
+                self._cluster, self._made_anew = cluster, monotonic()
             # Who asked later has met the new tables: what is missing now is missing for another reason.
             return _anew() if since < self._made_anew else None
         except TenureError as exc:
@@ -54,23 +53,13 @@ class ClusterIdentity:
         finally:
             self._lock.release()
 
-    def _look(self, until: float) -> int | None:
+    def _look(self, deadline: Deadline) -> int | None:
         """The cluster's identifier; ``None`` where this user may not know it."""
-        connection = self._pool.take(until, _ACTION)
         try:
-            [[cluster]] = connection.ask(_CLUSTER, until=until)
-        except ConnectionBroken as exc:
-            self._pool.drop(connection)
-            raise self._pool.broken(exc, _ACTION, connection.where, write=False) from exc
-        except ServerError as exc:
-            self._pool.after_server_error(connection, exc)
-            if exc.state == NO_RIGHT:
-                return None
-            raise refused(exc, action=_ACTION, where=connection.where) from exc
-        except BaseException:
-            self._pool.drop(connection)
-            raise
-        self._pool.give_back(connection)
+            with self._pool.asking(deadline, _ACTION) as connection:
+                [[cluster]] = connection.ask(_CLUSTER, deadline=deadline)
+        except PermissionDenied:
+            return None
         return encoding.number(cluster)
 
 

@@ -22,13 +22,14 @@ import math
 import os
 import select
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import pq
+
+from tenure.plugin_kit import Deadline
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
@@ -97,14 +98,14 @@ class Connection:
         self._poll.register(conn.socket, _READ)
 
     @classmethod
-    def connect(cls, conninfo: bytes, where: str, *, until: float, given_up: Callable[[], bool]) -> Connection:
-        """Connect and log in until that moment of the monotonic clock. Raises ``CannotConnect``."""
+    def connect(cls, conninfo: bytes, where: str, *, deadline: Deadline, given_up: Callable[[], bool]) -> Connection:
+        """Connect and log in within ``deadline``. Raises ``CannotConnect``."""
         try:
             conn = pq.PGconn.connect_start(conninfo)
         except psycopg.Error as exc:
             raise CannotConnect(str(exc)) from exc
         try:
-            _finish_connecting(conn, until, given_up)
+            _finish_connecting(conn, deadline, given_up)
             return cls(conn, where)
         except BaseException:
             conn.finish()
@@ -113,7 +114,7 @@ class Connection:
     # -- statements --
 
     def ask(
-        self, statement: Statement, args: Sequence[bytes | None] = (), *, until: float, renew: float | None = None
+        self, statement: Statement, args: Sequence[bytes | None] = (), *, deadline: Deadline, renew: float | None = None
     ) -> list[Row]:
         """Run a statement, return its rows as they came. Raises ``ServerError`` or ``ConnectionBroken``.
 
@@ -121,7 +122,7 @@ class Connection:
         """
         if statement.name not in self._prepared:
             self._exchange(
-                lambda: self._conn.send_prepare(statement.key, statement.sql.encode()), until, renew, risky=False
+                lambda: self._conn.send_prepare(statement.key, statement.sql.encode()), deadline, renew, risky=False
             )
             self._prepared.add(statement.name)
         formats = [pq.Format.BINARY] * len(args)
@@ -129,18 +130,18 @@ class Connection:
             lambda: self._conn.send_query_prepared(
                 statement.key, list(args), param_formats=formats, result_format=pq.Format.BINARY
             ),
-            until,
+            deadline,
             renew,
         )
         columns = range(result.nfields)
         value = result.get_value
         return [tuple(value(row, column) for column in columns) for row in range(result.ntuples)]
 
-    def run(self, sql: str, *, until: float) -> None:
+    def run(self, sql: str, *, deadline: Deadline) -> None:
         """Run SQL without parameters, several statements as one transaction."""
-        self._exchange(lambda: self._conn.send_query(sql.encode()), until, None)
+        self._exchange(lambda: self._conn.send_query(sql.encode()), deadline, None)
 
-    def limit(self, timeout: float, *, until: float) -> None:
+    def limit(self, timeout: float, *, deadline: Deadline) -> None:
         """Have the server give up, by itself, what a call of ``timeout`` seconds has given up.
 
         Else statements that wait for a lock would pile up there, each with a connection. Seldom costs a round trip:
@@ -150,29 +151,33 @@ class Connection:
             seconds = 2.0 ** math.ceil(math.log2(min(max(timeout, 1.0), _LONGEST)))
             if seconds != self._limit:
                 milliseconds = str(int(seconds * 1000)).encode()
-                self._exchange(lambda: self._conn.send_query_params(_LIMIT, [milliseconds]), until, None, risky=False)
+                self._exchange(
+                    lambda: self._conn.send_query_params(_LIMIT, [milliseconds]), deadline, None, risky=False
+                )
                 self._limit = seconds
 
-    def _exchange(self, send: Callable[[], None], until: float, renew: float | None, *, risky: bool = True) -> PGresult:
+    def _exchange(
+        self, send: Callable[[], None], deadline: Deadline, renew: float | None, *, risky: bool = True
+    ) -> PGresult:
         conn = self._conn
         sent = False
         try:
-            if time.monotonic() >= until:
+            if deadline.expired:
                 raise ConnectionBroken("the time was up before it was asked", late=True)
             # libpq may send as soon as it is given the statement, and fail after that.
             sent = risky
             send()
             while conn.flush():
-                if self._wait(_BOTH, until, sent) & select.POLLIN:
+                if self._wait(_BOTH, deadline, sent) & select.POLLIN:
                     conn.consume_input()
             result: PGresult | None = None
             error: PGresult | None = None
             while True:
                 while conn.is_busy():
-                    self._wait(_READ, until, sent)
+                    self._wait(_READ, deadline, sent)
                     conn.consume_input()
                     if renew is not None:
-                        until = max(until, time.monotonic() + renew)
+                        deadline = Deadline(max(renew, deadline.remaining()))
                 found = conn.get_result()
                 if found is None:
                     break
@@ -197,13 +202,12 @@ class Connection:
             return ServerError(state, _one_line(said))
         return ConnectionBroken(_one_line(said), sent=sent, state=state)
 
-    def _wait(self, events: int, until: float, sent: bool) -> int:
-        left = until - time.monotonic()
-        if left > 0:
+    def _wait(self, events: int, deadline: Deadline, sent: bool) -> int:
+        if not deadline.expired:
             if events != _READ:
                 self._poll.modify(self._conn.socket, events)
             try:
-                found = self._poll.poll(math.ceil(left * 1000))
+                found = self._poll.poll(math.ceil(deadline.remaining() * 1000))
             finally:
                 if events != _READ:
                     self._poll.modify(self._conn.socket, _READ)
@@ -214,7 +218,7 @@ class Connection:
     # -- between statements --
 
     @property
-    def quiet(self) -> bool:
+    def reusable(self) -> bool:
         """Whether the server has said nothing since its last answer; a look at the socket, without waiting.
 
         What it says unasked is most often that it ends the connection. libpq tells that apart from a notice only
@@ -270,17 +274,17 @@ class Connection:
             self._conn.finish()
 
 
-def _finish_connecting(conn: PGconn, until: float, given_up: Callable[[], bool]) -> None:
+def _finish_connecting(conn: PGconn, deadline: Deadline, given_up: Callable[[], bool]) -> None:
     state = pq.PollingStatus.WRITING
     while conn.status != pq.ConnStatus.BAD and state != pq.PollingStatus.FAILED:
         if state == pq.PollingStatus.OK:
             return
         poll = select.poll()
         poll.register(conn.socket, select.POLLOUT if state == pq.PollingStatus.WRITING else select.POLLIN)
-        while not poll.poll(math.ceil(max(0.0, min(_SLICE, until - time.monotonic())) * 1000)):
+        while not poll.poll(math.ceil(deadline.within(_SLICE) * 1000)):
             if given_up():
                 raise CannotConnect("the store was closed meanwhile")
-            if time.monotonic() >= until:
+            if deadline.expired:
                 raise CannotConnect("no answer in time", late=True)
         state = pq.PollingStatus(conn.connect_poll())
     said = conn.error_message.decode(errors="replace")

@@ -7,19 +7,21 @@ knows about the password where the server speaks another language.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tenure.errors import (
     AuthenticationFailed,
     ConfigError,
     DeadlineExceeded,
     InvalidKey,
     LimitExceeded,
-    OutcomeUnknown,
     PermissionDenied,
     StoreCorrupted,
     StoreFull,
     TenureError,
     Unavailable,
 )
+from tenure.plugin_kit import ErrorTable, Row
 from tenure_postgresql.connection import CannotConnect, ConnectionBroken, ServerError
 
 READ_ONLY = "25006"
@@ -31,43 +33,66 @@ NO_RIGHT = "42501"
 GONE = frozenset({"3F000", "42P01", "42883"})
 """Schema, table or function isn't there."""
 
-_BY_STATE: dict[str, tuple[type[TenureError], str]] = {
-    READ_ONLY: (Unavailable, "this server is read-only, a replica most likely: name the primary in the URL, too"),
-    "40001": (Unavailable, "another session's work got in the way; try again"),
-    "40P01": (Unavailable, "another session's locks got in the way; try again"),
-    NO_RIGHT: (PermissionDenied, "this user lacks a right that the store needs; the README names the GRANTs"),
-    "53000": (Unavailable, "the server lacks resources"),
-    "53100": (StoreFull, "the server's disk is full"),
-    "53200": (StoreFull, "the server is out of memory"),
-    "53300": (Unavailable, "the server has as many connections as its max_connections allows"),
-    "54000": (LimitExceeded, "it is larger than PostgreSQL takes"),
-    "55P03": (DeadlineExceeded, "another session held the store's lock for the whole time; nothing was changed"),
-    "57014": (DeadlineExceeded, "the server cancelled it (statement_timeout, or an administrator)"),
-    "57P03": (Unavailable, "the server is starting or shutting down; try again in a moment"),
-    "22021": (InvalidKey, "a key isn't text that PostgreSQL takes"),
-    "58030": (Unavailable, "the server can't read or write its files"),
-    "XX001": (StoreCorrupted, "the server finds its data corrupted"),
-    "XX002": (StoreCorrupted, "the server finds an index corrupted"),
-    "0A000": (Unavailable, "the store's tables were just changed; try again"),
-}
+
+def _state(*states: str) -> Callable[[str], bool]:
+    """Matches messages that end with one of these states."""
+    return lambda message: message.rpartition(", ")[2] in states
 
 
-def refused(exc: ServerError, *, action: str, where: str) -> TenureError:
-    """The Tenure error for an ERROR of the server; the caller raises it ``from exc``."""
-    if exc.state in GONE:
-        kind: type[TenureError] = StoreCorrupted
-        advice = "the store's tables or functions aren't there any more: was its schema dropped? Open the store anew"
-    else:
-        kind, advice = _BY_STATE.get(exc.state, (StoreCorrupted, "PostgreSQL refused it for a reason unknown here"))
-    return kind(f"{action}: {advice} ({where} said: {exc.said}, {exc.state})")
+ERRORS = ErrorTable(
+    "PostgreSQL",
+    [
+        Row(
+            _state(*GONE),
+            StoreCorrupted,
+            "the store's tables or functions aren't there any more: was its schema dropped? Open the store again",
+        ),
+        Row(
+            _state(READ_ONLY),
+            Unavailable,
+            "this server is read-only, a replica most likely: name the primary in the URL, too",
+        ),
+        Row(_state("40001"), Unavailable, "another session's work got in the way; try again"),
+        Row(_state("40P01"), Unavailable, "another session's locks got in the way; try again"),
+        Row(
+            _state(NO_RIGHT),
+            PermissionDenied,
+            "this user lacks a right; the README names the GRANTs that are needed",
+        ),
+        Row(_state("53000"), Unavailable, "the server lacks resources"),
+        Row(_state("53100"), StoreFull, "the server's disk is full"),
+        Row(_state("53200"), StoreFull, "the server is out of memory"),
+        Row(_state("53300"), Unavailable, "the server has as many connections as its max_connections allows"),
+        Row(_state("54000"), LimitExceeded, "it is larger than PostgreSQL takes"),
+        Row(
+            _state("55P03"),
+            DeadlineExceeded,
+            "another session held the store's lock for the whole time",
+        ),
+        Row(_state("57014"), DeadlineExceeded, "the server cancelled it (statement_timeout, or an administrator)"),
+        Row(_state("57P03"), Unavailable, "the server is starting or shutting down; try again in a moment"),
+        Row(_state("22021"), InvalidKey, "a key isn't text that PostgreSQL takes"),
+        Row(_state("58030"), Unavailable, "the server can't read or write its files"),
+        Row(_state("XX001"), StoreCorrupted, "the server finds its data corrupted"),
+        Row(_state("XX002"), StoreCorrupted, "the server finds an index corrupted"),
+        Row(_state("0A000"), Unavailable, "the store's tables were just changed; try again"),
+    ],
+)
+"""What the server's states mean. An ERROR of the server has changed nothing: a statement is a transaction."""
+
+
+def refused(exc: ServerError, *, action: str, where: str, write: bool) -> TenureError:
+    """The Tenure error for an ERROR of the server; the caller raises it ``from exc``.
+
+    One that isn't known here, on a write, leaves the outcome unknown: it may have come from a trigger or an extension
+    that did something else before.
+    """
+    return ERRORS.refusal(f"{exc.said}, {exc.state}", action=action, where=where, write=write)
 
 
 def broken(exc: ConnectionBroken, *, action: str, where: str, write: bool) -> TenureError:
     """The Tenure error for a connection that failed. ``write``: doubt has to be told."""
-    message = f"{action}: PostgreSQL at {where} failed to answer: {exc}"
-    if write and exc.sent:
-        return OutcomeUnknown(f"{message}; it may have been applied: read before trying again")
-    return DeadlineExceeded(message) if exc.late else Unavailable(message)
+    return ERRORS.unanswered(str(exc), action=action, where=where, write=write, sent=exc.sent, late=exc.late)
 
 
 _BY_TEXT: tuple[tuple[str, type[TenureError], str], ...] = (
@@ -104,9 +129,6 @@ _BY_TEXT: tuple[tuple[str, type[TenureError], str], ...] = (
     ("closed the connection", Unavailable, "it closed the connection"),
     ("closed meanwhile", Unavailable, "the store was closed"),
 )
-
-DEFINITE = (AuthenticationFailed, ConfigError, PermissionDenied)
-"""What another host would say just as well."""
 
 
 def cannot_connect(exc: CannotConnect, *, where: str, user: str, database: str) -> TenureError:

@@ -7,9 +7,9 @@ keys should go all the same, for people who look with ``psql``. The thread ends 
 from __future__ import annotations
 
 import threading
-import time
 
 from tenure.errors import TenureError
+from tenure.plugin_kit import monotonic
 from tenure_postgresql import encoding
 from tenure_postgresql.context import BackendContext
 
@@ -61,14 +61,14 @@ class LeaseReaper:
                     self._look_in(max(due, _LEAST))
 
     def _look_in(self, seconds: float) -> None:
-        at = time.monotonic() + min(seconds, _MOST)
+        at = monotonic() + min(seconds, _MOST)
         self._at = at if self._at is None else min(at, self._at)
 
     def _sleep(self) -> bool:
         """Until something may be due; false when the thread is to end."""
         with self._changed:
             while self._at is not None and not self._closed:
-                left = self._at - time.monotonic()
+                left = self._at - monotonic()
                 if left <= 0:
                     self._at = None
                     return True

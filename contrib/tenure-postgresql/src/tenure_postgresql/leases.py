@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 
-from tenure.errors import DeadlineExceeded
+from tenure.plugin_kit import Deadline
 from tenure.spi import LeaseGrant, LeaseId, LeaseInfo
 from tenure_postgresql import encoding
 from tenure_postgresql.context import BackendContext
@@ -51,12 +50,12 @@ def describe(context: BackendContext, lease_id: LeaseId | None, *, timeout: floa
     if lease_id is not None and not _possible(lease_id):
         return ()
     action = "listing leases"
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     args = [encoding.text(lease_id or "")]
     rows = context.pool.call(context.statements.leases, args, timeout=timeout, action=action)
     if rows and encoding.flag(rows[0][0]):
-        context.tick(timeout=_left(until, action), action=action)
-        rows = context.pool.call(context.statements.leases, args, timeout=_left(until, action), action=action)
+        context.tick(timeout=deadline.remaining(), action=action)
+        rows = context.pool.call(context.statements.leases, args, timeout=deadline.remaining(), action=action)
     return tuple(
         LeaseInfo(
             encoding.word(lease),
@@ -70,19 +69,13 @@ def describe(context: BackendContext, lease_id: LeaseId | None, *, timeout: floa
 
 def _batches(lease_ids: Sequence[LeaseId], timeout: float, action: str) -> Iterator[tuple[list[LeaseId], float]]:
     """A few at a time, each with the time that is left: one statement holds its locks until it ends."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     known = [lease_id for lease_id in dict.fromkeys(lease_ids) if _possible(lease_id)]
     for start in range(0, len(known), _BATCH):
-        yield known[start : start + _BATCH], _left(until, action)
+        deadline.check(action)
+        yield known[start : start + _BATCH], deadline.remaining()
 
 
 def _possible(lease_id: LeaseId) -> bool:
     """Whether it could be an id: PostgreSQL refuses text with a NUL in it, and the empty one asks for all."""
     return len(lease_id) == 32 and lease_id.isascii() and lease_id.isalnum()
-
-
-def _left(until: float, action: str) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise DeadlineExceeded(f"{action}: the time was up")
-    return left

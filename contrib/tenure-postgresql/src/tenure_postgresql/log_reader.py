@@ -21,11 +21,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from tenure.errors import PluginError, TenureError, Unavailable
+from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi import Deleted, KeyValue
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Connection, ConnectionBroken, Row, ServerError
@@ -41,18 +41,20 @@ _SOONEST = 0.005
 _ACTION = "watching"
 
 
-def connect(context: BackendContext, until: float, *, patience: float, given_up: Callable[[], bool]) -> Connection:
+def connect(
+    context: BackendContext, deadline: Deadline, *, patience: float, given_up: Callable[[], bool]
+) -> Connection:
     """A connection for a reader, whose statements take at most ``patience``. Raises ``Unavailable`` and its like."""
-    connection = context.pool.endpoints.connect(until=until, given_up=given_up)
+    connection = context.pool.endpoints.connect(deadline, given_up=given_up)
     try:
-        connection.limit(patience, until=until)
-        connection.run(context.statements.listen, until=until)
+        connection.limit(patience, deadline=deadline)
+        connection.run(context.statements.listen, deadline=deadline)
     except ConnectionBroken as exc:
         connection.close()
         raise broken(exc, action=_ACTION, where=connection.where, write=False) from exc
     except ServerError as exc:
         connection.close()
-        raise refused(exc, action=_ACTION, where=connection.where) from exc
+        raise refused(exc, action=_ACTION, where=connection.where, write=False) from exc
     return connection
 
 
@@ -78,7 +80,7 @@ class LogReader:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
         self.retired = False
-        self._since = time.monotonic()
+        self._since = monotonic()
 
     # -- called from any thread; no lock is held while a sink is called --
 
@@ -133,9 +135,14 @@ class LogReader:
             error = broken(exc, action=_ACTION, where=self._connection.where, write=False)
             error.__cause__ = exc
         except ServerError as exc:
-            until = time.monotonic() + self._silence
+            deadline = Deadline(self._silence)
             error = self._context.pool.refused(
-                exc, action=_ACTION, where=self._connection.where, since=self._since, until=until
+                exc,
+                action=_ACTION,
+                where=self._connection.where,
+                write=False,
+                since=self._since,
+                deadline=deadline,
             )
             error.__cause__ = exc
         except TenureError as exc:
@@ -153,11 +160,11 @@ class LogReader:
     def _follow(self, connection: Connection) -> None:
         next_tick = 0.0
         while not self.retired:
-            if time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + self._tick(connection)
+            if monotonic() >= next_tick:
+                next_tick = monotonic() + self._tick(connection)
             else:
                 self._catch_up(connection)
-            connection.wait_for_notification(next_tick - time.monotonic(), self._wake)
+            connection.wait_for_notification(next_tick - monotonic(), self._wake)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
 
@@ -166,7 +173,7 @@ class LogReader:
         due = self._check(connection)
         if due is not None and due <= 0:
             args = [encoding.bigint(int(self._silence * 900)), self._context.kept()]
-            connection.ask(self._context.statements.tick, args, until=time.monotonic() + self._silence)
+            connection.ask(self._context.statements.tick, args, deadline=Deadline(self._silence))
             due = self._check(connection)
         self._catch_up(connection)
         for feed in self._served():
@@ -177,7 +184,7 @@ class LogReader:
     def _check(self, connection: Connection) -> float | None:
         """See that the store is the one that is watched. Answers after how many seconds the next lease is due."""
         feeds = self._served()  # before asking: one that comes meanwhile may be ahead of the answer
-        rows = connection.ask(self._context.statements.state, until=time.monotonic() + self._silence)
+        rows = connection.ask(self._context.statements.state, deadline=Deadline(self._silence))
         if not rows:
             raise lost_row(_ACTION, connection.where)
         revision, history, _, due = rows[0]
@@ -193,8 +200,8 @@ class LogReader:
                 feed.begin()
             hindmost = min(feed.position.revision for feed in feeds)
             args = [encoding.bigint(hindmost), encoding.bigint(_ROWS), encoding.bigint(_BYTES)]
-            until = time.monotonic() + self._silence
-            rows = connection.ask(self._context.statements.log, args, until=until, renew=self._silence)
+            deadline = Deadline(self._silence)
+            rows = connection.ask(self._context.statements.log, args, deadline=deadline, renew=self._silence)
             last = hindmost
             for revision, op, entries in _transactions(rows):
                 last = revision

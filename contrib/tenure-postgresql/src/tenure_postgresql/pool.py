@@ -11,15 +11,14 @@ write after a restart of the server finds a fresh connection instead of an unkno
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from tenure.errors import DeadlineExceeded, OutcomeUnknown, StoreClosed, TenureError, Unavailable
+from tenure.errors import OutcomeUnknown, TenureError, Unavailable
+from tenure.plugin_kit import ConnectionPool, Deadline, Pooled, monotonic
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Connection, ConnectionBroken, Row, ServerError, Statement
-from tenure_postgresql.endpoints import Endpoints
+from tenure_postgresql.endpoints import PrimaryFinder
 from tenure_postgresql.errors import GONE, READ_ONLY, broken, refused
 
 _PATIENCE = 0.9  # of the time left, for the store's lock: then the server says that it was refused, else it is unknown
@@ -28,21 +27,21 @@ _PATIENCE = 0.9  # of the time left, for the store's lock: then the server says 
 class Pool:
     """The connections of one backend but the one for watching. Thread-safe."""
 
-    def __init__(self, endpoints: Endpoints, *, connections: int) -> None:
+    def __init__(self, endpoints: PrimaryFinder, *, connections: int) -> None:
         self.endpoints = endpoints
-        self._most = connections
-        self._idle: list[Connection] = []
-        self._busy: set[Connection] = set()
-        self._count = 0  # idle, busy and being made
-        self._changed = threading.Condition()
-        self._closed = False
-        self._pid = os.getpid()
-        self.missing: Callable[[float, float], TenureError | None] = lambda *_: None
+        self._connections: ConnectionPool[Connection] = ConnectionPool(
+            lambda deadline: endpoints.connect(deadline, given_up=lambda: self.closed),
+            max_idle=connections,
+            max_open=connections,
+            limit_hint="the option connections allows more",
+        )
+        self.missing: Callable[[float, Deadline], TenureError | None] = lambda *_: None
         """Asked when the store's tables aren't there: what to raise if that was put right (``ClusterIdentity``)."""
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        """Whether close was called."""
+        return self._connections.closed
 
     # -- calls --
 
@@ -60,118 +59,72 @@ class Pool:
 
         ``waits``: the first argument is how many milliseconds it may wait for the store's lock, and put in here.
         """
-        until = time.monotonic() + timeout
-        connection = self.take(until, action)
+        since, deadline = monotonic(), Deadline(timeout)
+        pooled = self.take(deadline, action)
+        connection = pooled.connection
         try:
-            connection.limit(timeout, until=until)
+            connection.limit(timeout, deadline=deadline)
             if waits:
-                args = [encoding.bigint(int((until - time.monotonic()) * _PATIENCE * 1000)), *args]
-            rows = connection.ask(statement, args, until=until)
+                args = [encoding.bigint(int(deadline.remaining() * _PATIENCE * 1000)), *args]
+            rows = connection.ask(statement, args, deadline=deadline)
         except ConnectionBroken as exc:
-            self.drop(connection)
+            pooled.drop(with_idle=True)
             raise self.broken(exc, action, connection.where, write=write) from exc
         except ServerError as exc:
-            self.after_server_error(connection, exc)
-            raise self.refused(exc, action=action, where=connection.where, since=until - timeout, until=until) from exc
+            self.after_server_error(pooled, exc)
+            raise self.refused(
+                exc, action=action, where=connection.where, write=write, since=since, deadline=deadline
+            ) from exc
         except BaseException:  # an interrupt in the middle: what comes next on it would be the answer to this
-            self.drop(connection)
+            pooled.drop()
             raise
-        self.give_back(connection)
+        pooled.give_back()
         return rows
 
     def broken(self, exc: ConnectionBroken, action: str, where: str, *, write: bool) -> TenureError:
         """What to raise for a connection that failed."""
         error = broken(exc, action=action, where=where, write=write)
-        if self._closed and not isinstance(error, OutcomeUnknown):
+        if self.closed and not isinstance(error, OutcomeUnknown):
             return Unavailable(f"{action}: this store was closed meanwhile")
         return error
 
-    def refused(self, exc: ServerError, *, action: str, where: str, since: float, until: float) -> TenureError:
-        """What to raise for an ERROR of the server, which changed nothing, to a caller who began at ``since``."""
-        put_right = self.missing(since, until) if exc.state in GONE else None
-        return put_right or refused(exc, action=action, where=where)
+    def refused(
+        self, exc: ServerError, *, action: str, where: str, write: bool, since: float, deadline: Deadline
+    ) -> TenureError:
+        """What to raise for an ERROR of the server to a caller who began at ``since``."""
+        put_right = self.missing(since, deadline) if exc.state in GONE else None
+        return put_right or refused(exc, action=action, where=where, write=write)
 
-    def after_server_error(self, connection: Connection, exc: ServerError) -> None:
+    def after_server_error(self, pooled: Pooled[Connection], exc: ServerError) -> None:
         """Give back a connection whose server refused, unless another server should be looked for."""
         if exc.state == READ_ONLY or exc.state in GONE:
-            self.drop(connection)
+            pooled.drop(with_idle=True)
         else:
-            self.give_back(connection)
+            pooled.give_back()
 
     # -- connections --
 
-    def take(self, until: float, action: str) -> Connection:
-        """A connection for the caller alone."""
-        with self._changed:
-            while True:
-                if self._closed:
-                    raise StoreClosed("this store was closed")
-                while self._idle:
-                    connection = self._idle.pop()
-                    if connection.quiet:
-                        self._busy.add(connection)
-                        return connection
-                    self._count -= 1
-                    connection.close()
-                if self._count < self._most:
-                    self._count += 1
-                    break
-                left = until - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    raise DeadlineExceeded(
-                        f"{action}: other calls used all {self._most} connections for the whole time; nothing was "
-                        "changed (the option connections allows more)"
-                    )
-        return self._make(until)
+    def take(self, deadline: Deadline, action: str) -> Pooled[Connection]:
+        """A connection for the caller alone. Raises like ``ConnectionPool.take``."""
+        return self._connections.take(deadline, action=action)
 
-    def _make(self, until: float) -> Connection:
+    @contextmanager
+    def asking(self, deadline: Deadline, action: str) -> Iterator[Connection]:
+        """A connection for several statements that don't write for the caller, their errors translated."""
+        pooled = self.take(deadline, action)
         try:
-            connection = self.endpoints.connect(until=until, given_up=lambda: self._closed)
+            yield pooled.connection
+        except ConnectionBroken as exc:
+            pooled.drop(with_idle=True)
+            raise self.broken(exc, action, pooled.connection.where, write=False) from exc
+        except ServerError as exc:
+            self.after_server_error(pooled, exc)
+            raise refused(exc, action=action, where=pooled.connection.where, write=False) from exc
         except BaseException:
-            with self._changed:
-                self._count -= 1
-                self._changed.notify()
+            pooled.drop()
             raise
-        with self._changed:
-            if not self._closed:
-                self._busy.add(connection)
-                return connection
-            self._count -= 1
-        connection.close()
-        raise StoreClosed("this store was closed")
-
-    def give_back(self, connection: Connection) -> None:
-        """Take back a connection that is in order."""
-        with self._changed:
-            self._busy.discard(connection)
-            if not self._closed:
-                self._idle.append(connection)
-                self._changed.notify()
-                return
-            self._count -= 1
-        connection.close()
-
-    def drop(self, connection: Connection) -> None:
-        """Close a connection that failed, and the idle ones: what broke it has most likely broken them."""
-        with self._changed:
-            self._busy.discard(connection)
-            gone, self._idle = [connection, *self._idle], []
-            self._count -= len(gone)
-            self._changed.notify_all()
-        for one in gone:
-            one.close()
+        pooled.give_back()
 
     def close(self) -> bool:
-        """Close everything; calls under way fail soon. Answers whether this was the first time."""
-        if os.getpid() != self._pid:
-            return False
-        with self._changed:
-            first, self._closed = not self._closed, True
-            idle, self._idle = self._idle, []
-            self._count -= len(idle)
-            for connection in self._busy:
-                connection.interrupt()
-            self._changed.notify_all()
-        for connection in idle:
-            connection.close()
-        return first
+        """Close everything; calls under way fail soon. Returns whether this was the first time."""
+        return self._connections.close()

@@ -6,10 +6,9 @@ nobody gets a key whose lease has ended, and what is read agrees with its revisi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
-from tenure.errors import DeadlineExceeded
+from tenure.plugin_kit import Deadline
 from tenure.spi import KeyValue, Page, ReadResult
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Row, Statement
@@ -44,11 +43,11 @@ def ask(
     context: BackendContext, statement: Statement, args: Sequence[bytes | None], *, timeout: float, action: str
 ) -> list[Row]:
     """The rows of a statement whose second column says that a lease is overdue."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     rows = context.rows(statement, args, timeout=timeout, action=action)
     if encoding.flag(rows[0][1]):
-        context.tick(timeout=_left(until, action), action=action)
-        rows = context.rows(statement, args, timeout=_left(until, action), action=action)
+        context.tick(timeout=deadline.remaining(), action=action)
+        rows = context.rows(statement, args, timeout=deadline.remaining(), action=action)
     return rows
 
 
@@ -67,10 +66,3 @@ def _item(row: Row) -> KeyValue | None:
         return None
     owner = None if lease is None else lease.decode()
     return KeyValue(key.decode(), value, encoding.number(created), encoding.number(modified), owner)
-
-
-def _left(until: float, action: str) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise DeadlineExceeded(f"{action}: the time was up")
-    return left

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 
 from tenure.errors import ConfigError, PermissionDenied, StoreCorrupted, TenureError, Unsupported
+from tenure.plugin_kit import Deadline
 from tenure_postgresql import encoding
-from tenure_postgresql.connection import Connection, ConnectionBroken, ServerError, Statement
-from tenure_postgresql.errors import NO_RIGHT, refused
+from tenure_postgresql.connection import Connection, ServerError, Statement
+from tenure_postgresql.errors import NO_RIGHT
 from tenure_postgresql.pool import Pool
 from tenure_postgresql.schema_ddl import FORMAT, FUNCTIONS, LOG_BYTES, TABLES
 
@@ -75,25 +76,16 @@ class Schema:
         return text.format(schema=self.quoted, channel=self.channel, format=FORMAT, log_bytes=LOG_BYTES)
 
 
-def prepare(pool: Pool, schema: Schema, *, until: float) -> None:
+def prepare(pool: Pool, schema: Schema, *, deadline: Deadline) -> None:
     """Make the store if it isn't there, and see that this user may use it."""
-    connection = pool.take(until, _ACTION)
-    try:
-        _prepare(connection, schema, until)
-    except ConnectionBroken as exc:
-        pool.drop(connection)
-        raise pool.broken(exc, _ACTION, connection.where, write=False) from exc
-    except ServerError as exc:
-        pool.drop(connection)
-        raise refused(exc, action=_ACTION, where=connection.where) from exc
-    except BaseException:
-        pool.drop(connection)
-        raise
-    pool.give_back(connection)
+    with pool.asking(deadline, _ACTION) as connection:
+        _prepare(connection, schema, deadline)
 
 
-def _prepare(connection: Connection, schema: Schema, until: float) -> None:
-    version, database_encoding, there, may_create = connection.ask(_LOOK, [encoding.text(schema.name)], until=until)[0]
+def _prepare(connection: Connection, schema: Schema, deadline: Deadline) -> None:
+    version, database_encoding, there, may_create = connection.ask(
+        _LOOK, [encoding.text(schema.name)], deadline=deadline
+    )[0]
     if encoding.number(version) < _OLDEST * 10_000:
         raise Unsupported(
             f"{connection.where} is PostgreSQL {encoding.number(version) // 10_000}; {_OLDEST} is the oldest usable"
@@ -106,22 +98,22 @@ def _prepare(connection: Connection, schema: Schema, until: float) -> None:
     if not encoding.flag(there):
         if not encoding.flag(may_create):
             raise _no_right_to_create(connection, schema)
-        _create(connection, schema, until)
-    missing = encoding.words(connection.ask(_RIGHTS, [encoding.text(schema.name)], until=until)[0][0])
+        _create(connection, schema, deadline)
+    missing = encoding.words(connection.ask(_RIGHTS, [encoding.text(schema.name)], deadline=deadline)[0][0])
     if missing:
         raise PermissionDenied(
             f"{_ACTION}: this user of {connection.where} lacks rights that the store needs; its owner can GRANT them: "
             + ", ".join(missing)
         )
-    _check_format(connection, schema, until)
+    _check_format(connection, schema, deadline)
 
 
-def _create(connection: Connection, schema: Schema, until: float) -> None:
+def _create(connection: Connection, schema: Schema, deadline: Deadline) -> None:
     """Everything in one transaction; of several who try at once, one makes it."""
     script = ";\n".join([*TABLES.split(";\n"), *FUNCTIONS])
     lock = _ONE_AT_A_TIME.format(name=schema.name)
     try:
-        connection.run(lock + schema.sql(script), until=until)
+        connection.run(lock + schema.sql(script), deadline=deadline)
     except ServerError as exc:
         if exc.state == NO_RIGHT:
             raise _no_right_to_create(connection, schema) from exc
@@ -129,9 +121,9 @@ def _create(connection: Connection, schema: Schema, until: float) -> None:
             raise
 
 
-def _check_format(connection: Connection, schema: Schema, until: float) -> None:
+def _check_format(connection: Connection, schema: Schema, deadline: Deadline) -> None:
     try:
-        rows = connection.ask(Statement("format", schema.sql("SELECT format FROM {schema}.store")), until=until)
+        rows = connection.ask(Statement("format", schema.sql("SELECT format FROM {schema}.store")), deadline=deadline)
     except ServerError as exc:
         if exc.state == "42703":
             rows = []

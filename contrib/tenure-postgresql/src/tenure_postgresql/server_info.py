@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from tenure.plugin_kit import Deadline
 from tenure.spi import ServerInfo
 from tenure_postgresql import server_settings
 from tenure_postgresql.context import BackendContext
@@ -12,9 +11,9 @@ from tenure_postgresql.server_settings import SYNCHRONOUS, ServerSettings
 
 def describe(context: BackendContext, *, timeout: float) -> ServerInfo:
     """``Backend.server_info``."""
-    until = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     settings = server_settings.ask(context, timeout=timeout)
-    version, encrypted = _of_connection(context, until)
+    version, encrypted = _of_connection(context, deadline)
     return ServerInfo(
         product="PostgreSQL",
         version=version,
@@ -25,12 +24,9 @@ def describe(context: BackendContext, *, timeout: float) -> ServerInfo:
     )
 
 
-def _of_connection(context: BackendContext, until: float) -> tuple[str, bool]:
-    connection = context.pool.take(until, "asking the server about itself")
-    try:
+def _of_connection(context: BackendContext, deadline: Deadline) -> tuple[str, bool]:
+    with context.pool.asking(deadline, "asking the server about itself") as connection:
         return connection.parameter("server_version"), connection.encrypted
-    finally:
-        context.pool.give_back(connection)
 
 
 def _warnings(settings: ServerSettings, *, encrypted: bool) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from tenure.errors import DeadlineExceeded, StoreClosed
+from tenure.plugin_kit import Deadline
 from tenure.spi import Feed, Sink, Snapshot
 from tenure_postgresql import encoding
 from tenure_postgresql.context import BackendContext
@@ -29,7 +29,7 @@ class Watches:
 
     def open(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
         """``Backend.watch``."""
-        until = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         if after is not None:
             position = self._positions.verify(after, timeout=timeout)
             first = None
@@ -39,19 +39,19 @@ class Watches:
             position = HistoryPosition(rows[0][7] or b"", encoding.number(rows[0][0]), rows[0][8] or b"")
             first = Snapshot(items(rows), position.revision)
         feed = PostgresqlFeed(prefix, position, sink, first=first, positions=self._positions, on_close=self._discard)
-        while not self._running(until).add(feed):
+        while not self._running(deadline).add(feed):
             pass  # it has retired meanwhile: the next one is another
         return feed
 
-    def _running(self, until: float) -> LogReader:
+    def _running(self, deadline: Deadline) -> LogReader:
         """A reader that hasn't retired, with its connection."""
-        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
+        if not self._lock.acquire(timeout=deadline.remaining()):
             raise DeadlineExceeded("watching: another watch was connecting for the whole time")
         try:
             if self._closed:
                 raise StoreClosed("this store was closed")
             if self._reader is None or self._reader.retired:
-                connection = connect(self._context, until, patience=self._silence, given_up=lambda: self._closed)
+                connection = connect(self._context, deadline, patience=self._silence, given_up=lambda: self._closed)
                 self._reader = LogReader(
                     self._context, self._positions, connection, poll=self._poll, silence=self._silence
                 )
