@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from uuid import uuid4
 
@@ -37,6 +36,7 @@ from tenure.spi import (
     Transaction,
 )
 from tenure_memory.plugin import tenure_backend
+from tenure_testkit.probes import forked
 
 T = 5.0
 
@@ -306,10 +306,11 @@ def test_closing_is_final_and_ends_only_its_own_feeds(open_store, sink):
 def test_a_forked_child_has_servers_of_its_own(open_store):
     name = fresh()
     put(open_store(name), "a")
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if tenure_memory.server(name).page("", after=None, limit=None, revision=None).items == () else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def work():
+        assert tenure_memory.server(name).page("", after=None, limit=None, revision=None).items == ()
+
+    assert forked(work) == ""
 
 
 # -- controls ------------------------------------------------------------------------------------------
