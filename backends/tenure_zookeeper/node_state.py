@@ -17,7 +17,7 @@ from tenure_zookeeper.errors import translate
 _ACTION = "committing a transaction"
 
 _AT_ONCE = 4
-"""Keys up to which a state is read by one packet. That brings their values along, which for many may be many megabytes."""
+"""Keys up to which a state is read by one packet. It has their values, which for many may be many megabytes."""
 _AT_ONCE_BYTES = 50_000
 _CHAIN_BYTES = 50_000
 """Of paths; a key of a thousand slashes is in a thousand folders, too many to hold at once."""
@@ -63,9 +63,8 @@ def read(connection: Connection, transaction: Transaction, *, fresh: Fresh, unti
     at_once = connection.modern and len(wanted) <= _AT_ONCE and sum(map(len, paths)) <= _AT_ONCE_BYTES
     hidden = folders_of - {folder for folder, _ in places.values()}
     found, zxid = _read_nodes(connection, paths, at_once=at_once, hidden=hidden, fresh=fresh, until=until)
-    return TransactionState(
-        {key: _key_state(folder, name, found) for key, (folder, name) in places.items()}, zxid, at_once
-    )
+    states = {key: _key_state(folder, name, found) for key, (folder, name) in places.items()}
+    return TransactionState(states, zxid, at_once)
 
 
 def is_certain(connection: Connection, transaction: Transaction, state: TransactionState, *, until: float) -> bool:

@@ -1,4 +1,4 @@
-"""Commits: read the nodes, judge the caller's preconditions, then write by a multi that holds only if they are still so.
+"""Commits: read the nodes, judge the caller's preconditions, then write by a multi that holds only if all is still so.
 
 Two kinds of preconditions meet in the multi. The caller's are judged on what was read, so that a refused transaction
 writes nothing; in the multi they are checked again. The plugin's own say that a key is still where it was read. When

@@ -1,9 +1,9 @@
-"""What was seen of nodes, so that a compare-and-set needs no look before it writes.
+"""What was seen of nodes, so that a compare-and-set needs no read before it writes.
 
-What is kept here never becomes untrue: at the zxid ``seen`` a node had this ``mzxid`` and ``version``. If every folder above a key
-was seen before the key's leaf was, and all have their versions still, then none of these nodes was made again in
-between, since that would have touched the folder above it: a leaf that has its version still is the same node,
-last written at that mzxid. Whether the versions are still so is for the multi to find out; old versions only make it fail.
+What is kept here never becomes untrue: at the zxid ``seen`` a node had this ``mzxid`` and ``version``. If every folder
+above a key was seen before the key's leaf was, and all have their versions still, then none of these nodes was made
+again in between, since that would have touched the folder above it: a leaf that has its version still is the same node,
+last written at that mzxid. Whether the versions are still so is for the multi to find out; old ones only make it fail.
 A server that lost its data counts from the beginning again; that takes a broken connection, and then all is forgotten.
 """
 

@@ -113,7 +113,7 @@ def test_the_grants_of_the_readme_are_enough(server: PostgresqlServer, role: str
     assert len(grants) == 2
     tenure.connect(url).close()
     for grant in grants:
-        server.sql(grant.replace(" tenure ", f" {schema} ").replace("TO app", f"TO {role}"))
+        server.sql(grant.replace(" leasehold ", f" {schema} ").replace("TO app", f"TO {role}"))
     with (
         tenure.connect(server.url(user=role, password=SECRET, schema=schema, history=100)) as store,
         store.watch("") as watch,

@@ -1,4 +1,4 @@
-"""Several servers: whichever is asked, nothing that was acknowledged is missed, and no precondition fails on an old state."""
+"""Several servers: whichever is asked, nothing acknowledged is missed, and no precondition fails on an old state."""
 
 import contextlib
 import itertools
