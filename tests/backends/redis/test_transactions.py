@@ -52,7 +52,7 @@ def test_all_operations_share_one_revision(open_redis, fresh):
     ],
     ids=repr,
 )
-def test_a_precondition_that_fails_changes_nothing(open_redis, fresh, put, precondition):
+def test_a_guard_that_fails_changes_nothing(open_redis, fresh, put, precondition):
     backend = open_redis(fresh)
     revision = put(backend, "a")
     with pytest.raises(Conflict) as caught:

@@ -47,7 +47,7 @@ def test_put_get_delete_and_their_revisions(open_store):
 @pytest.mark.parametrize(
     "precondition", [KeyAbsent("a"), KeyExists("b"), RevisionEquals("a", 99), RevisionEquals("b", 1)]
 )
-def test_a_precondition_that_fails_changes_nothing(open_store, precondition):
+def test_a_guard_that_fails_changes_nothing(open_store, precondition):
     store = open_store()
     revision = put(store, "a")
     with pytest.raises(Conflict) as caught:

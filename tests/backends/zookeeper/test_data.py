@@ -38,8 +38,8 @@ def test_many_may_create_in_one_new_folder(store: Store, zookeeper_own_url: str)
     assert len(store.list("new/")) == 160
 
 
-def test_plugins_own_preconditions_make_no_conflict(store: Store, zookeeper_own_url: str) -> None:
-    """Puts without preconditions race with deletes and with leases that take the key away, and all succeed."""
+def test_plugins_own_guards_make_no_conflict(store: Store, zookeeper_own_url: str) -> None:
+    """Puts without guards race with deletes and with leases that take the key away, and all succeed."""
     with opening(zookeeper_own_url) as other:
         lease = other.lease(20.0)
         done = threading.Event()
