@@ -14,28 +14,29 @@ from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest, Secret, Tls
 from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
-from tenure_consul import leases, reads, server_settings, transactions
-from tenure_consul import server_info as info
+from tenure_consul import leases, reads, server_info, server_settings, transactions
 from tenure_consul.capabilities import declare
 from tenure_consul.connection import left
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
-from tenure_consul.server_settings import Facts
+from tenure_consul.server_settings import ServerSettings
 from tenure_consul.watch import Watches
 
 
 class ConsulBackend(Backend):
     """One store in an opened Consul."""
 
-    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, request: OpenRequest, found: Facts) -> None:
+    def __init__(
+        self, pool: Pool, layout: Layout, revisions: Revisions, request: OpenRequest, settings: ServerSettings
+    ) -> None:
         options = request.options
         self._pool = pool
         self._layout = layout
         self._revisions = revisions
         self._request = request
-        self._most_bytes = found.largest_request
-        self._capabilities = declare(found, consistency=options["consistency"], wait=options["wait"])
+        self._most_bytes = settings.largest_request
+        self._capabilities = declare(settings, consistency=options["consistency"], wait=options["wait"])
         self._watches = Watches(pool, layout, revisions, wait=options["wait"])
         self._native: Any = None
         self._native_lock = threading.Lock()
@@ -56,11 +57,11 @@ class ConsulBackend(Backend):
         revisions = Revisions(following=options["consistency"] != "stale")
         try:
             reads.present(pool, layout, revisions, timeout=request.timeout)
-            found = server_settings.ask(pool, timeout=left(until))
+            settings = server_settings.ask(pool, timeout=left(until))
         except BaseException:
             pool.close()
             raise
-        return cls(pool, layout, revisions, request, found)
+        return cls(pool, layout, revisions, request, settings)
 
     @property
     def native(self) -> Any:
@@ -110,7 +111,7 @@ class ConsulBackend(Backend):
         return self._watches.open(prefix, sink)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
-        return info.describe(
+        return server_info.describe(
             self._pool,
             self._layout,
             self._revisions,

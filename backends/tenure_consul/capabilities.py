@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.spi.capabilities import Capabilities
-from tenure_consul.server_settings import Facts
+from tenure_consul.server_settings import ServerSettings
 from tenure_consul.transactions import MOST
 
 MARGIN = 1.5
@@ -17,22 +17,22 @@ def poll_limit(wait: float) -> float:
     return wait + wait / 16 + MARGIN
 
 
-def declare(facts: Facts, *, consistency: str, wait: float) -> Capabilities:
+def declare(settings: ServerSettings, *, consistency: str, wait: float) -> Capabilities:
     """Capabilities of a store. Consul ends a session at twice its ttl, give or take the leader's timers."""
-    bytes_at_once = max((facts.largest_request - _AROUND) * 3 // 4, 1024)
+    bytes_at_once = max((settings.largest_request - _AROUND) * 3 // 4, 1024)
     return Capabilities(
-        durable=not facts.dev,
+        durable=not settings.dev,
         linearizable=consistency == "consistent",
         multi_process=True,
         consistent_list=True,
         consistent_pagination=False,
         lossless_watch=False,
         list_leases=True,
-        max_value_bytes=min(facts.largest_value, bytes_at_once - 16 * 1024),
+        max_value_bytes=min(settings.largest_value, bytes_at_once - 16 * 1024),
         max_transaction_operations=MOST,
         max_transaction_leases=MOST,
         max_transaction_bytes=bytes_at_once,
-        min_ttl=facts.min_ttl,
+        min_ttl=settings.min_ttl,
         max_ttl=86_400.0,
         ttl_granularity=0.001,
         expiry_factor=2.0,

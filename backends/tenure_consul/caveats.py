@@ -9,7 +9,7 @@ _OPEN = "tests/backends/consul/test_open.py"
 _TRANSACTIONS = "tests/backends/consul/test_transactions.py"
 _WATCH = "tests/backends/consul/test_watch.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "A lease left alone ends after twice its ttl",
         "Consul doubles it. The holder gives up after one ttl all the same, so there are moments in which "
@@ -37,7 +37,7 @@ NOTES = (
         "without Tenure isn't held back by anything.",
         (
             f"{_TRANSACTIONS}::test_others_that_change_what_was_planned_for_make_no_conflict",
-            "tests/backends/consul/test_layout.py::test_ordinary_keys_stay_as_they_are",
+            "tests/backends/consul/test_keys.py::test_ordinary_keys_stay_as_they_are",
         ),
     ),
     Caveat(

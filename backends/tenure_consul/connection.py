@@ -5,7 +5,7 @@ there is one for each piece of an answer, so that a server that trickles is wait
 can't be ended from another thread, for the socket isn't to be had before the answer has begun; and they don't tell
 whether a request that failed had been sent as a whole, which decides between refused and unknown.
 
-A connection that failed in any way is broken for good. Not thread-safe, except :meth:`Link.interrupt`.
+A connection that failed in any way is broken for good. Not thread-safe, except :meth:`Connection.interrupt`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tenure.spi.plugin import Host
 from tenure_consul.errors import cannot_connect
 
 
-class BrokenLink(Exception):
+class ConnectionBroken(Exception):
     """The exchange failed. ``sent``: the agent may have got the whole request. ``late``: the time ran out."""
 
     def __init__(self, reason: str, *, sent: bool, late: bool = False) -> None:
@@ -49,7 +49,7 @@ class Answer:
         return int(text) if text.isdigit() else 0
 
 
-class Link:
+class Connection:
     """A connection to ``where``. Raises ``Unavailable`` or ``ConfigError`` when it can't be made in ``timeout``."""
 
     def __init__(self, where: Host, tls: ssl.SSLContext | None, fixed: str, *, timeout: float) -> None:
@@ -62,7 +62,7 @@ class Link:
             raise cannot_connect(exc, where, encrypted=tls is not None) from exc
 
     def exchange(self, method: str, target: str, body: bytes | None, *, timeout: float) -> Answer:
-        """Send one request and return its answer. Raises :class:`BrokenLink`, after which only close is left."""
+        """Send one request and return its answer. Raises :class:`ConnectionBroken`, after which only close is left."""
         until = time.monotonic() + timeout
         head = f"{method} {target}{self._head}"
         if body is not None:
@@ -73,13 +73,13 @@ class Link:
             # All or nothing as far as the agent is concerned: a request cut short is never carried out.
             self._socket.sendall(request)
         except OSError as exc:
-            raise BrokenLink(_reason(exc), sent=False, late=isinstance(exc, TimeoutError)) from exc
+            raise ConnectionBroken(_reason(exc), sent=False, late=isinstance(exc, TimeoutError)) from exc
         try:
             answer = http.client.HTTPResponse(cast("Any", _Incoming(self._socket, until)), method=method)
             answer.begin()
             content = answer.read()
         except (OSError, http.client.HTTPException, ValueError) as exc:
-            raise BrokenLink(_reason(exc), sent=True, late=isinstance(exc, TimeoutError)) from exc
+            raise ConnectionBroken(_reason(exc), sent=True, late=isinstance(exc, TimeoutError)) from exc
         if answer.will_close:
             self._interrupted = True
         return Answer(answer.status, answer.headers, content, self.where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
-from tenure_consul.caveats import NOTES
+from tenure_consul.caveats import CAVEATS
 
 OPTIONS = (
     Option("root", str, "leasehold", "where in Consul's key space the store is: its keys begin with ROOT/kv/"),
@@ -45,7 +45,7 @@ def tenure_backend() -> BackendPlugin:
         url_form=UrlForm.HOSTS,
         default_port=8500,
         options=OPTIONS,
-        caveats=NOTES,
+        caveats=CAVEATS,
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         pip_extra="consul",

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable
 from tenure.spi.plugin import Host
-from tenure_consul.connection import Answer, BrokenLink, Link
+from tenure_consul.connection import Answer, Connection, ConnectionBroken
 from tenure_consul.errors import broken, refused
 
 _MOST_IDLE = 16
@@ -47,8 +47,8 @@ class Pool:
         self._reads = "&".join(filter(None, (mode, self._everywhere)))
         self._lock = threading.Lock()
         self._current = 0
-        self._idle: list[Link] = []
-        self._busy: set[Link] = set()
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
         self._closed = False
 
     @property
@@ -93,55 +93,55 @@ class Pool:
     ) -> Answer:
         """One request, whatever the answer's status. Raises what a broken connection means."""
         until = time.monotonic() + timeout
-        with self.link(until, action) as link:
+        with self.connection(until, action) as connection:
             left = until - time.monotonic()
             if left <= 0:
                 raise DeadlineExceeded(f"{action}: the time was up before the request was sent")
             try:
-                return link.exchange(method, target, body, timeout=left)
-            except BrokenLink as exc:
-                self.turn(link.where)
+                return connection.exchange(method, target, body, timeout=left)
+            except ConnectionBroken as exc:
+                self.turn(connection.where)
                 reason = "this store was closed" if self._closed else str(exc)
                 raise broken(
-                    reason, action=action, where=link.where, write=write, sent=exc.sent, late=exc.late
+                    reason, action=action, where=connection.where, write=write, sent=exc.sent, late=exc.late
                 ) from exc
 
     # -- connections --
 
     @contextlib.contextmanager
-    def link(self, until: float, action: str, *, fresh: bool = False) -> Iterator[Link]:
+    def connection(self, until: float, action: str, *, fresh: bool = False) -> Iterator[Connection]:
         """A connection for one user; kept for the next if nothing was raised. ``fresh``: one made just now."""
-        link = self._take(until, action, fresh=fresh)
+        connection = self._take(until, action, fresh=fresh)
         good = False
         try:
-            yield link
+            yield connection
             good = True
         finally:
             with self._lock:
-                self._busy.discard(link)
-                keep = good and not link.spent and not self._closed and len(self._idle) < _MOST_IDLE
-                keep = keep and link.where == self._hosts[self._current]
+                self._busy.discard(connection)
+                keep = good and not connection.spent and not self._closed and len(self._idle) < _MOST_IDLE
+                keep = keep and connection.where == self._hosts[self._current]
                 if keep:
-                    self._idle.append(link)
+                    self._idle.append(connection)
             if not keep:
-                link.close()
+                connection.close()
 
-    def _take(self, until: float, action: str, *, fresh: bool) -> Link:
+    def _take(self, until: float, action: str, *, fresh: bool) -> Connection:
         while True:
             with self._lock:
                 self._check_open()
-                link = self._idle.pop() if self._idle and not fresh else None
-                if link is not None:
-                    self._busy.add(link)
-            if link is None:
+                connection = self._idle.pop() if self._idle and not fresh else None
+                if connection is not None:
+                    self._busy.add(connection)
+            if connection is None:
                 return self._connect(until, action)
-            if link.reusable and link.where == self._hosts[self._current]:
-                return link
+            if connection.reusable and connection.where == self._hosts[self._current]:
+                return connection
             with self._lock:
-                self._busy.discard(link)
-            link.close()
+                self._busy.discard(connection)
+            connection.close()
 
-    def _connect(self, until: float, action: str) -> Link:
+    def _connect(self, until: float, action: str) -> Connection:
         """A connection to the first agent that takes one. Raises what the last one's failure was."""
         last: TenureError = Unavailable(f"{action}: no host")
         for remaining in range(len(self._hosts), 0, -1):
@@ -150,16 +150,16 @@ class Pool:
                 raise DeadlineExceeded(f"{action}: the time was up before a connection was made") from last
             where = self._hosts[self._current]
             try:
-                link = Link(where, self._tls, self._headers, timeout=left / remaining)
+                connection = Connection(where, self._tls, self._headers, timeout=left / remaining)
             except Unavailable as exc:
                 last = exc
                 self.turn(where)
                 continue
             with self._lock:
                 if not self._closed:
-                    self._busy.add(link)
-                    return link
-            link.close()
+                    self._busy.add(connection)
+                    return connection
+            connection.close()
             raise StoreClosed("this store was closed")
         raise last
 
@@ -169,8 +169,8 @@ class Pool:
             stale, self._idle = self._idle, []
             if self._hosts[self._current] == failed:
                 self._current = (self._current + 1) % len(self._hosts)
-        for link in stale:
-            link.close()
+        for connection in stale:
+            connection.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -182,8 +182,8 @@ class Pool:
             first, self._closed = not self._closed, True
             idle, self._idle = self._idle, []
             busy = list(self._busy)
-        for link in idle:
-            link.close()
-        for link in busy:
-            link.interrupt()
+        for connection in idle:
+            connection.close()
+        for connection in busy:
+            connection.interrupt()
         return first

@@ -25,21 +25,18 @@ from __future__ import annotations
 import threading
 import time
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 from tenure.errors import PluginError, StoreClosed, TenureError
-from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
+from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
 from tenure_consul.capabilities import MARGIN, poll_limit
-from tenure_consul.connection import Answer, BrokenLink, Link
+from tenure_consul.connection import Answer, Connection, ConnectionBroken
 from tenure_consul.errors import broken, refused
+from tenure_consul.feed import ConsulFeed
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
-
-if TYPE_CHECKING:
-    from tenure_consul.watch import Watches
 
 _MANY = 500
 _LONGEST_REST = 1.0
@@ -49,20 +46,8 @@ _JOIN = 5.0
 _BY_REVISION = attrgetter("mod_revision")
 
 
-class ConsulFeed(Feed):
-    """One watch of a prefix: a place in the follower's list."""
-
-    def __init__(self, watches: Watches, sink: Sink) -> None:
-        self._watches = watches
-        self.sink = sink
-        self.follower: Follower | None = None
-
-    def close(self) -> None:
-        self._watches.leave(self)
-
-
-class Follower:
-    """Follows ``prefix`` from when it is started until its last feed leaves or it fails."""
+class PrefixPoller:
+    """Polls ``prefix`` from when its first feed joins until its last one leaves or a poll fails."""
 
     def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, prefix: str, *, wait: float) -> None:
         self.prefix = prefix
@@ -75,7 +60,7 @@ class Follower:
         self._changed = threading.Condition()
         self._joining: list[ConsulFeed] = []
         self._feeds: list[ConsulFeed] = []
-        self._link: Link | None = None
+        self._connection: Connection | None = None
         self._blocking = False
         self._ended = False
         self._known: dict[str, int] = {}
@@ -86,12 +71,11 @@ class Follower:
     # -- for feeds, from any thread --
 
     def join(self, feed: ConsulFeed) -> bool:
-        """Let the feed in; ``False`` if this follower has ended."""
+        """Let the feed in; ``False`` if this poller has ended."""
         with self._changed:
             if self._ended:
                 return False
             self._joining.append(feed)
-            feed.follower = self
             if not self._thread.ident:
                 self._thread.start()
             if self._blocking:
@@ -100,7 +84,7 @@ class Follower:
             return True
 
     def leave(self, feed: ConsulFeed) -> bool:
-        """Deliver nothing more to the feed; whether it was the last, and the follower has ended."""
+        """Deliver nothing more to the feed; whether it was the last, and the poller has ended."""
         with self._changed:
             for feeds in (self._joining, self._feeds):
                 if feed in feeds:
@@ -127,16 +111,16 @@ class Follower:
         self._changed.notify_all()
 
     def _shut(self) -> None:
-        if self._link is not None:
-            self._link.interrupt()
+        if self._connection is not None:
+            self._connection.interrupt()
 
     # -- the thread --
 
     def _run(self) -> None:
         try:
             while not self._ended:
-                with self._pool.link(time.monotonic() + _CONNECT, self._action, fresh=True) as link:
-                    self._follow(link)
+                with self._pool.connection(time.monotonic() + _CONNECT, self._action, fresh=True) as connection:
+                    self._follow(connection)
         except StoreClosed:
             self.stop()
         except TenureError as exc:
@@ -146,36 +130,36 @@ class Follower:
             error.__cause__ = exc
             self._fail(error)
 
-    def _follow(self, link: Link) -> None:
+    def _follow(self, connection: Connection) -> None:
         """READ and BLOCK on one connection, until it is shut or there is nobody to tell."""
         with self._changed:
-            self._link = link
-        while not link.spent:
+            self._connection = connection
+        while not connection.spent:
             with self._changed:
                 if self._ended:
                     return
                 joined = list(self._joining)
             present = self._present() if joined else 0
-            answer = self._ask(link, "recurse", self._wait + MARGIN)
+            answer = self._ask(connection, "recurse", self._wait + MARGIN)
             if answer is None:
                 return
             self._cost = self._tell(answer, joined, present)
-            while (answer := self._block(link)) is not None:
+            while (answer := self._block(connection)) is not None:
                 self._cost = self._tell(answer, [], 0)
 
-    def _block(self, link: Link) -> Answer | None:
-        """Wait for a change, and answer the new content; ``None`` when it has to be read at once, or by a new link."""
+    def _block(self, connection: Connection) -> Answer | None:
+        """Wait for a change, and return the new content; ``None``: read it at once, or on a new connection."""
         many = len(self._known) > _MANY
         listing = "keys&separator=%2F" if many else "recurse"
         query = f"{listing}&index={max(self._index, 1)}&wait={int(self._wait * 1000)}ms"
-        while not link.spent:
+        while not connection.spent:
             with self._changed:
                 if many:
                     self._changed.wait_for(lambda: self._ended or self._joining, self._rest())
                 if self._ended or self._joining:
                     return None
                 self._blocking = True
-            answer = self._ask(link, query, poll_limit(self._wait))
+            answer = self._ask(connection, query, poll_limit(self._wait))
             with self._changed:
                 self._blocking = False
             if answer is None or many or answer.index < self._index:
@@ -196,21 +180,21 @@ class Follower:
             return 0
         return reads.present(self._pool, self._layout, self._revisions, timeout=self._wait + MARGIN)
 
-    def _ask(self, link: Link, query: str, limit: float) -> Answer | None:
+    def _ask(self, connection: Connection, query: str, limit: float) -> Answer | None:
         """The answer to a read; ``None`` if the connection was shut from this side."""
         try:
-            answer = link.exchange("GET", self._pool.target(self._path, query, read=True), None, timeout=limit)
-        except BrokenLink as exc:
-            if link.spent:
+            answer = connection.exchange("GET", self._pool.target(self._path, query, read=True), None, timeout=limit)
+        except ConnectionBroken as exc:
+            if connection.spent:
                 return None
-            self._pool.turn(link.where)
+            self._pool.turn(connection.where)
             raise broken(
-                str(exc), action=self._action, where=link.where, write=False, sent=exc.sent, late=exc.late
+                str(exc), action=self._action, where=connection.where, write=False, sent=exc.sent, late=exc.late
             ) from exc
         if answer.status not in (200, 404):
             if answer.status >= 500:
-                self._pool.turn(link.where)
-            raise refused(answer.status, answer.body, action=self._action, where=link.where, write=False)
+                self._pool.turn(connection.where)
+            raise refused(answer.status, answer.body, action=self._action, where=connection.where, write=False)
         return answer
 
     def _tell(self, answer: Answer, joined: list[ConsulFeed], present: int) -> float:

@@ -13,6 +13,7 @@ from tenure_consul.connection import Answer, left
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
+from tenure_consul.server_settings import ServerSettings
 
 
 def describe(
@@ -20,7 +21,7 @@ def describe(
 ) -> ServerInfo:
     """``Backend.server_info``."""
     until = time.monotonic() + timeout
-    found = server_settings.ask(pool, timeout=timeout)
+    settings = server_settings.ask(pool, timeout=timeout)
     asked = pool.call(
         "GET", pool.target("/v1/status/leader"), None, timeout=left(until), action="asking for the leader"
     )
@@ -32,40 +33,40 @@ def describe(
     revision = reads.present(pool, layout, revisions, timeout=left(until))
     details = {
         "agent": str(asked.where),
-        "node": found.node,
-        "datacenter": found.datacenter,
+        "node": settings.node,
+        "datacenter": settings.datacenter,
         "leader": str(leader or "none"),
         "servers": ", ".join(servers),
-        "session_ttl_min": f"{found.min_ttl:g} s",
+        "session_ttl_min": f"{settings.min_ttl:g} s",
         "root": layout.root,
     }
     return ServerInfo(
         product="Consul",
-        version=found.version,
+        version=settings.version,
         revision=revision,
         clock=_clock(asked),
-        warnings=tuple(_risks(found, len(servers), encrypted=encrypted, token=token, consistency=consistency)),
+        warnings=tuple(_warnings(settings, len(servers), encrypted=encrypted, token=token, consistency=consistency)),
         details={name: value for name, value in details.items() if value},
     )
 
 
-def _risks(found: server_settings.Facts, servers: int, *, encrypted: bool, token: bool, consistency: str) -> list[str]:
-    risks = []
-    if found.dev:
-        risks.append("the agent runs in development mode: everything is lost when it stops")
+def _warnings(settings: ServerSettings, servers: int, *, encrypted: bool, token: bool, consistency: str) -> list[str]:
+    warnings = []
+    if settings.dev:
+        warnings.append("the agent runs in development mode: everything is lost when it stops")
     if servers == 1:
-        risks.append("there is one server: while it is down nothing works, and with its disk everything is lost")
+        warnings.append("there is one server: while it is down nothing works, and with its disk everything is lost")
     elif servers == 2:
-        risks.append("there are two servers: when either is down nothing works; three bear the loss of one")
-    if found.known and not found.acls:
-        risks.append("ACLs are off: whoever reaches an agent may read and change everything")
+        warnings.append("there are two servers: when either is down nothing works; three bear the loss of one")
+    if settings.known and not settings.acls:
+        warnings.append("ACLs are off: whoever reaches an agent may read and change everything")
     if token and not encrypted:
-        risks.append("the ACL token goes over the network unencrypted: use consul+tls://")
-    if not found.known:
-        risks.append("this token may not ask the agent for its settings (agent read): Consul's defaults are assumed")
+        warnings.append("the ACL token goes over the network unencrypted: use consul+tls://")
+    if not settings.known:
+        warnings.append("this token may not ask the agent for its settings (agent read): Consul's defaults are assumed")
     if consistency != "consistent":
-        risks.append(f"reads may be stale (option consistency={consistency})")
-    return risks
+        warnings.append(f"reads may be stale (option consistency={consistency})")
+    return warnings
 
 
 def _parsed(answer: Answer) -> Any:

@@ -14,7 +14,7 @@ _DEFAULT_TTL = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ServerSettings:
     """Settings of an agent; ``known`` says whether it told them."""
 
     known: bool
@@ -30,7 +30,7 @@ class Facts:
     largest_request: int
 
 
-def ask(pool: Pool, *, timeout: float) -> Facts:
+def ask(pool: Pool, *, timeout: float) -> ServerSettings:
     """Ask the agent that is in use now."""
     # The agent answers by itself, whatever the datacenter.
     answer = pool.call("GET", "/v1/agent/self", None, timeout=timeout, action="asking the agent", allow=(403,))
@@ -40,7 +40,7 @@ def ask(pool: Pool, *, timeout: float) -> Facts:
         found = {}
     config: dict[str, Any] = found.get("Config") or {}
     debug: dict[str, Any] = found.get("DebugConfig") or {}
-    return Facts(
+    return ServerSettings(
         known=bool(config),
         version=str(config.get("Version") or "unknown"),
         server=bool(config.get("Server", True)),

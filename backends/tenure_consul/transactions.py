@@ -12,8 +12,8 @@ sent together with a check of what it was planned for::
                         not there                 check that it isn't
 
 Keys are taken to be there and free, which is right nearly always and costs one request. A check that fails has
-changed nothing; the key is read, and the transaction planned anew, until the deadline. Only a guard of the caller's
-own makes it a ``Conflict``: guards go first, where they meet the store as it was.
+changed nothing; the key is read, and the transaction planned anew, until the deadline. Only a precondition of
+the caller's makes it a ``Conflict``: preconditions go first, where they meet the store as it was.
 
 The revision is the index of what was put. A transaction that only deletes also writes ``Layout.revision``. Each value
 goes with a random number in Flags, since Consul takes a write of what is there already for no change.
@@ -43,7 +43,7 @@ from tenure_consul.revisions import Revisions
 OPERATIONS = 64
 """What Consul takes in one transaction."""
 MOST = (OPERATIONS - 1) // 2
-"""Guards, puts and deletes of ours that surely fit: two of Consul's each, and one for the revision."""
+"""Preconditions, puts and deletes of ours that surely fit: two of Consul's each, and one for the revision."""
 
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FREE = ""
@@ -53,8 +53,8 @@ _numbers = itertools.count(random.SystemRandom().getrandbits(62))
 class _Role(Enum):
     """What it means that an operation failed."""
 
-    GUARD = "a guard of the caller's doesn't hold"
-    EXISTS = "the guard doesn't hold, or the key isn't held by whom it was taken to be"
+    PRECONDITION = "a precondition of the caller's doesn't hold"
+    EXISTS = "the precondition doesn't hold, or the key isn't held by whom it was taken to be"
     STATE = "the key isn't as it was taken to be"
     LEASE = "the same, or the lease is gone"
     WRITE = "can't fail by itself"
@@ -89,7 +89,8 @@ def commit(
         if isinstance(operation, Put) and operation.lease_id is not None and not is_session(operation.lease_id):
             raise LeaseNotFound(f"there is no lease {operation.lease_id!r}")
     # A key that the caller wants to be absent is planned for as such.
-    holders: dict[str, str | None] = {g.key: None for g in transaction.preconditions if isinstance(g, KeyAbsent)}
+    absent = [precondition.key for precondition in transaction.preconditions if isinstance(precondition, KeyAbsent)]
+    holders: dict[str, str | None] = dict.fromkeys(absent)
     while True:
         plan = _plan(layout, transaction, holders)
         # One that changes nothing is told with the present revision: asked for first, or something that came after
@@ -107,7 +108,7 @@ def commit(
 def _plan(layout: Layout, transaction: Transaction, holders: dict[str, str | None]) -> _Plan:
     plan = _Plan()
     for precondition in transaction.preconditions:
-        _plan_guard(plan, layout.path(precondition.key), precondition, holders)
+        _plan_precondition(plan, layout.path(precondition.key), precondition, holders)
     absent = {precondition.key for precondition in transaction.preconditions if isinstance(precondition, KeyAbsent)}
     for operation in transaction.operations:
         path = layout.path(operation.key)
@@ -121,13 +122,13 @@ def _plan(layout: Layout, transaction: Transaction, holders: dict[str, str | Non
     return plan
 
 
-def _plan_guard(plan: _Plan, path: str, precondition: Precondition, holders: dict[str, str | None]) -> None:
+def _plan_precondition(plan: _Plan, path: str, precondition: Precondition, holders: dict[str, str | None]) -> None:
     if isinstance(precondition, KeyAbsent):
-        plan.add(_Role.GUARD, precondition.key, "check-not-exists", path)
+        plan.add(_Role.PRECONDITION, precondition.key, "check-not-exists", path)
     elif isinstance(precondition, KeyExists):
         plan.add(_Role.EXISTS, precondition.key, "check-session", path, Session=holders.get(precondition.key) or _FREE)
     elif 0 < precondition.revision < 1 << 63:
-        plan.add(_Role.GUARD, precondition.key, "check-index", path, Index=precondition.revision)
+        plan.add(_Role.PRECONDITION, precondition.key, "check-index", path, Index=precondition.revision)
     else:
         raise Conflict(
             f"was never put at revision {precondition.revision}; nothing was changed", keys=[precondition.key]
@@ -191,8 +192,8 @@ def _learn(
     denied = any("Permission denied" in what or "ACL not found" in what for _, what in failed)
     doubtful = {key: lease for role, key, lease in roles if role in (_Role.EXISTS, _Role.STATE, _Role.LEASE)}
     for role, key, _ in roles:
-        if role is _Role.GUARD and not denied:
-            raise Conflict("a guard doesn't hold; nothing was changed", keys=[key])
+        if role is _Role.PRECONDITION and not denied:
+            raise Conflict("a precondition doesn't hold; nothing was changed", keys=[key])
     if denied or not doubtful:
         raise refused(answer.status, answer.body, action="committing", where=answer.where, write=True)
     for lease in {lease for lease in doubtful.values() if lease is not None}:

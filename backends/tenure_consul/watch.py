@@ -1,14 +1,16 @@
-"""Opens feeds: those on one prefix share a follower, which is one thread and one long poll."""
+"""Opens feeds: those on one prefix share a poller, which is one thread and one long poll."""
 
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from tenure.errors import StoreClosed
 from tenure.spi.feed import Feed, Sink
+from tenure_consul.feed import ConsulFeed
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
-from tenure_consul.prefix_poller import ConsulFeed, Follower
+from tenure_consul.prefix_poller import PrefixPoller
 from tenure_consul.revisions import Revisions
 
 
@@ -21,41 +23,43 @@ class Watches:
         self._revisions = revisions
         self._wait = wait
         self._lock = threading.Lock()
-        self._followers: dict[str, Follower] = {}
+        self._pollers: dict[str, PrefixPoller] = {}
         self._closed = False
 
     def open(self, prefix: str, sink: Sink) -> Feed:
-        """``Backend.watch``. Connecting and reading are left to the follower's thread."""
-        feed = ConsulFeed(self, sink)
+        """``Backend.watch``. Connecting and reading are left to the poller's thread."""
+        feed = ConsulFeed(sink)
         with self._lock:
             if self._closed:
                 raise StoreClosed("this store was closed")
-            follower = self._followers.get(prefix)
-            if follower is None or not follower.join(feed):
-                follower = self._followers[prefix] = Follower(
+            poller = self._pollers.get(prefix)
+            if poller is None or not self._join(feed, poller):
+                poller = self._pollers[prefix] = PrefixPoller(
                     self._pool, self._layout, self._revisions, prefix, wait=self._wait
                 )
-                follower.join(feed)
+                self._join(feed, poller)
         return feed
 
-    def leave(self, feed: ConsulFeed) -> None:
-        """Take a feed away, and end its follower if it was the last one."""
-        follower = feed.follower
-        if follower is None:
-            return
+    def _join(self, feed: ConsulFeed, poller: PrefixPoller) -> bool:
+        """Let the feed in; ``False`` if the poller has ended."""
+        feed.on_close = partial(self._leave, poller)
+        return poller.join(feed)
+
+    def _leave(self, poller: PrefixPoller, feed: ConsulFeed) -> None:
+        """Take a feed away, and end its poller if it was the last one."""
         with self._lock:
-            last = follower.leave(feed)
-            if last and self._followers.get(follower.prefix) is follower:
-                del self._followers[follower.prefix]
+            last = poller.leave(feed)
+            if last and self._pollers.get(poller.prefix) is poller:
+                del self._pollers[poller.prefix]
         if last:
-            follower.wait_ended()
+            poller.wait_ended()
 
     def close(self) -> None:
-        """End all followers; feeds aren't told."""
+        """End all pollers; sinks get nothing more."""
         with self._lock:
             self._closed = True
-            followers, self._followers = list(self._followers.values()), {}
-        for follower in followers:
-            follower.stop()
-        for follower in followers:
-            follower.wait_ended()
+            pollers, self._pollers = list(self._pollers.values()), {}
+        for poller in pollers:
+            poller.stop()
+        for poller in pollers:
+            poller.wait_ended()

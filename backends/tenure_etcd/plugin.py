@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
-from tenure_etcd.caveats import NOTES
+from tenure_etcd.caveats import CAVEATS
 
 OPTIONS = (
     Option(
@@ -73,7 +73,7 @@ def tenure_backend() -> BackendPlugin:
         url_form=UrlForm.HOSTS,
         default_port=2379,
         options=OPTIONS,
-        caveats=NOTES,
+        caveats=CAVEATS,
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         pip_extra="etcd",

@@ -12,7 +12,7 @@ An application's own tests can do to the store what operators and networks do to
     with server.outage():             # nothing answers, the data stays
         ...
 
-Time moves by hand with ``connect("memory://orders", clock=tenure._runtime.clock.ManualClock())``.
+Time moves by hand with ``connect("memory://orders", clock=tenure.ManualClock())``.
 """
 
 from tenure_memory.server import MemoryServer

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tenure._runtime.clock import Clock
 from tenure.errors import StoreClosed
 from tenure.spi import (
     Backend,
     Capabilities,
+    Clock,
     CommitResult,
     Feed,
     LeaseGrant,

@@ -6,7 +6,7 @@ from tenure.spi.plugin import Caveat
 
 _TESTS = "tests/backends/memory/test_memory.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "Gone with the process",
         "Everyone in this process who opens the name shares the store, and `memory://` without a name belongs "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
-from tenure_memory.caveats import NOTES
+from tenure_memory.caveats import CAVEATS
 
 
 def _open(request: OpenRequest) -> Backend:
@@ -31,5 +31,5 @@ def tenure_backend() -> BackendPlugin:
                 minimum=1,
             ),
         ),
-        caveats=NOTES,
+        caveats=CAVEATS,
     )

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from tenure._runtime.clock import Clock, SystemClock
 from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
 from tenure.spi import (
+    Clock,
     CommitResult,
     Delete,
     Feed,
@@ -28,13 +28,15 @@ from tenure.spi import (
     ServerInfo,
     Sink,
     Snapshot,
+    SystemClock,
     Transaction,
 )
 from tenure_memory.history import Change, History
-from tenure_memory.leases import Lease, LeaseTable, Reaper
+from tenure_memory.lease_reaper import LeaseReaper
+from tenure_memory.leases import Lease, LeaseTable
 from tenure_memory.state import State
 from tenure_memory.transactions import apply, check, plan
-from tenure_memory.watch import Feeds
+from tenure_memory.watch import Watches
 
 DEFAULT_HISTORY = 10_000
 
@@ -57,8 +59,8 @@ class MemoryServer:
         self._state = State()
         self._leases = LeaseTable()
         self._history = History(DEFAULT_HISTORY)
-        self._feeds = Feeds(DEFAULT_HISTORY // 10)
-        self._reaper: Reaper | None = None
+        self._watches = Watches(DEFAULT_HISTORY // 10)
+        self._reaper: LeaseReaper | None = None
 
     # -- opening and closing -----------------------------------------------------------------------
 
@@ -78,7 +80,7 @@ class MemoryServer:
         """End the opener's feeds; when nobody is left, the thread too. The data stays for the next one."""
         threads: list[threading.Thread] = []
         with self._condition:
-            self._feeds.close(opener)
+            self._watches.close(opener)
             self._openers.discard(opener)
             if not self._openers and self._reaper is not None:
                 threads = self._reaper.stop()
@@ -92,7 +94,7 @@ class MemoryServer:
         unused = not self._openers and not len(self._leases)
         if self._clock is None or unused:
             self._clock = clock
-            self._reaper = Reaper(self._condition, clock, self._reap, name=f"tenure-memory-{self.name}")
+            self._reaper = LeaseReaper(self._condition, clock, self._reap, name=f"tenure-memory-{self.name}")
         elif clock is not self._clock and not (isinstance(clock, SystemClock) and isinstance(self._clock, SystemClock)):
             raise ConfigError(
                 f"memory://{self.name} is open with another clock ({type(self._clock).__name__}): "
@@ -103,7 +105,7 @@ class MemoryServer:
         if self._limit is None:
             self._limit = history or DEFAULT_HISTORY
             self._history = History(self._limit, start=self._revision)
-            self._feeds.bookmark_every = max(1, self._limit // 10)
+            self._watches.bookmark_every = max(1, self._limit // 10)
         elif history not in (None, self._limit):
             raise ConfigError(
                 f"memory://{self.name} keeps {self._limit} revisions, as its first opener asked, "
@@ -160,7 +162,7 @@ class MemoryServer:
         apply(change, self._state)
         self._move_between_leases(change)
         self._history.append(change)
-        self._feeds.offer(change)
+        self._watches.offer(change)
         return CommitResult(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
 
     def _move_between_leases(self, change: Change) -> None:
@@ -220,14 +222,14 @@ class MemoryServer:
 
     def watch(self, opener: object, prefix: str, *, after: int | None, sink: Sink) -> Feed:
         with self._serving():
-            feed = self._feeds.new(opener, prefix, sink)
+            feed = self._watches.new(opener, prefix, sink)
             if after is None:
                 sink.deliver(Snapshot(tuple(self._state.under(prefix)), self._revision))
             else:
                 for change in self._history.since(after, present=self._revision):
-                    feed.offer(change)
+                    feed.offer(change, bookmark_every=self._watches.bookmark_every)
             feed.bookmark(self._revision)
-            self._feeds.add(feed)
+            self._watches.add(feed)
             return feed
 
     def info(self) -> ServerInfo:
@@ -255,7 +257,7 @@ class MemoryServer:
             self._reap()
             yield self._clock.now() if self._clock is not None else 0.0
 
-    def _reaping(self) -> Reaper:
+    def _reaping(self) -> LeaseReaper:
         if self._reaper is None:
             raise ConfigError(f"memory://{self.name} isn't open: connect() to it first")
         return self._reaper
@@ -277,7 +279,7 @@ class MemoryServer:
     def cut_watches(self) -> None:
         """Let every running watch lose its connection (``Unavailable``); resuming works at once."""
         with self._condition:
-            self._feeds.fail(Unavailable(f"memory://{self.name} was told to cut its watches"))
+            self._watches.fail(Unavailable(f"memory://{self.name} was told to cut its watches"))
 
     def compact(self) -> None:
         """Drop the history: resuming a watch or a paged list from before the present gets ``Compacted``."""
@@ -291,7 +293,7 @@ class MemoryServer:
         """
         with self._condition:
             self._paused = True
-            self._feeds.fail(Unavailable(f"memory://{self.name} was paused"))
+            self._watches.fail(Unavailable(f"memory://{self.name} was paused"))
 
     def resume(self) -> None:
         """End the outage. Harmless if there is none."""
@@ -326,4 +328,4 @@ class MemoryServer:
             self._state = State()
             self._leases = LeaseTable()
             self._history = History(self._limit or DEFAULT_HISTORY, start=self._revision)
-            self._feeds.fail(Unavailable(f"memory://{self.name} was restarted without its data"))
+            self._watches.fail(Unavailable(f"memory://{self.name} was restarted without its data"))

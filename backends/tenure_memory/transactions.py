@@ -1,4 +1,4 @@
-"""What a transaction means: guards against the present state, then all operations at one revision."""
+"""What a transaction means: preconditions against the present state, then all operations at one revision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenure_memory.state import State
 
 
 def check(preconditions: Iterable[Precondition], state: State, revision: int) -> None:
-    """Raise ``Conflict`` for the first guard that doesn't hold."""
+    """Raise ``Conflict`` for the first precondition that doesn't hold."""
     for precondition in preconditions:
         item = state.get(precondition.key)
         match precondition:

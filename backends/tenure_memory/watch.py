@@ -1,4 +1,4 @@
-"""Watches: each commit is handed to the sinks by the thread that commits, inside the server's lock.
+"""All watches of one server: the thread that commits hands each commit to the sinks, inside the server's lock.
 
 That makes order and completeness evident, and costs nothing because sinks never block.
 """
@@ -9,43 +9,12 @@ import itertools
 from collections.abc import Iterable
 
 from tenure.errors import TenureError
-from tenure.spi import Bookmark, Changes, Feed, Sink
+from tenure.spi import Sink
+from tenure_memory.feed import MemoryFeed
 from tenure_memory.history import Change
 
 
-class MemoryFeed(Feed):
-    """One watcher's subscription. Everything but ``close`` is called with the server's lock held."""
-
-    def __init__(self, feeds: Feeds, owner: object, prefix: str, sink: Sink, number: int) -> None:
-        self._feeds = feeds
-        self._prefix = prefix
-        self._sink = sink
-        self._told = 0
-        self.owner = owner
-        self.number = number
-
-    def offer(self, change: Change) -> None:
-        """Deliver what the change means to this prefix; now and then a bookmark if it means nothing."""
-        entries = tuple(entry for entry in change.entries if entry.key.startswith(self._prefix))
-        if entries:
-            self._told = change.revision
-            self._sink.deliver(Changes(entries, change.revision))
-        elif change.revision - self._told >= self._feeds.bookmark_every:
-            self.bookmark(change.revision)
-
-    def bookmark(self, revision: int) -> None:
-        self._told = revision
-        self._sink.deliver(Bookmark(revision))
-
-    def fail(self, error: TenureError) -> None:
-        self._sink.fail(error)
-
-    def close(self) -> None:
-        # Without the lock: the owner of the sink may hold a lock of its own here that delivering waits for.
-        self._feeds.discard(self)
-
-
-class Feeds:
+class Watches:
     """The running feeds. Adding and delivering happen under the server's lock; leaving is one dictionary
     operation, which needs none."""
 
@@ -56,7 +25,7 @@ class Feeds:
 
     def new(self, owner: object, prefix: str, sink: Sink) -> MemoryFeed:
         """A feed that gets nothing before it is added."""
-        return MemoryFeed(self, owner, prefix, sink, next(self._numbers))
+        return MemoryFeed(owner, prefix, sink, number=next(self._numbers), on_close=self.discard)
 
     def add(self, feed: MemoryFeed) -> None:
         self._feeds[feed.number] = feed
@@ -66,7 +35,7 @@ class Feeds:
 
     def offer(self, change: Change) -> None:
         for feed in self._present():
-            feed.offer(change)
+            feed.offer(change, bookmark_every=self.bookmark_every)
 
     def fail(self, error: TenureError) -> None:
         """End all feeds."""

@@ -13,12 +13,11 @@ from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import Host, OpenRequest
 from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
-from tenure_redis import leases, reads, scripts, server_settings, transactions
-from tenure_redis import server_info as info
+from tenure_redis import leases, reads, scripts, server_info, server_settings, transactions
 from tenure_redis.capabilities import declare
 from tenure_redis.connection import Login
-from tenure_redis.encoding import Names
 from tenure_redis.endpoints import Cluster, Direct, Locator, Sentinels
+from tenure_redis.keys import Names
 from tenure_redis.native import client
 from tenure_redis.pool import Pool
 from tenure_redis.watch import Watches
@@ -45,11 +44,11 @@ class RedisBackend(Backend):
         pool = Pool(_locator(request, names, login), names, history=request.options["history"])
         try:
             _try_rights(pool, names, until)
-            found = server_settings.ask(pool, timeout=_left(until))
+            settings = server_settings.ask(pool, timeout=_left(until))
         except BaseException:
             pool.close()
             raise
-        declared = declare(found, failover=pool.locator.failover, silence=request.options["silence"])
+        declared = declare(settings, failover=pool.locator.failover, silence=request.options["silence"])
         return cls(pool, request, login, declared)
 
     @property
@@ -94,7 +93,7 @@ class RedisBackend(Backend):
         return self._watches.open(prefix, after=after, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
-        return info.describe(
+        return server_info.describe(
             self._pool,
             _places(self._request),
             encrypted=self._request.tls is not None,
@@ -153,13 +152,13 @@ def _locator(request: OpenRequest, names: Names, login: Login) -> Locator:
 
 def _try_rights(pool: Pool, names: Names, until: float) -> None:
     """See that the user may run every command that scripts use: a right missing later would stop one half way."""
-    link, _ = pool.take(_left(until))
-    with pool.using(link, "connecting"):
-        missing = link.call("EVAL", scripts.GREET.text, 1, names.slot("rights"), timeout=_left(until))
+    connection, _ = pool.take(_left(until))
+    with pool.using(connection, "connecting"):
+        missing = connection.call("EVAL", scripts.GREET.text, 1, names.slot("rights"), timeout=_left(until))
     if missing:
         refusals = " ".join(f"+{name.decode()}" for name in missing)
         raise PermissionDenied(
-            f"connecting: this user of Redis at {link.where} lacks rights that Tenure needs: ACL SETUSER ... "
+            f"connecting: this user of Redis at {connection.where} lacks rights that Tenure needs: ACL SETUSER ... "
             f"{refusals} ~{names.tag}:* (or +@all -@dangerous +info)"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.spi.capabilities import Capabilities
-from tenure_redis.server_settings import Facts
+from tenure_redis.server_settings import ServerSettings
 
 MIN_TTL = 0.5
 _MAX_VALUE = 4 << 20
@@ -12,22 +12,22 @@ _SLACK = 1.0
 """Half a second between ticks at most, a quarter for which a read trusts the last one, and the machine's share."""
 
 
-def declare(facts: Facts, *, failover: bool, silence: float) -> Capabilities:
+def declare(settings: ServerSettings, *, failover: bool, silence: float) -> Capabilities:
     """Capabilities of a store. ``failover``: another server may take over with a copy that lags behind.
 
     Only ``appendfsync always`` is durable: with ``everysec`` the server answers up to two seconds before it has
     handed the data to the system, whenever its disk is busy.
     """
-    alone = not failover and facts.replicas == 0
+    alone = not failover and settings.replicas == 0
     return Capabilities(
-        durable=alone and facts.aof is True and facts.fsync == "always",
+        durable=alone and settings.aof is True and settings.fsync == "always",
         linearizable=alone,
         multi_process=True,
         consistent_list=True,
         consistent_pagination=False,
         lossless_watch=True,
         list_leases=True,
-        max_value_bytes=min(_MAX_VALUE, facts.largest_string - 4096),
+        max_value_bytes=min(_MAX_VALUE, settings.largest_string - 4096),
         max_transaction_operations=1000,
         max_transaction_leases=1000,
         max_transaction_bytes=16 << 20,

@@ -10,7 +10,7 @@ _SENTINEL = "tests/backends/redis/test_sentinel.py"
 _TRANSACTIONS = "tests/backends/redis/test_transactions.py"
 _WATCH = "tests/backends/redis/test_watch.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "What it promises depends on its settings",
         "It is asked for them when it is opened. `durable` needs the append-only file with `appendfsync "

@@ -6,7 +6,7 @@ is waited for without end. It repeats commands by itself, also scripts that were
 shape by version and protocol, where these are RESP2 as the server sends them.
 
 A connection that failed in any way but by an error reply is broken for good: an answer to the old request could
-be taken for one to the next. Not thread-safe, except :meth:`Link.interrupt`.
+be taken for one to the next. Not thread-safe, except :meth:`Connection.interrupt`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from redis import connection as redis_connection
 from redis.exceptions import RedisError
 
 from tenure.spi.plugin import Host, Secret, Tls
-from tenure_redis.errors import Refusal, cannot_connect, refused
+from tenure_redis.errors import ServerError, cannot_connect, refused
 
 _READ_SIZE = 65_536
 _MORE = object()
@@ -39,7 +39,7 @@ class Login:
     tls: Tls | None
 
 
-class BrokenLink(Exception):
+class ConnectionBroken(Exception):
     """The connection failed with a request under way, which the server may have got. ``late``: the time ran out."""
 
     def __init__(self, reason: str, *, late: bool = False) -> None:
@@ -47,21 +47,21 @@ class BrokenLink(Exception):
         self.late = late
 
 
-class Link:
+class Connection:
     """A connection to ``where``, logged in. Raises ``Unavailable``, ``AuthenticationFailed`` and their like."""
 
     def __init__(self, where: Host | str, login: Login, *, timeout: float) -> None:
         self.where = where
         until = time.monotonic() + timeout
-        self._connection = _make(where, login, timeout)
+        self._driver = _make(where, login, timeout)
         self._interrupted = False
         try:
-            self._connection.connect()
+            self._driver.connect()
         except (RedisError, OSError) as exc:
             raise cannot_connect(exc, where, encrypted=login.tls is not None) from exc
         # The one thing taken from redis-py's inside.
-        self._socket: socket.socket = self._connection._sock
-        self._reader = hiredis.Reader(replyError=Refusal, protocolError=_Garbage, notEnoughData=_MORE)
+        self._socket: socket.socket = self._driver._sock
+        self._reader = hiredis.Reader(replyError=ServerError, protocolError=_Garbage, notEnoughData=_MORE)
         try:
             self._log_in(login, until)
         except BaseException:
@@ -71,7 +71,7 @@ class Link:
     def call(self, *command: Any, timeout: float) -> Any:
         """Send one command and return its answer.
 
-        Raises ``Refusal`` for an error reply (the connection is still good), ``BrokenLink`` otherwise.
+        Raises ``ServerError`` for an error reply (the connection is still good), ``ConnectionBroken`` otherwise.
         """
         return self.call_packed(hiredis.pack_command(command), timeout=timeout)
 
@@ -83,18 +83,18 @@ class Link:
             sock.sendall(request)
             data = sock.recv(_READ_SIZE)
             if not data:
-                raise BrokenLink("it closed the connection")
+                raise ConnectionBroken("it closed the connection")
             reader.feed(data)
             answer = reader.gets()
             if answer is _MORE:
                 answer = self._rest(time.monotonic() + timeout)
         except TimeoutError as exc:
-            raise BrokenLink(f"no answer within {timeout:.3g} s", late=True) from exc
+            raise ConnectionBroken(f"no answer within {timeout:.3g} s", late=True) from exc
         except (OSError, ValueError) as exc:
-            raise BrokenLink(f"the connection broke ({exc})") from exc
+            raise ConnectionBroken(f"the connection broke ({exc})") from exc
         except _Garbage as exc:
-            raise BrokenLink(f"what it answered isn't Redis's protocol ({exc})") from exc
-        if isinstance(answer, Refusal):
+            raise ConnectionBroken(f"what it answered isn't Redis's protocol ({exc})") from exc
+        if isinstance(answer, ServerError):
             raise answer
         return answer
 
@@ -107,7 +107,7 @@ class Link:
             self._socket.settimeout(left)
             data = self._socket.recv(_READ_SIZE)
             if not data:
-                raise BrokenLink("it closed the connection")
+                raise ConnectionBroken("it closed the connection")
             self._reader.feed(data)
             answer = self._reader.gets()
             if answer is not _MORE:
@@ -121,7 +121,7 @@ class Link:
 
     def close(self) -> None:
         """Close the connection. Idempotent; in a fork the parent's connection is left as it is."""
-        self._connection.disconnect()
+        self._driver.disconnect()
 
     def _log_in(self, login: Login, until: float) -> None:
         steps: list[tuple[str, ...]] = []
@@ -133,9 +133,9 @@ class Link:
         for step in steps:
             try:
                 self.call(*step, timeout=max(until - time.monotonic(), 0.001))
-            except Refusal as exc:
+            except ServerError as exc:
                 raise refused(exc, action="logging in", where=str(self.where)) from exc
-            except BrokenLink as exc:
+            except ConnectionBroken as exc:
                 raise cannot_connect(exc, self.where, encrypted=login.tls is not None) from exc
 
 
@@ -173,5 +173,5 @@ def _make(where: Host | str, login: Login, timeout: float) -> Any:
     )
 
 
-def _nothing(connection: object) -> None:
+def _nothing(driver: object) -> None:
     """What redis-py does on a fresh connection: nothing."""

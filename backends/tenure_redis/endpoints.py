@@ -16,8 +16,8 @@ from redis.crc import key_slot
 
 from tenure.errors import TenureError, Unavailable
 from tenure.spi.plugin import Host
-from tenure_redis.connection import BrokenLink, Link, Login
-from tenure_redis.errors import Refusal, broken, refused
+from tenure_redis.connection import Connection, ConnectionBroken, Login
+from tenure_redis.errors import ServerError, broken, refused
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Locator(ABC):
     """Whether another server may take over, with a copy of the data that lags behind."""
 
     @abstractmethod
-    def open(self, *, timeout: float) -> Link:
+    def open(self, *, timeout: float) -> Connection:
         """A fresh connection to a server that says it is a primary. Raises ``Unavailable`` and its like."""
 
     @property
@@ -53,7 +53,7 @@ class Direct(Locator):
     def where(self) -> str:
         return ",".join(map(str, self._places))
 
-    def open(self, *, timeout: float) -> Link:
+    def open(self, *, timeout: float) -> Connection:
         return _first(self._places, timeout, lambda place, left: _primary(place, self._login, left))
 
 
@@ -70,8 +70,8 @@ class Sentinels(Locator):
     def where(self) -> str:
         return f"{self._master} (Sentinels {','.join(map(str, self._hosts))})"
 
-    def open(self, *, timeout: float) -> Link:
-        def by_sentinel(sentinel: Host, left: float) -> Link:
+    def open(self, *, timeout: float) -> Connection:
+        def by_sentinel(sentinel: Host, left: float) -> Connection:
             until = time.monotonic() + left
             asked = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
             answer = _ask(sentinel, self._sentinel_login, asked, left)
@@ -97,8 +97,8 @@ class Cluster(Locator):
     def where(self) -> str:
         return ",".join(map(str, self._hosts))
 
-    def open(self, *, timeout: float) -> Link:
-        def by_node(node: Host, left: float) -> Link:
+    def open(self, *, timeout: float) -> Connection:
+        def by_node(node: Host, left: float) -> Connection:
             until = time.monotonic() + left
             for first, last, primary, *_ in _ask(node, self._login, ("CLUSTER", "SLOTS"), left):
                 if first <= self._slot <= last:
@@ -110,7 +110,7 @@ class Cluster(Locator):
         return _first(self._hosts, timeout, by_node)
 
 
-def _first(places: Sequence[T], timeout: float, attempt: Callable[[T, float], Link]) -> Link:
+def _first(places: Sequence[T], timeout: float, attempt: Callable[[T, float], Connection]) -> Connection:
     """The first place that works, else the error of the last one."""
     until = time.monotonic() + timeout
     last: TenureError | None = None
@@ -126,42 +126,42 @@ def _first(places: Sequence[T], timeout: float, attempt: Callable[[T, float], Li
     raise last
 
 
-def _primary(place: Host | str, login: Login, timeout: float) -> Link:
+def _primary(place: Host | str, login: Login, timeout: float) -> Connection:
     """A connection to ``place`` if it takes writes, as far as it may be asked."""
     until = time.monotonic() + timeout
-    link = Link(place, login, timeout=timeout)
+    connection = Connection(place, login, timeout=timeout)
     try:
-        role = link.call("ROLE", timeout=max(until - time.monotonic(), 0.001))[0]
-    except Refusal as exc:
+        role = connection.call("ROLE", timeout=max(until - time.monotonic(), 0.001))[0]
+    except ServerError as exc:
         if exc.word in {"NOAUTH", "LOADING", "BUSY"}:
-            link.close()
+            connection.close()
             raise refused(exc, action="connecting", where=str(place)) from exc
         # Not allowed to ask: the first write will tell.
-        return link
-    except BrokenLink as exc:
-        link.close()
+        return connection
+    except ConnectionBroken as exc:
+        connection.close()
         raise broken(str(exc), action="connecting", where=str(place), write=False, late=exc.late) from exc
     if role != b"master":
-        link.close()
+        connection.close()
         said = "a read-only replica" if role == b"slave" else f"a {role.decode()}"
         hint = (
             "use redis+sentinel://" if role == b"sentinel" else "name the primary in the URL, or use redis+sentinel://"
         )
         raise Unavailable(f"Redis at {place} is {said}, and not the primary that takes writes: {hint}")
-    return link
+    return connection
 
 
 def _ask(place: Host, login: Login, command: tuple[str, ...], timeout: float) -> list[Any]:
     """One question on a connection of its own."""
     until = time.monotonic() + timeout
-    link = Link(place, replace(login, db=0), timeout=timeout)
+    connection = Connection(place, replace(login, db=0), timeout=timeout)
     try:
-        answer: list[Any] = link.call(*command, timeout=max(until - time.monotonic(), 0.001))
+        answer: list[Any] = connection.call(*command, timeout=max(until - time.monotonic(), 0.001))
         return answer
-    except Refusal as exc:
+    except ServerError as exc:
         raise refused(exc, action="looking for the primary", where=str(place)) from exc
-    except BrokenLink as exc:
+    except ConnectionBroken as exc:
         error = broken(str(exc), action="looking for the primary", where=str(place), write=False, late=exc.late)
         raise error from exc
     finally:
-        link.close()
+        connection.close()

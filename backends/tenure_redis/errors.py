@@ -25,7 +25,7 @@ from tenure.errors import (
 )
 
 
-class Refusal(Exception):
+class ServerError(Exception):
     """An error reply. ``word`` is the first one of its text."""
 
     @property
@@ -34,7 +34,7 @@ class Refusal(Exception):
 
 
 MOVED = frozenset({"MOVED", "ASK", "READONLY", "UNBLOCKED", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "TRYAGAIN"})
-"""Refusals by a server that isn't, or isn't now, the one that takes writes: look for it again."""
+"""Error replies of a server that isn't, or isn't now, the one that takes writes: look for it again."""
 
 _BY_WORD: dict[str, tuple[type[TenureError], str]] = {
     "NOAUTH": (
@@ -83,7 +83,7 @@ _BY_TEXT: tuple[tuple[str, type[TenureError], str], ...] = (
 )
 
 
-def refused(exc: Refusal, *, action: str, where: str) -> TenureError:
+def refused(exc: ServerError, *, action: str, where: str) -> TenureError:
     """The Tenure error for an error reply; the caller raises it ``from exc``."""
     said = str(exc)
     for text, kind, advice in _BY_TEXT:

@@ -16,17 +16,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from tenure.errors import Compacted, PluginError, TenureError, Unavailable
 from tenure_redis import scripts
-from tenure_redis.connection import BrokenLink, Link
+from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
-from tenure_redis.errors import Refusal, broken, refused
+from tenure_redis.errors import ServerError, broken, refused
+from tenure_redis.feed import RedisFeed
+from tenure_redis.history_position import HistoryPosition, HistoryPositions
 from tenure_redis.pool import Pool
-
-if TYPE_CHECKING:
-    from tenure_redis.watch import RedisFeed, Watches
 
 _TICK = 0.5
 _BATCH = 100
@@ -34,25 +32,17 @@ _BOOKMARK_EVERY = 500
 _ACTION = "watching"
 
 
-class Position(NamedTuple):
-    """A point in a store's history: ``op`` made ``revision`` of the store ``identity``. Empty where not known."""
-
-    identity: bytes
-    revision: int
-    op: bytes
-
-
-class Reader:
+class LogReader:
     """Reads on from where its first feed is. Ends by itself when something is wrong, or by :meth:`close`."""
 
-    def __init__(self, pool: Pool, watches: Watches, feed: RedisFeed, *, silence: float) -> None:
+    def __init__(self, pool: Pool, positions: HistoryPositions, feed: RedisFeed, *, silence: float) -> None:
         self._pool = pool
-        self._watches = watches
+        self._positions = positions
         self._silence = silence
         self._lock = threading.Lock()
         self._feeds: dict[RedisFeed, None] = {feed: None}
         self._position = feed.position
-        self._link: Link | None = None
+        self._connection: Connection | None = None
         self._stopping = False
         self.finished = False
         self._thread = threading.Thread(target=self._run, name="tenure-redis-watch", daemon=True)
@@ -80,8 +70,8 @@ class Reader:
         with self._lock:
             self._stopping = True
             self._feeds.clear()
-            if self._link is not None:
-                self._link.interrupt()
+            if self._connection is not None:
+                self._connection.interrupt()
         if self._thread is not threading.current_thread():
             self._thread.join(self._silence + 1.0)
 
@@ -100,38 +90,38 @@ class Reader:
         with self._lock:
             self.finished = True
             feeds, self._feeds = tuple(self._feeds), {}
-            link, self._link = self._link, None
-        if link is not None:
-            link.close()
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
         for feed in feeds:
             feed.fail(error)
 
     def _read(self) -> None:
-        link = self._pool.locator.open(timeout=self._silence)
+        connection = self._pool.locator.open(timeout=self._silence)
         with self._lock:
             if self._stopping:
-                link.close()
+                connection.close()
                 return
-            self._link = link
+            self._connection = connection
         try:
-            self._check_history(link)
-            self._follow(link)
-        except BrokenLink as exc:
+            self._check_history(connection)
+            self._follow(connection)
+        except ConnectionBroken as exc:
             if not self._stopping:
-                where = str(link.where)
+                where = str(connection.where)
                 raise broken(str(exc), action=_ACTION, where=where, write=False, late=exc.late) from exc
-        except Refusal as exc:
-            raise refused(exc, action=_ACTION, where=str(link.where)) from exc
+        except ServerError as exc:
+            raise refused(exc, action=_ACTION, where=str(connection.where)) from exc
 
-    def _follow(self, link: Link) -> None:
+    def _follow(self, connection: Connection) -> None:
         next_tick = 0.0
         while not self._stopping:
             now = time.monotonic()
             if now >= next_tick:
-                next_tick = now + self._tick(link)
+                next_tick = now + self._tick(connection)
             block = max(1, int((next_tick - time.monotonic()) * 1000))
             command = ("XREAD", "COUNT", _BATCH, "BLOCK", block, "STREAMS", self._pool.names.log)
-            answer = link.call(*command, f"{self._position.revision}-0", timeout=block / 1000 + self._silence)
+            answer = connection.call(*command, f"{self._position.revision}-0", timeout=block / 1000 + self._silence)
             if answer is not None:
                 self._tell([entry(one) for one in answer[0][1]])
 
@@ -144,16 +134,16 @@ class Reader:
                         f"{self._pool.locator.where}, which goes on at {one.revision}",
                         oldest_revision=one.revision,
                     )
-                self._position = Position(self._position.identity, one.revision, one.op)
+                self._position = HistoryPosition(self._position.identity, one.revision, one.op)
                 for feed in self._feeds:
                     feed.offer(one)
             for feed in self._feeds:
                 feed.bookmark(apart=_BOOKMARK_EVERY)
 
-    def _tick(self, link: Link) -> float:
+    def _tick(self, connection: Connection) -> float:
         """End leases, look where the store is, and answer after how many seconds to do it again."""
         started = time.monotonic()
-        identity, revision, due = self._pool.evaluate(link, scripts.TICK, (), timeout=self._silence)
+        identity, revision, due = self._pool.evaluate(connection, scripts.TICK, (), timeout=self._silence)
         self._pool.reaped = max(self._pool.reaped, started)
         if identity != self._position.identity or int(revision) < self._position.revision:
             raise self._replaced(int(revision))
@@ -163,20 +153,20 @@ class Reader:
                     feed.bookmark()
         return _TICK if due < 0 else min(_TICK, due / 1000 + 0.002)
 
-    def _check_history(self, link: Link) -> None:
+    def _check_history(self, connection: Connection) -> None:
         identity, revision, op = self._position
-        answer = self._pool.evaluate(link, scripts.HISTORY, (identity, revision, op), timeout=self._silence)
+        answer = self._pool.evaluate(connection, scripts.HISTORY, (identity, revision, op), timeout=self._silence)
         verdict, _, now, oldest = answer
         if verdict == b"trimmed":
             raise Compacted(
-                f"watching: revision {revision} is no longer in the log of Redis at {link.where}",
+                f"watching: revision {revision} is no longer in the log of Redis at {connection.where}",
                 oldest_revision=int(oldest),
             )
         if verdict != b"same":
             raise self._replaced(int(now))
 
     def _replaced(self, now: int) -> Compacted:
-        self._watches.replaced(self._position.revision)
+        self._positions.replaced(self._position.revision)
         return Compacted(
             f"watching: revision {self._position.revision} isn't in the history of Redis at "
             f"{self._pool.locator.where}, now at {now}: its data was lost or replaced, by a restart without "

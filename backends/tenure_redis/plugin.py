@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
-from tenure_redis.caveats import NOTES
+from tenure_redis.caveats import CAVEATS
 
 OPTIONS = (
     Option("store", str, "leasehold", "name of the store inside Redis: its keys are {NAME}:data and so on"),
@@ -51,7 +51,7 @@ def tenure_backend() -> BackendPlugin:
         url_form=UrlForm.HOSTS,
         default_port=6379,
         options=OPTIONS,
-        caveats=NOTES,
+        caveats=CAVEATS,
         variants=frozenset({"tls", "unix", "sentinel", "cluster"}),
         accepts_credentials=True,
         pip_extra="redis",

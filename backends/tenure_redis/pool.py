@@ -7,7 +7,7 @@
       (surely not applied)          ├─ a commit: again on a fresh one, until the time is up, then OutcomeUnknown
                                     └─ any other write: OutcomeUnknown
 
-A commit may be sent again because the script remembers the last one of each slot (``layout``): whichever copy
+A commit may be sent again because the script remembers the last one of each slot (``keys``): whichever copy
 runs second finds that it was done and gets the first one's answer. That turns most unknown outcomes into known
 ones. A slot has one commit under way at a time, so a copy that arrives after its caller gave up meets a higher number.
 """
@@ -24,10 +24,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from tenure.errors import OutcomeUnknown, StoreClosed, TenureError, Unavailable
-from tenure_redis.connection import BrokenLink, Link, pack
-from tenure_redis.encoding import Names, new_id
+from tenure_redis.connection import Connection, ConnectionBroken, pack
+from tenure_redis.encoding import new_id
 from tenure_redis.endpoints import Locator
-from tenure_redis.errors import MOVED, Refusal, broken, refused
+from tenure_redis.errors import MOVED, ServerError, broken, refused
+from tenure_redis.keys import Names
 from tenure_redis.scripts import COMMIT, Script
 
 _IDLE = 32
@@ -43,8 +44,8 @@ class Pool:
         self.names = names
         self._history = str(history)
         self._client = new_id()
-        self._idle: deque[Link] = deque()
-        self._busy: set[Link] = set()
+        self._idle: deque[Connection] = deque()
+        self._busy: set[Connection] = set()
         self._lock = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
@@ -60,20 +61,20 @@ class Pool:
     def read(self, *command: Any, timeout: float, action: str) -> Any:
         """The answer of a command without effects, asked a second time if an idle connection turned out dead."""
         until = time.monotonic() + timeout
-        link, fresh = self.take(timeout)
+        connection, fresh = self.take(timeout)
         try:
-            answer = link.call(*command, timeout=timeout)
-        except BrokenLink as exc:
-            self.drop(link)
+            answer = connection.call(*command, timeout=timeout)
+        except ConnectionBroken as exc:
+            self.drop(connection)
             if fresh or exc.late:
                 raise self._broken(exc, action, write=False) from exc
-        except Refusal as exc:
-            raise self._refused(link, exc, action) from exc
+        except ServerError as exc:
+            raise self._refused(connection, exc, action) from exc
         else:
-            self.give_back(link)
+            self.give_back(connection)
             return answer
-        link, _ = self.take(max(until - time.monotonic(), 0.001), fresh=True)
-        with self.using(link, action) as again:
+        connection, _ = self.take(max(until - time.monotonic(), 0.001), fresh=True)
+        with self.using(connection, action) as again:
             return again.call(*command, timeout=max(until - time.monotonic(), 0.001))
 
     def run(self, script: Script, *args: Any, timeout: float, action: str, write: bool = False) -> Any:
@@ -83,21 +84,21 @@ class Pool:
         """
         until = time.monotonic() + timeout
         started = time.monotonic()
-        link, fresh = self.take(timeout)
+        connection, fresh = self.take(timeout)
         while True:
             try:
-                answer = self.evaluate(link, script, args, timeout=max(until - time.monotonic(), 0.001))
-            except BrokenLink as exc:
-                self.drop(link)
+                answer = self.evaluate(connection, script, args, timeout=max(until - time.monotonic(), 0.001))
+            except ConnectionBroken as exc:
+                self.drop(connection)
                 if write or fresh or exc.late:
                     raise self._broken(exc, action, write=write) from exc
-            except Refusal as exc:
-                raise self._refused(link, exc, action) from exc
+            except ServerError as exc:
+                raise self._refused(connection, exc, action) from exc
             else:
-                self.give_back(link)
+                self.give_back(connection)
                 self.reaped = max(self.reaped, started)
                 return answer
-            link, fresh = self.take(max(until - time.monotonic(), 0.001), fresh=True)
+            connection, fresh = self.take(max(until - time.monotonic(), 0.001), fresh=True)
 
     def commit(self, args: list[Any], *, timeout: float, action: str) -> bytes:
         """Run the commit script at most once, and find out whether it ran as long as there is time."""
@@ -107,29 +108,29 @@ class Pool:
             op = f"{slot.name}.{slot.number}"
             head = ("EVALSHA", COMMIT.sha, len(keys), *keys, op, self._history, slot.number)
             request = pack(*head, *args)
-            doubt: BrokenLink | None = None
+            doubt: ConnectionBroken | None = None
             pause = _FIRST_PAUSE
             while True:
                 started = time.monotonic()
                 try:
-                    link, _ = self.take(max(until - started, 0.001), fresh=doubt is not None)
+                    connection, _ = self.take(max(until - started, 0.001), fresh=doubt is not None)
                 except TenureError as exc:
                     if doubt is None:
                         raise
                     reason: Exception = exc
                 else:
                     try:
-                        answer = self._send_commit(link, request, head, args, until)
-                    except BrokenLink as exc:
-                        self.drop(link)
+                        answer = self._send_commit(connection, request, head, args, until)
+                    except ConnectionBroken as exc:
+                        self.drop(connection)
                         doubt = reason = exc
-                    except Refusal as exc:
-                        error = self._refused(link, exc, action)
+                    except ServerError as exc:
+                        error = self._refused(connection, exc, action)
                         if doubt is None:
                             raise error from exc
                         reason = exc
                     else:
-                        self.give_back(link)
+                        self.give_back(connection)
                         self.reaped = max(self.reaped, started)
                         return answer
                 if time.monotonic() + pause >= until or self._closed:
@@ -137,77 +138,81 @@ class Pool:
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _send_commit(self, link: Link, request: bytes, head: tuple[Any, ...], args: list[Any], until: float) -> bytes:
+    def _send_commit(
+        self, connection: Connection, request: bytes, head: tuple[Any, ...], args: list[Any], until: float
+    ) -> bytes:
         try:
-            answer: bytes = link.call_packed(request, timeout=max(until - time.monotonic(), 0.001))
-        except Refusal as exc:
+            answer: bytes = connection.call_packed(request, timeout=max(until - time.monotonic(), 0.001))
+        except ServerError as exc:
             if exc.word != "NOSCRIPT":
                 raise
-            answer = link.call("EVAL", COMMIT.text, *head[2:], *args, timeout=max(until - time.monotonic(), 0.001))
+            answer = connection.call(
+                "EVAL", COMMIT.text, *head[2:], *args, timeout=max(until - time.monotonic(), 0.001)
+            )
         return answer
 
-    def evaluate(self, link: Link, script: Script, args: tuple[Any, ...], *, timeout: float) -> Any:
+    def evaluate(self, connection: Connection, script: Script, args: tuple[Any, ...], *, timeout: float) -> Any:
         """Run a script on a connection. Nothing has run when the server says that it doesn't know the script."""
         names = self.names.all
         tail = (len(names), *names, f"{self._client}:{next(self._runs)}", self._history, *args)
         try:
-            return link.call("EVALSHA", script.sha, *tail, timeout=timeout)
-        except Refusal as exc:
+            return connection.call("EVALSHA", script.sha, *tail, timeout=timeout)
+        except ServerError as exc:
             if exc.word != "NOSCRIPT":
                 raise
-            return link.call("EVAL", script.text, *tail, timeout=timeout)
+            return connection.call("EVAL", script.text, *tail, timeout=timeout)
 
     # -- connections --
 
-    def take(self, timeout: float, *, fresh: bool = False) -> tuple[Link, bool]:
+    def take(self, timeout: float, *, fresh: bool = False) -> tuple[Connection, bool]:
         """A connection for the caller alone, and whether it was made just now."""
         with self._lock:
             if self._closed:
                 raise StoreClosed("this store was closed")
             if not fresh and self._idle:
-                link = self._idle.pop()
-                self._busy.add(link)
-                return link, False
-        link = self.locator.open(timeout=timeout)
+                connection = self._idle.pop()
+                self._busy.add(connection)
+                return connection, False
+        connection = self.locator.open(timeout=timeout)
         with self._lock:
             if not self._closed:
-                self._busy.add(link)
-                return link, True
-        link.close()
+                self._busy.add(connection)
+                return connection, True
+        connection.close()
         raise StoreClosed("this store was closed")
 
-    def give_back(self, link: Link) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Take back a connection that is in order."""
         with self._lock:
-            self._busy.discard(link)
+            self._busy.discard(connection)
             if len(self._idle) < _IDLE and not self._closed:
-                self._idle.append(link)
+                self._idle.append(connection)
                 return
-        link.close()
+        connection.close()
 
-    def drop(self, link: Link) -> None:
+    def drop(self, connection: Connection) -> None:
         """Close a connection that failed, and the idle ones: what broke it has most likely broken them."""
         with self._lock:
-            self._busy.discard(link)
+            self._busy.discard(connection)
             idle, self._idle = self._idle, deque()
-        link.close()
+        connection.close()
         for other in idle:
             other.close()
 
     @contextmanager
-    def using(self, link: Link, action: str) -> Iterator[Link]:
+    def using(self, connection: Connection, action: str) -> Iterator[Connection]:
         """Several commands without effects on one connection, their errors translated."""
         try:
-            yield link
-        except BrokenLink as exc:
-            self.drop(link)
+            yield connection
+        except ConnectionBroken as exc:
+            self.drop(connection)
             raise self._broken(exc, action, write=False) from exc
-        except Refusal as exc:
-            raise self._refused(link, exc, action) from exc
+        except ServerError as exc:
+            raise self._refused(connection, exc, action) from exc
         except BaseException:
-            self.drop(link)
+            self.drop(connection)
             raise
-        self.give_back(link)
+        self.give_back(connection)
 
     def close(self) -> bool:
         """Close everything; calls under way fail soon. Answers whether this was the first time."""
@@ -217,23 +222,23 @@ class Pool:
             first, self._closed = not self._closed, True
             idle, self._idle = self._idle, deque()
             busy = tuple(self._busy)
-        for link in idle:
-            link.close()
-        for link in busy:
-            link.interrupt()
+        for connection in idle:
+            connection.close()
+        for connection in busy:
+            connection.interrupt()
         return first
 
     # -- inside --
 
-    def _refused(self, link: Link, exc: Refusal, action: str) -> TenureError:
+    def _refused(self, connection: Connection, exc: ServerError, action: str) -> TenureError:
         """What an error reply means; also what becomes of the connection."""
         if exc.word in MOVED:
-            self.drop(link)
+            self.drop(connection)
         else:
-            self.give_back(link)
-        return refused(exc, action=action, where=str(link.where))
+            self.give_back(connection)
+        return refused(exc, action=action, where=str(connection.where))
 
-    def _broken(self, exc: BrokenLink, action: str, *, write: bool) -> TenureError:
+    def _broken(self, exc: ConnectionBroken, action: str, *, write: bool) -> TenureError:
         error = broken(str(exc), action=action, where=self.locator.where, write=write, late=exc.late)
         if self._closed and not isinstance(error, OutcomeUnknown):
             return Unavailable(f"{action}: this store was closed meanwhile")

@@ -18,8 +18,9 @@ from tenure.errors import DeadlineExceeded, StoreCorrupted, Unavailable
 from tenure.spi.feed import Deleted
 from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_redis import scripts
-from tenure_redis.connection import Link
-from tenure_redis.encoding import REVISION, Entry, entry, is_leased, item
+from tenure_redis.connection import Connection
+from tenure_redis.encoding import Entry, entry, is_leased, item
+from tenure_redis.keys import REVISION
 from tenure_redis.pool import Pool
 
 FRESH = 0.25
@@ -46,9 +47,9 @@ def list_page(pool: Pool, prefix: str, *, after: str | None, limit: int | None, 
     if limit is None:
         found = read_all(pool, prefix, after=after, timeout=timeout)
         return Page(found.items, False, found.revision)
-    link, _ = pool.take(timeout)
-    with pool.using(link, "listing keys"):
-        part = _part(pool, link, prefix, after, most=min(limit, _PAGE_KEYS), timeout=timeout)
+    connection, _ = pool.take(timeout)
+    with pool.using(connection, "listing keys"):
+        part = _part(pool, connection, prefix, after, most=min(limit, _PAGE_KEYS), timeout=timeout)
     return Page(tuple(part.items), part.more, part.revision)
 
 
@@ -78,9 +79,9 @@ def read_all(pool: Pool, prefix: str, *, after: str | None, timeout: float) -> S
     until = time.monotonic() + timeout
     for _ in range(_TRIES):
         # One connection for all: the pages are of one server then.
-        link, _fresh = pool.take(_left(until))
-        with pool.using(link, "listing keys"):
-            state = _read_all(pool, link, prefix, after, until)
+        connection, _fresh = pool.take(_left(until))
+        with pool.using(connection, "listing keys"):
+            state = _read_all(pool, connection, prefix, after, until)
         if state is not None:
             return state
     raise Unavailable(
@@ -88,11 +89,11 @@ def read_all(pool: Pool, prefix: str, *, after: str | None, timeout: float) -> S
     )
 
 
-def _read_all(pool: Pool, link: Link, prefix: str, after: str | None, until: float) -> State | None:
+def _read_all(pool: Pool, connection: Connection, prefix: str, after: str | None, until: float) -> State | None:
     """The state, or ``None`` if the log no longer has what happened between the pages."""
     parts: list[_Part] = []
     while not parts or parts[-1].more:
-        parts.append(_part(pool, link, prefix, after, most=_PAGE_KEYS, timeout=_left(until)))
+        parts.append(_part(pool, connection, prefix, after, most=_PAGE_KEYS, timeout=_left(until)))
         if parts[-1].items:
             after = parts[-1].items[-1].key
         if parts[-1].identity != parts[0].identity:
@@ -102,7 +103,7 @@ def _read_all(pool: Pool, link: Link, prefix: str, after: str | None, until: flo
         return State(tuple(last.items), last.revision, last.identity, last.op)
     found: dict[str, KeyValue] = {one.key: one for part in parts for one in part.items}
     if last.revision > parts[0].revision:
-        meanwhile = _entries(pool, link, parts[0].revision, last.revision, until)
+        meanwhile = _entries(pool, connection, parts[0].revision, last.revision, until)
         if meanwhile is None:
             return None
         # What lies beyond a page's last key was read later: each page has its own share of what happened since.
@@ -124,10 +125,10 @@ def _read_all(pool: Pool, link: Link, prefix: str, after: str | None, until: flo
     return State(tuple(ordered), last.revision, last.identity, last.op)
 
 
-def _part(pool: Pool, link: Link, prefix: str, after: str | None, *, most: int, timeout: float) -> _Part:
+def _part(pool: Pool, connection: Connection, prefix: str, after: str | None, *, most: int, timeout: float) -> _Part:
     low, high = _bounds(prefix, after)
     started = time.monotonic()
-    answer = pool.evaluate(link, scripts.PAGE, (low, high, most, _PAGE_BYTES), timeout=timeout)
+    answer = pool.evaluate(connection, scripts.PAGE, (low, high, most, _PAGE_BYTES), timeout=timeout)
     pool.reaped = max(pool.reaped, started)
     identity, revision, op, more, *rest = answer
     items = [_item(name, record) for name, record in zip(rest[::2], rest[1::2], strict=True)]
@@ -149,17 +150,17 @@ def _bounds(prefix: str, after: str | None) -> tuple[bytes, bytes]:
     return low, b"(" + start + b"\xff" if start else b"+"
 
 
-def entries(pool: Pool, link: Link, after: int, *, most: int, timeout: float) -> list[Entry]:
+def entries(pool: Pool, connection: Connection, after: int, *, most: int, timeout: float) -> list[Entry]:
     """Entries of the log that follow revision ``after``, at most so many."""
-    raw = link.call("XRANGE", pool.names.log, f"{after + 1}-0", "+", "COUNT", most, timeout=timeout)
+    raw = connection.call("XRANGE", pool.names.log, f"{after + 1}-0", "+", "COUNT", most, timeout=timeout)
     return [entry(one) for one in raw]
 
 
-def _entries(pool: Pool, link: Link, after: int, last: int, until: float) -> Iterable[Entry] | None:
+def _entries(pool: Pool, connection: Connection, after: int, last: int, until: float) -> Iterable[Entry] | None:
     """All entries beyond ``after`` up to ``last``, ``None`` if they aren't all there."""
     found: list[Entry] = []
     while after < last:
-        some = entries(pool, link, after, most=min(_ENTRIES, last - after), timeout=_left(until))
+        some = entries(pool, connection, after, most=min(_ENTRIES, last - after), timeout=_left(until))
         if not some or some[0].revision != after + 1:
             return None
         found += some

@@ -10,7 +10,7 @@ from tenure.spi.plugin import Host
 from tenure.spi.types import ServerInfo
 from tenure_redis import scripts, server_settings
 from tenure_redis.pool import Pool
-from tenure_redis.server_settings import Facts
+from tenure_redis.server_settings import ServerSettings
 
 _MIB = 1 << 20
 _DETAILS = (
@@ -28,13 +28,13 @@ _DETAILS = (
 def describe(pool: Pool, hosts: Iterable[Host | str], *, encrypted: bool, login: bool, timeout: float) -> ServerInfo:
     """``Backend.server_info``."""
     until = time.monotonic() + timeout
-    found = server_settings.ask(pool, timeout=timeout)
+    settings = server_settings.ask(pool, timeout=timeout)
     _, revision = pool.run(scripts.READ, "", timeout=_left(until), action="asking for the revision")
     keys = pool.read("ZCARD", pool.names.all[1], timeout=_left(until), action="counting keys")
     kept = pool.read("XLEN", pool.names.log, timeout=_left(until), action="counting revisions")
     seconds, micros = pool.read("TIME", timeout=_left(until), action="asking for the clock")
-    details = {name: found.info[field] for field, name in _DETAILS if field in found.info}
-    details |= {f"setting {name}": value or "(empty)" for name, value in found.config.items()}
+    details = {name: settings.info[field] for field, name in _DETAILS if field in settings.info}
+    details |= {f"setting {name}": value or "(empty)" for name, value in settings.config.items()}
     details |= {
         "addresses": pool.locator.where,
         "hash tag": pool.names.tag,
@@ -42,19 +42,21 @@ def describe(pool: Pool, hosts: Iterable[Host | str], *, encrypted: bool, login:
         "revisions kept": str(kept),
     }
     return ServerInfo(
-        product=found.product,
-        version=found.version or "unknown (this user may not use INFO)",
+        product=settings.product,
+        version=settings.version or "unknown (this user may not use INFO)",
         revision=int(revision),
         clock=int(seconds) + int(micros) / 1e6,
-        warnings=tuple(_risks(found, hosts, failover=pool.locator.failover, encrypted=encrypted, login=login)),
+        warnings=tuple(_warnings(settings, hosts, failover=pool.locator.failover, encrypted=encrypted, login=login)),
         details=details,
     )
 
 
-def _risks(found: Facts, hosts: Iterable[Host | str], *, failover: bool, encrypted: bool, login: bool) -> Iterable[str]:
-    yield from _persistence(found)
-    yield from _memory(found)
-    replicas = found.replicas
+def _warnings(
+    settings: ServerSettings, hosts: Iterable[Host | str], *, failover: bool, encrypted: bool, login: bool
+) -> Iterable[str]:
+    yield from _persistence(settings)
+    yield from _memory(settings)
+    replicas = settings.replicas
     if failover or replicas:
         count = f"{replicas} connected" if replicas else "none connected now"
         yield (
@@ -62,14 +64,14 @@ def _risks(found: Facts, hosts: Iterable[Host | str], *, failover: bool, encrypt
             "acknowledged just before may be gone. Tenure notices and resyncs its watches, but a lock or election "
             "that rests on such a write may have two holders. For those use a store that is durable and linearizable."
         )
-        if found.config.get("min-replicas-to-write") == "0":
+        if settings.config.get("min-replicas-to-write") == "0":
             yield (
                 "min-replicas-to-write is 0: a primary that is cut off goes on taking writes that will be lost. "
                 "Set it to 1 or more, with min-replicas-max-lag."
             )
-    if not found.info:
+    if not settings.info:
         yield "This user may not use INFO, so persistence and replicas aren't known: allow it by ACL SETUSER ... +info."
-    if not found.config:
+    if not settings.config:
         yield (
             "CONFIG GET isn't allowed here, so the store declares itself not durable, and its eviction policy isn't "
             "known: allow it by ACL SETUSER ... +config|get, or look yourself that it is noeviction."
@@ -81,36 +83,36 @@ def _risks(found: Facts, hosts: Iterable[Host | str], *, failover: bool, encrypt
             yield "No password was needed: whoever reaches the port may read, change and delete everything."
 
 
-def _persistence(found: Facts) -> Iterable[str]:
-    if found.aof is False:
-        saved = found.config.get("save")
+def _persistence(settings: ServerSettings) -> Iterable[str]:
+    if settings.aof is False:
+        saved = settings.config.get("save")
         what = (
             f"only snapshots are written (save {saved}): a crash loses everything since the last one"
             if saved
             else "nothing is written to disk: a restart loses everything"
         )
         yield f"The append-only file is off, and {what}. Set appendonly yes."
-    elif found.fsync == "no":
+    elif settings.fsync == "no":
         yield "appendfsync is no: a power failure loses what the system had not written, half a minute or so."
-    elif found.fsync == "everysec":
+    elif settings.fsync == "everysec":
         yield (
             "appendfsync is everysec: a crash may lose the last second or two of acknowledged writes, so the store "
             "isn't declared durable. appendfsync always is, at the price of one flush for each write."
         )
     for name, what in (("rdb_last_bgsave_status", "snapshot"), ("aof_last_write_status", "append-only file")):
-        if found.info.get(name, "ok") != "ok":
+        if settings.info.get(name, "ok") != "ok":
             yield f"Redis failed to write its {what}: see its log, the disk may be full. It may refuse all writes."
 
 
-def _memory(found: Facts) -> Iterable[str]:
-    policy = found.config.get("maxmemory-policy", found.info.get("maxmemory_policy", ""))
-    limit = int(found.info.get("maxmemory", "0") or 0)
+def _memory(settings: ServerSettings) -> Iterable[str]:
+    policy = settings.config.get("maxmemory-policy", settings.info.get("maxmemory_policy", ""))
+    limit = int(settings.info.get("maxmemory", "0") or 0)
     if policy not in ("", "noeviction"):
         yield (
             f"maxmemory-policy is {policy}: when memory runs out Redis throws away keys, and Tenure's are few and "
             "large, so a whole namespace may go at once. Set it to noeviction."
         )
-    used = int(found.info.get("used_memory", "0") or 0)
+    used = int(settings.info.get("used_memory", "0") or 0)
     if limit and used > limit * 0.8:
         yield f"Redis uses {used // _MIB} of {limit // _MIB} MiB: at the limit it refuses writes."
 

@@ -12,7 +12,7 @@ _WANTED = ("appendfsync", "maxmemory-policy", "maxmemory", "min-replicas-to-writ
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ServerSettings:
     """One server's settings and state; ``None`` or empty where it may not be known."""
 
     info: dict[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Facts:
         return None if found is None else int(found)
 
 
-def ask(pool: Pool, *, timeout: float) -> Facts:
+def ask(pool: Pool, *, timeout: float) -> ServerSettings:
     """Ask a server. Raises ``Unsupported`` for one that is too old."""
     info: dict[str, str] = {}
     config: dict[str, str] = {}
@@ -70,4 +70,4 @@ def ask(pool: Pool, *, timeout: float) -> Facts:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers and numbers < _OLDEST:
         raise Unsupported(f"Redis {version} is too old: 7.0 or later is needed")
-    return Facts(info, config)
+    return ServerSettings(info, config)

@@ -14,7 +14,7 @@ def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> CommitRes
     """``Backend.commit``."""
     args: list[Any] = [len(transaction.preconditions)]
     for precondition in transaction.preconditions:
-        args += _guard(precondition)
+        args += _precondition(precondition)
     for operation in transaction.operations:
         if isinstance(operation, Put):
             lease = operation.lease_id
@@ -30,7 +30,7 @@ def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> CommitRes
         revision, _, deleted = rest.partition(b" ")
         return CommitResult(int(revision), int(deleted))
     if word == b"conflict":
-        reason = f"a guard didn't hold at revision {int(rest)}; nothing was changed"
+        reason = f"a precondition didn't hold at revision {int(rest)}; nothing was changed"
         raise Conflict(
             reason, keys=[precondition.key for precondition in transaction.preconditions], revision=int(rest)
         )
@@ -43,7 +43,7 @@ def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> CommitRes
     raise StoreCorrupted(f"the record of this client's last commit in Redis isn't Tenure's: {answer[:80]!r}")
 
 
-def _guard(precondition: Precondition) -> tuple[Any, ...]:
+def _precondition(precondition: Precondition) -> tuple[Any, ...]:
     if isinstance(precondition, RevisionEquals):
         return "u", precondition.key, packed_revision(precondition.revision)
     return "a" if isinstance(precondition, KeyAbsent) else "e", precondition.key, ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from time import monotonic
 
@@ -12,7 +11,6 @@ from tenure.spi import (
     Capabilities,
     CommitResult,
     Feed,
-    KeyValue,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
@@ -24,30 +22,17 @@ from tenure.spi import (
     Snapshot,
     Transaction,
 )
-from tenure_sqlite import leases
-from tenure_sqlite.capabilities import capabilities, effective_ttl
+from tenure_sqlite import leases, reads, server_info
+from tenure_sqlite.capabilities import declare, effective_ttl
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.file_location import locate
-from tenure_sqlite.keys import condition
 from tenure_sqlite.lease_clock import lease_time
-from tenure_sqlite.server_info import examine
 from tenure_sqlite.transactions import Writing
-from tenure_sqlite.watch import Watcher
-
-# One statement for item, revision and the lease's deadline, because a read transaction costs more than a read.
-_GET = (
-    "SELECT value, created, modified, item.lease, revision, deadline FROM store "
-    "LEFT JOIN item ON key = ? LEFT JOIN lease ON id = item.lease"
-)
-_LIST = (
-    "SELECT key, value, created, modified, lease FROM item WHERE {} "
-    "AND (lease IS NULL OR lease NOT IN (SELECT id FROM lease WHERE deadline <= ?)) ORDER BY key LIMIT ?"
-)
-_NEVER = float("-inf")
+from tenure_sqlite.watch import Watches
 
 
 def open_backend(request: OpenRequest) -> Backend:
-    """Open the file, or make it. Raises what ``location``, ``schema`` and ``errors`` of this package describe."""
+    """Open the file, or make it. Raises what ``file_location``, ``schema`` and ``errors`` of this package describe."""
     return SqliteBackend(request)
 
 
@@ -56,7 +41,7 @@ class SqliteBackend(Backend):
 
     def __init__(self, request: OpenRequest) -> None:
         options = request.options
-        self._capabilities = capabilities(poll=options["poll"])
+        self._capabilities = declare(poll=options["poll"])
         self._time = lease_time(request.clock)
         self._database = database = Database(
             locate(request.path),
@@ -64,14 +49,14 @@ class SqliteBackend(Backend):
             lease_time=self._time,
             timeout=request.timeout,
         )
-        self._watcher = Watcher(
+        self._watches = Watches(
             database, clock=request.clock, poll=options["poll"], history=options["history"], reap=self._reap
         )
         self._writing = Writing(
             database,
             history=options["history"],
             reap=lambda writer: leases.reap(writer, self._time.now()),
-            wake=self._watcher.wake,
+            wake=self._watches.wake,
         )
         self._check_at = 0.0
 
@@ -86,55 +71,14 @@ class SqliteBackend(Backend):
         if monotonic() > self._check_at:  # a reader must notice a replaced file too, but needn't look each time
             self._check_at = monotonic() + 1.0
             database.check_file(timeout=timeout)
-        connection = database.take()
-        try:
-            row = connection.execute(_GET, (key,)).fetchone()
-        except sqlite3.Error:
-            row = None
-        finally:
-            database.give(connection)
-        if row is None:  # locked, broken or closed: the patient way tells
-            row = database.run(lambda connection: connection.execute(_GET, (key,)).fetchone(), timeout=timeout)
-        value, created, modified, lease, revision, deadline = row
-        if value is None:
-            return ReadResult(None, revision)
-        if lease is None:
-            return ReadResult(KeyValue(key, value, created, modified), revision)
-        if deadline <= self._time.now():
-            if self._could_reap(timeout):
-                return self.get(key, timeout=timeout)
-            return ReadResult(None, revision)
-        return ReadResult(KeyValue(key, value, created, modified, format(lease, "x")), revision)
+        return reads.get(database, key, reap=self._could_reap, timeout=timeout)
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
             raise Unsupported(
                 "this store can't list a past revision (its capabilities declare consistent_pagination=False)"
             )
-        within, bounds = condition(prefix, after)
-        most = -1 if limit is None else limit + 1  # one more tells whether there are more
-        hiding = False
-
-        def read(connection: Connection) -> Page | None:
-            connection.execute("BEGIN")
-            now = self._time.now()
-            if not hiding and leases.is_due(connection, now):
-                return None
-            (present,) = connection.execute("SELECT revision FROM store").fetchone()
-            rows = connection.execute(_LIST.format(within), (*bounds, now if hiding else _NEVER, most))
-            items = tuple(
-                KeyValue(key, value, created, modified, None if lease is None else format(lease, "x"))
-                for key, value, created, modified, lease in rows
-            )
-            if limit is not None and len(items) > limit:
-                return Page(items[:limit], True, present)
-            return Page(items, False, present)
-
-        deadline = monotonic() + timeout
-        self._database.check_file(timeout=timeout)
-        while (page := self._database.run(read, timeout=timeout)) is None:
-            hiding = not self._could_reap(max(deadline - monotonic(), 0.001))
-        return page
+        return reads.list_page(self._database, prefix, after=after, limit=limit, reap=self._could_reap, timeout=timeout)
 
     def _could_reap(self, timeout: float) -> bool:
         """End the leases whose time has come, so that a read shows that at a revision of its own.
@@ -168,7 +112,7 @@ class SqliteBackend(Backend):
             # The time is taken under the lock: waiting for it must not eat into the ttl.
             now = self._time.now()
             lease_id = leases.grant(writer, ttl, now)
-        self._watcher.granted(now + ttl)
+        self._watches.granted(now + ttl)
         return LeaseGrant(lease_id, ttl)
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
@@ -199,7 +143,7 @@ class SqliteBackend(Backend):
         else:
             self._require_history(after, timeout=timeout)
         self._database.seen = max(self._database.seen, after)
-        return self._watcher.feed(prefix, sink, position=after, history=history)
+        return self._watches.feed(prefix, sink, position=after, history=history)
 
     def _require_history(self, revision: int, *, timeout: float) -> None:
         present, start = self._database.run(
@@ -215,8 +159,8 @@ class SqliteBackend(Backend):
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         self._database.check_file(timeout=timeout)
-        return self._database.run(lambda connection: examine(connection, self._database), timeout=timeout)
+        return self._database.run(lambda connection: server_info.describe(connection, self._database), timeout=timeout)
 
     def close(self) -> None:
-        self._watcher.close()
+        self._watches.close()
         self._database.close()

@@ -9,7 +9,7 @@ _DATA = "tests/backends/sqlite/test_data.py"
 _PROCESSES = "tests/backends/sqlite/test_processes.py"
 _WATCH = "tests/backends/sqlite/test_watch.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "A local disk only",
         "Locks on network file systems can't be relied on; `tenure doctor` warns of one.",

@@ -1,4 +1,4 @@
-"""Connections to the one file: a pool of idle ones, closing all of them, a file that was replaced, and forks.
+"""Connections to the one file: a pool of idle ones, closing all of them, and a file that was replaced.
 
 A connection is used by one thread at a time: taken from the pool, given back after. Taking and giving are single
 operations of a deque, which need no lock. Every connection waits only a moment for locks by itself; waiting
@@ -8,12 +8,6 @@ until the call's deadline is a loop here, so that deadlines cost nothing where n
 writes. :meth:`Database.check_file` compares the path with what was opened, drops the connections if they differ,
 and counts a new *history*. A new file beside the old one's write-ahead log is refused: SQLite can't tell that they
 don't belong together, and would mix them.
-
-**Forks.** SQLite keeps, per process and file, a note of the locks that the process holds. A forked child inherits
-the note but not the locks, so neither the inherited connections nor new ones to the same file can be trusted there.
-Therefore idle connections are closed just before a fork and reopened on demand, and calls under way get a second to
-finish. If one doesn't, the child leaks its copy on purpose (closing it could move the log into the file under locks
-the child doesn't have), and refuses to open that file.
 """
 
 from __future__ import annotations
@@ -22,7 +16,6 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +23,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from tenure.errors import ConfigError, StoreClosed, TenureError, Unavailable, UsedAfterFork
+from tenure_sqlite import fork
 from tenure_sqlite.errors import corrupted, is_busy, require_access, translate
 from tenure_sqlite.lease_clock import LeaseTime
 from tenure_sqlite.schema import create_if_empty, is_empty, is_without_tables, refuse_foreign_file, verify
@@ -73,7 +67,7 @@ class Database:
         self._log_identity: tuple[int, int] | None = None
         self._next_check = 0.0
         self._held_for_fork = False
-        _remember(self)
+        fork.remember(self)
         with self._lock:
             self._prepare(time.monotonic() + timeout)
 
@@ -185,7 +179,7 @@ class Database:
         refuse_foreign_file(self.path)
         if not is_empty(self.path) and self._log_identity is not None and self._found("-wal") == self._log_identity:
             raise corrupted(self.path, "it was replaced while the -wal file of the one before is still beside it")
-        if self._found() in _untrusted:
+        if fork.is_distrusted(self._found()):
             raise UsedAfterFork(
                 f"{self.path} was in use by another thread when this process was forked, so it can't be opened here: "
                 "fork before opening the store or while it is idle, or start processes without forking ('spawn')"
@@ -304,7 +298,7 @@ class Database:
             self._drain()
         return not self._all
 
-    # -- forking -----------------------------------------------------------------------------------
+    # -- forking, see ``fork`` ----------------------------------------------------------------------
 
     def before_fork(self) -> None:
         self._held_for_fork = self._lock.acquire(timeout=_FORKING)
@@ -318,44 +312,6 @@ class Database:
     def after_fork_in_child(self) -> None:
         self._forked = self._closed = True
         self._lock = threading.RLock()
-        _leaked.extend(self._all)
+        fork.leak(self._all)
         if self._all or not self._held_for_fork:
-            _untrusted.add(self._found())
-
-
-_databases: tuple[weakref.ref[Database], ...] = ()  # replaced, never changed: a fork may come at any moment
-_remembering = threading.Lock()
-_leaked: list[Connection] = []  # of the parent: never closed here, see above
-_untrusted: set[tuple[int, int] | None] = set()  # files whose locks this process has a wrong idea of
-_forking: list[Database] = []
-
-
-def _remember(database: Database) -> None:
-    global _databases  # noqa: PLW0603 - the process has one set of forks to prepare for
-    with _remembering:
-        alive = [reference for reference in _databases if (known := reference()) is not None and not known.closed]
-        _databases = (*alive, weakref.ref(database))
-
-
-def _before_fork() -> None:
-    _remembering.acquire()
-    _forking[:] = [database for reference in _databases if (database := reference()) is not None]
-    for database in _forking:
-        database.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for database in _forking:
-        database.after_fork_in_parent()
-    _forking.clear()
-    _remembering.release()
-
-
-def _after_fork_in_child() -> None:
-    for database in _forking:
-        database.after_fork_in_child()
-    _forking.clear()
-    _remembering.release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+            fork.distrust(self._found())

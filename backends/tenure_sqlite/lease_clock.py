@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure._runtime.clock import Clock, SystemClock
+from tenure.spi import Clock, SystemClock
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _manual_bases: weakref.WeakKeyDictionary[Clock, str] = weakref.WeakKeyDictionary()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
-from tenure_sqlite.caveats import NOTES
+from tenure_sqlite.caveats import CAVEATS
 
 
 def _open(request: OpenRequest) -> Backend:
@@ -46,7 +46,7 @@ def tenure_backend() -> BackendPlugin:
                 choices=("full", "normal"),
             ),
         ),
-        caveats=NOTES,
+        caveats=CAVEATS,
     )
 
 

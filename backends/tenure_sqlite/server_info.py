@@ -13,35 +13,35 @@ from tenure_sqlite.file_location import filesystem, is_network
 _CHECKED_AT_MOST = 256 * 1024 * 1024  # bytes of a file that is checked within a call's time
 
 
-def examine(connection: Connection, database: Database) -> ServerInfo:
-    """Reads only. Raises SQLite's errors, a corrupt file's among them."""
+def describe(connection: Connection, database: Database) -> ServerInfo:
+    """``Backend.server_info``. Reads only. Raises SQLite's errors, a corrupt file's among them."""
     path = database.path
     revision, log_start, time_base = connection.execute("SELECT revision, log_start, time_base FROM store").fetchone()
     size = os.path.getsize(path)
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = ("off", "normal", "full", "extra")[connection.execute("PRAGMA synchronous").fetchone()[0]]
     kind = filesystem(path)
-    risks = []
+    warnings = []
     if is_network(kind):
-        risks.append(f"the file lies on a network filesystem ({kind}), whose locks can't be relied on")
+        warnings.append(f"the file lies on a network filesystem ({kind}), whose locks can't be relied on")
     if kind in ("tmpfs", "ramfs"):
-        risks.append(f"the file lies in memory ({kind}): it is gone after a reboot")
+        warnings.append(f"the file lies in memory ({kind}): it is gone after a reboot")
     if synchronous == "normal":
-        risks.append("a loss of power may take the last writes (synchronous=full prevents it, at a price per write)")
+        warnings.append("a loss of power may take the last writes (synchronous=full prevents it, at a price per write)")
     if mode != "wal":
-        risks.append(f"the journal mode is {mode} instead of wal: readers and writers block each other")
+        warnings.append(f"the journal mode is {mode} instead of wal: readers and writers block each other")
     check = "skipped, the file is large"
     if size <= _CHECKED_AT_MOST:
         problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
         check = "; ".join(problems)
         if problems != ["ok"]:
-            risks.append(f"the file is damaged ({check}): bring back a backup")
+            warnings.append(f"the file is damaged ({check}): bring back a backup")
     return ServerInfo(
         product="SQLite",
         version=sqlite3.sqlite_version,
         revision=revision,
         clock=time.time(),
-        warnings=tuple(risks),
+        warnings=tuple(warnings),
         details={
             "file": path,
             "size": f"{size} bytes",

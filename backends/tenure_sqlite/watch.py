@@ -16,54 +16,18 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from tenure._runtime.clock import Clock
 from tenure.errors import Compacted, DeadlineExceeded, PluginError, TenureError, Unavailable
-from tenure.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink
+from tenure.spi import Clock, Feed, Sink
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
+from tenure_sqlite.feed import SqliteFeed
 from tenure_sqlite.leases import next_deadline
 
 _PATIENCE = 1.0  # seconds that ending a lease may wait for other writers, and between attempts that failed
 
 
-class SqliteFeed(Feed):
-    """One watcher's position in the log. Delivering is done by the watcher thread only."""
-
-    def __init__(self, watcher: Watcher, prefix: str, sink: Sink, *, position: int, history: int, number: int) -> None:
-        self._watcher = watcher
-        self._prefix = prefix
-        self._sink = sink
-        self._told: int | None = None  # what the sink knows, once it has caught up
-        self.position = position
-        self.history = history
-        self.number = number
-
-    def offer(self, revision: int, entries: list[KeyValue | Deleted]) -> None:
-        if revision <= self.position:
-            return
-        self.position = revision
-        mine = tuple(entry for entry in entries if entry.key.startswith(self._prefix))
-        if mine:
-            if self._told is not None:
-                self._told = revision
-            self._sink.deliver(Changes(mine, revision))
-
-    def catch_up(self, revision: int, *, bookmark_every: int) -> None:
-        """There is nothing more up to ``revision``; the first time, and now and then, the sink is told so."""
-        self.position = revision
-        if self._told is None or revision - self._told >= bookmark_every:
-            self._told = revision
-            self._sink.deliver(Bookmark(revision))
-
-    def fail(self, error: TenureError) -> None:
-        self._sink.fail(error)
-
-    def close(self) -> None:
-        self._watcher.discard(self)
-
-
-class Watcher:
+class Watches:
     """The feeds of one backend and their thread."""
 
     def __init__(
@@ -91,7 +55,7 @@ class Watcher:
     def feed(self, prefix: str, sink: Sink, *, position: int, history: int) -> Feed:
         """A feed that gets what follows ``position`` in the history ``history``."""
         number = next(self._numbers)
-        feed = SqliteFeed(self, prefix, sink, position=position, history=history, number=number)
+        feed = SqliteFeed(prefix, sink, position=position, history=history, number=number, on_close=self.discard)
         with self._condition:
             self._feeds[number] = feed
             self._start()

@@ -11,7 +11,7 @@ _LEASES = "tests/backends/zookeeper/test_leases.py"
 _OPEN = "tests/backends/zookeeper/test_open.py"
 _SASL = "tests/backends/zookeeper/test_sasl.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "Keys are leaf nodes in folders",
         "The value of `a/b` is at `/a/@b`, or at `/a/~b` once the key was on a lease. Nodes of other programs "
@@ -44,13 +44,13 @@ NOTES = (
         "server acknowledged is missed (`linearizable`), and a read costs what a put costs. Programs that "
         "read a lot and can live with less say `reads=sync`: a `sync` goes ahead instead, at half to two "
         "thirds of the cost, which a leader that was replaced and doesn't know it yet answers from the past. "
-        "Writes and their guards are judged by a quorum either way: a `Conflict` is never about a state older "
+        "Writes and their preconditions are judged by a quorum either way: a `Conflict` is never about a state older "
         "than the call.",
         (
             f"{_ENSEMBLE}::test_every_read_shows_what_another_server_acknowledged",
             f"{_ENSEMBLE}::test_a_leader_that_was_replaced_answers_no_read",
             f"{_ENSEMBLE}::test_cheaper_reads_never_go_back_and_soon_see_every_write",
-            f"{_ENSEMBLE}::test_no_guard_fails_on_a_state_older_than_the_call",
+            f"{_ENSEMBLE}::test_no_precondition_fails_on_a_state_older_than_the_call",
         ),
     ),
     Caveat(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
-from tenure_zookeeper.caveats import NOTES
+from tenure_zookeeper.caveats import CAVEATS
 
 OPTIONS = (
     Option(
@@ -67,7 +67,7 @@ def tenure_backend() -> BackendPlugin:
         url_form=UrlForm.HOSTS,
         default_port=2181,
         options=OPTIONS,
-        caveats=NOTES,
+        caveats=CAVEATS,
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         pip_extra="zookeeper",

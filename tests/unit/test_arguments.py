@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tenure._client.keys import namespace_prefix
 from tenure.errors import ConfigError, InvalidArgument, InvalidKey, LimitExceeded
+from tenure.spi.keys import namespace_prefix
 
 from .doubles import ScriptedBackend
 

@@ -1,8 +1,8 @@
--- A transaction: all guards hold and all operations are applied at one revision, or nothing changes. At most once.
+-- A transaction: all preconditions hold and all operations are applied at one revision, or nothing changes. At most once.
 --
 -- KEYS 7     the slot: remembers the last commit of one caller, who has no other under way
 -- ARGV 3     the commit's number within its slot, growing
---      4     number of guards, then for each: kind (a absent, e exists, u unchanged), key, revision in 8 bytes
+--      4     number of preconditions, then for each: kind (a absent, e exists, u unchanged), key, revision in 8 bytes
 --      then  operations until the end, for each: kind (p put, d delete), key, value, lease ('' for none)
 -- Answers one line: "ok REVISION DELETED", "conflict REVISION", "nolease LEASE", "stale".
 local slot, number = KEYS[7], tonumber(ARGV[3])

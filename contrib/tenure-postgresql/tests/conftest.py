@@ -19,9 +19,8 @@ from tenure_postgresql.plugin import tenure_backend
 
 import tenure
 from tenure._plugins.url import parse
-from tenure._runtime.clock import SystemClock
 from tenure.errors import TenureError
-from tenure.spi import Backend, FeedItem
+from tenure.spi import Backend, FeedItem, SystemClock
 
 GIVEN = os.environ.get("TENURE_POSTGRESQL_URL")
 _missing: dict[str, None] = {}

@@ -65,11 +65,11 @@ def test_an_unknown_user(server: PostgresqlServer) -> None:
 
 
 def test_a_server_that_speaks_another_language(server: PostgresqlServer) -> None:
-    from tenure_postgresql.connection import NoLink
+    from tenure_postgresql.connection import CannotConnect
     from tenure_postgresql.errors import cannot_connect
 
     def told(said: str, *, password: bool | None) -> TenureError:
-        return cannot_connect(NoLink(said, password=password), where="host:5432/db", user="u", database="db")
+        return cannot_connect(CannotConnect(said, password=password), where="host:5432/db", user="u", database="db")
 
     french = "FATAL: authentification par mot de passe echouee pour l'utilisateur u"
     assert isinstance(told(french, password=True), AuthenticationFailed)
@@ -113,7 +113,7 @@ def test_the_grants_of_the_readme_are_enough(server: PostgresqlServer, role: str
     assert len(grants) == 2
     tenure.connect(url).close()
     for grant in grants:
-        server.sql(grant.replace(" tenure ", f" {schema} ").replace("TO app", f"TO {role}"))
+        server.sql(grant.replace(" leasehold ", f" {schema} ").replace("TO app", f"TO {role}"))
     with (
         tenure.connect(server.url(user=role, password=SECRET, schema=schema, history=100)) as store,
         store.watch("") as watch,

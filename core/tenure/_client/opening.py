@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tenure._client.keys import namespace_prefix
 from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
 from tenure._plugins import discovery, url
@@ -12,6 +11,7 @@ from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.retry import check_timeout
 from tenure.errors import ConfigError, PluginError, TenureError
 from tenure.spi.backend import Backend
+from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, OpenRequest
 
 

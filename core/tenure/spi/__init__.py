@@ -3,9 +3,11 @@
 Start at :class:`Backend`; ``core/docs/write-a-backend.md`` is the guided tour.
 """
 
+from tenure._runtime.clock import Clock, SystemClock
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities, Guarantee, Limit, field_notes
 from tenure.spi.feed import Bookmark, Changes, Deleted, Feed, FeedItem, PollingFeed, Sink, Snapshot
+from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, Caveat, Host, OpenRequest, Option, Secret, Tls, UrlForm
 from tenure.spi.types import (
     CommitResult,
@@ -33,6 +35,7 @@ __all__ = [
     "Capabilities",
     "Caveat",
     "Changes",
+    "Clock",
     "CommitResult",
     "Delete",
     "Deleted",
@@ -60,8 +63,10 @@ __all__ = [
     "ServerInfo",
     "Sink",
     "Snapshot",
+    "SystemClock",
     "Tls",
     "Transaction",
     "UrlForm",
     "field_notes",
+    "namespace_prefix",
 ]

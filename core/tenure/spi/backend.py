@@ -83,7 +83,7 @@ class Backend(ABC):
 
     @abstractmethod
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        """Apply all operations at one new revision if all guards hold, else raise ``Conflict``.
+        """Apply all operations at one new revision if all preconditions hold, else raise ``Conflict``.
 
         Atomic for every reader, list and watcher. Applied at most once. A put on a lease that isn't alive
         raises ``LeaseNotFound`` and applies nothing. A put identical to the present value is a change.

@@ -50,7 +50,7 @@ class Capabilities:
     # limits
     max_value_bytes: Annotated[int, Limit("bytes", "largest value of one key")]
     max_transaction_operations: Annotated[
-        int, Limit("operations", "most guards, puts and deletes of a transaction together")
+        int, Limit("operations", "most preconditions, puts and deletes of a transaction together")
     ]
     max_transaction_leases: Annotated[int, Limit("leases", "most different leases that one transaction puts keys on")]
     max_transaction_bytes: Annotated[int, Limit("bytes", "largest sum of keys and values of a transaction")]

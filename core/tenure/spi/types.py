@@ -97,10 +97,10 @@ Operation = Put | Delete
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Guards, and operations on distinct keys that are applied together if and only if all guards hold.
+    """Preconditions, and operations on distinct keys that are applied together if and only if all of them hold.
 
     Core has validated keys, values, sizes and that no key is written twice before a plugin sees this.
-    A key may be guarded more than once and guarded without being written. There may be no guards, or no
+    A key may have more than one precondition, also without being written. There may be no preconditions, or no
     operations (then it is a check).
     """
 
@@ -115,7 +115,7 @@ class CommitResult:
     ``revision`` is the transaction's own: every key put has it as ``mod_revision``, every delete event
     carries it. A transaction that changed nothing (no operations, or only deletes of keys that weren't
     there) makes no revision and answers the store's present one, which must not be later than the moment at
-    which its guards held: who watches after it must miss nothing. ``deleted`` counts keys really deleted.
+    which its preconditions held: who watches after it must miss nothing. ``deleted`` counts keys really deleted.
     """
 
     revision: int

@@ -33,7 +33,7 @@ def test_sessions_are_made_to_end_by_their_ttl_alone(consul_server: ConsulServer
     assert session["LockDelay"] == 0
     assert session["TTL"] == "12500ms"
     assert not session["NodeChecks"]
-    assert session["Node"] == "tenure"
+    assert session["Node"] == "leasehold"
     assert backend.refresh([grant.lease_id, "1"], timeout=T) == {grant.lease_id: 12.5}
     (info,) = backend.leases(grant.lease_id, timeout=T)
     assert (info.lease_id, info.ttl, info.keys) == (grant.lease_id, 12.5, ())

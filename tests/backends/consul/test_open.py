@@ -111,7 +111,7 @@ def test_tokens(consul_acl: ConsulServer):
 
 
 def test_a_token_that_may_only_read(consul_acl: ConsulServer):
-    with tenure.connect(consul_acl.url_with(consul_acl.token('key_prefix "tenure/" { policy = "read" }'))) as store:
+    with tenure.connect(consul_acl.url_with(consul_acl.token('key_prefix "leasehold/" { policy = "read" }'))) as store:
         before = store.get_with_revision("key").revision
         assert store.list("read-only/").items == ()
         for write in (
@@ -131,7 +131,7 @@ def test_a_token_that_may_only_read(consul_acl: ConsulServer):
 
 def test_a_lease_needs_no_right_on_nodes(consul_acl: ConsulServer):
     """Only that the session is with the agent's node then."""
-    rules = 'key_prefix "tenure/" { policy = "write" } session_prefix "" { policy = "write" }'
+    rules = 'key_prefix "leasehold/" { policy = "write" } session_prefix "" { policy = "write" }'
     with tenure.connect(consul_acl.url_with(consul_acl.token(rules)), timeout=T) as store, store.lease(10) as lease:
         store.put("leased", b"", lease=lease)
         assert store.get("leased").lease_id == lease.id

@@ -49,7 +49,7 @@ def test_leases_come_and_go_and_the_key_lives_on(backend, prefix):
     assert backend.get(key, timeout=T).item is None
 
 
-def test_a_key_that_is_held_can_be_deleted_and_guarded(backend, prefix):
+def test_a_key_that_is_held_can_be_deleted_and_checked(backend, prefix):
     lease = backend.grant(10, timeout=T).lease_id
     revision = commit(backend, Put(prefix + "a", b"", lease), Put(prefix + "b", b"", lease)).revision
     preconditions = (KeyExists(prefix + "a"), RevisionEquals(prefix + "b", revision), KeyAbsent(prefix + "c"))
@@ -107,7 +107,7 @@ def test_a_lease_that_is_none(backend, prefix, lease):
     assert backend.list(prefix, after=None, limit=None, revision=None, timeout=T).items == ()
 
 
-def test_guards_that_can_never_hold(backend, prefix):
+def test_preconditions_that_can_never_hold(backend, prefix):
     for precondition in (
         RevisionEquals(prefix + "key", 0),
         RevisionEquals(prefix + "key", -1),
@@ -118,7 +118,7 @@ def test_guards_that_can_never_hold(backend, prefix):
 
 
 def test_others_that_change_what_was_planned_for_make_no_conflict(backend, consul_url, opened, prefix):
-    """Two clients attach, detach and delete the same key; without guards every call is done, in one order."""
+    """Two clients attach, detach and delete the same key; without preconditions every call is done, in one order."""
     key = prefix + "key"
     clients = [opened(consul_url) for _ in range(4)]
     leases = [client.grant(30, timeout=T).lease_id for client in clients]

@@ -144,9 +144,9 @@ def test_a_watch_refused_for_its_token_is_repeated_by_reopening(
     # As if the read that goes before every watch had found another thread's new token.
     stream = backend._watches._streams[-1]
     refused = recorder()
-    from tenure_etcd.watch_stream import WatchFeed
+    from tenure_etcd.feed import EtcdFeed
 
-    assert stream.add(WatchFeed(b"mine/", b"mine0", 1, refused))
+    assert stream.add(EtcdFeed(b"mine/", b"mine0", 1, refused))
     assert isinstance(refused.error(), Unavailable)
     assert "the next attempt logs in again" in str(refused.errors[0])
     again = recorder()

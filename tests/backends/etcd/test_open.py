@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tenure._plugins import url as urls
-from tenure._runtime.clock import SystemClock
 from tenure.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable
-from tenure.spi import Host
+from tenure.spi import Host, SystemClock
 from tenure_etcd import endpoints, reads
 from tenure_etcd.client import check_grpc
 from tenure_etcd.connection import Connection

@@ -105,7 +105,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(open_redis, redis_server: Red
 
 
 def test_a_copy_that_arrives_after_a_refusal_is_refused_too(open_redis, fresh):
-    """A guard that failed for the copy that was answered must not hold for the other one, later."""
+    """A precondition that failed for the copy that was answered must not hold for the other one, later."""
     backend = open_redis(fresh)
     pool = backend._pool
     sent: list[bytes] = []

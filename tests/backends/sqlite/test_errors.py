@@ -23,7 +23,7 @@ from tenure.errors import (
     Unavailable,
 )
 from tenure.spi import Put, Transaction
-from tenure_sqlite import database as connection_module
+from tenure_sqlite import database
 from tenure_sqlite.errors import translate
 from tenure_sqlite.file_location import filesystem, is_network, locate
 from tenure_sqlite.plugin import tenure_backend
@@ -285,7 +285,7 @@ def test_closing_frees_those_who_wait(open_store, lock):
     assert "closed" in str(errors[0])
 
 
-class _BrokenDisk(connection_module.Connection):
+class _BrokenDisk(database.Connection):
     """Fails at COMMIT as a disk does that stops answering: SQLite has given the transaction up."""
 
     def execute(self, sql, *arguments):
@@ -299,7 +299,7 @@ class _BrokenDisk(connection_module.Connection):
 
 def test_a_disk_that_fails_at_the_last_step_leaves_the_outcome_unknown(open_store, monkeypatch):
     open_store().close()
-    monkeypatch.setattr(connection_module, "Connection", _BrokenDisk)
+    monkeypatch.setattr(database, "Connection", _BrokenDisk)
     store = open_store()
     with pytest.raises(OutcomeUnknown, match="last step"):
         put(store, "a")

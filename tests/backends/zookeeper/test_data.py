@@ -67,22 +67,22 @@ def test_a_key_made_again_is_another_key(
     zookeeper_own_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Between the plugin's look and its write the key is deleted and made again, with the same node version."""
+    """Between the plugin's read and its write the key is deleted and made again, with the same node version."""
     backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
     revision = backend.commit(Transaction((), (Put("aba/key", b"1"),)), timeout=5).revision
-    look = node_state.take
+    read = node_state.read
     interfered = []
 
-    def slow_look(*args: object, **options: object) -> object:
-        seen = look(*args, **options)  # type: ignore[arg-type]  # passed through
+    def slow_read(*args: object, **options: object) -> object:
+        state = read(*args, **options)  # type: ignore[arg-type]  # passed through
         if not interfered:
             interfered.append(1)
             for operation in (Delete("aba/key"), Put("aba/key", b"1")):
-                monkeypatch.setattr(node_state, "take", look)
+                monkeypatch.setattr(node_state, "read", read)
                 other.commit(Transaction((), (operation,)), timeout=5)
-        return seen
+        return state
 
-    monkeypatch.setattr(node_state, "take", slow_look)
+    monkeypatch.setattr(node_state, "read", slow_read)
     with pytest.raises(Conflict, match="was last put at revision"):
         backend.commit(Transaction((RevisionEquals("aba/key", revision),), (Put("aba/key", b"2"),)), timeout=5)
     assert interfered
@@ -95,7 +95,7 @@ def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store,
     """The fast way of compare-and-set, by what was seen before, notices other lives and other writers."""
     with opening(zookeeper_own_url) as other:
         revision = store.put("aba/key", b"1").revision
-        for number in range(5):  # each after the first without a look
+        for number in range(5):  # each after the first without a read
             revision = store.put_if_unchanged("aba/key", str(number).encode(), revision=revision).revision
         store.get("aba/key")
         other.delete("aba/key")
@@ -114,7 +114,7 @@ def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store,
 
 
 def test_who_put_a_key_need_not_read_it_to_replace_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first compare-and-set may have to look; what it learns is enough for those after it."""
+    """The first compare-and-set may have to read; what it learns is enough for those after it."""
     revision = store.put("known/key", b"").revision
     revision = store.put_if_unchanged("known/key", b"0", revision=revision).revision
     connection = store._backend._connection  # type: ignore[attr-defined]  # of this plugin
@@ -219,7 +219,7 @@ def test_ten_thousand_keys(store: Store) -> None:
 
 
 def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> None:
-    """A key that changes its lease all the time exists all the time, for get, list and guards alike."""
+    """A key that changes its lease all the time exists all the time, for get, list and preconditions alike."""
     keys = [f"k{number}" for number in range(6)]
     with opening(zookeeper_own_url) as other:
         lease = other.lease(20.0)
@@ -252,43 +252,43 @@ def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> 
             thread.join()
 
 
-@pytest.mark.parametrize(("servers", "looks_at_all"), [("zookeeper_node", 2), ("zookeeper_ensemble", 3)])
+@pytest.mark.parametrize(("servers", "reads_of_all"), [("zookeeper_node", 2), ("zookeeper_ensemble", 3)])
 def test_others_who_keep_changing_the_keys_hold_up_no_check(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, servers: str, looks_at_all: int
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, servers: str, reads_of_all: int
 ) -> None:
-    """After each look at several keys one of them is put again: no two looks are the same, and still it is decided."""
+    """After each read of several keys one of them is put again: no two states are the same, and still it is decided."""
     url = own_namespace(request.getfixturevalue(servers).url)
     keys = [f"k{number}" for number in range(6)]
     with opening(url) as store, opening(url) as other:
         put = [other.put(key, b"").revision for key in keys]
-        look, looked = node_state.take, []
+        read, sizes = node_state.read, []
 
         def disturbed(
             connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float
-        ) -> node_state.Look:
-            seen = look(connection, transaction, fresh=fresh, until=until)
-            looked.append(len(seen.keys))
-            if len(seen.keys) > 1:
+        ) -> node_state.TransactionState:
+            state = read(connection, transaction, fresh=fresh, until=until)
+            sizes.append(len(state.keys))
+            if len(state.keys) > 1:
                 put.append(other.put(keys[0], b"again").revision)
-            return seen
+            return state
 
-        monkeypatch.setattr(node_state, "take", disturbed)
+        monkeypatch.setattr(node_state, "read", disturbed)
         check = store.transaction()
         for key in keys:
             check.if_exists(key)
         revision = check.commit().revision
-        assert looked == [6] * looks_at_all
+        assert sizes == [6] * reads_of_all
         assert revision >= put[-1]
         assert store.get_with_revision("k5").revision >= revision
 
-        looked.clear()
+        sizes.clear()
         check = store.transaction()
         for key in keys[1:]:
             check.if_exists(key)
         with pytest.raises(Conflict, match=r"exists .* and should not") as caught:
             check.if_absent(keys[0]).commit()
         assert caught.value.keys == (keys[0],)
-        assert looked == [*[6] * (looks_at_all - 1), 1]
+        assert sizes == [*[6] * (reads_of_all - 1), 1]
         item = store.get(keys[0])
         assert item is not None
         assert item.mod_revision == put[-1]

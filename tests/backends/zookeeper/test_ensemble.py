@@ -1,4 +1,4 @@
-"""Several servers: whichever is asked, nothing that was acknowledged is missed, and no guard fails on an old state."""
+"""Several servers: whichever is asked, nothing acknowledged is missed, and no precondition fails on an old state."""
 
 import contextlib
 import itertools
@@ -108,7 +108,7 @@ def test_every_read_shows_what_another_server_acknowledged(open_servers: Callabl
 
 
 @pytest.mark.parametrize("reads", ["quorum", "sync"])
-def test_no_guard_fails_on_a_state_older_than_the_call(open_servers: Callable[..., Servers], reads: str) -> None:
+def test_no_precondition_fails_on_a_state_older_than_the_call(open_servers: Callable[..., Servers], reads: str) -> None:
     """Whatever reads are preceded by: nobody else writes the keys, so each refusal would be a false one."""
     servers = open_servers(f"reads={reads}")
     with contextlib.ExitStack() as stack:
@@ -179,7 +179,7 @@ def test_a_leader_that_was_replaced_answers_no_read(replaced: Replaced) -> None:
     assert (item.value, item.mod_revision) == (b"new", replaced.revision)
 
 
-def test_a_leader_that_was_replaced_refuses_no_guard(replaced: Replaced) -> None:
+def test_a_leader_that_was_replaced_refuses_no_precondition(replaced: Replaced) -> None:
     answer = while_it_believes_to_lead(
         replaced, lambda store: store.put_if_unchanged("key", b"newer", revision=replaced.revision)
     )

@@ -81,7 +81,7 @@ class CloseEndsAllWatches(Faithful):
     rules = ("closing.one_leaves_the_others",)
 
     def close(self) -> None:
-        for feed in list(self.server._feeds._present()):
+        for feed in list(self.server._watches._present()):
             feed.close()
         self.inner.close()
 

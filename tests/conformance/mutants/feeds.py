@@ -189,7 +189,7 @@ class FewWatchesWork(BentWatch):
 
     def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
         bent = BentFeed(self, sink)
-        bent.known["dead"] = len(self.server._feeds._feeds) >= _FEW
+        bent.known["dead"] = len(self.server._watches._feeds) >= _FEW
         return self.inner.watch(prefix, after=after, sink=bent, timeout=timeout)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:

@@ -192,7 +192,7 @@ class _ClosesAll(Feed):
 
     def close(self) -> None:
         self.feed.close()
-        for feed in list(self.store.server._feeds._present()):
+        for feed in list(self.store.server._watches._present()):
             feed.close()
 
 
@@ -245,8 +245,8 @@ class FailedFeedGoesOn(BentWatch):
     def failed(self, error: TenureError, feed: BentFeed) -> None:
         feed.sink.fail(error)
         # The server's lock is held here, so what watch() does can't be called.
-        feeds = self.server._feeds
-        feeds.add(feeds.new(self.inner, feed.known["prefix"], feed))
+        watches = self.server._watches
+        watches.add(watches.new(self.inner, feed.known["prefix"], feed))
 
 
 class ClosedBackendAnswers(Faithful):

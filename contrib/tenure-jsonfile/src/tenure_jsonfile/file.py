@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from tenure._runtime.clock import Clock
 from tenure.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -28,6 +27,7 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
+from tenure.spi import Clock
 from tenure_jsonfile.state import State, dump, load, this_boot
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ _OPEN = "tests/test_open.py"
 _PROCESSES = "tests/test_processes.py"
 _WATCH = "tests/test_watch.py"
 
-NOTES = (
+CAVEATS = (
     Caveat(
         "Writes to one store take turns",
         "A writer locks the one row that has the revision: so revisions have no holes, are committed in their order, "
@@ -85,8 +85,8 @@ NOTES = (
     ),
     Caveat(
         "Pages of a scan are not of one revision",
-        "`consistent_pagination` isn't declared: PostgreSQL keeps old rows for open transactions only, and this plugin never "
-        "leaves one open.",
+        "`consistent_pagination` isn't declared: PostgreSQL keeps old rows for open transactions only, and this plugin "
+        "never leaves one open.",
         ("lists.by_scan_show_one_revision",),
     ),
 )

@@ -19,7 +19,7 @@ import time
 
 from tenure.errors import TenureError, Unavailable
 from tenure_postgresql import encoding, schema
-from tenure_postgresql.connection import BrokenLink, Refusal, Statement
+from tenure_postgresql.connection import ConnectionBroken, ServerError, Statement
 from tenure_postgresql.errors import NO_RIGHT, refused
 from tenure_postgresql.pool import Pool
 
@@ -28,7 +28,7 @@ _ACTION = "looking for the store's tables"
 _CLUSTER = Statement("cluster", "SELECT system_identifier FROM pg_control_system()")
 
 
-class Home:
+class ClusterIdentity:
     """The cluster that a store is in, as far as its user may know it. Thread-safe."""
 
     def __init__(self, pool: Pool, name: schema.Schema, *, until: float) -> None:
@@ -56,21 +56,21 @@ class Home:
 
     def _look(self, until: float) -> int | None:
         """The cluster's identifier; ``None`` where this user may not know it."""
-        link = self._pool.take(until, _ACTION)
+        connection = self._pool.take(until, _ACTION)
         try:
-            [[cluster]] = link.ask(_CLUSTER, until=until)
-        except BrokenLink as exc:
-            self._pool.drop(link)
-            raise self._pool.broken(exc, _ACTION, link.where, write=False) from exc
-        except Refusal as exc:
-            self._pool.after_refusal(link, exc)
+            [[cluster]] = connection.ask(_CLUSTER, until=until)
+        except ConnectionBroken as exc:
+            self._pool.drop(connection)
+            raise self._pool.broken(exc, _ACTION, connection.where, write=False) from exc
+        except ServerError as exc:
+            self._pool.after_server_error(connection, exc)
             if exc.state == NO_RIGHT:
                 return None
-            raise refused(exc, action=_ACTION, where=link.where) from exc
+            raise refused(exc, action=_ACTION, where=connection.where) from exc
         except BaseException:
-            self._pool.drop(link)
+            self._pool.drop(connection)
             raise
-        self._pool.give_back(link)
+        self._pool.give_back(connection)
         return encoding.number(cluster)
 
 

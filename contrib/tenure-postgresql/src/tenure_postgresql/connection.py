@@ -6,13 +6,13 @@ as long as the kernel keeps the connection, and a ``statement_timeout`` is the f
 
 When is a write done? Not when its row arrives. PostgreSQL sends the result first and commits when it comes to the
 protocol's Sync, so an error, or the end of the connection, may still follow a complete result. Only ReadyForQuery,
-after which libpq answers ``None``, says that it is done: :meth:`Link.ask` returns after that and not before.
+after which libpq answers ``None``, says that it is done: :meth:`Connection.ask` returns after that and not before.
 
 And when was it surely not done? An ERROR says so: the transaction was taken back. FATAL and PANIC don't, they may
 come after the commit: they count as a connection that broke with the request under way.
 
 A connection that failed in any way but by an ERROR is broken for good. Not thread-safe, but for
-:meth:`Link.interrupt`.
+:meth:`Connection.interrupt`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LIMIT = b"SELECT set_config('statement_timeout', $1, false)"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL that is prepared once on each connection, under ``name``. Parameters are in binary, see ``wire``."""
+    """SQL that is prepared once on each connection, under ``name``. Parameters are in binary, see ``encoding``."""
 
     name: str
     sql: str
@@ -54,7 +54,7 @@ class Statement:
         return self.name.encode()
 
 
-class Refusal(Exception):
+class ServerError(Exception):
     """An ERROR of the server: the statement was taken back, the connection is still good."""
 
     def __init__(self, state: str, said: str) -> None:
@@ -63,7 +63,7 @@ class Refusal(Exception):
         self.said = said
 
 
-class BrokenLink(Exception):
+class ConnectionBroken(Exception):
     """The connection failed. ``sent``: perhaps with the request under way; ``late``: the time ran out."""
 
     def __init__(self, reason: str, *, sent: bool = False, late: bool = False, state: str = "") -> None:
@@ -73,7 +73,7 @@ class BrokenLink(Exception):
         self.state = state
 
 
-class NoLink(Exception):
+class CannotConnect(Exception):
     """A connection could not be made. ``late``: the time ran out; ``password``: the server asked for one and got
     it, ``None``: it asked and got none."""
 
@@ -83,7 +83,7 @@ class NoLink(Exception):
         self.password = password
 
 
-class Link:
+class Connection:
     """A connection that is ready for statements. ``where`` is for messages."""
 
     def __init__(self, conn: PGconn, where: str) -> None:
@@ -97,12 +97,12 @@ class Link:
         self._poll.register(conn.socket, _READ)
 
     @classmethod
-    def connect(cls, conninfo: bytes, where: str, *, until: float, given_up: Callable[[], bool]) -> Link:
-        """Connect and log in until that moment of the monotonic clock. Raises ``NoLink``."""
+    def connect(cls, conninfo: bytes, where: str, *, until: float, given_up: Callable[[], bool]) -> Connection:
+        """Connect and log in until that moment of the monotonic clock. Raises ``CannotConnect``."""
         try:
             conn = pq.PGconn.connect_start(conninfo)
         except psycopg.Error as exc:
-            raise NoLink(str(exc)) from exc
+            raise CannotConnect(str(exc)) from exc
         try:
             _finish_connecting(conn, until, given_up)
             return cls(conn, where)
@@ -115,7 +115,7 @@ class Link:
     def ask(
         self, statement: Statement, args: Sequence[bytes | None] = (), *, until: float, renew: float | None = None
     ) -> list[Row]:
-        """Run a statement, return its rows as they came. Raises ``Refusal`` or ``BrokenLink``.
+        """Run a statement, return its rows as they came. Raises ``ServerError`` or ``ConnectionBroken``.
 
         ``renew``: seconds for which each piece of the answer moves the deadline on.
         """
@@ -158,7 +158,7 @@ class Link:
         sent = False
         try:
             if time.monotonic() >= until:
-                raise BrokenLink("the time was up before it was asked", late=True)
+                raise ConnectionBroken("the time was up before it was asked", late=True)
             # libpq may send as soon as it is given the statement, and fail after that.
             sent = risky
             send()
@@ -181,21 +181,21 @@ class Link:
                 else:
                     result = found
         except psycopg.Error as exc:
-            raise BrokenLink(_one_line(str(exc)), sent=sent) from exc
+            raise ConnectionBroken(_one_line(str(exc)), sent=sent) from exc
         if error is not None:
             raise self._failure(error, sent)
         if conn.status != pq.ConnStatus.OK or result is None:
-            raise BrokenLink("the connection ended with the answer", sent=sent)
+            raise ConnectionBroken("the connection ended with the answer", sent=sent)
         return result
 
-    def _failure(self, error: PGresult, sent: bool) -> Refusal | BrokenLink:
+    def _failure(self, error: PGresult, sent: bool) -> ServerError | ConnectionBroken:
         field = error.error_field
         state = (field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         said = (field(pq.DiagnosticField.MESSAGE_PRIMARY) or error.error_message).decode(errors="replace")
         severity = field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
         if severity == b"ERROR" and state and self._conn.status == pq.ConnStatus.OK:
-            return Refusal(state, _one_line(said))
-        return BrokenLink(_one_line(said), sent=sent, state=state)
+            return ServerError(state, _one_line(said))
+        return ConnectionBroken(_one_line(said), sent=sent, state=state)
 
     def _wait(self, events: int, until: float, sent: bool) -> int:
         left = until - time.monotonic()
@@ -209,7 +209,7 @@ class Link:
                     self._poll.modify(self._conn.socket, _READ)
             if found:
                 return found[0][1]
-        raise BrokenLink("no answer in time", sent=sent, late=True)
+        raise ConnectionBroken("no answer in time", sent=sent, late=True)
 
     # -- between statements --
 
@@ -229,7 +229,7 @@ class Link:
         """Wait until the server notifies, somebody writes to the file descriptor ``wake``, or time is up.
 
         A notification may have come beside the answer to the last statement: then there is nothing to wait for.
-        Raises ``BrokenLink`` when the connection has ended.
+        Raises ``ConnectionBroken`` when the connection has ended.
         """
         try:
             if not self._notified():
@@ -240,7 +240,7 @@ class Link:
                     self._conn.consume_input()
                     self._notified()
         except psycopg.Error as exc:
-            raise BrokenLink(_one_line(str(exc))) from exc
+            raise ConnectionBroken(_one_line(str(exc))) from exc
 
     def _notified(self) -> bool:
         """Forget the notifications that have come; whether there were any."""
@@ -279,12 +279,12 @@ def _finish_connecting(conn: PGconn, until: float, given_up: Callable[[], bool])
         poll.register(conn.socket, select.POLLOUT if state == pq.PollingStatus.WRITING else select.POLLIN)
         while not poll.poll(math.ceil(max(0.0, min(_SLICE, until - time.monotonic())) * 1000)):
             if given_up():
-                raise NoLink("the store was closed meanwhile")
+                raise CannotConnect("the store was closed meanwhile")
             if time.monotonic() >= until:
-                raise NoLink("no answer in time", late=True)
+                raise CannotConnect("no answer in time", late=True)
         state = pq.PollingStatus(conn.connect_poll())
     said = conn.error_message.decode(errors="replace")
-    raise NoLink(_one_line(said), password=None if conn.needs_password else bool(conn.used_password))
+    raise CannotConnect(_one_line(said), password=None if conn.needs_password else bool(conn.used_password))
 
 
 def _one_line(said: str) -> str:

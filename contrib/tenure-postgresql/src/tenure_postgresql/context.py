@@ -1,4 +1,4 @@
-"""What all parts of a backend share: the connections, the statements, and how many revisions are kept."""
+"""What all modules of one backend share: connections, statements, and how many revisions the store keeps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tenure_postgresql.queries import Statements
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """One opened store."""
+class BackendContext:
+    """The store that one backend has open."""
 
     pool: Pool
     statements: Statements
@@ -33,7 +33,7 @@ class Store:
         """The rows of a statement that always has some: all but refreshing and listing leases. See ``Pool.call``."""
         rows = self.pool.call(statement, args, timeout=timeout, action=action, write=write, waits=waits)
         if not rows:
-            raise lost_row(action, self.pool.servers.where)
+            raise lost_row(action, self.pool.endpoints.where)
         return rows
 
     def kept(self) -> bytes:

@@ -20,7 +20,7 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
-from tenure_postgresql.connection import BrokenLink, NoLink, Refusal
+from tenure_postgresql.connection import CannotConnect, ConnectionBroken, ServerError
 
 READ_ONLY = "25006"
 """A statement that writes, on a server that is a replica or is told to take no writes."""
@@ -52,7 +52,7 @@ _BY_STATE: dict[str, tuple[type[TenureError], str]] = {
 }
 
 
-def refused(exc: Refusal, *, action: str, where: str) -> TenureError:
+def refused(exc: ServerError, *, action: str, where: str) -> TenureError:
     """The Tenure error for an ERROR of the server; the caller raises it ``from exc``."""
     if exc.state in GONE:
         kind: type[TenureError] = StoreCorrupted
@@ -62,7 +62,7 @@ def refused(exc: Refusal, *, action: str, where: str) -> TenureError:
     return kind(f"{action}: {advice} ({where} said: {exc.said}, {exc.state})")
 
 
-def broken(exc: BrokenLink, *, action: str, where: str, write: bool) -> TenureError:
+def broken(exc: ConnectionBroken, *, action: str, where: str, write: bool) -> TenureError:
     """The Tenure error for a connection that failed. ``write``: doubt has to be told."""
     message = f"{action}: PostgreSQL at {where} failed to answer: {exc}"
     if write and exc.sent:
@@ -109,7 +109,7 @@ DEFINITE = (AuthenticationFailed, ConfigError, PermissionDenied)
 """What another host would say just as well."""
 
 
-def cannot_connect(exc: NoLink, *, where: str, user: str, database: str) -> TenureError:
+def cannot_connect(exc: CannotConnect, *, where: str, user: str, database: str) -> TenureError:
     """The Tenure error for a connection that could not be made, with what to check."""
     said = str(exc)
     lowered = said.lower()

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from tenure.errors import Compacted
 from tenure_postgresql import encoding
-from tenure_postgresql.context import Store
+from tenure_postgresql.context import BackendContext
 
 _REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class HistoryPosition:
     """``op`` made ``revision`` of the store ``history``. Empty where that isn't known."""
 
     history: bytes
@@ -29,16 +29,16 @@ class Position:
     op: bytes
 
 
-class Origins:
+class HistoryPositions:
     """What one backend knows of revisions at which its feeds ended. Thread-safe."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, context: BackendContext) -> None:
+        self._context = context
         self._lock = threading.Lock()
-        self._ends: OrderedDict[int, Position] = OrderedDict()
+        self._ends: OrderedDict[int, HistoryPosition] = OrderedDict()
         self._doubtful = -1
 
-    def remember(self, position: Position) -> None:
+    def remember(self, position: HistoryPosition) -> None:
         """A feed ended here."""
         with self._lock:
             self._ends[position.revision] = position
@@ -46,34 +46,35 @@ class Origins:
             while len(self._ends) > _REMEMBERED:
                 self._ends.popitem(last=False)
 
-    def replaced(self, position: Position) -> Compacted:
+    def replaced(self, position: HistoryPosition) -> Compacted:
         """The store at hand doesn't have ``position``; the error to raise for that."""
         with self._lock:
             self._doubtful = max(self._doubtful, position.revision)
         return Compacted(
             f"watching: revision {position.revision} isn't in the history of the store at "
-            f"{self._store.pool.servers.where}: it was restored from a copy, or a replica took over that lagged behind"
+            f"{self._context.pool.endpoints.where}: it was restored from a copy, or a replica took over that lagged "
+            "behind"
         )
 
     def trimmed(self, revision: int, oldest: int) -> Compacted:
         """The log no longer has what follows ``revision``; the error to raise for that."""
         return Compacted(
             f"watching: the changes after revision {revision} are no longer in the log at "
-            f"{self._store.pool.servers.where}, which begins after {oldest} "
+            f"{self._context.pool.endpoints.where}, which begins after {oldest} "
             "(the option history says how many are kept)",
             oldest_revision=oldest,
         )
 
-    def verify(self, after: int, *, timeout: float) -> Position:
+    def verify(self, after: int, *, timeout: float) -> HistoryPosition:
         """Where to go on from ``after``. Raises ``Compacted``."""
         with self._lock:
             known = self._ends.get(after)
             doubtful = known is None and after <= self._doubtful
-        row = self._store.rows(
-            self._store.statements.origin, [encoding.bigint(after)], timeout=timeout, action="watching"
+        row = self._context.rows(
+            self._context.statements.position, [encoding.bigint(after)], timeout=timeout, action="watching"
         )[0]
         revision, history, start, op = encoding.number(row[0]), row[1] or b"", encoding.number(row[2]), row[3] or b""
-        position = known or Position(history, after, op)
+        position = known or HistoryPosition(history, after, op)
         if position.history != history or after > revision or doubtful:
             raise self.replaced(position)
         if after < start:

@@ -11,7 +11,7 @@ import time
 
 from tenure.errors import TenureError
 from tenure_postgresql import encoding
-from tenure_postgresql.context import Store
+from tenure_postgresql.context import BackendContext
 
 _TIME = 2.0  # seconds for one look
 _PAUSE = 1.0  # seconds after one that failed
@@ -19,11 +19,11 @@ _LEAST = 0.1
 _MOST = 60.0
 
 
-class Minder:
+class LeaseReaper:
     """One backend's thread for leases."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, context: BackendContext) -> None:
+        self._context = context
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._at: float | None = None  # of the monotonic clock: when something may be due
@@ -80,9 +80,9 @@ class Minder:
         """End what is overdue; seconds until the next one is due, ``None`` without any."""
         action = "ending leases"
         for _ in range(2):
-            row = self._store.rows(self._store.statements.state, timeout=_TIME, action=action)[0]
+            row = self._context.rows(self._context.statements.state, timeout=_TIME, action=action)[0]
             due = None if row[3] is None else encoding.number(row[3]) / 1000
             if due is None or due > 0:
                 break
-            self._store.tick(timeout=_TIME, action=action)
+            self._context.tick(timeout=_TIME, action=action)
         return due

@@ -10,53 +10,53 @@ from collections.abc import Iterator, Sequence
 from tenure.errors import DeadlineExceeded
 from tenure.spi import LeaseGrant, LeaseId, LeaseInfo
 from tenure_postgresql import encoding
-from tenure_postgresql.context import Store
+from tenure_postgresql.context import BackendContext
 
 _BATCH = 500
 
 
-def grant(store: Store, ttl: float, *, timeout: float) -> LeaseGrant:
+def grant(context: BackendContext, ttl: float, *, timeout: float) -> LeaseGrant:
     """``Backend.grant``."""
     lease, milliseconds = uuid.uuid4().hex, math.ceil(round(ttl * 1000, 6))
     args = [encoding.text(lease), encoding.bigint(milliseconds)]
-    store.pool.call(store.statements.grant, args, timeout=timeout, action="granting a lease", write=True)
+    context.pool.call(context.statements.grant, args, timeout=timeout, action="granting a lease", write=True)
     return LeaseGrant(lease, milliseconds / 1000)
 
 
-def refresh(store: Store, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+def refresh(context: BackendContext, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
     """``Backend.refresh``."""
     action = "refreshing leases"
     ttls: dict[LeaseId, float] = {}
     for batch, left in _batches(lease_ids, timeout, action):
-        rows = store.pool.call(
-            store.statements.refresh, [encoding.texts(batch)], timeout=left, action=action, write=True
+        rows = context.pool.call(
+            context.statements.refresh, [encoding.texts(batch)], timeout=left, action=action, write=True
         )
         ttls |= {encoding.word(lease): encoding.number(ttl) / 1000 for lease, ttl in rows}
     return ttls
 
 
-def revoke(store: Store, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+def revoke(context: BackendContext, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
     """``Backend.revoke``."""
     action = "revoking leases"
     ended: set[LeaseId] = set()
     for batch, left in _batches(lease_ids, timeout, action):
-        args = [store.kept(), encoding.texts(batch)]
-        rows = store.rows(store.statements.revoke, args, timeout=left, action=action, write=True, waits=True)
+        args = [context.kept(), encoding.texts(batch)]
+        rows = context.rows(context.statements.revoke, args, timeout=left, action=action, write=True, waits=True)
         ended.update(encoding.words(rows[0][0]))
     return frozenset(ended)
 
 
-def describe(store: Store, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+def describe(context: BackendContext, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
     """``Backend.leases``."""
     if lease_id is not None and not _possible(lease_id):
         return ()
     action = "listing leases"
     until = time.monotonic() + timeout
     args = [encoding.text(lease_id or "")]
-    rows = store.pool.call(store.statements.leases, args, timeout=timeout, action=action)
+    rows = context.pool.call(context.statements.leases, args, timeout=timeout, action=action)
     if rows and encoding.flag(rows[0][0]):
-        store.tick(timeout=_left(until, action), action=action)
-        rows = store.pool.call(store.statements.leases, args, timeout=_left(until, action), action=action)
+        context.tick(timeout=_left(until, action), action=action)
+        rows = context.pool.call(context.statements.leases, args, timeout=_left(until, action), action=action)
     return tuple(
         LeaseInfo(
             encoding.word(lease),

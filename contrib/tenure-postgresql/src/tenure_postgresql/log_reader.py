@@ -24,18 +24,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from tenure.errors import PluginError, TenureError, Unavailable
 from tenure.spi import Deleted, KeyValue
 from tenure_postgresql import encoding
-from tenure_postgresql.connection import BrokenLink, Link, Refusal, Row
-from tenure_postgresql.context import Store, lost_row
+from tenure_postgresql.connection import Connection, ConnectionBroken, Row, ServerError
+from tenure_postgresql.context import BackendContext, lost_row
 from tenure_postgresql.errors import broken, refused
-from tenure_postgresql.history_position import Origins
-
-if TYPE_CHECKING:
-    from tenure_postgresql.watch import PostgresqlFeed
+from tenure_postgresql.feed import PostgresqlFeed
+from tenure_postgresql.history_position import HistoryPositions
 
 _ROWS = 500
 _BYTES = 8 << 20
@@ -44,28 +41,36 @@ _SOONEST = 0.005
 _ACTION = "watching"
 
 
-def connect(store: Store, until: float, *, patience: float, given_up: Callable[[], bool]) -> Link:
+def connect(context: BackendContext, until: float, *, patience: float, given_up: Callable[[], bool]) -> Connection:
     """A connection for a reader, whose statements take at most ``patience``. Raises ``Unavailable`` and its like."""
-    link = store.pool.servers.connect(until=until, given_up=given_up)
+    connection = context.pool.endpoints.connect(until=until, given_up=given_up)
     try:
-        link.limit(patience, until=until)
-        link.run(store.statements.listen, until=until)
-    except BrokenLink as exc:
-        link.close()
-        raise broken(exc, action=_ACTION, where=link.where, write=False) from exc
-    except Refusal as exc:
-        link.close()
-        raise refused(exc, action=_ACTION, where=link.where) from exc
-    return link
+        connection.limit(patience, until=until)
+        connection.run(context.statements.listen, until=until)
+    except ConnectionBroken as exc:
+        connection.close()
+        raise broken(exc, action=_ACTION, where=connection.where, write=False) from exc
+    except ServerError as exc:
+        connection.close()
+        raise refused(exc, action=_ACTION, where=connection.where) from exc
+    return connection
 
 
-class Reader:
+class LogReader:
     """Reads on from where its feeds are."""
 
-    def __init__(self, store: Store, origins: Origins, link: Link, *, poll: float, silence: float) -> None:
-        self._store = store
-        self._origins = origins
-        self._link = link
+    def __init__(
+        self,
+        context: BackendContext,
+        positions: HistoryPositions,
+        connection: Connection,
+        *,
+        poll: float,
+        silence: float,
+    ) -> None:
+        self._context = context
+        self._positions = positions
+        self._connection = connection
         self._poll = poll
         self._silence = silence
         self._lock = threading.Lock()
@@ -110,12 +115,12 @@ class Reader:
     def _retire(self) -> None:
         if not self.retired:
             self.retired = True
-            self._link.interrupt()  # which also wakes the thread
+            self._connection.interrupt()  # which also wakes the thread
             if self._thread is None:
                 self._free()
 
     def _free(self) -> None:
-        self._link.close()
+        self._connection.close()
         os.close(self._wake)
 
     # -- the thread --
@@ -123,14 +128,14 @@ class Reader:
     def _run(self) -> None:
         error: TenureError = Unavailable("watching: the store was closed")
         try:
-            self._follow(self._link)
-        except BrokenLink as exc:
-            error = broken(exc, action=_ACTION, where=self._link.where, write=False)
+            self._follow(self._connection)
+        except ConnectionBroken as exc:
+            error = broken(exc, action=_ACTION, where=self._connection.where, write=False)
             error.__cause__ = exc
-        except Refusal as exc:
+        except ServerError as exc:
             until = time.monotonic() + self._silence
-            error = self._store.pool.refused(
-                exc, action=_ACTION, where=self._link.where, since=self._since, until=until
+            error = self._context.pool.refused(
+                exc, action=_ACTION, where=self._connection.where, since=self._since, until=until
             )
             error.__cause__ = exc
         except TenureError as exc:
@@ -145,43 +150,43 @@ class Reader:
         for feed in feeds:
             feed.fail(error)
 
-    def _follow(self, link: Link) -> None:
+    def _follow(self, connection: Connection) -> None:
         next_tick = 0.0
         while not self.retired:
             if time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + self._tick(link)
+                next_tick = time.monotonic() + self._tick(connection)
             else:
-                self._catch_up(link)
-            link.wait_for_notification(next_tick - time.monotonic(), self._wake)
+                self._catch_up(connection)
+            connection.wait_for_notification(next_tick - time.monotonic(), self._wake)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
 
-    def _tick(self, link: Link) -> float:
+    def _tick(self, connection: Connection) -> float:
         """Look where the store is, end leases, deliver; answers after how many seconds to do it again."""
-        due = self._check(link)
+        due = self._check(connection)
         if due is not None and due <= 0:
-            args = [encoding.bigint(int(self._silence * 900)), self._store.kept()]
-            link.ask(self._store.statements.tick, args, until=time.monotonic() + self._silence)
-            due = self._check(link)
-        self._catch_up(link)
+            args = [encoding.bigint(int(self._silence * 900)), self._context.kept()]
+            connection.ask(self._context.statements.tick, args, until=time.monotonic() + self._silence)
+            due = self._check(connection)
+        self._catch_up(connection)
         for feed in self._served():
             feed.bookmark()
         # One that is still overdue is being refreshed by somebody at this moment: no use in asking at once.
         return self._poll if due is None or due <= 0 else min(self._poll, max(due, _SOONEST))
 
-    def _check(self, link: Link) -> float | None:
+    def _check(self, connection: Connection) -> float | None:
         """See that the store is the one that is watched. Answers after how many seconds the next lease is due."""
         feeds = self._served()  # before asking: one that comes meanwhile may be ahead of the answer
-        rows = link.ask(self._store.statements.state, until=time.monotonic() + self._silence)
+        rows = connection.ask(self._context.statements.state, until=time.monotonic() + self._silence)
         if not rows:
-            raise lost_row(_ACTION, link.where)
+            raise lost_row(_ACTION, connection.where)
         revision, history, _, due = rows[0]
         for feed in feeds:
             if feed.position.history != history or feed.position.revision > encoding.number(revision):
-                raise self._origins.replaced(feed.position)
+                raise self._positions.replaced(feed.position)
         return None if due is None else encoding.number(due) / 1000
 
-    def _catch_up(self, link: Link) -> None:
+    def _catch_up(self, connection: Connection) -> None:
         """Deliver everything that the log has and some feed hasn't."""
         while feeds := self._served():
             for feed in feeds:
@@ -189,7 +194,7 @@ class Reader:
             hindmost = min(feed.position.revision for feed in feeds)
             args = [encoding.bigint(hindmost), encoding.bigint(_ROWS), encoding.bigint(_BYTES)]
             until = time.monotonic() + self._silence
-            rows = link.ask(self._store.statements.log, args, until=until, renew=self._silence)
+            rows = connection.ask(self._context.statements.log, args, until=until, renew=self._silence)
             last = hindmost
             for revision, op, entries in _transactions(rows):
                 last = revision
@@ -205,9 +210,9 @@ class Reader:
         if revision == position.revision + 1:
             feed.offer(op, revision, entries)
         elif revision > position.revision:
-            raise self._origins.trimmed(position.revision, revision - 1)
+            raise self._positions.trimmed(position.revision, revision - 1)
         elif revision == position.revision and position.op and op != position.op:
-            raise self._origins.replaced(position)
+            raise self._positions.replaced(position)
 
     def _served(self) -> tuple[PostgresqlFeed, ...]:
         with self._lock:

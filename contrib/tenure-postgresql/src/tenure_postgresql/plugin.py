@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
-from tenure_postgresql.caveats import NOTES
+from tenure_postgresql.caveats import CAVEATS
 
 OPTIONS = (
     Option("database", str, None, "name of the database; default: the one named like the user, as PostgreSQL has it"),
@@ -62,5 +62,5 @@ def tenure_backend() -> BackendPlugin:
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         required_modules=("psycopg",),
-        caveats=NOTES,
+        caveats=CAVEATS,
     )

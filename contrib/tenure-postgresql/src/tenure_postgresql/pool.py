@@ -1,7 +1,7 @@
 """Connections for calls: at most so many, each used by one call at a time.
 
     take ──► ask ──► answer ──► give back
-      │       ├─ ERROR ──► refused, give back; for tables that are missing see ``home``
+      │       ├─ ERROR ──► refused, give back; for tables that are missing see ``cluster_identity``
       │       └─ broken ──► drop it and the idle ones; a write that may have been sent is unknown, else Unavailable
       └─ none free ──► wait; none can be made ──► Unavailable (surely not applied)
 
@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 
 from tenure.errors import DeadlineExceeded, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure_postgresql import encoding
-from tenure_postgresql.connection import BrokenLink, Link, Refusal, Row, Statement
-from tenure_postgresql.endpoints import Servers
+from tenure_postgresql.connection import Connection, ConnectionBroken, Row, ServerError, Statement
+from tenure_postgresql.endpoints import Endpoints
 from tenure_postgresql.errors import GONE, READ_ONLY, broken, refused
 
 _PATIENCE = 0.9  # of the time left, for the store's lock: then the server says that it was refused, else it is unknown
@@ -28,17 +28,17 @@ _PATIENCE = 0.9  # of the time left, for the store's lock: then the server says 
 class Pool:
     """The connections of one backend but the one for watching. Thread-safe."""
 
-    def __init__(self, servers: Servers, *, connections: int) -> None:
-        self.servers = servers
+    def __init__(self, endpoints: Endpoints, *, connections: int) -> None:
+        self.endpoints = endpoints
         self._most = connections
-        self._idle: list[Link] = []
-        self._busy: set[Link] = set()
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
         self._count = 0  # idle, busy and being made
         self._changed = threading.Condition()
         self._closed = False
         self._pid = os.getpid()
         self.missing: Callable[[float, float], TenureError | None] = lambda *_: None
-        """Asked when the store's tables aren't there (``Home.missing``): what to raise if that was put right."""
+        """Asked when the store's tables aren't there: what to raise if that was put right (``ClusterIdentity``)."""
 
     @property
     def closed(self) -> bool:
@@ -61,58 +61,58 @@ class Pool:
         ``waits``: the first argument is how many milliseconds it may wait for the store's lock, and put in here.
         """
         until = time.monotonic() + timeout
-        link = self.take(until, action)
+        connection = self.take(until, action)
         try:
-            link.limit(timeout, until=until)
+            connection.limit(timeout, until=until)
             if waits:
                 args = [encoding.bigint(int((until - time.monotonic()) * _PATIENCE * 1000)), *args]
-            rows = link.ask(statement, args, until=until)
-        except BrokenLink as exc:
-            self.drop(link)
-            raise self.broken(exc, action, link.where, write=write) from exc
-        except Refusal as exc:
-            self.after_refusal(link, exc)
-            raise self.refused(exc, action=action, where=link.where, since=until - timeout, until=until) from exc
+            rows = connection.ask(statement, args, until=until)
+        except ConnectionBroken as exc:
+            self.drop(connection)
+            raise self.broken(exc, action, connection.where, write=write) from exc
+        except ServerError as exc:
+            self.after_server_error(connection, exc)
+            raise self.refused(exc, action=action, where=connection.where, since=until - timeout, until=until) from exc
         except BaseException:  # an interrupt in the middle: what comes next on it would be the answer to this
-            self.drop(link)
+            self.drop(connection)
             raise
-        self.give_back(link)
+        self.give_back(connection)
         return rows
 
-    def broken(self, exc: BrokenLink, action: str, where: str, *, write: bool) -> TenureError:
+    def broken(self, exc: ConnectionBroken, action: str, where: str, *, write: bool) -> TenureError:
         """What to raise for a connection that failed."""
         error = broken(exc, action=action, where=where, write=write)
         if self._closed and not isinstance(error, OutcomeUnknown):
             return Unavailable(f"{action}: this store was closed meanwhile")
         return error
 
-    def refused(self, exc: Refusal, *, action: str, where: str, since: float, until: float) -> TenureError:
+    def refused(self, exc: ServerError, *, action: str, where: str, since: float, until: float) -> TenureError:
         """What to raise for an ERROR of the server, which changed nothing, to a caller who began at ``since``."""
         put_right = self.missing(since, until) if exc.state in GONE else None
         return put_right or refused(exc, action=action, where=where)
 
-    def after_refusal(self, link: Link, exc: Refusal) -> None:
+    def after_server_error(self, connection: Connection, exc: ServerError) -> None:
         """Give back a connection whose server refused, unless another server should be looked for."""
         if exc.state == READ_ONLY or exc.state in GONE:
-            self.drop(link)
+            self.drop(connection)
         else:
-            self.give_back(link)
+            self.give_back(connection)
 
     # -- connections --
 
-    def take(self, until: float, action: str) -> Link:
+    def take(self, until: float, action: str) -> Connection:
         """A connection for the caller alone."""
         with self._changed:
             while True:
                 if self._closed:
                     raise StoreClosed("this store was closed")
                 while self._idle:
-                    link = self._idle.pop()
-                    if link.quiet:
-                        self._busy.add(link)
-                        return link
+                    connection = self._idle.pop()
+                    if connection.quiet:
+                        self._busy.add(connection)
+                        return connection
                     self._count -= 1
-                    link.close()
+                    connection.close()
                 if self._count < self._most:
                     self._count += 1
                     break
@@ -124,9 +124,9 @@ class Pool:
                     )
         return self._make(until)
 
-    def _make(self, until: float) -> Link:
+    def _make(self, until: float) -> Connection:
         try:
-            link = self.servers.connect(until=until, given_up=lambda: self._closed)
+            connection = self.endpoints.connect(until=until, given_up=lambda: self._closed)
         except BaseException:
             with self._changed:
                 self._count -= 1
@@ -134,28 +134,28 @@ class Pool:
             raise
         with self._changed:
             if not self._closed:
-                self._busy.add(link)
-                return link
+                self._busy.add(connection)
+                return connection
             self._count -= 1
-        link.close()
+        connection.close()
         raise StoreClosed("this store was closed")
 
-    def give_back(self, link: Link) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Take back a connection that is in order."""
         with self._changed:
-            self._busy.discard(link)
+            self._busy.discard(connection)
             if not self._closed:
-                self._idle.append(link)
+                self._idle.append(connection)
                 self._changed.notify()
                 return
             self._count -= 1
-        link.close()
+        connection.close()
 
-    def drop(self, link: Link) -> None:
+    def drop(self, connection: Connection) -> None:
         """Close a connection that failed, and the idle ones: what broke it has most likely broken them."""
         with self._changed:
-            self._busy.discard(link)
-            gone, self._idle = [link, *self._idle], []
+            self._busy.discard(connection)
+            gone, self._idle = [connection, *self._idle], []
             self._count -= len(gone)
             self._changed.notify_all()
         for one in gone:
@@ -169,9 +169,9 @@ class Pool:
             first, self._closed = not self._closed, True
             idle, self._idle = self._idle, []
             self._count -= len(idle)
-            for link in self._busy:
-                link.interrupt()
+            for connection in self._busy:
+                connection.interrupt()
             self._changed.notify_all()
-        for link in idle:
-            link.close()
+        for connection in idle:
+            connection.close()
         return first

@@ -70,7 +70,7 @@ FROM {schema}.lease o WHERE $1::text = '' OR o.id = $1::text ORDER BY o.id
 
 _STATE = "SELECT s.revision, s.history, s.log_start, {due} FROM {schema}.store s"
 
-_ORIGIN = """
+_POSITION = """
 SELECT s.revision, s.history, s.log_start, (SELECT l.op FROM {schema}.log l WHERE l.revision = $1::bigint LIMIT 1)
 FROM {schema}.store s
 """
@@ -118,7 +118,7 @@ class Statements:
         self.revoke = fill("revoke", "SELECT {schema}.revoke_v1($1::bigint, $2::bigint, $3::text[])")
         self.leases = fill("leases", _LEASES)
         self.state = fill("state", _STATE)
-        self.origin = fill("origin", _ORIGIN)
+        self.position = fill("position", _POSITION)
         self.log = fill("log", _LOG)
         self.info = fill("info", _INFO)
         self.listen = schema.sql('LISTEN "{channel}"')

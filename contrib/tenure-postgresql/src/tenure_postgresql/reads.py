@@ -13,23 +13,23 @@ from tenure.errors import DeadlineExceeded
 from tenure.spi import KeyValue, Page, ReadResult
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Row, Statement
-from tenure_postgresql.context import Store
+from tenure_postgresql.context import BackendContext
 
 _LAST = chr(0x10FFFF)
 _BEYOND = _LAST * 351  # greater than any key: those have at most 1,400 bytes, which are 350 of these
 
 
-def get(store: Store, key: str, *, timeout: float) -> ReadResult:
+def get(context: BackendContext, key: str, *, timeout: float) -> ReadResult:
     """``Backend.get``."""
-    row = ask(store, store.statements.get, [encoding.text(key)], timeout=timeout, action="reading a key")[0]
+    row = ask(context, context.statements.get, [encoding.text(key)], timeout=timeout, action="reading a key")[0]
     return ReadResult(_item(row), encoding.number(row[0]))
 
 
-def list_page(store: Store, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:
+def list_page(context: BackendContext, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:
     """``Backend.list``: all that was asked for, at one revision."""
     most = None if limit is None else encoding.bigint(limit + 1)
     args = [encoding.text(prefix), encoding.text(after or ""), encoding.text(end_of(prefix)), most]
-    rows = ask(store, store.statements.list, args, timeout=timeout, action="listing keys")
+    rows = ask(context, context.statements.list, args, timeout=timeout, action="listing keys")
     found = items(rows)
     more = limit is not None and len(found) > limit
     return Page(found[:limit] if more else found, has_more=more, revision=encoding.number(rows[0][0]))
@@ -40,13 +40,15 @@ def items(rows: list[Row]) -> tuple[KeyValue, ...]:
     return tuple(item for item in map(_item, rows) if item is not None)
 
 
-def ask(store: Store, statement: Statement, args: Sequence[bytes | None], *, timeout: float, action: str) -> list[Row]:
+def ask(
+    context: BackendContext, statement: Statement, args: Sequence[bytes | None], *, timeout: float, action: str
+) -> list[Row]:
     """The rows of a statement whose second column says that a lease is overdue."""
     until = time.monotonic() + timeout
-    rows = store.rows(statement, args, timeout=timeout, action=action)
+    rows = context.rows(statement, args, timeout=timeout, action=action)
     if encoding.flag(rows[0][1]):
-        store.tick(timeout=_left(until, action), action=action)
-        rows = store.rows(statement, args, timeout=_left(until, action), action=action)
+        context.tick(timeout=_left(until, action), action=action)
+        rows = context.rows(statement, args, timeout=_left(until, action), action=action)
     return rows
 
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from tenure.errors import ConfigError, PermissionDenied, StoreCorrupted, TenureError, Unsupported
-from tenure_postgresql import encoding as wire
-from tenure_postgresql.connection import BrokenLink, Link, Refusal, Statement
+from tenure_postgresql import encoding
+from tenure_postgresql.connection import Connection, ConnectionBroken, ServerError, Statement
 from tenure_postgresql.errors import NO_RIGHT, refused
 from tenure_postgresql.pool import Pool
 from tenure_postgresql.schema_ddl import FORMAT, FUNCTIONS, LOG_BYTES, TABLES
@@ -77,80 +77,80 @@ class Schema:
 
 def prepare(pool: Pool, schema: Schema, *, until: float) -> None:
     """Make the store if it isn't there, and see that this user may use it."""
-    link = pool.take(until, _ACTION)
+    connection = pool.take(until, _ACTION)
     try:
-        _prepare(link, schema, until)
-    except BrokenLink as exc:
-        pool.drop(link)
-        raise pool.broken(exc, _ACTION, link.where, write=False) from exc
-    except Refusal as exc:
-        pool.drop(link)
-        raise refused(exc, action=_ACTION, where=link.where) from exc
+        _prepare(connection, schema, until)
+    except ConnectionBroken as exc:
+        pool.drop(connection)
+        raise pool.broken(exc, _ACTION, connection.where, write=False) from exc
+    except ServerError as exc:
+        pool.drop(connection)
+        raise refused(exc, action=_ACTION, where=connection.where) from exc
     except BaseException:
-        pool.drop(link)
+        pool.drop(connection)
         raise
-    pool.give_back(link)
+    pool.give_back(connection)
 
 
-def _prepare(link: Link, schema: Schema, until: float) -> None:
-    version, encoding, there, may_create = link.ask(_LOOK, [wire.text(schema.name)], until=until)[0]
-    if wire.number(version) < _OLDEST * 10_000:
+def _prepare(connection: Connection, schema: Schema, until: float) -> None:
+    version, database_encoding, there, may_create = connection.ask(_LOOK, [encoding.text(schema.name)], until=until)[0]
+    if encoding.number(version) < _OLDEST * 10_000:
         raise Unsupported(
-            f"{link.where} is PostgreSQL {wire.number(version) // 10_000}; {_OLDEST} is the oldest usable"
+            f"{connection.where} is PostgreSQL {encoding.number(version) // 10_000}; {_OLDEST} is the oldest usable"
         )
-    if wire.word(encoding) != "UTF8":
+    if encoding.word(database_encoding) != "UTF8":
         raise ConfigError(
-            f"the database {link.where} has the encoding {wire.word(encoding)}, and keys need UTF8: make one with "
-            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            f"the database {connection.where} has the encoding {encoding.word(database_encoding)}, and keys need UTF8: "
+            "make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
         )
-    if not wire.flag(there):
-        if not wire.flag(may_create):
-            raise _no_right_to_create(link, schema)
-        _create(link, schema, until)
-    missing = wire.words(link.ask(_RIGHTS, [wire.text(schema.name)], until=until)[0][0])
+    if not encoding.flag(there):
+        if not encoding.flag(may_create):
+            raise _no_right_to_create(connection, schema)
+        _create(connection, schema, until)
+    missing = encoding.words(connection.ask(_RIGHTS, [encoding.text(schema.name)], until=until)[0][0])
     if missing:
         raise PermissionDenied(
-            f"{_ACTION}: this user of {link.where} lacks rights that the store needs; its owner can GRANT them: "
+            f"{_ACTION}: this user of {connection.where} lacks rights that the store needs; its owner can GRANT them: "
             + ", ".join(missing)
         )
-    _check_format(link, schema, until)
+    _check_format(connection, schema, until)
 
 
-def _create(link: Link, schema: Schema, until: float) -> None:
+def _create(connection: Connection, schema: Schema, until: float) -> None:
     """Everything in one transaction; of several who try at once, one makes it."""
     script = ";\n".join([*TABLES.split(";\n"), *FUNCTIONS])
     lock = _ONE_AT_A_TIME.format(name=schema.name)
     try:
-        link.run(lock + schema.sql(script), until=until)
-    except Refusal as exc:
+        connection.run(lock + schema.sql(script), until=until)
+    except ServerError as exc:
         if exc.state == NO_RIGHT:
-            raise _no_right_to_create(link, schema) from exc
+            raise _no_right_to_create(connection, schema) from exc
         if exc.state not in ("42P07", "42P06", "23505"):  # somebody else has just made it
             raise
 
 
-def _check_format(link: Link, schema: Schema, until: float) -> None:
+def _check_format(connection: Connection, schema: Schema, until: float) -> None:
     try:
-        rows = link.ask(Statement("format", schema.sql("SELECT format FROM {schema}.store")), until=until)
-    except Refusal as exc:
+        rows = connection.ask(Statement("format", schema.sql("SELECT format FROM {schema}.store")), until=until)
+    except ServerError as exc:
         if exc.state == "42703":
             rows = []
         else:
             raise
     if not rows:
         raise StoreCorrupted(
-            f"{_ACTION}: the table {schema.name}.store at {link.where} isn't Tenure's or has lost its row: choose "
-            "another schema (?schema=NAME), or restore it"
+            f"{_ACTION}: the table {schema.name}.store at {connection.where} isn't Tenure's or has lost its row: "
+            "choose another schema (?schema=NAME), or restore it"
         )
-    if wire.number(rows[0][0]) != FORMAT:
+    if encoding.number(rows[0][0]) != FORMAT:
         raise Unsupported(
-            f"{_ACTION}: the store in schema {schema.name} at {link.where} has format {wire.number(rows[0][0])}, this "
-            f"version of tenure-postgresql knows {FORMAT}"
+            f"{_ACTION}: the store in schema {schema.name} at {connection.where} has format "
+            f"{encoding.number(rows[0][0])}, this version of tenure-postgresql knows {FORMAT}"
         )
 
 
-def _no_right_to_create(link: Link, schema: Schema) -> TenureError:
+def _no_right_to_create(connection: Connection, schema: Schema) -> TenureError:
     return PermissionDenied(
-        f"{_ACTION}: there is no store in schema {schema.name} at {link.where}, and this user may not make one: "
+        f"{_ACTION}: there is no store in schema {schema.name} at {connection.where}, and this user may not make one: "
         f"GRANT CREATE ON DATABASE ... TO it, or let another user open the store once and GRANT it the tables"
     )

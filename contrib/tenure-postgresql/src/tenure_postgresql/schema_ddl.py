@@ -148,7 +148,7 @@ END $$
 _COMMIT = """
 CREATE FUNCTION {schema}.commit_v1(
     a_wait bigint, a_history bigint, a_op uuid,
-    a_guard_kinds text[], a_guard_keys text[], a_guard_revisions bigint[],
+    a_precondition_kinds text[], a_precondition_keys text[], a_precondition_revisions bigint[],
     a_put_keys text[], a_put_values bytea[], a_put_leases text[], a_gone_keys text[],
     OUT verdict text, OUT now_at bigint, OUT deleted bigint, OUT about text, OUT found_at bigint
 ) LANGUAGE plpgsql AS $$
@@ -161,9 +161,10 @@ BEGIN
     now_at := {schema}.enter_v1(a_wait, a_history);
     v_next := now_at + 1;
     deleted := 0;
-    IF cardinality(a_guard_keys) > 0 THEN
+    IF cardinality(a_precondition_keys) > 0 THEN
         SELECT g.kind, g.key, i.modified INTO verdict, about, found_at
-        FROM unnest(a_guard_kinds, a_guard_keys, a_guard_revisions) WITH ORDINALITY AS g(kind, key, revision, n)
+        FROM unnest(a_precondition_kinds, a_precondition_keys, a_precondition_revisions)
+            WITH ORDINALITY AS g(kind, key, revision, n)
         LEFT JOIN {schema}.item i ON i.key = g.key
         WHERE CASE g.kind WHEN 'absent' THEN i.key IS NOT NULL
                           WHEN 'exists' THEN i.key IS NULL

@@ -5,17 +5,17 @@ from __future__ import annotations
 from tenure.errors import Conflict, LeaseNotFound
 from tenure.spi import CommitResult, Delete, KeyAbsent, KeyExists, Precondition, Put, RevisionEquals, Transaction
 from tenure_postgresql import encoding
-from tenure_postgresql.context import Store
+from tenure_postgresql.context import BackendContext
 
 _ACTION = "committing a transaction"
 
 
-def commit(store: Store, transaction: Transaction, *, timeout: float) -> CommitResult:
+def commit(context: BackendContext, transaction: Transaction, *, timeout: float) -> CommitResult:
     """``Backend.commit``."""
     preconditions = transaction.preconditions
     puts = [operation for operation in transaction.operations if isinstance(operation, Put)]
     args = [
-        store.kept(),
+        context.kept(),
         encoding.new_uuid(),
         encoding.texts([_kind(precondition) for precondition in preconditions]),
         encoding.texts([precondition.key for precondition in preconditions]),
@@ -27,7 +27,7 @@ def commit(store: Store, transaction: Transaction, *, timeout: float) -> CommitR
         encoding.texts([put.lease_id for put in puts]),
         encoding.texts([operation.key for operation in transaction.operations if isinstance(operation, Delete)]),
     ]
-    row = store.rows(store.statements.commit, args, timeout=timeout, action=_ACTION, write=True, waits=True)[0]
+    row = context.rows(context.statements.commit, args, timeout=timeout, action=_ACTION, write=True, waits=True)[0]
     verdict, revision, about, found = encoding.word(row[0]), encoding.number(row[1]), encoding.word(row[3]), row[4]
     if verdict == "done":
         return CommitResult(revision, encoding.number(row[2]))

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Self, TypeVar, cast
 from urllib.parse import quote
 
-from tenure._client.keys import namespace_prefix
 from tenure._client.opening import connect
 from tenure._client.store import Store
 from tenure._plugins import discovery
@@ -28,6 +27,7 @@ from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
 from tenure.errors import TenureError
 from tenure.spi import Backend, Capabilities, UrlForm
+from tenure.spi.keys import namespace_prefix
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tenure._client.keys import MAX_KEY_BYTES
 from tenure.conformance.harness.context import World
 from tenure.conformance.harness.rule import Rules, requires
 from tenure.conformance.workloads.sample_keys import BINARY_VALUES, ODD_KEYS, in_order
 from tenure.conformance.workloads.threads import Running, together
 from tenure.errors import Conflict, InvalidArgument, InvalidKey, LimitExceeded
+from tenure.spi.keys import MAX_KEY_BYTES
 
 GUARANTEED_VALUE_BYTES = 256 * 1024
 """A value of this size is taken by every store."""

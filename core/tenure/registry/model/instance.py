@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import cast
 from uuid import uuid4
 
-from tenure._client.keys import check_text
 from tenure.errors import InvalidArgument
 from tenure.registry.model.address import default_host
 from tenure.registry.model.immutable_json import NO_META, freeze_meta, thaw
+from tenure.spi.keys import check_text
 
 DEFAULT_SERVICE = "default"
 DEFAULT_PORT = 8000

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from tenure._plugins import url as urls
-from tenure._runtime.clock import SystemClock
-from tenure.spi import Backend, BackendPlugin, Put, Transaction
+from tenure.spi import Backend, BackendPlugin, Put, SystemClock, Transaction
 
 P = ParamSpec("P")
 B = TypeVar("B", bound=Backend)

@@ -14,10 +14,9 @@ import time
 from typing import Any
 
 import tenure_memory
-from tenure._runtime.clock import SystemClock
 from tenure.conformance import Driver
 from tenure.errors import StoreFull, TenureError
-from tenure.spi import Feed, FeedItem, OpenRequest, Put
+from tenure.spi import Feed, FeedItem, OpenRequest, Put, SystemClock
 from tenure_memory.servers import open_backend
 from tenure_testkit.tcp import wire
 
