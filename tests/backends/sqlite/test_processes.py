@@ -103,7 +103,7 @@ def test_a_child_opens_the_file_anew_and_refuses_the_inherited_store(open_store,
     put(store, "parent")
 
     def work():
-        with pytest.raises(StoreForked):
+        with pytest.raises(UsedAfterFork):
             store.get("parent", timeout=T)
         store.close()
         mine = open_store()
@@ -128,7 +128,7 @@ def test_a_child_of_a_parent_that_was_busy_does_not_touch_the_file(open_store, p
     connection.execute("BEGIN IMMEDIATE")
 
     def work():
-        with pytest.raises(StoreForked, match="spawn"):
+        with pytest.raises(UsedAfterFork, match="spawn"):
             open_store()
 
     assert forked(work) == ""
