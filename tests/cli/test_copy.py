@@ -143,7 +143,7 @@ def test_an_interrupted_copy_goes_on(
     assert content(target) == expected
 
 
-def test_an_unfinished_copy_of_another_source_is_left_alone(
+def test_an_unfinished_copy_of_another_source_is_skipped(
     source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]
 ) -> None:
     source.put("a", b"1")

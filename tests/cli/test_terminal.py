@@ -45,7 +45,7 @@ def test_no_color_is_respected(filled: str) -> None:
 def test_doctor(filled: str) -> None:
     code, text = terminal("doctor", url=filled)
     assert code == 0
-    assert "Promises: this store ..." in text
+    assert "the store ..." in text
     assert "max_value_bytes" in text
 
 
