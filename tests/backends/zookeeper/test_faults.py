@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenure import Store
-from tenure._client import opening
+from tenure import Store, connect
 from tenure.errors import Conflict, DeadlineExceeded, OutcomeUnknown, TenureError, Unavailable
 from tenure_testkit.servers import until
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
@@ -52,7 +51,7 @@ def frozen(zookeeper_node: ZooKeeperServer) -> Iterator[ZooKeeperServer]:
 
 
 def test_a_frozen_server_hangs_nobody(frozen: ZooKeeperServer) -> None:
-    store = opening(f"{frozen.url}?session_timeout=2")
+    store = connect(f"{frozen.url}?session_timeout=2")
     try:
         store.put("key", b"0")
         lease = store.lease(30.0)
@@ -83,7 +82,7 @@ def test_a_frozen_server_hangs_nobody(frozen: ZooKeeperServer) -> None:
 
 
 def test_kill_and_restart_under_a_writer(zookeeper_node: ZooKeeperServer) -> None:
-    with opening(zookeeper_node.url, timeout=10.0) as store, opening(zookeeper_node.url, timeout=10.0) as other:
+    with connect(zookeeper_node.url, timeout=10.0) as store, connect(zookeeper_node.url, timeout=10.0) as other:
         known: dict[str, int] = {}
         watch = other.watch("w/")
         writer = Writer(store)
@@ -113,7 +112,7 @@ def test_kill_and_restart_under_a_writer(zookeeper_node: ZooKeeperServer) -> Non
 
 def test_the_leader_is_killed(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
     url = f"{zookeeper_ensemble.url}/leader-{time.time_ns()}"
-    with opening(url, timeout=15.0) as store, opening(url, timeout=15.0) as other:
+    with connect(url, timeout=15.0) as store, connect(url, timeout=15.0) as other:
         lease = store.lease(20.0)
         store.put("leased", b"", lease=lease)
         watch = other.watch("")
@@ -142,7 +141,7 @@ def test_the_leader_is_killed(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
 
 
 def test_no_quorum_is_told(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
-    with opening(f"{zookeeper_ensemble.url}/quorum-{time.time_ns()}", timeout=10.0) as store:
+    with connect(f"{zookeeper_ensemble.url}/quorum-{time.time_ns()}", timeout=10.0) as store:
         store.put("key", b"")
         for node in zookeeper_ensemble.nodes[:2]:
             node.kill()
@@ -162,8 +161,8 @@ def _answers(store: Store) -> bool:
 
 
 def test_a_single_server_that_lost_its_data_is_used_again() -> None:
-    with ZooKeeperServer() as server, opening(f"{server.url}/mine") as store:
-        with opening(f"{server.url}/other") as other:
+    with ZooKeeperServer() as server, connect(f"{server.url}/mine") as store:
+        with connect(f"{server.url}/other") as other:
             for number in range(300):
                 other.put(f"{number}", b"")
         seen = store.put("key", b"old").revision
@@ -172,7 +171,7 @@ def test_a_single_server_that_lost_its_data_is_used_again() -> None:
         server.start()
         # It is far behind what this client has seen, which a client of several servers must not put up with.
         until(lambda: _value(store, "key") == (), 15.0, "the emptied server answers")
-        with opening(f"{server.url}/mine") as other:
+        with connect(f"{server.url}/mine") as other:
             assert other.put("key", b"new").revision < seen
         # Versions of nodes count from 0 again, too: none that was seen before may prove anything now.
         with pytest.raises(Conflict):
