@@ -24,52 +24,6 @@ from tenure_testkit.waiting import until
 T = 5.0
 
 
-def test_all_operations_share_one_revision(open_redis, fresh):
-    backend = open_redis(fresh)
-    first = backend.commit(Transaction((), (Put("a", b"1"), Put("b", b"2"), Put("c", b"3"))), timeout=T)
-    preconditions = (RevisionEquals("a", first.revision), KeyExists("b"), KeyAbsent("d"))
-    second = backend.commit(
-        Transaction(preconditions, (Put("a", b""), Delete("b"), Delete("x"), Put("d", b"4"))), timeout=T
-    )
-    assert (second.revision, second.deleted) == (first.revision + 1, 1)
-    page = backend.list("", after=None, limit=None, revision=None, timeout=T)
-    assert [(i.key, i.value, i.create_revision, i.mod_revision) for i in page.items] == [
-        ("a", b"", first.revision, second.revision),
-        ("c", b"3", first.revision, first.revision),
-        ("d", b"4", second.revision, second.revision),
-    ]
-    assert page.revision == second.revision
-
-
-@pytest.mark.parametrize(
-    "precondition",
-    [
-        KeyAbsent("a"),
-        KeyExists("missing"),
-        RevisionEquals("missing", 0),
-        RevisionEquals("a", 0),
-        RevisionEquals("a", 10**30),
-    ],
-    ids=repr,
-)
-def test_a_guard_that_fails_changes_nothing(open_redis, fresh, put, precondition):
-    backend = open_redis(fresh)
-    revision = put(backend, "a")
-    with pytest.raises(Conflict) as caught:
-        backend.commit(Transaction((KeyExists("a"), precondition), (Put("b", b""), Delete("a"))), timeout=T)
-    assert caught.value.revision == revision
-    assert [i.key for i in backend.list("", after=None, limit=None, revision=None, timeout=T).items] == ["a"]
-    assert backend.get("b", timeout=T).revision == revision
-
-
-def test_a_transaction_that_changes_nothing_makes_no_revision(open_redis, fresh, put):
-    backend = open_redis(fresh)
-    revision = put(backend, "a")
-    for operations in ((), (Delete("x"), Delete("y"))):
-        committed = backend.commit(Transaction((KeyExists("a"),), operations), timeout=T)
-        assert (committed.revision, committed.deleted) == (revision, 0)
-
-
 def test_a_thousand_operations_and_large_values(open_redis, fresh):
     backend = open_redis(fresh)
     limits = backend.capabilities

@@ -21,6 +21,13 @@ def old_server() -> Iterator[OldZooKeeperServer]:
 
 @pytest.mark.slow
 class TestOldZooKeeper(StoreConformance):
+    """Rules about what is done in another way there: reading many nodes, and watching.
+
+    Writes, sessions and single reads are the same messages as on later servers.
+    """
+
+    areas = ("lists", "watches", "spi", "registry", "faults", "model")
+
     @pytest.fixture
     def store_url(self, old_server: OldZooKeeperServer) -> str:
         return old_server.url
