@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tenure
-from tenure.cli.ui.errors import Failed
+from tenure._failed import Failed
 from tenure.errors import Unavailable
 from tenure.migration.copier import RECORD, Copier
 

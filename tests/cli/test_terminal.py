@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tenure
-from tenure.cli.ui.outages import Outage, OutageTracker
+from tenure._outages import Outage, OutageTracker
 
 from .processes import terminal
 

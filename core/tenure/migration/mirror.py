@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tenure._client.store import Store
+from tenure._outages import OutageTracker
 from tenure._runtime.retry import Backoff
 from tenure._text import plural, seconds, size
-from tenure.cli.ui.outages import OutageTracker
 from tenure.errors import (
     Compacted,
     ConfigError,

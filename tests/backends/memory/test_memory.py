@@ -12,7 +12,6 @@ from tenure._runtime.clock import ManualClock, SystemClock
 from tenure.errors import (
     Compacted,
     ConfigError,
-    Conflict,
     InvalidArgument,
     LeaseNotFound,
     OutcomeUnknown,
@@ -27,11 +26,9 @@ from tenure.spi import (
     Delete,
     Deleted,
     KeyAbsent,
-    KeyExists,
     KeyValue,
     Operation,
     Put,
-    RevisionEquals,
     Snapshot,
     Transaction,
 )
@@ -65,19 +62,6 @@ def test_put_get_delete_and_their_revisions(open_store):
     assert store.get("a", timeout=T) == (None, second + 1)
     assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == CommitResult(second + 1, 0)
     assert put(store, "a") == store.get("a", timeout=T).item.create_revision
-
-
-@pytest.mark.parametrize(
-    "precondition", [KeyAbsent("a"), KeyExists("b"), RevisionEquals("a", 99), RevisionEquals("b", 1)]
-)
-def test_a_guard_that_fails_changes_nothing(open_store, precondition):
-    store = open_store()
-    revision = put(store, "a")
-    with pytest.raises(Conflict) as caught:
-        store.commit(Transaction((precondition,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
-    assert caught.value.revision == revision
-    assert keys(store) == ["a"]
-    assert store.get("a", timeout=T).revision == revision
 
 
 def test_lists_in_byte_order_with_pages(open_store):

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from tenure._failed import Failed
 from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS, TLS, TLS_OPTIONS
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Column, Output
 from tenure.errors import PluginError
 from tenure.spi.plugin import BackendPlugin, Option, UrlForm

@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 import click
 
+from tenure._failed import Failed
 from tenure._plugins import discovery, url
 from tenure._text import seconds, size, visible
 from tenure.cli.diagnosis import Checkup, Verdict, examine
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Column, Output
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
 
