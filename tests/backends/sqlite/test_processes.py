@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tenure.errors import UsedAfterFork
 from tenure.spi import Changes, Delete, Deleted, Put, Transaction
 from tenure_testkit.probes import forked
 
