@@ -5,7 +5,7 @@ a lease is an etcd lease, named by the sixteen hex digits that ``etcdctl lease l
 many on a single ``Watch`` stream. Keys in etcd that aren't UTF-8 were written by somebody else and aren't shown.
 
 The client, its channel and its TLS are etcd3's, and ``Backend.native`` gives it to applications that need
-more of etcd. Calls go through stubs of our own on that channel (``schema``), since etcd3 0.12.0 doesn't load on
+more of etcd. Calls go through stubs of our own on that channel (``messages``), since etcd3 0.12.0 doesn't load on
 current protobuf by itself (``etcd3_import``) and its watch, tokens and range options don't work.
 
 Where to find what: ``plugin`` is what the entry point names, ``backend`` the ten methods, ``connection`` channel,

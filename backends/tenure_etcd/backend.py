@@ -22,8 +22,7 @@ from tenure.spi.types import (
     ServerInfo,
     Transaction,
 )
-from tenure_etcd import leases, reads, transactions
-from tenure_etcd import server_info as info
+from tenure_etcd import leases, reads, server_info, transactions
 from tenure_etcd.capabilities import declare
 from tenure_etcd.connection import Connection
 from tenure_etcd.watch import Watches
@@ -52,7 +51,7 @@ class EtcdBackend(Backend):
         return cls(
             connection,
             declare(request.options),
-            progress=info.progress_is_safe(version),
+            progress=server_info.progress_is_safe(version),
             encrypted=request.tls is not None,
         )
 
@@ -94,7 +93,7 @@ class EtcdBackend(Backend):
         return self._watches.open(prefix, after=after, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
-        return info.describe(self._connection, encrypted=self._encrypted, timeout=timeout)
+        return server_info.describe(self._connection, encrypted=self._encrypted, timeout=timeout)
 
     def close(self) -> None:
         if self._connection.forked or not self._connection.shut():
@@ -103,7 +102,7 @@ class EtcdBackend(Backend):
         self._connection.close()
 
 
-def _greet(connection: Connection, until: float) -> info.Version:
+def _greet(connection: Connection, until: float) -> server_info.Version:
     """First contact: credentials, quorum, version. Answers the version, empty where the user may not know it."""
     try:
         if connection.user is not None:
@@ -111,12 +110,12 @@ def _greet(connection: Connection, until: float) -> info.Version:
         # A user without rights on this key has logged in all right; which keys it may use shows later.
         with contextlib.suppress(PermissionDenied):
             reads.read_history(connection, "", timeout=_left(until))
-        version = info.parse_version(info.oldest_version(connection, timeout=_left(until)))
+        version = server_info.parse_version(server_info.oldest_version(connection, timeout=_left(until)))
     except DeadlineExceeded as exc:
         raise DeadlineExceeded(
             f"{exc}: check the address and port, the network and firewalls, and whether etcd has a leader there"
         ) from exc
-    if version and not info.supported(version):
+    if version and not server_info.supported(version):
         raise Unsupported(f"etcd {'.'.join(map(str, version))} is too old: 3.4 or later is needed")
     return version
 

@@ -12,7 +12,7 @@ from tenure.spi.capabilities import Capabilities
 
 _REQUEST_SHARE = 0.97
 """Part of a request left for keys and values; the rest is framing: some 40 bytes for each of 128 operations,
-their guards, and the headers that the server adds before it measures."""
+their preconditions, and the headers that the server adds before it measures."""
 
 _MAX_TTL = 9_000_000_000.0
 """Larger ones are refused by the server."""

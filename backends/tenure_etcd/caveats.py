@@ -6,7 +6,7 @@ from tenure.spi.plugin import Caveat
 
 _FAULTS = "tests/backends/etcd/test_faults.py"
 _LEASES = "tests/backends/etcd/test_leases.py"
-_SCHEMA = "tests/backends/etcd/test_schema.py"
+_MESSAGES = "tests/backends/etcd/test_messages.py"
 _THROUGH = "tests/backends/etcd/test_store_through_faults.py"
 
 CAVEATS = (
@@ -62,7 +62,7 @@ CAVEATS = (
         "Any protobuf",
         "It works beside any `protobuf` from 4.22 to 7, although the client library `etcd3` 0.12.0 by itself "
         "doesn't import with those.",
-        (f"{_SCHEMA}::test_every_field_is_what_etcd3_ships", f"{_SCHEMA}::test_in_a_process_of_its_own"),
+        (f"{_MESSAGES}::test_every_field_is_what_etcd3_ships", f"{_MESSAGES}::test_in_a_process_of_its_own"),
     ),
     Caveat(
         "The client underneath",

@@ -1,7 +1,6 @@
-"""Between the SPI's values and etcd's: keys, prefixes, lease names, items.
+"""Between the SPI's values and etcd's messages: items, and the names of leases.
 
-Keys that aren't valid UTF-8 can only come from another application in the same etcd; they have no name in
-Tenure, so conversions leave them out.
+Items whose keys aren't valid UTF-8 are left out, see ``keys``.
 """
 
 from __future__ import annotations
@@ -11,15 +10,9 @@ from typing import Any
 
 from tenure.errors import LeaseNotFound
 from tenure.spi.types import KeyValue, LeaseId
+from tenure_etcd.keys import key_of
 
 _LEASE_BITS = 63
-
-
-def prefix_range(prefix: str) -> tuple[bytes, bytes]:
-    """First key and end (exclusive) of all keys that start with ``prefix``, as etcd's ranges want them."""
-    start = prefix.encode()
-    # UTF-8 never has the byte 0xff, so adding one to the last byte can't overflow.
-    return (start, start[:-1] + bytes((start[-1] + 1,))) if start else (b"\0", b"\0")
 
 
 def item(kv: Any) -> KeyValue:
@@ -35,15 +28,7 @@ def items(kvs: Iterable[Any]) -> list[KeyValue]:
     try:
         return [item(kv) for kv in kvs]
     except UnicodeDecodeError:
-        return [item(kv) for kv in kvs if text(kv.key) is not None]
-
-
-def text(key: bytes) -> str | None:
-    """The key as text, ``None`` where it isn't UTF-8."""
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        return None
+        return [item(kv) for kv in kvs if key_of(kv.key) is not None]
 
 
 def lease_name(number: int) -> LeaseId:

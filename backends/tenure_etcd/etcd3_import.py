@@ -1,7 +1,7 @@
 """Imports etcd3 0.12.0 on current protobuf, where its own generated code can't load.
 
 etcd3's ``etcdrpc`` package was generated for protobuf 3 and raises ``TypeError`` on import with protobuf 4
-and later. A module with the same names, made from ``schema``, takes its place before etcd3 is imported.
+and later. A module with the same names, made from ``messages``, takes its place before etcd3 is imported.
 Nothing is done where etcd3 or its ``etcdrpc`` is loaded already: someone made it work in another way.
 """
 

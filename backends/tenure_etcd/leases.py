@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from tenure.errors import LeaseNotFound, TenureError
 from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo
 from tenure_etcd.connection import Connection
-from tenure_etcd.encoding import lease_name, lease_number, text
+from tenure_etcd.encoding import lease_name, lease_number
+from tenure_etcd.keys import key_of
 from tenure_etcd.messages import MESSAGES
 
 
@@ -76,7 +77,7 @@ def describe(connection: Connection, lease_id: LeaseId | None, *, timeout: float
             lease_id=lease_name(answer.ID),
             ttl=float(answer.grantedTTL),
             remaining=float(answer.TTL),
-            keys=tuple(key for raw in sorted(answer.keys) if (key := text(raw)) is not None),
+            keys=tuple(key for raw in sorted(answer.keys) if (key := key_of(raw)) is not None),
         )
         for answer in alive
     )

@@ -1,4 +1,4 @@
-"""Message classes and call stubs, built when this module is imported from the text in ``wire``.
+"""Message classes and call stubs, built when this module is imported from the text in ``proto_text``.
 
 Generated code is tied to the protobuf release that made it, and registers itself in a pool shared by the
 whole process, where a second ``rpc.proto`` of another package clashes. So there is none: the text is turned
@@ -40,7 +40,7 @@ class Method:
 
 
 class _Parser:
-    """Reads the subset of the proto language that ``wire`` uses into a file descriptor and a method table."""
+    """Reads the subset of the proto language that ``proto_text`` uses into a file descriptor and a method table."""
 
     def __init__(self, text: str) -> None:
         self._tokens: Iterator[str] = iter(re.findall(r"\w+|[{}=;()]", text))

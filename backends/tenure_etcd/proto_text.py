@@ -1,4 +1,4 @@
-"""etcd's v3 messages and services as a text in the proto language: what ``schema`` builds its classes from.
+"""etcd's v3 messages and services as a text in the proto language: what ``messages`` builds its classes from.
 
 Field numbers are etcd's public protocol (3.4 to 3.6). Everything is in one package, ``etcdserverpb``, since
 only field numbers and method paths reach the wire. What etcd3 0.12.0 lacks and the watch needs is in here:

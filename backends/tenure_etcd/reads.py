@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from tenure.errors import DeadlineExceeded
 from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_etcd.connection import Connection
-from tenure_etcd.encoding import item, items, prefix_range
+from tenure_etcd.encoding import item, items
+from tenure_etcd.keys import prefix_range
 from tenure_etcd.messages import MESSAGES
 
 _RangeRequest = MESSAGES["RangeRequest"]

@@ -67,7 +67,7 @@ def describe(connection: Connection, *, encrypted: bool, timeout: float) -> Serv
         product="etcd",
         version=answer.version,
         revision=history.revision if history is not None else answer.header.revision,
-        warnings=tuple(_risks(connection, answer, members, alarms, encrypted=encrypted)),
+        warnings=tuple(_warnings(connection, answer, members, alarms, encrypted=encrypted)),
         details=details,
     )
 
@@ -90,7 +90,7 @@ def _alarm(alarm: Any) -> str:
     return f"{names.get(alarm.alarm, alarm.alarm)} on member {alarm.memberID:x}"
 
 
-def _risks(
+def _warnings(
     connection: Connection, answer: Any, members: Any | None, alarms: Any | None, *, encrypted: bool
 ) -> Iterable[str]:
     for alarm in alarms.alarms if alarms is not None else ():
@@ -113,14 +113,14 @@ def _risks(
             "after a compaction: upgrade to 3.5.8 or later."
         )
     if members is not None:
-        yield from _cluster_risks(connection, [member for member in members.members if not member.isLearner])
+        yield from _cluster_warnings(connection, [member for member in members.members if not member.isLearner])
     if not encrypted and not all(is_loopback(host) for host in connection.hosts):
         yield "The connection isn't encrypted: anyone on the network between can read and change what is stored."
     if connection.user is None and not all(is_loopback(host) for host in connection.hosts):
         yield "No user was needed: whoever reaches the port may read, change and delete everything."
 
 
-def _cluster_risks(connection: Connection, voters: list[Any]) -> Iterable[str]:
+def _cluster_warnings(connection: Connection, voters: list[Any]) -> Iterable[str]:
     if len(voters) == 1:
         yield "There is one member only: when it is down the store is down, and its disk is the only copy."
     elif len(voters) % 2 == 0:

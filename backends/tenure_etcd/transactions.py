@@ -1,6 +1,6 @@
 """Commits: one ``Txn`` for a transaction, or the single call that does the same in less time.
 
-A lone put or delete without a guard goes as ``Put`` or ``DeleteRange``: same effect, same revision in the
+A lone put or delete without a precondition goes as ``Put`` or ``DeleteRange``: same effect, same revision in the
 answer, and a tenth less time.
 """
 
@@ -55,7 +55,7 @@ def _commit(connection: Connection, transaction: Transaction, *, timeout: float)
     answer = connection.call("Txn", request, timeout=timeout, write=bool(operations), action="committing a transaction")
     revision = answer.header.revision
     if not answer.succeeded:
-        reason = f"a guard didn't hold at revision {revision}; nothing was changed"
+        reason = f"a precondition didn't hold at revision {revision}; nothing was changed"
         raise Conflict(reason, keys=[precondition.key for precondition in preconditions], revision=revision)
     deleted = sum(response.response_delete_range.deleted for response in answer.responses)
     return CommitResult(revision, deleted)

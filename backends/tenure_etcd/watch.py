@@ -14,9 +14,10 @@ import time
 from tenure.errors import Compacted, StoreClosed
 from tenure.spi.feed import Feed, Sink, Snapshot
 from tenure_etcd.connection import Connection
-from tenure_etcd.encoding import prefix_range
+from tenure_etcd.feed import EtcdFeed
+from tenure_etcd.keys import prefix_range
 from tenure_etcd.reads import History, read_all, read_history
-from tenure_etcd.watch_stream import WatchFeed, WatchStream
+from tenure_etcd.watch_stream import WatchStream
 
 
 class Watches:
@@ -42,7 +43,7 @@ class Watches:
         else:
             self._check_history(prefix, after, timeout=timeout)
         start, end = prefix_range(prefix)
-        feed = WatchFeed(start, end, after, sink)
+        feed = EtcdFeed(start, end, after, sink)
         self._connection.ensure_token(timeout=max(until - time.monotonic(), 0.001))
         self._place(feed)
         return feed
@@ -55,7 +56,7 @@ class Watches:
         for stream in streams:
             stream.close()
 
-    def _place(self, feed: WatchFeed) -> None:
+    def _place(self, feed: EtcdFeed) -> None:
         """Put ``feed`` on the newest stream, or on a new one if that takes no more."""
         with self._lock:
             if self._closed:

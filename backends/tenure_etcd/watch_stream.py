@@ -26,11 +26,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from tenure.errors import Compacted, PluginError, TenureError, Unavailable
-from tenure.spi.feed import Bookmark, Changes, Deleted, Feed, Sink
+from tenure.spi.feed import Bookmark, Changes, Deleted
 from tenure.spi.types import KeyValue
 from tenure_etcd.connection import Connection, grpc
-from tenure_etcd.encoding import item, text
+from tenure_etcd.encoding import item
 from tenure_etcd.errors import is_stale_token, refusal
+from tenure_etcd.feed import EtcdFeed
+from tenure_etcd.keys import key_of
 from tenure_etcd.messages import MESSAGES
 
 _WatchRequest = MESSAGES["WatchRequest"]
@@ -43,27 +45,6 @@ _FRESH_TOKEN_SECONDS = 30.0
 """So soon after a login missing rights are believed."""
 
 
-class WatchFeed(Feed):
-    """One prefix on a stream. Its fields belong to the stream's reader thread after it was added."""
-
-    __slots__ = ("after", "closed", "created", "end", "parts", "sink", "start", "stream", "watch_id")
-
-    def __init__(self, start: bytes, end: bytes, after: int, sink: Sink) -> None:
-        self.start, self.end = start, end
-        self.after = after
-        """Everything up to this revision was delivered."""
-        self.sink = sink
-        self.parts: list[Any] = []
-        self.created = self.closed = False
-        self.watch_id = 0
-        self.stream: WatchStream | None = None
-
-    def close(self) -> None:
-        self.closed = True
-        if self.stream is not None:
-            self.stream.remove(self)
-
-
 class WatchStream:
     """One Watch call and the feeds on it, from its first feed to its last."""
 
@@ -71,8 +52,8 @@ class WatchStream:
         self._connection = connection
         self._progress = progress
         self._lock = threading.Lock()
-        self._feeds: dict[int, WatchFeed] = {}
-        self._pending: deque[WatchFeed] = deque()
+        self._feeds: dict[int, EtcdFeed] = {}
+        self._pending: deque[EtcdFeed] = deque()
         self._next_id = 1
         self._ended = self._retired = self._closing = False
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -83,12 +64,12 @@ class WatchStream:
 
     # -- called by users of feeds ---------------------------------------------------------------------
 
-    def add(self, feed: WatchFeed) -> bool:
+    def add(self, feed: EtcdFeed) -> bool:
         """Start ``feed`` here. Answers ``False`` where this stream takes no more: open another one."""
         with self._lock:
             if self._ended or self._retired or self._metadata is not self._connection.metadata:
                 return False
-            feed.stream, feed.watch_id = self, self._next_id
+            feed.on_close, feed.watch_id = self.remove, self._next_id
             self._next_id += 1
             self._feeds[feed.watch_id] = feed
             self._pending.append(feed)
@@ -102,7 +83,7 @@ class WatchStream:
             self._requests.put(_WatchRequest(create_request=create))
             return True
 
-    def remove(self, feed: WatchFeed) -> None:
+    def remove(self, feed: EtcdFeed) -> None:
         """End ``feed``; the last one ends the stream."""
         with self._lock:
             if self._feeds.pop(feed.watch_id, None) is None or self._ended:
@@ -199,14 +180,14 @@ class WatchStream:
             behind = f"is at revision {response.header.revision}, before {feed.after}"
             self._fail(feed, Unavailable(f"watching: the etcd member that answered {behind}; it may be catching up"))
 
-    def _deliver(self, feed: WatchFeed, events: list[Any]) -> None:
+    def _deliver(self, feed: EtcdFeed, events: list[Any]) -> None:
         revision = events[-1].kv.mod_revision
         if revision <= feed.after:
             return
         try:
             entries = tuple(_entry(event) for event in events)
         except UnicodeDecodeError:
-            entries = tuple(_entry(event) for event in events if text(event.kv.key) is not None)
+            entries = tuple(_entry(event) for event in events if key_of(event.kv.key) is not None)
         feed.after = revision
         feed.sink.deliver(Changes(entries, revision) if entries else Bookmark(revision))
 
@@ -220,13 +201,13 @@ class WatchStream:
                 feed.after = revision
                 feed.sink.deliver(Bookmark(revision))
 
-    def _fail(self, feed: WatchFeed, error: TenureError) -> None:
+    def _fail(self, feed: EtcdFeed, error: TenureError) -> None:
         """End one feed with ``error``."""
         if not feed.closed:
             self.remove(feed)
             feed.sink.fail(error)
 
-    def _why_canceled(self, feed: WatchFeed, response: Any) -> TenureError:
+    def _why_canceled(self, feed: EtcdFeed, response: Any) -> TenureError:
         if response.compact_revision:
             oldest = response.compact_revision
             return Compacted(

@@ -23,7 +23,7 @@ from tenure.spi import (
     Transaction,
 )
 from tenure_sqlite import leases, reads, server_info
-from tenure_sqlite.capabilities import capabilities, effective_ttl
+from tenure_sqlite.capabilities import declare, effective_ttl
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.file_location import locate
 from tenure_sqlite.lease_clock import lease_time
@@ -41,7 +41,7 @@ class SqliteBackend(Backend):
 
     def __init__(self, request: OpenRequest) -> None:
         options = request.options
-        self._capabilities = capabilities(poll=options["poll"])
+        self._capabilities = declare(poll=options["poll"])
         self._time = lease_time(request.clock)
         self._database = database = Database(
             locate(request.path),

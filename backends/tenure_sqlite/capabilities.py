@@ -10,7 +10,7 @@ MIN_TTL = 0.1
 TTL_QUANTUM = 0.001
 
 
-def capabilities(*, poll: float) -> Capabilities:
+def declare(*, poll: float) -> Capabilities:
     """``poll`` is how often other processes' commits are looked for."""
     return Capabilities(
         durable=True,

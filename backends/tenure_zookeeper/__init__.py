@@ -6,6 +6,6 @@ ZooKeeper session without a client of its own (``leases``, ``session``); a watch
 recursive watches (``watch``).
 
 The client is kazoo's, which has neither persistent watches nor reads of many nodes in a packet, and hides the
-zxid of answers. ``client`` adds these on kazoo's connection handler, ``wire`` holds the packets. Deadlines, and
+zxid of answers. ``client`` adds these on kazoo's connection handler, ``encoding`` holds the packets. Deadlines, and
 the difference between "surely not sent" and "unknown", are made in ``connection``, since kazoo has neither.
 """

@@ -12,13 +12,13 @@ from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
 from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
-from tenure_zookeeper import reads, transactions
-from tenure_zookeeper import server_info as info
+from tenure_zookeeper import reads, server_info, transactions
 from tenure_zookeeper.capabilities import declare
 from tenure_zookeeper.connection import Connection
+from tenure_zookeeper.feed import POLL_INTERVAL
 from tenure_zookeeper.leases import Leases
 from tenure_zookeeper.session import Session, ask
-from tenure_zookeeper.watch import POLL_INTERVAL, Watches
+from tenure_zookeeper.watch import Watches
 
 _SHORTEST, _LONGEST = 0.001, 2_000_000.0
 """Session timeouts in seconds, beyond what any server allows: it answers what it does allow."""
@@ -44,9 +44,9 @@ class ZooKeeperBackend(Backend):
             wanted = min(max(request.options["session_timeout"], shortest), longest)
             connection.start(session_timeout=wanted, timeout=max(until - time.monotonic(), 0.001))
             said = ask(connection.endpoints, "srvr", until)
-            version = info.parse_version(said)
-            connection.modern = not version or version >= info.MODERN
-            connection.ensemble = info.is_ensemble(connection, said, until=until)
+            version = server_info.parse_version(said)
+            connection.modern = not version or version >= server_info.MODERN
+            connection.ensemble = server_info.is_ensemble(connection, said, until=until)
             connection.native.alone = not connection.ensemble
             reads.get(connection, "tenure", until=until)
         except BaseException:
@@ -103,7 +103,7 @@ class ZooKeeperBackend(Backend):
         return self._watches.open(prefix, sink=sink, until=time.monotonic() + timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
-        return info.describe(self._connection, until=time.monotonic() + timeout)
+        return server_info.describe(self._connection, until=time.monotonic() + timeout)
 
     def close(self) -> None:
         self._watches.end()

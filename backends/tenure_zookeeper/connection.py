@@ -25,7 +25,7 @@ from tenure_zookeeper.client import Call, Client
 from tenure_zookeeper.endpoints import Endpoints
 from tenure_zookeeper.errors import translate
 from tenure_zookeeper.revisions import Revisions
-from tenure_zookeeper.version_cache import Facts
+from tenure_zookeeper.version_cache import VersionCache
 
 _FRAMING = 64
 _WORLD = encoding.Acl(31, "world", "anyone")
@@ -38,7 +38,7 @@ class Fresh(Enum):
     """What goes ahead of a read where there are several servers, and the one asked may be behind."""
 
     AS_IS = auto()
-    """Nothing: what this server has, for looks that are checked by a write or follow a read that wasn't ``AS_IS``."""
+    """Nothing: what this server has, for reads that are checked by a write or follow a read that wasn't ``AS_IS``."""
     AS_CHOSEN = auto()
     """What the option ``reads`` says."""
     SURE = auto()
@@ -57,7 +57,7 @@ class Connection:
         self.max_packet: int = request.options["max_packet_bytes"]
         self.namespace = namespace_prefix(request.namespace)
         """What all keys begin with."""
-        self.facts = Facts()
+        self.versions = VersionCache()
         self.ensemble = True
         """Whether there are several servers, so that the one asked may be behind another."""
         self.quorum_reads: bool = request.options["reads"] == "quorum"
@@ -210,5 +210,5 @@ class Connection:
         self._on_event(path)
 
     def _lost(self) -> None:
-        self.facts.forget()
+        self.versions.forget()
         self._on_lost(Unavailable(f"the connection to ZooKeeper at {self.endpoints} was lost"))

@@ -1,7 +1,7 @@
-"""Looks at the nodes of a transaction's keys: where each key is, if anywhere, and the folders above it.
+"""The state of a transaction's keys in the tree of nodes: which leaf holds each key, and the folders above it.
 
-A look tells what to write, and the write tells whether it was right. Only where nothing is written does a look decide
-by itself; there it has to be fresh (:class:`Fresh`) and of a single moment (:func:`certain`).
+What was read tells what to write, and the write tells whether it was still so. Only where nothing is written does a
+state decide by itself; there it has to be fresh (:class:`Fresh`) and of a single moment (:func:`is_certain`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tenure_zookeeper.errors import translate
 _ACTION = "committing a transaction"
 
 _AT_ONCE = 4
-"""Keys up to which a look is one packet. It brings their values along, which for many may be many megabytes."""
+"""Keys up to which a state is read by one packet. It has their values, which for many may be many megabytes."""
 _AT_ONCE_BYTES = 50_000
 _CHAIN_BYTES = 50_000
 """Of paths; a key of a thousand slashes is in a thousand folders, too many to hold at once."""
 
 
-class Seen(NamedTuple):
+class KeyState(NamedTuple):
     """A key as it was read: which leaf holds it, if any, and the folders above."""
 
     folder: str
@@ -44,15 +44,15 @@ class Seen(NamedTuple):
         return keys.join(self.folder, self.leaf + self.name)
 
 
-class Look(NamedTuple):
-    """One look at every key of a transaction. ``at_once``: between two writes, as one packet of reads is answered."""
+class TransactionState(NamedTuple):
+    """Every key of a transaction. ``at_once``: read between two writes, as one packet of reads is answered."""
 
-    keys: dict[str, Seen]
+    keys: dict[str, KeyState]
     zxid: int
     at_once: bool
 
 
-def take(connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float) -> Look:
+def read(connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float) -> TransactionState:
     """Every key of the transaction with the folders above it."""
     wanted = dict.fromkeys([part.key for part in (*transaction.preconditions, *transaction.operations)])
     places = {key: keys.place(key) for key in wanted}
@@ -62,13 +62,14 @@ def take(connection: Connection, transaction: Transaction, *, fresh: Fresh, unti
     paths = (*sorted(folders_of, key=len), *leaves)
     at_once = connection.modern and len(wanted) <= _AT_ONCE and sum(map(len, paths)) <= _AT_ONCE_BYTES
     hidden = folders_of - {folder for folder, _ in places.values()}
-    found, zxid = _nodes(connection, paths, at_once=at_once, hidden=hidden, fresh=fresh, until=until)
-    return Look({key: _found(folder, name, found) for key, (folder, name) in places.items()}, zxid, at_once)
+    found, zxid = _read_nodes(connection, paths, at_once=at_once, hidden=hidden, fresh=fresh, until=until)
+    states = {key: _key_state(folder, name, found) for key, (folder, name) in places.items()}
+    return TransactionState(states, zxid, at_once)
 
 
-def certain(connection: Connection, transaction: Transaction, look: Look, *, until: float) -> bool:
+def is_certain(connection: Connection, transaction: Transaction, state: TransactionState, *, until: float) -> bool:
     """Whether everything was so at one moment: it was read at once, or it is seen the same again."""
-    return look.at_once or take(connection, transaction, fresh=Fresh.AS_IS, until=until).keys == look.keys
+    return state.at_once or read(connection, transaction, fresh=Fresh.AS_IS, until=until).keys == state.keys
 
 
 def chain(folder: str) -> list[str]:
@@ -82,7 +83,7 @@ def chain(folder: str) -> list[str]:
     return above
 
 
-def _nodes(
+def _read_nodes(
     connection: Connection, paths: Sequence[str], *, at_once: bool, hidden: set[str], fresh: Fresh, until: float
 ) -> tuple[dict[str, encoding.Node | None], int]:
     """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least.
@@ -102,7 +103,7 @@ def _nodes(
             raise translate(answer.error, action=_ACTION, write=False)
         for path, result in zip(paths, encoding.read_parts(answer), strict=True):
             if isinstance(result, encoding.Node):
-                connection.facts.note(path, result.stat, answer.zxid)
+                connection.versions.note(path, result.stat, answer.zxid)
             elif not (result == encoding.Code.NO_AUTH and path in hidden):
                 _must_be_missing(result)
             found[path] = result if isinstance(result, encoding.Node) else None
@@ -126,14 +127,14 @@ def _must_be_missing(result: encoding.Result) -> None:
         raise translate(code, action=_ACTION, write=False)
 
 
-def _found(folder: str, name: str, nodes: dict[str, encoding.Node | None]) -> Seen:
+def _key_state(folder: str, name: str, nodes: dict[str, encoding.Node | None]) -> KeyState:
     above = tuple((path, node.stat.version) for path in chain(folder) if (node := nodes[path]) is not None)
     # Where the nodes were read one after the other, a key that moved meanwhile may show in both: it moved to this one.
     moved = nodes[keys.join(folder, keys.MOVED + name)]
     if moved is not None:
         _, origin = keys.unpack(moved.data, moved.stat.czxid)
-        return Seen(folder, keys.MOVED, name, moved.stat, origin, above)
+        return KeyState(folder, keys.MOVED, name, moved.stat, origin, above)
     plain = nodes[keys.join(folder, keys.PLAIN + name)]
     if plain is not None:
-        return Seen(folder, keys.PLAIN, name, plain.stat, plain.stat.czxid, above)
-    return Seen(folder, "", name, None, 0, above)
+        return KeyState(folder, keys.PLAIN, name, plain.stat, plain.stat.czxid, above)
+    return KeyState(folder, "", name, None, 0, above)

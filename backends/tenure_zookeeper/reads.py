@@ -41,7 +41,7 @@ def get(connection: Connection, key: str, *, until: float) -> ReadResult:
     answer = connection.read([encoding.get_data(plain)], until=until, action="reading a key")[0]
     if not answer.error:
         node = encoding.read_node(answer)
-        connection.facts.note(plain, node.stat, answer.zxid)
+        connection.versions.note(plain, node.stat, answer.zxid)
         return ReadResult(item(key, node, moved=False), answer.zxid)
     if answer.error != encoding.Code.NO_NODE:
         raise translate(answer.error, action="reading a key", write=False)

@@ -43,26 +43,26 @@ def describe(connection: Connection, *, until: float) -> ServerInfo:
         for name, value in re.findall(r"^(Mode|Connections|Node count|Latency[^:]*): *(.*)$", srvr, re.MULTILINE)
     }
     details["hosts"] = str(connection.endpoints)
-    risks = []
+    warnings = []
     if not srvr:
-        risks.append("the server doesn't answer 'srvr' (4lw.commands.whitelist): its version and mode are unknown")
+        warnings.append("the server doesn't answer 'srvr' (4lw.commands.whitelist): its version and mode are unknown")
     if details.get("mode") == "standalone":
-        risks.append("a single server: while it is down nothing works, and its disk holds the only copy")
+        warnings.append("a single server: while it is down nothing works, and its disk holds the only copy")
     if connection.may_lag:
-        risks.append(
+        warnings.append(
             "several servers and reads=sync: a read may miss what another server acknowledged, for as long as a leader "
             "doesn't notice that it was replaced"
         )
     if connection.ensemble and version == _FORGETFUL:
-        risks.append(
+        warnings.append(
             "several servers of version 3.9.3: one that was down for a while may lose acknowledged writes for all "
             "(ZOOKEEPER-4925); 3.9.4 mends that"
         )
     if not connection.modern:
-        risks.append("a server before 3.6: watches list everything twice a second, and empty folders stay")
+        warnings.append("a server before 3.6: watches list everything twice a second, and empty folders stay")
     if connection.login.user is None:
-        risks.append("no user in the URL: whoever reaches the server may read and write everything")
+        warnings.append("no user in the URL: whoever reaches the server may read and write everything")
     elif not connection.endpoints.encrypted:
         what = "what is read and written goes" if connection.login.sasl else "user and password go"
-        risks.append(f"{what} over the network in plain text: use +tls after the URL's scheme")
-    return ServerInfo("ZooKeeper", ".".join(map(str, version)) or "unknown", root.zxid, None, tuple(risks), details)
+        warnings.append(f"{what} over the network in plain text: use +tls after the URL's scheme")
+    return ServerInfo("ZooKeeper", ".".join(map(str, version)) or "unknown", root.zxid, None, tuple(warnings), details)

@@ -1,19 +1,20 @@
-"""Commits: look at the nodes, judge the caller's guards, then write by a multi that holds only if they are still so.
+"""Commits: read the nodes, judge the caller's preconditions, then write by a multi that holds only if all is still so.
 
-Two kinds of guards meet in the multi. The caller's are judged on what was read, so that a refused transaction
-writes nothing; in the multi they are checked again. The plugin's own say that a key is still where it was seen. When
-the multi fails nothing was applied, whichever guard it was: everything is looked at anew, and only if the caller's
-guards no longer hold is that a ``Conflict``. This goes on until the deadline.
+Two kinds of preconditions meet in the multi. The caller's are judged on what was read, so that a refused transaction
+writes nothing; in the multi they are checked again. The plugin's own say that a key is still where it was read. When
+the multi fails nothing was applied, whichever of them it was: everything is read anew, and only if the caller's
+preconditions no longer hold is that a ``Conflict``. This goes on until the deadline.
 
-On several servers a look may be behind. That does no harm to what is written, as the leader judges the multi; but a
-look that shows a guard broken, or nothing to write, is taken again after a write through the leader (``Fresh.SURE``)
-before it counts. So a ``Conflict`` always rests on a state no older than the call. Nor may others who keep changing the
-keys hold it up: what decides is one key's look, or a multi of the guards alone (``_refuse``, ``_agree``).
+On several servers a read may be behind. That does no harm to what is written, as the leader judges the multi; but a
+state in which a precondition doesn't hold, or nothing is to be written, is read again after a write through the leader
+(``Fresh.SURE``) before it counts. So a ``Conflict`` always rests on a state no older than the call. Nor may others who
+keep changing the keys hold it up: what decides is one key's state, or a multi of the preconditions alone (``_refuse``,
+``_agree``).
 
 ABA: ZooKeeper's versions start again at 0 when a node is made again, so a version alone doesn't say that a key is
 the same. Hence every write that makes a node also touches the folder it is made in (``setData``), folders
-included, and a guard on a revision also holds the versions of all folders above the key, up to the root, which is
-never made again. The same versions prove that a missing key is still missing.
+included, and a precondition on a revision also holds the versions of all folders above the key, up to the root, which
+is never made again. The same versions prove that a missing key is still missing.
 
 A key that changes its lease gets another node (``keys``): delete and create in one multi. Its create revision goes
 along in the node's data.
@@ -31,6 +32,7 @@ from tenure.spi.types import CommitResult, Delete, KeyAbsent, Operation, Precond
 from tenure_zookeeper import encoding, folders, keys, node_state
 from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import RACES, translate
+from tenure_zookeeper.node_state import KeyState, TransactionState
 from tenure_zookeeper.reads import lease_name
 
 _ACTION = "committing a transaction"
@@ -94,18 +96,18 @@ def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, 
 def _attempt(
     connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, until: float
 ) -> CommitResult | None:
-    """Look, judge, write. ``None`` if nothing was applied and it has to be tried again."""
-    look = node_state.take(connection, transaction, fresh=fresh, until=until)
-    broken = _judge(transaction.preconditions, look)
-    plan = _plan(connection, transaction, look.keys)
+    """Read, judge, write. ``None`` if nothing was applied and it has to be tried again."""
+    state = node_state.read(connection, transaction, fresh=fresh, until=until)
+    broken = _judge(transaction.preconditions, state)
+    plan = _plan(connection, transaction, state.keys)
     if broken or not plan.writes:
-        # No write will tell whether this look was right, so it mustn't be behind what any server has acknowledged.
+        # No write will tell whether this state was right, so it mustn't be behind what any server has acknowledged.
         if fresh is not Fresh.SURE and connection.ensemble:
             return _attempt(connection, send, transaction, Fresh.SURE, until=until)
         if broken:
-            _refuse(connection, broken, look, until=until)
+            _refuse(connection, broken, state, until=until)
             return None
-        return _agree(connection, transaction, plan, look, until=until)
+        return _agree(connection, transaction, plan, state, until=until)
     if plan.missing:
         for folder in sorted(plan.missing):
             folders.ensure(connection, folder, until=until)
@@ -120,35 +122,35 @@ def _attempt(
         for index, path in plan.in_place.items():
             stat = written[index]
             assert isinstance(stat, encoding.Stat)
-            connection.facts.note(path, stat, stat.mzxid)
+            connection.versions.note(path, stat, stat.mzxid)
         return CommitResult(answer.zxid, plan.deleted)
     if error in RACES:
         return None
     raise translate(error, action=_ACTION, write=True)
 
 
-def _refuse(connection: Connection, broken: Precondition, look: node_state.Look, *, until: float) -> None:
-    """Raise ``Conflict`` for a guard that doesn't hold, if that was so at one moment."""
-    if not look.at_once:
-        # It is enough to look at this one key, however often others change the rest.
+def _refuse(connection: Connection, broken: Precondition, state: TransactionState, *, until: float) -> None:
+    """Raise ``Conflict`` for a precondition that doesn't hold, if that was so at one moment."""
+    if not state.at_once:
+        # It is enough to read this one key, however often others change the rest.
         alone = Transaction((broken,), ())
-        look = node_state.take(connection, alone, fresh=Fresh.AS_IS, until=until)
-        if not node_state.certain(connection, alone, look, until=until):
+        state = node_state.read(connection, alone, fresh=Fresh.AS_IS, until=until)
+        if not node_state.is_certain(connection, alone, state, until=until):
             return
-    found = _found(broken, look)
+    found = _found(broken, state)
     if found is not None:
-        raise Conflict(f"{found}; nothing was changed", keys=[broken.key], revision=look.zxid)
+        raise Conflict(f"{found}; nothing was changed", keys=[broken.key], revision=state.zxid)
 
 
 def _agree(
-    connection: Connection, transaction: Transaction, plan: _Plan, look: node_state.Look, *, until: float
+    connection: Connection, transaction: Transaction, plan: _Plan, state: TransactionState, *, until: float
 ) -> CommitResult | None:
-    """All guards hold and there is nothing to write: done, if that was so at one moment. ``None``: look again."""
-    if node_state.certain(connection, transaction, look, until=until):
-        return CommitResult(look.zxid)
+    """All preconditions hold and there is nothing to write: done, if so at one moment. ``None``: read again."""
+    if node_state.is_certain(connection, transaction, state, until=until):
+        return CommitResult(state.zxid)
     if plan.missing:
         return None
-    # Others keep changing what the look has to find unchanged. The guards alone ask for less, and at once.
+    # Others keep changing what has to be read unchanged. The preconditions alone ask for less, and at once.
     answer = connection.call(plan.request(), until=until, action=_ACTION)
     error = answer.error or encoding.first_error(encoding.read_parts(answer))
     if not error:
@@ -175,9 +177,9 @@ def _plain(connection: Connection) -> Send:
 def _put_in_place(
     connection: Connection, preconditions: tuple[Precondition, ...], put: Put, *, until: float
 ) -> CommitResult | None:
-    """A put on a key that never had a lease, by one request: without guards, or guarded by a revision that was seen.
+    """A put on a key that never had a lease, by one request: without preconditions, or on a revision that was seen.
 
-    ``None`` if it can't be done so; then nothing was applied, and the key has to be looked at.
+    ``None`` if it can't be done so; then nothing was applied, and the key has to be read.
     """
     path, _ = keys.leaves(put.key)
     if not preconditions:
@@ -189,7 +191,7 @@ def _put_in_place(
             or preconditions[0].key != put.key
         ):
             return None
-        proof = connection.facts.proof(node_state.chain(keys.place(put.key)[0]), path, preconditions[0].revision)
+        proof = connection.versions.proof(node_state.chain(keys.place(put.key)[0]), path, preconditions[0].revision)
         if proof is None:
             return None
         checks = [encoding.check(folder, version) for folder, version in proof.folders.items()]
@@ -203,21 +205,21 @@ def _put_in_place(
         raise translate(error, action="putting a key", write=True)
     stat = results[-1] if preconditions else encoding.read_stat(answer)
     assert isinstance(stat, encoding.Stat)
-    connection.facts.note(path, stat, stat.mzxid)
+    connection.versions.note(path, stat, stat.mzxid)
     return CommitResult(stat.mzxid)
 
 
 # -- judging and planning --------------------------------------------------------------------------
 
 
-def _judge(preconditions: tuple[Precondition, ...], look: node_state.Look) -> Precondition | None:
-    """The first guard that doesn't hold; ``None`` if all do."""
-    return next((precondition for precondition in preconditions if _found(precondition, look) is not None), None)
+def _judge(preconditions: tuple[Precondition, ...], state: TransactionState) -> Precondition | None:
+    """The first precondition that doesn't hold; ``None`` if all do."""
+    return next((precondition for precondition in preconditions if _found(precondition, state) is not None), None)
 
 
-def _found(precondition: Precondition, look: node_state.Look) -> str | None:
-    """What was found where a guard doesn't hold, in words."""
-    stat = look.keys[precondition.key].stat
+def _found(precondition: Precondition, state: TransactionState) -> str | None:
+    """What was found where a precondition doesn't hold, in words."""
+    stat = state.keys[precondition.key].stat
     if isinstance(precondition, KeyAbsent):
         return None if stat is None else f"exists (revision {stat.mzxid}) and should not"
     if stat is None:
@@ -227,37 +229,37 @@ def _found(precondition: Precondition, look: node_state.Look) -> str | None:
     return None
 
 
-def _plan(connection: Connection, transaction: Transaction, seen: dict[str, node_state.Seen]) -> _Plan:
+def _plan(connection: Connection, transaction: Transaction, states: dict[str, KeyState]) -> _Plan:
     plan = _Plan()
     unchanged = {
         precondition.key for precondition in transaction.preconditions if isinstance(precondition, RevisionEquals)
     }
     operations = {operation.key: operation for operation in transaction.operations}
-    for key, found in seen.items():
+    for key, state in states.items():
         exact = key in unchanged
         if exact:
-            plan.held.update(found.above)
-        version = found.stat.version if exact and found.stat is not None else encoding.ANY_VERSION
+            plan.held.update(state.above)
+        version = state.stat.version if exact and state.stat is not None else encoding.ANY_VERSION
         operation = operations.get(key)
         if isinstance(operation, Put):
-            _plan_put(connection, plan, operation, found, version)
-        elif found.stat is None:
-            plan.held.update(found.above)
-            if not found.above:
-                plan.missing.add(found.folder)  # nothing there that could prove the absence
+            _plan_put(connection, plan, operation, state, version)
+        elif state.stat is None:
+            plan.held.update(state.above)
+            if not state.above:
+                plan.missing.add(state.folder)  # nothing there that could prove the absence
         elif isinstance(operation, Delete):
-            plan.parts.append(encoding.delete(found.path, version))
+            plan.parts.append(encoding.delete(state.path, version))
             plan.writes = True
             plan.deleted += 1
         else:
-            plan.parts.append(encoding.check(found.path, version))
+            plan.parts.append(encoding.check(state.path, version))
     return plan
 
 
-def _plan_put(connection: Connection, plan: _Plan, put: Put, found: node_state.Seen, version: int) -> None:
+def _plan_put(connection: Connection, plan: _Plan, put: Put, state: KeyState, version: int) -> None:
     plan.writes = True
-    stat = found.stat
-    plain, moved = (keys.join(found.folder, mark + found.name) for mark in (keys.PLAIN, keys.MOVED))
+    stat = state.stat
+    plain, moved = (keys.join(state.folder, mark + state.name) for mark in (keys.PLAIN, keys.MOVED))
     if stat is None:
         # Made and removed again: proves that the key isn't in its other leaf, without holding up other writers.
         if put.lease_id is None:
@@ -266,23 +268,23 @@ def _plan_put(connection: Connection, plan: _Plan, put: Put, found: node_state.S
         else:
             plan.parts += [_create(connection, plain, b"", encoding.PERSISTENT), encoding.delete(plain)]
             plan.parts.append(_create(connection, moved, keys.pack(put.value), encoding.EPHEMERAL))
-        plan.touched.add(found.folder)
-        if found.homeless:
-            plan.missing.add(found.folder)
+        plan.touched.add(state.folder)
+        if state.homeless:
+            plan.missing.add(state.folder)
         return
-    if found.leaf == keys.PLAIN and put.lease_id is None:
+    if state.leaf == keys.PLAIN and put.lease_id is None:
         plan.in_place[len(plan.parts)] = plain
         plan.parts.append(encoding.set_data(plain, put.value, version))
         return
     # What is written depends on what the node was: nothing but that very node will do.
-    plan.held.update(found.above)
-    data = keys.pack(put.value, found.origin)
-    if found.leaf == keys.MOVED and lease_name(stat.owner) == put.lease_id:
+    plan.held.update(state.above)
+    data = keys.pack(put.value, state.origin)
+    if state.leaf == keys.MOVED and lease_name(stat.owner) == put.lease_id:
         plan.parts.append(encoding.set_data(moved, data, stat.version))
         return
     mode = encoding.PERSISTENT if put.lease_id is None else encoding.EPHEMERAL
-    plan.parts += [encoding.delete(found.path, stat.version), _create(connection, moved, data, mode)]
-    plan.touched.add(found.folder)
+    plan.parts += [encoding.delete(state.path, stat.version), _create(connection, moved, data, mode)]
+    plan.touched.add(state.folder)
 
 
 def _create(connection: Connection, path: str, value: bytes, mode: int) -> encoding.Request:

@@ -20,48 +20,19 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.spi.feed import Changes, Deleted, Feed, PollingFeed, Sink, Snapshot
+from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
 from tenure.spi.types import KeyValue, Page
 from tenure_zookeeper import encoding, keys, reads
 from tenure_zookeeper.connection import Connection
 from tenure_zookeeper.errors import translate
+from tenure_zookeeper.feed import ZooKeeperFeed, ZooKeeperPollingFeed
 
 _READ_TIMEOUT = 10.0
 """Seconds; the connection itself is found dead earlier."""
 _AT_A_TIME = 200
-POLL_INTERVAL = 0.5
-
-
-class WatchFeed(Feed):
-    """One feed. Guarded by the lock of its :class:`Watches`, ``told`` by the reading thread alone."""
-
-    def __init__(self, watches: Watches, prefix: str, sink: Sink) -> None:
-        self.prefix = prefix
-        above, slash, _ = prefix.rpartition("/")
-        self.root = keys.folder_path(above) if slash else "/"
-        self.sink = sink
-        self.stale: dict[str, None] = {}
-        self.told: dict[str, int] = {}
-        self.live = False
-        self._watches = watches
-
-    def close(self) -> None:
-        self._watches.remove(self)
-
-
-class _Polling(PollingFeed):
-    """A feed of an old server; leaves the set of those to be closed with the store when it is closed itself."""
-
-    def __init__(self, read: Callable[[], Snapshot], sink: Sink, siblings: set[_Polling]) -> None:
-        self._siblings = siblings
-        super().__init__(read, sink, interval=POLL_INTERVAL, name="zookeeper")
-
-    def close(self) -> None:
-        super().close()
-        self._siblings.discard(self)
 
 
 class Watches:
@@ -70,8 +41,8 @@ class Watches:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._condition = threading.Condition()
-        self._feeds: set[WatchFeed] = set()
-        self._polling: set[_Polling] = set()
+        self._feeds: set[ZooKeeperFeed] = set()
+        self._polling: set[ZooKeeperPollingFeed] = set()
         self._roots: Counter[str] = Counter()
         self._losses = 0
         self._closed = False
@@ -83,7 +54,7 @@ class Watches:
         self._connection.ensure_open()
         if not self._connection.modern:
             return self._poll(prefix, sink)
-        feed = WatchFeed(self, prefix, sink)
+        feed = ZooKeeperFeed(prefix, sink, on_close=self.remove)
         try:
             self._add(feed, until)
             page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
@@ -91,7 +62,7 @@ class Watches:
         except BaseException:
             self.remove(feed)
             raise
-        feed.told = {item.key: item.mod_revision for item in snapshot.items}
+        feed.delivered = {item.key: item.mod_revision for item in snapshot.items}
         with self._condition:
             if feed in self._feeds:  # else the connection was lost, and the sink has been told
                 sink.deliver(snapshot)
@@ -100,7 +71,7 @@ class Watches:
                 self._condition.notify()
         return feed
 
-    def remove(self, feed: WatchFeed) -> bool:
+    def remove(self, feed: ZooKeeperFeed) -> bool:
         """End a feed; the last one on a folder takes its watch away. Whether it hadn't ended before."""
         with self._condition:
             if feed not in self._feeds:
@@ -144,7 +115,7 @@ class Watches:
                 raise Unavailable("the connection to ZooKeeper was lost")
             return Snapshot(page.items, page.revision)
 
-        feed = _Polling(read, sink, self._polling)
+        feed = ZooKeeperPollingFeed(read, sink, self._polling)
         with self._condition:
             self._polling.add(feed)
             closed = self._closed
@@ -153,7 +124,7 @@ class Watches:
             raise StoreClosed("this store was closed")
         return feed
 
-    def _add(self, feed: WatchFeed, until: float) -> None:
+    def _add(self, feed: ZooKeeperFeed, until: float) -> None:
         action = "adding a watch"
         with self._condition:
             if self._closed:
@@ -165,7 +136,7 @@ class Watches:
         if answer.error:
             raise translate(answer.error, action=action, write=False)
 
-    def _settle(self, feed: WatchFeed, page: Page, until: float) -> Snapshot:
+    def _settle(self, feed: ZooKeeperFeed, page: Page, until: float) -> Snapshot:
         """The list with what changed while it was read."""
         with self._condition:
             revision = self._connection.answered()  # every change up to it has been marked
@@ -247,13 +218,13 @@ class Watches:
             for key, (item, revision) in zip(wanted, found, strict=True)
         }
 
-    def _take(self, feed: WatchFeed) -> list[str]:
+    def _take(self, feed: ZooKeeperFeed) -> list[str]:
         taken = list(feed.stale)[:_AT_A_TIME]
         for key in taken:
             del feed.stale[key]
         return taken
 
-    def _fail(self, feeds: Sequence[WatchFeed], error: TenureError) -> None:
+    def _fail(self, feeds: Sequence[ZooKeeperFeed], error: TenureError) -> None:
         for feed in feeds:
             # The connection may have failed it already, while its keys were being read.
             if self.remove(feed) and not self._closed:
@@ -261,19 +232,19 @@ class Watches:
 
 
 def _entries(
-    feed: WatchFeed, stale: Sequence[str], state: dict[str, KeyValue | Deleted]
+    feed: ZooKeeperFeed, stale: Sequence[str], state: dict[str, KeyValue | Deleted]
 ) -> tuple[KeyValue | Deleted, ...]:
     """What is news to the feed, oldest first."""
     entries: list[KeyValue | Deleted] = []
     for key in stale:
         entry = state[key]
-        told = feed.told.get(key)
+        delivered = feed.delivered.get(key)
         if isinstance(entry, Deleted):
-            if told is not None:
-                del feed.told[key]
+            if delivered is not None:
+                del feed.delivered[key]
                 entries.append(entry)
-        elif entry.mod_revision != told:
-            feed.told[key] = entry.mod_revision
+        elif entry.mod_revision != delivered:
+            feed.delivered[key] = entry.mod_revision
             entries.append(entry)
     entries.sort(key=_revision)
     return tuple(entries)

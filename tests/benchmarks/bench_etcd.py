@@ -171,7 +171,7 @@ def _watch(store: tenure.Store, raw: Raw, puts: int) -> Result:
 
     keys = {"ours": b"benchmark/watch/ours", "raw": b"benchmark/watch/raw", "control": b"benchmark/watch/control"}
     with store.watch("benchmark/watch/ours", callback=callback):
-        assert in_sync.wait(10)
+        assert in_sync.wait(60.0)
         raw.watch(keys["raw"], arrived.put)
         raw.watch(keys["control"], arrived.put)
         times: dict[str, list[float]] = {label: [] for label in keys}

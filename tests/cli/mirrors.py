@@ -12,7 +12,7 @@ import tenure
 from tenure.migration.mirror import Mirror
 from tenure.migration.mirror_lock import NOT_MIRRORED
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 TTL = 30.0
 
 

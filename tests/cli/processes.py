@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any, Self
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 class Command:

@@ -25,10 +25,10 @@ def test_one_of_them_with_its_options(run: Run, run_json: Any) -> None:
     for name in ("memory", "memory://"):
         record = run_json("backends", name)
         assert {"namespace", "timeout"} <= {option["name"] for option in record["options"]}
-        assert record["notes"][0].keys() == {"title", "text", "verified_by"}
+        assert record["caveats"][0].keys() == {"title", "text", "verified_by"}
     shown = run("backends", "memory").stdout
     assert "namespace" in shown
-    assert record["notes"][0]["text"] in shown
+    assert record["caveats"][0]["text"] in shown
 
 
 def test_one_that_is_not_installed(run: Run) -> None:

@@ -130,7 +130,7 @@ def test_a_report_and_its_page_are_written_and_verified(run, run_json, report):
     assert report.with_suffix(".html").read_text().startswith("<!doctype html>")
     result = run("conformance", "verify", str(report))
     assert result.exit_code == 0
-    assert "holds\tyes" in result.stdout
+    assert "valid\tyes" in result.stdout
     assert run_json("conformance", "verify", str(report))["conclusion"] == "partial"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tenure
-from tenure.cli.ui.errors import Failed
+from tenure._failed import Failed
 from tenure.errors import Unavailable
 from tenure.migration.copier import RECORD, Copier
 
@@ -143,7 +143,7 @@ def test_an_interrupted_copy_goes_on(
     assert content(target) == expected
 
 
-def test_an_unfinished_copy_of_another_source_is_left_alone(
+def test_an_unfinished_copy_of_another_source_is_skipped(
     source: tenure.Store, target: tenure.Store, copy: Callable[..., Any]
 ) -> None:
     source.put("a", b"1")

@@ -11,13 +11,15 @@ from tenure.spi.capabilities import field_notes
 
 from .conftest import Run
 
+CHECKS = ("open", "clock", "read", "write", "lease", "server")
+
 
 def test_a_healthy_store(run: Run, run_json: Any, url: str, store: tenure.Store) -> None:
     found = run_json("doctor", url)
     assert found["reachable"] is True
     assert found["capabilities"].keys() == field_notes().keys()
-    assert found["notes"]
-    assert found["notes"][0]["title"] in run("doctor", url).stdout
+    assert found["caveats"]
+    assert found["caveats"][0]["title"] in run("doctor", url).stdout
     assert found["latency_p50_seconds"]["put"] > 0
     assert abs(found["clock_difference_seconds"]) < 1
     assert {check["name"] for check in found["checks"]} >= {"open", "read", "write", "lease", "clock"}
@@ -30,6 +32,23 @@ def test_risks_are_warnings_and_strict_makes_them_failures(run: Run) -> None:
     assert relaxed.exit_code == 0
     assert "warning" in relaxed.stdout
     assert strict.exit_code == 1
+
+
+def test_the_verdict_column_has_three_words(run: Run) -> None:
+    lines = [line.split("\t")[0] for line in run("doctor").stdout.splitlines()]
+    verdicts = [line.split()[0] for line in lines if line.split()[1:2] and line.split()[1] in CHECKS]
+    assert verdicts == ["ok", "ok", "ok", "ok", "ok", "warning"]
+
+
+def test_facts_are_words_of_an_operator(run: Run) -> None:
+    assert "SystemClock" not in run("doctor").stdout
+
+
+def test_guarantees_are_declared_or_not(run: Run, store: tenure.Store) -> None:
+    rows = [line.split("\t") for line in run("doctor").stdout.splitlines()]
+    declared = {row[0]: row[1] for row in rows if len(row) == 3 and row[1] in ("yes", "no")}
+    given = {name: value for name, value in store.capabilities.as_dict().items() if isinstance(value, bool)}
+    assert declared == {name: "yes" if value else "no" for name, value in given.items()}
 
 
 def test_read_only_writes_nothing(run_json: Any, store: tenure.Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 
 def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

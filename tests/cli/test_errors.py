@@ -96,7 +96,7 @@ def test_a_reader_that_goes_away_is_no_error_message() -> None:
     os.close(read)
     try:
         ended = subprocess.run(
-            [*CLI, "backends"], stdout=write, stderr=subprocess.PIPE, check=False, timeout=30, env=dict(os.environ)
+            [*CLI, "backends"], stdout=write, stderr=subprocess.PIPE, check=False, timeout=60, env=dict(os.environ)
         )
     finally:
         os.close(write)
@@ -105,7 +105,7 @@ def test_a_reader_that_goes_away_is_no_error_message() -> None:
 
 def test_a_full_disk_under_stdout_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
-        ended = subprocess.run([*CLI, "backends"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=30)
+        ended = subprocess.run([*CLI, "backends"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
     assert ended.returncode == 1
     assert ended.stderr.count(b"\n") == 1
     assert b"No space left" in ended.stderr

@@ -41,7 +41,7 @@ def test_a_transaction_arrives_as_one(source: tenure.Store, target: tenure.Store
         assert len(batch.events) == 301
 
 
-def test_a_restart_levels_again_deletes_included(source: tenure.Store, target: tenure.Store) -> None:
+def test_a_restart_reconciles_again_deletes_included(source: tenure.Store, target: tenure.Store) -> None:
     source.put("stays", b"1")
     source.put("goes", b"2")
     with Running(source, target) as running:
@@ -85,7 +85,7 @@ def test_an_outage_of_the_target_is_told_and_outlived(
 
 
 @pytest.mark.parametrize("key", ["service", LOCK])
-def test_a_target_that_lost_a_lease_is_levelled(
+def test_a_target_that_lost_a_lease_is_reconciled(
     source: tenure.Store, target: tenure.Store, names: tuple[str, str], key: str
 ) -> None:
     source.put("service", b"1", lease=source.lease(60))
@@ -93,7 +93,7 @@ def test_a_target_that_lost_a_lease_is_levelled(
         running.until("synced")
         tenure_memory.server(names[1]).expire_lease(lease_of(target, key))
         source.put("other", b"2")
-        running.until("levelling")
+        running.until("reconciling")
         running.until("synced")
         assert content(target) == {"service": b"1", "other": b"2"}
         assert target.get(LOCK) is not None

@@ -17,7 +17,7 @@ def test_as_a_process_between_files(tmp_path: Path) -> None:
     with tenure.connect(first) as source, tenure.connect(second) as target:
         source.put("a", b"1")
         source.put("b", b"2", lease=source.lease(60))
-        with Command("mirror", first, second, "--json", "--handover", "20", url=first) as command:
+        with Command("mirror", first, second, "--json", "--lease-grace", "20", url=first) as command:
             assert command.err.record(type="synced")["written"] == 2
             source.put("c", b"3")
             source.delete("a")
@@ -40,7 +40,7 @@ def test_as_a_process_between_files(tmp_path: Path) -> None:
 
 def test_a_killed_mirror_is_followed_by_another_without_a_gap(tmp_path: Path) -> None:
     first, second = f"sqlite://{tmp_path / 'from.db'}", f"sqlite://{tmp_path / 'to.db'}"
-    arguments = ("mirror", first, second, "--json", "--handover", "300")
+    arguments = ("mirror", first, second, "--json", "--lease-grace", "300")
     with tenure.connect(first) as source, tenure.connect(second) as target:
         source.put("service", b"1", lease=source.lease(60))
         with Command(*arguments, url=first) as command:

@@ -8,7 +8,7 @@ import pytest
 
 import tenure
 import tenure_memory
-from tenure.cli.ui.errors import Failed
+from tenure._failed import Failed
 from tenure.errors import ConfigError, Conflict
 from tenure.migration.mirror import Mirror
 from tenure.migration.mirror_lock import LOCK, RECORD, Hold

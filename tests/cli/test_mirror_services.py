@@ -29,9 +29,9 @@ def test_services_move_without_a_gap(source: tenure.Store, target: tenure.Store)
             # Here the source's entry has been deleted.
             source.put("after", b"")
             wait_until(target, lambda: "after" in content(target))
-        assert running.mirror.totals.left_alone == 2
+        assert running.mirror.totals.skipped == 2
         with Running(source, target) as running:
-            assert running.until("synced")["left_alone"] == 1  # a restart spares it too
+            assert running.until("synced")["skipped"] == 1  # a restart skips it too
         target.put("/registry/last", b"")
         told: list[tenure.Event] = []
         while not told or told[-1].key != "/registry/last":
@@ -43,7 +43,7 @@ def test_services_move_without_a_gap(source: tenure.Store, target: tenure.Store)
         assert entry.meta == {"moved": True}
 
 
-def test_copies_stay_for_the_handover(source: tenure.Store, target: tenure.Store, names: tuple[str, str]) -> None:
+def test_copies_stay_for_the_lease_grace(source: tenure.Store, target: tenure.Store, names: tuple[str, str]) -> None:
     source.put("service", b"1", lease=source.lease(60))
     with tenure.connect(f"memory://{names[1]}") as own, Running(source, own) as running:
         running.until("synced")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tenure
-from tenure.cli.ui.outages import Outage, OutageTracker
+from tenure._outages import Outage, OutageTracker
 
 from .processes import terminal
 
@@ -45,7 +45,7 @@ def test_no_color_is_respected(filled: str) -> None:
 def test_doctor(filled: str) -> None:
     code, text = terminal("doctor", url=filled)
     assert code == 0
-    assert "Promises: this store ..." in text
+    assert "the store ..." in text
     assert "max_value_bytes" in text
 
 

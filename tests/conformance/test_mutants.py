@@ -26,7 +26,7 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the program found with the intended rules alone, in processes of its own."""
     file = tmp_path_factory.mktemp("mutants") / "mutants.json"
     command = [sys.executable, str(PROGRAM), "--intended", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1_200, check=False)
     assert file.exists(), done.stdout + done.stderr
     found: dict[str, Any] = json.loads(file.read_text())
     assert (done.returncode == 0) == (not found["problems"]), done.stdout + done.stderr

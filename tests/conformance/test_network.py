@@ -122,7 +122,7 @@ def test_everything_passes_both_ways_and_is_counted(network: Network, client: so
     assert traffic.up == traffic.down == len(big) + len(b"hello\n")
     assert network.open_connections == 1
     client.close()
-    until(lambda: network.open_connections == 0, 5, "the connection has ended")
+    until(lambda: network.open_connections == 0, 60.0, "the connection has ended")
 
 
 def test_one_side_may_end_before_the_other(network: Network, server: Echo, client: socket.socket):
@@ -170,7 +170,7 @@ def test_a_black_hole_holds_back_and_delivers_in_the_end(
     with network.black_hole(*directions) as hole:
         client.sendall(b"lost?\n")
         assert silent(client)
-        until(lambda: hole.effects == len(b"lost?\n"), 5, "the bytes were counted")
+        until(lambda: hole.effects == len(b"lost?\n"), 60.0, "the bytes were counted")
         assert (b"lost?\n" in server.lines) == (Direction.UP not in directions)
         # Who connects now reaches nobody, and who goes away now isn't missed.
         with connected(network) as other:
@@ -255,9 +255,9 @@ def test_a_cut_hits_its_request_alone(
         client.sendall(line[9:])
         with pytest.raises(ConnectionResetError):
             client.recv(1)
-        until(lambda: cut.effects == 1, 5, "the cut was counted")
+        until(lambda: cut.effects == 1, 60.0, "the cut was counted")
         if point is not CutPoint.BEFORE_REQUEST:
-            until(lambda: line in server.lines, 5, "the server got the request")
+            until(lambda: line in server.lines, 60.0, "the server got the request")
         with connected(network) as again:
             assert ask(again, line) == line
     assert server.lines.count(line) == 1 + (point is not CutPoint.BEFORE_REQUEST)
@@ -304,7 +304,7 @@ def test_closing_leaves_no_thread_and_no_connection(server: Echo):
         network.close()
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
-    until(lambda: server.ended >= 1, 5, "the server's side has ended, too")
+    until(lambda: server.ended >= 1, 60.0, "the server's side has ended, too")
     left = {thread for thread in threading.enumerate() if thread not in before and "network" in thread.name}
     assert not left
 

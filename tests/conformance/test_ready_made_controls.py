@@ -107,7 +107,7 @@ def test_a_process_is_killed_started_and_frozen(monkeypatch: pytest.MonkeyPatch)
         assert not running("")
         driver.do("resume")
         driver.do("kill")
-        assert first.wait(10) == -signal.SIGKILL
+        assert first.wait(60.0) == -signal.SIGKILL
         driver.do("start")
         assert process.pid != first.pid
         driver.do("kill")

@@ -30,13 +30,6 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(params=SERVERS)
-def server_url(request: pytest.FixtureRequest) -> str:
-    """The test's own part of a server that others use too: do no harm to it."""
-    url: str = request.getfixturevalue(f"{request.param}_own_url")
-    return url
-
-
-@pytest.fixture(params=SERVERS)
 def node(request: pytest.FixtureRequest) -> Iterator[ServerContainer]:
     """A server of the test's own."""
     server: ServerContainer = request.getfixturevalue(f"{request.param}_node")

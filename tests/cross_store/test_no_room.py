@@ -24,9 +24,9 @@ from tenure_testkit.servers.disk import SmallDisk, WhenFull
 from tenure_testkit.servers.plugin import need_container
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_plugin import need_redis
-from tenure_testkit.servers.wait import NotInTime
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
+from tenure_testkit.waiting import NotInTime
 
 pytestmark = pytest.mark.faults
 
@@ -63,7 +63,7 @@ class Case:
 def save(server: Any, expected: str) -> None:
     """Have Redis write its snapshot, which ends as expected."""
     server.ask("BGSAVE")
-    until(lambda: _saved(server) == expected, 20.0, f"the snapshot ended with {expected}")
+    until(lambda: _saved(server) == expected, 60.0, f"the snapshot ended with {expected}")
 
 
 def _saved(server: Any) -> str:
@@ -263,7 +263,7 @@ def test_a_server_without_room(case: Case, server: Any, opened: Callable[..., St
     if case.on_small_disk and server.when_full is WhenFull.ENDS:
         # Unavailable: it has ended before, over something that it wrote by itself.
         assert isinstance(error, OutcomeUnknown | Unavailable)
-        until(lambda: server.status == "exited", 10.0, "the server has ended")
+        until(lambda: server.status == "exited", 60.0, "the server has ended")
         assert isinstance(writer.write(), Unavailable)
         with pytest.raises(Unavailable):
             store.get(writer.key(1, 0), timeout=1.0)
@@ -309,8 +309,8 @@ def test_a_registration_outlives_it(case: Case, server: Any, opened: Callable[..
         case.free(server)
         if server.status == "exited":
             server.start()
-        until(lambda: own.status is Status.REGISTERED, 40.0, "it is registered again")
-        until(lambda: other.get_services().get("web") is not None, 20.0, "others see it")
+        until(lambda: own.status is Status.REGISTERED, 60.0, "it is registered again")
+        until(lambda: other.get_services().get("web") is not None, 60.0, "others see it")
         assert own.lease is not None
         own.lease.ensure_valid()
         assert [each.identity() for each in other.get_service("web").instances] == [WEB.identity()]

@@ -15,6 +15,7 @@ from tenure._runtime.clock import SystemClock
 from tenure.registry import Registry, RegistryConfig
 from tenure.spi import Backend, OpenRequest
 from tenure_memory.servers import open_backend
+from tenure_testkit.waiting import PATIENCE
 
 
 class Told(list):
@@ -29,7 +30,7 @@ class Told(list):
             self.append(item)
             self._changed.notify_all()
 
-    def wait(self, predicate: Callable[[list], bool], timeout: float = 10.0) -> list:
+    def wait(self, predicate: Callable[[list], bool], timeout: float = PATIENCE) -> list:
         with self._changed:
             assert self._changed.wait_for(lambda: predicate(self), timeout), list(self)
             return list(self)
@@ -61,7 +62,7 @@ class Gate(Backend):
 
     def _hold(self) -> None:
         self.reached.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60.0)
 
     @property
     def capabilities(self):
@@ -175,7 +176,7 @@ def no_thread_left() -> Iterator[None]:
     yield
     for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("tenure"):
-            thread.join(5)
+            thread.join(60.0)
             assert not thread.is_alive(), thread
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import traceback
 import uuid
 
 import pytest
@@ -12,6 +10,7 @@ import tenure.registry as convenience
 from tenure.errors import AlreadyRegistered, ConfigError, ServiceNotFound, StoreClosed, UnknownScheme, UsedAfterFork
 from tenure.registry import Instance, Registry, RegistryConfig
 from tenure.registry import default as process_module
+from tenure_testkit.probes import forked
 
 WEB = Instance("web", id="1", host="h", host_name="n", port=80)
 
@@ -21,25 +20,6 @@ def fresh_process():
     yield
     convenience.close()
     process_module._process.registry = None
-
-
-def in_child(check) -> None:
-    """Run ``check`` in a forked child and fail with what it raises."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            check()
-            code = 0
-        except BaseException:  # noqa: BLE001 - the parent fails with it
-            os.write(writer, traceback.format_exc().encode()[-4000:])
-        finally:
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as said:
-        text = said.read().decode()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, text
 
 
 def test_init_by_url_and_the_functions():
@@ -119,7 +99,7 @@ def test_a_forked_child_reads_but_does_not_act(store, registry):
                 act()
         own.close()
 
-    in_child(check)
+    assert forked(check) == ""
     assert store.get(own.key).lease_id == own.lease.id
 
 
@@ -135,7 +115,7 @@ def test_a_forked_child_may_have_a_registry_of_its_own(store):
         convenience.close()
         assert not store.closed
 
-    in_child(check)
+    assert forked(check) == ""
     assert convenience.current() == WEB
 
 
@@ -146,4 +126,4 @@ def test_a_registry_made_in_the_parent_is_not_started_in_the_child(store):
         with pytest.raises(UsedAfterFork):
             own.start()
 
-    in_child(check)
+    assert forked(check) == ""

@@ -37,14 +37,14 @@ def test_an_outage_longer_than_the_lease_serves_the_last_known_then_registers_on
         etcd_node.kill()
     else:
         etcd_node.pause()
-    changes.wait(lambda told: any("failed, next in" in change.reason for change in told), timeout=30.0)
+    changes.wait(lambda told: any("failed, next in" in change.reason for change in told), timeout=60.0)
     assert watcher.get_service("web").instances == (WEB,)
     assert watcher.staleness > 0
     if fault == "kill":
         etcd_node.start()
     else:
         etcd_node.resume()
-    changes.wait(registered_again, timeout=30.0)
+    changes.wait(registered_again, timeout=60.0)
     assert [(item.key, item.value) for item in store.list("/registry/")] == [(KEY, encode(WEB))]
     assert len(watcher.wait_for("web", timeout=30.0)) == 1
 
@@ -55,6 +55,6 @@ def test_a_store_that_lost_its_data_gets_its_instance_back(etcd_node, pair):
     etcd_node.stop()
     etcd_node.wipe()
     etcd_node.start()
-    changes.wait(registered_again, timeout=30.0)
+    changes.wait(registered_again, timeout=60.0)
     assert [item.key for item in store.list("/registry/")] == [KEY]
     assert watcher.wait_for("web", timeout=30.0).instances == (WEB,)

@@ -113,7 +113,7 @@ def test_a_blocked_handler_does_not_hold_up_the_cache(registry, store):
 
     own.add_handler(handler)
     store.put("/registry/default/web/1@h", b"{}")
-    assert entered.wait(10)
+    assert entered.wait(60.0)
     store.put("/registry/default/web/2@h", b"{}")
     assert len(own.wait_for("web", 2)) == 2
     release.set()

@@ -285,14 +285,14 @@ def test_a_deregister_that_meets_a_recovery_wins(*, registry, gated, server, sto
     gate.before = before
     gate.stops = lambda transaction: any(isinstance(operation, Put) for operation in transaction.operations)
     server.expire_lease(own.lease.id)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60.0)
     ending = threading.Thread(target=own.deregister)
     ending.start()
     # The deregister has made itself known when nothing is wanted any more; only then may the write go on.
     while own.current() is not None:
         ending.join(0.01)
     gate.go_on.set()
-    ending.join(10)
+    ending.join(60.0)
     assert not ending.is_alive()
     assert entries(store) == []
     assert store.leases() == ()
@@ -306,14 +306,14 @@ def test_a_deregister_that_meets_a_register_wins(registry, gated, store):
     gate.stops = lambda transaction: True
     registering = threading.Thread(target=own.register, args=(WEB,))
     registering.start()
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60.0)
     ending = threading.Thread(target=own.deregister)
     ending.start()
     while own.current() is not None:
         ending.join(0.01)
     gate.go_on.set()
     for thread in (registering, ending):
-        thread.join(10)
+        thread.join(60.0)
         assert not thread.is_alive()
     assert entries(store) == []
     assert (own.status, store.leases()) == (Status.IDLE, ())

@@ -155,7 +155,7 @@ def test_waiting_for_a_predecessor_that_died(registry, open_store, store, clock)
     thread = threading.Thread(target=lambda: registered.append(own.register(WEB, wait=10.0)))
     thread.start()
     clock.jump(10.0)
-    thread.join(10)
+    thread.join(60.0)
     assert registered == [WEB]
     assert store.get(WEB_KEY).lease_id == own.lease.id
 
@@ -278,7 +278,7 @@ def test_wait_for_more_instances(registry, open_store, store):
     thread.start()
     for number in range(2):
         store.put(f"/registry/default/web/x{number}@h", b"{}")
-    thread.join(10)
+    thread.join(60.0)
     assert found == [3]
 
 
@@ -310,7 +310,7 @@ def test_closing_wakes_who_waits(registry):
     thread.start()
     begun.wait(5)
     own.close()
-    thread.join(10)
+    thread.join(60.0)
     assert len(ended) == 1
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from tenure._client.store import Store
 from tenure._runtime.clock import ManualClock
+from tenure_testkit.waiting import until
 
-from .doubles import ScriptedBackend, own_threads, until
+from .doubles import ScriptedBackend, own_threads
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from tenure.spi import (
     Sink,
     Transaction,
 )
+from tenure_testkit.waiting import PATIENCE
 
 CAPABILITIES = Capabilities(
     durable=False,
@@ -118,12 +118,12 @@ class ScriptedBackend(Backend):
         with self._changed:
             return [call for call in self.calls if call.method == method]
 
-    def wait_for_calls(self, method: str, number: int, timeout: float = 10.0) -> None:
+    def wait_for_calls(self, method: str, number: int, timeout: float = PATIENCE) -> None:
         with self._changed:
             seen = self._changed.wait_for(lambda: sum(c.method == method for c in self.calls) >= number, timeout)
         assert seen, f"{method} was called {self.count(method)} times, not {number}"
 
-    def feed(self, number: int, timeout: float = 10.0) -> DrivenFeed:
+    def feed(self, number: int, timeout: float = PATIENCE) -> DrivenFeed:
         """The feed opened as the ``number``-th (from 0), once it is there."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.feeds) > number, timeout), f"only {len(self.feeds)} feeds"
@@ -200,14 +200,6 @@ class ScriptedBackend(Backend):
 
     def close(self) -> None:
         self.closed = True
-
-
-def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
-    """Poll for what nothing announces; fail the test if it doesn't come about."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't come about in time"
-        time.sleep(0.002)
 
 
 def own_threads() -> list[str]:

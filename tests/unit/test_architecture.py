@@ -1,125 +1,126 @@
-"""Rules about the code itself: core knows no store by name, files stay small, guarantees are written down."""
+"""Rules about the code that no linter knows.
+
+``lint-imports`` checks layers and circles; ruff checks docstrings of modules and the order in ``__all__``.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
+from types import ModuleType
+from typing import Any
 
 import tenure
-from tenure import spi
+import tenure.conformance
+import tenure.registry
+import tenure.spi
+import tenure.testing
 from tenure._plugins.discovery import claims
 from tenure.leases import Lease
 from tenure.watch import Watch
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "core" / "tenure"
-MODULES = sorted(CORE.rglob("*.py"))
-EVERYWHERE = [*MODULES, *sorted((ROOT / "backends").rglob("*.py"))]
-PACKAGES = [CORE, *sorted(path.parent for path in (ROOT / "backends").glob("tenure_*/__init__.py"))]
-SCHEMES = {"memory", "sqlite", "etcd", "redis", "zookeeper", "consul"}
-CLIENTS = {"etcd3", "grpc", "redis", "kazoo", "consul", "sqlite3"}
+BACKENDS = sorted(path.parent for path in (ROOT / "backends").glob("*/__init__.py"))
+CONTRIB = sorted(path.parent for path in (ROOT / "contrib").glob("*/src/*/__init__.py"))
 
-LONG = {
-    "core/tenure/_client/store.py": "the whole API on one page: a few lines of code to a method, the rest is its guarantee",
-    "core/tenure/conformance/rules/watches.py": "one area of the catalogue, one file; each rule stands alone",
-    "core/tenure/registry/registry.py": "the registry's whole API on one page",
+PUBLIC: tuple[ModuleType, ...] = (tenure, tenure.spi, tenure.registry, tenure.testing, tenure.conformance)
+
+MOST_MODULES = 14
+"""So many modules of a folder can be taken in at a glance."""
+OF_LIKE_THINGS = {
+    "core/tenure/cli/commands": "one command to a module",
+    "core/tenure/conformance/rules": "one area of the catalogue to a module",
+    "tests/cli": "one command to a module",
+    "tests/conformance": "one part of the suite to a module",
+    "tests/conformance/mutants": "one area's broken stores to a module",
+    "tests/support/tenure_testkit/servers": "one kind of server to a module, and its fixtures",
+    "tests/unit": "one part of core to a module",
+    **{str(folder.relative_to(ROOT)): "one backend" for folder in (*BACKENDS, *CONTRIB)},
 }
 
 
-def names(paths):
-    return [str(path.relative_to(ROOT)) for path in paths]
+def test_core_has_no_scheme_of_a_store_as_a_literal() -> None:
+    schemes = {path.name.removeprefix("tenure_") for path in BACKENDS} | {claim.scheme for claim in claims()}
+    pattern = re.compile(rf"({'|'.join(map(re.escape, sorted(schemes)))})(\+\w+)?(://.*)?", re.DOTALL)
+    found = []
+    for path in sorted(CORE.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # they may name stores
+        found += [
+            f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+            if pattern.fullmatch(node.value)
+        ]
+    assert not found
 
 
-def docstrings(tree):
-    """The constants that are documentation: they may name stores."""
-    found = set()
-    for node in ast.walk(tree):
-        for first in getattr(node, "body", None) or [] if not isinstance(node, ast.Lambda | ast.IfExp) else []:
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                found.add(id(first.value))
-    return found
+def test_each_package_says_that_it_is_typed() -> None:
+    assert [str(package) for package in (CORE, *BACKENDS, *CONTRIB) if not (package / "py.typed").is_file()] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=names(MODULES))
-def test_core_names_no_store(path):
-    tree = ast.parse(path.read_text())
-    documentation = docstrings(tree)
-    schemes = SCHEMES | {claim.scheme for claim in claims()}
-    pattern = re.compile(rf"({'|'.join(map(re.escape, schemes))})(\+\w+)?(://.*)?", re.DOTALL)
-    literals = [
-        f"{node.lineno}: {node.value!r}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
-        if pattern.fullmatch(node.value)
-    ]
-    assert not literals
+def test_a_folder_has_few_modules_or_modules_of_one_kind() -> None:
+    folders: dict[str, int] = {}
+    for top in ("core", "backends", "contrib", "tests"):
+        for path in (ROOT / top).rglob("*.py"):
+            if path.name != "__init__.py":
+                folder = str(path.parent.relative_to(ROOT))
+                folders[folder] = folders.get(folder, 0) + 1
+    assert {folder: count for folder, count in folders.items() if count > MOST_MODULES}.keys() <= OF_LIKE_THINGS.keys()
+    assert OF_LIKE_THINGS.keys() <= folders.keys(), "a folder of this list is gone"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=names(MODULES))
-def test_core_imports_no_store_and_no_client(path):
-    imported = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, "imports are absolute"
-            imported.add(node.module.partition(".")[0])
-    assert not {name for name in imported if name in CLIENTS or name.startswith("tenure_")}
+def exporting() -> Iterator[ModuleType]:
+    """Every module of core and the backends that has ``__all__``."""
+    for root, packages in ((ROOT / "core", [CORE]), (ROOT / "backends", BACKENDS)):
+        for path in (path for package in packages for path in sorted(package.rglob("*.py"))):
+            if re.search(r"^__all__\b", path.read_text(), re.MULTILINE):
+                yield importlib.import_module(
+                    ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+                )
 
 
-@pytest.mark.parametrize("path", EVERYWHERE, ids=names(EVERYWHERE))
-def test_files_stay_small(path):
-    lines = path.read_text().count("\n")
-    name = str(path.relative_to(ROOT))
-    assert lines <= (600 if name in LONG else 400), f"{name} has {lines} lines: split it, or list it with a reason"
+def test_what_is_exported_exists() -> None:
+    modules = list(exporting())
+    assert set(PUBLIC) <= set(modules)
+    for module in modules:
+        assert [name for name in module.__all__ if not hasattr(module, name)] == [], module.__name__
 
 
-@pytest.mark.parametrize("path", [p for p in EVERYWHERE if p.stat().st_size], ids=lambda p: str(p.relative_to(ROOT)))
-def test_each_module_says_its_job(path):
-    assert ast.get_docstring(ast.parse(path.read_text()))
-
-
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)
-def test_each_package_says_that_it_is_typed(package):
-    assert (package / "py.typed").is_file()
-
-
-def _public_members(owner):
+def members(owner: type) -> Iterator[tuple[str, Any]]:
+    """The public methods and properties that a class itself defines."""
     for name, member in vars(owner).items():
         plain = getattr(member, "__func__", member)
         if not name.startswith("_") and (inspect.isfunction(plain) or isinstance(plain, property)):
             yield name, plain
 
 
-PUBLIC = [
-    *(getattr(spi, name) for name in spi.__all__ if inspect.isclass(getattr(spi, name))),
-    *(getattr(tenure, name) for name in tenure.__all__ if inspect.isclass(getattr(tenure, name))),
-]
-_OBVIOUS = {"Secret.reveal", "Watch.close"}
+def test_what_is_public_is_documented() -> None:
+    bare = []
+    for module in PUBLIC:
+        for name in module.__all__:
+            exported = getattr(module, name)
+            if inspect.isclass(exported) or inspect.isfunction(exported):
+                if not inspect.getdoc(exported):
+                    bare.append(f"{module.__name__}.{name}")
+                if inspect.isclass(exported):
+                    bare += [
+                        f"{module.__name__}.{name}.{attribute}"
+                        for attribute, member in members(exported)
+                        if not inspect.getdoc(member) and not inspect.getdoc(getattr(exported, attribute))
+                    ]
+    assert bare == []
 
 
-@pytest.mark.parametrize("owner", dict.fromkeys(PUBLIC), ids=lambda owner: owner.__name__)
-def test_what_is_public_is_documented(owner):
-    assert inspect.getdoc(owner)
-    bare = [
+def test_each_method_of_the_api_and_the_spi_states_its_guarantee() -> None:
+    assert [
         f"{owner.__name__}.{name}"
-        for name, member in _public_members(owner)
-        if not (inspect.getdoc(member) or inspect.getdoc(getattr(owner, name)))
-    ]
-    assert not set(bare) - _OBVIOUS
-
-
-@pytest.mark.parametrize("owner", [tenure.Store, spi.Backend, Lease, Watch], ids=lambda owner: owner.__name__)
-def test_each_method_of_the_api_and_the_spi_states_its_guarantee(owner):
-    short = [name for name, member in _public_members(owner) if len(inspect.getdoc(member) or "") < 20]
-    assert not short
-
-
-def test_everything_exported_exists():
-    for module in (tenure, spi):
-        assert sorted(module.__all__) == module.__all__ or module is spi
-        assert not [name for name in module.__all__ if not hasattr(module, name)]
+        for owner in (tenure.Store, tenure.spi.Backend, Lease, Watch)
+        for name, member in members(owner)
+        if len(inspect.getdoc(member) or "") < 20
+    ] == []

@@ -75,7 +75,7 @@ def main():
 
     consumer = threading.Thread(target=consume)
     consumer.start()
-    assert waiting.wait(10)
+    assert waiting.wait(60.0)
     listing = store.scan("", page_size=1)
     next(listing)
     builder = store.transaction().put("t", b"")
@@ -110,7 +110,7 @@ def main():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     store.close()
-    consumer.join(10)
+    consumer.join(60.0)
     assert not [t for t in threading.enumerate() if t.name.startswith("tenure")]
     print("fine")
 

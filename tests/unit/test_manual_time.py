@@ -13,8 +13,7 @@ from tenure import BatchType, ServiceNotFound, Unavailable
 from tenure._runtime.clock import ManualClock, SystemClock, TimeLimit
 from tenure.registry import Registry
 from tenure_memory import forget, server
-
-from .doubles import until
+from tenure_testkit.waiting import until
 
 AN_HOUR = 3600.0
 A_MINUTE = 60.0

@@ -10,8 +10,9 @@ import tenure
 from tenure.errors import ConfigError, Unavailable
 from tenure.hookspecs import hookimpl
 from tenure.spi import Snapshot
+from tenure_testkit.waiting import until
 
-from .doubles import ScriptedBackend, until
+from .doubles import ScriptedBackend
 
 
 class Everything:
@@ -66,7 +67,7 @@ def test_each_hook_hears_what_happened(open_store, clock):
         store.delete("a")
     lease = store.lease(5, keep_alive=False)
     clock.jump(5)
-    assert observer.lost.wait(10)
+    assert observer.lost.wait(60.0)
     watch = store.watch("p")
     backend.feed(0).deliver(Snapshot((), 1))
     watch.next(5)

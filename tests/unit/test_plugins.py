@@ -136,7 +136,7 @@ def test_many_threads_that_ask_first_get_the_same_plugin(install):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60.0)
     assert len(found) == 8
     assert len({id(plugin) for plugin in found}) == 1
 

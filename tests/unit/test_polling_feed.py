@@ -44,11 +44,11 @@ def test_what_fails_while_it_is_being_closed_is_nobodys_business(sink, error):
 
     def read() -> Snapshot:
         asked.set()
-        assert closing.wait(10)
+        assert closing.wait(60.0)
         raise error
 
     feed = PollingFeed(read, sink, interval=0.001, name="tenure")
-    assert asked.wait(10)
+    assert asked.wait(60.0)
     feed._stop.set()  # what close() does first; it then waits for the thread
     closing.set()
     feed.close()

@@ -13,8 +13,9 @@ import pytest
 from tenure import BatchType, EventType
 from tenure.errors import AuthenticationFailed, Compacted, InvalidArgument, StoreClosed, Unavailable, Unsupported
 from tenure.spi import Changes, Deleted, Snapshot
+from tenure_testkit.waiting import until
 
-from .doubles import ScriptedBackend, item, own_threads, until
+from .doubles import ScriptedBackend, item, own_threads
 from .watching import kinds, reopen, started
 
 # -- what is told ------------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ def test_close_wakes_a_waiting_consumer(store, backend):
     consumer.start()
     watch.close()
     watch.close()
-    consumer.join(10)
+    consumer.join(60.0)
     assert ended == [[]]
     assert feed.closed.is_set()
     with pytest.raises(StoreClosed, match="the watch is closed"):
@@ -134,12 +135,12 @@ def test_close_while_the_store_hangs_in_watch(store, backend):
     ended = []
     consumer = threading.Thread(target=lambda: ended.append(list(watch)))
     consumer.start()
-    assert hanging.wait(10)
+    assert hanging.wait(60.0)
     before = time.monotonic()
     watch.close()
     assert time.monotonic() - before < 1
     release.set()
-    consumer.join(10)
+    consumer.join(60.0)
     assert ended == [[]]
     assert late.closed.is_set()
 
@@ -190,7 +191,7 @@ def test_callbacks_come_in_order_on_a_thread_of_their_own_and_survive_their_erro
 
     watch = store.watch("", callback=callback)
     backend.feed(0).deliver(Snapshot((), 1), Changes((item("a", 2),), 2))
-    assert done.wait(10)
+    assert done.wait(60.0)
     assert seen == [BatchType.SNAPSHOT, BatchType.SYNCED, BatchType.CHANGES]
     assert own_threads() == ["tenure-watch"]
     watch.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tenure import BatchType
 from tenure.spi import Snapshot
-
-from .doubles import until
+from tenure_testkit.waiting import until
 
 
 def kinds(batch):

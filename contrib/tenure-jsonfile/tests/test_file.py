@@ -63,7 +63,7 @@ def test_a_killed_writer_takes_nothing_with_it(store: tenure.Store, path: Path) 
     for _ in range(20):
         acknowledged = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
-    rest = process.communicate(timeout=10)[0].split()
+    rest = process.communicate(timeout=60)[0].split()
     acknowledged = int(rest[-1]) if rest else acknowledged
     # One more may have been applied without the news having come out.
     assert int(store.get("count").value) - acknowledged in (0, 1)

@@ -112,7 +112,7 @@ def open_store(url: str) -> Iterator[Callable[..., tenure.Store]]:
     for store in stores:
         store.close()
     for thread in set(threading.enumerate()) - before:
-        thread.join(10.0)
+        thread.join(60.0)
         assert not thread.is_alive(), f"closing left a thread: {thread.name}"
 
 

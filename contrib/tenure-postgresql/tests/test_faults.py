@@ -32,7 +32,7 @@ def outcome(call: Callable[[], object]) -> Callable[[], object]:
     thread.start()
 
     def wait() -> object:
-        thread.join(20.0)
+        thread.join(60.0)
         assert told, "the call hangs"
         return told[0]
 

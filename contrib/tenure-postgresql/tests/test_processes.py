@@ -80,7 +80,7 @@ def test_a_killed_writer_takes_nothing_with_it(url: str, store: tenure.Store) ->
     for _ in range(20):
         acknowledged = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
-    rest = process.communicate(timeout=10)[0].split()
+    rest = process.communicate(timeout=60)[0].split()
     acknowledged = int(rest[-1]) if rest else acknowledged
     # One more may have been applied without the news having come out.
     assert int(store.get("count").value) - acknowledged in (0, 1)
@@ -100,19 +100,19 @@ def test_a_stopped_writer_holds_up_nobody(url: str, store: tenure.Store) -> None
             process.send_signal(signal.SIGCONT)
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_several_make_the_same_store_at_once(url: str, open_store: Callable[..., tenure.Store]) -> None:
     makers = [counter(url, 1) for _ in range(4)]
     until(lambda: all(process.poll() is not None for process in makers), "all have opened it or failed", 30.0)
     for process in makers:
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     # None could count, there being no key; but there is one store, whole.
     assert open_store().put("key", b"").revision == 1
 
 
 def test_a_fork_leaves_the_parents_connections_alone(url: str) -> None:
     command = [sys.executable, "-W", "ignore", "-c", FORK, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.split("\n")) == (0, ["told", "changes True alive", ""]), done.stderr

@@ -198,7 +198,7 @@ def test_leases_of_a_killed_process_end_before_a_watcher(url: str, backend: Back
     sink = recorder()
     feed = backend.watch("", after=None, sink=sink, timeout=5.0)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     killed = time.monotonic()
 
     def deleted() -> list[Deleted]:

@@ -81,7 +81,7 @@ def _asked_for_json(ctx: click.Context) -> bool:
 @options.top
 @click.version_option(__version__, message="tenure %(version)s")
 def cli() -> None:
-    """Register services, find them, and look after keys and leases, on whatever store a URL names.
+    """Register services, find them, and manage keys and leases, on any store that a URL names.
 
     \b
     tenure demo                                   see it work, nothing needed

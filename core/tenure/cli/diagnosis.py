@@ -22,7 +22,7 @@ _CLOCK_TOLERANCE = 2.0
 
 
 class Verdict(StrEnum):
-    """What one check came to."""
+    """How one check ended. These are the words of the verdict column and of the JSON."""
 
     OK = "ok"
     WARNING = "warning"
@@ -66,7 +66,7 @@ class Checkup:
             "latency_p50_seconds": {"get": self.get_seconds, "put": self.put_seconds},
             "clock_difference_seconds": self.clock_difference,
             "capabilities": self.capabilities,
-            "risks": list(self.server.warnings),
+            "warnings": list(self.server.warnings),
             "checks": [{"name": c.name, "verdict": str(c.verdict), "text": c.text} for c in self.checks],
         }
 
@@ -86,7 +86,7 @@ def examine(
             difference, clock_check = _clock(server, asked, answered)
             checks += clock_check
             get_seconds, put_seconds = _try_out(store, samples, read_only, checks)
-            checks += [Check("risk", Verdict.WARNING, risk) for risk in server.warnings]
+            checks += [Check("server", Verdict.WARNING, warning) for warning in server.warnings]
             return Checkup(
                 url=store.url,
                 connect_seconds=connected,

@@ -73,8 +73,8 @@ def _options(*, top: bool, registry: bool) -> list[Callable[[F], F]]:
             help="The store: scheme://host:port/namespace?option=value. Default: TENURE_URL (which keeps a "
             "password out of the process list), else an embedded store in your state folder.",
         ),
-        _option("--json", is_flag=True, default=None, help="JSON; one object per line from commands that go on."),
-        _option("--timeout", type=float, metavar="SECONDS", help=f"For each call. Default: {DEFAULT_TIMEOUT:g}."),
+        _option("--json", is_flag=True, default=None, help="JSON; streaming commands print one object per line."),
+        _option("--timeout", type=float, metavar="SECONDS", help=f"Timeout per call. Default: {DEFAULT_TIMEOUT:g}."),
     ]
     if registry:
         options.append(_option("--name", metavar="NAME", help="Name of the registry. Default: default."))

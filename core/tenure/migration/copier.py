@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tenure._client.store import Store
+from tenure._failed import Failed
 from tenure._text import plural
-from tenure.cli.ui.errors import Failed
 from tenure.errors import Compacted, ConfigError
 from tenure.spi.types import KeyValue
 

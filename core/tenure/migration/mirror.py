@@ -1,14 +1,14 @@
 """Mirroring a namespace: what is done, apart from how it is shown.
 
-A round is: take the hold on the target, open a watch on the source, level the target with the watch's first batch
-(write what differs, delete what the source doesn't have), then apply batch after batch. The watch lives through
-outages of the source by itself. Whatever goes wrong with the target and can pass (an outage, a write without an
-answer, a lease that ended, a guard that didn't hold) ends the round, and the next one levels again: nothing has to be
-remembered of what was under way.
+A round takes the lock in the target, opens a watch on the source, reconciles the target with the watch's snapshot
+(writes what differs, deletes what the source doesn't have), then applies batch after batch. The watch itself survives
+outages of the source. A failure of the target that can pass (an outage, a write without an answer, a lease that
+expired, a precondition that failed) ends the round. The next round reconciles again, so the mirror doesn't have to
+remember which writes were in progress.
 
-What hangs on a lease in the source stands under the mirror's lease in the target. A key under any other lease there
-belongs to a process that has moved already and is left alone, whatever the source says; writes of leased keys are
-guarded by what was read, so that one that moves at that moment isn't overwritten either.
+A key under a lease in the source is put under the mirror's own lease in the target. A key under any other lease in the
+target belongs to a process that has moved already: the mirror skips it, whatever the source contains. Each write of a
+leased key has what the mirror read as its precondition, so a process that moves at that moment isn't overwritten.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tenure._client.store import Store
+from tenure._outages import OutageTracker
 from tenure._runtime.retry import Backoff
 from tenure._text import plural, seconds, size
-from tenure.cli.ui.outages import OutageTracker
 from tenure.errors import (
     Compacted,
     ConfigError,
@@ -54,11 +54,11 @@ Tell = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a mirror has done so far. ``left_alone`` counts times that a key of a process that moved was spared."""
+    """What a mirror has done so far. ``skipped`` counts how often it passed over a key of a process that has moved."""
 
     written: int = 0
     deleted: int = 0
-    left_alone: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Mirror:
                 except _OUTAGE as exc:
                     self._wait(exc)
                 except _AGAIN as exc:
-                    self._tell("levelling", f"comparing both sides again: {exc}")
+                    self._tell("reconciling", f"comparing both sides again: {exc}")
                     self._stop(self._backoff.delay())
         finally:
             staying = self._hold.leave()
@@ -140,7 +140,7 @@ class Mirror:
             if batch is None:
                 continue
             if batch.type is BatchType.SNAPSHOT:
-                self._level(batch)
+                self._reconcile(batch)
             elif batch.events:
                 if batch.type is BatchType.RESYNC:
                     self._tell("resync", f"the source told {plural(len(batch.events), 'difference')}: {batch.reason}")
@@ -174,21 +174,21 @@ class Mirror:
             self._told = (self.totals, time.monotonic())
             self._tell("status", _counted(self.totals), **_fields(self.totals))
 
-    # -- levelling --
+    # -- reconciling --
 
-    def _level(self, batch: Batch) -> None:
-        """Make the target what ``batch``, the source's state, says: exactly, but for keys of living processes."""
+    def _reconcile(self, batch: Batch) -> None:
+        """Make the target equal to ``batch``, the source's state, except for keys of processes that have moved."""
         items = sorted(event.item for event in batch.events if event.item is not None)
         self._check_inside(items)
         wanted = [item for item in items if item.key not in NOT_MIRRORED]
         self._check_sizes(wanted)
         there = (item for item in self._target.scan() if item.key not in NOT_MIRRORED)
-        spared, changes = 0, []
+        skipped, changes = 0, []
         for ours, theirs in joined(iter(wanted), there):
             if theirs is not None and self._hold.foreign(theirs):
-                spared += 1
+                skipped += 1
             elif not self._same(ours, theirs):
-                changes.append(_levelling(ours, theirs))
+                changes.append(_reconciling(ours, theirs))
         self._check_around(wanted, changes)
         before = self.totals
         for chunk in packed(([change] for change in changes), *self._room()):
@@ -197,7 +197,7 @@ class Mirror:
         self._hold.settle()
         self._backoff.reset()
         self._works("target")
-        done = Totals(self.totals.written - before.written, self.totals.deleted - before.deleted, spared)
+        done = Totals(self.totals.written - before.written, self.totals.deleted - before.deleted, skipped)
         self._tell(
             "synced",
             f"in sync, {plural(len(wanted), 'key')}: {_counted(done)}; following",
@@ -270,7 +270,7 @@ class Mirror:
         for change in chunk:
             found = change.found if change.looked or not change.guarded else self._target.get(change.key)
             if change.guarded and found is not None and self._hold.foreign(found):
-                done = replace(done, left_alone=done.left_alone + 1)
+                done = replace(done, skipped=done.skipped + 1)
                 continue
             if change.guarded and found is None:
                 transaction.if_absent(change.key)
@@ -288,11 +288,11 @@ class Mirror:
         self.totals = Totals(
             self.totals.written + done.written,
             self.totals.deleted + done.deleted,
-            self.totals.left_alone + done.left_alone,
+            self.totals.skipped + done.skipped,
         )
 
 
-def _levelling(ours: KeyValue | None, theirs: KeyValue | None) -> Change:
+def _reconciling(ours: KeyValue | None, theirs: KeyValue | None) -> Change:
     key = ours.key if ours is not None else theirs.key if theirs is not None else ""
     guarded = any(item is not None and item.lease_id is not None for item in (ours, theirs))
     return Change(key, ours, guarded, looked=True, found=theirs)
@@ -339,9 +339,9 @@ class _Chunk:
 
 
 def _fields(totals: Totals) -> dict[str, Any]:
-    return {"written": totals.written, "deleted": totals.deleted, "left_alone": totals.left_alone}
+    return {"written": totals.written, "deleted": totals.deleted, "skipped": totals.skipped}
 
 
 def _counted(totals: Totals) -> str:
-    spared = f", {totals.left_alone} left to processes that have moved" if totals.left_alone else ""
-    return f"{totals.written} written, {totals.deleted} deleted{spared}"
+    skipped = f", {totals.skipped} skipped (their processes have moved)" if totals.skipped else ""
+    return f"{totals.written} written, {totals.deleted} deleted{skipped}"

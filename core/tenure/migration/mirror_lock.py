@@ -22,8 +22,8 @@ from typing import Any
 
 from tenure._client.store import Store
 from tenure._client.transaction import TransactionBuilder
+from tenure._failed import Failed
 from tenure._text import seconds
-from tenure.cli.ui.errors import Failed
 from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, TenureError, Unavailable
 from tenure.leases.lease import Lease, LeaseState
 from tenure.migration.copier import RECORD as COPY_RECORD

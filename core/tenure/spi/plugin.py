@@ -81,6 +81,7 @@ class Secret:
     _text: str = field(repr=False)
 
     def reveal(self) -> str:
+        """The secret in plain text, for the server alone."""
         return self._text
 
     def __repr__(self) -> str:

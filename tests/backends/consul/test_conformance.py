@@ -1,4 +1,7 @@
-"""Consul keeps every rule: with quick limits on a server that is killed and restarted, and with its default ones."""
+"""Consul keeps every rule on a server with quick limits that is killed and restarted.
+
+With its default limits the rules are tried whose outcome depends on them.
+"""
 
 from collections.abc import Iterator
 
@@ -33,6 +36,10 @@ class TestConsul(StoreConformance):
 
 @pytest.mark.slow
 class TestConsulDefaults(StoreConformance):
+    """Sessions of ten seconds and more: rules that wait for a lease to end. Nothing else depends on these limits."""
+
+    areas = ("leases", "locks", "registry", "faults")
+
     @pytest.fixture
     def store_url(self, consul_default: str) -> str:
         return consul_default

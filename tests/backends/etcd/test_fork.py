@@ -54,7 +54,7 @@ for attempt in range(12):
     os.close(read)
     outcomes.append((said, os.waitpid(child, 0)[1]))
 stop.set()
-for worker in workers: worker.join(10)
+for worker in workers: worker.join(60.0)
 assert outcomes == [(b"k", 0)] * 12, outcomes
 assert not failed, failed
 last = put(store, "fork/last")

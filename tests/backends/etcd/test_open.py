@@ -39,7 +39,7 @@ def http_server() -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(60.0)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_a_closed_feed_is_silent_and_the_stream_goes_with_the_last(open_etcd, et
         assert not one.entries
         assert not one.errors
         assert not other.errors
-    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("etcd-watch")], 5, "no thread is left")
+    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("etcd-watch")], 60.0, "no thread is left")
 
 
 def test_closing_the_backend_ends_feeds_without_a_word(open_etcd, etcd_own_url, recorder) -> None:
@@ -200,14 +200,14 @@ def test_kill_and_restart_lose_and_repeat_nothing(open_etcd, etcd_node: EtcdServ
                 acknowledged[put(backend, f"kill/{count % 7}", value)] = value
             except (Unavailable, OutcomeUnknown):
                 continue
-        killer.join(30)
-    last = until(lambda: _try_put(put, backend), 10, "a put succeeds")
-    until(lambda: all(follower.after >= last for follower in followers), 20, "all followers have caught up")
+        killer.join(60.0)
+    last = until(lambda: _try_put(put, backend), 60.0, "a put succeeds")
+    until(lambda: all(follower.after >= last for follower in followers), 60.0, "all followers have caught up")
     stop.set()
     for follower in followers:
         follower.failed.put(None)
     for thread in threads:
-        thread.join(5)
+        thread.join(60.0)
     for log in seen:
         revisions = [revision for _, revision, _ in log]
         assert revisions == sorted(set(revisions))
@@ -255,7 +255,7 @@ def test_five_hundred_feeds_reopen_after_a_restart(open_etcd, etcd_node: EtcdSer
     for job in jobs:
         job.start()
     for job in jobs:
-        job.join(30)
+        job.join(60.0)
     revision = put(backend, "herd/after")
     for sink in again:
         sink.wait(lambda r: r.last_revision == revision or r.errors)
@@ -281,7 +281,7 @@ def test_an_emptied_server_is_another_history(open_etcd, etcd_node: EtcdServer, 
             return None
         raise AssertionError("the watch went on in another history")
 
-    assert "its data was replaced" in str(until(reopen, 15, "the server answers"))
+    assert "its data was replaced" in str(until(reopen, 60.0, "the server answers"))
     fresh = recorder()
     backend.watch("wiped/", after=None, sink=fresh, timeout=5)
     assert fresh.items[0].items == ()

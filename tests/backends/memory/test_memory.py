@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from uuid import uuid4
 
@@ -13,7 +12,6 @@ from tenure._runtime.clock import ManualClock, SystemClock
 from tenure.errors import (
     Compacted,
     ConfigError,
-    Conflict,
     InvalidArgument,
     LeaseNotFound,
     OutcomeUnknown,
@@ -28,15 +26,14 @@ from tenure.spi import (
     Delete,
     Deleted,
     KeyAbsent,
-    KeyExists,
     KeyValue,
     Operation,
     Put,
-    RevisionEquals,
     Snapshot,
     Transaction,
 )
 from tenure_memory.plugin import tenure_backend
+from tenure_testkit.probes import forked
 
 T = 5.0
 
@@ -65,19 +62,6 @@ def test_put_get_delete_and_their_revisions(open_store):
     assert store.get("a", timeout=T) == (None, second + 1)
     assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == CommitResult(second + 1, 0)
     assert put(store, "a") == store.get("a", timeout=T).item.create_revision
-
-
-@pytest.mark.parametrize(
-    "precondition", [KeyAbsent("a"), KeyExists("b"), RevisionEquals("a", 99), RevisionEquals("b", 1)]
-)
-def test_a_precondition_that_fails_changes_nothing(open_store, precondition):
-    store = open_store()
-    revision = put(store, "a")
-    with pytest.raises(Conflict) as caught:
-        store.commit(Transaction((precondition,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
-    assert caught.value.revision == revision
-    assert keys(store) == ["a"]
-    assert store.get("a", timeout=T).revision == revision
 
 
 def test_lists_in_byte_order_with_pages(open_store):
@@ -306,10 +290,11 @@ def test_closing_is_final_and_ends_only_its_own_feeds(open_store, sink):
 def test_a_forked_child_has_servers_of_its_own(open_store):
     name = fresh()
     put(open_store(name), "a")
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if tenure_memory.server(name).page("", after=None, limit=None, revision=None).items == () else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def work():
+        assert tenure_memory.server(name).page("", after=None, limit=None, revision=None).items == ()
+
+    assert forked(work) == ""
 
 
 # -- controls ------------------------------------------------------------------------------------------

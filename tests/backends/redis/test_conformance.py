@@ -1,5 +1,7 @@
-"""Redis keeps every rule, on servers that are killed, restarted, cut off and trimmed, too: on one that keeps what it
-acknowledged, and on one as Debian's package sets it up, which doesn't."""
+"""Redis keeps every rule, on a server that is killed, restarted, cut off and trimmed, and keeps what it acknowledged.
+
+On one as Debian's package sets it up, which doesn't, the rules are tried whose outcome depends on that.
+"""
 
 from collections.abc import Iterator
 
@@ -47,6 +49,10 @@ class TestRedis(StoreConformance):
 
 @pytest.mark.slow
 class TestRedisDefaults(StoreConformance):
+    """A restart may forget writes: rules about servers that end. A server that runs serves from memory either way."""
+
+    areas = ("restarts", "faults")
+
     @pytest.fixture
     def store_url(self, default_server: RedisServer) -> str:
         return default_server.url

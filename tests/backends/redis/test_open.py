@@ -185,7 +185,7 @@ def test_what_listens_is_not_redis(answer):
         fails(f"redis://127.0.0.1:{server.getsockname()[1]}", Unavailable, timeout=0.5)
         stop.set()
         server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(60.0)
 
 
 def test_a_read_only_replica_is_refused_with_advice(redis_node: RedisServer):

@@ -8,7 +8,7 @@ import tenure
 from tenure import BatchType, ConfigError, EventType, Unavailable
 from tenure.registry import Instance, Registry, RegistryConfig
 from tenure_testkit.servers.redis_group import RedisCluster, RedisSentinelGroup
-from tenure_testkit.servers.wait import until
+from tenure_testkit.waiting import until
 
 
 @pytest.mark.faults
@@ -22,18 +22,18 @@ def test_work_goes_on_after_a_failover(redis_sentinel: RedisSentinelGroup):
         store.watch("", callback=lambda batch: events.extend(batch.events))
         # Acknowledged by the replica, so that nothing is lost with the primary.
         redis_sentinel.primary().ask("WAIT", "1", "5000")
-        until(lambda: len(events) == 1, 5, "the watch is there")
+        until(lambda: len(events) == 1, 60.0, "the watch is there")
         dead = redis_sentinel.primary()
         dead.kill()
         redis_sentinel.primary(other_than=dead)
         written += [store.put(f"k{n}", b"%d" % n).revision for n in range(100)]
-        until(lambda: events[-1].revision >= written[-1], 20, "the watch has caught up")
+        until(lambda: events[-1].revision >= written[-1], 60.0, "the watch has caught up")
         assert [event.revision for event in events] == written
         assert lease.alive
         assert store.get("held").lease_id == lease.id
         dead.start()
         # The old primary comes back as a replica, and nobody takes it for the primary.
-        until(lambda: dead.role == "slave", 20, "the old primary is a replica")
+        until(lambda: dead.role == "slave", 60.0, "the old primary is a replica")
         assert store.put("after", b"").revision > written[-1]
 
 
@@ -50,7 +50,7 @@ def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSe
         assert primary.ask("CLIENT", "KILL", "TYPE", "replica") == 1
         lost = [store.put(f"lost{n}", b"").revision for n in range(5)]
         told = []
-        until(lambda: (told.extend((watch.next(5)).events), len(told) >= 6)[1], 10, "the watcher saw the lost writes")
+        until(lambda: (told.extend((watch.next(5)).events), len(told) >= 6)[1], 60.0, "the watcher saw the lost writes")
         primary.kill()
         replica.resume()
         redis_sentinel.primary(other_than=primary)
@@ -66,7 +66,7 @@ def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSe
                 (state.discard if event.type is EventType.DELETE else state.add)(event.key)
             return batch.revision >= again[-1]
 
-        until(follow, 30, "the watch has caught up")
+        until(follow, 60.0, "the watch has caught up")
         assert BatchType.RESYNC in kinds
         assert state == set(store.list("").keys) == {"kept", *(f"new{n}" for n in range(8))}
 
@@ -84,7 +84,7 @@ def test_a_registration_outlives_the_primary(redis_sentinel: RedisSentinelGroup)
         dead = redis_sentinel.primary()
         dead.kill()
         redis_sentinel.primary(other_than=dead)
-        until(lambda: _reads(other), 20, "the store answers again")
+        until(lambda: _reads(other), 60.0, "the store answers again")
         watcher.wait_for("web", 1, 20)
         assert len(list(watcher.get_service("web"))) == 1
 

@@ -19,55 +19,9 @@ from tenure.errors import (
 )
 from tenure.spi import Delete, KeyAbsent, KeyExists, Put, RevisionEquals, Transaction
 from tenure_testkit.servers.redis import RedisServer
-from tenure_testkit.servers.wait import until
+from tenure_testkit.waiting import until
 
 T = 5.0
-
-
-def test_all_operations_share_one_revision(open_redis, fresh):
-    backend = open_redis(fresh)
-    first = backend.commit(Transaction((), (Put("a", b"1"), Put("b", b"2"), Put("c", b"3"))), timeout=T)
-    preconditions = (RevisionEquals("a", first.revision), KeyExists("b"), KeyAbsent("d"))
-    second = backend.commit(
-        Transaction(preconditions, (Put("a", b""), Delete("b"), Delete("x"), Put("d", b"4"))), timeout=T
-    )
-    assert (second.revision, second.deleted) == (first.revision + 1, 1)
-    page = backend.list("", after=None, limit=None, revision=None, timeout=T)
-    assert [(i.key, i.value, i.create_revision, i.mod_revision) for i in page.items] == [
-        ("a", b"", first.revision, second.revision),
-        ("c", b"3", first.revision, first.revision),
-        ("d", b"4", second.revision, second.revision),
-    ]
-    assert page.revision == second.revision
-
-
-@pytest.mark.parametrize(
-    "precondition",
-    [
-        KeyAbsent("a"),
-        KeyExists("missing"),
-        RevisionEquals("missing", 0),
-        RevisionEquals("a", 0),
-        RevisionEquals("a", 10**30),
-    ],
-    ids=repr,
-)
-def test_a_precondition_that_fails_changes_nothing(open_redis, fresh, put, precondition):
-    backend = open_redis(fresh)
-    revision = put(backend, "a")
-    with pytest.raises(Conflict) as caught:
-        backend.commit(Transaction((KeyExists("a"), precondition), (Put("b", b""), Delete("a"))), timeout=T)
-    assert caught.value.revision == revision
-    assert [i.key for i in backend.list("", after=None, limit=None, revision=None, timeout=T).items] == ["a"]
-    assert backend.get("b", timeout=T).revision == revision
-
-
-def test_a_transaction_that_changes_nothing_makes_no_revision(open_redis, fresh, put):
-    backend = open_redis(fresh)
-    revision = put(backend, "a")
-    for operations in ((), (Delete("x"), Delete("y"))):
-        committed = backend.commit(Transaction((KeyExists("a"),), operations), timeout=T)
-        assert (committed.revision, committed.deleted) == (revision, 0)
 
 
 def test_a_thousand_operations_and_large_values(open_redis, fresh):
@@ -150,7 +104,7 @@ def test_a_frozen_server_means_unknown_and_at_most_once(open_redis, redis_node: 
         backend.get("key", timeout=0.3)
     redis_node.resume()
     redis_node.wait_ready()
-    found = until(lambda: backend.get("key", timeout=T).item, 5, "an answer")
+    found = until(lambda: backend.get("key", timeout=T).item, 60.0, "an answer")
     assert found.mod_revision in (revision, revision + 1)
 
 
@@ -185,7 +139,7 @@ def test_a_commit_under_way_survives_a_restart(open_redis, redis_node: RedisServ
     )
     thread.start()
     redis_node.start()
-    thread.join(25)
+    thread.join(60.0)
     assert answers == [start + 1]
     assert backend.get("n", timeout=T).item.value == b"1"
 

@@ -15,7 +15,7 @@ from tenure.errors import TenureError
 from tenure.spi import Bookmark, Changes, Delete, Deleted, Put, Transaction
 from tenure_testkit.probes.relay import Relay
 from tenure_testkit.servers.redis import RedisServer
-from tenure_testkit.servers.wait import until
+from tenure_testkit.waiting import until
 
 T = 5.0
 
@@ -81,12 +81,12 @@ def test_a_snapshot_misses_nothing_under_writers(open_redis, fresh, put, recorde
     thread = threading.Thread(target=write)
     thread.start()
     sinks = []
-    until(lambda: len(history) > 20, 10, "the writer is busy")
+    until(lambda: len(history) > 20, 60.0, "the writer is busy")
     for _ in range(10):
         sinks.append(recorder())
         backend.watch("", after=None, sink=sinks[-1], timeout=T)
     stop.set()
-    thread.join(10)
+    thread.join(60.0)
     last = put(backend, "end")
     state = {item.key: item.value for item in backend.list("", after=None, limit=None, revision=None, timeout=T).items}
     moving = 0
@@ -261,15 +261,15 @@ def test_every_event_once_through_kills_and_restarts(redis_node: RedisServer):
     thread.start()
     for _ in range(3):
         floor = len(written) + 200
-        until(lambda floor=floor: len(written) > floor, 30, "200 more writes went through")
+        until(lambda floor=floor: len(written) > floor, 60.0, "200 more writes went through")
         redis_node.restart()
     floor = len(written) + 100
-    until(lambda: len(written) > floor, 30, "writes go through after the last restart")
+    until(lambda: len(written) > floor, 60.0, "writes go through after the last restart")
     stop.set()
-    thread.join(15)
+    thread.join(60.0)
     last = stores[0].put("last", b"last").revision
     for found in events:
-        until(lambda found=found: found and found[-1].revision >= last, 20, "the watcher has caught up")
+        until(lambda found=found: found and found[-1].revision >= last, 60.0, "the watcher has caught up")
         revisions = [event.revision for event in found]
         assert revisions == sorted(set(revisions)), "doubled or out of order"
         told = {event.revision: event.item.value for event in found if event.item}
@@ -296,7 +296,7 @@ def cut_every_20_ms(between: Relay) -> Iterator[list[int]]:
         yield cuts
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(60.0)
 
 
 @pytest.mark.faults
@@ -317,7 +317,7 @@ def test_connections_cut_every_20_ms_lose_and_double_nothing(redis_server: Redis
                 number = len(revisions)
                 revisions.append(writer.put(f"k/{number % 20}", b"%d" % number).revision)
                 assert number < 200_000, "hardly anything was cut"
-        until(lambda: events and events[-1].revision >= revisions[-1], 20, "the watcher has caught up")
+        until(lambda: events and events[-1].revision >= revisions[-1], 60.0, "the watcher has caught up")
     start = events[0].revision
     assert [event.revision for event in events] == [r for r in revisions if r >= start]
     assert BatchType.RESYNC not in kinds

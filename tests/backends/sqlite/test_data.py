@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 
 import pytest
 
@@ -12,11 +11,9 @@ from tenure.errors import Conflict, LeaseNotFound, Unsupported
 from tenure.spi import (
     CommitResult,
     Delete,
-    KeyAbsent,
     KeyExists,
     KeyValue,
     Put,
-    RevisionEquals,
     Transaction,
 )
 from tenure_sqlite.keys import end_of
@@ -42,21 +39,6 @@ def test_put_get_delete_and_their_revisions(open_store):
     assert store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T) == CommitResult(second + 1, 1)
     assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == CommitResult(second + 1, 0)
     assert store.get("a", timeout=T) == (None, second + 1)
-
-
-@pytest.mark.parametrize(
-    "precondition", [KeyAbsent("a"), KeyExists("b"), RevisionEquals("a", 99), RevisionEquals("b", 1)]
-)
-def test_a_precondition_that_fails_changes_nothing(open_store, precondition):
-    store = open_store()
-    revision = put(store, "a")
-    with pytest.raises(Conflict) as caught:
-        store.commit(Transaction((precondition,), (Put("a", b"x"), Put("c", b"x"))), timeout=T)
-    assert caught.value.revision == revision
-    assert keys(store) == ["a"]
-    assert store.get("a", timeout=T).revision == revision
-    held = Transaction((KeyExists("a"), KeyAbsent("b"), RevisionEquals("a", revision)), ())
-    assert store.commit(held, timeout=T) == CommitResult(revision)
 
 
 def test_prefixes_and_byte_order(open_store):
@@ -103,28 +85,6 @@ def test_everything_is_there_after_reopening(open_store):
     store = open_store()
     assert store.get("a", timeout=T) == (KeyValue("a", b"\x00\xff", revision, revision, lease), revision)
     assert store.refresh([lease], timeout=T) == {lease: 50.0}
-
-
-def test_counting_with_compare_and_set_from_many_threads(open_store):
-    stores = [open_store(), open_store()]
-    put(stores[0], "n", b"0")
-
-    def count(store, times):
-        while times:
-            item = store.get("n", timeout=T).item
-            value = b"%d" % (int(item.value) + 1)
-            try:
-                store.commit(Transaction((RevisionEquals("n", item.mod_revision),), (Put("n", value),)), timeout=T)
-            except Conflict:
-                continue
-            times -= 1
-
-    threads = [threading.Thread(target=count, args=(stores[n % 2], 20)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert stores[0].get("n", timeout=T).item.value == b"120"
 
 
 def test_the_last_one_to_close_leaves_one_file(open_store, path):

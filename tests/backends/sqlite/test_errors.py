@@ -28,6 +28,7 @@ from tenure_sqlite.errors import translate
 from tenure_sqlite.file_location import filesystem, is_network, locate
 from tenure_sqlite.plugin import tenure_backend
 from tenure_sqlite.schema import APPLICATION_ID
+from tenure_testkit.probes import forked
 from tenure_testkit.probes.mounts import mounted, remount
 
 T = 10.0
@@ -211,18 +212,14 @@ def test_permissions(open_store, folder_mode, file_mode):
         open_store(folder / "store.db").close()
         (folder / "store.db").chmod(file_mode)
         folder.chmod(folder_mode)
-        child = os.fork()
-        if child == 0:  # root may do anything, so become nobody
-            code = 1
-            try:
-                if os.geteuid() == 0:
-                    os.setuid(65534)
+
+        def work():
+            if os.geteuid() == 0:  # root may do anything, so become nobody
+                os.setuid(65534)
+            with pytest.raises(PermissionDenied):
                 open_store(folder / "store.db")
-            except PermissionDenied:
-                code = 0
-            finally:
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+        assert forked(work) == ""
         folder.chmod(0o700)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tenure.errors import TenureError, UsedAfterFork
+from tenure.errors import UsedAfterFork
 from tenure.spi import Changes, Delete, Deleted, Put, Transaction
+from tenure_testkit.probes import forked
 
 T = 30.0
 WORKER = Path(__file__).with_name("worker.py")
@@ -98,39 +98,24 @@ def test_kill_in_the_middle_of_writes_loses_nothing_acknowledged(open_store, pat
     assert store.server_info(timeout=T).details["integrity"] == "ok"
 
 
-def in_a_fork(work):
-    """Run ``work`` in a forked child; answers its exit code, 99 for an unexpected error."""
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            code = work()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_a_child_opens_the_file_anew_and_refuses_the_inherited_store(open_store, path, sink):
     store = open_store()
     store.watch("", after=None, sink=sink, timeout=T)
     put(store, "parent")
 
     def work():
-        try:
+        with pytest.raises(UsedAfterFork):
             store.get("parent", timeout=T)
-        except UsedAfterFork:
-            store.close()
-        else:
-            return 1
+        store.close()
         mine = open_store()
         for number in range(50):
             put(mine, f"child/{number}")
         found = mine.get("parent", timeout=T).item
         mine.close()
-        return 0 if found is not None else 2
+        assert found is not None
 
     for _ in range(3):
-        assert in_a_fork(work) == 0
+        assert forked(work) == ""
         put(store, "parent")
     sink.items_when(lambda items: len(changes(items)) == 154)
     assert store.server_info(timeout=T).details["integrity"] == "ok"
@@ -144,13 +129,10 @@ def test_a_child_of_a_parent_that_was_busy_does_not_touch_the_file(open_store, p
     connection.execute("BEGIN IMMEDIATE")
 
     def work():
-        try:
+        with pytest.raises(UsedAfterFork, match="spawn"):
             open_store()
-        except UsedAfterFork as exc:
-            return 0 if "spawn" in str(exc) else 1
-        return 2
 
-    assert in_a_fork(work) == 0
+    assert forked(work) == ""
     connection.execute("ROLLBACK")
     store._database.give(connection)
     put(store, "a")
@@ -173,16 +155,12 @@ def test_forks_beside_writing_threads(open_store):
         thread.start()
 
     def work():
-        try:
-            mine = open_store()
-            put(mine, "child")
-            mine.commit(Transaction((), (Delete("child"),)), timeout=T)
-            mine.close()
-        except TenureError:
-            return 1
-        return 0
+        mine = open_store()
+        put(mine, "child")
+        mine.commit(Transaction((), (Delete("child"),)), timeout=T)
+        mine.close()
 
-    assert {in_a_fork(work) for _ in range(10)} == {0}
+    assert {forked(work) for _ in range(10)} == {""}
     stop.set()
     for thread in threads:
         thread.join()

@@ -1,5 +1,7 @@
-"""ZooKeeper keeps every rule: with quick limits on a server that is killed and restarted, with its default ones, and on
-three servers."""
+"""ZooKeeper keeps every rule on a server with quick limits that is killed and restarted.
+
+With its default limits and on three servers the rules are tried whose outcome depends on that.
+"""
 
 from collections.abc import Iterator
 
@@ -35,6 +37,13 @@ class TestZooKeeper(StoreConformance):
 
 @pytest.mark.slow
 class TestZooKeeperDefaults(StoreConformance):
+    """Sessions of four seconds and more: rules that wait for a lease to end, or for a lost connection to be noticed.
+
+    Nothing else depends on these limits.
+    """
+
+    areas = ("leases", "locks", "registry", "faults")
+
     @pytest.fixture
     def store_url(self, zookeeper_default: str) -> str:
         return zookeeper_default
@@ -42,6 +51,14 @@ class TestZooKeeperDefaults(StoreConformance):
 
 @pytest.mark.slow
 class TestZooKeeperEnsemble(StoreConformance):
+    """Two connections may speak to two servers, and a leader may be lost: rules about what one client sees of another.
+
+    What one client does alone (``transactions``, ``namespaces``, ``closing``, ``spi``) is the same code on the
+    same messages, and the registry stands on leases and watches.
+    """
+
+    areas = ("kv", "lists", "leases", "locks", "watches", "restarts", "faults", "model")
+
     @pytest.fixture
     def store_url(self, zookeeper_ensemble: ZooKeeperEnsemble) -> str:
         return zookeeper_ensemble.url

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenure import Store
-from tenure._client import opening
+from tenure import Store, connect
 from tenure.errors import Conflict, DeadlineExceeded, OutcomeUnknown, TenureError, Unavailable
 from tenure_testkit.servers import until
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
@@ -52,7 +51,7 @@ def frozen(zookeeper_node: ZooKeeperServer) -> Iterator[ZooKeeperServer]:
 
 
 def test_a_frozen_server_hangs_nobody(frozen: ZooKeeperServer) -> None:
-    store = opening(f"{frozen.url}?session_timeout=2")
+    store = connect(f"{frozen.url}?session_timeout=2")
     try:
         store.put("key", b"0")
         lease = store.lease(30.0)
@@ -74,7 +73,7 @@ def test_a_frozen_server_hangs_nobody(frozen: ZooKeeperServer) -> None:
             with pytest.raises(OutcomeUnknown if name == "put" else Unavailable):
                 call()
             assert time.monotonic() - started < 1.5, name
-        until(lambda: watch.next(0.05) is None and watch.staleness > 0, 5.0, "the watch noticed")
+        until(lambda: watch.next(0.05) is None and watch.staleness > 0, 60.0, "the watch noticed")
         assert time.monotonic() - frozen_at < store.capabilities.max_watch_failure_detection + 4.0
     finally:
         started = time.monotonic()
@@ -83,17 +82,17 @@ def test_a_frozen_server_hangs_nobody(frozen: ZooKeeperServer) -> None:
 
 
 def test_kill_and_restart_under_a_writer(zookeeper_node: ZooKeeperServer) -> None:
-    with opening(zookeeper_node.url, timeout=10.0) as store, opening(zookeeper_node.url, timeout=10.0) as other:
+    with connect(zookeeper_node.url, timeout=10.0) as store, connect(zookeeper_node.url, timeout=10.0) as other:
         known: dict[str, int] = {}
         watch = other.watch("w/")
         writer = Writer(store)
         try:
             for _ in range(3):
                 before = len(writer.acknowledged)
-                until(lambda: len(writer.acknowledged) > before + 20, 20.0, "the writer goes on")  # noqa: B023 - at once
+                until(lambda: len(writer.acknowledged) > before + 20, 60.0, "the writer goes on")  # noqa: B023 - at once
                 zookeeper_node.restart()
             before = len(writer.acknowledged)
-            until(lambda: len(writer.acknowledged) > before + 20, 20.0, "the writer goes on after all")
+            until(lambda: len(writer.acknowledged) > before + 20, 60.0, "the writer goes on after all")
         finally:
             writer.stop()
         listed = {item.key: item.mod_revision for item in store.list("w/", timeout=10.0)}
@@ -107,23 +106,23 @@ def test_kill_and_restart_under_a_writer(zookeeper_node: ZooKeeperServer) -> Non
                 known[event.key] = event.revision
             return known == listed
 
-        until(caught_up, 20.0, "the watcher knows what is there")
+        until(caught_up, 60.0, "the watcher knows what is there")
         watch.close()
 
 
 def test_the_leader_is_killed(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
     url = f"{zookeeper_ensemble.url}/leader-{time.time_ns()}"
-    with opening(url, timeout=15.0) as store, opening(url, timeout=15.0) as other:
+    with connect(url, timeout=15.0) as store, connect(url, timeout=15.0) as other:
         lease = store.lease(20.0)
         store.put("leased", b"", lease=lease)
         watch = other.watch("")
         writer = Writer(store)
         try:
-            until(lambda: len(writer.acknowledged) > 20, 20.0, "the writer has begun")
+            until(lambda: len(writer.acknowledged) > 20, 60.0, "the writer has begun")
             dead = zookeeper_ensemble.leader()
             dead.kill()
             before = len(writer.acknowledged)
-            until(lambda: len(writer.acknowledged) > before + 20, 30.0, "the writer goes on with a new leader")
+            until(lambda: len(writer.acknowledged) > before + 20, 60.0, "the writer goes on with a new leader")
         finally:
             writer.stop()
         lease.refresh(timeout=15.0)
@@ -137,12 +136,12 @@ def test_the_leader_is_killed(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
             known.update({event.key: event.revision for event in batch.events} if batch else {})
             return known == listed
 
-        until(caught_up, 20.0, "the watcher knows what is there")
+        until(caught_up, 60.0, "the watcher knows what is there")
         watch.close()
 
 
 def test_no_quorum_is_told(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
-    with opening(f"{zookeeper_ensemble.url}/quorum-{time.time_ns()}", timeout=10.0) as store:
+    with connect(f"{zookeeper_ensemble.url}/quorum-{time.time_ns()}", timeout=10.0) as store:
         store.put("key", b"")
         for node in zookeeper_ensemble.nodes[:2]:
             node.kill()
@@ -151,7 +150,7 @@ def test_no_quorum_is_told(zookeeper_ensemble: ZooKeeperEnsemble) -> None:
         with pytest.raises((Unavailable, DeadlineExceeded)):
             store.get("key", timeout=3.0)
         zookeeper_ensemble.recover()
-        until(lambda: _answers(store), 30.0, "the store works again")
+        until(lambda: _answers(store), 60.0, "the store works again")
 
 
 def _answers(store: Store) -> bool:
@@ -162,8 +161,8 @@ def _answers(store: Store) -> bool:
 
 
 def test_a_single_server_that_lost_its_data_is_used_again() -> None:
-    with ZooKeeperServer() as server, opening(f"{server.url}/mine") as store:
-        with opening(f"{server.url}/other") as other:
+    with ZooKeeperServer() as server, connect(f"{server.url}/mine") as store:
+        with connect(f"{server.url}/other") as other:
             for number in range(300):
                 other.put(f"{number}", b"")
         seen = store.put("key", b"old").revision
@@ -171,8 +170,8 @@ def test_a_single_server_that_lost_its_data_is_used_again() -> None:
         server.wipe()
         server.start()
         # It is far behind what this client has seen, which a client of several servers must not put up with.
-        until(lambda: _value(store, "key") == (), 15.0, "the emptied server answers")
-        with opening(f"{server.url}/mine") as other:
+        until(lambda: _value(store, "key") == (), 60.0, "the emptied server answers")
+        with connect(f"{server.url}/mine") as other:
             assert other.put("key", b"new").revision < seen
         # Versions of nodes count from 0 again, too: none that was seen before may prove anything now.
         with pytest.raises(Conflict):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tenure._client import opening
+from tenure import connect
 from tenure.errors import LeaseLost, LeaseNotFound, LimitExceeded, Unavailable
 from tenure_testkit.servers import until
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
@@ -19,7 +19,7 @@ from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
 
 
 def test_a_hundred_leases_cost_no_thread_each(zookeeper_own_url: str) -> None:
-    with opening(zookeeper_own_url) as store:
+    with connect(zookeeper_own_url) as store:
         store.lease(5.0)
         threads = threading.active_count()
         leases = [store.lease(5.0) for _ in range(100)]
@@ -30,12 +30,12 @@ def test_a_hundred_leases_cost_no_thread_each(zookeeper_own_url: str) -> None:
         assert threading.active_count() <= threads + 8  # the pool that refreshes, however many leases
         assert len(store.list("")) == 100
         assert all(lease.alive for lease in leases)
-    with opening(zookeeper_own_url) as store:
+    with connect(zookeeper_own_url) as store:
         assert store.list("").keys == ()
 
 
 def test_nothing_but_a_refresh_keeps_a_lease(zookeeper_own_url: str) -> None:
-    with opening(zookeeper_own_url) as store:
+    with connect(zookeeper_own_url) as store:
         lease = store.lease(1.0, keep_alive=False)
         started = time.monotonic()
         store.put("key", b"", lease=lease)
@@ -48,7 +48,7 @@ def test_nothing_but_a_refresh_keeps_a_lease(zookeeper_own_url: str) -> None:
 
 
 def test_another_process_may_use_and_end_a_lease(zookeeper_own_url: str) -> None:
-    with opening(zookeeper_own_url) as store:
+    with connect(zookeeper_own_url) as store:
         lease = store.lease(20.0)
         program = (
             "import sys, tenure\n"
@@ -60,7 +60,7 @@ def test_another_process_may_use_and_end_a_lease(zookeeper_own_url: str) -> None
         item = store.get("key")
         assert item is not None
         assert (item.value, item.lease_id) == (b"theirs", lease.id)
-        with opening(zookeeper_own_url) as other:
+        with connect(zookeeper_own_url) as other:
             other.revoke_lease(lease.id)
         assert store.get("key") is None
         with pytest.raises(LeaseLost):
@@ -71,8 +71,8 @@ def test_leases_are_described_beside_a_namespace_that_is_closed(zookeeper_server
     base = f"127.0.0.1:{zookeeper_server.port}"
     closed, odd = (f"{name}-{time.time_ns()}" for name in ("closed", "odd %/ns"))
     with (
-        opening(f"zookeeper://me:secret@{base}/{closed}?acl=creator") as theirs,
-        opening(f"zookeeper://{base}?namespace={quote(odd)}") as mine,
+        connect(f"zookeeper://me:secret@{base}/{closed}?acl=creator") as theirs,
+        connect(f"zookeeper://{base}?namespace={quote(odd)}") as mine,
     ):
         theirs.put("key", b"")
         lease = mine.lease(5.0)
@@ -83,7 +83,7 @@ def test_leases_are_described_beside_a_namespace_that_is_closed(zookeeper_server
 
 
 def test_a_transaction_takes_one_lease(zookeeper_own_url: str) -> None:
-    with opening(zookeeper_own_url) as store:
+    with connect(zookeeper_own_url) as store:
         one, two = store.lease(5.0), store.lease(5.0)
         with pytest.raises(LimitExceeded, match="2 different leases"):
             store.transaction().put("a", b"", lease=one).put("b", b"", lease=two).commit()
@@ -93,7 +93,7 @@ def test_a_transaction_takes_one_lease(zookeeper_own_url: str) -> None:
 
 
 def test_ids_that_are_no_leases(zookeeper_own_url: str) -> None:
-    with opening(zookeeper_own_url) as store:
+    with connect(zookeeper_own_url) as store:
         for wrong in ("x", "../../@a", "0", "0" * 16, "f" * 16):
             with pytest.raises(LeaseNotFound):
                 store.put("key", b"", lease=wrong)
@@ -103,7 +103,7 @@ def test_ids_that_are_no_leases(zookeeper_own_url: str) -> None:
 @pytest.mark.faults
 def test_a_full_server_says_what_is_wrong() -> None:
     need_zookeeper()
-    with ZooKeeperServer(connections=10) as server, opening(server.url) as one, contextlib.ExitStack() as others:
+    with ZooKeeperServer(connections=10) as server, connect(server.url) as one, contextlib.ExitStack() as others:
         one.put("key", b"")
         full = False
         while not full:
@@ -117,7 +117,7 @@ def test_a_full_server_says_what_is_wrong() -> None:
 
 @pytest.mark.faults
 def test_a_restart_ends_no_lease(zookeeper_node: ZooKeeperServer) -> None:
-    with opening(zookeeper_node.url, timeout=10.0) as store:
+    with connect(zookeeper_node.url, timeout=10.0) as store:
         lease = store.lease(20.0)
         store.put("key", b"", lease=lease)
         zookeeper_node.restart()
@@ -129,7 +129,7 @@ def test_a_restart_ends_no_lease(zookeeper_node: ZooKeeperServer) -> None:
 
 
 def test_a_key_moves_between_leases(zookeeper_own_url: str) -> None:
-    with opening(zookeeper_own_url) as store:
+    with connect(zookeeper_own_url) as store:
         one, two = store.lease(5.0), store.lease(5.0)
         first = store.put("key", b"0").revision
         for lease in (one, two, None, None, one, one, two):
@@ -148,7 +148,7 @@ def test_a_key_moves_between_leases(zookeeper_own_url: str) -> None:
 
 
 def test_a_lease_that_ends_is_seen_by_watchers(zookeeper_own_url: str) -> None:
-    with opening(zookeeper_own_url) as store, opening(zookeeper_own_url) as other, other.watch("") as watch:
+    with connect(zookeeper_own_url) as store, connect(zookeeper_own_url) as other, other.watch("") as watch:
         watch.next(5.0)
         watch.next(5.0)
         lease = store.lease(5.0)

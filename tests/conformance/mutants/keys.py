@@ -126,8 +126,8 @@ class KeysAreNotChecked(Faithful):
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
         patches = ExitStack()
-        for module in ("store", "prepare"):
-            patches.enter_context(patch(f"tenure.{module}.check_key", lambda key: None))
+        for module in ("store", "validation"):
+            patches.enter_context(patch(f"tenure._client.{module}.check_key", lambda key: None))
         return patches
 
 

@@ -13,7 +13,7 @@ from tenure.spi import CommitResult, Feed, Page, Sink, Transaction
 
 from .base import Faithful
 
-_PREFIX = "tenure.connect.namespace_prefix"
+_PREFIX = "tenure._client.opening.namespace_prefix"
 
 
 class NamespacesAreNotEncoded(Faithful):

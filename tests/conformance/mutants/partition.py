@@ -42,7 +42,7 @@ class CutOffLooksFresh(Networked):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(Registry, "age", property(lambda registry: 0.0))
+        return patch.object(Registry, "staleness", property(lambda registry: 0.0))
 
 
 class GoneForGood(Networked):

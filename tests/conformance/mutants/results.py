@@ -59,18 +59,20 @@ class Matrix:
         """Rules that kill nothing."""
         return [rule for rule in self.rules if not self.killed_by(rule)]
 
+    @property
+    def doubtful(self) -> list[Job]:
+        """Jobs that did not come out as they have to."""
+        return [
+            *(job for job in self.controls if _problems_of_control(job)),
+            *(job for job in self.harness if _problems_of_harness(job)),
+            *(job for job in self.mutants if self._problems_of(job)),
+        ]
+
     def problems(self, staying: Mapping[str, str]) -> list[str]:
         """Why the suite isn't proven; empty if it is."""
         found = [problem for job in self.mutants for problem in self._problems_of(job)]
         found += [problem for job in self.harness for problem in _problems_of_harness(job)]
-        for job in self.controls:
-            found += [
-                f"{job.mutant.__name__} is sound, and {each.rule} says {each.kind}: {each.reason}"
-                for each in job.findings.values()
-                if each.kind not in (Kind.PASSED, Kind.NOT_SUPPORTED)
-            ]
-            if not job.findings:
-                found.append(f"{job.mutant.__name__} is sound, and could not be tried: {job.failure}")
+        found += [problem for job in self.controls for problem in _problems_of_control(job)]
         if self.whole:
             found += [
                 f"{rule} kills no mutant, and no reason is given why it stays"
@@ -146,6 +148,17 @@ class Matrix:
                 for each in job.findings.values()
             },
         }
+
+
+def _problems_of_control(job: Job) -> list[str]:
+    """In a sound store no rule finds anything."""
+    if not job.findings:
+        return [f"{job.mutant.__name__} is sound, and could not be tried: {job.failure}"]
+    return [
+        f"{job.mutant.__name__} is sound, and {each.rule} says {each.kind}: {each.reason}"
+        for each in job.findings.values()
+        if each.kind not in (Kind.PASSED, Kind.NOT_SUPPORTED)
+    ]
 
 
 def _problems_of_harness(job: Job) -> list[str]:

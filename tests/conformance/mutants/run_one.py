@@ -25,9 +25,11 @@ from . import short_timeouts
 from .base import Mutant, standing
 
 RULE_SECONDS = 30.0
-"""Time for one rule; one that needs more hangs."""
+"""Time for one rule on a quiet machine; one that needs more hangs."""
 MUTANT_SECONDS = 150.0
 """Time for all rules of an area on one mutant, before its process is ended."""
+PATIENT = 4.0
+"""So many times as long both may take where the suite's own waits aren't cut."""
 
 
 class Kind(StrEnum):
@@ -91,20 +93,24 @@ def judged(result: RuleRun) -> Finding:
     return Finding(result.rule.id, kind, reason, result.seconds)
 
 
-def tried(mutant: Mutant, rules: Sequence[str]) -> tuple[list[Finding], Conclusion]:
+def tried(mutant: Mutant, rules: Sequence[str], rule_seconds: float) -> tuple[list[Finding], Conclusion]:
     """Try the rules in this process."""
     with standing(mutant) as (url, driver):
-        plan = Plan(url=url, driver=driver, profile=QUICK, rules=tuple(rules), rule_budget=RULE_SECONDS)
+        plan = Plan(url=url, driver=driver, profile=QUICK, rules=tuple(rules), rule_budget=rule_seconds)
         found = run(plan)
         return [judged(result) for result in found.results], found.conclusion
 
 
-def _child(mutant: Mutant, rules: Sequence[str], pipe: Connection) -> None:
+def _child(job: Job, times: float, patient: bool, pipe: Connection) -> None:
     logging.disable(logging.CRITICAL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Hypothesis prints the sequences that it finds
     threading.excepthook = lambda _: None  # threads of a broken store may die as they like
+    if not patient:
+        short_timeouts.shorten(times)
     try:
-        found: tuple[list[Finding], Conclusion] | str = tried(mutant, rules)
+        found: tuple[list[Finding], Conclusion] | str = tried(
+            job.mutant, job.rules, RULE_SECONDS * times * (PATIENT if patient else 1.0)
+        )
     except Exception as exc:  # noqa: BLE001 - told by the parent
         found = f"{type(exc).__name__}: {exc}"
     pipe.send(found)
@@ -112,16 +118,22 @@ def _child(mutant: Mutant, rules: Sequence[str], pipe: Connection) -> None:
     os._exit(0)  # whatever still hangs here hangs for good
 
 
-def try_all(jobs: Sequence[Job], processes: int, *, done: Callable[[Job], None] = lambda job: None) -> None:
-    """Try all jobs, so many at a time, and write what was found into them. Call it before any thread is started."""
-    short_timeouts.shorten()
+def try_all(
+    jobs: Sequence[Job], processes: int, *, patient: bool = False, done: Callable[[Job], None] = lambda job: None
+) -> None:
+    """Try all jobs, so many at a time, and write what was found into them. Call it before any thread is started.
+
+    ``patient``: with the suite's own waits, which are cut otherwise.
+    """
+    times = short_timeouts.slowness(processes)
+    limit = MUTANT_SECONDS * times * (PATIENT if patient else 1.0)
     context = multiprocessing.get_context("fork")
     waiting: Iterator[Job] = iter(jobs)
     running: dict[Connection, tuple[Job, multiprocessing.process.BaseProcess, float]] = {}
     while True:
         while len(running) < processes and (job := next(waiting, None)) is not None:
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(job.mutant, job.rules, theirs), daemon=True)
+            process = context.Process(target=_child, args=(job, times, patient, theirs), daemon=True)
             process.start()
             theirs.close()
             running[ours] = (job, process, time.monotonic())
@@ -141,7 +153,7 @@ def try_all(jobs: Sequence[Job], processes: int, *, done: Callable[[Job], None] 
             job.seconds = time.monotonic() - started
             done(job)
         for pipe, (job, process, started) in list(running.items()):
-            if time.monotonic() - started > MUTANT_SECONDS:
+            if time.monotonic() - started > limit:
                 del running[pipe]
                 process.kill()
                 process.join()

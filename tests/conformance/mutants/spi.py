@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 from unittest.mock import patch
 
+from tenure.conformance.harness import assertions
 from tenure.errors import StoreClosed, TenureError
 from tenure.spi import (
     Bookmark,
@@ -210,7 +211,7 @@ class _Hangs(Feed):
         self.feed = feed
 
     def close(self) -> None:
-        time.sleep(_TOO_LONG)
+        time.sleep(1.5 * assertions.PATIENCE)
         self.feed.close()
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 from tenure._client.store import Store
+from tenure.conformance.workloads import threads
 from tenure.errors import Unavailable
 from tenure.spi import Changes, CommitResult, FeedItem, KeyValue, ReadResult, Transaction
 from tenure.watch import Batch, BatchType, Event, EventType, Watch, callbacks
@@ -16,9 +17,6 @@ from tenure.watch.buffer import FeedBuffer
 from tenure.watch.diff import View
 
 from .base import BentFeed, BentWatch, Faithful
-
-_TOO_LONG = 14.0
-"""Seconds; longer than a rule waits for writers here."""
 
 
 def batches_bent(bend: Callable[[Watch, Batch], Sequence[Batch]]) -> AbstractContextManager[object]:
@@ -146,7 +144,7 @@ class SlowConsumerStallsTheStore(Faithful):
 
         def deliver(buffer: Any, item: FeedItem, /) -> None:
             if isinstance(item, Changes) and buffer._entries + len(item.entries) > buffer._max_entries:
-                patience.wait(_TOO_LONG)
+                patience.wait(1.5 * threads.DEADLINE)
             sound(buffer, item)
 
         return patch.object(FeedBuffer, "deliver", deliver)

@@ -26,6 +26,7 @@ from tenure.spi import (
     Snapshot,
     Transaction,
 )
+from tenure_jsonfile.capabilities import declare
 from tenure_jsonfile.file import StateFile
 from tenure_jsonfile.state import Lease, State
 
@@ -41,26 +42,7 @@ class JsonFileBackend(Backend):
         self._poll: float = request.options["poll"]
         self._feeds: weakref.WeakSet[PollingFeed] = weakref.WeakSet()
         self._closed = False
-        self._capabilities = Capabilities(
-            durable=True,
-            linearizable=True,
-            multi_process=True,
-            consistent_list=True,
-            consistent_pagination=False,  # the file has no past
-            lossless_watch=False,  # a watch sees the states it happens to look at
-            list_leases=False,
-            max_value_bytes=1024 * 1024,
-            max_transaction_operations=1000,
-            max_transaction_leases=1000,
-            max_transaction_bytes=4 * 1024 * 1024,
-            min_ttl=0.5,
-            max_ttl=365 * 86_400.0,
-            ttl_granularity=0.001,
-            expiry_factor=1.0,
-            expiry_slack=0.25,
-            max_watch_latency=self._poll + 0.5,
-            max_watch_failure_detection=self._poll + 2.5,
-        )
+        self._capabilities = declare(poll=self._poll)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -3,34 +3,8 @@
 from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
-from tenure.spi import Backend, BackendPlugin, Caveat, OpenRequest, Option, UrlForm
-
-_TESTS = "tests/test_file.py"
-CAVEATS = (
-    Caveat(
-        "Every write costs as much as all keys",
-        "It replaces the whole file and flushes it to the disk first: a few hundred keys are fine, a hundred thousand "
-        "are not. A crash at any moment loses nothing that was acknowledged, and never leaves a half-written file.",
-        (f"{_TESTS}::test_a_killed_writer_takes_nothing_with_it", f"{_TESTS}::test_a_write_that_fails_is_refused"),
-    ),
-    Caveat(
-        "A watch looks from time to time",
-        "Every `poll` seconds. Two changes of a key between two looks are one event to it, so `lossless_watch` is not "
-        "declared.",
-        ("watches.w3_watchers_converge", "watches.after_a_revision_work_or_are_refused"),
-    ),
-    Caveat(
-        "Leases end with the machine's run",
-        "They live by its clock since it started; after a restart of the machine all of them have ended.",
-        (f"{_TESTS}::test_leases_end_with_the_machines_run",),
-    ),
-    Caveat(
-        "Writers take turns by a lock",
-        "It is `flock` on `state.json.lock`, so the file has to be on a local disk, and an editor, which doesn't take "
-        "the lock, has no business in it while a program has it open.",
-        (f"{_TESTS}::test_processes_take_turns", f"{_TESTS}::test_a_held_lock_ends_the_call_in_time"),
-    ),
-)
+from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
+from tenure_jsonfile.caveats import CAVEATS
 
 
 def _open(request: OpenRequest) -> Backend:

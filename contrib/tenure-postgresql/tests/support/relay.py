@@ -50,7 +50,7 @@ class Relay:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5.0)
+            thread.join(60.0)
 
     def _accept(self) -> None:
         while True:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from tenure._failed import Failed
 from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS, TLS, TLS_OPTIONS
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Column, Output
 from tenure.errors import PluginError
 from tenure.spi.plugin import BackendPlugin, Option, UrlForm
@@ -27,9 +27,9 @@ _ADDRESSES = {
 @common(url=False)
 @settings
 def backends(options: Settings, scheme: str | None) -> None:
-    """List the installed store plugins, or show one SCHEME with its options and what is worth knowing of it.
+    """List the installed store plugins, or show one SCHEME with its options and caveats.
 
-    What a store promises depends on the server behind it: "tenure doctor URL" opens one and tells.
+    The guarantees of a store depend on its server: "tenure doctor URL" opens a store and shows them.
     """
     out = options.output
     records = [_describe(found) for found in sorted({claim.scheme for claim in discovery.claims()})]
@@ -67,7 +67,7 @@ def _describe(scheme: str) -> dict[str, Any]:
             if claim.scheme == scheme
         ],
         "options": [],
-        "notes": [],
+        "caveats": [],
     }
     try:
         plugin = discovery.find(scheme)
@@ -82,7 +82,7 @@ def _describe(scheme: str) -> dict[str, Any]:
         "form": f"{scheme}{variants}://{user}{_ADDRESSES[plugin.url_form]}",
         "default_port": plugin.default_port,
         "options": [_option(option) for option in _options(plugin)],
-        "notes": [asdict(note) for note in plugin.caveats],
+        "caveats": [asdict(caveat) for caveat in plugin.caveats],
     }
 
 
@@ -93,7 +93,7 @@ def _options(plugin: BackendPlugin) -> tuple[Option, ...]:
 def _option(option: Option) -> dict[str, Any]:
     return {
         "name": option.name,
-        "kind": option.type.__name__,
+        "type": option.type.__name__,
         "default": None if option.secret else option.default,
         "choices": list(option.choices),
         "minimum": option.minimum,
@@ -116,16 +116,16 @@ def _show(out: Output, record: dict[str, Any]) -> None:
             record["options"],
             [
                 Column("option", lambda r: r["name"], "bold"),
-                Column("kind", lambda r: "|".join(r["choices"]) or r["kind"]),
+                Column("type", lambda r: "|".join(r["choices"]) or r["type"]),
                 Column("default", lambda r: "" if r["default"] is None else r["default"], right=True),
                 Column("what it does", lambda r: r["help"]),
             ],
             empty="",
         )
-    if record["notes"]:
-        out.heading("Worth knowing")
+    if record["caveats"]:
+        out.heading("Caveats")
         out.listing(
-            record["notes"],
-            [Column("what", lambda r: r["title"], "bold"), Column("more about it", lambda r: r["text"])],
+            record["caveats"],
+            [Column("caveat", lambda r: r["title"], "bold"), Column("details", lambda r: r["text"])],
             empty="",
         )

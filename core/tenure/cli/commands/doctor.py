@@ -1,4 +1,4 @@
-"""``tenure doctor``: opens a store, tries it, and tells what it promises and what weakens that."""
+"""``tenure doctor``: opens a store, tries it, and reports its guarantees, its limits and what weakens them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import asdict
 
 import click
 
+from tenure._failed import Failed
 from tenure._plugins import discovery, url
 from tenure._text import seconds, size, visible
 from tenure.cli.diagnosis import Checkup, Verdict, examine
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Column, Output
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
 
-_MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), Verdict.FAILED: ("FAILED", "bold red")}
+_MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), Verdict.FAILED: ("failed", "bold red")}
 
 
-@click.command(short_help="Try a store, and tell what it promises and risks.")
+@click.command(short_help="Try a store; show its guarantees, limits and risks.")
 @click.argument("store", metavar="[URL]", required=False)
 @click.option("--strict", is_flag=True, help="Warnings count as failures.")
 @click.option("--read-only", is_flag=True, help="Write nothing: no latency of puts, no lease is tried.")
@@ -27,13 +27,13 @@ _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), V
 @common()
 @settings
 def doctor(options: Settings, *, store: str | None, strict: bool, read_only: bool, samples: int) -> None:
-    """Look at the store at URL (default: --url) as an application would find it.
+    """Examine the store at URL (default: --url) as an application would find it.
 
-    Times a few puts and gets of keys below "tenure-doctor-" in the URL's namespace; they hang on a lease and are
-    removed, by the lease if need be.
+    Times some puts and gets of keys that start with "tenure-doctor-" in the URL's namespace. The keys have a lease,
+    so they are removed even if the command is killed.
 
-    Exit code 0: healthy, perhaps with warnings; 1: something failed (with --strict: or was warned of);
-    2: the URL or the credentials are wrong; 3: can't be reached.
+    Each check ends as ok, warning or failed. Exit code 0: no check failed; 1: a check failed (with --strict: or ended
+    as warning); 2: the URL or the credentials are wrong; 3: the store can't be reached.
     """
     out = options.output
     opened = examine(lambda: options.connect(store), samples=samples, read_only=read_only, progress=_progress(out))
@@ -46,29 +46,38 @@ def doctor(options: Settings, *, store: str | None, strict: bool, read_only: boo
 
 
 def _progress(out: Output) -> AbstractContextManager[object]:
-    """Nothing is printed while the store is examined, except on a terminal, where slowness should have a face."""
+    """Show that the examination runs, on a terminal only: a slow store may take seconds for each check."""
     if not out.terminal:
         return contextlib.nullcontext()
-    return out.console.status("looking at the store")
+    return out.console.status("examining the store")
 
 
 def _show(out: Output, found: Checkup) -> None:
     scheme = url.split(found.url).scheme
-    worth_knowing = discovery.find(scheme).caveats
+    caveats = discovery.find(scheme).caveats
     if out.json:
-        out.document(found.as_record() | {"notes": [asdict(note) for note in worth_knowing]})
+        out.document(found.as_record() | {"caveats": [asdict(caveat) for caveat in caveats]})
         return
     out.pairs(_facts(found))
     out.heading("Checks")
     for check in found.checks:
         word, style = _MARKS[check.verdict]
         out.line((f"{word:<8}", style), (f" {check.name:<8} ", "dim"), (check.text, ""))
-    out.heading("Promises: this store ...")
     notes = field_notes()
-    for name, value in found.capabilities.items():
-        note = notes[name]
-        if isinstance(note, Guarantee):
-            out.line((f"{'yes' if value else 'NO':<8}", "green" if value else "yellow"), (f" {note.text}", ""))
+    out.heading("Guarantees")
+    out.listing(
+        [
+            {"name": name, "value": "yes" if value else "no", "text": note.text}
+            for name, value in found.capabilities.items()
+            if isinstance(note := notes[name], Guarantee)
+        ],
+        [
+            Column("guarantee", lambda r: r["name"]),
+            Column("declared", lambda r: r["value"], "bold"),
+            Column("the store ...", lambda r: r["text"], "dim"),
+        ],
+        empty="",
+    )
     out.heading("Limits")
     out.listing(
         [
@@ -83,20 +92,22 @@ def _show(out: Output, found: Checkup) -> None:
         ],
         empty="",
     )
-    if worth_knowing:
-        out.heading("Worth knowing")
-        titles = "; ".join(note.title for note in worth_knowing)
-        out.line((titles, ""), (f" (tenure backends {scheme} tells more)", "dim"))
+    if caveats:
+        out.heading("Caveats")
+        titles = "; ".join(caveat.title for caveat in caveats)
+        out.line((titles, ""), (f" (details: tenure backends {scheme})", "dim"))
 
 
 def _facts(found: Checkup) -> list[tuple[str, str]]:
     server = found.server
+    checked = {check.name for check in found.checks}
     return [
         ("store", found.url),
         ("server", f"{server.product} {server.version}"),
         ("revision", str(server.revision)),
         ("connected in", seconds(found.connect_seconds)),
-        *((visible(name), visible(value)) for name, value in server.details.items()),
+        # The checks report on the clock in an operator's words; the detail may be the name of a class.
+        *((visible(name), visible(value)) for name, value in server.details.items() if name not in checked),
     ]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from tenure._failed import Failed
 from tenure._text import decode, plural, preview, size, visible
 from tenure.cli.commands.kv_watch import watch as watch_command
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Column
 from tenure.errors import InvalidArgument
 from tenure.spi.types import KeyValue

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from tenure._outages import Outage
 from tenure._text import clock_time, decode, iso_time, preview
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.outages import Outage, follow, show_outage, show_resync
+from tenure.cli.ui.outages import follow, show_outage, show_resync
 from tenure.cli.ui.output import Output
 from tenure.watch import Batch, BatchType, Event, EventType
 

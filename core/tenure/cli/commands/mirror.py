@@ -18,7 +18,7 @@ from tenure.migration.mirror import Mirror
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option(
-    "--handover",
+    "--lease-grace",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
@@ -28,24 +28,25 @@ from tenure.migration.mirror import Mirror
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr unless something fails.")
 @common(url=False)
 @settings
-def mirror(options: Settings, *, source: str, target: str, handover: float, quiet: bool) -> None:
+def mirror(options: Settings, *, source: str, target: str, lease_grace: float, quiet: bool) -> None:
     """Make the namespace of the URL TO an exact copy of the one of FROM, and keep it one until stopped.
 
-    TO has to be empty, or this command's work from before: started again, it levels both sides (what FROM doesn't
-    have is deleted in TO) and follows again. Outages of either side are waited for. Only one mirror writes to a
-    namespace at a time.
+    TO must be empty, or hold an earlier mirror of FROM. When the command starts again, it reconciles both sides
+    (keys that FROM doesn't have are deleted in TO) and follows again. It waits while either side is unavailable.
+    Only one mirror writes to a namespace at a time.
 
-    Keys that hang on a lease, such as registered services, are copied under a lease of the mirror. A process that
-    registers in TO itself is left alone from then on; with an id that it also has in FROM it registers with
-    take_over=True, or waits for the copy to go. Ctrl-C and SIGTERM end the mirror (exit codes 130 and 143); the copies
-    of leased keys go --handover SECONDS later. The key "leasehold-mirror" stays in TO: delete it when all have moved.
+    Keys with a lease, such as registered services, are copied under a lease of the mirror. When a process registers
+    in TO itself, the mirror skips its key from then on. With an id that it also has in FROM, the process registers
+    with take_over=True, or waits until the copy is removed. Ctrl-C and SIGTERM end the mirror (exit codes 130 and
+    143); copies of leased keys are removed --lease-grace SECONDS later. The key "leasehold-mirror" stays in TO:
+    delete it when all processes have moved.
     """
     report = Reporter(json=options.json, quiet=quiet)
     with SignalInbox() as inbox:
         stopping = _Stopping(inbox)
         with options.connect(source) as origin, options.connect(target) as destination:
             report.say("mirroring", f"mirroring {origin.url} to {destination.url}")
-            working = Mirror(origin, destination, ttl=handover, tell=report.say, stop=stopping)
+            working = Mirror(origin, destination, ttl=lease_grace, tell=report.say, stop=stopping)
             staying = working.run()
             done = working.totals
             report.say(
@@ -54,7 +55,7 @@ def mirror(options: Settings, *, source: str, target: str, handover: float, quie
                 f"within {seconds(staying)}",
                 written=done.written,
                 deleted=done.deleted,
-                left_alone=done.left_alone,
+                skipped=done.skipped,
                 staying=staying,
             )
     click.get_current_context().exit(128 + stopping.number)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenure._outages import Outage, OutageTracker
 from tenure._text import clock_time, iso_time, plural
 from tenure.cli.commands.services import describe_meta, opened_registry
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.outages import Outage, OutageTracker, show_outage
+from tenure.cli.ui.outages import show_outage
 from tenure.cli.ui.output import Output, Styled
 from tenure.hookspecs import hookimpl
 

@@ -17,9 +17,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tenure._failed import Failed
 from tenure._text import plural, seconds
 from tenure.cli.commands.watch import change_pieces
-from tenure.cli.ui.errors import Failed
 from tenure.cli.ui.output import Output
 
 if TYPE_CHECKING:

@@ -120,13 +120,13 @@ def show(out: Output, found: Run) -> None:
 
 def show_verified(out: Output, path: str, found: Verified) -> None:
     """What verifying a report found."""
-    holds = not found.problems
-    concluded = found.conclusion.value if holds and found.conclusion else "unknown"
+    valid = not found.problems
+    concluded = found.conclusion.value if valid and found.conclusion else "unknown"
     if out.json:
         out.document(
             {
                 "report": path,
-                "holds": holds,
+                "valid": valid,
                 "conclusion": concluded,
                 "histories": found.histories,
                 "problems": found.problems,
@@ -137,7 +137,7 @@ def show_verified(out: Output, path: str, found: Verified) -> None:
     out.pairs(
         [
             ("report", path),
-            ("holds", "yes" if holds else "NO"),
+            ("valid", "yes" if valid else "no"),
             ("histories", f"{found.histories} judged again"),
             *(("problem", problem) for problem in found.problems),
             *(("note", note) for note in found.notes),

@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from tenure._failed import Failed
 from tenure._text import visible
 from tenure.errors import (
     AuthenticationFailed,
@@ -64,12 +65,6 @@ _RETRIES = {
     RetryAdvice.READ_FIRST: "look at the present state before trying again",
     RetryAdvice.USELESS: "trying the same again won't help",
 }
-
-
-class Failed(TenureError):
-    """A command did its work and the answer is no: what it looked for isn't there, or isn't as it should be."""
-
-    origin = ErrorOrigin.CALLER
 
 
 def exit_code(error: TenureError) -> int:

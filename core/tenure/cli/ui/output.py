@@ -2,7 +2,7 @@
 
 * On a terminal: tables, colours (``NO_COLOR`` is respected), people's units.
 * In a pipe: one line per row, columns separated by a tab, no header, nothing cut or wrapped.
-* ``--json``: one document; commands that go on print one object per line, each flushed at once.
+* ``--json``: one document; streaming commands print one object per line, each flushed at once.
 
 Results go to stdout, remarks to stderr. Text that came from a store is never obeyed: neither escape sequences
 nor markup in it reach the terminal.

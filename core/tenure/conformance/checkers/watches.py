@@ -11,8 +11,7 @@ from typing import Any
 
 from tenure.conformance.checkers import write_history
 from tenure.conformance.checkers.linearizability.operations import text_of
-from tenure.conformance.checkers.write_history import Step, Timeline
-from tenure.conformance.workloads.writers import UNREPEATED
+from tenure.conformance.checkers.write_history import UNREPEATED, Step, Timeline
 from tenure.spi import Delete, KeyValue, Operation, Put
 from tenure.watch import Batch, BatchType, Event, EventType
 

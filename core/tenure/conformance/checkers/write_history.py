@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from tenure.spi import CommitResult, Delete, KeyValue, Operation, Put
 from tenure.watch import Batch, BatchType, Event, EventType
 
+UNREPEATED = "w/0"
+"""What all keys begin with whose values a workload writes once; its marks may be put again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

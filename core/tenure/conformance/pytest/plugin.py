@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 _REWRITTEN = ("rules", "workloads", "harness.assertions", "pytest.quick")
 pytest.register_assert_rewrite(*(f"tenure.conformance.{name}" for name in _REWRITTEN))
 
-OPENING = pytest.StashKey[bool]()
-"""Set on a test from when the suite opens its store: what goes wrong before that isn't the store's doing."""
-WHY_NOT = pytest.StashKey[str]()
-"""Why the suite itself left a test out."""
-
 _SUITES = pytest.StashKey["dict[str, SuiteResults]"]()
 _TOLD = pytest.StashKey["list[str]"]()
 _UNOPENED = pytest.StashKey["set[str]"]()

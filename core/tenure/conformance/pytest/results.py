@@ -25,7 +25,7 @@ from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.profile import QUICK, Profile
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
-from tenure.conformance.pytest.plugin import OPENING, WHY_NOT
+from tenure.conformance.pytest.stash import OPENING, WHY_NOT
 from tenure.conformance.report import document as reports
 from tenure.conformance.runner.control_monitor import controls
 from tenure.conformance.runner.rule_run import RuleRun, judge

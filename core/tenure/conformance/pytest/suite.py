@@ -13,7 +13,7 @@ from tenure.conformance.harness.assertions import RuleInconclusive
 from tenure.conformance.harness.context import TIMEOUT, Experiment, World
 from tenure.conformance.harness.rule import Rule, catalogue
 from tenure.conformance.network import Network
-from tenure.conformance.pytest.plugin import OPENING, WHY_NOT
+from tenure.conformance.pytest.stash import OPENING, WHY_NOT
 from tenure.conformance.runner.control_monitor import ControlMonitor
 from tenure.conformance.runner.recovery import Recovery
 from tenure.errors import Unavailable

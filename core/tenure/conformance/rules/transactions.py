@@ -179,16 +179,17 @@ class TransactionRules(Rules, area="transactions"):
         world.check.true(limit >= 1, "read capabilities.max_transaction_leases", expected="at least 1", seen=limit)
         tried = min(limit, _LEASES_TRIED)
         leases = [world.store.lease(world.long_ttl) for _ in range(tried + 1)]
-        within, beyond = world.store.transaction(), world.store.transaction()
-        for number, lease in enumerate(leases):
-            beyond.put(f"beyond{number}", b"", lease=lease)
-            if number < tried:
-                within.put(f"within{number}", b"", lease=lease)
+        within = world.store.transaction()
+        for number, lease in enumerate(leases[:tried]):
+            within.put(f"within{number}", b"", lease=lease)
         within.commit()
         held = {item.key: item.lease_id for item in world.store.list("within")}
         expected = {f"within{number}": lease.id for number, lease in enumerate(leases[:tried])}
         world.check.equal(held, expected, f"the leases of {tried} keys put in one transaction")
         if tried == limit:
+            beyond = world.store.transaction()
+            for number, lease in enumerate(leases):
+                beyond.put(f"beyond{number}", b"", lease=lease)
             world.check.raises(LimitExceeded, beyond.commit, f"a transaction on {tried + 1} leases")
             world.check.equal(world.store.list("beyond").keys, (), "the keys of the refused transaction")
 

@@ -15,9 +15,6 @@ from tenure.conformance.workloads.threads import Running
 from tenure.errors import OutcomeUnknown, Unavailable
 from tenure.spi import Delete, Operation, Put
 
-UNREPEATED = "w/0"
-"""What all keys begin with whose values are written once; those of :meth:`Workload.mark` may be put again."""
-
 LAST_KEY = "w/~last"
 """Sorts behind the others; its write ends a run."""
 

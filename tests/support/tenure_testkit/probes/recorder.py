@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from tenure.errors import TenureError
 from tenure.spi import Bookmark, Changes, Deleted, FeedItem, KeyValue, Snapshot
+from tenure_testkit.waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -31,18 +32,18 @@ class Recorder:
             self.failed_at = time.monotonic()
             self._changed.notify_all()
 
-    def wait(self, probe: Callable[["Recorder"], T], timeout: float = 10.0) -> T:
+    def wait(self, probe: Callable[["Recorder"], T], timeout: float = PATIENCE) -> T:
         """Wait until `probe` is true and return what it answered; fail the test after `timeout` seconds."""
         with self._changed:
             answer = self._changed.wait_for(lambda: probe(self), timeout)
             assert answer, f"not within {timeout} s; errors {self.errors}, {len(self.items)} items: {self.items[-10:]}"
         return answer
 
-    def items_when(self, probe: Callable[[list[FeedItem]], object], timeout: float = 10.0) -> list[FeedItem]:
+    def items_when(self, probe: Callable[[list[FeedItem]], object], timeout: float = PATIENCE) -> list[FeedItem]:
         """Wait until `probe` is true of the items, and return them as they were then."""
         return self.wait(lambda r: list(r.items) if probe(r.items) else [], timeout)
 
-    def error(self, timeout: float = 10.0) -> TenureError:
+    def error(self, timeout: float = PATIENCE) -> TenureError:
         """The error that ended the feed, waited for."""
         return self.wait(lambda r: r.errors, timeout)[0]
 

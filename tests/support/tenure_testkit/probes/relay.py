@@ -59,7 +59,7 @@ class Relay:
         self._listener.close()
         self.cut()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60.0)
 
     def _accept(self) -> None:
         while True:

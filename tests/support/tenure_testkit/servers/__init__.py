@@ -8,6 +8,6 @@ from tenure_testkit.servers.etcd import EtcdServer
 from tenure_testkit.servers.etcd_cluster import EtcdCluster
 from tenure_testkit.servers.etcd_gateway import Gateway, GatewayError
 from tenure_testkit.servers.tls import Certificates
-from tenure_testkit.servers.wait import NotInTime, until
+from tenure_testkit.waiting import NotInTime, until
 
 __all__ = ["Certificates", "EtcdCluster", "EtcdServer", "Gateway", "GatewayError", "NotInTime", "until"]

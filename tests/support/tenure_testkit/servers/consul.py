@@ -13,7 +13,7 @@ from tenure_testkit.servers.disk import WhenFull
 from tenure_testkit.servers.group import LoopbackGroup, LoopbackNode
 from tenure_testkit.servers.ports import free_port
 from tenure_testkit.servers.tls import INNER, Certificates
-from tenure_testkit.servers.wait import until
+from tenure_testkit.waiting import PATIENCE, until
 
 _QUICK = 'session_ttl_min = "1s"'
 
@@ -166,7 +166,7 @@ class ConsulCluster(LoopbackGroup[ClusterNode]):
         self.wait_ready()
         return self
 
-    def leader(self, *, other_than: ConsulServer | None = None, timeout: float = 30.0) -> ClusterNode:
+    def leader(self, *, other_than: ConsulServer | None = None, timeout: float = PATIENCE) -> ClusterNode:
         """The server that leads, once there is one that is not `other_than`."""
         return until(lambda: self._leader(other_than), timeout, "the cluster has a leader", interval=0.05)
 

@@ -22,7 +22,7 @@ from tenure_testkit.servers import engine
 from tenure_testkit.servers.disk import SmallDisk, WhenFull
 from tenure_testkit.servers.lifetime import Lifetime
 from tenure_testkit.servers.ports import free_port
-from tenure_testkit.servers.wait import until
+from tenure_testkit.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -76,7 +76,7 @@ class ServerContainer(Lifetime):
 
     # What happens to it.
 
-    def start(self, *, wait: bool = True, timeout: float = 30.0) -> Self:
+    def start(self, *, wait: bool = True, timeout: float = PATIENCE) -> Self:
         """Start it, on the data it has. With `wait`, return when it is ready."""
         if self._container is None:
             self._create_and_start()
@@ -90,7 +90,7 @@ class ServerContainer(Lifetime):
     def kill(self) -> None:
         """SIGKILL, as by a crash. When it returns, the server is down."""
         self._get().kill()
-        self._get().wait(timeout=30)
+        self._get().wait(timeout=60)
 
     def stop(self) -> None:
         """SIGTERM, as by an orderly shutdown; killed after ten seconds. When it returns, the server is down."""
@@ -104,7 +104,7 @@ class ServerContainer(Lifetime):
         """Go on after `pause`."""
         self._get().unpause()
 
-    def restart(self, *, timeout: float = 30.0) -> None:
+    def restart(self, *, timeout: float = PATIENCE) -> None:
         """Kill it, start it, and wait until it is ready."""
         self.kill()
         self.start(timeout=timeout)
@@ -119,7 +119,7 @@ class ServerContainer(Lifetime):
         if self.disk is not None:
             self.disk.clear()
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = PATIENCE) -> None:
         """Return when the server answers; raises with the end of its log when it does not in `timeout` seconds."""
         try:
             until(self._ready_or_dead, timeout, f"{type(self).__name__} on port {self.port} is ready")
@@ -139,7 +139,7 @@ class ServerContainer(Lifetime):
             with contextlib.suppress(NotFound):
                 container.remove(force=True, v=True)
 
-    def recover(self, *, timeout: float = 30.0) -> None:
+    def recover(self, *, timeout: float = PATIENCE) -> None:
         """Bring it back from whatever a test did to it: resumed, started, ready."""
         self.revive()
         self.wait_ready(timeout)

@@ -11,7 +11,7 @@ from tenure_testkit.servers.etcd import EtcdServer, url_of
 from tenure_testkit.servers.etcd_gateway import Gateway, GatewayError
 from tenure_testkit.servers.group import BridgedGroup
 from tenure_testkit.servers.tls import Certificates
-from tenure_testkit.servers.wait import until
+from tenure_testkit.waiting import PATIENCE, until
 
 
 class ClusterNode(EtcdServer):
@@ -93,7 +93,7 @@ class EtcdCluster(BridgedGroup[ClusterNode]):
         """A look into the store through a node that answers."""
         return self._any_healthy().gateway
 
-    def start(self, *, timeout: float = 60.0) -> Self:
+    def start(self, *, timeout: float = PATIENCE) -> Self:
         """Start all nodes and wait until each answers."""
         self.make_network()
         fresh = all(node.status == "absent" for node in self.nodes)
@@ -108,7 +108,7 @@ class EtcdCluster(BridgedGroup[ClusterNode]):
             node.password = self.password
         return self
 
-    def restart_all(self, *, timeout: float = 60.0) -> None:
+    def restart_all(self, *, timeout: float = PATIENCE) -> None:
         """Kill all nodes, so that there is a moment when none runs, and start them again."""
         for node in self.nodes:
             if node.status == "running":
@@ -123,7 +123,7 @@ class EtcdCluster(BridgedGroup[ClusterNode]):
             node.wipe()
             node.password = None
 
-    def leader(self, *, timeout: float = 30.0, other_than: EtcdServer | None = None) -> ClusterNode:
+    def leader(self, *, timeout: float = PATIENCE, other_than: EtcdServer | None = None) -> ClusterNode:
         """The node that leads, once there is one that answers, is not `other_than`, and knows itself the leader."""
         return until(lambda: self._leader(other_than), timeout, "the cluster has a leader", interval=0.05)
 
@@ -159,4 +159,4 @@ class EtcdCluster(BridgedGroup[ClusterNode]):
             running = (node for node in self.nodes if node.status == "running")
             return next((node for node in running if node.gateway.healthy()), None)
 
-        return until(find, 30.0, "a node answers")
+        return until(find, 60.0, "a node answers")

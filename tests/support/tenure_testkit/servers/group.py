@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from tenure_testkit.servers import engine
 from tenure_testkit.servers.container import ServerContainer
 from tenure_testkit.servers.lifetime import Lifetime
+from tenure_testkit.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from docker.models.networks import Network
@@ -36,12 +37,12 @@ class ServerGroup(Lifetime, Generic[S]):
     def remove_network(self) -> None:
         """Remove what the servers shared, if there is any; they are gone already."""
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
+    def wait_ready(self, timeout: float = PATIENCE) -> None:
         """Return when every server answers."""
         for node in self.nodes:
             node.wait_ready(timeout)
 
-    def recover(self, *, timeout: float = 60.0) -> None:
+    def recover(self, *, timeout: float = PATIENCE) -> None:
         """Bring the group back from whatever a test did to it: every server running and ready."""
         for node in self.nodes:
             node.revive()

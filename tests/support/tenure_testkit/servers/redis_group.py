@@ -8,7 +8,7 @@ from typing import Self
 
 from tenure_testkit.servers.group import LoopbackGroup, LoopbackNode
 from tenure_testkit.servers.redis import RedisServer
-from tenure_testkit.servers.wait import until
+from tenure_testkit.waiting import PATIENCE, until
 
 
 class GroupNode(LoopbackNode, RedisServer):
@@ -42,7 +42,7 @@ class SentinelNode(GroupNode):
         return ["tenure-sentinel", str(self.port), "127.0.0.1", str(self.primary_port), *lines]
 
     def first_ready(self) -> None:
-        until(self._knows_the_replica, 20.0, "the Sentinel knows the replica")
+        until(self._knows_the_replica, 60.0, "the Sentinel knows the replica")
 
     def _knows_the_replica(self) -> bool:
         client = self.client()
@@ -87,10 +87,10 @@ class RedisSentinelGroup(RedisGroup):
 
     def start(self) -> Self:
         super().start()
-        until(self._in_step, 20.0, "the replica follows the primary")
+        until(self._in_step, 60.0, "the replica follows the primary")
         return self
 
-    def primary(self, *, other_than: RedisServer | None = None, timeout: float = 30.0) -> GroupNode:
+    def primary(self, *, other_than: RedisServer | None = None, timeout: float = PATIENCE) -> GroupNode:
         """The server that the Sentinel calls the primary and that agrees, once that is not `other_than`."""
         return until(lambda: self._primary(other_than), timeout, "there is a primary", interval=0.05)
 
@@ -131,7 +131,7 @@ class RedisCluster(RedisGroup):
         super().start()
         addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
         self.nodes[0].exec("redis-cli", "--cluster", "create", *addresses, "--cluster-yes")
-        until(self._is_whole, 30.0, "the cluster serves all slots")
+        until(self._is_whole, 60.0, "the cluster serves all slots")
         return self
 
     def _is_whole(self) -> bool:

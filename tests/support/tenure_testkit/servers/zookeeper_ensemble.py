@@ -3,8 +3,8 @@
 from typing import Self
 
 from tenure_testkit.servers.group import BridgedGroup
-from tenure_testkit.servers.wait import until
 from tenure_testkit.servers.zookeeper import ZooKeeperServer, url_of
+from tenure_testkit.waiting import PATIENCE, until
 
 
 class EnsembleNode(ZooKeeperServer):
@@ -44,7 +44,7 @@ class ZooKeeperEnsemble(BridgedGroup[EnsembleNode]):
         """As for every group, with the time that an election takes."""
         super().recover(timeout=timeout)
 
-    def leader(self, *, timeout: float = 30.0) -> EnsembleNode:
+    def leader(self, *, timeout: float = PATIENCE) -> EnsembleNode:
         """The server that leads, once there is one."""
         return until(self._leader, timeout, "the ensemble has a leader", interval=0.1)
 

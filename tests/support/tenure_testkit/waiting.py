@@ -6,12 +6,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 60.0
+"""Seconds for what has to come: far more than it takes, so that a busy machine fails no test that is right."""
+
 
 class NotInTime(AssertionError):
     """The state that was waited for did not come before the deadline."""
 
 
-def until(probe: Callable[[], T | None], timeout: float, what: str, interval: float = 0.02) -> T:
+def until(
+    probe: Callable[[], T | None], timeout: float = PATIENCE, what: str = "the awaited state", interval: float = 0.01
+) -> T:
     """Call `probe` until its answer is true, and return that answer.
 
     An exception that `probe` lets through ends the waiting: probes catch what they expect. Raises `NotInTime`,
