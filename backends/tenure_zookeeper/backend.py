@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import Unsupported
+from tenure.plugin_kit import Deadline
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
@@ -36,19 +36,19 @@ class ZooKeeperBackend(Backend):
     @classmethod
     def open(cls, request: OpenRequest) -> ZooKeeperBackend:
         """Connect, learn what the servers can and allow, and see a read answered."""
-        until = time.monotonic() + request.timeout
+        deadline = Deadline(request.timeout)
         connection = Connection(request)
         try:
-            shortest = _allowed(connection, _SHORTEST, until)
-            longest = _allowed(connection, _LONGEST, until)
+            shortest = _allowed(connection, _SHORTEST, deadline)
+            longest = _allowed(connection, _LONGEST, deadline)
             wanted = min(max(request.options["session_timeout"], shortest), longest)
-            connection.start(session_timeout=wanted, timeout=max(until - time.monotonic(), 0.001))
-            said = ask(connection.endpoints, "srvr", until)
+            connection.start(session_timeout=wanted, timeout=deadline.remaining())
+            said = ask(connection.endpoints, "srvr", deadline)
             version = server_info.parse_version(said)
             connection.modern = not version or version >= server_info.MODERN
-            connection.ensemble = server_info.is_ensemble(connection, said, until=until)
+            connection.ensemble = server_info.is_ensemble(connection, said, deadline=deadline)
             connection.native.alone = not connection.ensemble
-            reads.get(connection, "tenure", until=until)
+            reads.get(connection, "tenure", deadline=deadline)
         except BaseException:
             connection.close()
             raise
@@ -72,38 +72,38 @@ class ZooKeeperBackend(Backend):
         return self._connection.native
 
     def get(self, key: str, *, timeout: float) -> ReadResult:
-        return reads.get(self._connection, key, until=time.monotonic() + timeout)
+        return reads.get(self._connection, key, deadline=Deadline(timeout))
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
             raise Unsupported(
                 "ZooKeeper keeps no past states to list (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(self._connection, prefix, after=after, limit=limit, until=time.monotonic() + timeout)
+        return reads.list_page(self._connection, prefix, after=after, limit=limit, deadline=Deadline(timeout))
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        until = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         return transactions.commit(
-            self._connection, lambda lease_id: self._leases.sender(lease_id, until), transaction, until=until
+            self._connection, lambda lease_id: self._leases.sender(lease_id, deadline), transaction, deadline=deadline
         )
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
-        return self._leases.grant(ttl, until=time.monotonic() + timeout)
+        return self._leases.grant(ttl, deadline=Deadline(timeout))
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
-        return self._leases.refresh(lease_ids, until=time.monotonic() + timeout)
+        return self._leases.refresh(lease_ids, deadline=Deadline(timeout))
 
     def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
-        return self._leases.revoke(lease_ids, until=time.monotonic() + timeout)
+        return self._leases.revoke(lease_ids, deadline=Deadline(timeout))
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
-        return self._leases.describe(lease_id, until=time.monotonic() + timeout)
+        return self._leases.describe(lease_id, deadline=Deadline(timeout))
 
     def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(prefix, sink=sink, until=time.monotonic() + timeout)
+        return self._watches.open(prefix, sink=sink, deadline=Deadline(timeout))
 
     def server_info(self, *, timeout: float) -> ServerInfo:
-        return server_info.describe(self._connection, until=time.monotonic() + timeout)
+        return server_info.describe(self._connection, deadline=Deadline(timeout))
 
     def close(self) -> None:
         self._watches.end()
@@ -112,9 +112,9 @@ class ZooKeeperBackend(Backend):
         self._leases.close()
 
 
-def _allowed(connection: Connection, timeout: float, until: float) -> float:
+def _allowed(connection: Connection, timeout: float, deadline: Deadline) -> float:
     """The session timeout that the server makes of this one."""
     session = Session(connection.endpoints, connection.login)
-    session.attach(timeout, until)
-    session.close(until)
+    session.attach(timeout, deadline)
+    session.close(deadline)
     return session.timeout

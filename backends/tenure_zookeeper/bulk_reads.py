@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tenure.errors import Unavailable
+from tenure.plugin_kit import Deadline
 from tenure_zookeeper import encoding
 from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import translate
@@ -30,22 +31,22 @@ class Read(NamedTuple):
 
 
 def read(
-    connection: Connection, parts: Sequence[encoding.Request], *, until: float, fresh: Fresh = Fresh.AS_IS
+    connection: Connection, parts: Sequence[encoding.Request], *, deadline: Deadline, fresh: Fresh = Fresh.AS_IS
 ) -> list[Read]:
     """Answers to ``get_data`` and ``get_children`` requests, in their order."""
     if connection.modern:
         found = []
         for batch in _batches(parts):
-            found += _read_batch(connection, batch, until, fresh)
+            found += _read_batch(connection, batch, deadline, fresh)
             fresh = Fresh.AS_IS  # the server has caught up for all of them
         return found
     # Two equal looks in a row make up for the single moment that a packet is answered at.
-    found = _one_by_one(connection, parts, until, fresh)
+    found = _one_by_one(connection, parts, deadline, fresh)
     for _ in range(_LOOKS):
         before = [each.result for each in found]
         if encoding.Code.NO_NODE not in before:
             return found
-        found = _one_by_one(connection, parts, until, Fresh.AS_IS)
+        found = _one_by_one(connection, parts, deadline, Fresh.AS_IS)
         if [each.result for each in found] == before:
             return found
     raise Unavailable(f"{_ACTION}: they kept changing")
@@ -71,18 +72,20 @@ def _batches(parts: Sequence[encoding.Request]) -> Iterator[list[encoding.Reques
         yield batch
 
 
-def _read_batch(connection: Connection, batch: list[encoding.Request], until: float, fresh: Fresh) -> list[Read]:
-    answer = connection.read([encoding.multi_read(batch)], until=until, action=_ACTION, fresh=fresh)[0]
+def _read_batch(connection: Connection, batch: list[encoding.Request], deadline: Deadline, fresh: Fresh) -> list[Read]:
+    answer = connection.read([encoding.multi_read(batch)], deadline=deadline, action=_ACTION, fresh=fresh)[0]
     if answer.error:
         raise translate(answer.error, action=_ACTION, write=False)
     return [Read(result, answer.zxid) for result in encoding.read_parts(answer)]
 
 
-def _one_by_one(connection: Connection, parts: Sequence[encoding.Request], until: float, fresh: Fresh) -> list[Read]:
+def _one_by_one(
+    connection: Connection, parts: Sequence[encoding.Request], deadline: Deadline, fresh: Fresh
+) -> list[Read]:
     found: list[Read] = []
     for start in range(0, len(parts), _MOST_PARTS):
         batch = parts[start : start + _MOST_PARTS]
-        answers = connection.read(batch, until=until, action=_ACTION, fresh=fresh)
+        answers = connection.read(batch, deadline=deadline, action=_ACTION, fresh=fresh)
         fresh = Fresh.AS_IS
         for part, answer in zip(batch, answers, strict=True):
             result: encoding.Result = answer.error

@@ -26,9 +26,11 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
+from tenure.plugin_kit import Deadline
+from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, sasl
 from tenure_zookeeper.auth import Login
-from tenure_zookeeper.endpoints import Endpoints
+from tenure_zookeeper.endpoints import Servers
 
 _NEW, _SENT, _CANCELLED = range(3)
 _POLITE_STOP = 1.0
@@ -95,17 +97,24 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
     Logs in by SASL itself (:mod:`tenure_zookeeper.sasl` says why).
     """
 
-    def __init__(self, client: Client, login: Login) -> None:
+    def __init__(self, client: Client, endpoints: Servers, login: Login) -> None:
         # kazoo only asks whether there are options.
         options = {"mechanism": "DIGEST-MD5"} if login.sasl else None
         super().__init__(client, client._conn_retry.copy(), logger=_log, sasl_options=options)
+        self._endpoints = endpoints
         self._login = login
+
+    def _expand_client_hosts(self) -> list[tuple[str, str, int]]:
+        # Names are resolved by the kit when a socket is made: kazoo would do it without a deadline.
+        return [(host.name, host.name, host.port) for host in self._endpoints.in_order()]
 
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
         if self.client.alone and isinstance(request, Connect):
             # A server is refused that is behind what was seen. Where there is no other, it has lost its data, and
             # nobody would ever be let in again.
             request = request._replace(last_zxid_seen=0)
+        if isinstance(request, Connect):
+            timeout = min(timeout, self._endpoints.attempt)
         return super()._invoke(timeout, request, xid)
 
     def _authenticate_with_sasl(self, host: str, timeout: float) -> None:
@@ -147,14 +156,18 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
     """kazoo's threads, with connections made our way: its own are made with options that Python has deprecated."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints: Servers) -> None:
         super().__init__()
         self._endpoints = endpoints
 
     def create_connection(
         self, address: tuple[str, int], hostname: str | None = None, timeout: float = 10.0, **_: object
     ) -> socket.socket:
-        return self._endpoints.dial(address, hostname or address[0], timeout)
+        host = Host(hostname or address[0], address[1])
+        try:
+            return self._endpoints.dial(host, Deadline(min(timeout, self._endpoints.attempt)))
+        except TenureError as exc:
+            raise OSError(str(exc)) from exc
 
 
 class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
@@ -163,7 +176,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
 
     def __init__(
         self,
-        endpoints: Endpoints,
+        endpoints: Servers,
         *,
         session_timeout: float,
         login: Login,
@@ -185,7 +198,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         self.alone = False
         """Whether it is known that there is one server only."""
         self.on_event = on_event
-        self._connection = _Reader(self, login)
+        self._connection = _Reader(self, endpoints, login)
         self._on_lost = on_lost
         self.add_listener(self._state_changed)
 
@@ -230,6 +243,7 @@ def _check_kazoo() -> None:
         "_invoke": ["self", "timeout", "request", "xid"],
         "_authenticate_with_sasl": ["self", "host", "timeout"],
         "_submit": ["self", "request", "timeout", "xid"],
+        "_expand_client_hosts": ["self"],
         "_read_header": ["self", "timeout"],
     }
     for name, parameters in expected.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
@@ -17,12 +16,13 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
+from tenure.plugin_kit import Deadline
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import OpenRequest
 from tenure_zookeeper import encoding
 from tenure_zookeeper.auth import login_of
 from tenure_zookeeper.client import Call, Client
-from tenure_zookeeper.endpoints import Endpoints
+from tenure_zookeeper.endpoints import Servers
 from tenure_zookeeper.errors import translate
 from tenure_zookeeper.revisions import Revisions
 from tenure_zookeeper.version_cache import VersionCache
@@ -50,7 +50,7 @@ class Connection:
     """A kazoo client, started by :meth:`start`, and the settings that all modules need. Thread-safe."""
 
     def __init__(self, request: OpenRequest) -> None:
-        self.endpoints = Endpoints(request)
+        self.endpoints = Servers(request)
         self.login = login_of(request)
         self.acl = _ACLS[request.options["acl"]]
         self.private_acl = (_CREATOR,) if self.login.user is not None else (_WORLD,)
@@ -136,35 +136,38 @@ class Connection:
                 f"{self.max_packet} (option max_packet_bytes): write less at once"
             )
 
-    def call(self, request: encoding.Request, *, until: float, action: str, write: bool = False) -> encoding.Reply:
-        """Send one request and wait for its answer, whatever its code is. ``until``: on the monotonic clock.
+    def call(
+        self, request: encoding.Request, *, deadline: Deadline, action: str, write: bool = False
+    ) -> encoding.Reply:
+        """Send one request and wait for its answer, whatever its code is, by ``deadline``.
 
         Without one: ``Unavailable`` or ``DeadlineExceeded`` if it wasn't sent or is no write, else ``OutcomeUnknown``.
         """
-        return self.calls([request], until=until, action=action, write=write)[0]
+        return self.calls([request], deadline=deadline, action=action, write=write)[0]
 
     def calls(
-        self, requests: Sequence[encoding.Request], *, until: float, action: str, write: bool = False
+        self, requests: Sequence[encoding.Request], *, deadline: Deadline, action: str, write: bool = False
     ) -> list[encoding.Reply]:
         """Like :meth:`call` for several requests that follow each other without waiting."""
         return [
-            self.wait_for(call, until=until, action=action, write=write) for call in self.send(requests, action=action)
+            self.wait_for(call, deadline=deadline, action=action, write=write)
+            for call in self.send(requests, action=action)
         ]
 
     def read(
-        self, requests: Sequence[encoding.Request], *, until: float, action: str, fresh: Fresh = Fresh.AS_CHOSEN
+        self, requests: Sequence[encoding.Request], *, deadline: Deadline, action: str, fresh: Fresh = Fresh.AS_CHOSEN
     ) -> list[encoding.Reply]:
         """Read on this connection, as fresh as asked for. Codes are left to the caller."""
         if not self.ensemble:
-            return self.calls(requests, until=until, action=action)
+            return self.calls(requests, deadline=deadline, action=action)
         if fresh is Fresh.AS_IS:
-            return self._told(self.calls(requests, until=until, action=action))
+            return self._told(self.calls(requests, deadline=deadline, action=action))
         if self.may_lag and fresh is not Fresh.SURE:
-            _, answers = self._after(encoding.sync("/"), requests, until=until, action=action)
+            _, answers = self._after(encoding.sync("/"), requests, deadline=deadline, action=action)
             if answers[-1].zxid >= self._reached:
                 return self._told(answers)
         # An empty transaction needs no rights, and the server can't refuse it, so that it always has its place.
-        nothing, answers = self._after(encoding.multi(()), requests, until=until, action=action)
+        nothing, answers = self._after(encoding.multi(()), requests, deadline=deadline, action=action)
         return self._told(answers, nothing)
 
     def reached(self, zxid: int) -> None:
@@ -182,10 +185,10 @@ class Connection:
         return self._revisions.of(zxid) if self.ensemble else zxid
 
     def _after(
-        self, first: encoding.Request, requests: Sequence[encoding.Request], *, until: float, action: str
+        self, first: encoding.Request, requests: Sequence[encoding.Request], *, deadline: Deadline, action: str
     ) -> tuple[int, list[encoding.Reply]]:
         """The zxid of ``first``, and the answers to the rest."""
-        caught_up, *answers = self.calls([first, *requests], until=until, action=action)
+        caught_up, *answers = self.calls([first, *requests], deadline=deadline, action=action)
         if caught_up.error:
             raise translate(caught_up.error, action=action, write=False)
         return caught_up.zxid, answers
@@ -193,9 +196,9 @@ class Connection:
     def _told(self, answers: list[encoding.Reply], nothing: int = 0) -> list[encoding.Reply]:
         return [answer._replace(zxid=self._revisions.of(answer.zxid, nothing)) for answer in answers]
 
-    def wait_for(self, call: Call, *, until: float, action: str, write: bool = False) -> encoding.Reply:
+    def wait_for(self, call: Call, *, deadline: Deadline, action: str, write: bool = False) -> encoding.Reply:
         """The answer to a request of :meth:`send`; errors as for :meth:`call`."""
-        in_time = call.wait(until - time.monotonic())
+        in_time = call.wait(deadline.remaining())
         if call.reply is not None:
             return call.reply
         unsent = call.take_back()

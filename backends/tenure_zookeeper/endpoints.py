@@ -1,21 +1,33 @@
-"""The servers of the URL: connecting a socket to one of them, with TLS where asked for."""
+"""The servers of the URL: which is asked first, and connecting a socket to one of them, with TLS where asked for.
+
+The servers are equals, so each client asks them in an order of its own. One that hangs costs a share of the time that
+opening a store may take, also when kazoo connects, whose own limit would be the whole session timeout.
+"""
 
 from __future__ import annotations
 
 import random
 import socket
-import ssl
+from collections.abc import Callable
+from typing import TypeVar
 
-from tenure.errors import ConfigError
-from tenure.spi.plugin import Host, OpenRequest, Tls
+from tenure.errors import LeaseNotFound
+from tenure.plugin_kit import DEFINITE, Deadline, Endpoints, Resolver, TlsContext, dial
+from tenure.spi.plugin import Host, OpenRequest
+
+T = TypeVar("T")
 
 
-class Endpoints:
-    """The hosts of a URL and how to connect to them. Immutable, thread-safe."""
+class Servers:
+    """The hosts of a URL and how to connect to them. Thread-safe."""
 
     def __init__(self, request: OpenRequest) -> None:
         self.hosts = request.hosts
-        self._tls = None if request.tls is None else _context(request.tls)
+        self._endpoints = Endpoints(random.sample(request.hosts, len(request.hosts)))
+        self._resolver = Resolver()
+        self._tls = None if request.tls is None else TlsContext(request.tls)
+        self.attempt = request.timeout / len(request.hosts)
+        """Seconds that kazoo may try one server."""
 
     @property
     def encrypted(self) -> bool:
@@ -25,30 +37,14 @@ class Endpoints:
     def __str__(self) -> str:
         return ",".join(str(host) for host in self.hosts)
 
-    def shuffled(self) -> list[Host]:
-        """The hosts in the order in which this attempt should try them."""
-        return random.sample(self.hosts, len(self.hosts))
+    def in_order(self) -> tuple[Host, ...]:
+        """The hosts, the one that worked last first."""
+        return self._endpoints.in_order()
 
-    def dial(self, address: tuple[str, int], name: str, timeout: float) -> socket.socket:
-        """A connected socket; raises ``OSError``. ``name`` is what the server's certificate has to show."""
-        plain = socket.create_connection(address, timeout)
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is None:
-                return plain
-            return self._tls.wrap_socket(plain, server_hostname=name)
-        except BaseException:
-            plain.close()
-            raise
+    def first(self, deadline: Deadline, attempt: Callable[[Host, Deadline], T], *, action: str) -> T:
+        """What ``attempt`` returns for the first server with which it works; see ``Endpoints.connect``."""
+        return self._endpoints.connect(deadline, attempt, action=action, definite=(LeaseNotFound, *DEFINITE))
 
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigError(
-            f"TLS can't be set up: {exc}: check the files that the URL names as ca, cert and key"
-        ) from exc
-    return context
+    def dial(self, host: Host, deadline: Deadline) -> socket.socket:
+        """A connected socket. Raises ``OSError``, or ``Unavailable`` where the name can't be resolved."""
+        return dial(host, deadline, resolver=self._resolver, tls=self._tls)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tenure.plugin_kit import Deadline
 from tenure_zookeeper import encoding, keys
 from tenure_zookeeper.connection import Connection
 from tenure_zookeeper.errors import RACES, translate
@@ -17,10 +18,10 @@ _BATCH_BYTES = 200_000
 _ACTION = "making a folder"
 
 
-def ensure(connection: Connection, folder: str, *, until: float) -> None:
+def ensure(connection: Connection, folder: str, *, deadline: Deadline) -> None:
     """Make the folder at this path and those above it that are missing. Losing a race is no error: look again."""
     wanted = keys.ancestors(folder)
-    answers = connection.calls([encoding.exists(path) for path in wanted], until=until, action=_ACTION)
+    answers = connection.calls([encoding.exists(path) for path in wanted], deadline=deadline, action=_ACTION)
     for answer in answers:
         if answer.error not in (0, encoding.Code.NO_NODE):
             raise translate(answer.error, action=_ACTION, write=False)
@@ -29,7 +30,7 @@ def ensure(connection: Connection, folder: str, *, until: float) -> None:
         batch = _take(missing)
         missing = missing[len(batch) :]
         parts = [part for path in batch for part in _make(connection, path)]
-        answer = connection.call(encoding.multi(parts), until=until, action=_ACTION, write=False)
+        answer = connection.call(encoding.multi(parts), deadline=deadline, action=_ACTION, write=False)
         error = answer.error or encoding.first_error(encoding.read_parts(answer))
         if error in RACES:
             return  # somebody else made or removed one of them: the caller looks again

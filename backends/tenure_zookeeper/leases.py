@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tenure.errors import LeaseNotFound, StoreClosed, TenureError
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo
 from tenure_zookeeper import encoding, folders, keys, reads
 from tenure_zookeeper.connection import Connection, Fresh
@@ -58,13 +59,13 @@ class Leases:
 
     # -- the SPI's methods --
 
-    def grant(self, ttl: float, *, until: float) -> LeaseGrant:
+    def grant(self, ttl: float, *, deadline: Deadline) -> LeaseGrant:
         """``Backend.grant``."""
         self._connection.ensure_open()
         session = Session(self._connection.endpoints, self._connection.login)
         try:
-            session.attach(ttl, until)
-            self._record(session, until=until)
+            session.attach(ttl, deadline)
+            self._record(session, deadline=deadline)
         finally:
             session.detach()
         lease_id = _name(session.number)
@@ -73,41 +74,43 @@ class Leases:
                 self._held[lease_id] = _Held(session)
         return LeaseGrant(lease_id, session.timeout)
 
-    def refresh(self, lease_ids: Sequence[LeaseId], *, until: float) -> dict[LeaseId, float]:
+    def refresh(self, lease_ids: Sequence[LeaseId], *, deadline: Deadline) -> dict[LeaseId, float]:
         """``Backend.refresh``."""
-        answers = self._each(lease_ids, lambda lease_id: self._refresh(lease_id, until))
+        answers = self._each(lease_ids, lambda lease_id: self._refresh(lease_id, deadline))
         return {lease_id: ttl for lease_id, ttl in zip(lease_ids, answers, strict=True) if ttl is not None}
 
-    def revoke(self, lease_ids: Sequence[LeaseId], *, until: float) -> frozenset[LeaseId]:
+    def revoke(self, lease_ids: Sequence[LeaseId], *, deadline: Deadline) -> frozenset[LeaseId]:
         """``Backend.revoke``."""
-        answers = self._each(lease_ids, lambda lease_id: self._revoke(lease_id, until))
+        answers = self._each(lease_ids, lambda lease_id: self._revoke(lease_id, deadline))
         return frozenset(lease_id for lease_id, alive in zip(lease_ids, answers, strict=True) if alive)
 
-    def describe(self, lease_id: LeaseId | None, *, until: float) -> tuple[LeaseInfo, ...]:
+    def describe(self, lease_id: LeaseId | None, *, deadline: Deadline) -> tuple[LeaseInfo, ...]:
         """``Backend.leases``. Reads all keys of the namespace, as only a session itself could be asked for its own."""
-        found = self._records(until) if lease_id is None else [lease_id]
-        timeouts = {name: ttl for name in found if (ttl := self._timeout_of(name, until)) is not None}
+        found = self._records(deadline) if lease_id is None else [lease_id]
+        timeouts = {name: ttl for name in found if (ttl := self._timeout_of(name, deadline)) is not None}
         attached: dict[LeaseId, list[str]] = {name: [] for name in timeouts}
         if timeouts:
             # Other namespaces may be closed to this user, and a lease is of the one that its record is in.
-            page = reads.list_page(self._connection, self._connection.namespace, after=None, limit=None, until=until)
+            page = reads.list_page(
+                self._connection, self._connection.namespace, after=None, limit=None, deadline=deadline
+            )
             for item in page.items:
                 if item.lease_id in attached:
                     attached[item.lease_id].append(item.key)
         return tuple(LeaseInfo(name, ttl, None, tuple(attached[name])) for name, ttl in timeouts.items())
 
-    def sender(self, lease_id: LeaseId, until: float) -> Send:
+    def sender(self, lease_id: LeaseId, deadline: Deadline) -> Send:
         """How to send a write in the name of the lease. Raises ``LeaseNotFound``."""
-        held = self._find(lease_id, until)
+        held = self._find(lease_id, deadline)
 
-        def send(request: encoding.Request, until: float) -> encoding.Reply:
+        def send(request: encoding.Request, deadline: Deadline) -> encoding.Reply:
             with held.lock:
                 if held.gone:
                     raise _not_found(lease_id)
                 try:
                     if not held.session.attached:
-                        held.session.attach(held.session.timeout, until)
-                    answer = held.session.request(request, until)
+                        held.session.attach(held.session.timeout, deadline)
+                    answer = held.session.request(request, deadline)
                 except LeaseNotFound:
                     self._forget(lease_id, held)
                     raise _not_found(lease_id) from None
@@ -138,16 +141,16 @@ class Leases:
 
     # -- one lease --
 
-    def _refresh(self, lease_id: LeaseId, until: float) -> float | None:
+    def _refresh(self, lease_id: LeaseId, deadline: Deadline) -> float | None:
         try:
-            held = self._find(lease_id, until)
+            held = self._find(lease_id, deadline)
         except LeaseNotFound:
             return None
         with held.lock:
             if held.gone:
                 return None
             try:
-                held.session.attach(held.session.timeout, until)
+                held.session.attach(held.session.timeout, deadline)
             except LeaseNotFound:
                 self._forget(lease_id, held)
                 return None
@@ -156,20 +159,20 @@ class Leases:
                 held.session.detach()
             return ttl
 
-    def _revoke(self, lease_id: LeaseId, until: float) -> bool:
+    def _revoke(self, lease_id: LeaseId, deadline: Deadline) -> bool:
         try:
-            held = self._find(lease_id, until)
+            held = self._find(lease_id, deadline)
         except LeaseNotFound:
             return False
         with held.lock:
             if held.gone:
                 return False
-            alive = held.session.close(until)
+            alive = held.session.close(deadline)
             self._connection.reached(held.session.zxid)
             self._forget(lease_id, held)
             return alive
 
-    def _find(self, lease_id: LeaseId, until: float) -> _Held:
+    def _find(self, lease_id: LeaseId, deadline: Deadline) -> _Held:
         """The lease's session; one that isn't known here is looked up in its record. Raises ``LeaseNotFound``."""
         self._connection.ensure_open()
         with self._lock:
@@ -177,7 +180,7 @@ class Leases:
         if held is not None:
             return held
         number = _number(lease_id)
-        record = None if number is None else self._read_record(lease_id, until)
+        record = None if number is None else self._read_record(lease_id, deadline)
         if number is None or record is None or record.stat.owner != number:
             raise _not_found(lease_id)
         session = Session(self._connection.endpoints, self._connection.login, number=number, password=record.data[:16])
@@ -209,40 +212,40 @@ class Leases:
 
     # -- records --
 
-    def _record(self, session: Session, *, until: float) -> None:
+    def _record(self, session: Session, *, deadline: Deadline) -> None:
         path = keys.join(self._folder, _name(session.number))
         data = session.password + str(round(session.timeout * 1000)).encode()
         request = encoding.create(path, data, self._connection.private_acl, encoding.EPHEMERAL)
         if not self._connection.modern:
             request = encoding.Request(encoding.Op.CREATE, request.body)
         while True:
-            answer = session.request(request, until)
+            answer = session.request(request, deadline)
             if not answer.error:
                 return
             if answer.error != encoding.Code.NO_NODE:
                 raise translate(answer.error, action="granting a lease", write=False)
-            folders.ensure(self._connection, self._folder, until=until)
+            folders.ensure(self._connection, self._folder, deadline=deadline)
 
-    def _read_record(self, lease_id: LeaseId, until: float) -> encoding.Node | None:
+    def _read_record(self, lease_id: LeaseId, deadline: Deadline) -> encoding.Node | None:
         path = keys.join(self._folder, lease_id)
         request, action = encoding.get_data(path), "looking up a lease"
-        answer = self._connection.read([request], until=until, action=action)[0]
+        answer = self._connection.read([request], deadline=deadline, action=action)[0]
         if answer.error == encoding.Code.NO_NODE and self._connection.may_lag:
             # One that was granted through another server a moment ago must not be called ended.
-            answer = self._connection.read([request], until=until, action=action, fresh=Fresh.SURE)[0]
+            answer = self._connection.read([request], deadline=deadline, action=action, fresh=Fresh.SURE)[0]
         if answer.error == encoding.Code.NO_NODE:
             return None
         if answer.error:
             raise translate(answer.error, action=action, write=False)
         return encoding.read_node(answer)
 
-    def _timeout_of(self, lease_id: LeaseId, until: float) -> float | None:
-        record = self._read_record(lease_id, until) if _number(lease_id) is not None else None
+    def _timeout_of(self, lease_id: LeaseId, deadline: Deadline) -> float | None:
+        record = self._read_record(lease_id, deadline) if _number(lease_id) is not None else None
         return None if record is None else _ttl(record)
 
-    def _records(self, until: float) -> list[LeaseId]:
+    def _records(self, deadline: Deadline) -> list[LeaseId]:
         action = "listing leases"
-        answer = self._connection.read([encoding.get_children(self._folder)], until=until, action=action)[0]
+        answer = self._connection.read([encoding.get_children(self._folder)], deadline=deadline, action=action)[0]
         if answer.error == encoding.Code.NO_NODE:
             return []
         if answer.error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import Transaction
 from tenure_zookeeper import encoding, keys
 from tenure_zookeeper.connection import Connection, Fresh
@@ -52,7 +53,7 @@ class TransactionState(NamedTuple):
     at_once: bool
 
 
-def read(connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float) -> TransactionState:
+def read(connection: Connection, transaction: Transaction, *, fresh: Fresh, deadline: Deadline) -> TransactionState:
     """Every key of the transaction with the folders above it."""
     wanted = dict.fromkeys([part.key for part in (*transaction.preconditions, *transaction.operations)])
     places = {key: keys.place(key) for key in wanted}
@@ -62,14 +63,16 @@ def read(connection: Connection, transaction: Transaction, *, fresh: Fresh, unti
     paths = (*sorted(folders_of, key=len), *leaves)
     at_once = connection.modern and len(wanted) <= _AT_ONCE and sum(map(len, paths)) <= _AT_ONCE_BYTES
     hidden = folders_of - {folder for folder, _ in places.values()}
-    found, zxid = _read_nodes(connection, paths, at_once=at_once, hidden=hidden, fresh=fresh, until=until)
+    found, zxid = _read_nodes(connection, paths, at_once=at_once, hidden=hidden, fresh=fresh, deadline=deadline)
     states = {key: _key_state(folder, name, found) for key, (folder, name) in places.items()}
     return TransactionState(states, zxid, at_once)
 
 
-def is_certain(connection: Connection, transaction: Transaction, state: TransactionState, *, until: float) -> bool:
+def is_certain(
+    connection: Connection, transaction: Transaction, state: TransactionState, *, deadline: Deadline
+) -> bool:
     """Whether everything was so at one moment: it was read at once, or it is seen the same again."""
-    return state.at_once or read(connection, transaction, fresh=Fresh.AS_IS, until=until).keys == state.keys
+    return state.at_once or read(connection, transaction, fresh=Fresh.AS_IS, deadline=deadline).keys == state.keys
 
 
 def chain(folder: str) -> list[str]:
@@ -84,7 +87,7 @@ def chain(folder: str) -> list[str]:
 
 
 def _read_nodes(
-    connection: Connection, paths: Sequence[str], *, at_once: bool, hidden: set[str], fresh: Fresh, until: float
+    connection: Connection, paths: Sequence[str], *, at_once: bool, hidden: set[str], fresh: Fresh, deadline: Deadline
 ) -> tuple[dict[str, encoding.Node | None], int]:
     """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least.
 
@@ -98,7 +101,7 @@ def _read_nodes(
     ]
     found: dict[str, encoding.Node | None] = {}
     if at_once:
-        answer = connection.read([encoding.multi_read(requests)], until=until, action=_ACTION, fresh=fresh)[0]
+        answer = connection.read([encoding.multi_read(requests)], deadline=deadline, action=_ACTION, fresh=fresh)[0]
         if answer.error:
             raise translate(answer.error, action=_ACTION, write=False)
         for path, result in zip(paths, encoding.read_parts(answer), strict=True):
@@ -108,7 +111,7 @@ def _read_nodes(
                 _must_be_missing(result)
             found[path] = result if isinstance(result, encoding.Node) else None
         return found, answer.zxid
-    answers = connection.read(requests, until=until, action=_ACTION, fresh=fresh)
+    answers = connection.read(requests, deadline=deadline, action=_ACTION, fresh=fresh)
     for path, request, answer in zip(paths, requests, answers, strict=True):
         if answer.error:
             if not (answer.error == encoding.Code.NO_AUTH and path in hidden):

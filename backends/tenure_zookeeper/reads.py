@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_zookeeper import bulk_reads, encoding, keys
 from tenure_zookeeper.connection import Connection, Fresh
@@ -35,27 +36,29 @@ def item(key: str, node: encoding.Node, *, moved: bool) -> KeyValue:
     return KeyValue(key, value, origin, stat.mzxid, lease_name(stat.owner))
 
 
-def get(connection: Connection, key: str, *, until: float) -> ReadResult:
+def get(connection: Connection, key: str, *, deadline: Deadline) -> ReadResult:
     """``Backend.get``: a key without a lease takes one request, others a second one."""
     plain, _ = keys.leaves(key)
-    answer = connection.read([encoding.get_data(plain)], until=until, action="reading a key")[0]
+    answer = connection.read([encoding.get_data(plain)], deadline=deadline, action="reading a key")[0]
     if not answer.error:
         node = encoding.read_node(answer)
         connection.versions.note(plain, node.stat, answer.zxid)
         return ReadResult(item(key, node, moved=False), answer.zxid)
     if answer.error != encoding.Code.NO_NODE:
         raise translate(answer.error, action="reading a key", write=False)
-    return ReadResult(*read_keys(connection, [key], until=until)[0])
+    return ReadResult(*read_keys(connection, [key], deadline=deadline)[0])
 
 
-def read_keys(connection: Connection, wanted: Sequence[str], *, until: float) -> list[tuple[KeyValue | None, int]]:
+def read_keys(
+    connection: Connection, wanted: Sequence[str], *, deadline: Deadline
+) -> list[tuple[KeyValue | None, int]]:
     """Each of these keys, ``None`` for a missing one, and a zxid at which that was so. As this server has them: what
     calls this has read before, or had an event.
 
     Both leaves of a key are read between the same two writes, so one that moves is seen in one of them.
     """
     requests = [encoding.get_data(path) for key in wanted for path in keys.leaves(key)]
-    answers = bulk_reads.read(connection, requests, until=until)
+    answers = bulk_reads.read(connection, requests, deadline=deadline)
     found: list[tuple[KeyValue | None, int]] = []
     for key, plain, moved in zip(wanted, answers[::2], answers[1::2], strict=True):
         for result, _ in (plain, moved):
@@ -70,16 +73,16 @@ def read_keys(connection: Connection, wanted: Sequence[str], *, until: float) ->
     return found
 
 
-def list_page(connection: Connection, prefix: str, *, after: str | None, limit: int | None, until: float) -> Page:
+def list_page(connection: Connection, prefix: str, *, after: str | None, limit: int | None, deadline: Deadline) -> Page:
     """``Backend.list``. The revision is the one that the list began at."""
-    names, zxid = _key_names(connection, prefix, until=until)
+    names, zxid = _key_names(connection, prefix, deadline=deadline)
     wanted = sorted(names, key=str.encode)
     if after is not None:
         start = after.encode()
         wanted = [key for key in wanted if key.encode() > start]
     items: list[KeyValue] = []
     # Some may vanish between being named and being read: go on until there is one more than asked for, or none.
-    for found in _values(connection, wanted, names, limit, until=until):
+    for found in _values(connection, wanted, names, limit, deadline=deadline):
         items.append(found)
         if limit is not None and len(items) > limit:
             return Page(tuple(items[:limit]), True, zxid)
@@ -87,7 +90,7 @@ def list_page(connection: Connection, prefix: str, *, after: str | None, limit: 
 
 
 def _values(
-    connection: Connection, wanted: list[str], names: dict[str, str], limit: int | None, *, until: float
+    connection: Connection, wanted: list[str], names: dict[str, str], limit: int | None, *, deadline: Deadline
 ) -> Iterator[KeyValue]:
     start, size = 0, _FIRST_BATCH
     if limit is not None:
@@ -96,11 +99,11 @@ def _values(
         batch = wanted[start : start + size]
         start += len(batch)
         requests = [encoding.get_data(names[key]) for key in batch]
-        results = [answer.result for answer in bulk_reads.read(connection, requests, until=until)]
+        results = [answer.result for answer in bulk_reads.read(connection, requests, deadline=deadline)]
         gone = [key for key, result in zip(batch, results, strict=True) if result == encoding.Code.NO_NODE]
         elsewhere: dict[str, KeyValue | None] = {}
         if gone:
-            again = read_keys(connection, gone, until=until)
+            again = read_keys(connection, gone, deadline=deadline)
             elsewhere = {key: found for key, (found, _) in zip(gone, again, strict=True)}
         volume = 1
         for key, result in zip(batch, results, strict=True):
@@ -115,7 +118,7 @@ def _values(
         size = max(1, min(_LARGEST_BATCH, _BATCH_BYTES * len(batch) // volume, size * 5))
 
 
-def _key_names(connection: Connection, prefix: str, *, until: float) -> tuple[dict[str, str], int]:
+def _key_names(connection: Connection, prefix: str, *, deadline: Deadline) -> tuple[dict[str, str], int]:
     """Every key that starts with ``prefix``, with a leaf it was seen in, and the zxid before the first look."""
     above, slash, start = prefix.rpartition("/")
     top = keys.folder_path(above) if slash else "/"
@@ -126,7 +129,7 @@ def _key_names(connection: Connection, prefix: str, *, until: float) -> tuple[di
         below: list[_Folder] = []
         requests = [encoding.get_children(folder.path) for folder in level]
         fresh = Fresh.AS_IS if zxid else Fresh.AS_CHOSEN
-        answers = bulk_reads.read(connection, requests, until=until, fresh=fresh)
+        answers = bulk_reads.read(connection, requests, deadline=deadline, fresh=fresh)
         zxid = zxid or answers[0].zxid
         for folder, (result, _) in zip(level, answers, strict=True):
             if isinstance(result, list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import ServerInfo
 from tenure_zookeeper import encoding
 from tenure_zookeeper.connection import Connection
@@ -24,19 +25,21 @@ def parse_version(srvr: str) -> Version:
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
-def is_ensemble(connection: Connection, srvr: str, *, until: float) -> bool:
+def is_ensemble(connection: Connection, srvr: str, *, deadline: Deadline) -> bool:
     """Whether the server is one of several; when in doubt it is."""
     match = re.search(r"Mode: (\w+)", srvr)
     if match:
         return match[1] != "standalone"
-    answer = connection.call(encoding.get_data("/zookeeper/config"), until=until, action="reading the configuration")
+    answer = connection.call(
+        encoding.get_data("/zookeeper/config"), deadline=deadline, action="reading the configuration"
+    )
     return bool(answer.error) or b"server." in encoding.read_node(answer).data
 
 
-def describe(connection: Connection, *, until: float) -> ServerInfo:
+def describe(connection: Connection, *, deadline: Deadline) -> ServerInfo:
     """``Backend.server_info``."""
-    root = connection.read([encoding.exists("/")], until=until, action="reading the revision")[0]
-    srvr = ask(connection.endpoints, "srvr", until)
+    root = connection.read([encoding.exists("/")], deadline=deadline, action="reading the revision")[0]
+    srvr = ask(connection.endpoints, "srvr", deadline)
     version = parse_version(srvr)
     details = {
         name.lower(): value.strip()

@@ -14,7 +14,6 @@ import contextlib
 import select
 import socket
 import ssl
-import time
 
 from tenure.errors import (
     AuthenticationFailed,
@@ -24,12 +23,18 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
+from tenure.plugin_kit import Deadline
+from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, sasl
 from tenure_zookeeper.auth import Login
-from tenure_zookeeper.endpoints import Endpoints
+from tenure_zookeeper.endpoints import Servers
 from tenure_zookeeper.errors import translate
 
 _FRAME = 4
+_SILENT = (
+    "; one that closes a connection without a word isn't serving yet, has lost its ensemble, wants TLS (+tls after the "
+    "URL's scheme), or has as many from this address as it takes (maxClientCnxns, 60 by default)"
+)
 _LARGEST_FIRST_ANSWER = 1024
 """Bytes; the answer to a connect is some fifty. Whoever sends more doesn't speak this protocol."""
 
@@ -37,7 +42,7 @@ _LARGEST_FIRST_ANSWER = 1024
 class Session:
     """One session. ``number`` is 0 until it was opened."""
 
-    def __init__(self, endpoints: Endpoints, login: Login, *, number: int = 0, password: bytes = b"") -> None:
+    def __init__(self, endpoints: Servers, login: Login, *, number: int = 0, password: bytes = b"") -> None:
         self._endpoints = endpoints
         self._login = login
         self._socket: socket.socket | None = None
@@ -49,40 +54,16 @@ class Session:
         self.zxid = 0
         """How far the server was with the last answer."""
 
-    def attach(self, timeout: float, until: float) -> None:
+    def attach(self, timeout: float, deadline: Deadline) -> None:
         """Connect to the session, or open it with a timeout of ``timeout`` seconds: it has its full time again.
 
         Raises ``LeaseNotFound`` if the session has ended, ``AuthenticationFailed``, ``Unavailable`` or
-        ``DeadlineExceeded``; ``until`` is a moment of the monotonic clock.
+        ``DeadlineExceeded``.
         """
         self.detach()
-        reasons = []
-        silent = False
-        hosts = self._endpoints.shuffled()
-        for left, host in zip(range(len(hosts), 0, -1), hosts, strict=True):
-            share = (until - time.monotonic()) / left
-            if share <= 0:
-                break
-            try:
-                self._attach_to((host.name, host.port), timeout, time.monotonic() + share)
-                return
-            except (ssl.SSLError, OSError) as exc:
-                self.detach()
-                silent = silent or isinstance(exc, ConnectionResetError)
-                reasons.append(f"{host}: {_words(exc)}")
-            except TenureError:
-                self.detach()
-                raise
-        if time.monotonic() >= until:
-            raise DeadlineExceeded(
-                f"no ZooKeeper server answered in time ({'; '.join(reasons) or self._endpoints}): "
-                "check the addresses, the network and whether the servers have a leader"
-            )
-        hint = (
-            "; one that closes a connection without a word isn't serving yet, has lost its ensemble, wants TLS (+tls "
-            "after the URL's scheme), or has as many from this address as it takes (maxClientCnxns, 60 by default)"
+        self._endpoints.first(
+            deadline, lambda host, share: self._attach_to(host, timeout, share), action="connecting to ZooKeeper"
         )
-        raise Unavailable(f"no ZooKeeper server can be reached ({'; '.join(reasons)}){hint if silent else ''}")
 
     def detach(self) -> None:
         """Drop the connection; the session lives on until its timeout."""
@@ -98,7 +79,7 @@ class Session:
         readable, _, _ = select.select([self._socket], [], [], 0)
         return not readable  # nothing is due to be read between requests but the end
 
-    def request(self, request: encoding.Request, until: float) -> encoding.Reply:
+    def request(self, request: encoding.Request, deadline: Deadline) -> encoding.Reply:
         """Send on the standing connection and wait for the answer.
 
         Raises ``OutcomeUnknown`` if none comes, ``Unavailable`` if nothing was sent.
@@ -107,9 +88,9 @@ class Session:
             raise Unavailable("the session isn't attached")
         self._xid += 1
         try:
-            self._send(encoding.INT.pack(self._xid) + encoding.INT.pack(request.op) + request.body, until)
+            self._send(encoding.INT.pack(self._xid) + encoding.INT.pack(request.op) + request.body, deadline)
             while True:
-                xid, answer = encoding.reply(self._receive(until))
+                xid, answer = encoding.reply(self._receive(deadline))
                 if xid == self._xid:
                     self.zxid = answer.zxid
                     return answer
@@ -117,15 +98,15 @@ class Session:
             self.detach()
             raise OutcomeUnknown(f"no answer from ZooKeeper: {_words(exc)}") from exc
 
-    def close(self, until: float) -> bool:
+    def close(self, deadline: Deadline) -> bool:
         """End the session now: its ephemeral nodes are deleted. Answers whether it was alive.
 
         Raises ``Unavailable``, ``DeadlineExceeded``, ``AuthenticationFailed`` or ``OutcomeUnknown``.
         """
         try:
             if not self.attached:
-                self.attach(self.timeout, until)
-            answer = self.request(encoding.Request(encoding.CLOSE, b""), until)
+                self.attach(self.timeout, deadline)
+            answer = self.request(encoding.Request(encoding.CLOSE, b""), deadline)
             if answer.error == encoding.Code.REQUIRES_SASL:
                 raise translate(answer.error, action="ending a session", write=False)
         except LeaseNotFound:
@@ -136,56 +117,69 @@ class Session:
 
     # -- inside --
 
-    def _attach_to(self, address: tuple[str, int], timeout: float, until: float) -> None:
-        self._socket = self._endpoints.dial(address, address[0], _left(until))
+    def _attach_to(self, host: Host, timeout: float, deadline: Deadline) -> None:
+        try:
+            self._try_to_attach(host, timeout, deadline)
+        except (ssl.SSLError, OSError) as exc:
+            self.detach()
+            late = isinstance(exc, TimeoutError)
+            hint = _SILENT if isinstance(exc, ConnectionResetError) else ""
+            kind = DeadlineExceeded if late else Unavailable
+            raise kind(f"the ZooKeeper server {host} can't be used: {_words(exc)}{hint}") from exc
+        except BaseException:
+            self.detach()
+            raise
+
+    def _try_to_attach(self, host: Host, timeout: float, deadline: Deadline) -> None:
+        self._socket = self._endpoints.dial(host, deadline)
         self._xid = 0
-        self._send(encoding.connect(max(1, round(timeout * 1000)), self.number, self.password), until)
-        granted_ms, number, password = encoding.connected(self._receive(until, _LARGEST_FIRST_ANSWER))
+        self._send(encoding.connect(max(1, round(timeout * 1000)), self.number, self.password), deadline)
+        granted_ms, number, password = encoding.connected(self._receive(deadline, _LARGEST_FIRST_ANSWER))
         if granted_ms <= 0:
             self.detach()
             raise LeaseNotFound(f"ZooKeeper knows no session {self.number:#x}: it has ended")
         self.number, self.password, self.timeout = number, password, granted_ms / 1000
-        self._log_in(until)
+        self._log_in(deadline)
 
-    def _log_in(self, until: float) -> None:
+    def _log_in(self, deadline: Deadline) -> None:
         for scheme, credential in self._login.packets:
             request = encoding.auth(scheme, credential)
-            self._send(encoding.INT.pack(encoding.AUTH_XID) + encoding.INT.pack(request.op) + request.body, until)
-            xid, answer = encoding.reply(self._receive(until))
+            self._send(encoding.INT.pack(encoding.AUTH_XID) + encoding.INT.pack(request.op) + request.body, deadline)
+            xid, answer = encoding.reply(self._receive(deadline))
             if xid == encoding.AUTH_XID and answer.error:
                 raise AuthenticationFailed("ZooKeeper doesn't accept the user name and password of the URL")
         if self._login.sasl:
             try:
-                sasl.log_in(self._login, lambda token: self._step(token, until))
+                sasl.log_in(self._login, lambda token: self._step(token, deadline))
             except ConnectionResetError as exc:
                 reason = "it closed the connection during the login; old servers do so if the password is wrong"
                 raise ConnectionResetError(reason) from exc
 
-    def _step(self, token: bytes, until: float) -> encoding.Reply:
+    def _step(self, token: bytes, deadline: Deadline) -> encoding.Reply:
         self._xid += 1
         request = encoding.sasl(token)
-        self._send(encoding.INT.pack(self._xid) + encoding.INT.pack(request.op) + request.body, until)
-        xid, answer = encoding.reply(self._receive(until))
+        self._send(encoding.INT.pack(self._xid) + encoding.INT.pack(request.op) + request.body, deadline)
+        xid, answer = encoding.reply(self._receive(deadline))
         if xid != self._xid:
             raise ConnectionError("it answered something else than the login")
         return answer
 
-    def _send(self, packet: bytes, until: float) -> None:
+    def _send(self, packet: bytes, deadline: Deadline) -> None:
         assert self._socket is not None
-        self._socket.settimeout(_left(until))
+        _set_limit(self._socket, deadline)
         self._socket.sendall(encoding.INT.pack(len(packet)) + packet)
 
-    def _receive(self, until: float, largest: int = 1 << 31) -> bytes:
-        length = encoding.INT.unpack(self._read(_FRAME, until))[0]
+    def _receive(self, deadline: Deadline, largest: int = 1 << 31) -> bytes:
+        length = encoding.INT.unpack(self._read(_FRAME, deadline))[0]
         if not 0 < length <= largest:
             raise ConnectionError("it answers in another protocol than ZooKeeper's; is the port right?")
-        return self._read(length, until)
+        return self._read(length, deadline)
 
-    def _read(self, length: int, until: float) -> bytes:
+    def _read(self, length: int, deadline: Deadline) -> bytes:
         assert self._socket is not None
         received = bytearray()
         while len(received) < length:
-            self._socket.settimeout(_left(until))
+            _set_limit(self._socket, deadline)
             chunk = self._socket.recv(min(length - len(received), 1 << 16))
             if not chunk:
                 raise ConnectionResetError("it closed the connection")
@@ -193,28 +187,30 @@ class Session:
         return bytes(received)
 
 
-def ask(endpoints: Endpoints, word: str, until: float) -> str:
+def ask(endpoints: Servers, word: str, deadline: Deadline) -> str:
     """What the first server that answers says to a four-letter word such as ``srvr``; empty if none does."""
-    for host in endpoints.shuffled():
+
+    def ask_one(host: Host, share: Deadline) -> str:
         answer = bytearray()
-        with (
-            contextlib.suppress(OSError),
-            endpoints.dial((host.name, host.port), host.name, _left(until)) as connection,
-        ):
-            connection.settimeout(_left(until))
+        with contextlib.suppress(OSError), endpoints.dial(host, share) as connection:
+            connection.settimeout(share.remaining())
             connection.sendall(word.encode())
             while chunk := connection.recv(1 << 16):
                 answer += chunk
-        if answer:
-            return answer.decode(errors="replace")
+                _set_limit(connection, share)
+        if not answer:
+            raise Unavailable(f"{host} doesn't answer {word}")
+        return answer.decode(errors="replace")
+
+    with contextlib.suppress(TenureError):
+        return endpoints.first(deadline, ask_one, action=f"asking for {word}")
     return ""
 
 
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
+def _set_limit(connection: socket.socket, deadline: Deadline) -> None:
+    if deadline.expired:
         raise TimeoutError("no answer in time")
-    return left
+    connection.settimeout(deadline.remaining())
 
 
 def _words(exc: Exception) -> str:

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tenure.errors import Conflict, DeadlineExceeded, LimitExceeded
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import CommitResult, Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals, Transaction
 from tenure_zookeeper import encoding, folders, keys, node_state
 from tenure_zookeeper.connection import Connection, Fresh
@@ -38,7 +39,7 @@ from tenure_zookeeper.reads import lease_name
 _ACTION = "committing a transaction"
 _LONGEST_PAUSE = 0.05
 
-Send = Callable[[encoding.Request, float], encoding.Reply]
+Send = Callable[[encoding.Request, Deadline], encoding.Reply]
 """Sends a multi and answers its reply, by a moment of the monotonic clock."""
 
 OnLease = Callable[[str], Send]
@@ -70,51 +71,50 @@ class _Plan:
         return encoding.multi([*preconditions, *touches, *self.parts])
 
 
-def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, until: float) -> CommitResult:
+def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, deadline: Deadline) -> CommitResult:
     """``Backend.commit``."""
     lease_id = _lease_of(transaction.operations)
     if len(transaction.operations) == 1 and isinstance(put := transaction.operations[0], Put) and lease_id is None:
-        done = _put_in_place(connection, transaction.preconditions, put, until=until)
+        done = _put_in_place(connection, transaction.preconditions, put, deadline=deadline)
         if done is not None:
             return done
     send = _plain(connection) if lease_id is None else on_lease(lease_id)
     fresh = Fresh.AS_IS
     pause = 0.001
     while True:
-        done = _attempt(connection, send, transaction, fresh, until=until)
+        done = _attempt(connection, send, transaction, fresh, deadline=deadline)
         if done is not None:
             return done
         # A server that refuses a write has caught up with what made it fail; but a lease may have asked another server.
         fresh = Fresh.AS_IS if lease_id is None else Fresh.SURE
-        left = until - time.monotonic()
-        if left <= 0:
+        if deadline.expired:
             raise DeadlineExceeded(f"{_ACTION}: others kept changing the same keys; nothing was applied")
-        time.sleep(random.uniform(0, min(pause, left)))  # noqa: S311 - spreads rivals, hides nothing
+        time.sleep(random.uniform(0, deadline.within(pause)))  # noqa: S311 - spreads rivals, hides nothing
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _attempt(
-    connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, until: float
+    connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, deadline: Deadline
 ) -> CommitResult | None:
     """Read, judge, write. ``None`` if nothing was applied and it has to be tried again."""
-    state = node_state.read(connection, transaction, fresh=fresh, until=until)
+    state = node_state.read(connection, transaction, fresh=fresh, deadline=deadline)
     broken = _judge(transaction.preconditions, state)
     plan = _plan(connection, transaction, state.keys)
     if broken or not plan.writes:
         # No write will tell whether this state was right, so it mustn't be behind what any server has acknowledged.
         if fresh is not Fresh.SURE and connection.ensemble:
-            return _attempt(connection, send, transaction, Fresh.SURE, until=until)
+            return _attempt(connection, send, transaction, Fresh.SURE, deadline=deadline)
         if broken:
-            _refuse(connection, broken, state, until=until)
+            _refuse(connection, broken, state, deadline=deadline)
             return None
-        return _agree(connection, transaction, plan, state, until=until)
+        return _agree(connection, transaction, plan, state, deadline=deadline)
     if plan.missing:
         for folder in sorted(plan.missing):
-            folders.ensure(connection, folder, until=until)
+            folders.ensure(connection, folder, deadline=deadline)
         return None
     request = plan.request()
     connection.check_size(request, action=_ACTION)
-    answer = send(request, until)
+    answer = send(request, deadline)
     results = [] if answer.error else encoding.read_parts(answer)
     error = answer.error or encoding.first_error(results)
     if not error:
@@ -129,13 +129,13 @@ def _attempt(
     raise translate(error, action=_ACTION, write=True)
 
 
-def _refuse(connection: Connection, broken: Precondition, state: TransactionState, *, until: float) -> None:
+def _refuse(connection: Connection, broken: Precondition, state: TransactionState, *, deadline: Deadline) -> None:
     """Raise ``Conflict`` for a precondition that doesn't hold, if that was so at one moment."""
     if not state.at_once:
         # It is enough to read this one key, however often others change the rest.
         alone = Transaction((broken,), ())
-        state = node_state.read(connection, alone, fresh=Fresh.AS_IS, until=until)
-        if not node_state.is_certain(connection, alone, state, until=until):
+        state = node_state.read(connection, alone, fresh=Fresh.AS_IS, deadline=deadline)
+        if not node_state.is_certain(connection, alone, state, deadline=deadline):
             return
     found = _found(broken, state)
     if found is not None:
@@ -143,15 +143,15 @@ def _refuse(connection: Connection, broken: Precondition, state: TransactionStat
 
 
 def _agree(
-    connection: Connection, transaction: Transaction, plan: _Plan, state: TransactionState, *, until: float
+    connection: Connection, transaction: Transaction, plan: _Plan, state: TransactionState, *, deadline: Deadline
 ) -> CommitResult | None:
     """All preconditions hold and there is nothing to write: done, if so at one moment. ``None``: read again."""
-    if node_state.is_certain(connection, transaction, state, until=until):
+    if node_state.is_certain(connection, transaction, state, deadline=deadline):
         return CommitResult(state.zxid)
     if plan.missing:
         return None
     # Others keep changing what has to be read unchanged. The preconditions alone ask for less, and at once.
-    answer = connection.call(plan.request(), until=until, action=_ACTION)
+    answer = connection.call(plan.request(), deadline=deadline, action=_ACTION)
     error = answer.error or encoding.first_error(encoding.read_parts(answer))
     if not error:
         return CommitResult(connection.unchanged(answer))
@@ -171,11 +171,11 @@ def _lease_of(operations: tuple[Operation, ...]) -> str | None:
 
 
 def _plain(connection: Connection) -> Send:
-    return lambda request, until: connection.call(request, until=until, action=_ACTION, write=True)
+    return lambda request, deadline: connection.call(request, deadline=deadline, action=_ACTION, write=True)
 
 
 def _put_in_place(
-    connection: Connection, preconditions: tuple[Precondition, ...], put: Put, *, until: float
+    connection: Connection, preconditions: tuple[Precondition, ...], put: Put, *, deadline: Deadline
 ) -> CommitResult | None:
     """A put on a key that never had a lease, by one request: without preconditions, or on a revision that was seen.
 
@@ -196,7 +196,7 @@ def _put_in_place(
             return None
         checks = [encoding.check(folder, version) for folder, version in proof.folders.items()]
         request = encoding.multi([*checks, encoding.set_data(path, put.value, proof.leaf)])
-    answer = connection.call(request, until=until, action="putting a key", write=True)
+    answer = connection.call(request, deadline=deadline, action="putting a key", write=True)
     results = encoding.read_parts(answer) if preconditions and not answer.error else []
     error = answer.error or encoding.first_error(results)
     if error in RACES:

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
+from tenure.plugin_kit import Deadline
 from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
 from tenure.spi.types import KeyValue, Page
 from tenure_zookeeper import encoding, keys, reads
@@ -49,16 +49,16 @@ class Watches:
         self._thread: threading.Thread | None = None
         connection.listen(self._on_event, self._on_lost)
 
-    def open(self, prefix: str, *, sink: Sink, until: float) -> Feed:
+    def open(self, prefix: str, *, sink: Sink, deadline: Deadline) -> Feed:
         """``Backend.watch``; it always begins with a snapshot."""
         self._connection.ensure_open()
         if not self._connection.modern:
             return self._poll(prefix, sink)
         feed = ZooKeeperFeed(prefix, sink, on_close=self.remove)
         try:
-            self._add(feed, until)
-            page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
-            snapshot = self._settle(feed, page, until)
+            self._add(feed, deadline)
+            page = reads.list_page(self._connection, prefix, after=None, limit=None, deadline=deadline)
+            snapshot = self._settle(feed, page, deadline)
         except BaseException:
             self.remove(feed)
             raise
@@ -109,8 +109,8 @@ class Watches:
         losses = self._losses
 
         def read() -> Snapshot:
-            until = time.monotonic() + _READ_TIMEOUT
-            page = reads.list_page(self._connection, prefix, after=None, limit=None, until=until)
+            deadline = Deadline(_READ_TIMEOUT)
+            page = reads.list_page(self._connection, prefix, after=None, limit=None, deadline=deadline)
             if self._losses != losses:  # it is back already, but a feed ends with its connection
                 raise Unavailable("the connection to ZooKeeper was lost")
             return Snapshot(page.items, page.revision)
@@ -124,7 +124,7 @@ class Watches:
             raise StoreClosed("this store was closed")
         return feed
 
-    def _add(self, feed: ZooKeeperFeed, until: float) -> None:
+    def _add(self, feed: ZooKeeperFeed, deadline: Deadline) -> None:
         action = "adding a watch"
         with self._condition:
             if self._closed:
@@ -132,11 +132,11 @@ class Watches:
             calls = self._connection.send([encoding.add_watch(feed.root)], action=action)
             self._feeds.add(feed)
             self._roots[feed.root] += 1
-        answer = self._connection.wait_for(calls[0], until=until, action=action)
+        answer = self._connection.wait_for(calls[0], deadline=deadline, action=action)
         if answer.error:
             raise translate(answer.error, action=action, write=False)
 
-    def _settle(self, feed: ZooKeeperFeed, page: Page, until: float) -> Snapshot:
+    def _settle(self, feed: ZooKeeperFeed, page: Page, deadline: Deadline) -> Snapshot:
         """The list with what changed while it was read."""
         with self._condition:
             revision = self._connection.answered()  # every change up to it has been marked
@@ -145,7 +145,7 @@ class Watches:
             return Snapshot(page.items, page.revision)
         items = {item.key: item for item in page.items}
         gone_later = []
-        for key, (item, seen) in zip(stale, reads.read_keys(self._connection, stale, until=until), strict=True):
+        for key, (item, seen) in zip(stale, reads.read_keys(self._connection, stale, deadline=deadline), strict=True):
             if item is not None:
                 items[key] = item
             elif seen <= revision:
@@ -211,8 +211,8 @@ class Watches:
 
     def _read(self, wanted: Sequence[str]) -> dict[str, KeyValue | Deleted]:
         """Each key as it is, or when it was seen to be gone."""
-        until = time.monotonic() + _READ_TIMEOUT
-        found = reads.read_keys(self._connection, wanted, until=until)
+        deadline = Deadline(_READ_TIMEOUT)
+        found = reads.read_keys(self._connection, wanted, deadline=deadline)
         return {
             key: Deleted(key, revision) if item is None else item
             for key, (item, revision) in zip(wanted, found, strict=True)

@@ -60,26 +60,41 @@ class Endpoints:
         """The hosts with commas between, for messages."""
         return ",".join(map(str, self.hosts))
 
-    def connect(self, deadline: Deadline, connect: Callable[[Host, Deadline], C], *, action: str) -> C:
+    def in_order(self) -> tuple[Host, ...]:
+        """The hosts in the order in which the next connection tries them."""
+        if self._shuffle:
+            return tuple(random.sample(self.hosts, len(self.hosts)))
+        start = self.hosts.index(self._best)
+        return self.hosts[start:] + self.hosts[:start]
+
+    def connect(
+        self,
+        deadline: Deadline,
+        connect: Callable[[Host, Deadline], C],
+        *,
+        action: str,
+        definite: tuple[type[TenureError], ...] = DEFINITE,
+    ) -> C:
         """What ``connect`` returns for the first host with which it works.
 
         Args:
             deadline: for all hosts together.
             connect: tries one host within its own deadline; raises errors of ``tenure.errors``.
             action: what is being done, for the message.
+            definite: errors that another host would give as well, so that they are raised at once.
 
         Raises:
             Unavailable: no host could be used; the message has each one's reason. Nothing was sent.
             DeadlineExceeded: likewise, and the time was up.
             AuthenticationFailed: and other errors that every host would give, from the first that gave one.
         """
-        hosts = self._order()
+        hosts = self.in_order()
         failures: list[TenureError] = []
         for position, host in enumerate(hosts):
             share = deadline.remaining() / (len(hosts) - position)
             try:
                 found = connect(host, Deadline(share))
-            except DEFINITE:
+            except definite:
                 raise
             except TenureError as exc:
                 if len(hosts) == 1:
@@ -98,12 +113,6 @@ class Endpoints:
         with self._lock:
             if self._best == host:
                 self._best = self.hosts[(self.hosts.index(host) + 1) % len(self.hosts)]
-
-    def _order(self) -> Sequence[Host]:
-        if self._shuffle:
-            return random.sample(self.hosts, len(self.hosts))
-        start = self.hosts.index(self._best)
-        return self.hosts[start:] + self.hosts[:start]
 
 
 def dial(host: Host, deadline: Deadline, *, resolver: Resolver, tls: TlsContext | None = None) -> socket.socket:
