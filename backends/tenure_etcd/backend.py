@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import DeadlineExceeded, PermissionDenied, Unsupported
+from tenure.plugin_kit import monotonic
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
@@ -40,7 +40,7 @@ class EtcdBackend(Backend):
     @classmethod
     def open(cls, request: OpenRequest) -> EtcdBackend:
         """Connect, log in, and see a linearizable read answered. Raises as ``BackendPlugin.open`` says."""
-        until = time.monotonic() + request.timeout
+        until = monotonic() + request.timeout
         connection = Connection(request)
         try:
             version = _greet(connection, until)
@@ -121,4 +121,4 @@ def _greet(connection: Connection, until: float) -> server_info.Version:
 
 
 def _left(until: float) -> float:
-    return max(until - time.monotonic(), 0.001)
+    return max(until - monotonic(), 0.001)

@@ -5,19 +5,20 @@ call that it refuses for that was not applied, so it is repeated once with a new
 same token stale share one renewal.
 
 Nothing else is repeated here. gRPC connects, and reconnects, in the background, to the addresses that the
-hosts' names had; when none of them can be connected to, names are looked up again, and if they have moved (as
-they do when all pods of a cluster were replaced) a new channel takes the old one's place.
+hosts' names had; when none of them can be connected to, names are resolved again and certificate files are looked
+at. If either has changed (all pods of a cluster were replaced, a certificate was renewed), a new channel takes the
+old one's place.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable
+from tenure.plugin_kit import Deadline, Resolver, TlsFiles, monotonic
 from tenure.spi.plugin import OpenRequest
 from tenure_etcd import endpoints
 from tenure_etcd.errors import not_connected, stale_token, translate
@@ -63,9 +64,11 @@ class Connection:
         self._token_since = float("-inf")
         self._distrusted: Metadata | None = None
         self._tls, self._options = request.tls, request.options
+        self._files = None if request.tls is None else TlsFiles(request.tls)
         self._moving = threading.Lock()
-        self._looked_up = time.monotonic()
-        self._target = endpoints.target(request.hosts, timeout=request.timeout)
+        self._looked_up = monotonic()
+        self._resolver = Resolver()
+        self._target = endpoints.target(request.hosts, self._resolver, Deadline(request.timeout))
         self.native: Any = None
         self._calls: dict[str, Any] = {}
         self.revision = 0
@@ -82,18 +85,20 @@ class Connection:
         self.native, self._calls = native, calls
 
     def _look_again(self) -> None:
-        """Follow the hosts' names to where they are now."""
-        if not endpoints.may_move(self.hosts) or not self._moving.acquire(blocking=False):
+        """Follow the hosts' names to where they are now, and take up certificates that were renewed."""
+        if not (endpoints.may_move(self.hosts) or self._files) or not self._moving.acquire(blocking=False):
             return
         try:
-            if time.monotonic() - self._looked_up < _LOOK_AGAIN_SECONDS:
+            # gRPC reads the files once, so another channel has to read them.
+            renewed = self._files is not None and self._files.renewed()
+            if not renewed and monotonic() - self._looked_up < _LOOK_AGAIN_SECONDS:
                 return
-            self._looked_up = time.monotonic()
+            self._looked_up = monotonic()
             try:
-                target = endpoints.target(self.hosts, timeout=_LOOK_UP_SECONDS)
-            except Unavailable:  # no name server either: go on with what is known
-                return
-            if target != self._target:
+                target = endpoints.target(self.hosts, self._resolver, Deadline(_LOOK_UP_SECONDS))
+            except Unavailable:  # no name server either: what is known has to do
+                target = self._target
+            if renewed or target != self._target:
                 old, self._target = self.native, target
                 self._connect()
                 self.native.metadata = old.metadata
@@ -112,7 +117,7 @@ class Connection:
 
     def call(self, method: str, request: Any, *, timeout: float, write: bool, action: str) -> Any:
         """One call, one answer. ``write``: unanswered it is ``OutcomeUnknown``; ``action`` is for messages."""
-        started = time.monotonic()
+        started = monotonic()
         metadata = self._metadata
         self._gate.enter()
         try:
@@ -150,7 +155,7 @@ class Connection:
             numbers = iter(todo)
             stale: list[int] = []
             while window := list(islice(numbers, _WINDOW)):
-                left = max(started + timeout - time.monotonic(), 0.001)
+                left = max(started + timeout - monotonic(), 0.001)
                 futures = [self._calls[method].future(requests[n], left, metadata) for n in window]
                 for number, future in zip(window, futures, strict=True):
                     try:
@@ -162,7 +167,7 @@ class Connection:
                         answers[number].__cause__ = exc
             return stale
 
-        started = time.monotonic()
+        started = monotonic()
         answers: list[Any] = [None] * len(requests)
         metadata = self._metadata
         stale = self._gated(lambda: run(metadata, range(len(requests))), action)
@@ -176,7 +181,7 @@ class Connection:
 
         For calls that may be repeated without harm: whatever fails, it is told like a read.
         """
-        started = time.monotonic()
+        started = monotonic()
 
         def run(metadata: Metadata) -> list[Any]:
             return list(self._calls[method](iter(requests), self._left(started, timeout, action), metadata))
@@ -217,7 +222,7 @@ class Connection:
     @property
     def token_age(self) -> float:
         """Seconds since etcd gave the present token."""
-        return time.monotonic() - self._token_since
+        return monotonic() - self._token_since
 
     def renew(self, stale: Metadata | None = None, *, timeout: float) -> Metadata:
         """Log in and answer the new metadata; if another thread has replaced ``stale`` meanwhile, that.
@@ -225,7 +230,7 @@ class Connection:
         Raises ``AuthenticationFailed``, ``Unavailable``.
         """
         action = "logging in"
-        started = time.monotonic()
+        started = monotonic()
         if not self._token_lock.acquire(timeout=timeout):
             raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no token within {timeout:.3g} s")
         try:
@@ -238,7 +243,7 @@ class Connection:
                 answer = self._gated(lambda: self._calls["Authenticate"](request, left, _LEADER), action)
             except grpc.RpcError as exc:
                 raise self._translate(exc, action, False, timeout) from exc
-            self._token_since = time.monotonic()
+            self._token_since = monotonic()
             self._metadata = (*_LEADER, ("token", answer.token))
             self.native.metadata = (("token", answer.token),)
             return self._metadata
@@ -295,7 +300,7 @@ class Connection:
         return Unavailable(f"{action}: etcd at {self.endpoints} left {missing} of {total} requests unanswered")
 
     def _left(self, started: float, timeout: float, action: str) -> float:
-        left = started + timeout - time.monotonic()
+        left = started + timeout - monotonic()
         if left <= 0:
             raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no answer within {timeout:.3g} s")
         return left

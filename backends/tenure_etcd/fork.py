@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from typing import Any
 
 from tenure.errors import StoreClosed
+from tenure.plugin_kit import monotonic
 
 _DRAIN_SECONDS = 2.0
 
@@ -73,7 +73,7 @@ class Gate:
         """Stop new calls and wait for the ones in flight, at most ``until`` on the monotonic clock."""
         with self._condition:
             self._held = True
-            while self._in_flight and (remaining := until - time.monotonic()) > 0:
+            while self._in_flight and (remaining := until - monotonic()) > 0:
                 self._condition.wait(remaining)
 
     def release(self) -> None:
@@ -90,7 +90,7 @@ class Gate:
 
 
 def _before() -> None:
-    until = time.monotonic() + _DRAIN_SECONDS
+    until = monotonic() + _DRAIN_SECONDS
     for gate in list(_gates):
         gate.hold(until)
 

@@ -6,10 +6,10 @@ page starts with a few keys and asks for more at the same revision as long as wh
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from tenure.errors import DeadlineExceeded
+from tenure.plugin_kit import monotonic
 from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_etcd.connection import Connection
 from tenure_etcd.encoding import item, items
@@ -77,7 +77,7 @@ class _Reading:
         self._next, self._end = prefix_range(prefix)
         if after is not None:
             self._next = max(self._next, after.encode() + b"\0")
-        self._until = time.monotonic() + timeout
+        self._until = monotonic() + timeout
         self._timeout = timeout
         self._weight = 0
         self.revision = revision or 0
@@ -100,7 +100,7 @@ class _Reading:
         return found
 
     def _range(self, count: int) -> list[KeyValue]:
-        left = self._until - time.monotonic()
+        left = self._until - monotonic()
         if left <= 0:
             raise DeadlineExceeded(f"listing keys: not all pages came within {self._timeout:.3g} s")
         request = _RangeRequest(key=self._next, range_end=self._end, limit=count, revision=self.revision)

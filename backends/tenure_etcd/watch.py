@@ -9,9 +9,9 @@ overtaken the old revision and the old term before anyone looked.)
 from __future__ import annotations
 
 import threading
-import time
 
 from tenure.errors import Compacted, StoreClosed
+from tenure.plugin_kit import monotonic
 from tenure.spi.feed import Feed, Sink, Snapshot
 from tenure_etcd.connection import Connection
 from tenure_etcd.feed import EtcdFeed
@@ -34,7 +34,7 @@ class Watches:
 
     def open(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
         """``Backend.watch``."""
-        until = time.monotonic() + timeout
+        until = monotonic() + timeout
         if after is None:
             found, history = read_all(self._connection, prefix, timeout=timeout)
             self._history = history
@@ -44,7 +44,7 @@ class Watches:
             self._check_history(prefix, after, timeout=timeout)
         start, end = prefix_range(prefix)
         feed = EtcdFeed(start, end, after, sink)
-        self._connection.ensure_token(timeout=max(until - time.monotonic(), 0.001))
+        self._connection.ensure_token(timeout=max(until - monotonic(), 0.001))
         self._place(feed)
         return feed
 

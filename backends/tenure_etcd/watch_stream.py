@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from tenure.errors import Compacted, PluginError, TenureError, Unavailable
+from tenure.plugin_kit import monotonic
 from tenure.spi.feed import Bookmark, Changes, Deleted
 from tenure.spi.types import KeyValue
 from tenure_etcd.connection import Connection, grpc
@@ -58,7 +58,7 @@ class WatchStream:
         self._ended = self._retired = self._closing = False
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._call, self._metadata = connection.open_stream("Watch", self._outgoing())
-        self._opened = time.monotonic()
+        self._opened = monotonic()
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
         self._thread.start()
 

@@ -31,6 +31,7 @@ from tenure_zookeeper.endpoints import Servers
 from tenure_zookeeper.errors import translate
 
 _FRAME = 4
+_LATE = "; check the addresses, the network and whether the servers have a leader"
 _SILENT = (
     "; one that closes a connection without a word isn't serving yet, has lost its ensemble, wants TLS (+tls after the "
     "URL's scheme), or has as many from this address as it takes (maxClientCnxns, 60 by default)"
@@ -123,7 +124,7 @@ class Session:
         except (ssl.SSLError, OSError) as exc:
             self.detach()
             late = isinstance(exc, TimeoutError)
-            hint = _SILENT if isinstance(exc, ConnectionResetError) else ""
+            hint = _SILENT if isinstance(exc, ConnectionResetError) else _LATE if late else ""
             kind = DeadlineExceeded if late else Unavailable
             raise kind(f"the ZooKeeper server {host} can't be used: {_words(exc)}{hint}") from exc
         except BaseException:

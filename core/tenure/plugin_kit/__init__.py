@@ -16,7 +16,7 @@ from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
 from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
 from tenure.plugin_kit.errors import ErrorTable, Row, shorten
 from tenure.plugin_kit.resolver import Address, Resolver
-from tenure.plugin_kit.tls import TlsContext
+from tenure.plugin_kit.tls import TlsContext, TlsFiles
 
 __all__ = [
     "DEFINITE",
@@ -30,6 +30,7 @@ __all__ = [
     "Resolver",
     "Row",
     "TlsContext",
+    "TlsFiles",
     "dial",
     "monotonic",
     "shorten",

@@ -18,6 +18,20 @@ _log = logging.getLogger("tenure.tls")
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
+class TlsFiles:
+    """Whether the files of a URL's TLS options were renewed, for clients that read them by themselves."""
+
+    def __init__(self, tls: Tls) -> None:
+        """Note the files as they are now."""
+        self._tls = tls
+        self._stamp = _stamp(tls)
+
+    def renewed(self) -> bool:
+        """Whether a file has changed since this was last asked. Three ``stat`` calls, about ten microseconds."""
+        before, self._stamp = self._stamp, _stamp(self._tls)
+        return before != self._stamp
+
+
 class TlsContext:
     """Gives the context for the next connection. Thread-safe."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from tenure._plugins import url as urls
 from tenure.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable
+from tenure.plugin_kit import Address, Deadline, Resolver, monotonic
 from tenure.spi import Host, SystemClock
 from tenure_etcd import endpoints, reads
 from tenure_etcd.client import check_grpc
@@ -54,11 +55,21 @@ def http_server() -> Iterator[int]:
     ],
 )
 def test_hosts_become_one_target(hosts: list[tuple[str, int]], expected: str) -> None:
-    assert endpoints.target([Host(*host) for host in hosts], timeout=5) == expected
+    assert endpoints.target([Host(*host) for host in hosts], Resolver(), Deadline(5)) == expected
+
+
+def test_a_name_that_hangs_costs_no_more_than_its_share() -> None:
+    release = threading.Event()
+    resolver = Resolver(lambda host: (release.wait(60.0), ())[1])
+    hosts = [Host("hangs.invalid", 1), Host("10.0.0.1", 2)]
+    started = monotonic()
+    assert endpoints.target(hosts, resolver, Deadline(0.4)) == "ipv4:10.0.0.1:2"
+    assert monotonic() - started < 5.0
+    release.set()
 
 
 def test_a_name_that_nobody_knows_is_named(open_etcd) -> None:
-    with pytest.raises(Unavailable, match=r"name\.invalid.*check the host names"):
+    with pytest.raises(Unavailable, match=r"connecting to etcd: looking up .name\.invalid.: there is no host of that name"):
         open_etcd("etcd://name.invalid")
 
 
@@ -162,7 +173,10 @@ def test_a_certificate_name_without_tls(open_etcd) -> None:
 def test_a_name_that_has_moved_is_followed(etcd_server: EtcdServer, monkeypatch) -> None:
     """As when every pod of a cluster was replaced: same names, other addresses."""
     addresses = ["127.0.0.3"]
-    monkeypatch.setattr("tenure_etcd.endpoints._look_up", lambda _: list(addresses))
+    monkeypatch.setattr(
+        "tenure.plugin_kit.resolver._ask_system",
+        lambda host: tuple(Address(socket.AF_INET, (address, host.port)) for address in addresses),
+    )
     monkeypatch.setattr("tenure_etcd.connection._LOOK_AGAIN_SECONDS", 0.0)
     plugin = tenure_backend()
     assert plugin is not None

@@ -9,6 +9,7 @@ import pytest
 
 from tenure import Store, connect
 from tenure.errors import Conflict
+from tenure.plugin_kit import Deadline
 from tenure.spi import Delete, KeyValue, Put, RevisionEquals, Transaction
 from tenure_testkit.servers import until
 from tenure_testkit.servers.namespace import own_namespace
@@ -263,9 +264,9 @@ def test_others_who_keep_changing_the_keys_hold_up_no_check(
         read, sizes = node_state.read, []
 
         def disturbed(
-            connection: Connection, transaction: Transaction, *, fresh: Fresh, until: float
+            connection: Connection, transaction: Transaction, *, fresh: Fresh, deadline: Deadline
         ) -> node_state.TransactionState:
-            state = read(connection, transaction, fresh=fresh, until=until)
+            state = read(connection, transaction, fresh=fresh, deadline=deadline)
             sizes.append(len(state.keys))
             if len(state.keys) > 1:
                 put.append(other.put(keys[0], b"again").revision)
