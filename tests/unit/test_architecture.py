@@ -24,7 +24,7 @@ SCHEMES = {"memory", "sqlite", "etcd", "redis", "zookeeper", "consul"}
 CLIENTS = {"etcd3", "grpc", "redis", "kazoo", "consul", "sqlite3"}
 
 LONG = {
-    "core/tenure/_client/store.py": "the whole API on one page: a few lines of code to a method, the rest is its guarantee",
+    "core/tenure/_client/store.py": "the whole API on one page",
     "core/tenure/conformance/rules/watches.py": "one area of the catalogue, one file; each rule stands alone",
     "core/tenure/registry/registry.py": "the registry's whole API on one page",
 }
@@ -42,6 +42,13 @@ def docstrings(tree):
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 found.add(id(first.value))
     return found
+
+
+def docstring_lines(tree):
+    """How many lines docstrings have: they are read one at a time, by help(), so they don't make a file long."""
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [node.body[0] for node in ast.walk(tree) if isinstance(node, owners) and ast.get_docstring(node)]
+    return sum((first.end_lineno or first.lineno) - first.lineno + 1 for first in found)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=names(MODULES))
@@ -73,9 +80,12 @@ def test_core_imports_no_store_and_no_client(path):
 
 @pytest.mark.parametrize("path", EVERYWHERE, ids=names(EVERYWHERE))
 def test_files_stay_small(path):
-    lines = path.read_text().count("\n")
+    text = path.read_text()
+    lines = text.count("\n") - docstring_lines(ast.parse(text))
     name = str(path.relative_to(ROOT))
-    assert lines <= (600 if name in LONG else 400), f"{name} has {lines} lines: split it, or list it with a reason"
+    assert lines <= (600 if name in LONG else 400), (
+        f"{name} has {lines} lines besides its docstrings: split it, or list it with a reason"
+    )
 
 
 @pytest.mark.parametrize("path", [p for p in EVERYWHERE if p.stat().st_size], ids=lambda p: str(p.relative_to(ROOT)))
