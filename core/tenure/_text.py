@@ -1,4 +1,4 @@
-"""Bytes and foreign text made fit for people's terminals and for JSON."""
+"""Format bytes and untrusted text for terminals and for JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 def visible(text: str) -> str:
-    """``text`` on one line, without anything a terminal would obey: other characters show as escapes."""
+    """Return ``text`` on one line without control characters: characters that aren't printable become escapes."""
     if text.isprintable():
         return text
     return "".join(
@@ -16,7 +16,7 @@ def visible(text: str) -> str:
 
 
 def decode(value: bytes) -> tuple[str, str]:
-    """``value`` as text and the encoding's name: UTF-8 where it is that, base64 otherwise."""
+    """Return ``value`` as text and the encoding's name: ``utf-8`` if the bytes are that, otherwise ``base64``."""
     try:
         return value.decode(), "utf-8"
     except UnicodeDecodeError:
@@ -24,7 +24,7 @@ def decode(value: bytes) -> tuple[str, str]:
 
 
 def preview(value: bytes, width: int = 60) -> str:
-    """``value`` for one cell of a table: text, cut where it is long; bytes that aren't text as their size."""
+    """Return ``value`` for one cell of a table: text, cut if it is long; for bytes that aren't text, their size."""
     try:
         text = visible(value[: 4 * width].decode(errors="strict" if len(value) <= 4 * width else "ignore"))
     except UnicodeDecodeError:
@@ -33,17 +33,17 @@ def preview(value: bytes, width: int = 60) -> str:
 
 
 def clock_time(moment: datetime | None = None) -> str:
-    """Local time of day with milliseconds, as event lines begin."""
+    """Return the local time of day with milliseconds, for the beginning of an event's line."""
     return (moment or datetime.now().astimezone()).strftime("%H:%M:%S.%f")[:-3]
 
 
 def iso_time(moment: datetime | None = None) -> str:
-    """The moment with its offset from UTC, as JSON has it."""
+    """Return the moment in ISO 8601 with its offset from UTC, for JSON."""
     return (moment or datetime.now().astimezone()).isoformat(timespec="milliseconds")
 
 
 def seconds(value: float) -> str:
-    """A duration for people: ``0.42 ms``, ``87 ms``, ``12.3 s``, ``4 min 5 s``."""
+    """Format a duration given in seconds: ``0.42 ms``, ``87 ms``, ``12.3 s``, ``4 min 5 s``."""
     if value < 0.01:
         return f"{value * 1000:.2f} ms"
     if value < 1:
@@ -55,7 +55,7 @@ def seconds(value: float) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes for people."""
+    """Format a number of bytes: ``512 B``, ``1.5 KiB``."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
@@ -63,7 +63,7 @@ def size(count: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 key``, ``2 keys``."""
+    """Format a count with its noun: ``1 key``, ``2 keys``."""
     if count == 1:
         return f"1 {noun}"
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{count:,} {noun}s"

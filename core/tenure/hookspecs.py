@@ -1,4 +1,28 @@
-"""The hooks: one for store plugins, five for observers such as metrics and tracing."""
+"""The hooks of Tenure: one for store plugins, five for observers such as metrics and tracing.
+
+An observer is any object or module with functions marked by :data:`hookimpl`. Pass observers to
+``connect(url, observers=[...])``. A hook function may leave out parameters that it does not need. What an observer
+raises is logged; it never breaks an operation.
+
+>>> import tenure
+>>> from tenure.hookspecs import hookimpl
+>>> class Counting:
+...     operations = 0
+...
+...     @hookimpl
+...     def tenure_operation_finished(self, operation, error):
+...         self.operations += 1
+>>> counting = Counting()
+>>> with tenure.connect("memory://", observers=[counting]) as store:
+...     item = store.get("key")
+>>> counting.operations
+1
+
+Attributes:
+    PROJECT: the project name that pluggy uses for all markers.
+    hookspec: marks a function of this module as the specification of a hook.
+    hookimpl: marks a function of a plugin module, or a method of an observer, as the implementation of a hook.
+"""
 
 from __future__ import annotations
 
@@ -14,37 +38,67 @@ PROJECT = "tenure"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a function of a plugin module, or a method of an observer, as the implementation of a hook."""
 
 
 @hookspec(firstresult=True)
 def tenure_backend() -> BackendPlugin | None:
-    """Describe the store plugin. Called once, after the module named by the entry point was imported."""
+    """Describe the store plugin. Called once, after the module that the entry point names was imported.
+
+    Returns:
+        The description: scheme, options and the function that opens a store.
+    """
 
 
 @hookspec
 def tenure_store_opened(url: str) -> None:
-    """A store was opened; ``url`` shows no password."""
+    """Observe that a store was opened. Called once per store, in the thread that opened the store.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+    """
 
 
 @hookspec
 def tenure_store_closed(url: str) -> None:
-    """A store was closed."""
+    """Observe that a store was closed. Called once per store, after its leases and watches have ended.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+    """
 
 
 @hookspec
 def tenure_operation_finished(url: str, operation: str, seconds: float, error: TenureError | None) -> None:
-    """An operation such as ``"get"`` or ``"commit"`` took ``seconds`` and returned, or raised ``error``.
+    """Observe that an operation returned or raised. Called once per operation, in the caller's thread.
 
-    Called in the caller's thread, retries included in the time; keep it short.
+    The caller waits for the observer, so keep the function short.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        operation: the kind of call: ``"get"``, ``"list"``, ``"commit"`` (every write), ``"grant"``, ``"revoke"``,
+            ``"leases"`` or ``"server_info"``.
+        seconds: how long the operation took in seconds, retries included.
+        error: what the operation raised, ``None`` if it returned.
     """
 
 
 @hookspec
 def tenure_lease_lost(url: str, lease_id: str, reason: str) -> None:
-    """A lease went to LOST. Called once per lease."""
+    """Observe that a lease was lost. Called once per lost lease, on a thread for callbacks.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        lease_id: the lease's id.
+        reason: why the lease was lost, as text.
+    """
 
 
 @hookspec
 def tenure_watch_resynced(url: str, prefix: str, reason: str) -> None:
-    """A watch had a gap and closed it by a RESYNC batch."""
+    """Observe that a watch closes a gap. Called once per RESYNC batch, before the consumer receives the batch.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        prefix: the prefix that the watch was opened with, without the namespace.
+        reason: what caused the gap, as text.
+    """

@@ -54,7 +54,7 @@ def test_the_exit_codes() -> None:
     ("given", "words"),
     [
         ("memori://x", "Did you mean memory://"),
-        ("not a url", "not a store's URL"),
+        ("not a url", "write a URL as in 'scheme://host:port/namespace'"),
         ("memory://x?nmespace=a", "did you mean 'namespace'"),
         ("memory://user:hidden-word@x", "takes no user name"),
     ],

@@ -100,7 +100,8 @@ def test_a_plugin_that_is_not_installed(pytester):
     project.write(pytester.path)
     result = pytester.runpytest_inprocess("-q", "tests", "-k", "test_kv_a_missing or test_kv_a_written")
     told = (
-        "the store can't be opened: UnknownScheme: no installed plugin serves newcomer://. Installed: *'pip install'*"
+        "the store can't be opened: UnknownScheme: opening a store: no installed plugin serves newcomer://. "
+        "Installed: *'pip install'*"
     )
     result.stdout.fnmatch_lines([told, "the store can't be opened, as above: UnknownScheme"])
     assert len(failure(result)) == 7  # two messages, two rules with their promises, the name of the second test

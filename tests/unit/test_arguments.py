@@ -14,7 +14,7 @@ BAD_KEYS = {
     "a\0b": "position 1",
     "k" * 1025: "1024 bytes",
     "ä" * 513: "has 1026",
-    "\ud800": "lone surrogate at position 0",
+    "\ud800": "position 0 has a lone surrogate",
     7: "not int",
     b"a": "not bytes",
     None: "not NoneType",
@@ -75,14 +75,14 @@ def test_text_as_a_value_gets_the_hint_to_encode(store):
 def test_what_the_opened_store_does_not_take_is_not_sent(store, backend):
     store.put("a", b"x" * 1000)
     backend.calls.clear()
-    with pytest.raises(LimitExceeded, match="'a' has 1001 bytes, this store takes 1000"):
+    with pytest.raises(LimitExceeded, match="'a': the value has 1001 bytes, this store takes 1000"):
         store.put("a", b"x" * 1001)
     many = store.transaction()
     for number in range(10):
         many.delete(str(number))
     many.commit()
     backend.calls.clear()
-    with pytest.raises(LimitExceeded, match="1 guards and 10 operations, this store takes 10 together"):
+    with pytest.raises(LimitExceeded, match="1 preconditions and 10 operations, this store takes 10 together"):
         many.if_absent("g").commit()
     with pytest.raises(LimitExceeded, match="has 2001 bytes of keys and values"):
         store.transaction().put("a", b"x" * 999).put("b", b"x" * 1000).commit()

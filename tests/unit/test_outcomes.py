@@ -251,7 +251,7 @@ def test_delete_prefix_that_deleted_nothing_raises_what_stopped_it(store, backen
 
 def test_a_transaction_that_was_never_committed_is_reported(store):
     builder = store.transaction().put("a", b"1")
-    with pytest.warns(ResourceWarning, match="1 operations was never committed"):
+    with pytest.warns(ResourceWarning, match="its 1 operations were never committed"):
         del builder
     store.transaction()  # nothing in it, nothing to report
 

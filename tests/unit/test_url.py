@@ -80,7 +80,7 @@ def test_hosts(authority, hosts):
 
 def test_a_port_is_needed_where_the_plugin_has_no_default():
     bare = plugin(default_port=None)
-    assert "needs a port: write a:port" in complaint("demo://a", bare)
+    assert "needs a port; write a:port" in complaint("demo://a", bare)
     assert read("demo://a:1", bare).hosts == (Host("a", 1),)
 
 
@@ -95,7 +95,7 @@ def test_ports_that_are_none(port):
 
 @pytest.mark.parametrize("authority", ["", ",", "a,", ",a", "a,,b", ":1"])
 def test_an_empty_host(authority):
-    assert "is empty: write demo://host:port" in complaint(f"demo://{authority}")
+    assert "is empty; write demo://host:port" in complaint(f"demo://{authority}")
 
 
 @pytest.mark.parametrize("authority", ["::1", "[::1", "::1]", "[x]", "[::1]x", "a[b]", "fe80::1:2379"])
@@ -194,12 +194,12 @@ def test_options_are_typed_and_defaults_filled_in():
     ("query", "words"),
     [
         ("pol=3", ["has no option 'pol'", "did you mean 'pool'?", "label, mode, namespace, pool, ratio, timeout, tok"]),
-        ("zzz=3", ["has no option 'zzz'", "It has:"]),
+        ("zzz=3", ["has no option 'zzz'", "use one of its options: label"]),
         ("pool", ["'pool' has no value", "pool=value", "connections"]),
         ("pool=1&pool=2", ["'pool' is given twice"]),
         ("pool=x", ["'pool' is a whole number", "connections", "'x'"]),
         ("pool=1.5", ["'pool' is a whole number"]),
-        ("pool=0", ["'pool' is at least 1 and at most 64", "not 0"]),
+        ("pool=0", ["'pool' is at least 1 and at most 64", "pool='0'"]),
         ("pool=65", ["at most 64"]),
         ("pool=" + "9" * 5000, ["'pool' is a whole number"]),
         ("ratio=x", ["'ratio' is a number"]),
@@ -210,7 +210,7 @@ def test_options_are_typed_and_defaults_filled_in():
         ("mode=slow", ["'mode' is one of fast, safe", "'slow'"]),
         ("timeout=0", ["'timeout' is at least 0.001"]),
         ("timeout=inf", ["'timeout' is at least 0.001"]),
-        ("ca=x", ["'ca' needs TLS: write demo+tls://"]),
+        ("ca=x", ["'ca' needs TLS; write demo+tls://"]),
     ],
 )
 def test_what_is_wrong_with_an_option_is_said_with_the_choices(query, words):
@@ -233,8 +233,8 @@ def test_tls_and_its_options():
 
 
 def test_a_variant_that_there_is_not():
-    assert "no variant '+slow'; it has: demo+quick, demo+tls" in complaint("demo+slow://h")
-    assert "it has: none" in complaint("demo+tls://n", NAME)
+    assert "no variant '+slow'; use one of its variants: demo+quick, demo+tls" in complaint("demo+slow://h")
+    assert "its variants: none" in complaint("demo+tls://n", NAME)
 
 
 # -- what isn't a URL --------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_a_consumer_too_slow_gets_the_difference_and_the_reason(store, backend):
     again.deliver(Snapshot((item("b", 29, created=6),), 29))
     batch = watch.next(5)
     assert batch.type is BatchType.RESYNC
-    assert "too slow: 24 changes waited, the bound is 3" in batch.reason
+    assert "too slow: 24 changes waited, max_pending is 3" in batch.reason
     assert kinds(batch) == [("create", "b", 29), ("delete", "a", 29)]
 
 

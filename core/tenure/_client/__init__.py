@@ -1,1 +1,1 @@
-"""Implementation of `Store`: validation, namespaces, deadlines, retries, pagination. Calls the SPI; knows no plugin."""
+"""Implement `Store`: validation, namespaces, deadlines, retries, pagination. Calls the SPI and knows no plugin."""

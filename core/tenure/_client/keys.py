@@ -9,21 +9,23 @@ from tenure.spi.keys import check_text
 def check_key(key: str) -> None:
     """Raise ``InvalidKey`` unless ``key`` is non-empty text of at most 1,024 bytes of UTF-8 without NUL."""
     if not isinstance(key, str):
-        raise InvalidKey(f"a key is a str, not {type(key).__name__}: {key!r}")
+        raise InvalidKey(f"checking the key {key!r}: a key is a str, not {type(key).__name__}; decode bytes first")
     if not key:
-        raise InvalidKey("a key can't be empty: give it at least one character")
+        raise InvalidKey("checking the key '': a key can't be empty; give it at least one character")
     check_text(key, "key")
 
 
 def check_prefix(prefix: str) -> None:
-    """Like :func:`check_key`, but a prefix may be empty: it then stands for every key."""
+    """Like :func:`check_key`, but a prefix may be empty: it then matches every key."""
     if not isinstance(prefix, str):
-        raise InvalidKey(f"a prefix is a str, not {type(prefix).__name__}: {prefix!r}")
+        raise InvalidKey(
+            f"checking the prefix {prefix!r}: a prefix is a str, not {type(prefix).__name__}; decode bytes first"
+        )
     check_text(prefix, "prefix")
 
 
 def check_value(value: bytes) -> None:
     """Raise ``InvalidArgument`` unless ``value`` is ``bytes``."""
     if not isinstance(value, bytes):
-        hint = ": encode text with .encode()" if isinstance(value, str) else ""
-        raise InvalidArgument(f"a value is bytes, not {type(value).__name__}{hint}")
+        hint = "encode text with .encode()" if isinstance(value, str) else "convert the value to bytes first"
+        raise InvalidArgument(f"checking the value: a value is bytes, not {type(value).__name__}; {hint}")

@@ -1,4 +1,4 @@
-"""Telling observers (metrics, tracing) what a store does; costs one look at a flag where nobody listens."""
+"""Notify observers (metrics, tracing). Without observers the cost is one flag check."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _log = logging.getLogger("tenure._client.observers")
 
 
 class Observers:
-    """The observer hooks of one store. What an observer raises is logged: it can't break an operation."""
+    """The observer hooks of one store. What an observer raises is logged and never breaks an operation."""
 
     def __init__(self, observers: Iterable[object], url: str) -> None:
-        # A manager for each: pluggy doesn't call the next observer once one has raised.
+        # One manager per observer: pluggy doesn't call the next observer once one has raised.
         self._hooks = [_hooks_of(observer) for observer in observers]
         self.url = url
         self.active = any(hooks.tenure_operation_finished.get_hookimpls() for hooks in self._hooks)
@@ -55,7 +55,13 @@ def _hooks_of(observer: object) -> pluggy.HookRelay:
         manager.register(observer)
         manager.check_pending()
     except Exception as exc:
-        raise ConfigError(f"the observer {observer!r} has a hook that doesn't exist: {exc}") from exc
+        raise ConfigError(
+            f"registering the observer {observer!r}: one of its hooks doesn't exist: {exc}; use the hooks and "
+            "parameters of tenure.hookspecs"
+        ) from exc
     if not manager.get_hookcallers(observer):
-        raise ConfigError(f"the observer {observer!r} has no hook: mark its methods with tenure.hookspecs.hookimpl")
+        raise ConfigError(
+            f"registering the observer {observer!r}: the observer has no hook; mark its methods with "
+            "tenure.hookspecs.hookimpl"
+        )
     return manager.hook

@@ -1,4 +1,4 @@
-"""From a URL to an opened store: find the plugin, parse the URL, open, check what is required of it."""
+"""From a URL to an opened store: find the plugin, parse the URL, open the backend, check the requirements."""
 
 from __future__ import annotations
 
@@ -23,23 +23,46 @@ def connect(
     clock: Clock | None = None,
     observers: Iterable[object] = (),
 ) -> Store:
-    """Open the store that ``store_url`` names; the connection has been tried when this returns.
+    """Open the store that ``store_url`` names. When this returns, the server has answered and accepted the credentials.
 
-    ``require`` lists what the store has to promise, such as ``["durable", "min_ttl<=5"]`` (names are the fields
-    of :class:`tenure.Capabilities`). ``timeout`` is the default of every call, in seconds; the URL's
-    ``timeout`` option goes before it. ``clock`` replaces time, for tests on embedded stores. ``observers`` are
-    objects with observer hooks (``tenure.hookspecs``).
+    >>> import tenure
+    >>> with tenure.connect("memory://", require=["linearizable"], timeout=2.0) as store:
+    ...     store.put("greeting", b"hello").deleted
+    ...     store.timeout
+    0
+    2.0
 
-    Raises ``ConfigError`` (``UnknownScheme`` among them), ``PluginError``, ``Unsupported`` for a requirement that
-    isn't met, ``Unavailable``, ``AuthenticationFailed``, ``PermissionDenied``.
+    Args:
+        store_url: ``scheme[+variant]://[user[:password]@]host[:port][,host...][/namespace][?option=value]``.
+        require: what the store has to guarantee, such as ``["durable", "min_ttl<=5"]``. The names are the fields
+            of :class:`tenure.Capabilities`.
+        timeout: default timeout per call, in seconds, also for opening. The URL's option ``timeout`` takes precedence.
+        clock: the clock of leases and waits, for tests on embedded stores; by default the system's.
+        observers: objects with observer hooks (``tenure.hookspecs``).
+
+    Returns:
+        The opened store. Close it when done, or use it in ``with``.
+
+    Raises:
+        ConfigError: the URL, an option or an observer is wrong, or a client library is missing; for a scheme that no
+            installed plugin serves, the subclass ``UnknownScheme``.
+        InvalidArgument: the timeout isn't a positive number.
+        PluginError: the plugin is broken, or two plugins claim the scheme.
+        Unsupported: a requirement isn't met.
+        Unavailable: the server can't be reached; ``DeadlineExceeded`` if the time ran out.
+        AuthenticationFailed: the server refused the credentials.
+        PermissionDenied: the server forbids a call that opening needs.
+        StoreCorrupted: what the URL names is not a store of Tenure.
     """
     raw = url.split(store_url)
     plugin = discovery.find(raw.scheme)
     request = url.parse(store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock())
     prefix = namespace_prefix(request.namespace)
-    heard = Observers(observers, request.url)
+    registered = Observers(observers, request.url)
     if isinstance(require, str):
-        raise ConfigError(f"require is a list of requirements, as in require=[{require!r}], not one string")
+        raise ConfigError(
+            f"require={require!r}: require is a list of requirements, not one string; write require=[{require!r}]"
+        )
     backend = open_backend(plugin, request)
     try:
         backend.capabilities.require(require, store=request.url)
@@ -52,25 +75,28 @@ def connect(
         namespace_prefix=prefix,
         timeout=request.timeout,
         clock=backend.clock or request.clock,
-        observers=heard,
+        observers=registered,
     )
 
 
 def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
-    """What ``plugin`` opens for ``request``, without core on top. Raises like :func:`connect`."""
+    """Open the backend of ``plugin`` for ``request``, without core on top. Raises like :func:`connect`."""
     _check_modules(plugin)
     try:
         backend = plugin.open(request)
     except TenureError:
         raise
     except Exception as exc:
-        # A driver's exception that the plugin forgot to translate: never let it through as if it were ours. Its text
-        # may have a password in it, unless it is about an import.
+        # A driver's exception that the plugin did not translate never reaches the caller. Its text may contain a
+        # password, unless the exception is about an import.
         why = f"{type(exc).__name__}: {exc}" if isinstance(exc, ImportError) else type(exc).__name__
-        raise PluginError(f"the plugin for {plugin.scheme}:// failed to open {request.url}: {why}") from exc
+        raise PluginError(
+            f"the plugin for {plugin.scheme}:// failed to open {request.url}: {why}; report the traceback to its author"
+        ) from exc
     if not isinstance(backend, Backend):
         raise PluginError(
-            f"the plugin for {plugin.scheme}:// is broken: its open returned {type(backend).__name__}, not a Backend"
+            f"opening {request.url}: the plugin for {plugin.scheme}:// is broken: its open returned "
+            f"{type(backend).__name__}, not a Backend; update or uninstall the plugin"
         )
     return backend
 
@@ -79,5 +105,6 @@ def _check_modules(plugin: BackendPlugin) -> None:
     missing = discovery.missing_modules(plugin)
     if missing:
         raise ConfigError(
-            f"{plugin.scheme}:// needs {', '.join(missing)}, which isn't installed: {discovery.install_hint(plugin)}"
+            f"opening {plugin.scheme}://: the plugin needs {', '.join(missing)}, which isn't installed; "
+            f"{discovery.install_hint(plugin)}"
         )

@@ -1,21 +1,33 @@
-"""Listing: the answer of ``Store.list``, and putting it together from a plugin's pages."""
+"""The result of ``Store.list``, and how to assemble it from a plugin's pages."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenure._runtime import retry
+from tenure._runtime.deadline import Deadline
 from tenure.errors import Compacted
 from tenure.spi.types import KeyValue, Page
-from tenure.watch.diff import local
+from tenure.watch.diff import strip_namespace
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Items in UTF-8 byte order of their keys, the store revision they show, and whether there are ``has_more``."""
+    """The keys that start with a prefix, in UTF-8 byte order. Iterate over it, index it, or take its ``len``.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     written = store.put("app/name", b"demo")
+    ...     listing = store.list("app/")
+    >>> listing.keys, len(listing), listing[0].value
+    (('app/name',), 1, b'demo')
+
+    Attributes:
+        items: the keys with their values.
+        revision: the store revision that the items show. A watch after this revision misses nothing.
+        has_more: whether keys follow that ``limit`` left out.
+    """
 
     items: tuple[KeyValue, ...]
     revision: int
@@ -32,7 +44,7 @@ class Listing:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys alone."""
+        """The keys without their values."""
         return tuple(item.key for item in self.items)
 
 
@@ -45,50 +57,50 @@ class ReadPage(Protocol):
 
 
 class Pager:
-    """Reads page after page; where the store can (``pinned``), all at the revision of the first."""
+    """Reads page after page; all at the revision of the first if the store can do that (``consistent``)."""
 
-    def __init__(self, read: ReadPage, *, pinned: bool, strip: int) -> None:
+    def __init__(self, read: ReadPage, *, consistent: bool, strip: int) -> None:
         self._read = read
-        self._pinned = pinned
+        self._consistent = consistent
         self._strip = strip
 
-    def all(self, prefix: str, limit: int | None, timeout: float) -> Listing:
-        """Everything, or the first ``limit`` items, within ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
+    def fetch_all(self, prefix: str, limit: int | None, timeout: float) -> Listing:
+        """Return everything, or the first ``limit`` items, within ``timeout`` seconds."""
+        deadline = Deadline(timeout)
         while True:
             try:
-                return self._all(prefix, limit, deadline)
+                return self._fetch_pages(prefix, limit, deadline)
             except Compacted:
                 # The state that the first page showed has left the history meanwhile: begin again.
-                if time.monotonic() >= deadline:
+                if deadline.expired:
                     raise
 
-    def _all(self, prefix: str, limit: int | None, deadline: float) -> Listing:
+    def _fetch_pages(self, prefix: str, limit: int | None, deadline: Deadline) -> Listing:
         items: list[KeyValue] = []
         after: str | None = None
-        pinned: int | None = None
+        revision: int | None = None
         while True:
-            left = None if limit is None else limit - len(items)
-            seconds = retry.left(deadline, f"listing, {len(items)} keys had been read")
-            page = self._read(prefix, after, left, pinned, seconds)
+            wanted = None if limit is None else limit - len(items)
+            deadline.check(f"listing, {len(items)} keys had been read")
+            page = self._read(prefix, after, wanted, revision, deadline.remaining())
             items += page.items
             if not page.has_more or not page.items or (limit is not None and len(items) >= limit):
                 break
             after = page.items[-1].key
-            pinned = page.revision if self._pinned else None
+            revision = page.revision if self._consistent else None
         if self._strip:
-            items = [local(item, self._strip) for item in items]
+            items = [strip_namespace(item, self._strip) for item in items]
         return Listing(tuple(items), page.revision, page.has_more)
 
-    def each(self, prefix: str, page_size: int, timeout: float) -> Iterator[KeyValue]:
-        """Item by item, ``page_size`` of them in memory, ``timeout`` seconds for each page."""
+    def iter_items(self, prefix: str, page_size: int, timeout: float) -> Iterator[KeyValue]:
+        """Yield item by item, ``page_size`` of them in memory, with ``timeout`` seconds for each page."""
         after: str | None = None
-        pinned: int | None = None
+        revision: int | None = None
         while True:
-            page = self._read(prefix, after, page_size, pinned, timeout)
+            page = self._read(prefix, after, page_size, revision, timeout)
             for item in page.items:
-                yield local(item, self._strip)
+                yield strip_namespace(item, self._strip)
             if not page.has_more or not page.items:
                 return
             after = page.items[-1].key
-            pinned = page.revision if self._pinned else None
+            revision = page.revision if self._consistent else None

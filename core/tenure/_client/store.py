@@ -1,12 +1,8 @@
 """The API that applications use: a store opened by ``tenure.connect(url)``.
 
-Everything that can be done once for all stores happens on the way from here to the plugin: names are checked
-and put into their namespace, sizes are checked against what the opened store takes, every call gets a
-deadline, what is safe to repeat is repeated until then, leases are kept alive, watches are kept going.
-
-Every method takes ``timeout`` in seconds (default: what ``connect`` was given) and raises, besides what it
-names itself: ``InvalidKey``, ``InvalidArgument``, ``Unavailable`` (nothing was applied), ``DeadlineExceeded``,
-``AuthenticationFailed``, ``PermissionDenied``, ``StoreClosed``, ``UsedAfterFork``. All are thread-safe.
+``Store`` implements everything common to all stores. It checks keys and puts them into their namespace, checks sizes
+against the limits of the opened store, gives every call a deadline, repeats what is safe to repeat until then, keeps
+leases alive and keeps watches open. The plugin does the rest.
 """
 
 from __future__ import annotations
@@ -24,11 +20,12 @@ from tenure._client.keys import check_key, check_prefix
 from tenure._client.observers import Observers
 from tenure._client.pagination import Listing, Pager
 from tenure._client.transaction import TransactionBuilder, lease_id
-from tenure._client.validation import check_distinct, named_by_caller, prepare
-from tenure._runtime import fork, retry
+from tenure._client.validation import check_unique_keys, restore_caller_keys, validate_and_prefix
+from tenure._runtime import retry
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.executor import CallbackExecutor
+from tenure._runtime.fork import fork_generation
 from tenure.errors import (
     Conflict,
     InvalidArgument,
@@ -63,21 +60,32 @@ from tenure.spi.types import (
 )
 from tenure.watch import callbacks as watch_callback
 from tenure.watch.buffer import MAX_ENTRIES
-from tenure.watch.diff import local
+from tenure.watch.diff import strip_namespace
 from tenure.watch.engine import Watch, WatchSettings
 
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 5.0
-"""Seconds that a call may take unless the caller says otherwise."""
+"""Seconds that a call may take by default."""
 
 _log = logging.getLogger("tenure._client.store")
 _SCAN_PAGE = 500
 
 
 class Store:
-    """An opened store. Close it when done, or use it in ``with``: closing revokes its leases, ends its watches
-    and leaves no thread behind. A process that dies without closing leaves its leases to expire."""
+    """A store opened by :func:`tenure.connect`. All methods are thread-safe. Close it when done, or use it in ``with``.
+
+    Closing revokes the leases of this store object, ends its watches and its threads. If a process dies without
+    closing, its leases expire. Each call ends within its timeout, plus a moment. Reads are repeated until then; a write
+    is repeated only if it was certainly not applied.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     first = store.put("color", b"red")
+    ...     second = store.put_if_unchanged("color", b"blue", revision=first.revision)
+    ...     store.get("color").value
+    b'blue'
+    """
 
     def __init__(
         self,
@@ -96,13 +104,13 @@ class Store:
         self._timeout = timeout
         self._clock = clock
         self._observers = observers
-        self._epoch = fork.epoch.value
+        self._fork_generation = fork_generation.value
         self._closed = False
         self._lock = threading.Lock()
         self._watches: set[Watch] = set()
         self._watch_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._capabilities = backend.capabilities
-        self._pager = Pager(self._page, pinned=self._capabilities.consistent_pagination, strip=self._strip)
+        self._pager = Pager(self._page, consistent=self._capabilities.consistent_pagination, strip=self._strip)
         self._executor = CallbackExecutor("tenure")
         self._keeper = LeaseKeepAlive(
             backend,
@@ -126,18 +134,21 @@ class Store:
         clock: Clock | None = None,
         observers: Iterable[object] = (),
     ) -> Store:
-        """A store over a backend that is open already: for tests of plugins.
+        """Return a store over a backend that is already open, for tests of plugins. Makes no call to the backend.
 
         Args:
-            backend: an opened backend. Closing the store closes it.
-            url: what the store calls itself in messages.
+            backend: an opened backend. Closing the store closes the backend.
+            url: the store's name in messages.
             prefix: text in front of every key, as a namespace puts it there.
-            timeout: default of every call, in seconds.
-            clock: what leases and waits go by; the system's clock by default.
+            timeout: default timeout per call, in seconds.
+            clock: the clock of leases and waits; by default the system's.
             observers: objects with observer hooks (``tenure.hookspecs``).
 
+        Returns:
+            The store.
+
         Raises:
-            ConfigError: an observer has no hook.
+            ConfigError: an observer has no hook, or one that doesn't exist.
             InvalidArgument: the timeout isn't a positive number.
         """
         return cls(
@@ -153,22 +164,22 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The URL it was opened with, any password replaced by ``***``."""
+        """The URL that the store was opened with, any password replaced by ``***``."""
         return self._url
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this opened store promises, and its limits."""
+        """The guarantees and limits of this opened store. Constant."""
         return self._capabilities
 
     @property
     def clock(self) -> Clock:
-        """The clock that leases and ages are measured with."""
+        """The clock that measures leases, waits and staleness."""
         return self._clock
 
     @property
     def timeout(self) -> float:
-        """Seconds that a call may take unless it says otherwise."""
+        """The default timeout per call, in seconds."""
         return self._timeout
 
     @property
@@ -178,53 +189,139 @@ class Store:
 
     @property
     def native(self) -> object:
-        """The client library's own object, for what this API lacks. Raises ``Unsupported`` if there is none."""
+        """The client library's own object, for features that this API lacks. Its keys include the namespace.
+
+        Raises:
+            Unsupported: the store's plugin offers no such object.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         self._check_process()
         return self._backend.native
 
     def server_info(self, *, timeout: float | None = None) -> ServerInfo:
-        """Version, revision, clock and risky settings of the server."""
+        """Read version, revision, clock and risky settings of the server.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            What the server reports about itself.
+
+        Raises:
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         return self._read("server_info", lambda seconds: self._backend.server_info(timeout=seconds), timeout)
 
     # -- reading -----------------------------------------------------------------------------------
 
     def get(self, key: str, *, timeout: float | None = None) -> KeyValue | None:
-        """The key as it is now, ``None`` if it doesn't exist. An empty value is not a missing key."""
+        """Read one key as it is now. Where ``linearizable`` is declared, every acknowledged write is seen.
+
+        Args:
+            key: the key, 1 to 1,024 bytes of UTF-8 without NUL.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            The key with its value, ``None`` if it does not exist. A key with an empty value exists.
+
+        Raises:
+            InvalidKey: the key is empty, too long or not valid text.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         return self.get_with_revision(key, timeout=timeout).item
 
     def get_with_revision(self, key: str, *, timeout: float | None = None) -> ReadResult:
-        """Like :meth:`get`, with the store revision at which the answer, missing keys included, was true."""
+        """Read one key as it is now, with a store revision at which the result was true, also for a missing key.
+
+        A watch after that revision misses no later change.
+
+        Args:
+            key: the key, 1 to 1,024 bytes of UTF-8 without NUL.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            ``item``: the key with its value, ``None`` if it does not exist. ``revision``: the store revision.
+
+        Raises:
+            InvalidKey: the key is empty, too long or not valid text.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         check_key(key)
         physical = self._prefix + key
-        found = self._read("get", lambda seconds: self._backend.get(physical, timeout=seconds), timeout)
-        if self._strip and found.item is not None:
-            return ReadResult(local(found.item, self._strip), found.revision)
-        return found
+        result = self._read("get", lambda seconds: self._backend.get(physical, timeout=seconds), timeout)
+        if self._strip and result.item is not None:
+            return ReadResult(strip_namespace(result.item, self._strip), result.revision)
+        return result
 
     def list(self, prefix: str = "", *, limit: int | None = None, timeout: float | None = None) -> Listing:
-        """Keys that start with the string ``prefix``, in UTF-8 byte order: ``foo`` matches ``foobar`` too.
+        """Read the keys that start with ``prefix``, in UTF-8 byte order. The prefix ``foo`` matches ``foobar`` too.
 
-        One point in time where ``consistent_list`` is declared and ``limit`` is ``None``, at ``revision`` of the
-        answer. With ``limit`` at most so many; ``has_more`` tells whether there are others.
+        The result shows one point in time, its ``revision``, where ``consistent_list`` is declared and ``limit`` is
+        ``None``. All items are in memory at once; :meth:`scan` reads them page by page.
+
+        Args:
+            prefix: the string that the keys start with; ``""`` for every key of the namespace.
+            limit: the largest number of keys to return; ``None`` for all.
+            timeout: seconds that the whole call may take; by default the store's timeout.
+
+        Returns:
+            The keys with their values, the store revision, and whether ``limit`` left keys out.
+
+        Raises:
+            InvalidKey: the prefix is too long or not valid text.
+            InvalidArgument: ``limit`` is not a positive integer.
+            Compacted: the store dropped the state while its pages were read, until the time ran out.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         check_prefix(prefix)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise InvalidArgument(f"limit is a number of keys, at least 1, not {limit!r}")
-        return self._pager.all(self._prefix + prefix, limit, self._seconds(timeout))
+            raise InvalidArgument(f"limit={limit!r}: limit is a number of keys, at least 1; leave it out for all keys")
+        return self._pager.fetch_all(self._prefix + prefix, limit, self._seconds(timeout))
 
     def scan(
         self, prefix: str = "", *, page_size: int = _SCAN_PAGE, timeout: float | None = None
     ) -> Iterator[KeyValue]:
-        """Like :meth:`list`, a page at a time, for more keys than should be in memory at once.
+        """Iterate over the keys that start with ``prefix``, in UTF-8 byte order, one page in memory at a time.
 
-        Where ``consistent_pagination`` is declared, all pages show the revision of the first, and a scan so slow that
-        the store has dropped that revision raises ``Compacted``. Elsewhere each page is as of when it was read:
-        no key is seen twice, and one that exists all the while is seen. ``timeout`` is for each page.
+        Where ``consistent_pagination`` is declared, all pages show the revision of the first. On other stores each page
+        shows the moment at which it was read: no key is returned twice, and a key that exists all the time is
+        returned. Arguments are checked at once; pages are read while the result is iterated over.
+
+        Args:
+            prefix: the string that the keys start with; ``""`` for every key of the namespace.
+            page_size: the number of keys that are read at once.
+            timeout: seconds that reading one page may take; by default the store's timeout.
+
+        Returns:
+            An iterator over the keys with their values.
+
+        Raises:
+            InvalidKey: the prefix is too long or not valid text.
+            InvalidArgument: ``page_size`` is not a positive integer.
+            Compacted: the scan was so slow that the store dropped the revision of the first page; scan again.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         check_prefix(prefix)
         if not isinstance(page_size, int) or page_size < 1:
-            raise InvalidArgument(f"page_size is a number of keys, at least 1, not {page_size!r}")
-        return self._pager.each(self._prefix + prefix, page_size, self._seconds(timeout))
+            raise InvalidArgument(
+                f"page_size={page_size!r}: page_size is a number of keys, at least 1; leave it out for {_SCAN_PAGE}"
+            )
+        return self._pager.iter_items(self._prefix + prefix, page_size, self._seconds(timeout))
 
     def _page(self, prefix: str, after: str | None, limit: int | None, revision: int | None, seconds: float) -> Page:
         return self._read(
@@ -238,16 +335,60 @@ class Store:
     def put(
         self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None, timeout: float | None = None
     ) -> CommitResult:
-        """Set ``key``. Without a lease the key is detached from the one it had.
+        """Set ``key``, whether or not it exists, in one atomic transaction. Applied at most once.
 
-        Raises ``OutcomeUnknown``, ``LeaseLost`` or ``LeaseNotFound``, ``LimitExceeded``, ``StoreFull``.
+        Args:
+            key: the key, 1 to 1,024 bytes of UTF-8 without NUL.
+            value: the new value, possibly empty, at most ``capabilities.max_value_bytes`` bytes.
+            lease: the lease that the key is removed with. Without one, the key is detached from the lease it had.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            ``revision``: the write's own revision, now the key's ``mod_revision``.
+
+        Raises:
+            OutcomeUnknown: the write was sent and no answer came; it is applied at most once, now or later.
+            InvalidKey: the key is empty, too long or not valid text; nothing was sent.
+            InvalidArgument: another argument has the wrong type; nothing was sent.
+            LimitExceeded: the value is larger than the store takes; nothing was applied.
+            LeaseLost: the lease, held by this process, has ended; nothing was sent.
+            LeaseNotFound: the store has no lease alive under this id; nothing was applied.
+            StoreFull: the store has no room; nothing was applied.
+            Unavailable: the store can't be reached; nothing was applied. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call; nothing was applied. ``AuthenticationFailed`` if it no longer
+                accepts the credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         return self._write((), (Put(key, value, lease_id(lease)),), lease, timeout)
 
     def put_if_absent(
         self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None, timeout: float | None = None
     ) -> CommitResult:
-        """Set ``key`` only if it doesn't exist, else ``Conflict``: of many callers one wins. Errors as :meth:`put`."""
+        """Set ``key`` only if it does not exist, atomically: of any number of concurrent callers, one succeeds.
+
+        Args:
+            key: the key, 1 to 1,024 bytes of UTF-8 without NUL.
+            value: the new value, possibly empty, at most ``capabilities.max_value_bytes`` bytes.
+            lease: the lease that the key is removed with, ``None`` for a key without a lease.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            ``revision``: the write's own revision, now the key's ``create_revision`` and ``mod_revision``.
+
+        Raises:
+            Conflict: the key exists; nothing was changed.
+            OutcomeUnknown: the write was sent and no answer came; it is applied at most once, now or later.
+            InvalidKey: the key is empty, too long or not valid text; nothing was sent.
+            InvalidArgument: another argument has the wrong type; nothing was sent.
+            LimitExceeded: the value is larger than the store takes; nothing was applied.
+            LeaseLost: the lease, held by this process, has ended; nothing was sent.
+            LeaseNotFound: the store has no lease alive under this id; nothing was applied.
+            StoreFull: the store has no room; nothing was applied.
+            Unavailable: the store can't be reached; nothing was applied. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call; nothing was applied. ``AuthenticationFailed`` if it no longer
+                accepts the credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         return self._write((KeyAbsent(key),), (Put(key, value, lease_id(lease)),), lease, timeout)
 
     def put_if_unchanged(
@@ -259,41 +400,87 @@ class Store:
         lease: Lease | LeaseId | None = None,
         timeout: float | None = None,
     ) -> CommitResult:
-        """Compare-and-set: only if the key's ``mod_revision`` is still ``revision``, else ``Conflict``.
+        """Set ``key`` only if it was last put at ``revision``, atomically (compare-and-set).
 
-        Errors as for :meth:`put`.
+        Args:
+            key: the key, 1 to 1,024 bytes of UTF-8 without NUL.
+            value: the new value, possibly empty, at most ``capabilities.max_value_bytes`` bytes.
+            revision: the ``mod_revision`` that the key must have.
+            lease: the lease that the key is removed with. Without one, the key is detached from the lease it had.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            ``revision``: the write's own revision, now the key's ``mod_revision``.
+
+        Raises:
+            Conflict: the key was changed or deleted since; nothing was changed.
+            OutcomeUnknown: the write was sent and no answer came; it is applied at most once, now or later.
+            InvalidKey: the key is empty, too long or not valid text; nothing was sent.
+            InvalidArgument: another argument has the wrong type; nothing was sent.
+            LimitExceeded: the value is larger than the store takes; nothing was applied.
+            LeaseLost: the lease, held by this process, has ended; nothing was sent.
+            LeaseNotFound: the store has no lease alive under this id; nothing was applied.
+            StoreFull: the store has no room; nothing was applied.
+            Unavailable: the store can't be reached; nothing was applied. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call; nothing was applied. ``AuthenticationFailed`` if it no longer
+                accepts the credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         return self._write((RevisionEquals(key, revision),), (Put(key, value, lease_id(lease)),), lease, timeout)
 
     def delete(self, key: str, *, revision: int | None = None, timeout: float | None = None) -> CommitResult:
-        """Make ``key`` not exist; ``deleted`` of the answer is 0 if it didn't. With ``revision`` only if the key
-        was last put at it, else ``Conflict``. Raises ``OutcomeUnknown``."""
+        """Delete ``key`` in one atomic transaction. Deleting a missing key changes nothing and is no error.
+
+        Args:
+            key: the key, 1 to 1,024 bytes of UTF-8 without NUL.
+            revision: delete only if the key was last put at this revision; ``None`` to delete in any case.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            ``deleted``: 1 if the key existed, otherwise 0. ``revision``: the delete's own revision, or the store's
+            present one if nothing was deleted.
+
+        Raises:
+            Conflict: ``revision`` was given, and the key was changed or deleted since; nothing was changed.
+            OutcomeUnknown: the delete was sent and no answer came; it is applied at most once, now or later.
+            InvalidKey: the key is empty, too long or not valid text; nothing was sent.
+            InvalidArgument: ``revision`` has the wrong type; nothing was sent.
+            Unavailable: the store can't be reached; nothing was applied. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call; nothing was applied. ``AuthenticationFailed`` if it no longer
+                accepts the credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         preconditions = () if revision is None else (RevisionEquals(key, revision),)
         return self._write(preconditions, (Delete(key),), None, timeout)
 
     def delete_prefix(
         self, prefix: str, *, allow_empty_prefix: bool = False, timeout: float | None = None
     ) -> CommitResult:
-        """Delete the keys that start with ``prefix`` and were there when it began.
+        """Delete the keys that start with ``prefix`` and existed when the call began.
 
-        Not one transaction: each batch is, of as many keys as the store takes.
+        The call is not one transaction: each batch of keys is atomic, with as many keys as the store takes.
 
         Args:
-            prefix: what the keys start with. The empty prefix means every key of the namespace.
+            prefix: the string that the keys start with. The empty prefix matches every key of the namespace.
             allow_empty_prefix: confirms that an empty prefix is meant.
-            timeout: seconds for all of it; default: the store's.
+            timeout: seconds that the whole call may take; by default the store's timeout.
 
         Returns:
-            ``deleted``: how many keys were deleted; ``revision``: the store's revision after the last batch.
+            ``deleted``: the number of keys deleted. ``revision``: the store's revision after the last batch.
 
         Raises:
-            InvalidArgument: an empty prefix wasn't confirmed.
-            PartiallyApplied: some batches were applied, then an error stopped it. Deleting again is safe.
-            OutcomeUnknown: the first batch was sent and no answer came.
+            InvalidArgument: an empty prefix was not confirmed; nothing was sent.
+            InvalidKey: the prefix is too long or not valid text; nothing was sent.
+            PartiallyApplied: some batches were applied, then an error stopped the call. Deleting again is safe.
+            OutcomeUnknown: the first batch was sent and no answer came; it is applied at most once, now or later.
+            Unavailable: the store can't be reached; nothing was applied. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call; nothing was applied. ``AuthenticationFailed`` if it no longer
+                accepts the credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         if not prefix and not allow_empty_prefix:
             raise InvalidArgument(
-                "delete_prefix('') would delete every key: say allow_empty_prefix=True if that is meant"
+                "delete_prefix(''): the empty prefix matches every key; give allow_empty_prefix=True to delete them all"
             )
         deadline = Deadline(self._seconds(timeout))
         listing = self.list(prefix, timeout=deadline.remaining())
@@ -309,22 +496,29 @@ class Store:
                 if not deleted:
                     raise
                 raise PartiallyApplied(
-                    f"deleting keys under {prefix!r}: {deleted} of {len(keys)} were deleted, then: {exc}. Deleting "
-                    "again is safe",
+                    f"deleting keys under {prefix!r}: {deleted} of {len(keys)} were deleted, then: {exc}; delete "
+                    "again, which is safe",
                     deleted=deleted,
                 ) from exc
             deleted, revision = deleted + done.deleted, done.revision
         return CommitResult(revision, deleted)
 
     def transaction(self) -> TransactionBuilder:
-        """Begin a transaction of several guards, puts and deletes; finish it by ``commit()``."""
+        """Begin a transaction of several preconditions, puts and deletes. Nothing is sent before its ``commit()``.
+
+        Returns:
+            A builder; its methods can be chained, and ``commit()`` applies all or nothing.
+
+        Raises:
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         self._check_process()
         return TransactionBuilder(self._commit_built)
 
     def _commit_built(self, transaction: Transaction, leases: tuple[Lease, ...], timeout: float | None) -> CommitResult:
         for lease in leases:
             lease.ensure_valid()
-        check_distinct(transaction.operations)
+        check_unique_keys(transaction.operations)
         return self._write(transaction.preconditions, transaction.operations, None, timeout)
 
     def _write(
@@ -336,13 +530,13 @@ class Store:
     ) -> CommitResult:
         if isinstance(lease, Lease):
             lease.ensure_valid()
-        transaction = prepare(preconditions, operations, self._prefix, self._capabilities)
+        transaction = validate_and_prefix(preconditions, operations, self._prefix, self._capabilities)
 
         def attempt(seconds: float) -> CommitResult:
             try:
                 return self._backend.commit(transaction, timeout=seconds)
             except Conflict as exc:
-                named_by_caller(exc, preconditions, transaction)
+                restore_caller_keys(exc, preconditions, transaction)
                 raise
 
         try:
@@ -352,7 +546,7 @@ class Store:
             raise
 
     def _mark_lost(self, operations: tuple[Operation, ...], error: LeaseNotFound) -> None:
-        """The store refused a put for its lease: a lease of ours that it names is lost, whatever our clock says."""
+        """Mark a lease of this process as lost if the store refused a put for it, whatever the local clock says."""
         named = {operation.lease_id for operation in operations if isinstance(operation, Put) and operation.lease_id}
         if len(named) == 1:
             lease = self._keeper.find(named.pop())
@@ -369,17 +563,38 @@ class Store:
         on_lost: Callable[[Lease], object] | None = None,
         timeout: float | None = None,
     ) -> Lease:
-        """A lease of ``ttl`` seconds that is refreshed in the background until it is revoked or the store closed.
+        """Take a lease of ``ttl`` seconds that is refreshed in the background until it is revoked or the store closes.
 
-        The store may give a longer ttl (``lease.ttl``). ``on_lost(lease)`` is called once, on a thread for
-        callbacks, if the lease is lost. With ``keep_alive=False`` only ``lease.refresh()`` keeps it.
-        Raises ``LimitExceeded`` for a ttl longer than the store takes.
+        The holder never relies on the lease longer than the store does: see :class:`tenure.Lease`.
+
+        Args:
+            ttl: the TTL in seconds. The store may give a longer one, which is ``lease.ttl``.
+            keep_alive: whether to refresh the lease in the background. Otherwise only ``lease.refresh()`` does.
+            on_lost: called once with the lease if it is lost, on a thread for callbacks. What it raises is logged.
+            timeout: seconds that the grant may take; by default the store's timeout.
+
+        Returns:
+            The lease, alive. In ``with`` it is revoked at the end.
+
+        Raises:
+            InvalidArgument: ``ttl`` is not a positive number.
+            LimitExceeded: ``ttl`` is longer than ``capabilities.max_ttl``.
+            StoreFull: the store has no room for another lease.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         if not isinstance(ttl, int | float) or not 0 < ttl < math.inf:
-            raise InvalidArgument(f"a ttl is a positive, finite number of seconds, not {ttl!r}")
+            raise InvalidArgument(
+                f"taking a lease: a TTL is a positive, finite number of seconds, not {ttl!r}; give such a number"
+            )
         limits = self._capabilities
         if ttl > limits.max_ttl:
-            raise LimitExceeded(f"a ttl of {ttl:g} s is longer than this store takes: at most {limits.max_ttl:g} s")
+            raise LimitExceeded(
+                f"taking a lease: this store takes a TTL of at most {limits.max_ttl:g} s, not {ttl:g} s; give a "
+                "shorter one"
+            )
         wanted = max(float(ttl), limits.min_ttl)
         if limits.ttl_granularity > 0:
             wanted = min(math.ceil(wanted / limits.ttl_granularity - 1e-9) * limits.ttl_granularity, limits.max_ttl)
@@ -390,7 +605,7 @@ class Store:
             started = self._clock.now()
             return self._backend.grant(wanted, timeout=seconds)
 
-        # An unanswered grant leaves at worst a lease without keys, which ends by itself: asking again is safe.
+        # An unanswered grant leaves at worst a lease without keys, which expires: asking again is safe.
         grant = self._read("grant", attempt, timeout)
         lease = Lease(
             grant,
@@ -406,21 +621,69 @@ class Store:
         return lease
 
     def leases(self, *, timeout: float | None = None) -> tuple[LeaseInfo, ...]:
-        """All leases in the store, whoever holds them, with their keys. Raises ``Unsupported`` where undeclared."""
+        """List all leases that are alive in the store, of every client, with their keys in this namespace.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            The leases as the store sees them.
+
+        Raises:
+            Unsupported: the store does not declare ``list_leases``.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
         found = self._read("leases", lambda seconds: self._backend.leases(None, timeout=seconds), timeout)
         return tuple(self._local_lease(info) for info in found)
 
     def describe_lease(self, lease: Lease | LeaseId, *, timeout: float | None = None) -> LeaseInfo:
-        """One lease as the store sees it. Raises ``LeaseNotFound``, or ``Unsupported`` where undeclared."""
-        wanted = _one(lease)
+        """Read one lease as the store sees it, with its keys in this namespace.
+
+        Args:
+            lease: the lease or its id; any client may hold it.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            TTL, remaining time in seconds and keys.
+
+        Raises:
+            LeaseNotFound: no lease with this id is alive.
+            InvalidArgument: ``lease`` names no lease.
+            Unsupported: the store does not declare ``list_leases``.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        wanted = _required_id(lease)
         found = self._read("leases", lambda seconds: self._backend.leases(wanted, timeout=seconds), timeout)
         if not found:
-            raise LeaseNotFound(f"no lease {wanted!r} is alive in this store")
+            raise LeaseNotFound(
+                f"describing the lease {wanted!r}: no lease {wanted!r} is alive in this store; the lease expired, was "
+                "revoked, or belongs to another store"
+            )
         return self._local_lease(found[0])
 
     def revoke_lease(self, lease: Lease | LeaseId, *, timeout: float | None = None) -> None:
-        """End a lease by its id, whoever holds it: its keys are deleted. Raises ``LeaseNotFound``."""
-        wanted = _one(lease)
+        """End a lease of any client now: the store deletes its keys in one transaction.
+
+        Args:
+            lease: the lease or its id; any client may hold it. A :class:`tenure.Lease` that has ended is ignored.
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Raises:
+            LeaseNotFound: no lease with this id is alive; nothing was changed.
+            InvalidArgument: ``lease`` names no lease; nothing was sent.
+            OutcomeUnknown: the call was sent and no answer came; the lease may have ended. Revoking again is safe.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        wanted = _required_id(lease)
         if isinstance(lease, Lease):
             lease.revoke(timeout=timeout)
             return
@@ -433,7 +696,10 @@ class Store:
 
         revoked = self._read("revoke", attempt, timeout)
         if not revoked and attempts == 1:  # a second attempt may find the work of the first, whose answer got lost
-            raise LeaseNotFound(f"no lease {wanted!r} is alive in this store")
+            raise LeaseNotFound(
+                f"revoking the lease {wanted!r}: no lease {wanted!r} is alive in this store; the lease expired, was "
+                "revoked, or belongs to another store"
+            )
 
     # -- watching ----------------------------------------------------------------------------------
 
@@ -448,28 +714,58 @@ class Store:
         max_pending: int = MAX_ENTRIES,
         timeout: float | None = None,
     ) -> Watch:
-        """Watch the keys that start with ``prefix``: first the present state, then that it is in sync, then changes.
+        """Watch the keys that start with ``prefix``: first the present state, then SYNCED, then changes in order.
 
-        Goes on over reconnects, restarts and compactions until closed; a gap is told as a RESYNC batch.
-        Iterate over the result, or give ``callback``: it is called with each batch, in order, on a thread of
-        its own, and ``on_error`` once if the watch can't go on. With ``previous=True`` events carry the value
-        before. ``max_pending`` bounds the changes that wait for a slow consumer.
+        The watch survives reconnects, restarts and compactions, and never silently loses a change. After a gap it
+        delivers the difference as a RESYNC batch, deletes included. Iterate over the result, or give ``callback``.
 
-        With ``after=revision`` there is no state first but every change after that revision; it needs a store
-        that declares ``lossless_watch`` (else ``Unsupported``), raises ``Compacted`` when the store's history
-        doesn't reach back, and can't be combined with ``previous``. ``timeout`` is for opening the watch.
+        Args:
+            prefix: the string that the keys start with; ``""`` for every key of the namespace.
+            previous: whether events carry the value before the change. Needs memory for all values of the prefix.
+            after: deliver no present state, but every change after this revision. Needs a store that declares
+                ``lossless_watch``, and excludes ``previous``.
+            callback: called with each batch, in order, on a thread of the watch. What it raises is logged.
+            on_error: called once with the error that ended the watch, on the same thread.
+            max_pending: how many changes may wait for a slow consumer. More are replaced by a RESYNC batch; with
+                ``after`` the watch resumes after its last revision instead.
+            timeout: seconds that opening the watch may take; by default the store's timeout.
+
+        Returns:
+            The open watch. Close it when done, or use it in ``with``.
+
+        Raises:
+            InvalidKey: the prefix is too long or not valid text.
+            InvalidArgument: ``after`` or ``max_pending`` is not a number in its range, or ``previous`` comes with
+                ``after``.
+            Unsupported: ``after`` was given, and the store does not declare ``lossless_watch``.
+            Compacted: the store's history no longer has the changes after ``after``.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         check_prefix(prefix)
         self._check_process()
         if after is not None:
             if not isinstance(after, int) or after < 0:
-                raise InvalidArgument(f"after is a revision of this store, not {after!r}")
+                raise InvalidArgument(
+                    f"after={after!r}: after is a revision of this store, an integer of at least 0; leave it out to "
+                    "begin with the present state"
+                )
             if previous:
-                raise InvalidArgument("a watch after a revision can't tell previous values: leave out one of the two")
+                raise InvalidArgument(
+                    "watching with after and previous: a watch after a revision doesn't know previous values; leave "
+                    "out one of the two"
+                )
             if not self._capabilities.lossless_watch:
-                raise Unsupported("this store doesn't keep every revision: watch without 'after'")
+                raise Unsupported(
+                    "watching after a revision: this store doesn't keep every revision; watch without 'after'"
+                )
         if not isinstance(max_pending, int) or max_pending < 1:
-            raise InvalidArgument(f"max_pending is a number of changes, at least 1, not {max_pending!r}")
+            raise InvalidArgument(
+                f"max_pending={max_pending!r}: max_pending is a number of changes, at least 1; leave it out for "
+                f"{MAX_ENTRIES}"
+            )
         watch = Watch(
             self._backend,
             WatchSettings(self._prefix + prefix, self._strip, previous, after, max_pending),
@@ -495,9 +791,13 @@ class Store:
     # -- closing -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End watches, revoke leases, release connections and threads. Idempotent; a store that is down is no error."""
-        if self._epoch != fork.epoch.value:
-            return  # what was inherited belongs to the parent
+        """End watches, revoke this store's leases, release connections and threads. Idempotent; never raises.
+
+        If the store is down, leases that could not be revoked expire. Takes at most the store's timeout for the leases,
+        and the same for callbacks that are running. Does nothing in a forked child.
+        """
+        if self._fork_generation != fork_generation.value:
+            return  # inherited connections belong to the parent
         with self._lock:
             if self._closed:
                 return
@@ -529,16 +829,16 @@ class Store:
     # -- on every call -----------------------------------------------------------------------------
 
     def _check_fork(self) -> None:
-        if self._epoch != fork.epoch.value:
+        if self._fork_generation != fork_generation.value:
             raise UsedAfterFork(
-                "this store was opened before the process forked, and connections can't be shared: call connect() "
-                "again in the child"
+                f"using {self._url}: the store was opened before the process forked, and connections can't be shared; "
+                "call connect() again in the child"
             )
 
     def _check_process(self) -> None:
         self._check_fork()
         if self._closed:
-            raise StoreClosed(f"the store {self._url} is closed")
+            raise StoreClosed(f"using {self._url}: the store {self._url} is closed; call connect() again")
 
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else retry.check_timeout(timeout)
@@ -553,7 +853,7 @@ class Store:
         call: Callable[[float], T],
         timeout: float | None,
     ) -> T:
-        if self._closed or self._epoch != fork.epoch.value:
+        if self._closed or self._fork_generation != fork_generation.value:
             self._check_process()
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         if not self._observers.active:
@@ -573,9 +873,9 @@ class Store:
         return LeaseInfo(info.lease_id, info.ttl, info.remaining, own)
 
 
-def _one(lease: Lease | LeaseId) -> LeaseId:
-    """The id of the lease that is meant; ``None``, which means no lease elsewhere, names none here."""
+def _required_id(lease: Lease | LeaseId) -> LeaseId:
+    """Return the id of the lease that is meant. ``None``, which elsewhere means no lease, is refused here."""
     found = lease_id(lease)
     if not found:
-        raise InvalidArgument(f"name a lease: what store.lease() returned, or its id, not {lease!r}")
+        raise InvalidArgument(f"lease={lease!r}: no lease is named; pass what store.lease() returned, or its id")
     return found

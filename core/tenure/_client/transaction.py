@@ -1,4 +1,4 @@
-"""Building a transaction step by step: guards, then puts and deletes, then ``commit``."""
+"""Build a transaction step by step: preconditions, then puts and deletes, then ``commit``."""
 
 from __future__ import annotations
 
@@ -23,67 +23,144 @@ Commit = Callable[[Transaction, tuple[Lease, ...], float | None], CommitResult]
 
 
 class TransactionBuilder:
-    """Collects guards and operations; nothing reaches the store before :meth:`commit`.
+    """Collects preconditions and operations. Nothing reaches the store before :meth:`commit`.
 
-    All or nothing, at one revision: every operation is applied if every guard holds, else ``Conflict`` is
-    raised and nothing has changed. Each key may be written once. Methods return the builder for chaining.
-    A builder that is dropped without ``commit`` has written nothing; a ``ResourceWarning`` says so.
+    All or nothing, at one revision: if every precondition holds, every operation is applied. Otherwise ``Conflict`` is
+    raised and nothing has changed. Each key may be written once. Methods return the builder, for chaining. A builder
+    that is dropped without ``commit`` has written nothing, and a ``ResourceWarning`` reports it. Not thread-safe.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     done = store.transaction().if_absent("lock").put("lock", b"me").put("log/1", b"locked").commit()
+    ...     try:
+    ...         done = store.transaction().if_absent("lock").put("lock", b"you").commit()
+    ...     except tenure.Conflict as conflict:
+    ...         print(conflict.keys, store.get("lock").value)
+    ('lock',) b'me'
     """
 
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
-        self._guards: list[Precondition] = []
+        self._preconditions: list[Precondition] = []
         self._operations: list[Put | Delete] = []
         self._leases: list[Lease] = []
         self._sent = False
 
     def if_absent(self, key: str) -> TransactionBuilder:
-        """Only if ``key`` doesn't exist."""
-        self._guards.append(KeyAbsent(key))
+        """Add the precondition that ``key`` does not exist.
+
+        Args:
+            key: the key to check.
+
+        Returns:
+            This builder.
+        """
+        self._preconditions.append(KeyAbsent(key))
         return self
 
     def if_exists(self, key: str) -> TransactionBuilder:
-        """Only if ``key`` exists, with whatever value."""
-        self._guards.append(KeyExists(key))
+        """Add the precondition that ``key`` exists, with any value.
+
+        Args:
+            key: the key to check.
+
+        Returns:
+            This builder.
+        """
+        self._preconditions.append(KeyExists(key))
         return self
 
     def if_unchanged(self, key: str, *, revision: int) -> TransactionBuilder:
-        """Only if ``key`` exists and was last put at ``revision`` (an item's ``mod_revision``)."""
-        self._guards.append(RevisionEquals(key, revision))
+        """Add the precondition that ``key`` exists and was last put at ``revision``.
+
+        Args:
+            key: the key to check.
+            revision: the ``mod_revision`` that the key must have.
+
+        Returns:
+            This builder.
+        """
+        self._preconditions.append(RevisionEquals(key, revision))
         return self
 
     def put(self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None) -> TransactionBuilder:
-        """Set ``key``; without a lease it is detached from the one it had."""
+        """Add the operation that sets ``key``.
+
+        Args:
+            key: the key to set.
+            value: the new value, possibly empty.
+            lease: the lease that the key is removed with. Without one, the key is detached from the lease it had.
+
+        Returns:
+            This builder.
+
+        Raises:
+            InvalidArgument: ``lease`` is neither a lease nor a lease's id.
+        """
         self._operations.append(Put(key, value, lease_id(lease)))
         if isinstance(lease, Lease):
             self._leases.append(lease)
         return self
 
     def delete(self, key: str) -> TransactionBuilder:
-        """Make ``key`` not exist; nothing happens if it doesn't."""
+        """Add the operation that deletes ``key``. Deleting a missing key changes nothing.
+
+        Args:
+            key: the key to delete.
+
+        Returns:
+            This builder.
+        """
         self._operations.append(Delete(key))
         return self
 
     def commit(self, *, timeout: float | None = None) -> CommitResult:
-        """Send it. Raises ``Conflict``, ``OutcomeUnknown``, ``LeaseLost``, ``LimitExceeded`` and the general errors."""
+        """Apply all operations at one new revision if all preconditions hold; otherwise change nothing.
+
+        Applied at most once. May be called again after an error, or to apply the same transaction a second time.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            The transaction's revision and the number of keys that were deleted.
+
+        Raises:
+            Conflict: a precondition did not hold; nothing was changed.
+            OutcomeUnknown: the transaction was sent and no answer came; it is applied at most once, now or later.
+            InvalidKey: a key is empty, too long or not valid text; nothing was sent.
+            InvalidArgument: a key is written twice, or a value or revision has the wrong type; nothing was sent.
+            LimitExceeded: the transaction is larger than the store takes; nothing was changed.
+            LeaseLost: a lease of this process has ended; nothing was sent.
+            LeaseNotFound: the store does not have a lease that is alive under this id; nothing was changed.
+            StoreFull: the store has no room; nothing was changed.
+            Unavailable: the store can't be reached; nothing was changed. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the write; nothing was changed. ``AuthenticationFailed`` if the store no
+                longer accepts the credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if the store belongs to the parent process.
+        """
         self._sent = True
-        return self._commit(Transaction(tuple(self._guards), tuple(self._operations)), tuple(self._leases), timeout)
+        transaction = Transaction(tuple(self._preconditions), tuple(self._operations))
+        return self._commit(transaction, tuple(self._leases), timeout)
 
     def __del__(self) -> None:
-        # Not in __init__'s locals: an exception there leaves an object without fields.
+        # An exception in __init__ leaves an object without fields.
         if not getattr(self, "_sent", True) and self._operations:
             warnings.warn(
-                f"a transaction of {len(self._operations)} operations was never committed, so nothing was written: "
-                "call commit()",
+                f"dropping a transaction: its {len(self._operations)} operations were never committed, and nothing was "
+                "written; call commit()",
                 ResourceWarning,
                 stacklevel=2,
             )
 
 
 def lease_id(lease: Lease | LeaseId | None) -> LeaseId | None:
-    """The id of a lease given as an object or as its id."""
+    """Return the id of a lease that is given as an object or as its id."""
     if lease is None or isinstance(lease, str):
         return lease
     if isinstance(lease, Lease):
         return lease.id
-    raise InvalidArgument(f"a lease is what store.lease() returned, or its id as a str, not {type(lease).__name__}")
+    raise InvalidArgument(
+        f"lease={lease!r}: a lease is what store.lease() returned, or its id as a str, not {type(lease).__name__}; "
+        "pass one of these"
+    )

@@ -1,4 +1,4 @@
-"""From what the caller asked to what the plugin gets: a checked transaction with complete keys."""
+"""From the caller's arguments to what the plugin receives: a checked transaction with complete keys."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from tenure.spi.capabilities import Capabilities
 from tenure.spi.types import Delete, KeyAbsent, KeyExists, Operation, Precondition, Put, RevisionEquals, Transaction
 
 
-def prepare(
+def validate_and_prefix(
     preconditions: tuple[Precondition, ...], operations: tuple[Operation, ...], prefix: str, limits: Capabilities
 ) -> Transaction:
     """Check keys, values and sizes, and put ``prefix`` in front of every key.
 
-    Raises ``InvalidKey``, ``InvalidArgument``, or ``LimitExceeded`` for what the opened store doesn't take.
+    Raises ``InvalidKey``, ``InvalidArgument``, or ``LimitExceeded`` if a limit of the opened store is exceeded.
     """
     for precondition in preconditions:
         check_key(precondition.key)
         if isinstance(precondition, RevisionEquals) and (
             not isinstance(precondition.revision, int) or precondition.revision < 0
         ):
-            raise InvalidArgument(f"a revision is the mod_revision of an item, not {precondition.revision!r}")
+            raise InvalidArgument(
+                f"checking {precondition.key!r}: a revision is the mod_revision of an item, not "
+                f"{precondition.revision!r}; read the key first"
+            )
     total = 0
     leases = set()
     for operation in operations:
@@ -33,55 +36,58 @@ def prepare(
                 leases.add(operation.lease_id)
             if len(operation.value) > limits.max_value_bytes:
                 raise LimitExceeded(
-                    f"the value of {operation.key!r} has {len(operation.value)} bytes, this store takes "
-                    f"{limits.max_value_bytes}: keep large data elsewhere and a reference to it here"
+                    f"writing {operation.key!r}: the value has {len(operation.value)} bytes, this store takes "
+                    f"{limits.max_value_bytes}; keep large data elsewhere and a reference to it here"
                 )
     if len(operations) + len(preconditions) > limits.max_transaction_operations:
         raise LimitExceeded(
-            f"the transaction has {len(preconditions)} guards and {len(operations)} operations, this store takes "
-            f"{limits.max_transaction_operations} together: split it"
+            f"committing: the transaction has {len(preconditions)} preconditions and {len(operations)} operations, "
+            f"this store takes {limits.max_transaction_operations} together; split the transaction"
         )
     if len(operations) > 1 and total > limits.max_transaction_bytes:
         raise LimitExceeded(
-            f"the transaction has {total} bytes of keys and values, this store takes "
-            f"{limits.max_transaction_bytes}: split it"
+            f"committing: the transaction has {total} bytes of keys and values, this store takes "
+            f"{limits.max_transaction_bytes}; split the transaction"
         )
     if len(leases) > limits.max_transaction_leases:
         raise LimitExceeded(
-            f"the transaction puts keys on {len(leases)} different leases, this store takes "
-            f"{limits.max_transaction_leases} in one transaction: split it, or use one lease"
+            f"committing: the transaction puts keys on {len(leases)} different leases, this store takes "
+            f"{limits.max_transaction_leases} in one transaction; split the transaction, or use one lease"
         )
     if not prefix:
         return Transaction(preconditions, operations)
     return Transaction(
-        tuple(_moved_guard(precondition, prefix) for precondition in preconditions),
-        tuple(_moved_operation(operation, prefix) for operation in operations),
+        tuple(_precondition_with_prefix(precondition, prefix) for precondition in preconditions),
+        tuple(_operation_with_prefix(operation, prefix) for operation in operations),
     )
 
 
-def named_by_caller(error: Conflict, preconditions: tuple[Precondition, ...], sent: Transaction) -> None:
-    """Give the keys of a conflict over what was ``sent`` the names that they have in the caller's ``preconditions``."""
+def restore_caller_keys(error: Conflict, preconditions: tuple[Precondition, ...], sent: Transaction) -> None:
+    """Replace the keys of a conflict over the transaction ``sent`` by the keys of the caller's ``preconditions``."""
     names = {physical.key: own.key for physical, own in zip(sent.preconditions, preconditions, strict=True)}
     error.keys = tuple(names.get(key, key) for key in error.keys)
 
 
-def check_distinct(operations: tuple[Operation, ...]) -> None:
-    """Raise ``InvalidArgument`` if a key is written more than once: which write should win?"""
+def check_unique_keys(operations: tuple[Operation, ...]) -> None:
+    """Raise ``InvalidArgument`` if a key is written more than once: stores would disagree on which write wins."""
     seen: set[str] = set()
     for operation in operations:
         check_key(operation.key)
         if operation.key in seen:
-            raise InvalidArgument(f"a transaction writes each key once, {operation.key!r} is written more often")
+            raise InvalidArgument(
+                f"committing: a transaction writes each key once, {operation.key!r} is written more often; leave out "
+                "all but one of its operations"
+            )
         seen.add(operation.key)
 
 
-def _moved_guard(precondition: Precondition, prefix: str) -> Precondition:
+def _precondition_with_prefix(precondition: Precondition, prefix: str) -> Precondition:
     key = prefix + precondition.key
     if isinstance(precondition, RevisionEquals):
         return RevisionEquals(key, precondition.revision)
     return KeyAbsent(key) if isinstance(precondition, KeyAbsent) else KeyExists(key)
 
 
-def _moved_operation(operation: Operation, prefix: str) -> Operation:
+def _operation_with_prefix(operation: Operation, prefix: str) -> Operation:
     key = prefix + operation.key
     return Put(key, operation.value, operation.lease_id) if isinstance(operation, Put) else Delete(key)

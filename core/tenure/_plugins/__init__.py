@@ -1,1 +1,1 @@
-"""Finds the plugin for a URL scheme (entry points) and parses the URL."""
+"""Find the plugin for a URL scheme among the installed entry points, and parse the URL."""

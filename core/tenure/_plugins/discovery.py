@@ -1,7 +1,7 @@
-"""Finding store plugins: by entry point, one scheme at a time, only when it is asked for.
+"""Find store plugins by entry point, one scheme at a time, when a URL names the scheme.
 
-Plugins that nobody asked for are not imported, so a broken one breaks nothing but itself. Two distributions
-claiming one scheme are an error before either is imported: the plugin manager would silently take the first.
+Other plugins are not imported, so a broken plugin breaks only its own scheme. If two distributions claim one
+scheme, that is an error before either is imported: the plugin manager would silently take the first.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ GROUP = "tenure.backends"
 DEFAULT_URL_GROUP = "tenure.default_url"
 
 _lock = threading.RLock()  # pluggy's registration isn't thread-safe
-# No fork happens in the middle of a registration, so that a child finds the lock free and the books in order.
+# No fork happens in the middle of a registration, so that a child finds the lock free and the plugins consistent.
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _found: dict[str, BackendPlugin] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An entry point that claims a scheme. Nothing of it has been imported."""
+    """An entry point that claims a scheme. Its module has not been imported."""
 
     scheme: str
     distribution: str
@@ -39,7 +39,7 @@ class Claim:
 
 
 def new_manager() -> pluggy.PluginManager:
-    """A plugin manager that knows Tenure's hooks and nothing else yet."""
+    """Return a plugin manager with Tenure's hooks and no plugins."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     return manager
@@ -49,7 +49,7 @@ _manager = new_manager()
 
 
 def claims(group: str = GROUP) -> tuple[Claim, ...]:
-    """Every installed claim to a scheme, sorted; an editable install that is seen twice counts once."""
+    """Return every installed claim to a scheme, sorted. An editable install that is found twice counts once."""
     found = set()
     for entry in metadata.entry_points(group=group):
         name, version = ("?", "?") if entry.dist is None else (entry.dist.name, entry.dist.version)
@@ -58,7 +58,7 @@ def claims(group: str = GROUP) -> tuple[Claim, ...]:
 
 
 def find(scheme: str) -> BackendPlugin:
-    """The plugin for ``scheme``. Raises ``UnknownScheme``, or ``PluginError`` for one that can't be used."""
+    """Return the plugin for ``scheme``. Raises ``UnknownScheme``, or ``PluginError`` if the plugin is broken."""
     with _lock:
         plugin = _found.get(scheme)
         if plugin is None:
@@ -70,7 +70,10 @@ def register(plugin: object, scheme: str) -> None:
     """Make ``plugin`` (a module or object with the hook) serve ``scheme`` in this process, without an entry point."""
     with _lock:
         if scheme in _found or any(claim.scheme == scheme for claim in claims()):
-            raise PluginError(f"the scheme {scheme!r} is taken already")
+            raise PluginError(
+                f"registering a plugin for {scheme!r}: the scheme is taken already; choose another one, or unregister "
+                "the plugin that has it"
+            )
         _manager.register(plugin, name=scheme)
         _found[scheme] = _describe(scheme, f"{plugin!r}")
 
@@ -83,8 +86,10 @@ def unregister(scheme: str) -> None:
 
 
 def default_url() -> str:
-    """The URL of the embedded store, where an installed plugin offers one. Raises ``ConfigError`` otherwise,
-    ``PluginError`` where the plugin fails."""
+    """Return the URL of the embedded store that an installed plugin offers.
+
+    Raises ``ConfigError`` if no plugin offers one, ``PluginError`` if the plugin fails.
+    """
     for entry in metadata.entry_points(group=DEFAULT_URL_GROUP):
         try:
             return str(entry.load()())
@@ -92,18 +97,20 @@ def default_url() -> str:
             raise
         except Exception as exc:
             raise PluginError(
-                f"the default store ({entry.value}) can't be used: {type(exc).__name__}: {exc}; give a store's URL"
+                f"finding the default store ({entry.value}): {type(exc).__name__}: {exc}; give a store's URL"
             ) from exc
-    raise ConfigError("no URL was given and no installed plugin offers a default: give a store's URL")
+    raise ConfigError(
+        "finding the default store: no URL was given and no installed plugin offers a default; give a store's URL"
+    )
 
 
 def missing_modules(plugin: BackendPlugin) -> list[str]:
-    """The modules of its client library that ``plugin`` declares and that can't be found here."""
+    """Return the modules of its client library that ``plugin`` declares and that aren't installed."""
     return [module for module in plugin.required_modules if not _findable(module)]
 
 
 def install_hint(plugin: BackendPlugin) -> str:
-    """What to type so that the client library of ``plugin`` is there."""
+    """Return the command that installs the client library of ``plugin``."""
     what = f"'tenure[{plugin.pip_extra}]'" if plugin.pip_extra else " ".join(missing_modules(plugin))
     return f"pip install {what}"
 
@@ -111,7 +118,7 @@ def install_hint(plugin: BackendPlugin) -> str:
 def _findable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # a dotted name whose parent isn't there either
+    except ModuleNotFoundError:  # a dotted name whose parent isn't installed either
         return False
 
 
@@ -122,39 +129,44 @@ def _load(scheme: str) -> BackendPlugin:
     distributions = sorted({claim.distribution for claim in candidates})
     if len(distributions) > 1:
         raise PluginError(
-            f"the scheme {scheme!r} is claimed by several distributions ({', '.join(distributions)}): "
-            "uninstall all but one"
+            f"loading the plugin for {scheme}://: the scheme is claimed by several distributions "
+            f"({', '.join(distributions)}); uninstall all but one"
         )
     source = f"{candidates[0].module} of {candidates[0].distribution} {candidates[0].version}"
     try:
         _manager.load_setuptools_entrypoints(GROUP, name=scheme)
     except (Exception, SystemExit) as exc:
-        # Whatever a foreign module raises while it is imported: it must not look like the caller's own error.
+        # A third-party module may raise anything while it is imported; it must not look like the caller's own error.
         raise PluginError(
-            f"the plugin for {scheme}:// ({source}) failed to import: {type(exc).__name__}: {exc}"
+            f"importing the plugin for {scheme}:// ({source}): {type(exc).__name__}: {exc}; update or uninstall the "
+            "plugin"
         ) from exc
     return _describe(scheme, source)
 
 
 def _describe(scheme: str, source: str) -> BackendPlugin:
-    """Ask the plugin registered as ``scheme``, and only that one, what it is."""
+    """Call the hook of the plugin registered as ``scheme``, and of no other."""
     try:
         _manager.check_pending()
         others = [plugin for name, plugin in _manager.list_name_plugin() if name != scheme and plugin is not None]
         described = _manager.subset_hook_caller("tenure_backend", remove_plugins=others)()
     except Exception as exc:
         _forget(scheme)
-        raise PluginError(f"the plugin for {scheme}:// ({source}) is broken: {exc}") from exc
+        raise PluginError(
+            f"loading the plugin for {scheme}:// ({source}): the plugin is broken: {exc}; update or uninstall the "
+            "plugin"
+        ) from exc
     if not isinstance(described, BackendPlugin):
         _forget(scheme)
         raise PluginError(
-            f"the plugin for {scheme}:// ({source}) is broken: its hook tenure_backend returned "
-            f"{type(described).__name__}, a BackendPlugin is needed"
+            f"loading the plugin for {scheme}:// ({source}): its hook tenure_backend returned "
+            f"{type(described).__name__}, not a BackendPlugin; update or uninstall the plugin"
         )
     if described.scheme != scheme:
         _forget(scheme)
         raise PluginError(
-            f"the plugin ({source}) is installed for {scheme}:// but says it serves {described.scheme}://"
+            f"loading the plugin for {scheme}:// ({source}): the plugin is installed for {scheme}:// but its "
+            f"description names {described.scheme}://; update or uninstall the plugin"
         )
     return described
 
@@ -169,6 +181,6 @@ def _unknown(scheme: str) -> str:
     close = difflib.get_close_matches(scheme, known, n=1)
     hint = f" Did you mean {close[0]}://?" if close else ""
     return (
-        f"no installed plugin serves {scheme}://.{hint} Installed: {', '.join(known) or 'none'}. "
-        "A store's plugin comes with tenure itself or with a distribution of its own: 'pip install' that one"
+        f"opening a store: no installed plugin serves {scheme}://.{hint} Installed: {', '.join(known) or 'none'}; "
+        "correct the scheme, or 'pip install' the distribution that serves it"
     )

@@ -1,11 +1,11 @@
 """The config URL: ``scheme[+variant]://[user[:password]@]host[:port][,host...][/namespace][?option=value]``.
 
-Strict: an unknown option, a bad value, an impossible port are errors that name the choices. What a URL shows
-in messages has its secrets replaced by ``***``. Special characters in any part are percent-encoded.
+Strict: an unknown option, a bad value or an impossible port is an error that names the choices. A URL in a message
+has its secrets replaced by ``***``. Special characters in any part are percent-encoded.
 
-A password can end up anywhere in a URL that was put together wrongly (a ``/`` in it that wasn't encoded, a forgotten
-host). Messages therefore never repeat what follows a colon in the host list, what follows an option's name
-unless it is the value of a known and public option, or anything but the beginning of what isn't a URL at all.
+In a malformed URL a password can be anywhere (a ``/`` in it that wasn't encoded, a forgotten host). Messages
+therefore never repeat the following parts: text after a colon in the host list; text after an option's name,
+except the value of a known and public option; anything but the beginning of a text that isn't a URL.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tenure.spi.plugin import BackendPlugin, Host, OpenRequest, Option, Secret, 
 TLS = "tls"
 
 CORE_OPTIONS = (
-    Option("namespace", str, None, "keys live in a namespace of this name (also: the URL's path after the hosts)"),
-    Option("timeout", float, None, "seconds that a call may take unless it says otherwise", minimum=0.001),
+    Option("namespace", str, None, "the namespace of all keys (also: the URL's path after the hosts)"),
+    Option("timeout", float, None, "default timeout per call, in seconds", minimum=0.001),
 )
 TLS_OPTIONS = (
-    Option("ca", str, None, "PEM file with the authorities to trust; default: the system's"),
+    Option("ca", str, None, "PEM file with the authorities to trust (default: the system's)"),
     Option("cert", str, None, "PEM file with the client's certificate"),
     Option("key", str, None, "PEM file with the client's private key"),
 )
@@ -40,7 +40,7 @@ _FALSE = {"false", "no", "off", "0"}
 
 @dataclass(frozen=True, slots=True)
 class RawUrl:
-    """A URL cut into its parts, nothing decoded yet."""
+    """A URL split into its parts, before percent-decoding."""
 
     scheme: str
     variants: frozenset[str]
@@ -51,21 +51,24 @@ class RawUrl:
 
 
 def split(url: str) -> RawUrl:
-    """Cut ``url`` into parts. Raises ``ConfigError`` for what isn't a URL at all."""
+    """Split ``url`` into its parts. Raises ``ConfigError`` if the text isn't a URL."""
     if not isinstance(url, str):
-        raise ConfigError(f"a store's URL is a str, not {type(url).__name__}")
+        raise ConfigError(
+            f"parsing the store's URL: the URL is a str, not {type(url).__name__}; give a text such as "
+            "'scheme://host:port/namespace'"
+        )
     match = re.fullmatch(r"([A-Za-z][A-Za-z0-9.-]*)((?:\+[A-Za-z0-9-]+)*)://([^/?]*)([^?]*)(?:\?(.*))?", url, re.DOTALL)
     if match is None:
         raise ConfigError(
-            f"{hide_secrets(url)!r} is not a store's URL: it begins with a scheme and '://', "
+            f"parsing the store's URL: {hide_secrets(url)!r} has no scheme with '://' at its beginning; write a URL "
             "as in 'scheme://host:port/namespace'"
         )
     scheme, variants, authority, path, query = match.groups()
     userinfo, at, rest = authority.rpartition("@")
     if "@" in path or "@" in (query or ""):
         raise ConfigError(
-            "the URL has an '@' after a '/' or a '?': a user name or password with special characters has to be "
-            "percent-encoded ('/' is %2F, '?' is %3F, '@' is %40, ':' is %3A), and so has an '@' in a path or an "
+            "parsing the store's URL: the URL has an '@' after a '/' or a '?'; percent-encode special characters in "
+            "the user name and password ('/' is %2F, '?' is %3F, '@' is %40, ':' is %3A), and an '@' in a path or an "
             "option (%40)"
         )
     return RawUrl(
@@ -79,37 +82,45 @@ def split(url: str) -> RawUrl:
 
 
 def join(raw: RawUrl) -> str:
-    """The URL of these parts, secrets included: the reverse of :func:`split`."""
+    """Return the URL of these parts, secrets included: the reverse of :func:`split`."""
     scheme = "+".join([raw.scheme, *sorted(raw.variants)])
     user = "" if raw.userinfo is None else f"{raw.userinfo}@"
     return f"{scheme}://{user}{raw.authority}{raw.path}" + (f"?{raw.query}" if raw.query else "")
 
 
 def hide_secrets(url: str) -> str:
-    """The beginning of a ``url`` that couldn't be understood: anything later may be a password or token."""
+    """Return the beginning of a malformed ``url``: anything later may be a password or token."""
     start, separator, _ = re.split("([:/@?]|$)", url, maxsplit=1)
     return ("***" if separator == "@" else start[:40]) + ("..." if separator else "")
 
 
 def parse(url: str, plugin: BackendPlugin, *, timeout: float, clock: Clock) -> OpenRequest:
-    """What the plugin's ``open`` gets, from a URL of its scheme. Raises ``ConfigError``."""
+    """Return the request that the plugin's ``open`` receives, from a URL of its scheme. Raises ``ConfigError``."""
     raw = split(url)
     for variant in sorted(raw.variants - plugin.variants):
         choices = ", ".join(f"{plugin.scheme}+{v}" for v in sorted(plugin.variants)) or "none"
-        raise ConfigError(f"{plugin.scheme}:// has no variant '+{variant}'; it has: {choices}")
+        raise ConfigError(
+            f"parsing the URL's scheme: {plugin.scheme}:// has no variant '+{variant}'; use one of its variants: "
+            f"{choices}"
+        )
     declared = {option.name: option for option in (*CORE_OPTIONS, *plugin.options)}
     if TLS in raw.variants:
         declared |= {option.name: option for option in TLS_OPTIONS}
-    # In this order: a password with a bare '?' fails as a port, before its rest is taken for an option.
+    # In this order: a password with a bare '?' fails as a port, before the rest of the password is read as an option.
     username, password = _credentials(raw, plugin)
     hosts, path, namespace = _address(raw, plugin)
     values, secret_names = _options(raw, declared, plugin)
     core = {option.name: values.pop(option.name) for option in CORE_OPTIONS}
     tls = Tls(**{option.name: values.pop(option.name) for option in TLS_OPTIONS}) if TLS in raw.variants else None
     if namespace and core["namespace"]:
-        raise ConfigError("the URL names a namespace twice, in its path and as an option: leave out one of them")
+        raise ConfigError(
+            "parsing the store's URL: the URL names a namespace twice, in its path and as an option; leave out one of "
+            "them"
+        )
     if tls is not None and (tls.cert is None) != (tls.key is None):
-        raise ConfigError("the options cert and key come together: a client certificate is useless without its key")
+        raise ConfigError(
+            "parsing the URL's options: cert and key come together, and only one was given; give both or neither"
+        )
     return OpenRequest(
         url=_shown(raw, secret_names),
         variants=raw.variants - {TLS},
@@ -135,9 +146,11 @@ def _options(raw: RawUrl, declared: dict[str, Option], plugin: BackendPlugin) ->
         if option is None:
             raise ConfigError(_unknown_option(name, raw, declared, plugin))
         if not equals:
-            raise ConfigError(f"the option {name!r} has no value: write {name}=value ({option.help})")
+            raise ConfigError(
+                f"parsing the URL's options: the option {name!r} has no value; write {name}=value ({option.help})"
+            )
         if name in given:
-            raise ConfigError(f"the option {name!r} is given twice")
+            raise ConfigError(f"parsing the URL's options: the option {name!r} is given twice; leave out one of them")
         given.add(name)
         values[name] = _convert(option, text)
     return values, {name for name in given if declared[name].secret}
@@ -145,36 +158,44 @@ def _options(raw: RawUrl, declared: dict[str, Option], plugin: BackendPlugin) ->
 
 def _unknown_option(name: str, raw: RawUrl, declared: dict[str, Option], plugin: BackendPlugin) -> str:
     if name in {option.name for option in TLS_OPTIONS} and TLS in plugin.variants:
-        return f"the option {name!r} needs TLS: write {plugin.scheme}+{TLS}://..."
+        return f"parsing the URL's options: the option {name!r} needs TLS; write {plugin.scheme}+{TLS}://..."
     close = difflib.get_close_matches(name, declared, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
     shown = re.match(r"[\w.-]*", name)[0]  # type: ignore[index]  # matches always
     cut = "" if shown == name else "..."
-    return f"{raw.scheme}:// has no option {shown + cut!r}{hint} It has: {', '.join(sorted(declared))}"
+    return (
+        f"parsing the URL's options: {raw.scheme}:// has no option {shown + cut!r}{hint} use one of its options: "
+        f"{', '.join(sorted(declared))}"
+    )
 
 
 def _convert(option: Option, text: str) -> str | int | float | bool | Secret:
+    def refused(rule: str) -> ConfigError:
+        return ConfigError(
+            f"parsing the URL's options: {option.name}={text!r}: the option {option.name!r} is {rule}; give such a "
+            f"value ({option.help})"
+        )
+
     if option.secret:
         return Secret(text)
     if option.type is bool:
         if text.lower() not in _TRUE | _FALSE:
-            raise ConfigError(f"the option {option.name!r} is yes or no (also true/false, on/off, 1/0), not {text!r}")
+            raise refused("yes or no (also true/false, on/off, 1/0)")
         return text.lower() in _TRUE
     if option.type is str:
         if option.choices and text not in option.choices:
-            raise ConfigError(f"the option {option.name!r} is one of {', '.join(option.choices)}, not {text!r}")
+            raise refused(f"one of {', '.join(option.choices)}")
         return text
     try:
         number = int(text) if option.type is int else float(text)
     except ValueError:
-        kind = "a whole number" if option.type is int else "a number"
-        raise ConfigError(f"the option {option.name!r} is {kind} ({option.help}), not {text!r}") from None
+        raise refused("a whole number" if option.type is int else "a number") from None
     low, high = option.minimum, option.maximum
     if not math.isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
         bounds = " and ".join(
             f"{words} {bound:g}" for words, bound in (("at least", low), ("at most", high)) if bound is not None
         )
-        raise ConfigError(f"the option {option.name!r} is {bounds or 'a number'} ({option.help}), not {text}")
+        raise refused(bounds or "a finite number")
     return number
 
 
@@ -182,20 +203,27 @@ def _credentials(raw: RawUrl, plugin: BackendPlugin) -> tuple[str | None, Secret
     if raw.userinfo is None:
         return None, None
     if not plugin.accepts_credentials:
-        raise ConfigError(f"{plugin.scheme}:// takes no user name or password: leave out everything up to the '@'")
+        raise ConfigError(
+            f"parsing the URL's credentials: {plugin.scheme}:// takes no user name or password; leave out everything "
+            "up to the '@'"
+        )
     user, colon, password = raw.userinfo.partition(":")
     if not colon and ":" in unquote(user):
-        raise ConfigError("a plain ':' stands between user name and password, in this URL it is percent-encoded (%3A)")
+        raise ConfigError(
+            "parsing the URL's credentials: the ':' between user name and password is percent-encoded (%3A); write a "
+            "plain ':'"
+        )
     return unquote(user) or None, Secret(unquote(password)) if colon else None
 
 
 def _address(raw: RawUrl, plugin: BackendPlugin) -> tuple[tuple[Host, ...], str, str]:
-    """Hosts, path and namespace, whichever the plugin's kind of address has."""
+    """Return hosts, path and namespace; those that the plugin's URL form lacks are empty."""
     if plugin.url_form is UrlForm.FILE:
         if raw.authority:
             raise ConfigError(
-                f"{plugin.scheme}:// names a file and takes no host: write three slashes for an absolute path, as in "
-                f"{plugin.scheme}:///var/lib/app/file.db (this URL has {raw.authority.partition(':')[0]!r} after two)"
+                f"parsing the URL's path: {plugin.scheme}:// names a file, and {raw.authority.partition(':')[0]!r} "
+                "follows two slashes; write three slashes for an absolute path, as in "
+                f"{plugin.scheme}:///var/lib/app/file.db"
             )
         return (), "" if raw.path in ("", "/") else unquote(raw.path), ""
     namespace = unquote(raw.path[1:])
@@ -208,18 +236,20 @@ def _address(raw: RawUrl, plugin: BackendPlugin) -> tuple[tuple[Host, ...], str,
 def _host(text: str, number: int, plugin: BackendPlugin) -> Host:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\[\]:]*))(?::(.*))?", text, re.DOTALL)
     if match is None or (not match[1] and text.count(":") > 1):
-        raise ConfigError(f"cannot understand host number {number} of the URL: write name:port, or [IPv6 address]:port")
+        raise ConfigError(
+            f"parsing the URL's hosts: cannot understand host number {number}; write name:port, or [IPv6 address]:port"
+        )
     name = match[1] or unquote(match[2] or "")
     if not name:
-        raise ConfigError(f"host number {number} of the URL is empty: write {plugin.scheme}://host:port")
+        raise ConfigError(f"parsing the URL's hosts: host number {number} is empty; write {plugin.scheme}://host:port")
     if match[3] is None:
         if plugin.default_port is None:
-            raise ConfigError(f"the host {text!r} needs a port: write {name}:port")
+            raise ConfigError(f"parsing the URL's hosts: the host {text!r} needs a port; write {name}:port")
         return Host(name, plugin.default_port)
     if not re.fullmatch(r"[0-9]{1,5}", match[3]) or not 0 < int(match[3]) < 65536:
         raise ConfigError(
-            f"the port of {name!r} has to be a number from 1 to 65535, what stands after its colon isn't (not shown: "
-            "it may be a password whose '@host' is missing)"
+            f"parsing the URL's hosts: the port of {name!r} is not a number from 1 to 65535 (not shown, since a "
+            f"password without '@host' may be there); write {name}:port"
         )
     return Host(name, int(match[3]))
 

@@ -1,1 +1,1 @@
-"""Clock, callback threads, fork detection, retry policy. Imports nothing of Tenure but `errors`."""
+"""Clocks, deadlines, callback threads, fork detection and retry policy. Imports only `errors` from Tenure."""

@@ -1,7 +1,7 @@
-"""Time, so that it can be replaced: the system's, or one that only moves when a test says so.
+"""Replaceable time: the system's clock, or a clock that only a test moves.
 
-Leases are judged by a clock that goes on while the machine sleeps (``CLOCK_BOOTTIME`` where the system has
-it): a laptop or a paused virtual machine must find its leases lost when it wakes up.
+Leases use a clock that also counts while the machine sleeps (``CLOCK_BOOTTIME`` where the system has it): a laptop
+or a paused virtual machine must find its leases lost when it wakes up.
 """
 
 from __future__ import annotations
@@ -17,29 +17,48 @@ _NOTHING = nullcontext()
 
 
 class Clock(ABC):
-    """Monotonic seconds, and waiting on a condition for some of them."""
+    """Monotonic seconds, and waits measured in them. All methods are thread-safe."""
 
     @abstractmethod
     def now(self) -> float:
-        """Seconds since some fixed point; never goes back."""
+        """Return the time, which never goes back.
+
+        Returns:
+            Seconds since an arbitrary fixed point; only differences mean something.
+        """
 
     @abstractmethod
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
-        """Wait on ``condition`` (held by the caller) until notified or ``seconds`` of this clock have passed.
+        """Wait on ``condition`` until notified or until ``seconds`` of this clock have passed.
 
         May return early; callers check their own state in a loop.
+
+        Args:
+            condition: the condition, held by the caller.
+            seconds: seconds of this clock; ``None`` for no limit.
         """
 
     def pause(self, seconds: float) -> float:
-        """How many seconds of real time to leave between two tries of a call where ``seconds`` are due.
+        """Return how many seconds of real time to wait between two tries of a call if ``seconds`` are due.
 
-        Where time stands still nobody but another thread can change what the next try finds: there the pause is cut
-        short, and whoever tries again counts it against the call's limit as if it had been made.
+        If time stands still, only another thread can change what the next try finds. Such a clock shortens the pause,
+        and the caller counts the whole pause against the call's timeout.
+
+        Args:
+            seconds: the pause that is due, in seconds.
+
+        Returns:
+            Seconds of real time, at most ``seconds``.
         """
         return seconds
 
     def wait_for_real(self, condition: threading.Condition, seconds: float) -> None:
-        """Wait on ``condition`` like :meth:`wait`, for what :meth:`pause` answered: seconds of real time."""
+        """Wait on ``condition`` like :meth:`wait`, for real time as :meth:`pause` returns it.
+
+        Args:
+            condition: the condition, held by the caller.
+            seconds: seconds of real time.
+        """
         condition.wait(seconds)
 
     def resting(self, idle: Callable[[], bool]) -> AbstractContextManager[object]:
@@ -51,7 +70,7 @@ class Clock(ABC):
 
 
 class SystemClock(Clock):
-    """The machine's own monotonic time, suspend included where the system tells it."""
+    """The machine's own monotonic time, suspended time included if the system reports it."""
 
     def __init__(self) -> None:
         self._source = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -64,9 +83,20 @@ class SystemClock(Clock):
 
 
 class ManualClock(Clock):
-    """Time for tests: stands still until :meth:`jump`. Thread-safe.
+    """Time for tests: it stands still until :meth:`jump`. Thread-safe.
 
-    Share one between everything that takes part (``connect(..., clock=clock)``).
+    Share one clock between all stores and registries of a test (``connect(..., clock=clock)``).
+
+    >>> import tenure
+    >>> clock = tenure.ManualClock()
+    >>> with tenure.connect("memory://", clock=clock) as store:
+    ...     lease = store.lease(10, keep_alive=False)
+    ...     clock.jump(11)
+    ...     lease.state.value
+    'lost'
+
+    Args:
+        start: the first time that :meth:`now` returns, in seconds.
     """
 
     def __init__(self, start: float = 1000.0) -> None:
@@ -80,9 +110,18 @@ class ManualClock(Clock):
         return now
 
     def jump(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once and wake everyone who waits on this clock."""
+        """Let ``seconds`` pass at once and wake all threads that wait on this clock.
+
+        Timers between the old and the new time see only the new time, as after the process was suspended.
+
+        Args:
+            seconds: seconds to add, zero or more.
+
+        Raises:
+            ValueError: ``seconds`` is negative.
+        """
         if seconds < 0:
-            raise ValueError(f"time can't go back: jump({seconds!r})")
+            raise ValueError(f"jump({seconds!r}): time can't go back; give zero seconds or more")
         with self._lock:
             self._now += seconds
             sleepers = list(+self._sleepers)
@@ -94,11 +133,11 @@ class ManualClock(Clock):
         if seconds is not None and seconds <= 0:
             return
         with self._lock:
-            # Who read the time before jump() and gets here after it has to look again: nobody would wake it.
+            # A thread that read the time before jump() and gets here after it must not wait: nothing would wake it.
             if seconds is not None and getattr(self._read, "now", self._now) != self._now:
                 return
             self._sleepers[condition] += 1
-        # The waiter holds the condition: an jump() from here on wakes it. The short real timeout is for one
+        # The waiter holds the condition: a jump() from here on wakes it. The short real timeout is for a waiter
         # whose time was read by another thread, and for a TimeLimit: a delay instead of a hang.
         condition.wait(None if seconds is None else max(0.001, min(seconds, 0.05)))
         with self._lock:
@@ -111,10 +150,10 @@ class ManualClock(Clock):
 
 
 class TimeLimit:
-    """Up when ``seconds`` (``None``: never) have passed on ``clock`` or for real, whichever is first.
+    """A limit that ends after ``seconds`` (``None``: never) of ``clock`` or of real time, whichever is first.
 
-    For a wait that the application asked for: a test ends it by moving the clock, and none lasts for ever because
-    time stands still.
+    For a wait that the application requested: a test ends it by moving the clock, and a clock that stands still
+    does not make it wait indefinitely.
     """
 
     def __init__(self, clock: Clock, seconds: float | None) -> None:
@@ -122,7 +161,7 @@ class TimeLimit:
         self._ends = None if seconds is None else (clock.now() + seconds, time.monotonic() + seconds)
 
     def left(self) -> float | None:
-        """Seconds until it is up, negative once it is; ``None`` if it never is."""
+        """Return the seconds until the limit ends, negative afterwards; ``None`` if it never ends."""
         if self._ends is None:
             return None
         ours, real = self._ends

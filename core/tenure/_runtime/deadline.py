@@ -11,10 +11,13 @@ SHORTEST = 0.001
 
 
 def monotonic() -> float:
-    """Seconds of real time that only grow.
+    """Return seconds of real time that only grow, from an arbitrary start.
 
     Read from ``clock_gettime``, which tools that freeze time in tests (freezegun, time-machine) leave alone:
     a deadline has to pass while the application's own clock stands still.
+
+    Returns:
+        Seconds; only differences between two values mean something.
     """
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
@@ -26,14 +29,18 @@ class Deadline:
     >>> 4.0 < deadline.remaining() <= 5.0
     True
     >>> deadline.check("reading a key")
+
+    Args:
+        seconds: time from now until the deadline, in seconds.
+
+    Attributes:
+        seconds: the time that was given, in seconds.
     """
 
     __slots__ = ("_ends", "seconds")
 
     def __init__(self, seconds: float) -> None:
-        """Args: ``seconds`` from now until the deadline."""
         self.seconds = seconds
-        """The time that was given, in seconds."""
         self._ends = monotonic() + seconds
 
     @property
@@ -42,21 +49,32 @@ class Deadline:
         return monotonic() >= self._ends
 
     def remaining(self) -> float:
-        """Seconds left, at least 0.001: a value that every client and socket accepts as a time limit."""
+        """Return the time left, never zero: a value that every client and socket accepts as a time limit.
+
+        Returns:
+            Seconds, at least 0.001, also after the deadline.
+        """
         return max(self._ends - monotonic(), SHORTEST)
 
     def within(self, seconds: float) -> float:
-        """The smaller of ``seconds`` and the time left: the limit of one step of the call."""
+        """Return the limit of one step of the call: ``seconds``, or the time left if that is less.
+
+        Args:
+            seconds: the longest that the step should take, in seconds.
+
+        Returns:
+            Seconds, at least 0.001 unless ``seconds`` is less.
+        """
         return min(seconds, self.remaining())
 
     def check(self, action: str) -> None:
-        """Do nothing while there is time left.
+        """Do nothing while there is time left, and raise once the time is up.
 
         Args:
             action: what the caller is doing, such as ``"reading a key"``.
 
         Raises:
-            DeadlineExceeded: the time is up. Nothing was applied by the step that would have come next.
+            DeadlineExceeded: the time is up. The step that would have come next has applied nothing.
         """
         if self.expired:
             raise DeadlineExceeded(

@@ -1,7 +1,7 @@
-"""Where the application's callbacks run: a few daemon threads, started when needed, gone after ``close``.
+"""Where the application's callbacks run: a few daemon threads, started when needed and ended by ``close``.
 
-Callbacks never run on a thread that a store needs to go on, so a callback may call the store, close it, or
-block; a blocked one only takes one of these threads.
+Callbacks never run on a thread that a store needs, so a callback may call the store, close it, or
+block. A blocked callback only occupies one of these threads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _JOIN_SECONDS = 5.0
 
 
 class CallbackExecutor:
-    """Runs submitted functions, each once, about in the order they came; what they raise is logged."""
+    """Runs submitted functions, each once, started in the order of submission; what they raise is logged."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -29,7 +29,7 @@ class CallbackExecutor:
         self._closed = False
 
     def submit(self, function: Callable[[], object]) -> None:
-        """Run ``function`` soon. After ``close`` it is still run if it was submitted before."""
+        """Run ``function`` soon. ``close`` still runs what was submitted before; later functions are dropped."""
         with self._condition:
             if self._closed:
                 _log.debug("%s: a callback came after close and was dropped", self._name)
@@ -58,7 +58,7 @@ class CallbackExecutor:
                 _log.exception("%s: a callback raised", self._name)
 
     def close(self) -> None:
-        """Run what is queued, then end the threads; waits a few seconds at most for a callback that blocks."""
+        """Run what is queued, then end the threads. Waits at most 5 seconds for a callback that blocks."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

@@ -1,8 +1,8 @@
-"""Knowing that this process is a fork of the one that opened a store.
+"""Detect that this process is a fork of the process that opened a store.
 
-Connections, locks and threads don't survive a fork, so using an inherited store is an error, told at once
-instead of hanging. ``epoch`` counts the forks between the interpreter's start and this process; comparing
-two integers is cheaper than asking for the process id on each call.
+Connections, locks and threads don't survive a fork. Using an inherited store therefore raises at once instead of
+hanging. ``fork_generation`` counts the forks between the interpreter's start and this process; comparing two
+integers is cheaper than asking for the process id on each call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 
-class _Epoch:
+class _ForkGeneration:
     """The process's fork count, as an attribute so that readers always see the present one."""
 
     __slots__ = ("value",)
@@ -22,5 +22,5 @@ class _Epoch:
         self.value += 1
 
 
-epoch = _Epoch()
-os.register_at_fork(after_in_child=epoch.advance)
+fork_generation = _ForkGeneration()
+os.register_at_fork(after_in_child=fork_generation.advance)

@@ -1,8 +1,8 @@
-"""Deadlines and retrying, once for all stores.
+"""Deadlines and retries, once for all stores.
 
-Only what surely had no effect is tried again: reads, and writes whose error says that they weren't applied
-(``Unavailable``). A write of unknown outcome is never repeated here. Delays grow from 20 ms to 1 s with full
-jitter, so that many clients of a store that comes back don't arrive together.
+Only a call that certainly had no effect is tried again: a read, or a write whose error says that it wasn't applied
+(``Unavailable``). A write of unknown outcome is never repeated here. Delays grow from 20 ms to 1 s with
+jitter, so that the clients of a store that comes back don't arrive together.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tenure._runtime.clock import Clock
-from tenure.errors import DeadlineExceeded, InvalidArgument, OutcomeUnknown, PluginError, TenureError, Unavailable
+from tenure.errors import InvalidArgument, OutcomeUnknown, PluginError, TenureError, Unavailable
 
 T = TypeVar("T")
 
 FIRST_ATTEMPT = 2.0
-"""Seconds given to the first try of a read. A server that has lost its leader, or a connection that leads
-nowhere, hangs rather than answers, and the next try goes elsewhere; later tries get twice as long each."""
+"""Seconds that the first try of a read may take. A server without a leader, or a black-holed connection,
+hangs instead of answering; the next try uses another server. Each later try may take twice as long."""
 
 _FIRST_DELAY = 0.02
 _LONGEST_DELAY = 1.0
 
 
 class Backoff:
-    """Delays between tries: exponential, full jitter."""
+    """Delays between tries: they double up to a limit, each with jitter."""
 
     def __init__(self, *, first: float = _FIRST_DELAY, longest: float = _LONGEST_DELAY) -> None:
         self._first = first
@@ -34,7 +34,7 @@ class Backoff:
         self._next = first
 
     def delay(self) -> float:
-        """The next delay in seconds."""
+        """Return the next delay in seconds."""
         delay = random.uniform(self._next / 2, self._next)  # noqa: S311 - spreads load, hides nothing
         self._next = min(self._next * 2, self._longest)
         return delay
@@ -47,15 +47,17 @@ class Backoff:
 def check_timeout(timeout: float) -> float:
     """Return ``timeout`` in seconds, or raise ``InvalidArgument``."""
     if not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-        raise InvalidArgument(f"a timeout is a positive, finite number of seconds, not {timeout!r}")
+        raise InvalidArgument(
+            f"timeout={timeout!r}: a timeout is a positive, finite number of seconds; leave it out for the default"
+        )
     return timeout
 
 
 def read(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
-    """Run a call without side effects until it answers or ``timeout`` seconds have passed.
+    """Run a call without side effects until it returns or ``timeout`` seconds have passed.
 
-    ``call`` takes the seconds that one try may last. ``clock`` says how long pauses between tries really take.
-    Raises what the last try raised.
+    ``call`` receives the seconds that one try may last. ``clock`` shortens the pauses between tries if time stands
+    still. Raises what the last try raised.
     """
     try:
         return _repeat(call, timeout, clock, attempt=FIRST_ATTEMPT, again=(Unavailable, OutcomeUnknown))
@@ -63,30 +65,25 @@ def read(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
         raise
     except Exception as exc:
         raise PluginError(
-            f"the plugin failed with an untranslated {type(exc).__name__}: its author has to know"
+            f"reading: the plugin failed with an untranslated {type(exc).__name__}; report the traceback to its author"
         ) from exc
 
 
 def write(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
-    """Run a write until it is done, refused, unknown, or the time is up without its having been applied.
+    """Run a write until it is done, refused or unknown, or until the time is up and it was certainly not applied.
 
-    One try may use all the time there is: cutting it short would only turn answers into unknown outcomes.
+    One try may use all the time that is left: a shorter limit would only turn answers into unknown outcomes.
     """
     try:
         return _repeat(call, timeout, clock, attempt=timeout, again=(Unavailable,))
     except TenureError:
         raise
     except Exception as exc:
-        # Nobody knows how far the plugin got.
-        raise OutcomeUnknown(f"the plugin failed with an untranslated {type(exc).__name__} during a write") from exc
-
-
-def left(deadline: float, doing: str) -> float:
-    """Seconds until ``deadline`` of ``time.monotonic``; raises ``DeadlineExceeded`` when there are none."""
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
-        raise DeadlineExceeded(f"the time was up while {doing}: give a longer timeout")
-    return seconds
+        # The plugin may have sent the write before it failed.
+        raise OutcomeUnknown(
+            f"writing: the plugin failed with an untranslated {type(exc).__name__}, and the write may be applied; read "
+            "before trying again, and report the traceback to the plugin's author"
+        ) from exc
 
 
 def _repeat(

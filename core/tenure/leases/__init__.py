@@ -1,4 +1,4 @@
-"""Leases: an object that keeps itself alive and knows when it is lost; see ``tenure.leases.lease``."""
+"""Leases that are refreshed in the background and detect their own loss; see ``tenure.leases.lease``."""
 
 from tenure.leases.lease import Lease, LeaseState
 

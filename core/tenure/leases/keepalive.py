@@ -1,15 +1,15 @@
-"""Keeps all leases of a store alive with one thread, however many there are.
+"""Keep all leases of a store alive with one thread.
 
 Rules:
 
-* A lease is refreshed a third of its ttl after its last refresh, together with all others that are about
+* A lease is refreshed a third of its TTL after its last refresh, together with all others that are almost
   due, in batches (``Backend.refresh`` takes many).
-* A failed batch is tried again soon: after a tenth of the ttl, at most a second. Leases that the answer leaves
+* A failed batch is tried again after a tenth of the TTL, at most a second. Leases that the answer leaves
   out are LOST.
-* A lease whose deadline passes is LOST at that moment for whoever looks, also while a refresh is still waiting for
-  its answer. ``on_lost`` follows within a quarter of a second: an attempt lasts half of the time to the next
-  deadline of any lease, so that there is time for another one, but no less than that quarter.
-* The thread starts with the first lease and ends when there are none.
+* A lease whose deadline passes is LOST at that moment for every reader of its state, also while a refresh is still
+  waiting for its answer. ``on_lost`` follows within a quarter of a second: an attempt lasts half of the time to the
+  next deadline of any lease, so that there is time for another one, but no less than that quarter.
+* The thread starts with the first lease and ends when none is left.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ _log = logging.getLogger("tenure.leases")
 
 _BATCH = 500
 _EARLY = 0.1
-"""Leases due within this fraction of their refresh interval go along with a batch that is sent anyway."""
+"""Leases due within this fraction of their refresh interval join a batch that is sent anyway."""
 _ATTEMPT = 2.0
 _SHORTEST_ATTEMPT = 0.25
+_GONE = "the store no longer knows the lease"
 
 
 class LeaseKeepAlive:
-    """The leases of one store. ``on_lost`` hooks of leases run on ``executor``, each exactly once."""
+    """The leases of one store. The ``on_lost`` callbacks of leases run on ``executor``, each exactly once."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class LeaseKeepAlive:
         self._on_lost = on_lost
         self._condition = threading.Condition()
         self._leases: dict[LeaseId, Lease] = {}
-        self._due: list[tuple[float, int, Lease]] = []
+        self._refresh_queue: list[tuple[float, int, Lease]] = []
         self._deadlines: list[tuple[float, int, Lease]] = []
         self._count = itertools.count()
         self._thread: threading.Thread | None = None
@@ -69,28 +70,30 @@ class LeaseKeepAlive:
     # -- for the store --
 
     def add(self, lease: Lease) -> None:
-        """Keep ``lease`` from now on. Raises ``StoreClosed``, with the lease revoked, if the store closed meanwhile."""
+        """Keep ``lease`` from now on. If the store closed meanwhile, revoke the lease and raise ``StoreClosed``."""
         with self._condition:
             if not self._closed:
                 self._keep(lease)
                 return
         lease.mark_revoked()
         self._revoke_all([lease.id])
-        raise StoreClosed(f"the store was closed while lease {lease.id} was being granted")
+        raise StoreClosed(
+            f"taking a lease: the store was closed while lease {lease.id} was being granted; call connect() again"
+        )
 
     def _keep(self, lease: Lease) -> None:
         self._leases[lease.id] = lease
         self._prune()
         self._push(self._deadlines, lease.deadline, lease)
         if lease.keep_alive:
-            self._push(self._due, lease.deadline - lease.ttl * 2 / 3, lease)
+            self._push(self._refresh_queue, lease.deadline - lease.ttl * 2 / 3, lease)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
             self._thread.start()
         self._condition.notify()
 
     def find(self, lease_id: LeaseId) -> Lease | None:
-        """The lease with this id if it is held here."""
+        """Return the lease with this id if this store object holds it."""
         return self._leases.get(lease_id)
 
     def close(self) -> None:
@@ -104,7 +107,7 @@ class LeaseKeepAlive:
         with self._condition:
             leases = list(self._leases.values())
             self._leases.clear()
-        # One whose time is up is LOST, and said to be; the others end here, so their holders can't count on them.
+        # An overdue lease is LOST, and its callback is called. The others end here: their holders can't rely on them.
         self._revoke_all([lease.id for lease in leases if lease.alive and lease.mark_revoked()])
 
     # -- for the leases (see tenure.leases.lease.Keeper) --
@@ -116,12 +119,12 @@ class LeaseKeepAlive:
             if lease.id in ttls:
                 lease.mark_refreshed(started, ttls[lease.id])
             else:
-                lease.mark_lost("the store no longer knows it")
+                lease.mark_lost(_GONE)
 
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         retry.read(attempt, seconds, self._clock)
         if not lease.alive:
-            raise LeaseLost(f"lease {lease.id} is lost: {lease.reason}")
+            raise LeaseLost(f"refreshing lease {lease.id}: the lease is lost ({lease.reason}); take a new lease")
 
     def revoke(self, lease: Lease, timeout: float | None) -> None:
         self.forget(lease)
@@ -138,7 +141,7 @@ class LeaseKeepAlive:
     # -- inside --
 
     def _revoke_all(self, ids: list[LeaseId]) -> None:
-        """Revoke as many as the store's timeout allows; what remains is logged and expires."""
+        """Revoke as many leases as the store's timeout allows; the rest is logged and expires."""
         deadline = time.monotonic() + self._timeout
         for start in range(0, len(ids), _BATCH):
             try:
@@ -153,7 +156,7 @@ class LeaseKeepAlive:
                 return
 
     def _revoke_batch(self, ids: list[LeaseId], timeout: float) -> None:
-        # Ending a lease twice does no harm, so this may be repeated like a read.
+        # Revoking a lease twice does no harm, so this may be repeated like a read.
         retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout, self._clock)
 
     def forget(self, lease: Lease) -> None:
@@ -162,8 +165,8 @@ class LeaseKeepAlive:
             self._condition.notify()
 
     def _prune(self) -> None:
-        """Forget heap entries of leases that are gone, once they outnumber the others."""
-        for heap in (self._due, self._deadlines):
+        """Drop heap entries of leases that have ended, once they outnumber the others."""
+        for heap in (self._refresh_queue, self._deadlines):
             if len(heap) > 2 * len(self._leases) + 64:
                 heap[:] = [entry for entry in heap if self._held(entry[2])]
                 heapq.heapify(heap)
@@ -187,21 +190,21 @@ class LeaseKeepAlive:
                 batch = self._take_due(now)
                 next_deadline = self._next_deadline()
                 if not overdue and not batch:
-                    next_due = self._due[0][0] if self._due else next_deadline
+                    next_due = self._refresh_queue[0][0] if self._refresh_queue else next_deadline
                     self._clock.wait(self._condition, max(0.0, min(next_due, next_deadline) - now))
                     continue
             for lease in overdue:
-                if lease.alive:  # looking turns it LOST and calls back, unless an answer came at the last moment
-                    self._expect(lease)
+                if lease.alive:  # reading this turns the lease LOST, unless an answer came at the last moment
+                    self._track_deadline(lease)
             if batch:
                 self._refresh(batch, max(_SHORTEST_ATTEMPT, min(_ATTEMPT, (next_deadline - now) / 2)))
 
-    def _expect(self, lease: Lease) -> None:
+    def _track_deadline(self, lease: Lease) -> None:
         with self._condition:
             self._push(self._deadlines, lease.deadline, lease)
 
     def _next_deadline(self) -> float:
-        """The earliest deadline of any lease. Entries are corrected when they come to the top, not at each refresh."""
+        """Return the earliest deadline of any lease. A refresh leaves heap entries stale; they are corrected here."""
         while self._deadlines:
             when, _, lease = self._deadlines[0]
             if self._held(lease) and lease.deadline <= when:
@@ -213,13 +216,13 @@ class LeaseKeepAlive:
 
     def _take_due(self, now: float) -> list[Lease]:
         batch: list[Lease] = []
-        while self._due and len(batch) < _BATCH:
-            when, _, lease = self._due[0]
+        while self._refresh_queue and len(batch) < _BATCH:
+            when, _, lease = self._refresh_queue[0]
             early = lease.ttl / 3 * _EARLY if batch else 0.0
             if when - early > now:
                 break
-            heapq.heappop(self._due)
-            if self._held(lease) and lease.deadline > now:  # refreshing a lost one would only keep its keys longer
+            heapq.heappop(self._refresh_queue)
+            if self._held(lease) and lease.deadline > now:  # refreshing a lost lease would only keep its keys longer
                 batch.append(lease)
         return batch
 
@@ -240,7 +243,7 @@ class LeaseKeepAlive:
         for lease in batch:
             ttl = ttls.get(lease.id)
             if ttl is None:
-                lease.mark_lost("the store no longer knows it")
+                lease.mark_lost(_GONE)
             else:
                 lease.mark_refreshed(started, ttl)
                 kept.append(lease)
@@ -250,4 +253,4 @@ class LeaseKeepAlive:
         with self._condition:
             for lease in leases:
                 if self._held(lease):
-                    self._push(self._due, when(lease), lease)
+                    self._push(self._refresh_queue, when(lease), lease)

@@ -1,17 +1,17 @@
-"""One lease, and how its holder knows that it may be lost before anyone tells it.
+"""One lease, and how its holder detects a loss from the local clock, before the store reports it.
 
 States::
 
-    ALIVE --no refresh for 2/3 of the ttl--> AT_RISK --ttl since the last good refresh began--> LOST
+    ALIVE --no refresh for 2/3 of the TTL--> AT_RISK --TTL since the last good refresh began--> LOST
       ^                                        |                                              (final)
       '------------- refreshed ----------------'
-    ALIVE, AT_RISK --revoke()--> REVOKED (final);    ALIVE, AT_RISK --the store says it is gone--> LOST
+    ALIVE, AT_RISK --revoke()--> REVOKED (final);    ALIVE, AT_RISK --the store no longer has it--> LOST
 
-The deadline runs on the local clock from the moment the last successful refresh was *sent*: the store counts
-from when it received it, which is later, so the holder gives up first. A process that was paused or cut
-off therefore finds its lease LOST by looking at the clock. LOST is final even if an answer comes late.
+The deadline runs on the local clock from the moment at which the last successful refresh was *sent*. The store counts
+from when it received the refresh, which is later, so the holder gives up first. A process that was paused or cut
+off therefore finds its lease LOST from the clock alone. LOST is final even if an answer arrives late.
 
-A child that forked off doesn't hold its parent's leases: there they are LOST, and revoking them does nothing.
+A forked child doesn't hold its parent's leases: in the child they are LOST, and revoking them does nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from tenure._runtime import fork
 from tenure._runtime.clock import Clock
+from tenure._runtime.fork import fork_generation
 from tenure.errors import LeaseLost, UsedAfterFork
 from tenure.spi.types import LeaseGrant, LeaseId
 
@@ -31,7 +31,14 @@ _AT_RISK_AFTER = 2 / 3
 
 
 class LeaseState(StrEnum):
-    """Where a lease is in its life; LOST and REVOKED are final."""
+    """The state of a lease. LOST and REVOKED are final.
+
+    Attributes:
+        ALIVE: the holder can rely on the lease, and its refreshes succeed.
+        AT_RISK: the holder can still rely on the lease, but no refresh has succeeded for two thirds of the TTL.
+        LOST: the holder can no longer rely on the lease: its TTL passed, or the store no longer has it.
+        REVOKED: this process ended the lease.
+    """
 
     ALIVE = "alive"
     AT_RISK = "at_risk"
@@ -40,7 +47,7 @@ class LeaseState(StrEnum):
 
 
 class Keeper(Protocol):
-    """What a lease asks of the one who keeps it."""
+    """What a lease needs from the store's keep-alive."""
 
     def refresh_now(self, lease: Lease, timeout: float | None) -> None: ...
 
@@ -52,9 +59,28 @@ class Keeper(Protocol):
 
 
 class Lease:
-    """A lease held by this process. Made by ``store.lease(ttl)``; in a ``with`` it is revoked at the end.
+    """A lease held by this process, made by ``store.lease(ttl)``. In ``with`` it is revoked at the end. Thread-safe.
 
-    Thread-safe. All times are seconds.
+    While :attr:`alive` is true, the lease has not expired in the store: the holder's deadline passes first, also after
+    a pause or without a connection. A lease that is LOST or REVOKED never becomes alive again.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     with store.lease(10) as lease:
+    ...         written = store.put("worker/1", b"ready", lease=lease)
+    ...         lease.state.value
+    ...     print(store.get("worker/1"))
+    'alive'
+    None
+
+    Attributes:
+        id: the lease's id in the store.
+        requested_ttl: the TTL that the program asked for, in seconds.
+        ttl: the TTL that the store really gave, in seconds.
+        max_lifetime_after_refresh: seconds after the last refresh within which the store removes the keys, if the
+            lease is not revoked.
+        keep_alive: whether the lease is refreshed in the background.
+        on_lost: called once with the lease if it is lost, on a thread for callbacks.
     """
 
     def __init__(
@@ -72,9 +98,7 @@ class Lease:
         self.id: LeaseId = grant.lease_id
         self.requested_ttl = requested_ttl
         self.ttl = grant.ttl
-        """The ttl that the store really gave."""
         self.max_lifetime_after_refresh = max_lifetime_after_refresh
-        """The keys are gone at most this long after the last refresh, if nobody revokes the lease."""
         self.keep_alive = keep_alive
         self.on_lost = on_lost
         self._clock = clock
@@ -83,78 +107,116 @@ class Lease:
         self._end: LeaseState | None = None
         self._reason = ""
         self._refreshed = started
-        self._epoch = fork.epoch.value
+        self._fork_generation = fork_generation.value
 
-    # -- looking --
+    # -- reading the state: no call to the store --
 
     @property
     def deadline(self) -> float:
-        """The moment, on the store's clock object, from which the lease counts as lost."""
+        """The moment, in seconds of the store's ``clock``, from which the lease counts as lost."""
         return self._refreshed + self.ttl
 
     @property
     def remaining(self) -> float:
-        """Seconds the holder can still count on; 0.0 once the lease has ended."""
-        if self._end is not None or self._epoch != fork.epoch.value:
+        """Seconds for which the holder can still rely on the lease; 0.0 once it has ended."""
+        if self._end is not None or self._fork_generation != fork_generation.value:
             return 0.0
         return max(0.0, self.deadline - self._clock.now())
 
     @property
     def state(self) -> LeaseState:
-        """The present state. Looking is enough to turn an overdue lease LOST."""
+        """The present state. Reading it turns an overdue lease LOST; it makes no call to the store."""
         if self._end is not None:
             return self._end
-        if self._epoch != fork.epoch.value:
+        if self._fork_generation != fork_generation.value:
             return LeaseState.LOST  # without the lock and the callback, which are the parent's
         now = self._clock.now()
-        if now >= self.deadline:  # the very comparison that the keeper makes: "age >= ttl" rounds differently
-            self.mark_lost(f"it was not refreshed for {now - self._refreshed:.3f} s, its ttl is {self.ttl:g} s")
+        if now >= self.deadline:  # the same comparison as in the keep-alive: "age >= ttl" rounds differently
+            self.mark_lost(f"no refresh succeeded for {now - self._refreshed:.3f} s, the TTL is {self.ttl:g} s")
             return self._end or LeaseState.LOST
         return LeaseState.AT_RISK if now - self._refreshed >= self.ttl * _AT_RISK_AFTER else LeaseState.ALIVE
 
     @property
     def alive(self) -> bool:
-        """Whether the holder can still count on it: ALIVE or AT_RISK."""
+        """Whether the holder can still rely on the lease: ALIVE or AT_RISK."""
         return self.state in (LeaseState.ALIVE, LeaseState.AT_RISK)
 
     @property
     def reason(self) -> str:
-        """Why the lease was lost; empty while it isn't."""
+        """Why the lease was lost; empty in any other state."""
         return self._reason
 
     def ensure_valid(self, min_remaining: float = 0.0) -> None:
-        """Raise ``LeaseLost`` unless the lease will be valid for at least ``min_remaining`` seconds more.
+        """Raise unless the holder can rely on the lease for at least ``min_remaining`` seconds from now.
 
-        Costs a look at the clock, no call to the store. Raises ``UsedAfterFork`` in a child of the holder.
+        Reads the local clock and makes no call to the store.
+
+        Args:
+            min_remaining: seconds for which the lease has to remain valid.
+
+        Raises:
+            LeaseLost: the lease has ended, or less time is left.
+            UsedAfterFork: the lease is held by the parent of this process.
         """
-        if self._epoch != fork.epoch.value:
-            raise UsedAfterFork(f"lease {self.id} is held by the process that this one was forked from")
+        if self._fork_generation != fork_generation.value:
+            raise UsedAfterFork(
+                f"using lease {self.id}: the lease is held by the parent of this process; take a new lease in the child"
+            )
         if self.state in (LeaseState.LOST, LeaseState.REVOKED):
-            raise LeaseLost(f"lease {self.id} is {self._end}{': ' + self._reason if self._reason else ''}")
+            reason = f" ({self._reason})" if self._reason else ""
+            raise LeaseLost(f"using lease {self.id}: the lease is {self._end}{reason}; take a new lease")
         if self.remaining < min_remaining:
             raise LeaseLost(
-                f"lease {self.id} is valid for {self.remaining:.3f} s more only, {min_remaining:g} s were asked for"
+                f"using lease {self.id}: the lease is valid for {self.remaining:.3f} s more only, {min_remaining:g} s "
+                "are required; wait for its next refresh, or take a new lease"
             )
 
     # -- acting --
 
     def refresh(self, *, timeout: float | None = None) -> None:
-        """Refresh now, besides what is done automatically. Raises ``LeaseLost`` when the lease has ended."""
+        """Refresh the lease now. When this returns, the holder has the full TTL again, counted from the call.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Raises:
+            LeaseLost: the lease has ended.
+            OutcomeUnknown: no answer came; the deadline is unchanged. Refreshing again is safe.
+            Unavailable: the store can't be reached; the deadline is unchanged. ``DeadlineExceeded`` if the time ran
+                out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            InvalidArgument: ``timeout`` is not a positive number.
+            UsedAfterFork: the lease is held by the parent of this process.
+        """
         self.ensure_valid()
         self._keeper.refresh_now(self, timeout)
 
     def revoke(self, *, timeout: float | None = None) -> None:
-        """End the lease: its keys are deleted. It isn't refreshed again, whatever comes of the call.
+        """End the lease now: the store deletes its keys in one transaction.
 
-        Does nothing on a lease that has ended. Raises ``Unavailable`` or ``OutcomeUnknown`` when the store
-        doesn't confirm; the lease then ends by itself within ``max_lifetime_after_refresh`` seconds.
+        The lease isn't refreshed again, whatever the outcome. If the store doesn't confirm, the lease expires within
+        ``max_lifetime_after_refresh`` seconds. Does nothing if the lease has ended, or in a forked child.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Raises:
+            OutcomeUnknown: no answer came; the lease may have ended, or will expire.
+            Unavailable: the store can't be reached; the lease will expire. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call; the lease will expire. ``AuthenticationFailed`` if the store
+                no longer accepts the credentials.
+            InvalidArgument: ``timeout`` is not a positive number; the lease will expire.
         """
         if self.mark_revoked():
             self._keeper.revoke(self, timeout)
 
     def abandon(self) -> None:
-        """Stop refreshing without a call to the store: the holder can't count on the lease from now on, and its keys
-        are removed when it expires, within ``max_lifetime_after_refresh`` seconds. Does nothing on an ended lease."""
+        """Stop refreshing, without a call to the store. From now on the holder can't rely on the lease.
+
+        The store removes the keys when the lease expires, within ``max_lifetime_after_refresh`` seconds. Does nothing
+        if the lease has ended, or in a forked child.
+        """
         if self.mark_revoked():
             self._keeper.forget(self)
 
@@ -167,18 +229,29 @@ class Lease:
     def __repr__(self) -> str:
         return f"<Lease {self.id} {self.state} ttl={self.ttl:g}s remaining={self.remaining:.1f}s>"
 
-    # -- for the keeper --
+    # -- for the keep-alive --
 
     def mark_refreshed(self, started: float, ttl: float) -> None:
-        """A refresh sent at ``started`` was answered with ``ttl``; too late is too late."""
+        """Record that a refresh sent at ``started`` was answered with ``ttl``, both in seconds.
+
+        An answer received after the deadline is ignored, and so is one that is older than another answer.
+
+        Args:
+            started: when the refresh was sent, on the store's clock.
+            ttl: the TTL that the store gave.
+        """
         with self._lock:
             if self._end is None and self._clock.now() < self.deadline and started >= self._refreshed:
                 self._refreshed = started
                 self.ttl = ttl
 
     def mark_revoked(self) -> bool:
-        """From now on the holder can't count on it; whether that is news."""
-        if self._epoch != fork.epoch.value:
+        """Record that the holder has ended the lease.
+
+        Returns:
+            Whether the lease was ALIVE or AT_RISK before.
+        """
+        if self._fork_generation != fork_generation.value:
             return False
         with self._lock:
             if self._end is not None:
@@ -187,7 +260,11 @@ class Lease:
             return True
 
     def mark_lost(self, reason: str) -> None:
-        """The lease has ended without our doing. Only the first call counts, and none after a revoke."""
+        """Record that the lease has ended without the holder's doing. Ignored if the lease has ended already.
+
+        Args:
+            reason: why, as text for logs and errors.
+        """
         with self._lock:
             if self._end is not None:
                 return

@@ -14,9 +14,9 @@ from types import MappingProxyType, TracebackType
 from typing import NoReturn, Self
 
 from tenure._client.store import Store
-from tenure._runtime import fork
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.fork import fork_generation
 from tenure._runtime.retry import check_timeout
 from tenure.errors import (
     AlreadyRegistered,
@@ -63,7 +63,7 @@ class Registry:
         self.store = store
         self.config = config if config is not None else RegistryConfig()
         self._first = instance or self.config.instance
-        self._epoch = fork.epoch.value
+        self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
         self._dispatcher = Dispatcher()
         self._cache = Cache(self.config.key_prefix, self._dispatcher.tell)
@@ -130,7 +130,7 @@ class Registry:
         Args:
             timeout: seconds for all of it together; default: the store's timeout.
         """
-        if self._epoch != fork.epoch.value:
+        if self._fork_generation != fork_generation.value:
             return  # what was inherited belongs to the parent
         with self._lifecycle:
             if self._closing:
@@ -460,7 +460,7 @@ class Registry:
             raise StoreClosed("the registry hasn't started: call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:
-        if self._epoch != fork.epoch.value:
+        if self._fork_generation != fork_generation.value:
             raise UsedAfterFork(
                 "this registry was started before the process forked: its cache can be read, but to act, connect and "
                 "make another one in the child"

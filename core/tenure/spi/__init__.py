@@ -1,6 +1,12 @@
-"""The service provider interface: everything the author of a store plugin needs, in one import.
+"""The service provider interface: everything that the author of a store plugin needs, in one import.
 
 Start at :class:`Backend`; ``core/docs/write-a-backend.md`` is the guided tour.
+
+Attributes:
+    LeaseId: a lease's name in the store, a ``str`` that only the plugin interprets.
+    Precondition: :class:`KeyAbsent`, :class:`KeyExists` or :class:`RevisionEquals`.
+    Operation: :class:`Put` or :class:`Delete`.
+    FeedItem: :class:`Changes`, :class:`Snapshot` or :class:`Bookmark`.
 """
 
 from tenure._runtime.clock import Clock, SystemClock

@@ -1,15 +1,15 @@
 """The SPI: what the author of a store plugin implements. Ten methods, all blocking, all with a deadline.
 
-What a backend does **not** do, because core does it once for all stores: namespaces (keys arrive complete),
-validation, retrying, keeping leases alive, resuming watches, finding differences, callbacks, caching.
+Core does the following once for all stores, so a backend does **not**: namespaces (keys arrive complete),
+validation, retries, keeping leases alive, resuming watches, computing differences, callbacks, caching.
 
 Rules for every method:
 
 * Thread-safe: called from many threads at once.
-* ``timeout`` is in seconds and greater than zero; the method answers or raises within it, plus a moment.
-* Only errors of ``tenure.errors`` come out. ``Unavailable`` (and ``DeadlineExceeded``) mean *surely not
-  applied*; a write that may have been applied raises ``OutcomeUnknown``. When in doubt it is in doubt.
-* Whatever the client library retries by itself is turned off.
+* ``timeout`` is in seconds and greater than zero. The method returns or raises within it, plus a moment.
+* Only errors of ``tenure.errors`` are raised. ``Unavailable`` (and ``DeadlineExceeded``) mean *certainly not
+  applied*. If a write may have been applied, the method raises ``OutcomeUnknown``.
+* The client library's own retries are turned off.
 * Keys are text of at most 1,400 bytes of UTF-8 without NUL, otherwise arbitrary: ``a//b``, ``a/``, ``.``,
   ``..``, ``%``, ``*`` and a leading ``/`` are all different keys. ``a`` and ``a/b`` can both have values.
   Values are ``bytes``, possibly empty; an empty value isn't a missing key.
@@ -37,24 +37,36 @@ from tenure.spi.types import (
 
 
 class Backend(ABC):
-    """One opened connection (or pool) to a store. Made by the plugin's ``open``, which has verified that
-    the store answers and accepts the credentials."""
+    """One opened connection (or pool) to a store. All methods are thread-safe and blocking.
+
+    The plugin's ``open`` makes the backend after it has verified that the store answers and accepts the credentials.
+
+    Besides the errors that a method lists, each method except ``close`` raises ``Unavailable`` (certainly not
+    applied), its subclass ``DeadlineExceeded``, ``AuthenticationFailed``, ``PermissionDenied``, ``StoreCorrupted`` and,
+    after ``close``, ``StoreClosed``. No other exception leaves a backend: the plugin translates its client's errors.
+    """
 
     @property
     @abstractmethod
     def capabilities(self) -> Capabilities:
-        """What this opened store promises. Constant, doesn't touch the store."""
+        """The guarantees and limits of this opened store. Constant; reading it makes no call to the store."""
 
     @property
     def native(self) -> object:
-        """The client library's own object, offered to applications as it is. Raises ``Unsupported`` without one."""
-        raise Unsupported("this store's plugin has no client object to offer")
+        """The client library's own object, which applications may use as it is.
+
+        Raises:
+            Unsupported: the plugin has no such object. This is the default.
+        """
+        raise Unsupported(
+            "store.native: this store's plugin has no client object to offer; use the methods of the store"
+        )
 
     @property
     def clock(self) -> Clock | None:
-        """The clock that leases and waits on this store go by, where it isn't the one ``open`` was asked to use.
+        """The clock of leases and waits on this store, if it isn't the one that ``open`` was given.
 
-        For stores that tests make up; ``None``, the default, is right for all others.
+        Only stores made for tests have one. ``None``, the default, is right for all others.
         """
         return None
 
@@ -62,86 +74,190 @@ class Backend(ABC):
 
     @abstractmethod
     def get(self, key: str, *, timeout: float) -> ReadResult:
-        """The key's present value, or ``None`` in the answer if it doesn't exist.
+        """Read one key as it is now. Core repeats the call after ``Unavailable``.
 
-        Linearizable where declared: sees every write acknowledged before the call. A key whose lease has
-        ended by the store's clock (plus the declared slack) is not returned.
+        Linearizable where declared: the result shows every write acknowledged before the call. A key whose lease has
+        expired by the store's clock (plus the declared slack) is not returned.
+
+        Args:
+            key: the complete key, with its namespace.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The key with its value, or ``None`` in ``item`` if it does not exist, and the store revision of the read.
+
+        Raises:
+            Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
 
     @abstractmethod
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        """Keys that start with the string ``prefix`` (``""``: all), in byte order, with their values.
+        """Read keys that start with ``prefix``, in UTF-8 byte order. Core repeats the call after ``Unavailable``.
 
-        ``after``: only keys greater than this one. ``limit``: at most so many items (``None``: the plugin
-        chooses; it may return all). ``more`` in the answer says that keys were left out.
-        ``revision``: read the state at this revision, which an earlier page of this list answered; only
-        given where ``consistent_pagination`` is declared (elsewhere it raises ``Unsupported``); raises ``Compacted`` when
-        that state is gone.
+        One page shows one point in time where ``consistent_list`` is declared.
+
+        Args:
+            prefix: the string that the keys start with; ``""`` for all keys.
+            after: return only keys greater than this one; ``None`` to begin at the first.
+            limit: the largest number of items; ``None`` lets the plugin choose, up to all of them.
+            revision: read the state at this revision, which an earlier page of the list returned; ``None`` for the
+                present state. Only given where ``consistent_pagination`` is declared.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The items, whether keys were left out after them, and the store revision that the page shows.
+
+        Raises:
+            Compacted: the state at ``revision`` has left the store's history.
+            Unsupported: ``revision`` was given and ``consistent_pagination`` is not declared.
+            Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
 
     # -- writing: never repeated by core after ``OutcomeUnknown`` --
 
     @abstractmethod
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        """Apply all operations at one new revision if all preconditions hold, else raise ``Conflict``.
+        """Apply all operations at one new revision if all preconditions hold; otherwise change nothing.
 
-        Atomic for every reader, list and watcher. Applied at most once. A put on a lease that isn't alive
-        raises ``LeaseNotFound`` and applies nothing. A put identical to the present value is a change.
+        Atomic for every reader, list and watcher. Applied at most once. A put identical to the present value is a
+        change. Core repeats the call after ``Unavailable``, never after ``OutcomeUnknown``.
+
+        Args:
+            transaction: the preconditions and operations, within the declared limits.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The transaction's revision and the number of keys deleted.
+
+        Raises:
+            Conflict: a precondition did not hold; nothing was changed.
+            LeaseNotFound: a put names a lease that isn't alive; nothing was changed.
+            OutcomeUnknown: the transaction was sent and no answer came; it may be applied, at most once.
+            LimitExceeded: the server refused the size; nothing was changed.
+            StoreFull: the store has no room; nothing was changed.
+            Unavailable: certainly not applied; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
 
     # -- leases --
 
     @abstractmethod
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
-        """A new lease of ``ttl`` seconds (already within the declared bounds) or a little more, never less.
+        """Grant a new lease of ``ttl`` seconds or a little more, never less.
 
-        The answer tells the effective ttl. Unanswered, it raises ``OutcomeUnknown``; such a lease ends by itself.
+        Core repeats the call after ``OutcomeUnknown`` too: it leaves at worst a lease without keys, which expires.
+
+        Args:
+            ttl: the TTL in seconds, within the declared bounds.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The lease's id and its effective TTL in seconds.
+
+        Raises:
+            OutcomeUnknown: no answer came; a lease may exist and will expire.
+            StoreFull: the store has no room for another lease.
+            Unavailable: certainly not granted; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
 
     @abstractmethod
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
-        """Give each lease its full ttl again, counted from now. One call for many, so that stores can batch.
+        """Give each lease its full TTL again, counted from now. An expired lease never comes back to life.
 
-        The answer maps the id of each refreshed lease to its ttl in seconds; an id that is missing from it is
-        gone for good. A lease that has ended can't come back to life. Raises (``Unavailable`` or
-        ``OutcomeUnknown``) if any answer is missing; refreshing twice does no harm.
+        One call takes many leases, so that stores can batch. Refreshing a lease twice does no harm.
+
+        Args:
+            lease_ids: the leases to refresh.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The TTL in seconds of each refreshed lease. An id that is missing here has expired or was revoked.
+
+        Raises:
+            OutcomeUnknown: an answer for at least one lease is missing.
+            Unavailable: an answer is missing and no lease was refreshed.
         """
 
     @abstractmethod
     def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
-        """End leases now: their keys are deleted, one transaction per lease, and watchers see it.
+        """End leases now and delete their keys, one transaction per lease. Watchers see the deletes.
 
-        Answers the ids that were alive; unknown ones are no error. May be repeated after ``OutcomeUnknown``.
+        Ids of leases that aren't alive are ignored. Core repeats the call after ``OutcomeUnknown`` too.
+
+        Args:
+            lease_ids: the leases to end.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The ids that were alive.
+
+        Raises:
+            OutcomeUnknown: no answer came for at least one lease; it may have ended.
+            Unavailable: certainly none has ended; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
-        """All leases in the store, or the one asked for (an empty tuple if it isn't alive), with their keys.
+        """List the leases that are alive, with their keys. Implemented where ``list_leases`` is declared.
 
-        Only where ``list_leases`` is declared; this default raises ``Unsupported``.
+        Args:
+            lease_id: the only lease to return; ``None`` for all.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The leases; an empty tuple if none is alive.
+
+        Raises:
+            Unsupported: ``list_leases`` is not declared. This is the default.
+            Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
-        raise Unsupported("this store can't list leases (its capabilities declare list_leases=False)")
+        raise Unsupported(
+            f"listing {'all leases' if lease_id is None else f'lease {lease_id!r}'}: this store does not declare "
+            "list_leases; check store.capabilities.list_leases before"
+        )
 
     # -- watching --
 
     @abstractmethod
     def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        """Start delivering changes of keys under ``prefix`` into ``sink``; rules in ``tenure.spi.feed``.
+        """Start delivering changes of keys under ``prefix`` into ``sink``, by the rules in ``tenure.spi.feed``.
 
-        Returns, within ``timeout``, a feed that is running or about to: errors found later end it by
-        ``sink.fail``. Many feeds may run at once and don't stall each other. One that resumes, ``after`` a revision,
-        counts as connected from then on, so the server has agreed to it; others do with their first item.
+        Many feeds may run at once and don't stall each other. A resumed feed must have been accepted by the server
+        before ``watch`` returns. A new feed counts as connected once it delivers its snapshot.
+
+        Args:
+            prefix: the string that the keys start with; ``""`` for all keys.
+            after: resume after this revision; ``None`` to begin with a snapshot of the present state.
+            sink: where to deliver, from any thread. Its methods never block.
+            timeout: seconds that opening the feed may take.
+
+        Returns:
+            A feed that is running or about to. Errors found later end it by ``sink.fail``.
+
+        Raises:
+            Compacted: the changes after ``after`` are no longer in the store's history.
+            Unavailable: the feed could not be opened; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
 
     # -- housekeeping --
 
     @abstractmethod
     def server_info(self, *, timeout: float) -> ServerInfo:
-        """Version, revision, clock and risky settings of the server, for diagnosis."""
+        """Read version, revision, clock and risky settings of the server, for diagnosis.
+
+        Args:
+            timeout: seconds that the call may take.
+
+        Returns:
+            What the server reports. A fact that the server hides is left out; that is no error.
+
+        Raises:
+            Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Release connections and threads, in bounded time. Idempotent. Running feeds end without ``fail``.
+        """Release connections and threads, in bounded time. Idempotent; never raises.
 
-        Leases are left to core, which has revoked them before. Other calls running in other threads fail
-        with ``Unavailable`` or ``OutcomeUnknown`` soon; those not begun and later ones raise ``StoreClosed``.
+        Running feeds end without ``fail``. Core has revoked its leases before. Calls running in other threads soon
+        fail with ``Unavailable`` or ``OutcomeUnknown``; later calls, and those that have not begun, raise
+        ``StoreClosed``.
         """

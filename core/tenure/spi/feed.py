@@ -1,23 +1,23 @@
-"""What a watch of a plugin delivers, and to whom.
+"""What a plugin's watch delivers, and into what.
 
-A plugin's ``Backend.watch`` pushes *feed items* into a *sink* that core hands to it, from any thread of
-its own, and returns a :class:`Feed` that core closes when it has had enough. Core does the rest for every
-store: the buffer with its bounds, the difference after a gap, resuming, retrying, callbacks.
+A plugin's ``Backend.watch`` pushes *feed items* into a *sink* that core provides, from any thread of
+the plugin, and returns a :class:`Feed` that core closes when the watch ends. Core does the rest for every
+store: the bounded buffer, the difference after a gap, resuming, retrying, callbacks.
 
 Rules for the plugin (the conformance suite checks them):
 
 1. With ``after=None`` the first item is a :class:`Snapshot`. Everything committed after the snapshot's
    revision follows; nothing falls between the two.
 2. With ``after=R`` on a store that declares ``lossless_watch`` the first :class:`Changes` holds the first
-   revision greater than R. If that is no longer in the store's history, or R is a revision that the store
-   hasn't reached, ``watch`` raises ``Compacted``, or the feed ends by ``sink.fail(Compacted(...))``. Where the
-   plugin can't tell that the history it is connected to is the one R came from (the server lost its data), that
-   is ``Compacted`` too. On a store that doesn't declare it, ``after`` may be ignored: begin with a Snapshot.
-3. Per key, changes come in the order of their revisions, none twice.
+   revision greater than R. If that revision is no longer in the store's history, or the store hasn't reached R,
+   ``watch`` raises ``Compacted``, or the feed ends by ``sink.fail(Compacted(...))``. The same holds if the plugin
+   can't tell that the history it is connected to is the one of R (the server lost its data). A store that doesn't
+   declare ``lossless_watch`` may ignore ``after`` and begin with a Snapshot.
+3. Changes of one key come in the order of their revisions, none twice.
 4. A transaction is never split over two items (where ``lossless_watch`` is declared).
-5. The feed ends once, by ``sink.fail(error)``, when it can't go on: connection lost, authentication
-   refused, history compacted. It doesn't reconnect by itself. A server that stops answering without
-   closing the connection makes the feed fail within ``capabilities.max_watch_failure_detection`` seconds.
+5. The feed ends once, by ``sink.fail(error)``, when it can't continue: connection lost, authentication
+   refused, history compacted. A feed doesn't reconnect. If a server stops answering without
+   closing the connection, the feed fails within ``capabilities.max_watch_failure_detection`` seconds.
 6. ``deliver`` and ``fail`` never block, so a plugin may call them from its reader thread, under a lock of its
    own, and also before ``watch`` has returned. Calls after ``close`` are ignored.
 """
@@ -36,7 +36,12 @@ from tenure.spi.types import KeyValue
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A key's life ended at ``revision``; where the store can't tell it, a revision not below it."""
+    """The end of a key's life.
+
+    Attributes:
+        key: the key that was deleted, or removed with its lease.
+        revision: the revision of the delete. If the store can't tell it, a revision not below it.
+    """
 
     key: str
     revision: int
@@ -44,9 +49,11 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One or more whole transactions, in order; ``revision`` is the highest of them.
+    """One or more whole transactions, in order.
 
-    An entry is a :class:`KeyValue` (a put) or a :class:`Deleted`.
+    Attributes:
+        entries: a :class:`KeyValue` for each put and a :class:`Deleted` for each delete.
+        revision: the highest revision among them.
     """
 
     entries: tuple[KeyValue | Deleted, ...]
@@ -55,10 +62,12 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything under the prefix as it was at ``revision``, in key order.
+    """Everything under the prefix as it was at one revision.
 
-    Where the store's list isn't one point in time, ``revision`` is one that the list began at: no item
-    deleted before it is in there, and what came later follows as changes.
+    Attributes:
+        items: the keys with their values, in key order.
+        revision: the store revision of the state. If the store's list isn't one point in time, the revision at which
+            the list began: no item deleted before it is included, and later changes follow as changes.
     """
 
     items: tuple[KeyValue, ...]
@@ -67,7 +76,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """All changes up to ``revision`` have been delivered. Lets a quiet watch resume later than its last event."""
+    """Say that all changes up to a revision were delivered, so that a quiet watch can resume later than its last event.
+
+    Attributes:
+        revision: the store revision that the feed has reached.
+    """
 
     revision: int
 
@@ -76,13 +89,22 @@ FeedItem = Changes | Snapshot | Bookmark
 
 
 class Sink(Protocol):
-    """Where a plugin delivers. Both methods return at once, from any thread."""
+    """Where a plugin delivers. Both methods return at once and may be called from any thread."""
 
     def deliver(self, item: FeedItem, /) -> None:
-        """Hand over the next item."""
+        """Deliver the next item, in order. Never blocks and never raises; ignored after the feed's ``close``.
+
+        Args:
+            item: a snapshot, changes or a bookmark.
+        """
 
     def fail(self, error: TenureError, /) -> None:
-        """Say that this feed has ended and why. Only the first call counts."""
+        """Report that this feed has ended. Never blocks and never raises; only the first call counts.
+
+        Args:
+            error: why the feed ended. After ``Unavailable`` core opens another feed; after ``Compacted`` that feed
+                begins with a snapshot. Errors of authentication and permission end the watch.
+        """
 
 
 class Feed(ABC):
@@ -90,14 +112,20 @@ class Feed(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End the feed and free what it holds, in bounded time. Idempotent, callable from any thread."""
+        """End the feed and free its resources, in bounded time. Idempotent, callable from any thread."""
 
 
 class PollingFeed(Feed):
-    """A feed for a store that can only be asked: reads a snapshot every ``interval`` seconds.
+    """A feed for a store that has no watch: it reads a snapshot every ``interval`` seconds.
 
-    ``read`` returns the present state; an error it raises ends the feed. Core finds the differences, so
-    this is all that a poll-only store needs. One daemon thread per feed; ``close`` waits for it.
+    Core computes the differences, so a store that can only be polled needs nothing else. One daemon thread per feed;
+    ``close`` waits for it.
+
+    Args:
+        read: returns the present state of the prefix. An error that it raises ends the feed.
+        sink: where snapshots and the final error are delivered.
+        interval: seconds between the end of one read and the start of the next.
+        name: the first part of the thread's name.
     """
 
     def __init__(self, read: Callable[[], Snapshot], sink: Sink, *, interval: float, name: str) -> None:
@@ -116,7 +144,10 @@ class PollingFeed(Feed):
                 self._fail(exc)
                 return
             except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the feed loudly, whatever it raised
-                error = PluginError(f"the plugin's list failed with an untranslated {type(exc).__name__}: {exc}")
+                error = PluginError(
+                    f"polling for a watch: the plugin's list failed with an untranslated {type(exc).__name__}: {exc}; "
+                    "report the traceback to the plugin's author"
+                )
                 error.__cause__ = exc
                 self._fail(error)
                 return
@@ -124,7 +155,7 @@ class PollingFeed(Feed):
             self._stop.wait(self._interval)
 
     def _fail(self, error: TenureError) -> None:
-        if not self._stop.is_set():  # a feed that is being closed ends without a word
+        if not self._stop.is_set():  # a feed that is being closed ends without an error
             self._sink.fail(error)
 
     def close(self) -> None:

@@ -24,24 +24,40 @@ _SURELY_SHORT = MAX_KEY_BYTES // 4  # a character takes at most four bytes of UT
 def check_text(text: str, what: str) -> None:
     """Raise ``InvalidKey`` unless ``text`` can be a key or part of one; ``what`` names it in the message."""
     if "\0" in text:
-        raise InvalidKey(f"a {what} can't contain NUL (\\0), it is at position {text.index(chr(0))} of {text[:80]!r}")
+        raise InvalidKey(
+            f"checking the {what} {text[:80]!r}: a {what} can't contain NUL, and position {text.index(chr(0))} has "
+            "one; remove that character"
+        )
     if len(text) <= _SURELY_SHORT and text.isascii():
         return
     try:
         size = len(text.encode())
     except UnicodeEncodeError as exc:
         raise InvalidKey(
-            f"a {what} has to be valid Unicode, {text[:80]!r} has a lone surrogate at position {exc.start}"
+            f"checking the {what} {text[:80]!r}: a {what} is valid Unicode, and position {exc.start} has a lone "
+            "surrogate; remove that character"
         ) from exc
     if size > MAX_KEY_BYTES:
-        raise InvalidKey(f"a {what} takes at most {MAX_KEY_BYTES} bytes of UTF-8, {text[:40]!r}... has {size}")
+        raise InvalidKey(
+            f"checking the {what} {text[:40]!r}...: a {what} has at most {MAX_KEY_BYTES} bytes of UTF-8, this one has "
+            f"{size}; choose a shorter one"
+        )
 
 
 def namespace_prefix(namespace: str) -> str:
-    """What stands in front of the keys of ``namespace``; ``""`` for no namespace. Raises ``ConfigError``.
+    """Return the text in front of the keys of ``namespace``; ``""`` for no namespace.
 
-    A plugin gets keys with this prefix in place (``OpenRequest.namespace`` is the name), and needs it only where
-    it makes keys of its own or limits what it asks the server for.
+    A plugin gets keys with this prefix in place (``OpenRequest.namespace`` is the name). It needs the prefix only if
+    it makes keys of its own, or limits what it asks the server for.
+
+    Args:
+        namespace: the namespace's name, any text.
+
+    Returns:
+        The percent-encoded name and a slash.
+
+    Raises:
+        ConfigError: the name has a NUL, a lone surrogate, or too many bytes.
     """
     if not namespace:
         return ""
@@ -52,7 +68,7 @@ def namespace_prefix(namespace: str) -> str:
     encoded = quote(namespace, safe="") + "/"
     if len(encoded) > MAX_NAMESPACE_BYTES:
         raise ConfigError(
-            f"the namespace {namespace[:40]!r}... takes {len(encoded)} bytes when encoded, at most "
-            f"{MAX_NAMESPACE_BYTES} are possible: choose a shorter one"
+            f"checking the namespace {namespace[:40]!r}...: a namespace has at most {MAX_NAMESPACE_BYTES} bytes when "
+            f"encoded, this one has {len(encoded)}; choose a shorter one"
         )
     return encoded

@@ -1,8 +1,8 @@
 """How a plugin presents itself: its scheme, its options and the function that opens a store.
 
 A plugin is a module named by an entry point in the group ``tenure.backends``; the entry's name is the URL
-scheme. The module has one hook implementation that returns a :class:`BackendPlugin`. It imports no client
-library at module level: ``open`` does that when it is called.
+scheme. The module has one hook implementation that returns a :class:`BackendPlugin`. The module imports no client
+library at its top: ``open`` does that when it is called.
 """
 
 from __future__ import annotations
@@ -17,25 +17,36 @@ from tenure.spi.backend import Backend
 
 
 class UrlForm(StrEnum):
-    """What stands between ``scheme://`` and the options of a URL."""
+    """Name what a URL has between ``scheme://`` and its options.
+
+    Attributes:
+        HOSTS: ``host[:port][,host[:port]...][/namespace]``.
+        NAME: ``name[/namespace]``, for a store inside this process.
+        FILE: ``/path/to/file``. The namespace, if any, is the option ``namespace``.
+    """
 
     HOSTS = "hosts"
-    """``host[:port][,host[:port]...][/namespace]``"""
-
     NAME = "name"
-    """``name[/namespace]``: something inside this process"""
-
     FILE = "file"
-    """``/path/to/file``; the namespace, if any, is the option ``namespace``"""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One typed ``?name=value`` of a plugin's URLs.
+    """One typed ``?name=value`` of a plugin's URLs. Core parses and checks the value before ``open`` is called.
 
-    ``type`` is ``str``, ``int``, ``float`` (seconds, ratios) or ``bool`` (true/false, yes/no, on/off, 1/0).
-    ``minimum`` and ``maximum`` bound numbers, ``choices`` lists the only values allowed. Core has options of its
-    own on every URL (``namespace``, ``timeout``), and ``ca``, ``cert``, ``key`` for the variant ``tls``.
+    Core adds options of its own to every URL: ``namespace`` and ``timeout``, and ``ca``, ``cert`` and ``key`` for the
+    variant ``tls``.
+
+    Attributes:
+        name: the option's name in the URL.
+        type: ``str``, ``int``, ``float`` (seconds, ratios) or ``bool`` (true/false, yes/no, on/off, 1/0).
+        default: the value if the URL does not give the option.
+        help: one line for people: the meaning, with the unit.
+        minimum: the smallest number allowed, ``None`` for no bound.
+        maximum: the largest number allowed, ``None`` for no bound.
+        choices: the only texts allowed; empty for any text.
+        secret: whether the value is a password or token. ``open`` then gets a :class:`Secret`, and messages show
+            ``***``.
     """
 
     name: str
@@ -46,26 +57,35 @@ class Option:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     secret: bool = False
-    """The value is a password or token: ``open`` gets a :class:`Secret`, and messages show ``***``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """What people should know of a store that its capabilities and options don't say: what surprises, and what it
-    asks of whoever runs it. ``tenure backends SCHEME`` shows it."""
+    """A fact about a store that capabilities and options don't show: surprising behaviour, or a duty of the operator.
+
+    ``tenure backends SCHEME`` prints the caveats of a store.
+
+    Attributes:
+        title: a few words, without a full stop.
+        text: one sentence or more; names and values between backquotes.
+        verified_by: the tests that verify the caveat: ids of rules of the conformance suite
+            (``leases.left_alone_end_in_time``), and the plugin's own tests as ``path/of/test_file.py::test_name``,
+            relative to the top of the plugin's repository.
+    """
 
     title: str
-    """A few words, without a full stop."""
     text: str
-    """A sentence or more; names and values between backquotes."""
     verified_by: tuple[str, ...] = ()
-    """What shows that it is so: ids of rules of the conformance suite (``leases.left_alone_end_in_time``), and tests
-    of the plugin's own as ``path/of/test_file.py::test_name``, seen from the top of its repository."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One host of a URL, a name or a literal address (IPv6 without brackets), with its port."""
+    """One host of a URL with its port. ``str(host)`` is ``name:port``, or ``[address]:port`` for IPv6.
+
+    Attributes:
+        name: a host name or a literal address, IPv6 without brackets.
+        port: the port, 1 to 65535.
+    """
 
     name: str
     port: int
@@ -76,12 +96,23 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A password or token: never shown by repr, str or in an error. ``reveal()`` gives it to a driver."""
+    """A password or token that ``repr``, ``str`` and messages never show.
+
+    >>> secret = Secret("hunter2")
+    >>> secret
+    Secret(***)
+    >>> secret.reveal()
+    'hunter2'
+    """
 
     _text: str = field(repr=False)
 
     def reveal(self) -> str:
-        """The secret in plain text, for the server alone."""
+        """Return the text, to pass it to a driver.
+
+        Returns:
+            The password or token as given, percent-encoding removed.
+        """
         return self._text
 
     def __repr__(self) -> str:
@@ -92,7 +123,13 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS was asked for (``scheme+tls://``). Paths of PEM files; without ``ca`` the system's roots count."""
+    """The TLS settings of a URL with the variant ``tls`` (``scheme+tls://``). All paths name PEM files.
+
+    Attributes:
+        ca: the authorities to trust; ``None`` for the system's.
+        cert: the client's certificate, ``None`` for no client certificate.
+        key: the client's private key. Either both ``cert`` and ``key`` are given or neither.
+    """
 
     ca: str | None = None
     cert: str | None = None
@@ -101,49 +138,64 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """Everything a plugin's ``open`` gets to know. Values are parsed, typed and checked against its options."""
+    """Everything that a plugin's ``open`` receives. Core has parsed and typed the values, and checked each option.
+
+    Attributes:
+        url: the URL with secrets replaced by ``***``: safe in messages.
+        variants: the words after the scheme's plus signs (``scheme+word://``), without ``tls``.
+        hosts: the hosts for ``UrlForm.HOSTS``, at least one; otherwise empty.
+        path: the name for ``UrlForm.NAME``, the path for ``UrlForm.FILE``; empty for the plugin's own default.
+        username: the user name, ``None`` if the URL has none.
+        password: the password, ``None`` if the URL has none.
+        tls: the TLS settings, ``None`` for a plain connection.
+        namespace: the namespace, for information such as where to place data. Keys arrive with it in front.
+        options: every declared option by name, defaults filled in.
+        timeout: seconds that ``open`` may take.
+        clock: the clock for a store that runs in this process. Other stores use their server's time.
+    """
 
     url: str
-    """The URL with any password replaced by ``***``: fit for messages."""
     variants: frozenset[str]
-    """Words after the scheme's plus signs, ``tls`` excepted: ``scheme+word://``."""
     hosts: tuple[Host, ...] = ()
-    """For ``UrlForm.HOSTS``; at least one."""
     path: str = ""
-    """For ``UrlForm.NAME`` the name, for ``UrlForm.FILE`` the path (empty: the plugin's own default)."""
     username: str | None = None
     password: Secret | None = None
     tls: Tls | None = None
     namespace: str = ""
-    """For information, such as where to place things: keys arrive with their namespace already in front."""
     options: Mapping[str, Any]
-    """Every declared option by name, defaults filled in."""
     timeout: float
-    """Seconds that ``open`` may take."""
     clock: Clock
-    """For a store that runs in this process; others live by their server's time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendPlugin:
-    """What the hook returns. ``open`` raises ``Unavailable``, ``AuthenticationFailed``, ``ConfigError`` and
-    their like, or returns a backend that has talked to its store."""
+    """The description of a plugin, which the hook ``tenure_backend`` returns.
+
+    Attributes:
+        scheme: the URL scheme, the same as the entry point's name.
+        summary: one line for people.
+        open: opens a store within ``request.timeout`` seconds and returns a :class:`Backend` that has verified that
+            the server answers and accepts the credentials. Otherwise raises ``Unavailable``,
+            ``AuthenticationFailed``, ``PermissionDenied``, ``ConfigError`` or another error of ``tenure.errors``.
+        url_form: what the URL has between ``scheme://`` and its options.
+        default_port: the port of a host without one, for ``UrlForm.HOSTS``; ``None`` if the URL must give the port.
+        options: the options of the plugin's URLs.
+        variants: the words allowed after a plus sign, such as ``tls``.
+        accepts_credentials: whether URLs may have ``user:password@``; otherwise core refuses them.
+        pip_extra: the extra of ``tenure`` that installs the client library, for the plugins of this repository.
+        caveats: what the capabilities and options don't show.
+        required_modules: the modules of the client library that ``open`` imports. If one is missing, ``connect`` names
+            what to install.
+    """
 
     scheme: str
     summary: str
-    """One line for people."""
     open: Callable[[OpenRequest], Backend]
     url_form: UrlForm
     default_port: int | None = None
-    """For ``UrlForm.HOSTS``."""
     options: tuple[Option, ...] = ()
     variants: frozenset[str] = frozenset()
-    """Words allowed after a plus sign, such as ``tls``."""
     accepts_credentials: bool = False
-    """Whether ``user:password@`` means something to this store; elsewhere it is an error."""
     pip_extra: str | None = None
-    """Name of the ``tenure`` extra that brings the client library, for the in-tree plugins."""
     caveats: tuple[Caveat, ...] = ()
-    """What surprises, and what else people should know."""
     required_modules: tuple[str, ...] = ()
-    """Modules that ``open`` imports from that client; their absence turns into a hint what to install."""

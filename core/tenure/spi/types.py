@@ -1,11 +1,11 @@
-"""What crosses the SPI: keys with their values, transactions, answers. Immutable, without behaviour.
+"""What crosses the SPI: keys with their values, transactions, results. Immutable, without behaviour.
 
-Two answers of the hot path, :class:`KeyValue` and :class:`ReadResult`, are named tuples: building one costs a
+Two results of the hot path, :class:`KeyValue` and :class:`ReadResult`, are named tuples: building one costs a
 third of a frozen dataclass with slots, and a store on the local disk is fast enough for that to show
 (decision record 0002). Everything else is a frozen dataclass.
 
-Revisions are opaque integers that only grow, one per committed transaction, store-wide. Outside a plugin
-nobody does arithmetic on them; they are compared and handed back.
+Revisions are opaque integers that only grow, one per committed transaction, store-wide. Code outside a plugin
+compares revisions and passes them back; it does no arithmetic on them.
 """
 
 from __future__ import annotations
@@ -14,24 +14,35 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 LeaseId = str
-"""A lease's name in the store, opaque to everyone but the plugin."""
 
 
 class KeyValue(NamedTuple):
-    """One key as it was at one revision."""
+    """One key as it was at one revision.
+
+    Attributes:
+        key: the key. Plugins see the namespace in front; applications see the key without the namespace.
+        value: the value, possibly empty.
+        create_revision: the revision of the transaction that created the key. A delete ends that life, and the next
+            put creates the key again.
+        mod_revision: the revision of the last transaction that put the key; on the first put it equals
+            ``create_revision``.
+        lease_id: the lease that the key is removed with, ``None`` for a key without a lease.
+    """
 
     key: str
     value: bytes
     create_revision: int
-    """Revision of the transaction that made the key come into being (a delete ends that life)."""
     mod_revision: int
-    """Revision of the last transaction that put the key; equal to ``create_revision`` on its first put."""
     lease_id: LeaseId | None = None
-    """The lease the key ends with, or ``None``."""
 
 
 class ReadResult(NamedTuple):
-    """Answer of ``get``: the item or ``None``, and a store revision at which that was true."""
+    """What a key was, and a store revision at which that was true.
+
+    Attributes:
+        item: the key with its value, ``None`` if the key does not exist.
+        revision: the store revision that the answer belongs to. A watch after this revision misses nothing.
+    """
 
     item: KeyValue | None
     revision: int
@@ -39,10 +50,12 @@ class ReadResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Answer of ``list``: items in UTF-8 byte order of their keys.
+    """One part of a list, in UTF-8 byte order of the keys.
 
-    ``has_more`` says that keys of the prefix follow after the last item; an empty page has ``has_more=False``.
-    ``revision`` is the store revision the page shows; pages read at a revision given by the caller repeat it.
+    Attributes:
+        items: the keys with their values.
+        has_more: whether keys of the prefix follow after the last item; ``False`` for an empty page.
+        revision: the store revision that the page shows. A page read at a given revision repeats that revision.
     """
 
     items: tuple[KeyValue, ...]
@@ -55,21 +68,34 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class KeyAbsent:
-    """Guard: the key must not exist."""
+    """Precondition: the key does not exist.
+
+    Attributes:
+        key: the key to check.
+    """
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExists:
-    """Guard: the key must exist, with whatever value."""
+    """Precondition: the key exists, with any value.
+
+    Attributes:
+        key: the key to check.
+    """
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionEquals:
-    """Guard: the key must exist and its ``mod_revision`` must still be ``revision``."""
+    """Precondition: the key exists and was last put at ``revision``.
+
+    Attributes:
+        key: the key to check.
+        revision: the ``mod_revision`` that the key must have.
+    """
 
     key: str
     revision: int
@@ -77,7 +103,13 @@ class RevisionEquals:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Operation: set the key. ``lease_id=None`` detaches it from any lease it had."""
+    """Operation: set the key, whether or not it exists.
+
+    Attributes:
+        key: the key to set.
+        value: the new value. A value identical to the present one is a change too.
+        lease_id: the lease that the key is removed with. ``None`` detaches the key from any lease.
+    """
 
     key: str
     value: bytes
@@ -86,7 +118,11 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Operation: the key is gone afterwards. Deleting a key that isn't there changes nothing."""
+    """Operation: delete the key. Deleting a missing key changes nothing.
+
+    Attributes:
+        key: the key to delete.
+    """
 
     key: str
 
@@ -97,11 +133,15 @@ Operation = Put | Delete
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Preconditions, and operations on distinct keys that are applied together if and only if all of them hold.
+    """Operations on distinct keys that are applied together if and only if all preconditions hold.
 
-    Core has validated keys, values, sizes and that no key is written twice before a plugin sees this.
-    A key may have more than one precondition, also without being written. There may be no preconditions, or no
-    operations (then it is a check).
+    Before a plugin sees a transaction, core has validated keys, values and sizes, and that each key is written once.
+    A key may have several preconditions, and preconditions without being written. Either tuple may be empty; without
+    operations the transaction is a check.
+
+    Attributes:
+        preconditions: what must hold, in any order.
+        operations: what to put and delete, in any order.
     """
 
     preconditions: tuple[Precondition, ...]
@@ -110,12 +150,13 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """Answer of a transaction that was applied.
+    """The result of a transaction that was applied.
 
-    ``revision`` is the transaction's own: every key put has it as ``mod_revision``, every delete event
-    carries it. A transaction that changed nothing (no operations, or only deletes of keys that weren't
-    there) makes no revision and answers the store's present one, which must not be later than the moment at
-    which its preconditions held: who watches after it must miss nothing. ``deleted`` counts keys really deleted.
+    Attributes:
+        revision: the transaction's own revision: every key put has it as ``mod_revision``, and every delete event
+            carries it. A transaction that changed nothing makes no revision and returns the store's present one. That
+            one is not later than the moment at which the preconditions held, so a watch after it misses nothing.
+        deleted: the number of keys that existed and were deleted.
     """
 
     revision: int
@@ -127,7 +168,12 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class LeaseGrant:
-    """A fresh lease: its id and the ttl the store really gave, in seconds, counted from the grant."""
+    """A fresh lease, counted from the grant.
+
+    Attributes:
+        lease_id: the id of the new lease, unlike that of any lease alive.
+        ttl: the TTL that the store really gave, in seconds.
+    """
 
     lease_id: LeaseId
     ttl: float
@@ -135,7 +181,14 @@ class LeaseGrant:
 
 @dataclass(frozen=True, slots=True)
 class LeaseInfo:
-    """A lease as the store describes it. ``remaining`` is in seconds, ``None`` where the store can't tell."""
+    """A lease as the store sees it.
+
+    Attributes:
+        lease_id: the lease's id.
+        ttl: the effective TTL in seconds.
+        remaining: seconds until the lease expires, ``None`` if the store cannot tell.
+        keys: the keys that are removed with the lease. ``Store`` leaves out keys of other namespaces.
+    """
 
     lease_id: LeaseId
     ttl: float
@@ -148,11 +201,15 @@ class LeaseInfo:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server says of itself, for people: ``tenure doctor`` prints it.
+    """What a server reports about itself. ``tenure doctor`` prints it.
 
-    ``clock`` is the server's wall clock as seconds since the epoch, ``None`` where it doesn't tell.
-    ``warnings`` are sentences about settings that weaken what the store promises (empty: none was found).
-    ``details`` are further facts by name, such as members, sizes or modes.
+    Attributes:
+        product: the server's name.
+        version: the server's version.
+        revision: the store's present revision.
+        clock: the server's wall clock as seconds since the epoch, ``None`` if the server does not report it.
+        warnings: sentences about settings that weaken the store's guarantees; empty if none was found.
+        details: further facts by name, such as members, sizes or modes.
     """
 
     product: str

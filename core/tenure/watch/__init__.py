@@ -1,4 +1,4 @@
-"""Watching: the engine that gives one contract over feeds that differ; see ``tenure.watch.engine``."""
+"""Watches: one contract over the different feeds of stores; see ``tenure.watch.engine``."""
 
 from tenure.watch.engine import Watch
 from tenure.watch.events import Batch, BatchType, Event, EventType

@@ -1,8 +1,8 @@
 """The bounded buffer between a plugin's feed and the consumer of a watch.
 
-The plugin's thread puts, never blocking; the consumer's thread takes. When the consumer is so slow that the
-bound is reached, everything buffered is dropped and the consumer is told to start afresh: memory stays
-bounded, nobody else waits, and nothing is lost in silence.
+The plugin's thread puts items and never blocks; the consumer's thread gets them. If a slow consumer lets the buffer
+reach its bound, the buffer drops its items and returns ``Overflowed``, so that the watch opens its feed again. Memory
+stays bounded, no other consumer waits, and no change is lost silently.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MAX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The feed ended with this error; nothing more comes."""
+    """The feed ended with this error; no more items follow."""
 
     error: TenureError
 
 
 @dataclass(frozen=True, slots=True)
 class Overflowed:
-    """The consumer was too slow and ``entries`` changes were dropped; the feed has to be opened again."""
+    """The consumer was too slow, and ``entries`` changes were dropped. The feed has to be opened again."""
 
     entries: int
 
@@ -37,8 +37,9 @@ class Overflowed:
 class FeedBuffer:
     """A :class:`~tenure.spi.Sink` with bounds. One feed, one consumer.
 
-    With ``keep`` an overflow drops only what comes from then on, and is told after what was buffered: for a watch
-    that goes on after its last revision, which would otherwise never get past a backlog greater than the bound.
+    With ``keep`` an overflow drops only later items, and :meth:`get` returns the buffered items before ``Overflowed``.
+    A watch that resumes after its last revision needs this: otherwise it would never get past a backlog greater than
+    the bound.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class FeedBuffer:
                 self._dropped += _entries(item)
                 return
             if isinstance(item, Snapshot):
-                # It holds everything that the items before it would have led to.
+                # It includes the effect of all items before it.
                 self._clear()
             elif isinstance(item, Bookmark) and self._items and isinstance(self._items[-1], Bookmark):
                 self._items.pop()
@@ -97,8 +98,8 @@ class FeedBuffer:
 
     # -- the consumer's side --
 
-    def take(self, timeout: float | None) -> FeedItem | Failed | Overflowed | None:
-        """The next item; what came before a failure comes before it. ``None`` on timeout or :meth:`wake`."""
+    def get(self, timeout: float | None) -> FeedItem | Failed | Overflowed | None:
+        """Return the next item, or the failure after the last one. ``None`` on timeout or :meth:`wake`."""
         with self._condition:
             if not self._ready():
                 limit = TimeLimit(self._clock, timeout)
@@ -115,14 +116,14 @@ class FeedBuffer:
             self._woken = False
             return Failed(self._error) if self._error is not None else None
 
-    def rest(self, seconds: float) -> None:
-        """Wait for so many seconds of real time, or until :meth:`wake`: between two tries to open a feed."""
+    def pause(self, seconds: float) -> None:
+        """Wait for ``seconds`` of real time, or until :meth:`wake`. Used between two tries to open a feed."""
         with self._condition:
             if not self._woken:
                 self._clock.wait_for_real(self._condition, seconds)
 
     def wake(self) -> None:
-        """Make a blocked :meth:`take` return ``None``, and a :meth:`rest` end."""
+        """Make a blocked :meth:`get` return ``None``, and end a :meth:`pause`."""
         with self._condition:
             self._woken = True
             self._condition.notify_all()

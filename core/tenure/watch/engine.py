@@ -1,20 +1,20 @@
-"""A watch that doesn't die: the state, then changes, over reconnects, restarts and compactions.
+"""A watch that survives reconnects, restarts and compactions: the state, then changes.
 
 States of the connection to the store::
 
     CONNECTED --feed fails / consumer too slow--> DISCONNECTED --reopened--> CONNECTED
-         \\--------------close() or an error that can't pass-------> CLOSED
+         \\--------------close() or a permanent error--------------> CLOSED
 
-How the feed is opened again decides what the application is told:
+How the feed is opened again decides what the watch delivers:
 
-* after the last revision it was told, on a store that shows every revision: nothing was missed, the next
+* after the last delivered revision, on a store that shows every revision: no change was missed, and the next
   batch is CHANGES as if there had been no break;
-* otherwise, or when that revision is gone from the store's history, or when the consumer was too slow: from a
-  fresh snapshot; the difference to what was told before is one RESYNC batch that says why.
+* otherwise, or if that revision has left the store's history, or if the consumer was too slow: from a
+  fresh snapshot. The difference to the delivered state is one RESYNC batch with the reason.
 
-There is no thread of its own in here: the consumer's thread does the work inside :meth:`Watch.next`; callbacks
-get a thread in ``tenure.watch.callbacks``. What a watch has told is recorded when it hands out a batch,
-so nothing counts as told that was only buffered.
+The engine has no thread: the consumer's thread does the work inside :meth:`Watch.next`; callbacks
+get a thread in ``tenure.watch.callbacks``. Progress is recorded when an item is taken from the buffer, not when it
+is buffered, so a change counts as delivered only once its batch is ready for the consumer.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tenure._runtime import fork
 from tenure._runtime.clock import Clock, TimeLimit
+from tenure._runtime.fork import fork_generation
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import (
     Compacted,
@@ -44,17 +44,17 @@ from tenure.errors import (
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Bookmark, Changes, Feed, Snapshot
 from tenure.watch.buffer import Failed, FeedBuffer, Overflowed
-from tenure.watch.diff import Relay, View
+from tenure.watch.diff import ClientState, PassThrough
 from tenure.watch.events import Batch, BatchType
 
 _log = logging.getLogger("tenure.watch")
-_PASSING = (Unavailable, OutcomeUnknown, StoreFull)
+_TRANSIENT = (Unavailable, OutcomeUnknown, StoreFull)
 _LONGEST_ATTEMPT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What a watch was asked for. ``prefix`` is complete: the namespace is in front."""
+    """The arguments of a watch. ``prefix`` is complete: the namespace is in front, and ``strip`` is its length."""
 
     prefix: str
     strip: int
@@ -64,9 +64,22 @@ class WatchSettings:
 
 
 class Watch:
-    """An open watch: iterate over it, or call :meth:`next`. Close it when done, or use it in ``with``.
+    """An open watch, made by ``store.watch(prefix)``. Iterate over it, or call :meth:`next`.
 
-    One consumer at a time; ``close`` and the properties may be used from any thread.
+    The first batches are the present state (SNAPSHOT) and SYNCED, then changes follow in the order of their revisions.
+    No change is lost silently: after a gap a RESYNC batch delivers the difference, deletes included. One consumer at a
+    time; ``close`` and the properties may be used from any thread. Close the watch when done, or use it in ``with``.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store, store.watch("jobs/") as watch:
+    ...     written = store.put("jobs/1", b"new")
+    ...     for batch in watch:
+    ...         print(batch.type.value, [(event.type.value, event.key) for event in batch.events])
+    ...         if batch.type is tenure.BatchType.CHANGES:
+    ...             break
+    snapshot []
+    synced []
+    changes [('create', 'jobs/1')]
     """
 
     def __init__(
@@ -82,18 +95,19 @@ class Watch:
     ) -> None:
         self._backend = backend
         self._settings = settings
+        self._prefix = settings.prefix[settings.strip :]
         self._clock = clock
         self._check_process = check_process
         self._on_resync = on_resync
         self._on_close = on_close
-        self._exact = backend.capabilities.lossless_watch
-        self._view = View(strip=settings.strip, previous=settings.previous, exact=self._exact)
-        self._relay = None
+        self._lossless = backend.capabilities.lossless_watch
+        self._client_state = ClientState(strip=settings.strip, previous=settings.previous, lossless=self._lossless)
+        self._pass_through = None
         if settings.after is not None:
-            self._relay = Relay(strip=settings.strip, after=settings.after)
+            self._pass_through = PassThrough(strip=settings.strip, after=settings.after)
         self._revision = settings.after or 0
-        self._told_snapshot = False
-        self._gap = ""
+        self._snapshot_delivered = False
+        self._resync_reason = ""
         self._ready: deque[Batch] = deque()
         self._consumer = threading.Lock()
         self._state = threading.Lock()
@@ -107,30 +121,44 @@ class Watch:
         self._backoff = Backoff()
         self._not_before = 0.0
         self._attempt = FIRST_ATTEMPT
-        self._epoch = fork.epoch.value
+        self._fork_generation = fork_generation.value
         self._open_first(timeout)
 
     # -- for the application --
 
     def next(self, timeout: float | None = None) -> Batch | None:
-        """The next batch, or ``None`` when ``timeout`` seconds have passed (``None``: wait for ever), on the store's
-        clock or for real.
+        """Return the next batch, in order, each exactly once. Waits until there is one.
 
-        While the connection is being made again a call may take up to one attempt (2 s, later more) longer.
-        Raises ``StoreClosed`` once the watch is closed, and the error that ended it if it can't go on:
-        ``AuthenticationFailed``, ``PermissionDenied``, or ``Compacted`` for a watch opened with ``after``.
-        Raises ``InvalidArgument`` while another thread is in this method: a watch has one consumer at a time.
+        While the watch reconnects, a call may take up to one attempt (2 s, later up to 30 s) longer than ``timeout``.
+
+        Args:
+            timeout: seconds to wait, on the store's clock or in real time, whichever ends first; ``None`` to wait
+                indefinitely.
+
+        Returns:
+            The next batch, or ``None`` if the time is up.
+
+        Raises:
+            StoreClosed: the watch or the store was closed.
+            UsedAfterFork: the watch belongs to the parent of this process.
+            InvalidArgument: another thread is in this method; a watch has one consumer at a time.
+            AuthenticationFailed: the store no longer accepts the credentials; the watch has ended.
+            PermissionDenied: the store forbids the watch; the watch has ended.
+            Compacted: the watch was opened with ``after``, and the store's history no longer reaches back; the watch
+                has ended.
+            PluginError: the plugin is broken; the watch has ended.
         """
-        self._check_process()  # before the locks: in a forked child they may be held for ever
+        self._check_process()  # before the locks: in a forked child another thread's lock is never released
         limit = TimeLimit(self._clock, timeout)
         if not self._consumer.acquire(blocking=False):
             raise InvalidArgument(
-                "this watch is being read by another thread: a watch has one consumer at a time; open one for each"
+                f"reading the watch of {self._prefix!r}: another thread is reading "
+                "it, and a watch has one consumer at a time; open one watch per thread"
             )
         try:
             while True:
                 if self._closed and self._error is None:
-                    raise StoreClosed("the watch is closed")
+                    raise StoreClosed(f"reading the watch of {self._prefix!r}: the watch is closed; open another one")
                 if self._ready:
                     break
                 if self._error is not None:
@@ -146,7 +174,7 @@ class Watch:
         return batch
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches until the watch is closed; raises like :meth:`next` when it can't go on."""
+        """Iterate over batches until the watch is closed. Raises like :meth:`next` if an error ends the watch."""
         while True:
             try:
                 batch = self.next()
@@ -159,7 +187,7 @@ class Watch:
 
     @property
     def revision(self) -> int:
-        """The store's revision up to which everything has been told."""
+        """The store's revision up to which all changes are delivered, or ready for the next calls of :meth:`next`."""
         return self._revision
 
     @property
@@ -169,15 +197,15 @@ class Watch:
 
     @property
     def error(self) -> TenureError | None:
-        """What ended the watch, if it wasn't ``close``."""
+        """The error that ended the watch; ``None`` while the watch is open, and after ``close``."""
         return self._error
 
     @property
     def staleness(self) -> float:
-        """Seconds since the connection was seen to break; 0.0 while it stands.
+        """Seconds since the watch noticed that its connection broke; 0.0 while it is connected.
 
-        A silent break is seen within ``capabilities.max_watch_failure_detection`` seconds. Where changes can't be resumed, it
-        stands again when the new state has come.
+        A silent break is noticed within ``capabilities.max_watch_failure_detection`` seconds. If the store can't resume
+        changes, the watch counts as connected once the new state has arrived.
         """
         since = self._disconnected_at
         if since is None:
@@ -185,11 +213,11 @@ class Watch:
         return 0.0 if since is None else max(0.0, self._clock.now() - since)
 
     def close(self) -> None:
-        """End the watch and wake its consumer. Idempotent, callable from anywhere, callbacks included.
+        """End the watch and wake its consumer. Idempotent, callable from any thread and from callbacks; never raises.
 
-        Does nothing in a forked child: the watch is the parent's.
+        Does nothing in a forked child: the watch belongs to the parent.
         """
-        if self._epoch != fork.epoch.value:
+        if self._fork_generation != fork_generation.value:
             return
         with self._state:
             if self._closed:
@@ -199,7 +227,7 @@ class Watch:
             buffer = self._buffer
         buffer.wake()
         if feed is not None:
-            _end(feed)
+            _close_quietly(feed)
         self._on_close(self)
 
     def __enter__(self) -> Self:
@@ -211,16 +239,16 @@ class Watch:
     # -- taking one step: the consumer's thread, under self._consumer --
 
     def _step(self, left: float | None) -> bool:
-        """Open the feed or take one item from it; whether anything happened."""
+        """Open the feed or take one item from it. Returns whether anything happened."""
         if self._feed is None:
             return self._reopen(left)
-        item = self._buffer.take(left)
+        item = self._buffer.get(left)
         if item is None:
             return False
         if isinstance(item, Failed):
             self._disconnect(item.error)
             return True
-        # Only an item proves the feed good: one that opens and fails at once has to be slowed down.
+        # Only an item proves the feed good: a feed that opens and fails at once is opened again with a delay.
         self._backoff.reset()
         self._outage_since = self._disconnected_at = None
         if isinstance(item, Overflowed):
@@ -234,32 +262,34 @@ class Watch:
         return True
 
     def _take_snapshot(self, item: Snapshot) -> None:
-        events = self._view.snapshot(item)
+        events = self._client_state.snapshot(item)
         self._revision = item.revision
-        if not self._told_snapshot:
-            self._told_snapshot = True
-            self._gap = ""
+        if not self._snapshot_delivered:
+            self._snapshot_delivered = True
+            self._resync_reason = ""
             self._ready.append(Batch(BatchType.SNAPSHOT, events, item.revision))
             self._ready.append(Batch(BatchType.SYNCED, (), item.revision))
-        elif self._gap:
-            self._ready.append(Batch(BatchType.RESYNC, events, item.revision, self._gap))
-            self._gap = ""
+        elif self._resync_reason:
+            self._ready.append(Batch(BatchType.RESYNC, events, item.revision, self._resync_reason))
+            self._resync_reason = ""
         elif events:
             self._ready.append(Batch(BatchType.CHANGES, events, item.revision))
 
     def _take_changes(self, item: Changes) -> None:
-        events = (self._relay or self._view).changes(item)
+        events = (self._pass_through or self._client_state).changes(item)
         self._revision = max(self._revision, item.revision)
         if events:
             self._ready.append(Batch(BatchType.CHANGES, events, item.revision))
 
     def _overflow(self, item: Overflowed) -> None:
-        reason = f"the consumer was too slow: {item.entries} changes waited, the bound is {self._settings.max_pending}"
+        reason = (
+            f"the consumer was too slow: {item.entries} changes waited, max_pending is {self._settings.max_pending}"
+        )
         self._drop_feed()
         self._disconnected_at = self._clock.now()
-        if self._relay is None:
-            # Resuming in the history would make a slow consumer fall behind for ever; the difference is short.
-            self._gap = reason
+        if self._pass_through is None:
+            # Resuming in the history would let a slow consumer fall behind further; the difference is short.
+            self._resync_reason = reason
         _log.info("watch of %r: %s", self._settings.prefix, reason)
 
     def _disconnect(self, error: TenureError) -> None:
@@ -272,23 +302,23 @@ class Watch:
             self._outage_since = failed_at
         # A feed that was opened and failed before it delivered anything has not ended the outage.
         self._disconnected_at = self._outage_since
-        self._put_off()
-        self._judge(error)
+        self._delay_reopen()
+        self._handle_error(error)
 
-    def _judge(self, error: TenureError) -> None:
-        """Decide what an error means: try again, start afresh, or end."""
-        if isinstance(error, Compacted) and self._relay is None:
-            self._gap = f"the store no longer has the changes after revision {self._revision}: {error}"
-        elif isinstance(error, _PASSING):
-            if not self._exact:
-                self._gap = self._gap or f"the connection was lost: {error}"
+    def _handle_error(self, error: TenureError) -> None:
+        """Decide what follows an error: resume, begin with a snapshot, or end the watch."""
+        if isinstance(error, Compacted) and self._pass_through is None:
+            self._resync_reason = f"the store no longer has the changes after revision {self._revision}: {error}"
+        elif isinstance(error, _TRANSIENT):
+            if not self._lossless:
+                self._resync_reason = self._resync_reason or f"the connection was lost: {error}"
             _log.info(
                 "watch of %r lost its connection at revision %s: %s", self._settings.prefix, self._revision, error
             )
         else:
             with self._state:
                 if self._closed:
-                    return  # what a closing store answers is no error of the watch
+                    return  # an error of a store that is being closed is no error of the watch
                 self._error = error
             self._on_close(self)
 
@@ -300,7 +330,7 @@ class Watch:
             error = self._try_open(max(0.001, min(self._attempt, deadline - time.monotonic())))
             if error is None:
                 return
-            self._judge(error)
+            self._handle_error(error)
             delay = self._backoff.delay()
             if self._error is not None or time.monotonic() + delay >= deadline:
                 self._closed = True
@@ -309,18 +339,18 @@ class Watch:
             time.sleep(pause)
             deadline -= delay - pause
 
-    def _put_off(self) -> None:
+    def _delay_reopen(self) -> None:
         self._not_before = time.monotonic() + self._clock.pause(self._backoff.delay())
 
     def _reopen(self, left: float | None) -> bool:
         pause = self._not_before - time.monotonic()
         if pause > 0:
-            self._buffer.rest(pause if left is None else max(0.0, min(pause, left)))
+            self._buffer.pause(pause if left is None else max(0.0, min(pause, left)))
             return False
         error = self._try_open(self._attempt)
         if error is not None:
-            self._judge(error)
-            self._put_off()
+            self._handle_error(error)
+            self._delay_reopen()
             self._attempt = min(self._attempt * 2, _LONGEST_ATTEMPT)
         return error is None
 
@@ -329,7 +359,9 @@ class Watch:
             if self._closed:
                 return None
             buffer = self._buffer = self._new_buffer()
-        resume = self._exact and not self._gap and (self._told_snapshot or self._relay is not None)
+        resume = (
+            self._lossless and not self._resync_reason and (self._snapshot_delivered or self._pass_through is not None)
+        )
         try:
             feed = self._backend.watch(
                 self._settings.prefix, after=self._revision if resume else None, sink=buffer, timeout=timeout
@@ -337,7 +369,10 @@ class Watch:
         except TenureError as exc:
             return exc
         except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the watch loudly, whatever it raised
-            error = PluginError(f"the plugin's watch failed with an untranslated {type(exc).__name__}: {exc}")
+            error = PluginError(
+                f"opening a watch: the plugin failed with an untranslated {type(exc).__name__}: {exc}; report the "
+                "traceback to its author"
+            )
             error.__cause__ = exc
             return error
         with self._state:
@@ -345,10 +380,10 @@ class Watch:
             if not closed:
                 self._feed = feed
                 if resume:
-                    self._disconnected_at = None  # else only the snapshot shows that the server is really there
+                    self._disconnected_at = None  # otherwise only the snapshot proves the connection
                 self._opened_at = self._clock.now()
         if closed:
-            _end(feed)
+            _close_quietly(feed)
         self._attempt = FIRST_ATTEMPT
         return None
 
@@ -358,14 +393,14 @@ class Watch:
             if not self._closed:
                 self._buffer = self._new_buffer()
         if feed is not None:
-            _end(feed)
+            _close_quietly(feed)
 
     def _new_buffer(self) -> FeedBuffer:
-        return FeedBuffer(self._clock, max_entries=self._settings.max_pending, keep=self._relay is not None)
+        return FeedBuffer(self._clock, max_entries=self._settings.max_pending, keep=self._pass_through is not None)
 
 
-def _end(feed: Feed) -> None:
-    """Close a feed that nobody listens to any more; whether that works out matters to nobody but the log."""
+def _close_quietly(feed: Feed) -> None:
+    """Close a feed that is no longer needed. A failure is logged and has no other effect."""
     try:
         feed.close()
     except Exception:  # noqa: BLE001 - a plugin's bug must not keep a watch or a store from closing

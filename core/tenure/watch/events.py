@@ -1,4 +1,4 @@
-"""What a watch tells the application: batches of events."""
+"""What a watch delivers to the application: batches of events."""
 
 from __future__ import annotations
 
@@ -9,26 +9,32 @@ from tenure.spi.types import KeyValue
 
 
 class EventType(StrEnum):
-    """What happened to a key, seen from what this watch has told before."""
+    """What happened to a key, compared with what this watch has delivered before.
+
+    Attributes:
+        CREATE: the key exists, and the watch had not delivered it.
+        UPDATE: the key has a new revision. If the store coalesces changes, the key may have been deleted and created
+            again in between; ``item.create_revision`` shows that.
+        DELETE: the key was deleted, or removed with its lease.
+    """
 
     CREATE = "create"
-    """The watcher didn't know the key."""
-
     UPDATE = "update"
-    """The watcher knew the key. Where a store coalesces, a delete and a new create in between may hide here;
-    ``item.create_revision`` tells."""
-
     DELETE = "delete"
-    """The key is gone: deleted, or its lease ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One change of one key.
 
-    ``item`` is the key as it is now, ``None`` for a delete. ``previous`` is the key as this watcher last saw
-    it, only where the watch was opened with ``previous=True``. ``revision`` is that of the change; for a
-    delete found by comparing snapshots it is the revision of the snapshot that no longer had the key.
+    Attributes:
+        type: what happened.
+        key: the key, without the namespace.
+        item: the key with its value after the change, ``None`` for a delete.
+        revision: the revision of the change. For a delete found by comparing snapshots, the revision of the snapshot
+            that no longer had the key, or one more if the key was last put at that same revision.
+        previous: the key with its value as this watch last delivered it. ``None`` unless the watch was opened with
+            ``previous=True``, and for a create.
     """
 
     type: EventType
@@ -39,25 +45,32 @@ class Event:
 
 
 class BatchType(StrEnum):
-    """Why a batch was sent."""
+    """Why a batch was delivered.
+
+    Attributes:
+        SNAPSHOT: the state at the beginning, as creates. The first batch, unless the watch was opened with ``after``.
+        SYNCED: no events. Everything up to ``revision`` was delivered; changes follow.
+        CHANGES: changes in order. Where the store declares ``lossless_watch``, a batch holds whole transactions.
+        RESYNC: the watch had a gap, for the batch's ``reason``. The events are the difference between what was
+            delivered before and the present state, deletes included; there may be none.
+    """
 
     SNAPSHOT = "snapshot"
-    """The state at the beginning, as creates. Always the first batch (unless the watch resumes after a revision)."""
-
     SYNCED = "synced"
-    """No events: everything up to ``revision`` has been told, from here on come changes."""
-
     CHANGES = "changes"
-    """Changes as they happened; never a part of a transaction where the store declares ``lossless_watch``."""
-
     RESYNC = "resync"
-    """There was a gap, for the ``reason`` given. The events are the difference between what was told before and
-    what is true now, deletes included (perhaps none)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events that belong together; ``revision`` is the store's revision after them."""
+    """Events that belong together.
+
+    Attributes:
+        type: why the batch was delivered.
+        events: the changes, in order; deletes last in a RESYNC batch.
+        revision: the store's revision after the events.
+        reason: for a RESYNC batch, what caused the gap, as text; otherwise empty.
+    """
 
     type: BatchType
     events: tuple[Event, ...]

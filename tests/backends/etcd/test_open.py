@@ -69,7 +69,9 @@ def test_a_name_that_hangs_costs_no_more_than_its_share() -> None:
 
 
 def test_a_name_that_nobody_knows_is_named(open_etcd) -> None:
-    with pytest.raises(Unavailable, match=r"connecting to etcd: looking up .name\.invalid.: there is no host of that name"):
+    with pytest.raises(
+        Unavailable, match=r"connecting to etcd: looking up .name\.invalid.: there is no host of that name"
+    ):
         open_etcd("etcd://name.invalid")
 
 

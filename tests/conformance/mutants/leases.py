@@ -157,7 +157,7 @@ class LossIsNotTold(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(LeaseKeepAlive, "lost", LeaseKeepAlive._forget)
+        return patch.object(LeaseKeepAlive, "lost", LeaseKeepAlive.forget)
 
 
 class LossIsToldTwice(Faithful):

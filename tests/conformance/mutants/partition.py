@@ -31,7 +31,7 @@ class LossIsHearsay(Networked):
 
         patches = ExitStack()
         patches.enter_context(patch.object(Lease, "state", property(lambda lease: lease._end or LeaseState.ALIVE)))
-        patches.enter_context(patch.object(LeaseKeepAlive, "_expect", look_again))
+        patches.enter_context(patch.object(LeaseKeepAlive, "_track_deadline", look_again))
         return patches
 
 

@@ -147,7 +147,7 @@ class KeysMayBeWrittenTwice(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch("tenure._client.store.check_distinct", lambda operations: None)
+        return patch("tenure._client.store.check_unique_keys", lambda operations: None)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         last = {operation.key: operation for operation in transaction.operations}

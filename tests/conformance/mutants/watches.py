@@ -14,7 +14,7 @@ from tenure.errors import Unavailable
 from tenure.spi import Changes, CommitResult, FeedItem, KeyValue, ReadResult, Transaction
 from tenure.watch import Batch, BatchType, Event, EventType, Watch, callbacks
 from tenure.watch.buffer import FeedBuffer
-from tenure.watch.diff import View
+from tenure.watch.diff import ClientState
 
 from .base import BentFeed, BentWatch, Faithful
 
@@ -79,8 +79,8 @@ class UpdatesAreCreates(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = View._put
-        return patch.object(View, "_put", lambda view, item, known: sound(view, item, False))
+        sound = ClientState._put
+        return patch.object(ClientState, "_put", lambda view, item, known: sound(view, item, False))
 
 
 class PreviousIsThePresent(Faithful):
@@ -90,14 +90,14 @@ class PreviousIsThePresent(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = View._put
+        sound = ClientState._put
 
-        def put(view: View, item: KeyValue, known: bool) -> Event:
+        def put(view: ClientState, item: KeyValue, known: bool) -> Event:
             event = sound(view, item, known)
             kind = EventType.UPDATE if known else EventType.CREATE
             return Event(kind, event.key, item, event.revision, item if known and event.previous else None)
 
-        return patch.object(View, "_put", put)
+        return patch.object(ClientState, "_put", put)
 
 
 class AfterIsIgnored(Faithful):
