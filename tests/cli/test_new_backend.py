@@ -119,7 +119,7 @@ def test_a_server_comes_with_a_store_of_servers(run: Run, here: Path, monkeypatc
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"tin://127.0.0.1:{port}"
-    with pytest.raises(tenure.Unavailable, match=f"no server answers at 127.0.0.1:{port}"):
+    with pytest.raises(tenure.Unavailable, match=f"connecting to tin at 127.0.0.1:{port}: no server listens there"):
         tenure.connect(url)
     controls = ServerProcess(0, [sys.executable, "tenure-tin-far/tests/server.py", str(port)], url=url).driver()
     controls.do("start")

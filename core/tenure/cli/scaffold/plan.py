@@ -31,11 +31,15 @@ _FILES = {
 """Where a file goes, and the template that it is made of (none: it is empty)."""
 _FILES_WITH_A_SERVER = {
     "$package/backend.py": "backend_hosts.py.tmpl",
-    "$package/link.py": "link.py.tmpl",
+    "$package/connection.py": "connection.py.tmpl",
     "$package/wire.py": "wire.py.tmpl",
     "tests/server.py": "server.py.tmpl",
 }
 """What is otherwise, or comes on top, for a store that is reached by host and port."""
+_SERVER = """\
+        default_port=7000,  # REPLACE: where your server listens if the URL names no port
+        variants=frozenset({"tls"}),  # REPLACE: leave it out if your server has no TLS
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,7 @@ def plan(name: str, *, scheme: str | None, url_form: str) -> Project:
         "url_form": kind.url_form.name,
         "summary": kind.summary,
         "test_url": f"{chosen}://{kind.example}",
-        "port": "        default_port=7000,  # REPLACE: where your server listens unless told otherwise\n"
-        if kind.url_form is UrlForm.HOSTS
-        else "",
+        "port": _SERVER if kind.url_form is UrlForm.HOSTS else "",
         "driver": "",
     }
     names["driver"] = _fill("driver.py.tmpl", names).rstrip("\n")
