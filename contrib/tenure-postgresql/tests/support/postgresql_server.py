@@ -285,7 +285,7 @@ class PostgresqlServer:
             "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
 
-    def compact(self, schema: str = "tenure") -> None:
+    def compact(self, schema: str = "leasehold") -> None:
         """Forget all changes but the last."""
         self.sql(f"SELECT {schema}.trim_v1(1) FROM (SELECT {schema}.enter_v1(5000, 10000)) AS locked")
 
