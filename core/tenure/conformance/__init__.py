@@ -1,8 +1,7 @@
-"""Proving a store: the rules that all of them have to keep, as a suite to subclass.
+"""Conformance suite for store plugins. Subclass :class:`StoreConformance`, or run ``tenure conformance URL``.
 
-Start at :class:`StoreConformance`; its docstring is the tutorial. Needs the extra ``tenure[conformance]``.
-Importing this package imports neither pytest nor the rules: it is named by a pytest entry point, and other
-projects' test runs shouldn't pay for it.
+The docstring of the class is the tutorial. Needs the extra ``tenure[conformance]``. Importing this package imports
+neither pytest nor the rules: a pytest entry point names it, and other projects' test runs shouldn't pay for it.
 """
 
 from __future__ import annotations
