@@ -76,12 +76,16 @@ def labels() -> dict[str, str]:
 
 @cache
 def image(name: str) -> str:
-    """The tag of the image made from `docker/<name>/`, which is built first unless it is there."""
+    """The tag of the image made from `docker/<name>/`, which is built first unless it is there.
+
+    A plugin of another distribution has the folder elsewhere: then `name` is its whole path, `.../<plugin>/docker`.
+    """
     from docker.errors import BuildError, DockerException, ImageNotFound
     from testcontainers.core.image import DockerImage
 
     folder = DOCKER_FOLDER / name
-    tag = f"tenure/{name}:{_digest(folder)}"
+    short = name if folder.parent == DOCKER_FOLDER else folder.parent.name.removeprefix("tenure-")
+    tag = f"tenure/{short}:{_digest(folder)}"
     try:
         client().images.get(tag)
     except ImageNotFound:
