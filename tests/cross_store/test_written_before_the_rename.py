@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tenure_testkit.servers.wait import until
 
 import tenure
 from tenure import BatchType, Conflict, LeaseNotFound, Store
@@ -22,7 +23,6 @@ from tenure_testkit.servers.etcd import EtcdServer
 from tenure_testkit.servers.plugin import need_container
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_plugin import need_redis
-from tenure_testkit.servers.wait import until
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
 

@@ -44,6 +44,7 @@ class VirtualClock(ManualClock):
     def __init__(self, start: float = 1000.0) -> None:
         super().__init__(start)
         self._asleep: dict[threading.Thread, float] = {}
+        self._resting: dict[threading.Thread, Callable[[], bool]] = {}
         self._known: set[threading.Thread] = set()
         self._strangers: set[threading.Thread] = set()
         self._book = threading.Lock()
@@ -82,6 +83,19 @@ class VirtualClock(ManualClock):
             super().wait_for_real(condition, seconds)
 
     @contextmanager
+    def resting(self, idle: Callable[[], bool]) -> Iterator[None]:
+        me = threading.current_thread()
+        with self._book:
+            self._resting[me] = idle
+            self._known.add(me)
+            self._strangers.discard(me)
+        try:
+            yield
+        finally:
+            with self._book:
+                self._resting.pop(me, None)
+
+    @contextmanager
     def _sleeping(self, until: float) -> Iterator[None]:
         me = threading.current_thread()
         with self._book:
@@ -101,6 +115,7 @@ class VirtualClock(ManualClock):
             now = self.now()
             with self._book:
                 asleep = {thread for thread, when in self._asleep.items() if when > now}
+                asleep |= {thread for thread, idle in self._resting.items() if idle()}
                 busy = {thread for thread in threading.enumerate() if self._concerns(thread)} - asleep
                 sure = {thread for thread in busy if thread in woken or thread.name in _TIMERS}
                 waited = time.monotonic() - started
