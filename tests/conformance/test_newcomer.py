@@ -110,7 +110,7 @@ def test_a_plugin_that_is_not_installed(pytester):
 def test_a_plugin_that_cannot_import(suite_on):
     result = suite_on("import itertools", "import itertoolz", "-k", "test_kv_a_missing")
     result.stdout.fnmatch_lines(
-        ["*PluginError: * failed to open newcomer://*ModuleNotFoundError: No module named 'itertoolz'"]
+        ["*PluginError: * failed to open newcomer://*ModuleNotFoundError: No module named 'itertoolz'*"]
     )
 
 
