@@ -31,7 +31,7 @@ _AT_ONCE = 4
 """Threads that are started without waiting whether those there are blocked."""
 _BLOCKED_SECONDS = 0.005
 """A pool that has finished nothing for so long, and has work waiting, gets another thread."""
-_IDLE_SECONDS = 10.0
+_IDLE_SECONDS = 1.0
 """An idle thread ends after so long, so that a burst leaves nothing behind."""
 
 
