@@ -58,6 +58,9 @@ def test_there_are_never_more_threads_than_allowed(pool):
     release, count = threading.Event(), []
     for number in range(100):
         pool.submit(lambda number=number: (release.wait(LONG), count.append(number)))
+    ends = monotonic() + LONG
+    while len(threads()) < MOST_THREADS and monotonic() < ends:
+        time.sleep(0.001)
     assert len(threads()) == MOST_THREADS
     release.set()
     pool.close(Deadline(LONG))
