@@ -64,9 +64,15 @@ class Clock(ABC):
         condition.wait(seconds)
 
     def resting(self, idle: Callable[[], bool]) -> AbstractContextManager[object]:
-        """For a thread that waits for work, not for time; ``idle`` says whether there still is none.
+        """Mark the time in which the calling thread waits for work, and not for time.
 
-        A clock that tests move has to know which threads are done; others needn't.
+        A clock that tests move has to know which threads have nothing left to do. Other clocks ignore the call.
+
+        Args:
+            idle: returns whether the thread still has no work. Any thread may call it.
+
+        Returns:
+            A context manager. The thread waits inside its ``with`` block.
         """
         return _NOTHING
 

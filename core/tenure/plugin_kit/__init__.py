@@ -1,6 +1,17 @@
 """What plugins of stores on a network share: the parts that each of them would otherwise write again.
 
-=======================  ==========================================================================="""
+=======================  =======================================================================================
+:class:`Deadline`        the moment by which a call has to return; every other part takes one
+:class:`Resolver`        a host's addresses, within a deadline
+:class:`TlsContext`      the TLS context of a URL; it follows certificates that are renewed
+:class:`Endpoints`       several servers of one store: which is asked first, and how long each may take
+:func:`dial`             a TCP or TLS connection to one host, from the parts above
+:class:`ConnectionPool`  connections between calls; safe to interrupt at any line
+:class:`ErrorTable`      from a server's words to an error of :mod:`tenure.errors`, with one rule for doubt
+=======================  =======================================================================================
+
+``core/docs/write-a-backend.md`` has a whole example, which runs.
+"""
 
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled

@@ -25,24 +25,38 @@ from tenure.errors import DeadlineExceeded, StoreClosed
 
 
 class Connection(Protocol):
-    """What a pool asks of a connection. It has to allow weak references."""
+    """What a pool asks of a connection. The connection's class has to allow weak references."""
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may be sent: open, and nothing unexpected was received."""
+        """Whether another request may be sent: the connection is open, and nothing unexpected was received."""
 
     def interrupt(self) -> None:
-        """Make a call that another thread has under way fail soon. Callable from any thread, never blocks."""
+        """Make a call that another thread has under way fail soon.
+
+        Any thread may call this, at any time. It never blocks and never raises.
+        """
 
     def close(self) -> None:
-        """Close the connection. Idempotent, never raises."""
+        """Close the connection.
+
+        Idempotent. It never raises.
+        """
 
 
 C = TypeVar("C", bound=Connection)
 
 
 class Pooled(Generic[C]):
-    """A connection that was taken from a pool, for its taker alone. Give it back or drop it."""
+    """A connection that one call took from a pool. The call uses it alone, and then gives it back or drops it.
+
+    If the call does neither, because an exception interrupted it, the garbage collector drops the connection.
+
+    Attributes:
+        connection: the connection, as the pool's ``connect`` made it.
+        fresh: whether ``connect`` made it for this call. A connection that is not fresh may have been closed by the
+            server while it was idle.
+    """
 
     __slots__ = ("_out", "_place", "_pool", "connection", "fresh")
 
@@ -52,15 +66,25 @@ class Pooled(Generic[C]):
         self._out = True
         self.connection = connection
         self.fresh = True
-        """Whether the connection was made for this call: a fresh one can't have been closed while it was idle."""
 
     def give_back(self) -> None:
-        """Return a connection that is in order: its last request was answered as a whole."""
+        """Give back a connection that is in order: its last request was answered as a whole.
+
+        The pool keeps it for a later call, or closes it if enough are idle or the pool was closed. Nothing happens
+        if the connection was given back or dropped before.
+        """
         if self._out:
             self._pool._give_back(self)
 
     def drop(self, *, with_idle: bool = False) -> None:
-        """Close a connection that failed. ``with_idle``: and all idle ones, since the same has broken them."""
+        """Close a connection that failed.
+
+        Nothing happens to a connection that was given back or dropped before.
+
+        Args:
+            with_idle: close all idle connections of the pool as well, because the same cause has most likely broken
+                them. A server's restart is such a cause.
+        """
         if self._out:
             self._pool._drop(self)
         if with_idle:
@@ -91,20 +115,22 @@ class _Place:
 class ConnectionPool(Generic[C]):
     """Connections of one backend. Thread-safe, and safe against interruption at any line.
 
-    Idle connections are used last in, first out; one that the server has closed is noticed before anything is sent.
+    Calls use the connection that was given back last. The pool asks an idle connection whether it is ``reusable``
+    before a call gets it, so a connection that the server has closed is replaced before anything is sent.
+
+    Making a pool connects to nothing.
+
+    Args:
+        connect: makes one connection within a deadline. It raises errors of :mod:`tenure.errors`.
+        max_idle: the most connections that are kept for later calls.
+        max_open: the most connections at any time, idle and in use together; ``None`` for no limit.
+        limit_hint: what to do about ``max_open``, for the message of ``DeadlineExceeded``, such as ``"raise the
+            option pool_size"``.
     """
 
     def __init__(
         self, connect: Callable[[Deadline], C], *, max_idle: int = 16, max_open: int | None = None, limit_hint: str = ""
     ) -> None:
-        """Make an empty pool.
-
-        Args:
-            connect: makes a connection within a deadline; raises errors of ``tenure.errors``.
-            max_idle: connections that are kept for later calls.
-            max_open: connections at any time, idle and in use together; ``None``: no limit.
-            limit_hint: what to do about that limit, for the message of ``DeadlineExceeded``.
-        """
         self._connect = connect
         self._max_idle = max_idle if max_open is None else min(max_idle, max_open)
         self._max_open = max_open
@@ -123,17 +149,23 @@ class ConnectionPool(Generic[C]):
         return self._closed
 
     def take(self, deadline: Deadline, *, action: str, fresh: bool = False) -> Pooled[C]:
-        """A connection for the caller alone.
+        """Take a connection that the caller uses alone: an idle one, or else a new one.
+
+        If ``max_open`` connections are in use, the call waits until another call gives one back.
 
         Args:
-            deadline: of the call that needs it.
-            action: what the call does, for messages.
-            fresh: make a new connection, whatever is idle.
+            deadline: the deadline of the call that needs the connection.
+            action: what the call does, for messages, such as ``"reading a key"``.
+            fresh: whether to make a new connection even if one is idle.
+
+        Returns:
+            The connection, with the methods that give it back.
 
         Raises:
-            StoreClosed: the pool was closed.
-            DeadlineExceeded: all connections were in use the whole time. Nothing was sent.
-            Unavailable: no connection could be made, and other errors of ``connect``. Nothing was sent.
+            StoreClosed: the pool was closed. Nothing was sent.
+            DeadlineExceeded: other calls used all connections until the deadline. Nothing was sent.
+            Unavailable: no connection could be made. ``connect`` raises this, and any other error that it raises
+                passes through. Nothing was sent.
         """
         while not self._closed:
             if not fresh and (pooled := self._pop_idle()) is not None:
@@ -148,7 +180,24 @@ class ConnectionPool(Generic[C]):
 
     @contextmanager
     def connection(self, deadline: Deadline, *, action: str, fresh: bool = False) -> Iterator[C]:
-        """:meth:`take` for a ``with`` block: given back at its end, dropped if it raises anything at all."""
+        """Take a connection for a ``with`` block.
+
+        The connection is given back at the end of the block. It is dropped if the block raises anything at all,
+        an interrupt included.
+
+        Args:
+            deadline: as for :meth:`take`.
+            action: as for :meth:`take`.
+            fresh: as for :meth:`take`.
+
+        Returns:
+            A context manager whose value is the connection.
+
+        Raises:
+            StoreClosed: as for :meth:`take`.
+            DeadlineExceeded: as for :meth:`take`.
+            Unavailable: as for :meth:`take`.
+        """
         pooled = self.take(deadline, action=action, fresh=fresh)
         try:
             yield pooled.connection
@@ -158,7 +207,10 @@ class ConnectionPool(Generic[C]):
         pooled.give_back()
 
     def drop_idle(self) -> None:
-        """Close all idle connections: what broke one has most likely broken them."""
+        """Close all idle connections, because what broke one has most likely broken them.
+
+        Connections in use stay open.
+        """
         while True:
             try:
                 pooled = self._idle.pop()
@@ -168,12 +220,13 @@ class ConnectionPool(Generic[C]):
             self._drop(pooled)
 
     def close(self) -> bool:
-        """Close idle connections and interrupt the others; calls under way fail soon.
+        """Close idle connections and interrupt the others.
 
-        Does nothing in a forked child, whose connections are the parent's.
+        Calls under way fail soon, calls that wait for a connection raise ``StoreClosed``, and every later ``take``
+        raises it. In a forked child the call does nothing, because the connections are the parent's.
 
         Returns:
-            Whether this was the first call.
+            ``True`` for the call that closed the pool; ``False`` for later calls, and in a forked child.
         """
         if os.getpid() != self._pid:
             return False

@@ -37,10 +37,29 @@ DEFINITE = (AuthenticationFailed, ConfigError, PermissionDenied)
 
 
 class Endpoints:
-    """The hosts of one URL. Thread-safe."""
+    """The hosts of one URL. Thread-safe.
+
+    >>> from tenure.errors import Unavailable
+    >>> endpoints = Endpoints([Host("192.0.2.1", 7000), Host("192.0.2.2", 7000)])
+    >>> def connect(host, deadline):
+    ...     if host.name == "192.0.2.1":
+    ...         raise Unavailable(f"connecting to {host}: the server is down")
+    ...     return f"a connection to {host}, made within {deadline.seconds:.0f} s"
+    >>> endpoints.connect(Deadline(10), connect, action="connecting")
+    'a connection to 192.0.2.2:7000, made within 10 s'
+    >>> str(endpoints.best)
+    '192.0.2.2:7000'
+
+    Args:
+        hosts: the hosts in the order of the URL, at least one.
+        shuffle: whether each new connection asks the hosts in random order. The host that worked last then comes
+            first no more often than the others.
+
+    Attributes:
+        hosts: the hosts in the order of the URL.
+    """
 
     def __init__(self, hosts: Sequence[Host], *, shuffle: bool = False) -> None:
-        """Keep ``hosts``, at least one; ``shuffle`` asks them in random order, the one that worked last included."""
         self.hosts = tuple(hosts)
         self._shuffle = shuffle
         self._lock = threading.Lock()
@@ -61,7 +80,11 @@ class Endpoints:
         return ",".join(map(str, self.hosts))
 
     def in_order(self) -> tuple[Host, ...]:
-        """The hosts in the order in which the next connection tries them."""
+        """Return the hosts in the order in which the next connection tries them.
+
+        Returns:
+            Every host once: the best one first and then the others as the URL has them, or shuffled.
+        """
         if self._shuffle:
             return tuple(random.sample(self.hosts, len(self.hosts)))
         start = self.hosts.index(self._best)
@@ -75,18 +98,22 @@ class Endpoints:
         action: str,
         definite: tuple[type[TenureError], ...] = DEFINITE,
     ) -> C:
-        """What ``connect`` returns for the first host with which it works.
+        """Try the hosts in order until ``connect`` returns for one, and ask that host first from now on.
 
         Args:
-            deadline: for all hosts together.
-            connect: tries one host within its own deadline; raises errors of ``tenure.errors``.
+            deadline: the deadline for all hosts together.
+            connect: tries one host within a deadline of its own. It raises errors of :mod:`tenure.errors`.
             action: what is being done, for the message.
-            definite: errors that another host would give as well, so that they are raised at once.
+            definite: errors that another host would give as well. They are raised at once.
+
+        Returns:
+            What ``connect`` returned for the first host that could be used.
 
         Raises:
-            Unavailable: no host could be used; the message has each one's reason. Nothing was sent.
-            DeadlineExceeded: likewise, and the time was up.
-            AuthenticationFailed: and other errors that every host would give, from the first that gave one.
+            Unavailable: no host could be used. The message has the reason of each. No connection was made.
+            DeadlineExceeded: no host could be used before the deadline. No connection was made.
+            AuthenticationFailed: the first host that answered refused the credentials. It and each other error of
+                ``definite`` is raised as ``connect`` raised it, and no further host is asked.
         """
         hosts = self.in_order()
         failures: list[TenureError] = []
@@ -109,7 +136,13 @@ class Endpoints:
         raise kind(f"{action}: none of {self} can be used: " + "; ".join(map(str, failures))) from failures[-1]
 
     def report_failure(self, host: Host) -> None:
-        """Ask another host first from now on, unless that was decided already."""
+        """Ask the next host first from now on, if ``host`` is the one that is asked first today.
+
+        Several threads may report the same failure: the first report decides, and later ones change nothing.
+
+        Args:
+            host: the host whose connection failed.
+        """
         with self._lock:
             if self._best == host:
                 self._best = self.hosts[(self.hosts.index(host) + 1) % len(self.hosts)]
@@ -118,22 +151,24 @@ class Endpoints:
 def dial(host: Host, deadline: Deadline, *, resolver: Resolver, tls: TlsContext | None = None) -> socket.socket:
     """Connect a TCP socket to ``host``, encrypted if ``tls`` is given.
 
-    The host's addresses are tried in turn, each with an equal share of the time. The certificate has to be for
-    ``host.name``. ``TCP_NODELAY`` and keep-alive are on.
+    The host's addresses are tried in turn, each with an equal share of the time that is left. The server's
+    certificate has to name ``host.name``. ``TCP_NODELAY`` and keep-alive are on.
 
     Args:
-        host: where to.
-        deadline: for look-up, connection and handshake together.
-        resolver: of this backend.
-        tls: the backend's context, or ``None`` for a plain connection.
+        host: the server.
+        deadline: the deadline for look-up, connection and handshake together.
+        resolver: the backend's resolver.
+        tls: the backend's context, ``None`` for a plain connection.
 
     Returns:
-        A connected socket with what is left of the deadline as its time limit.
+        A connected socket whose time limit is the rest of the deadline or less. Set one with ``settimeout`` before
+        each use.
 
     Raises:
-        OSError: no address could be connected to (``TimeoutError``, ``ssl.SSLError`` and so on): translate it.
-        Unavailable: the host's name can't be resolved.
-        DeadlineExceeded: it can't be resolved in time.
+        OSError: no address could be connected to; also as ``TimeoutError`` or ``ssl.SSLError``. No request was sent.
+            The caller translates it, as with :meth:`ErrorTable.cannot_connect`.
+        Unavailable: the host's name can't be resolved. Nothing was sent.
+        DeadlineExceeded: the host's name can't be resolved before the deadline. Nothing was sent.
     """
     addresses = resolver.addresses(host, deadline)
     last: OSError = OSError("it has no address")

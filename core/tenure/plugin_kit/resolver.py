@@ -26,7 +26,13 @@ _Found = tuple["Address", ...]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One socket address of a host, as ``socket.socket`` takes it."""
+    """One socket address of a host.
+
+    Attributes:
+        family: ``socket.AF_INET`` or ``socket.AF_INET6``, as ``socket.socket`` takes it.
+        sockaddr: the numeric address and the port; for IPv6 also flow information and scope. ``socket.connect``
+            takes it as it is.
+    """
 
     family: int
     sockaddr: tuple[str, int] | tuple[str, int, int, int]
@@ -38,15 +44,25 @@ class Address:
 
 
 class Resolver:
-    """Resolves hosts for one backend, and remembers what it found. Thread-safe; works in a forked child."""
+    """Resolves hosts for one backend, and remembers what it found. Thread-safe; works in a forked child.
+
+    Making a resolver looks up nothing.
+
+    >>> resolver = Resolver()
+    >>> [address] = resolver.addresses(Host("192.0.2.7", 7000), Deadline(1))
+    >>> address.sockaddr
+    ('192.0.2.7', 7000)
+    >>> [address] = resolver.addresses(Host("::1", 7000), Deadline(1))
+    >>> address.text
+    '::1'
+
+    Args:
+        look_up: asks the system for a host's addresses, and raises ``OSError`` if there are none; ``None`` for
+            ``socket.getaddrinfo``. Tests pass their own.
+        patience: seconds to wait for an answer before the addresses that were found last time are used.
+    """
 
     def __init__(self, look_up: Callable[[Host], _Found] | None = None, *, patience: float = PATIENCE) -> None:
-        """Prepare; nothing is looked up yet.
-
-        Args:
-            look_up: asks the system; raises ``OSError``. Tests put their own in its place.
-            patience: seconds to wait for an answer before the last known addresses are used.
-        """
         self._look_up = look_up or _ask_system
         self._patience = patience
         self._lock = threading.Lock()
@@ -55,18 +71,21 @@ class Resolver:
         self._known: dict[Host, _Found] = {}
 
     def addresses(self, host: Host, deadline: Deadline) -> tuple[Address, ...]:
-        """The addresses of ``host``, at least one, in the order in which they should be tried.
+        """Find the addresses of ``host``.
 
-        Literal addresses need no look-up. When the look-up fails, or takes longer than the resolver's patience,
-        the addresses found last time are returned, if there are any.
+        Literal addresses need no look-up. If a look-up fails, or takes longer than the resolver's patience, the
+        addresses that were found last time are returned. Both errors below happen only if there are none.
 
         Args:
             host: a name or a literal address, with its port.
-            deadline: of the call that needs the addresses.
+            deadline: the deadline of the call that needs the addresses.
+
+        Returns:
+            At least one address, in the order in which they should be tried.
 
         Raises:
-            Unavailable: there is no host of that name, or no name server answers. Nothing was sent.
-            DeadlineExceeded: no answer came before the deadline. Nothing was sent.
+            Unavailable: there is no host of that name, or no name server answers. Nothing was sent to the host.
+            DeadlineExceeded: no answer came before the deadline. Nothing was sent to the host.
         """
         literal = _literal(host)
         if literal is not None:

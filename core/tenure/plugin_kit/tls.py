@@ -19,38 +19,56 @@ _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class TlsFiles:
-    """Whether the files of a URL's TLS options were renewed, for clients that read them by themselves."""
+    """Notices when the files of a URL's TLS options are renewed, for client libraries that read the files themselves.
+
+    Making one notes the files as they are now. For use by one thread at a time.
+
+    Args:
+        tls: the TLS settings of the URL.
+    """
 
     def __init__(self, tls: Tls) -> None:
-        """Note the files as they are now."""
         self._tls = tls
         self._stamp = _stamp(tls)
 
     def renewed(self) -> bool:
-        """Whether a file has changed since this was last asked. Three ``stat`` calls, about ten microseconds."""
+        """Return whether a file has changed since the last call, or since this object was made.
+
+        It costs three ``stat`` calls, about ten microseconds.
+
+        Returns:
+            ``True`` once for each renewal that was noticed.
+        """
         before, self._stamp = self._stamp, _stamp(self._tls)
         return before != self._stamp
 
 
 class TlsContext:
-    """Gives the context for the next connection. Thread-safe."""
+    """The TLS context of one backend, which follows its files. Thread-safe.
+
+    Making one reads the files.
+
+    Args:
+        tls: the TLS settings of the URL.
+
+    Raises:
+        ConfigError: a file can't be read, or isn't what it should be. The message names the files.
+    """
 
     def __init__(self, tls: Tls) -> None:
-        """Read the files.
-
-        Raises:
-            ConfigError: a file can't be read, or isn't what it should be.
-        """
         self._tls = tls
         self._lock = threading.Lock()
         self._stamp = _stamp(tls)
         self._context = _make(tls)
 
     def current(self) -> ssl.SSLContext:
-        """The context with the files as they are now.
+        """Return the context for the next connection, with the files as they are now.
 
         While a renewal is half done (a certificate without its key, an empty file), the context before it is
         returned, and the reason is logged once.
+
+        Returns:
+            A context for clients that verifies the server's certificate and name.
         """
         stamp = _stamp(self._tls)
         if stamp == self._stamp:
