@@ -15,7 +15,7 @@ from types import FunctionType, ModuleType
 
 import tenure.conformance
 
-_WAITS = {"PATIENCE": 2.0, "DEADLINE": 10.0, "RECOVERY": 5.0, "_SHRINKING": 3.0}
+_WAITS = {"EVENT_TIMEOUT": 2.0, "DEADLINE": 10.0, "RECOVERY": 5.0, "_SHRINKING": 3.0}
 """Constants of the suite's modules, with the seconds that take their place."""
 _LEFT_OUT = ("pytest_plugin", "quick")
 

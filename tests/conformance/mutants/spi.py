@@ -168,7 +168,7 @@ class ChangesHaveTheFirstRevision(BentWatch):
 
 
 class BookmarksAreEarly(BentWatch):
-    """A bookmark promises the next change before it has come."""
+    """A bookmark announces the next change before it has come."""
 
     rules = ("spi.feeds_bookmark_nothing_too_early",)
 

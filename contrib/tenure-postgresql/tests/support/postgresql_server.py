@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from docker.client import DockerClient
     from docker.models.containers import Container
 
-    from tenure.conformance import Driver
+    from tenure.conformance import ServerControls
 
 FOLDER = Path(__file__).resolve().parents[2] / "docker"
 LABEL = "tenure.tests.owner"
@@ -289,12 +289,12 @@ class PostgresqlServer:
         """Forget all changes but the last."""
         self.sql(f"SELECT {schema}.trim_v1(1) FROM (SELECT {schema}.enter_v1(5000, 10000)) AS locked")
 
-    def controls(self) -> Driver:
+    def controls(self) -> ServerControls:
         """Everything of the above that the conformance suite can use."""
-        from tenure.conformance import Driver
+        from tenure.conformance import ServerControls
 
         disk = {"fill_disk": self.fill_disk, "free_disk": self.free_disk} if self._disk is not None else {}
-        return Driver(
+        return ServerControls(
             kill=self.kill,
             start=self.start,
             wipe=self.wipe,

@@ -15,7 +15,7 @@ from typing import Any
 
 import tenure_memory
 from tenure._runtime.clock import SystemClock
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure.errors import StoreFull, TenureError
 from tenure.spi import Feed, FeedItem, OpenRequest, Put
 from tenure_memory.servers import open_backend
@@ -52,9 +52,9 @@ class TcpServer:
     # -- controls --
 
     @property
-    def driver(self) -> Driver:
+    def controls(self) -> ServerControls:
         """All of them, but for those that the suite's own network gives."""
-        return Driver(
+        return ServerControls(
             kill=self.kill,
             start=self.start,
             wipe=self.memory.lose_data,
