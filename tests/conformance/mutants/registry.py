@@ -114,7 +114,7 @@ class GoneUntilRestart(Faithful):
             registration.lease = registration._store.lease(registration._config.heartbeat, keep_alive=False)
             return registration.lease
 
-        return patch.multiple(Registration, _living_lease=lease, suspect=lambda registration, reason: None)
+        return patch.multiple(Registration, _ensure_lease=lease, mark_suspect=lambda registration, reason: None)
 
 
 class DeregisteredComesBack(Faithful):

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import psycopg
 
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure_testkit.servers.container import ServerContainer
 from tenure_testkit.servers.controls import controls
 from tenure_testkit.servers.disk import SmallDisk, WhenFull
@@ -108,7 +108,7 @@ class PostgresqlServer(ServerContainer):
         """Forget all changes but the last."""
         self.sql(f"SELECT {schema}.trim_v1(1) FROM (SELECT {schema}.enter_v1(5000, 10000)) AS locked")
 
-    def controls(self) -> Driver:
+    def controls(self) -> ServerControls:
         """Everything of the above that the conformance suite can use."""
         disk = {"fill_disk": self.fill_disk, "free_disk": self.free_disk} if self.disk is not None else {}
         return controls(self, cut=self.cut, compact=self.compact, **disk)
