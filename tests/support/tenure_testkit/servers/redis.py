@@ -88,7 +88,7 @@ class RedisServer(ServerContainer):
         """Close the connections of all clients."""
         self.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
-    def trim(self, store: str = "tenure") -> None:
+    def trim(self, store: str = "leasehold") -> None:
         """Forget all changes of a store but the last one."""
         self.ask("XTRIM", f"{{{store}}}:log", "MAXLEN", "=", "1")
 
