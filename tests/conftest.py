@@ -1,6 +1,9 @@
 """Fixtures for all tests: real servers come from the plugin in `tests/support/`."""
 
 import signal
+import sys
+
+import pytest
 
 pytest_plugins = [
     "tenure_testkit.servers.plugin",
@@ -13,3 +16,12 @@ pytest_plugins = [
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Spare a run without Hypothesis the two seconds in which its plugin imports it, for a summary of nothing."""
+    manager = session.config.pluginmanager
+    elsewhere = session.config.getoption("numprocesses", default=None)
+    if "hypothesis" not in sys.modules and not elsewhere and manager.has_plugin("hypothesispytest"):
+        manager.unregister(name="hypothesispytest")

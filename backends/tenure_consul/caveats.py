@@ -26,7 +26,7 @@ CAVEATS = (
         "Quick changes are told as one",
         "That is `lossless_watch=False`; and after a reconnect there is a RESYNC batch.",
         (
-            "watches.w3_watchers_converge",
+            "watches.watchers_converge",
             "watches.after_a_revision_work_or_are_refused",
             f"{_WATCH}::test_kill_and_restart_under_a_writer",
         ),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import ConfigError, PermissionDenied, Unsupported
+from tenure.plugin_kit import Deadline, Resolver, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
@@ -15,9 +15,9 @@ from tenure.spi.plugin import Host, OpenRequest
 from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
 from tenure_redis import leases, reads, scripts, server_info, server_settings, transactions
 from tenure_redis.capabilities import declare
-from tenure_redis.connection import Login
 from tenure_redis.endpoints import Cluster, Direct, Locator, Sentinels
 from tenure_redis.keys import Names
+from tenure_redis.login import Login, UnixSocket
 from tenure_redis.native import client
 from tenure_redis.pool import Pool
 from tenure_redis.watch import Watches
@@ -26,10 +26,9 @@ from tenure_redis.watch import Watches
 class RedisBackend(Backend):
     """One store in an opened Redis."""
 
-    def __init__(self, pool: Pool, request: OpenRequest, login: Login, capabilities: Capabilities) -> None:
+    def __init__(self, pool: Pool, request: OpenRequest, capabilities: Capabilities) -> None:
         self._pool = pool
         self._request = request
-        self._login = login
         self._capabilities = capabilities
         self._watches = Watches(pool, silence=request.options["silence"])
         self._native: Any = None
@@ -38,18 +37,17 @@ class RedisBackend(Backend):
     @classmethod
     def open(cls, request: OpenRequest) -> RedisBackend:
         """Connect, log in, and try the rights that are needed. Raises as ``BackendPlugin.open`` says."""
-        until = time.monotonic() + request.timeout
-        login = Login(request.username, request.password, request.options["db"], request.tls)
+        deadline = Deadline(request.timeout)
         names = Names.of(request.options["store"])
-        pool = Pool(_locator(request, names, login), names, history=request.options["history"])
+        pool = Pool(_locator(request, names), names, history=request.options["history"])
         try:
-            _try_rights(pool, names, until)
-            settings = server_settings.ask(pool, timeout=_left(until))
+            _try_rights(pool, names, deadline)
+            settings = server_settings.ask(pool, deadline)
         except BaseException:
             pool.close()
             raise
         declared = declare(settings, failover=pool.locator.failover, silence=request.options["silence"])
-        return cls(pool, request, login, declared)
+        return cls(pool, request, declared)
 
     @property
     def native(self) -> Any:
@@ -57,7 +55,7 @@ class RedisBackend(Backend):
         first used, with Cluster when first asked for, closes with the store, and repeats no command by itself."""
         with self._native_lock:
             if self._native is None:
-                self._native = client(self._request, self._login)
+                self._native = client(self._request)
             return self._native
 
     @property
@@ -65,40 +63,40 @@ class RedisBackend(Backend):
         return self._capabilities
 
     def get(self, key: str, *, timeout: float) -> ReadResult:
-        return reads.get(self._pool, key, timeout=timeout)
+        return reads.get(self._pool, key, Deadline(timeout))
 
     def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
         if revision is not None:
             raise Unsupported(
                 "Redis keeps no past states to list: its capabilities declare consistent_pagination=False"
             )
-        return reads.list_page(self._pool, prefix, after=after, limit=limit, timeout=timeout)
+        return reads.list_page(self._pool, prefix, after=after, limit=limit, deadline=Deadline(timeout))
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        return transactions.commit(self._pool, transaction, timeout=timeout)
+        return transactions.commit(self._pool, transaction, Deadline(timeout))
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
-        return leases.grant(self._pool, ttl, timeout=timeout)
+        return leases.grant(self._pool, ttl, Deadline(timeout))
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
-        return leases.refresh(self._pool, lease_ids, timeout=timeout)
+        return leases.refresh(self._pool, lease_ids, Deadline(timeout))
 
     def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
-        return leases.revoke(self._pool, lease_ids, timeout=timeout)
+        return leases.revoke(self._pool, lease_ids, Deadline(timeout))
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
-        return leases.describe(self._pool, lease_id, timeout=timeout)
+        return leases.describe(self._pool, lease_id, Deadline(timeout))
 
     def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(prefix, after=after, sink=sink, timeout=timeout)
+        return self._watches.open(prefix, after=after, sink=sink, deadline=Deadline(timeout))
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(
             self._pool,
-            _places(self._request),
+            _hosts(self._request),
+            Deadline(timeout),
             encrypted=self._request.tls is not None,
             login=self._request.password is not None,
-            timeout=timeout,
         )
 
     def close(self) -> None:
@@ -110,12 +108,29 @@ class RedisBackend(Backend):
                 self._native.close()
 
 
-def _places(request: OpenRequest) -> tuple[Host | str, ...]:
-    return tuple(host.name for host in request.hosts) if "unix" in request.variants else request.hosts
+def _hosts(request: OpenRequest) -> tuple[Host, ...]:
+    """The hosts of the URL, or the sockets of this machine."""
+    if "unix" in request.variants:
+        return tuple(UnixSocket(host.name, host.port) for host in request.hosts)
+    return request.hosts
 
 
-def _locator(request: OpenRequest, names: Names, login: Login) -> Locator:
-    """Who finds the primary. Raises ``ConfigError`` for options that don't go together."""
+def _locator(request: OpenRequest, names: Names) -> Locator:
+    """Who finds the primary. Raises ``ConfigError`` for options that don't go together, and for TLS files."""
+    _check(request)
+    options, modes, hosts = request.options, request.variants, _hosts(request)
+    tls = None if request.tls is None else TlsContext(request.tls)
+    resolver = Resolver()
+    login = Login(request.username, request.password, options["db"], tls, resolver)
+    if "sentinel" in modes:
+        sentinel_login = Login(options["sentinel_user"], options["sentinel_password"], 0, tls, resolver)
+        return Sentinels(hosts, options["master"], login, sentinel_login)
+    if "cluster" in modes:
+        return Cluster(hosts, names.tag, login)
+    return Direct(hosts, login)
+
+
+def _check(request: OpenRequest) -> None:
     options, modes = request.options, request.variants
     if not options["store"]:
         raise ConfigError("the option store names the store inside Redis and can't be empty: leave it out")
@@ -126,19 +141,10 @@ def _locator(request: OpenRequest, names: Names, login: Login) -> Locator:
     for name in ("master", "sentinel_user", "sentinel_password"):
         if options[name] is not None and "sentinel" not in modes:
             raise ConfigError(f"the option {name!r} is for Sentinels: write redis+sentinel://")
-    if "sentinel" in modes:
-        if not options["master"]:
-            raise ConfigError("redis+sentinel:// needs the name of the primary: add ?master=NAME (often mymaster)")
-        return Sentinels(
-            request.hosts,
-            options["master"],
-            login,
-            Login(options["sentinel_user"], options["sentinel_password"], 0, request.tls),
-        )
-    if "cluster" in modes:
-        if login.db:
-            raise ConfigError("a Redis Cluster has one database: leave out the option db")
-        return Cluster(request.hosts, names.tag, login)
+    if "sentinel" in modes and not options["master"]:
+        raise ConfigError("redis+sentinel:// needs the name of the primary: add ?master=NAME (often mymaster)")
+    if "cluster" in modes and options["db"]:
+        raise ConfigError("a Redis Cluster has one database: leave out the option db")
     if "unix" in modes:
         if request.tls is not None:
             raise ConfigError("redis+unix:// doesn't go with tls: nobody listens in on a socket of this machine")
@@ -147,21 +153,15 @@ def _locator(request: OpenRequest, names: Names, login: Login) -> Locator:
                 "redis+unix:// names the socket by its absolute path with %2F for each slash, as in "
                 "redis+unix://%2Frun%2Fredis%2Fredis.sock/namespace"
             )
-    return Direct(_places(request), login)
 
 
-def _try_rights(pool: Pool, names: Names, until: float) -> None:
+def _try_rights(pool: Pool, names: Names, deadline: Deadline) -> None:
     """See that the user may run every command that scripts use: a right missing later would stop one half way."""
-    connection, _ = pool.take(_left(until))
-    with pool.using(connection, "connecting"):
-        missing = connection.call("EVAL", scripts.GREET.text, 1, names.slot("rights"), timeout=_left(until))
+    with pool.session(deadline, "connecting") as connection:
+        missing = connection.call("EVAL", scripts.GREET.text, 1, names.slot("rights"), deadline=deadline)
     if missing:
         refusals = " ".join(f"+{name.decode()}" for name in missing)
         raise PermissionDenied(
             f"connecting: this user of Redis at {connection.where} lacks rights that Tenure needs: ACL SETUSER ... "
             f"{refusals} ~{names.tag}:* (or +@all -@dangerous +info)"
         )
-
-
-def _left(until: float) -> float:
-    return max(until - time.monotonic(), 0.001)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from tenure.errors import Compacted
+from tenure.plugin_kit import Deadline
 from tenure_redis import scripts
 from tenure_redis.pool import Pool
 
@@ -52,14 +53,14 @@ class HistoryPositions:
         with self._lock:
             self._doubtful = max(self._doubtful, seen)
 
-    def verify(self, after: int, *, timeout: float) -> HistoryPosition:
+    def verify(self, after: int, deadline: Deadline) -> HistoryPosition:
         """Where to go on from ``after``. Raises ``Compacted`` unless the log has it, and it is the same."""
         with self._lock:
             known = self._ends.get(after)
             doubtful = known is None and after <= self._doubtful
         identity, op = (known.identity, known.op) if known is not None else (b"", b"")
         verdict, now_identity, revision, oldest = self._pool.run(
-            scripts.HISTORY, identity, after, op, timeout=timeout, action="watching"
+            scripts.HISTORY, identity, after, op, deadline=deadline, action="watching"
         )
         if verdict == b"same" and not doubtful:
             return HistoryPosition(now_identity, after, op)

@@ -15,13 +15,13 @@ Every revision has an entry, so the next one is the last plus one, and anything 
 from __future__ import annotations
 
 import threading
-import time
 
 from tenure.errors import Compacted, PluginError, TenureError, Unavailable
+from tenure.plugin_kit import Deadline, monotonic
 from tenure_redis import scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
-from tenure_redis.errors import ServerError, broken, refused
+from tenure_redis.errors import ERRORS, ServerError, refused
 from tenure_redis.feed import RedisFeed
 from tenure_redis.history_position import HistoryPosition, HistoryPositions
 from tenure_redis.pool import Pool
@@ -97,7 +97,7 @@ class LogReader:
             feed.fail(error)
 
     def _read(self) -> None:
-        connection = self._pool.locator.open(timeout=self._silence)
+        connection = self._pool.locator.open(Deadline(self._silence))
         with self._lock:
             if self._stopping:
                 connection.close()
@@ -108,20 +108,23 @@ class LogReader:
             self._follow(connection)
         except ConnectionBroken as exc:
             if not self._stopping:
-                where = str(connection.where)
-                raise broken(str(exc), action=_ACTION, where=where, write=False, late=exc.late) from exc
+                raise ERRORS.unanswered(
+                    str(exc), action=_ACTION, where=connection.where, write=False, late=exc.late
+                ) from exc
         except ServerError as exc:
-            raise refused(exc, action=_ACTION, where=str(connection.where)) from exc
+            raise refused(exc, action=_ACTION, where=connection.where, write=False) from exc
 
     def _follow(self, connection: Connection) -> None:
         next_tick = 0.0
         while not self._stopping:
-            now = time.monotonic()
+            now = monotonic()
             if now >= next_tick:
                 next_tick = now + self._tick(connection)
-            block = max(1, int((next_tick - time.monotonic()) * 1000))
+            block = max(1, int((next_tick - monotonic()) * 1000))
             command = ("XREAD", "COUNT", _BATCH, "BLOCK", block, "STREAMS", self._pool.names.log)
-            answer = connection.call(*command, f"{self._position.revision}-0", timeout=block / 1000 + self._silence)
+            answer = connection.call(
+                *command, f"{self._position.revision}-0", deadline=Deadline(block / 1000 + self._silence)
+            )
             if answer is not None:
                 self._tell([entry(one) for one in answer[0][1]])
 
@@ -142,8 +145,8 @@ class LogReader:
 
     def _tick(self, connection: Connection) -> float:
         """End leases, look where the store is, and answer after how many seconds to do it again."""
-        started = time.monotonic()
-        identity, revision, due = self._pool.evaluate(connection, scripts.TICK, (), timeout=self._silence)
+        started = monotonic()
+        identity, revision, due = self._pool.evaluate(connection, scripts.TICK, (), Deadline(self._silence))
         self._pool.reaped = max(self._pool.reaped, started)
         if identity != self._position.identity or int(revision) < self._position.revision:
             raise self._replaced(int(revision))
@@ -155,7 +158,7 @@ class LogReader:
 
     def _check_history(self, connection: Connection) -> None:
         identity, revision, op = self._position
-        answer = self._pool.evaluate(connection, scripts.HISTORY, (identity, revision, op), timeout=self._silence)
+        answer = self._pool.evaluate(connection, scripts.HISTORY, (identity, revision, op), Deadline(self._silence))
         verdict, _, now, oldest = answer
         if verdict == b"trimmed":
             raise Compacted(

@@ -10,30 +10,29 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tenure.spi.plugin import OpenRequest, Secret
-from tenure_redis.connection import Login
 
 _cluster: Any = cluster  # redis-py's own types are incomplete
 _sentinel: Any = sentinel
 
 
-def client(request: OpenRequest, login: Login) -> Any:
+def client(request: OpenRequest) -> Any:
     """A client with the URL's login, database and encryption."""
     common: dict[str, Any] = {
-        "username": login.username,
-        "password": _text(login.password),
+        "username": request.username,
+        "password": _text(request.password),
         "socket_timeout": request.timeout,
         "socket_connect_timeout": request.timeout,
         # redis-py's own default repeats any command ten times, also one that was applied.
         "retry": Retry(NoBackoff(), 0),
     }
-    if login.tls is not None:
-        tls = login.tls
+    if request.tls is not None:
+        tls = request.tls
         common |= {"ssl": True, "ssl_ca_certs": tls.ca, "ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
     host = request.hosts[0]
     if "cluster" in request.variants:
         nodes = [_cluster.ClusterNode(one.name, one.port) for one in request.hosts]
         return _cluster.RedisCluster(startup_nodes=nodes, **common)
-    common["db"] = login.db
+    common["db"] = request.options["db"]
     if "sentinel" in request.variants:
         own = common | {
             "username": request.options["sentinel_user"],

@@ -1,4 +1,4 @@
-"""Connections for calls, and the rule of what may be sent twice.
+"""Requests to the primary, and the rule of what may be sent twice. Connections are the kit's pool's.
 
     take a connection ──► send ──► answer ─────────────────────────────► done
           │ can't connect           │ refused by a server that isn't the primary ──► drop it, look again: Unavailable
@@ -15,19 +15,18 @@ ones. A slot has one commit under way at a time, so a copy that arrives after it
 from __future__ import annotations
 
 import itertools
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tenure.errors import OutcomeUnknown, StoreClosed, TenureError, Unavailable
+from tenure.errors import TenureError
+from tenure.plugin_kit import ConnectionPool, Deadline, Pooled, monotonic
 from tenure_redis.connection import Connection, ConnectionBroken, pack
 from tenure_redis.encoding import new_id
 from tenure_redis.endpoints import Locator
-from tenure_redis.errors import MOVED, ServerError, broken, refused
+from tenure_redis.errors import ERRORS, MOVED, ServerError, refused
 from tenure_redis.keys import Names
 from tenure_redis.scripts import COMMIT, Script
 
@@ -37,227 +36,194 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 class Pool:
-    """All connections of one backend but the watches' own. Thread-safe."""
+    """All requests of one backend but the watches' own. Thread-safe, and safe against interruption at any line."""
 
     def __init__(self, locator: Locator, names: Names, *, history: int) -> None:
         self.locator = locator
         self.names = names
         self._history = str(history)
         self._client = new_id()
-        self._idle: deque[Connection] = deque()
-        self._busy: set[Connection] = set()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._pid = os.getpid()
+        self._connections = ConnectionPool(locator.open, max_idle=_IDLE)
         self._slots: deque[_Slot] = deque()
-        self._slot_count = 0
+        self._slot_numbers = itertools.count(1)
         self._runs = itertools.count(1)
         self.reaped = 0.0
         """When, on the monotonic clock, the last script was sent that has since answered: every script ends the
         leases whose time has come, so no lease that ended before then has keys any more."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether close was called."""
+        return self._connections.closed
+
+    def close(self) -> bool:
+        """Close everything; calls under way fail soon. Answers whether this was the first time."""
+        return self._connections.close()
+
     # -- calls --
 
-    def read(self, *command: Any, timeout: float, action: str) -> Any:
+    def read(self, *command: Any, deadline: Deadline, action: str) -> Any:
         """The answer of a command without effects, asked a second time if an idle connection turned out dead."""
-        until = time.monotonic() + timeout
-        connection, fresh = self.take(timeout)
-        try:
-            answer = connection.call(*command, timeout=timeout)
-        except ConnectionBroken as exc:
-            self.drop(connection)
-            if fresh or exc.late:
-                raise self._broken(exc, action, write=False) from exc
-        except ServerError as exc:
-            raise self._refused(connection, exc, action) from exc
-        else:
-            self.give_back(connection)
-            return answer
-        connection, _ = self.take(max(until - time.monotonic(), 0.001), fresh=True)
-        with self.using(connection, action) as again:
-            return again.call(*command, timeout=max(until - time.monotonic(), 0.001))
+        pooled = self._take(deadline, action)
+        while True:
+            try:
+                answer = pooled.connection.call(*command, deadline=deadline)
+            except ConnectionBroken as exc:
+                pooled.drop(with_idle=True)
+                if pooled.fresh or exc.late:
+                    raise self._unanswered(exc, action, write=False) from exc
+            except ServerError as exc:
+                raise self._refused(pooled, exc, action, write=False) from exc
+            else:
+                pooled.give_back()
+                return answer
+            pooled = self._take(deadline, action, fresh=True)
 
-    def run(self, script: Script, *args: Any, timeout: float, action: str, write: bool = False) -> Any:
+    def run(self, script: Script, *args: Any, deadline: Deadline, action: str, write: bool = False) -> Any:
         """Run a script once. ``write``: doubt about it has to be told.
 
         A read-like script still ends leases and makes an empty store, which does no harm twice.
         """
-        until = time.monotonic() + timeout
-        started = time.monotonic()
-        connection, fresh = self.take(timeout)
+        started = monotonic()
+        pooled = self._take(deadline, action)
         while True:
             try:
-                answer = self.evaluate(connection, script, args, timeout=max(until - time.monotonic(), 0.001))
+                answer = self.evaluate(pooled.connection, script, args, deadline)
             except ConnectionBroken as exc:
-                self.drop(connection)
-                if write or fresh or exc.late:
-                    raise self._broken(exc, action, write=write) from exc
+                pooled.drop(with_idle=True)
+                if (write and exc.sent) or pooled.fresh or exc.late:
+                    raise self._unanswered(exc, action, write=write) from exc
             except ServerError as exc:
-                raise self._refused(connection, exc, action) from exc
+                raise self._refused(pooled, exc, action, write=write) from exc
             else:
-                self.give_back(connection)
+                pooled.give_back()
                 self.reaped = max(self.reaped, started)
                 return answer
-            connection, fresh = self.take(max(until - time.monotonic(), 0.001), fresh=True)
+            pooled = self._take(deadline, action, fresh=True)
 
-    def commit(self, args: list[Any], *, timeout: float, action: str) -> bytes:
+    def commit(self, args: list[Any], *, deadline: Deadline, action: str) -> bytes:
         """Run the commit script at most once, and find out whether it ran as long as there is time."""
-        until = time.monotonic() + timeout
-        with self._slot() as slot:
-            keys = (*self.names.all, slot.key)
-            op = f"{slot.name}.{slot.number}"
-            head = ("EVALSHA", COMMIT.sha, len(keys), *keys, op, self._history, slot.number)
-            request = pack(*head, *args)
-            doubt: ConnectionBroken | None = None
-            pause = _FIRST_PAUSE
-            while True:
-                started = time.monotonic()
+        slot = self._next_slot()
+        try:
+            return self._commit(slot, args, deadline, action)
+        finally:
+            self._slots.append(slot)
+
+    def _commit(self, slot: _Slot, args: list[Any], deadline: Deadline, action: str) -> bytes:
+        keys = (*self.names.all, slot.key)
+        head = ("EVALSHA", COMMIT.sha, len(keys), *keys, f"{slot.name}.{slot.number}", self._history, slot.number)
+        request = pack((*head, *args))
+        doubt: ConnectionBroken | None = None
+        fresh = False
+        pause = _FIRST_PAUSE
+        while True:
+            started = monotonic()
+            try:
+                pooled = self._take(deadline, action, fresh=fresh)
+            except TenureError as exc:
+                if doubt is None:
+                    raise
+                reason: Exception = exc
+            else:
                 try:
-                    connection, _ = self.take(max(until - started, 0.001), fresh=doubt is not None)
-                except TenureError as exc:
+                    answer = self._send_commit(pooled.connection, request, head, args, deadline)
+                except ConnectionBroken as exc:
+                    pooled.drop(with_idle=True)
+                    reason, fresh = exc, True
+                    if exc.sent:
+                        doubt = exc
+                    elif doubt is None:
+                        if pooled.fresh or exc.late:
+                            raise self._unanswered(exc, action, write=True) from exc
+                        continue
+                except ServerError as exc:
+                    error = self._refused(pooled, exc, action, write=True)
                     if doubt is None:
-                        raise
-                    reason: Exception = exc
+                        raise error from exc
+                    reason = exc
                 else:
-                    try:
-                        answer = self._send_commit(connection, request, head, args, until)
-                    except ConnectionBroken as exc:
-                        self.drop(connection)
-                        doubt = reason = exc
-                    except ServerError as exc:
-                        error = self._refused(connection, exc, action)
-                        if doubt is None:
-                            raise error from exc
-                        reason = exc
-                    else:
-                        self.give_back(connection)
-                        self.reaped = max(self.reaped, started)
-                        return answer
-                if time.monotonic() + pause >= until or self._closed:
-                    raise self._broken(doubt, action, write=True) from reason
-                time.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                    pooled.give_back()
+                    self.reaped = max(self.reaped, started)
+                    return answer
+            if deadline.remaining() <= pause or self.closed:
+                raise self._unanswered(doubt, action, write=True) from reason
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _send_commit(
-        self, connection: Connection, request: bytes, head: tuple[Any, ...], args: list[Any], until: float
+        self, connection: Connection, request: bytes, head: tuple[Any, ...], args: list[Any], deadline: Deadline
     ) -> bytes:
         try:
-            answer: bytes = connection.call_packed(request, timeout=max(until - time.monotonic(), 0.001))
+            answer: bytes = connection.call_packed(request, deadline)
         except ServerError as exc:
             if exc.word != "NOSCRIPT":
                 raise
-            answer = connection.call(
-                "EVAL", COMMIT.text, *head[2:], *args, timeout=max(until - time.monotonic(), 0.001)
-            )
+            answer = connection.call("EVAL", COMMIT.text, *head[2:], *args, deadline=deadline)
         return answer
 
-    def evaluate(self, connection: Connection, script: Script, args: tuple[Any, ...], *, timeout: float) -> Any:
+    def evaluate(self, connection: Connection, script: Script, args: tuple[Any, ...], deadline: Deadline) -> Any:
         """Run a script on a connection. Nothing has run when the server says that it doesn't know the script."""
         names = self.names.all
         tail = (len(names), *names, f"{self._client}:{next(self._runs)}", self._history, *args)
         try:
-            return connection.call("EVALSHA", script.sha, *tail, timeout=timeout)
+            return connection.call("EVALSHA", script.sha, *tail, deadline=deadline)
         except ServerError as exc:
             if exc.word != "NOSCRIPT":
                 raise
-            return connection.call("EVAL", script.text, *tail, timeout=timeout)
-
-    # -- connections --
-
-    def take(self, timeout: float, *, fresh: bool = False) -> tuple[Connection, bool]:
-        """A connection for the caller alone, and whether it was made just now."""
-        with self._lock:
-            if self._closed:
-                raise StoreClosed("this store was closed")
-            if not fresh and self._idle:
-                connection = self._idle.pop()
-                self._busy.add(connection)
-                return connection, False
-        connection = self.locator.open(timeout=timeout)
-        with self._lock:
-            if not self._closed:
-                self._busy.add(connection)
-                return connection, True
-        connection.close()
-        raise StoreClosed("this store was closed")
-
-    def give_back(self, connection: Connection) -> None:
-        """Take back a connection that is in order."""
-        with self._lock:
-            self._busy.discard(connection)
-            if len(self._idle) < _IDLE and not self._closed:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def drop(self, connection: Connection) -> None:
-        """Close a connection that failed, and the idle ones: what broke it has most likely broken them."""
-        with self._lock:
-            self._busy.discard(connection)
-            idle, self._idle = self._idle, deque()
-        connection.close()
-        for other in idle:
-            other.close()
+            return connection.call("EVAL", script.text, *tail, deadline=deadline)
 
     @contextmanager
-    def using(self, connection: Connection, action: str) -> Iterator[Connection]:
-        """Several commands without effects on one connection, their errors translated."""
+    def session(self, deadline: Deadline, action: str) -> Iterator[Connection]:
+        """A connection for several commands without effects, their errors translated."""
+        pooled = self._take(deadline, action)
         try:
-            yield connection
+            yield pooled.connection
         except ConnectionBroken as exc:
-            self.drop(connection)
-            raise self._broken(exc, action, write=False) from exc
+            pooled.drop(with_idle=True)
+            raise self._unanswered(exc, action, write=False) from exc
         except ServerError as exc:
-            raise self._refused(connection, exc, action) from exc
+            raise self._refused(pooled, exc, action, write=False) from exc
         except BaseException:
-            self.drop(connection)
+            pooled.drop()
             raise
-        self.give_back(connection)
-
-    def close(self) -> bool:
-        """Close everything; calls under way fail soon. Answers whether this was the first time."""
-        if os.getpid() != self._pid:
-            return False
-        with self._lock:
-            first, self._closed = not self._closed, True
-            idle, self._idle = self._idle, deque()
-            busy = tuple(self._busy)
-        for connection in idle:
-            connection.close()
-        for connection in busy:
-            connection.interrupt()
-        return first
+        pooled.give_back()
 
     # -- inside --
 
-    def _refused(self, connection: Connection, exc: ServerError, action: str) -> TenureError:
+    def _take(self, deadline: Deadline, action: str, *, fresh: bool = False) -> Pooled[Connection]:
+        """A connection for the caller alone. Raises as the kit's pool does; nothing was sent then."""
+        pooled = self._connections.take(deadline, action=action, fresh=fresh)
+        if pooled.fresh and deadline.expired:  # it took all the time to make
+            pooled.give_back()
+            deadline.check(action)
+        return pooled
+
+    def _refused(self, pooled: Pooled[Connection], exc: ServerError, action: str, *, write: bool) -> TenureError:
         """What an error reply means; also what becomes of the connection."""
         if exc.word in MOVED:
-            self.drop(connection)
+            pooled.drop(with_idle=True)
         else:
-            self.give_back(connection)
-        return refused(exc, action=action, where=str(connection.where))
+            pooled.give_back()
+        return refused(exc, action=action, where=pooled.connection.where, write=write)
 
-    def _broken(self, exc: ConnectionBroken, action: str, *, write: bool) -> TenureError:
-        error = broken(str(exc), action=action, where=self.locator.where, write=write, late=exc.late)
-        if self._closed and not isinstance(error, OutcomeUnknown):
-            return Unavailable(f"{action}: this store was closed meanwhile")
-        return error
+    def _unanswered(self, exc: ConnectionBroken, action: str, *, write: bool) -> TenureError:
+        reason = "this store was closed" if self.closed else str(exc)
+        return ERRORS.unanswered(
+            reason, action=action, where=self.locator.where, write=write, sent=exc.sent, late=exc.late
+        )
 
-    @contextmanager
-    def _slot(self) -> Iterator[_Slot]:
+    def _next_slot(self) -> _Slot:
+        """A slot for the caller alone, with a number that it never had before.
+
+        An interrupt at any line, here or in the commit, loses the slot or puts it back with this number used up.
+        """
         try:
             slot = self._slots.pop()
         except IndexError:
-            with self._lock:
-                self._slot_count += 1
-                name = f"{self._client}-{self._slot_count}"
+            name = f"{self._client}-{next(self._slot_numbers)}"
             slot = _Slot(name, self.names.slot(name))
         slot.number += 1
-        try:
-            yield slot
-        finally:
-            self._slots.append(slot)
+        return slot
 
 
 class _Slot:

@@ -10,11 +10,11 @@ without any moment of it having cost more than a page.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tenure.errors import DeadlineExceeded, StoreCorrupted, Unavailable
+from tenure.errors import StoreCorrupted, Unavailable
+from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.feed import Deleted
 from tenure.spi.types import KeyValue, Page, ReadResult
 from tenure_redis import scripts
@@ -26,30 +26,29 @@ from tenure_redis.pool import Pool
 FRESH = 0.25
 """Seconds since leases were last ended within which a key on a lease may be shown without looking again."""
 
+_LISTING = "listing keys"
 _PAGE_KEYS = 1000
 _PAGE_BYTES = 1 << 20
 _ENTRIES = 200
 _TRIES = 3
 
 
-def get(pool: Pool, key: str, *, timeout: float) -> ReadResult:
+def get(pool: Pool, key: str, deadline: Deadline) -> ReadResult:
     """``Backend.get``."""
-    started = time.monotonic()
-    record, revision = pool.read("HMGET", pool.names.data, key, REVISION, timeout=timeout, action="reading a key")
+    started = monotonic()
+    record, revision = pool.read("HMGET", pool.names.data, key, REVISION, deadline=deadline, action="reading a key")
     if revision is None or (record is not None and started - pool.reaped > FRESH and is_leased(record)):
-        left = max(timeout - (time.monotonic() - started), 0.001)
-        record, revision = pool.run(scripts.READ, key, timeout=left, action="reading a key")
+        record, revision = pool.run(scripts.READ, key, deadline=deadline, action="reading a key")
     return ReadResult(None if record is None else item(key, record), int(revision))
 
 
-def list_page(pool: Pool, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:
+def list_page(pool: Pool, prefix: str, *, after: str | None, limit: int | None, deadline: Deadline) -> Page:
     """``Backend.list``: with a limit one page, which may be short; without, everything at one revision."""
     if limit is None:
-        found = read_all(pool, prefix, after=after, timeout=timeout)
+        found = read_all(pool, prefix, after=after, deadline=deadline)
         return Page(found.items, False, found.revision)
-    connection, _ = pool.take(timeout)
-    with pool.using(connection, "listing keys"):
-        part = _part(pool, connection, prefix, after, most=min(limit, _PAGE_KEYS), timeout=timeout)
+    with pool.session(deadline, _LISTING) as connection:
+        part = _part(pool, connection, prefix, after, most=min(limit, _PAGE_KEYS), deadline=deadline)
     return Page(tuple(part.items), part.more, part.revision)
 
 
@@ -74,14 +73,12 @@ class _Part:
     op: bytes
 
 
-def read_all(pool: Pool, prefix: str, *, after: str | None, timeout: float) -> State:
+def read_all(pool: Pool, prefix: str, *, after: str | None, deadline: Deadline) -> State:
     """Everything under ``prefix``, at one revision."""
-    until = time.monotonic() + timeout
     for _ in range(_TRIES):
         # One connection for all: the pages are of one server then.
-        connection, _fresh = pool.take(_left(until))
-        with pool.using(connection, "listing keys"):
-            state = _read_all(pool, connection, prefix, after, until)
+        with pool.session(deadline, _LISTING) as connection:
+            state = _read_all(pool, connection, prefix, after, deadline)
         if state is not None:
             return state
     raise Unavailable(
@@ -89,11 +86,12 @@ def read_all(pool: Pool, prefix: str, *, after: str | None, timeout: float) -> S
     )
 
 
-def _read_all(pool: Pool, connection: Connection, prefix: str, after: str | None, until: float) -> State | None:
+def _read_all(pool: Pool, connection: Connection, prefix: str, after: str | None, deadline: Deadline) -> State | None:
     """The state, or ``None`` if the log no longer has what happened between the pages."""
     parts: list[_Part] = []
     while not parts or parts[-1].more:
-        parts.append(_part(pool, connection, prefix, after, most=_PAGE_KEYS, timeout=_left(until)))
+        deadline.check(_LISTING)
+        parts.append(_part(pool, connection, prefix, after, most=_PAGE_KEYS, deadline=deadline))
         if parts[-1].items:
             after = parts[-1].items[-1].key
         if parts[-1].identity != parts[0].identity:
@@ -103,7 +101,7 @@ def _read_all(pool: Pool, connection: Connection, prefix: str, after: str | None
         return State(tuple(last.items), last.revision, last.identity, last.op)
     found: dict[str, KeyValue] = {one.key: one for part in parts for one in part.items}
     if last.revision > parts[0].revision:
-        meanwhile = _entries(pool, connection, parts[0].revision, last.revision, until)
+        meanwhile = _entries(pool, connection, parts[0].revision, last.revision, deadline)
         if meanwhile is None:
             return None
         # What lies beyond a page's last key was read later: each page has its own share of what happened since.
@@ -125,10 +123,12 @@ def _read_all(pool: Pool, connection: Connection, prefix: str, after: str | None
     return State(tuple(ordered), last.revision, last.identity, last.op)
 
 
-def _part(pool: Pool, connection: Connection, prefix: str, after: str | None, *, most: int, timeout: float) -> _Part:
+def _part(
+    pool: Pool, connection: Connection, prefix: str, after: str | None, *, most: int, deadline: Deadline
+) -> _Part:
     low, high = _bounds(prefix, after)
-    started = time.monotonic()
-    answer = pool.evaluate(connection, scripts.PAGE, (low, high, most, _PAGE_BYTES), timeout=timeout)
+    started = monotonic()
+    answer = pool.evaluate(connection, scripts.PAGE, (low, high, most, _PAGE_BYTES), deadline)
     pool.reaped = max(pool.reaped, started)
     identity, revision, op, more, *rest = answer
     items = [_item(name, record) for name, record in zip(rest[::2], rest[1::2], strict=True)]
@@ -150,26 +150,20 @@ def _bounds(prefix: str, after: str | None) -> tuple[bytes, bytes]:
     return low, b"(" + start + b"\xff" if start else b"+"
 
 
-def entries(pool: Pool, connection: Connection, after: int, *, most: int, timeout: float) -> list[Entry]:
+def entries(pool: Pool, connection: Connection, after: int, *, most: int, deadline: Deadline) -> list[Entry]:
     """Entries of the log that follow revision ``after``, at most so many."""
-    raw = connection.call("XRANGE", pool.names.log, f"{after + 1}-0", "+", "COUNT", most, timeout=timeout)
+    raw = connection.call("XRANGE", pool.names.log, f"{after + 1}-0", "+", "COUNT", most, deadline=deadline)
     return [entry(one) for one in raw]
 
 
-def _entries(pool: Pool, connection: Connection, after: int, last: int, until: float) -> Iterable[Entry] | None:
+def _entries(pool: Pool, connection: Connection, after: int, last: int, deadline: Deadline) -> Iterable[Entry] | None:
     """All entries beyond ``after`` up to ``last``, ``None`` if they aren't all there."""
     found: list[Entry] = []
     while after < last:
-        some = entries(pool, connection, after, most=min(_ENTRIES, last - after), timeout=_left(until))
+        deadline.check(_LISTING)
+        some = entries(pool, connection, after, most=min(_ENTRIES, last - after), deadline=deadline)
         if not some or some[0].revision != after + 1:
             return None
         found += some
         after = some[-1].revision
     return found
-
-
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise DeadlineExceeded("listing keys: not all pages came within the time allowed")
-    return left

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Iterable
 
+from tenure.plugin_kit import Deadline
 from tenure.spi.plugin import Host
 from tenure.spi.types import ServerInfo
 from tenure_redis import scripts, server_settings
+from tenure_redis.login import UnixSocket
 from tenure_redis.pool import Pool
 from tenure_redis.server_settings import ServerSettings
 
@@ -25,14 +26,13 @@ _DETAILS = (
 )
 
 
-def describe(pool: Pool, hosts: Iterable[Host | str], *, encrypted: bool, login: bool, timeout: float) -> ServerInfo:
+def describe(pool: Pool, hosts: Iterable[Host], deadline: Deadline, *, encrypted: bool, login: bool) -> ServerInfo:
     """``Backend.server_info``."""
-    until = time.monotonic() + timeout
-    settings = server_settings.ask(pool, timeout=timeout)
-    _, revision = pool.run(scripts.READ, "", timeout=_left(until), action="asking for the revision")
-    keys = pool.read("ZCARD", pool.names.all[1], timeout=_left(until), action="counting keys")
-    kept = pool.read("XLEN", pool.names.log, timeout=_left(until), action="counting revisions")
-    seconds, micros = pool.read("TIME", timeout=_left(until), action="asking for the clock")
+    settings = server_settings.ask(pool, deadline)
+    _, revision = pool.run(scripts.READ, "", deadline=deadline, action="asking for the revision")
+    keys = pool.read("ZCARD", pool.names.all[1], deadline=deadline, action="counting keys")
+    kept = pool.read("XLEN", pool.names.log, deadline=deadline, action="counting revisions")
+    seconds, micros = pool.read("TIME", deadline=deadline, action="asking for the clock")
     details = {name: settings.info[field] for field, name in _DETAILS if field in settings.info}
     details |= {f"setting {name}": value or "(empty)" for name, value in settings.config.items()}
     details |= {
@@ -52,7 +52,7 @@ def describe(pool: Pool, hosts: Iterable[Host | str], *, encrypted: bool, login:
 
 
 def _warnings(
-    settings: ServerSettings, hosts: Iterable[Host | str], *, failover: bool, encrypted: bool, login: bool
+    settings: ServerSettings, hosts: Iterable[Host], *, failover: bool, encrypted: bool, login: bool
 ) -> Iterable[str]:
     yield from _persistence(settings)
     yield from _memory(settings)
@@ -117,15 +117,11 @@ def _memory(settings: ServerSettings) -> Iterable[str]:
         yield f"Redis uses {used // _MIB} of {limit // _MIB} MiB: at the limit it refuses writes."
 
 
-def _is_local(host: Host | str) -> bool:
+def _is_local(host: Host) -> bool:
     """Whether nobody outside this machine can listen on the way."""
-    if isinstance(host, str) or host.name == "localhost":
+    if isinstance(host, UnixSocket) or host.name == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.name).is_loopback
     except ValueError:
         return False
-
-
-def _left(until: float) -> float:
-    return max(until - time.monotonic(), 0.001)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tenure.errors import PermissionDenied, Unsupported
+from tenure.plugin_kit import Deadline
 from tenure_redis.pool import Pool
 
 _OLDEST = (7, 0)
@@ -50,18 +51,18 @@ class ServerSettings:
         return None if found is None else int(found)
 
 
-def ask(pool: Pool, *, timeout: float) -> ServerSettings:
+def ask(pool: Pool, deadline: Deadline) -> ServerSettings:
     """Ask a server. Raises ``Unsupported`` for one that is too old."""
     info: dict[str, str] = {}
     config: dict[str, str] = {}
     try:
-        text = pool.read("INFO", timeout=timeout, action="asking for the server's state")
+        text = pool.read("INFO", deadline=deadline, action="asking for the server's state")
         lines = (line.partition(":") for line in text.decode(errors="replace").splitlines() if ":" in line)
         info = {name: value for name, _, value in lines if not name.startswith("#")}
     except PermissionDenied:
         pass
     try:
-        found = pool.read("CONFIG", "GET", *_WANTED, timeout=timeout, action="asking for the server's settings")
+        found = pool.read("CONFIG", "GET", *_WANTED, deadline=deadline, action="asking for the server's settings")
         words = [word.decode(errors="replace") for word in found]
         config = dict(zip(words[::2], words[1::2], strict=True))
     except (PermissionDenied, Unsupported):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tenure.errors import Conflict, LeaseNotFound, OutcomeUnknown, StoreCorrupted
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import CommitResult, KeyAbsent, Precondition, Put, RevisionEquals, Transaction
 from tenure_redis.encoding import lease_of, packed_revision
 from tenure_redis.pool import Pool
 
 
-def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> CommitResult:
+def commit(pool: Pool, transaction: Transaction, deadline: Deadline) -> CommitResult:
     """``Backend.commit``."""
     args: list[Any] = [len(transaction.preconditions)]
     for precondition in transaction.preconditions:
@@ -24,7 +25,7 @@ def commit(pool: Pool, transaction: Transaction, *, timeout: float) -> CommitRes
                 args += ("p", operation.key, operation.value, lease_of(lease) or "-")
         else:
             args += ("d", operation.key, "", "")
-    answer = pool.commit(args, timeout=timeout, action="committing a transaction")
+    answer = pool.commit(args, deadline=deadline, action="committing a transaction")
     word, _, rest = answer.partition(b" ")
     if word == b"ok":
         revision, _, deleted = rest.partition(b" ")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from tenure.errors import Compacted, DeadlineExceeded, StoreClosed
+from tenure.errors import Compacted, StoreClosed
+from tenure.plugin_kit import Deadline
 from tenure.spi.feed import Feed, Sink, Snapshot
 from tenure_redis.connection import Connection
 from tenure_redis.feed import RedisFeed
@@ -26,19 +27,17 @@ class Watches:
         self._silence = silence
         self._lock = threading.Lock()
         self._reader: LogReader | None = None
-        self._closed = False
         self._positions = HistoryPositions(pool)
 
-    def open(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def open(self, prefix: str, *, after: int | None, sink: Sink, deadline: Deadline) -> Feed:
         """``Backend.watch``."""
-        until = time.monotonic() + timeout
         if after is None:
-            state = read_all(self._pool, prefix, after=None, timeout=timeout)
+            state = read_all(self._pool, prefix, after=None, deadline=deadline)
             feed = self._feed(prefix, HistoryPosition(state.identity, state.revision, state.op), sink)
             feed.start(Snapshot(state.items, state.revision))
         else:
-            feed = self._feed(prefix, self._positions.verify(after, timeout=_left(until)), sink)
-        self._join(feed, until)
+            feed = self._feed(prefix, self._positions.verify(after, deadline), sink)
+        self._join(feed, deadline)
         return feed
 
     def _feed(self, prefix: str, position: HistoryPosition, sink: Sink) -> RedisFeed:
@@ -56,19 +55,18 @@ class Watches:
             reader.close()
 
     def close(self) -> None:
-        """End the reader; feeds aren't told."""
+        """End the reader, after the pool was closed; feeds aren't told."""
         with self._lock:
-            self._closed = True
             reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
 
-    def _join(self, feed: RedisFeed, until: float) -> None:
+    def _join(self, feed: RedisFeed, deadline: Deadline) -> None:
         """Put the feed on the reader, after telling it what the reader has already seen."""
         while True:
             with self._lock:
-                if self._closed:
-                    raise StoreClosed("this store was closed")
+                if self._pool.closed:
+                    raise StoreClosed("watching: this store was closed")
                 reader = self._reader
                 if reader is None or reader.finished:
                     reader = self._reader = LogReader(self._pool, self._positions, feed, silence=self._silence)
@@ -77,19 +75,19 @@ class Watches:
                 if reader.add(feed):
                     return
             before = feed.position.revision
-            self._catch_up(feed, until)
+            self._catch_up(feed, deadline)
             if feed.position.revision == before:
                 # The reader is ahead of the log: of another history, as it will find out at its next tick.
-                time.sleep(min(_PAUSE, _left(until)))
+                time.sleep(deadline.within(_PAUSE))
 
-    def _catch_up(self, feed: RedisFeed, until: float) -> None:
-        connection, _ = self._pool.take(_left(until))
-        with self._pool.using(connection, "watching"):
-            self._read_on(connection, feed, until)
+    def _catch_up(self, feed: RedisFeed, deadline: Deadline) -> None:
+        deadline.check("watching")
+        with self._pool.session(deadline, "watching") as connection:
+            self._read_on(connection, feed, deadline)
 
-    def _read_on(self, connection: Connection, feed: RedisFeed, until: float) -> None:
+    def _read_on(self, connection: Connection, feed: RedisFeed, deadline: Deadline) -> None:
         after = feed.position.revision
-        for one in entries(self._pool, connection, after, most=_CATCH_UP, timeout=_left(until)):
+        for one in entries(self._pool, connection, after, most=_CATCH_UP, deadline=deadline):
             if one.revision != feed.position.revision + 1:
                 raise Compacted(
                     f"watching: the log of Redis at {self._pool.locator.where} no longer has revision "
@@ -97,10 +95,3 @@ class Watches:
                     oldest_revision=one.revision,
                 )
             feed.offer(one)
-
-
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise DeadlineExceeded("watching: catching up with the log took longer than the time allowed")
-    return left

@@ -6,6 +6,7 @@ from tenure.spi.plugin import Caveat
 
 _ERRORS = "tests/backends/sqlite/test_errors.py"
 _DATA = "tests/backends/sqlite/test_data.py"
+_PLACE = "tests/backends/sqlite/test_default_place.py"
 _PROCESSES = "tests/backends/sqlite/test_processes.py"
 _WATCH = "tests/backends/sqlite/test_watch.py"
 
@@ -62,5 +63,11 @@ CAVEATS = (
         "A full disk",
         "It refuses writes by `StoreFull` and goes on answering reads; with room it takes writes again.",
         (f"{_ERRORS}::test_a_full_disk", "tests/cross_store/test_no_room.py::test_a_file_without_room"),
+    ),
+    Caveat(
+        "The default file of before the rename",
+        "`sqlite://` opens `leasehold/leasehold.db` in the user's state folder if that file exists and "
+        "`tenure/tenure.db` doesn't. To move the store, stop every program that uses it, then rename the file.",
+        (f"{_PLACE}::test_the_default_store_of_before_the_rename_is_opened_where_it_is",),
     ),
 )

@@ -1,4 +1,10 @@
-"""Where the file is: the default place, and what is known about the disk it lies on."""
+"""Where the file is: the default place, and what is known about the disk it lies on.
+
+The default place is ``tenure/tenure.db`` in the user's state folder. Before the project was renamed it was
+``leasehold/leasehold.db`` there. That file is opened if it exists and the new one doesn't: an empty store in its stead
+would look like one that lost its keys. The file stays where it is: programs of the old version may have it open, and
+SQLite finds the two files beside it by its name.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,8 @@ _MOUNTS = Path("/proc/mounts")
 
 
 def locate(path: str) -> str:
-    """The absolute path to open, links resolved. An empty ``path`` is the user's default store, whose folder is made.
+    """The absolute path to open, links resolved. An empty ``path`` is the user's default store, whose folder is made
+    if there is no store of before the rename.
 
     Raises ``ConfigError`` if the folder doesn't exist or the path names something that isn't a file.
     """
@@ -33,7 +40,10 @@ def _default() -> Path:
     state = os.environ.get("XDG_STATE_HOME", "")
     # The convention for that variable is to ignore a relative path.
     base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
-    folder = base / "tenure"
+    file, before_the_rename = base / "tenure" / "tenure.db", base / "leasehold" / "leasehold.db"
+    if not os.path.lexists(file) and os.path.isfile(before_the_rename):
+        return before_the_rename
+    folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
@@ -41,7 +51,7 @@ def _default() -> Path:
             f"can't make the folder {folder} of the default store ({exc.strerror}): "
             "set XDG_STATE_HOME to a folder that can be written, or give a path in the URL"
         ) from exc
-    return folder / "tenure.db"
+    return file
 
 
 def filesystem(path: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
+from contextlib import closing
+from urllib.parse import quote
 
 from tenure.errors import ConfigError
 from tenure_sqlite.errors import corrupted
@@ -16,8 +18,7 @@ from tenure_sqlite.errors import corrupted
 APPLICATION_ID = 0x4C736864  # "Lshd", in the file's header
 VERSION = 1
 
-_MAGIC = b"SQLite format 3\x00"
-_HEADER = 100
+_HEADER = 100  # bytes
 
 _TABLES = """
 CREATE TABLE store (
@@ -55,23 +56,32 @@ CREATE INDEX lease_by_deadline ON lease (deadline);
 
 
 def refuse_foreign_file(path: str) -> None:
-    """Look at the header alone: SQLite itself would replay a foreign file's journal by opening it.
+    """Look at the header alone: opened for use, SQLite would replay a foreign file's journal.
+
+    SQLite reads it too, as ``immutable``, and so takes no lock and opens no journal. Python's ``open`` would do harm:
+    when a process closes any descriptor of a file, the kernel drops all locks of the process on that file. Another
+    process would then take a store that is open here for unused, and delete its write-ahead log.
 
     Raises ``StoreCorrupted`` for what isn't a Tenure store, ``ConfigError`` for one of a newer version.
     A file that doesn't exist or is empty will be made into a store.
     """
-    try:
-        with open(path, "rb") as file:
-            header = file.read(_HEADER)
-    except OSError:
-        return  # missing, or not readable: opening it tells which
-    if not header:
+    if is_empty(path):
         return
-    if not header.startswith(_MAGIC) or len(header) < _HEADER:
-        raise corrupted(path, "it isn't a SQLite database")
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+    try:
+        if os.path.getsize(path) < _HEADER:  # SQLite takes a file of one byte for an empty one
+            raise corrupted(path, "it isn't a SQLite database")
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True)) as connection:
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+    except FileNotFoundError:
+        return
+    except sqlite3.Error as exc:
+        if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise corrupted(path, "it isn't a SQLite database") from exc
+        return  # not readable, or damaged: opening it tells which
+    if application != APPLICATION_ID:
         raise corrupted(path, "it is a SQLite database of another application")
-    _check_version(path, int.from_bytes(header[60:64], "big"))
+    _check_version(path, version)
 
 
 def _check_version(path: str, version: int) -> None:

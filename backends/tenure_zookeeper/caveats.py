@@ -33,7 +33,7 @@ CAVEATS = (
         "A watch is told that a key changed and reads it then (`lossless_watch=False`), and after a reconnect "
         "there is a RESYNC batch. A list is not one point in time.",
         (
-            "watches.w3_watchers_converge",
+            "watches.watchers_converge",
             "watches.after_a_revision_work_or_are_refused",
             f"{_DATA}::test_keys_that_move_are_not_missed",
         ),

@@ -1,4 +1,6 @@
-"""Tenure: one key-value, lease and watch contract over many stores, and a service registry on top.
+"""Coordination for Python: keys, leases and watches on interchangeable stores.
+
+Public API; everything in a module or folder that starts with ``_`` is private.
 
 >>> import tenure
 >>> with tenure.connect("memory://") as store:

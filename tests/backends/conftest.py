@@ -9,8 +9,6 @@ from collections.abc import Callable
 import pytest
 
 from tenure._runtime.clock import ManualClock
-from tenure.conformance.catalogue import AllRules
-from tenure.conformance.harness.rule import catalogue
 from tenure_testkit.probes import Recorder
 from tenure_testkit.probes import put as put_one
 
@@ -39,15 +37,20 @@ def put() -> Callable[..., int]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the rules of other areas than a suite names."""
+    chosen = [item for item in items if getattr(getattr(item, "cls", None), "areas", None) is not None]
+    if not chosen:
+        return
+    # Imported by then, and costly: a run of anything else is to begin at once.
+    from tenure.conformance.catalogue import AllRules
+    from tenure.conformance.harness.rule import catalogue
+
     rules = catalogue(AllRules)
     known = {rule.area for rule in rules.values()}
-    left_out = []
-    for item in items:
-        areas = getattr(getattr(item, "cls", None), "areas", None)
-        if areas is not None and item.name in rules:
-            assert known.issuperset(areas), f"{item.nodeid}: there is no area {set(areas) - known}"
-            if rules[item.name].area not in areas:
-                left_out.append(item)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+    left_out = set()
+    for item in chosen:
+        areas = item.cls.areas  # type: ignore[attr-defined]  # it is a method's
+        assert known.issuperset(areas), f"{item.nodeid}: there is no area {set(areas) - known}"
+        if item.name in rules and rules[item.name].area not in areas:
+            left_out.add(item)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]

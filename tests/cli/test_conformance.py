@@ -1,4 +1,4 @@
-"""The command that proves a store: what it prints, what it exits with, what it leaves behind."""
+"""The command that runs the suite on a store: what it prints, what it exits with, what it leaves behind."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def test_the_url_may_come_from_the_environment_and_run_may_be_said(run):
         assert run("conformance", *words).exit_code == 0
 
 
-def test_what_cannot_be_judged_exits_2(run, url):
+def test_what_is_inconclusive_exits_2(run, url):
     result = run("conformance", url, "--rule", RULE, "--budget", "1e-9")
     assert result.exit_code == 2
-    assert "conclusion\tinvalid" in result.stdout or "conclusion\tunknown" in result.stdout
+    assert "conclusion\tinconclusive" in result.stdout or "conclusion\tunknown" in result.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nowhere://x"], "no installed plugin serves nowhere://"),
-        (["--area", "nowhere"], "there is no area 'nowhere'"),
-        (["--rule", "nothing"], "there is no rule 'nothing'"),
-        (["--driver", "nocolon"], "package.module:attribute"),
-        (["--driver", "no_such_module:x"], "can't be imported: No module named 'no_such_module'"),
-        (["--driver", "os:path"], "names a module"),
-        (["--driver", "os:getcwd"], "failed"),
+        (["--area", "nowhere"], "no such area: 'nowhere'"),
+        (["--rule", "nothing"], "no such rule: 'nothing'"),
+        (["--controls", "nocolon"], "package.module:attribute"),
+        (["--controls", "no_such_module:x"], "importing it failed: No module named 'no_such_module'"),
+        (["--controls", "os:path"], "it is a module"),
+        (["--controls", "os:getcwd"], "failed"),
     ],
 )
 def test_a_mistake_exits_2_with_what_is_wrong(run, arguments, words):
@@ -61,19 +61,20 @@ def test_a_store_that_cannot_be_opened_exits_2_with_its_own_message(run, tmp_pat
     assert "no/such" in result.stderr
 
 
-def test_a_driver_makes_more_rules_run(run, tmp_path, monkeypatch):
-    (tmp_path / "my_driver.py").write_text(
+def test_controls_make_more_rules_run(run, tmp_path, monkeypatch):
+    (tmp_path / "my_controls.py").write_text(
         "import tenure_memory\n"
-        "from tenure.conformance import Driver\n"
-        "def driver(url):\n"
+        "from tenure.conformance import ServerControls\n"
+        "def controls(url):\n"
         "    server = tenure_memory.server(url.removeprefix('memory://'))\n"
-        "    return Driver(cut=server.cut_watches)\n"
+        "    return ServerControls(cut=server.cut_watches)\n"
     )
     monkeypatch.chdir(tmp_path)
     name = "restarts.cut_connections_leave_watchers_with_the_truth"
     assert f"not_supported\t{name}" in run("conformance", "memory://driven", "--rule", name).stdout
     assert (
-        f"pass\t{name}" in run("conformance", "memory://driven", "--rule", name, "--driver", "my_driver:driver").stdout
+        f"pass\t{name}"
+        in run("conformance", "memory://driven", "--rule", name, "--controls", "my_controls:controls").stdout
     )
 
 
@@ -110,9 +111,9 @@ def test_json_is_the_report(run, run_json, url, tmp_path):
     printed = run_json("conformance", url, "--rule", RULE, "--report", str(path))
     assert printed == json.loads(path.read_text())
     assert schema.problems(printed) == []
-    invalid = run("conformance", url, "--rule", RULE, "--budget", "1e-9", "--json")
-    assert invalid.exit_code == 2
-    assert json.loads(invalid.stdout)["conclusion"] in ("invalid", "unknown")
+    inconclusive = run("conformance", url, "--rule", RULE, "--budget", "1e-9", "--json")
+    assert inconclusive.exit_code == 2
+    assert json.loads(inconclusive.stdout)["conclusion"] in ("inconclusive", "unknown")
     failed = run("conformance", "nowhere://x", "--json")
     assert failed.exit_code == 2
     assert "no installed plugin serves nowhere://" in failed.output
@@ -143,7 +144,7 @@ def test_a_page_can_be_drawn_later(run, report, tmp_path):
 def test_json_is_the_report_itself(run_json, url):
     document = run_json("conformance", url, "--rule", RULE)
     assert document["conclusion"] == "partial"
-    assert document["seal"].startswith("sha256:")
+    assert document["digest"].startswith("sha256:")
 
 
 def test_an_edited_report_is_caught(run, report, tmp_path):
@@ -153,11 +154,11 @@ def test_an_edited_report_is_caught(run, report, tmp_path):
     page = tmp_path / "never.html"
     result = run("conformance", "verify", str(report), "--html", str(page))
     assert result.exit_code == 2
-    assert "the seal doesn't fit" in result.stdout
+    assert "the digest is wrong" in result.stdout
     assert not page.exists()
     refused = run("conformance", "matrix", str(report))
     assert refused.exit_code == 2
-    assert "doesn't hold" in refused.stderr
+    assert "the digest is wrong" in refused.stderr
 
 
 @pytest.mark.parametrize("content", ["no json", "[1]", "{}"])
@@ -207,7 +208,7 @@ def test_the_matrix_goes_into_a_page_that_has_a_place_for_it(run, report, tmp_pa
 def test_the_catalogue_is_listed(run, run_json):
     rules = run_json("conformance", "rules", "--area", "restarts")
     assert {rule["area"] for rule in rules} == {"restarts"}
-    assert next(rule for rule in rules if rule["id"].endswith("lose_no_acknowledged_write"))["needs"] == [
+    assert next(rule for rule in rules if rule["id"].endswith("lose_no_acknowledged_write"))["required_controls"] == [
         "kill",
         "start",
     ]
@@ -220,7 +221,7 @@ def test_commands_are_controls(run, tmp_path):
     assert f"not_supported\t{name}" in run(*arguments).stdout
     failing = run(*arguments, "--kill", "echo it broke >&2; exit 3", "--start", "true")
     assert failing.exit_code == 2
-    assert "the driver's kill failed" in failing.stdout
+    assert "the control 'kill' failed" in failing.stdout
     assert "it broke" in failing.stdout
 
 

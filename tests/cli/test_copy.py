@@ -121,15 +121,15 @@ def test_an_interrupted_copy_goes_on(
 ) -> None:
     expected = fill(source)
     commits = iter(range(1))
-    original = tenure.TransactionBuilder.commit
+    original = tenure.Store._commit_built
 
-    def failing(self: tenure.TransactionBuilder, **options: Any) -> tenure.CommitResult:
+    def failing(self: tenure.Store, *transaction: Any) -> tenure.CommitResult:
         if next(commits, None) is None:
             raise Unavailable("the store went away")
-        return original(self, **options)
+        return original(self, *transaction)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tenure.TransactionBuilder, "commit", failing)
+        patch.setattr(tenure.Store, "_commit_built", failing)
         result = copy()
     assert result.exit_code == 3
     assert "the same command goes on" in result.stderr

@@ -121,7 +121,7 @@ def test_a_server_comes_with_a_store_of_servers(run: Run, here: Path, monkeypatc
     url = f"tin://127.0.0.1:{port}"
     with pytest.raises(tenure.Unavailable, match=f"connecting to tin at 127.0.0.1:{port}: no server listens there"):
         tenure.connect(url)
-    controls = ServerProcess(0, [sys.executable, "tenure-tin-far/tests/server.py", str(port)], url=url).driver()
+    controls = ServerProcess(0, [sys.executable, "tenure-tin-far/tests/server.py", str(port)], url=url).controls()
     controls.do("start")
     try:
         with tenure.connect(f"tin://127.0.0.1:1,127.0.0.1:{port}") as store, tenure.connect(url) as same:

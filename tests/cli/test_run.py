@@ -184,8 +184,8 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(file_url: str, registry: 
     try:
         text = read_until(leader, b"up")
         os.write(leader, b"\x03")
-        text += read_until(leader, b"interrupts")
-        text += read_until(leader, b"deregistered")
+        text = read_until(leader, b"interrupts", text)
+        text = read_until(leader, b"deregistered", text)
         assert process.wait(DEADLINE) == 0
     finally:
         process.kill()
@@ -195,8 +195,8 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(file_url: str, registry: 
     gone(registry)
 
 
-def read_until(terminal: int, wanted: bytes) -> bytes:
-    text = b""
+def read_until(terminal: int, wanted: bytes, text: bytes = b"") -> bytes:
+    """``text`` and what follows it, up to ``wanted`` at least: one read may have brought several lines."""
     while wanted not in text:
         text += read_terminal(terminal)
     return text

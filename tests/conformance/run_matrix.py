@@ -1,4 +1,4 @@
-"""Proves the stores: runs ``tenure conformance`` on each, on a server of its own that is killed, frozen and filled.
+"""Runs ``tenure conformance`` on every store, each on a server of its own that is killed, frozen and filled.
 
     python tests/conformance/run_matrix.py [--store NAME ...] [--profile quick|full] [--repeat N] [--rule RULE ...]
                                              [--reports FOLDER] [--into PAGE]
@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "contrib/tenure-postgresql/tests/support")]
 
-from tenure.conformance.controls.controls import Driver  # noqa: E402 - the path has to be set first
+from tenure.conformance.controls.controls import ServerControls  # noqa: E402 - the path has to be set first
 from tenure.conformance.report.verify import verify  # noqa: E402
 from tenure.conformance.runner.runner import all_rules  # noqa: E402
 from tenure_testkit.servers.controls import controls, memory_controls  # noqa: E402
@@ -40,21 +40,21 @@ HOPELESS = 3.0
 DISK = 512 << 20
 """Bytes of a disk that can be filled without taking long, and on which no other rule runs out of room."""
 
-Started = tuple[str, Driver]
+Started = tuple[str, ServerControls]
 """A store's URL and its controls."""
 
-driver = Driver()
-"""What the command is told to use: ``--driver __main__:driver``."""
+store_controls = ServerControls()
+"""What the command is told to use: ``--controls __main__:store_controls``."""
 
 
 def memory(stack: ExitStack) -> Started:
     """In this process; killing it means that it doesn't answer."""
-    return "memory://proved", memory_controls("proved")
+    return "memory://tried", memory_controls("tried")
 
 
 def sqlite(stack: ExitStack) -> Started:
-    """A file; there is no server to harm."""
-    return f"sqlite://{stack.enter_context(tempfile.TemporaryDirectory())}/proved.db", Driver()
+    """A file; it has no server."""
+    return f"sqlite://{stack.enter_context(tempfile.TemporaryDirectory())}/tried.db", ServerControls()
 
 
 def etcd(stack: ExitStack) -> Started:
@@ -111,7 +111,7 @@ def on_disk(stack: ExitStack, server: Any) -> Any:
     return stack.enter_context(server)
 
 
-def of_container(server: Any, **others: Any) -> Driver:
+def of_container(server: Any, **others: Any) -> ServerControls:
     """What can be done to each server in a container. Connections are cut by the suite's own network."""
 
     def free_disk() -> None:
@@ -123,12 +123,17 @@ def of_container(server: Any, **others: Any) -> Driver:
 
 def one(store: str, arguments: Sequence[str]) -> int:
     """In a process of its own: start the server and run the command on it; answers its exit code."""
-    global driver
+    global store_controls
     from tenure.cli.app import cli
 
     with ExitStack() as stack:
-        url, driver = STORES[store](stack)
-        words = ["conformance", url, *(["--driver", "__main__:driver"] if driver != Driver() else []), *arguments]
+        url, store_controls = STORES[store](stack)
+        words = [
+            "conformance",
+            url,
+            *(["--controls", "__main__:store_controls"] if store_controls != ServerControls() else []),
+            *arguments,
+        ]
         try:
             cli.main(words, prog_name="tenure")
         except SystemExit as exc:
@@ -143,7 +148,7 @@ class Result:
     store: str
     document: dict[str, Any] | None
     trouble: str
-    """Why it doesn't count as proved; empty if it does."""
+    """Why it doesn't count; empty if it does."""
     seconds: float = 0.0
     limit: float = 0.0
 
@@ -153,12 +158,12 @@ class Result:
         if self.document is None:
             return f"no report: {self.trouble}"
         numbers = self.document["numbers"]
-        parts = [f"{numbers[name]} {name.replace('_', ' ')}" for name in ("executed", "not_supported", "invalid")]
+        parts = [f"{numbers[name]} {name.replace('_', ' ')}" for name in ("executed", "not_supported", "inconclusive")]
         slow = f", over the limit of {self.limit:.0f} s" if self.seconds > self.limit else ""
         return f"{self.document['conclusion']:14} {', '.join(parts)}; {self.seconds:.1f} s{slow}"
 
 
-def prove(store: str, profile: str, rules: Sequence[str], report: Path) -> Result:
+def run_store(store: str, profile: str, rules: Sequence[str], report: Path) -> Result:
     """One run on one store, verified."""
     limit = LIMIT_IN_PROCESS if store == "memory" else LIMITS[profile]
     command = [sys.executable, __file__, "--one", store, "--profile", profile, "--report", str(report)]
@@ -173,13 +178,13 @@ def prove(store: str, profile: str, rules: Sequence[str], report: Path) -> Resul
         return Result(store, None, f"it ended with {done.returncode}, see {log.name}")
     document = json.loads(report.read_bytes())
     trouble = [f"{rule['verdict']}: {rule['reason']}" for rule in document["rules"] if rule["verdict"] in _WRONG]
-    trouble += [f"the report doesn't hold: {problem}" for problem in verify(document, all_rules()).problems]
+    trouble += [f"the report is not valid: {problem}" for problem in verify(document, all_rules()).problems]
     if document["conclusion"] != ("partial" if rules else "conformant"):
         trouble.append(f"the conclusion is {document['conclusion']}")
     return Result(store, document, "\n".join(trouble), document["run"]["seconds"], limit)
 
 
-_WRONG = ("fail", "invalid", "unknown")
+_WRONG = ("fail", "inconclusive", "unknown")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for store in given.store or list(STORES):
         for number in range(1, given.repeat + 1):
             name = f"{store}-{given.profile}" + (f"-{number:02}" if given.repeat > 1 else "")
-            result = prove(store, given.profile, given.rule, folder / f"{name}.json")
+            result = run_store(store, given.profile, given.rule, folder / f"{name}.json")
             count = f" {number:2}/{given.repeat}" if given.repeat > 1 else ""
             print(f"{store:10} {given.profile}{count}  {result.line}", flush=True)
             if result.trouble:

@@ -261,13 +261,13 @@ def test_a_lock_is_held_by_one():
     ):
         assert search.check(wrong, Lock).answer is search.Answer.NO
         assert not exhaustive.explained(wrong, Lock)
-        assert by_name.judge("locks", {"operations": to_json(wrong)})
+        assert by_name.check("locks", {"operations": to_json(wrong)})
 
 
 def test_a_budget_that_runs_out_is_neither_yes_nor_no():
     operations = history(1, 300, clients=20, keys=1, doubt=0)
     assert search.check(operations, budget=50).answer is search.Answer.UNKNOWN
-    assert by_name.judge("search", {"operations": to_json(operations), "budget": 50}) == []
+    assert by_name.check("search", {"operations": to_json(operations), "budget": 50}) == []
 
 
 def test_the_beginning_of_a_true_history_is_true():
@@ -285,7 +285,7 @@ def test_too_many_orders_are_not_tried():
         exhaustive.explained(history(1, 30), Values)
 
 
-# -- judges and their data -------------------------------------------------------------------------
+# -- checkers and their data -------------------------------------------------------------------------
 
 
 def test_histories_survive_json():
@@ -294,11 +294,11 @@ def test_histories_survive_json():
         assert from_json(json.loads(json.dumps(to_json(operations)))) == operations
 
 
-@pytest.mark.parametrize("judge", ["linearizability", "search"])
-def test_judges_look_at_json(judge):
+@pytest.mark.parametrize("checker", ["linearizability", "search"])
+def test_checkers_read_json(checker):
     stale = json.loads(json.dumps({"operations": to_json(BREAKS["a stale read"][0])}))
-    assert by_name.judge(judge, stale)
-    assert by_name.judge(judge, {"operations": to_json(TRUE["one after another"])}) == []
+    assert by_name.check(checker, stale)
+    assert by_name.check(checker, {"operations": to_json(TRUE["one after another"])}) == []
 
 
 @pytest.mark.parametrize(
@@ -314,6 +314,6 @@ def test_judges_look_at_json(judge):
 )
 def test_a_counter_ends_where_answers_say(acknowledged, unknown, final, words):
     data = {"start": 0, "acknowledged": acknowledged, "unknown": unknown, "final": final}
-    found = by_name.judge("counter", data)
+    found = by_name.check("counter", data)
     assert (words is None) is (found == [])
     assert words is None or words in found[0]

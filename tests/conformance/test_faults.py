@@ -1,4 +1,4 @@
-"""The rules about faults: invalid where the fault does nothing, and kept by real servers that lose leaders and room."""
+"""The rules about faults: inconclusive if the fault does nothing, and kept by servers that lose leaders and room."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tenure.conformance import Driver, RuleInconclusive, StoreConformance
+from tenure.conformance import RuleInconclusive, ServerControls, StoreConformance
 from tenure.conformance.controls.controls import CONTROLS
-from tenure.conformance.fault_injection.client_process import Puppet
-from tenure.conformance.harness.context import World
+from tenure.conformance.fault_injection.client_process import ClientProcess
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.profile import QUICK
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
@@ -33,23 +33,23 @@ from .mutants.base import standing
 from .mutants.tcp import Networked
 
 RULES = {rule.id: rule for rule in all_rules()}
-ON_CONNECTIONS = [rule for rule in RULES.values() if {"network", "cut"} & {*rule.needs}]
-ON_SERVERS = [rule for rule in RULES.values() if rule.needs and rule not in ON_CONNECTIONS]
+ON_CONNECTIONS = [rule for rule in RULES.values() if {"network", "cut"} & {*rule.required_controls}]
+ON_SERVERS = [rule for rule in RULES.values() if rule.required_controls and rule not in ON_CONNECTIONS]
 
 
 @pytest.fixture
-def toy() -> Iterator[tuple[str, Driver]]:
+def toy() -> Iterator[tuple[str, ServerControls]]:
     with standing(Networked) as found:
         yield found
 
 
-def tried(url: str, rule: Rule, *, driver: Driver | None = None, enabled: bool = True) -> World:
+def tried(url: str, rule: Rule, *, controls: ServerControls | None = None, enabled: bool = True) -> RuleContext:
     """Try one rule, which has to apply."""
     network = Network.in_front_of(url, enabled=enabled)
-    with network or contextlib.nullcontext(), World(url, rule, driver=driver, network=network) as world:
-        assert world.why_not is None
-        rule.function(StoreConformance(), world)
-        return world
+    with network or contextlib.nullcontext(), RuleContext(url, rule, controls=controls, network=network) as context:
+        assert context.skip_reason is None
+        rule.function(StoreConformance(), context)
+        return context
 
 
 def outcomes(rules: list[Rule], try_one: Callable[[Rule], object], *, at_a_time: int) -> dict[str, str]:
@@ -59,7 +59,7 @@ def outcomes(rules: list[Rule], try_one: Callable[[Rule], object], *, at_a_time:
         try:
             try_one(rule)
         except RuleInconclusive:
-            return "invalid"
+            return "inconclusive"
         except AssertionError as exc:
             return f"broken: {exc}"
         return "kept"
@@ -68,20 +68,20 @@ def outcomes(rules: list[Rule], try_one: Callable[[Rule], object], *, at_a_time:
         return dict(zip([rule.id for rule in rules], pool.map(outcome, rules), strict=True))
 
 
-def test_a_network_that_does_no_harm_makes_rules_invalid(toy: tuple[str, Driver]):
+def test_a_network_without_effect_makes_rules_inconclusive(toy: tuple[str, ServerControls]):
     url, controls = toy
-    driver = Driver(compact=controls.compact)
-    found = outcomes(ON_CONNECTIONS, lambda rule: tried(url, rule, driver=driver, enabled=False), at_a_time=8)
+    controls = ServerControls(compact=controls.compact)
+    found = outcomes(ON_CONNECTIONS, lambda rule: tried(url, rule, controls=controls, enabled=False), at_a_time=8)
     assert len(found) >= 10
-    assert found == dict.fromkeys(found, "invalid")
+    assert found == dict.fromkeys(found, "inconclusive")
 
 
-def test_controls_that_do_nothing_make_rules_invalid(toy: tuple[str, Driver]):
+def test_controls_without_effect_make_rules_inconclusive(toy: tuple[str, ServerControls]):
     url, _ = toy
-    driver = Driver(**dict.fromkeys(CONTROLS, lambda: None))
-    found = outcomes(ON_SERVERS, lambda rule: tried(url, rule, driver=driver), at_a_time=2)
+    controls = ServerControls(**dict.fromkeys(CONTROLS, lambda: None))
+    found = outcomes(ON_SERVERS, lambda rule: tried(url, rule, controls=controls), at_a_time=2)
     assert len(found) >= 10
-    assert found == dict.fromkeys(found, "invalid")
+    assert found == dict.fromkeys(found, "inconclusive")
 
 
 class LeadsElsewhere(Networked):
@@ -101,70 +101,70 @@ class LeadsElsewhere(Networked):
     real_port = 0
 
 
-def test_a_store_that_is_reached_past_the_network_is_invalid():
+def test_a_store_that_is_reached_past_the_network_is_inconclusive():
     with standing(LeadsElsewhere) as (url, _):
         LeadsElsewhere.real_port = int(url.rpartition(":")[2])
         with pytest.raises(RuleInconclusive, match="talks to its server by other addresses"):
-            tried(url, RULES["faults.one_byte_slices_change_nothing"])
+            tried(url, RULES["faults.byte_by_byte_transfer_changes_nothing"])
 
 
-def test_a_store_without_a_network_is_told_why(toy: tuple[str, Driver]):
-    rule = RULES["faults.one_byte_slices_change_nothing"]
-    with World("memory://no-network", rule) as world:
-        assert world.why_not == (
-            "not supported: the store isn't reached by host and port, so there is no connection to harm"
+def test_a_store_without_a_network_is_told_why(toy: tuple[str, ServerControls]):
+    rule = RULES["faults.byte_by_byte_transfer_changes_nothing"]
+    with RuleContext("memory://no-network", rule) as context:
+        assert context.skip_reason == (
+            "not supported: the URL names no host and port, so there is no connection to disturb"
         )
         with pytest.raises(LookupError, match="network"):
-            _ = world.network
+            _ = context.network
 
 
-def test_faults_are_told_with_their_effects(toy: tuple[str, Driver]):
-    url, driver = toy
+def test_faults_are_told_with_their_effects(toy: tuple[str, ServerControls]):
+    url, controls = toy
     for name in ("a_partition_loses_and_doubles_nothing", "a_frozen_server_loses_and_doubles_nothing"):
-        world = tried(url, RULES[f"faults.{name}"], driver=driver)
-        for window in world.evidence.windows:
+        context = tried(url, RULES[f"faults.{name}"], controls=controls)
+        for window in context.evidence.windows:
             assert window.effects > 0
             assert window.what
             assert window.ended is not None
             assert window.began < window.ended
-        assert [history.judge for history in world.evidence.histories] == ["watch"]
-    assert [window.fault for window in world.evidence.windows] == ["pause"]
+        assert [history.checker for history in context.evidence.histories] == ["watch"]
+    assert [window.fault for window in context.evidence.windows] == ["pause"]
 
 
-def test_a_network_is_as_before_when_the_rule_is_over(toy: tuple[str, Driver]):
+def test_a_network_is_as_before_when_the_rule_is_over(toy: tuple[str, ServerControls]):
     url, _ = toy
     network = Network.in_front_of(url)
     assert network is not None
     rule = RULES["faults.a_partition_loses_and_doubles_nothing"]
     with network:
-        with World(url, rule, network=network) as world:
-            world.network.partition()
-            world.another_network().down()
-        with World(url, rule, network=network) as world:
-            world.store.put("key", b"")
+        with RuleContext(url, rule, network=network) as context:
+            context.network.partition()
+            context.another_network().down()
+        with RuleContext(url, rule, network=network) as context:
+            context.store.put("key", b"")
 
 
-def test_a_puppet_answers_with_the_stores_errors(toy: tuple[str, Driver]):
+def test_a_client_process_answers_with_the_stores_errors(toy: tuple[str, ServerControls]):
     url, _ = toy
-    with World(url, RULES["faults.a_stopped_holder_knows_before_it_writes"], profile=QUICK) as world:
-        world.store.put("taken", b"")
-        with Puppet(world) as puppet:
-            assert puppet.ask("state") == {"state": "none", "lost_calls": 0}
-            assert puppet.ask("hold", key="taken", value="", ttl=5.0)["error"] == "Conflict"
-            held = puppet.ask("hold", key="free", value="mine", ttl=5.0)
-            assert world.store.get("free") is not None
+    with RuleContext(url, RULES["faults.a_stopped_holder_knows_before_it_writes"], profile=QUICK) as context:
+        context.store.put("taken", b"")
+        with ClientProcess(context) as client:
+            assert client.ask("state") == {"state": "none", "lost_calls": 0}
+            assert client.ask("hold", key="taken", value="", ttl=5.0)["error"] == "Conflict"
+            held = client.ask("hold", key="free", value="mine", ttl=5.0)
+            assert context.store.get("free") is not None
             assert (
-                puppet.ask("replace", key="free", value="2", revision=held["revision"])["revision"] > held["revision"]
+                client.ask("replace", key="free", value="2", revision=held["revision"])["revision"] > held["revision"]
             )
         with pytest.raises(RuleInconclusive, match="it ended"):
-            puppet.ask("state")
+            client.ask("state")
 
 
-def test_a_puppet_that_cannot_open_the_store_is_invalid(monkeypatch: pytest.MonkeyPatch):
-    with World("memory://not-shared", RULES["faults.a_stopped_holder_knows_before_it_writes"]) as world:
-        monkeypatch.setattr(World, "url_in_namespace", "nobody://127.0.0.1:1")
+def test_a_client_process_that_cannot_open_the_store_is_inconclusive(monkeypatch: pytest.MonkeyPatch):
+    with RuleContext("memory://not-shared", RULES["faults.a_stopped_holder_knows_before_it_writes"]) as context:
+        monkeypatch.setattr(RuleContext, "url_in_namespace", "nobody://127.0.0.1:1")
         with pytest.raises(RuleInconclusive, match="could not open the store: UnknownScheme"):
-            Puppet(world)
+            ClientProcess(context)
 
 
 # -- real servers --
@@ -188,8 +188,8 @@ def group(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.mark.faults
 @pytest.mark.parametrize("name", ["a_lost_leader_loses_and_doubles_nothing", "a_lost_leader_only_lengthens_leases"])
 def test_a_leader_is_lost(group: Any, name: str):
-    driver = Driver(kill_leader=lambda: group.leader().kill(), start=group.recover)
-    tried(group.url, RULES[f"faults.{name}"], driver=driver)
+    controls = ServerControls(kill_leader=lambda: group.leader().kill(), start=group.recover)
+    tried(group.url, RULES[f"faults.{name}"], controls=controls)
 
 
 SERVERS: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
@@ -212,6 +212,6 @@ def test_a_disk_is_full(kind: str):
             server.disk.free()
             server.recover()
 
-        driver = Driver(fill_disk=server.disk.fill, free_disk=free)
-        world = tried(server.url, RULES["faults.a_full_disk_leaves_no_halves"], driver=driver)
-        assert world.evidence.windows[0].effects > 0
+        controls = ServerControls(fill_disk=server.disk.fill, free_disk=free)
+        context = tried(server.url, RULES["faults.a_full_disk_leaves_no_halves"], controls=controls)
+        assert context.evidence.windows[0].effects > 0

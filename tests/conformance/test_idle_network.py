@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tenure.cli.app import cli
-from tenure.conformance.controls.controls import Driver, with_network
+from tenure.conformance.controls.controls import ServerControls, with_network
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
 from tenure.conformance.runner.runner import all_rules
@@ -23,12 +23,12 @@ PART = ("--rule", "spi.feeds_fail_once_when_cut", "--rule", "faults.a_watch_noti
 
 def on_the_network() -> list[Rule]:
     """The rules that apply to the toy store only because the suite stands between client and server."""
-    able = with_network(Driver(), Network("nowhere://", ()))
+    able = with_network(ServerControls(), Network("nowhere://", ()))
     return [
         rule
         for rule in all_rules()
-        if rule.why_not(capabilities(), Driver()) is not None
-        and rule.why_not(capabilities(), able, network=True) is None
+        if rule.skip_reason(capabilities(), ServerControls()) is not None
+        and rule.skip_reason(capabilities(), able, network=True) is None
     ]
 
 
@@ -38,7 +38,7 @@ def test_each_rule_that_needs_the_network_is_tried_on_an_idle_one() -> None:
     assert [rule.id for rule in rules if not any(fnmatchcase(rule.id, each) for each in IdleNetwork.tried)] == []
 
 
-@pytest.mark.parametrize(("store", "verdict", "code"), [(Networked, "pass", 0), (IdleNetwork, "invalid", 2)])
+@pytest.mark.parametrize(("store", "verdict", "code"), [(Networked, "pass", 0), (IdleNetwork, "inconclusive", 2)])
 def test_the_command_knows_nothing_where_faults_do_nothing(store, verdict, code) -> None:
     with installed(store) as url:
         result = CliRunner().invoke(cli, ["conformance", url, *PART])

@@ -1,4 +1,4 @@
-"""The judges of locks find what they are for, and nothing in what is well."""
+"""The checkers of locks find what they are for, and nothing in what is well."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def write(who: str, token: int, revision: int) -> dict[str, object]:
 
 
 A, B, C = span("a", 3, 1.0, 2.0), span("b", 5, 2.0, 3.0), span("c", 9, 4.0, 5.0)
-LOSS = {"sent": 0.0, "ttl": 1.0, "noise": 0.2, "valid": 0.99, "found": 1.001, "taken": 1.3}
+LOSS = {"sent": 0.0, "ttl": 1.0, "tolerance": 0.2, "valid": 0.99, "found": 1.001, "taken": 1.3}
 
 
-def judge(name: str, data: object) -> list[str]:
-    return by_name.judge(name, json.loads(json.dumps(data)))
+def check(name: str, data: object) -> list[str]:
+    return by_name.check(name, json.loads(json.dumps(data)))
 
 
 def test_what_is_well_has_no_problem():
     spans = {"spans": [C, A, B]}
-    assert judge("exclusion", spans) == judge("fencing-tokens", spans) == []
-    assert judge("fenced-writes", {"writes": [write("b", 5, 12), write("a", 3, 10), write("b", 5, 14)]}) == []
-    assert judge("loss-told", LOSS) == []
+    assert check("exclusion", spans) == check("fencing-tokens", spans) == []
+    assert check("fenced-writes", {"writes": [write("b", 5, 12), write("a", 3, 10), write("b", 5, 14)]}) == []
+    assert check("loss-reported", LOSS) == []
 
 
 @pytest.mark.parametrize(
@@ -42,19 +42,19 @@ def test_what_is_well_has_no_problem():
     ],
 )
 def test_a_lock_held_twice_is_found(spans, words):
-    found = judge("exclusion", {"spans": spans})
+    found = check("exclusion", {"spans": spans})
     assert words in found[-1]
 
 
 @pytest.mark.parametrize("token", [2, 3])
 def test_a_token_that_does_not_grow_is_found(token):
-    found = judge("fencing-tokens", {"spans": [A, span("b", token, 2.0, 3.0), C]})
+    found = check("fencing-tokens", {"spans": [A, span("b", token, 2.0, 3.0), C]})
     assert len(found) == 1
     assert f"its token {token} isn't greater than the one before, 3" in found[0]
 
 
 def test_a_stale_write_is_found():
-    found = judge("fenced-writes", {"writes": [write("a", 3, 10), write("b", 5, 12), write("a", 3, 15)]})
+    found = check("fenced-writes", {"writes": [write("a", 3, 10), write("b", 5, 12), write("a", 3, 15)]})
     assert len(found) == 1
     assert "by a with the token 3 at revision 15, after b had written with the token 5" in found[0]
 
@@ -62,22 +62,22 @@ def test_a_stale_write_is_found():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"found": 1.25}, "found its lease lost after 1.250 s, its ttl is 1 s"),
-        ({"taken": 0.9}, "another had the lock 0.900 s after the last refresh"),
+        ({"found": 1.25}, "found its lease lost after 1.250 s, its TTL is 1 s"),
+        ({"taken": 0.9}, "another client had the lock 0.900 s after the last refresh"),
     ],
 )
 def test_a_loss_told_too_late_is_found(change, words):
-    found = judge("loss-told", LOSS | change)
+    found = check("loss-reported", LOSS | change)
     assert len(found) == 1
     assert words in found[0]
 
 
-def test_every_judge_can_be_called():
-    for name, place in by_name.JUDGES.items():
+def test_every_checker_can_be_called():
+    for name, place in by_name.CHECKERS.items():
         module, _, function = place.partition(":")
         assert module.startswith("tenure.conformance.")
         assert function
         with pytest.raises(KeyError):  # found, and it misses its data
-            by_name.judge(name, {})
-    with pytest.raises(LookupError, match="there is no judge 'none'"):
-        by_name.judge("none", {})
+            by_name.check(name, {})
+    with pytest.raises(LookupError, match="no such checker: 'none'"):
+        by_name.check("none", {})

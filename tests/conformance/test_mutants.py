@@ -39,7 +39,7 @@ def test_a_broken_store_is_found_by_the_intended_rules(mutant, proof):
     for rule in mutant.rules:
         finding = found["findings"][rule]
         assert finding["kind"] == "broken", finding
-        for part in (rule, RULES[rule].promise, "did:", "expected:", "seen:"):
+        for part in (rule, RULES[rule].guarantee, "did:", "expected:", "seen:"):
             assert part in finding["reason"]
 
 

@@ -14,11 +14,11 @@ from tenure.conformance.runner.runner import all_rules
 pytest_plugins = ["pytester"]
 
 KV = "kv.a_written_value_is_read_back"
-HARM = "restarts.outages_are_told_in_time"
+DEGRADING = "restarts.outages_are_told_in_time"
 SUITE = """
     import pytest
     import tenure_memory
-    from tenure.conformance import Driver, StoreConformance
+    from tenure.conformance import ServerControls, StoreConformance
 
     class TestMine(StoreConformance):
         url = "memory://{name}"
@@ -61,19 +61,19 @@ def test_a_part_is_reported_as_such(pytester):
     assert {rule["area"] for rule in report["rules"]} == {"kv", "restarts"}
 
 
-def test_a_whole_run_with_a_driver_is_conformant(pytester):
+def test_a_whole_run_with_controls_is_conformant(pytester):
     body = """
 @pytest.fixture
-def driver(self):
+def store_controls(self):
     server = tenure_memory.server("driven-under-pytest")
-    return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+    return ServerControls(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
 """
     suite(pytester, body, name="driven-under-pytest")
     result = pytester.runpytest_inprocess("-q", "--tenure-report", "report.json")
     assert result.ret == 0
     report = report_of(pytester.path / "report.json")
     assert report["conclusion"] == "conformant"
-    assert report["driver"] == {"controls": ["kill", "start", "cut", "compact"], "network": False}
+    assert report["controls"] == {"offered": ["kill", "start", "cut", "compact"], "network": False}
     assert [rule["id"] for rule in report["rules"]] == report["suite"]["catalogue"]
     assert any(rule["shared_with"] for rule in report["rules"])
 
@@ -95,7 +95,7 @@ def test_several_suites_get_a_file_each(pytester):
     )
     arguments = ("-q", "-k", "test_kv_a_written", "--tenure-report", "out/all.json")
     missing = pytester.runpytest_inprocess(*arguments)
-    missing.stderr.fnmatch_lines(["*there is no folder out*"])
+    missing.stderr.fnmatch_lines(["*no such folder: out*"])
     pytester.mkdir("out")
     pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=3, deselected=3 * (len(all_rules()) - 1))
     found = {path.name: report_of(path)["store"]["url"] for path in (pytester.path / "out").iterdir()}
@@ -118,61 +118,64 @@ def forgetful(self, monkeypatch):
     result.assert_outcomes(failed=1, deselected=len(all_rules()) - 1)
     report = report_of(pytester.path / "report.json")
     assert report["conclusion"] == "not_conformant"
-    assert f"rule {KV} is broken" in rule_of(report, KV)["reason"]
+    assert f"rule {KV} is violated" in rule_of(report, KV)["reason"]
     assert "Traceback" in rule_of(report, KV)["traceback"]
 
 
-INVALID = {
+INCONCLUSIVE = {
     "a test that somebody skips": (
         "@pytest.fixture(autouse=True)\ndef out(self): pytest.skip('no time')",
         "skipped: no",
     ),
-    "a fixture that fails": ("@pytest.fixture\ndef driver(self): raise OSError('no engine')", "OSError: no engine"),
+    "a fixture that fails": (
+        "@pytest.fixture\ndef store_controls(self): raise OSError('no engine')",
+        "OSError: no engine",
+    ),
     "a fault that does nothing": (
-        "@pytest.fixture(autouse=True)\ndef idle(self, world):\n    with world.evidence.fault('cut'): pass",
+        "@pytest.fixture(autouse=True)\ndef idle(self, context):\n    with context.evidence.fault('cut'): pass",
         "the fault cut had no effect",
     ),
 }
 
 
-@pytest.mark.parametrize("name", INVALID)
+@pytest.mark.parametrize("name", INCONCLUSIVE)
 def test_what_tried_nothing_is_invalid(pytester, name):
-    body, words = INVALID[name]
-    suite(pytester, body, name="invalid")
+    body, words = INCONCLUSIVE[name]
+    suite(pytester, body, name="inconclusive")
     pytester.makeconftest("")
     more = "\n    class TestGood(StoreConformance):\n        url = 'memory://good'\n"
     path = next(pytester.path.glob("test_*.py"))
     path.write_text(path.read_text() + "\n".join(line[4:] for line in more.splitlines()))
     result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written", "--tenure-report", "report.json")
-    result.stdout.re_match_lines([".*TestMine: invalid; .* 1 (invalid|skipped), .* not run"])
+    result.stdout.re_match_lines([".*TestMine: inconclusive; .* 1 (inconclusive|skipped), .* not run"])
     if "had no effect" in words:
         rule = rule_of(report_of(pytester.path / "report-TestMine.json"), KV)
-        assert rule["verdict"] == "invalid"
+        assert rule["verdict"] == "inconclusive"
         assert words in rule["reason"]
         assert result.ret == 1
     else:
-        result.stdout.fnmatch_lines(["*TestMine: no report, the store was never opened"])
+        result.stdout.fnmatch_lines(["*TestMine: no report, since the store was never opened"])
     assert report_of(pytester.path / "report-TestGood.json")["conclusion"] == "partial"
 
 
-def test_a_driver_that_leaves_the_server_down_is_to_blame(pytester, monkeypatch):
+def test_controls_that_leave_the_server_down_are_to_blame(pytester, monkeypatch):
     monkeypatch.setattr("tenure.conformance.pytest.suite.TIMEOUT", 1.0)
     body = """
 @pytest.fixture
-def driver(self):
+def store_controls(self):
     def start():
         raise OSError("no such container")
-    return Driver(kill=tenure_memory.server("left-down").pause, start=start)
+    return ServerControls(kill=tenure_memory.server("left-down").pause, start=start)
 """
     suite(pytester, body, name="left-down")
     arguments = ("-q", "-k", "restarts_outages or restarts_leave_watchers or test_kv_a_written")
     result = pytester.runpytest_inprocess(*arguments, "--tenure-report", "report.json")
     assert result.ret == 1
     report = report_of(pytester.path / "report.json")
-    assert report["conclusion"] == "invalid"
+    assert report["conclusion"] == "inconclusive"
     first, second = (rule for rule in report["rules"] if rule["area"] == "restarts")
-    assert "the driver's start failed: OSError: no such container" in first["reason"]
-    assert "the server was left down by its driver" in second["reason"]
+    assert "the control 'start' failed: OSError: no such container" in first["reason"]
+    assert "the controls left the server down" in second["reason"]
     assert first["id"] in second["reason"]
 
 
@@ -192,10 +195,10 @@ def test_trying_again_makes_no_rule_kept(pytester):
     )
     body = """
 @pytest.fixture(autouse=True)
-def flaky(self, world, tries=[]):
+def flaky(self, context, tries=[]):
     if not tries:
         tries.append(1)
-        get, world.store.get = world.store.get, lambda key: None
+        get, context.store.get = context.store.get, lambda key: None
     yield
 """
     suite(pytester, body, name="flaky")
@@ -209,7 +212,7 @@ def flaky(self, world, tries=[]):
 def test_rules_that_were_not_reached_are_unknown(pytester):
     body = """
 @pytest.fixture(autouse=True)
-def stop(self, request, world):
+def stop(self, request, context):
     yield
     request.session.shouldstop = "enough"
 """
@@ -225,7 +228,7 @@ def test_a_run_that_is_spread_over_processes_is_refused(pytester):
     pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)")
     result = pytester.runpytest_inprocess("-p", "no:xdist", "--numprocesses", "2", "--tenure-report", "report.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--tenure-report needs the whole suite in one process*leave out -n*"])
+    result.stderr.fnmatch_lines(["*--tenure-report: *leave out -n*"])
 
 
 def test_a_report_of_nothing_is_told(pytester):

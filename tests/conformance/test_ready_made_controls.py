@@ -1,4 +1,4 @@
-"""Ready-made drivers: each control returns when its effect is there, and fails loudly when it isn't."""
+"""Ready-made controls: each control returns when its effect is there, and fails loudly when it isn't."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import tenure
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure.conformance.controls import ready_made
 from tenure.conformance.controls.ready_made import ControlFailed, ServerProcess, answers, for_container, from_commands
 from tenure.errors import ConfigError, Unavailable
@@ -29,10 +29,10 @@ def server() -> Iterator[RedisServer]:
 
 
 def test_commands_become_controls(tmp_path: Path):
-    driver = from_commands({"kill": f"touch {tmp_path}/killed", "compact": f"touch {tmp_path}/compacted"})
-    assert [name for name in ("kill", "start", "compact") if driver.offers(name)] == ["kill", "compact"]
-    driver.do("kill")
-    driver.do("compact")
+    controls = from_commands({"kill": f"touch {tmp_path}/killed", "compact": f"touch {tmp_path}/compacted"})
+    assert [name for name in ("kill", "start", "compact") if controls.offers(name)] == ["kill", "compact"]
+    controls.do("kill")
+    controls.do("compact")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["compacted", "killed"]
 
 
@@ -42,16 +42,16 @@ def test_a_name_that_is_no_control_is_refused():
 
 
 def test_a_command_that_fails_says_what_it_said():
-    driver = from_commands({"kill": "echo no such server; exit 3"})
+    controls = from_commands({"kill": "echo no such server; exit 3"})
     with pytest.raises(ControlFailed, match=r"'kill' failed: .* status 3: no such server"):
-        driver.do("kill")
+        controls.do("kill")
 
 
 def test_a_control_without_effect_is_an_error(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ready_made, "PATIENCE", 0.2)
-    driver = from_commands({"kill": "true"}, url="memory://still-there")
+    monkeypatch.setattr(ready_made, "CONTROL_TIMEOUT", 0.2)
+    controls = from_commands({"kill": "true"}, url="memory://still-there")
     with pytest.raises(ControlFailed, match="still answers"):
-        driver.do("kill")
+        controls.do("kill")
 
 
 def test_a_container_that_is_not_there_is_told():
@@ -60,17 +60,17 @@ def test_a_container_that_is_not_there_is_told():
         for_container("tenure-no-such-thing", "redis://127.0.0.1:1")
 
 
-def exercise(driver: Driver, url: str) -> None:
+def exercise(controls: ServerControls, url: str) -> None:
     with tenure.connect(url, timeout=5.0) as store:
         store.put("key", b"1")
-        driver.do("pause")
+        controls.do("pause")
         with pytest.raises(Unavailable):
             store.get("key", timeout=0.3)
-        driver.do("resume")
+        controls.do("resume")
         assert store.get("key") is not None
-        driver.do("kill")
+        controls.do("kill")
         assert not answers(url)
-        driver.do("start")
+        controls.do("start")
         assert store.get("key", timeout=20.0) is not None
 
 
@@ -100,17 +100,17 @@ def test_a_process_is_killed_started_and_frozen(monkeypatch: pytest.MonkeyPatch)
     first = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     process = ServerProcess(first.pid, command, url="memory://")
     monkeypatch.setattr(ready_made, "answers", running)
-    driver = process.driver()
+    controls = process.controls()
     try:
-        driver.do("pause")
+        controls.do("pause")
         os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WNOWAIT)
         assert not running("")
-        driver.do("resume")
-        driver.do("kill")
+        controls.do("resume")
+        controls.do("kill")
         assert first.wait(60.0) == -signal.SIGKILL
-        driver.do("start")
+        controls.do("start")
         assert process.pid != first.pid
-        driver.do("kill")
+        controls.do("kill")
         assert not running("")
     finally:
         first.kill()

@@ -13,10 +13,10 @@ import pytest
 
 from tenure.conformance.harness.verdicts import Conclusion
 from tenure.conformance.report import matrix, schema
+from tenure.conformance.report.digest import digest_of
 from tenure.conformance.report.document import document
 from tenure.conformance.report.page import page
 from tenure.conformance.report.redact import HIDDEN, Redactor, secrets_of
-from tenure.conformance.report.seal import seal_of
 from tenure.conformance.report.verify import Verified, verify
 from tenure.conformance.runner.runner import Plan, all_rules, run
 from tenure.errors import Unavailable
@@ -34,10 +34,10 @@ def report() -> dict[str, Any]:
     found = run(Plan(url=f"memory://{uuid.uuid4().hex}", rules=RULES))
     kept = next(result for result in found.results if result.rule.id == RULES[0])
     assert kept.evidence is not None
-    assert kept.evidence.judge("counter", HISTORY) == []
+    assert kept.evidence.check("counter", HISTORY) == []
     with kept.evidence.fault("cut") as window:
         window.effects, window.what = 2, "connections"
-    kept.evidence.told("resync", 3)
+    kept.evidence.delivered("resync", 3)
     return dict(json.loads(json.dumps(document(found))))
 
 
@@ -47,9 +47,9 @@ def edited(report: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(report)
 
 
-def judged(report: dict[str, Any], *, seal_again: bool = False) -> Verified:
-    if seal_again:
-        report["seal"] = seal_of(report)
+def verified(report: dict[str, Any], *, renew_digest: bool = False) -> Verified:
+    if renew_digest:
+        report["digest"] = digest_of(report)
     return verify(report, all_rules())
 
 
@@ -59,7 +59,7 @@ def rule_of(report: dict[str, Any], name: str = RULES[0]) -> Any:
 
 def test_a_report_fits_its_schema_and_verifies(report):
     assert schema.problems(report) == []
-    found = judged(report)
+    found = verified(report)
     assert found.problems == []
     assert found.notes == []
     assert found.conclusion is Conclusion.PARTIAL
@@ -99,8 +99,8 @@ def test_the_schema_is_one_and_describes_everything(report):
 )
 def test_an_edit_by_hand_is_caught(edited, change):
     change(edited)
-    found = judged(edited)
-    assert "the seal doesn't fit" in found.problems[0]
+    found = verified(edited)
+    assert "the digest is wrong" in found.problems[0]
     assert found.exit_code == 2
 
 
@@ -118,13 +118,13 @@ FORGERIES = {
     ),
     "numbers that don't add up": (lambda r: r["numbers"].update({"pass": 99}), "the numbers don't add up"),
     "a rule that isn't there": (lambda r: r["suite"]["catalogue"].remove(RULES[1]), "lacks kv.revisions_only_grow"),
-    "a weaker promise": (lambda r: rule_of(r).update(promise="Nothing."), "isn't described as in this suite"),
+    "a weaker guarantee": (lambda r: rule_of(r).update(guarantee="Nothing."), "isn't described as in this suite"),
     "a history that is wrong": (
         lambda r: rule_of(r)["histories"][0]["data"].update(final=99),
-        "judged again by counter it has 1 problem",
+        "checked again by counter it has 1 problem",
     ),
-    "a history of nonsense": (lambda r: rule_of(r)["histories"][0].update(data={}), "it can't be judged"),
-    "a judge there isn't": (lambda r: rule_of(r)["histories"][0].update(judge="kind"), "there is no judge 'kind'"),
+    "a history of nonsense": (lambda r: rule_of(r)["histories"][0].update(data={}), "it can't be checked"),
+    "a checker there isn't": (lambda r: rule_of(r)["histories"][0].update(checker="kind"), "no such checker: 'kind'"),
     "a fault that did nothing": (lambda r: rule_of(r)["windows"][0].update(effects=0), "the fault cut had no effect"),
     "a failure that becomes unsupported": (
         lambda r: (_verdict(r, RULES[1], "not_supported"), rule_of(r, RULES[1]).update(reason="x", executed=False)),
@@ -137,7 +137,7 @@ FORGERIES = {
 def test_a_forgery_that_was_sealed_again_is_caught_where_it_contradicts_itself(edited, name):
     change, words = FORGERIES[name]
     change(edited)
-    found = judged(edited, seal_again=True)
+    found = verified(edited, renew_digest=True)
     assert words in " ".join(found.problems)
     assert found.exit_code == 2
 
@@ -145,19 +145,19 @@ def test_a_forgery_that_was_sealed_again_is_caught_where_it_contradicts_itself(e
 def test_a_kept_rule_with_a_bad_history_is_caught(edited):
     history = rule_of(edited)["histories"][0]
     history["data"]["final"] = 99
-    history["problems"] = judged(copy.deepcopy(edited), seal_again=True).problems and _problems(history)
-    assert "yet the rule counts as kept" in " ".join(judged(edited, seal_again=True).problems)
+    history["problems"] = verified(copy.deepcopy(edited), renew_digest=True).problems and _problems(history)
+    assert "but the rule counts as kept" in " ".join(verified(edited, renew_digest=True).problems)
 
 
 def _problems(history: dict[str, Any]) -> list[str]:
     from tenure.conformance.checkers import by_name
 
-    return by_name.judge(history["judge"], history["data"])
+    return by_name.check(history["checker"], history["data"])
 
 
 def test_a_report_of_another_version_is_judged_by_its_own_catalogue_and_says_so(edited):
     edited["suite"]["version"] = "99.0"
-    found = judged(edited, seal_again=True)
+    found = verified(edited, renew_digest=True)
     assert found.problems == []
     assert "by version 99.0 of the suite" in found.notes[0]
 
@@ -175,7 +175,7 @@ def judged_any(value: object) -> Verified:
 
 def test_a_history_too_large_to_keep_is_told(edited):
     rule_of(edited)["histories"][0]["data"] = None
-    found = judged(edited, seal_again=True)
+    found = verified(edited, renew_digest=True)
     assert found.problems == []
     assert "too large to keep" in found.notes[0]
 
@@ -209,7 +209,7 @@ def test_no_secret_gets_into_a_report_or_its_page(monkeypatch):
     for secret in (PASSWORD, TOKEN, "p%40ss", "p@ss", "w:rd", "4711"):
         assert secret not in whole
     assert HIDDEN in whole
-    assert judged(json.loads(json.dumps(made))).problems == []
+    assert verified(json.loads(json.dumps(made))).problems == []
 
 
 def _with_secrets(monkeypatch: pytest.MonkeyPatch, scheme: str) -> str:
@@ -234,10 +234,10 @@ def test_a_short_password_is_hidden_where_it_stands_alone():
 @pytest.mark.parametrize("password", ["tenure", "memory", "executed", "final", "commit", "durable", "kv", "quick"])
 def test_a_password_that_is_a_word_of_the_report_leaves_it_whole(report, password):
     hidden = Redactor([password]).document({**report, "notes": [f"it said {password}"]})
-    hidden["seal"] = seal_of(hidden)
+    hidden["digest"] = digest_of(hidden)
     assert hidden["notes"] == [f"it said {HIDDEN}"]
     assert rule_of(hidden, RULES[2])["reason"] == rule_of(report, RULES[2])["reason"]
-    assert judged(hidden).problems == []
+    assert verified(hidden).problems == []
 
 
 def test_names_that_the_server_gave_are_redacted():
@@ -260,7 +260,7 @@ def test_the_page_is_whole_and_loads_nothing(report):
     assert "url(" not in drawn
     for rule in report["rules"]:
         assert f'id="{rule["id"]}"' in drawn
-        assert rule["promise"].split("'")[0][:20] in drawn
+        assert rule["guarantee"].split("'")[0][:20] in drawn
     assert "<svg" in drawn
     assert "connections" in drawn
 

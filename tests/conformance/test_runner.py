@@ -15,13 +15,13 @@ import pytest
 
 import tenure
 import tenure_memory
-from tenure.conformance.controls.controls import Driver
+from tenure.conformance.controls.controls import ServerControls
 from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated
 from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, Verdict
 from tenure.conformance.runner import runner
-from tenure.conformance.runner.rule_run import judge
+from tenure.conformance.runner.rule_run import verdict_on
 from tenure.conformance.runner.runner import Plan, Progress, Run, all_rules, run
 from tenure.errors import ConfigError, StoreClosed, Unavailable, Unsupported
 from tenure.spi import Capabilities, ReadResult
@@ -48,8 +48,8 @@ def verdict_of(found: Run, name: str) -> Verdict:
 
 def test_the_memory_store_keeps_everything_that_it_is_asked_for(url):
     server = tenure_memory.server(url.removeprefix("memory://"))
-    driver = Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
-    found = run(Plan(url=url, driver=driver, areas=("restarts", "namespaces")))
+    controls = ServerControls(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+    found = run(Plan(url=url, controls=controls, areas=("restarts", "namespaces")))
     assert [r.verdict for r in found.results if r.verdict.verdict not in (Verdict.PASS, Verdict.NOT_SUPPORTED)] == []
     assert found.conclusion is Conclusion.PARTIAL
     assert found.counts[Verdict.NOT_SUPPORTED] == 3
@@ -86,7 +86,7 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_it():
         "try: all_rules()\nexcept ConfigError as exc: print(exc)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "hypothesis, which isn't installed: pip install 'tenure[conformance]'" in done.stdout
+    assert "hypothesis isn't installed; run: pip install 'tenure[conformance]'" in done.stdout
 
 
 @pytest.mark.parametrize("given", [{"areas": ("nowhere",)}, {"rules": ("kv.nothing",)}])
@@ -112,58 +112,58 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
     ("error", "verdict", "words"),
     [
         (RuleViolated("the message"), Verdict.FAIL, "the message"),
-        (RuleInconclusive("too little"), Verdict.INVALID, "too little"),
-        (Unsupported("not here"), Verdict.FAIL, "declared promises cover"),
+        (RuleInconclusive("too little"), Verdict.INCONCLUSIVE, "too little"),
+        (Unsupported("not here"), Verdict.FAIL, "declared guarantees cover"),
         (Unavailable("gone"), Verdict.FAIL, "Unavailable: gone"),
-        (ValueError("odd"), Verdict.FAIL, "only errors of tenure.errors"),
+        (ValueError("odd"), Verdict.FAIL, "only the errors of tenure.errors"),
         (ExceptionGroup("two", [RuleInconclusive("thin"), RuleViolated("broken")]), Verdict.FAIL, "broken"),
-        (ExceptionGroup("one", [ExceptionGroup("inner", [RuleInconclusive("thin")])]), Verdict.INVALID, "thin"),
+        (ExceptionGroup("one", [ExceptionGroup("inner", [RuleInconclusive("thin")])]), Verdict.INCONCLUSIVE, "thin"),
         (SystemExit(3), Verdict.FAIL, "SystemExit"),
     ],
 )
 def test_each_error_has_its_verdict(error, verdict, words):
-    found, trace = judge(rule(KV), error, None)
+    found, trace = verdict_on(rule(KV), error, None)
     assert found.verdict is verdict
     assert words in found.reason
     assert type(error).__name__ in trace
 
 
 def test_an_error_of_the_store_names_the_rule_and_its_promise():
-    found, _ = judge(rule(KV), ValueError("odd"), None)
-    assert f"rule {KV} is broken" in found.reason
-    assert rule(KV).promise in found.reason
+    found, _ = verdict_on(rule(KV), ValueError("odd"), None)
+    assert f"rule {KV} is violated" in found.reason
+    assert rule(KV).guarantee in found.reason
 
 
-def test_a_fault_without_effect_is_invalid():
+def test_a_fault_without_effect_is_inconclusive():
     evidence = Evidence()
     with evidence.fault("cut"):
         pass
     with evidence.fault("black hole") as real:
         real.effects = 1
-    found, _ = judge(rule(KV), None, evidence)
-    assert found.verdict is Verdict.INVALID
+    found, _ = verdict_on(rule(KV), None, evidence)
+    assert found.verdict is Verdict.INCONCLUSIVE
     assert "cut" in found.reason
     assert "black hole" not in found.reason
     with evidence.fault("cut") as second:
         second.effects = 3
-    assert judge(rule(KV), None, evidence)[0].verdict is Verdict.PASS
+    assert verdict_on(rule(KV), None, evidence)[0].verdict is Verdict.PASS
 
 
-def test_a_failing_driver_says_nothing_about_the_store(url):
+def test_a_failing_control_says_nothing_about_the_store(url):
     def broken() -> None:
         raise OSError("no such container")
 
-    driver = Driver(kill=broken, start=lambda: None, cut=lambda: None)
-    found = run(Plan(url=url, driver=driver, rules=("restarts.outages_are_told_in_time",)))
-    assert found.conclusion is Conclusion.INVALID
-    assert "the driver's kill failed: OSError: no such container" in found.results[0].verdict.reason
+    controls = ServerControls(kill=broken, start=lambda: None, cut=lambda: None)
+    found = run(Plan(url=url, controls=controls, rules=("restarts.outages_are_told_in_time",)))
+    assert found.conclusion is Conclusion.INCONCLUSIVE
+    assert "the control 'kill' failed: OSError: no such container" in found.results[0].verdict.reason
 
 
-# -- stores that break the harness instead of a promise --
+# -- stores that break the harness instead of a guarantee --
 
 
 class DeclaresLess(Faithful):
-    """Declares one promise only in the first opening."""
+    """Declares one guarantee only in the first opening."""
 
     openings = itertools.count()
 
@@ -200,8 +200,8 @@ def test_a_store_that_refuses_everything_fails():
     kept = {result.rule.id for result in found.results if result.verdict.verdict is Verdict.PASS}
     assert len(kept) < len(found.results) // 10
     aside = [result.verdict.reason for result in found.results if result.verdict.verdict is Verdict.NOT_SUPPORTED]
-    assert [reason for reason in aside if "the driver offers no" not in reason] == []
-    assert "declared promises cover" in found.results[0].verdict.reason
+    assert [reason for reason in aside if "the controls lack" not in reason] == []
+    assert "declared guarantees cover" in found.results[0].verdict.reason
 
 
 def test_a_store_that_declares_nothing_is_caught_doing_what_it_does_not_declare():
@@ -225,37 +225,37 @@ def test_a_rule_that_hangs_is_unknown_and_the_others_go_on():
     assert verdict_of(found, "kv.illegal_keys_are_refused") is Verdict.PASS
     assert found.conclusion is Conclusion.UNKNOWN
     hung = found.results[0]
-    assert "did not come to an end within the 0.5 s" in hung.verdict.reason
+    assert "did not end: it took longer than the 0.5 s" in hung.verdict.reason
     assert "in get" in hung.trace, "the report shows where it hangs"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("conformance-")]
 
 
-def test_rules_that_look_at_an_experiment_that_hung_are_unknown_too():
+def test_rules_that_inspect_a_shared_run_that_hung_are_unknown_too():
     with installed(Hangs) as url:
         found = run(Plan(url=url, rules=("leases.*",), rule_budget=0.5))
     unknown = [result for result in found.results if result.verdict.verdict is Verdict.UNKNOWN]
-    assert any("did not come to an end" in result.verdict.reason and result.shared_with for result in unknown)
+    assert any("longer than the 0.5 s" in result.verdict.reason and result.shared_with for result in unknown)
     assert verdict_of(found, unknown[0].rule.id) is Verdict.UNKNOWN
 
 
 def test_rules_that_wait_wait_side_by_side(url):
-    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core and not rule.needs)
+    names = tuple(rule.id for rule in all_rules() if rule.parallel_safe and rule.core and not rule.required_controls)
     assert len(names) >= 4
     found = run(Plan(url=url, rules=(*names, KV)))
     assert {result.verdict.verdict for result in found.results} == {Verdict.PASS}
-    waited = [result for result in found.results if result.rule.patient]
+    waited = [result for result in found.results if result.rule.parallel_safe]
     assert len({result.seconds for result in waited}) == len(waited), "each has a time of its own"
     assert max(result.began for result in waited) < min(result.began + result.seconds for result in waited)
-    (alone,) = (result for result in found.results if not result.rule.patient)
+    (alone,) = (result for result in found.results if not result.rule.parallel_safe)
     assert all(alone.began + alone.seconds <= result.began or alone.began >= result.began for result in waited)
 
 
 def test_one_of_those_that_wait_hangs_and_the_others_have_their_verdicts(url, monkeypatch):
-    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core and not rule.needs)
+    names = tuple(rule.id for rule in all_rules() if rule.parallel_safe and rule.core and not rule.required_controls)
     stuck = threading.Event()
     hung = replace(rule(names[1]), function=lambda *_: stuck.wait(60))
     monkeypatch.setattr(runner, "all_rules", lambda: tuple(hung if r.id == hung.id else r for r in all_rules()))
-    monkeypatch.setattr("tenure.conformance.runner.rule_run._WINDING_UP", 0.1)
+    monkeypatch.setattr("tenure.conformance.runner.rule_run._STOP_TIMEOUT", 0.1)
     try:
         found = run(Plan(url=url, rules=names, rule_budget=15.0))
     finally:
@@ -266,7 +266,7 @@ def test_one_of_those_that_wait_hangs_and_the_others_have_their_verdicts(url, mo
 
 
 def test_interrupted_while_several_wait_none_is_accused(url):
-    names = tuple(rule.id for rule in all_rules() if rule.patient and rule.core and not rule.needs)
+    names = tuple(rule.id for rule in all_rules() if rule.parallel_safe and rule.core and not rule.required_controls)
     found = run(Plan(url=url, rules=(KV, *names)), _Interrupting(names[-1]))
     assert found.interrupted
     assert verdict_of(found, KV) is Verdict.PASS

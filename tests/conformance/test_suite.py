@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import tenure
-from tenure.conformance import Driver, RuleInconclusive, RuleViolated, StoreConformance
+from tenure.conformance import RuleInconclusive, RuleViolated, ServerControls, StoreConformance
 from tenure.conformance.catalogue import AllRules
 from tenure.conformance.harness.assertions import Checks
-from tenure.conformance.harness.context import World, in_namespace
-from tenure.conformance.harness.rule import Rule, Rules, catalogue, needs, patient, requires
+from tenure.conformance.harness.context import RuleContext, in_namespace
+from tenure.conformance.harness.rule import Rule, Rules, catalogue, parallel_safe, requires_capability, requires_control
 from tenure.spi import Guarantee, field_notes
 
 pytest_plugins = ["pytester"]
@@ -30,9 +30,9 @@ def rule(name: str) -> Rule:
 
 @pytest.mark.parametrize("each", RULES, ids=lambda each: each.id)
 def test_a_rule_is_one_sentence(each):
-    assert each.promise.endswith(".")
+    assert each.guarantee.endswith(".")
     assert "\n" not in (each.function.__doc__ or "").strip()
-    assert len(each.promise) <= ONE_LINE
+    assert len(each.guarantee) <= ONE_LINE
 
 
 def test_every_area_has_rules_and_ids_are_unique():
@@ -53,11 +53,13 @@ def test_no_area_gets_in_the_way_of_another():
 
 
 def test_every_promise_is_asked_for_somewhere():
-    promises = {name for name, note in field_notes().items() if isinstance(note, Guarantee)}
-    assert {name for each in RULES for name in each.requires} >= promises - {"multi_process"}  # takes another process
+    guarantees = {name for name, note in field_notes().items() if isinstance(note, Guarantee)}
+    assert {name for each in RULES for name in each.required_capabilities} >= guarantees - {
+        "multi_process"
+    }  # takes another process
 
 
-@pytest.mark.parametrize("replacement", [None, lambda self, world: None])
+@pytest.mark.parametrize("replacement", [None, lambda self, context: None])
 def test_a_rule_cannot_be_dropped_or_replaced(replacement):
     with pytest.raises(TypeError, match="missing_key"):
         type("TestMine", (StoreConformance,), {"test_kv_a_missing_key_reads_as_none": replacement})
@@ -65,34 +67,36 @@ def test_a_rule_cannot_be_dropped_or_replaced(replacement):
 
 def test_a_rule_cannot_be_replaced_by_another_base():
     class Lenient:
-        def test_kv_a_missing_key_reads_as_none(self, world: World) -> None: ...
+        def test_kv_a_missing_key_reads_as_none(self, context: RuleContext) -> None: ...
 
     with pytest.raises(TypeError, match="missing_key"):
         type("TestMine", (Lenient, StoreConformance), {})
 
 
-def test_the_world_cannot_be_replaced():
-    with pytest.raises(TypeError, match="world"):
-        type("TestMine", (StoreConformance,), {"world": None})
+def test_the_context_cannot_be_replaced():
+    with pytest.raises(TypeError, match="context"):
+        type("TestMine", (StoreConformance,), {"context": None})
 
 
 def test_marks_name_what_exists():
-    with pytest.raises(TypeError, match="promise"):
-        requires("min_ttl")
+    with pytest.raises(TypeError, match="guarantee"):
+        requires_capability("min_ttl")
     with pytest.raises(TypeError, match="control"):
-        needs("explode")
+        requires_control("explode")
 
 
-def test_what_does_harm_is_not_patient():
-    def test_mine_waits(self: object, world: World) -> None:
+def test_what_injects_faults_is_not_parallel_safe():
+    def test_mine_waits(self: object, context: RuleContext) -> None:
         """It waits."""
 
-    with pytest.raises(TypeError, match="nothing can run beside it"):
-        type("Mine", (Rules,), {"test_mine_waits": patient(needs("kill")(test_mine_waits))}, area="mine")
+    with pytest.raises(TypeError, match="no rule can run beside it"):
+        type(
+            "Mine", (Rules,), {"test_mine_waits": parallel_safe(requires_control("kill")(test_mine_waits))}, area="mine"
+        )
 
 
 def test_a_rule_without_a_promise_is_refused():
-    def test_mine_nothing(self: object, world: World) -> None: ...
+    def test_mine_nothing(self: object, context: RuleContext) -> None: ...
 
     with pytest.raises(TypeError, match="docstring"):
         type("Mine", (Rules,), {"test_mine_nothing": test_mine_nothing}, area="mine")
@@ -101,12 +105,12 @@ def test_a_rule_without_a_promise_is_refused():
 def test_what_does_not_apply_is_told_with_its_reason():
     with tenure.connect("memory://") as store:
         capabilities = store.capabilities
-    reason = rule("restarts.lose_no_acknowledged_write").why_not(capabilities, Driver())
+    reason = rule("restarts.lose_no_acknowledged_write").skip_reason(capabilities, ServerControls())
     assert reason == "not supported: the store declares durable=False"
-    reason = rule("restarts.outages_are_told_in_time").why_not(capabilities, Driver(kill=lambda: None))
+    reason = rule("restarts.outages_are_told_in_time").skip_reason(capabilities, ServerControls(kill=lambda: None))
     assert reason is not None
-    assert "offers no start" in reason
-    assert rule("kv.a_written_value_is_read_back").why_not(capabilities, Driver()) is None
+    assert "lack start" in reason
+    assert rule("kv.a_written_value_is_read_back").skip_reason(capabilities, ServerControls()) is None
 
 
 def test_a_message_says_what_was_promised_expected_and_seen():
@@ -114,9 +118,9 @@ def test_a_message_says_what_was_promised_expected_and_seen():
     with pytest.raises(RuleViolated) as caught:
         check.equal(b"seen", b"wanted", "get after put")
     assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()] == [
-        *("rule kv.a_written_value_is_read_back is broken", "promise", "did", "expected", "seen")
+        *("rule kv.a_written_value_is_read_back is violated", "guarantee", "did", "expected", "seen")
     ]
-    with pytest.raises(RuleViolated, match="no error, the answer 3"):
+    with pytest.raises(RuleViolated, match="no error; it returned 3"):
         check.raises(tenure.Conflict, lambda: 3, "a call")
     with pytest.raises(RuleInconclusive, match="happened 2 times, 5 are needed"):
         check.enough(2, 5, "a write")
@@ -151,8 +155,8 @@ def test_the_model_bears_a_client_whose_threads_use_random():
     thread.start()
     try:
         each = rule("model.agrees_with_a_dictionary")
-        with World("memory://restless", each) as world:
-            each.function(StoreConformance(), world)
+        with RuleContext("memory://restless", each) as context:
+            each.function(StoreConformance(), context)
     finally:
         stop.set()
         thread.join()
@@ -163,8 +167,8 @@ def test_the_suite_leaves_nothing_behind():
     with tenure.connect("memory://left-behind") as mine:
         mine.put("precious", b"1")
         for each in ("namespaces.isolate", "lists.are_in_byte_order", "leases.are_refreshed_and_revoked_in_batches"):
-            with World("memory://left-behind", rule(each)) as world:
-                world.rule.function(StoreConformance(), world)
+            with RuleContext("memory://left-behind", rule(each)) as context:
+                context.rule.function(StoreConformance(), context)
         assert mine.list("").keys == ("precious",)
 
 
@@ -200,7 +204,7 @@ def test_an_outsiders_run_is_counted(pytester: pytest.Pytester):
 def test_a_run_without_a_url_says_what_to_do(pytester: pytest.Pytester):
     arguments = ("-q", "--pyargs", "tenure.conformance.pytest.quick", "-k", "test_kv_a_missing")
     failed = pytester.runpytest_inprocess(*arguments)
-    failed.stdout.fnmatch_lines(["*doesn't say which store to test*--tenure-url URL*"])
+    failed.stdout.fnmatch_lines(["*names no store to test*--tenure-url URL*"])
     passed = pytester.runpytest_inprocess(*arguments, "--tenure-url", "memory://quick")
     passed.assert_outcomes(passed=1, deselected=len(RULES) - 1)
 
@@ -226,12 +230,12 @@ def test_an_unexpected_error_names_the_promise(pytester: pytest.Pytester, tmp_pa
     result.stdout.fnmatch_lines(["*rule kv.a_missing_key_reads_as_none*", "A key that was never written*"])
 
 
-def test_a_run_too_thin_is_invalid_and_what_follows_is_said(pytester: pytest.Pytester):
+def test_a_run_too_thin_is_inconclusive_and_what_follows_is_said(pytester: pytest.Pytester):
     pytester.makepyfile(
         """
         import pytest
         from tenure.conformance import RuleInconclusive, StoreConformance
-        from tenure.conformance.harness.context import World
+        from tenure.conformance.harness.context import RuleContext
 
         def put(self, key, value):
             raise RuleInconclusive("too little")
@@ -247,5 +251,5 @@ def test_a_run_too_thin_is_invalid_and_what_follows_is_said(pytester: pytest.Pyt
     )
     result = pytester.runpytest_inprocess("-q", "-k", "test_kv_a_written or test_spi_requirements")
     result.stdout.re_match_lines(
-        [rf"conformance of .*TestMine: invalid; {len(RULES)} rules: 1 pass, 1 invalid, .* not run"]
+        [rf"conformance of .*TestMine: inconclusive; {len(RULES)} rules: 1 pass, 1 inconclusive, .* not run"]
     )

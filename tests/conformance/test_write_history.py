@@ -98,11 +98,11 @@ def test_a_saved_account_is_judged_alike(timeline, number):
     wanted = problems(batches, timeline)
     for name, check in CHECKS.items():
         data = watches.record([check], [batches], timeline=timeline, listed=[A4, B1], exact=True, after=[0])
-        assert by_name.judge("watch", json.loads(json.dumps(data))) == wanted.get(name, [])
+        assert by_name.check("watch", json.loads(json.dumps(data))) == wanted.get(name, [])
     every = watches.record(
         list(CHECKS.values()), [TRUE, batches], timeline=timeline, listed=[A4, B1], exact=True, after=[0, 0]
     )
-    found = by_name.judge("watch", json.loads(json.dumps(every)))
+    found = by_name.check("watch", json.loads(json.dumps(every)))
     assert len(found) == sum(map(len, wanted.values()))
     assert all(problem.startswith("watcher 2 of 2: ") for problem in found)
 
@@ -118,7 +118,7 @@ def test_a_saved_account_keeps_doubt_and_previous_values():
     checks = [watches.TRUTH, watches.KINDS]
     for batches, right in (([CREATED, told], True), ([told], False)):
         data = watches.record(checks, [batches], timeline=writes.timeline(), exact=True, previous=True)
-        assert (by_name.judge("watch", json.loads(json.dumps(data))) == []) is right
+        assert (by_name.check("watch", json.loads(json.dumps(data))) == []) is right
 
 
 def test_previous_values_are_compared():

@@ -1,4 +1,4 @@
-"""Runs the code of the README, the pages in core/docs and the READMEs in contrib, so that it can't become untrue.
+"""Runs the code of the pages at the top, in core/docs and in contrib, so that it can't become untrue.
 
 The blocks of one page run in order and share their names and a folder. Python blocks are executed; a line of a console
 block that starts with ``$`` is run by a shell, and the lines below it have to appear in what it prints, in their order
@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    [ROOT / "README.md", *(ROOT / "core/docs").rglob("*.md"), *(ROOT / "contrib").glob("*/README.md")],
+    [*ROOT.glob("*.md"), *(ROOT / "core/docs").rglob("*.md"), *(ROOT / "contrib").glob("*/README.md")],
 )
 TIME_LIMIT = 120.0  # seconds for one command
 # What a page installs goes beside the tests' own packages, not among them. If editable, the package is the folder's.

@@ -54,7 +54,7 @@ def test_wheel_has_what_is_not_python(names: list[str]) -> None:
     assert set(report) <= set(names)
     assert {name.rpartition("/")[2] for name in templates} >= {
         *("README.md.tmpl", "pyproject.toml.tmpl", "init.py.tmpl", "plugin.py.tmpl", "backend.py.tmpl"),
-        *("test_name.py.tmpl", "test_hosts.py.tmpl", "test_file.py.tmpl", "driver.py.tmpl", "check.tmpl"),
+        *("test_name.py.tmpl", "test_hosts.py.tmpl", "test_file.py.tmpl", "controls.py.tmpl", "check.tmpl"),
         "gitignore.tmpl",
     }
 

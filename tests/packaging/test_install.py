@@ -81,7 +81,7 @@ def test_editable_install(new_environment: Callable[[], Environment]) -> None:
     environment = new_environment()
     environment.install("--editable", ROOT)
     where = environment.python(
-        "import tenure; from tenure._plugins import discovery as plugins; plugins.find('memory'); print(tenure.__file__)"
+        "import tenure; from tenure._plugins import discovery; discovery.find('memory'); print(tenure.__file__)"
     )
     assert Path(where.strip()) == ROOT / "core/tenure/__init__.py"
     assert sorted(environment.installed()) == ["pluggy", "tenure"]

@@ -129,11 +129,11 @@ def test_too_many_waiting_events_become_fewer_with_the_same_effect(told):
 
     dispatcher.add(handler, None, [("first", WEB)])
     instances = {f"k{number}": WEB.copy(id=f"k{number}") for number in range(4)}
-    dispatcher.tell([(key, InstanceEvent(EventType.CREATE, one)) for key, one in instances.items()])
+    dispatcher.dispatch([(key, InstanceEvent(EventType.CREATE, one)) for key, one in instances.items()])
     for port in range(1, 500):
         changed = {key: one.copy(port=port) for key, one in instances.items()}
-        dispatcher.tell([(key, InstanceEvent(EventType.UPSERT, one)) for key, one in changed.items()])
-    dispatcher.tell([("k0", InstanceEvent(EventType.DELETE, instances["k0"]))])
+        dispatcher.dispatch([(key, InstanceEvent(EventType.UPSERT, one)) for key, one in changed.items()])
+    dispatcher.dispatch([("k0", InstanceEvent(EventType.DELETE, instances["k0"]))])
     release.set()
     dispatcher.close(Deadline(5.0))
     assert len(seen) < 100

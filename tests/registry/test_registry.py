@@ -139,7 +139,7 @@ def test_take_over_replaces_and_the_other_gives_up(registry, open_store, store, 
     first.add_status_handler(statuses)
     second.register(WEB.copy(port=81), take_over=True)
     assert statuses.of(1)[0].status is Status.FAILED
-    assert "took the identity over" in statuses[0].reason
+    assert "another client replaced it" in statuses[0].reason
     assert (first.status, first.current()) == (Status.FAILED, None)
     assert store.get(WEB_KEY).lease_id == second.lease.id
     assert len(store.leases()) == 1
@@ -361,7 +361,7 @@ def test_where_key_and_json_disagree_the_json_says_what_and_the_key_says_which(r
     with caplog.at_level(logging.WARNING, "tenure.registry"):
         store.put("/registry/default/web/1@h", b'{"service_name":"db"}')
         own.wait_for("db")
-    assert "it is listed as what it says" in caplog.text
+    assert "it is listed under that name" in caplog.text
     store.put("/registry/default/web/1@h", b'{"service_name":"cache"}')
     own.wait_for("cache")
     store.delete("/registry/default/web/1@h")

@@ -1,4 +1,4 @@
-"""The layer with the faults keeps every promise of the store inside, and its faults are those of real servers."""
+"""The layer with the faults keeps every guarantee of the store inside, and its faults are those of real servers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tenure._runtime.clock import SystemClock
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 from tenure.testing import Sandbox
 
 
@@ -23,14 +23,14 @@ class TestSandbox(StoreConformance):
         return box.url
 
     @pytest.fixture
-    def driver(self, box: Sandbox) -> Iterator[Driver]:
+    def store_controls(self, box: Sandbox) -> Iterator[ServerControls]:
         with ExitStack() as outage, ExitStack() as freeze:
 
             def pause() -> None:
                 freeze.enter_context(box.faults.hang())
                 box.faults.cut_watches()  # a frozen server's connection is given up; freeze() leaves that to the test
 
-            yield Driver(
+            yield ServerControls(
                 kill=lambda: outage.enter_context(box.faults.outage()),
                 start=outage.close,
                 cut=box.faults.cut_watches,

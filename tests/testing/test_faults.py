@@ -83,7 +83,7 @@ def test_refused_calls_are_tried_again_by_core_and_counted(tenure_store, tenure_
 
 def test_a_refusal_by_another_error(tenure_store, tenure_faults):
     tenure_faults.fail_calls(error=PermissionDenied, kinds=["commit", "get"])
-    with pytest.raises(PermissionDenied, match="as the test wants it"):
+    with pytest.raises(PermissionDenied, match="as scripted by the test"):
         tenure_store.put("a", b"")
     tenure_faults.fail_calls(2, error=Conflict("somebody was here", revision=7), kinds="commit")
     raised = []
@@ -106,9 +106,9 @@ def test_a_new_connection_can_be_refused(tenure_connect, tenure_faults):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"kinds": "getting"}, "no call to a store is 'getting': there are open, get"),
+        ({"kinds": "getting"}, "no such kind of call: 'getting'; choose from open, get"),
         ({"calls": 0}, "at least 1, not 0"),
-        ({"error": ValueError}, "errors of tenure.errors alone"),
+        ({"error": ValueError}, "only errors of tenure.errors"),
     ],
 )
 def test_a_refusal_that_makes_no_sense(tenure_faults, arguments, said):
@@ -123,7 +123,7 @@ def test_a_lease_that_is_lost(tenure_store, tenure_faults, watch):
     lease = tenure_store.lease(10, on_lost=told.append)
     tenure_store.put("a", b"", lease=lease)
     tenure_faults.expire_lease(lease)
-    assert (lease.state, lease.reason) == (LeaseState.LOST, "the store ended it, as the test wants it")
+    assert (lease.state, lease.reason) == (LeaseState.LOST, "the store ended it, as scripted by the test")
     assert tenure_store.get("a") is None
     assert [batch.events[0].type for batch in batches(watch, 2)] == ["create", "delete"]
     wait_until(lambda: told == [lease])
@@ -185,7 +185,7 @@ def test_a_watch_cut_with_a_gap_tells_the_difference(tenure_store, tenure_faults
     (batch,) = batches(watch, 1)
     assert batch.type is BatchType.RESYNC
     assert [(event.type, event.key) for event in batch.events] == [("create", "new"), ("delete", "gone")]
-    assert "as the test wants it" in batch.reason
+    assert "as scripted by the test" in batch.reason
 
 
 def test_a_gap_ends_a_watch_after_a_revision(tenure_store, tenure_faults):

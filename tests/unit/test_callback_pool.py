@@ -19,7 +19,7 @@ LONG = 30.0
 
 @pytest.fixture
 def pool():
-    pool = CallbackPool("tenure-test", SystemClock())
+    pool = CallbackPool("tenure-test", SystemClock(), Timers("tenure-test"))
     yield pool
     pool.close(Deadline(LONG))
 
@@ -58,6 +58,9 @@ def test_there_are_never_more_threads_than_allowed(pool):
     release, count = threading.Event(), []
     for number in range(100):
         pool.submit(lambda number=number: (release.wait(LONG), count.append(number)))
+    ends = monotonic() + LONG
+    while len(threads()) < MOST_THREADS and monotonic() < ends:
+        time.sleep(0.001)
     assert len(threads()) == MOST_THREADS
     release.set()
     pool.close(Deadline(LONG))
@@ -93,7 +96,7 @@ def test_a_thread_that_cannot_be_started_is_started_with_the_next_work(pool, mon
 
 
 def test_where_no_thread_can_be_started_any_more_close_does_what_is_left(monkeypatch):
-    pool, done = CallbackPool("tenure-test", SystemClock()), []
+    pool, done = CallbackPool("tenure-test", SystemClock(), Timers("tenure-test")), []
 
     def refuse(thread):
         raise RuntimeError("can't start new thread at interpreter shutdown")
@@ -107,7 +110,7 @@ def test_where_no_thread_can_be_started_any_more_close_does_what_is_left(monkeyp
 
 
 def test_close_waits_no_longer_than_its_deadline_for_a_function_that_blocks(caplog):
-    pool, release = CallbackPool("tenure-test", SystemClock()), threading.Event()
+    pool, release = CallbackPool("tenure-test", SystemClock(), Timers("tenure-test")), threading.Event()
     pool.submit(lambda: release.wait(LONG))
     started = monotonic()
     pool.close(Deadline(0.05))

@@ -80,7 +80,7 @@ def main():
     next(listing)
     builder = store.transaction().put("t", b"")
     # Worst case: other threads hold what locks there are at the moment of the fork.
-    held = [store._lock, store._keeper._condition, store._executor._condition, watch._state, watch._buffer._condition]
+    held = [store._lock, store._keeper._condition, watch._state, watch._buffer._condition]
     for lock in [*held, lease._lock]:
         lock.acquire()
     pid = os.fork()

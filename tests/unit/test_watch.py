@@ -5,6 +5,7 @@ What failures do to a watch is in test_watch_failures.py; the model in test_watc
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -178,7 +179,7 @@ def test_closing_the_store_ends_its_watches(store, backend):
 # -- callbacks ---------------------------------------------------------------------------------------------
 
 
-def test_callbacks_come_in_order_on_a_thread_of_their_own_and_survive_their_errors(store, backend, caplog):
+def test_callbacks_come_in_order_on_a_thread_for_callbacks_and_survive_their_errors(store, backend, caplog):
     seen, done = [], threading.Event()
 
     def callback(batch):
@@ -193,7 +194,7 @@ def test_callbacks_come_in_order_on_a_thread_of_their_own_and_survive_their_erro
     backend.feed(0).deliver(Snapshot((), 1), Changes((item("a", 2),), 2))
     assert done.wait(60.0)
     assert seen == [BatchType.SNAPSHOT, BatchType.SYNCED, BatchType.CHANGES]
-    assert own_threads() == ["tenure-watch"]
+    assert own_threads() == ["tenure-callbacks"]
     watch.close()
     until(lambda: not own_threads())
     assert "the application's bug" in caplog.text
@@ -242,6 +243,73 @@ def test_without_on_error_the_end_is_logged(store, backend, caplog):
     backend.feed(0).fail(AuthenticationFailed("no longer good"))
     until(lambda: not own_threads())
     assert "a watch ended: no longer good" in caplog.text
+
+
+def test_system_exit_in_a_callback_ends_nothing(store, backend, caplog):
+    seen, done = [], threading.Event()
+
+    def callback(batch):
+        seen.append(batch.type)
+        if len(seen) < 3:
+            sys.exit("the application wants to end this thread")
+        done.set()
+
+    store.watch("", callback=callback)
+    backend.feed(0).deliver(Snapshot((), 1), Changes((item("a", 2),), 2))
+    assert done.wait(60.0)
+    assert caplog.text.count("the callback of a watch raised") == 2
+
+
+@pytest.mark.parametrize("blocked", [1, 20])
+def test_callbacks_that_block_delay_no_other_watch(store, backend, blocked):
+    release, reached = threading.Event(), threading.Semaphore(0)
+
+    def block(batch):
+        reached.release()
+        release.wait(60.0)
+
+    for number in range(blocked):
+        store.watch("", callback=block)
+        backend.feed(number).deliver(Snapshot((), 1))
+    for _ in range(blocked):
+        assert reached.acquire(timeout=60.0)
+    done = threading.Event()
+    store.watch("", callback=lambda batch: done.set())
+    backend.feed(blocked).deliver(Snapshot((), 1))
+    assert done.wait(60.0)
+    release.set()
+
+
+def test_a_thousand_watches_share_few_threads(store, backend):
+    told = threading.Semaphore(0)
+    for number in range(1000):
+        store.watch("", callback=lambda batch: told.release())
+        backend.feed(number).deliver(Snapshot((), 1))
+    for _ in range(2000):  # the state, and that it is in sync
+        assert told.acquire(timeout=60.0)
+    for number in range(1000):
+        backend.feed(number).deliver(Changes((item("a", 2),), 2))
+    for _ in range(1000):
+        assert told.acquire(timeout=60.0)
+    assert len(own_threads()) <= 32
+
+
+def test_a_server_that_hangs_while_feeds_are_opened_again_holds_up_no_callback(store, backend):
+    release, told, lost = threading.Event(), threading.Event(), threading.Event()
+    for number in range(8):
+        store.watch("", callback=lambda batch: None)
+        backend.feed(number).deliver(Snapshot((), 1))
+    store.watch("", callback=lambda batch: told.set() if batch.type is BatchType.CHANGES else None)
+    backend.feed(8).deliver(Snapshot((), 1))
+    backend.always("watch", lambda timeout, **_: release.wait(60.0) and (_ for _ in ()).throw(Unavailable("down")))
+    for number in range(8):
+        backend.feed(number).fail(Unavailable("frozen"))
+    lease = store.lease(1.0, on_lost=lambda lease: lost.set())
+    lease.mark_lost("the test wants it")
+    backend.feed(8).deliver(Changes((item("a", 2),), 2))
+    assert told.wait(60.0)
+    assert lost.wait(60.0)
+    release.set()
 
 
 # -- namespaces --------------------------------------------------------------------------------------------

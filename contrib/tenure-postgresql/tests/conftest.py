@@ -7,54 +7,36 @@ TENURE_REQUIRE          ``all``, or names with commas between (``postgresql``): 
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
-from postgresql_server import PostgresqlServer, engine
+from postgresql_server import PostgresqlServer
 from tenure_postgresql.plugin import tenure_backend
 
 import tenure
 from tenure._plugins.url import parse
-from tenure.errors import TenureError
-from tenure.spi import Backend, FeedItem, SystemClock
-
-GIVEN = os.environ.get("TENURE_POSTGRESQL_URL")
-_missing: dict[str, None] = {}
+from tenure.spi import Backend, SystemClock
+from tenure_testkit.probes import Recorder
+from tenure_testkit.servers import engine, require
 
 
 def not_tested(why: str) -> NoReturn:
     """End the calling fixture: a skip that the run's last line tells of, or a failure if a test was demanded."""
-    if {name.strip() for name in os.environ.get("TENURE_REQUIRE", "").split(",")} & {"all", "postgresql"}:
-        pytest.fail(f"postgresql must be tested (TENURE_REQUIRE), but {why}", pytrace=False)
-    _missing[why] = None
-    pytest.skip(f"postgresql is not tested: {why}")
+    require.not_tested("postgresql", why)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _missing:
-        terminalreporter.write_line(
-            f"NOT FULLY TESTED: postgresql ({'; '.join(_missing)}). To test it: install Docker, or set "
-            "TENURE_POSTGRESQL_URL; TENURE_REQUIRE=all makes this a failure.",
-            red=True,
-        )
+def pytest_sessionfinish() -> None:
+    """Remove what is left, also after an interrupt."""
+    engine.close()
 
 
-class Recorder:
-    """A sink that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.items: list[FeedItem] = []
-        self.errors: list[TenureError] = []
-
-    def deliver(self, item: FeedItem, /) -> None:
-        self.items.append(item)
-
-    def fail(self, error: TenureError, /) -> None:
-        self.errors.append(error)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    line = require.summary()
+    if line is not None:
+        terminalreporter.write_line(line, red=True)
 
 
 @pytest.fixture
@@ -66,10 +48,10 @@ def recorder() -> type[Recorder]:
 @pytest.fixture(scope="session")
 def need_engine() -> None:
     """Ends the test where there is no Docker engine."""
-    found = engine()
-    if isinstance(found, str):
-        not_tested(found)
-    if GIVEN:
+    reason = engine.why_not()
+    if reason is not None:
+        not_tested(reason)
+    if require.given_url("postgresql"):
         not_tested("a running server was given, and this test needs one of its own")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from postgresql_server import Disk, PostgresqlServer
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 
 GIVEN = os.environ.get("TENURE_POSTGRESQL_URL")
 
@@ -30,5 +30,5 @@ class TestPostgresql(StoreConformance):
         return own_server.url() if own_server else str(GIVEN)
 
     @pytest.fixture
-    def driver(self, own_server: PostgresqlServer | None) -> Driver:
-        return own_server.controls() if own_server else Driver()
+    def store_controls(self, own_server: PostgresqlServer | None) -> ServerControls:
+        return own_server.controls() if own_server else ServerControls()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from postgresql_server import PostgresqlServer, until
+from postgresql_server import PostgresqlServer
 from relay import Relay
 
 import tenure
 from tenure.errors import Compacted, TenureError, Unavailable
 from tenure.spi import Backend, Put, Transaction
+from tenure_testkit.waiting import until
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_the_replica_is_passed_over_and_taken_when_it_takes_over(
         for number in range(3):
             last = store.put(f"{number}", b"").revision
             assert watch.next(5).revision == last
-        until(lambda: caught_up(pair), "the replica has caught up")
+        until(lambda: caught_up(pair), what="the replica has caught up")
         primary.close()
         pair.promote_replica()
         # Nothing was lost, so it goes on where it was: no gap, the next revision.
@@ -76,13 +77,13 @@ def test_a_replica_that_lagged_is_another_history(
 
     backend, sink = open_backend("&silence=0.6&poll=0.2"), recorder()
     put(b"1")
-    until(lambda: caught_up(pair), "the replica has caught up")
+    until(lambda: caught_up(pair), what="the replica has caught up")
     pair.leave_replica_behind()
     feed = backend.watch("", after=None, sink=sink, timeout=5.0)
     lost = [put(b"2"), put(b"3")]
-    until(lambda: sink.items and sink.items[-1].revision == lost[-1], "the watch was told")
+    until(lambda: sink.items and sink.items[-1].revision == lost[-1], what="the watch was told")
     primary.close()
-    until(lambda: sink.errors, "the feed fails", backend.capabilities.max_watch_failure_detection + 1.0)
+    until(lambda: sink.errors, backend.capabilities.max_watch_failure_detection + 1.0, "the feed fails")
     assert isinstance(sink.errors[0], TenureError)
     pair.promote_replica()
     with pytest.raises(Compacted, match="isn't in the history"):
@@ -99,7 +100,7 @@ def test_a_watch_over_such_a_loss_ends_with_the_truth(
 ) -> None:
     store = open_store("&silence=0.6&poll=0.2", timeout=20.0)
     store.put("kept", b"1")
-    until(lambda: caught_up(pair), "the replica has caught up")
+    until(lambda: caught_up(pair), what="the replica has caught up")
     pair.leave_replica_behind()
     with store.watch("") as watch:
         watch.next(5), watch.next(5)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from postgresql_server import PostgresqlServer, until
+from postgresql_server import PostgresqlServer
 from relay import Relay
 
 import tenure
 from tenure.errors import DeadlineExceeded, OutcomeUnknown, StoreClosed, StoreFull, TenureError, Unavailable
 from tenure.spi import Backend, Put, ReadResult, Transaction
+from tenure_testkit.waiting import until
 
 PUT = Transaction((), (Put("key", b"1"),))
 
@@ -91,9 +92,9 @@ def test_a_feed_notices_a_frozen_server(
     backend = open_backend("&silence=0.6&poll=0.2")
     sink = recorder()
     with closing(backend.watch("", after=None, sink=sink, timeout=5.0)):
-        until(lambda: sink.items, "the feed began")
+        until(lambda: sink.items, what="the feed began")
         server.pause()
-        until(lambda: sink.errors, "the feed fails", backend.capabilities.max_watch_failure_detection + 1.0)
+        until(lambda: sink.errors, backend.capabilities.max_watch_failure_detection + 1.0, "the feed fails")
         assert isinstance(sink.errors[0], Unavailable)
     assert len(sink.errors) == 1
 
@@ -142,7 +143,7 @@ def test_a_connection_that_ends_in_mid_write_is_unknown(
     with server.connect() as holder, holder.transaction():
         holder.execute(f"SELECT FROM {schema}.store FOR UPDATE")
         told = outcome(lambda: backend.commit(PUT, timeout=10.0))
-        until(lambda: waiting_writers(server, schema), "the write waits for the lock")
+        until(lambda: waiting_writers(server, schema), what="the write waits for the lock")
         server.sql(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
             f"WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%'"
@@ -217,7 +218,7 @@ def test_what_the_client_gave_up_the_server_gives_up(server: PostgresqlServer, b
         for _ in range(3):
             with pytest.raises(DeadlineExceeded):
                 backend.get("key", timeout=0.3)
-        until(lambda: not waiting_writers(server, schema), "no session waits any more", 5.0)
+        until(lambda: not waiting_writers(server, schema), 5.0, "no session waits any more")
 
 
 def test_close_ends_calls_under_way(server: PostgresqlServer, open_backend: Callable[..., Backend]) -> None:
@@ -240,7 +241,7 @@ def test_no_more_connections_than_allowed(
     with server.connect() as holder, holder.transaction():
         holder.execute(f"SELECT FROM {schema}.store FOR UPDATE")
         told = [outcome(lambda: backend.commit(PUT, timeout=2.0)) for _ in range(5)]
-        until(lambda: waiting_writers(server, schema) == 2, "two of five have a connection")
+        until(lambda: waiting_writers(server, schema) == 2, what="two of five have a connection")
         with pytest.raises(DeadlineExceeded, match="all 2 connections"):
             backend.get("key", timeout=0.3)
         ends = [wait() for wait in told]
@@ -254,7 +255,9 @@ def test_a_server_that_comes_back_empty_is_used_again(server: PostgresqlServer, 
     """Also by a watch, which tells what is gone; what was refused meanwhile changed nothing."""
     with tenure.connect(url, timeout=20.0) as store, store.watch("") as watch:
         store.put("lost", b"")
-        until(lambda: any(event.key == "lost" for event in getattr(watch.next(1.0), "events", ())), "the key is told")
+        until(
+            lambda: any(event.key == "lost" for event in getattr(watch.next(1.0), "events", ())), what="the key is told"
+        )
         server.kill()
         server.wipe()
         server.start()
@@ -266,4 +269,4 @@ def test_a_server_that_comes_back_empty_is_used_again(server: PostgresqlServer, 
             told.update({event.key: event.item is not None for event in getattr(watch.next(1.0), "events", ())})
             return told == {"lost": False, "new": True}
 
-        until(caught_up, "the watch tells the loss and what is new")
+        until(caught_up, what="the watch tells the loss and what is new")

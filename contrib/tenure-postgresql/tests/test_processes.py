@@ -7,9 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from postgresql_server import until
-
 import tenure
+from tenure_testkit.waiting import until
 
 COUNT = """
 import sys, tenure
@@ -105,7 +104,7 @@ def test_a_stopped_writer_holds_up_nobody(url: str, store: tenure.Store) -> None
 
 def test_several_make_the_same_store_at_once(url: str, open_store: Callable[..., tenure.Store]) -> None:
     makers = [counter(url, 1) for _ in range(4)]
-    until(lambda: all(process.poll() is not None for process in makers), "all have opened it or failed", 30.0)
+    until(lambda: all(process.poll() is not None for process in makers), 30.0, "all have opened it or failed")
     for process in makers:
         process.communicate(timeout=60)
     # None could count, there being no key; but there is one store, whole.

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import tenure_postgresql.schema
-from postgresql_server import PostgresqlServer, until
+from postgresql_server import PostgresqlServer
 
 import tenure
 from tenure.errors import Compacted, TenureError
 from tenure.spi import Backend, Changes, Deleted, FeedItem, Put, Snapshot, Transaction
+from tenure_testkit.waiting import until
 
 HOLD = """
 import sys, time, tenure
@@ -48,7 +49,7 @@ def test_a_lost_notification_only_costs_time(
     server.sql(silent.replace("PERFORM pg_notify(", "PERFORM concat("))
     revision = put(backend, "key")
     told = time.monotonic()
-    until(lambda: any(isinstance(item, Changes) and item.revision == revision for item in sink.items), "it is told", 4)
+    until(lambda: any(isinstance(item, Changes) and item.revision == revision for item in sink.items), 4, "it is told")
     assert time.monotonic() - told < 1.5 + 0.5
     feed.close()
 
@@ -56,10 +57,10 @@ def test_a_lost_notification_only_costs_time(
 def test_notifications_make_it_quick(open_backend: Callable[..., Backend], recorder: Any) -> None:
     backend, sink = open_backend("&poll=60"), recorder()
     feed = backend.watch("", after=None, sink=sink, timeout=5.0)
-    until(lambda: sink.items, "the feed began")
+    until(lambda: sink.items, what="the feed began")
     for number in range(5):
         revision = put(backend, f"{number}")
-        until(lambda wanted=revision: sink.items[-1].revision == wanted, "it is told long before the next look", 5.0)
+        until(lambda wanted=revision: sink.items[-1].revision == wanted, 5.0, "it is told long before the next look")
     assert [type(item) for item in sink.items] == [Snapshot, *[Changes] * 5]
     feed.close()
 
@@ -88,9 +89,9 @@ def test_a_watcher_that_the_log_has_left_behind_is_told(
     backend, sink = open_backend("&history=100"), recorder()
     old = put(backend, "key")
     feed = backend.watch("", after=None, sink=sink, timeout=5.0)
-    until(lambda: sink.items, "the feed began")
+    until(lambda: sink.items, what="the feed began")
     commit_many(server, schema, 250, history=100)
-    until(lambda: sink.errors, "the feed fails", 5.0)
+    until(lambda: sink.errors, 5.0, "the feed fails")
     assert isinstance(sink.errors[0], Compacted)
     assert sink.errors[0].oldest_revision > old
     with pytest.raises(Compacted, match="no longer in the log"):
@@ -144,7 +145,7 @@ def test_resuming_in_another_history_is_refused(
         backend, sink = open_backend(), recorder()
         revision = put(backend, "key")
         feed = backend.watch("", after=None, sink=sink, timeout=5.0)
-        until(lambda: sink.items, "the feed began")
+        until(lambda: sink.items, what="the feed began")
         feed.close()
         backend.watch("", after=revision, sink=recorder(), timeout=5.0).close()
         return backend, revision
@@ -171,9 +172,9 @@ def test_a_running_feed_notices_another_history(
         put(backend, "key"), put(backend, "key")
         sink = recorder()
         feed = backend.watch("", after=None, sink=sink, timeout=5.0)
-        until(lambda found=sink: found.items, "the feed began")
+        until(lambda found=sink: found.items, what="the feed began")
         server.sql(change)
-        until(lambda found=sink: found.errors, "the feed fails", 5.0)
+        until(lambda found=sink: found.errors, 5.0, "the feed fails")
         assert isinstance(sink.errors[0], Compacted)
         feed.close()
         server.sql(f"UPDATE {schema}.store SET revision = (SELECT max(revision) FROM {schema}.log)")
@@ -185,7 +186,7 @@ def test_a_transaction_of_a_thousand_keys_is_one_item(backend: Backend, recorder
     revisions = [backend.commit(many, timeout=10.0).revision for _ in range(3)]
     sink = recorder()
     feed = backend.watch("", after=start, sink=sink, timeout=5.0)
-    until(lambda: len([item for item in sink.items if isinstance(item, Changes)]) == 3, "all three are told")
+    until(lambda: len([item for item in sink.items if isinstance(item, Changes)]) == 3, what="all three are told")
     changes = [item for item in sink.items if isinstance(item, Changes)]
     assert [(item.revision, len(item.entries)) for item in changes] == [(revision, 1000) for revision in revisions]
     feed.close()
@@ -205,7 +206,7 @@ def test_leases_of_a_killed_process_end_before_a_watcher(url: str, backend: Back
         changes = (item for item in sink.items if isinstance(item, Changes))
         return [entry for item in changes for entry in item.entries if isinstance(entry, Deleted)]
 
-    until(deleted, "the key goes with the lease", 1.5 + backend.capabilities.expiry_slack + 2.0)
+    until(deleted, 1.5 + backend.capabilities.expiry_slack + 2.0, "the key goes with the lease")
     assert time.monotonic() - killed < 1.5 + backend.capabilities.expiry_slack
     assert [entry.key for entry in deleted()] == ["held"]
     feed.close()
@@ -215,7 +216,7 @@ def test_a_lease_ends_though_nobody_reads(server: PostgresqlServer, schema: str,
     lease = backend.grant(0.5, timeout=5.0).lease_id
     backend.commit(Transaction((), (Put("key", b"", lease),)), timeout=5.0)
     assert server.sql(f"SELECT count(*) FROM {schema}.item")[0][0] == 1
-    until(lambda: server.sql(f"SELECT count(*) FROM {schema}.item")[0][0] == 0, "its key is gone", 0.5 + 2.0)
+    until(lambda: server.sql(f"SELECT count(*) FROM {schema}.item")[0][0] == 0, 0.5 + 2.0, "its key is gone")
 
 
 def test_a_lease_that_is_being_refreshed_is_not_ended(server: PostgresqlServer, schema: str, backend: Backend) -> None:
@@ -225,7 +226,7 @@ def test_a_lease_that_is_being_refreshed_is_not_ended(server: PostgresqlServer, 
         refreshing.execute(f"UPDATE {schema}.lease SET deadline = deadline + interval '1 minute'")
         until(
             lambda: server.sql(f"SELECT deadline < clock_timestamp() FROM {schema}.lease")[0][0],
-            "the lease is overdue for everybody else",
+            what="the lease is overdue for everybody else",
         )
         assert put(backend, "other") == 2  # ends what is overdue, and doesn't wait for this one
         assert backend.get("key", timeout=5.0).item is not None

@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
@@ -22,10 +20,11 @@ from tenure._client.pagination import Listing, Pager
 from tenure._client.transaction import TransactionBuilder, lease_id
 from tenure._client.validation import check_unique_keys, restore_caller_keys, validate_and_prefix
 from tenure._runtime import retry
+from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock, SystemClock
-from tenure._runtime.deadline import Deadline
-from tenure._runtime.executor import CallbackExecutor
+from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.timers import Timers
 from tenure.errors import (
     Conflict,
     InvalidArgument,
@@ -70,6 +69,8 @@ DEFAULT_TIMEOUT = 5.0
 
 _log = logging.getLogger("tenure._client.store")
 _SCAN_PAGE = 500
+_MOST_CONNECTING = 4
+"""Threads that open the feeds of watches again after an outage."""
 
 
 class Store:
@@ -108,14 +109,17 @@ class Store:
         self._closed = False
         self._lock = threading.Lock()
         self._watches: set[Watch] = set()
-        self._watch_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._capabilities = backend.capabilities
         self._pager = Pager(self._page, consistent=self._capabilities.consistent_pagination, strip=self._strip)
-        self._executor = CallbackExecutor("tenure")
+        self._timers = Timers("tenure")
+        self._callbacks = CallbackPool("tenure", clock, self._timers)
+        self._connecting = CallbackPool("tenure-connecting", clock, self._timers, most_threads=_MOST_CONNECTING)
+        self._threads = watch_callback.Threads(self._callbacks, self._connecting, self._timers)
         self._keeper = LeaseKeepAlive(
             backend,
             clock=clock,
-            executor=self._executor,
+            callbacks=self._callbacks,
+            timers=self._timers,
             timeout=timeout,
             name="tenure",
             on_lost=lambda lease: observers.lease_lost(lease.id, lease.reason),
@@ -766,6 +770,7 @@ class Store:
                 f"max_pending={max_pending!r}: max_pending is a number of changes, at least 1; leave it out for "
                 f"{MAX_ENTRIES}"
             )
+        driver = None if callback is None else watch_callback.CallbackWatch(callback, on_error, self._threads)
         watch = Watch(
             self._backend,
             WatchSettings(self._prefix + prefix, self._strip, previous, after, max_pending),
@@ -774,12 +779,13 @@ class Store:
             check_process=self._check_fork,
             on_resync=lambda reason: self._observers.watch_resynced(prefix, reason),
             on_close=self._forget_watch,
+            on_ready=None if driver is None else driver.wake,
         )
         with self._lock:
             if not watch.closed:
                 self._watches.add(watch)
-            if callback is not None:
-                self._watch_threads.add(watch_callback.start(watch, callback, on_error, name="tenure"))
+        if driver is not None:
+            driver.start(watch)
         if self._closed:
             watch.close()
         return watch
@@ -793,8 +799,8 @@ class Store:
     def close(self) -> None:
         """End watches, revoke this store's leases, release connections and threads. Idempotent; never raises.
 
-        If the store is down, leases that could not be revoked expire. Takes at most the store's timeout for the leases,
-        and the same for callbacks that are running. Does nothing in a forked child.
+        If the store is down, leases that could not be revoked expire. Revoking leases and waiting for callbacks that
+        are running take at most the store's timeout together. Does nothing in a forked child.
         """
         if self._fork_generation != fork_generation.value:
             return  # inherited connections belong to the parent
@@ -802,15 +808,14 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            watches, threads = list(self._watches), list(self._watch_threads)
+            watches = list(self._watches)
+        deadline = Deadline(self._timeout)
         for watch in watches:
             watch.close()
-        self._keeper.close()
-        self._executor.close()
-        deadline = time.monotonic() + self._timeout
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
+        self._keeper.close(deadline)
+        self._timers.close()
+        self._connecting.close(deadline)
+        self._callbacks.close(deadline)
         try:
             self._backend.close()
         except Exception:  # noqa: BLE001 - whatever a plugin raises here, the store is closed
@@ -858,7 +863,7 @@ class Store:
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         if not self._observers.active:
             return policy(call, seconds, self._clock)
-        started = time.monotonic()
+        started = monotonic()
         error: TenureError | None = None
         try:
             return policy(call, seconds, self._clock)
@@ -866,7 +871,7 @@ class Store:
             error = exc
             raise
         finally:
-            self._observers.operation_finished(operation, time.monotonic() - started, error)
+            self._observers.operation_finished(operation, monotonic() - started, error)
 
     def _local_lease(self, info: LeaseInfo) -> LeaseInfo:
         own = tuple(key[self._strip :] for key in info.keys if key.startswith(self._prefix))

@@ -1,7 +1,8 @@
 """Where the application's callbacks run: a bounded pool of threads, shared by all watches and leases of a store.
 
-* The pool grows by a thread whenever work waits and no thread is idle, up to 32. So a callback that blocks takes one
-  thread and delays nobody else's, and a thousand watches don't need a thousand threads.
+* The pool grows by a thread whenever work waits and no thread is idle: at once up to 4, and up to 24 if nothing was
+  finished for 5 ms. So callbacks that block take a thread each and delay others by no more than that, and a burst of
+  quick ones doesn't make threads that would only stand in each other's way.
 * Callbacks of one source (a watch, a registry) run in order and never two at a time: see :class:`Strand`.
 * Whatever a callback raises is logged, ``SystemExit`` included; the thread goes on with the next one.
 * A thread that can't be started is tried again with the next work, and by :meth:`CallbackPool.ensure`.
@@ -19,27 +20,35 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from tenure._runtime.clock import Clock
-from tenure._runtime.deadline import Deadline
+from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.timers import Timers
 
 _log = logging.getLogger("tenure.callbacks")
 
-MOST_THREADS = 32
+MOST_THREADS = 24
 """Threads of one pool at any time. As many callbacks may block before others wait."""
-_IDLE_SECONDS = 10.0
+_AT_ONCE = 4
+"""Threads that are started without waiting whether those there are blocked."""
+_BLOCKED_SECONDS = 0.005
+"""A pool that has finished nothing for so long, and has work waiting, gets another thread."""
+_IDLE_SECONDS = 1.0
 """An idle thread ends after so long, so that a burst leaves nothing behind."""
 
 
 class CallbackPool:
     """Runs submitted functions, each once. The first thread starts with the first function."""
 
-    def __init__(self, name: str, clock: Clock, *, most_threads: int = MOST_THREADS) -> None:
+    def __init__(self, name: str, clock: Clock, timers: Timers, *, most_threads: int = MOST_THREADS) -> None:
         """``name`` begins the threads' names; ``clock`` is told when a thread has nothing to do."""
         self._name = name
         self._clock = clock
+        self._timers = timers
         self._most = most_threads
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._threads: deque[threading.Thread] = deque()
         self._idle: deque[None] = deque()
+        self._finished = 0
+        self._watched = threading.Lock()
         self._closed = False
 
     def submit(self, function: Callable[[], object]) -> None:
@@ -52,14 +61,30 @@ class CallbackPool:
 
     def ensure(self) -> None:
         """Start a thread if work waits and no thread is idle."""
-        if len(self._idle) < self._queue.qsize() and len(self._threads) < self._most:
-            thread = threading.Thread(target=self._work, name=f"{self._name}-callbacks", daemon=True)
-            self._threads.append(thread)
-            try:
-                thread.start()
-            except RuntimeError as exc:  # too many threads, or the interpreter is ending
-                self._threads.remove(thread)
-                _log.warning("%s: no thread for callbacks can be started now, trying again: %s", self._name, exc)
+        if len(self._idle) >= self._queue.qsize() or len(self._threads) >= self._most:
+            return
+        if len(self._threads) < _AT_ONCE:
+            self._start()
+        # The lock is a flag: one timer at a time looks whether the pool goes on.
+        elif self._watched.acquire(blocking=False):
+            finished = self._finished
+            self._timers.call_at(monotonic() + _BLOCKED_SECONDS, lambda: self._look(finished))
+
+    def _look(self, finished: int) -> None:
+        self._watched.release()
+        if self._queue.qsize() and len(self._threads) < self._most:
+            if self._finished == finished:
+                self._start()
+            self.ensure()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-callbacks", daemon=True)
+        self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError as exc:  # too many threads, or the interpreter is ending
+            self._threads.remove(thread)
+            _log.warning("%s: no thread for callbacks can be started now, trying again: %s", self._name, exc)
 
     def close(self, deadline: Deadline) -> None:
         """Run what was submitted, end the threads, and wait for them until ``deadline``.
@@ -115,6 +140,7 @@ class CallbackPool:
             function()
         except BaseException:  # noqa: BLE001 - SystemExit of one callback must not end the thread that others need
             _log.exception("%s: a callback raised", self._name)
+        self._finished += 1
 
 
 class Strand:

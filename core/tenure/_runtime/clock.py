@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 _NOTHING = nullcontext()
+_SLICE = 0.25
+"""Seconds after a suspend within which a waiter notices what has passed."""
 
 
 class Clock(ABC):
@@ -85,7 +87,9 @@ class SystemClock(Clock):
         return time.clock_gettime(self._source)
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
-        condition.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+        # A condition waits by a clock that stands still while the machine sleeps. In slices, so that a waiter looks at
+        # this clock soon after the machine wakes up.
+        condition.wait(None if seconds is None else min(seconds, _SLICE))
 
 
 class ManualClock(Clock):

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from tenure._runtime.deadline import monotonic
 
 _log = logging.getLogger("tenure.timers")
-_IDLE_SECONDS = 10.0
+_IDLE_SECONDS = 1.0
 _Entry = tuple[float, int, Callable[[], object]]
 
 

@@ -1,1 +1,1 @@
-"""The command ``tenure``: a service registry, keys and leases from the shell, on any store."""
+"""The ``tenure`` command. commands/: one module per command; ui/: output; no logic that a library user would want."""

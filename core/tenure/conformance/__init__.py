@@ -1,8 +1,9 @@
-"""Proving a store: the rules that all of them have to keep, as a suite to subclass.
+"""Conformance suite for store plugins. Subclass :class:`StoreConformance`, or run ``tenure conformance URL``.
 
-Start at :class:`StoreConformance`; its docstring is the tutorial. Needs the extra ``tenure[conformance]``.
-Importing this package imports neither pytest nor the rules: it is named by a pytest entry point, and other
-projects' test runs shouldn't pay for it.
+The docstring of :class:`StoreConformance` is the tutorial. The suite needs the extra ``tenure[conformance]``.
+
+Importing this package imports neither pytest nor the rules. A pytest entry point names the package, and test runs of
+other projects shouldn't pay for it.
 """
 
 from __future__ import annotations
@@ -10,23 +11,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tenure.conformance.controls.controls import Driver
+    from tenure.conformance.controls.controls import ServerControls
     from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated
     from tenure.conformance.pytest.suite import StoreConformance
 
 _HOMES = {
-    "Driver": "controls.controls",
-    "RuleViolated": "harness.assertions",
     "RuleInconclusive": "harness.assertions",
+    "RuleViolated": "harness.assertions",
+    "ServerControls": "controls.controls",
     "StoreConformance": "pytest.suite",
 }
 
-__all__ = ["Driver", "RuleInconclusive", "RuleViolated", "StoreConformance"]
+__all__ = ["RuleInconclusive", "RuleViolated", "ServerControls", "StoreConformance"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - only who asks for the suite pays for it
+    from importlib import import_module  # noqa: PLC0415 - only code that asks for the suite imports it
 
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -23,8 +23,10 @@ import time
 from collections.abc import Callable
 
 from tenure._runtime import retry
+from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock
-from tenure._runtime.executor import CallbackExecutor
+from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.timers import Timers
 from tenure.errors import LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.leases.lease import Lease
 from tenure.spi.backend import Backend
@@ -37,25 +39,28 @@ _EARLY = 0.1
 """Leases due within this fraction of their refresh interval join a batch that is sent anyway."""
 _ATTEMPT = 2.0
 _SHORTEST_ATTEMPT = 0.25
+_START_AGAIN = 0.1
 _GONE = "the store no longer knows the lease"
 
 
 class LeaseKeepAlive:
-    """The leases of one store. The ``on_lost`` callbacks of leases run on ``executor``, each exactly once."""
+    """The leases of one store. The ``on_lost`` callbacks of leases run on ``callbacks``, each exactly once."""
 
     def __init__(
         self,
         backend: Backend,
         *,
         clock: Clock,
-        executor: CallbackExecutor,
+        callbacks: CallbackPool,
+        timers: Timers,
         timeout: float,
         name: str,
         on_lost: Callable[[Lease], None],
     ) -> None:
         self._backend = backend
         self._clock = clock
-        self._executor = executor
+        self._callbacks = callbacks
+        self._timers = timers
         self._timeout = timeout
         self._name = name
         self._on_lost = on_lost
@@ -76,7 +81,7 @@ class LeaseKeepAlive:
                 self._keep(lease)
                 return
         lease.mark_revoked()
-        self._revoke_all([lease.id])
+        self._revoke_all([lease.id], Deadline(self._timeout))
         raise StoreClosed(
             f"taking a lease: the store was closed while lease {lease.id} was being granted; call connect() again"
         )
@@ -87,28 +92,42 @@ class LeaseKeepAlive:
         self._push(self._deadlines, lease.deadline, lease)
         if lease.keep_alive:
             self._push(self._refresh_queue, lease.deadline - lease.ttl * 2 / 3, lease)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
-            self._thread.start()
+        self._ensure_thread()
         self._condition.notify()
+
+    def _ensure_thread(self) -> None:
+        """Start the thread if there is none. A start that fails is tried again in a moment: leases depend on it."""
+        if self._thread is not None or self._closed or not self._leases:
+            return
+        self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as exc:  # too many threads
+            self._thread = None
+            _log.error("%s: the thread that refreshes leases can't be started, trying again: %s", self._name, exc)
+            self._timers.call_at(monotonic() + _START_AGAIN, self._start_again)
+
+    def _start_again(self) -> None:
+        with self._condition:
+            self._ensure_thread()
 
     def find(self, lease_id: LeaseId) -> Lease | None:
         """Return the lease with this id if this store object holds it."""
         return self._leases.get(lease_id)
 
-    def close(self) -> None:
-        """Stop refreshing and revoke every lease, within the store's timeout. Never raises."""
+    def close(self, deadline: Deadline) -> None:
+        """Stop refreshing and revoke every lease, by ``deadline``. Never raises."""
         with self._condition:
             self._closed = True
             self._condition.notify()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(self._timeout)
+            thread.join(deadline.remaining())
         with self._condition:
             leases = list(self._leases.values())
             self._leases.clear()
         # An overdue lease is LOST, and its callback is called. The others end here: their holders can't rely on them.
-        self._revoke_all([lease.id for lease in leases if lease.alive and lease.mark_revoked()])
+        self._revoke_all([lease.id for lease in leases if lease.alive and lease.mark_revoked()], deadline)
 
     # -- for the leases (see tenure.leases.lease.Keeper) --
 
@@ -133,19 +152,18 @@ class LeaseKeepAlive:
     def lost(self, lease: Lease) -> None:
         self.forget(lease)
         _log.warning("%s: lease %s is lost: %s", self._name, lease.id, lease.reason)
-        self._executor.submit(lambda: self._on_lost(lease))
+        self._callbacks.submit(lambda: self._on_lost(lease))
         hook = lease.on_lost
         if hook is not None:
-            self._executor.submit(lambda: hook(lease))
+            self._callbacks.submit(lambda: hook(lease))
 
     # -- inside --
 
-    def _revoke_all(self, ids: list[LeaseId]) -> None:
-        """Revoke as many leases as the store's timeout allows; the rest is logged and expires."""
-        deadline = time.monotonic() + self._timeout
+    def _revoke_all(self, ids: list[LeaseId], deadline: Deadline) -> None:
+        """Revoke as many leases as ``deadline`` allows; the rest is logged and expires."""
         for start in range(0, len(ids), _BATCH):
             try:
-                self._revoke_batch(ids[start : start + _BATCH], max(_SHORTEST_ATTEMPT, deadline - time.monotonic()))
+                self._revoke_batch(ids[start : start + _BATCH], max(_SHORTEST_ATTEMPT, deadline.remaining()))
             except TenureError as exc:
                 _log.warning(
                     "%s: %d leases could not be revoked at close and will expire: %s",
@@ -178,6 +196,16 @@ class LeaseKeepAlive:
         return self._leases.get(lease.id) is lease
 
     def _run(self) -> None:
+        while True:
+            try:
+                self._keep_alive()
+            except BaseException:  # noqa: BLE001 - nothing may end the thread that all leases depend on
+                _log.exception("%s: keeping leases alive failed, trying again", self._name)
+                time.sleep(_START_AGAIN)
+            else:
+                return
+
+    def _keep_alive(self) -> None:
         while True:
             overdue: list[Lease] = []
             with self._condition:

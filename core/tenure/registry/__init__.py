@@ -1,4 +1,7 @@
-"""A service registry on any store: register an instance, find those of others, be told when they come and go.
+"""Service registry on any store: register an instance, find those of others, get events when they come and go.
+
+``Registry`` is one registry per object; the module's functions serve one registry per process. ``model/`` has the data
+and the wire format; ``lifecycle/`` has the registration's state machine, the cache and the handlers.
 
 >>> import tenure
 >>> from tenure.registry import Instance, Registry

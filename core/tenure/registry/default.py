@@ -1,4 +1,4 @@
-"""One registry for the whole process, as the original package has it: ``init`` once, use it everywhere."""
+"""One registry for the whole process, as in the Go package: call ``init`` once, and use it everywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenure.registry.registry import Registry
 
 
 class _Process:
-    """The registry of this process, and the store if it was opened for it."""
+    """The registry of this process, and its store if ``init`` opened it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -28,7 +28,7 @@ class _Process:
         self.inherited = False
 
     def after_fork(self) -> None:
-        # The lock may have been held by a thread that the child doesn't have.
+        # A thread that the child doesn't have may have held the lock.
         self.lock = threading.Lock()
         self.inherited = self.registry is not None
         self.opened = None
@@ -39,20 +39,40 @@ os.register_at_fork(after_in_child=_process.after_fork)
 
 
 def init(store_or_url: Store | str, config: RegistryConfig | None = None, instance: Instance | None = None) -> Registry:
-    """Start the registry of this process. A URL is opened here, and closed by :func:`close`; a store is the caller's.
+    """Start the registry of this process.
 
-    Raises ``AlreadyRegistered`` while one is open, and what ``connect`` and ``Registry.start`` raise.
+    >>> from tenure import registry
+    >>> with registry.init("memory://", instance=Instance("web", port=8080)):
+    ...     registry.current().port
+    8080
+    >>> registry.close()
+
+    Args:
+        store_or_url: a URL, which is opened here and closed by :func:`close`; or an open store, which the caller
+            closes.
+        config: prefix, heartbeat and retries; default: ``RegistryConfig()``.
+        instance: the instance to register; default: that of ``config``, and none if it has none.
+
+    Returns:
+        The registry, started.
+
+    Raises:
+        AlreadyRegistered: this process has an open registry, or another registration holds the identity.
+        ConfigError: the URL is wrong, or ``store_or_url`` is neither a URL nor an open store.
+        Unavailable: the store can't be reached.
+        DeadlineExceeded: the store did not deliver the entries in time.
     """
     with _process.lock:
         present = _process.registry
         if present is not None and not _process.inherited and present.status is not Status.CLOSED:
             raise AlreadyRegistered(
-                f"this process has a registry already ({present!r}): close it first, or use Registry for another one"
+                f"starting the registry of this process: it has one already ({present!r}); close it first, or use "
+                "Registry for another one"
             )
         _close_opened()
         opened = connect(store_or_url) if isinstance(store_or_url, str) else None
         try:
-            registry = Registry(opened or store_or_url, config, instance).start()  # type: ignore[arg-type]  # Registry says what is wrong with anything but a store
+            registry = Registry(opened or store_or_url, config, instance).start()  # type: ignore[arg-type]  # Registry refuses anything but a store
         except BaseException:
             if opened is not None:
                 opened.close()
@@ -62,9 +82,10 @@ def init(store_or_url: Store | str, config: RegistryConfig | None = None, instan
 
 
 def close(*, timeout: float | None = None) -> None:
-    """Close the registry of this process, and its store if ``init`` opened it. What is cached stays readable.
+    """Close the registry of this process, and its store if ``init`` opened it. The cache stays readable.
 
-    ``timeout`` is for the registry, in seconds (default: the store's).
+    Args:
+        timeout: seconds for closing the registry; default: the store's timeout.
     """
     with _process.lock:
         if _process.registry is not None:
@@ -79,15 +100,26 @@ def _close_opened() -> None:
 
 
 def get_registry() -> Registry:
-    """The registry of this process, also after :func:`close`. Raises ``StoreClosed`` before the first ``init``."""
+    """Return the registry of this process, also after :func:`close`.
+
+    Raises:
+        StoreClosed: ``init`` was never called.
+    """
     registry = _process.registry
     if registry is None:
-        raise StoreClosed("this process has no registry: call tenure.registry.init(url) first")
+        raise StoreClosed("using the registry of this process: there is none; call tenure.registry.init(url) first")
     return registry
 
 
 def current() -> Instance | None:
-    """This process's own instance as registered; ``None`` if there is none."""
+    """Return the registered instance of this process's registry, as :meth:`Registry.current`.
+
+    Returns:
+        The instance; ``None`` if none is registered.
+
+    Raises:
+        StoreClosed: ``init`` was never called.
+    """
     return get_registry().current()
 
 
@@ -98,27 +130,87 @@ def register(
     take_over: bool = False,
     timeout: float | None = None,
 ) -> Instance:
-    """:meth:`Registry.register` of this process."""
+    """Register an instance in this process's registry, as :meth:`Registry.register`.
+
+    Args:
+        instance: the instance; default: the one given to ``init``, or one with every field filled in.
+        wait: seconds to wait for an entry of the same identity to disappear; default: the configuration's.
+        take_over: replace an entry of the same identity at once.
+        timeout: seconds for the calls to the store, without ``wait``; default: the store's timeout for each call.
+
+    Returns:
+        The instance as registered.
+
+    Raises:
+        AlreadyRegistered: another client's entry has the identity, or this registry has an instance registered.
+        OutcomeUnknown: the entry may still appear, for a heartbeat at most.
+        InvalidArgument: ``instance`` is no instance, or ``wait`` is out of range.
+        StoreClosed: there is no open registry.
+    """
     return get_registry().register(instance, wait=wait, take_over=take_over, timeout=timeout)
 
 
 def update(instance: Instance, *, timeout: float | None = None) -> Instance:
-    """:meth:`Registry.update` of this process."""
+    """Replace the registered instance of this process's registry, as :meth:`Registry.update`.
+
+    Args:
+        instance: the new instance; service, id and host stay the same.
+        timeout: seconds for everything; default: the store's timeout for each call.
+
+    Returns:
+        The instance as registered.
+
+    Raises:
+        RegistryError: nothing is registered.
+        InvalidArgument: the identity differs.
+        OutcomeUnknown: the store did not answer. The registry applies the update once the store answers again.
+        StoreClosed: there is no open registry.
+    """
     return get_registry().update(instance, timeout=timeout)
 
 
 def deregister(*, timeout: float | None = None) -> None:
-    """:meth:`Registry.deregister` of this process."""
+    """End the registration of this process's registry, as :meth:`Registry.deregister`.
+
+    Args:
+        timeout: seconds for everything; default: the store's timeout for each call.
+
+    Raises:
+        Unavailable: the store did not confirm; the entry is removed when its lease expires.
+        OutcomeUnknown: the same.
+        StoreClosed: there is no open registry.
+    """
     get_registry().deregister(timeout=timeout)
 
 
 def get_service(name: str = DEFAULT_SERVICE, meta: Filter = None, *, ready_only: bool = False) -> Service:
-    """:meth:`Registry.get_service` of this process."""
+    """Return a service from this process's registry, as :meth:`Registry.get_service`.
+
+    Args:
+        name: the service.
+        meta: only instances whose metadata have these items, or for which this function returns true.
+        ready_only: leave out draining instances.
+
+    Returns:
+        The service with at least one instance. It never changes.
+
+    Raises:
+        ServiceNotFound: no instance of the service is known.
+        NoInstanceAvailable: instances are known, and none passes the filter.
+        StoreClosed: ``init`` was never called.
+    """
     return get_registry().get_service(name, meta, ready_only=ready_only)
 
 
 def get_services() -> Mapping[str, Service]:
-    """:meth:`Registry.get_services` of this process."""
+    """Return all services that this process's registry knows, as :meth:`Registry.get_services`.
+
+    Returns:
+        The services by name, of one moment; the mapping never changes.
+
+    Raises:
+        StoreClosed: ``init`` was never called.
+    """
     return get_registry().get_services()
 
 
@@ -129,7 +221,23 @@ def pick(
     meta: Filter = None,
     include_draining: bool = False,
 ) -> Instance:
-    """:meth:`Registry.pick` of this process."""
+    """Choose one instance of a service from this process's registry, as :meth:`Registry.pick`.
+
+    Args:
+        name: the service.
+        strategy: how to choose, see :class:`Strategy`.
+        meta: only instances whose metadata have these items, or for which this function returns true.
+        include_draining: choose among draining instances, too.
+
+    Returns:
+        One instance.
+
+    Raises:
+        ServiceNotFound: no instance of the service is known.
+        NoInstanceAvailable: instances are known, but none passes the filter, or all are draining.
+        InvalidArgument: there is no such strategy.
+        StoreClosed: ``init`` was never called.
+    """
     return get_registry().pick(name, strategy, meta=meta, include_draining=include_draining)
 
 
@@ -141,10 +249,36 @@ def wait_for(
     meta: Filter = None,
     include_draining: bool = False,
 ) -> Service:
-    """:meth:`Registry.wait_for` of this process."""
+    """Block until a service has enough instances, as :meth:`Registry.wait_for`.
+
+    Args:
+        name: the service.
+        count: number of instances to wait for, at least 1.
+        timeout: seconds to wait at most; default: the store's timeout.
+        meta: only instances whose metadata have these items, or for which this function returns true.
+        include_draining: count draining instances, too.
+
+    Returns:
+        The service with at least ``count`` instances.
+
+    Raises:
+        ServiceNotFound: the time was up; the message says how many instances there were.
+        InvalidArgument: ``count`` is out of range.
+        StoreClosed: there is no open registry.
+    """
     return get_registry().wait_for(name, count, timeout, meta=meta, include_draining=include_draining)
 
 
 def add_handler(handler: Handler, *, service: str | None = None, replay: bool = False) -> None:
-    """:meth:`Registry.add_handler` of this process."""
+    """Call a handler with each event of this process's registry, as :meth:`Registry.add_handler`.
+
+    Args:
+        handler: the function to call; its result is ignored.
+        service: deliver only events of this service; default: of all services.
+        replay: first deliver a create for each instance that is known now; no event is lost in between.
+
+    Raises:
+        StoreClosed: ``init`` was never called.
+        UsedAfterFork: the registry was made before this process forked.
+    """
     get_registry().add_handler(handler, service=service, replay=replay)

@@ -1,8 +1,8 @@
-"""The registry: one's own instance kept registered, everybody's instances found without asking the store.
+"""The registry: keep one instance registered, and find the instances of all clients without asking the store.
 
-It watches its prefix and keeps what it is told in a cache that is read without a lock and without a call. Its
-own instance stands under a lease that lives as long as the process does, and comes back after an outage. Three
-threads at most: the watch's, one for handlers, one for the own registration.
+A registry watches its prefix and keeps the entries in a cache, which is read without a lock and without a call. Its
+own instance is registered under a lease that lives as long as the process, and comes back after an outage. A registry
+has at most three threads: the watch's, one for handlers, one for its own registration.
 """
 
 from __future__ import annotations
@@ -45,60 +45,81 @@ from tenure.watch.events import Batch
 
 _log = logging.getLogger("tenure.registry")
 _LOOK_AGAIN = 0.5
-"""Seconds between attempts while waiting for another's entry to go."""
+"""Seconds between attempts while waiting for another client's entry to disappear."""
 
 
 class Registry:
-    """A registry in ``store``, and ``instance`` registered in it if one is given. Use it in ``with``, or call
-    :meth:`start` and :meth:`close`.
+    """A service registry in a store. Use it in ``with``, or call :meth:`start` and :meth:`close`.
 
-    Thread-safe. Methods that act raise, besides what they name, ``StoreClosed`` before the start and after the close,
-    ``UsedAfterFork`` in a forked child, and the store's errors. Reading the cache works at all times after the start,
-    also after the close and in a forked child: :attr:`staleness` tells how old it is. The store stays the caller's.
+    Thread-safe. Methods that write raise ``StoreClosed`` before the start and after the close, ``UsedAfterFork`` in a
+    forked child, and the store's errors, besides the errors that they name. The cache can be read at any time after
+    the start, also after the close and in a forked child; :attr:`staleness` tells how old it is.
+
+    >>> import tenure
+    >>> store = tenure.connect("memory://")
+    >>> with Registry(store, instance=Instance("web", port=8080)) as registry:
+    ...     registry.get_service("web")[0].port, str(registry.status)
+    (8080, 'registered')
+    >>> store.close()
+
+    Args:
+        store: an open store, from ``tenure.connect``. The registry doesn't close it.
+        config: prefix, heartbeat and retries; default: ``RegistryConfig()``.
+        instance: the instance to register at the start; default: that of ``config``, and none if it has none.
+
+    Raises:
+        ConfigError: ``store`` is no open store.
     """
 
     def __init__(self, store: Store, config: RegistryConfig | None = None, instance: Instance | None = None) -> None:
         if not isinstance(store, Store):
-            raise ConfigError(f"a registry needs an opened store, from tenure.connect(url), not {store!r:.80}")
+            raise ConfigError(
+                f"making a registry: it needs an opened store, not {store!r:.80}; pass one from tenure.connect(url)"
+            )
         self.store = store
         self.config = config if config is not None else RegistryConfig()
         self._first = instance or self.config.instance
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
         self._dispatcher = Dispatcher()
-        self._cache = Cache(self.config.key_prefix, self._dispatcher.tell)
+        self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch)
         self._picker = Picker()
-        self._patience = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
+        self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
         self._watch_error: TenureError | None = None
-        self._proof = 0.0
+        self._last_batch_at = 0.0
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
         self._closing = False
         self._registration = Registration(
-            store, self.config, tell=self._dispatcher.tell_status, offline=self._disconnected_for
+            store, self.config, report=self._dispatcher.dispatch_status, offline=self._disconnected_for
         )
 
     # -- starting and closing ----------------------------------------------------------------------
 
     def start(self, *, timeout: float | None = None) -> Self:
-        """Fill the cache, then register the instance if one was given. Does nothing if it has started.
+        """Fill the cache, then register the instance if there is one. A second call does nothing.
 
         When it returns, the cache is complete. When it raises, the registry is closed.
 
         Args:
             timeout: seconds for the cache, and as long again for the registration; default: the store's timeout for
-                the cache, and the store's timeout for each call of the registration.
+                the cache and for each call of the registration.
+
+        Returns:
+            The registry itself.
 
         Raises:
             AlreadyRegistered: another registration holds the identity.
-            DeadlineExceeded: the store didn't deliver in time.
+            DeadlineExceeded: the store did not deliver the entries in time.
             Unavailable: the store can't be reached.
+            StoreClosed: the registry was closed.
+            UsedAfterFork: the registry was made before this process forked.
         """
         with self._lifecycle:
             self._check_fork()
             if self._closing:
-                raise StoreClosed("the registry is closed: make a new one")
+                raise StoreClosed("using the registry: it is closed; make a new one")
             if self._watch is not None:
                 return self
             try:
@@ -112,26 +133,28 @@ class Registry:
 
     def _open_watch(self, deadline: Deadline) -> None:
         self._watch = self.store.watch(
-            self.config.key_prefix, callback=self._take, on_error=self._watch_ended, timeout=deadline.remaining()
+            self.config.key_prefix, callback=self._apply, on_error=self._watch_ended, timeout=deadline.remaining()
         )
         self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline.remaining())
         if self._watch_error is not None:
             raise self._watch_error
         if not self._cache.in_sync:
             raise DeadlineExceeded(
-                f"{self.store.url} didn't deliver {self.config.key_prefix!r} within {deadline.seconds:g} s"
+                f"starting the registry: {self.store.url} did not deliver {self.config.key_prefix!r} within "
+                f"{deadline.seconds:g} s; give a longer timeout"
             )
 
     def close(self, *, timeout: float | None = None) -> None:
-        """Deregister, stop, end the threads. Idempotent. What the cache knows stays readable.
+        """Deregister, stop watching, and end the threads. Idempotent. The cache stays readable.
 
-        A store that is down is no error: the entry is then removed when its lease expires.
+        If the store is down, the call logs a warning and raises nothing; the entry is then removed when its lease
+        expires. In a forked child the call does nothing.
 
         Args:
-            timeout: seconds for all of it together; default: the store's timeout.
+            timeout: seconds for everything together; default: the store's timeout.
         """
         if self._fork_generation != fork_generation.value:
-            return  # what was inherited belongs to the parent
+            return  # the parent process owns what this one inherited
         with self._lifecycle:
             if self._closing:
                 return
@@ -145,7 +168,7 @@ class Registry:
                 deregistered = self._registration.deregister(deadline)
             except TenureError as exc:
                 deregistered = False
-                _log.warning("closing without being sure to be deregistered: %s", exc)
+                _log.warning("closed without confirmation that the instance is deregistered: %s", exc)
             self._frozen_at = self.store.clock.now()
             self._cache.freeze(without=key if deregistered else None)
             self._registration.close(deadline)
@@ -162,7 +185,7 @@ class Registry:
         who = own.identity() if own else "observing"
         return f"<Registry {self.config.key_prefix} on {self.store.url}: {who}, {self.status}>"
 
-    # -- the own instance --------------------------------------------------------------------------
+    # -- the registry's own instance ---------------------------------------------------------------
 
     def register(
         self,
@@ -172,21 +195,34 @@ class Registry:
         take_over: bool = False,
         timeout: float | None = None,
     ) -> Instance:
-        """Register ``instance`` (default: the one given to the registry, else one with everything filled in).
+        """Register an instance and keep its lease alive.
 
-        An entry of the same identity under another's lease raises ``AlreadyRegistered``. ``wait`` (default: the
-        configuration's) is how many seconds to wait for it to go, for a fixed id whose last process died less than a
-        heartbeat ago. ``take_over`` replaces it at once; a registry whose entry is replaced becomes FAILED.
-        ``timeout`` is for the calls to the store, in seconds, without ``wait`` (default: the store's, for each call).
-        Raises ``OutcomeUnknown`` when the entry may yet appear, for a heartbeat at most.
+        When it returns, the entry exists, and this registry's cache has it unless the watch is behind.
+
+        Args:
+            instance: the instance; default: the one given to the registry, or one with every field filled in.
+            wait: seconds to wait for an entry of the same identity to disappear. Needed with a fixed id whose last
+                process died less than a heartbeat ago. Default: the configuration's.
+            take_over: replace an entry of the same identity at once. The registry whose entry is replaced becomes
+                FAILED.
+            timeout: seconds for the calls to the store, without ``wait``; default: the store's timeout for each call.
+
+        Returns:
+            The instance as registered.
+
+        Raises:
+            AlreadyRegistered: another client's entry has the identity, or this registry has an instance registered.
+            OutcomeUnknown: the entry may still appear, for a heartbeat at most.
+            InvalidArgument: ``instance`` is no instance, or ``wait`` is out of range.
+            DeadlineExceeded: an earlier operation of this registry took until ``timeout``.
         """
         self._check()
         chosen = instance or self._first or Instance()
         if not isinstance(chosen, Instance):
-            raise InvalidArgument(f"register takes an Instance, not {type(chosen).__name__}: {chosen!r}")
+            raise InvalidArgument(f"registering: register takes an Instance, not {type(chosen).__name__}: {chosen!r}")
         seconds = self.config.wait if wait is None else wait
         if not 0 <= seconds < float("inf"):
-            raise InvalidArgument(f"wait is a number of seconds, not {wait!r}")
+            raise InvalidArgument(f"registering: wait is a number of seconds, 0 or more, not {wait!r}")
         limit = TimeLimit(self.store.clock, seconds)
         key = key_of(self.config.key_prefix, chosen)
         while True:
@@ -197,81 +233,119 @@ class Registry:
                 left = limit.left() or 0.0
                 if left <= 0 or self._registration.instance is not None:
                     raise
-                # Woken when the entry goes; otherwise looks again now and then, should the watch be behind.
+                # Wakes up when the entry disappears; also checks now and then, since the watch may be behind.
                 self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
                 self._check()
-        self._await_own(chosen)
+        self._wait_for_own(chosen)
         return chosen
 
     def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
-        """Replace the own entry by ``instance``, of the same identity (else ``InvalidArgument``).
+        """Replace the registered instance by one of the same identity.
 
-        ``timeout`` is for all of it, in seconds (default: the store's, for each call).
+        Args:
+            instance: the new instance; service, id and host stay the same.
+            timeout: seconds for everything; default: the store's timeout for each call.
 
-        Raises ``RegistryError`` if nothing is registered; ``OutcomeUnknown`` if it isn't known whether it was applied:
-        it will be, once the store answers again.
+        Returns:
+            The instance as registered.
+
+        Raises:
+            RegistryError: nothing is registered.
+            InvalidArgument: the identity differs.
+            OutcomeUnknown: the store did not answer. The registry applies the update once the store answers again.
         """
         return self._update(lambda _present: instance, timeout)
 
     def drain(self, *, timeout: float | None = None) -> Instance:
-        """Mark the own instance as draining: it stays registered, and ``pick`` passes it over. As :meth:`update`."""
+        """Mark the registered instance as draining: it stays registered, and ``pick`` skips it.
+
+        Args:
+            timeout: seconds for everything; default: the store's timeout for each call.
+
+        Returns:
+            The instance as registered.
+
+        Raises:
+            RegistryError: nothing is registered.
+            OutcomeUnknown: as for :meth:`update`.
+        """
         return self._update(lambda present: present.with_status(InstanceStatus.DRAINING), timeout)
 
     def undrain(self, *, timeout: float | None = None) -> Instance:
-        """Mark the own instance as ready again. As :meth:`update`."""
+        """Mark the registered instance as ready again.
+
+        Args:
+            timeout: seconds for everything; default: the store's timeout for each call.
+
+        Returns:
+            The instance as registered.
+
+        Raises:
+            RegistryError: nothing is registered.
+            OutcomeUnknown: as for :meth:`update`.
+        """
         return self._update(lambda present: present.with_status(InstanceStatus.READY), timeout)
 
     def _update(self, change: Callable[[Instance], Instance], timeout: float | None) -> Instance:
         self._check()
         instance = self._registration.update(change, self._deadline(timeout))
-        self._await_own(instance)
+        self._wait_for_own(instance)
         return instance
 
     def deregister(self, *, timeout: float | None = None) -> None:
-        """End the own registration: the heartbeat first, then the entry. Nothing brings it back, not even a recovery
-        that was under way. Does nothing if nothing is registered.
+        """End the registration: first the heartbeat, then the entry. It does nothing if nothing is registered.
 
-        ``timeout`` is for all of it, in seconds (default: the store's, for each call). Raises ``Unavailable`` or
-        ``OutcomeUnknown`` if the store doesn't confirm: the entry is then removed when its lease expires.
+        The entry never comes back, not even by a recovery that was under way.
+
+        Args:
+            timeout: seconds for everything; default: the store's timeout for each call.
+
+        Raises:
+            Unavailable: the store did not confirm; the entry is removed when its lease expires.
+            OutcomeUnknown: the same.
         """
         self._check()
         key = self._registration.key
         if self._registration.deregister(self._deadline(timeout)) and key is not None:
-            self._cache.wait(lambda: not self._cache.present(key), self._patience)
+            self._cache.wait(lambda: not self._cache.present(key), self._catch_up_time)
 
     def current(self) -> Instance | None:
-        """The own instance as registered (or as it will be, while RECOVERING); ``None`` if there is none."""
+        """Return the registered instance.
+
+        Returns:
+            The instance as registered, or as it will be while the status is RECOVERING; ``None`` if there is none.
+        """
         return self._registration.instance
 
     @property
     def key(self) -> str | None:
-        """The own entry's key."""
+        """The key of the registered instance's entry; ``None`` if there is none."""
         return self._registration.key
 
     @property
     def lease(self) -> Lease | None:
-        """The lease that the own entry stands under."""
+        """The lease of the registered instance's entry; ``None`` if there is none."""
         return self._registration.lease
 
     @property
     def status(self) -> Status:
-        """What became of the own registration."""
+        """The status of this registry's registration."""
         return self._registration.status
 
     @property
     def error(self) -> TenureError | None:
-        """What lies behind RECOVERING or FAILED, or what ended the watch; ``None`` while all is well."""
+        """The error behind RECOVERING or FAILED, or the error that ended the watch; ``None`` if there is none."""
         return self._registration.error or self._watch_error
 
-    # -- everybody's instances: the cache, no lock and no call ---------------------------------------------
+    # -- the instances of all clients: from the cache, no lock and no call ---------------------------------
 
     def get_service(self, name: str = DEFAULT_SERVICE, meta: Filter = None, *, ready_only: bool = False) -> Service:
-        """The service as far as it is known: all its instances, draining ones included, unless filtered.
+        """Return a service with its known instances, draining ones included. Makes no call to the store.
 
         Args:
             name: the service.
             meta: only instances whose metadata have these items, or for which this function returns true.
-            ready_only: leave out instances that are draining.
+            ready_only: leave out draining instances.
 
         Returns:
             The service with at least one instance. It never changes.
@@ -279,6 +353,7 @@ class Registry:
         Raises:
             ServiceNotFound: no instance of the service is known.
             NoInstanceAvailable: instances are known, and none passes the filter.
+            StoreClosed: the registry has not started.
         """
         service = self._cache.services.get(name)
         if service is None:
@@ -294,7 +369,11 @@ class Registry:
         return Service(name, chosen)
 
     def get_services(self) -> Mapping[str, Service]:
-        """All services by name: one consistent picture, which doesn't change any more."""
+        """Return all known services. Makes no call to the store.
+
+        Returns:
+            The services by name, of one moment; the mapping never changes.
+        """
         return MappingProxyType(self._cache.services)
 
     def pick(
@@ -305,7 +384,7 @@ class Registry:
         meta: Filter = None,
         include_draining: bool = False,
     ) -> Instance:
-        """Choose one instance of the service to send work to.
+        """Choose one instance of a service to send work to. Makes no call to the store.
 
         Args:
             name: the service.
@@ -313,10 +392,14 @@ class Registry:
             meta: only instances whose metadata have these items, or for which this function returns true.
             include_draining: choose among draining instances, too.
 
+        Returns:
+            One instance.
+
         Raises:
             ServiceNotFound: no instance of the service is known.
-            NoInstanceAvailable: instances are known, and none passes the filter or all are draining.
+            NoInstanceAvailable: instances are known, but none passes the filter, or all are draining.
             InvalidArgument: there is no such strategy.
+            StoreClosed: the registry has not started.
         """
         service = self.get_service(name, meta, ready_only=not include_draining)
         return self._picker.pick(name, service.instances, strategy, meta)
@@ -330,21 +413,26 @@ class Registry:
         meta: Filter = None,
         include_draining: bool = False,
     ) -> Service:
-        """Block until at least ``count`` instances are there that pass the filter.
+        """Block until at least ``count`` instances of a service pass the filter.
 
         Args:
             name: the service.
-            count: how many instances to wait for.
+            count: number of instances to wait for, at least 1.
             timeout: seconds to wait at most; default: the store's timeout.
             meta: only instances whose metadata have these items, or for which this function returns true.
             include_draining: count draining instances, too.
 
+        Returns:
+            The service with at least ``count`` instances.
+
         Raises:
             ServiceNotFound: the time was up; the message says how many instances there were.
+            InvalidArgument: ``count`` is out of range.
+            StoreClosed: the registry has not started, or was closed meanwhile.
         """
         self._check()
         if not isinstance(count, int) or count < 1:
-            raise InvalidArgument(f"count is a number of instances, at least 1, not {count!r}")
+            raise InvalidArgument(f"waiting for {name!r}: count is a number of instances, at least 1, not {count!r}")
         seconds = self._seconds(timeout)
         found: tuple[Instance, ...] = ()
 
@@ -357,21 +445,21 @@ class Registry:
         if self._cache.wait(enough, seconds, self.store.clock):
             return Service(name, found)
         self._check()  # it may have been closed meanwhile
+        filtered = describe(meta, ready=not include_draining)
         raise ServiceNotFound(
-            f"{len(found)} of {count} instances of {name!r}{describe(meta, ready=not include_draining)} were there after {seconds:g} s"
-            f"{self._how_stale()}"
+            f"{len(found)} of {count} instances of {name!r}{filtered} were there after {seconds:g} s{self._how_stale()}"
         )
 
     @property
     def malformed_entries(self) -> Mapping[str, str]:
-        """Keys under the prefix that hold no instance, each with the reason."""
+        """Keys under the prefix whose entries are no instance, each with the reason."""
         return self._cache.malformed
 
     @property
     def staleness(self) -> float:
-        """How many seconds ago the cache was last surely up to date: 0.0 while connected.
+        """Seconds since the cache was last known to be up to date: 0.0 while the watch is connected.
 
-        A silent break shows within ``store.capabilities.max_watch_failure_detection`` seconds.
+        A broken connection is noticed within ``store.capabilities.max_watch_failure_detection`` seconds.
         """
         if self._frozen_at is not None:
             return self._frozen_age + max(0.0, self.store.clock.now() - self._frozen_at)
@@ -379,44 +467,65 @@ class Registry:
 
     @property
     def closed(self) -> bool:
-        """Whether the cache has stopped following the store: by the close, or by the :attr:`error` of its watch."""
+        """Whether the cache stopped following the store: by the close, or by the :attr:`error` of its watch."""
         return self._cache.frozen or self._watch_error is not None
 
-    # -- being told --------------------------------------------------------------------------------
+    # -- handlers ----------------------------------------------------------------------------------
 
     def add_handler(self, handler: Handler, *, service: str | None = None, replay: bool = False) -> None:
-        """Call ``handler`` with each :class:`InstanceEvent`, of one service if named, in order for each instance.
+        """Call a handler with each :class:`InstanceEvent`, in order for each instance.
 
-        On a thread of the registry's own: a handler may call the registry and the store. What it raises is logged.
-        With ``replay`` it first gets a create for each instance that is known now, and misses nothing in between.
-        If handlers are so slow that 10,000 events wait, those of one instance become one.
+        The registry calls it on a thread of its own, so a handler may call the registry and the store. It logs what a
+        handler raises. If handlers are so slow that 10,000 events wait, the events of one instance become one.
+
+        Args:
+            handler: the function to call; its result is ignored.
+            service: deliver only events of this service; default: of all services.
+            replay: first deliver a create for each instance that is known now; no event is lost in between.
+
+        Raises:
+            UsedAfterFork: the registry was made before this process forked.
         """
         self._check_fork()
         with self._cache.changed:
             self._dispatcher.add(handler, service, self._cache.entries() if replay else ())
 
     def remove_handler(self, handler: Handler) -> None:
-        """Stop calling ``handler``; events that wait already may still come."""
+        """Stop calling a handler. Events that are already waiting may still be delivered.
+
+        Args:
+            handler: the function given to :meth:`add_handler`; an unknown one is ignored.
+
+        Raises:
+            UsedAfterFork: the registry was made before this process forked.
+        """
         self._check_fork()
         self._dispatcher.remove(handler)
 
     def add_status_handler(self, handler: StatusHandler) -> None:
-        """Call ``handler`` with each :class:`StatusChange`: of the own registration, or that the watch ended."""
+        """Call a handler with each :class:`StatusChange` of the registration, and if the watch ends permanently.
+
+        Args:
+            handler: the function to call, on the same thread as other handlers; its result is ignored.
+
+        Raises:
+            UsedAfterFork: the registry was made before this process forked.
+        """
         self._check_fork()
         self._dispatcher.add_status(handler)
 
     # -- the watch's thread ------------------------------------------------------------------------
 
-    def _take(self, batch: Batch) -> None:
+    def _apply(self, batch: Batch) -> None:
         self._cache.apply(batch)
-        self._proof = self.store.clock.now()
+        self._last_batch_at = self.store.clock.now()
         self._registration.observe(batch)
 
     def _watch_ended(self, error: TenureError) -> None:
         self._watch_error = error
-        reason = f"the cache doesn't follow the store any more: {error}"
+        reason = f"the cache no longer follows the store: {error}"
         _log.error("registry %s: %s", self.config.key_prefix, reason)
-        self._dispatcher.tell_status(StatusChange(Part.CACHE, Status.FAILED, reason, error))
+        self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.FAILED, reason, error))
         self._cache.wake()
 
     # -- inside ------------------------------------------------------------------------------------
@@ -425,15 +534,17 @@ class Registry:
         if (watch := self._watch) is None:
             return 0.0
         if watch.closed and watch.error is None:
-            # The store was closed under the registry: the last batch is the last that is known to be true.
-            return max(watch.staleness, self.store.clock.now() - self._proof)
+            # The store was closed before the registry: the last batch is the last known state.
+            return max(watch.staleness, self.store.clock.now() - self._last_batch_at)
         return watch.staleness
 
-    def _await_own(self, instance: Instance) -> None:
-        """Let the cache catch up with an own write, so that whoever registers finds itself. Not for ever: the write
-        is done, whatever the watch does."""
+    def _wait_for_own(self, instance: Instance) -> None:
+        """Let the cache catch up with this registry's own write, so that a client finds its instance.
+
+        The wait is bounded: the write is done, even if the watch is behind.
+        """
         key = key_of(self.config.key_prefix, instance)
-        self._cache.wait(lambda: self._cache.entry(key) == instance, self._patience)
+        self._cache.wait(lambda: self._cache.entry(key) == instance, self._catch_up_time)
 
     def _not_found(self, name: str) -> NoReturn:
         self._check_started()
@@ -446,22 +557,22 @@ class Registry:
         return self.store.timeout if timeout is None else check_timeout(timeout)
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        """What the caller gave, or time for the few calls of an operation, each with the store's timeout."""
+        """Return the caller's deadline, or one for a few calls, each with the store's timeout."""
         return Deadline(CALLS * self.store.timeout if timeout is None else check_timeout(timeout))
 
     def _check(self) -> None:
         self._check_fork()
         if self._closing:
-            raise StoreClosed("the registry is closed: make a new one")
+            raise StoreClosed("using the registry: it is closed; make a new one")
         self._check_started()
 
     def _check_started(self) -> None:
         if self._watch is None:
-            raise StoreClosed("the registry hasn't started: call start(), or use it in 'with'")
+            raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:
         if self._fork_generation != fork_generation.value:
             raise UsedAfterFork(
-                "this registry was started before the process forked: its cache can be read, but to act, connect and "
-                "make another one in the child"
+                "using the registry: it was started before the process forked; its cache can be read, but to register, "
+                "connect and make a new registry in the child"
             )

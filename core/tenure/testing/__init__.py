@@ -1,23 +1,25 @@
-"""For the tests of applications: a store of their own, time that they move, and faults when they say so.
+"""Tools for the tests of applications: a store per test, a clock that the test moves, and faults on demand.
 
-With pytest there is nothing to import, the fixtures are there wherever Tenure is installed::
+With pytest there is nothing to import: the fixtures exist wherever Tenure is installed::
 
     def test_the_job_stops_when_its_lease_is_lost(tenure_store, tenure_faults):
         job = Job(tenure_store)
         tenure_faults.expire_lease(job.lease)
-        assert job.stopped
+        wait_until(lambda: job.stopped)
 
-Elsewhere a :class:`Sandbox` is all of it::
+Without pytest, a :class:`Sandbox` has all of it:
 
-    with Sandbox() as box:
-        job = Job(box.connect())
-        box.faults.expire_lease(job.lease)
+>>> lost = []
+>>> with Sandbox() as box:
+...     lease = box.connect().lease(10.0, on_lost=lost.append)
+...     box.faults.expire_lease(lease)
+...     wait_until(lambda: lost == [lease])  # another thread calls on_lost
 
-The faults come from a layer between core and the store, so they are the same on every store, and core reacts to them
-as to real ones: retries, lost leases, resumed watches. The store is one inside the process unless another is named.
+The faults come from a layer between core and the store, so they are the same on every store. Core reacts to them as to
+real faults: retries, lost leases, resumed watches. The store is one inside the process unless the test names another.
 
-The fixtures are a pytest plugin in this package that every test run loads: so nothing else of it is imported before it
-is asked for.
+Every test run loads the fixtures, which are a pytest plugin in this package. So the rest of the package is imported
+only when a test uses it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Time that a test moves: at once, as for a process that was stopped meanwhile, or bit by bit, as for one that runs.
+"""A clock that a test moves: at once, as for a suspended process, or step by step, as for a running one.
 
-Threads that wait for a time tell the clock until when. So time can go from one such moment to the next, and wait at
-each for the threads that it woke: heartbeats are sent and delays run out in their order, in no real time.
+A thread that waits for a time tells the clock until when. So the clock can move from one such time to the next, and
+let the threads that it wakes finish: heartbeats are sent and delays end in their order, in hardly any real time.
 """
 
 from __future__ import annotations
@@ -15,18 +15,27 @@ from math import inf
 from tenure._runtime.clock import ManualClock
 
 _POLL = 0.0005
-_OURS = "tenure"  # what the names of core's and plugins' own threads begin with
-_TIMERS = ("tenure-leases", "tenure-registry")  # core's threads that live by time from their first moment on
-# Seconds of real time to wait for a thread to go (back) to sleep, before time goes on without it:
-_SURELY = 5.0  # one that comes back for certain, however busy the machine is
-_PERHAPS = 0.25  # one that has slept on this clock, and may be in a callback that takes long
-_HARDLY = 0.02  # one that never has: it may be new, but mostly it waits for something else than time
+_OURS = "tenure"  # prefix of the names of core's and the plugins' threads
+_TIMERS = ("tenure-leases", "tenure-registry")  # core's threads that wait on the clock from their start
+# Seconds of real time to wait for a thread to sleep again, before the clock moves without it:
+_SURELY = 5.0  # a thread that is sure to sleep again, however busy the machine is
+_PERHAPS = 0.25  # a thread that has slept on this clock, and may run a long callback
+_HARDLY = 0.02  # a thread that never has: it may be new, but mostly it waits for something other than time
 
 
 def wait_until(condition: Callable[[], object], within: float = 5.0) -> None:
-    """Return as soon as ``condition()`` is true; raise ``AssertionError`` after ``within`` seconds of real time.
+    """Wait until a condition holds.
 
-    For what other threads do in no time, such as callbacks: a sleep would be too short or too long.
+    Use it for what another thread does soon, such as a callback: a sleep would be too short or too long.
+
+    >>> wait_until(lambda: 1 + 1 == 2)
+
+    Args:
+        condition: function without arguments; its result counts as true or false.
+        within: seconds of real time to wait at most.
+
+    Raises:
+        AssertionError: the condition was still not true after ``within`` seconds.
     """
     ends = time.monotonic() + within
     while not condition():
@@ -39,32 +48,53 @@ def wait_until(condition: Callable[[], object], within: float = 5.0) -> None:
 
 
 class VirtualClock(ManualClock):
-    """Stands still until :meth:`jump` or :meth:`advance`. Thread-safe; one thread moves it at a time."""
+    """A clock that stands still until :meth:`jump` or :meth:`advance`. Thread-safe; one thread moves it at a time.
+
+    >>> clock = VirtualClock()
+    >>> clock.advance(2.5)
+    >>> clock.now()
+    1002.5
+
+    Args:
+        start: the time at first, in seconds.
+    """
 
     def __init__(self, start: float = 1000.0) -> None:
         super().__init__(start)
         self._asleep: dict[threading.Thread, float] = {}
+        self._resting: dict[threading.Thread, Callable[[], bool]] = {}
         self._known: set[threading.Thread] = set()
         self._strangers: set[threading.Thread] = set()
         self._book = threading.Lock()
 
     def jump(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once, as for a process that was stopped for so long: leases that weren't
-        refreshed meanwhile are lost."""
+        """Let time pass at once, as for a process that was suspended: leases not refreshed meanwhile are lost.
+
+        Args:
+            seconds: how much time passes, 0 or more.
+
+        Raises:
+            ValueError: ``seconds`` is negative.
+        """
         super().jump(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass as for a process that runs: what is due meanwhile (refreshing leases, trying to register
-        again) is done at its time.
+        """Let time pass as for a running process: what is due meanwhile, such as a refresh, happens at its time.
 
-        Takes a few milliseconds for each such moment. What callbacks do may still be going on when it returns.
+        It takes a few milliseconds of real time for each such event. Callbacks may still be running when it returns.
+
+        Args:
+            seconds: how much time passes, 0 or more.
+
+        Raises:
+            ValueError: ``seconds`` is negative.
         """
         if seconds < 0:
-            raise ValueError(f"time can't go back: advance({seconds!r})")
+            raise ValueError(f"moving the clock: time can't go back: advance({seconds!r})")
         ends = self.now() + seconds
         woken: set[threading.Thread] = set()
         while True:
-            self._settle(woken)
+            self._wait_until_asleep(woken)
             now = self.now()
             if now >= ends:
                 return
@@ -82,6 +112,19 @@ class VirtualClock(ManualClock):
             super().wait_for_real(condition, seconds)
 
     @contextmanager
+    def resting(self, idle: Callable[[], bool]) -> Iterator[None]:
+        me = threading.current_thread()
+        with self._book:
+            self._resting[me] = idle
+            self._known.add(me)
+            self._strangers.discard(me)
+        try:
+            yield
+        finally:
+            with self._book:
+                self._resting.pop(me, None)
+
+    @contextmanager
     def _sleeping(self, until: float) -> Iterator[None]:
         me = threading.current_thread()
         with self._book:
@@ -94,13 +137,14 @@ class VirtualClock(ManualClock):
             with self._book:
                 self._asleep.pop(me, None)
 
-    def _settle(self, woken: set[threading.Thread]) -> None:
-        """Wait until the threads that live by this clock sleep again, each till a time yet to come."""
+    def _wait_until_asleep(self, woken: set[threading.Thread]) -> None:
+        """Wait until the threads that use this clock sleep again, each until a later time."""
         started = time.monotonic()
         while True:
             now = self.now()
             with self._book:
                 asleep = {thread for thread, when in self._asleep.items() if when > now}
+                asleep |= {thread for thread, idle in self._resting.items() if idle()}
                 busy = {thread for thread in threading.enumerate() if self._concerns(thread)} - asleep
                 sure = {thread for thread in busy if thread in woken or thread.name in _TIMERS}
                 waited = time.monotonic() - started

@@ -1,6 +1,6 @@
-"""The layer where faults happen: a backend around a backend, which asks the plan before each call.
+"""The layer that injects faults: a backend around a backend, which consults the plan before each call.
 
-As long as nothing is planned it adds nothing: the conformance suite holds it to what the store inside promises.
+Without a planned fault it changes nothing: the conformance suite checks it against the guarantees of the inner store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tenure.testing.plan import Plan
 
 
 class FaultyBackend(Backend):
-    """``inner``, as far as ``plan`` lets calls reach it. Closing it closes ``inner``."""
+    """Passes calls to ``inner`` if ``plan`` lets them. Closing it closes ``inner``."""
 
     def __init__(self, inner: Backend, plan: Plan) -> None:
         self._inner = inner
@@ -64,11 +64,11 @@ class FaultyBackend(Backend):
         if lost is None:
             return self._inner.commit(transaction, timeout=timeout)
         if lost.applied:
-            with suppress(TenureError):  # a refusal gets lost on the way just as an answer does
+            with suppress(TenureError):  # an error gets lost on the way just as an answer does
                 self._inner.commit(transaction, timeout=timeout)
         else:
             lost.hold(lambda: self._inner.commit(transaction, timeout=timeout))
-        raise OutcomeUnknown("the answer to this write was lost, as the test wants it")
+        raise OutcomeUnknown("the answer to this write was lost, as scripted by the test")
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         self._admit("grant", timeout)
@@ -109,24 +109,24 @@ class FaultyBackend(Backend):
         self._inner.close()
 
     def forget(self, feed: FaultyFeed) -> None:
-        """The feed has ended."""
+        """Drop a feed that has ended."""
         self._feeds.discard(feed)
         self._plan.leave(feed)
 
     def _admit(self, operation: str, timeout: float) -> None:
         if self._closed:
-            raise StoreClosed("this connection to the sandbox is closed")
+            raise StoreClosed("using the sandbox: this connection is closed; open another one")
         self._plan.admit(operation, timeout)
 
 
 class FaultyFeed(Feed):
-    """Between the inner feed, whose sink it is, and core's sink. Holds back what comes while the store is frozen."""
+    """Stands between the inner feed, as its sink, and core's sink. Holds back items while the store hangs."""
 
     def __init__(self, backend: FaultyBackend, plan: Plan, sink: Sink) -> None:
         self._backend = backend
         self._plan = plan
         self._sink = sink
-        # Held while core's sink is called, which never blocks; never while the inner store is.
+        # Held during calls of core's sink, which never block; never during calls of the inner store.
         self._lock = threading.Lock()
         self._held: list[FeedItem | TenureError] = []
         self._inner: Feed | None = None
@@ -145,9 +145,9 @@ class FaultyFeed(Feed):
             if self._plan.frozen or self._held:
                 self._held.append(item)
             else:
-                self._tell(item)
+                self._hand_on(item)
 
-    def _tell(self, item: FeedItem | TenureError) -> None:
+    def _hand_on(self, item: FeedItem | TenureError) -> None:
         if self._ended:
             return
         if isinstance(item, TenureError):
@@ -159,23 +159,23 @@ class FaultyFeed(Feed):
     # -- for the plan --
 
     def release(self) -> None:
-        """The freeze is over: hand on what was held back."""
+        """Hand on the items that were held back, when the store answers again."""
         with self._lock:
             held, self._held = self._held, []
             for item in held:
-                self._tell(item)
+                self._hand_on(item)
 
     def cut(self, error: TenureError) -> None:
-        """End by ``error``; what was held back is gone with the connection."""
+        """End the feed by ``error``; the items held back are lost with the connection."""
         with self._lock:
             self._held.clear()
-            self._tell(error)
+            self._hand_on(error)
         self._end()
 
     # -- as a feed --
 
     def begin(self, inner: Feed) -> None:
-        """``inner`` delivers into this; it may have done so already."""
+        """Record the inner feed, which may have delivered items already."""
         with self._lock:
             self._inner = inner
             ended = self._ended

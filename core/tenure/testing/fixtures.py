@@ -1,4 +1,4 @@
-"""The fixtures. A pytest plugin that is loaded wherever Tenure is installed: it imports nothing before it is used.
+"""The fixtures: a pytest plugin that every test run loads. It imports the rest of the package only when used.
 
 Override ``tenure_sandbox_url`` to run the same tests on another store, in a conftest::
 
@@ -23,20 +23,28 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tenure_sandbox_url() -> str | None:
-    """The store that tests run on; by default (``None``) one inside the process, new for each test."""
+    """Return the URL of the store for tests; ``None`` (the default): one inside the process, new for each test."""
     return None
 
 
 @pytest.fixture
 def tenure_sandbox(request: pytest.FixtureRequest, tenure_sandbox_url: str | None) -> Iterator[Sandbox]:
-    """A store for this test alone, with its faults and its clock. A scripted fault that never happened is an error."""
-    from tenure.testing.sandbox import Sandbox  # noqa: PLC0415 - only who uses a fixture pays for it
+    """Give a store for this test alone, with its faults and its clock.
+
+    Args:
+        request: pytest's own fixture.
+        tenure_sandbox_url: the fixture of this module.
+
+    Raises:
+        UnusedFault: at the end of a test that passed, if a scripted fault never happened.
+    """
+    from tenure.testing.sandbox import Sandbox  # noqa: PLC0415 - only tests that use the fixture import it
 
     failed = request.session.testsfailed
     box = Sandbox(tenure_sandbox_url)
     try:
         yield box
-        if request.session.testsfailed == failed:  # what a failed test didn't come to isn't worth a second message
+        if request.session.testsfailed == failed:  # a failed test needs no second message
             box.check_faults()
     finally:
         box.close()
@@ -44,29 +52,49 @@ def tenure_sandbox(request: pytest.FixtureRequest, tenure_sandbox_url: str | Non
 
 @pytest.fixture
 def tenure_store(tenure_sandbox: Sandbox) -> Store:
-    """An open store on the sandbox."""
+    """Return an open store on the sandbox.
+
+    Args:
+        tenure_sandbox: the fixture of this module.
+    """
     return tenure_sandbox.connect()
 
 
 @pytest.fixture
 def tenure_connect(tenure_sandbox: Sandbox) -> Callable[..., Store]:
-    """Opens more connections to the same store: other processes of the application, as it were."""
+    """Return a function that opens more connections to the same store, like other processes of the application.
+
+    Args:
+        tenure_sandbox: the fixture of this module.
+    """
     return tenure_sandbox.connect
 
 
 @pytest.fixture
 def tenure_url(tenure_sandbox: Sandbox) -> str:
-    """The URL of the same store, for code that opens it by itself, with ``tenure.connect`` or ``registry.init``."""
+    """Return the URL of the same store, for code that opens it with ``tenure.connect`` or ``registry.init``.
+
+    Args:
+        tenure_sandbox: the fixture of this module.
+    """
     return tenure_sandbox.url
 
 
 @pytest.fixture
 def tenure_faults(tenure_sandbox: Sandbox) -> Faults:
-    """What can go wrong: see ``tenure.testing.Faults``."""
+    """Return the faults of the sandbox: see ``tenure.testing.Faults``.
+
+    Args:
+        tenure_sandbox: the fixture of this module.
+    """
     return tenure_sandbox.faults
 
 
 @pytest.fixture
 def tenure_clock(tenure_sandbox: Sandbox) -> VirtualClock:
-    """The time of the store and everything on it: ``advance(seconds)``, or ``advance(seconds)`` at one blow."""
+    """Return the clock of the store: ``advance(seconds)`` as for a running process, ``jump(seconds)`` at once.
+
+    Args:
+        tenure_sandbox: the fixture of this module.
+    """
     return tenure_sandbox.clock

@@ -1,7 +1,7 @@
-"""What is to go wrong: the script that a test writes, and that the faulty layer asks before each call.
+"""The script of faults: a test writes it, and the faulty layer consults it before each call.
 
-One plan for a sandbox, however many connections it has. Order of what can happen to a call: a refusal that was
-scripted for it, then an outage, then a freeze; what passes reaches the store.
+A sandbox has one plan for all its connections. A call meets, in this order: a scripted refusal, an outage, a hang. A
+call that passes reaches the store.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WRITES = frozenset(("commit", "grant", "refresh", "revoke"))
 
 
 class Cuttable(Protocol):
-    """A running watch, as the plan sees it."""
+    """A running watch, as the plan uses it."""
 
     def cut(self, error: TenureError) -> None: ...
 
@@ -31,7 +31,14 @@ class Cuttable(Protocol):
 
 @dataclass(slots=True)
 class Refusal:
-    """Calls that are to be refused. ``refused`` counts those that were."""
+    """Calls that are scripted to fail, from :meth:`Faults.fail_calls`.
+
+    Attributes:
+        error: the error that the calls raise.
+        operations: the kinds of calls that fail; empty: any.
+        left: the number of calls that will still fail.
+        refused: the number of calls that have failed.
+    """
 
     error: TenureError
     operations: frozenset[str]
@@ -45,24 +52,40 @@ class Refusal:
 
 @dataclass(slots=True)
 class LostAnswer:
-    """A write whose answer is to be lost. ``happened`` tells whether there has been one."""
+    """A write whose answer is scripted to be lost, from :meth:`Faults.next_write_unknown`.
+
+    Attributes:
+        applied: whether the store applies the write.
+        happened: whether the write was made.
+    """
 
     applied: bool
     happened: bool = False
     _late: Callable[[], CommitResult] | None = field(default=None, repr=False)
 
     def deliver_late(self) -> CommitResult:
-        """Let the write of ``applied=False`` reach the store now, as one that was under way for long.
+        """Let a write that was not applied reach the store now, as a write that was under way for a long time.
 
-        Raises ``InvalidArgument`` if there is none that could, and what the store answers.
+        Returns:
+            The result of the write.
+
+        Raises:
+            InvalidArgument: no write is under way.
+            Conflict: a precondition fails by now; or any other error of the store.
         """
         late, self._late = self._late, None
         if late is None:
-            raise InvalidArgument("no write is under way: it hasn't been made yet, was applied, or has arrived already")
+            raise InvalidArgument(
+                "delivering a write late: no write is under way; it wasn't made yet, was applied, or has arrived"
+            )
         return late()
 
     def hold(self, write: Callable[[], CommitResult]) -> None:
-        """``write`` is under way and hasn't reached the store; for the layer that loses the answer."""
+        """Keep a write that is under way and hasn't reached the store; the layer that loses the answer calls it.
+
+        Args:
+            write: makes the write in the store.
+        """
         self._late = write
 
     def __str__(self) -> str:
@@ -70,7 +93,7 @@ class LostAnswer:
 
 
 class Plan:
-    """The script, and the watches that run. Thread-safe."""
+    """The script, and the running watches. Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -83,10 +106,10 @@ class Plan:
         self.frozen = False
         self.deaf = False
 
-    # -- asked by the faulty layer --
+    # -- for the faulty layer --
 
     def admit(self, operation: str, timeout: float) -> None:
-        """Return if this call may reach the store, else raise what happens to it."""
+        """Return if this call may reach the store; otherwise raise the error that it meets."""
         with self._condition:
             self.calls[operation] += 1
             for refusal in self._refusals:
@@ -97,16 +120,16 @@ class Plan:
                         self._refusals.remove(refusal)
                     raise copy.copy(refusal.error)
             if self.down:
-                raise Unavailable("the store has an outage, as the test wants it")
+                raise Unavailable("the store has an outage, as scripted by the test")
             if self.deaf and operation == "watch":
-                raise Unavailable("no watch can be opened now, as the test wants it")
+                raise Unavailable("no watch can be opened now, as scripted by the test")
             if not self.frozen or self._condition.wait_for(lambda: not self.frozen, self.clock.pause(timeout)):
                 return
-        said = f"the store is frozen, as the test wants it: no answer within {timeout:g} s"
-        raise OutcomeUnknown(said) if operation in _WRITES else DeadlineExceeded(said)
+        message = f"the store hangs, as scripted by the test: no answer within {timeout:g} s"
+        raise OutcomeUnknown(message) if operation in _WRITES else DeadlineExceeded(message)
 
     def next_lost(self) -> LostAnswer | None:
-        """What is to happen to the answer of this write; asked once for each."""
+        """Return the fault scripted for the answer of this write; called once for each write."""
         with self._condition:
             if not self._lost:
                 return None
@@ -132,12 +155,12 @@ class Plan:
                 self._lost.append(entry)
 
     def unused(self) -> tuple[str, ...]:
-        """What was scripted and has not happened at all."""
+        """Return the scripted faults that have not happened at all."""
         with self._condition:
             return tuple(str(entry) for entry in (*self._refusals, *self._lost) if not getattr(entry, "refused", 0))
 
     def clear(self) -> None:
-        """Nothing is scripted any more, and nothing goes on."""
+        """Drop all scripted faults, and end the faults that last."""
         with self._condition:
             self._refusals.clear()
             self._lost.clear()
@@ -145,10 +168,10 @@ class Plan:
         self.freeze(False)
 
     def cut(self, *, gap: bool = False) -> int:
-        """End the watches that run; answers how many there were."""
-        error: TenureError = Unavailable("the watch was cut, as the test wants it")
+        """End the running watches, and return their number."""
+        error: TenureError = Unavailable("the watch was cut, as scripted by the test")
         if gap:
-            error = Compacted("the history is gone, as the test wants it")
+            error = Compacted("the history is gone, as scripted by the test")
         with self._condition:
             watches, self._watches = self._watches, set()
         for watch in watches:

@@ -1,4 +1,4 @@
-"""A store for one test: opened with faults in between, on time that the test moves, gone afterwards."""
+"""A store for one test: with injected faults, on a clock that the test moves, removed afterwards."""
 
 from __future__ import annotations
 
@@ -23,18 +23,36 @@ from tenure.testing.plan import Plan
 
 
 class UnusedFault(AssertionError):
-    """A fault was scripted and never happened: the test has shown less than it says."""
+    """A scripted fault never happened, so the test has tested less than it states."""
 
 
 class Sandbox:
-    """A store of its own, empty, with its clock and its faults. Use it in ``with``, or :meth:`close` it.
+    """An empty store for one test, with its clock and its faults. Use it in ``with``, or :meth:`close` it.
 
-    Without ``store_url`` it is a store inside this process, and its time stands still until the test moves
-    :attr:`clock`. With one the test runs on that store, in a namespace of its own that is emptied at the end, on the
-    machine's time unless a ``clock`` is given (a server lives by its own time, whatever is given here).
+    Without ``store_url`` the store is inside this process, and its clock stands still until the test moves
+    :attr:`clock`. With a URL the test runs on that store, in a namespace of its own that is emptied at the end.
 
-    Raises what ``connect`` raises. At the end of a ``with`` that went well, :class:`UnusedFault` if there was a
-    scripted fault that didn't happen.
+    >>> with Sandbox() as box:
+    ...     store = box.connect()
+    ...     lease = store.lease(10.0, keep_alive=False)
+    ...     _ = store.put("key", b"value", lease=lease)
+    ...     box.clock.advance(10.1)
+    ...     store.get("key") is None
+    True
+
+    Args:
+        store_url: URL of a store, without a namespace; default: a store inside this process.
+        clock: the clock of leases and waits; default: a :class:`VirtualClock` without ``store_url``, the machine's
+            clock with it. A server keeps its own time, whatever is given here.
+
+    Attributes:
+        url: the URL of the sandbox, for code that opens its store itself.
+        faults: the faults to inject.
+
+    Raises:
+        ConfigError: the URL is wrong or names a namespace, or no installed distribution offers a store for tests.
+        Unavailable: the store can't be reached.
+        UnusedFault: at the end of a ``with`` block without an error, if a scripted fault never happened.
     """
 
     def __init__(self, store_url: str | None = None, *, clock: Clock | None = None) -> None:
@@ -46,32 +64,47 @@ class Sandbox:
         self._stores: list[Store] = []
         self._closed = False
         self.url = f"{scheme.SCHEME}://{self._name}" + ("" if store_url is None else f"/sandbox-{self._name}")
-        """For code that opens its store by itself."""
         self._backend = self._open_inner(DEFAULT_TIMEOUT)
         self.faults = Faults(self._plan, self._backend, self._embedded)
-        """What can go wrong."""
         scheme.add(self._name, self._open)
 
     @property
     def clock(self) -> VirtualClock:
-        """The time of the store, of its leases and of everything that waits on it.
+        """The clock of the store, of its leases and of every wait.
 
-        Raises ``Unsupported`` where it is the machine's, or a clock that was given.
+        Raises:
+            Unsupported: it is the machine's clock, or a clock that was given.
         """
         if not isinstance(self._clock, VirtualClock):
-            raise Unsupported(f"this sandbox lives by a {type(self._clock).__name__}, which can't be moved from here")
+            raise Unsupported(
+                f"moving the clock: this sandbox uses a {type(self._clock).__name__}, which it can't move; give no "
+                "store_url"
+            )
         return self._clock
 
     def connect(
         self, *, timeout: float = DEFAULT_TIMEOUT, require: Iterable[str] = (), observers: Iterable[object] = ()
     ) -> Store:
-        """One more connection, closed with the sandbox. Arguments and errors are those of ``tenure.connect``."""
+        """Open one more connection, which is closed with the sandbox. Errors are those of ``tenure.connect``.
+
+        Args:
+            timeout: seconds for each call, unless the call has its own timeout.
+            require: requirements on the store's capabilities, such as ``["lossless_watch"]``.
+            observers: objects with hooks for metrics and tracing.
+
+        Returns:
+            An open store.
+
+        Raises:
+            Unsupported: the store doesn't meet a requirement.
+            Unavailable: the store can't be reached, or has an outage.
+        """
         store = connect(self.url, timeout=timeout, require=require, observers=observers)
         self._stores.append(store)
         return store
 
     def close(self) -> None:
-        """Close what :meth:`connect` opened and give up the store. Idempotent; faults that go on are ended first."""
+        """Close what :meth:`connect` opened, and the store. Idempotent. It first ends the faults that last."""
         if self._closed:
             return
         self._closed = True
@@ -87,12 +120,16 @@ class Sandbox:
             self._embedded.close()
 
     def check_faults(self) -> None:
-        """Raise :class:`UnusedFault` if a scripted fault hasn't happened."""
+        """Check that every scripted fault happened.
+
+        Raises:
+            UnusedFault: a scripted fault never happened.
+        """
         unused = self.faults.unused
         if unused:
             raise UnusedFault(
-                f"scripted and never happened: {'; '.join(unused)}. Nothing made such a call: let the test make it, or "
-                "leave the fault out (faults.clear() forgets what is left)"
+                f"checking the faults: scripted and never happened: {'; '.join(unused)}; let the test make such a "
+                "call, or leave the fault out (faults.clear() drops what is left)"
             )
 
     def __enter__(self) -> Self:
@@ -115,11 +152,13 @@ class Sandbox:
         plugin = discovery.find(urls.split(self._inner_url).scheme)
         request = urls.parse(self._inner_url, plugin, timeout=timeout, clock=self._clock)
         if request.namespace:
-            raise ConfigError(f"a sandbox makes its own namespace in {request.url}: leave {request.namespace!r} out")
+            raise ConfigError(
+                f"making a sandbox: it uses a namespace of its own in {request.url}; leave {request.namespace!r} out"
+            )
         return open_backend(plugin, request)
 
     def _open(self, request: OpenRequest) -> Backend:
         if request.clock is not self._clock and not isinstance(request.clock, SystemClock):
-            raise ConfigError(f"{request.url} lives by the clock of its sandbox: give it that one, or none")
+            raise ConfigError(f"opening {request.url}: it uses the clock of its sandbox; give that clock, or none")
         self._plan.admit("open", request.timeout)
         return FaultyBackend(self._open_inner(request.timeout), self._plan)

@@ -1,4 +1,4 @@
-"""URLs of sandboxes, for code that opens its store by itself: a plugin that exists only in this process."""
+"""URLs of sandboxes, for code that opens its store itself: a plugin that exists only in this process."""
 
 from __future__ import annotations
 
@@ -33,24 +33,26 @@ class _Plugin:
 def _open(request: OpenRequest) -> Backend:
     opener = _openers.get(request.path)
     if opener is None:
-        raise ConfigError(f"{request.url} names no sandbox that is open in this process: its test may have ended")
+        raise ConfigError(
+            f"opening {request.url}: no sandbox of that name is open in this process; its test may have ended"
+        )
     return opener(request)
 
 
 def add(name: str, opener: Opener) -> None:
-    """Let ``opener`` answer for the sandbox of this name. Raises ``PluginError`` where the scheme is someone else's."""
+    """Let ``opener`` open the sandbox of this name. Raises ``PluginError`` if another plugin has the scheme."""
     global _registered  # noqa: PLW0603 - one plugin manager per process, so one flag
     with _lock:
         if not _registered:
             try:
                 discovery.register(_Plugin(), SCHEME)
             except PluginError as exc:
-                raise PluginError(f"tenure.testing can't have its scheme: {exc}") from exc
+                raise PluginError(f"registering the scheme {SCHEME}:// for tenure.testing: {exc}") from exc
             _registered = True
         _openers[name] = opener
 
 
 def remove(name: str) -> None:
-    """The sandbox is closed."""
+    """Forget the sandbox of this name, which is closed."""
     with _lock:
         _openers.pop(name, None)

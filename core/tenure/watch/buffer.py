@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenure._runtime.clock import Clock, TimeLimit
@@ -40,15 +41,24 @@ class FeedBuffer:
     With ``keep`` an overflow drops only later items, and :meth:`get` returns the buffered items before ``Overflowed``.
     A watch that resumes after its last revision needs this: otherwise it would never get past a backlog greater than
     the bound.
+
+    ``on_ready`` is called, outside the lock, whenever there may be something to take. It must not block.
     """
 
     def __init__(
-        self, clock: Clock, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES, keep: bool = False
+        self,
+        clock: Clock,
+        *,
+        max_entries: int = MAX_ENTRIES,
+        max_bytes: int = MAX_BYTES,
+        keep: bool = False,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self._clock = clock
         self._keep = keep
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self._on_ready = on_ready
         self._condition = threading.Condition()
         self._items: deque[FeedItem] = deque()
         self._entries = 0
@@ -63,6 +73,11 @@ class FeedBuffer:
     # -- the plugin's side: never blocks --
 
     def deliver(self, item: FeedItem, /) -> None:
+        self._put(item)
+        if self._on_ready is not None:
+            self._on_ready()
+
+    def _put(self, item: FeedItem) -> None:
         with self._condition:
             if self._overflowed:
                 self._dropped += _entries(item)
@@ -95,6 +110,8 @@ class FeedBuffer:
                 self._error = error
                 self.failed_at = self._clock.now()
                 self._condition.notify()
+        if self._on_ready is not None:
+            self._on_ready()
 
     # -- the consumer's side --
 
@@ -127,6 +144,8 @@ class FeedBuffer:
         with self._condition:
             self._woken = True
             self._condition.notify_all()
+        if self._on_ready is not None:
+            self._on_ready()
 
     def _ready(self) -> bool:
         return bool(self._items) or self._overflowed or self._error is not None or self._woken

@@ -1,16 +1,23 @@
-"""Watches with a callback: one thread per watch receives the batches and calls the callback.
+"""Watches with a callback, on the store's pools of threads: thousands of watches need no thread of their own.
 
-Each watch has a thread of its own, so that a slow or blocked callback delays no other watch. A callback may call the
-store, open and close watches, or close its own watch.
+A strand drives each watch, so that its batches come in order and one at a time::
+
+    the plugin delivers --> strand wakes --> batches that are there --> callback for each
+    the feed has failed --> strand wakes, on the pool for connecting --> one attempt --> a timer for the next one
+
+Connecting may take as long as a server hangs, so it has threads of its own: callbacks of other watches, and those of
+leases that are lost, never wait for it. A callback may call the store, open and close watches, or close its own watch.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
+from tenure._runtime.callback_pool import CallbackPool, Strand
+from tenure._runtime.timers import Timers
 from tenure.errors import StoreClosed, TenureError
 from tenure.watch.engine import Watch
 from tenure.watch.events import Batch
@@ -22,34 +29,75 @@ WatchCallback = Callable[[Batch], object]
 ErrorCallback = Callable[[TenureError], object]
 
 
-def start(watch: Watch, callback: WatchCallback, on_error: ErrorCallback | None, *, name: str) -> threading.Thread:
-    """Call ``callback`` with each batch of ``watch``, in order, until the watch ends; then ``on_error`` with its error.
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Where the watches of one store run."""
+
+    callbacks: CallbackPool
+    """Calls the application."""
+    connecting: CallbackPool
+    """Opens feeds that have failed."""
+    timers: Timers
+    """Wakes watches whose next attempt to connect is due."""
+
+
+class CallbackWatch:
+    """Calls ``callback`` with each batch of a watch, in order, until the watch ends; then ``on_error`` with its error.
 
     What a callback raises is logged, and the watch continues. Without ``on_error`` the watch's error is logged.
     """
-    thread = threading.Thread(target=_run, args=(watch, callback, on_error), name=f"{name}-watch", daemon=True)
-    thread.start()
-    return thread
 
+    def __init__(self, callback: WatchCallback, on_error: ErrorCallback | None, threads: Threads) -> None:
+        self._callback = callback
+        self._on_error = on_error
+        self._threads = threads
+        self._watch: Watch | None = None
+        self._ended = False
+        self._strand = Strand(self._submit, self._run)
 
-def _run(watch: Watch, callback: WatchCallback, on_error: ErrorCallback | None) -> None:
-    while True:
-        try:
-            batch = watch.next()
-        except StoreClosed:
+    def wake(self) -> None:
+        """Look for batches soon. Never blocks; the buffer of the watch calls it for each item."""
+        self._strand.wake()
+
+    def start(self, watch: Watch) -> None:
+        """Begin to call back; ``watch`` has :meth:`wake` as its ``on_ready``."""
+        self._watch = watch
+        self.wake()
+
+    def _submit(self, run: Callable[[], object]) -> None:
+        watch = self._watch
+        lost = watch is not None and not watch.connected and not watch.closed
+        (self._threads.connecting if lost else self._threads.callbacks).submit(run)
+
+    def _run(self) -> None:
+        watch = self._watch
+        if watch is None or self._ended:  # woken before the start, or after the end
             return
+        if not watch.connected and not watch.closed:
+            again = watch.reconnect()
+            if again is not None:
+                self._threads.timers.call_at(again, self.wake)
+            else:
+                self.wake()  # on the other pool: what has come meanwhile
+            return
+        try:
+            while (batch := watch.poll()) is not None:
+                _call(self._callback, batch, f"a {batch.type} batch at revision {batch.revision}")
+        except StoreClosed:
+            self._ended = True
         except TenureError as exc:
-            if on_error is None:
+            self._ended = True
+            if self._on_error is None:
                 _log.error("a watch ended: %s", exc)
             else:
-                _call(on_error, exc, "the error that ended the watch")
-            return
-        if batch is not None:
-            _call(callback, batch, f"a {batch.type} batch at revision {batch.revision}")
+                _call(self._on_error, exc, "the error that ended the watch")
+        else:
+            if not watch.connected:
+                self.wake()  # this run has found that the feed failed
 
 
 def _call(function: Callable[[T], object], argument: T, description: str) -> None:
     try:
         function(argument)
-    except Exception:  # noqa: BLE001 - the application's own error, logged
+    except BaseException:  # noqa: BLE001 - also SystemExit: one callback must not end the watch of an application
         _log.exception("the callback of a watch raised on %s", description)

@@ -24,11 +24,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from tenure._runtime.clock import Clock, TimeLimit
+from tenure._runtime.deadline import monotonic
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import (
@@ -92,6 +94,7 @@ class Watch:
         check_process: Callable[[], None],
         on_resync: Callable[[str], None],
         on_close: Callable[[Watch], None],
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self._backend = backend
         self._settings = settings
@@ -100,6 +103,7 @@ class Watch:
         self._check_process = check_process
         self._on_resync = on_resync
         self._on_close = on_close
+        self._on_ready = on_ready
         self._lossless = backend.capabilities.lossless_watch
         self._client_state = ClientState(strip=settings.strip, previous=settings.previous, lossless=self._lossless)
         self._pass_through = None
@@ -150,28 +154,13 @@ class Watch:
         """
         self._check_process()  # before the locks: in a forked child another thread's lock is never released
         limit = TimeLimit(self._clock, timeout)
-        if not self._consumer.acquire(blocking=False):
-            raise InvalidArgument(
-                f"reading the watch of {self._prefix!r}: another thread is reading "
-                "it, and a watch has one consumer at a time; open one watch per thread"
-            )
-        try:
-            while True:
-                if self._closed and self._error is None:
-                    raise StoreClosed(f"reading the watch of {self._prefix!r}: the watch is closed; open another one")
-                if self._ready:
-                    break
-                if self._error is not None:
-                    raise self._error
+        with self._reading():
+            while not self._has_batch():
                 left = limit.left()
                 if not self._step(left) and left is not None and left <= 0:
                     return None
             batch = self._ready.popleft()
-        finally:
-            self._consumer.release()
-        if batch.type is BatchType.RESYNC:
-            self._on_resync(batch.reason)
-        return batch
+        return self._delivered(batch)
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over batches until the watch is closed. Raises like :meth:`next` if an error ends the watch."""
@@ -235,6 +224,60 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    # -- for callbacks (see tenure.watch.callbacks): neither of these waits for anything but the store --
+
+    def poll(self) -> Batch | None:
+        """Return the next batch that is there already, ``None`` without one. Raises like :meth:`next`."""
+        with self._reading():
+            while not self._has_batch():
+                if self._feed is None or not self._step(0.0):
+                    return None
+            batch = self._ready.popleft()
+        return self._delivered(batch)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a feed: without one nothing arrives until :meth:`reconnect` has opened another."""
+        return self._feed is not None
+
+    def reconnect(self) -> float | None:
+        """Try once to open the feed, if its time has come.
+
+        Returns:
+            The moment, of the monotonic clock, before which it is no use to try again; ``None`` once there is a feed.
+        """
+        with self._reading():
+            if self.closed or self._feed is not None:
+                return None
+            if self._not_before <= monotonic():
+                self._reopen(0.0)
+            return None if self._feed is not None or self.closed else self._not_before
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        if not self._consumer.acquire(blocking=False):
+            raise InvalidArgument(
+                f"reading the watch of {self._prefix!r}: another thread is reading "
+                "it, and a watch has one consumer at a time; open one watch per thread"
+            )
+        try:
+            yield
+        finally:
+            self._consumer.release()
+
+    def _has_batch(self) -> bool:
+        """Whether a batch is ready. Raises what ended the watch, after the last one."""
+        if self._closed and self._error is None:
+            raise StoreClosed(f"reading the watch of {self._prefix!r}: the watch is closed; open another one")
+        if not self._ready and self._error is not None:
+            raise self._error
+        return bool(self._ready)
+
+    def _delivered(self, batch: Batch) -> Batch:
+        if batch.type is BatchType.RESYNC:
+            self._on_resync(batch.reason)
+        return batch
 
     # -- taking one step: the consumer's thread, under self._consumer --
 
@@ -325,14 +368,14 @@ class Watch:
     # -- opening the feed --
 
     def _open_first(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         while True:
-            error = self._try_open(max(0.001, min(self._attempt, deadline - time.monotonic())))
+            error = self._try_open(max(0.001, min(self._attempt, deadline - monotonic())))
             if error is None:
                 return
             self._handle_error(error)
             delay = self._backoff.delay()
-            if self._error is not None or time.monotonic() + delay >= deadline:
+            if self._error is not None or monotonic() + delay >= deadline:
                 self._closed = True
                 raise error
             pause = self._clock.pause(delay)
@@ -340,10 +383,10 @@ class Watch:
             deadline -= delay - pause
 
     def _delay_reopen(self) -> None:
-        self._not_before = time.monotonic() + self._clock.pause(self._backoff.delay())
+        self._not_before = monotonic() + self._clock.pause(self._backoff.delay())
 
     def _reopen(self, left: float | None) -> bool:
-        pause = self._not_before - time.monotonic()
+        pause = self._not_before - monotonic()
         if pause > 0:
             self._buffer.pause(pause if left is None else max(0.0, min(pause, left)))
             return False
@@ -396,7 +439,12 @@ class Watch:
             _close_quietly(feed)
 
     def _new_buffer(self) -> FeedBuffer:
-        return FeedBuffer(self._clock, max_entries=self._settings.max_pending, keep=self._pass_through is not None)
+        return FeedBuffer(
+            self._clock,
+            max_entries=self._settings.max_pending,
+            keep=self._pass_through is not None,
+            on_ready=self._on_ready,
+        )
 
 
 def _close_quietly(feed: Feed) -> None:

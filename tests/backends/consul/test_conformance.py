@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 from tenure_testkit.servers import require
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.servers.consul_plugin import need_consul
@@ -30,7 +30,7 @@ class TestConsul(StoreConformance):
         return own_server.url if own_server else str(require.given_url("consul"))
 
     @pytest.fixture
-    def driver(self, own_server: ConsulServer | None) -> Driver:
+    def store_controls(self, own_server: ConsulServer | None) -> ServerControls:
         return controls(own_server)
 
 

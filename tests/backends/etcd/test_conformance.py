@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 from tenure_testkit.servers import EtcdServer, require
 from tenure_testkit.servers.controls import controls
 from tenure_testkit.servers.plugin import need_container
@@ -27,7 +27,7 @@ class TestEtcd(StoreConformance):
         return own_server.url if own_server else str(require.given_url("etcd"))
 
     @pytest.fixture
-    def driver(self, own_server: EtcdServer | None) -> Driver:
+    def store_controls(self, own_server: EtcdServer | None) -> ServerControls:
         if own_server is None:
-            return Driver()
+            return ServerControls()
         return controls(own_server, compact=own_server.gateway.compact)

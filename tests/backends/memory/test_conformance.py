@@ -2,7 +2,7 @@
 
 import pytest
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 from tenure_testkit.servers.controls import memory_controls
 
 
@@ -10,5 +10,5 @@ class TestMemory(StoreConformance):
     url = "memory://conformance"
 
     @pytest.fixture
-    def driver(self) -> Driver:
+    def store_controls(self) -> ServerControls:
         return memory_controls("conformance")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 from tenure_testkit.servers import require
 from tenure_testkit.servers.controls import controls
 from tenure_testkit.servers.redis import RedisServer
@@ -31,7 +31,7 @@ def default_server() -> Iterator[RedisServer]:
         yield server
 
 
-def all_controls(server: RedisServer) -> Driver:
+def all_controls(server: RedisServer) -> ServerControls:
     return controls(server, cut=server.drop_clients, compact=server.trim)
 
 
@@ -41,9 +41,9 @@ class TestRedis(StoreConformance):
         return own_server.url if own_server else str(require.given_url("redis"))
 
     @pytest.fixture
-    def driver(self, own_server: RedisServer | None) -> Driver:
+    def store_controls(self, own_server: RedisServer | None) -> ServerControls:
         if own_server is None:
-            return Driver()
+            return ServerControls()
         return all_controls(own_server)
 
 
@@ -58,5 +58,5 @@ class TestRedisDefaults(StoreConformance):
         return default_server.url
 
     @pytest.fixture
-    def driver(self, default_server: RedisServer) -> Driver:
+    def store_controls(self, default_server: RedisServer) -> ServerControls:
         return all_controls(default_server)

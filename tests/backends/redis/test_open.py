@@ -126,7 +126,7 @@ def test_tls(tmp_path, certificates: Certificates, client_certs):
                 assert watch.next(5).events[0].key == "key"
         at = f"127.0.0.1:{server.port}"
         fails(f"redis+tls://:secret@{at}?ca={certificates.other_ca}", Unavailable, "certificates")
-        fails(f"redis+tls://:secret@{at}?ca={tmp_path}/none.pem", ConfigError, "can't be read")
+        fails(f"redis+tls://:secret@{at}?ca={tmp_path}/none.pem", ConfigError, f"names: ca={tmp_path}/none.pem")
         fails(f"redis://:secret@{at}", Unavailable, r"redis\+tls", timeout=2)
         if client_certs:
             fails(f"redis+tls://:secret@{at}?ca={certificates.ca}", Unavailable, timeout=2)

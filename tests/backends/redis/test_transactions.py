@@ -17,6 +17,7 @@ from tenure.errors import (
     StoreFull,
     Unavailable,
 )
+from tenure.plugin_kit import Deadline
 from tenure.spi import Delete, KeyAbsent, KeyExists, Put, RevisionEquals, Transaction
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.waiting import until
@@ -65,21 +66,21 @@ def test_a_copy_that_arrives_after_a_refusal_is_refused_too(open_redis, fresh):
     sent: list[bytes] = []
     original = pool._send_commit
 
-    def spy(link, request, head, args, until):
+    def spy(link, request, head, args, deadline):
         sent.append(request)
-        return original(link, request, head, args, until)
+        return original(link, request, head, args, deadline)
 
     pool._send_commit = spy
     with pytest.raises(Conflict):
         backend.commit(Transaction((KeyExists("later"),), (Put("applied", b""),)), timeout=T)
     pool._send_commit = original
-    link, _ = pool.take(T, fresh=True)
+    link = pool.locator.open(Deadline(T))
     other = open_redis(fresh)
     other.commit(Transaction((), (Put("later", b""),)), timeout=T)
-    assert link.call_packed(sent[0], timeout=T).startswith(b"conflict")
+    assert link.call_packed(sent[0], Deadline(T)).startswith(b"conflict")
     backend.commit(Transaction((), (Put("next", b""),)), timeout=T)
-    assert link.call_packed(sent[0], timeout=T) == b"stale"
-    pool.give_back(link)
+    assert link.call_packed(sent[0], Deadline(T)) == b"stale"
+    link.close()
     assert backend.get("applied", timeout=T).item is None
 
 

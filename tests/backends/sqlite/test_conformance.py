@@ -1,5 +1,5 @@
 """SQLite keeps every rule, with default options and so its default limits. It has no server that could be killed, so
-its driver only forgets history."""
+its controls only drop history."""
 
 import sqlite3
 from contextlib import closing
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 
 
 class TestSQLite(StoreConformance):
@@ -20,11 +20,11 @@ class TestSQLite(StoreConformance):
         return f"sqlite://{file}"
 
     @pytest.fixture
-    def driver(self, file: Path) -> Driver:
+    def store_controls(self, file: Path) -> ServerControls:
         def compact() -> None:
             with closing(sqlite3.connect(file)) as connection, connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("DELETE FROM log")
                 connection.execute("UPDATE store SET log_start = revision, log_bytes = 0")
 
-        return Driver(compact=compact)
+        return ServerControls(compact=compact)

@@ -25,7 +25,7 @@ from tenure.errors import (
 from tenure.spi import Put, Transaction
 from tenure_sqlite import database
 from tenure_sqlite.errors import translate
-from tenure_sqlite.file_location import filesystem, is_network, locate
+from tenure_sqlite.file_location import filesystem, is_network
 from tenure_sqlite.plugin import tenure_backend
 from tenure_sqlite.schema import APPLICATION_ID
 from tenure_testkit.probes import forked
@@ -132,19 +132,6 @@ def test_names_that_mean_something_to_sqlite(open_store, tmp_path):
     for name in ("a?b#c%20.db", ":memory:", "ä ö.db"):
         put(open_store(tmp_path / name), "a")
         assert (tmp_path / name).is_file()
-
-
-def test_the_default_place(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert locate("") == str(tmp_path / "state" / "tenure" / "tenure.db")
-    assert (tmp_path / "state" / "tenure").is_dir()
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    assert locate("") == str(tmp_path / ".local" / "state" / "tenure" / "tenure.db")
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    with pytest.raises(PermissionDenied, match="XDG_STATE_HOME"):
-        locate("")
 
 
 def test_network_filesystems_are_recognised(tmp_path, monkeypatch):

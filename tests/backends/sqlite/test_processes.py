@@ -61,6 +61,19 @@ def test_a_watch_sees_what_another_process_writes(open_store, path, start, sink)
         assert changes(sink.items_when(lambda items, n=number: len(changes(items)) == n))[-1].revision == revision
 
 
+def test_opening_a_store_twice_keeps_its_file_locked_for_other_processes(open_store, path, start):
+    store = open_store()
+    open_store()
+    worker = start("put", path, "a")
+    worker.communicate("value\n", timeout=T)  # it closes the store: as the last one, it would delete the log
+    assert worker.returncode == 0
+    assert path.with_name(f"{path.name}-wal").exists()
+    revision = put(store, "b", b"acknowledged")
+    worker = start("put", path, "c")
+    assert int(worker.communicate("value\n", timeout=T)[0].split()[-1]) == revision + 1
+    assert store.get("c", timeout=T).item.value == b"value\n"
+
+
 def test_a_lease_of_a_killed_process_ends(open_store, path, start, sink):
     store = open_store()
     store.watch("", after=None, sink=sink, timeout=T)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 from tenure_testkit.servers import require
 from tenure_testkit.servers.controls import controls
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
@@ -31,7 +31,7 @@ class TestZooKeeper(StoreConformance):
         return own_server.url if own_server else str(require.given_url("zookeeper"))
 
     @pytest.fixture
-    def driver(self, own_server: ZooKeeperServer | None) -> Driver:
+    def store_controls(self, own_server: ZooKeeperServer | None) -> ServerControls:
         return controls(own_server)
 
 
@@ -64,11 +64,11 @@ class TestZooKeeperEnsemble(StoreConformance):
         return zookeeper_ensemble.url
 
     @pytest.fixture
-    def driver(self, zookeeper_ensemble: ZooKeeperEnsemble) -> Driver:
+    def store_controls(self, zookeeper_ensemble: ZooKeeperEnsemble) -> ServerControls:
         def kill() -> None:
             for node in zookeeper_ensemble.nodes:
                 node.kill()
 
-        return Driver(
+        return ServerControls(
             kill=kill, start=zookeeper_ensemble.recover, kill_leader=lambda: zookeeper_ensemble.leader().kill()
         )

@@ -185,7 +185,7 @@ def test_tls(tls_server: ZooKeeperServer, certificates: Certificates) -> None:
         connect(f"zookeeper+tls://127.0.0.1:{tls_server.port}?ca={certificates.ca}", timeout=2.0)
     with pytest.raises(Unavailable, match="certificate"):
         connect(f"zookeeper+tls://127.0.0.1:{tls_server.port}", timeout=2.0)
-    with pytest.raises(ConfigError, match="names: ca=/nowhere.pem"):
+    with pytest.raises(ConfigError, match=r"names: ca=/nowhere\.pem"):
         connect(f"zookeeper+tls://127.0.0.1:{tls_server.port}?ca=/nowhere.pem")
     with pytest.raises((Unavailable, AuthenticationFailed)):
         connect(f"zookeeper://127.0.0.1:{tls_server.port}", timeout=2.0)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import tenure_memory
 from tenure._plugins import discovery
 from tenure._runtime.clock import SystemClock
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure.errors import TenureError
 from tenure.hookspecs import hookimpl
 from tenure.spi import (
@@ -64,7 +64,7 @@ class Breakable:
         raise NotImplementedError
 
     @classmethod
-    def served(cls, scheme: str) -> AbstractContextManager[tuple[str, Driver]]:
+    def served(cls, scheme: str) -> AbstractContextManager[tuple[str, ServerControls]]:
         """While this lasts there is a server; what comes after ``scheme://``, and controls."""
         raise NotImplementedError
 
@@ -93,8 +93,8 @@ class Faithful(Breakable, Backend):
         return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, url_form=UrlForm.NAME)
 
     @classmethod
-    def served(cls, scheme: str) -> AbstractContextManager[tuple[str, Driver]]:
-        return nullcontext(("store", cls.driver(tenure_memory.server(scheme))))
+    def served(cls, scheme: str) -> AbstractContextManager[tuple[str, ServerControls]]:
+        return nullcontext(("store", cls.controls(tenure_memory.server(scheme))))
 
     @classmethod
     def opened(cls, request: OpenRequest, server: str) -> Backend:
@@ -110,9 +110,9 @@ class Faithful(Breakable, Backend):
         return open_backend(sound)
 
     @classmethod
-    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
         """Controls over the server; a kill is an outage that keeps the data."""
-        return Driver(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+        return ServerControls(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
 
     # -- the SPI --
 
@@ -234,7 +234,7 @@ def scheme_of(mutant: Mutant) -> str:
 
 
 @contextmanager
-def standing(mutant: Mutant) -> Iterator[tuple[str, Driver]]:
+def standing(mutant: Mutant) -> Iterator[tuple[str, ServerControls]]:
     """Make the mutant a plugin of this process; gives the URL of a store that no one else has, and controls over it."""
     scheme = scheme_of(mutant)
 
@@ -245,8 +245,8 @@ def standing(mutant: Mutant) -> Iterator[tuple[str, Driver]]:
 
     discovery.register(Plugin(), scheme)
     try:
-        with mutant.served(scheme) as (place, driver), mutant.bent():
-            yield f"{scheme}://{place}", driver
+        with mutant.served(scheme) as (place, controls), mutant.bent():
+            yield f"{scheme}://{place}", controls
     finally:
         discovery.unregister(scheme)
         tenure_memory.forget(scheme)

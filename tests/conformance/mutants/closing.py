@@ -36,7 +36,7 @@ class CallbackThreadIsLeft(Faithful):
         def close(store: Any) -> None:
             with store._lock:
                 store._watches.clear()
-                store._watch_threads.clear()
+            store._callbacks.close = lambda deadline: None
             sound(store)
 
         return patch.object(Store, "close", close)
@@ -49,7 +49,7 @@ class LeasesAreLeft(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(LeaseKeepAlive, "_revoke_all", lambda keeper, ids: None)
+        return patch.object(LeaseKeepAlive, "_revoke_all", lambda keeper, ids, deadline: None)
 
 
 class ClosedIsOpen(Faithful):

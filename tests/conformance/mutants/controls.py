@@ -18,7 +18,7 @@ class Durable(Faithful):
 
 
 class Modest(Faithful):
-    """Promises little, and refuses what it doesn't promise."""
+    """Guarantees little, and refuses the rest."""
 
     declares: ClassVar = {
         "linearizable": False,

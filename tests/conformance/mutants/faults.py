@@ -115,7 +115,7 @@ class GivesUpTooSoon(Networked):
 class TakesOnePieceForAll(Networked):
     """The first piece of an answer that arrives is taken for the whole."""
 
-    rules = ("faults.one_byte_slices_change_nothing",)
+    rules = ("faults.byte_by_byte_transfer_changes_nothing",)
 
     def answer(self, sock: socket.socket, deadline: float) -> tuple[Any, ...]:
         sock.settimeout(max(0.001, deadline - time.monotonic()))

@@ -19,7 +19,7 @@ _FEW = 50
 class DeletesAreDropped(BentWatch):
     """Every third delete is told to nobody."""
 
-    rules = ("watches.w3_watchers_converge",)
+    rules = ("watches.watchers_converge",)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
         only_deletes = all(isinstance(entry, Deleted) for entry in item.entries)
@@ -77,7 +77,7 @@ class ChangesAreCoalesced(BentWatch):
 class ValueIsWrong(BentWatch):
     """Every ninth put is told with a value that nobody wrote."""
 
-    rules = ("watches.w2_nothing_is_invented",)
+    rules = ("watches.nothing_is_invented",)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
         first, *rest = item.entries
@@ -89,7 +89,7 @@ class ValueIsWrong(BentWatch):
 class DeleteIsInvented(BentWatch):
     """Some puts are told as deletes."""
 
-    rules = ("watches.w2_nothing_is_invented",)
+    rules = ("watches.nothing_is_invented",)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
         first, *rest = item.entries

@@ -1,4 +1,4 @@
-"""Mutants of the harness: not a promise is broken here, but what a verdict rests on.
+"""Mutants of the harness: no guarantee is broken here, but what a verdict rests on.
 
 What has to come out is a conclusion. Where faults do nothing, nothing may be said of any rule, for or against.
 """
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import tenure_memory
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure.conformance.controls.controls import CONTROLS
 from tenure.conformance.harness.verdicts import Conclusion
 from tenure.conformance.network import Network
@@ -25,7 +25,7 @@ from .tcp import Networked
 
 
 class Harness(Breakable):
-    """What the trial wants to know besides."""
+    """What a trial needs to know too."""
 
     tried: ClassVar[tuple[str, ...]]
     """Patterns of the rules to try."""
@@ -45,22 +45,22 @@ class RefusesAll(Harness, Faithful):
 
 
 class DeclaresNothing(Harness, Faithful):
-    """Keeps every promise and declares none."""
+    """Keeps every guarantee and declares none."""
 
     tried = ("*",)
     expected = Conclusion.NOT_CONFORMANT
 
     @property
     def capabilities(self) -> Capabilities:
-        promises = {name: False for name, note in field_notes().items() if isinstance(note, Guarantee)}
-        return dataclasses.replace(self.inner.capabilities, **promises)
+        guarantees = {name: False for name, note in field_notes().items() if isinstance(note, Guarantee)}
+        return dataclasses.replace(self.inner.capabilities, **guarantees)
 
 
 class IdleNetwork(Harness, Networked):
-    """Stands between client and server and does no harm there, whatever it is told to do."""
+    """Stands between client and server and has no effect there, whatever it is told to do."""
 
     tried = ("faults.*", "restarts.*", "spi.feeds_fail_once_when_cut")
-    expected = Conclusion.INVALID
+    expected = Conclusion.INCONCLUSIVE
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -68,24 +68,24 @@ class IdleNetwork(Harness, Networked):
         return patch.object(Network, "in_front_of", lambda url: sound(url, enabled=False))
 
     @classmethod
-    def driver(cls, server: TcpServer) -> Driver:
-        return Driver()
+    def controls(cls, server: TcpServer) -> ServerControls:
+        return ServerControls()
 
 
-class IdleDriver(Harness, Durable):
+class IdleControls(Harness, Durable):
     """Offers every control, none of which does anything."""
 
     # Not that feeds fail once when they are cut: nobody but the feed could tell that this cut nothing.
     tried = ("faults.*", "restarts.*")
-    expected = Conclusion.INVALID
+    expected = Conclusion.INCONCLUSIVE
 
     @classmethod
-    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
-        return Driver(**dict.fromkeys(CONTROLS, _idle))
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
+        return ServerControls(**dict.fromkeys(CONTROLS, _idle))
 
 
 def _idle() -> None:
     pass
 
 
-HARNESS: tuple[type[Harness], ...] = (RefusesAll, DeclaresNothing, IdleNetwork, IdleDriver)
+HARNESS: tuple[type[Harness], ...] = (RefusesAll, DeclaresNothing, IdleNetwork, IdleControls)

@@ -22,7 +22,7 @@ from .base import BentItems, Faithful
 class ItemsHideTheirLease(BentItems):
     """No item says which lease it is on."""
 
-    rules = ("leases.are_named_by_their_keys",)
+    rules = ("leases.list_their_keys",)
 
     def item(self, item: KeyValue) -> KeyValue | None:
         return item._replace(lease_id=None)
@@ -31,7 +31,7 @@ class ItemsHideTheirLease(BentItems):
 class PutKeepsTheLease(Faithful):
     """A put without a lease leaves the key on the one it had."""
 
-    rules = ("leases.are_named_by_their_keys", "leases.leave_what_is_not_theirs")
+    rules = ("leases.list_their_keys", "leases.leave_what_is_not_theirs")
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         operations = []

@@ -45,7 +45,7 @@ class NeighboursAreListed(Faithful):
 class NamespacesHaveNoSeparator(Faithful):
     """Nothing stands between the name of a namespace and a key."""
 
-    rules = ("namespaces.of_shorter_name_are_others",)
+    rules = ("namespaces.with_shorter_names_are_separate",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:

@@ -55,7 +55,7 @@ class GoneForGood(Networked):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(Registration, "suspect", lambda registration, reason: None)
+        return patch.object(Registration, "mark_suspect", lambda registration, reason: None)
 
 
 MUTANTS: tuple[Mutant, ...] = (LossIsHearsay, CutOffLooksFresh, GoneForGood)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
+from tenure._runtime.deadline import Deadline
 from tenure.registry import Instance
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.handlers import Dispatcher
@@ -28,7 +29,7 @@ class UpdatesAreNotWritten(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(Registration, "update", lambda registration, change: change(registration.instance))
+        return patch.object(Registration, "update", lambda registration, change, *_: change(registration.instance))
 
 
 class TheLastOneStays(Faithful):
@@ -68,8 +69,8 @@ class IdentityIsTakenOver(Faithful):
     def bent(cls) -> AbstractContextManager[object]:
         sound = Registration.register
 
-        def register(registration: Registration, instance: Instance, *, take_over: bool) -> None:
-            sound(registration, instance, take_over=True)
+        def register(registration: Registration, instance: Instance, deadline: Deadline, *, take_over: bool) -> None:
+            sound(registration, instance, deadline, take_over=True)
 
         return patch.object(Registration, "register", register)
 
@@ -81,7 +82,7 @@ class CloseLeavesTheInstance(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(Registration, "_end_leases", lambda registration: None)
+        return patch.object(Registration, "_end_leases", lambda registration, deadline: None)
 
 
 class TheCrashedStay(Faithful):
@@ -110,11 +111,11 @@ class GoneUntilRestart(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        def lease(registration: Any) -> Any:
+        def lease(registration: Any, deadline: Deadline) -> Any:
             registration.lease = registration._store.lease(registration._config.heartbeat, keep_alive=False)
             return registration.lease
 
-        return patch.multiple(Registration, _living_lease=lease, suspect=lambda registration, reason: None)
+        return patch.multiple(Registration, _ensure_lease=lease, mark_suspect=lambda registration, reason: None)
 
 
 class DeregisteredComesBack(Faithful):
@@ -126,9 +127,9 @@ class DeregisteredComesBack(Faithful):
     def bent(cls) -> AbstractContextManager[object]:
         sound = Registration.deregister
 
-        def deregister(registration: Any) -> bool:
+        def deregister(registration: Any, deadline: Deadline) -> bool:
             key, instance = registration.key, registration.instance
-            done = sound(registration)
+            done = sound(registration, deadline)
             if instance is not None:
                 beat = threading.Timer(0.3, registration._store.put, (key, encode(instance)))
                 beat.daemon = True

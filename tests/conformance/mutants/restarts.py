@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import tenure_memory
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure.errors import Compacted, TenureError, Unavailable
 from tenure.spi import CommitResult, Delete, Feed, LeaseId, Put, ReadResult, Sink, Transaction
 
@@ -25,12 +25,12 @@ class RestartLosesTheLastWrites(Durable):
     last: ClassVar[dict[str, str]] = {}
 
     @classmethod
-    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
         def start() -> None:
             server.resume()
             server.commit(Transaction((), (Delete(cls.last["key"]),)))
 
-        return Driver(kill=server.pause, start=start)
+        return ServerControls(kill=server.pause, start=start)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed = self.inner.commit(transaction, timeout=timeout)
@@ -45,12 +45,12 @@ class RestartLosesEverything(Durable):
     rules = ("restarts.lose_no_acknowledged_write",)
 
     @classmethod
-    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
         def kill() -> None:
             server.pause()
             server.lose_data()
 
-        return Driver(kill=kill, start=server.resume)
+        return ServerControls(kill=kill, start=server.resume)
 
 
 class OutageHangs(Faithful):
@@ -159,12 +159,12 @@ class RestartForgetsLeases(Durable):
     restarted: ClassVar[list[bool]] = []
 
     @classmethod
-    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
         def start() -> None:
             cls.restarted.append(True)
             server.resume()
 
-        return Driver(kill=server.pause, start=start)
+        return ServerControls(kill=server.pause, start=start)
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
         return {} if self.restarted else self.inner.refresh(lease_ids, timeout=timeout)
@@ -176,13 +176,13 @@ class RestartForgetsLeasedKeys(Durable):
     rules = ("restarts.leave_leases_truthful",)
 
     @classmethod
-    def driver(cls, server: tenure_memory.MemoryServer) -> Driver:
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
         def start() -> None:
             server.resume()
             keys = [key for info in server.leases(None) for key in info.keys]
             server.commit(Transaction((), tuple(Delete(key) for key in keys)))
 
-        return Driver(kill=server.pause, start=start)
+        return ServerControls(kill=server.pause, start=start)
 
 
 MUTANTS: tuple[type[Faithful], ...] = (

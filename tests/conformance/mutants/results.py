@@ -14,15 +14,15 @@ from .run_one import Finding, Job, Kind
 _MARKS = {
     Kind.BROKEN: "X",
     Kind.ERROR: "e",
-    Kind.UNJUDGED: "u",
-    Kind.INVALID: "i",
+    Kind.UNDECIDED: "u",
+    Kind.INCONCLUSIVE: "i",
     Kind.HANG: "h",
     Kind.NOT_SUPPORTED: "-",
     Kind.PASSED: ".",
 }
 LEGEND = (
-    "X killed by a broken promise, e by an error, i too little happened, h hung, "
-    "u its experiment failed for another rule, - not supported, . found nothing"
+    "X killed by a broken guarantee, e by an error, i too little happened, h hung, "
+    "u its shared run failed for another rule, - not supported, . found nothing"
 )
 
 
@@ -31,7 +31,7 @@ class Matrix:
     """All findings. ``elsewhere`` are those of rules of other areas on mutants that survived their own."""
 
     rules: Sequence[str]
-    """Ids of the rules that are to be proven, in order."""
+    """Ids of the rules that have to kill a mutant, in order."""
     mutants: Sequence[Job]
     controls: Sequence[Job]
     harness: Sequence[Job] = ()
@@ -69,7 +69,7 @@ class Matrix:
         ]
 
     def problems(self, staying: Mapping[str, str]) -> list[str]:
-        """Why the suite isn't proven; empty if it is."""
+        """Why the suite isn't verified; empty if it is."""
         found = [problem for job in self.mutants for problem in self._problems_of(job)]
         found += [problem for job in self.harness for problem in _problems_of_harness(job)]
         found += [problem for job in self.controls for problem in _problems_of_control(job)]
@@ -169,8 +169,8 @@ def _problems_of_harness(job: Job) -> list[str]:
     problems = []
     if job.conclusion is not expected:
         problems.append(f"{name} should end as {expected}, and ended as {job.conclusion}: {defect_of(job.mutant)}")
-    if expected is Conclusion.INVALID:
-        said = (each for each in job.findings.values() if each.kind not in (Kind.INVALID, Kind.NOT_SUPPORTED))
+    if expected is Conclusion.INCONCLUSIVE:
+        said = (each for each in job.findings.values() if each.kind not in (Kind.INCONCLUSIVE, Kind.NOT_SUPPORTED))
         problems += [f"{name} shows nothing, and {each.rule} says {each.kind}: {each.reason}" for each in said]
     return problems
 

@@ -36,12 +36,12 @@ class Kind(StrEnum):
     """What one rule made of one mutant. The first two kill it."""
 
     BROKEN = "broken"
-    """The rule says what promise is broken, and how."""
+    """The rule says which guarantee is broken, and how."""
     ERROR = "error"
-    """An error came out that the promise doesn't allow."""
-    UNJUDGED = "unjudged"
-    """The experiment that the rule looks at failed for another one."""
-    INVALID = "invalid"
+    """An error came out that the guarantee doesn't allow."""
+    UNDECIDED = "undecided"
+    """The run that the rule inspects failed for another rule."""
+    INCONCLUSIVE = "inconclusive"
     HANG = "hang"
     NOT_SUPPORTED = "not_supported"
     PASSED = "passed"
@@ -75,19 +75,19 @@ class Job:
     """Why there are no findings, if there are none."""
 
 
-def judged(result: RuleRun) -> Finding:
+def finding_of(result: RuleRun) -> Finding:
     """What a verdict says about the mutant."""
     reason, verdict = result.verdict.reason, result.verdict.verdict
     kind = {
         Verdict.PASS: Kind.PASSED,
         Verdict.NOT_SUPPORTED: Kind.NOT_SUPPORTED,
-        Verdict.INVALID: Kind.INVALID,
+        Verdict.INCONCLUSIVE: Kind.INCONCLUSIVE,
         Verdict.UNKNOWN: Kind.HANG,
         Verdict.FAIL: Kind.ERROR,
     }[verdict]
     if verdict is Verdict.FAIL:
-        if not reason.startswith(f"rule {result.rule.id} is broken"):
-            kind = Kind.UNJUDGED
+        if not reason.startswith(f"rule {result.rule.id} is violated"):
+            kind = Kind.UNDECIDED
         elif "tenure.conformance.harness.assertions.RuleViolated" in result.trace:
             kind = Kind.BROKEN
     return Finding(result.rule.id, kind, reason, result.seconds)
@@ -95,10 +95,10 @@ def judged(result: RuleRun) -> Finding:
 
 def tried(mutant: Mutant, rules: Sequence[str], rule_seconds: float) -> tuple[list[Finding], Conclusion]:
     """Try the rules in this process."""
-    with standing(mutant) as (url, driver):
-        plan = Plan(url=url, driver=driver, profile=QUICK, rules=tuple(rules), rule_budget=rule_seconds)
+    with standing(mutant) as (url, controls):
+        plan = Plan(url=url, controls=controls, profile=QUICK, rules=tuple(rules), rule_budget=rule_seconds)
         found = run(plan)
-        return [judged(result) for result in found.results], found.conclusion
+        return [finding_of(result) for result in found.results], found.conclusion
 
 
 def _child(job: Job, times: float, patient: bool, pipe: Connection) -> None:

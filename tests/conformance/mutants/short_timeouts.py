@@ -20,7 +20,7 @@ from types import FunctionType, ModuleType
 
 import tenure.conformance
 
-_WAITS = {"PATIENCE": 2.0, "DEADLINE": 10.0, "RECOVERY": 5.0, "_SHRINKING": 3.0}
+_WAITS = {"EVENT_TIMEOUT": 2.0, "DEADLINE": 10.0, "RECOVERY": 5.0, "_SHRINKING": 3.0}
 """Constants of the suite's modules, with the seconds that take their place on a machine that does nothing else."""
 _LEFT_OUT = tuple(
     f"tenure.conformance.{name}" for name in ("network.", "pytest.", "controls.", "fault_injection.client_process_main")

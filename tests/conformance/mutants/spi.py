@@ -169,7 +169,7 @@ class ChangesHaveTheFirstRevision(BentWatch):
 
 
 class BookmarksAreEarly(BentWatch):
-    """A bookmark promises the next change before it has come."""
+    """A bookmark announces the next change before it has come."""
 
     rules = ("spi.feeds_bookmark_nothing_too_early",)
 
@@ -211,7 +211,7 @@ class _Hangs(Feed):
         self.feed = feed
 
     def close(self) -> None:
-        time.sleep(1.5 * assertions.PATIENCE)
+        time.sleep(1.5 * assertions.EVENT_TIMEOUT)
         self.feed.close()
 
 

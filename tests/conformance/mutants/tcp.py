@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure.spi import Backend, BackendPlugin, Capabilities, OpenRequest, UrlForm
 from tenure_testkit.tcp import TcpBackend, TcpServer
 
@@ -36,9 +36,9 @@ class Networked(Breakable, TcpBackend):
         return dataclasses.replace(super().capabilities, **self.declares)
 
     @classmethod
-    def driver(cls, server: TcpServer) -> Driver:
+    def controls(cls, server: TcpServer) -> ServerControls:
         """Controls over the server."""
-        return server.driver
+        return server.controls
 
     @classmethod
     def plugin(cls, scheme: str) -> BackendPlugin:
@@ -49,12 +49,12 @@ class Networked(Breakable, TcpBackend):
 
     @classmethod
     @contextmanager
-    def served(cls, scheme: str) -> Iterator[tuple[str, Driver]]:
+    def served(cls, scheme: str) -> Iterator[tuple[str, ServerControls]]:
         server = cls.server_type(scheme)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 cls._found_by_others(scheme, Path(folder))
-                yield f"127.0.0.1:{server.port}", cls.driver(server)
+                yield f"127.0.0.1:{server.port}", cls.controls(server)
         finally:
             server.close()
 

@@ -195,7 +195,7 @@ class OneLeaseForATransaction(Faithful):
 class DeadLeaseNoticedHalfway(Faithful):
     """A put on a dead lease is refused after the operations before it were applied."""
 
-    rules = ("transactions.on_a_dead_lease_apply_nothing",)
+    rules = ("transactions.on_an_ended_lease_change_nothing",)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
@@ -208,7 +208,7 @@ class DeadLeaseNoticedHalfway(Faithful):
 class DeadLeaseIsNoLease(Faithful):
     """A key put on a dead lease is put without a lease."""
 
-    rules = ("transactions.on_a_dead_lease_apply_nothing",)
+    rules = ("transactions.on_an_ended_lease_change_nothing",)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:

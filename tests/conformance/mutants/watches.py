@@ -35,7 +35,7 @@ def batches_bent(bend: Callable[[Watch, Batch], Sequence[Batch]]) -> AbstractCon
 class ToldTwice(Faithful):
     """Every change is told twice."""
 
-    rules = ("watches.w1_revisions_only_grow_per_key",)
+    rules = ("watches.revisions_only_grow_per_key",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -45,7 +45,7 @@ class ToldTwice(Faithful):
 class ToldBackwards(Faithful):
     """Changes that wait for the consumer are told the latest first."""
 
-    rules = ("watches.w1_revisions_only_grow_per_key",)
+    rules = ("watches.revisions_only_grow_per_key",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -65,7 +65,7 @@ class ToldBackwards(Faithful):
 class InSyncIsToldAgain(Faithful):
     """A watch says that it is in sync after every change."""
 
-    rules = ("watches.w4_a_gap_is_told",)
+    rules = ("watches.a_gap_is_told",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -75,7 +75,7 @@ class InSyncIsToldAgain(Faithful):
 class UpdatesAreCreates(Faithful):
     """An update is told as a create."""
 
-    rules = ("watches.w5_events_know_what_they_are", "watches.tell_create_update_delete")
+    rules = ("watches.events_know_what_they_are", "watches.tell_create_update_delete")
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -86,7 +86,7 @@ class UpdatesAreCreates(Faithful):
 class PreviousIsThePresent(Faithful):
     """The previous value of an event is its new one."""
 
-    rules = ("watches.w5_events_know_what_they_are", "watches.tell_create_update_delete")
+    rules = ("watches.events_know_what_they_are", "watches.tell_create_update_delete")
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -118,7 +118,7 @@ class AfterIsIgnored(Faithful):
 class OverflowIsSilent(Faithful):
     """What doesn't fit into the buffer of a slow consumer is dropped without a word."""
 
-    rules = ("watches.w6_a_slow_consumer_is_resynced",)
+    rules = ("watches.a_slow_consumer_is_resynced",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -135,7 +135,7 @@ class OverflowIsSilent(Faithful):
 class SlowConsumerStallsTheStore(Faithful):
     """A write waits until the slowest consumer has room."""
 
-    rules = ("watches.w6_a_slow_consumer_is_resynced",)
+    rules = ("watches.a_slow_consumer_is_resynced",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -153,7 +153,7 @@ class SlowConsumerStallsTheStore(Faithful):
 class SlowConsumerJumpsAhead(Faithful):
     """A watch after a revision whose consumer was too slow goes on at the present."""
 
-    rules = ("watches.w6_a_slow_resumed_watch_misses_nothing",)
+    rules = ("watches.a_slow_resumed_watch_misses_nothing",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.conformance import Driver, StoreConformance
+from tenure.conformance import ServerControls, StoreConformance
 
 
 class TestByFixture(StoreConformance):
@@ -15,8 +15,8 @@ class TestByFixture(StoreConformance):
         return f"nowhere://{tmp_path}"
 
     @pytest.fixture
-    def driver(self) -> Driver:
-        return Driver(kill=lambda: None, start=lambda: None)
+    def store_controls(self) -> ServerControls:
+        return ServerControls(kill=lambda: None, start=lambda: None)
 
 
 class TestByUrl(StoreConformance):

@@ -60,7 +60,7 @@ def handle(store: tenure.Store) -> None:
     except tenure.Conflict as conflict:
         reveal_type(conflict.revision)  # reveals: int
     except tenure.TenureError as error:
-        reveal_type(error.retry)  # reveals: tenure.errors.Retry
+        reveal_type(error.retry)  # reveals: tenure.errors.RetryAdvice
 
 
 def wrong(store: tenure.Store) -> None:

@@ -15,9 +15,8 @@ def test_with_fixtures(tenure_store: Store, tenure_faults: Faults, tenure_clock:
     tenure_clock.advance(4)
     wait_until(lambda: not lease.alive)
     reveal_type(tenure_faults.fail_calls(2, error=Unavailable, kinds="get").refused)  # reveals: int
-    reveal_type(
-        tenure_faults.next_write_unknown(applied=False).deliver_late()
-    )  # reveals: tenure.spi.types.CommitResult
+    lost = tenure_faults.next_write_unknown(applied=False)
+    reveal_type(lost.deliver_late())  # reveals: tenure.spi.types.CommitResult
     tenure_faults.next_write_unknown()  # error: call-arg
     tenure_faults.fail_calls(error=OSError)  # error: arg-type
 

@@ -17,7 +17,7 @@ CAVEATS = (
         "A watch looks from time to time",
         "Every `poll` seconds. Two changes of a key between two looks are one event to it, so `lossless_watch` is not "
         "declared.",
-        ("watches.w3_watchers_converge", "watches.after_a_revision_work_or_are_refused"),
+        ("watches.watchers_converge", "watches.after_a_revision_work_or_are_refused"),
     ),
     Caveat(
         "Leases end with the machine's run",

@@ -17,7 +17,7 @@ CAVEATS = (
         "A writer locks the one row that has the revision: so revisions have no holes, are committed in their order, "
         "and no reader sees one before those below it. The price is one flush of the disk after another. Stores in "
         "different schemas don't wait for each other.",
-        ("watches.w3_watchers_converge", f"{_PROCESSES}::test_processes_take_turns_and_watchers_see_each"),
+        ("watches.watchers_converge", f"{_PROCESSES}::test_processes_take_turns_and_watchers_see_each"),
     ),
     Caveat(
         "It is as durable as the server",

@@ -1,4 +1,4 @@
-"""``tenure conformance``: runs the suite on a store, and looks after the reports that come of it."""
+"""``tenure conformance``: run the suite on a store, and verify and compare the reports of runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tenure.cli.commands.conformance_options import Controls, driver_options
+from tenure.cli.commands.conformance_options import ControlOptions, control_options
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui import errors
 from tenure.cli.ui.output import Column
@@ -26,18 +26,18 @@ class _Group(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Group, short_help="Prove that a store keeps every promise.", no_args_is_help=True)
+@click.group(cls=_Group, short_help="Check that a store keeps its guarantees.", no_args_is_help=True)
 def conformance() -> None:
-    """Prove a store: run every rule of the suite on it, and conclude whether it keeps what it promises.
+    """Run every rule of the suite on a store, and conclude whether it keeps its guarantees.
 
     \b
     tenure conformance URL                        short for: tenure conformance run URL
     tenure conformance run --help                 all options
     tenure conformance rules                      what is checked
-    tenure conformance verify report.json         judge a saved report again
+    tenure conformance verify report.json         verify a saved report
     tenure conformance matrix *.json              several stores side by side
 
-    Exit code 0: all that was asked for is kept; 1: a promise is broken; 2: nothing is known; 130: interrupted.
+    Exit code 0: every selected rule is kept; 1: a guarantee is broken; 2: inconclusive; 130: interrupted.
     """
 
 
@@ -50,15 +50,15 @@ def conformance() -> None:
 @click.option(
     "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="How much to try."
 )
-@click.option("--seed", type=int, metavar="N", help="What everything random comes from. Default: always the same.")
+@click.option("--seed", type=int, metavar="N", help="Seed of every random choice. Default: always the same.")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the whole run.")
 @click.option("--rule-budget", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each rule.")
 @click.option(
-    "--report", "report_file", type=_FILE, metavar="FILE", help="Write the report as JSON, to be verified later."
+    "--report", "report_file", type=_FILE, metavar="FILE", help="Write the report as JSON, to verify it later."
 )
-@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a page to look at.")
-@click.option("--no-network", is_flag=True, help="Don't stand between client and server; those rules aren't run.")
-@driver_options
+@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a web page.")
+@click.option("--no-network", is_flag=True, help="Run no proxy between client and server; skip the rules that need it.")
+@control_options
 @common()
 @settings
 @click.pass_context
@@ -76,14 +76,14 @@ def run(
     report_file: Path | None,
     html_file: Path | None,
     no_network: bool,
-    controls: Controls,
+    controls: ControlOptions,
 ) -> None:
     """Run the conformance suite on the store at URL (default: --url).
 
-    It works in namespaces of its own with random names, touches nothing else, and removes what it wrote.
+    It works in namespaces of its own with random names, touches no other data, and removes what it wrote.
 
-    Exit code 0: conformant (or, where only a part was asked for, all of that is kept); 1: not conformant;
-    2: nothing is known, because the run was invalid, time ran out, or the store can't be opened; 130: interrupted.
+    Exit code 0: conformant (or, if only some rules were selected, those are kept); 1: not conformant; 2: the run is
+    inconclusive, time ran out, or the store can't be opened; 130: interrupted.
     """
     import dataclasses
 
@@ -96,10 +96,10 @@ def run(
 
     for path in (report_file, html_file):
         if path is not None and not path.parent.is_dir():
-            raise ConfigError(f"{path} can't be written: there is no folder {path.parent}")
+            raise ConfigError(f"writing {path}: no such folder: {path.parent}; create it first")
     url = options.url if store is None else store
     if url is None:
-        raise click.UsageError("which store? Give its URL, as an argument, by --url or in TENURE_URL")
+        raise click.UsageError("no store given; give its URL as an argument, by --url or in TENURE_URL")
     chosen = profiles.FULL if profile == "full" else profiles.QUICK
     if seed is not None:
         chosen = dataclasses.replace(chosen, seed=seed)
@@ -108,7 +108,7 @@ def run(
             found = runner.run(
                 runner.Plan(
                     url=url,
-                    driver=controls.driver(url),
+                    controls=controls.server_controls(url),
                     profile=chosen,
                     areas=areas,
                     rules=rules,
@@ -142,39 +142,39 @@ def _write(document: dict[str, Any], report: Path | None, page: Path | None) -> 
         page.write_text(draw(document), encoding="utf-8")
 
 
-@conformance.command(short_help="Judge a saved report again.")
+@conformance.command(short_help="Verify a saved report.")
 @click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
-@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a page, if it holds.")
+@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a web page, if it is valid.")
 @common(url=False)
 @settings
 @click.pass_context
 def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Path | None) -> None:
-    """Judge a saved report again: the saved histories by the judges, the conclusion by the verdicts, and the seal.
+    """Verify a saved report: its histories by the checkers, its conclusion by its verdicts, and its digest.
 
-    The seal finds damage and edits by hand; whoever makes up a report on purpose could seal it again, but has to make
-    up histories in which the judges find nothing wrong.
+    The digest detects damage and edits by hand. The author of a forged report can compute a new digest, but also has
+    to forge histories that pass the checkers.
 
-    Exit code 0: the report holds, and says conformant or kept in part; 1: it holds, and says not conformant;
-    2: it doesn't hold, or says invalid or unknown.
+    Exit code 0: the report is valid, and says conformant or partial; 1: it is valid, and says not conformant; 2: it
+    is not valid, or says inconclusive or unknown.
     """
     from tenure.cli.ui.conformance import show_verified
-    from tenure.conformance.report.verify import verify as judge
+    from tenure.conformance.report.verify import verify as verify_report
     from tenure.conformance.runner import runner
 
     document = _read(report)
-    found = judge(document, runner.all_rules())
+    found = verify_report(document, runner.all_rules())
     show_verified(options.output, str(report), found)
     if html_file is not None and not found.problems:
         _write(document, None, html_file)
     ctx.exit(found.exit_code)
 
 
-@conformance.command("rules", short_help="List the rules, what each promises and needs.")
+@conformance.command("rules", short_help="List the rules: guarantee and requirements of each.")
 @click.option("--area", "areas", multiple=True, metavar="AREA", help="Only rules of this area; may be repeated.")
 @common(url=False)
 @settings
 def list_rules(options: Settings, *, areas: tuple[str, ...]) -> None:
-    """List the rules of the suite: id, promise, and what a store has to declare or a driver to offer for each."""
+    """List the rules of the suite: id, guarantee, and the capabilities and controls that each requires."""
     from tenure.conformance.report.document import described
     from tenure.conformance.runner import runner
 
@@ -182,15 +182,15 @@ def list_rules(options: Settings, *, areas: tuple[str, ...]) -> None:
         [described(rule) for rule in runner.select(runner.all_rules(), areas, ())],
         [
             Column("rule", lambda r: r["id"], "bold"),
-            Column("if declared", lambda r: " ".join(r["requires"])),
-            Column("driver", lambda r: " ".join(r["needs"])),
-            Column("promise", lambda r: r["promise"]),
+            Column("capabilities", lambda r: " ".join(r["required_capabilities"])),
+            Column("controls", lambda r: " ".join(r["required_controls"])),
+            Column("guarantee", lambda r: r["guarantee"]),
         ],
         empty="no rules",
     )
 
 
-@conformance.command(short_help="Put several stores' reports side by side.")
+@conformance.command(short_help="Compare the reports of several stores.")
 @click.argument(
     "reports", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json...", nargs=-1
 )
@@ -200,27 +200,27 @@ def list_rules(options: Settings, *, areas: tuple[str, ...]) -> None:
     "page",
     type=click.Path(exists=True, dir_okay=False, writable=True, path_type=Path),
     metavar="PAGE.md",
-    help="Replace what a page has between '<!-- matrix -->' and '<!-- end of matrix -->'.",
+    help="Replace the text of a page between '<!-- matrix -->' and '<!-- end of matrix -->'.",
 )
-@click.option("--unverified", is_flag=True, help="Take reports that don't hold, too.")
+@click.option("--unverified", is_flag=True, help="Accept reports that are not valid, too.")
 def matrix(*, reports: tuple[Path, ...], html_file: Path | None, page: Path | None, unverified: bool) -> None:
-    """Put the reports of several stores side by side: a row for each area of the suite, a column for each store.
+    """Compare the reports of several stores: a row for each area of the suite, a column for each store.
 
-    Each report is verified first; one that doesn't hold is refused. Into a page (--into) it writes as well why rules
-    weren't executed, and each rule.
+    The command verifies each report first, and refuses one that isn't valid. Into a page (--into) it also writes why
+    rules weren't executed, and each rule.
     """
     from tenure.conformance.report import matrix as tables
-    from tenure.conformance.report.verify import verify as judge
+    from tenure.conformance.report.verify import verify as verify_report
     from tenure.conformance.runner import runner
 
     documents = [_read(path) for path in reports]
     catalogue = runner.all_rules()
     for path, document in zip(reports, documents, strict=True):
-        problems = judge(document, catalogue).problems
+        problems = verify_report(document, catalogue).problems
         if problems and not unverified:
-            raise ConfigError(f"{path} doesn't hold: {problems[0]}")
+            raise ConfigError(f"verifying {path}: {problems[0]}; pass --unverified to accept it")
     if not documents:
-        raise click.UsageError("which reports? Give the files that --report wrote")
+        raise click.UsageError("no report given; give the files that --report wrote")
     if page is not None:
         page.write_text(tables.into(page.read_text(encoding="utf-8"), documents), encoding="utf-8")
     if html_file is None and page is None:
@@ -233,7 +233,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except ValueError as exc:
-        raise ConfigError(f"{path} is no JSON: {exc}") from exc
+        raise ConfigError(f"reading {path}: it is no JSON: {exc}; give a file that --report wrote") from exc
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} is no report: it holds a {type(document).__name__}")
+        raise ConfigError(
+            f"reading {path}: it is no report but a {type(document).__name__}; give a file that --report wrote"
+        )
     return document

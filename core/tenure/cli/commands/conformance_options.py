@@ -1,4 +1,4 @@
-"""The options by which ``tenure conformance`` is told what it may do to the server, so that fault rules run too."""
+"""The options that give ``tenure conformance`` controls over the server, so that the rules about faults run too."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ import click
 from tenure.errors import ConfigError, TenureError
 
 if TYPE_CHECKING:
-    from tenure.conformance.controls.controls import Driver
+    from tenure.conformance.controls.controls import ServerControls
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)
-class Controls:
-    """What the options say."""
+class ControlOptions:
+    """The values of the options."""
 
     attribute: str | None = None
-    """``package.module:attribute``: a driver, or a function that makes one of the store's URL."""
+    """``package.module:attribute``: ``ServerControls``, or a function from the store's URL to them."""
     container: str | None = None
     commands: Mapping[str, str] = field(default_factory=dict)
     """Shell commands by the names of the controls."""
 
-    def driver(self, url: str) -> Driver:
-        """The driver that was asked for; one without controls if none was. Raises ``ConfigError``.
+    def server_controls(self, url: str) -> ServerControls:
+        """Return the controls that the options give; they may be none. Raises ``ConfigError``.
 
-        Where a control is given twice, a command goes before the container's, and that before the attribute's.
+        If a control is given twice, a command wins over the container, and the container over the attribute.
         """
         from tenure.conformance.controls import ready_made
-        from tenure.conformance.controls.controls import CONTROLS, Driver
+        from tenure.conformance.controls.controls import CONTROLS, ServerControls
 
-        parts = [Driver() if self.attribute is None else _made(self.attribute, url)]
+        parts = [ServerControls() if self.attribute is None else _made(self.attribute, url)]
         if self.container is not None:
             parts.append(ready_made.for_container(self.container, url))
         if self.commands:
             parts.append(ready_made.from_commands(self.commands, url=url))
         given = {name: getattr(part, name) for part in parts for name in CONTROLS if part.offers(name)}
-        return Driver(**given)
+        return ServerControls(**given)
 
 
-def driver_options(function: F) -> F:
-    """Decorate a command with the options; it gets them as ``controls``."""
+def control_options(function: F) -> F:
+    """Decorate a command with the options; it receives them as ``controls``."""
     from tenure.conformance.controls.controls import CONTROLS
 
     @functools.wraps(function)
-    def call(*args: Any, driver: str | None, container: str | None, **others: Any) -> object:
+    def call(*args: Any, controls: str | None, container: str | None, **others: Any) -> object:
         given = {name: others.pop(f"control_{name}") for name in CONTROLS}
         commands = {name: command for name, command in given.items() if command is not None}
-        return function(*args, controls=Controls(driver, container, commands), **others)
+        return function(*args, controls=ControlOptions(controls, container, commands), **others)
 
     options = [
-        click.option("--container", metavar="NAME", help="The server runs in this Docker container: kill, pause, ..."),
+        click.option("--container", metavar="NAME", help="Kill, start, pause and resume this Docker container."),
         *(
             click.option(f"--{name.replace('_', '-')}", f"control_{name}", metavar="COMMAND", help=_HELP.get(name, ""))
             for name in CONTROLS
         ),
-        click.option("--driver", metavar="MODULE:NAME", help="A Driver, or a function that makes one of the URL."),
+        click.option("--controls", metavar="MODULE:NAME", help="ServerControls, or a function from the URL to them."),
     ]
     decorated: Any = call
     for option in reversed(options):
@@ -71,30 +71,31 @@ def driver_options(function: F) -> F:
 
 
 _HELP = {
-    "kill": "Ends the server as by kill -9.",
-    "start": "Starts it again.",
-    "cut": "Breaks all connections.",
-    "compact": "Makes it forget its history.",
-    "pause": "Freezes it.",
-    "resume": "Lets it go on.",
-    "partition": "Lets nothing through, closes nothing.",
-    "heal": "Lets everything through again.",
-    "kill_leader": "Ends the leader of several.",
-    "fill_disk": "Takes all room on its disk.",
-    "free_disk": "Gives it back.",
+    "kill": "Kill the server, as by kill -9.",
+    "start": "Start it again.",
+    "wipe": "Remove its data, while it is killed.",
+    "cut": "Break all connections.",
+    "compact": "Make it drop its history.",
+    "pause": "Freeze its process.",
+    "resume": "Let its process continue.",
+    "partition": "Keep clients from reaching it, without closing connections.",
+    "heal": "Let clients reach it again.",
+    "kill_leader": "Kill the leader of several servers.",
+    "fill_disk": "Fill its disk.",
+    "free_disk": "Free the disk again.",
 }
 
 
-def _made(attribute: str, url: str) -> Driver:
-    from tenure.conformance.controls.controls import Driver
+def _made(attribute: str, url: str) -> ServerControls:
+    from tenure.conformance.controls.controls import ServerControls
 
     found = _imported(attribute)
-    if callable(found) and not isinstance(found, Driver):
+    if callable(found) and not isinstance(found, ServerControls):
         found = _call(found, url, attribute)
-    if not isinstance(found, Driver):
+    if not isinstance(found, ServerControls):
         raise ConfigError(
-            f"--driver {attribute} names a {type(found).__name__}: it has to be a "
-            "tenure.conformance.Driver, or a function that takes the store's URL and returns one"
+            f"--controls {attribute}: it is a {type(found).__name__}; give a tenure.conformance.ServerControls, or a "
+            "function that takes the store's URL and returns one"
         )
     return found
 
@@ -102,15 +103,15 @@ def _made(attribute: str, url: str) -> Driver:
 def _imported(text: str) -> object:
     module, colon, name = text.partition(":")
     if not (module and colon and name):
-        raise ConfigError(f"--driver {text}: it has the form package.module:attribute")
+        raise ConfigError(f"--controls {text}: no attribute named; give it as package.module:attribute")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` would: the author's module is beside, not installed
+        sys.path.insert(0, "")  # as `python -m` does: the author's module may lie in the current folder
     try:
         found: object = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as exc:
-        raise ConfigError(f"--driver {text} can't be imported: {exc}") from exc
+        raise ConfigError(f"--controls {text}: importing it failed: {exc}") from exc
     return found
 
 
@@ -120,4 +121,4 @@ def _call(function: Callable[[str], object], url: str, text: str) -> object:
     except TenureError:
         raise
     except Exception as exc:
-        raise ConfigError(f"--driver {text} failed: {type(exc).__name__}: {exc}") from exc
+        raise ConfigError(f"--controls {text}: calling it failed: {type(exc).__name__}: {exc}") from exc

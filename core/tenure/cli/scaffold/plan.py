@@ -121,9 +121,9 @@ def plan(name: str, *, scheme: str | None, url_form: str) -> Project:
         "summary": kind.summary,
         "test_url": f"{chosen}://{kind.example}",
         "port": _SERVER if kind.url_form is UrlForm.HOSTS else "",
-        "driver": "",
+        "controls": "",
     }
-    names["driver"] = _fill("driver.py.tmpl", names).rstrip("\n")
+    names["controls"] = _fill("controls.py.tmpl", names).rstrip("\n")
     files = {
         Template(path).substitute(names): _fill(template.replace("$url_form", url_form), names) if template else ""
         for path, template in kind.files.items()

@@ -1,4 +1,4 @@
-"""How a run of the conformance suite looks: as it goes, and when it is over."""
+"""Print a run of the conformance suite: its progress, and its result."""
 
 from __future__ import annotations
 
@@ -22,25 +22,29 @@ WORDS = {
     Verdict.PASS: ("pass", "green"),
     Verdict.FAIL: ("FAIL", "bold red"),
     Verdict.NOT_SUPPORTED: ("not supported", "dim"),
-    Verdict.INVALID: ("INVALID", "bold magenta"),
+    Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "bold magenta"),
     Verdict.UNKNOWN: ("UNKNOWN", "bold yellow"),
 }
 MEANINGS = {
-    Conclusion.CONFORMANT: ("CONFORMANT", "bold green", "every rule is kept, or isn't supported by declaration"),
+    Conclusion.CONFORMANT: (
+        "CONFORMANT",
+        "bold green",
+        "the store keeps every rule, or declares that it doesn't support it",
+    ),
     Conclusion.PARTIAL: (
         "KEPT, IN PART",
         "green",
-        "what was tried is kept; only a part of the catalogue was asked for",
+        "the store keeps the rules that ran; only a part of the catalogue was selected",
     ),
-    Conclusion.NOT_CONFORMANT: ("NOT CONFORMANT", "bold red", "promises are broken, see above"),
-    Conclusion.INVALID: ("INVALID", "bold magenta", "something that should have been tried wasn't, or not really"),
-    Conclusion.UNKNOWN: ("UNKNOWN", "bold yellow", "time ran out before every rule had its verdict"),
+    Conclusion.NOT_CONFORMANT: ("NOT CONFORMANT", "bold red", "guarantees are broken, see above"),
+    Conclusion.INCONCLUSIVE: ("INCONCLUSIVE", "bold magenta", "a rule wasn't tried, or showed nothing"),
+    Conclusion.UNKNOWN: ("UNKNOWN", "bold yellow", "time ran out before every rule had a verdict"),
 }
 
 
 @contextlib.contextmanager
 def shown(out: Output) -> Iterator[Progress]:
-    """What tells about a run while it goes: a bar on a terminal, a line per rule in a pipe, nothing with ``--json``."""
+    """Show the progress of a run: a bar on a terminal, a line per rule in a pipe, nothing with ``--json``."""
     if out.json:
         yield Progress()
     elif not out.terminal:
@@ -94,7 +98,7 @@ class _OnTerminal(Progress):
 
 
 def show(out: Output, found: Run) -> None:
-    """The result for people, or as lines: areas, what isn't well, the conclusion."""
+    """Print the result, for people or as lines: areas, problems, the conclusion."""
     out.heading("Areas")
     if out.terminal:
         out.listing(_areas(found.results), _AREAS, empty="no rule was selected")
@@ -102,7 +106,7 @@ def show(out: Output, found: Run) -> None:
     out.heading("Conclusion")
     word, style, meaning = MEANINGS[found.conclusion]
     server = found.store.server
-    product = f"{server.product} {server.version}" if server else "a server that doesn't tell"
+    product = f"{server.product} {server.version}" if server else "unknown server"
     profile = found.plan.profile
     out.pairs(
         [
@@ -119,7 +123,7 @@ def show(out: Output, found: Run) -> None:
 
 
 def show_verified(out: Output, path: str, found: Verified) -> None:
-    """What verifying a report found."""
+    """Print the result of verifying a report."""
     valid = not found.problems
     concluded = found.conclusion.value if valid and found.conclusion else "unknown"
     if out.json:
@@ -138,7 +142,7 @@ def show_verified(out: Output, path: str, found: Verified) -> None:
         [
             ("report", path),
             ("valid", "yes" if valid else "no"),
-            ("histories", f"{found.histories} judged again"),
+            ("histories", f"{found.histories} checked again"),
             *(("problem", problem) for problem in found.problems),
             *(("note", note) for note in found.notes),
             ("conclusion", concluded),

@@ -1,7 +1,7 @@
-"""The judges by name: functions from a recorded history, in JSON's types, to the problems found in it.
+"""The checkers by name: functions from a recorded history, in JSON's types, to the problems found in it.
 
-A judge looks at nothing but its data, so a saved report can be judged again, by anyone, at any time, and has to come
-out the same. The functions live beside what they know about; this is the table of their names.
+A checker reads nothing but its data. So anyone can check a saved report again, at any time, with the same result. The
+functions live beside what they know about; this is the table of their names.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-Judge = Callable[[Mapping[str, Any]], list[str]]
+Checker = Callable[[Mapping[str, Any]], list[str]]
 
-JUDGES: dict[str, str] = {
-    "counter": "tenure.conformance.checkers.counter:judge",
+CHECKERS: dict[str, str] = {
+    "counter": "tenure.conformance.checkers.counter:check",
     "exclusion": "tenure.conformance.checkers.locks:exclusion",
     "fenced-writes": "tenure.conformance.checkers.locks:fenced",
     "fencing-tokens": "tenure.conformance.checkers.locks:tokens",
@@ -21,17 +21,17 @@ JUDGES: dict[str, str] = {
     "leases-not-early": "tenure.conformance.checkers.leases:not_early",
     "linearizability": "tenure.conformance.checkers.linearizability.checkers:revisions_explain",
     "locks": "tenure.conformance.checkers.linearizability.checkers:a_lock_explains",
-    "loss-told": "tenure.conformance.checkers.locks:loss_told",
+    "loss-reported": "tenure.conformance.checkers.locks:loss_reported",
     "search": "tenure.conformance.checkers.linearizability.checkers:an_order_explains",
-    "watch": "tenure.conformance.checkers.watches:judge",
+    "watch": "tenure.conformance.checkers.watches:check",
 }
-"""Name of the judge to ``module:function``, imported when it is needed."""
+"""Name of each checker, and its ``module:function``, imported when it is needed."""
 
 
-def judge(name: str, data: Mapping[str, Any]) -> list[str]:
-    """What the judge called ``name`` finds wrong in ``data``. Raises ``LookupError`` for a judge there isn't."""
-    if name not in JUDGES:
-        raise LookupError(f"there is no judge {name!r}, there are: {', '.join(sorted(JUDGES)) or 'none'}")
-    module, _, function = JUDGES[name].partition(":")
-    found: Judge = getattr(import_module(module), function)
-    return found(data)
+def check(name: str, data: Mapping[str, Any]) -> list[str]:
+    """Return the problems that the checker ``name`` finds in ``data``. Raises ``LookupError`` for an unknown name."""
+    if name not in CHECKERS:
+        raise LookupError(f"no such checker: {name!r}; choose from: {', '.join(sorted(CHECKERS))}")
+    module, _, function = CHECKERS[name].partition(":")
+    checker: Checker = getattr(import_module(module), function)
+    return checker(data)

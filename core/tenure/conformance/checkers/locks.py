@@ -1,7 +1,7 @@
-"""The judges of locks: ``exclusion``, ``fencing-tokens``, ``fenced-writes`` and ``loss-told``.
+"""The checkers of locks: ``exclusion``, ``fencing-tokens``, ``fenced-writes`` and ``loss-reported``.
 
-Moments are seconds on one clock. A span is the time in which someone took the lock for its own: ``who``, from ``began``
-to ``ended``, with the fencing ``token``.
+Times are seconds on one clock. A span is the time in which a client believed that it held the lock: ``who``, from
+``began`` to ``ended``, with the fencing ``token``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def exclusion(data: Mapping[str, Any]) -> list[str]:
-    """No two of the ``spans`` have a moment in common."""
+    """Check that no two of the ``spans`` overlap."""
     spans = sorted(data["spans"], key=itemgetter("began"))
     problems = []
     latest = None
@@ -26,7 +26,7 @@ def exclusion(data: Mapping[str, Any]) -> list[str]:
 
 
 def tokens(data: Mapping[str, Any]) -> list[str]:
-    """Each of the ``spans`` has a greater token than all before."""
+    """Check that the token of each of the ``spans`` is greater than all before."""
     spans = sorted(data["spans"], key=itemgetter("began"))
     return [
         f"{_span(later)}, its token {later['token']} isn't greater than the one before, {earlier['token']}"
@@ -36,7 +36,7 @@ def tokens(data: Mapping[str, Any]) -> list[str]:
 
 
 def fenced(data: Mapping[str, Any]) -> list[str]:
-    """Of ``writes`` that a guarded resource took, in the order of ``revision``, no token is less than an earlier."""
+    """Check that the tokens of the ``writes`` that a resource took never decrease, in the order of ``revision``."""
     writes = sorted(data["writes"], key=itemgetter("revision"))
     return [
         f"a stale write was taken: by {later['who']} with the token {later['token']} at revision {later['revision']}, "
@@ -46,23 +46,23 @@ def fenced(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def loss_told(data: Mapping[str, Any]) -> list[str]:
-    """A holder finds its loss by ``ttl`` after its last refresh was ``sent``, before another has ``taken`` the lock.
+def loss_reported(data: Mapping[str, Any]) -> list[str]:
+    """Check that a holder finds its loss by ``ttl`` after ``sent``, and before another client has ``taken`` the lock.
 
-    ``valid`` is the last moment at which it still counted on its lease, ``found`` the first at which it didn't;
-    ``noise`` is for a busy machine.
+    ``sent`` is when the holder sent its last refresh. ``valid`` is the last moment at which it still relied on its
+    lease, ``found`` the first at which it didn't. ``tolerance`` is for a busy machine.
     """
     problems = []
     after = data["found"] - data["sent"]
-    if after > data["ttl"] + data["noise"]:
+    if after > data["ttl"] + data["tolerance"]:
         problems.append(
-            f"the holder found its lease lost after {after:.3f} s, its ttl is {data['ttl']:g} s "
-            f"(and {data['noise']:g} s for a busy machine)"
+            f"the holder found its lease lost after {after:.3f} s, its TTL is {data['ttl']:g} s "
+            f"(and {data['tolerance']:g} s for a busy machine)"
         )
     if data["taken"] < data["valid"]:
         problems.append(
-            f"another had the lock {data['taken'] - data['sent']:.3f} s after the last refresh, and the holder counted "
-            f"on it until {data['valid'] - data['sent']:.3f} s"
+            f"another client had the lock {data['taken'] - data['sent']:.3f} s after the last refresh, and the holder "
+            f"relied on its lease until {data['valid'] - data['sent']:.3f} s"
         )
     return problems
 

@@ -1,7 +1,7 @@
-"""The judge ``watch``: what watchers were told, held against what was written, by the checks of :mod:`.history`.
+"""The checker ``watch``: compare what watchers received with what was written, by :mod:`.write_history`.
 
-In its data every item, a key as it was put once, stands in one table, and events name it by its place there: most are
-told to many watchers, and come again as the previous value.
+In its data one table has every item, a key as it was put once. Events name an item by its place there, since many
+watchers receive the same item, and it comes again as a previous value.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ KINDS = "kinds"
 TRANSACTIONS = "transactions"
 ACKNOWLEDGED = "acknowledged"
 ONCE = "once"
-"""The checks: W1, W2, W3, W4, W5, that a store which shows every revision shows every transaction, that the list has
-every acknowledged write, and that no write of a workload was applied twice."""
+"""The checks: revisions grow per key, events are true, watchers converge, the sequence of batches, types of events,
+every transaction arrives, a list has every acknowledged write, and no write of a workload was applied twice."""
 
 
 def record(
@@ -37,12 +37,12 @@ def record(
     previous: bool = False,
     after: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """The data for the judge.
+    """Return the data for the checker.
 
-    ``watchers``: what each was told. ``timeline``: what was written, for the checks of truth and transactions.
-    ``listed``: a list made when all was over, for convergence. ``exact``: deletes are told at their revision.
-    ``previous``: events tell the previous value. ``after``: for each watcher the revision from which every transaction
-    has to be told.
+    ``watchers``: the batches that each received. ``timeline``: what was written, for TRUTH and TRANSACTIONS.
+    ``listed``: a list made after the last write, for CONVERGENCE. ``exact``: deletes carry their own revision.
+    ``previous``: events carry the previous value. ``after``: for each watcher the revision from which it has to
+    receive every transaction.
     """
     items = _Items()
     data: dict[str, Any] = {
@@ -61,8 +61,8 @@ def record(
     return data
 
 
-def judge(data: Mapping[str, Any]) -> list[str]:
-    """Every check asked for, on every watcher."""
+def check(data: Mapping[str, Any]) -> list[str]:
+    """Run every check asked for, on every watcher."""
     items = [KeyValue(key, value.encode("latin-1"), *rest) for key, value, *rest in data["items"]]
     timeline = _made_timeline(items, data["timeline"]) if "timeline" in data else Timeline([])
     listed = [items[place] for place in data.get("listed", ())]

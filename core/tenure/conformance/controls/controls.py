@@ -1,10 +1,11 @@
-"""What the author of a store can let the suite do to the server, so that the rules about outages run too.
+"""Controls over the server: the interface by which the suite kills, pauses or partitions it.
 
-Optional: without it those rules are reported as not checked. Give what you have, as plain functions::
+The author of a store gives these, so that the rules about outages run too. They are optional: the suite reports the
+rules that lack a control as not checked. Give the controls that you have, as plain functions::
 
     @pytest.fixture
-    def driver(self, server):
-        return Driver(kill=server.kill, start=server.start)
+    def store_controls(self, server):
+        return ServerControls(kill=server.kill, start=server.start)
 """
 
 from __future__ import annotations
@@ -21,60 +22,86 @@ Control = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Driver:
-    """Controls over the server behind the URL. Each returns when its effect is there."""
+class ServerControls:
+    """Controls over the server behind the URL. Each is a function without arguments, or ``None`` if it is missing.
+
+    A control returns once its effect is there. If it raises, the rule is inconclusive: a control that fails shows
+    nothing about the store.
+
+    Args:
+        kill: the server stops answering without warning, as by ``kill -9``. A durable store keeps what it
+            acknowledged.
+        start: after ``kill``: the server runs at the same address and answers.
+        wipe: after ``kill``: the server's data are removed. ``start`` then brings up an empty server at the same
+            address.
+        cut: every connection to the server breaks; clients can make new ones at once.
+        compact: the server drops its history up to the present, so no watch can resume from before.
+        pause: the server's process is frozen, as by ``kill -STOP``: connections stay, and no call is answered.
+        resume: after ``pause``: the process continues.
+        partition: clients can't reach the server, and no connection is closed.
+        heal: after ``partition``: clients can reach the server again.
+        kill_leader: on a store of several servers: the leader is killed and the others run on. ``start`` brings it
+            back.
+        fill_disk: the server's disk has no space left.
+        free_disk: after ``fill_disk``: the disk has space again, and the server takes writes. It is restarted if it
+            needs that.
+    """
 
     kill: Control | None = None
-    """The server stops answering without warning, as by ``kill -9``. What a durable store acknowledged stays."""
     start: Control | None = None
-    """After ``kill``: the server runs at the same address and answers."""
     wipe: Control | None = None
-    """After ``kill``: what the server kept is thrown away. ``start`` brings up an empty one, same address."""
     cut: Control | None = None
-    """Every connection to the server breaks; new ones can be made at once."""
     compact: Control | None = None
-    """The server forgets its history up to the present: resuming a watch from before is no longer possible."""
     pause: Control | None = None
-    """The server's process is frozen, as by ``kill -STOP``: connections stay, nothing is answered."""
     resume: Control | None = None
-    """After ``pause``: it goes on as if nothing had been."""
     partition: Control | None = None
-    """Clients can't reach the server any more, without any connection being closed."""
     heal: Control | None = None
-    """After ``partition``: they can again."""
     kill_leader: Control | None = None
-    """On a store of several servers: the one that leads is killed; the others go on. ``start`` brings it back."""
     fill_disk: Control | None = None
-    """The server's disk has no room left."""
     free_disk: Control | None = None
-    """After ``fill_disk``: there is room again and the server, restarted where it needs that, takes writes."""
 
     def offers(self, control: str) -> bool:
-        """Whether the control of this name was given."""
+        """Return whether the control was given.
+
+        Args:
+            control: name of a control, such as ``"kill"``.
+        """
         return getattr(self, control) is not None
 
     def do(self, control: str) -> None:
-        """Use the control of this name, which has to be offered."""
+        """Use a control; its effect is there when this returns.
+
+        Args:
+            control: name of a control, such as ``"kill"``.
+
+        Raises:
+            LookupError: the control was not given.
+        """
         function: Control | None = getattr(self, control)
         if function is None:
-            raise LookupError(f"the driver offers no {control!r}: the rule lacks @needs({control!r})")
+            raise LookupError(f"there is no control {control!r}: the rule lacks @requires_control({control!r})")
         function()
 
 
-CONTROLS = tuple(field.name for field in dataclasses.fields(Driver))
+CONTROLS = tuple(field.name for field in dataclasses.fields(ServerControls))
 
 
-def with_network(driver: Driver, network: Network | None) -> Driver:
-    """``driver``, with what it lacks and what can be done to the connections done by ``network``."""
+def with_network(controls: ServerControls, network: Network | None) -> ServerControls:
+    """Return ``controls``, with ``network`` in place of the missing ones that act on connections."""
     if network is None:
-        return driver
-    extended = driver
-    if driver.cut is None:
+        return controls
+    extended = controls
+    if controls.cut is None:
         extended = dataclasses.replace(extended, cut=network.cut)
-    if driver.partition is None and driver.heal is None:
+    if controls.partition is None and controls.heal is None:
         extended = dataclasses.replace(extended, partition=network.partition, heal=network.heal)
     return extended
 
 
+def offered(controls: ServerControls) -> tuple[str, ...]:
+    """Return the names of the controls that were given."""
+    return tuple(name for name in CONTROLS if controls.offers(name))
+
+
 NETWORK = "network"
-"""What a rule needs that acts on the connection itself; given for every store that is reached by host and port."""
+"""Required by a rule that acts on the connection itself; there for every store whose URL names host and port."""

@@ -1,13 +1,13 @@
-"""Ready-made controls over anybody's server: by shell commands, a container's name, or a process.
+"""Ready-made controls over any server: by shell commands, a container's name, or a process.
 
 ::
 
-    driver = from_commands({"kill": "systemctl kill -s KILL mystore", "start": "systemctl start mystore"}, url=url)
-    driver = for_container("mystore-1", url)
+    controls = from_commands({"kill": "systemctl kill -s KILL mystore", "start": "systemctl start mystore"}, url=url)
+    controls = for_container("mystore-1", url)
 
-A rule relies on the effect being there when a control returns. So each waits, with the URL given, until the store
-no longer answers, or answers again, and raises :class:`ControlFailed` if that doesn't happen. Nothing is run but
-what was asked for; no Docker library is needed, only its command.
+A rule relies on the effect being there when a control returns. So each control waits, with the URL given, until the
+store stops answering, or answers again. It raises :class:`ControlFailed` if that doesn't happen. The module runs only
+the commands given; it needs no Docker library, only the ``docker`` command.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tenure._client.opening import connect
-from tenure.conformance.controls.controls import CONTROLS, Control, Driver
+from tenure.conformance.controls.controls import CONTROLS, Control, ServerControls
 from tenure.errors import ConfigError, TenureError
 
-PATIENCE = 60.0
-"""Seconds that a control may take, its effect included."""
+CONTROL_TIMEOUT = 60.0
+"""Seconds that a control may take, until its effect is there."""
 
 _PROBE = 2.0
-"""Seconds for a store that is well to answer."""
+"""Seconds in which a running store answers."""
 _POLL = 0.05
 
 _STOPS = frozenset({"kill"})
@@ -35,14 +35,21 @@ _STARTS = frozenset({"start", "resume", "heal", "free_disk"})
 
 
 class ControlFailed(Exception):
-    """A control couldn't do what it is for: the run says nothing about the store."""
+    """A control failed, or its effect didn't come in time. This shows nothing about the store."""
 
 
 def answers(url: str) -> bool:
-    """Whether the store behind ``url`` takes a new connection and answers on it."""
+    """Return whether the store behind ``url`` accepts a new connection and answers on it within two seconds.
+
+    Args:
+        url: URL of the store.
+
+    Raises:
+        ConfigError: the URL is wrong, so the store was never asked.
+    """
     try:
         with connect(url, timeout=_PROBE) as store:
-            store.get("tenure-driver", timeout=_PROBE)
+            store.get("tenure-controls", timeout=_PROBE)
     except ConfigError:
         raise
     except TenureError:
@@ -50,23 +57,42 @@ def answers(url: str) -> bool:
     return True
 
 
-def from_commands(commands: Mapping[str, str], *, url: str | None = None) -> Driver:
-    """A driver of shell commands by the names of the controls: ``{"kill": "...", "start": "..."}``.
+def from_commands(commands: Mapping[str, str], *, url: str | None = None) -> ServerControls:
+    """Return controls that run shell commands.
 
-    A command has failed if its exit status isn't 0. With ``url``, ``kill`` returns when the store no longer answers,
-    and what brings it back when it answers. Raises ``ConfigError`` for a name that is no control.
+    A control raises :class:`ControlFailed` if its command exits with a status other than 0, or runs for more than 60
+    seconds. With ``url``, ``kill`` returns once the store no longer answers; ``start``, ``resume``, ``heal`` and
+    ``free_disk`` return once it answers.
+
+    Args:
+        commands: commands by the names of the controls: ``{"kill": "...", "start": "..."}``.
+        url: URL of the store, asked for the effect of each control; ``None`` trusts the commands.
+
+    Returns:
+        Controls for the names in ``commands``, and no others.
+
+    Raises:
+        ConfigError: a name in ``commands`` is no control.
     """
     unknown = sorted(set(commands) - set(CONTROLS))
     if unknown:
-        raise ConfigError(f"a driver has no control {', '.join(unknown)}; it has: {', '.join(CONTROLS)}")
+        raise ConfigError(f"no such control: {', '.join(unknown)}; choose from: {', '.join(CONTROLS)}")
     return _awaiting({name: _command(name, command) for name, command in commands.items()}, url)
 
 
-def for_container(name: str, url: str, *, docker: str = "docker") -> Driver:
-    """A driver for the server that runs in the container called ``name`` and is reached by ``url``.
+def for_container(name: str, url: str, *, docker: str = "docker") -> ServerControls:
+    """Return ``kill``, ``start``, ``pause`` and ``resume`` for a server that runs in a container.
 
-    ``docker`` is the command to use, which may have arguments of its own. Raises ``ConfigError`` where it can't
-    be run or knows no such container.
+    Args:
+        name: name of the container.
+        url: URL of the store, asked for the effect of each control.
+        docker: the command to run, which may have arguments of its own.
+
+    Returns:
+        Controls that run ``docker kill``, ``docker start``, ``docker pause`` and ``docker unpause``.
+
+    Raises:
+        ConfigError: the command can't be run, or knows no such container.
     """
 
     def act(verb: str) -> Control:
@@ -75,14 +101,19 @@ def for_container(name: str, url: str, *, docker: str = "docker") -> Driver:
     try:
         _run(f"{docker} inspect --type container {shlex.quote(name)}")
     except ControlFailed as exc:
-        raise ConfigError(f"no container {name!r} can be controlled by {docker!r}: {exc}") from exc
+        raise ConfigError(f"controlling the container {name!r} by {docker!r}: {exc}") from exc
     return _awaiting({"kill": act("kill"), "start": act("start"), "pause": act("pause"), "resume": act("unpause")}, url)
 
 
 class ServerProcess:
-    """A server that is a process of this machine, by its ``pid``; ``command`` starts it again after a kill.
+    """A server that is a process on this machine.
 
-    :meth:`driver` gives its controls. Whoever uses it ends the process that was started last: :attr:`pid`.
+    The caller ends the process that was started last: its id is :attr:`pid`.
+
+    Args:
+        pid: id of the running process; 0 if it doesn't run yet, then ``start`` runs it.
+        command: program and arguments that start the server again after a kill.
+        url: URL of the store, asked for the effect of each control.
     """
 
     def __init__(self, pid: int, command: Sequence[str], *, url: str) -> None:
@@ -91,8 +122,8 @@ class ServerProcess:
         self._url = url
         self._child: subprocess.Popen[bytes] | None = None
 
-    def driver(self) -> Driver:
-        """Kill, start, pause and resume this process."""
+    def controls(self) -> ServerControls:
+        """Return ``kill``, ``start``, ``pause`` and ``resume`` for this process."""
         return _awaiting(
             {
                 "kill": self._kill,
@@ -106,7 +137,7 @@ class ServerProcess:
     def _kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         if self._child is not None:
-            self._child.wait(PATIENCE)
+            self._child.wait(CONTROL_TIMEOUT)
             self._child = None
 
     def _start(self) -> None:
@@ -116,9 +147,9 @@ class ServerProcess:
         self.pid = self._child.pid
 
 
-def _awaiting(controls: Mapping[str, Control], url: str | None) -> Driver:
-    """A driver whose controls return when their effect is there."""
-    return Driver(**{name: _with_effect(name, control, url) for name, control in controls.items()})
+def _awaiting(controls: Mapping[str, Control], url: str | None) -> ServerControls:
+    """Return controls that return once their effect is there."""
+    return ServerControls(**{name: _with_effect(name, control, url) for name, control in controls.items()})
 
 
 def _with_effect(name: str, control: Control, url: str | None) -> Control:
@@ -128,18 +159,18 @@ def _with_effect(name: str, control: Control, url: str | None) -> Control:
     def act() -> None:
         control()
         if name in _STOPS:
-            _wait(lambda: not answers(url), f"{name} was done, and the store still answers")
+            _wait(lambda: not answers(url), f"{name} ran, and the store still answers")
         else:
-            _wait(lambda: answers(url), f"{name} was done, and the store doesn't answer")
+            _wait(lambda: answers(url), f"{name} ran, and the store doesn't answer")
 
     return act
 
 
-def _wait(until: Callable[[], bool], failed: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _wait(until: Callable[[], bool], failure: str) -> None:
+    deadline = time.monotonic() + CONTROL_TIMEOUT
     while not until():
         if time.monotonic() > deadline:
-            raise ControlFailed(f"{failed} after {PATIENCE:g} s")
+            raise ControlFailed(f"{failure} after {CONTROL_TIMEOUT:g} s")
         time.sleep(_POLL)
 
 
@@ -161,11 +192,11 @@ def _run(command: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PATIENCE,
+            timeout=CONTROL_TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired as exc:
-        raise ControlFailed(f"{command!r} didn't end within {PATIENCE:g} s") from exc
+        raise ControlFailed(f"{command!r} did not end within {CONTROL_TIMEOUT:g} s") from exc
     if done.returncode != 0:
-        said = done.stdout.decode(errors="replace").strip()[-500:]
-        raise ControlFailed(f"{command!r} ended with status {done.returncode}: {said or 'it said nothing'}")
+        output = done.stdout.decode(errors="replace").strip()[-500:]
+        raise ControlFailed(f"{command!r} exited with status {done.returncode}: {output or 'it printed nothing'}")

@@ -1,4 +1,4 @@
-"""The suite's end of a :mod:`.client_process_main`: commands, answers within a time, stopping and going on."""
+"""The suite's side of a :mod:`.client_process_main`: send commands, wait for answers, stop and resume the process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
-from tenure.conformance.harness.assertions import PATIENCE, RuleInconclusive
-from tenure.conformance.harness.context import World
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, RuleInconclusive, inconclusive
+from tenure.conformance.harness.context import RuleContext
 
 
-class Puppet:
-    """A client process with the store of ``world`` opened. Use it in ``with``: the process is killed at the end."""
+class ClientProcess:
+    """A client process that has the store of ``context`` open. Use it in ``with``: its end kills the process."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, context: RuleContext) -> None:
+        self._context = context
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tenure.conformance.fault_injection.client_process_main"],
             stdin=subprocess.PIPE,
@@ -29,7 +29,7 @@ class Puppet:
             text=True,
         )
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, name="conformance-puppet", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="conformance-client-process", daemon=True)
         self._reader.start()
         try:
             self._open()
@@ -38,55 +38,55 @@ class Puppet:
             raise
 
     def _open(self) -> None:
-        opened = self.ask("open", url=self._world.url_in_namespace)
+        opened = self.ask("open", url=self._context.url_in_namespace)
         if "error" in opened:
-            raise self._vacuous(f"it could not open the store: {opened['error']}: {opened['message']}")
+            raise self._inconclusive(f"it could not open the store: {opened['error']}: {opened['message']}")
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Have a command carried out; its answer."""
+        """Send a command and return its answer."""
         self.send(command, **arguments)
         return self.answer()
 
     def send(self, command: str, **arguments: Any) -> None:
-        """Give a command, which a stopped process carries out first of all when it goes on."""
+        """Send a command; a stopped process executes it first when it resumes."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
             self._process.stdin.flush()
         except (OSError, ValueError) as exc:
-            raise self._vacuous(f"it ended: {exc}") from exc
+            raise self._inconclusive(f"it ended: {exc}") from exc
 
     def answer(self) -> dict[str, Any]:
-        """The answer to the earliest command that has not been answered yet."""
+        """Return the answer to the earliest unanswered command."""
         try:
-            line = self._answers.get(timeout=2 * PATIENCE)
+            line = self._answers.get(timeout=2 * EVENT_TIMEOUT)
         except queue.Empty:
-            raise self._vacuous("it gave no answer") from None
+            raise self._inconclusive("it gave no answer") from None
         if not line:
-            raise self._vacuous("it ended without an answer")
+            raise self._inconclusive("it ended without an answer")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def stop(self) -> None:
-        """The process stands still, as by a debugger or a machine that is suspended."""
+        """Stop the process, as a debugger or a suspended machine does."""
         self._process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
-    def go_on(self) -> None:
-        """As if nothing had been."""
+    def resume(self) -> None:
+        """Let a stopped process continue."""
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Kill the process."""
         self._process.kill()
-        self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._process.wait(EVENT_TIMEOUT)
+        self._reader.join(EVENT_TIMEOUT)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 try:
                     pipe.close()
                 except OSError:
-                    continue  # what it never read can't be delivered any more
+                    continue  # the process is gone and can't read the rest
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -94,8 +94,8 @@ class Puppet:
             self._answers.put(line)
         self._answers.put("")
 
-    def _vacuous(self, why: str) -> RuleInconclusive:
-        return RuleInconclusive(f"rule {self._world.rule.id} could not be judged, it takes a client process: {why}")
+    def _inconclusive(self, why: str) -> RuleInconclusive:
+        return inconclusive(self._context.rule, f"it needs a client process: {why}")
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,8 @@
-"""A client in a process of its own, moved by commands on its pipes. Run as a module with ``python -m``.
+"""A client in a process of its own, which executes commands from its pipe. Run it as a module with ``python -m``.
 
-The suite stops the process (SIGSTOP) and lets it go on, which can't be done to a thread. Each line of its input is a
-command in JSON, each line of its output the answer; the URL comes by the pipe, never by the command line, since it may
-hold a password. An error of the store is an answer, too: ``{"error": "LeaseLost", ...}``. It ends with its input.
+The suite stops the process (SIGSTOP) and resumes it, which it can't do to a thread. Each line of its input is a
+command in JSON, each line of its output the answer. The URL comes by the pipe, never by the command line, since it may
+contain a password. An error of the store is an answer too: ``{"error": "LeaseLost", ...}``. It ends with its input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TIMEOUT = 10.0
 
 
 class Client:
-    """What the commands act on."""
+    """The store and the lease that the commands act on."""
 
     def __init__(self) -> None:
         self._store: Store | None = None
@@ -29,7 +29,7 @@ class Client:
         self._lost = 0
 
     def do(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one command."""
+        """Execute one command and return its answer."""
         commands: dict[str, Callable[..., dict[str, Any]]] = {
             "open": self._open,
             "hold": self._hold,
@@ -58,7 +58,7 @@ class Client:
         return {}
 
     def _hold(self, key: str, value: str, ttl: float) -> dict[str, Any]:
-        """A lease that is kept alive, and a key on it."""
+        """Grant a lease, keep it alive, and put a key on it."""
         self._lease = self._opened.lease(ttl, on_lost=self._count)
         revision = self._opened.put_if_absent(key, value.encode(), lease=self._lease).revision
         return {
@@ -71,7 +71,7 @@ class Client:
         self._lost += 1
 
     def _state(self) -> dict[str, Any]:
-        """The lease's state, without a call to the store, and how often its loss was reported."""
+        """Return the lease's state, without a call to the store, and the number of ``on_lost`` calls."""
         return {"state": "none" if self._lease is None else self._lease.state.value, "lost_calls": self._lost}
 
     def _write(self, key: str, value: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Client:
 
 
 def main() -> None:
-    """Answer each line until there are no more."""
+    """Answer each line of the input, until it ends."""
     client = Client()
     try:
         for line in sys.stdin:

@@ -1,7 +1,7 @@
-"""Writes whose connection is broken at a chosen point, and what became of them.
+"""Writes whose connection is broken at a chosen point, and what the store made of them.
 
-Each trial writes keys of its own, once, with a value that no one else writes. So a look at the store afterwards
-tells whether it was applied, and whether more than once.
+Each write is made once, to keys of its own, with a value that no other client writes. So a read afterwards shows
+whether it was applied, and whether more than once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What the caller was told."""
+    """The outcome that the caller saw."""
 
     DONE = "done"
     REFUSED = "surely not applied"
@@ -35,8 +35,8 @@ class Outcome(StrEnum):
 
 
 @dataclass(slots=True)
-class Trial:
-    """One write and its outcome."""
+class UnansweredWrite:
+    """One write, and the outcome that the caller saw."""
 
     kind: Kind
     point: CutPoint
@@ -46,8 +46,8 @@ class Trial:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What it writes."""
-        name = f"trial/{self.point}/{self.kind}/{self.token.decode()}"
+        """The keys that it writes."""
+        name = f"unanswered/{self.point}/{self.kind}/{self.token.decode()}"
         return tuple(f"{name}/{number}" for number in range(4)) if self.kind is Kind.TRANSACTION else (name,)
 
     def write(self, store: Store, timeout: float) -> None:
@@ -74,19 +74,19 @@ class Trial:
                 transaction.put(key, self.token)
             transaction.commit(timeout=timeout)
 
-    def problems(self, there: Mapping[str, KeyValue]) -> list[str]:
-        """What doesn't fit between what the caller was told and what is there."""
-        did = f"{self.kind}, cut {self.point.replace('_', ' ')}, was told {self.outcome}"
+    def problems(self, present: Mapping[str, KeyValue]) -> list[str]:
+        """Return the contradictions between the outcome that the caller saw and the keys of the store."""
+        did = f"{self.kind}, cut {self.point.replace('_', ' ')}, ended as {self.outcome}"
         if self.outcome is Outcome.WRONG:
             return [f"{did}: {self.error!r}"]
-        items = [there[key] for key in self.keys if key in there]
+        items = [present[key] for key in self.keys if key in present]
         problems = []
         if items and len(items) < len(self.keys):
-            problems.append(f"{did}: only {len(items)} of its {len(self.keys)} keys are there")
+            problems.append(f"{did}: only {len(items)} of its {len(self.keys)} keys exist")
         if self.outcome is Outcome.DONE and not items:
-            problems.append(f"{did}: it isn't there")
+            problems.append(f"{did}: its key is missing")
         if self.outcome is Outcome.REFUSED and items:
-            problems.append(f"{did} ({self.error!r}): it is there")
+            problems.append(f"{did} ({self.error!r}): its key exists")
         if any(item.mod_revision != item.create_revision for item in items):
             problems.append(f"{did}: applied more than once, its keys were put again")
         if len({item.mod_revision for item in items}) > 1:

@@ -1,7 +1,8 @@
-"""Writers and watchers that go on while something bad happens to their server, and the judging of what they saw.
+"""Writers and watchers that run while a fault is injected, and the check of what they saw.
 
-Held against the acknowledged writes: each watcher is told the truth, in order, and ends with what a list shows; what
-was acknowledged is there; what was refused is not; what is unknown was applied at most once.
+The check compares it with the acknowledged writes. Each watcher receives true events, in order, and ends with the
+state that a list shows. The store has what it acknowledged and nothing that it refused, and applied each write of
+unknown outcome at most once.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Self
 
 from tenure.conformance.checkers import watches, write_history
 from tenure.conformance.checkers.write_history import Timeline
-from tenure.conformance.fault_injection.faults import RECOVERY, in_flight, insist
-from tenure.conformance.harness.assertions import PATIENCE
-from tenure.conformance.harness.context import World
+from tenure.conformance.fault_injection.faults import RECOVERY, in_flight, retry_until_answered
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.evidence import FaultWindow
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.writers import LAST_KEY, Workload
@@ -33,112 +34,112 @@ _LATE = 3.0
 _AGAIN = 0.02
 
 
-class Ride:
-    """Three writers and two watchers; use it in ``with``, and :meth:`judge` at the end."""
+class FaultWorkload:
+    """Three writers and two watchers. Use it in ``with``, and call :meth:`check` at the end."""
 
-    def __init__(self, world: World, *, every_acknowledged: bool) -> None:
-        self._world = world
+    def __init__(self, context: RuleContext, *, every_acknowledged: bool) -> None:
+        self._context = context
         self._every_acknowledged = every_acknowledged
         self._followers: list[Follower] = []
         self._settled = True
         for _ in range(2):
-            self._followers.append(Follower(world.check, world.connect().watch("w/", previous=True)))
+            self._followers.append(Follower(context.check, context.connect().watch("w/", previous=True)))
         for follower in self._followers:
             follower.wait_in_sync()
-        stores = [world.connect(timeout=_TRY) for _ in range(2)]
-        self.workload = Workload(world.check, stores, turns=0, faults=True)
+        stores = [context.connect(timeout=_TRY) for _ in range(2)]
+        self.writers = Workload(context.check, stores, turns=0, faults=True)
 
-    def suffer(self, failures: int = 2) -> None:
-        """Let writers try until so many have failed, if they do; called while the fault is there."""
+    def wait_for_failures(self, failures: int = 2) -> None:
+        """Let the writers try until this many writes have failed, if they do. Call it during the fault."""
         self._settled = False
-        self.workload.wait_failed(failures, PATIENCE)
+        self.writers.wait_failed(failures, EVENT_TIMEOUT)
 
-    def go_on(self, acknowledged: int) -> None:
-        """So many transactions more are acknowledged, in bounded time."""
-        if not self.workload.wait_acknowledged(acknowledged, RECOVERY):
-            raise self._world.check.fail(
-                "let writers go on",
+    def wait_for_progress(self, acknowledged: int) -> None:
+        """Wait until this many more transactions are acknowledged, in bounded time."""
+        if not self.writers.wait_acknowledged(acknowledged, RECOVERY):
+            raise self._context.check.fail(
+                "let the writers continue",
                 expected=f"{acknowledged} acknowledged transactions more within {RECOVERY:g} s",
-                seen=f"not so many, {self.workload.failed_writes} have failed so far",
+                seen=f"fewer; {self.writers.failed_writes} writes have failed so far",
             )
 
     def catch_up(self, number: int) -> None:
-        """Both watchers are told of a change that is made now."""
+        """Wait until both watchers have received a change that is made now."""
         key = f"w/~{number}"
-        revision = self.workload.mark(key, retry=insist)
+        revision = self.writers.mark(key, retry=retry_until_answered)
         for follower in self._followers:
             follower.wait_for(key, revision, f"put a key after fault number {number + 1}", within=RECOVERY)
 
     def settle(self) -> None:
-        """Enough transactions are acknowledged before a fault, and again after it."""
+        """Wait until enough transactions are acknowledged, before a fault and again after it."""
         if self._settled:
-            done = self.workload.wait_acknowledged(_AROUND, RECOVERY)
-            self._world.check.enough(_AROUND if done else 0, _AROUND, "an acknowledged write before the fault")
+            done = self.writers.wait_acknowledged(_AROUND, RECOVERY)
+            self._context.check.enough(_AROUND if done else 0, _AROUND, "an acknowledged write before the fault")
         else:
-            self.go_on(_AROUND)
+            self.wait_for_progress(_AROUND)
             self._settled = True
 
     def enough_in_flight(self, windows: Iterable[FaultWindow]) -> None:
-        """Each fault met calls that were under way."""
+        """Require that calls were under way during each fault."""
         for window in windows:
-            self._world.check.enough(in_flight(self._world, window), 1, f"a call under way during {window.fault!r}")
+            self._context.check.enough(in_flight(self._context, window), 1, f"a call under way during {window.fault!r}")
 
-    def judge(self) -> None:
-        """Let everything come to rest, and hold what was told and what is there against what was acknowledged."""
-        world = self._world
+    def check(self) -> None:
+        """Let everything settle; compare what watchers received and a list shows with the acknowledged writes."""
+        context = self._context
         self.settle()
-        self.enough_in_flight(world.evidence.windows)
-        last = self.workload.finish(retry=insist)
-        timeline = self.workload.history.timeline().under("w/")
-        world.check.enough(len(timeline.steps), _AROUND, "an acknowledged change")
+        self.enough_in_flight(context.evidence.windows)
+        last = self.writers.finish(retry=retry_until_answered)
+        timeline = self.writers.history.timeline().under("w/")
+        context.check.enough(len(timeline.steps), _AROUND, "an acknowledged change")
         if not self._every_acknowledged:
-            # What such a store has lost was deleted, as watchers are told it, and nobody has made that delete.
+            # Watchers receive what such a store has lost as a delete, which no client made.
             lost = tuple(Delete(key) for key in dict.fromkeys(key for key, _ in timeline.items))
             timeline = Timeline(timeline.steps, timeline.deletes, timeline.doubtful + lost)
         for follower in self._followers:
-            follower.wait_for(LAST_KEY, last, "wrote a last key when all was well again", within=RECOVERY)
-        listed, told = self._at_one_moment(late=bool(timeline.doubtful))
-        exact = world.capabilities.lossless_watch
+            follower.wait_for(LAST_KEY, last, "wrote a last key after the faults", within=RECOVERY)
+        listed, received = self._list_and_batches(late=bool(timeline.doubtful))
+        exact = context.capabilities.lossless_watch
         checks = [watches.ORDER, watches.TRUTH, watches.CONVERGENCE, watches.SHAPE, watches.KINDS]
         checks.append(watches.ONCE)
         if self._every_acknowledged:
             checks.append(watches.ACKNOWLEDGED)
-        if exact and not any(batch.type is BatchType.RESYNC for batches in told for batch in batches):
+        if exact and not any(batch.type is BatchType.RESYNC for batches in received for batch in batches):
             checks.append(watches.TRANSACTIONS)
         data = watches.record(
             checks,
-            told,
+            received,
             timeline=timeline,
             listed=listed,
             exact=exact,
             previous=True,
-            after=[batches[1].revision for batches in told],
+            after=[batches[1].revision for batches in received],
         )
-        world.check.no_problems(
-            world.evidence.judge("watch", data),
-            "held what is there, and what watchers were told, against the acknowledged writes",
-            expected="the truth",
+        context.check.no_problems(
+            context.evidence.check("watch", data),
+            "compared a list, and what watchers received, with the acknowledged writes",
+            expected="no contradiction",
         )
 
-    def _at_one_moment(self, *, late: bool) -> tuple[tuple[KeyValue, ...], list[list[Batch]]]:
-        """What is there, and what each watcher was told.
+    def _list_and_batches(self, *, late: bool) -> tuple[tuple[KeyValue, ...], list[list[Batch]]]:
+        """Return a list of the keys, and the batches that each watcher received.
 
-        A write whose outcome is unknown may still be on its way, and be applied between the one look and the other
-        (``late``): then they are looked at again, a few times.
+        A write of unknown outcome may still be under way (``late``). It may be applied after the list and before the
+        batches are read; then both are read again, for a few seconds.
         """
         deadline = time.monotonic() + _LATE
         while True:
-            listing = self._world.store.list("w/", timeout=RECOVERY)
-            told = [list(follower.batches) for follower in self._followers]
-            differ = any(write_history.check_convergence(batches, listing) for batches in told)
+            listing = self._context.store.list("w/", timeout=RECOVERY)
+            received = [list(follower.batches) for follower in self._followers]
+            differ = any(write_history.check_convergence(batches, listing) for batches in received)
             if not differ or not late or time.monotonic() > deadline:
-                return listing.items, told
+                return listing.items, received
             time.sleep(_AGAIN)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.workload.stop()
+        self.writers.stop()
         for follower in self._followers:
             follower.watch.close()

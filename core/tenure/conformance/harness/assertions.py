@@ -1,6 +1,6 @@
-"""Assertions that explain themselves: which rule, what was promised, what was done, expected and seen.
+"""Assertions whose messages state the rule, its guarantee, what the rule did, what it expected and what it saw.
 
-The author of a store reads such a message without having seen the suite.
+The author of a store can read such a message without knowing the suite.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tenure.errors import TenureError
 T = TypeVar("T")
 E = TypeVar("E", bound=TenureError)
 
-PATIENCE = 15.0
-"""Seconds to wait for something that has no limit of its own and should take milliseconds."""
+EVENT_TIMEOUT = 15.0
+"""Seconds to wait for an event that has no limit of its own and should take milliseconds."""
 
 _POLL = 0.01
 
@@ -28,11 +28,17 @@ _repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 30
 
 
 class RuleViolated(AssertionError):
-    """The store doesn't keep the rule's promise."""
+    """The store broke the rule's guarantee.
+
+    The message names the rule, its guarantee, what the rule did, what it expected and what it saw.
+    """
 
 
 class RuleInconclusive(AssertionError):
-    """Too little happened for the rule to mean anything: neither kept nor broken, the run is invalid."""
+    """The rule showed nothing: too little happened, or a fault had no effect.
+
+    The store neither kept nor broke the guarantee. The verdict is INCONCLUSIVE, and so is the run.
+    """
 
 
 class Checks:
@@ -41,30 +47,30 @@ class Checks:
     def __init__(self, rule: Rule, evidence: Evidence | None = None) -> None:
         self.rule = rule
         self.evidence = evidence or Evidence()
-        """Where helpers of the rule note what they see."""
+        """Helpers of the rule record here what they see."""
 
     def fail(self, did: str, *, expected: object, seen: object) -> RuleViolated:
-        """The error to raise; ``expected`` and ``seen`` are sentences, or values that speak for themselves."""
+        """Return the error to raise; ``expected`` and ``seen`` are sentences, or values with a clear repr."""
         return RuleViolated(
-            f"rule {self.rule.id} is broken\n"
-            f"  promise:  {self.rule.promise}\n"
-            f"  did:      {did}\n"
-            f"  expected: {_show(expected)}\n"
-            f"  seen:     {_show(seen)}"
+            f"rule {self.rule.id} is violated\n"
+            f"  guarantee: {self.rule.guarantee}\n"
+            f"  did:       {did}\n"
+            f"  expected:  {_show(expected)}\n"
+            f"  seen:      {_show(seen)}"
         )
 
     def equal(self, seen: object, expected: object, did: str) -> None:
-        """``seen`` is what ``did`` gave."""
+        """Check that ``did`` gave ``expected``."""
         if seen != expected:
             raise self.fail(did, expected=expected, seen=seen)
 
     def true(self, holds: bool, did: str, *, expected: object, seen: object) -> None:
-        """For what isn't an equality."""
+        """Check a condition that isn't an equality."""
         if not holds:
             raise self.fail(did, expected=expected, seen=seen)
 
     def raises(self, kind: type[E] | tuple[type[E], ...], call: Callable[[], object], did: str) -> E:
-        """``call`` raises such an error; answers it."""
+        """Check that ``call`` raises such an error, and return the error."""
         kinds = kind if isinstance(kind, tuple) else (kind,)
         names = " or ".join(each.__name__ for each in kinds)
         try:
@@ -75,7 +81,7 @@ class Checks:
             raise
         except Exception as exc:
             raise self.fail(did, expected=f"{names} is raised", seen=f"{type(exc).__name__}: {exc}") from exc
-        raise self.fail(did, expected=f"{names} is raised", seen=f"no error, the answer {_show(seen)}")
+        raise self.fail(did, expected=f"{names} is raised", seen=f"no error; it returned {_show(seen)}")
 
     def eventually(
         self,
@@ -84,9 +90,9 @@ class Checks:
         did: str,
         *,
         expected: object,
-        within: float = PATIENCE,
+        within: float = EVENT_TIMEOUT,
     ) -> T:
-        """Look again and again, for ``within`` seconds at most, until what is seen is acceptable; answers that."""
+        """Call ``look`` for at most ``within`` seconds until ``accept`` takes its result, and return that result."""
         deadline = time.monotonic() + within
         while True:
             seen = look()
@@ -97,18 +103,29 @@ class Checks:
             time.sleep(_POLL)
 
     def no_problems(self, problems: list[str], did: str, *, expected: str) -> None:
-        """A checker of many things found nothing."""
+        """Check that a checker found no problem."""
         if problems:
             shown = problems[:5] + ([f"... and {len(problems) - 5} more"] if len(problems) > 5 else [])
-            raise self.fail(did, expected=expected, seen="\n            ".join(shown))
+            raise self.fail(did, expected=expected, seen="\n             ".join(shown))
 
     def enough(self, count: int, minimum: int, what: str) -> None:
-        """The run is worth something only if ``what`` happened at least so often."""
+        """Require that ``what`` happened at least ``minimum`` times; otherwise the rule is inconclusive."""
         if count < minimum:
-            raise RuleInconclusive(
-                f"rule {self.rule.id} could not be judged: {what} happened {count} times, {minimum} are needed. "
-                "Nothing is known about the store's promise: it may be far too slow, or the machine overloaded"
+            raise inconclusive(
+                self.rule,
+                f"{what} happened {count} times, {minimum} are needed. The run shows nothing about the guarantee; the "
+                "store may be too slow, or the machine overloaded",
             )
+
+
+def inconclusive(rule: Rule, why: str) -> RuleInconclusive:
+    """Return the error to raise if ``rule`` shows nothing, for the reason ``why``."""
+    return RuleInconclusive(inconclusive_reason(rule, why))
+
+
+def inconclusive_reason(rule: Rule, why: str) -> str:
+    """Return the reason of a verdict INCONCLUSIVE on ``rule``."""
+    return f"rule {rule.id} is inconclusive: {why}\n  guarantee: {rule.guarantee}"
 
 
 def _show(value: object) -> str:

@@ -1,8 +1,8 @@
-"""What was really done and seen while a rule ran: the part of a report that makes its verdict worth something.
+"""What a rule did and saw: the part of a report that its verdict rests on.
 
-Operations are counted and timed by an observer on every store that the rule opens, without the rule's help. What a
-rule adds is the harm that was done (:meth:`Evidence.fault`) and the histories it judged (:meth:`Evidence.judge`),
-which are kept, so that anyone can judge them again later.
+An observer on every store that the rule opens counts and times the operations. The rule itself adds the faults that
+it injected (:meth:`Evidence.fault`) and the histories that it checked (:meth:`Evidence.check`). The report keeps
+these histories, so anyone can check them again later.
 
 Times are seconds since the rule began, by ``time.monotonic``.
 """
@@ -22,7 +22,7 @@ from tenure.errors import TenureError
 from tenure.hookspecs import hookimpl
 
 MAX_OPERATIONS = 20_000
-"""Operations kept one by one for each rule; later ones are counted only."""
+"""Operations kept one by one for each rule; later ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +34,52 @@ class OperationSeen:
     ended: float
     seconds: float
     error: str | None
-    """Name of the error's class; ``None`` if it was answered."""
+    """Name of the error's class; ``None`` if the call returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSeen:
-    """One batch that a watch delivered to a rule that follows one."""
+    """One batch that a watch delivered to a rule."""
 
     at: float
     kind: str
-    """``snapshot``, ``sync``, ``changes``, ``resync``."""
+    """``snapshot``, ``synced``, ``changes``, ``resync``."""
     events: int
 
 
 @dataclass(slots=True)
 class FaultWindow:
-    """One fault: when it was there, and what it did. ``effects`` is 0 for a fault that did nothing."""
+    """One fault: when it lasted, and what it did. ``effects`` is 0 if it had no effect."""
 
     fault: str
     began: float
     ended: float | None = None
     effects: int = 0
-    """Connections cut, bytes held back, answers lost, calls that failed: whatever shows that it was real."""
+    """Connections cut, bytes held back, answers lost, calls that failed: whatever shows that the fault was real."""
     what: str = ""
     """What the effects are, in words."""
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedHistory:
-    """A history as it was recorded, in JSON's types, the judge that looked at it, and the problems it found."""
+class CheckedHistory:
+    """A history as it was recorded, in JSON's types, the checker that read it, and the problems that it found."""
 
-    judge: str
+    checker: str
     data: Mapping[str, Any]
     problems: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Evidence:
-    """Collected by the world of one rule; thread-safe."""
+    """Collected by the context of one rule. Thread-safe."""
 
     began: float = field(default_factory=time.monotonic)
     counts: Counter[str] = field(default_factory=Counter)
-    """Operations that were answered by name, ``name!Error`` those that raised, and what rules count themselves."""
+    """Calls that returned, by name; ``name!Error`` for those that raised; and what rules count themselves."""
     operations: list[OperationSeen] = field(default_factory=list)
     batches: list[BatchSeen] = field(default_factory=list)
     windows: list[FaultWindow] = field(default_factory=list)
-    histories: list[JudgedHistory] = field(default_factory=list)
+    histories: list[CheckedHistory] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -88,12 +88,12 @@ class Evidence:
         return time.monotonic() - self.began
 
     def count(self, what: str, number: int = 1) -> None:
-        """Something happened, such as ``"event"``, so often."""
+        """Count that ``what`` happened ``number`` times."""
         with self._lock:
             self.counts[what] += number
 
-    def told(self, kind: str, events: int) -> None:
-        """A watch delivered a batch of so many events."""
+    def delivered(self, kind: str, events: int) -> None:
+        """Record that a watch delivered a batch of this many events."""
         with self._lock:
             self.counts["watch event"] += events
             self.counts[f"watch batch {kind}"] += 1
@@ -102,7 +102,7 @@ class Evidence:
 
     @contextlib.contextmanager
     def fault(self, name: str) -> Iterator[FaultWindow]:
-        """A fault is there while the block runs; the block sets ``effects`` and ``what`` on the window."""
+        """Record a fault that lasts while the block runs; the block sets ``effects`` and ``what`` on the window."""
         window = FaultWindow(name, self.now)
         with self._lock:
             self.windows.append(window)
@@ -111,20 +111,20 @@ class Evidence:
         finally:
             window.ended = self.now
 
-    def judge(self, judge: str, data: Mapping[str, Any]) -> list[str]:
-        """Judge ``data``, which has JSON's types only, and keep it; answers the problems found, none if all is well."""
-        problems = by_name.judge(judge, data)
+    def check(self, checker: str, data: Mapping[str, Any]) -> list[str]:
+        """Check ``data``, of JSON's types only, keep it, and return the problems found (none if all is well)."""
+        problems = by_name.check(checker, data)
         with self._lock:
-            self.histories.append(JudgedHistory(judge, data, tuple(problems)))
+            self.histories.append(CheckedHistory(checker, data, tuple(problems)))
         return problems
 
     @property
     def observer(self) -> object:
-        """For ``connect(observers=[...])``."""
+        """The observer to give to ``connect(observers=[...])``."""
         return _Observer(self)
 
     def operation_finished(self, operation: str, seconds: float, error: TenureError | None) -> None:
-        """Called by the observer."""
+        """Count and time one call; the observer calls it."""
         name = None if error is None else type(error).__name__
         with self._lock:
             self.counts[operation if name is None else f"{operation}!{name}"] += 1

@@ -1,4 +1,4 @@
-"""How much a run tries: the quick profile for every day, the full one for a verdict to publish."""
+"""How much a run tries: the quick profile for daily use, the full one for a verdict to publish."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ DEFAULT_SEED = 20240229
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Handed to every rule as ``world.profile``."""
+    """Amounts for one run; a rule reads them from ``context.profile``."""
 
     name: str = "quick"
     thorough: bool = False
     seed: int = DEFAULT_SEED
-    """Everything random in a rule comes from this."""
+    """Seed of every random choice in a rule."""
 
     def pick(self, *, quick: T, full: T) -> T:
-        """The amount for this profile, such as how often to cut a connection."""
+        """Return the amount for this profile, for example how often to cut a connection."""
         return full if self.thorough else quick
 
 

@@ -1,17 +1,18 @@
-"""What a rule of the suite is, the catalogue of them, and the guard that keeps them whole.
+"""What a rule of the suite is, and how a class collects its rules.
 
-A rule is a method ``test_<area>_<name>`` of a class of rules; its docstring is the promise in one sentence, its
-id is ``<area>.<name>``. It takes one argument, the :class:`~.context.World` it may act in, and
-raises when the promise isn't kept. So a rule runs under pytest, and just as well without it.
+A rule is a method ``test_<area>_<name>`` of a class of rules. Its docstring states the guarantee in one sentence, and
+its id is ``<area>.<name>``. The method takes one argument, the :class:`~.context.RuleContext` that it may use, and
+raises if the store breaks the guarantee. So a rule runs under pytest, and without it.
 
-Rules without a mark are core: every store has to keep them. A mark says what else a rule needs:
+A rule without a mark is core: every store has to keep it. A mark states what else a rule needs:
 
-* ``@requires("lossless_watch")``: the promise is optional. A store that doesn't declare it is reported as *not
-  supported*, with the reason; that the operations in question are then refused is a core rule of its own.
-* ``@needs("kill", "start")``: somebody has to do something to the server, see ``tenure.conformance.controls.controls``.
-* ``@patient``: it mostly waits, and others may run beside it.
+* ``@requires_capability("lossless_watch")``: the guarantee is optional. The rule is reported as *not supported* for a
+  store that doesn't declare it. Another rule, a core one, checks that such a store refuses the operation.
+* ``@requires_control("kill", "start")``: the rule needs these controls over the server, see
+  :mod:`tenure.conformance.controls.controls`.
+* ``@parallel_safe``: the rule mostly waits, so other such rules may run beside it.
 
-A subclass of the suite can't replace or drop a rule: that is an error when the class is made.
+A subclass of the suite can't replace or drop a rule: Python raises ``TypeError`` when the class is defined.
 """
 
 from __future__ import annotations
@@ -21,83 +22,84 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from tenure.conformance.controls.controls import CONTROLS, NETWORK, Driver
+from tenure.conformance.controls.controls import CONTROLS, NETWORK, ServerControls
 from tenure.spi import Capabilities, Guarantee, field_notes
 
 F = TypeVar("F", bound=Callable[..., None])
 
-_REQUIRES = "_tenure_requires"
-_NEEDS = "_tenure_needs"
-_PATIENT = "_tenure_patient"
+_CAPABILITIES = "_tenure_required_capabilities"
+_CONTROLS = "_tenure_required_controls"
+_PARALLEL_SAFE = "_tenure_parallel_safe"
 
 
-def requires(*promises: str) -> Callable[[F], F]:
-    """Mark a rule that holds only where all these promises of ``Capabilities`` are declared."""
-    for name in promises:
+def requires_capability(*names: str) -> Callable[[F], F]:
+    """Mark a rule that applies only if the store declares all these guarantees of ``Capabilities``."""
+    for name in names:
         if not isinstance(field_notes().get(name), Guarantee):
-            raise TypeError(f"@requires({name!r}): Capabilities has no promise of that name")
+            raise TypeError(f"@requires_capability({name!r}): Capabilities has no guarantee of that name")
 
     def mark(function: F) -> F:
-        setattr(function, _REQUIRES, promises)
+        setattr(function, _CAPABILITIES, names)
         return function
 
     return mark
 
 
-def needs(*controls: str) -> Callable[[F], F]:
-    """Mark a rule for which the driver has to offer all these controls, or that acts on the ``"network"``."""
-    for name in controls:
+def requires_control(*names: str) -> Callable[[F], F]:
+    """Mark a rule that needs all these controls over the server, or that acts on the ``"network"``."""
+    for name in names:
         if name not in CONTROLS and name != NETWORK:
-            raise TypeError(f"@needs({name!r}): a Driver has no such control, it has {', '.join(CONTROLS)}")
+            raise TypeError(f"@requires_control({name!r}): no such control; choose from: {', '.join(CONTROLS)}")
 
     def mark(function: F) -> F:
-        setattr(function, _NEEDS, controls)
+        setattr(function, _CONTROLS, names)
         return function
 
     return mark
 
 
-def patient(function: F) -> F:
-    """Mark a rule that mostly waits, for a lease to end, say, and does no harm to the server.
+def parallel_safe(function: F) -> F:
+    """Mark a rule that mostly waits, for example for a lease to expire, and injects no fault into the server.
 
-    The runner lets them wait side by side, since some stores' leases take long; one that acts on the network gets
-    a way to the server of its own. Mark none that looks at the experiment of another such rule (``World.once``).
+    The runner lets such rules wait side by side, since the leases of some stores take long. A rule that acts on the
+    network gets a network of its own. Don't mark a rule that inspects the shared run of another marked rule
+    (``RuleContext.run_once``).
     """
-    setattr(function, _PATIENT, True)
+    setattr(function, _PARALLEL_SAFE, True)
     return function
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One promise and the method that checks it."""
+    """One guarantee, and the method that checks it."""
 
     id: str
     area: str
     method: str
-    promise: str
+    guarantee: str
     function: Callable[..., None]
-    requires: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    patient: bool = False
+    required_capabilities: tuple[str, ...] = ()
+    required_controls: tuple[str, ...] = ()
+    parallel_safe: bool = False
 
     @property
     def core(self) -> bool:
-        """Whether every store has to keep it, whatever it declares."""
-        return not self.requires
+        """Whether every store has to keep the rule, whatever it declares."""
+        return not self.required_capabilities
 
-    def why_not(self, capabilities: Capabilities, driver: Driver, *, network: bool = False) -> str | None:
-        """Why the rule doesn't apply to this store and driver; ``None`` if it does.
+    def skip_reason(self, capabilities: Capabilities, controls: ServerControls, *, network: bool = False) -> str | None:
+        """Return why the rule doesn't apply to this store and these controls; ``None`` if it applies.
 
-        ``network`` says whether the suite stands between client and server.
+        ``network`` tells whether the suite's proxy runs between client and server.
         """
-        undeclared = [name for name in self.requires if not getattr(capabilities, name)]
+        undeclared = [name for name in self.required_capabilities if not getattr(capabilities, name)]
         if undeclared:
             return f"not supported: the store declares {', '.join(f'{name}=False' for name in undeclared)}"
-        if NETWORK in self.needs and not network:
-            return "not supported: the store isn't reached by host and port, so there is no connection to harm"
-        absent = [name for name in self.needs if name != NETWORK and not driver.offers(name)]
+        if NETWORK in self.required_controls and not network:
+            return "not supported: the URL names no host and port, so there is no connection to disturb"
+        absent = [name for name in self.required_controls if name != NETWORK and not controls.offers(name)]
         if absent:
-            return f"not checked: the driver offers no {', '.join(absent)} (see tenure.conformance.Driver)"
+            return f"not checked: the controls lack {', '.join(absent)} (see tenure.conformance.ServerControls)"
         return None
 
 
@@ -117,41 +119,41 @@ class Rules:
 
 
 def catalogue(suite: type[Rules]) -> dict[str, Rule]:
-    """All rules of a suite by method name, area by area."""
+    """Return all rules of a suite by method name, area by area."""
     return {rule.method: rule for part in reversed(suite.__mro__) for rule in vars(part).get("own_rules", ())}
 
 
 def _rule(area: str, name: str, function: Callable[..., None]) -> Rule:
     start = f"test_{area}_"
     if not name.startswith(start):
-        raise TypeError(f"rules of the area {area!r} are named {start}..., not {name}")
-    promise = " ".join((inspect.getdoc(function) or "").split())
-    if not promise:
-        raise TypeError(f"{name} has no docstring: it is the promise that the rule checks, in one sentence")
+        raise TypeError(f"{name}: rules of the area {area!r} are named {start}...; rename the method")
+    guarantee = " ".join((inspect.getdoc(function) or "").split())
+    if not guarantee:
+        raise TypeError(f"{name} has no docstring; state the guarantee that the rule checks there, in one sentence")
     return Rule(
         id=f"{area}.{name.removeprefix(start)}",
         area=area,
         method=name,
-        promise=promise,
+        guarantee=guarantee,
         function=function,
-        requires=getattr(function, _REQUIRES, ()),
-        needs=getattr(function, _NEEDS, ()),
-        patient=_waits(name, function),
+        required_capabilities=getattr(function, _CAPABILITIES, ()),
+        required_controls=getattr(function, _CONTROLS, ()),
+        parallel_safe=_is_parallel_safe(name, function),
     )
 
 
-def _waits(name: str, function: Callable[..., None]) -> bool:
-    found = bool(getattr(function, _PATIENT, False))
-    if found and {*getattr(function, _NEEDS, ())} - {NETWORK}:
-        raise TypeError(f"{name} does harm to the server, so nothing can run beside it: it is not @patient")
-    return found
+def _is_parallel_safe(name: str, function: Callable[..., None]) -> bool:
+    marked = bool(getattr(function, _PARALLEL_SAFE, False))
+    if marked and {*getattr(function, _CONTROLS, ())} - {NETWORK}:
+        raise TypeError(f"{name} injects a fault into the server, so no rule can run beside it; drop @parallel_safe")
+    return marked
 
 
 def _refuse_overrides(cls: type[Rules]) -> None:
     for rule in catalogue(cls).values():
         if inspect.getattr_static(cls, rule.method) is not rule.function:
             raise TypeError(
-                f"{cls.__qualname__} replaces or drops {rule.method}, a rule of the conformance suite ({rule.promise}) "
-                "A store that can't keep an optional promise doesn't declare it in its capabilities; the other rules "
-                "hold for every store. Add tests of your own under other names"
+                f"{cls.__qualname__} replaces or drops {rule.method}, a rule of the conformance suite "
+                f"({rule.guarantee}) If the store can't keep an optional guarantee, don't declare it in its "
+                "capabilities; the other rules hold for every store. Give tests of your own other names"
             )

@@ -2,15 +2,15 @@
 
 A verdict is about one rule on one store:
 
-* PASS: the rule was executed, enough happened, and the promise was kept.
-* FAIL: the promise was broken, an operation inside a declared promise was refused, or an error came out that
-  no promise allows.
-* NOT_SUPPORTED: the store doesn't declare the promise, or nobody gave the means to do the harm that the rule is about;
-  the reason says which.
-* INVALID: nothing is known, because too little happened or a fault did nothing. Never as good as PASS.
-* UNKNOWN: the time for the rule ran out before it came to an end.
+* PASS: the rule ran, enough happened, and the store kept the guarantee.
+* FAIL: the store broke the guarantee, refused an operation that a declared guarantee covers, or raised an error that
+  no guarantee allows.
+* NOT_SUPPORTED: the store doesn't declare the guarantee, or the controls that the rule needs are missing. The reason
+  says which.
+* INCONCLUSIVE: the rule shows nothing, because too little happened or a fault had no effect. Never as good as PASS.
+* UNKNOWN: the time for the rule ran out before it ended.
 
-The conclusion is the worst of them, and INVALID too where the verdicts don't add up to the whole catalogue.
+The conclusion is the worst of them. It is INCONCLUSIVE too if the verdicts don't cover the whole catalogue.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What is known of one rule."""
+    """What a run shows about one rule."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     NOT_SUPPORTED = "not_supported"
-    INVALID = "invalid"
+    INCONCLUSIVE = "inconclusive"
     UNKNOWN = "unknown"
 
 
 class Conclusion(StrEnum):
-    """What is known of a store."""
+    """What a run shows about a store."""
 
     CONFORMANT = "conformant"
-    """Every rule of the whole catalogue was kept, or isn't supported for a reason that was declared before."""
+    """The store kept every rule of the whole catalogue, or declared beforehand that it doesn't support it."""
     NOT_CONFORMANT = "not_conformant"
-    """At least one promise was broken."""
-    INVALID = "invalid"
-    """No promise was seen broken, but something that should have been tried wasn't, or not really."""
+    """The store broke at least one guarantee."""
+    INCONCLUSIVE = "inconclusive"
+    """No guarantee was seen broken, but a rule wasn't tried, or showed nothing."""
     UNKNOWN = "unknown"
-    """No promise was seen broken, but time ran out."""
+    """No guarantee was seen broken, but time ran out."""
     PARTIAL = "partial"
-    """Only a part of the catalogue was asked for; what was tried was kept."""
+    """Only a part of the catalogue was selected; the store kept that part."""
 
 
 EXIT_CODES = {
     Conclusion.CONFORMANT: 0,
     Conclusion.PARTIAL: 0,
     Conclusion.NOT_CONFORMANT: 1,
-    Conclusion.INVALID: 2,
+    Conclusion.INCONCLUSIVE: 2,
     Conclusion.UNKNOWN: 2,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
-    """The verdict on one rule, and why."""
+    """The verdict on one rule, and the reason for it."""
 
     rule: str
     """Id of the rule, such as ``kv.a_missing_key_reads_as_none``."""
@@ -66,9 +66,9 @@ class RuleVerdict:
 
 
 def conclude(verdicts: Iterable[RuleVerdict], catalogue: Iterable[str], *, selected: Iterable[str]) -> Conclusion:
-    """The conclusion from the verdicts on the ``selected`` rules, of a ``catalogue`` that may have more.
+    """Return the conclusion from the verdicts on the ``selected`` rules of ``catalogue``, which may have more.
 
-    INVALID where a selected rule has no verdict, has two, or a verdict is on a rule that wasn't selected.
+    INCONCLUSIVE if a selected rule has no verdict or two, or if a verdict is on a rule that wasn't selected.
     """
     found = list(verdicts)
     wanted, whole = set(selected), set(catalogue)
@@ -76,9 +76,9 @@ def conclude(verdicts: Iterable[RuleVerdict], catalogue: Iterable[str], *, selec
     if Verdict.FAIL in kinds:
         return Conclusion.NOT_CONFORMANT
     if len(found) != len(wanted) or {each.rule for each in found} != wanted or not wanted or not wanted <= whole:
-        return Conclusion.INVALID
-    if Verdict.INVALID in kinds or Verdict.PASS not in kinds:
-        return Conclusion.INVALID
+        return Conclusion.INCONCLUSIVE
+    if Verdict.INCONCLUSIVE in kinds or Verdict.PASS not in kinds:
+        return Conclusion.INCONCLUSIVE
     if Verdict.UNKNOWN in kinds:
         return Conclusion.UNKNOWN
     return Conclusion.CONFORMANT if wanted == whole else Conclusion.PARTIAL

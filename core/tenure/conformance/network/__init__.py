@@ -1,4 +1,4 @@
-"""Faults on the way between client and server: a proxy of our own, in user space, that needs no rights.
+"""User-space TCP proxy with toxics (toxiproxy's vocabulary), between client and server; it needs no rights.
 
 ::
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+EVENT_TIMEOUT = 10.0
 """Seconds that anything asked of the loop may take; it takes a millisecond unless the machine stands still."""
 
 
@@ -27,14 +27,14 @@ class LoopThread:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it there and wait for its answer. Raises what it raises, ``TimeoutError`` if it doesn't end."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(EVENT_TIMEOUT)
 
     def close(self) -> None:
         """End every task, then the thread. Idempotent."""
         if self._thread.is_alive():
             self.call(self._cancel_all())
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(PATIENCE)
+            self._thread.join(EVENT_TIMEOUT)
 
     async def _cancel_all(self) -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -1,8 +1,8 @@
-"""The pytest plugin, loaded in every test run of an environment that has Tenure: cheap, and silent elsewhere.
+"""The pytest plugin. Every test run of an environment that has Tenure loads it, so it is cheap and prints nothing.
 
-It adds two options, lets pytest explain the asserts of the rule modules, and tells at the end of a run what became of
-each rule of the suite, so that none is left out in silence. It imports nothing of the suite unless there are rules
-among the tests; then whoever subclassed it has done so.
+It adds two options and lets pytest explain the asserts of the rule modules. At the end of a run it reports the result
+of each rule of the suite, so no rule is silently left out. It imports the suite only if there are rules among the
+tests; then a test module has imported it already.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _REWRITTEN = ("rules", "workloads", "harness.assertions", "pytest.quick")
 pytest.register_assert_rewrite(*(f"tenure.conformance.{name}" for name in _REWRITTEN))
 
 _SUITES = pytest.StashKey["dict[str, SuiteResults]"]()
-_TOLD = pytest.StashKey["list[str]"]()
+_MESSAGES = pytest.StashKey["list[str]"]()
 _UNOPENED = pytest.StashKey["set[str]"]()
-"""Why stores couldn't be opened: each reason is told once."""
+"""Why stores couldn't be opened; each reason is printed once."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The URL for the quick check, and for subclasses that don't say one themselves; where the report goes to."""
+    """Add the URL, for the quick check and for subclasses without one of their own, and the report's file."""
     group = parser.getgroup("tenure")
     group.addoption(
         "--tenure-url",
@@ -43,26 +43,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="tenure_report",
         default=None,
         help="write the conformance suite's report as JSON, as 'tenure conformance URL --report FILE' does; "
-        "of several suites in one run each gets a file with its name in it; not with pytest-xdist",
+        "if a run has several suites, each gets a file with its name in it; not with pytest-xdist",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a report that could not be written, before anything runs."""
+    """Refuse a report that couldn't be written, before any test runs."""
     report = config.getoption("tenure_report", default=None)
     if report is None:
         return
     if config.getoption("numprocesses", default=None) or hasattr(config, "workerinput"):
-        raise pytest.UsageError(
-            "--tenure-report needs the whole suite in one process, and pytest-xdist spreads it: leave out -n"
-        )
+        raise pytest.UsageError("--tenure-report: pytest-xdist spreads the suite over processes; leave out -n")
     if not Path(report).parent.is_dir():
-        raise pytest.UsageError(f"--tenure-report {report}: there is no folder {Path(report).parent}")
+        raise pytest.UsageError(f"--tenure-report {report}: no such folder: {Path(report).parent}; create it first")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which rules there are, before anyone deselects some: what isn't run is to be told."""
+    """Record the rules before any is deselected: the summary names those that don't run."""
     suites: dict[str, SuiteResults] = {}
     for item in items:
         rules = _rules(item)
@@ -75,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which rules are left to be run."""
+    """Record the rules that were selected."""
     suites = session.config.stash.get(_SUITES, None)
     if suites is None:
         return
@@ -87,24 +85,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
-    """A rule whose fault did nothing has tried nothing, and doesn't pass."""
-    done = yield
+    """Fail a rule whose fault had no effect: it tried nothing."""
+    result = yield
     rule = _rule(pyfuncitem)
     if rule is not None:
         from tenure.conformance.harness.assertions import RuleInconclusive  # noqa: PLC0415 - only where rules are run
-        from tenure.conformance.pytest.results import world_of  # noqa: PLC0415
-        from tenure.conformance.runner.rule_run import judge  # noqa: PLC0415
+        from tenure.conformance.pytest.results import context_of  # noqa: PLC0415
+        from tenure.conformance.runner.rule_run import verdict_on  # noqa: PLC0415
 
-        world = world_of(pyfuncitem)
-        verdict, _ = judge(rule, None, None if world is None else world.evidence)
+        context = context_of(pyfuncitem)
+        verdict, _ = verdict_on(rule, None, None if context is None else context.evidence)
         if verdict.reason:
             raise RuleInconclusive(verdict.reason)
-    return done
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Note a rule's verdict, and say which promise an unexpected error belongs to."""
+    """Record a rule's verdict, and name the guarantee that an unexpected error belongs to."""
     report: pytest.TestReport = yield
     rule = _rule(item)
     suites = item.config.stash.get(_SUITES, None)
@@ -112,11 +110,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return report
     suites[_suite(item)].note(item, rule, call)
     if report.failed:
-        said = None if call.excinfo is None else _in_its_own_words(call.excinfo.value, item.config, report.when)
-        if said is not None:
-            report.longrepr = said
-        if said is None or report.when == "setup":
-            report.sections.append((f"rule {rule.id}", rule.promise))
+        message = None if call.excinfo is None else _message_alone(call.excinfo.value, item.config, report.when)
+        if message is not None:
+            report.longrepr = message
+        if message is None or report.when == "setup":
+            report.sections.append((f"rule {rule.id}", rule.guarantee))
     return report
 
 
@@ -126,55 +124,58 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     suites = session.config.stash.get(_SUITES, {})
     if report is None or session.config.getoption("collectonly", default=False):
         return
-    told = session.config.stash.setdefault(_TOLD, [])
+    messages = session.config.stash.setdefault(_MESSAGES, [])
     if not suites:
-        told.append("--tenure-report: no rule of the conformance suite was collected, so there is no report")
+        messages.append("--tenure-report: no report, since no rule of the conformance suite was collected")
         return
     from tenure.conformance.pytest.results import write  # noqa: PLC0415 - only where rules were run
 
-    told += write(list(suites.values()), Path(report))
+    messages += write(list(suites.values()), Path(report))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A line for each store: the conclusion, how many rules have each verdict; and which were not executed."""
+    """Print a line for each store: its conclusion, the number of each verdict, and the rules that didn't run."""
     config = terminalreporter.config
     if not config.getoption("collectonly", default=False):
         for suite in config.stash.get(_SUITES, {}).values():
             for line in suite.summary:
                 terminalreporter.write_line(line)
-    for line in config.stash.get(_TOLD, []):
+    for line in config.stash.get(_MESSAGES, []):
         terminalreporter.write_line(line)
 
 
-def _in_its_own_words(error: BaseException, config: pytest.Config, when: str | None) -> str | None:
-    """The message alone, where it says all there is to say: the suite's code would only bury it. What another error
-    led to keeps its traceback, which is the plugin's; ``--tb=long`` (or whatever else is asked for) shows all."""
+def _message_alone(error: BaseException, config: pytest.Config, when: str | None) -> str | None:
+    """Return the message to show instead of a traceback, or ``None``.
+
+    The suite's own code would bury a message that is complete. An error with a cause keeps its traceback, since that
+    leads into the plugin. With an explicit ``--tb`` pytest shows every traceback.
+    """
     if error.__cause__ is not None or config.getoption("tbstyle", "auto") != "auto":
         return None
     if type(error).__name__ in ("RuleViolated", "RuleInconclusive"):
         return str(error)
     if when == "setup" and isinstance(error, TenureError):
-        told = config.stash.setdefault(_UNOPENED, set())
-        if str(error) in told:
-            return f"the store can't be opened, as above: {type(error).__name__}"
-        told.add(str(error))
-        return f"the store can't be opened: {type(error).__name__}: {error}"
+        known = config.stash.setdefault(_UNOPENED, set())
+        if str(error) in known:
+            return f"opening the store: {type(error).__name__}, as above"
+        known.add(str(error))
+        return f"opening the store: {type(error).__name__}: {error}"
     return None
 
 
 def _rules(item: pytest.Item) -> dict[str, Rule]:
-    """The catalogue of the suite that a test belongs to; empty for everybody else's tests."""
+    """Return the catalogue of the suite that a test belongs to; empty for other tests."""
     cls = getattr(item, "cls", None)
     known: dict[str, Rule] = getattr(cls, "_tenure_catalogue", None) or {}
     return known
 
 
 def _rule(item: pytest.Item) -> Rule | None:
-    """The rule that a test is."""
+    """Return the rule that a test is, if it is one."""
     return _rules(item).get(getattr(item, "originalname", None) or item.name)
 
 
 def _suite(item: pytest.Item) -> str:
-    """The suite that a test belongs to; one for each set of parameters."""
+    """Return the name of the suite that a test belongs to; one for each set of parameters."""
     name, parameters = item.nodeid.rpartition("::")[0], getattr(item, "callspec", None)
     return name if parameters is None else f"{name}[{parameters.id}]"

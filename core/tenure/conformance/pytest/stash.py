@@ -6,5 +6,5 @@ import pytest
 
 OPENING = pytest.StashKey[bool]()
 """Set on a test from when the suite opens its store: what goes wrong before that isn't the store's doing."""
-WHY_NOT = pytest.StashKey[str]()
+SKIP_REASON = pytest.StashKey[str]()
 """Why the suite itself left a test out."""

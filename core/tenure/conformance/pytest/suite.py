@@ -1,4 +1,4 @@
-"""The suite as one class, to be subclassed by a store's own tests."""
+"""The suite as one class, for a store's own tests to subclass."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from typing import Any, ClassVar
 import pytest
 
 from tenure.conformance.catalogue import AllRules
-from tenure.conformance.controls.controls import Driver
-from tenure.conformance.harness.assertions import RuleInconclusive
-from tenure.conformance.harness.context import TIMEOUT, Experiment, World
+from tenure.conformance.controls.controls import ServerControls
+from tenure.conformance.harness.assertions import inconclusive
+from tenure.conformance.harness.context import TIMEOUT, RuleContext, SharedRun
 from tenure.conformance.harness.rule import Rule, catalogue
 from tenure.conformance.network import Network
-from tenure.conformance.pytest.stash import OPENING, WHY_NOT
+from tenure.conformance.pytest.stash import OPENING, SKIP_REASON
 from tenure.conformance.runner.control_monitor import ControlMonitor
 from tenure.conformance.runner.recovery import Recovery
 from tenure.errors import Unavailable
 
 
 class StoreConformance(AllRules):
-    """Every rule that a store has to keep. Prove yours by subclassing, in a test file of your own::
+    """Every rule that a store has to keep, as tests. Subclass it in a test file of your own.
+
+    ::
 
         from tenure.conformance import StoreConformance
 
         class TestMyStore(StoreConformance):
             url = "mystore://127.0.0.1:7000"
 
-    and run ``pytest``. The URL is opened through your plugin's entry point, as an application would do it. It has
-    to name a store that several connections of one process share. The suite works in namespaces with random
-    names, never touches other data, and removes what it wrote; keys of yours may be in the store.
+    Then run ``pytest``. The suite opens the URL through your plugin's entry point, as an application does. The URL
+    has to name a store that several connections of one process share. The suite works in namespaces with random
+    names, never touches other data, and removes what it wrote. The store may hold keys of yours.
 
     If the URL is known only when the tests run, leave out ``url`` and write a fixture::
 
@@ -38,70 +40,81 @@ class StoreConformance(AllRules):
             def store_url(self, my_server):
                 return my_server.url
 
-    **Optional promises.** What your backend declares in its capabilities is checked; a rule about a promise that
-    it doesn't declare is skipped as *not supported*, and other rules check that the operation is then refused by
-    ``Unsupported``. All other rules hold for every store. Time limits follow from the limits you declare.
+    **Optional guarantees.** The suite checks what your backend declares in its capabilities. It skips a rule about a
+    guarantee that the backend doesn't declare as *not supported*; other rules check that the store then raises
+    ``Unsupported``. All other rules hold for every store. Time limits follow from the limits that you declare.
 
-    **Outages.** What can be done to a connection the suite does by itself: where the URL names hosts, it stands
-    between client and server. Rules about a server that dies or freezes need your help: give a ``driver`` fixture
-    with the controls you have; the rules that need others are skipped as *not checked*::
+    **Outages.** The suite injects faults of the network without your help: if the URL names hosts, it runs a proxy
+    between client and server. Rules about a server that is killed or frozen need controls over it. Give those that
+    you have in a ``store_controls`` fixture; the suite skips the rules that need others as *not checked*::
 
             @pytest.fixture
-            def driver(self, my_server):
-                return Driver(kill=my_server.kill, start=my_server.start)
+            def store_controls(self, my_server):
+                return ServerControls(kill=my_server.kill, start=my_server.start)
 
-    ``tenure.conformance.controls.ready_made`` has ready-made ones, for a container, a process, or commands of a shell.
+    ``tenure.conformance.controls.ready_made`` has controls for a container, a process and shell commands.
 
-    **Reading a failure.** It names the rule and its promise, what the rule did, what it expected and what it saw.
-    A rule that could not be judged, because too little happened, fails as ``RuleInconclusive``.
+    **Reading a failure.** The message names the rule and its guarantee, what the rule did, what it expected and what
+    it saw. A rule that shows nothing, because too little happened, fails as ``RuleInconclusive``.
 
-    **Choosing.** ``pytest -k leases`` runs an area, ``-k test_kv_missing`` some rules. The last lines of the run
-    count the rules and name those that did not run: a store is conformant only if all of them did, or were not
-    supported; one that something else skips is invalid. ``pytest --tenure-report FILE`` writes the same report as
-    the command ``tenure conformance`` (not with pytest-xdist). A rule can't be overridden or dropped in a subclass;
-    tests of your own are welcome there.
+    **Choosing.** ``pytest -k leases`` runs an area, ``-k test_kv_missing`` some rules. The last lines of the run count
+    the rules and name those that did not run. A store is conformant only if every rule ran, or was not supported; a
+    rule that something other than the suite skips is inconclusive. ``pytest --tenure-report FILE`` writes the same
+    report as the command ``tenure conformance`` (not with pytest-xdist). A subclass can't override or drop a rule; it
+    may add tests of its own.
 
-    For a quick look without a file: ``pytest --pyargs tenure.conformance.pytest.quick --tenure-url URL``.
+    For a check without a test file: ``pytest --pyargs tenure.conformance.pytest.quick --tenure-url URL``.
     """
 
     url: ClassVar[str | None] = None
-    memo: ClassVar[dict[str, Experiment]] = {}
-    """Results of experiments that several rules look at; every subclass has its own."""
+    """URL of the store under test; ``None`` takes it from ``store_url`` or ``--tenure-url``."""
+    memo: ClassVar[dict[str, SharedRun]] = {}
+    """Runs that several rules inspect; every subclass has its own."""
     left_down: ClassVar[dict[str, str]] = {}
-    """Why a store can't be opened any more, by its URL, where the driver's controls are to blame."""
+    """Why a store can't be opened any more, by its URL, if the controls are to blame."""
     _tenure_catalogue: ClassVar[dict[str, Rule]] = {}
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         cls.memo, cls.left_down = {}, {}
         cls._tenure_catalogue = catalogue(cls)
-        if "world" in vars(cls):
+        if "context" in vars(cls):
             raise TypeError(
-                f"{cls.__qualname__} replaces the fixture 'world', which the rules act in: override store_url"
+                f"{cls.__qualname__} replaces the fixture 'context', which the rules use; override 'store_url' instead"
             )
 
     @pytest.fixture
     def store_url(self, request: pytest.FixtureRequest) -> str:
-        """The URL of the store under test."""
+        """Return the URL of the store under test. Override it if the URL is known only when the tests run.
+
+        Args:
+            request: pytest's own fixture.
+
+        Raises:
+            pytest.UsageError: there is neither ``url`` nor ``--tenure-url``.
+        """
         url = self.url or request.config.getoption("tenure_url", default=None)
         if url is None:
             raise pytest.UsageError(
-                f"{type(self).__name__} doesn't say which store to test: set its attribute 'url', override its fixture "
+                f"{type(self).__name__} names no store to test: set its attribute 'url', override its fixture "
                 "'store_url', or run pytest with --tenure-url URL"
             )
         return str(url)
 
     @pytest.fixture
-    def driver(self) -> Driver:
-        """Controls over the server; none unless overridden."""
-        return Driver()
+    def store_controls(self) -> ServerControls:
+        """Return the controls over the server: none, unless a subclass overrides it."""
+        return ServerControls()
 
     @pytest.fixture
     def network(self, store_url: str) -> Iterator[Network | None]:
-        """Stands before the store for the rules about connections; ``None`` where it isn't reached by host and port.
+        """Give the proxy for the rules about connections; ``None`` if the URL names no host and port.
 
-        Override it to give ``None`` where the server sends its clients to addresses of its own: those rules are
-        then reported as not supported.
+        Override it to give ``None`` if the server sends its clients to addresses of its own. The suite then reports
+        those rules as not supported.
+
+        Args:
+            store_url: the fixture of this class.
         """
         network = Network.in_front_of(store_url)
         yield network
@@ -109,28 +122,36 @@ class StoreConformance(AllRules):
             network.close()
 
     @pytest.fixture
-    def world(
-        self, request: pytest.FixtureRequest, store_url: str, driver: Driver, network: Network | None
-    ) -> Iterator[World]:
-        """What the rule may act in."""
+    def context(
+        self, request: pytest.FixtureRequest, store_url: str, store_controls: ServerControls, network: Network | None
+    ) -> Iterator[RuleContext]:
+        """Give the stores and controls that a rule may use. A subclass can't override it.
+
+        Args:
+            request: pytest's own fixture.
+            store_url: the fixture of this class.
+            store_controls: the fixture of this class.
+            network: the fixture of this class.
+
+        Raises:
+            RuleInconclusive: the controls left the server down in an earlier rule.
+        """
         rule = catalogue(type(self))[request.function.__name__]
-        monitor = ControlMonitor(driver)
+        monitor = ControlMonitor(store_controls)
         request.node.stash[OPENING] = True
         try:
-            opened = World(store_url, rule, driver=monitor.driver, memo=self.memo, network=network)
+            opened = RuleContext(store_url, rule, controls=monitor.controls, memo=self.memo, network=network)
         except Unavailable as exc:
             why = self.left_down.get(store_url)
             if why is not None:
-                raise RuleInconclusive(
-                    f"rule {rule.id} could not be judged: {why}\n  promise:  {rule.promise}"
-                ) from exc
+                raise inconclusive(rule, why) from exc
             raise
-        with opened as world:
-            if world.why_not is not None:
-                request.node.stash[WHY_NOT] = world.why_not
-                pytest.skip(world.why_not)
-            yield world
+        with opened as context:
+            if context.skip_reason is not None:
+                request.node.stash[SKIP_REASON] = context.skip_reason
+                pytest.skip(context.skip_reason)
+            yield context
         recovery = Recovery(store_url, monitor, TIMEOUT)
-        recovery.after(rule.id, world.empty)
+        recovery.after(rule.id, context.empty)
         if recovery.down is not None:
             self.left_down[store_url] = recovery.down

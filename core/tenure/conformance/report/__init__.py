@@ -1,4 +1,5 @@
-"""The report of a run: what was promised, tried, seen and concluded, in one JSON document that can be verified later.
+"""JSON report of a run, its schema, its verification, its HTML page.
 
-``document`` makes it, ``verify`` judges it again, ``schema.json`` says what is in it, ``page`` draws it.
+``document`` makes the report, ``schema.json`` describes it, ``verify`` verifies it, ``page`` draws it, and ``matrix``
+puts several reports side by side.
 """

@@ -1,4 +1,4 @@
-"""From a run to the report: one JSON document with everything that the verdicts rest on."""
+"""Make the report of a run: one JSON document with everything that the verdicts rest on."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from tenure.conformance.harness.evidence import Evidence, OperationSeen
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Verdict
 from tenure.conformance.report import figures
+from tenure.conformance.report.digest import FIELD, canonical, digest_of
 from tenure.conformance.report.redact import Redactor, secrets_of
-from tenure.conformance.report.seal import FIELD, canonical, seal_of
 from tenure.conformance.runner.rule_run import RuleRun
 from tenure.conformance.runner.runner import Run, StoreFacts
 
 FORMAT = "tenure-conformance-report/1"
 
 MOST_OPERATIONS = 4_000
-"""Kept of one rule for its timeline; evenly thinned where there were more."""
+"""Operations kept of one rule for its timeline; evenly downsampled if there were more."""
 
 MOST_BATCHES = 2_000
 
 MOST_HISTORY = 8 * 2**20
-"""Characters of one history; a larger one is told with its size, and can't be judged again."""
+"""Characters of one history. Of a larger one the report has only the size, so it can't be checked again."""
 
 
 def document(run: Run) -> dict[str, Any]:
-    """The report, without secrets and sealed."""
+    """Return the report, without secrets and with its digest."""
     whole: dict[str, Any] = {
         "format": FORMAT,
         "suite": {"version": __version__, "catalogue": [rule.id for rule in run.catalogue]},
         "run": _run(run),
         "store": _store(run.store),
         "capabilities": run.store.capabilities.as_dict(),
-        "driver": {"controls": list(run.controls), "network": run.network},
+        "controls": {"offered": list(run.offered_controls), "network": run.network},
         "environment": environment(run.store.scheme),
         "conclusion": run.conclusion.value,
         "numbers": numbers([result.verdict.verdict for result in run.results], len(run.catalogue), run.executed),
@@ -50,24 +50,24 @@ def document(run: Run) -> dict[str, Any]:
         "rules": [_rule(result) for result in run.results],
     }
     clean: dict[str, Any] = Redactor(secrets_of(run.plan.url)).document(whole)
-    clean[FIELD] = seal_of(clean)
+    clean[FIELD] = digest_of(clean)
     return clean
 
 
 def written(document: dict[str, Any]) -> str:
-    """The text of its file."""
+    """Return the text of the report's file."""
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def numbers(verdicts: Sequence[Verdict], catalogue: int, executed: int) -> dict[str, int]:
-    """How many rules there are, were asked for, were executed to an end, and have each verdict."""
+    """Return the numbers of rules: in the catalogue, selected, executed to their end, and with each verdict."""
     counts = Counter(verdicts)
     each = {verdict.value: counts[verdict] for verdict in Verdict}
     return {"catalogue": catalogue, "selected": len(verdicts), "executed": executed, **each}
 
 
 def environment(scheme: str) -> dict[str, Any]:
-    """Where the run took place."""
+    """Return the versions and the machine that the run used."""
     claim = next((claim for claim in discovery.claims() if claim.scheme == scheme), None)
     return {
         "python": platform.python_version(),
@@ -92,7 +92,7 @@ def _version(distribution: str) -> str:
 def _run(run: Run) -> dict[str, Any]:
     plan = run.plan
     return {
-        "began": _moment(run.began),
+        "began": _timestamp(run.began),
         "seconds": figures.rounded(run.seconds),
         "profile": plan.profile.name,
         "seed": plan.profile.seed,
@@ -104,8 +104,8 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def _moment(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
+def _timestamp(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
 
 
 def _store(store: StoreFacts) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _store(store: StoreFacts) -> dict[str, Any]:
         "scheme": store.scheme,
         "product": server.product if server else "",
         "version": server.version if server else "",
-        "risks": list(server.warnings) if server else [],
+        "warnings": list(server.warnings) if server else [],
         "details": {name: str(value) for name, value in server.details.items()} if server else {},
     }
 
@@ -147,38 +147,38 @@ def _rule(result: RuleRun) -> dict[str, Any]:
         "operations": _operations(evidence.operations) if faulty else [],
         "batches": [
             [figures.rounded(batch.at), batch.kind, batch.events]
-            for batch in figures.thinned(evidence.batches if faulty else [], MOST_BATCHES)
+            for batch in figures.downsampled(evidence.batches if faulty else [], MOST_BATCHES)
         ],
-        "histories": [_history(each.judge, dict(each.data), each.problems) for each in evidence.histories],
+        "histories": [_history(each.checker, dict(each.data), each.problems) for each in evidence.histories],
     }
 
 
 def described(rule: Rule) -> dict[str, Any]:
-    """What a rule is, whatever became of it."""
+    """Return the description of a rule, whatever its result."""
     return {
         "id": rule.id,
         "area": rule.area,
-        "promise": rule.promise,
-        "requires": list(rule.requires),
-        "needs": list(rule.needs),
+        "guarantee": rule.guarantee,
+        "required_capabilities": list(rule.required_capabilities),
+        "required_controls": list(rule.required_controls),
     }
 
 
 def _operations(operations: Sequence[OperationSeen]) -> list[list[Any]]:
     return [
         [seen.operation, figures.rounded(seen.ended), figures.rounded(seen.seconds), seen.error]
-        for seen in figures.thinned(operations, MOST_OPERATIONS)
+        for seen in figures.downsampled(operations, MOST_OPERATIONS)
     ]
 
 
-def _history(judge: str, data: dict[str, Any], problems: Sequence[str]) -> dict[str, Any]:
+def _history(checker: str, data: dict[str, Any], problems: Sequence[str]) -> dict[str, Any]:
     size = len(canonical(data))
     kept = size <= MOST_HISTORY
-    return {"judge": judge, "data": data if kept else None, "size": size, "problems": list(problems)}
+    return {"checker": checker, "data": data if kept else None, "size": size, "problems": list(problems)}
 
 
 def _all_latencies(results: Sequence[RuleRun]) -> dict[str, Any]:
-    """Of all rules that did no harm, together: how fast the store is when all is well."""
+    """Return the latencies of all rules without faults: how fast the store is when nothing is wrong."""
     quiet = [result.evidence for result in results if result.evidence and not result.evidence.windows]
     seconds = figures.by_operation(seen for evidence in quiet for seen in evidence.operations)
     return {

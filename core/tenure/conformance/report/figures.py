@@ -12,7 +12,7 @@ _PER_DECADE = 8
 
 
 def by_operation(operations: Iterable[OperationSeen]) -> dict[str, list[float]]:
-    """Seconds of the calls that were answered, by operation, in ascending order."""
+    """Return the seconds of the calls that returned, by operation, in ascending order."""
     found: dict[str, list[float]] = {}
     for seen in operations:
         if seen.error is None:
@@ -21,7 +21,7 @@ def by_operation(operations: Iterable[OperationSeen]) -> dict[str, list[float]]:
 
 
 def quantiles(ordered: Sequence[float]) -> dict[str, float | int]:
-    """Count, median, 90th and 99th percentile and maximum of ascending seconds."""
+    """Return count, median, 90th and 99th percentile and maximum of ascending seconds."""
 
     def at(part: float) -> float:
         return rounded(ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)])
@@ -30,7 +30,7 @@ def quantiles(ordered: Sequence[float]) -> dict[str, float | int]:
 
 
 def histogram(seconds: Iterable[float]) -> list[list[float]]:
-    """``[upper bound in seconds, count]`` of each bucket that has any; eight buckets to a factor of ten."""
+    """Return ``[upper bound in seconds, count]`` of each bucket with any calls; eight buckets to a factor of ten."""
     counts: dict[int, int] = {}
     for value in seconds:
         bucket = math.ceil(math.log10(max(value, 1e-7)) * _PER_DECADE)
@@ -39,17 +39,17 @@ def histogram(seconds: Iterable[float]) -> list[list[float]]:
 
 
 def latencies(operations: Iterable[OperationSeen]) -> Mapping[str, Any]:
-    """Quantiles by operation."""
+    """Return the quantiles of each operation."""
     return {name: quantiles(values) for name, values in by_operation(operations).items()}
 
 
-def thinned(values: Sequence[Any], most: int) -> list[Any]:
-    """``values``, or ``most`` of them spread evenly."""
+def downsampled(values: Sequence[Any], most: int) -> list[Any]:
+    """Return ``values``, or ``most`` of them spread evenly."""
     if len(values) <= most:
         return list(values)
     return [values[number * len(values) // most] for number in range(most)]
 
 
 def rounded(seconds: float) -> float:
-    """To six digits: more would be noise."""
+    """Round to six digits; more would be noise."""
     return float(f"{seconds:.6g}")

@@ -13,17 +13,25 @@ SIGNS = {
     Verdict.PASS: ("✓", "kept"),
     Verdict.FAIL: ("✗", "broken"),
     Verdict.NOT_SUPPORTED: ("\u2013", "not supported"),
-    Verdict.INVALID: ("!", "invalid"),
+    Verdict.INCONCLUSIVE: ("!", "inconclusive"),
     Verdict.UNKNOWN: ("?", "unknown"),
 }
 """Sign and word of each verdict; with the colour a third way to tell them apart."""
 
 BANNERS = {
-    Conclusion.CONFORMANT: ("✓", "Conformant", "Every rule was kept, or isn't supported for a reason known before."),
-    Conclusion.PARTIAL: ("✓", "Kept, in part", "What was tried was kept; only a part of the catalogue was asked for."),
-    Conclusion.NOT_CONFORMANT: ("✗", "Not conformant", "At least one promise was broken."),
-    Conclusion.INVALID: ("!", "Invalid", "Something that should have been tried wasn't, or not really."),
-    Conclusion.UNKNOWN: ("?", "Unknown", "Time ran out before every rule had its verdict."),
+    Conclusion.CONFORMANT: (
+        "✓",
+        "Conformant",
+        "The store kept every rule, or declared beforehand that it doesn't support it.",
+    ),
+    Conclusion.PARTIAL: (
+        "✓",
+        "Kept, in part",
+        "The store kept every rule that ran; only a part of the catalogue was selected.",
+    ),
+    Conclusion.NOT_CONFORMANT: ("✗", "Not conformant", "The store broke at least one guarantee."),
+    Conclusion.INCONCLUSIVE: ("!", "Inconclusive", "A rule wasn't tried, or showed nothing."),
+    Conclusion.UNKNOWN: ("?", "Unknown", "Time ran out before every rule had a verdict."),
 }
 
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"

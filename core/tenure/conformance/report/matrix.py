@@ -14,7 +14,7 @@ Report = Mapping[str, Any]
 Row = tuple[str, list[str]]
 
 BEGIN, END = "<!-- matrix -->\n", "<!-- end of matrix -->"
-"""Between these lines of a page stands what :func:`into` writes."""
+"""The lines of a page between which :func:`into` writes."""
 
 
 def markdown(reports: Sequence[Report]) -> str:
@@ -55,7 +55,7 @@ def _rows(reports: Sequence[Report]) -> list[Row]:
         *((area, [_area(report, area) for report in reports]) for area in areas),
         ("executed", [str(report["numbers"]["executed"]) for report in reports]),
         ("not supported", [str(report["numbers"][Verdict.NOT_SUPPORTED]) for report in reports]),
-        ("invalid, unknown", [str(_undecided(report)) for report in reports]),
+        ("inconclusive, unknown", [str(_undecided(report)) for report in reports]),
         ("profile", [f"{report['run']['profile']}, {duration(report['run']['seconds'])}" for report in reports]),
     ]
 
@@ -87,7 +87,7 @@ def _sign(report: Report, rule: str) -> str:
 
 
 def _undecided(report: Report) -> int:
-    return int(report["numbers"][Verdict.INVALID] + report["numbers"][Verdict.UNKNOWN])
+    return int(report["numbers"][Verdict.INCONCLUSIVE] + report["numbers"][Verdict.UNKNOWN])
 
 
 def _conclusion(report: Report) -> str:

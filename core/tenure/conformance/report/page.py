@@ -15,16 +15,16 @@ Report = Mapping[str, Any]
 
 
 def page(report: Report) -> str:
-    """The page for a report that fits the schema."""
+    """Return the page for a report that fits the schema."""
     sections = [
-        ("failures", "What isn't well", rules.failures(report["rules"])),
+        ("failures", "Problems", rules.failures(report["rules"])),
         ("rules", "Rules", rules.matrix(report["rules"])),
         ("capabilities", "What the store declares", _capabilities(report)),
         ("faults", "Faults", _timelines(report)),
         ("latency", "Latency", _latencies(report)),
         ("details", "Every rule", rules.details(report["rules"])),
         ("run", "The run", _run(report)),
-        ("verify", "Don't take our word", _verify(report)),
+        ("verify", "Verify this report", _verify(report)),
     ]
     shown = [(name, title, content) for name, title, content in sections if content]
     links = "".join(tag("a", text(title), href=f"#{name}") for name, title, _ in shown)
@@ -61,12 +61,12 @@ def _banner(report: Report, product: str) -> str:
         if numbers[verdict.value] or verdict in (Verdict.PASS, Verdict.FAIL)
     )
     tried = (
-        f"{numbers['executed']} executed of {numbers['selected']} asked for, in a catalogue of {numbers['catalogue']}"
+        f"{numbers['executed']} executed of {numbers['selected']} selected, in a catalogue of {numbers['catalogue']}"
     )
     return (
         f'<header class="{text(report["conclusion"])}"><div class="wide">'
         f'<p class="kicker">Tenure conformance · suite {text(report["suite"]["version"])}</p>'
-        f'<div class="verdict"><span class="seal" aria-hidden="true">{mark}</span>'
+        f'<div class="verdict"><span class="emblem" aria-hidden="true">{mark}</span>'
         f'<div><h1>{text(word)}</h1><p class="product">{text(product)} <code>{text(report["store"]["url"])}</code></p>'
         f"<p>{text(meaning)}</p></div></div>"
         f'<div class="bar" aria-hidden="true">{bar}</div><ul class="legend">{legend}</ul>'
@@ -82,21 +82,21 @@ def _count(numbers: Mapping[str, int], verdict: Verdict) -> str:
 
 def _capabilities(report: Report) -> str:
     notes = field_notes()
-    promises, limits = [], []
+    guarantees, limits = [], []
     for name, value in report["capabilities"].items():
         note = notes.get(name)
         if isinstance(value, bool):
-            evidence = [rule for rule in report["rules"] if name in rule["requires"]]
+            evidence = [rule for rule in report["rules"] if name in rule["required_capabilities"]]
             said = tag("span", "declared" if value else "not declared", class_=f"flag {'yes' if value else 'no'}")
             what = f"The store {note.text}." if isinstance(note, Guarantee) else ""
-            promises.append([f"<code>{text(name)}</code>", said, text(what), rules.tiles(evidence) or "—"])
+            guarantees.append([f"<code>{text(name)}</code>", said, text(what), rules.tiles(evidence) or "—"])
         else:
             unit, what = (note.unit, note.text) if isinstance(note, Limit) else ("", "")
             limits.append([f"<code>{text(name)}</code>", f"{amount(value)} {text(unit)}", text(what)])
     return (
-        "<p>Declared when the store was opened, before the first rule ran. A promise that is declared is tried by the "
-        "rules beside it; operations of one that isn't have to be refused.</p>"
-        + table(["Promise", "", "What it means", "Evidence"], promises, class_="promises")
+        "<p>Declared when the store was opened, before the first rule ran. The rules beside a declared "
+        "guarantee try it; a store has to refuse the operations of one that it doesn't declare.</p>"
+        + table(["Guarantee", "", "What it means", "Evidence"], guarantees, class_="guarantees")
         + tag("details", "<summary>Limits</summary>" + table(["Limit", "", "What it bounds"], limits))
     )
 
@@ -109,7 +109,7 @@ def _timelines(report: Report) -> str:
         tag(
             "details",
             f"<summary>{badge(rule['verdict'])} <code>{text(rule['id'])}</code> <span class=quiet>"
-            f"{text(charts.effects(rule['windows']))}</span></summary><p>{text(rule['promise'])}</p>{charts.timeline(rule)}",
+            f"{text(charts.effects(rule['windows']))}</span></summary><p>{text(rule['guarantee'])}</p>{charts.timeline(rule)}",
             class_="timeline",
             open="" if number == 0 else None,
         )
@@ -129,29 +129,29 @@ def _latencies(report: Report) -> str:
     if not drawn:
         return ""
     return (
-        "<p>Of all calls that were answered, in the rules that did no harm; on a logarithmic scale. "
-        "Seen from the client, many at a time: no benchmark.</p>" + tag("div", drawn, class_="plots")
+        "<p>Of all calls that returned, in the rules without faults; on a logarithmic scale. Measured by clients that "
+        "make many calls at a time, so this is no benchmark.</p>" + tag("div", drawn, class_="plots")
     )
 
 
 def _run(report: Report) -> str:
-    environment, run, driver = report["environment"], report["run"], report["driver"]
+    environment, run, controls = report["environment"], report["run"], report["controls"]
     plugin = environment["plugin"]
-    given = [*driver["controls"], *(["network"] if driver["network"] else [])]
+    given = [*controls["offered"], *(["network"] if controls["network"] else [])]
     facts = [
         (
             "Plugin",
             f"{plugin['distribution']} {plugin['version']} ({plugin['module']})" if plugin else "no distribution",
         ),
-        ("Driver", ", ".join(given) or "none: rules that harm the server were not tried"),
+        ("Controls", ", ".join(given) or "none: rules that inject faults into the server were not tried"),
         ("Seed", run["seed"]),
         ("Budget", f"{run['budget']:g} s" if run["budget"] else "none"),
         ("Budget of a rule", f"{run['rule_budget']:g} s"),
-        ("Asked for", ", ".join([*run["areas"], *run["rules"]]) or "everything"),
+        ("Selected", ", ".join([*run["areas"], *run["rules"]]) or "everything"),
         ("Python", f"{environment['implementation']} {environment['python']}, hypothesis {environment['hypothesis']}"),
         ("Machine", f"{environment['platform']}, {environment['cpus']} CPUs"),
         *((f"Server: {name}", value) for name, value in report["store"]["details"].items()),
-        *(("Risk", risk) for risk in report["store"]["risks"]),
+        *(("Warning", warning) for warning in report["store"]["warnings"]),
         *(("Note", note) for note in report["notes"]),
     ]
     return table(["", ""], [[text(name), text(value)] for name, value in facts], class_="facts")
@@ -160,11 +160,11 @@ def _run(report: Report) -> str:
 def _verify(report: Report) -> str:
     histories = sum(len(rule["histories"]) for rule in report["rules"])
     return (
-        "<p>This page was drawn from a JSON report. With that file, anyone can have it judged again: its histories "
-        f"({histories} of them) by the judges, its conclusion by its verdicts, and its seal.</p>"
+        "<p>This page was drawn from a JSON report. Anyone with that file can verify it: its histories "
+        f"({histories} of them) by the checkers, its conclusion by its verdicts, and its digest.</p>"
         "<pre>pip install 'tenure[cli,conformance]'\ntenure conformance verify report.json</pre>"
-        "<p>The seal finds damage and edits by hand. It is no signature: who makes up a report on purpose can seal it, "
-        "and would have to make up histories in which the judges find nothing wrong. The last word has a run of your "
-        "own.</p>"
-        f"<p class=quiet>Seal <code>{text(report['seal'])}</code></p>"
+        "<p>The digest detects damage and edits by hand. It is no signature: the author of a forged report can compute "
+        "a new one. Forging histories that pass the checkers is harder, but most rules record none. If in doubt, run "
+        "the suite yourself.</p>"
+        f"<p class=quiet>Digest <code>{text(report['digest'])}</code></p>"
     )

@@ -47,9 +47,9 @@ def key() -> str:
     )
     return (
         f'<ul class="key">{lines}<li><svg width="26" height="12" aria-hidden="true"><rect class="window" x="2" y="0" '
-        'width="22" height="12"/></svg> a fault is there</li><li><svg width="26" height="12" aria-hidden="true">'
+        'width="22" height="12"/></svg> a fault is in effect</li><li><svg width="26" height="12" aria-hidden="true">'
         '<path class="batch" d="M6 1v10M13 1v10"/><path class="batch resync" d="M20 1v10"/></svg> '
-        "a watch is told, or resynced</li></ul>"
+        "a watch delivers a batch, or resyncs</li></ul>"
     )
 
 
@@ -105,7 +105,7 @@ def _bars(operations: Sequence[Sequence[Any]], x: Any, y: float) -> str:
     paths: dict[str, list[str]] = {}
     crosses = []
     kept = [op for op in operations if op[3] is not None]
-    kept += figures.thinned([op for op in operations if op[3] is None], _MOST_BARS)
+    kept += figures.downsampled([op for op in operations if op[3] is None], _MOST_BARS)
     for _, ended, seconds, error in kept:
         outcome = "answered" if error is None else _OUTCOME_OF.get(error, "refused")
         left, right = x(ended - seconds), x(ended)

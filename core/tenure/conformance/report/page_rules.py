@@ -35,7 +35,7 @@ def matrix(rules: Sequence[RuleRecord]) -> str:
         )
     legend = " ".join(badge(verdict.value) for verdict in Verdict)
     return (
-        f'<p class="quiet">A tile is a rule: point at it for its promise, follow it for the details. {legend}</p>'
+        f'<p class="quiet">A tile is a rule: point at it for its guarantee, follow it for the details. {legend}</p>'
         + tag("div", "".join(rows), class_="matrix")
     )
 
@@ -62,7 +62,7 @@ def failures(rules: Sequence[RuleRecord]) -> str:
         tag(
             "article",
             f"<h3>{badge(rule['verdict'])} <a href='#{text(rule['id'])}'>{text(rule['id'])}</a></h3>"
-            f"<p>{text(rule['promise'])}</p><pre>{text(rule['reason'])}</pre>{_trace(rule)}",
+            f"<p>{text(rule['guarantee'])}</p><pre>{text(rule['reason'])}</pre>{_trace(rule)}",
             class_=f"failure {rule['verdict']}",
         )
         for rule in rules
@@ -84,21 +84,21 @@ def details(rules: Sequence[RuleRecord]) -> str:
 
 
 def _detail(rule: RuleRecord) -> str:
-    parts = [f"<p>{text(rule['promise'])}</p>"]
+    parts = [f"<p>{text(rule['guarantee'])}</p>"]
     if rule["reason"]:
         parts.append(f"<pre>{text(rule['reason'])}</pre>")
     if rule["shared_with"]:
         link = f"<a href='#{text(rule['shared_with'])}'>{text(rule['shared_with'])}</a>"
-        parts.append(f"<p class=quiet>Looks at the experiment made for {link}.</p>")
-    asked = [("declared", rule["requires"]), ("to be done to the server", rule["needs"])]
-    parts += [f"<p class=quiet>Needs {what}: {text(', '.join(names))}.</p>" for what, names in asked if names]
+        parts.append(f"<p class=quiet>Inspects the run made for {link}.</p>")
+    required = [("capabilities", rule["required_capabilities"]), ("controls", rule["required_controls"])]
+    parts += [f"<p class=quiet>Requires {what}: {text(', '.join(names))}.</p>" for what, names in required if names]
     if rule["counts"]:
         said = ", ".join(f"{amount(number)} \u00d7 {text(name)}" for name, number in rule["counts"].items())
         parts.append(f"<p class=quiet>Happened: {said}.</p>")
     for history in rule["histories"]:
-        found = "; ".join(history["problems"]) or "nothing wrong"
+        found = "; ".join(history["problems"]) or "no problem"
         parts.append(
-            f"<p class=quiet>History of {amount(history['size'])} characters, judged by {text(history['judge'])}: "
+            f"<p class=quiet>History of {amount(history['size'])} characters, checked by {text(history['checker'])}: "
             f"{text(found)}.</p>"
         )
     if rule["latencies"]:
@@ -123,4 +123,6 @@ def _trace(rule: RuleRecord) -> str:
 
 def _hover(rule: RuleRecord) -> str:
     reason = rule["reason"].partition("\n")[0]
-    return f"{rule['id']}: {SIGNS[Verdict(rule['verdict'])][1]}\n{rule['promise']}" + (f"\n{reason}" if reason else "")
+    return f"{rule['id']}: {SIGNS[Verdict(rule['verdict'])][1]}\n{rule['guarantee']}" + (
+        f"\n{reason}" if reason else ""
+    )

@@ -24,8 +24,9 @@ _SHORT = 4
 
 _OURS = frozenset(
     {
-        *("id", "area", "verdict", "judge", "conclusion", "format", "requires", "needs", "shared_with", "promise"),
-        *("suite", "driver", "environment", "capabilities", "profile", "scheme"),
+        *("id", "area", "verdict", "checker", "conclusion", "format", "shared_with", "guarantee"),
+        *("required_capabilities", "required_controls"),
+        *("suite", "controls", "environment", "capabilities", "profile", "scheme"),
     }
 )
 """Fields whose texts are the suite's own, or the machine's; a password that happens to be such a word stays unharmed

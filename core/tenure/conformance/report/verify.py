@@ -1,13 +1,13 @@
-"""Judging a saved report again: everything that follows from something else in it is made to follow once more.
+"""Verify a saved report: derive everything again that follows from something else in it.
 
-In this order, and each step looks only at a report that passed the ones before:
+In this order; each step runs only on a report that passed the steps before:
 
 1. it is a report, by its schema;
-2. its seal fits, so nothing was damaged or edited by hand;
-3. the catalogue is the suite's, where this is the same version of it;
-4. each saved history, judged again, has the problems that were told then, and a rule with problems isn't kept;
-5. what is *not supported* follows from the declared capabilities and the controls that were given;
-6. faults of a rule that is kept had an effect;
+2. its digest is right, so nothing was damaged or edited by hand;
+3. its catalogue is the suite's, if it was written by this version of the suite;
+4. each saved history, checked again, has the problems that the report lists, and a rule with problems isn't kept;
+5. what is *not supported* follows from the declared capabilities and the offered controls;
+6. the faults of a kept rule had an effect;
 7. the numbers and the conclusion follow from the verdicts.
 """
 
@@ -22,41 +22,41 @@ from tenure.conformance.checkers import by_name
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import EXIT_CODES, Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.report import schema
+from tenure.conformance.report.digest import FIELD, digest_of
 from tenure.conformance.report.document import described, numbers
-from tenure.conformance.report.seal import FIELD, seal_of
 
 _NOTHING_KNOWN = 2
 
 
 @dataclass(slots=True)
 class Verified:
-    """What verifying found."""
+    """The result of verifying a report."""
 
     problems: list[str] = field(default_factory=list)
-    """Why the report can't be believed; empty if it can."""
+    """Why the report isn't valid; empty if it is."""
     notes: list[str] = field(default_factory=list)
-    """What could not be checked."""
+    """What could not be verified."""
     conclusion: Conclusion | None = None
-    """Recomputed from the verdicts; ``None`` if it didn't get so far."""
+    """Recomputed from the verdicts; ``None`` if an earlier step failed."""
     histories: int = 0
-    """How many were judged again."""
+    """The number of histories that were checked again."""
 
     @property
     def exit_code(self) -> int:
-        """As of the run itself, and 2 for a report that can't be believed."""
+        """The exit code of the run itself; 2 for a report that isn't valid."""
         if self.problems or self.conclusion is None:
             return _NOTHING_KNOWN
         return EXIT_CODES[self.conclusion]
 
 
 def verify(report: object, catalogue: Sequence[Rule]) -> Verified:
-    """Judge ``report``, a parsed JSON document, again; ``catalogue`` is the one of this version of the suite."""
+    """Verify ``report``, a parsed JSON document; ``catalogue`` is the one of this version of the suite."""
     found = Verified()
     found.problems += [f"not a report: {problem}" for problem in schema.problems(report)]
     if found.problems or not isinstance(report, dict):
         return found
-    if report[FIELD] != seal_of(report):
-        found.problems.append("the seal doesn't fit: the report was edited or damaged after it was written")
+    if report[FIELD] != digest_of(report):
+        found.problems.append("the digest is wrong: the report was edited or damaged after it was written")
         return found
     _catalogue(report, catalogue, found)
     for rule in report["rules"]:
@@ -71,8 +71,8 @@ def _catalogue(report: Mapping[str, Any], catalogue: Sequence[Rule], found: Veri
     version, listed = report["suite"]["version"], report["suite"]["catalogue"]
     if version != __version__:
         found.notes.append(
-            f"the report is by version {version} of the suite, this is {__version__}: whether its catalogue is whole "
-            "can only be told by the same version"
+            f"the report is by version {version} of the suite, this is {__version__}: only the same version can tell "
+            "whether its catalogue is complete"
         )
         return
     if listed != [rule.id for rule in catalogue]:
@@ -86,31 +86,33 @@ def _catalogue(report: Mapping[str, Any], catalogue: Sequence[Rule], found: Veri
     for rule in report["rules"]:
         mine = known.get(rule["id"])
         if mine is not None and mine != {name: rule[name] for name in mine}:
-            found.problems.append(f"{rule['id']} isn't described as in this suite, which says: {mine['promise']}")
+            found.problems.append(f"{rule['id']} isn't described as in this suite, which says: {mine['guarantee']}")
 
 
 def _histories(rule: Mapping[str, Any], found: Verified) -> None:
     for number, history in enumerate(rule["histories"], 1):
         where = f"{rule['id']}, history {number}"
         if history["data"] is None:
-            found.notes.append(f"{where}: it was too large to keep ({history['size']} characters), so not judged again")
+            found.notes.append(
+                f"{where}: it was too large to keep ({history['size']} characters), so it wasn't checked again"
+            )
             continue
         try:
-            problems = by_name.judge(history["judge"], history["data"])
-        except Exception as exc:  # noqa: BLE001 - whatever a made-up history does to a judge
-            found.problems.append(f"{where}: it can't be judged: {type(exc).__name__}: {exc}")
+            problems = by_name.check(history["checker"], history["data"])
+        except Exception as exc:  # noqa: BLE001 - a forged history may break a checker in any way
+            found.problems.append(f"{where}: it can't be checked: {type(exc).__name__}: {exc}")
             continue
         found.histories += 1
         if problems != history["problems"]:
             found.problems.append(
-                f"{where}: judged again by {history['judge']} it has {_told(problems)}, "
-                f"the report says {_told(history['problems'])}"
+                f"{where}: checked again by {history['checker']} it has {_summary(problems)}, "
+                f"the report says {_summary(history['problems'])}"
             )
         elif problems and rule["verdict"] == Verdict.PASS:
-            found.problems.append(f"{where}: it has {_told(problems)}, and yet the rule counts as kept")
+            found.problems.append(f"{where}: it has {_summary(problems)}, but the rule counts as kept")
 
 
-def _told(problems: Sequence[str]) -> str:
+def _summary(problems: Sequence[str]) -> str:
     if not problems:
         return "no problem"
     return f"{len(problems)} problem{'s' if len(problems) > 1 else ''} ({problems[0]})"
@@ -122,20 +124,22 @@ def _faults(rule: Mapping[str, Any], found: Verified) -> None:
         effects[window["fault"]] = effects.get(window["fault"], 0) + window["effects"]
     idle = [fault for fault, number in effects.items() if not number]
     if idle and rule["verdict"] == Verdict.PASS:
-        found.problems.append(f"{rule['id']}: the fault {', '.join(idle)} had no effect, and yet it counts as kept")
+        found.problems.append(f"{rule['id']}: the fault {', '.join(idle)} had no effect, but the rule counts as kept")
 
 
 def _declared(report: Mapping[str, Any], catalogue: Sequence[Rule], found: Verified) -> None:
     known = {rule.id for rule in catalogue}
-    offered = {*report["driver"]["controls"], *(["network"] if report["driver"]["network"] else [])}
+    offered = {*report["controls"]["offered"], *(["network"] if report["controls"]["network"] else [])}
     for rule in report["rules"]:
         if rule["id"] not in known:
             continue
-        undeclared = [name for name in rule["requires"] if not report["capabilities"].get(name)]
-        absent = [name for name in rule["needs"] if name not in offered]
+        undeclared = [name for name in rule["required_capabilities"] if not report["capabilities"].get(name)]
+        absent = [name for name in rule["required_controls"] if name not in offered]
         applies = not undeclared and not absent
         if applies and rule["verdict"] == Verdict.NOT_SUPPORTED:
-            found.problems.append(f"{rule['id']} counts as not supported, but all that it needs was declared and given")
+            found.problems.append(
+                f"{rule['id']} counts as not supported, but everything that it requires was declared and offered"
+            )
         if not applies and rule["executed"]:
             found.problems.append(f"{rule['id']} was executed without {', '.join([*undeclared, *absent])}")
 

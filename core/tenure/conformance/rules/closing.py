@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tenure.conformance.harness.assertions import PATIENCE
-from tenure.conformance.harness.context import World
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import StoreClosed
@@ -18,10 +18,10 @@ from tenure.watch import Batch, Watch
 class ClosingRules(Rules, area="closing"):
     """Nothing is left behind."""
 
-    def test_closing_leaves_no_thread(self, world: World) -> None:
+    def test_closing_leaves_no_thread(self, context: RuleContext) -> None:
         """After close no thread is left of all that a store, its leases, watches and callbacks had started."""
         before = set(threading.enumerate())
-        store = world.connect()
+        store = context.connect()
         called = threading.Event()
 
         def callback(_: Batch) -> None:
@@ -29,34 +29,36 @@ class ClosingRules(Rules, area="closing"):
 
         store.watch("", callback=callback)
         watches = [store.watch(f"{number}/") for number in range(5)]
-        lease = store.lease(world.short_ttl)
+        lease = store.lease(context.short_ttl)
         store.put("key", b"", lease=lease)
         called.wait(10.0)
         watches[0].close()
         store.close()
-        world.check.eventually(
+        context.check.eventually(
             lambda: [thread.name for thread in threading.enumerate() if thread not in before],
             lambda left: not left,
             "opened a store with a lease, watches and a callback, and closed it",
             expected="no thread more than before",
         )
 
-    def test_closing_revokes_leases(self, world: World) -> None:
+    def test_closing_revokes_leases(self, context: RuleContext) -> None:
         """Closing a store ends its leases at once: their keys are gone, and watchers see the deletes."""
-        holder = world.connect()
-        lease = holder.lease(world.long_ttl)
+        holder = context.connect()
+        lease = holder.lease(context.long_ttl)
         for key in ("a", "b"):
             holder.put(key, b"", lease=lease)
-        with Follower(world.check, world.store.watch("")) as follower:
+        with Follower(context.check, context.store.watch("")) as follower:
             revision = follower.wait_in_sync()
             holder.close()
-            world.check.equal(world.store.list("").keys, (), "list('') by another after the holder of a lease closed")
+            context.check.equal(
+                context.store.list("").keys, (), "list('') by another after the holder of a lease closed"
+            )
             for key in ("a", "b"):
                 follower.wait_for(key, revision + 1, "closed the store that held the lease")
 
-    def test_closing_is_final(self, world: World) -> None:
+    def test_closing_is_final(self, context: RuleContext) -> None:
         """After close, which may be called again, every call is StoreClosed."""
-        store = world.connect()
+        store = context.connect()
         watch = store.watch("")
         store.close()
         store.close()
@@ -65,33 +67,33 @@ class ClosingRules(Rules, area="closing"):
             "list": partial(store.list, ""),
             "put": partial(store.put, "key", b""),
             "delete": partial(store.delete, "key"),
-            "lease": partial(store.lease, world.short_ttl),
+            "lease": partial(store.lease, context.short_ttl),
             "watch": partial(store.watch, ""),
             "transaction": store.transaction,
             "server_info": store.server_info,
             "next of its watch": partial(_drain, watch),
         }
         for name, call in calls.items():
-            world.check.raises(StoreClosed, call, f"{name} after close")
+            context.check.raises(StoreClosed, call, f"{name} after close")
 
-    def test_closing_one_leaves_the_others(self, world: World) -> None:
+    def test_closing_one_leaves_the_others(self, context: RuleContext) -> None:
         """Closing one connection disturbs no other one: neither its watches nor its leases nor its keys."""
-        one, two = world.connect(), world.connect()
-        lease = two.lease(world.long_ttl)
+        one, two = context.connect(), context.connect()
+        lease = two.lease(context.long_ttl)
         two.put("kept", b"", lease=lease)
         one.put("stays", b"")
-        with Follower(world.check, two.watch("")) as follower:
+        with Follower(context.check, two.watch("")) as follower:
             follower.wait_in_sync()
             one.close()
             revision = two.put("after", b"").revision
             follower.wait_for("after", revision, "put after another connection was closed")
-            world.check.equal(follower.resyncs, 0, "gaps told by the watch of the open connection")
-        world.check.equal(two.list("").keys, ("after", "kept", "stays"), "list('') afterwards")
+            context.check.equal(follower.resyncs, 0, "gaps told by the watch of the open connection")
+        context.check.equal(two.list("").keys, ("after", "kept", "stays"), "list('') afterwards")
         lease.refresh()
 
 
 def _drain(watch: Watch) -> None:
     """Read until it raises; an end without an error shows that it never did."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + EVENT_TIMEOUT
     while time.monotonic() < deadline:
         watch.next(0.1)

@@ -12,10 +12,10 @@ from tenure.conformance.checkers import by_name
 from tenure.conformance.checkers.linearizability import search
 from tenure.conformance.checkers.linearizability.models import Lock
 from tenure.conformance.checkers.linearizability.operations import to_json
-from tenure.conformance.harness.assertions import PATIENCE, RuleInconclusive
-from tenure.conformance.harness.context import World
-from tenure.conformance.harness.rule import Rules, patient
-from tenure.conformance.workloads.leases import NOISE, recorded
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
+from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.harness.rule import Rules, parallel_safe
+from tenure.conformance.workloads.leases import CLOCK_TOLERANCE, recorded
 from tenure.conformance.workloads.lock_recipe import acquire, release
 from tenure.conformance.workloads.locks import Fencing, fence, observe_endings, spans_as_json, take_turns
 from tenure.errors import Conflict
@@ -29,98 +29,98 @@ class LockRules(Rules, area="locks"):
 
     # -- without faults: these look at one run of workers who take turns --
 
-    def test_locks_exclude_each_other(self, world: World) -> None:
+    def test_locks_exclude_each_other(self, context: RuleContext) -> None:
         """Of workers who take a lock in turn no two are inside at once, and what it guards loses no update."""
-        run = world.once("turns", take_turns)
-        world.check.enough(run.contended, len(run.spans) // 2, "a worker waiting for the lock of another")
+        run = context.run_once("turns", take_turns)
+        context.check.enough(run.contended, len(run.spans) // 2, "a worker waiting for the lock of another")
         did, expected = f"{len(run.spans)} times a worker took the lock", "one holder at a time"
-        world.check.no_problems(world.evidence.judge("exclusion", run.as_json()), did, expected=expected)
+        context.check.no_problems(context.evidence.check("exclusion", run.as_json()), did, expected=expected)
         data = {"operations": to_json(run.operations)}
         answer = search.check(run.operations, Lock).answer
-        world.check.enough(answer is not search.Answer.UNKNOWN, 1, "a search for an order that came to an end")
-        world.check.no_problems(world.evidence.judge("locks", data), did, expected=expected)
-        if not world.capabilities.linearizable:
+        context.check.enough(answer is not search.Answer.UNKNOWN, 1, "a search for an order that came to an end")
+        context.check.no_problems(context.evidence.check("locks", data), did, expected=expected)
+        if not context.capabilities.linearizable:
             return  # a worker may have read the number as it was before the last one's turn
         counted = {"start": 0, "acknowledged": len(run.spans), "unknown": 0, "final": run.shared}
-        problems = world.evidence.judge("counter", counted)
-        world.check.no_problems(problems, f"{did} and added one to a number", expected=f"{len(run.spans)}")
+        problems = context.evidence.check("counter", counted)
+        context.check.no_problems(problems, f"{did} and added one to a number", expected=f"{len(run.spans)}")
 
-    def test_locks_tokens_grow(self, world: World) -> None:
+    def test_locks_tokens_grow(self, context: RuleContext) -> None:
         """A lock's create revision is its holder's fencing token: all see it, and each is greater than the last."""
-        run = world.once("turns", take_turns)
-        world.check.enough(len(run.spans), 20, "a worker taking the lock")
-        problems = world.evidence.judge("fencing-tokens", run.as_json())
-        world.check.no_problems(problems, f"{len(run.spans)} times a worker took the lock", expected="growing tokens")
-        if not world.capabilities.linearizable:
+        run = context.run_once("turns", take_turns)
+        context.check.enough(len(run.spans), 20, "a worker taking the lock")
+        problems = context.evidence.check("fencing-tokens", run.as_json())
+        context.check.no_problems(problems, f"{len(run.spans)} times a worker took the lock", expected="growing tokens")
+        if not context.capabilities.linearizable:
             return  # others may see a former holder's
         others = [pair for pair in run.created if pair[0] != pair[1]]
-        world.check.equal(others, [], "tokens that aren't the create revision another connection reads meanwhile")
+        context.check.equal(others, [], "tokens that aren't the create revision another connection reads meanwhile")
 
     # -- a lease ends under its holder --
 
-    def test_locks_guard_against_stale_holders(self, world: World) -> None:
+    def test_locks_guard_against_stale_holders(self, context: RuleContext) -> None:
         """Writes guarded by the lock's revision are refused to one whose lease was revoked: another holds the lock."""
-        self._fenced(world, fence(world, PATIENCE, expire=False))
+        self._fenced(context, fence(context, EVENT_TIMEOUT, expire=False))
 
-    @patient
-    def test_locks_guard_against_expired_holders(self, world: World) -> None:
+    @parallel_safe
+    def test_locks_guard_against_expired_holders(self, context: RuleContext) -> None:
         """Writes guarded by the lock's revision are refused to one whose lease ran out: another holds the lock."""
-        self._fenced(world, world.once("endings", observe_endings).expired)
+        self._fenced(context, context.run_once("endings", observe_endings).expired)
 
-    def _fenced(self, world: World, seen: Fencing) -> None:
+    def _fenced(self, context: RuleContext, seen: Fencing) -> None:
         did = f"wrote as a holder whose lease was {seen.how}, after another had taken the lock and written"
         data = {"writes": [write.as_json() for write in seen.guarded]}
-        problems = world.evidence.judge("fenced-writes", data)
-        world.check.no_problems(problems, did, expected="the stale write is refused")
-        world.check.true(seen.refused, did, expected="a Conflict", seen="the write was taken")
-        if not by_name.judge("fenced-writes", {"writes": [write.as_json() for write in seen.control]}):
-            raise RuleInconclusive(
-                f"rule {world.rule.id} could not be judged: the same write without the guard did no harm, "
-                "so the guard proves nothing"
+        problems = context.evidence.check("fenced-writes", data)
+        context.check.no_problems(problems, did, expected="the stale write is refused")
+        context.check.true(seen.refused, did, expected="a Conflict", seen="the write was taken")
+        if not by_name.check("fenced-writes", {"writes": [write.as_json() for write in seen.control]}):
+            raise inconclusive(
+                context.rule,
+                "the same write without the precondition did no damage, so the precondition shows nothing",
             )
-        world.evidence.count("stale write taken without the guard")
+        context.evidence.count("stale write taken without the guard")
 
-    def test_locks_are_released_by_their_owner_alone(self, world: World) -> None:
+    def test_locks_are_released_by_their_owner_alone(self, context: RuleContext) -> None:
         """Deleting a lock at a revision that isn't its own is a Conflict, whoever tries; its owner's release works."""
-        holder, other = world.connect(), world.connect()
-        first, second = holder.lease(world.long_ttl), other.lease(world.long_ttl)
-        old = acquire(world.check, holder, "lock", "the owner", first, within=PATIENCE)
+        holder, other = context.connect(), context.connect()
+        first, second = holder.lease(context.long_ttl), other.lease(context.long_ttl)
+        old = acquire(context.check, holder, "lock", "the owner", first, within=EVENT_TIMEOUT)
         for wrong in (old - 1, old + 1):
-            world.check.raises(Conflict, partial(release, other, "lock", wrong), "released another's lock")
+            context.check.raises(Conflict, partial(release, other, "lock", wrong), "released another's lock")
         item = holder.get("lock")
-        world.check.equal(item and item.create_revision, old, "the lock's create revision afterwards")
+        context.check.equal(item and item.create_revision, old, "the lock's create revision afterwards")
         release(holder, "lock", old)
-        world.check.equal(holder.get("lock"), None, "the lock after its owner released it")
-        new = acquire(world.check, other, "lock", "the next owner", second, within=PATIENCE)
-        world.check.raises(Conflict, lambda: release(holder, "lock", old), "the former owner released once more")
+        context.check.equal(holder.get("lock"), None, "the lock after its owner released it")
+        new = acquire(context.check, other, "lock", "the next owner", second, within=EVENT_TIMEOUT)
+        context.check.raises(Conflict, lambda: release(holder, "lock", old), "the former owner released once more")
         item = other.get("lock")
-        world.check.equal(item and item.create_revision, new, "the next owner's lock afterwards")
+        context.check.equal(item and item.create_revision, new, "the next owner's lock afterwards")
 
-    def test_locks_a_dead_waiter_blocks_nobody(self, world: World) -> None:
+    def test_locks_a_dead_waiter_blocks_nobody(self, context: RuleContext) -> None:
         """A waiter who dies keeps its place in a queue as long as its lease lives; then the next one has its turn."""
-        ending = world.once("endings", observe_endings).waiter
+        ending = context.run_once("endings", observe_endings).waiter
         did = "the second in a queue of three died, and the first left"
-        problems = world.evidence.judge("leases-not-early", recorded([ending], clocks=_CLOCKS))
-        world.check.no_problems(problems, did, expected="the third waits as long as the second may live")
-        latency = world.capabilities.max_watch_latency
-        data = recorded([ending], seen_by=["watcher"], noise=NOISE, latency=latency)
-        problems = world.evidence.judge("leases-in-time", data)
-        world.check.no_problems(problems, did, expected="the third one's turn within the second one's worst case")
+        problems = context.evidence.check("leases-not-early", recorded([ending], clocks=_CLOCKS))
+        context.check.no_problems(problems, did, expected="the third waits as long as the second may live")
+        latency = context.capabilities.max_watch_latency
+        data = recorded([ending], seen_by=["watcher"], tolerance=CLOCK_TOLERANCE, latency=latency)
+        problems = context.evidence.check("leases-in-time", data)
+        context.check.no_problems(problems, did, expected="the third one's turn within the second one's worst case")
 
-    def test_locks_loss_is_found_in_time(self, world: World) -> None:
+    def test_locks_loss_is_found_in_time(self, context: RuleContext) -> None:
         """A holder cut off from its store knows by its own clock, within the ttl, and before another has the lock."""
-        loss = world.once("endings", observe_endings).loss
-        problems = world.evidence.judge("loss-told", loss.as_json())
-        world.check.no_problems(
+        loss = context.run_once("endings", observe_endings).loss
+        problems = context.evidence.check("loss-reported", loss.as_json())
+        context.check.no_problems(
             problems,
             "asserted again and again that a lease which nobody refreshes is valid",
             expected="LeaseLost in time",
         )
 
-    def test_locks_leaders_follow_each_other(self, world: World) -> None:
+    def test_locks_leaders_follow_each_other(self, context: RuleContext) -> None:
         """Of candidates for an election no two are leaders at the same time, each by its own clock."""
-        leaders = world.once("endings", observe_endings).leaders
+        leaders = context.run_once("endings", observe_endings).leaders
         data = spans_as_json(leaders)
         did = "let a leader's lease run out, another resign, a third revoke its lease"
-        world.check.no_problems(world.evidence.judge("exclusion", data), did, expected="one leader at a time")
-        world.check.no_problems(world.evidence.judge("fencing-tokens", data), did, expected="growing tokens")
+        context.check.no_problems(context.evidence.check("exclusion", data), did, expected="one leader at a time")
+        context.check.no_problems(context.evidence.check("fencing-tokens", data), did, expected="growing tokens")

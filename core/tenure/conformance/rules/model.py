@@ -23,7 +23,7 @@ from hypothesis.errors import HypothesisDeprecationWarning
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tenure.conformance.checkers import write_history
-from tenure.conformance.harness.context import World
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import Conflict, TenureError
@@ -75,7 +75,7 @@ class _Failure:
 class ModelRules(Rules, area="model"):
     """Random sequences."""
 
-    def test_model_agrees_with_a_dictionary(self, world: World) -> None:
+    def test_model_agrees_with_a_dictionary(self, context: RuleContext) -> None:
         """Whatever sequence of operations is tried, the store answers as a dictionary with revisions would."""
         counter = itertools.count()
         steps = 0
@@ -85,7 +85,7 @@ class ModelRules(Rules, area="model"):
             def __init__(self) -> None:
                 if time.monotonic() > failure.until:
                     raise _Enough
-                super().__init__(world, f"{next(counter)}:")
+                super().__init__(context, f"{next(counter)}:")
 
             def teardown(self) -> None:
                 nonlocal steps
@@ -114,7 +114,7 @@ class ModelRules(Rules, area="model"):
                 raise
             failure.error.add_note(f"after these writes to an empty prefix: {'; '.join(failure.did)}")
             raise failure.error from None
-        world.check.enough(steps, EXAMPLES * STEPS // 4, "an operation of the state machine")
+        context.check.enough(steps, EXAMPLES * STEPS // 4, "an operation of the state machine")
 
 
 def _has_leases(machine: Any) -> bool:
@@ -124,13 +124,13 @@ def _has_leases(machine: Any) -> bool:
 class _Machine(RuleBasedStateMachine):
     """One example: works under a prefix of its own of the rule's namespace."""
 
-    def __init__(self, world: World, prefix: str) -> None:
+    def __init__(self, context: RuleContext, prefix: str) -> None:
         super().__init__()
         self.steps = 0
         self.did: list[str] = []
         """Writes made."""
-        self.check = world.check
-        self.store = world.store
+        self.check = context.check
+        self.store = context.store
         self.prefix = prefix
         self.model: dict[str, KeyValue] = {}
         self.leases: list[Lease] = []

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tenure.conformance.checkers.linearizability import by_revision, search
 from tenure.conformance.checkers.linearizability.operations import Operation, beginning, to_json
-from tenure.conformance.harness.context import World
-from tenure.conformance.harness.rule import Rules, requires
+from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.workloads.concurrent_operations import least_of, observe
 
 _SEARCHED = (300, 100, 40)
@@ -17,30 +17,30 @@ _SEARCHED = (300, 100, 40)
 class OrderRules(Rules, area="kv"):
     """Many clients, few keys."""
 
-    def test_kv_clients_see_their_own_order(self, world: World) -> None:
+    def test_kv_clients_see_their_own_order(self, context: RuleContext) -> None:
         """Each client reads what it wrote and never goes back; writes and guards follow one order of revisions."""
-        run = world.once("order", observe)
-        run.check_enough(world, least_of(world))
+        run = context.run_once("order", observe)
+        run.check_enough(context, least_of(context))
         data = {"operations": to_json(run.operations), "order": by_revision.CLIENT}
-        world.check.no_problems(
-            world.evidence.judge("linearizability", data),
+        context.check.no_problems(
+            context.evidence.check("linearizability", data),
             f"put {len(run.operations)} operations of {run.clients} clients in the order of their revisions",
             expected="answers that this order explains, to each client by itself",
         )
 
-    @requires("linearizable")
-    def test_kv_is_linearizable(self, world: World) -> None:
+    @requires_capability("linearizable")
+    def test_kv_is_linearizable(self, context: RuleContext) -> None:
         """What many clients did and saw is explained by one order of their operations that real time allows."""
-        run = world.once("order", observe)
-        run.check_enough(world, least_of(world))
+        run = context.run_once("order", observe)
+        run.check_enough(context, least_of(context))
         did = f"recorded {len(run.operations)} operations of {run.clients} clients at once"
         expected = "one order that explains every answer"
         data = {"operations": to_json(run.operations)}
-        world.check.no_problems(world.evidence.judge("linearizability", data), did, expected=expected)
+        context.check.no_problems(context.evidence.check("linearizability", data), did, expected=expected)
         part = _searchable(run.operations)
-        world.check.enough(len(part), min(_SEARCHED) // 2, "an operation in a part small enough to be searched")
-        world.check.no_problems(
-            world.evidence.judge("search", {"operations": to_json(part)}),
+        context.check.enough(len(part), min(_SEARCHED) // 2, "an operation in a part small enough to be searched")
+        context.check.no_problems(
+            context.evidence.check("search", {"operations": to_json(part)}),
             f"{did}, searched for an order of {len(part)} of them by their values alone",
             expected=expected,
         )

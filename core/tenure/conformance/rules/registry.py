@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from tenure._client.store import Store
-from tenure.conformance.harness.assertions import PATIENCE
-from tenure.conformance.harness.context import World
-from tenure.conformance.harness.rule import Rules, patient
-from tenure.conformance.workloads.leases import NOISE
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT
+from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.harness.rule import Rules, parallel_safe
+from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.errors import AlreadyRegistered, ServiceNotFound
 from tenure.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig, Service
 
@@ -31,12 +31,14 @@ def instance(number: int = 0, *, service: str = "web", **meta: object) -> Instan
 class RegistryRules(Rules, area="registry"):
     """Services and their instances."""
 
-    def _config(self, world: World, *, short: bool = False) -> RegistryConfig:
-        return RegistryConfig(heartbeat=world.short_ttl if short else world.long_ttl)
+    def _config(self, context: RuleContext, *, short: bool = False) -> RegistryConfig:
+        return RegistryConfig(heartbeat=context.short_ttl if short else context.long_ttl)
 
-    def _count(self, world: World, registry: Registry, count: int, did: str, *, within: float = PATIENCE) -> None:
+    def _count(
+        self, context: RuleContext, registry: Registry, count: int, did: str, *, within: float = EVENT_TIMEOUT
+    ) -> None:
         look = partial(self._known, registry)
-        world.check.eventually(look, lambda seen: seen == count, did, expected=f"{count} instances", within=within)
+        context.check.eventually(look, lambda seen: seen == count, did, expected=f"{count} instances", within=within)
 
     def _known(self, registry: Registry) -> int:
         try:
@@ -44,38 +46,40 @@ class RegistryRules(Rules, area="registry"):
         except ServiceNotFound:
             return 0
 
-    def _found(self, world: World, registry: Registry, count: int, did: str, *, service: str = "web") -> Service:
+    def _found(
+        self, context: RuleContext, registry: Registry, count: int, did: str, *, service: str = "web"
+    ) -> Service:
         try:
-            return registry.wait_for(service, count, PATIENCE)
+            return registry.wait_for(service, count, EVENT_TIMEOUT)
         except ServiceNotFound as exc:
-            raise world.check.fail(did, expected=f"{count} instances of {service!r}", seen=str(exc)) from exc
+            raise context.check.fail(did, expected=f"{count} instances of {service!r}", seen=str(exc)) from exc
 
-    def test_registry_registers_updates_deregisters(self, world: World) -> None:
+    def test_registry_registers_updates_deregisters(self, context: RuleContext) -> None:
         """What one registers, updates and deregisters, another one sees, up to the last instance's leaving."""
-        config = self._config(world)
-        with Registry(world.connect(), config) as observer, Registry(world.connect(), config) as registry:
+        config = self._config(context)
+        with Registry(context.connect(), config) as observer, Registry(context.connect(), config) as registry:
             registry.register(instance(version="1"))
-            found = self._found(world, observer, 1, "registered")
-            world.check.equal([each.meta["version"] for each in found], ["1"], "register seen by another")
+            found = self._found(context, observer, 1, "registered")
+            context.check.equal([each.meta["version"] for each in found], ["1"], "register seen by another")
             registry.update(instance(version="2"))
-            world.check.eventually(
+            context.check.eventually(
                 lambda: observer.get_service("web").instances[0].meta["version"],
                 lambda version: version == "2",
                 "update seen by another",
                 expected="2",
             )
             registry.deregister()
-            self._count(world, observer, 0, "deregister seen by another")
+            self._count(context, observer, 0, "deregister seen by another")
             find = partial(observer.get_service, "web")
-            world.check.raises(ServiceNotFound, find, "get_service after the last instance left")
+            context.check.raises(ServiceNotFound, find, "get_service after the last instance left")
 
-    def test_registry_keeps_the_wire_format(self, world: World) -> None:
+    def test_registry_keeps_the_wire_format(self, context: RuleContext) -> None:
         """An instance is one key /registry/<name>/<service>/<id>@<host> with JSON of six fields."""
-        config = self._config(world)
-        with Registry(world.connect(), config) as registry:
+        config = self._config(context)
+        with Registry(context.connect(), config) as registry:
             mine = registry.register(instance(colour="blue"))
             key = f"/registry/default/web/{mine.id}@{mine.host}"
-            item = world.store.get(key)
+            item = context.store.get(key)
             expected = {
                 "id": "id-0",
                 "host": "10.0.0.1",
@@ -84,91 +88,94 @@ class RegistryRules(Rules, area="registry"):
                 "service_name": "web",
                 "meta": {"colour": "blue"},
             }
-            world.check.equal(item and json.loads(item.value), expected, f"the JSON at {key!r}")
+            context.check.equal(item and json.loads(item.value), expected, f"the JSON at {key!r}")
             other = {**expected, "id": "go", "host": "10.9.9.9"}
-            world.store.put("/registry/default/web/go@10.9.9.9", json.dumps(other).encode())
-            found = self._found(world, registry, 2, "wrote an entry beside one's own")
-            world.check.equal({each.id for each in found}, {"id-0", "go"}, "an entry written by another program")
+            context.store.put("/registry/default/web/go@10.9.9.9", json.dumps(other).encode())
+            found = self._found(context, registry, 2, "wrote an entry beside one's own")
+            context.check.equal({each.id for each in found}, {"id-0", "go"}, "an entry written by another program")
 
-    def test_registry_refuses_a_second_of_the_same_identity(self, world: World) -> None:
+    def test_registry_refuses_a_second_of_the_same_identity(self, context: RuleContext) -> None:
         """Registering an identity that a living registration holds is AlreadyRegistered, and leaves that one alone."""
-        config = self._config(world)
-        with Registry(world.connect(), config) as first, Registry(world.connect(), config) as second:
+        config = self._config(context)
+        with Registry(context.connect(), config) as first, Registry(context.connect(), config) as second:
             first.register(instance(owner="first"))
-            world.check.raises(
+            context.check.raises(
                 AlreadyRegistered, lambda: second.register(instance(owner="second"), wait=0.0), "register"
             )
-            found = self._found(world, second, 1, "refused a second registration")
-            world.check.equal([each.meta["owner"] for each in found], ["first"], "the instance afterwards")
+            found = self._found(context, second, 1, "refused a second registration")
+            context.check.equal([each.meta["owner"] for each in found], ["first"], "the instance afterwards")
 
-    def test_registry_clean_stop_is_seen_at_once(self, world: World) -> None:
+    def test_registry_clean_stop_is_seen_at_once(self, context: RuleContext) -> None:
         """Closing a registry removes its instance at once, long before its heartbeat's time is up."""
-        config = self._config(world)
-        with Registry(world.connect(), config) as observer:
-            with Registry(world.connect(), config, instance()):
-                self._found(world, observer, 1, "registered")
-            self._count(world, observer, 0, "closed the registry of an instance")
+        config = self._config(context)
+        with Registry(context.connect(), config) as observer:
+            with Registry(context.connect(), config, instance()):
+                self._found(context, observer, 1, "registered")
+            self._count(context, observer, 0, "closed the registry of an instance")
 
-    @patient
-    def test_registry_crash_is_seen_within_the_leases_time(self, world: World) -> None:
+    @parallel_safe
+    def test_registry_crash_is_seen_within_the_leases_time(self, context: RuleContext) -> None:
         """An instance whose process vanishes without a word is removed by the lease's worst case."""
-        store = world.connect()
-        lease = store.lease(world.short_ttl, keep_alive=False)
+        store = context.connect()
+        lease = store.lease(context.short_ttl, keep_alive=False)
         mine = instance()
-        with Registry(world.connect(), self._config(world)) as observer:
+        with Registry(context.connect(), self._config(context)) as observer:
             # What a process leaves that is gone: its key, on a lease that nobody refreshes any more.
             value = json.dumps(mine.to_dict()).encode()
             store.put(f"/registry/default/web/{mine.id}@{mine.host}", value, lease=lease)
-            self._found(world, observer, 1, "put an entry")
-            limit = lease.max_lifetime_after_refresh + world.capabilities.max_watch_latency + NOISE
-            self._count(world, observer, 0, "let the lease of an instance run out", within=limit)
+            self._found(context, observer, 1, "put an entry")
+            limit = lease.max_lifetime_after_refresh + context.capabilities.max_watch_latency + CLOCK_TOLERANCE
+            self._count(context, observer, 0, "let the lease of an instance run out", within=limit)
 
-    @patient
-    def test_registry_heartbeat_keeps_an_instance(self, world: World) -> None:
+    @parallel_safe
+    def test_registry_heartbeat_keeps_an_instance(self, context: RuleContext) -> None:
         """A registered instance is there for as long as its process is, beyond its heartbeat's time."""
-        config = self._config(world, short=True)
+        config = self._config(context, short=True)
         events: list[InstanceEvent] = []
-        with Registry(world.connect(), config, instance()) as registry, Registry(world.connect(), config) as observer:
-            self._found(world, observer, 1, "registered")
+        with (
+            Registry(context.connect(), config, instance()) as registry,
+            Registry(context.connect(), config) as observer,
+        ):
+            self._found(context, observer, 1, "registered")
             observer.add_handler(events.append)  # is told too of a leave that is over before anyone looks
             lease = registry.lease
             if lease is None:
-                raise world.check.fail("registered", expected="a lease", seen=None)
+                raise context.check.fail("registered", expected="a lease", seen=None)
             end = time.monotonic() + lease.max_lifetime_after_refresh * 1.2
-            world.check.eventually(
+            context.check.eventually(
                 lambda: (self._known(observer), time.monotonic() > end),
                 lambda seen: seen[0] != 1 or seen[1],
                 "kept an instance registered",
                 expected="the end of the observation",
-                within=lease.max_lifetime_after_refresh * 2 + PATIENCE,
+                within=lease.max_lifetime_after_refresh * 2 + EVENT_TIMEOUT,
             )
             kept = f"kept an instance registered for {lease.max_lifetime_after_refresh * 1.2:.1f} s"
-            world.check.equal(self._known(observer), 1, f"{kept}: the instances afterwards")
+            context.check.equal(self._known(observer), 1, f"{kept}: the instances afterwards")
             left = [event.type.value for event in events if event.type is EventType.DELETE]
-            world.check.equal(left, [], f"{kept}: what was told of its leaving meanwhile")
+            context.check.equal(left, [], f"{kept}: what was told of its leaving meanwhile")
 
-    @patient
-    def test_registry_deregistered_stays_away(self, world: World) -> None:
+    @parallel_safe
+    def test_registry_deregistered_stays_away(self, context: RuleContext) -> None:
         """After deregister no heartbeat brings the instance back, and the same identity can register again."""
-        config = self._config(world, short=True)
-        with Registry(world.connect(), config, instance()) as registry:
+        config = self._config(context, short=True)
+        with Registry(context.connect(), config, instance()) as registry:
             registry.deregister()
             key = f"/registry/default/web/{instance().id}@{instance().host}"
-            end = time.monotonic() + world.short_ttl
-            world.check.eventually(
-                lambda: (world.store.get(key) is None, time.monotonic() > end),
+            end = time.monotonic() + context.short_ttl
+            context.check.eventually(
+                lambda: (context.store.get(key) is None, time.monotonic() > end),
                 lambda seen: not seen[0] or seen[1],
                 "deregistered, then waited for longer than a heartbeat",
                 expected="the end of the observation",
-                within=world.short_ttl + PATIENCE,
+                within=context.short_ttl + EVENT_TIMEOUT,
             )
-            world.check.equal(world.store.get(key), None, "the key of a deregistered instance")
+            context.check.equal(context.store.get(key), None, "the key of a deregistered instance")
             registry.register(instance())
-            world.check.true(world.store.get(key) is not None, "registered again", expected="the key", seen=None)
+            context.check.true(context.store.get(key) is not None, "registered again", expected="the key", seen=None)
 
-    def test_registry_handlers_are_called_in_order(self, world: World) -> None:
+    def test_registry_handlers_are_called_in_order(self, context: RuleContext) -> None:
         """Handlers are told create, upserts and delete of an instance, each once, in order."""
-        config = self._config(world)
+        config = self._config(context)
         seen: list[tuple[str, object]] = []
 
         def handle(event: InstanceEvent) -> None:
@@ -176,9 +183,9 @@ class RegistryRules(Rules, area="registry"):
 
         def told(number: int, did: str) -> None:
             expected = f"event number {number}"
-            world.check.eventually(lambda: list(seen), lambda events: len(events) >= number, did, expected=expected)
+            context.check.eventually(lambda: list(seen), lambda events: len(events) >= number, did, expected=expected)
 
-        with Registry(world.connect(), config) as observer, Registry(world.connect(), config) as registry:
+        with Registry(context.connect(), config) as observer, Registry(context.connect(), config) as registry:
             observer.add_handler(handle, service="web")
             # One after the other: a store that doesn't show every revision may show the last of several alone.
             registry.register(instance(turn=0))
@@ -189,18 +196,18 @@ class RegistryRules(Rules, area="registry"):
             registry.deregister()
             told(5, "deregistered")
         expected = [("create", 0), ("upsert", 1), ("upsert", 2), ("upsert", 3), ("delete", 3)]
-        world.check.equal(seen, expected, "what a handler was told of register, three updates, deregister")
+        context.check.equal(seen, expected, "what a handler was told of register, three updates, deregister")
 
-    def test_registry_many_instances_are_all_found(self, world: World) -> None:
+    def test_registry_many_instances_are_all_found(self, context: RuleContext) -> None:
         """Many instances of several services are found by every observer, each under its own service alone."""
-        config = self._config(world)
-        stores: list[Store] = [world.connect() for _ in range(2)]
+        config = self._config(context)
+        stores: list[Store] = [context.connect() for _ in range(2)]
         with ExitStack() as stack:
             observers = [stack.enter_context(Registry(store, config)) for store in stores]
             for number in range(12):
                 service = "web" if number % 3 else "web2"
                 stack.enter_context(Registry(stores[number % 2], config, instance(number, service=service)))
             for observer in observers:
-                web = self._found(world, observer, 8, "registered twelve instances")
-                other = self._found(world, observer, 4, "registered twelve instances", service="web2")
-                world.check.equal((len(web), len(other)), (8, 4), "instances of 'web' and of 'web2'")
+                web = self._found(context, observer, 8, "registered twelve instances")
+                other = self._found(context, observer, 4, "registered twelve instances", service="web2")
+                context.check.equal((len(web), len(other)), (8, 4), "instances of 'web' and of 'web2'")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from tenure._client.transaction import TransactionBuilder
-from tenure.conformance.harness.context import World
-from tenure.conformance.harness.rule import Rules, requires
+from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.workloads.threads import DEADLINE, Running, together
 from tenure.errors import Conflict, InvalidArgument, LeaseNotFound, LimitExceeded
 
@@ -22,16 +22,16 @@ Build = Callable[[TransactionBuilder], TransactionBuilder]
 class TransactionRules(Rules, area="transactions"):
     """Several keys at a time."""
 
-    def test_transactions_apply_everything_at_one_revision(self, world: World) -> None:
+    def test_transactions_apply_everything_at_one_revision(self, context: RuleContext) -> None:
         """All operations of a transaction are applied, and every key put has the transaction's revision."""
-        world.store.put("gone", b"x")
-        create = world.store.put("old", b"1").revision
-        transaction = world.store.transaction().if_exists("old").if_absent("new").if_exists("gone")
+        context.store.put("gone", b"x")
+        create = context.store.put("old", b"1").revision
+        transaction = context.store.transaction().if_exists("old").if_absent("new").if_exists("gone")
         committed = transaction.put("new", b"n").put("old", b"2").delete("gone").put("other", b"o").commit()
         revision = committed.revision
-        world.check.equal(committed.deleted, 1, "the number of keys deleted by a transaction with one delete")
-        world.check.equal(
-            list(world.store.list("")),
+        context.check.equal(committed.deleted, 1, "the number of keys deleted by a transaction with one delete")
+        context.check.equal(
+            list(context.store.list("")),
             [
                 ("new", b"n", revision, revision, None),
                 ("old", b"2", create, revision, None),
@@ -40,11 +40,11 @@ class TransactionRules(Rules, area="transactions"):
             "list('') after a transaction of three puts and a delete",
         )
 
-    def test_transactions_with_a_guard_that_fails_change_nothing(self, world: World) -> None:
+    def test_transactions_with_a_guard_that_fails_change_nothing(self, context: RuleContext) -> None:
         """If one guard of several doesn't hold, the transaction is a Conflict and no operation is applied."""
-        item = world.store.put("there", b"1")
+        item = context.store.put("there", b"1")
         stale = item.revision
-        present = world.store.put("there", b"2").revision
+        present = context.store.put("there", b"2").revision
         failing: dict[str, Build] = {
             "absent, of a key that exists": lambda t: t.if_absent("there"),
             "exists, of a missing key": lambda t: t.if_exists("missing"),
@@ -55,17 +55,17 @@ class TransactionRules(Rules, area="transactions"):
             "first of three": lambda t: t.if_absent("there").if_exists("there").if_unchanged("there", revision=present),
             "last of three": lambda t: t.if_exists("there").if_unchanged("there", revision=present).if_absent("there"),
         }
-        before = list(world.store.list(""))
+        before = list(context.store.list(""))
         for name, precondition in failing.items():
             transaction = (
-                precondition(world.store.transaction()).put("new", b"x").put("there", b"x").put("missing", b"x")
+                precondition(context.store.transaction()).put("new", b"x").put("there", b"x").put("missing", b"x")
             )
-            world.check.raises(Conflict, transaction.commit, f"a transaction whose guard fails ({name})")
-            world.check.equal(list(world.store.list("")), before, f"list('') afterwards ({name})")
+            context.check.raises(Conflict, transaction.commit, f"a transaction whose guard fails ({name})")
+            context.check.equal(list(context.store.list("")), before, f"list('') afterwards ({name})")
 
-    def test_transactions_with_guards_that_hold_are_applied(self, world: World) -> None:
+    def test_transactions_with_guards_that_hold_are_applied(self, context: RuleContext) -> None:
         """A transaction all of whose guards hold is applied, whatever keys they are on and however many per key."""
-        revision = world.store.put("there", b"1").revision
+        revision = context.store.put("there", b"1").revision
         holding: dict[str, Build] = {
             "absent": lambda t: t.if_absent("missing"),
             "exists": lambda t: t.if_exists("there"),
@@ -74,140 +74,143 @@ class TransactionRules(Rules, area="transactions"):
             "none": lambda t: t,
         }
         for name, precondition in holding.items():
-            transaction = precondition(world.store.transaction()).put(f"done/{name}", b"x")
+            transaction = precondition(context.store.transaction()).put(f"done/{name}", b"x")
             try:
                 transaction.commit()
             except Conflict as exc:
                 did = f"a transaction whose guards hold ({name})"
-                raise world.check.fail(did, expected="it is applied", seen=f"Conflict: {exc}") from exc
+                raise context.check.fail(did, expected="it is applied", seen=f"Conflict: {exc}") from exc
         expected = tuple(sorted(f"done/{name}" for name in holding))
-        world.check.equal(world.store.list("done/").keys, expected, "list after transactions whose guards hold")
+        context.check.equal(context.store.list("done/").keys, expected, "list after transactions whose guards hold")
 
-    def test_transactions_refused_make_no_revision(self, world: World) -> None:
+    def test_transactions_refused_make_no_revision(self, context: RuleContext) -> None:
         """A refused transaction leaves even the store's revision as it was."""
-        world.store.put("there", b"")
+        context.store.put("there", b"")
         for _ in range(_BUSY):
-            before = world.store.get_with_revision("there").revision
-            transaction = world.store.transaction().if_absent("there").put("x", b"1").delete("there")
-            world.check.raises(Conflict, transaction.commit, "a transaction whose guard fails")
-            if world.store.get_with_revision("there").revision == before:
+            before = context.store.get_with_revision("there").revision
+            transaction = context.store.transaction().if_absent("there").put("x", b"1").delete("there")
+            context.check.raises(Conflict, transaction.commit, "a transaction whose guard fails")
+            if context.store.get_with_revision("there").revision == before:
                 return
-        raise world.check.fail(
+        raise context.check.fail(
             f"{_BUSY} times: read, a refused transaction, read",
             expected="the same revision before and after, at least once",
             seen="the revision grew each time",
         )
 
-    def test_transactions_notice_delete_and_recreate(self, world: World) -> None:
+    def test_transactions_notice_delete_and_recreate(self, context: RuleContext) -> None:
         """A guard on a revision fails if the key was deleted and written again since, even with the same value."""
-        revision = world.store.put("key", b"same").revision
-        world.store.delete("key")
-        world.store.put("key", b"same")
-        transaction = world.store.transaction().if_unchanged("key", revision=revision).put("won", b"")
-        world.check.raises(Conflict, transaction.commit, "a guard on the revision of the key's earlier life")
+        revision = context.store.put("key", b"same").revision
+        context.store.delete("key")
+        context.store.put("key", b"same")
+        transaction = context.store.transaction().if_unchanged("key", revision=revision).put("won", b"")
+        context.check.raises(Conflict, transaction.commit, "a guard on the revision of the key's earlier life")
 
-    def test_transactions_without_operations_are_checks(self, world: World) -> None:
+    def test_transactions_without_operations_are_checks(self, context: RuleContext) -> None:
         """A transaction of guards alone answers a revision if they hold, is a Conflict if not, and changes nothing."""
-        revision = world.store.put("there", b"").revision
+        revision = context.store.put("there", b"").revision
         for _ in range(_BUSY):
-            before = world.store.get_with_revision("there").revision
-            held = world.store.transaction().if_unchanged("there", revision=revision).if_absent("missing").commit()
-            world.check.true(
+            before = context.store.get_with_revision("there").revision
+            held = context.store.transaction().if_unchanged("there", revision=revision).if_absent("missing").commit()
+            context.check.true(
                 held.revision >= revision, "a check that holds", expected=f"{revision} or more", seen=held.revision
             )
-            refused = world.store.transaction().if_absent("there")
-            world.check.raises(Conflict, refused.commit, "a check that fails")
-            if world.store.get_with_revision("there").revision == before:
+            refused = context.store.transaction().if_absent("there")
+            context.check.raises(Conflict, refused.commit, "a check that fails")
+            if context.store.get_with_revision("there").revision == before:
                 return
-        raise world.check.fail(
+        raise context.check.fail(
             f"{_BUSY} times: read, checks, read", expected="the same revision", seen="the revision grew each time"
         )
 
-    def test_transactions_count_only_what_they_deleted(self, world: World) -> None:
+    def test_transactions_count_only_what_they_deleted(self, context: RuleContext) -> None:
         """The answer counts the keys that really were there to be deleted."""
-        world.store.put("a", b"")
-        world.store.put("b", b"")
-        committed = world.store.transaction().delete("a").delete("missing").delete("b").put("c", b"").commit()
-        world.check.equal(committed.deleted, 2, "deletes of two keys that exist and one that doesn't")
+        context.store.put("a", b"")
+        context.store.put("b", b"")
+        committed = context.store.transaction().delete("a").delete("missing").delete("b").put("c", b"").commit()
+        context.check.equal(committed.deleted, 2, "deletes of two keys that exist and one that doesn't")
 
-    def test_transactions_write_each_key_once(self, world: World) -> None:
+    def test_transactions_write_each_key_once(self, context: RuleContext) -> None:
         """Writing a key twice in one transaction is an InvalidArgument, and nothing is applied."""
-        transaction = world.store.transaction().put("a", b"1").put("b", b"1").delete("a")
-        world.check.raises(InvalidArgument, transaction.commit, "put and delete of one key in one transaction")
-        world.check.equal(world.store.list("").keys, (), "list('') afterwards")
+        transaction = context.store.transaction().put("a", b"1").put("b", b"1").delete("a")
+        context.check.raises(InvalidArgument, transaction.commit, "put and delete of one key in one transaction")
+        context.check.equal(context.store.list("").keys, (), "list('') afterwards")
 
-    def test_transactions_up_to_the_declared_size_work(self, world: World) -> None:
+    def test_transactions_up_to_the_declared_size_work(self, context: RuleContext) -> None:
         """A transaction of as many operations as declared is applied; one more is LimitExceeded and changes nothing."""
-        limit = world.capabilities.max_transaction_operations
-        world.check.true(limit >= 8, "read capabilities.max_transaction_operations", expected="at least 8", seen=limit)
-        full, beyond = world.store.transaction(), world.store.transaction()
+        limit = context.capabilities.max_transaction_operations
+        context.check.true(
+            limit >= 8, "read capabilities.max_transaction_operations", expected="at least 8", seen=limit
+        )
+        full = context.store.transaction().if_absent("guard")
         for number in range(limit - 1):
             full.put(f"{number:06}", b"x")
+        full.commit(timeout=60.0)
+        beyond = context.store.transaction().if_absent("guard").put("one", b"y")
+        for number in range(limit - 1):
             beyond.put(f"{number:06}", b"y")
-        full.if_absent("guard").commit(timeout=60.0)
-        beyond.if_absent("guard").put("one", b"y")
-        world.check.raises(LimitExceeded, beyond.commit, f"a transaction of {limit + 1} guards and operations")
-        listed = world.store.list("", timeout=60.0)
-        world.check.equal(len(listed), limit - 1, f"the number of keys after a transaction of {limit - 1} puts")
-        world.check.equal({item.value for item in listed}, {b"x"}, "their values")
-        world.check.equal(len({item.mod_revision for item in listed}), 1, "the number of revisions they have")
+        context.check.raises(LimitExceeded, beyond.commit, f"a transaction of {limit + 1} guards and operations")
+        listed = context.store.list("", timeout=60.0)
+        context.check.equal(len(listed), limit - 1, f"the number of keys after a transaction of {limit - 1} puts")
+        context.check.equal({item.value for item in listed}, {b"x"}, "their values")
+        context.check.equal(len({item.mod_revision for item in listed}), 1, "the number of revisions they have")
 
-    def test_transactions_up_to_the_declared_bytes_work(self, world: World) -> None:
+    def test_transactions_up_to_the_declared_bytes_work(self, context: RuleContext) -> None:
         """A transaction of as many bytes as declared is applied; more is LimitExceeded and changes nothing."""
-        limits = world.capabilities
+        limits = context.capabilities
         room = min(limits.max_transaction_bytes, _LARGEST_TRIED)
         count = max(2, -(-room // limits.max_value_bytes))
         size = room // count - len("0000")
-        transaction = world.store.transaction()
+        transaction = context.store.transaction()
         for number in range(count):
             transaction.put(f"{number:04}", b"%04d" % number + b"x" * (size - 4))
         transaction.commit(timeout=60.0)
         for number in range(count):
-            item = world.store.get(f"{number:04}", timeout=60.0)
+            item = context.store.get(f"{number:04}", timeout=60.0)
             found = item and (len(item.value), item.value[:4])
-            world.check.equal(found, (size, b"%04d" % number), f"value {number} of {count} in {room} bytes")
+            context.check.equal(found, (size, b"%04d" % number), f"value {number} of {count} in {room} bytes")
         if limits.max_transaction_bytes <= _LARGEST_TRIED:
             value = b"y" * min(limits.max_value_bytes, limits.max_transaction_bytes)
-            beyond = world.store.transaction()
+            beyond = context.store.transaction()
             for number in range(limits.max_transaction_bytes // len(value) + 1):
                 beyond.put(f"{number:04}", value)
-            world.check.raises(LimitExceeded, beyond.commit, "a transaction of more bytes than declared")
+            context.check.raises(LimitExceeded, beyond.commit, "a transaction of more bytes than declared")
 
-    def test_transactions_take_the_declared_number_of_leases(self, world: World) -> None:
+    def test_transactions_take_the_declared_number_of_leases(self, context: RuleContext) -> None:
         """A transaction puts keys on as many different leases as declared; on one more it is LimitExceeded."""
-        limit = world.capabilities.max_transaction_leases
-        world.check.true(limit >= 1, "read capabilities.max_transaction_leases", expected="at least 1", seen=limit)
+        limit = context.capabilities.max_transaction_leases
+        context.check.true(limit >= 1, "read capabilities.max_transaction_leases", expected="at least 1", seen=limit)
         tried = min(limit, _LEASES_TRIED)
-        leases = [world.store.lease(world.long_ttl) for _ in range(tried + 1)]
-        within = world.store.transaction()
+        leases = [context.store.lease(context.long_ttl) for _ in range(tried + 1)]
+        within = context.store.transaction()
         for number, lease in enumerate(leases[:tried]):
             within.put(f"within{number}", b"", lease=lease)
         within.commit()
-        held = {item.key: item.lease_id for item in world.store.list("within")}
+        held = {item.key: item.lease_id for item in context.store.list("within")}
         expected = {f"within{number}": lease.id for number, lease in enumerate(leases[:tried])}
-        world.check.equal(held, expected, f"the leases of {tried} keys put in one transaction")
+        context.check.equal(held, expected, f"the leases of {tried} keys put in one transaction")
         if tried == limit:
-            beyond = world.store.transaction()
+            beyond = context.store.transaction()
             for number, lease in enumerate(leases):
                 beyond.put(f"beyond{number}", b"", lease=lease)
-            world.check.raises(LimitExceeded, beyond.commit, f"a transaction on {tried + 1} leases")
-            world.check.equal(world.store.list("beyond").keys, (), "the keys of the refused transaction")
+            context.check.raises(LimitExceeded, beyond.commit, f"a transaction on {tried + 1} leases")
+            context.check.equal(context.store.list("beyond").keys, (), "the keys of the refused transaction")
 
-    def test_transactions_on_a_dead_lease_apply_nothing(self, world: World) -> None:
+    def test_transactions_on_an_ended_lease_change_nothing(self, context: RuleContext) -> None:
         """A transaction that puts a key on a lease that isn't alive is LeaseNotFound and applies nothing at all."""
-        lease = world.store.lease(world.short_ttl)
+        lease = context.store.lease(context.short_ttl)
         lease.revoke()
-        world.store.put("keep", b"1")
-        transaction = world.store.transaction().put("a", b"").put("b", b"", lease=lease.id).delete("keep")
-        world.check.raises(LeaseNotFound, transaction.commit, "a transaction with a put on a revoked lease")
-        world.check.equal(world.store.list("").keys, ("keep",), "list('') afterwards")
+        context.store.put("keep", b"1")
+        transaction = context.store.transaction().put("a", b"").put("b", b"", lease=lease.id).delete("keep")
+        context.check.raises(LeaseNotFound, transaction.commit, "a transaction with a put on a revoked lease")
+        context.check.equal(context.store.list("").keys, ("keep",), "list('') afterwards")
 
     # -- races --
 
-    def test_transactions_racing_for_a_key_have_one_winner(self, world: World) -> None:
+    def test_transactions_racing_for_a_key_have_one_winner(self, context: RuleContext) -> None:
         """Of many callers that put one absent key at the same time exactly one succeeds, and its value stays."""
         racers = 6
-        stores = [world.store] + [world.connect() for _ in range(2)]
+        stores = [context.store] + [context.connect() for _ in range(2)]
 
         def race(number: int, key: str) -> bool:
             try:
@@ -218,16 +221,18 @@ class TransactionRules(Rules, area="transactions"):
 
         for turn in range(15):
             key = f"key{turn}"
-            won = together(world.check, [partial(race, number, key) for number in range(racers)], "a race")
-            world.check.equal(won.count(True), 1, f"the number of winners of {racers} put_if_absent({key!r})")
-            item = world.store.get(key)
-            world.check.equal(item and item.value, str(won.index(True)).encode(), "the value afterwards: the winner's")
+            won = together(context.check, [partial(race, number, key) for number in range(racers)], "a race")
+            context.check.equal(won.count(True), 1, f"the number of winners of {racers} put_if_absent({key!r})")
+            item = context.store.get(key)
+            context.check.equal(
+                item and item.value, str(won.index(True)).encode(), "the value afterwards: the winner's"
+            )
 
-    def test_transactions_racing_on_a_revision_have_one_winner(self, world: World) -> None:
+    def test_transactions_racing_on_a_revision_have_one_winner(self, context: RuleContext) -> None:
         """Of many callers that replace a key at the same revision exactly one succeeds, and its value stays."""
         racers = 6
-        stores = [world.store] + [world.connect() for _ in range(2)]
-        revision = world.store.put("key", b"start").revision
+        stores = [context.store] + [context.connect() for _ in range(2)]
+        revision = context.store.put("key", b"start").revision
 
         def race(number: int) -> int:
             try:
@@ -240,18 +245,18 @@ class TransactionRules(Rules, area="transactions"):
                 return 0
 
         for _ in range(15):
-            won = together(world.check, [partial(race, number) for number in range(racers)], "a race")
+            won = together(context.check, [partial(race, number) for number in range(racers)], "a race")
             winners = [number for number, answer in enumerate(won) if answer]
-            world.check.equal(len(winners), 1, f"the number of winners of {racers} replace() at revision {revision}")
-            item = world.store.get("key")
-            world.check.equal(item and item.value, str(winners[0]).encode(), "the value afterwards: the winner's")
+            context.check.equal(len(winners), 1, f"the number of winners of {racers} replace() at revision {revision}")
+            item = context.store.get("key")
+            context.check.equal(item and item.value, str(winners[0]).encode(), "the value afterwards: the winner's")
             revision = won[winners[0]]
 
-    def test_transactions_count_exactly(self, world: World) -> None:
+    def test_transactions_count_exactly(self, context: RuleContext) -> None:
         """A counter kept by compare-and-set from several threads and connections ends at the number of successes."""
         threads, each = 4, 20
-        stores = [world.store, world.connect()]
-        world.store.put("counter", b"0")
+        stores = [context.store, context.connect()]
+        context.store.put("counter", b"0")
         start = threading.Barrier(threads)
 
         def count(number: int) -> int:
@@ -260,7 +265,7 @@ class TransactionRules(Rules, area="transactions"):
                 while True:
                     item = store.get("counter")
                     if item is None:
-                        raise world.check.fail("get('counter')", expected="the counter", seen=None)
+                        raise context.check.fail("get('counter')", expected="the counter", seen=None)
                     if turn == 0 and conflicts == 0:
                         start.wait(DEADLINE)  # all have read the same: conflicts are certain
                     try:
@@ -270,24 +275,24 @@ class TransactionRules(Rules, area="transactions"):
                         conflicts += 1
             return conflicts
 
-        conflicts = together(world.check, [partial(count, number) for number in range(threads)], "counting")
-        item = world.store.get("counter")
+        conflicts = together(context.check, [partial(count, number) for number in range(threads)], "counting")
+        item = context.store.get("counter")
         data = {"start": 0, "acknowledged": threads * each, "unknown": 0, "final": item and int(item.value)}
-        world.check.no_problems(
-            world.evidence.judge("counter", data),
+        context.check.no_problems(
+            context.evidence.check("counter", data),
             f"{threads} threads adding one {each} times each",
             expected=f"{threads * each}",
         )
-        world.check.enough(sum(conflicts), threads - 1, "a conflict between threads")
+        context.check.enough(sum(conflicts), threads - 1, "a conflict between threads")
 
-    def test_transactions_keep_an_invariant(self, world: World) -> None:
+    def test_transactions_keep_an_invariant(self, context: RuleContext) -> None:
         """Guarded transfers between keys from several threads keep their sum, whatever else goes on."""
         keys = [f"account{number}" for number in range(4)]
-        opening = world.store.transaction()
+        opening = context.store.transaction()
         for key in keys:
             opening.put(key, b"100")
         opening.commit()
-        stores = [world.store, world.connect()]
+        stores = [context.store, context.connect()]
         together_now = threading.Barrier(len(keys))
 
         def transfer(number: int) -> int:
@@ -299,7 +304,7 @@ class TransactionRules(Rules, area="transactions"):
                 while source != target:
                     one, two = store.get(source), store.get(target)
                     if one is None or two is None:
-                        raise world.check.fail("get of an account", expected="an item", seen=None)
+                        raise context.check.fail("get of an account", expected="an item", seen=None)
                     if not tries:
                         together_now.wait(DEADLINE)  # all have read before one moves: conflicts on either account
                     tries += 1
@@ -316,21 +321,21 @@ class TransactionRules(Rules, area="transactions"):
                         continue
             return moved
 
-        moved = together(world.check, [partial(transfer, number) for number in range(4)], "transfers")
-        balances = [int(item.value) for item in world.store.list("account")]
-        world.check.equal(sum(balances), 400, f"the sum of the four accounts {balances} after guarded transfers")
-        world.check.enough(sum(moved), 30, "a transfer")
+        moved = together(context.check, [partial(transfer, number) for number in range(4)], "transfers")
+        balances = [int(item.value) for item in context.store.list("account")]
+        context.check.equal(sum(balances), 400, f"the sum of the four accounts {balances} after guarded transfers")
+        context.check.enough(sum(moved), 30, "a transfer")
 
-    @requires("consistent_list")
-    def test_transactions_are_whole_in_every_list(self, world: World) -> None:
+    @requires_capability("consistent_list")
+    def test_transactions_are_whole_in_every_list(self, context: RuleContext) -> None:
         """A list that runs while transactions write several keys shows each of them whole or not at all."""
         keys, enough = 6, 15
         broken = threading.Event()
-        readers = [world.connect() for _ in range(2)]
+        readers = [context.connect() for _ in range(2)]
         seen: list[set[int]] = [set() for _ in readers]
 
         def write_all(number: int) -> None:
-            transaction = world.store.transaction()
+            transaction = context.store.transaction()
             for key in range(keys):
                 # In turn: keys come, change and go together.
                 if number % 5 == 4:
@@ -352,7 +357,7 @@ class TransactionRules(Rules, area="transactions"):
                 whole = len(listed) in (0, keys) and len(values) <= 1
                 if not whole:
                     broken.set()
-                world.check.true(
+                context.check.true(
                     whole,
                     f"list while transactions of {keys} keys run",
                     expected="all keys with the same value, or no key",
@@ -362,9 +367,9 @@ class TransactionRules(Rules, area="transactions"):
                     seen[number].add(int(values.pop()))
 
         write_all(0)
-        reading = Running(world.check, [partial(read, number) for number in range(2)], "lists beside transactions")
-        writing = Running(world.check, [write], "transactions beside lists")
+        reading = Running(context.check, [partial(read, number) for number in range(2)], "lists beside transactions")
+        writing = Running(context.check, [write], "transactions beside lists")
         writing.join()
         reading.join()
         for each in seen:
-            world.check.enough(len(each), enough, "a list seeing another transaction")
+            context.check.enough(len(each), enough, "a list seeing another transaction")

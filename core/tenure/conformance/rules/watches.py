@@ -7,18 +7,18 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from tenure.conformance.checkers import watches as watch_judge
+from tenure.conformance.checkers import watches as watch_checker
 from tenure.conformance.checkers import write_history
-from tenure.conformance.harness.assertions import PATIENCE
-from tenure.conformance.harness.context import World
-from tenure.conformance.harness.rule import Rules, needs, requires
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT
+from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.harness.rule import Rules, requires_capability, requires_control
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.watches import observe
 from tenure.conformance.workloads.writers import LAST_KEY, Workload
 from tenure.errors import Compacted, InvalidArgument, StoreClosed, TenureError, Unsupported
 from tenure.watch import Batch, BatchType, EventType, Watch
 
-_NOISE = 0.5
+_CLOCK_TOLERANCE = 0.5
 """Seconds by which this machine may be late, on top of what the store declares."""
 
 
@@ -27,91 +27,91 @@ class WatchRules(Rules, area="watches"):
 
     # -- the contract, held against the write history of one concurrent run --
 
-    def test_watches_w1_revisions_only_grow_per_key(self, world: World) -> None:
+    def test_watches_revisions_only_grow_per_key(self, context: RuleContext) -> None:
         """W1: for each key events come in the order of their revisions, and none comes twice."""
-        problems = self._judged(world, watch_judge.ORDER)
-        world.check.no_problems(problems, "watched while three writers wrote", expected="growing revisions per key")
+        problems = self._judged(context, watch_checker.ORDER)
+        context.check.no_problems(problems, "watched while three writers wrote", expected="growing revisions per key")
 
-    def test_watches_w2_nothing_is_invented(self, world: World) -> None:
+    def test_watches_nothing_is_invented(self, context: RuleContext) -> None:
         """W2: each event is a key, value and revision that was really written, and each delete was really made."""
-        problems = self._judged(world, watch_judge.TRUTH)
-        world.check.no_problems(problems, "held every event against the writes", expected="events that happened")
+        problems = self._judged(context, watch_checker.TRUTH)
+        context.check.no_problems(problems, "held every event against the writes", expected="events that happened")
 
-    def test_watches_w3_watchers_converge(self, world: World) -> None:
+    def test_watches_watchers_converge(self, context: RuleContext) -> None:
         """W3: once writes stop, what a watcher has built from its events equals a list; no delete is missed."""
-        problems = self._judged(world, watch_judge.CONVERGENCE)
-        world.check.no_problems(problems, "compared events with a list after the last write", expected="equality")
+        problems = self._judged(context, watch_checker.CONVERGENCE)
+        context.check.no_problems(problems, "compared events with a list after the last write", expected="equality")
 
-    def test_watches_w4_a_gap_is_told(self, world: World) -> None:
+    def test_watches_a_gap_is_told(self, context: RuleContext) -> None:
         """W4: the state comes first, then that it is in sync, then changes; a gap only as a resync with its reason."""
-        problems = self._judged(world, watch_judge.SHAPE)
-        world.check.no_problems(problems, "looked at the kinds of batches", expected="snapshot, synced, changes")
+        problems = self._judged(context, watch_checker.SHAPE)
+        context.check.no_problems(problems, "looked at the kinds of batches", expected="snapshot, synced, changes")
 
-    def test_watches_w5_events_know_what_they_are(self, world: World) -> None:
+    def test_watches_events_know_what_they_are(self, context: RuleContext) -> None:
         """W5: create, update and delete are told apart, and the previous value is what this watcher knew."""
-        problems = self._judged(world, watch_judge.KINDS)
-        world.check.no_problems(problems, "replayed the events of a watch(previous=True)", expected="right kinds")
+        problems = self._judged(context, watch_checker.KINDS)
+        context.check.no_problems(problems, "replayed the events of a watch(previous=True)", expected="right kinds")
 
-    @requires("lossless_watch")
-    def test_watches_see_every_transaction_whole(self, world: World) -> None:
+    @requires_capability("lossless_watch")
+    def test_watches_see_every_transaction_whole(self, context: RuleContext) -> None:
         """Every transaction is told, none is coalesced with another, and each comes as one batch, in order."""
-        problems = self._judged(world, watch_judge.TRANSACTIONS)
-        world.check.no_problems(problems, "compared batches with transactions", expected="one batch for each")
+        problems = self._judged(context, watch_checker.TRANSACTIONS)
+        context.check.no_problems(problems, "compared batches with transactions", expected="one batch for each")
 
-    def _judged(self, world: World, check: str) -> list[str]:
+    def _judged(self, context: RuleContext, check: str) -> list[str]:
         """One check on the run that all of these look at; keeps what that check needs of it."""
-        seen = world.once("watches", observe)
-        needs_writes = check in (watch_judge.TRUTH, watch_judge.TRANSACTIONS)
-        data = watch_judge.record(
+        seen = context.run_once("watches", observe)
+        needs_writes = check in (watch_checker.TRUTH, watch_checker.TRANSACTIONS)
+        data = watch_checker.record(
             [check],
             seen.all,
             timeline=seen.timeline if needs_writes else None,
-            listed=seen.listed if check == watch_judge.CONVERGENCE else None,
+            listed=seen.listed if check == watch_checker.CONVERGENCE else None,
             exact=seen.exact,
             previous=True,
             after=[batches[1].revision for batches in seen.all],
         )
-        return world.evidence.judge("watch", data)
+        return context.evidence.check("watch", data)
 
     # -- the beginning --
 
-    def test_watches_begin_with_the_present_state(self, world: World) -> None:
+    def test_watches_begin_with_the_present_state(self, context: RuleContext) -> None:
         """The first batch is the state as creates, in order, the second says in sync, at one revision."""
         for key in ("w/b", "w/a", "w", "w0", "x"):
-            world.store.put(key, key.encode())
-        expected = world.store.list("w/")
-        with world.store.watch("w/") as watch:
-            first, second = watch.next(PATIENCE), watch.next(PATIENCE)
+            context.store.put(key, key.encode())
+        expected = context.store.list("w/")
+        with context.store.watch("w/") as watch:
+            first, second = watch.next(EVENT_TIMEOUT), watch.next(EVENT_TIMEOUT)
         if first is None or second is None:
-            raise world.check.fail("watch('w/')", expected="two batches at once", seen=(first, second))
-        world.check.equal((first.type, second.type), (BatchType.SNAPSHOT, BatchType.SYNCED), "the first two batches")
+            raise context.check.fail("watch('w/')", expected="two batches at once", seen=(first, second))
+        context.check.equal((first.type, second.type), (BatchType.SNAPSHOT, BatchType.SYNCED), "the first two batches")
         told = tuple(event.item for event in first.events)
-        world.check.equal(told, expected.items, "the items of the first batch, against a list")
-        world.check.equal({event.type for event in first.events}, {EventType.CREATE}, "their kinds")
-        world.check.true(
+        context.check.equal(told, expected.items, "the items of the first batch, against a list")
+        context.check.equal({event.type for event in first.events}, {EventType.CREATE}, "their kinds")
+        context.check.true(
             second.revision >= expected.revision,
             "the revision of synced",
             expected=f"{expected.revision} or more",
             seen=second.revision,
         )
 
-    def test_watches_begin_empty_where_nothing_is(self, world: World) -> None:
+    def test_watches_begin_empty_where_nothing_is(self, context: RuleContext) -> None:
         """A watch of a prefix without keys is in sync at once, and then sees the first key."""
-        with Follower(world.check, world.store.watch("nothing/")) as follower:
+        with Follower(context.check, context.store.watch("nothing/")) as follower:
             follower.wait_in_sync()
-            world.check.equal(follower.batches[0].events, (), "the first batch of a watch of nothing")
-            revision = world.store.put("nothing/no more", b"").revision
+            context.check.equal(follower.batches[0].events, (), "the first batch of a watch of nothing")
+            revision = context.store.put("nothing/no more", b"").revision
             follower.wait_for("nothing/no more", revision, "put the first key")
 
     # -- changes --
 
-    def test_watches_tell_create_update_delete(self, world: World) -> None:
+    def test_watches_tell_create_update_delete(self, context: RuleContext) -> None:
         """Put, put again, delete and put are told as create, update, delete, create, with values before and after."""
-        with Follower(world.check, world.store.watch("", previous=True)) as follower:
+        with Follower(context.check, context.store.watch("", previous=True)) as follower:
             follower.wait_in_sync()
             revisions = []
             for step in (b"1", b"2", None, b"3"):
-                committed = world.store.delete("key") if step is None else world.store.put("key", step)
+                committed = context.store.delete("key") if step is None else context.store.put("key", step)
                 follower.wait_for("key", committed.revision, "deleted the key" if step is None else f"put {step!r}")
                 revisions.append(committed.revision)
             events = write_history.events_of(follower.batches)
@@ -122,31 +122,31 @@ class WatchRules(Rules, area="watches"):
                 (EventType.DELETE, None, b"2"),
                 (EventType.CREATE, b"3", None),
             ]
-            world.check.equal(seen, expected, "put, put, delete, put, each waited for")
-            if world.capabilities.lossless_watch:
-                world.check.equal([event.revision for event in events], revisions, "the revisions of these events")
+            context.check.equal(seen, expected, "put, put, delete, put, each waited for")
+            if context.capabilities.lossless_watch:
+                context.check.equal([event.revision for event in events], revisions, "the revisions of these events")
 
-    def test_watches_tell_an_identical_put(self, world: World) -> None:
+    def test_watches_tell_an_identical_put(self, context: RuleContext) -> None:
         """Writing the value that is there already is an update event."""
-        world.store.put("key", b"same")
-        with Follower(world.check, world.store.watch("")) as follower:
+        context.store.put("key", b"same")
+        with Follower(context.check, context.store.watch("")) as follower:
             follower.wait_in_sync()
-            revision = world.store.put("key", b"same").revision
+            revision = context.store.put("key", b"same").revision
             follower.wait_for("key", revision, "put the same value again")
 
-    def test_watches_keep_to_their_prefix(self, world: World) -> None:
+    def test_watches_keep_to_their_prefix(self, context: RuleContext) -> None:
         """A watch tells what starts with its prefix and nothing of its neighbours, wildcards or not."""
         with ExitStack() as stack:
             prefixes = ("a", "a/", "a%", "*", "")
             followers = {
-                prefix: stack.enter_context(Follower(world.check, world.store.watch(prefix))) for prefix in prefixes
+                prefix: stack.enter_context(Follower(context.check, context.store.watch(prefix))) for prefix in prefixes
             }
             for follower in followers.values():
                 follower.wait_in_sync()
             keys = ("a", "a/", "a/b", "a0", "a%", "a%b", "aXb", "b", "*", "*x", "A/x", "a\u00ff")
-            transaction = world.store.transaction()
+            transaction = context.store.transaction()
             for key in keys:
-                world.store.put(key, b"1")
+                context.store.put(key, b"1")
                 transaction.put(key, b"2")
             transaction.put("a~", b"").put("a/~", b"").put("a%~", b"").put("*~", b"").put("~", b"")
             last = transaction.commit().revision
@@ -160,160 +160,160 @@ class WatchRules(Rules, area="watches"):
                     "~",
                 }
                 expected = {key for key in keys if key.startswith(prefix)}
-                world.check.equal(sorted(told), sorted(expected), f"the keys told to watch({prefix!r})")
+                context.check.equal(sorted(told), sorted(expected), f"the keys told to watch({prefix!r})")
 
-    def test_watches_are_quick(self, world: World) -> None:
+    def test_watches_are_quick(self, context: RuleContext) -> None:
         """On an idle store most changes are told within the declared latency."""
-        latency = world.capabilities.max_watch_latency
+        latency = context.capabilities.max_watch_latency
         late = []
-        with Follower(world.check, world.connect().watch("")) as follower:
+        with Follower(context.check, context.connect().watch("")) as follower:
             follower.wait_in_sync()
             for number in range(9):
-                revision = world.store.put(f"{number}", b"").revision
+                revision = context.store.put(f"{number}", b"").revision
                 acknowledged = time.monotonic()
                 follower.wait_for(f"{number}", revision, "put a key")
                 late.append((follower.moment(f"{number}", revision) or 0.0) - acknowledged)
         median = sorted(late)[len(late) // 2]
-        world.check.true(
-            median <= latency + _NOISE / 2,
+        context.check.true(
+            median <= latency + _CLOCK_TOLERANCE / 2,
             "put nine keys, one after another, beside a watch",
-            expected=f"half of them told within {latency:g} s (and {_NOISE / 2:g} s for a busy machine)",
+            expected=f"half of them told within {latency:g} s (and {_CLOCK_TOLERANCE / 2:g} s for a busy machine)",
             seen=f"{median:.3f} s",
         )
 
-    def test_watches_many_at_once_all_work(self, world: World) -> None:
+    def test_watches_many_at_once_all_work(self, context: RuleContext) -> None:
         """A hundred watches on one store all tell a change, and one closed stops no other."""
-        watches = [world.store.watch(f"{number % 10}/") for number in range(100)]
+        watches = [context.store.watch(f"{number % 10}/") for number in range(100)]
         try:
             for watch in watches:
-                if watch.next(PATIENCE) is None or watch.next(PATIENCE) is None:
-                    raise world.check.fail("opened 100 watches", expected="state and in_sync of each", seen="nothing")
+                if watch.next(EVENT_TIMEOUT) is None or watch.next(EVENT_TIMEOUT) is None:
+                    raise context.check.fail("opened 100 watches", expected="state and in_sync of each", seen="nothing")
             for watch in watches[::2]:
                 watch.close()
             for number in range(10):
-                world.store.put(f"{number}/key", b"")
+                context.store.put(f"{number}/key", b"")
             for number, watch in list(enumerate(watches))[1::2]:
-                batch = watch.next(PATIENCE)
+                batch = watch.next(EVENT_TIMEOUT)
                 told = batch and [event.key for event in batch.events]
-                world.check.equal(told, [f"{number % 10}/key"], f"watch number {number} after a put under its prefix")
+                context.check.equal(told, [f"{number % 10}/key"], f"watch number {number} after a put under its prefix")
         finally:
             for watch in watches:
                 watch.close()
 
     # -- resuming --
 
-    def test_watches_after_a_revision_work_or_are_refused(self, world: World) -> None:
+    def test_watches_after_a_revision_work_or_are_refused(self, context: RuleContext) -> None:
         """watch(after=...) is Unsupported exactly where lossless_watch isn't declared."""
-        revision = world.store.put("key", b"").revision
-        if world.capabilities.lossless_watch:
-            world.store.watch("", after=revision).close()
-            both = partial(world.store.watch, "", after=revision, previous=True)
-            world.check.raises(InvalidArgument, both, "watch(after=..., previous=True)")
+        revision = context.store.put("key", b"").revision
+        if context.capabilities.lossless_watch:
+            context.store.watch("", after=revision).close()
+            both = partial(context.store.watch, "", after=revision, previous=True)
+            context.check.raises(InvalidArgument, both, "watch(after=..., previous=True)")
         else:
-            refused = partial(world.store.watch, "", after=revision)
-            world.check.raises(Unsupported, refused, "watch(after=...) where lossless_watch isn't declared")
+            refused = partial(context.store.watch, "", after=revision)
+            context.check.raises(Unsupported, refused, "watch(after=...) where lossless_watch isn't declared")
 
-    @requires("lossless_watch")
-    def test_watches_resume_after_any_revision_exactly(self, world: World) -> None:
+    @requires_capability("lossless_watch")
+    def test_watches_resume_after_any_revision_exactly(self, context: RuleContext) -> None:
         """A watch after a revision tells every transaction after it and none up to it, whichever revision it is."""
-        workload = Workload(world.check, [world.store, world.connect()], turns=75)
+        workload = Workload(context.check, [context.store, context.connect()], turns=75)
         last = workload.finish()
         timeline = workload.history.timeline().under("w/")
         revisions = [step.revision for step in timeline.steps[:-1]]
         chosen = [*revisions[:: max(1, len(revisions) // 12)], revisions[-1]]
         for after in chosen:
-            with Follower(world.check, world.store.watch("w/", after=after)) as follower:
+            with Follower(context.check, context.store.watch("w/", after=after)) as follower:
                 follower.wait_for(LAST_KEY, last, f"watch(after={after})")
                 problems = write_history.check_every_transaction(follower.batches, timeline, after=after)
                 told = [event.revision for event in write_history.events_of(follower.batches)]
                 problems += [f"the event at {early} isn't after {after}" for early in told if early <= after]
-                world.check.no_problems(problems, f"watch(after={after})", expected="each transaction after it, once")
+                context.check.no_problems(problems, f"watch(after={after})", expected="each transaction after it, once")
 
-    @requires("lossless_watch")
-    def test_watches_resume_at_the_present(self, world: World) -> None:
+    @requires_capability("lossless_watch")
+    def test_watches_resume_at_the_present(self, context: RuleContext) -> None:
         """A watch after the present revision tells nothing that was, and everything that comes."""
-        world.store.put("w/old", b"")
-        present = world.store.delete("w/old").revision
-        with Follower(world.check, world.store.watch("w/", after=present)) as follower:
-            first = world.store.put("w/new", b"1").revision
-            second = world.store.put("w/new", b"2").revision
+        context.store.put("w/old", b"")
+        present = context.store.delete("w/old").revision
+        with Follower(context.check, context.store.watch("w/", after=present)) as follower:
+            first = context.store.put("w/new", b"1").revision
+            second = context.store.put("w/new", b"2").revision
             follower.wait_for("w/new", second, "watched after the present revision, then put twice")
             told = [(event.key, event.revision) for event in write_history.events_of(follower.batches)]
-            world.check.equal(told, [("w/new", first), ("w/new", second)], "the events told")
+            context.check.equal(told, [("w/new", first), ("w/new", second)], "the events told")
 
-    @requires("lossless_watch")
-    def test_watches_resume_from_the_future_is_compacted(self, world: World) -> None:
+    @requires_capability("lossless_watch")
+    def test_watches_resume_from_the_future_is_compacted(self, context: RuleContext) -> None:
         """A revision that the store hasn't reached isn't of its history: watching after it is Compacted."""
-        future = world.store.put("key", b"").revision + 1_000_000
+        future = context.store.put("key", b"").revision + 1_000_000
 
         def watch() -> object:
-            with world.store.watch("", after=future) as opened:
-                return opened.next(PATIENCE)
+            with context.store.watch("", after=future) as opened:
+                return opened.next(EVENT_TIMEOUT)
 
-        world.check.raises(Compacted, watch, f"watch(after={future}), a million beyond the present")
+        context.check.raises(Compacted, watch, f"watch(after={future}), a million beyond the present")
 
-    @requires("lossless_watch")
-    @needs("compact")
-    def test_watches_resume_from_a_forgotten_revision_is_compacted(self, world: World) -> None:
+    @requires_capability("lossless_watch")
+    @requires_control("compact")
+    def test_watches_resume_from_a_forgotten_revision_is_compacted(self, context: RuleContext) -> None:
         """Watching after a revision that has left the store's history is Compacted, not silence and not a gap."""
-        old = world.store.put("key", b"1").revision
-        following = [world.store.put("key", str(number).encode()).revision for number in range(5)]
-        world.driver.do("compact")
-        present = world.store.put("key", b"last").revision
+        old = context.store.put("key", b"1").revision
+        following = [context.store.put("key", str(number).encode()).revision for number in range(5)]
+        context.controls.do("compact")
+        present = context.store.put("key", b"last").revision
 
         def watch() -> Batch | None:
-            with world.store.watch("", after=old) as opened:
-                told = opened.next(PATIENCE)
+            with context.store.watch("", after=old) as opened:
+                told = opened.next(EVENT_TIMEOUT)
             if told is not None and [event.revision for event in told.events][:1] == following[:1]:
-                world.check.enough(0, 1, "something forgotten after the driver's 'compact'")
+                context.check.enough(0, 1, "something forgotten after the driver's 'compact'")
             return told
 
-        world.check.raises(Compacted, watch, f"watch(after={old}) after the history up to {present} was dropped")
+        context.check.raises(Compacted, watch, f"watch(after={old}) after the history up to {present} was dropped")
 
     # -- slow consumers, callbacks, closing --
 
-    def test_watches_w6_a_slow_consumer_is_resynced(self, world: World) -> None:
+    def test_watches_a_slow_consumer_is_resynced(self, context: RuleContext) -> None:
         """W6: a consumer too slow for its bound stalls nobody, is told of the gap, and ends with the true state."""
-        slow = world.store.watch("w/", max_pending=10)
-        first = [batch for batch in (slow.next(PATIENCE), slow.next(PATIENCE)) if batch is not None]
-        with Follower(world.check, world.store.watch("w/")) as quick:
+        slow = context.store.watch("w/", max_pending=10)
+        first = [batch for batch in (slow.next(EVENT_TIMEOUT), slow.next(EVENT_TIMEOUT)) if batch is not None]
+        with Follower(context.check, context.store.watch("w/")) as quick:
             quick.wait_in_sync()
-            workload = Workload(world.check, [world.store], turns=180)
+            workload = Workload(context.check, [context.store], turns=180)
             last = workload.finish()
             quick.wait_for(LAST_KEY, last, "wrote beside a watch that nobody reads")
-            world.check.equal(quick.resyncs, 0, "the number of gaps told to the quick consumer")
-        with Follower(world.check, slow) as reader:
+            context.check.equal(quick.resyncs, 0, "the number of gaps told to the quick consumer")
+        with Follower(context.check, slow) as reader:
             reader.wait_for(LAST_KEY, last, "read a watch that had been left alone")
             batches = [*first, *reader.batches]
-        problems = write_history.check_convergence(batches, world.store.list("w/"))
+        problems = write_history.check_convergence(batches, context.store.list("w/"))
         timeline = workload.history.timeline().under("w/")
         problems += write_history.check_order(batches) + write_history.check_kinds(batches, previous=False)
-        world.check.no_problems(problems, "read a watch that had been left alone", expected="the true state")
+        context.check.no_problems(problems, "read a watch that had been left alone", expected="the true state")
         complete = not write_history.check_every_transaction(batches, timeline, after=first[-1].revision)
-        world.check.true(
-            reader.resyncs > 0 or complete or not world.capabilities.lossless_watch,
+        context.check.true(
+            reader.resyncs > 0 or complete or not context.capabilities.lossless_watch,
             f"left {len(timeline.steps)} transactions unread, max_pending=10",
             expected="a RESYNC batch, or every transaction",
             seen=[batch.type for batch in batches][:20],
         )
 
-    @requires("lossless_watch")
-    def test_watches_w6_a_slow_resumed_watch_misses_nothing(self, world: World) -> None:
+    @requires_capability("lossless_watch")
+    def test_watches_a_slow_resumed_watch_misses_nothing(self, context: RuleContext) -> None:
         """W6: a watch after a revision whose consumer is too slow goes on exactly where it was."""
-        start = world.store.put("w", b"start").revision
-        slow = world.store.watch("w/", after=start, max_pending=10)
-        workload = Workload(world.check, [world.store], turns=180)
+        start = context.store.put("w", b"start").revision
+        slow = context.store.watch("w/", after=start, max_pending=10)
+        workload = Workload(context.check, [context.store], turns=180)
         last = workload.finish()
-        with Follower(world.check, slow) as reader:
+        with Follower(context.check, slow) as reader:
             reader.wait_for(LAST_KEY, last, "read a watch(after=...) that had been left alone")
             problems = write_history.check_every_transaction(
                 reader.batches, workload.history.timeline().under("w/"), after=start
             )
-        world.check.no_problems(problems, "read a watch(after=...) that had been left alone", expected="everything")
+        context.check.no_problems(problems, "read a watch(after=...) that had been left alone", expected="everything")
 
-    def test_watches_callbacks_may_use_the_store(self, world: World) -> None:
+    def test_watches_callbacks_may_use_the_store(self, context: RuleContext) -> None:
         """A callback may read, write, transact, list, lease, watch and close its own watch without a deadlock."""
-        store, done, errors = world.store, threading.Event(), list[BaseException]()
+        store, done, errors = context.store, threading.Event(), list[BaseException]()
         opened: list[Watch] = []
 
         def callback(batch: Batch) -> None:
@@ -323,9 +323,9 @@ class WatchRules(Rules, area="watches"):
                 store.put("answer", b"1")
                 store.transaction().if_exists("answer").put("more", b"2").commit()
                 store.get("answer"), store.list("")
-                store.lease(world.short_ttl).revoke()
+                store.lease(context.short_ttl).revoke()
                 with store.watch("w/") as inner:
-                    inner.next(PATIENCE)
+                    inner.next(EVENT_TIMEOUT)
                 opened[0].close()
             except BaseException as exc:  # noqa: BLE001 - shown by the rule
                 errors.append(exc)
@@ -333,38 +333,38 @@ class WatchRules(Rules, area="watches"):
 
         opened.append(store.watch("w/", callback=callback))
         store.put("w/go", b"")
-        world.check.true(
-            done.wait(PATIENCE), "called the store inside a callback", expected="an end", seen="still not done"
+        context.check.true(
+            done.wait(EVENT_TIMEOUT), "called the store inside a callback", expected="an end", seen="still not done"
         )
-        world.check.equal([repr(error) for error in errors], [], "errors raised inside the callback")
+        context.check.equal([repr(error) for error in errors], [], "errors raised inside the callback")
         answer = store.get("more")
-        world.check.equal(answer and answer.value, b"2", "what the callback wrote")
+        context.check.equal(answer and answer.value, b"2", "what the callback wrote")
 
-    def test_watches_a_blocked_callback_stalls_no_one(self, world: World) -> None:
+    def test_watches_a_blocked_callback_stalls_no_one(self, context: RuleContext) -> None:
         """A callback that doesn't return holds up no other watch, no read and no write."""
         release, entered = threading.Event(), threading.Event()
 
         def block(_: Batch) -> None:
             entered.set()
-            release.wait(PATIENCE * 2)
+            release.wait(EVENT_TIMEOUT * 2)
 
         try:
-            world.store.watch("", callback=block)
-            world.check.true(entered.wait(PATIENCE), "watch(callback=...)", expected="a call", seen="none")
-            with Follower(world.check, world.store.watch("")) as follower:
+            context.store.watch("", callback=block)
+            context.check.true(entered.wait(EVENT_TIMEOUT), "watch(callback=...)", expected="a call", seen="none")
+            with Follower(context.check, context.store.watch("")) as follower:
                 follower.wait_in_sync()
                 for number in range(20):
-                    last = world.store.put("key", str(number).encode()).revision
+                    last = context.store.put("key", str(number).encode()).revision
                 follower.wait_for("key", last, "watched beside a callback that blocks")
         finally:
             release.set()
 
-    def test_watches_close_wakes_a_blocked_reader(self, world: World) -> None:
+    def test_watches_close_wakes_a_blocked_reader(self, context: RuleContext) -> None:
         """Closing a watch, or its store, brings back the thread that waits in it, at once."""
         for what in ("watch", "store"):
-            store = world.connect()
+            store = context.connect()
             watch = store.watch("")
-            watch.next(PATIENCE), watch.next(PATIENCE)
+            watch.next(EVENT_TIMEOUT), watch.next(EVENT_TIMEOUT)
             waiting, ended = threading.Event(), list[object]()
 
             def read(watch: Watch = watch, waiting: threading.Event = waiting, ended: list[object] = ended) -> None:
@@ -376,9 +376,9 @@ class WatchRules(Rules, area="watches"):
 
             thread = threading.Thread(target=read, daemon=True)
             thread.start()
-            waiting.wait(PATIENCE)
+            waiting.wait(EVENT_TIMEOUT)
             (watch if what == "watch" else store).close()
-            thread.join(PATIENCE)
+            thread.join(EVENT_TIMEOUT)
             back = bool(ended) and isinstance(ended[0], StoreClosed)
             did = f"closed the {what} while a thread waited in next()"
-            world.check.true(back, did, expected="StoreClosed in that thread", seen=ended or "still waiting")
+            context.check.true(back, did, expected="StoreClosed in that thread", seen=ended or "still waiting")

@@ -1,11 +1,11 @@
-"""The driver as the runner uses it: a control that fails says nothing about the store, and what it broke is mended.
+"""The server's controls as the runner uses them: a failing control isn't the store's fault, and faults are undone.
 
-What was done and not undone yet is kept, so that mending never starts a server that wasn't killed:
+The monitor keeps the faults that are in effect, so undoing them never starts a server that wasn't killed:
 
     kill, kill_leader ── start        pause ── resume        partition ── heal        fill_disk ── free_disk
 
-A control counts as done as soon as it is called, since one that failed may have had its effect all the same; what
-undoes it counts once it has returned.
+A fault counts as in effect as soon as its control is called, since a control that failed may have had its effect. It
+counts as undone once the control that undoes it has returned.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import threading
 from collections.abc import Callable
 
-from tenure.conformance.controls.controls import CONTROLS, Control, Driver
+from tenure.conformance.controls.controls import CONTROLS, Control, ServerControls
 
 _UNDOES = {
     "free_disk": ("fill_disk",),
@@ -22,77 +22,73 @@ _UNDOES = {
     "resume": ("pause",),
     "start": ("kill", "kill_leader"),
 }
-"""In the order in which mending tries them."""
+"""In the order in which :meth:`ControlMonitor.restore` tries them."""
 
 
-class DriverFailed(Exception):
-    """A control of the driver raised: what the rule wanted to try didn't happen."""
+class ControlRaised(Exception):
+    """A control raised: the fault that the rule wanted to inject didn't happen, or wasn't undone."""
 
 
 class ControlMonitor:
-    """Between the rules and the author's driver. Thread-safe."""
+    """Stands between the rules and the author's controls. Thread-safe."""
 
-    def __init__(self, driver: Driver) -> None:
-        given = {name: getattr(driver, name) for name in CONTROLS if driver.offers(name)}
-        self.driver = dataclasses.replace(driver, **{name: self._guarded(name, given[name]) for name in given})
-        """``driver``, whose controls raise :class:`DriverFailed` whatever they raise themselves."""
+    def __init__(self, controls: ServerControls) -> None:
+        given = {name: getattr(controls, name) for name in CONTROLS if controls.offers(name)}
+        self.controls = dataclasses.replace(controls, **{name: self._monitored(name, given[name]) for name in given})
+        """The author's controls; each raises :class:`ControlRaised` for whatever it raised itself."""
         self.last: str | None = None
         """Name of the control that was used last."""
-        self._failure: DriverFailed | None = None
-        self._harm: set[str] = set()
+        self._failure: ControlRaised | None = None
+        self._in_effect: set[str] = set()
         self._lock = threading.Lock()
 
-    def take_failure(self) -> DriverFailed | None:
-        """The first failure of a control since this was asked last."""
+    def take_failure(self) -> ControlRaised | None:
+        """Return the first failure of a control since the last call of this method."""
         with self._lock:
             failure, self._failure = self._failure, None
         return failure
 
     @property
-    def harmed(self) -> bool:
-        """Whether something was done that nothing has undone."""
+    def degraded(self) -> bool:
+        """Whether a fault is in effect that no control has undone."""
         with self._lock:
-            return bool(self._harm)
+            return bool(self._in_effect)
 
-    def mend(self, well: Callable[[], bool]) -> None:
-        """Undo what was done, as far as the driver can, and raise nothing.
+    def restore(self, answers: Callable[[], bool]) -> None:
+        """Undo the faults in effect, as far as the controls can, and raise nothing.
 
-        ``well`` says whether the store answers: then a server that was to be killed runs, and isn't started twice.
+        ``answers`` tells whether the store answers: then its server runs, although it was to be killed, and isn't
+        started a second time.
         """
         for name, undone in _UNDOES.items():
             with self._lock:
-                needed = bool(self._harm.intersection(undone))
-            if not needed or not self.driver.offers(name):
+                needed = bool(self._in_effect.intersection(undone))
+            if not needed or not self.controls.offers(name):
                 continue
-            if name == "start" and well():
+            if name == "start" and answers():
                 with self._lock:
-                    self._harm.difference_update(undone)
+                    self._in_effect.difference_update(undone)
                 continue
             try:
-                self.driver.do(name)
-            except DriverFailed:
+                self.controls.do(name)
+            except ControlRaised:
                 continue
 
-    def _guarded(self, name: str, control: Control) -> Control:
+    def _monitored(self, name: str, control: Control) -> Control:
         def do() -> object:
             with self._lock:
                 self.last = name
-                if any(name in harm for harm in _UNDOES.values()):
-                    self._harm.add(name)
+                if any(name in faults for faults in _UNDOES.values()):
+                    self._in_effect.add(name)
             try:
-                answer = control()
+                result = control()
             except Exception as exc:
-                failure = DriverFailed(f"the driver's {name} failed: {type(exc).__name__}: {exc}")
+                failure = ControlRaised(f"the control {name!r} failed: {type(exc).__name__}: {exc}")
                 with self._lock:
                     self._failure = self._failure or failure
                 raise failure from exc
             with self._lock:
-                self._harm.difference_update(_UNDOES.get(name, ()))
-            return answer
+                self._in_effect.difference_update(_UNDOES.get(name, ()))
+            return result
 
         return do
-
-
-def controls(driver: Driver) -> tuple[str, ...]:
-    """Names of the controls that ``driver`` offers."""
-    return tuple(name for name in CONTROLS if driver.offers(name))

@@ -1,13 +1,13 @@
-"""Between two rules: the next one finds a store that runs, or it is told why it can't and who is to blame.
+"""Between two rules: make sure that the next rule finds a running store, or record why it can't and what is to blame.
 
-Looked at after each rule that gave a reason to look:
+The runner checks after each rule that gives a reason to:
 
-* A control of the driver failed, or harm was left behind (a rule that was stopped, or failed, halfway): it is mended.
-  If the store answers then, the run goes on. If not, that is the driver's doing and says nothing about the
-  store: whatever comes after is INVALID.
-* A rule could not open its store although no control failed: that rule is broken, since no promise allows a store
-  that doesn't answer. If it doesn't come back, the rules after it weren't tried, so they are INVALID as well; the
-  conclusion stays that of the broken one.
+* A control failed, or a rule that was stopped or failed left a fault in effect. The faults are undone. If the store
+  answers then, the run continues. If not, the controls are to blame, which shows nothing about the store: every
+  later rule is INCONCLUSIVE.
+* A rule could not open its store although no control failed. That rule is violated, since no guarantee allows a store
+  that doesn't answer. If the store doesn't come back, the later rules weren't tried, so they are INCONCLUSIVE; the
+  conclusion is still that of the violated rule.
 """
 
 from __future__ import annotations
@@ -20,68 +20,68 @@ from tenure.conformance.harness.context import in_namespace
 from tenure.conformance.runner.control_monitor import ControlMonitor
 from tenure.errors import OutcomeUnknown, StoreFull, TenureError, Unavailable
 
-_LOOK = 2.0
-"""Seconds for a store that is well to answer."""
+_PROBE = 2.0
+"""Seconds in which a running store answers."""
 _POLL = 0.05
 
 
 class Recovery:
-    """Looks after the store at ``url``; ``patience`` is the seconds that it may take to come back."""
+    """Brings the store at ``url`` back between rules; ``patience`` is the seconds that it may take to come back."""
 
     def __init__(self, url: str, monitor: ControlMonitor, patience: float) -> None:
         self.down: str | None = None
-        """Why nothing can be tried any more; ``None`` while it can."""
-        self._url = in_namespace(url, "conformance-look")
+        """Why no further rule can be tried; ``None`` while rules can be."""
+        self._url = in_namespace(url, "conformance-probe")
         self._monitor = monitor
         self._patience = patience
 
-    def after(self, rule: str, empty: Callable[[], None], *, shut_out: bool = False) -> str | None:
-        """Look after what the rule with this id left behind; answers what is worth a note.
+    def after(self, rule: str, empty: Callable[[], None], *, unreachable: bool = False) -> str | None:
+        """Undo what the rule with this id left behind; return a note for the report if there is one.
 
-        ``empty`` empties its namespaces; ``shut_out`` says that it found no store to open.
+        ``empty`` empties the rule's namespaces; ``unreachable`` tells that the rule could not open its store.
         """
-        failure, harmed = self._monitor.take_failure(), self._monitor.harmed
-        if failure is None and not harmed and not shut_out:
+        failure, degraded = self._monitor.take_failure(), self._monitor.degraded
+        if failure is None and not degraded and not unreachable:
             return None
-        self._monitor.mend(lambda: self._look(_LOOK) is None)
-        mending = self._monitor.take_failure()
-        failure = failure or mending
-        error = self._coming_back()
+        self._monitor.restore(lambda: self._probe(_PROBE) is None)
+        restoring = self._monitor.take_failure()
+        failure = failure or restoring
+        error = self._wait_until_back()
         if error is None:
-            # That could not be done before.
+            # The rule's own attempt may have failed, since the store didn't answer.
             empty()
-            return None if failure is None else f"{failure} (in {rule}); the store was mended and answers"
-        seen = f"the store can't be used any more ({type(error).__name__}: {error})"
+            return None if failure is None else f"{failure} (in {rule}); the store was restored and answers"
+        seen = f"the store doesn't answer ({type(error).__name__}: {error})"
         if failure is not None:
-            self.down = f"the server was left down by its driver: in {rule}, {failure}; after that {seen}"
-        elif harmed:
-            self.down = f"the server was left down by its driver, which undid nothing of what {rule} had it do: {seen}"
+            self.down = f"the controls left the server down: in {rule}, {failure}; after that {seen}"
+        elif degraded:
+            self.down = f"the controls left the server down: they undid no fault that {rule} injected; {seen}"
         else:
-            self.down = f"{rule} found no store to open, and it didn't come back within {self._patience:g} s: {seen}"
+            self.down = f"{rule} could not open its store, which didn't come back within {self._patience:g} s: {seen}"
             if self._monitor.last is not None:
                 self.down += (
-                    f". The driver's last control was {self._monitor.last!r}; one that brings a server back has to "
-                    "return when it answers"
+                    f". The last control used was {self._monitor.last!r}; a control that brings a server back has to "
+                    "return when the server answers"
                 )
         return self.down
 
-    def _coming_back(self) -> TenureError | None:
+    def _wait_until_back(self) -> TenureError | None:
         deadline = time.monotonic() + self._patience
         while True:
-            error = self._look(max(deadline - time.monotonic(), _LOOK))
+            error = self._probe(max(deadline - time.monotonic(), _PROBE))
             if error is None or time.monotonic() >= deadline:
                 return error
             time.sleep(_POLL)
 
-    def _look(self, timeout: float) -> TenureError | None:
-        """What opening and using the store ends with; ``None`` if it answers."""
+    def _probe(self, timeout: float) -> TenureError | None:
+        """Return the error that opening and using the store raises; ``None`` if the store answers."""
         try:
             with connect(self._url, timeout=timeout) as store:
-                store.put("looked-for", b"", timeout=timeout)
-                store.delete("looked-for", timeout=timeout)
+                store.put("probe", b"", timeout=timeout)
+                store.delete("probe", timeout=timeout)
         except (Unavailable, OutcomeUnknown, StoreFull) as exc:
             return exc
         except TenureError:
-            # It answers, if not as it should: that is for the rules to find.
+            # The store answers, though not as it should: the rules find that.
             return None
         return None

@@ -1,10 +1,10 @@
-"""Running one rule to an end: on a thread of its own, with a deadline, to a verdict and what it rests on.
+"""Run one rule: on a thread of its own, with a deadline, until there is a verdict and its evidence.
 
-The thread is what makes a rule that hangs harmless: it is left behind, its stores are closed under it (which ends
-most calls), its namespaces are emptied, and the run goes on with the next rule. Whatever a rule raises ends here:
+The thread makes a hanging rule harmless. The runner abandons the thread, closes the rule's stores (which ends most
+calls), empties its namespaces, and continues with the next rule. Whatever a rule raises ends here:
 
-* ``RuleViolated``, and any error that no promise allows, ``Unsupported`` first of all: FAIL.
-* ``RuleInconclusive``, a control of the driver that failed, a fault that had no effect: INVALID.
+* ``RuleViolated``, and any error that no guarantee allows, such as ``Unsupported``: FAIL.
+* ``RuleInconclusive``, a control that failed, a fault that had no effect: INCONCLUSIVE.
 * no end in time: UNKNOWN.
 """
 
@@ -17,48 +17,48 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated
-from tenure.conformance.harness.context import ExperimentFailed, ExperimentUnfinished, World
+from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated, inconclusive_reason
+from tenure.conformance.harness.context import RuleContext, SharedRunFailed, SharedRunUnfinished
 from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import RuleVerdict, Verdict
-from tenure.conformance.runner.control_monitor import DriverFailed
+from tenure.conformance.runner.control_monitor import ControlRaised
 from tenure.errors import TenureError, Unavailable, Unsupported
 
-_WINDING_UP = 15.0
-"""Seconds that a rule which was stopped may take to give way."""
+_STOP_TIMEOUT = 15.0
+"""Seconds that a stopped rule may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRun:
-    """What became of one rule."""
+    """The result of one rule."""
 
     rule: Rule
     verdict: RuleVerdict
     began: float = 0.0
     """Seconds since the run began."""
     seconds: float = 0.0
-    """How long it took; 0 for a rule that wasn't executed."""
+    """Duration; 0 for a rule that wasn't executed."""
     evidence: Evidence | None = None
     """``None`` for a rule that wasn't executed, or for which the store could not be opened."""
     trace: str = ""
-    """The whole traceback of what it raised."""
+    """The whole traceback of the error that it raised."""
     shared_with: str | None = None
-    """The rule that made the experiment this one looks at; the evidence is there."""
+    """Id of the rule that made the shared run which this rule inspects; that rule has the evidence."""
 
     @property
     def executed(self) -> bool:
-        """Whether it was begun at all."""
+        """Whether the rule was started at all."""
         return self.seconds > 0.0
 
 
-class Trial:
-    """One rule, running. ``open_world`` makes its world; ``act`` is the rule, applied to that."""
+class RuleExecution:
+    """One execution of a rule. ``open_context`` makes its context; ``act`` is the rule, called with that."""
 
-    def __init__(self, rule: Rule, open_world: Callable[[], World], act: Callable[[World], None]) -> None:
+    def __init__(self, rule: Rule, open_context: Callable[[], RuleContext], act: Callable[[RuleContext], None]) -> None:
         self.rule = rule
-        self.world: World | None = None
-        self._open = open_world
+        self.context: RuleContext | None = None
+        self._open = open_context
         self._act = act
         self._error: BaseException | None = None
         self._started = time.monotonic()
@@ -66,106 +66,103 @@ class Trial:
         self._thread = threading.Thread(target=self._run, name=f"conformance-{rule.id}", daemon=True)
 
     def start(self) -> None:
-        """Begin; to be called once."""
+        """Start the thread; call it once."""
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self.world = self._open()
+            self.context = self._open()
             try:
-                self._act(self.world)
+                self._act(self.context)
             except BaseException as exc:  # noqa: BLE001 - becomes the verdict
                 self._error = exc
-            self.world.close()
+            self.context.close()
         except BaseException as exc:  # noqa: BLE001 - becomes the verdict, unless the rule itself had raised
             self._error = self._error or exc
         self._ended = time.monotonic()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it came to its end within ``seconds``."""
+        """Return whether the rule ended within ``seconds``."""
         if self._thread.ident is not None:
             self._thread.join(max(seconds, 0.0))
         return not self._thread.is_alive()
 
     @property
     def ended(self) -> bool:
-        """Whether it was begun and has come to its end."""
+        """Whether the rule was started and has ended."""
         return self._thread.ident is not None and not self._thread.is_alive()
 
     def stop(self) -> bool:
-        """Close its stores and empty its namespaces; answers whether the thread gave way."""
-        if self.world is not None:
-            closer = threading.Thread(target=self.world.close, name="conformance-winding-up", daemon=True)
+        """Close the rule's stores and empty its namespaces; return whether its thread ended."""
+        if self.context is not None:
+            closer = threading.Thread(target=self.context.close, name="conformance-stop", daemon=True)
             closer.start()
-            closer.join(_WINDING_UP)
-        return self.wait(_WINDING_UP)
+            closer.join(_STOP_TIMEOUT)
+        return self.wait(_STOP_TIMEOUT)
 
     @property
-    def shut_out(self) -> bool:
-        """Whether it has ended because its store could not be reached, before the rule itself began."""
-        return self.world is None and isinstance(self._error, Unavailable)
+    def unreachable(self) -> bool:
+        """Whether it ended because its store could not be reached, before the rule itself began."""
+        return self.context is None and isinstance(self._error, Unavailable)
 
     def clean(self) -> None:
-        """Empty its namespaces once more, now that the store answers again."""
-        if self.world is not None:
-            self.world.empty()
+        """Empty the rule's namespaces again, now that the store answers."""
+        if self.context is not None:
+            self.context.empty()
 
     def place(self) -> str:
-        """Where it is now, for a rule that hangs."""
+        """Return the stack of the rule's thread, for a rule that hangs."""
         frames = sys._current_frames()
         frame = frames.get(self._thread.ident or 0)
         return "" if frame is None else "".join(traceback.format_stack(frame)[-8:])
 
     def result(self, began: float) -> RuleRun:
-        """The verdict, once it has ended."""
-        verdict, trace = judge(self.rule, self._error, None if self.world is None else self.world.evidence)
-        return self._made(began, verdict, trace)
+        """Return the result, once the rule has ended."""
+        verdict, trace = verdict_on(self.rule, self._error, None if self.context is None else self.context.evidence)
+        return self._result(began, verdict, trace)
 
     def unfinished(self, began: float, why: str, trace: str) -> RuleRun:
-        """UNKNOWN, for one that was stopped."""
-        reason = f"rule {self.rule.id} could not be judged: {why}\n  promise:  {self.rule.promise}"
-        return self._made(began, RuleVerdict(self.rule.id, Verdict.UNKNOWN, reason), trace)
+        """Return UNKNOWN, for a rule that was stopped."""
+        reason = f"rule {self.rule.id} did not end: {why}\n  guarantee: {self.rule.guarantee}"
+        return self._result(began, RuleVerdict(self.rule.id, Verdict.UNKNOWN, reason), trace)
 
-    def _made(self, began: float, verdict: RuleVerdict, trace: str) -> RuleRun:
-        world = self.world
+    def _result(self, began: float, verdict: RuleVerdict, trace: str) -> RuleRun:
+        context = self.context
         return RuleRun(
             self.rule,
             verdict,
             began,
             max((self._ended or time.monotonic()) - self._started, 1e-6),
-            None if world is None else world.evidence,
+            None if context is None else context.evidence,
             trace,
-            None if world is None else world.shared_with,
+            None if context is None else context.shared_with,
         )
 
 
-def judge(rule: Rule, error: BaseException | None, evidence: Evidence | None) -> tuple[RuleVerdict, str]:
-    """The verdict on a rule that ended with ``error`` (``None``: without one), and the traceback for a report."""
+def verdict_on(rule: Rule, error: BaseException | None, evidence: Evidence | None) -> tuple[RuleVerdict, str]:
+    """Return the verdict on a rule that raised ``error`` (``None``: nothing), and the traceback for a report."""
     if error is None:
         idle = idle_faults(evidence)
         if idle:
-            reason = (
-                f"rule {rule.id} could not be judged: the fault {', '.join(idle)} had no effect, "
-                f"so nothing was tried\n  promise:  {rule.promise}"
-            )
-            return RuleVerdict(rule.id, Verdict.INVALID, reason), ""
+            reason = f"the fault {', '.join(idle)} had no effect, so nothing was tried"
+            return RuleVerdict(rule.id, Verdict.INCONCLUSIVE, inconclusive_reason(rule, reason)), ""
         return RuleVerdict(rule.id, Verdict.PASS), ""
     decisive = _decisive(error)
-    root = decisive.__cause__ if isinstance(decisive, ExperimentFailed) and decisive.__cause__ else decisive
-    if isinstance(root, DriverFailed):
-        # A promise that was broken before a control failed, in a block that undoes the harm, stays broken.
-        decisive = root = _broken_before(root) or root
-    if isinstance(root, ExperimentUnfinished):
+    root = decisive.__cause__ if isinstance(decisive, SharedRunFailed) and decisive.__cause__ else decisive
+    if isinstance(root, ControlRaised):
+        # The rule was violated before a control failed, in a block that undoes the fault: it stays violated.
+        decisive = root = _violated_before(root) or root
+    if isinstance(root, SharedRunUnfinished):
         verdict = Verdict.UNKNOWN
-    elif isinstance(root, RuleInconclusive | DriverFailed):
-        verdict = Verdict.INVALID
+    elif isinstance(root, RuleInconclusive | ControlRaised):
+        verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.FAIL
     return RuleVerdict(rule.id, verdict, _reason(rule, decisive)), "".join(traceback.format_exception(error))
 
 
 def idle_faults(evidence: Evidence | None) -> list[str]:
-    """The faults that were there and changed nothing, in any of their windows."""
+    """Return the faults that had no effect in any of their windows."""
     effects: dict[str, int] = {}
     for window in evidence.windows if evidence else ():
         effects[window.fault] = effects.get(window.fault, 0) + window.effects
@@ -173,21 +170,21 @@ def idle_faults(evidence: Evidence | None) -> list[str]:
 
 
 def _decisive(error: BaseException) -> BaseException:
-    """Of several errors raised together, one that tells most: a broken promise before a run too thin."""
+    """Return the most telling of several errors raised together: a violated rule before an inconclusive one."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [_decisive(each) for each in error.exceptions]
-    return next((each for each in leaves if not isinstance(each, RuleInconclusive | DriverFailed)), leaves[0])
+    return next((each for each in leaves if not isinstance(each, RuleInconclusive | ControlRaised)), leaves[0])
 
 
-def _broken_before(error: BaseException) -> RuleViolated | None:
-    """The broken promise that was on its way out when ``error`` came up, unless a control had failed before that."""
+def _violated_before(error: BaseException) -> RuleViolated | None:
+    """Return the violation that was being raised when ``error`` was, unless a control had failed before that."""
     found: RuleViolated | None = None
     while True:
         earlier = error.__cause__ or error.__context__
         if earlier is None:
             return found
-        if isinstance(earlier, DriverFailed):
+        if isinstance(earlier, ControlRaised):
             found = None
         elif isinstance(earlier, RuleViolated) and found is None:
             found = earlier
@@ -199,25 +196,25 @@ def _reason(rule: Rule, error: BaseException) -> str:
     if isinstance(error, RuleViolated | RuleInconclusive):
         return f"{error}{notes}"
     kind = type(error).__name__
-    if isinstance(error, ExperimentFailed | ExperimentUnfinished | DriverFailed):
-        return f"rule {rule.id} could not be judged: {error}\n  promise:  {rule.promise}{notes}"
+    if isinstance(error, SharedRunFailed | SharedRunUnfinished | ControlRaised):
+        return f"{inconclusive_reason(rule, str(error))}{notes}"
     if isinstance(error, Unsupported):
-        expected = "no operation that the store's declared promises cover is refused as unsupported"
+        expected = "no operation that the store's declared guarantees cover is refused as unsupported"
     elif isinstance(error, TenureError):
-        expected = "an answer, or an error that the promise allows"
+        expected = "a result, or an error that the guarantee allows"
     else:
-        expected = "only errors of tenure.errors come out of a store"
+        expected = "a store raises only the errors of tenure.errors"
     return (
-        f"rule {rule.id} is broken\n"
-        f"  promise:  {rule.promise}\n"
-        f"  did:      what the traceback in the report shows, ending in {_where(error)}\n"
-        f"  expected: {expected}\n"
-        f"  seen:     {kind}: {error}{notes}"
+        f"rule {rule.id} is violated\n"
+        f"  guarantee: {rule.guarantee}\n"
+        f"  did:       what the traceback in the report shows, ending in {_where(error)}\n"
+        f"  expected:  {expected}\n"
+        f"  seen:      {kind}: {error}{notes}"
     )
 
 
 def _where(error: BaseException) -> str:
-    """The rule's own last line before the error, or the innermost one."""
+    """Return the rule's own last line before the error, or the innermost line."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "conformance" in frame.filename and "runner" not in frame.filename]
     last = ours[-1] if ours else frames[-1] if frames else None

@@ -1,10 +1,10 @@
-"""Runs the catalogue on a store, without pytest: from a :class:`Plan` to a :class:`Run` with a conclusion.
+"""Run the catalogue on a store, without pytest: from a :class:`Plan` to a :class:`Run` with a conclusion.
 
-What applies is decided before the first rule runs, from what the store declares when it is opened first, and from
-what the driver offers; never afterwards, from what went wrong. Then each rule gets a world of its own and a
-deadline; those that mostly wait and harm nobody wait side by side. A rule that hangs doesn't stop the run; a run
-whose budget is used up, or that is interrupted, still accounts for every rule it was asked for, and still empties
-the namespaces it used.
+Before the first rule runs, the runner decides which rules apply: from the capabilities that the store declares when
+it is first opened, and from the controls offered. It never decides afterwards, from what went wrong. Then each rule
+gets a context of its own and a deadline. Rules that mostly wait and inject no fault into the server run side by side.
+A rule that hangs doesn't stop the run. A run that was interrupted, or whose budget is used up, still has a verdict on
+every selected rule, and still empties the namespaces that it used.
 """
 
 from __future__ import annotations
@@ -20,55 +20,63 @@ from functools import partial
 
 from tenure._client.opening import connect
 from tenure._plugins import url as urls
-from tenure.conformance.controls.controls import NETWORK, Driver, with_network
-from tenure.conformance.harness.context import LEAST_TTL, TIMEOUT, Experiment, ExperimentUnfinished, World, in_namespace
+from tenure.conformance.controls.controls import NETWORK, ServerControls, offered, with_network
+from tenure.conformance.harness.assertions import inconclusive_reason
+from tenure.conformance.harness.context import (
+    LEAST_TTL,
+    TIMEOUT,
+    RuleContext,
+    SharedRun,
+    SharedRunUnfinished,
+    in_namespace,
+)
 from tenure.conformance.harness.profile import QUICK, Profile
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.network import Network
-from tenure.conformance.runner.control_monitor import ControlMonitor, controls
+from tenure.conformance.runner.control_monitor import ControlMonitor
 from tenure.conformance.runner.recovery import Recovery
-from tenure.conformance.runner.rule_run import RuleRun, Trial
+from tenure.conformance.runner.rule_run import RuleExecution, RuleRun
 from tenure.errors import ConfigError, TenureError
 from tenure.spi import Capabilities, ServerInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run, on what, how thoroughly and for how long."""
+    """What to run, on which store, how thoroughly and for how long."""
 
     url: str = field(repr=False)
-    driver: Driver = field(default_factory=Driver)
+    controls: ServerControls = field(default_factory=ServerControls)
     profile: Profile = QUICK
     areas: tuple[str, ...] = ()
-    """Only rules of these areas; empty: of all."""
+    """Run only rules of these areas; empty: of all areas."""
     rules: tuple[str, ...] = ()
-    """Only rules with these ids, or that match these patterns (``watches.*close*``); empty: all."""
+    """Run only rules with these ids, or that match these patterns (``watches.*close*``); empty: all rules."""
     budget: float | None = None
-    """Seconds for the whole run; rules that come too late are UNKNOWN. ``None``: as long as it takes."""
+    """Seconds for the whole run; rules that come too late are UNKNOWN. ``None``: no limit."""
     rule_budget: float | None = None
     """Seconds for one rule; ``None``: from what the store declares, see :func:`default_rule_budget`."""
     timeout: float = TIMEOUT
     """Seconds for the first opening of the store."""
     between: bool = True
-    """Whether to stand between client and server, where the store is reached by host and port."""
+    """Whether to run a proxy between client and server, if the URL names host and port."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """The store as it was found before the first rule."""
+    """The store as it was before the first rule."""
 
     url: str
     """Shows no password."""
     scheme: str
     server: ServerInfo | None
-    """``None`` where it could not be asked."""
+    """``None`` if the server could not be asked."""
     capabilities: Capabilities
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came out."""
+    """The result of a run."""
 
     plan: Plan
     store: StoreFacts
@@ -80,16 +88,16 @@ class Run:
     seconds: float
     rule_budget: float
     """Seconds that each rule had."""
-    controls: tuple[str, ...] = ()
-    """What could be done to the server and the way there."""
+    offered_controls: tuple[str, ...] = ()
+    """Names of the controls over the server and the connections."""
     network: bool = False
-    """Whether the suite could stand between client and server."""
+    """Whether the suite could run a proxy between client and server."""
     notes: tuple[str, ...] = ()
     interrupted: bool = False
 
     @property
     def conclusion(self) -> Conclusion:
-        """What is known of the store."""
+        """What the run shows about the store."""
         return conclude(
             [result.verdict for result in self.results],
             [rule.id for rule in self.catalogue],
@@ -98,50 +106,50 @@ class Run:
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """How many rules have each verdict."""
+        """The number of rules with each verdict."""
         return Counter(result.verdict.verdict for result in self.results)
 
     @property
     def executed(self) -> int:
-        """Number of rules that were begun and came to an end."""
+        """The number of rules that were started and ended."""
         return sum(1 for result in self.results if result.executed and result.verdict.verdict is not Verdict.UNKNOWN)
 
 
 class Progress:
-    """Told about a run as it goes; this one doesn't care. Called in the thread that runs it."""
+    """Receives the progress of a run, in the thread that runs it. This class ignores it."""
 
     def planned(self, store: StoreFacts, selected: Sequence[Rule]) -> None:
-        """The store was opened, and these rules will be accounted for."""
+        """The store was opened, and each of these rules will get a verdict."""
 
     def began(self, rule: Rule) -> None:
-        """A rule is executed now."""
+        """A rule starts."""
 
     def ended(self, result: RuleRun) -> None:
-        """There is a verdict, also on rules that aren't executed."""
+        """A rule has its verdict; called for rules that aren't executed, too."""
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """The catalogue, area by area. Raises ``ConfigError`` where what the extra brings isn't installed."""
+    """Return the catalogue, area by area. Raises ``ConfigError`` if a package of the extra isn't installed."""
     try:
         from tenure.conformance.catalogue import AllRules  # noqa: PLC0415 - needs the extra, see below
     except ModuleNotFoundError as exc:
         if (exc.name or "").startswith("tenure"):
             raise
         raise ConfigError(
-            f"the conformance suite needs {exc.name}, which isn't installed: pip install 'tenure[conformance]'"
+            f"loading the conformance suite: {exc.name} isn't installed; run: pip install 'tenure[conformance]'"
         ) from exc
     return tuple(rule for part in AllRules.__bases__ for rule in vars(part).get("own_rules", ()))
 
 
 def select(catalogue: Sequence[Rule], areas: Sequence[str], rules: Sequence[str]) -> tuple[Rule, ...]:
-    """The rules asked for. Raises ``ConfigError`` for an area or a pattern that there is nothing for."""
+    """Return the rules asked for. Raises ``ConfigError`` for an area or a pattern that matches no rule."""
     known = dict.fromkeys(rule.area for rule in catalogue)
     for area in areas:
         if area not in known:
-            raise ConfigError(f"there is no area {area!r}, there are: {', '.join(known)}")
+            raise ConfigError(f"no such area: {area!r}; choose from: {', '.join(known)}")
     for pattern in rules:
         if not any(fnmatchcase(rule.id, pattern) for rule in catalogue):
-            raise ConfigError(f"there is no rule {pattern!r}; 'tenure conformance rules' lists them all")
+            raise ConfigError(f"no such rule: {pattern!r}; 'tenure conformance rules' lists all rules")
     return tuple(
         rule
         for rule in catalogue
@@ -150,16 +158,16 @@ def select(catalogue: Sequence[Rule], areas: Sequence[str], rules: Sequence[str]
 
 
 def default_rule_budget(capabilities: Capabilities, profile: Profile) -> float:
-    """Seconds that no rule of a store with these limits should need, even on a busy machine."""
+    """Return more seconds than any rule needs on a store with these limits, even on a busy machine."""
     expiry = capabilities.max_lifetime_after_refresh(max(capabilities.min_ttl, LEAST_TTL))
     return profile.pick(quick=120.0, full=360.0) + profile.pick(quick=6, full=12) * expiry
 
 
 def run(plan: Plan, progress: Progress | None = None) -> Run:
-    """Open the store and run the selected rules. Never raises for what a rule meets.
+    """Open the store and run the selected rules. An error in a rule becomes its verdict, and is never raised.
 
-    Raises ``ConfigError`` for a selection that names nothing, and whatever opening the store raises: then nothing
-    is known of it. Ctrl-C ends the run; the answer says so, and the rules that were left out are UNKNOWN.
+    Raises ``ConfigError`` for a selection that matches no rule, and whatever opening the store raises. Ctrl-C ends the
+    run: the result has ``interrupted`` set, and the rules that were left out are UNKNOWN.
     """
     catalogue = all_rules()
     return _Runner(plan, catalogue, progress or Progress()).run()
@@ -167,21 +175,21 @@ def run(plan: Plan, progress: Progress | None = None) -> Run:
 
 class _Runner:
     def __init__(self, plan: Plan, catalogue: tuple[Rule, ...], progress: Progress) -> None:
-        from tenure.conformance.catalogue import AllRules  # noqa: PLC0415 - all_rules() has said what is missing
+        from tenure.conformance.catalogue import AllRules  # noqa: PLC0415 - all_rules() has reported a missing package
 
         self._plan = plan
         self._catalogue = catalogue
         self._selected = select(catalogue, plan.areas, plan.rules)
         self._progress = progress
         self._suite = AllRules()
-        self._monitor = ControlMonitor(plan.driver)
-        self._driver = self._monitor.driver
+        self._monitor = ControlMonitor(plan.controls)
+        self._controls = self._monitor.controls
         self._recovery = Recovery(plan.url, self._monitor, plan.timeout)
-        self._memo: dict[str, Experiment] = {}
+        self._memo: dict[str, SharedRun] = {}
         self._notes: dict[str, None] = {}
         self._results: list[RuleRun] = []
         self._twins: list[Network] = []
-        self._trials: dict[str, Trial] = {}
+        self._executions: dict[str, RuleExecution] = {}
         self._done: dict[str, RuleRun] = {}
         self._reasons: dict[str, str | None] = {}
         self._interrupted = False
@@ -199,7 +207,7 @@ class _Runner:
             try:
                 info = store.server_info()
             except TenureError as exc:
-                self._notes[f"the server could not be asked about itself: {exc}"] = None
+                self._notes[f"asking the server for its description: {exc}"] = None
             return StoreFacts(store.url, urls.split(url).scheme, info, store.capabilities)
 
     def run(self) -> Run:
@@ -212,16 +220,16 @@ class _Runner:
 
     def _run(self) -> Run:
         self._progress.planned(self._store, self._selected)
-        driver, network = with_network(self._driver, self._network), self._network is not None
+        controls, network = with_network(self._controls, self._network), self._network is not None
         self._reasons = {
-            rule.id: rule.why_not(self._store.capabilities, driver, network=network) for rule in self._selected
+            rule.id: rule.skip_reason(self._store.capabilities, controls, network=network) for rule in self._selected
         }
         for rule in self._selected:
             try:
                 result = self._one(rule, self._reasons[rule.id])
             except KeyboardInterrupt:
                 self._interrupted = True
-                result = self._left_out(rule, "the run was interrupted before it came to an end")
+                result = self._left_out(rule, "the run was interrupted before the rule ended")
             self._results.append(result)
             with self._interruptible():
                 self._progress.ended(result)
@@ -236,7 +244,7 @@ class _Runner:
             self._began,
             time.monotonic() - self._start,
             self._rule_budget,
-            controls=controls(driver),
+            offered_controls=offered(controls),
             network=network,
             notes=tuple(self._notes),
             interrupted=self._interrupted,
@@ -248,71 +256,82 @@ class _Runner:
         if rule.id in self._done:
             return self._done.pop(rule.id)
         if self._interrupted:
-            return self._left_out(rule, "the run was interrupted before it")
+            return self._left_out(rule, "the run was interrupted before the rule started")
         if self._recovery.down is not None:
-            reason = f"rule {rule.id} could not be judged: {self._recovery.down}\n  promise:  {rule.promise}"
-            return RuleRun(rule, RuleVerdict(rule.id, Verdict.INVALID, reason), self._now)
+            reason = inconclusive_reason(rule, self._recovery.down)
+            return RuleRun(rule, RuleVerdict(rule.id, Verdict.INCONCLUSIVE, reason), self._now)
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            return self._left_out(rule, f"the budget of {self._plan.budget:g} s for the run was used up before it")
+            return self._left_out(
+                rule, f"the budget of {self._plan.budget:g} s for the run was used up before the rule started"
+            )
         return self._execute(rule)
 
     def _execute(self, rule: Rule) -> RuleRun:
-        """Run it, and those beside it that can be; the results of those are kept until it is their turn."""
+        """Run the rule, and beside it those that may be; keep the results of those until it is their turn."""
         together = [rule]
-        if rule.patient:
+        if rule.parallel_safe:
             place = self._selected.index(rule)
-            together += [each for each in self._selected[place + 1 :] if each.patient and not self._reasons[each.id]]
+            together += [
+                each for each in self._selected[place + 1 :] if each.parallel_safe and not self._reasons[each.id]
+            ]
         began, start = self._now, time.monotonic()
         left = self._rule_budget if self._deadline is None else self._deadline - start
         seconds = min(self._rule_budget, left)
-        trials = [Trial(each, partial(self._world, each), partial(each.function, self._suite)) for each in together]
-        self._trials = {trial.rule.id: trial for trial in trials}
+        executions = [
+            RuleExecution(each, partial(self._open_context, each), partial(each.function, self._suite))
+            for each in together
+        ]
+        self._executions = {execution.rule.id: execution for execution in executions}
         whose = "the rule" if seconds == self._rule_budget else "the run"
-        why = f"it did not come to an end within the {seconds:.1f} s that {whose} had left"
+        why = f"it took longer than the {seconds:.1f} s that {whose} had left"
         try:
-            for trial in trials:
-                self._progress.began(trial.rule)
-                trial.start()
-            for trial in trials:
-                trial.wait(start + seconds - time.monotonic())
+            for execution in executions:
+                self._progress.began(execution.rule)
+                execution.start()
+            for execution in executions:
+                execution.wait(start + seconds - time.monotonic())
         except KeyboardInterrupt:
             self._interrupted = True
-            why = "the run was interrupted while it ran"
-        for trial in trials:
-            self._done[trial.rule.id] = trial.result(began) if trial.ended else self._given_up(trial, began, why)
+            why = "the run was interrupted while the rule ran"
+        for execution in executions:
+            self._done[execution.rule.id] = (
+                execution.result(began) if execution.ended else self._abandon(execution, began, why)
+            )
         return self._done.pop(rule.id)
 
-    def _given_up(self, trial: Trial, began: float, why: str) -> RuleRun:
-        rule = trial.rule
-        place = trial.place()
-        gave_way = trial.stop()
-        for experiment in self._memo.values():
-            if experiment.made_by == rule.id and isinstance(experiment.result, Exception):
-                # What it met while its stores were closed under it says nothing.
-                experiment.result = ExperimentUnfinished(why)
-        if not gave_way:
-            self._notes[f"the thread of {rule.id} hangs for good; what ran after it may have been disturbed"] = None
-        return trial.unfinished(began, why, place)
+    def _abandon(self, execution: RuleExecution, began: float, why: str) -> RuleRun:
+        rule = execution.rule
+        place = execution.place()
+        ended = execution.stop()
+        for shared in self._memo.values():
+            if shared.made_by == rule.id and isinstance(shared.result, Exception):
+                # The error came while the rule's stores were being closed, so it shows nothing.
+                shared.result = SharedRunUnfinished(why)
+        if not ended:
+            self._notes[f"the thread of {rule.id} still hangs; it may have disturbed the rules after it"] = None
+        return execution.unfinished(began, why, place)
 
     def _look_after(self, rule: Rule) -> None:
-        """After each rule that was executed: see that the next one finds a store."""
-        trial = self._trials.pop(rule.id, None)
-        if trial is not None:
-            note = self._recovery.after(trial.rule.id, trial.clean, shut_out=trial.shut_out)
+        """After each executed rule, make sure that the next one finds a running store."""
+        execution = self._executions.pop(rule.id, None)
+        if execution is not None:
+            note = self._recovery.after(execution.rule.id, execution.clean, unreachable=execution.unreachable)
             if note is not None:
                 self._notes[note] = None
 
-    def _world(self, rule: Rule) -> World:
+    def _open_context(self, rule: Rule) -> RuleContext:
         plan, network = self._plan, self._network
-        if rule.patient and NETWORK in rule.needs and network is not None:
+        if rule.parallel_safe and NETWORK in rule.required_controls and network is not None:
             network = network.twin()
             self._twins.append(network)
-        world = World(plan.url, rule, driver=self._driver, memo=self._memo, profile=plan.profile, network=network)
-        declared, now = self._store.capabilities.as_dict(), world.capabilities.as_dict()
+        context = RuleContext(
+            plan.url, rule, controls=self._controls, memo=self._memo, profile=plan.profile, network=network
+        )
+        declared, now = self._store.capabilities.as_dict(), context.capabilities.as_dict()
         changed = [f"{name}={value}, then {now[name]}" for name, value in declared.items() if value != now[name]]
         if changed:
             self._notes[f"two openings of the store declare different capabilities: {', '.join(changed)}"] = None
-        return world
+        return context
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tenure.conformance.checkers.linearizability.operations import Kind, Operation, Outcome
-from tenure.conformance.harness.context import World
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.workloads.recording_client import Client, Recorder
 from tenure.conformance.workloads.threads import DEADLINE, together
 from tenure.spi import KeyValue
@@ -40,14 +40,14 @@ class OrderRun:
     operations: tuple[Operation, ...]
     clients: int
 
-    def check_enough(self, world: World, least: int) -> None:
+    def check_enough(self, context: RuleContext, least: int) -> None:
         """Every kind was done, writes were refused, operations overlapped: else the rule is vacuous."""
         for kind in _SUCCESSES:
             done = sum(each.kind is kind and each.outcome is Outcome.DONE for each in self.operations)
-            world.check.enough(done, least, f"a {kind.value} that was done")
+            context.check.enough(done, least, f"a {kind.value} that was done")
         refused = sum(each.outcome is Outcome.REFUSED for each in self.operations)
-        world.check.enough(refused, least, "a conflict between clients")
-        world.check.enough(overlapping(self.operations), least, "an operation that began while another was under way")
+        context.check.enough(refused, least, "a conflict between clients")
+        context.check.enough(overlapping(self.operations), least, "an operation that began while another was under way")
 
 
 def overlapping(operations: Sequence[Operation]) -> int:
@@ -59,14 +59,14 @@ def overlapping(operations: Sequence[Operation]) -> int:
     return count
 
 
-def observe(world: World) -> OrderRun:
+def observe(context: RuleContext) -> OrderRun:
     """Ten or twenty clients on three or five connections, for some seconds or thousands of operations."""
-    clients = world.profile.pick(quick=10, full=20)
-    stores = [world.store, *(world.connect() for _ in range(world.profile.pick(quick=2, full=4)))]
+    clients = context.profile.pick(quick=10, full=20)
+    stores = [context.store, *(context.connect() for _ in range(context.profile.pick(quick=2, full=4)))]
     recorder = Recorder()
-    run = _Clients(world, recorder, [f"o/{number}" for number in range(clients // 2)])
+    run = _Clients(context, recorder, [f"o/{number}" for number in range(clients // 2)])
     together(
-        world.check,
+        context.check,
         [partial(run.work, recorder.client(number, stores[number % len(stores)])) for number in range(clients)],
         f"{clients} clients reading and writing {clients // 2} keys",
     )
@@ -76,14 +76,14 @@ def observe(world: World) -> OrderRun:
 class _Clients:
     """What all clients of a run have in common: how much they do, and when it is enough."""
 
-    def __init__(self, world: World, recorder: Recorder, keys: Sequence[str]) -> None:
+    def __init__(self, context: RuleContext, recorder: Recorder, keys: Sequence[str]) -> None:
         self._recorder = recorder
         self._keys = keys
-        self._most = world.profile.pick(quick=3_000, full=9_000)
-        self._seconds = world.profile.pick(quick=2.0, full=8.0)
-        self._least = least_of(world)
-        self._seed = world.profile.seed
-        self._whole_lists = world.capabilities.consistent_list
+        self._most = context.profile.pick(quick=3_000, full=9_000)
+        self._seconds = context.profile.pick(quick=2.0, full=8.0)
+        self._least = least_of(context)
+        self._seed = context.profile.seed
+        self._whole_lists = context.capabilities.consistent_list
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(_SUCCESSES, 0)
@@ -141,6 +141,6 @@ class _Clients:
         return Kind.TRANSACTION, client.transaction(puts={key: value}, deletes=(other,), unchanged=unchanged)
 
 
-def least_of(world: World) -> int:
+def least_of(context: RuleContext) -> int:
     """How often each kind has to be done for the run to mean something."""
-    return world.profile.pick(quick=15, full=40)
+    return context.profile.pick(quick=15, full=40)

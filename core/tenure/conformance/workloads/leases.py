@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tenure.conformance.harness.assertions import PATIENCE, RuleViolated
-from tenure.conformance.harness.context import World
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, RuleViolated
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.leases import Lease
 from tenure.spi import KeyValue
 from tenure.watch import Event, EventType
 
-NOISE = 1.0
+CLOCK_TOLERANCE = 1.0
 """Seconds by which this machine may be late, on top of what the store declares."""
 
 
@@ -33,8 +33,8 @@ class Ending:
     sent: float
     answered: float
     event: Event | None = None
-    told: float | None = None
-    """When a watcher was told that its key is gone."""
+    notified: float | None = None
+    """When a watcher received the delete of its key."""
     missed: float | None = None
     """When a reader first found its key missing."""
 
@@ -54,10 +54,10 @@ class LeaseRun:
 
 
 def recorded(endings: Iterable[Ending], **limits: object) -> dict[str, object]:
-    """What was seen of these leases, as data for the judges of :mod:`.lease_judges`, with ``limits`` beside it."""
+    """Return what was seen of these leases, as data for :mod:`tenure.conformance.checkers.leases`, with ``limits``."""
     found = list(endings)
     began = min(ending.sent for ending in found)
-    moments = ("sent", "answered", "told", "missed")
+    moments = ("sent", "answered", "notified", "missed")
     shown: list[dict[str, object]] = []
     for ending in found:
         times = {name: getattr(ending, name) for name in moments}
@@ -66,10 +66,10 @@ def recorded(endings: Iterable[Ending], **limits: object) -> dict[str, object]:
     return {"endings": shown, **limits}
 
 
-def observe(world: World) -> LeaseRun:
+def observe(context: RuleContext) -> LeaseRun:
     """Leases left alone, refreshed once, refreshed all the time; keys detached, moved, in groups, with children."""
-    store, holder = world.store, world.connect()
-    ttl = world.short_ttl
+    store, holder = context.store, context.connect()
+    ttl = context.short_ttl
     lost: list[Lease] = []
     leases: dict[str, Lease] = {}
     endings: dict[str, Ending] = {}
@@ -82,7 +82,7 @@ def observe(world: World) -> LeaseRun:
             endings[name] = Ending(name, lease.ttl, lease.max_lifetime_after_refresh, sent, time.monotonic())
         return lease
 
-    with Follower(world.check, store.watch("lease/", previous=True)) as follower:
+    with Follower(context.check, store.watch("lease/", previous=True)) as follower:
         follower.wait_in_sync()
         kept = grant("kept", keep_alive=True)
         holder.put("lease/kept", b"kept", lease=kept)
@@ -96,13 +96,13 @@ def observe(world: World) -> LeaseRun:
         holder.put("lease/left/key", b"", lease=leases["left"])
         holder.put("lease/left/key", b"moved", lease=kept)
         _refresh_once(leases["refreshed"], endings["refreshed"])
-        _watch_them_end(world, follower, endings)
-        world.check.eventually(
+        _watch_them_end(context, follower, endings)
+        context.check.eventually(
             lambda: time.monotonic() - endings["alone/0"].answered,
-            lambda age: age > kept.max_lifetime_after_refresh + world.capabilities.max_watch_latency,
+            lambda age: age > kept.max_lifetime_after_refresh + context.capabilities.max_watch_latency,
             "kept a lease",
             expected=f"more than {kept.max_lifetime_after_refresh:g} s",
-            within=kept.max_lifetime_after_refresh * 2 + PATIENCE,
+            within=kept.max_lifetime_after_refresh * 2 + EVENT_TIMEOUT,
         )
         listed = {item.key: item for item in store.list("lease/")}
         run = LeaseRun(
@@ -113,8 +113,8 @@ def observe(world: World) -> LeaseRun:
             dict(listed),
         )
         run.states = {name: lease.state.value for name, lease in leases.items()}
-        with contextlib.suppress(RuleViolated):  # whether it is called is for one rule to judge, not for all of them
-            world.check.eventually(
+        with contextlib.suppress(RuleViolated):  # one rule checks whether it is called, not all of them
+            context.check.eventually(
                 lambda: len(lost), lambda count: count >= 1, "let a lease end", expected="its on_lost is called"
             )
         run.lost_calls = len(lost)
@@ -130,18 +130,20 @@ def _refresh_once(lease: Lease, ending: Ending) -> None:
     ending.answered = time.monotonic()
 
 
-def _watch_them_end(world: World, follower: Follower, endings: dict[str, Ending]) -> None:
-    latency = world.capabilities.max_watch_latency
-    deadline = max(each.answered + each.worst for each in endings.values()) + latency + NOISE + PATIENCE / 3
+def _watch_them_end(context: RuleContext, follower: Follower, endings: dict[str, Ending]) -> None:
+    latency = context.capabilities.max_watch_latency
+    deadline = (
+        max(each.answered + each.worst for each in endings.values()) + latency + CLOCK_TOLERANCE + EVENT_TIMEOUT / 3
+    )
     while time.monotonic() < deadline:
         for ending in endings.values():
             key = f"lease/{ending.name}"
-            if ending.missed is None and world.store.get(key) is None:
+            if ending.missed is None and context.store.get(key) is None:
                 ending.missed = time.monotonic()
-            if ending.told is None:
+            if ending.notified is None:
                 found = follower.event(key, lambda event: event.type is EventType.DELETE)
                 if found is not None:
-                    ending.event, ending.told = found
-        if all(each.missed is not None and each.told is not None for each in endings.values()):
+                    ending.event, ending.notified = found
+        if all(each.missed is not None and each.notified is not None for each in endings.values()):
             return
         time.sleep(0.02)

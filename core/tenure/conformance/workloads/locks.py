@@ -12,9 +12,9 @@ from functools import partial
 
 from tenure._client.store import Store
 from tenure.conformance.checkers.linearizability.operations import Kind, Operation, Outcome
-from tenure.conformance.harness.assertions import PATIENCE
-from tenure.conformance.harness.context import World
-from tenure.conformance.workloads.leases import NOISE, Ending
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT
+from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.workloads.leases import CLOCK_TOLERANCE, Ending
 from tenure.conformance.workloads.lock_recipe import acquire, enqueue, release, wait_for_turn
 from tenure.conformance.workloads.threads import DEADLINE, together
 from tenure.errors import Conflict, LeaseLost
@@ -36,7 +36,7 @@ class Span:
     ended: float
 
     def as_json(self, since: float) -> dict[str, object]:
-        """For the judges."""
+        """Return the data for the checkers."""
         began, ended = round(self.began - since, 6), round(self.ended - since, 6)
         return {"who": self.who, "token": self.token, "began": began, "ended": ended}
 
@@ -55,22 +55,22 @@ class Turns:
     """What the number came to."""
 
     def as_json(self) -> dict[str, object]:
-        """The spans, for the judges."""
+        """Return the spans, as data for the checkers."""
         return spans_as_json(self.spans)
 
 
 def spans_as_json(spans: tuple[Span, ...]) -> dict[str, object]:
-    """Data for the judges."""
+    """Return the data for the checkers."""
     since = min(span.began for span in spans)
     return {"spans": [span.as_json(since) for span in spans]}
 
 
-def take_turns(world: World) -> Turns:
+def take_turns(context: RuleContext) -> Turns:
     """Six workers on three connections take one lock again and again; a number shows when two are in at once."""
-    turns = _Workers(world)
+    turns = _Workers(context)
     workers = [partial(turns.work, number) for number in range(_WORKERS)]
-    together(world.check, workers, f"{_WORKERS} workers taking turns")
-    item = world.store.get(_SHARED)
+    together(context.check, workers, f"{_WORKERS} workers taking turns")
+    item = context.store.get(_SHARED)
     return Turns(
         tuple(turns.spans), tuple(turns.operations), tuple(turns.created), turns.contended, item and int(item.value)
     )
@@ -82,31 +82,31 @@ class _Workers:
     A holder stays inside until another waits, and doesn't come back before another was in: every turn is contended.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, context: RuleContext) -> None:
         self.spans: list[Span] = []
         self.operations: list[Operation] = []
         self.created: list[tuple[int, int | None]] = []
         self.contended = 0
-        self._world = world
-        self._rounds = world.profile.pick(quick=5, full=20)
-        self._stores = [world.store, world.connect(), world.connect()]
-        self._looker = world.connect()
+        self._context = context
+        self._rounds = context.profile.pick(quick=5, full=20)
+        self._stores = [context.store, context.connect(), context.connect()]
+        self._looker = context.connect()
         self._changed = threading.Condition()
         self._waiting: set[int] = set()
         self._active = _WORKERS
         self._taken = 0
-        world.store.put(_SHARED, b"0")
+        context.store.put(_SHARED, b"0")
 
     def work(self, number: int) -> None:
         """One worker's rounds."""
-        world, name = self._world, f"worker {number}"
-        clock = world.store.clock
+        context, name = self._context, f"worker {number}"
+        clock = context.store.clock
         store = self._stores[number % len(self._stores)]
-        lease = store.lease(world.long_ttl)
+        lease = store.lease(context.long_ttl)
         for _ in range(self._rounds):
             asked = clock.now()
             token = acquire(
-                world.check, store, "lock", name, lease, within=DEADLINE, refused=partial(self._refused, number)
+                context.check, store, "lock", name, lease, within=DEADLINE, refused=partial(self._refused, number)
             )
             began = clock.now()
             self._inside(number)
@@ -160,7 +160,7 @@ class Write:
     revision: int
 
     def as_json(self) -> dict[str, object]:
-        """For the judges."""
+        """Return the data for the checkers."""
         return {"who": self.who, "token": self.token, "revision": self.revision}
 
 
@@ -188,9 +188,9 @@ class Loss:
     taken: float
 
     def as_json(self) -> dict[str, object]:
-        """For the judges."""
+        """Return the data for the checkers."""
         moments = {name: round(getattr(self, name) - self.sent, 6) for name in ("valid", "found", "taken")}
-        return {"sent": 0.0, "ttl": self.ttl, "noise": NOISE, **moments}
+        return {"sent": 0.0, "ttl": self.ttl, "tolerance": CLOCK_TOLERANCE, **moments}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,45 +199,47 @@ class Endings:
 
     expired: Fencing
     waiter: Ending
-    """The lease of a waiter who died; told and missed are when the next one had its turn."""
+    """The lease of a waiter who died; notified and missed are when the next one had its turn."""
     leaders: tuple[Span, ...]
     loss: Loss
 
 
-def observe_endings(world: World) -> Endings:
+def observe_endings(context: RuleContext) -> Endings:
     """A holder whose lease expires, a waiter who dies in a queue, leaders who follow each other."""
     patience = (
-        world.capabilities.max_lifetime_after_refresh(world.short_ttl) + world.capabilities.max_watch_latency + PATIENCE
+        context.capabilities.max_lifetime_after_refresh(context.short_ttl)
+        + context.capabilities.max_watch_latency
+        + EVENT_TIMEOUT
     )
     expired: list[Fencing] = []
     waiter: list[Ending] = []
     led: list[tuple[tuple[Span, ...], Loss]] = []
     together(
-        world.check,
+        context.check,
         [
-            lambda: expired.append(fence(world, patience, expire=True)),
-            lambda: waiter.append(_dead_waiter(world, patience)),
-            lambda: led.append(_leaders(world, patience)),
+            lambda: expired.append(fence(context, patience, expire=True)),
+            lambda: waiter.append(_dead_waiter(context, patience)),
+            lambda: led.append(_leaders(context, patience)),
         ],
         "let leases end",
-        within=patience * 2 + PATIENCE,
+        within=patience * 2 + EVENT_TIMEOUT,
     )
     (leaders, loss), *_ = led
     return Endings(expired[0], waiter[0], leaders, loss)
 
 
-def fence(world: World, patience: float, *, expire: bool) -> Fencing:
+def fence(context: RuleContext, patience: float, *, expire: bool) -> Fencing:
     """A holder loses its lock without knowing, to another; both write to what the lock guards."""
-    holder, other = world.connect(), world.connect()
+    holder, other = context.connect(), context.connect()
     how = "expired" if expire else "revoked"
     lock, resource = f"fence/{how}/lock", f"fence/{how}/resource"
-    lease = holder.lease(world.short_ttl if expire else world.long_ttl, keep_alive=not expire)
-    stale = acquire(world.check, holder, lock, "the first holder", lease, within=patience)
+    lease = holder.lease(context.short_ttl if expire else context.long_ttl, keep_alive=not expire)
+    stale = acquire(context.check, holder, lock, "the first holder", lease, within=patience)
     writes = [Write("the first holder", stale, _guarded(holder, lock, stale, resource))]
     if not expire:
         other.revoke_lease(lease.id)
-    own = other.lease(world.long_ttl)
-    token = acquire(world.check, other, lock, "the second holder", own, within=patience)
+    own = other.lease(context.long_ttl)
+    token = acquire(context.check, other, lock, "the second holder", own, within=patience)
     writes.append(Write("the second holder", token, _guarded(other, lock, token, resource)))
     refused = False
     try:
@@ -254,29 +256,29 @@ def _guarded(store: Store, lock: str, token: int, resource: str) -> int:
     return transaction.put(resource, str(token).encode()).commit().revision
 
 
-def _dead_waiter(world: World, patience: float) -> Ending:
+def _dead_waiter(context: RuleContext, patience: float) -> Ending:
     """Three in a queue; the second dies, the first leaves: when is it the third one's turn?"""
-    first, second, third = world.connect(), world.connect(), world.connect()
-    enqueue(first, "queue/", "first", first.lease(world.long_ttl))
+    first, second, third = context.connect(), context.connect(), context.connect()
+    enqueue(first, "queue/", "first", first.lease(context.long_ttl))
     sent = time.monotonic()
-    lease = second.lease(world.short_ttl, keep_alive=False)
+    lease = second.lease(context.short_ttl, keep_alive=False)
     answered = time.monotonic()
     enqueue(second, "queue/", "second", lease)
-    enqueue(third, "queue/", "third", third.lease(world.long_ttl))
+    enqueue(third, "queue/", "third", third.lease(context.long_ttl))
     first.delete("queue/first")
-    wait_for_turn(world.check, third, "queue/", "third", within=patience)
+    wait_for_turn(context.check, third, "queue/", "third", within=patience)
     turn = time.monotonic()
-    return Ending("second", lease.ttl, lease.max_lifetime_after_refresh, sent, answered, told=turn, missed=turn)
+    return Ending("second", lease.ttl, lease.max_lifetime_after_refresh, sent, answered, notified=turn, missed=turn)
 
 
-def _leaders(world: World, patience: float) -> tuple[tuple[Span, ...], Loss]:
+def _leaders(context: RuleContext, patience: float) -> tuple[tuple[Span, ...], Loss]:
     """The first leader's lease runs out, the second resigns, the third revokes its lease."""
     spans: list[Span] = []
-    stores = [world.connect() for _ in range(4)]
-    clock = world.store.clock
+    stores = [context.connect() for _ in range(4)]
+    clock = context.store.clock
     sent = clock.now()
-    lease = stores[0].lease(world.short_ttl, keep_alive=False)
-    token = acquire(world.check, stores[0], "leader", "candidate 1", lease, within=patience)
+    lease = stores[0].lease(context.short_ttl, keep_alive=False)
+    token = acquire(context.check, stores[0], "leader", "candidate 1", lease, within=patience)
     began = clock.now()
 
     def lead() -> tuple[float, float]:
@@ -294,8 +296,8 @@ def _leaders(world: World, patience: float) -> tuple[tuple[Span, ...], Loss]:
     def follow() -> tuple[float, float]:
         """When the second leader was one, and when all was over."""
         for number in (1, 2, 3):
-            name, own = f"candidate {number + 1}", stores[number].lease(world.short_ttl)
-            mine = acquire(world.check, stores[number], "leader", name, own, within=patience)
+            name, own = f"candidate {number + 1}", stores[number].lease(context.short_ttl)
+            mine = acquire(context.check, stores[number], "leader", name, own, within=patience)
             since = clock.now()
             own.ensure_valid()
             spans.append(Span(name, mine, since, clock.now()))
@@ -306,6 +308,6 @@ def _leaders(world: World, patience: float) -> tuple[tuple[Span, ...], Loss]:
         return spans[0].began, clock.now()
 
     (valid, lost), (taken, _) = together(
-        world.check, [lead, follow], "leaders followed each other", within=patience * 2
+        context.check, [lead, follow], "leaders followed each other", within=patience * 2
     )
     return (*spans, Span("candidate 1", token, began, valid)), Loss(sent, lease.ttl, valid, lost, taken)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from tenure.conformance.harness.assertions import PATIENCE, Checks
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, Checks
 from tenure.errors import StoreClosed, TenureError
 from tenure.watch import Batch, BatchType, Event, Watch
 
@@ -39,7 +39,7 @@ class Follower:
                     self._changed.notify_all()
                 return
             if batch is not None:
-                self._check.evidence.told(batch.type.value, len(batch.events))
+                self._check.evidence.delivered(batch.type.value, len(batch.events))
                 with self._changed:
                     self.batches.append(batch)
                     self.arrived.append(time.monotonic())
@@ -47,7 +47,7 @@ class Follower:
 
     # -- waiting --
 
-    def wait(self, until: Callable[[], bool], did: str, *, expected: str, within: float = PATIENCE) -> None:
+    def wait(self, until: Callable[[], bool], did: str, *, expected: str, within: float = EVENT_TIMEOUT) -> None:
         """Wait until the condition on what has been told is true."""
         with self._changed:
             if not self._changed.wait_for(lambda: until() or self.error is not None, within) or self.error is not None:
@@ -59,7 +59,7 @@ class Follower:
         self.wait(lambda: len(self.batches) > 1, "opened a watch", expected="a snapshot and that it is in sync")
         return self.batches[1].revision
 
-    def wait_for(self, key: str, revision: int, did: str, *, within: float = PATIENCE) -> None:
+    def wait_for(self, key: str, revision: int, did: str, *, within: float = EVENT_TIMEOUT) -> None:
         """Wait until the change of ``key`` at ``revision``, or a later one, was told."""
         self.wait(
             lambda: self.moment(key, revision) is not None,
@@ -91,7 +91,7 @@ class Follower:
     def close(self) -> None:
         """Close the watch; its reader has to come back."""
         self.watch.close()
-        self._thread.join(PATIENCE)
+        self._thread.join(EVENT_TIMEOUT)
         if self._thread.is_alive():
             raise self._check.fail("closed a watch", expected="its reader comes back", seen="still blocked")
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from tenure.conformance.checkers.write_history import Timeline
-from tenure.conformance.harness.assertions import PATIENCE, RuleViolated
-from tenure.conformance.harness.context import World
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, RuleViolated
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.writers import LAST_KEY, Workload
 from tenure.spi import KeyValue
@@ -35,10 +35,10 @@ class Observed:
         return [self.early, *self.amid]
 
 
-def observe(world: World) -> Observed:
+def observe(context: RuleContext) -> Observed:
     """Three writers on eight keys; one watch from before, twelve opened in the middle of it."""
-    check = world.check
-    stores = [world.store, world.connect()]
+    check = context.check
+    stores = [context.store, context.connect()]
     with ExitStack() as stack:
         early = stack.enter_context(Follower(check, stores[1].watch("w/", previous=True)))
         early.wait_in_sync()
@@ -58,14 +58,14 @@ def observe(world: World) -> Observed:
             tuple(early.batches),
             [tuple(follower.batches) for follower in amid],
             timeline,
-            world.store.list("w/").items,
-            world.capabilities.lossless_watch,
+            context.store.list("w/").items,
+            context.capabilities.lossless_watch,
         )
 
 
 def _let_them_hear(last: int, followers: Sequence[Follower]) -> None:
     """Wait until all have been told the last key. One that never is stays as it is: what it misses is for the rules."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + EVENT_TIMEOUT
     for follower in followers:
         with suppress(RuleViolated):
             left = max(0.0, deadline - time.monotonic())

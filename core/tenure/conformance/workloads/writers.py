@@ -10,7 +10,7 @@ from functools import partial
 
 from tenure._client.store import Store
 from tenure.conformance.checkers.write_history import History
-from tenure.conformance.harness.assertions import PATIENCE, Checks
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, Checks
 from tenure.conformance.workloads.threads import Running
 from tenure.errors import OutcomeUnknown, Unavailable
 from tenure.spi import Delete, Operation, Put
@@ -103,7 +103,7 @@ class Workload:
     def wait(self, made: int) -> None:
         """Wait until so many transactions have been tried."""
         with self._allowed:
-            self._allowed.wait_for(lambda: self._made >= made or self._running.failed, PATIENCE)
+            self._allowed.wait_for(lambda: self._made >= made or self._running.failed, EVENT_TIMEOUT)
             self._check.enough(self._made, 0 if self._running.failed else made, "a write of a workload")
 
     @property

@@ -1,1 +1,1 @@
-"""What changes over time in a registry: the registration, the cache, the handlers."""
+"""The parts of a registry that change over time: registration, cache, handlers."""

@@ -6,7 +6,7 @@ import random
 
 
 class FibonacciBackoff:
-    """3, 6, 9, 15, 24, 30, 30, ... seconds for ``first=3, longest=30``, less up to ``jitter`` of each."""
+    """Delays of 3, 6, 9, 15, 24, 30, 30, ... seconds for ``first=3, longest=30``, each less up to ``jitter`` of it."""
 
     def __init__(self, *, first: float, longest: float, jitter: float) -> None:
         self._first = first
@@ -15,7 +15,7 @@ class FibonacciBackoff:
         self._steps = (0.0, first)
 
     def delay(self) -> float:
-        """The next delay in seconds."""
+        """Return the next delay in seconds."""
         before, last = self._steps
         step = before + last
         self._steps = (last, min(step, self._longest))
@@ -23,7 +23,7 @@ class FibonacciBackoff:
         return random.uniform(delay * (1 - self._jitter), delay)  # noqa: S311 - spreads load, hides nothing
 
     def first(self, within: float) -> float:
-        """The delay of a first attempt: none without jitter, else up to that part of ``within`` seconds."""
+        """Return the delay of a first attempt: none without jitter, else up to that part of ``within`` seconds."""
         return random.uniform(0.0, within * self._jitter)  # noqa: S311 - spreads load, hides nothing
 
     def reset(self) -> None:

@@ -1,14 +1,13 @@
-"""What the registry knows: every instance under its prefix, as the watch tells it.
+"""The registry's cache: every instance under its prefix, as the watch delivers it.
 
 Rules:
 
-* One writer (the watch's thread). After each batch a new dictionary of immutable services takes the place of the
-  old one, so a reader sees a batch whole or not at all, and needs no lock: it looks up one attribute.
-* Only services that a batch touches are built anew, once per batch: the first snapshot of many instances
-  costs one pass.
-* An entry is what its key says. Entries that are no instance are kept by key in ``rejected``, told once, and
-  hold up nobody; a delete of what isn't known does nothing.
-* Frozen is final: nothing is taken in any more, everything stays readable.
+* There is one writer, the watch's thread. After each batch it replaces the dictionary of immutable services by a new
+  one. So a reader sees the whole batch or nothing of it, and needs no lock: it reads one attribute.
+* A batch rebuilds only the services that it touches, once each. The first snapshot of many instances takes one pass.
+* The key identifies an entry. Entries that are no instance are kept by key in ``malformed`` and logged once; they
+  delay no other entry. A delete of an unknown key does nothing.
+* A frozen cache stays frozen: it accepts no further batch, and stays readable.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Emit = Callable[[list[tuple[str, InstanceEvent]]], None]
 
 
 class Cache:
-    """The instances under ``prefix``. ``emit`` is called with each batch's changes, under the writer's lock."""
+    """The instances under ``prefix``. The writer calls ``emit`` with the changes of each batch, under its lock."""
 
     def __init__(self, prefix: str, emit: Emit) -> None:
         self._prefix = prefix
@@ -41,29 +40,29 @@ class Cache:
         self._entries: dict[str, Instance] = {}
         self._members: dict[str, dict[str, Instance]] = {}
         self.services: dict[str, Service] = {}
-        """Never changed, only replaced: read it as often as needed, once for one consistent picture."""
+        """Replaced, never changed. Read it once to get one consistent state."""
         self.malformed: Mapping[str, str] = MappingProxyType({})
         self.in_sync = False
         self.frozen = False
         self.changed = threading.Condition()
-        """Held by the writer while it works; notified after each batch."""
+        """The writer holds it while it applies a batch, and notifies it afterwards."""
 
     # -- reading, beyond `services` ----------------------------------------------------------------
 
     def entry(self, key: str) -> Instance | None:
-        """The instance stored at ``key``."""
+        """Return the instance stored at ``key``."""
         return self._entries.get(key)
 
     def present(self, key: str) -> bool:
-        """Whether anything is stored at ``key``, an instance or not."""
+        """Return whether ``key`` exists, whether it holds an instance or not."""
         return key in self._entries or key in self.malformed
 
     def entries(self) -> Iterable[tuple[str, Instance]]:
-        """Keys and instances; call it with :attr:`changed` held."""
+        """Return keys and instances; the caller holds :attr:`changed`."""
         return self._entries.items()
 
     def wait(self, condition: Callable[[], bool], seconds: float, clock: Clock = _REAL_TIME) -> bool:
-        """Wait until ``condition`` holds, at most ``seconds`` of ``clock``; whether it does. Ends early if frozen."""
+        """Wait at most ``seconds`` of ``clock`` for ``condition``; return whether it holds. Ends early if frozen."""
         limit = TimeLimit(clock, seconds)
         with self.changed:
             while not condition():
@@ -76,17 +75,17 @@ class Cache:
     # -- writing -----------------------------------------------------------------------------------
 
     def apply(self, batch: Batch) -> None:
-        """Take in a batch of the watch."""
+        """Apply a batch of the watch."""
         with self.changed:
             if self.frozen:
                 return
             self._take(batch.events)
-            # The first snapshot is all there is: that it is in sync comes right after, without anything new.
+            # The first snapshot is the whole state: the SYNCED batch follows at once, without events.
             self.in_sync = self.in_sync or batch.type is not BatchType.CHANGES
             self.changed.notify_all()
 
     def freeze(self, *, without: str | None = None) -> None:
-        """Take in nothing more. ``without`` is a key whose entry is known to have gone."""
+        """Accept no further batch. ``without`` is a key whose entry is known to be removed."""
         with self.changed:
             if without is not None and not self.frozen:
                 touched: set[str] = set()
@@ -95,7 +94,7 @@ class Cache:
             self.changed.notify_all()
 
     def wake(self) -> None:
-        """Let those who wait look again."""
+        """Let waiting threads check their condition again."""
         with self.changed:
             self.changed.notify_all()
 
@@ -103,27 +102,27 @@ class Cache:
 
     def _take(self, events: tuple[Event, ...]) -> None:
         touched: set[str] = set()
-        told: list[tuple[str, InstanceEvent]] = []
+        changes: list[tuple[str, InstanceEvent]] = []
         for event in events:
             if event.item is None:
                 self._unreject(event.key)
-                told += self._remove(event.key, touched)
+                changes += self._remove(event.key, touched)
                 continue
             try:
                 instance = decode(self._prefix, event.key, event.item.value)
             except MalformedEntry as exc:
                 self._reject(event.key, str(exc))
-                told += self._remove(event.key, touched)
+                changes += self._remove(event.key, touched)
                 continue
             self._unreject(event.key)
-            told += self._set(event.key, instance, touched)
-        self._publish(told, touched)
+            changes += self._set(event.key, instance, touched)
+        self._publish(changes, touched)
 
     def _set(self, key: str, instance: Instance, touched: set[str]) -> list[tuple[str, InstanceEvent]]:
         before = self._entries.get(key)
-        told = []
+        changes = []
         if before is not None and before.service_name != instance.service_name:
-            told = self._remove(key, touched)
+            changes = self._remove(key, touched)
             before = None
         if before is None:
             self._warn_about_disagreement(key, instance)
@@ -131,7 +130,7 @@ class Cache:
         self._members.setdefault(instance.service_name, {})[key] = instance
         touched.add(instance.service_name)
         kind = EventType.CREATE if before is None else EventType.UPSERT
-        return [*told, (key, InstanceEvent(kind, instance, before))]
+        return [*changes, (key, InstanceEvent(kind, instance, before))]
 
     def _remove(self, key: str, touched: set[str]) -> list[tuple[str, InstanceEvent]]:
         gone = self._entries.pop(key, None)
@@ -144,7 +143,7 @@ class Cache:
         touched.add(gone.service_name)
         return [(key, InstanceEvent(EventType.DELETE, gone, gone))]
 
-    def _publish(self, told: list[tuple[str, InstanceEvent]], touched: set[str]) -> None:
+    def _publish(self, changes: list[tuple[str, InstanceEvent]], touched: set[str]) -> None:
         if not touched:
             return
         services = dict(self.services)
@@ -155,11 +154,11 @@ class Cache:
             else:
                 services[name] = Service(name, tuple(members.values()))
         self.services = services
-        self._emit(told)
+        self._emit(changes)
 
     def _reject(self, key: str, reason: str) -> None:
         if key not in self.malformed:
-            _log.warning("an entry is ignored, it isn't an instance: %s", reason)
+            _log.warning("an entry is ignored, since it is no instance: %s", reason)
         self.malformed = MappingProxyType({**self.malformed, key: reason})
 
     def _unreject(self, key: str) -> None:
@@ -168,6 +167,6 @@ class Cache:
 
     def _warn_about_disagreement(self, key: str, instance: Instance) -> None:
         named = split_key(self._prefix, key)
-        told = (instance.service_name, instance.id, instance.host)
-        if named != told:
-            _log.warning("the entry at %r says that it is %r: it is listed as what it says", key, instance.identity())
+        own = (instance.service_name, instance.id, instance.host)
+        if named != own:
+            _log.warning("the entry at %r names itself %r: it is listed under that name", key, instance.identity())

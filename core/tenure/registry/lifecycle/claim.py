@@ -1,8 +1,7 @@
-"""Writing one's own entry so that the answer is true: registered, refused, or surely unknown; never twice.
+"""Write the registry's own entry with a definite outcome: registered, refused, or unknown; never twice.
 
-Each lease of this registration is known to nobody else, so an entry that carries one of them was written
-here. That is what tells an unanswered write that arrived from one that didn't, and the remains of a lost
-registration from another's.
+No other client knows the leases of this registration, so an entry under one of them was written here. This shows
+whether an unanswered write arrived, and whether an entry is left over from a lost registration or belongs to another.
 """
 
 from __future__ import annotations
@@ -34,23 +33,23 @@ def claim(
     *,
     deadline: Deadline,
     lease: Callable[[], Lease],
-    ours: Container[LeaseId],
+    own_lease_ids: Container[LeaseId],
     revision: int | None = None,
     may_replace: Callable[[KeyValue], bool] = lambda _item: False,
 ) -> int:
-    """Make ``value`` stand at ``key`` under a living lease of ours; answers the revision of the write.
+    """Write ``value`` to ``key`` under a living lease of this registration, and return the revision of the write.
 
-    ``lease`` gives the present lease, a new one if that has ended. ``revision`` is that of our entry where one is
-    thought to stand. An entry that isn't ours is replaced only if ``may_replace`` says so, else
-    ``AlreadyRegistered``. Every write is guarded by what was read, so a late one of ours can't undo a later one.
-    All calls together end by ``deadline``. Raises ``OutcomeUnknown`` if a write wasn't answered and reading back
-    wasn't either.
+    ``lease`` returns the present lease, or a new one if that ended. ``revision`` is that of the registration's entry,
+    if it should exist. An entry of another client is replaced only if ``may_replace`` allows it; otherwise the call
+    raises ``AlreadyRegistered``. A precondition on what was read protects every write, so a late write can't undo a
+    later one. All calls together end by ``deadline``. Raises ``OutcomeUnknown`` if the store answered neither a write
+    nor the read after it.
     """
     unknown: OutcomeUnknown | None = None
     for _ in range(_TRIES):
         try:
             held = lease()
-            # A write that isn't answered leaves time to read what became of it.
+            # If the store doesn't answer a write, there is time left to read the key.
             seconds = min(store.timeout, deadline.remaining() * _FOR_WRITING)
             if revision is None:
                 return store.put_if_absent(key, value, lease=held, timeout=seconds).revision
@@ -71,21 +70,20 @@ def claim(
             revision = None
         elif item.lease_id == held.id and item.value == value:
             return item.mod_revision
-        elif item.lease_id in ours or may_replace(item):
+        elif item.lease_id in own_lease_ids or may_replace(item):
             revision = item.mod_revision
         else:
             raise AlreadyRegistered(describe_holder(key, item))
-    raise Unavailable(f"{key!r} changed {_TRIES} times while it was being written: try again")
+    raise Unavailable(f"registering {key!r}: the key changed {_TRIES} times meanwhile; try again")
 
 
 def describe_holder(key: str, item: KeyValue) -> str:
-    """Who holds ``key``, and what can be done about it."""
+    """Return who holds ``key``, and what the caller can do."""
     if item.lease_id is None:
         return (
-            f"{key!r} exists already, without a lease, so nobody keeps it alive and it won't go away: delete it, or "
-            "register with take_over=True"
+            f"{key!r} exists already, without a lease, so it never expires; delete it, or register with take_over=True"
         )
     return (
-        f"{key!r} is registered already, under lease {item.lease_id}. If that is a predecessor that died, its entry "
-        "goes when its lease ends: register with wait=<seconds>. Else choose another id, or take_over=True"
+        f"{key!r} is registered already, under lease {item.lease_id}; if its process died, register with "
+        "wait=<seconds> to wait until the lease expires; otherwise choose another id, or take_over=True"
     )

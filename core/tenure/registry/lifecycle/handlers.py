@@ -1,8 +1,9 @@
-"""Calling handlers: one thread per registry, so that one instance's events come in order and no handler can
-hold up the cache. A handler may call the registry and the store.
+"""Call handlers on one thread per registry: the events of one instance come in order, and no handler delays the cache.
 
-A handler that is too slow doesn't make memory grow: when too many events wait, those of the same instance
-become one with the same effect. So the number of waiting events is bounded by the number of instances.
+A handler may call the registry and the store.
+
+A slow handler doesn't make memory grow. If too many events wait, those of the same instance are merged into one with
+the same effect, so the number of instances bounds the number of waiting events.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class _Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """An event for the subscribers there were when it happened."""
+    """An event for the subscribers at the time it happened."""
 
     key: str
     event: InstanceEvent
@@ -37,7 +38,7 @@ class _Waiting:
 
 
 class Dispatcher:
-    """Handlers and the events that wait for them. The thread starts with the first event that has a handler."""
+    """The handlers, and the events waiting for them. The thread starts with the first event that has a handler."""
 
     def __init__(self, *, most_waiting: int = _MOST_WAITING) -> None:
         self._most_waiting = most_waiting
@@ -61,7 +62,7 @@ class Dispatcher:
                     self._enqueue(_Waiting(key, InstanceEvent(EventType.CREATE, instance), (subscriber,)))
 
     def remove(self, handler: Handler) -> None:
-        """Don't call ``handler`` for events from now on."""
+        """Stop calling ``handler`` for events from now on."""
         with self._condition:
             self._subscribers = tuple(known for known in self._subscribers if known.handler != handler)
 
@@ -70,9 +71,9 @@ class Dispatcher:
         with self._condition:
             self._status_handlers = (*self._status_handlers, handler)
 
-    # -- telling; never blocks ---------------------------------------------------------------------
+    # -- queueing; never blocks --------------------------------------------------------------------
 
-    def tell(self, events: Iterable[tuple[str, InstanceEvent]]) -> None:
+    def dispatch(self, events: Iterable[tuple[str, InstanceEvent]]) -> None:
         """Queue events, each with its entry's key."""
         if not self._subscribers:
             return
@@ -82,7 +83,7 @@ class Dispatcher:
                 if wanted:
                     self._enqueue(_Waiting(key, event, wanted))
 
-    def tell_status(self, change: StatusChange) -> None:
+    def dispatch_status(self, change: StatusChange) -> None:
         """Queue a status change."""
         with self._condition:
             for handler in self._status_handlers:
@@ -112,9 +113,11 @@ class Dispatcher:
             if merged is not None:
                 kept[slot] = _Waiting(item.key, merged, item.subscribers)
         self._queue = deque(kept.values())
-        # Not before it has doubled: else a queue that can't shrink would be gone through for each event.
+        # Compact again only once it has doubled: otherwise a queue that can't shrink is scanned for each event.
         self._compact_at = max(self._most_waiting, 2 * len(self._queue))
-        _log.warning("handlers are slow: %d waiting events became %d with the same effect", before, len(self._queue))
+        _log.warning(
+            "handlers are slow: merged %d waiting events into %d with the same effect", before, len(self._queue)
+        )
 
     # -- calling -----------------------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class Dispatcher:
                 item = self._queue.popleft()
             if isinstance(item, _Waiting):
                 for subscriber in item.subscribers:
-                    self._call(lambda s=subscriber, i=item: s.handler(i.event))  # type: ignore[misc]  # see tell_status
+                    self._call(lambda s=subscriber, i=item: s.handler(i.event))  # type: ignore[misc]  # see dispatch_status
             else:
                 self._call(item)
 
@@ -139,7 +142,7 @@ class Dispatcher:
             _log.exception("a handler of the registry raised")
 
     def close(self, deadline: Deadline) -> None:
-        """Deliver what waits, then end the thread; a handler that blocks is waited for until ``deadline``."""
+        """Deliver the waiting events, then end the thread; wait for a blocking handler until ``deadline``."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -151,7 +154,7 @@ class Dispatcher:
 
 
 def merge(first: InstanceEvent, second: InstanceEvent) -> InstanceEvent | None:
-    """One event with the effect of two that follow each other on one instance; ``None`` where it is none."""
+    """Return one event with the effect of two successive events on one instance; ``None`` if they cancel out."""
     new = first.type is EventType.CREATE
     if second.type is EventType.DELETE:
         return None if new else InstanceEvent(EventType.DELETE, second.instance, first.previous or second.previous)

@@ -1,4 +1,4 @@
-"""The own instance: registered under a lease, found lost, registered again, deregistered for good.
+"""The registry's own instance: register it under a lease, notice its loss, register it again, deregister it.
 
 States::
 
@@ -9,14 +9,14 @@ States::
 
 Rules:
 
-* ``_operation`` is held by whoever writes to the store: register, update, deregister, an attempt to recover.
-  ``_condition`` guards the fields and is never held during a call to the store.
-* ``_generation`` grows when the registration is ended. An operation that was under way then finds it changed
-  and takes back what it wrote: after a deregister nothing comes back to life.
-* Whatever hints at a loss (the lease, the watch) only raises a suspicion. One thread looks at the store and acts on
-  what is there, so a false or late hint costs one read. The thread lives as long as something is registered.
-* The first attempt comes at once (jitter: within a tenth of the heartbeat), the next ones after Fibonacci delays;
-  when the watch is seen to be connected again after a break, the wait is cut short.
+* An operation that writes to the store holds ``_operation``: register, update, deregister, an attempt to recover.
+  ``_condition`` guards the fields; no thread holds it during a call to the store.
+* ``_generation`` grows when the registration ends. An operation under way then finds it changed and undoes its own
+  write, so no entry comes back after a deregister.
+* A hint at a loss, from the lease or the watch, only marks the registration as suspect. One thread reads the store and
+  acts on what it finds, so a false or late hint costs one read. The thread lives as long as an instance is registered.
+* The first attempt comes at once (with jitter: within a tenth of the heartbeat), the next ones after Fibonacci
+  delays. When the watch reconnects after a break, the next attempt comes earlier.
 """
 
 from __future__ import annotations
@@ -53,24 +53,27 @@ _log = logging.getLogger("tenure.registry")
 _SPREAD = 0.1
 """Part of a heartbeat over which first attempts are spread."""
 CALLS = 4
-"""Calls to the store that an operation makes at most in the usual case, each with the store's timeout."""
+"""Calls to the store that an operation usually makes at most, each with the store's timeout."""
 
 
 class Registration:
-    """At most one instance, kept registered. ``tell`` gets status changes; ``offline`` answers for how long the
-    watch has been disconnected, 0.0 while it isn't."""
+    """Keep at most one instance registered.
+
+    ``report`` receives status changes. ``offline`` returns the seconds for which the watch has been disconnected, 0.0
+    while it is connected.
+    """
 
     def __init__(
         self,
         store: Store,
         config: RegistryConfig,
         *,
-        tell: Callable[[StatusChange], None],
+        report: Callable[[StatusChange], None],
         offline: Callable[[], float],
     ) -> None:
         self._store = store
         self._config = config
-        self._tell = tell
+        self._report = report
         self._offline = offline
         self._operation = threading.Lock()
         self._condition = threading.Condition()
@@ -78,7 +81,7 @@ class Registration:
         self._generation = 0
         self._wanted: Instance | None = None
         self._revision: int | None = None
-        self._ours: set[LeaseId] = set()
+        self._own_lease_ids: set[LeaseId] = set()
         self._suspicion = ""
         self._due = 0.0
         self._attempts = 0
@@ -91,19 +94,22 @@ class Registration:
 
     @property
     def instance(self) -> Instance | None:
-        """What is registered, or is to be again; ``None`` if nothing."""
+        """The instance that is registered, or is to be registered again; ``None`` if there is none."""
         return self._wanted
 
     # -- acting ------------------------------------------------------------------------------------
 
     def register(self, instance: Instance, deadline: Deadline, *, take_over: bool) -> None:
-        """Register. Raises ``AlreadyRegistered``, or ``OutcomeUnknown`` when the entry may yet
-        appear: it then goes by itself when its lease ends."""
+        """Register ``instance``. Raises ``AlreadyRegistered``.
+
+        Raises ``OutcomeUnknown`` if the entry may still appear; it then disappears when its lease expires.
+        """
         with self._operating(deadline):
             with self._condition:
                 if self._wanted is not None:
                     raise AlreadyRegistered(
-                        f"this registry has {self._wanted.identity()!r} registered: update it, or deregister it first"
+                        f"registering {instance.identity()!r}: this registry has {self._wanted.identity()!r} "
+                        "registered; update it, or deregister it first"
                     )
                 generation = self._generation
                 self._wanted = instance
@@ -112,44 +118,47 @@ class Registration:
             try:
                 revision = self._claim(instance, None, deadline, take_over=take_over)
             except BaseException:
-                self._forget(generation)
+                self._abandon(generation)
                 self._end_leases_quietly(deadline)
                 raise
-            self._settle(generation, revision, f"{instance.identity()} is registered")
+            self._write_succeeded(generation, revision, f"{instance.identity()} is registered")
 
     def update(self, change: Callable[[Instance], Instance], deadline: Deadline) -> Instance:
-        """Put what ``change`` makes of the present instance in its place. Refused: the old one stays; unknown: the
-        new one will be put as soon as the store answers."""
+        """Replace the present instance by what ``change`` returns for it.
+
+        If the store refuses, the old entry stays. If the outcome is unknown, the new entry is written as soon as the
+        store answers.
+        """
         with self._operating(deadline):
             with self._condition:
                 generation, before = self._generation, self._wanted
             if before is None:
-                raise RegistryError("nothing is registered here that could be updated: register an instance first")
+                raise RegistryError("updating the instance: nothing is registered; register an instance first")
             instance = change(before)
             if instance.identity() != before.identity():
                 raise InvalidArgument(
-                    f"an update keeps service, id and host: {before.identity()!r} can't become "
-                    f"{instance.identity()!r}. Deregister, then register the other one"
+                    f"updating {before.identity()!r} to {instance.identity()!r}: an update keeps service, id and host; "
+                    "deregister, then register the other instance"
                 )
             try:
                 revision = self._claim(instance, self._revision, deadline)
             except OutcomeUnknown:
                 self._replace(generation, instance)
-                self.suspect("an update wasn't answered")
+                self.mark_suspect("an update wasn't answered")
                 raise
             except TenureError:
                 if self.lease is None or not self.lease.alive:
-                    self.suspect("its lease was lost during an update")
+                    self.mark_suspect("its lease was lost during an update")
                 raise
             self._replace(generation, instance)
-            self._settle(generation, revision, f"{instance.identity()} is registered")
+            self._write_succeeded(generation, revision, f"{instance.identity()} is registered")
             return instance
 
     def deregister(self, deadline: Deadline) -> bool:
-        """End the registration: no heartbeat, no recovery, the entry deleted; whether there was anything to end.
+        """End the registration: heartbeat, recovery and entry. Return whether there was one.
 
-        Raises ``Unavailable`` or ``OutcomeUnknown`` when the store doesn't confirm within ``deadline``: nothing keeps
-        the entry alive any more, it goes when its lease ends.
+        Raises ``Unavailable`` or ``OutcomeUnknown`` if the store doesn't confirm within ``deadline``. Then no client
+        refreshes the lease any more, and the entry disappears when it expires.
         """
         with self._condition:
             was = self._wanted
@@ -165,7 +174,7 @@ class Registration:
             with self._operating(deadline):
                 self._end_leases(deadline)
         except DeadlineExceeded:
-            # An attempt to recover is still under way. It takes back what it writes; this lease must not live on.
+            # An attempt to recover is still under way. It undoes its own write; this lease must not be kept alive.
             lease = self.lease
             if lease is not None:
                 lease.abandon()
@@ -177,7 +186,7 @@ class Registration:
         return True
 
     def close(self, deadline: Deadline) -> None:
-        """After the last deregister: wait for the thread until ``deadline``, say CLOSED."""
+        """After the last deregister: wait for the thread until ``deadline``, and report CLOSED."""
         with self._condition:
             self._condition.notify_all()
             thread = self._thread
@@ -186,10 +195,10 @@ class Registration:
         with self._condition:
             self._set_status(Status.CLOSED, "the registry was closed")
 
-    # -- suspecting; called from any thread, never blocks on the store ------------------------------------
+    # -- hints at a loss; called from any thread, never waits for the store -------------------------------
 
-    def suspect(self, reason: str) -> None:
-        """Something hints that the entry is gone: have it looked at soon."""
+    def mark_suspect(self, reason: str) -> None:
+        """Have the thread check the entry soon, since ``reason`` hints that it is gone."""
         with self._condition:
             if self._wanted is None or self._suspicion:
                 return
@@ -198,18 +207,18 @@ class Registration:
             self._condition.notify_all()
 
     def observe(self, batch: Batch) -> None:
-        """Look for the own entry in what the watch tells."""
+        """Look for the registry's own entry in a batch of the watch."""
         key = self.key
         for event in batch.events:
             if event.key == key:
                 if event.item is None:
-                    self.suspect("its entry was deleted")
-                elif event.item.lease_id not in self._ours:
-                    self.suspect("its entry was overwritten")
+                    self.mark_suspect("its entry was deleted")
+                elif event.item.lease_id not in self._own_lease_ids:
+                    self.mark_suspect("its entry was overwritten")
 
     def _lease_lost(self, lease: Lease) -> None:
         if lease is self.lease:
-            self.suspect(f"its lease was lost: {lease.reason}")
+            self.mark_suspect(f"its lease was lost: {lease.reason}")
 
     # -- recovering: the thread ---------------------------------------------------------------------
 
@@ -229,7 +238,7 @@ class Registration:
                 self._recover(generation)
 
     def _pause(self) -> float | None:
-        """Seconds until something has to be done, ``None`` while all is well."""
+        """Return the seconds until the thread has to act; ``None`` if it need not."""
         if not self._suspicion:
             return None
         now = self._store.clock.now()
@@ -250,7 +259,7 @@ class Registration:
             self._suspicion = ""
         deadline = self._default_deadline()
         try:
-            if self._stands(instance, deadline):
+            if self._entry_intact(instance, deadline):
                 revision = self._revision
             else:
                 with self._condition:
@@ -262,20 +271,22 @@ class Registration:
         except TenureError as exc:
             self._attempt_failed(generation, reason, exc)
         else:
-            self._settle(generation, revision, f"{instance.identity()} is registered again")
+            self._write_succeeded(generation, revision, f"{instance.identity()} is registered again")
 
-    def _stands(self, instance: Instance, deadline: Deadline) -> bool:
-        """Whether the entry is there as it should be, under the present lease."""
+    def _entry_intact(self, instance: Instance, deadline: Deadline) -> bool:
+        """Return whether the entry exists as it was written, under the present lease."""
         lease, key = self.lease, self.key
         if lease is None or key is None or not lease.alive:
             return False
         item = self._store.get(key, timeout=deadline.within(self._store.timeout))
         if item is None:
             return False
-        if item.lease_id is not None and item.lease_id not in self._ours:
+        if item.lease_id is not None and item.lease_id not in self._own_lease_ids:
             if self.status is not Status.REGISTERED:
-                return False  # somebody was quicker while we were gone: they may go again
-            raise RegistrationReplaced(f"another registration took the identity over: {describe_holder(key, item)}")
+                return False  # another client registered first while this one was gone; it may leave again
+            raise RegistrationReplaced(
+                f"keeping {instance.identity()!r} registered: another client replaced it: {describe_holder(key, item)}"
+            )
         self._revision = item.mod_revision
         return item.lease_id == lease.id and item.value == encode(instance)
 
@@ -293,13 +304,13 @@ class Registration:
                     Status.RECOVERING, f"{reason}; attempt {self._attempts} failed, next in {delay:.1f} s", error
                 )
                 return
-        if ended:  # meanwhile: a lease that this attempt was granted must not live on
+        if ended:  # the registration ended meanwhile: a lease granted to this attempt must not be kept alive
             self._end_leases_quietly(self._default_deadline())
             return
         self._fail(generation, f"{reason}; gave up after {self._attempts} attempts: {error}", error)
 
     def _fail(self, generation: int, reason: str, error: TenureError) -> None:
-        if self._forget(generation):
+        if self._abandon(generation):
             self._end_leases_quietly(self._default_deadline())
             with self._condition:
                 self._set_status(Status.FAILED, reason, error)
@@ -307,15 +318,15 @@ class Registration:
     # -- inside, with `_operation` held -------------------------------------------------------------
 
     def _default_deadline(self) -> Deadline:
-        """For an operation of a few calls, each of which has the store's timeout."""
+        """Return the deadline of an operation with a few calls, each of which has the store's timeout."""
         return Deadline(CALLS * self._store.timeout)
 
     @contextmanager
     def _operating(self, deadline: Deadline) -> Iterator[None]:
         if not self._operation.acquire(timeout=deadline.remaining()):
             raise DeadlineExceeded(
-                f"the registry was busy with an earlier registration for {deadline.seconds:g} s: try again, or give "
-                "a longer timeout"
+                f"changing the registration: an earlier operation was still running after {deadline.seconds:g} s; try "
+                "again, or give a longer timeout"
             )
         try:
             yield
@@ -336,19 +347,19 @@ class Registration:
             key_of(self._config.key_prefix, instance),
             encode(instance),
             deadline=deadline,
-            lease=lambda: self._living_lease(deadline),
-            ours=self._ours,
+            lease=lambda: self._ensure_lease(deadline),
+            own_lease_ids=self._own_lease_ids,
             revision=revision,
-            # What nobody keeps alive has overwritten our entry by hand: it would stay for ever.
+            # An entry without a lease was written by hand over ours, and would never expire.
             may_replace=lambda item: take_over or (recovering and item.lease_id is None),
         )
 
-    def _living_lease(self, deadline: Deadline) -> Lease:
+    def _ensure_lease(self, deadline: Deadline) -> Lease:
         if self.lease is None or not self.lease.alive:
             lease = self._store.lease(
                 self._config.heartbeat, on_lost=self._lease_lost, timeout=deadline.within(self._store.timeout)
             )
-            self._ours.add(lease.id)
+            self._own_lease_ids.add(lease.id)
             self.lease = lease
         return self.lease
 
@@ -357,8 +368,8 @@ class Registration:
             if generation == self._generation:
                 self._wanted = instance
 
-    def _settle(self, generation: int, revision: int | None, reason: str) -> None:
-        """A write succeeded: it stands, or is taken back if the registration was ended meanwhile."""
+    def _write_succeeded(self, generation: int, revision: int | None, reason: str) -> None:
+        """Record a successful write; undo it if the registration ended meanwhile."""
         with self._condition:
             current = generation == self._generation
             if current:
@@ -366,18 +377,18 @@ class Registration:
                 self._attempts = 0
                 self._backoff.reset()
                 if self.lease is not None:
-                    self._ours = {self.lease.id}
+                    self._own_lease_ids = {self.lease.id}
                 if self.status is not Status.REGISTERED:
                     self._set_status(Status.REGISTERED, reason)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="tenure-registry", daemon=True)
                     self._thread.start()
                 if self.lease is None or not self.lease.alive:
-                    self.suspect("its lease was lost right after the entry was written")
+                    self.mark_suspect("its lease was lost right after the entry was written")
         if not current:
             self._end_leases_quietly(self._default_deadline())
 
-    def _forget(self, generation: int) -> bool:
+    def _abandon(self, generation: int) -> bool:
         with self._condition:
             if generation != self._generation:
                 return False
@@ -387,14 +398,14 @@ class Registration:
             return True
 
     def _end_leases(self, deadline: Deadline) -> None:
-        """End every lease that an entry of ours may have. Raises what the store answers."""
-        lease, others = self.lease, self._ours
-        self.lease, self._ours, self._revision, self.key = None, set(), None, None
+        """Revoke every lease that an entry of this registration may have. Raises the store's errors."""
+        lease, others = self.lease, self._own_lease_ids
+        self.lease, self._own_lease_ids, self._revision, self.key = None, set(), None, None
         if lease is not None and lease.alive:
             others = others - {lease.id}
             lease.revoke(timeout=deadline.within(self._store.timeout))
         for lease_id in others:
-            # Lost for us is not yet gone for the store, whose clock starts later.
+            # A lease that is lost here may still be alive in the store, whose clock starts later.
             try:
                 self._store.revoke_lease(lease_id, timeout=deadline.within(self._store.timeout))
             except LeaseNotFound:
@@ -410,4 +421,4 @@ class Registration:
         level = {Status.RECOVERING: logging.WARNING, Status.FAILED: logging.ERROR}.get(status, logging.INFO)
         _log.log(level, "registration is %s: %s%s", status, reason, f" ({error})" if error else "")
         self.status, self.error = status, error
-        self._tell(StatusChange(Part.REGISTRATION, status, reason, error))
+        self._report(StatusChange(Part.REGISTRATION, status, reason, error))

@@ -1,4 +1,4 @@
-"""This machine's address, for instances that don't give one: no name lookup, no traffic, no dependency."""
+"""Find this machine's address, for instances without one: no name lookup, no traffic, no dependency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DOCUMENTATION_NETWORK = ("192.0.2.1", 9)
 
 
 def default_host() -> str:
-    """The IPv4 address of the first interface that has one and isn't the loopback, else the host name."""
+    """Return the IPv4 address of the first interface with one, except the loopback; otherwise the host name."""
     for address in (*_interface_addresses(), *_outgoing_address()):
         if not address.startswith("127.") and address != "0.0.0.0":  # noqa: S104 - compared with, not bound to
             return address
@@ -21,7 +21,7 @@ def default_host() -> str:
 
 
 def _interface_addresses() -> Iterator[str]:
-    """Addresses of the interfaces, in the system's order, where the system can be asked this way."""
+    """Yield the addresses of the interfaces, in the system's order; none if the system offers no such call."""
     if not sys.platform.startswith("linux"):
         return
     import fcntl  # noqa: PLC0415 - not every system has it
@@ -35,7 +35,7 @@ def _interface_addresses() -> Iterator[str]:
 
 
 def _outgoing_address() -> Iterator[str]:
-    """The address that packets to elsewhere would carry; connecting a datagram socket sends none."""
+    """Yield the source address of packets to other networks; connecting a datagram socket sends no packet."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(_DOCUMENTATION_NETWORK)
         yield str(probe.getsockname()[0])

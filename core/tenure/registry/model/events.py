@@ -1,4 +1,4 @@
-"""What a registry tells: changes of instances, and what becomes of its own registration and its cache."""
+"""What a registry reports: changes of instances, and the status of its own registration and its cache."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ from tenure.registry.model.instance import Instance
 
 
 class EventType(StrEnum):
-    """What happened to an instance."""
+    """State what happened to an instance.
+
+    Attributes:
+        CREATE: the instance was not known before.
+        UPSERT: the instance was known and was written again, changed or not.
+        DELETE: the instance is gone: it deregistered, or its lease ended.
+    """
 
     CREATE = "create"
-    """It wasn't known before."""
-
     UPSERT = "upsert"
-    """It was known and was written again, changed or not."""
-
     DELETE = "delete"
-    """It is gone: deregistered, or its lease ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceEvent:
-    """A change. ``instance`` is as it is now, for a delete as it was last; ``previous`` as it was before."""
+    """A change of one instance. Immutable.
+
+    Attributes:
+        type: what happened.
+        instance: the instance as it is now; for a delete, as it was last.
+        previous: the instance as it was before; ``None`` for a create.
+    """
 
     type: EventType
     instance: Instance
@@ -33,26 +40,31 @@ class InstanceEvent:
 
 
 class Status(StrEnum):
-    """What became of a registry's own registration (or of its cache, see :class:`StatusChange`)."""
+    """Name the state of a registry's own registration, or of its cache (see :class:`StatusChange`).
+
+    Attributes:
+        IDLE: nothing is registered.
+        REGISTERED: the instance is registered, and its lease is kept alive.
+        RECOVERING: the registration was lost, or may be; the registry registers again.
+        FAILED: the registration was lost and the registry gave up: too many attempts failed, or another client took
+            the identity over. ``register`` starts again.
+        CLOSED: the registry was closed.
+    """
 
     IDLE = "idle"
-    """Nothing is registered."""
-
     REGISTERED = "registered"
-    """The instance is registered and kept alive."""
-
     RECOVERING = "recovering"
-    """The registration was lost, or may be, and is being made again."""
-
     FAILED = "failed"
-    """It was lost and won't be made again: too many attempts failed, or somebody else took the identity over."""
-
     CLOSED = "closed"
-    """The registry was closed."""
 
 
 class Part(StrEnum):
-    """What a status change is about."""
+    """Name the part of a registry that a status change is about.
+
+    Attributes:
+        REGISTRATION: the registry's own registration.
+        CACHE: the cache of all instances.
+    """
 
     REGISTRATION = "registration"
     CACHE = "cache"
@@ -60,9 +72,16 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """A change of status, or an attempt that failed. ``reason`` is for people, ``error`` what lies behind it.
+    """A change of status, or a failed attempt to register again. Immutable.
 
-    About the cache only FAILED is told: its watch ended for good, it serves what it knew, and grows old.
+    About the cache only FAILED is reported: its watch ended permanently, so the cache serves what it knew and grows
+    stale.
+
+    Attributes:
+        part: what changed, the registration or the cache.
+        status: the status now.
+        reason: why, for people.
+        error: the error behind it; ``None`` if there is none.
     """
 
     part: Part

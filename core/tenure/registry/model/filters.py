@@ -1,4 +1,4 @@
-"""Choosing among instances by their metadata."""
+"""Select instances by their metadata."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from tenure.registry.model.immutable_json import thaw
 from tenure.registry.model.instance import Instance
 
 Filter = Mapping[str, object] | Callable[[Instance], bool] | None
-"""Entries that ``meta`` must have, with equal values; or a function of the instance; ``None`` takes all."""
+"""Metadata that an instance must have, with equal values; or a function of the instance; ``None`` accepts all."""
 
 
 def select(instances: Iterable[Instance], meta: Filter, *, ready: bool) -> tuple[Instance, ...]:
-    """The instances that pass ``meta``, with ``ready`` only those that want new work."""
+    """Return the instances that pass ``meta``; with ``ready`` only those that accept new work."""
     if meta is not None and not isinstance(meta, Mapping) and not callable(meta):
-        raise InvalidArgument(f"a filter is a mapping of metadata or a function of an instance, not {meta!r}")
+        raise InvalidArgument(
+            f"selecting instances: a filter is a mapping of metadata or a function of an instance, not {meta!r}"
+        )
     chosen = (instance for instance in instances if instance.ready) if ready else instances
     if meta is None:
         return tuple(chosen)
@@ -26,11 +28,11 @@ def select(instances: Iterable[Instance], meta: Filter, *, ready: bool) -> tuple
 
 
 def describe(meta: Filter, *, ready: bool) -> str:
-    """For messages: `` (of those that are ready, that have {...})``, empty where everything passes."""
-    said = ["are ready"] if ready else []
+    """Return text for messages: `` (of those that are ready and have {...})``, empty if everything passes."""
+    parts = ["are ready"] if ready else []
     if meta is not None:
-        said.append(f"have {dict(meta)!r}" if isinstance(meta, Mapping) else "pass the given function")
-    return f" (of those that {' and '.join(said)})" if said else ""
+        parts.append(f"have {dict(meta)!r}" if isinstance(meta, Mapping) else "pass the given function")
+    return f" (of those that {' and '.join(parts)})" if parts else ""
 
 
 def _has(meta: Mapping[str, object], wanted: Mapping[str, object]) -> bool:

@@ -1,8 +1,8 @@
-"""One instance of a service: who it is, where it listens, what it says about itself. Immutable.
+"""One instance of a service: its identity, its address and its metadata. Immutable.
 
-What is left empty is filled in: a random id, this machine's address and host name, port 8000, the service
-``default``. Changing means making another one (``copy``, ``with_address``, ``with_metadata``), so the cache can
-hand the same object to every caller and every thread.
+Empty fields are filled in: a random id, this machine's address and host name, port 8000, the service ``default``. To
+change an instance, make another one (``copy``, ``with_address``, ``with_metadata``). So the cache can return the same
+object to every caller and thread.
 """
 
 from __future__ import annotations
@@ -26,22 +26,47 @@ STATUS_KEY = "status"
 
 
 class InstanceStatus(StrEnum):
-    """Whether an instance wants new work. Kept under ``status`` in ``meta``, so that other programs can read it."""
+    """State whether an instance accepts new work. ``meta`` has it under ``status``, so other programs can read it.
+
+    Attributes:
+        READY: it accepts new work. An instance without a status is ready.
+        DRAINING: it finishes its work and will leave; send it nothing new.
+    """
 
     READY = "ready"
-    """Take it. An instance that says nothing is ready."""
-
     DRAINING = "draining"
-    """It finishes what it has and will go: send it nothing new."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Instance:
-    """An instance. Two are equal if all fields are; ``identity`` names one over its changes.
+    """An instance of a service. Immutable.
 
-    ``meta`` takes what JSON can express and is read-only all the way down: mappings, and lists as tuples.
-    Raises ``InvalidArgument`` for a field that the key or JSON can't carry, and for a port that isn't one. An entry
-    that another program wrote with such a port is read with port 8000, as by the Go package.
+    Two instances are equal if all their fields are. ``identity`` stays the same when an instance changes. An entry
+    that another program wrote with a port out of range is read with port 8000, as by the Go package.
+
+    >>> instance = Instance("web", id="1", host="10.0.0.1", port=8080, meta={"zone": "a"})
+    >>> instance.identity(), instance.address, instance.ready
+    ('web/1@10.0.0.1', '10.0.0.1:8080', True)
+
+    Args:
+        service_name: the service; default: ``default``.
+        id: the instance's id, unique in its service on its host; default: a random UUID.
+        host: where clients reach it; default: this machine's first IPv4 address that isn't the loopback, or its name.
+        host_name: the machine's name; default: this machine's.
+        port: 1 to 65535; default: 8000.
+        meta: what JSON can express: text, numbers, booleans, ``None``, lists and mappings with text as keys.
+
+    Attributes:
+        id: the instance's id.
+        host: where clients reach it.
+        host_name: the machine's name.
+        port: the port at ``host``.
+        service_name: the service.
+        meta: the metadata, read-only at every level: mappings, and lists as tuples.
+
+    Raises:
+        InvalidArgument: a field is of the wrong type, has a character that the key can't contain, or can't be
+            expressed in JSON; or ``port`` is out of range.
     """
 
     id: str
@@ -67,7 +92,8 @@ class Instance:
         _check(host_name, "host_name", "")
         if port is not None and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < _PORTS):
             raise InvalidArgument(
-                f"a port is a whole number from 1 to {_PORTS - 1}, or left out for 8000, not {port!r}"
+                f"making an instance: a port is a whole number from 1 to {_PORTS - 1}, or left out for 8000, "
+                f"not {port!r}"
             )
         _fill(
             self,
@@ -80,7 +106,11 @@ class Instance:
         )
 
     def identity(self, separator: str = "/") -> str:
-        """``service_name``, ``separator``, ``id@host``: what makes it the same instance over changes."""
+        """Return ``service_name``, ``separator`` and ``id@host``, which stay the same when the instance changes.
+
+        Args:
+            separator: the text after the service name.
+        """
         return f"{self.service_name}{separator}{self.id}@{self.host}"
 
     @property
@@ -90,12 +120,12 @@ class Instance:
 
     @property
     def status(self) -> str:
-        """What ``meta`` says under ``status``, ``ready`` if nothing. Others may use words of their own."""
+        """The text under ``status`` in ``meta``; ``ready`` if there is none. Other programs may use other words."""
         return str(self.meta.get(STATUS_KEY) or InstanceStatus.READY)
 
     @property
     def ready(self) -> bool:
-        """Whether new work may be sent to it: its status is ``ready``."""
+        """Whether it accepts new work: its status is ``ready``."""
         return self.status == InstanceStatus.READY
 
     def copy(
@@ -108,7 +138,19 @@ class Instance:
         port: int | None = None,
         meta: Mapping[str, object] | None = None,
     ) -> Instance:
-        """A new instance like this one but for what is given."""
+        """Return an instance like this one, with the given fields replaced.
+
+        Args:
+            service_name: the service; ``None`` keeps it, here and below.
+            id: the instance's id.
+            host: where clients reach it.
+            host_name: the machine's name.
+            port: the port.
+            meta: the metadata.
+
+        Raises:
+            InvalidArgument: as for a new instance.
+        """
         return Instance(
             self.service_name if service_name is None else service_name,
             id=self.id if id is None else id,
@@ -119,22 +161,45 @@ class Instance:
         )
 
     def with_address(self, host: str, port: int | None = None) -> Instance:
-        """A copy at another address. The host is part of the identity, the port isn't."""
+        """Return a copy at another address. The host is part of the identity, the port is not.
+
+        Args:
+            host: where clients reach it.
+            port: the port; ``None`` keeps it.
+
+        Raises:
+            InvalidArgument: as for a new instance.
+        """
         return self.copy(host=host, port=port)
 
     def with_metadata(self, meta: Mapping[str, object]) -> Instance:
-        """A copy with ``meta`` in place of its own; to keep some, give ``{**instance.meta, ...}``."""
+        """Return a copy with other metadata. To keep some, pass ``{**instance.meta, ...}``.
+
+        Args:
+            meta: the metadata, in place of the instance's own.
+
+        Raises:
+            InvalidArgument: as for a new instance.
+        """
         return self.copy(meta=meta)
 
     def with_status(self, status: InstanceStatus | str) -> Instance:
-        """A copy with this status in its ``meta``; ``ready`` is said by leaving it out."""
+        """Return a copy with this status in its ``meta``.
+
+        Args:
+            status: the status; ``ready`` is expressed by leaving it out.
+        """
         meta = {key: value for key, value in self.meta.items() if key != STATUS_KEY}
         if status != InstanceStatus.READY:
             meta[STATUS_KEY] = str(status)
         return self.copy(meta=meta or NO_META)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain, changeable data in the order of the wire format; ``meta`` is ``None`` if it was never given."""
+        """Return the fields as plain, mutable data, in the order of the wire format.
+
+        Returns:
+            A dictionary of the six fields; ``meta`` is ``None`` if it was never given.
+        """
         return {
             "id": self.id,
             "host": self.host,
@@ -148,7 +213,7 @@ class Instance:
         return hash((self.service_name, self.id, self.host, self.port))
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Read-only mappings can't be pickled: take them apart and put them together again.
+        # Read-only mappings can't be pickled, so pickle plain data and rebuild them.
         meta = None if self.meta is NO_META else thaw(self.meta)
         return (_rebuilt, (self.id, self.host, self.host_name, self.port, self.service_name, meta))
 
@@ -165,14 +230,14 @@ def assemble(
     service_name: str,
     meta: Mapping[str, object],
 ) -> Instance:
-    """An instance of exactly these values, for what was read from a store: nothing is filled in or checked."""
+    """Return an instance of exactly these values, for an entry of a store: nothing is filled in or checked."""
     instance = object.__new__(Instance)
     _fill(instance, id, host, host_name, port, service_name, meta)
     return instance
 
 
 def valid_port(port: int | None) -> int:
-    """``port``, or 8000 where it is missing or no port."""
+    """Return ``port``, or 8000 if it is missing or out of range."""
     return port if port is not None and 0 < port < _PORTS else DEFAULT_PORT
 
 
@@ -190,8 +255,10 @@ def _rebuilt(*values: object) -> Instance:
 
 def _check(value: object, name: str, forbidden: str) -> None:
     if not isinstance(value, str):
-        raise InvalidArgument(f"an instance's {name} is text, not {type(value).__name__}: {value!r}")
+        raise InvalidArgument(f"making an instance: {name} is text, not {type(value).__name__}: {value!r}")
     check_text(value, name)
     for character in forbidden:
         if character in value:
-            raise InvalidArgument(f"an instance's {name} can't contain {character!r}, which separates it: {value!r}")
+            raise InvalidArgument(
+                f"making an instance: {name} can't contain {character!r}, a separator in the key: {value!r}"
+            )

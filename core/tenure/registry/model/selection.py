@@ -1,4 +1,4 @@
-"""Picking one instance out of several."""
+"""Choose one instance of several."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ _REMEMBERED = 1024
 
 
 class Strategy(StrEnum):
-    """How to choose."""
+    """Name a way to choose one instance of several.
+
+    Attributes:
+        ROUND_ROBIN: each instance in turn.
+        RANDOM: any instance, all with the same probability.
+        LEAST_RECENTLY_USED: the instance whose last turn is longest ago; an instance without a turn comes first.
+    """
 
     ROUND_ROBIN = "round_robin"
-    """One after the other."""
-
     RANDOM = "random"
-    """Any, each with the same chance."""
-
     LEAST_RECENTLY_USED = "least_recently_used"
-    """The one whose last turn is longest ago; one that never had a turn goes first."""
 
 
 class Picker:
-    """Remembers whose turn it was, for each service. Thread-safe.
+    """Keeps the turns of each service. Thread-safe.
 
-    Turns are counted separately for each mapping of metadata asked for, so that callers with different
-    filters don't make each other skip; functions share the turns of their service.
+    Turns are counted separately for each mapping of metadata, so callers with different filters don't skip instances
+    for each other. All filter functions share the turns of their service.
     """
 
     def __init__(self) -> None:
@@ -42,14 +43,16 @@ class Picker:
         self._count = 0
 
     def pick(self, service: str, candidates: Sequence[Instance], strategy: Strategy | str, meta: Filter) -> Instance:
-        """One of ``candidates``, which isn't empty. Raises ``InvalidArgument`` for an unknown strategy."""
+        """Return one of ``candidates``, which isn't empty. Raises ``InvalidArgument`` for an unknown strategy."""
         if strategy == Strategy.RANDOM:
             return random.choice(candidates)  # noqa: S311 - spreads load, hides nothing
         if strategy == Strategy.ROUND_ROBIN:
             return self._round_robin(service, candidates, meta)
         if strategy == Strategy.LEAST_RECENTLY_USED:
             return self._least_recent(service, candidates)
-        raise InvalidArgument(f"the strategies are {', '.join(Strategy)}, not {strategy!r}")
+        raise InvalidArgument(
+            f"picking an instance of {service!r}: no such strategy: {strategy!r}; choose from {', '.join(Strategy)}"
+        )
 
     def _round_robin(self, service: str, candidates: Sequence[Instance], meta: Filter) -> Instance:
         key = (service, repr(sorted(meta.items(), key=str)) if isinstance(meta, Mapping) else "")

@@ -1,4 +1,4 @@
-"""A service as the cache knew it at one moment: its name and its instances. Immutable, like the instances."""
+"""A service as the cache knew it at one moment: its name and its instances."""
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ from tenure.registry.model.instance import Instance
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A name and the instances that have it, at least one, in the order they became known."""
+    """A service and its instances, at least one. Immutable, and a sequence of its instances.
+
+    >>> from tenure.registry import Instance
+    >>> service = Service("web", (Instance("web", port=80), Instance("web", port=81).with_status("draining")))
+    >>> len(service), [instance.port for instance in service.ready]
+    (2, [80])
+
+    Attributes:
+        name: the service's name.
+        instances: its instances, in the order in which they became known.
+    """
 
     name: str
     instances: tuple[Instance, ...]
 
     @property
     def ready(self) -> tuple[Instance, ...]:
-        """Those that want new work."""
+        """The instances that accept new work."""
         return tuple(instance for instance in self.instances if instance.ready)
 
     def __len__(self) -> int:

@@ -1,14 +1,14 @@
 """Entries on the wire: the keys and the JSON of the Go package `registry` (gocomponents v0.3), byte for byte.
 
-Writing follows ``json.Marshal`` of the Go struct: fields in its order, no spaces, map keys sorted by their
-bytes, text as UTF-8, and ``< > &``, U+2028 and U+2029 escaped as Go does for HTML; numbers as Go formats
-them, where a whole float has no fraction and exponents begin at 1e21 and below 1e-6.
+Writing follows ``json.Marshal`` of the Go struct: fields in its order, no spaces, map keys sorted by their bytes, text
+as UTF-8. ``< > &``, U+2028 and U+2029 are escaped as Go escapes them for HTML. Numbers are formatted as in Go: a whole
+float has no fraction, and exponents begin at 1e21 and below 1e-6.
 
-Reading is lenient, since others write: fields may be missing, numbers may be whole floats, what is unknown is
-ignored. What can't be an instance raises :class:`MalformedEntry`.
+Reading is lenient, since other programs write entries: fields may be missing, numbers may be whole floats, and unknown
+fields are ignored. An entry that can't be an instance raises :class:`MalformedEntry`.
 
-The key is ``<prefix><service_name>/<id>@<host>``. Key and JSON may disagree: then the JSON says what the
-instance is, as it does for the Go package, and the key says which entry it is, so that its delete always finds it.
+The key is ``<prefix><service_name>/<id>@<host>``. If key and JSON disagree, the JSON defines the instance, as for the
+Go package. The key identifies the entry, so its delete always finds it.
 """
 
 from __future__ import annotations
@@ -31,16 +31,24 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def key_of(prefix: str, instance: Instance) -> str:
-    """The key of ``instance`` in a registry whose keys start with ``prefix``."""
+    """Return the key of an instance's entry.
+
+    >>> key_of("/registry/prod/", Instance("web", id="1", host="10.0.0.1"))
+    '/registry/prod/web/1@10.0.0.1'
+
+    Args:
+        prefix: the prefix of the registry's keys, :attr:`RegistryConfig.key_prefix`.
+        instance: the instance.
+    """
     return prefix + instance.identity()
 
 
 def split_key(prefix: str, key: str) -> tuple[str, str, str]:
-    """Service name, id and host that ``key`` names. Raises ``MalformedEntry``."""
+    """Return the service name, id and host in ``key``. Raises ``MalformedEntry``."""
     service_name, slash, rest = key[len(prefix) :].rpartition("/")
     id_, at, host = rest.rpartition("@")
     if not slash or not at or not service_name or not id_ or not host:
-        raise MalformedEntry(f"the key {key!r} isn't {prefix}<service>/<id>@<host>")
+        raise MalformedEntry(f"reading an entry: the key {key!r} isn't {prefix}<service>/<id>@<host>")
     return service_name, id_, host
 
 
@@ -48,7 +56,14 @@ def split_key(prefix: str, key: str) -> tuple[str, str, str]:
 
 
 def encode(instance: Instance) -> bytes:
-    """The entry's value."""
+    """Return the value of an instance's entry: JSON, byte for byte as the Go package writes it.
+
+    >>> encode(Instance("web", id="1", host="10.0.0.1", host_name="node", port=80))
+    b'{"id":"1","host":"10.0.0.1","host_name":"node","port":80,"service_name":"web","meta":null}'
+
+    Args:
+        instance: the instance.
+    """
     fields = ",".join(f'"{name}":{_json(value)}' for name, value in instance.to_dict().items())
     return _UNSAFE.sub(_escape, f"{{{fields}}}").encode()
 
@@ -81,7 +96,7 @@ def _go_float(value: float) -> str:
 
 
 def _plain(digits: str) -> str:
-    """``digits`` without an exponent and without an empty fraction."""
+    """Return ``digits`` without an exponent and without an empty fraction."""
     sign = "-" if digits.startswith("-") else ""
     mantissa, _, exponent = digits.lstrip("-").partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -98,15 +113,29 @@ def _plain(digits: str) -> str:
 
 
 def decode(prefix: str, key: str, value: bytes) -> Instance:
-    """The instance stored at ``key``. Raises ``MalformedEntry`` for a key or a value that is none."""
+    """Return the instance that an entry stores.
+
+    Fields that the JSON lacks come from the key; a missing port is 8000.
+
+    >>> decode("/registry/prod/", "/registry/prod/web/1@10.0.0.1", b'{"port": 80}').identity()
+    'web/1@10.0.0.1'
+
+    Args:
+        prefix: the prefix of the registry's keys, :attr:`RegistryConfig.key_prefix`.
+        key: the entry's key.
+        value: the entry's value.
+
+    Raises:
+        MalformedEntry: the key or the value is not that of an instance.
+    """
     service_name, id_, host = split_key(prefix, key)
     try:
         # Go's reader turns broken UTF-8 into replacement characters too.
         fields = _decoder.decode(value.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as exc:
-        raise MalformedEntry(f"the value at {key!r} isn't JSON: {exc}") from exc
+        raise MalformedEntry(f"reading an entry: the value at {key!r} isn't JSON: {exc}") from exc
     if not isinstance(fields, dict):
-        raise MalformedEntry(f"the value at {key!r} is a JSON {type(fields).__name__}, not an object")
+        raise MalformedEntry(f"reading an entry: the value at {key!r} is a JSON {type(fields).__name__}, not an object")
     if b"\\ud" in value or b"\\uD" in value:
         fields = _whole(fields)
     host = _text(key, fields, "host") or host
@@ -125,7 +154,7 @@ def _text(key: str, fields: Mapping[str, object], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise MalformedEntry(f"{name!r} at {key!r} is {value!r}, not text")
+        raise MalformedEntry(f"reading an entry: {name!r} at {key!r} is {value!r}, not text")
     return value
 
 
@@ -134,7 +163,7 @@ def _port(key: str, fields: Mapping[str, object]) -> int:
     if isinstance(port, float) and port.is_integer():
         port = int(port)
     if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
-        raise MalformedEntry(f"'port' at {key!r} is {port!r}, not a whole number")
+        raise MalformedEntry(f"reading an entry: 'port' at {key!r} is {port!r}, not a whole number")
     return valid_port(port)
 
 
@@ -143,15 +172,15 @@ def _meta(key: str, fields: Mapping[str, object]) -> Mapping[str, object]:
     if meta is None:
         return NO_META
     if not isinstance(meta, dict):
-        raise MalformedEntry(f"'meta' at {key!r} is {meta!r}, not an object")
+        raise MalformedEntry(f"reading an entry: 'meta' at {key!r} is {meta!r}, not an object")
     try:
         return freeze_meta(meta)
     except InvalidArgument as exc:
-        raise MalformedEntry(f"'meta' at {key!r} can't be used: {exc}") from exc
+        raise MalformedEntry(f"reading an entry: 'meta' at {key!r} can't be used: {exc}") from exc
 
 
 def _whole(value: object) -> object:
-    """``value`` with replacement characters for halves of surrogate pairs, which JSON can spell and text can't have."""
+    """Return ``value`` with replacement characters for lone surrogates, which JSON can express and text can't."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):

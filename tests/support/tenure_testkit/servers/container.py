@@ -37,6 +37,7 @@ class ServerContainer(Lifetime):
     """
 
     image_folder: str
+    """Its folder in `docker/`, or the path of another one."""
     inner_port: int
     data_folder: str
     """Where its data is inside the container."""
@@ -47,7 +48,7 @@ class ServerContainer(Lifetime):
     """Where it has its data, if it is told so before it starts; else the engine keeps them."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.choose_ports()
         self._container: Container | None = None
 
     # What a subclass says.
@@ -59,6 +60,18 @@ class ServerContainer(Lifetime):
     def command(self) -> Sequence[str] | None:
         """What runs in the container; None for what the image says."""
         return None
+
+    def choose_ports(self) -> None:
+        """Choose where it is published: the first time, and again if somebody else was quicker."""
+        self.port = free_port()
+
+    def ports(self) -> Mapping[int, int]:
+        """Ports in the container, and where each is published."""
+        return {self.inner_port: self.port}
+
+    def tmpfs(self) -> Mapping[str, str]:
+        """Folders of the container that are in memory, with their options."""
+        return {}
 
     def files(self) -> Mapping[str, bytes]:
         """Files (absolute path, content) that are put into the container before it starts."""
@@ -173,9 +186,12 @@ class ServerContainer(Lifetime):
             return ""
         return b"".join(self._container.logs(stream=True, follow=False)).decode(errors="replace")
 
-    def exec(self, *command: str) -> str:
-        """Run a command inside the container and return what it printed; raises if it fails."""
-        result = self._get().exec_run(list(command))
+    def exec(self, *command: str, user: str = "") -> str:
+        """Run a command inside the container and return what it printed; raises if it fails.
+
+        `user`: who runs it, if not the one who runs the server.
+        """
+        result = self._get().exec_run(list(command), user=user)
         output = result.output
         said = output.decode(errors="replace") if isinstance(output, bytes) else ""
         if result.exit_code != 0:
@@ -204,7 +220,8 @@ class ServerContainer(Lifetime):
                 engine.image(self.image_folder),
                 command=list(self.command() or ()) or None,
                 environment=dict(self.environment()),
-                ports={f"{self.inner_port}/tcp": ("127.0.0.1", self.port)},
+                ports={f"{inner}/tcp": ("127.0.0.1", outer) for inner, outer in self.ports().items()},
+                tmpfs=dict(self.tmpfs()) or None,
                 volumes=self.disk.mounted_at(self.data_folder) if self.disk is not None else None,
                 labels=engine.labels(),
             )
@@ -219,7 +236,7 @@ class ServerContainer(Lifetime):
                 self.remove()
                 # Between our look at the port and its use somebody else may have taken it.
                 if left and "port" in str(exc) and "already" in str(exc):
-                    self.port = free_port()
+                    self.choose_ports()
                     continue
                 raise
             return

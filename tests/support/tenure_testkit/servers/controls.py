@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 from tenure_testkit.servers.container import ServerContainer
 
 if TYPE_CHECKING:
-    from tenure.conformance import Driver
+    from tenure.conformance import ServerControls
 
 
-def memory_controls(name: str) -> "Driver":
+def memory_controls(name: str) -> "ServerControls":
     """Of the memory store with this name. Killed, it doesn't answer; there is no process to freeze."""
     import tenure_memory
-    from tenure.conformance import Driver
+    from tenure.conformance import ServerControls
 
     server = tenure_memory.server(name)
-    return Driver(
+    return ServerControls(
         kill=server.pause,
         start=server.resume,
         wipe=server.lose_data,
@@ -23,12 +23,12 @@ def memory_controls(name: str) -> "Driver":
     )
 
 
-def controls(server: ServerContainer | None, **others: Any) -> "Driver":
+def controls(server: ServerContainer | None, **others: Any) -> "ServerControls":
     """Kill, start, freeze and empty it, and whatever else it can do; none for a server that isn't ours."""
-    from tenure.conformance import Driver
+    from tenure.conformance import ServerControls
 
     if server is None:
-        return Driver()
-    return Driver(
+        return ServerControls()
+    return ServerControls(
         kill=server.kill, start=server.start, pause=server.pause, resume=server.resume, wipe=server.wipe, **others
     )

@@ -89,6 +89,10 @@ class SmallDisk(Lifetime):
         """Throw away everything that is on it."""
         self._run(f"find {_HERE} -mindepth 1 -delete")
 
+    def give_to(self, user: str, mode: int) -> None:
+        """Make a user of the image the owner of the disk, with these rights."""
+        self._run(f"chown {user}:{user} {_HERE} && chmod {mode:o} {_HERE}")
+
     def left(self) -> int:
         """Bytes that can be written now."""
         return int(self._run(f"df --output=avail -B1 {_HERE} | tail -1"))

@@ -32,28 +32,28 @@ HOW_TO_GET_ONE = "run docker/engine (Debian, as root), install Docker"
 
 _lock = threading.Lock()
 _client: "DockerClient | None" = None
-_why_not: str | None = None
+_skip_reason: str | None = None
 
 
 class EngineError(RuntimeError):
     """The engine is missing, or refused to do what a test server needs; the message says what to do."""
 
 
-def why_not() -> str | None:
+def skip_reason() -> str | None:
     """None when an engine answers, else the reason in words. Asked once for each process."""
-    global _client, _why_not  # noqa: PLW0603 - one engine for a process, found once
+    global _client, _skip_reason  # noqa: PLW0603 - one engine for a process, found once
     with _lock:
-        if _client is None and _why_not is None:
+        if _client is None and _skip_reason is None:
             try:
                 _client = _connect()
             except EngineError as exc:
-                _why_not = str(exc)
-        return _why_not
+                _skip_reason = str(exc)
+        return _skip_reason
 
 
 def client() -> "DockerClient":
     """The Docker SDK's client, shared by the process. Raises `EngineError` when there is no engine."""
-    reason = why_not()
+    reason = skip_reason()
     if reason is not None or _client is None:
         raise EngineError(reason or "the engine's client was closed")
     return _client
@@ -61,7 +61,7 @@ def client() -> "DockerClient":
 
 def close() -> None:
     """Remove whatever this process left behind and close the client; a later use connects again."""
-    global _client  # noqa: PLW0603 - see why_not
+    global _client  # noqa: PLW0603 - see skip_reason
     with _lock:
         if _client is not None:
             _remove(_client, lambda owner: owner == _me())
@@ -76,12 +76,16 @@ def labels() -> dict[str, str]:
 
 @cache
 def image(name: str) -> str:
-    """The tag of the image made from `docker/<name>/`, which is built first unless it is there."""
+    """The tag of the image made from `docker/<name>/`, which is built first unless it is there.
+
+    A plugin of another distribution has the folder elsewhere: then `name` is its whole path, `.../<plugin>/docker`.
+    """
     from docker.errors import BuildError, DockerException, ImageNotFound
     from testcontainers.core.image import DockerImage
 
     folder = DOCKER_FOLDER / name
-    tag = f"tenure/{name}:{_digest(folder)}"
+    short = name if folder.parent == DOCKER_FOLDER else folder.parent.name.removeprefix("tenure-")
+    tag = f"tenure/{short}:{_digest(folder)}"
     try:
         client().images.get(tag)
     except ImageNotFound:

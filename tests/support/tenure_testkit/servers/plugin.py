@@ -27,7 +27,7 @@ def need_container(database: str) -> None:
     """Go on only where this database can be had as a container of our own."""
     if require.given_url(database) is not None:
         require.not_tested(database, f"TENURE_{database.upper()}_URL is set, and only a container can be killed")
-    reason = engine.why_not()
+    reason = engine.skip_reason()
     if reason is not None:
         require.not_tested(database, reason)
     try:

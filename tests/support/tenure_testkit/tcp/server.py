@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 import tenure_memory
-from tenure.conformance import Driver
+from tenure.conformance import ServerControls
 from tenure.errors import StoreFull, TenureError
 from tenure.spi import Feed, FeedItem, OpenRequest, Put, SystemClock
 from tenure_memory.servers import open_backend
@@ -51,9 +51,9 @@ class TcpServer:
     # -- controls --
 
     @property
-    def driver(self) -> Driver:
+    def controls(self) -> ServerControls:
         """All of them, but for those that the suite's own network gives."""
-        return Driver(
+        return ServerControls(
             kill=self.kill,
             start=self.start,
             wipe=self.memory.lose_data,

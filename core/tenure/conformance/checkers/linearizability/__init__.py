@@ -5,5 +5,5 @@
 * :mod:`.search`: finds an order where there are no revisions, by trying many (Wing, Gong and Lowe).
 * :mod:`.brute`: tries every order, for tiny histories: the check of the checkers.
 * :mod:`.models`: what a store, or a lock, would answer if operations came one after another.
-* :mod:`.judging`: the judges, which look at histories in JSON.
+* :mod:`.checkers`: the checkers, which read histories in JSON.
 """

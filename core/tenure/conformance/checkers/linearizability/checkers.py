@@ -1,7 +1,7 @@
-"""The judges of histories of operations: ``linearizability``, ``search`` and ``locks``.
+"""The checkers of histories of operations: ``linearizability``, ``search`` and ``locks``.
 
-What the main checker finds doubtful, because a write of unknown outcome that nobody saw might explain it, is searched
-for an order; only if there is none it is wrong.
+The main checker finds a history doubtful if a write of unknown outcome, which no client saw, might explain it. Then a
+search looks for an order of the operations; the history is wrong only if there is none.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Writes of unknown outcome are looked for: one whose value somebody read was applied, at the revision that was read
 with it. One that nobody saw may have been applied all the same. What can't be explained without such a hidden write
-is doubtful instead of wrong, and somebody has to search; see :mod:`.judging`.
+is doubtful instead of wrong, and a search has to decide; see :mod:`.checkers`.
 """
 
 from __future__ import annotations

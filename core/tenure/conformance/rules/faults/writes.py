@@ -12,23 +12,23 @@ from functools import partial
 from tenure._client.store import Store
 from tenure.conformance.checkers import write_history
 from tenure.conformance.fault_injection.faults import (
+    DEADLINE_TOLERANCE,
     FAILS,
-    MOMENT,
     RECOVERY,
     SHORT,
     WAYS,
+    black_hole_name,
+    degraded_window,
     fails_in_time,
     fault,
-    hole,
     outage,
-    setback,
-    shows,
+    visible,
     works_again,
 )
-from tenure.conformance.fault_injection.unanswered_writes import Kind, Outcome, Trial
-from tenure.conformance.fault_injection.workload import Ride
-from tenure.conformance.harness.context import World
-from tenure.conformance.harness.rule import Rules, needs, requires
+from tenure.conformance.fault_injection.unanswered_writes import Kind, Outcome, UnansweredWrite
+from tenure.conformance.fault_injection.workload import FaultWorkload
+from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.harness.rule import Rules, requires_capability, requires_control
 from tenure.conformance.network import (
     BOTH,
     Bandwidth,
@@ -53,40 +53,40 @@ class FaultRules(Rules, area="faults"):
 
     # -- answers that are lost --
 
-    @needs("network")
-    def test_faults_a_lost_answer_is_unknown_and_applied_at_most_once(self, world: World) -> None:
+    @requires_control("network")
+    def test_faults_a_lost_answer_is_unknown_and_applied_at_most_once(self, context: RuleContext) -> None:
         """A write whose connection breaks is done, surely not applied, or unknown, and never applied twice."""
-        store, reader = world.connect(), world.connect(direct=True)
-        trials: list[Trial] = []
-        recognised = shows(world, store, b"0123456789abcdef" * 2)
+        store, reader = context.connect(), context.connect(direct=True)
+        attempts: list[UnansweredWrite] = []
+        recognised = visible(context, store, b"0123456789abcdef" * 2)
         for point in CutPoint:
-            with world.evidence.fault(f"cut {point.replace('_', ' ')}") as window:
+            with context.evidence.fault(f"cut {point.replace('_', ' ')}") as window:
                 window.what = "requests whose connection was broken"
-                for _ in range(world.profile.pick(quick=2, full=10)):
+                for _ in range(context.profile.pick(quick=2, full=10)):
                     for kind in Kind:
-                        trial = Trial(kind, point)
-                        trials.append(trial)
-                        needle = trial.token if recognised else b""
-                        with world.network.add(Cut(point=point, needle=needle), Direction.UP) as cut:
-                            trial.write(store, 5.0)
+                        attempt = UnansweredWrite(kind, point)
+                        attempts.append(attempt)
+                        needle = attempt.token if recognised else b""
+                        with context.network.add(Cut(point=point, needle=needle), Direction.UP) as cut:
+                            attempt.write(store, 5.0)
                         window.effects += cut.effects
-                        works_again(world, store)
-            world.check.enough(window.effects, len(Kind), f"a request cut {point.replace('_', ' ')}")
-        there = {item.key: item for item in reader.list("trial/", timeout=RECOVERY)}
-        problems = [problem for trial in trials for problem in trial.problems(there)]
-        world.check.no_problems(problems, "broke the connection of writes", expected="each applied as it was told")
-        for outcome, number in Counter(trial.outcome for trial in trials).items():
-            world.evidence.count(f"write {outcome}", number)
-        told = sum(trial.outcome in (Outcome.DONE, Outcome.UNKNOWN) for trial in trials)
-        world.check.enough(told, len(trials) // 2, "a write that may have been applied")
+                        works_again(context, store)
+            context.check.enough(window.effects, len(Kind), f"a request cut {point.replace('_', ' ')}")
+        there = {item.key: item for item in reader.list("unanswered/", timeout=RECOVERY)}
+        problems = [problem for attempt in attempts for problem in attempt.problems(there)]
+        context.check.no_problems(problems, "broke the connection of writes", expected="each applied as it was told")
+        for outcome, number in Counter(attempt.outcome for attempt in attempts).items():
+            context.evidence.count(f"write {outcome}", number)
+        told = sum(attempt.outcome in (Outcome.DONE, Outcome.UNKNOWN) for attempt in attempts)
+        context.check.enough(told, len(attempts) // 2, "a write that may have been applied")
 
-    @needs("network")
-    def test_faults_a_counter_counts_every_acknowledged_step(self, world: World) -> None:
+    @requires_control("network")
+    def test_faults_a_counter_counts_every_acknowledged_step(self, context: RuleContext) -> None:
         """A compare-and-set counter over broken connections ends at acknowledged + k, 0 <= k <= unknown."""
         token = b"0123456789abcdef" * 2
-        stores = [world.connect(timeout=5.0) for _ in range(3)]
-        recognised = shows(world, stores[0], token)
-        world.store.put("counter", token + b"0")
+        stores = [context.connect(timeout=5.0) for _ in range(3)]
+        recognised = visible(context, stores[0], token)
+        context.store.put("counter", token + b"0")
         counts: Counter[str] = Counter()
         stop = threading.Event()
 
@@ -94,7 +94,7 @@ class FaultRules(Rules, area="faults"):
             while not stop.is_set():
                 item = store.get("counter", timeout=RECOVERY)
                 if item is None:
-                    raise world.check.fail("read a counter", expected="the counter", seen=None)
+                    raise context.check.fail("read a counter", expected="the counter", seen=None)
                 value = int(item.value.removeprefix(token)) + 1
                 try:
                     store.put_if_unchanged("counter", token + str(value).encode(), revision=item.mod_revision)
@@ -106,113 +106,115 @@ class FaultRules(Rules, area="faults"):
                 except Unavailable:
                     counts["refused"] += 1
 
-        running = Running(world.check, [partial(step, store) for store in stores], "three that count")
+        running = Running(context.check, [partial(step, store) for store in stores], "three that count")
         try:
-            with world.evidence.fault("cuts in the middle of writes") as window:
+            with context.evidence.fault("cuts in the middle of writes") as window:
                 window.what = "requests whose connection was broken"
-                for number in range(world.profile.pick(quick=9, full=60)):
+                for number in range(context.profile.pick(quick=9, full=60)):
                     point = tuple(CutPoint)[number % len(CutPoint)]
                     needle = token if recognised else b""
-                    with world.network.add(Cut(point=point, needle=needle), Direction.UP) as cut:
+                    with context.network.add(Cut(point=point, needle=needle), Direction.UP) as cut:
                         _wait(lambda cut=cut: cut.effects > 0 or running.failed, 5.0)  # type: ignore[misc]
                         window.effects += cut.effects
-                    world.check.enough(window.effects + running.failed, number + 1, "a write that was cut")
+                    context.check.enough(window.effects + running.failed, number + 1, "a write that was cut")
                     before = counts["acknowledged"]
                     _wait(lambda before=before: counts["acknowledged"] > before + 1 or running.failed, RECOVERY)  # type: ignore[misc]
         finally:
             stop.set()
             running.join()
-        item = world.connect(direct=True).get("counter")
+        item = context.connect(direct=True).get("counter")
         for what, number in counts.items():
-            world.evidence.count(f"step {what}", number)
-        world.check.enough(counts["acknowledged"], 10, "an acknowledged step")
+            context.evidence.count(f"step {what}", number)
+        context.check.enough(counts["acknowledged"], 10, "an acknowledged step")
         data = {
             "start": 0,
             "acknowledged": counts["acknowledged"],
             "unknown": counts["unknown"],
             "final": item and int(item.value.removeprefix(token)),
         }
-        world.check.no_problems(
-            world.evidence.judge("counter", data),
+        context.check.no_problems(
+            context.evidence.check("counter", data),
             f"counted over {window.effects} broken connections",
             expected="every acknowledged step, and of the unknown ones some",
         )
 
     # -- deadlines --
 
-    @needs("network")
-    def test_faults_calls_keep_their_deadlines_in_a_partition(self, world: World) -> None:
+    @requires_control("network")
+    def test_faults_calls_keep_their_deadlines_in_a_partition(self, context: RuleContext) -> None:
         """Calls that can't reach the server, or whose answers can't come back, fail within their timeout."""
 
-        def suffer(directions: tuple[Direction, ...]) -> None:
-            network = world.another_network()
-            store = world.connect(through=network)
-            _fail_in_time(world, store, hole(directions), network, directions)
+        def fail_during_partition(directions: tuple[Direction, ...]) -> None:
+            network = context.another_network()
+            store = context.connect(through=network)
+            _fail_in_time(context, store, black_hole_name(directions), network, directions)
 
-        together(world.check, [partial(suffer, ways) for ways in WAYS], "three partitions at once")
+        together(context.check, [partial(fail_during_partition, ways) for ways in WAYS], "three partitions at once")
 
-    @needs("pause", "resume")
-    def test_faults_calls_keep_their_deadlines_on_a_frozen_server(self, world: World) -> None:
+    @requires_control("pause", "resume")
+    def test_faults_calls_keep_their_deadlines_on_a_frozen_server(self, context: RuleContext) -> None:
         """Calls that a frozen server doesn't answer fail within their timeout, and work again when it goes on."""
-        calls = _calls(world, world.store)
-        with outage(world, "pause", "resume"):
-            _all_fail(world, calls)
-        _well_again(world, world.store)
+        calls = _calls(context, context.store)
+        with outage(context, "pause", "resume"):
+            _all_fail(context, calls)
+        _well_again(context, context.store)
 
     # -- long faults under load --
 
-    @needs("pause", "resume")
-    def test_faults_a_frozen_server_loses_and_doubles_nothing(self, world: World) -> None:
+    @requires_control("pause", "resume")
+    def test_faults_a_frozen_server_loses_and_doubles_nothing(self, context: RuleContext) -> None:
         """Writes and watches that meet a frozen server go on with it: nothing acknowledged is lost, nothing doubled."""
-        with Ride(world, every_acknowledged=True) as ride:
-            ride.settle()
-            with outage(world, "pause", "resume"):
-                ride.suffer()
-            ride.judge()
+        with FaultWorkload(context, every_acknowledged=True) as workload:
+            workload.settle()
+            with outage(context, "pause", "resume"):
+                workload.wait_for_failures()
+            workload.check()
 
-    @needs("network")
-    def test_faults_a_partition_loses_and_doubles_nothing(self, world: World) -> None:
+    @requires_control("network")
+    def test_faults_a_partition_loses_and_doubles_nothing(self, context: RuleContext) -> None:
         """Over partitions, one-way ones too, nothing acknowledged is lost, nothing doubled, and watchers converge."""
-        with Ride(world, every_acknowledged=True) as ride:
+        with FaultWorkload(context, every_acknowledged=True) as workload:
             for directions in WAYS:
-                ride.settle()
-                name = hole(directions)
-                with fault(world, name, partial(world.network.black_hole, *directions), _HELD):
-                    ride.suffer()
-            ride.judge()
+                workload.settle()
+                name = black_hole_name(directions)
+                with fault(context, name, partial(context.network.black_hole, *directions), _HELD):
+                    workload.wait_for_failures()
+            workload.check()
 
-    @requires("durable")
-    @needs("kill_leader", "start")
-    def test_faults_a_lost_leader_loses_and_doubles_nothing(self, world: World) -> None:
+    @requires_capability("durable")
+    @requires_control("kill_leader", "start")
+    def test_faults_a_lost_leader_loses_and_doubles_nothing(self, context: RuleContext) -> None:
         """When the leading server is killed, the others take over: nothing acknowledged is lost, nothing doubled."""
-        with Ride(world, every_acknowledged=True) as ride:
-            ride.settle()
-            with setback(world, "kill_leader", "start"):
-                ride.go_on(50)
-            ride.judge()
+        with FaultWorkload(context, every_acknowledged=True) as workload:
+            workload.settle()
+            with degraded_window(context, "kill_leader", "start"):
+                workload.wait_for_progress(50)
+            workload.check()
 
-    @requires("durable")
-    @needs("fill_disk", "free_disk")
-    def test_faults_a_full_disk_leaves_no_halves(self, world: World) -> None:
+    @requires_capability("durable")
+    @requires_control("fill_disk", "free_disk")
+    def test_faults_a_full_disk_leaves_no_halves(self, context: RuleContext) -> None:
         """On a full disk writes fail in time; afterwards what was acknowledged is there, and nothing half-applied."""
-        trials: list[Trial] = []
+        attempts: list[UnansweredWrite] = []
 
         def write() -> Outcome:
-            trials.append(Trial(Kind.TRANSACTION, CutPoint.AFTER_REQUEST))
-            trial = trials[-1]
+            attempts.append(UnansweredWrite(Kind.TRANSACTION, CutPoint.AFTER_REQUEST))
+            attempt = attempts[-1]
             started = time.monotonic()
-            trial.write(world.store, 3.0)
+            attempt.write(context.store, 3.0)
             took = time.monotonic() - started
-            world.check.true(took <= 3.0 + MOMENT, "a write on a full disk", expected="an end in 3 s", seen=took)
-            if isinstance(trial.error, StoreFull):
-                trial.outcome = Outcome.REFUSED
-            return trial.outcome
+            context.check.true(
+                took <= 3.0 + DEADLINE_TOLERANCE, "a write on a full disk", expected="an end in 3 s", seen=took
+            )
+            if isinstance(attempt.error, StoreFull):
+                attempt.outcome = Outcome.REFUSED
+            return attempt.outcome
 
-        world.check.equal(write(), Outcome.DONE, "a transaction before the disk was full")
-        filler = b"\0" * min(64_000, world.capabilities.max_value_bytes)
-        with world.evidence.fault("full disk") as window:
+        context.check.equal(write(), Outcome.DONE, "a transaction before the disk was full")
+        filler = b"\0" * min(64_000, context.capabilities.max_value_bytes)
+        with context.evidence.fault("full disk") as window:
             window.what = "writes that failed"
-            world.driver.do("fill_disk")
+            context.controls.do("fill_disk")
             try:
                 for number in range(500):
                     if write() is not Outcome.DONE:
@@ -220,38 +222,41 @@ class FaultRules(Rules, area="faults"):
                     if window.effects >= 2:
                         break
                     try:
-                        world.store.put(f"filler/{number}", filler, timeout=3.0)
+                        context.store.put(f"filler/{number}", filler, timeout=3.0)
                     except (StoreFull, *FAILS):
                         window.effects += 1
             finally:
-                world.driver.do("free_disk")
-        world.check.enough(window.effects, 1, "a write that failed for the full disk")
-        works_again(world, world.store)
-        world.check.equal(write(), Outcome.DONE, "a transaction after there was room again")
-        there = {item.key: item for item in world.store.list("trial/", timeout=RECOVERY)}
-        problems = [problem for trial in trials for problem in trial.problems(there)]
-        world.check.no_problems(problems, "wrote on a full disk", expected="each applied as it was told")
+                context.controls.do("free_disk")
+        context.check.enough(window.effects, 1, "a write that failed for the full disk")
+        works_again(context, context.store)
+        context.check.equal(write(), Outcome.DONE, "a transaction after there was room again")
+        there = {item.key: item for item in context.store.list("unanswered/", timeout=RECOVERY)}
+        problems = [problem for attempt in attempts for problem in attempt.problems(there)]
+        context.check.no_problems(problems, "wrote on a full disk", expected="each applied as it was told")
 
     # -- connections that are bad, not broken --
 
-    @needs("network")
-    def test_faults_a_slow_link_only_makes_slow(self, world: World) -> None:
+    @requires_control("network")
+    def test_faults_a_slow_link_only_makes_slow(self, context: RuleContext) -> None:
         """Over a link that delays and throttles, every operation gives the same answers as ever, only later."""
         slow = Latency(latency=0.02, jitter=0.01)
 
         def start() -> Together:
-            parts = [*world.network.add(slow, *BOTH).parts, *world.network.add(Bandwidth(rate=200_000.0), *BOTH).parts]
+            parts = [
+                *context.network.add(slow, *BOTH).parts,
+                *context.network.add(Bandwidth(rate=200_000.0), *BOTH).parts,
+            ]
             return Together(parts)
 
-        _workout(world, "slow link", start, "pieces delayed and bytes throttled")
+        _workout(context, "slow link", start, "pieces delayed and bytes throttled")
 
-    @needs("network")
-    def test_faults_one_byte_slices_change_nothing(self, world: World) -> None:
+    @requires_control("network")
+    def test_faults_byte_by_byte_transfer_changes_nothing(self, context: RuleContext) -> None:
         """Whatever pieces requests and answers arrive in, down to single bytes, every operation works."""
         # No large value: cut into bytes it takes the proxy seconds on a busy machine, in which signs of life, waiting
         # behind it, come too late for clients that want them.
-        start = partial(world.network.add, Slicer(size=1), *BOTH)
-        _workout(world, "one-byte slices", start, "pieces made", largest=1_000)
+        start = partial(context.network.add, Slicer(size=1), *BOTH)
+        _workout(context, "one-byte slices", start, "pieces made", largest=1_000)
 
 
 def _wait(until: Callable[[], bool], within: float) -> None:
@@ -260,16 +265,16 @@ def _wait(until: Callable[[], bool], within: float) -> None:
         time.sleep(0.005)
 
 
-def _calls(world: World, store: Store) -> dict[str, Callable[[], object]]:
+def _calls(context: RuleContext, store: Store) -> dict[str, Callable[[], object]]:
     store.put("key", b"")
-    lease = store.lease(world.long_ttl)
+    lease = store.lease(context.long_ttl)
     fresh = f"once/{id(store)}"
     return {
         "get": lambda: store.get("key", timeout=SHORT),
         "list": lambda: store.list("", timeout=SHORT),
         "put": lambda: store.put(fresh, b"1", timeout=SHORT),
         "put_if_absent": lambda: store.put_if_absent(f"{fresh}/absent", b"1", timeout=SHORT),
-        "lease": lambda: store.lease(world.long_ttl, timeout=SHORT),
+        "lease": lambda: store.lease(context.long_ttl, timeout=SHORT),
         "refresh": lambda: lease.refresh(timeout=SHORT),
         "watch": lambda: _open_watch(store),
     }
@@ -281,47 +286,51 @@ def _open_watch(store: Store) -> None:
     raise Unavailable("the watch was opened, and can't deliver anything")
 
 
-def _all_fail(world: World, calls: dict[str, Callable[[], object]]) -> None:
+def _all_fail(context: RuleContext, calls: dict[str, Callable[[], object]]) -> None:
     together(
-        world.check,
-        [partial(fails_in_time, world, name, call) for name, call in calls.items()],
+        context.check,
+        [partial(fails_in_time, context, name, call) for name, call in calls.items()],
         f"{', '.join(calls)} that can't be answered",
     )
 
 
-def _well_again(world: World, store: Store) -> None:
-    works_again(world, store)
+def _well_again(context: RuleContext, store: Store) -> None:
+    works_again(context, store)
     twice = [item for item in store.list("once/", timeout=RECOVERY) if item.mod_revision != item.create_revision]
-    world.check.equal(twice, [], "keys that were put once, without an answer, and are there as put twice")
+    context.check.equal(twice, [], "keys that were put once, without an answer, and are there as put twice")
 
 
-def _workout(world: World, name: str, start: Callable[[], Together], what: str, *, largest: int = 20_000) -> None:
+def _workout(
+    context: RuleContext, name: str, start: Callable[[], Together], what: str, *, largest: int = 20_000
+) -> None:
     """A bit of everything, with a value of ``largest`` bytes."""
-    store = world.connect(timeout=RECOVERY)
+    store = context.connect(timeout=RECOVERY)
     keys, values = ODD_KEYS[:24:2], [*BINARY_VALUES[:11], b"large" * (largest // 5)]
     expected = {f"v/{key}": value for key, value in zip(keys, values, strict=True)}
     with (
-        fault(world, name, start, what),
-        _answered(world, name),
-        Follower(world.check, store.watch("v/", previous=True)) as follower,
+        fault(context, name, start, what),
+        _answered(context, name),
+        Follower(context.check, store.watch("v/", previous=True)) as follower,
     ):
         follower.wait_in_sync()
         for key, value in expected.items():
             store.put(key, value)
         read = {key: (item := store.get(key)) and item.value for key in expected}
-        world.check.equal(read, expected, f"get of each key put, over {name}")
-        lease = store.lease(world.long_ttl)
+        context.check.equal(read, expected, f"get of each key put, over {name}")
+        lease = store.lease(context.long_ttl)
         revision = (
             store.transaction().if_exists(next(iter(expected))).put("v/leased", b"", lease=lease).commit().revision
         )
-        world.check.raises(Conflict, lambda: store.put_if_absent("v/leased", b""), f"put_if_absent over {name}")
+        context.check.raises(Conflict, lambda: store.put_if_absent("v/leased", b""), f"put_if_absent over {name}")
         lease.refresh()
         follower.wait_for("v/leased", revision, f"wrote over {name}", within=RECOVERY)
         lease.revoke()
         last = store.put("v/~last", b"").revision
         follower.wait_for("v/~last", last, f"wrote over {name}", within=RECOVERY)
         listed = store.list("v/")
-        world.check.equal({item.key: item.value for item in listed}, {**expected, "v/~last": b""}, f"list over {name}")
+        context.check.equal(
+            {item.key: item.value for item in listed}, {**expected, "v/~last": b""}, f"list over {name}"
+        )
         batches = list(follower.batches)
     problems = (
         write_history.check_shape(batches)
@@ -329,21 +338,23 @@ def _workout(world: World, name: str, start: Callable[[], Together], what: str, 
         + write_history.check_kinds(batches, previous=True)
     )
     problems += write_history.check_convergence(batches, listed)
-    world.check.no_problems(problems, f"watched over {name}", expected="the truth")
+    context.check.no_problems(problems, f"watched over {name}", expected="the truth")
 
 
-def _fail_in_time(world: World, store: Store, name: str, network: Network, directions: tuple[Direction, ...]) -> None:
-    calls = _calls(world, store)
-    with fault(world, name, lambda: network.black_hole(*directions), _HELD):
-        _all_fail(world, calls)
-    _well_again(world, store)
+def _fail_in_time(
+    context: RuleContext, store: Store, name: str, network: Network, directions: tuple[Direction, ...]
+) -> None:
+    calls = _calls(context, store)
+    with fault(context, name, lambda: network.black_hole(*directions), _HELD):
+        _all_fail(context, calls)
+    _well_again(context, store)
 
 
 @contextlib.contextmanager
-def _answered(world: World, name: str) -> Iterator[None]:
+def _answered(context: RuleContext, name: str) -> Iterator[None]:
     """Every call gets an answer."""
     try:
         yield
     except TenureError as exc:
         seen = f"{type(exc).__name__}: {exc}"
-        raise world.check.fail(f"worked over {name}", expected="an answer to every call", seen=seen) from exc
+        raise context.check.fail(f"worked over {name}", expected="an answer to every call", seen=seen) from exc

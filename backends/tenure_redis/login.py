@@ -1,0 +1,86 @@
+"""A connection that is ready for use: connected, logged in, in its database."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from tenure.errors import TenureError
+from tenure.plugin_kit import Deadline, Resolver, TlsContext, dial
+from tenure.spi.plugin import Host, Secret
+from tenure_redis.connection import Connection, ConnectionBroken
+from tenure_redis.errors import ServerError, cannot_connect, refused
+
+
+@dataclass(frozen=True, slots=True)
+class UnixSocket(Host):
+    """A socket of this machine. ``name`` is its path, and the port means nothing."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How connections to a kind of server are made: who asks, in which database, and whether encrypted."""
+
+    username: str | None
+    password: Secret | None
+    db: int
+    tls: TlsContext | None
+    resolver: Resolver
+
+    def connect(self, where: Host, deadline: Deadline) -> Connection:
+        """A fresh connection to one server.
+
+        Raises:
+            Unavailable: it can't be reached, or what listens there isn't Redis.
+            DeadlineExceeded: likewise, and the time was up.
+            AuthenticationFailed: it doesn't accept user and password, or wants some.
+            ConfigError: it has no database of this number.
+        """
+        try:
+            connected = (
+                _connect_unix(where, deadline)
+                if isinstance(where, UnixSocket)
+                else dial(where, deadline, resolver=self.resolver, tls=self.tls)
+            )
+        except OSError as exc:
+            raise self.unreached(exc, where, late=isinstance(exc, TimeoutError)) from exc
+        connection = Connection(where, connected)
+        try:
+            self._log_in(connection, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def unreached(self, exc: Exception, where: Host, *, late: bool) -> TenureError:
+        """The error for a connection that failed before anything but greetings was sent."""
+        return cannot_connect(str(exc), where=where, encrypted=self.tls is not None, late=late)
+
+    def _log_in(self, connection: Connection, deadline: Deadline) -> None:
+        steps: list[tuple[str | int, ...]] = []
+        if self.password is not None:
+            user = (self.username,) if self.username else ()
+            steps.append(("AUTH", *user, self.password.reveal()))
+        if self.db:
+            steps.append(("SELECT", self.db))
+        for step in steps:
+            try:
+                connection.call(*step, deadline=deadline)
+            except ServerError as exc:
+                raise refused(exc, action="logging in", where=connection.where, write=False) from exc
+            except ConnectionBroken as exc:
+                raise self.unreached(exc, connection.where, late=exc.late) from exc
+
+
+def _connect_unix(where: UnixSocket, deadline: Deadline) -> socket.socket:
+    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        plain.settimeout(deadline.remaining())
+        plain.connect(where.name)
+    except BaseException:
+        plain.close()
+        raise
+    return plain
