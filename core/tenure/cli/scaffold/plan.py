@@ -37,7 +37,7 @@ _FILES_WITH_A_SERVER = {
 }
 """What is otherwise, or comes on top, for a store that is reached by host and port."""
 _SERVER = """\
-        default_port=7000,  # REPLACE: where your server listens if the URL names no port
+        default_port=7000,  # REPLACE: the default port of your server
         variants=frozenset({"tls"}),  # REPLACE: leave it out if your server has no TLS
 """
 
