@@ -228,7 +228,16 @@ class Watch:
     # -- for callbacks (see tenure.watch.callbacks): neither of these waits for anything but the store --
 
     def poll(self) -> Batch | None:
-        """Return the next batch that is there already, ``None`` without one. Raises like :meth:`next`."""
+        """Return the next batch if it has arrived already.
+
+        Returns:
+            The next batch, ``None`` if none has arrived, or if the watch has no feed.
+
+        Raises:
+            StoreClosed: the watch or the store was closed.
+            InvalidArgument: another thread reads the watch.
+            TenureError: what ended the watch, as for :meth:`next`.
+        """
         with self._reading():
             while not self._has_batch():
                 if self._feed is None or not self._step(0.0):
@@ -246,6 +255,9 @@ class Watch:
 
         Returns:
             The moment, of the monotonic clock, before which it is no use to try again; ``None`` once there is a feed.
+
+        Raises:
+            InvalidArgument: another thread reads the watch.
         """
         with self._reading():
             if self.closed or self._feed is not None:
