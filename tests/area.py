@@ -30,7 +30,7 @@ def reachable(store: str) -> Iterator[str]:
 
     if store not in SERVERS:
         raise SystemExit(f"{store!r} is neither a URL nor one of {', '.join(sorted(SERVERS))}")
-    reason = engine.why_not()
+    reason = engine.skip_reason()
     if reason is not None:
         raise SystemExit(f"no server: {reason}")
     try:

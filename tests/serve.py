@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("store", choices=sorted(SERVERS))
     store = parser.parse_args().store
-    reason = engine.why_not()
+    reason = engine.skip_reason()
     if reason is not None:
         print(f"no server: {reason}", file=sys.stderr)
         return 1

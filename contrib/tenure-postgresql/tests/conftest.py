@@ -48,7 +48,7 @@ def recorder() -> type[Recorder]:
 @pytest.fixture(scope="session")
 def need_engine() -> None:
     """Ends the test where there is no Docker engine."""
-    reason = engine.why_not()
+    reason = engine.skip_reason()
     if reason is not None:
         not_tested(reason)
     if require.given_url("postgresql"):

@@ -25,7 +25,7 @@ class ThreadIsLeft(Faithful):
 
 
 class CallbackThreadIsLeft(Faithful):
-    """Closing a store leaves watches with callbacks running."""
+    """Closing a store leaves a thread that calls callbacks running."""
 
     rules = ("closing.leaves_no_thread",)
 
@@ -36,6 +36,7 @@ class CallbackThreadIsLeft(Faithful):
         def close(store: Any) -> None:
             with store._lock:
                 store._watches.clear()
+            store._callbacks.submit(lambda: threading.Event().wait(60.0))  # one without work ends after a second
             store._callbacks.close = lambda deadline: None
             sound(store)
 

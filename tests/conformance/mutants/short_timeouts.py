@@ -72,6 +72,9 @@ def shorten(times: float) -> None:
     They stand in its modules' constants and in defaults made of them.
     """
     modules = list(_modules())
+    unknown = [name for name in _WAITS if not any(name in vars(module) for module in modules)]
+    if unknown:
+        raise LookupError(f"the suite has no constants of these names: {', '.join(unknown)}")
     shorter = {
         id(vars(module)[name]): min(seconds * times, vars(module)[name])
         for module in modules
