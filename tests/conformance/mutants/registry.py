@@ -146,8 +146,8 @@ class HandlersAreToldTwice(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = Dispatcher.tell
-        return patch.object(Dispatcher, "tell", lambda dispatcher, events: sound(dispatcher, [*events, *events]))
+        sound = Dispatcher.dispatch
+        return patch.object(Dispatcher, "dispatch", lambda dispatcher, events: sound(dispatcher, [*events, *events]))
 
 
 class HandlersAreToldBackwards(Faithful):
@@ -157,16 +157,16 @@ class HandlersAreToldBackwards(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = Dispatcher.tell
+        sound = Dispatcher.dispatch
         held: list[Any] = []
 
-        def tell(dispatcher: Dispatcher, events: Any) -> None:
+        def dispatch(dispatcher: Dispatcher, events: Any) -> None:
             held[:0] = events
             if len(held) >= 2:
                 sound(dispatcher, list(held))
                 held.clear()
 
-        return patch.object(Dispatcher, "tell", tell)
+        return patch.object(Dispatcher, "dispatch", dispatch)
 
 
 class ServicesAreMixedUp(Faithful):
