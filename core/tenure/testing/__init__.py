@@ -9,6 +9,7 @@ With pytest there is nothing to import: the fixtures exist wherever Tenure is in
 
 Without pytest, a :class:`Sandbox` has all of it:
 
+>>> from tenure.testing import Sandbox, wait_until
 >>> lost = []
 >>> with Sandbox() as box:
 ...     lease = box.connect().lease(10.0, on_lost=lost.append)
