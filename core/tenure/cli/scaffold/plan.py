@@ -28,14 +28,14 @@ _FILES = {
     "$package/py.typed": "",
     "tests/test_conformance.py": "test_$url_form.py.tmpl",
 }
-"""Where a file goes, and the template that it is made of (none: it is empty)."""
+"""Paths of the files, each with its template (none: the file is empty)."""
 _FILES_WITH_A_SERVER = {
     "$package/backend.py": "backend_hosts.py.tmpl",
     "$package/link.py": "link.py.tmpl",
     "$package/wire.py": "wire.py.tmpl",
     "tests/server.py": "server.py.tmpl",
 }
-"""What is otherwise, or comes on top, for a store that is reached by host and port."""
+"""Files that differ, or are added, for a store whose URL names host and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Kind:
     url_form: UrlForm
     summary: str
     example: str
-    """What follows the scheme's ``://`` in a URL."""
+    """The form of a URL after ``://``."""
     files: dict[str, str]
 
 
@@ -52,7 +52,7 @@ URL_FORMS = {
     "hosts": _Kind(UrlForm.HOSTS, "a dictionary in a server", "127.0.0.1:7000", _FILES | _FILES_WITH_A_SERVER),
     "file": _Kind(UrlForm.FILE, "a dictionary in this process", "/tmp/suite", _FILES),  # noqa: S108 - an example in a text
 }
-"""What a store's URLs can name."""
+"""The forms of a store's URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Project:
     files: dict[str, str]
 
     def write(self, directory: Path) -> None:
-        """Write all files, or none if one of them exists: then ``InvalidArgument`` names it. Raises ``OSError``."""
+        """Write all files, or none if one exists: then ``InvalidArgument`` names it. Raises ``OSError``."""
         present = sorted(name for name in self.files if (directory / name).exists())
         if present:
             raise InvalidArgument(
@@ -116,7 +116,7 @@ def plan(name: str, *, scheme: str | None, url_form: str) -> Project:
         "url_form": kind.url_form.name,
         "summary": kind.summary,
         "test_url": f"{chosen}://{kind.example}",
-        "port": "        default_port=7000,  # REPLACE: where your server listens unless told otherwise\n"
+        "port": "        default_port=7000,  # REPLACE: the default port of your server\n"
         if kind.url_form is UrlForm.HOSTS
         else "",
         "controls": "",
