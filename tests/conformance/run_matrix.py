@@ -1,4 +1,4 @@
-"""Runs ``tenure conformance`` on every store, each on a server of its own that is killed, frozen and filled.
+"""Runs ``tenure conformance`` on every store, on a server of its own that is killed, frozen and filled.
 
     python tests/conformance/run_matrix.py [--store NAME ...] [--profile quick|full] [--repeat N] [--rule RULE ...]
                                              [--reports FOLDER] [--into PAGE]

@@ -126,7 +126,7 @@ BREAKS = {
         "out of date",
     ),
     "a lost update": ([ONE, TWO, read(1, (5, 6), ("one", 1, 1), 3)], "'two'"),
-    "a value nobody wrote": ([ONE, read(1, (5, 6), ("six", 1, 1), 1)], "nobody wrote"),
+    "a value nobody wrote": ([ONE, read(1, (5, 6), ("six", 1, 1), 1)], "no client wrote"),
     "a key nobody deleted": ([ONE, read(1, (5, 6), None, 1)], "'one'"),
     "a delete that left the key": ([ONE, delete(0, (3, 4), 2, 1), read(1, (5, 6), ("one", 1, 1), 2)], "nothing"),
     "a delete that says it found nothing": ([ONE, delete(0, (3, 4), 1, 0)], "nothing to delete"),

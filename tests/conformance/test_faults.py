@@ -1,4 +1,4 @@
-"""The rules about faults: inconclusive if the fault does nothing, and kept by servers that lose leaders and room."""
+"""The rules about faults: inconclusive if a fault has no effect, and kept by servers that lose leaders and room."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _verdict(report: dict[str, Any], name: str, verdict: str) -> None:
 FORGERIES = {
     "a conclusion that doesn't follow": (
         lambda r: r.update(conclusion="conformant"),
-        "from the verdicts follows partial",
+        "the verdicts lead to partial",
     ),
     "numbers that don't add up": (lambda r: r["numbers"].update({"pass": 99}), "the numbers don't add up"),
     "a rule that isn't there": (lambda r: r["suite"]["catalogue"].remove(RULES[1]), "lacks kv.revisions_only_grow"),

@@ -1,4 +1,4 @@
-"""The program that runs the suite on every store: what it prints, keeps and ends with."""
+"""The program that runs the suite on every store: what it prints, keeps and exits with."""
 
 from __future__ import annotations
 

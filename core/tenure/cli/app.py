@@ -48,7 +48,7 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        # Commands tell what matters in their own words; the library's log would say it twice.
+        # Commands print what matters; the library's log would repeat it.
         logging.getLogger("tenure").addHandler(logging.NullHandler())
         try:
             result = super().invoke(ctx)
@@ -73,7 +73,7 @@ class Commands(click.Group):
 
 
 def _asked_for_json(ctx: click.Context) -> bool:
-    """Whether ``--json`` was given, also where it came after the name of the command that failed."""
+    """Return whether ``--json`` was given, also after the name of the failed command."""
     return "--json" in ctx.meta or bool(ctx.obj and ctx.obj.json)
 
 

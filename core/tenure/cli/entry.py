@@ -1,4 +1,4 @@
-"""Where the command ``tenure`` begins: works, to the extent of a clear message, without click and rich."""
+"""Entry point of the command ``tenure``: without click and rich it prints a clear message."""
 
 from __future__ import annotations
 

@@ -77,8 +77,7 @@ class Sandbox:
         """
         if not isinstance(self._clock, VirtualClock):
             raise Unsupported(
-                f"moving the clock: this sandbox uses a {type(self._clock).__name__}, which it can't move; give no "
-                "store_url"
+                f"moving the clock: the sandbox can't move a {type(self._clock).__name__}; give no store_url or clock"
             )
         return self._clock
 
@@ -128,8 +127,8 @@ class Sandbox:
         unused = self.faults.unused
         if unused:
             raise UnusedFault(
-                f"checking the faults: scripted and never happened: {'; '.join(unused)}; let the test make such a "
-                "call, or leave the fault out (faults.clear() drops what is left)"
+                f"checking the faults: scripted and never happened: {'; '.join(unused)}; let the test make such "
+                "a call, or leave the fault out (faults.clear() drops what is left)"
             )
 
     def __enter__(self) -> Self:

@@ -52,7 +52,7 @@ class CapabilitiesVary(Faithful):
 class RequirementsAreIgnored(Faithful):
     """A store opens whatever is required of it."""
 
-    rules = ("spi.requirements_are_judged_by_what_is_declared",)
+    rules = ("spi.requirements_are_checked_by_what_is_declared",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:

@@ -41,7 +41,7 @@ class HalfApplied(Faithful):
 class OnlyTheFirstGuardCounts(Faithful):
     """Of several guards the first decides."""
 
-    rules = ("transactions.with_a_guard_that_fails_change_nothing",)
+    rules = ("transactions.with_a_precondition_that_fails_change_nothing",)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self.inner.commit(Transaction(transaction.preconditions[:1], transaction.operations), timeout=timeout)
@@ -50,7 +50,7 @@ class OnlyTheFirstGuardCounts(Faithful):
 class RefusedIsHalfDone(Faithful):
     """A transaction whose guard fails is refused after its first put was made."""
 
-    rules = ("transactions.with_a_guard_that_fails_change_nothing",)
+    rules = ("transactions.with_a_precondition_that_fails_change_nothing",)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         try:
@@ -63,7 +63,7 @@ class RefusedIsHalfDone(Faithful):
 class ZeroMeansAbsent(Faithful):
     """A guard on revision 0 holds where the key is missing."""
 
-    rules = ("transactions.with_a_guard_that_fails_change_nothing",)
+    rules = ("transactions.with_a_precondition_that_fails_change_nothing",)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         preconditions = (
@@ -75,7 +75,7 @@ class ZeroMeansAbsent(Faithful):
 class OneGuardForEachKey(Faithful):
     """A key that is guarded twice counts as a conflict."""
 
-    rules = ("transactions.with_guards_that_hold_are_applied",)
+    rules = ("transactions.with_preconditions_that_hold_are_applied",)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         if len({precondition.key for precondition in transaction.preconditions}) < len(transaction.preconditions):

@@ -1,4 +1,4 @@
-"""``tenure backends``: which stores are installed, where from, and whether they could be opened."""
+"""``tenure backends``: the installed store plugins, their distributions, and whether they can be opened."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def backends(options: Settings, scheme: str | None) -> None:
 
 
 def _describe(scheme: str) -> dict[str, Any]:
-    """Everything about one plugin. One that can't be used is described as such; it breaks nothing else."""
+    """Return the description of one plugin; a plugin that can't be used is described as such."""
     record: dict[str, Any] = {
         "scheme": scheme,
         "url": f"{scheme}://",

@@ -1,4 +1,4 @@
-"""``tenure copy``: what a namespace holds, brought to another store and compared there."""
+"""``tenure copy``: copy a namespace to another store, and compare both."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _SHOWN = 5
 @click.command(short_help="Copy a namespace from one store to another.")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
-@click.option("--dry-run", is_flag=True, help="Look at both sides, write nothing.")
-@click.option("--merge", is_flag=True, help="TO may have keys: those that FROM also has are replaced, others stay.")
+@click.option("--dry-run", is_flag=True, help="Read both sides, write nothing.")
+@click.option("--merge", is_flag=True, help="TO may have keys: keys that FROM also has are replaced, others stay.")
 @click.option("--include-leased", is_flag=True, help="Copy keys that hang on a lease too; in TO they stay for good.")
 @common(url=False)
 @settings
 def copy(options: Settings, *, source: str, target: str, dry_run: bool, merge: bool, include_leased: bool) -> None:
     """Copy the namespace of the URL FROM into the namespace of the URL TO, another store or the same.
 
-    FROM isn't changed. Leases stay behind, and so do keys that hang on one: they belong to a running process.
-    Before anything is written, values too large for TO are reported and TO has to be empty (or --merge).
+    FROM isn't changed. Leases and their keys are not copied: they belong to a running process. Before it writes, the
+    command reports values too large for TO, and checks that TO is empty (unless --merge).
 
-    It can be interrupted: a key "leasehold-copy" in TO says that a copy is under way; the same command goes on where
-    it was, and removes it when both sides have been compared and are equal. Revisions of keys are TO's own.
+    You can interrupt the copy: a key "leasehold-copy" in TO marks it. The same command continues it, and removes that
+    key when both sides are equal. TO gives keys revisions of its own.
     """
     out = options.output
     with options.connect(source) as origin, options.connect(target) as destination:

@@ -22,12 +22,12 @@ from tenure.spi.types import KeyValue
 def kv() -> None:
     """Get, put, delete, list and watch keys.
 
-    Prefixes are plain text: "foo" also means "foobar"; say "foo/" for a folder.
+    Prefixes are plain text: "foo" also matches "foobar"; give "foo/" for a folder.
     """
 
 
 def as_record(item: KeyValue) -> dict[str, Any]:
-    """A key as JSON shows it; ``encoding`` tells whether ``value`` is the text itself or base64 of it."""
+    """Return a key for JSON; ``encoding`` tells whether ``value`` is the text itself or base64."""
     value, encoding = decode(item.value)
     return {
         "key": item.key,
@@ -61,7 +61,7 @@ def get(options: Settings, key: str) -> None:
     else:
         text, encoding = decode(item.value)
         if encoding == "utf-8":
-            # Lines stay lines; everything else a terminal would obey is escaped.
+            # Line breaks stay; every other control character is escaped.
             click.echo("\n".join(visible(line).replace("\\t", "\t") for line in text.split("\n")))
         else:
             out.note(f"{size(len(item.value))} that aren't text: read them in a pipe, or with --json as base64")
@@ -86,9 +86,9 @@ def put(
     revision: int | None,
     lease_id: str | None,
 ) -> None:
-    """Set KEY to VALUE, or to what stdin has where VALUE is "-".
+    """Set KEY to VALUE, or to the content of stdin if VALUE is "-".
 
-    Exit code 1 if a condition (--if-absent, --revision) doesn't hold: then nothing was changed.
+    Exit code 1 if a precondition (--if-absent, --revision) fails: then nothing was changed.
     """
     if (value is None) == (path is None):
         raise click.UsageError("give the value once: as an argument, as - for stdin, or by --file")
@@ -135,7 +135,7 @@ def delete(
 ) -> None:
     """Delete KEY, or all keys under a prefix.
 
-    Exit code 1 if there is no such key, or --revision doesn't hold: then nothing was changed.
+    Exit code 1 if there is no such key, or if --revision fails: then nothing was changed.
     """
     if (key is None) == (prefix is None):
         raise click.UsageError("give either a KEY or --prefix TEXT")
@@ -171,8 +171,7 @@ def list_keys(
 ) -> None:
     """List keys in byte order, with their values.
 
-    Where values are shown in a pipe, characters that would break a line show as escapes: use --json to get values
-    exactly.
+    In a pipe, characters that would break a line are escaped; use --json to get values exactly.
     """
     if prefix_argument is not None and prefix is not None:
         raise click.UsageError("give the prefix once")

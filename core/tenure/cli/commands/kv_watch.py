@@ -26,7 +26,7 @@ _MARKS = {EventType.CREATE: ("+", "green"), EventType.UPDATE: ("~", "yellow"), E
 def watch(options: Settings, *, key: str | None, prefix: str | None, after: int | None, changes: int | None) -> None:
     """Show the present state of KEY or of a prefix, then changes until Ctrl-C.
 
-    It goes on through outages of the store; a gap is told (resync) and followed by the difference. With --json each
+    It continues after outages of the store; after a gap it prints resync and the difference. With --json each
     line has a "type": snapshot, create, update, delete, synced, resync, outage or reconnected.
     """
     if key is not None and prefix is not None:

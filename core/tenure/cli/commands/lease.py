@@ -1,4 +1,4 @@
-"""``tenure lease``: the leases in the store, whoever holds them, where the store can list them."""
+"""``tenure lease``: the leases of all clients in a store, if the store can list them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tenure.spi.types import LeaseInfo
 
 @click.group()
 def lease() -> None:
-    """Look at leases and end them.
+    """List, show and revoke leases.
 
-    Some stores can't list their leases: "tenure doctor" tells (list_leases); revoke works on all.
+    Some stores can't list their leases (see list_leases in "tenure doctor"); revoke works on every store.
     """
 
 
@@ -52,7 +52,7 @@ def list_all(options: Settings) -> None:
 @common()
 @settings
 def show(options: Settings, lease_id: str) -> None:
-    """One lease and its keys in this namespace."""
+    """Show one lease and its keys in this namespace."""
     with options.connect() as store:
         record = _record(store.describe_lease(lease_id))
     keys = [("key", key) for key in record["keys"]]

@@ -13,15 +13,15 @@ from tenure.cli.scaffold.plan import URL_FORMS, Project, plan
 @click.command(short_help="Write out the package of a new store plugin.")
 @click.argument("name")
 @click.option(
-    "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Where to. Default: tenure-NAME, in here."
+    "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Directory to write to. Default: ./tenure-NAME."
 )
-@click.option("--scheme", metavar="SCHEME", help="What the store's URLs begin with. Default: NAME.")
+@click.option("--scheme", metavar="SCHEME", help="Scheme of the store's URLs. Default: NAME.")
 @click.option(
     "--url-form",
     type=click.Choice(sorted(URL_FORMS)),
     default="name",
     show_default=True,
-    help="What follows in the URLs: servers, a file, or a name.",
+    help="What the URLs name: servers, a file, or a name.",
 )
 @common(url=False)
 @settings

@@ -1,4 +1,4 @@
-"""``tenure register``: an instance that something else runs, registered as long as this command does."""
+"""``tenure register``: register an instance that another program runs, as long as this command runs."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def register(
     """Register an instance of SERVICE, and keep it registered until this command ends.
 
     For a service that is started some other way, or runs on another machine. Ctrl-C and SIGTERM deregister it at
-    once (exit codes 130 and 143); if this command is killed the registration ends with its lease (--heartbeat).
-    SIGUSR1 marks the instance as draining, SIGUSR2 as ready again. A registration that outlives its process without
-    a lease isn't offered: nobody would know when it is no longer true.
+    once (exit codes 130 and 143). If this command is killed, the registration ends when its lease expires
+    (--heartbeat). SIGUSR1 marks the instance as draining, SIGUSR2 as ready again. There is no registration without a
+    lease: it would stay after its process is gone.
     """
     from tenure.registry import Instance
 
@@ -54,7 +54,7 @@ def register(
 
 
 def _stay(registry: Registry, inbox: SignalInbox, report: Reporter) -> int:
-    """Answer signals until one asks to end; its number."""
+    """Handle signals until one asks to end, and return its number."""
     while True:
         taken = inbox.take(None)
         assert taken is not None
@@ -69,5 +69,5 @@ def _stay(registry: Registry, inbox: SignalInbox, report: Reporter) -> int:
                 registry.undrain()
                 report.say("ready", "marked as ready")
         except TenureError as exc:
-            # The registration itself goes on: only this change may not have been made.
+            # The registration itself continues: only this change may not have been made.
             report.say("failed", f"could not be marked: {exc}")

@@ -1,4 +1,4 @@
-"""``tenure run``: a command that is registered while it runs, so that any program can be a service.
+"""``tenure run``: run a command, registered as an instance, so that any program can be a service.
 
 States::
 
@@ -7,7 +7,7 @@ States::
                                               v
                                           DRAINING (marked, signal passed on) --the command ends--> the same
 
-Only the main thread takes signals (``cli.process.signals`` says why); the registry keeps the lease in its own threads.
+Only the main thread takes signals (see ``cli.process.signals``); the registry refreshes the lease in its own threads.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ def run(
     \b
     tenure run web --port 8000 -- python -m http.server 8000
 
-    The registration is made first; if it can't be, the command isn't started. When the command ends it is
-    deregistered at once, and its exit code is passed on (128+n if signal n ended it, 127 or 126 if it couldn't be
-    started). SIGTERM, SIGINT and SIGQUIT mark the instance as draining and go on to the command; SIGHUP, SIGUSR1
-    and SIGUSR2 just go on to it. If "tenure run" itself is killed, the command gets SIGTERM, and the
-    registration is gone when its lease ends (--heartbeat). Remarks go to stderr; stdout is the command's.
+    The instance is registered first; if that fails, the command isn't started. When the command ends, the instance is
+    deregistered at once, and "tenure run" exits with the command's exit code (128+n if signal n ended it, 127 or 126
+    if it couldn't be started). SIGTERM, SIGINT and SIGQUIT mark the instance as draining and are passed on to the
+    command; SIGHUP, SIGUSR1 and SIGUSR2 are only passed on. If "tenure run" itself is killed, the command gets SIGTERM,
+    and the registration disappears when its lease expires (--heartbeat). Remarks go to stderr; stdout is the
+    command's.
     """
     from tenure.registry import Instance
 
@@ -90,7 +91,7 @@ def run(
 
 
 def report_not_found(name: str) -> None:
-    """End as a shell does for a command that can't be started, without having registered anything."""
+    """Exit as a shell does if a command can't be started; nothing was registered."""
     found = os.path.exists(name) if os.sep in name else False
     why = "is not executable" if found else "not found"
     click.echo(f"tenure: can't start {name!r}: {why}; nothing was registered", err=True)
@@ -124,7 +125,7 @@ class _Running:
         return 128 - ended if ended < 0 else ended
 
     def _mark_draining(self) -> None:
-        """Tell the registry, but don't let a store that is down keep the signal from the command."""
+        """Mark the instance, without letting a store that is down delay the signal to the command."""
         if self._draining:
             return
         self._draining = True
@@ -136,7 +137,7 @@ class _Running:
         while (left := deadline - time.monotonic()) > 0 and self._process.poll() is None:
             taken = self._inbox.take(left)
             if taken is not None and taken.si_signo in ENDING:
-                return  # a second one means that there is no more time
+                return  # a second signal means that there is no more time
 
     def _try_mark(self) -> None:
         try:

@@ -50,7 +50,7 @@ def services(options: Settings) -> None:
 @click.command(short_help="List the instances of a service.")
 @click.argument("service")
 @meta_option("Only instances with this in their meta; may be given again.")
-@click.option("--ready", is_flag=True, help="Without those that are draining.")
+@click.option("--ready", is_flag=True, help="Leave out draining instances.")
 @common(registry=True)
 @settings
 def instances(options: Settings, *, service: str, meta: dict[str, str], ready: bool) -> None:
@@ -73,7 +73,7 @@ def instances(options: Settings, *, service: str, meta: dict[str, str], ready: b
 
 
 def describe_meta(meta: Any) -> str:
-    """Meta on one line; the status has a place of its own."""
+    """Return the metadata on one line; the status has a column of its own."""
     return " ".join(f"{name}={content}" for name, content in (meta or {}).items() if name != "status")
 
 

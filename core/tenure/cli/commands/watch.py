@@ -1,7 +1,7 @@
 """``tenure watch``: services as they come and go.
 
-The registry's handlers run on threads of its own; they only put what they are told into a queue, and the main
-thread prints. So a slow terminal holds up nothing, and lines never mix.
+The registry calls handlers on a thread of its own. They only queue events, and the main thread prints them. So a slow
+terminal delays nothing, and lines never mix.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Resync:
 
 @dataclass(slots=True)
 class _News:
-    """Everything there is to tell, in the order in which it happened."""
+    """Everything to print, in the order in which it happened."""
 
     queue: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
 
@@ -66,7 +66,7 @@ class _News:
 def watch(options: Settings, *, service: str | None, changes: int | None) -> None:
     """Show the instances of SERVICE, or of all services, then changes until Ctrl-C.
 
-    It goes on through outages of the store, and says how old what it knows is. With --json each line has a "type":
+    It continues after outages of the store, and shows how stale its data are. With --json each line has a "type":
     snapshot, synced, create, upsert, delete, resync, outage or reconnected.
     """
     out = options.output
@@ -86,7 +86,7 @@ def watch(options: Settings, *, service: str | None, changes: int | None) -> Non
 def _follow(
     out: Output, registry: Registry, news: queue.SimpleQueue[Any], present: set[str], changes: int | None
 ) -> None:
-    """Print until ``changes`` were shown. ``present`` are those whose first event is the state, not a change."""
+    """Print until ``changes`` were shown. The first event of each in ``present`` is the state, not a change."""
     tracker = OutageTracker()
     total, in_sync = len(present), False
     while True:
@@ -97,7 +97,7 @@ def _follow(
             item = news.get(timeout=_LOOK)
         except queue.Empty:
             item = None
-            present.clear()  # whoever left while we began won't be told again
+            present.clear()  # no delete comes for an instance that left during the start
         outage = tracker.look(registry.staleness)
         if outage is not None:
             _show_outage(out, outage)
@@ -133,7 +133,7 @@ def _show_outage(out: Output, outage: Outage) -> None:
 
 
 def show_change(out: Output, event: InstanceEvent, at: datetime, *, snapshot: bool = False, lead: str = "") -> None:
-    """One line for one event; ``lead`` stands in place of the time of day."""
+    """Return one line for one event; ``lead`` replaces the time of day."""
     kind = "snapshot" if snapshot else str(event.type)
     out.event(
         {
@@ -148,7 +148,7 @@ def show_change(out: Output, event: InstanceEvent, at: datetime, *, snapshot: bo
 
 
 def change_pieces(event: InstanceEvent, kind: str) -> list[Styled]:
-    """An event for people: what happened, to whom, where, and what is different now."""
+    """Return an event for people: what happened, to which instance, where, and what changed."""
     mark, style = _MARKS[kind]
     instance = event.instance
     word = "" if kind == "snapshot" else kind
@@ -167,7 +167,7 @@ def change_pieces(event: InstanceEvent, kind: str) -> list[Styled]:
 
 
 def _difference(before: dict[str, object], now: dict[str, object]) -> str:
-    """``version=1→2 zone=b status=draining old-``: what changed in the meta."""
+    """Return what changed in the metadata: ``version=1→2 zone=b status=draining old-``."""
     parts = [
         f"{name}={before[name]}→{value}" if name in before else f"{name}={value}"
         for name, value in now.items()

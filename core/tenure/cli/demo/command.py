@@ -1,4 +1,4 @@
-"""``tenure demo``: three real processes register, change, stop and die, and the events are shown as they come."""
+"""``tenure demo``: three real processes register, change, stop and die; it shows the events as they come."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _WIDTH = 100
 def demo(options: Settings, *, svg: Path | None) -> None:
     """See a registry at work: three processes register, one updates, one stops, one is killed.
 
-    Takes some seconds. Without --url (or TENURE_URL) it uses an embedded store in a temporary file, not yours.
-    On a store that is given it uses a registry of its own, "demo-" and a random name, that is empty again at the
-    end. Exit code 1 if an event that should come doesn't.
+    It takes some seconds. Without --url (or TENURE_URL) it uses an embedded store in a temporary file. On another
+    store it uses a registry of its own, "demo-" and a random name, and empties it at the end. Exit code 1 if an
+    expected event doesn't come.
     """
     from tenure.cli.demo.scenario import Scenes
     from tenure.registry import Registry, RegistryConfig
@@ -80,14 +80,14 @@ def _temporary_store() -> Iterator[str]:
     scheme = split(discovery.default_url()).scheme
     if discovery.find(scheme).url_form is not UrlForm.FILE:
         raise ConfigError(
-            f"the default store ({scheme}://) isn't a file, so the demo can't have one of its own: give --url"
+            f"running the demo: the default store ({scheme}://) isn't a file, so the demo can't make one; give --url"
         )
     with tempfile.TemporaryDirectory(prefix="tenure-demo-") as folder:
         yield f"{scheme}://{quote(os.path.join(folder, 'demo.db'))}"
 
 
 def _recorder() -> Console:
-    """A console that remembers what it shows, with colours whatever stdout is."""
+    """Return a console that records its output, always with colours."""
     from rich.console import Console
 
     shown = sys.stdout if sys.stdout.isatty() else io.StringIO()

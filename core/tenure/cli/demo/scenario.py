@@ -1,7 +1,7 @@
-"""What happens in ``tenure demo``, and the check that all of it really came.
+"""The scenes of ``tenure demo``, and the check that every expected event came.
 
-Every event shown is one that this process received from the store about other processes; nothing is staged. An
-event that doesn't come in time ends the demo as failed.
+This process received every event that it shows from the store, about other processes. If an event doesn't come in
+time, the demo fails.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Worker:
 
     @classmethod
     def start(cls, url: str, registry: str, name: str, port: int) -> Worker:
-        """Start it. The URL goes through the environment, where other users can't read a password."""
+        """Start the process. The URL goes through the environment, where other users can't read a password."""
         arguments = (registry, SERVICE, name, str(port), str(HEARTBEAT))
         process = subprocess.Popen(  # noqa: S603 - this package's own module
             [sys.executable, "-P", "-m", "tenure.cli.demo.worker", *arguments],
@@ -100,11 +100,11 @@ class Scenes:
         self._expect({("create", worker.name) for worker in self._workers})
         one, two, three = self._workers
 
-        self._title("two updates what it says about itself")
+        self._title("two updates its metadata")
         two.tell({"version": "2", "zone": "north"})
         self._expect({("upsert", "two")})
 
-        self._title("one stops, as a service should: it deregisters on its way out")
+        self._title("one stops cleanly: it deregisters first")
         one.process.send_signal(signal.SIGTERM)
         stopped = self._expect({("delete", "one")}, action="SIGTERM")
 
@@ -148,11 +148,11 @@ class Scenes:
                 "lease_ttl": self._ttl,
             },
             ("ok ", "bold green"),
-            (f"{plural(self._shown, 'event')} in {seconds(taken)}, all as promised", ""),
+            (f"{plural(self._shown, 'event')} in {seconds(taken)}, all as expected", ""),
         )
 
     def end(self) -> None:
-        """Leave nothing behind: no process, no registration."""
+        """End all processes, and remove all registrations."""
         for worker in self._workers:
             worker.end()
 
@@ -164,7 +164,7 @@ class Scenes:
             self._out.line((text, "bold"))
 
     def _expect(self, wanted: set[tuple[str, str]], *, action: str = "", patience: float = _PATIENCE) -> float:
-        """Show events until all wanted ones came; seconds it took. Any other event is one too many."""
+        """Show events until all expected ones came; return the seconds. Any other event is a failure."""
         began = time.monotonic()
         deadline = began + patience
         taken = 0.0
@@ -182,7 +182,7 @@ class Scenes:
             self._show(at, event, f"{seconds(taken)} after {action}" if action else "")
             found = (str(event.type), event.instance.id)
             if found not in missing:
-                raise Failed(f"an event came that nothing caused: {found[0]} of {found[1]!r}")
+                raise Failed(f"an unexpected event came: {found[0]} of {found[1]!r}")
             missing.discard(found)
         return taken
 
@@ -201,7 +201,7 @@ class Scenes:
         )
 
     def _check_workers(self) -> None:
-        """A process that ended by itself can't be waited for: say why it did."""
+        """Raise if a process ended early, with the reason."""
         for worker in self._workers:
             if worker.process.poll() not in (None, 0, -signal.SIGKILL):
                 assert worker.process.stderr is not None

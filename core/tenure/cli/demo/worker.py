@@ -1,4 +1,4 @@
-"""One of the processes of ``tenure demo``: an application that registers itself, as yours would.
+"""One of the processes of ``tenure demo``: an application that registers itself.
 
 Arguments: registry, service, id, port, heartbeat. ``TENURE_URL`` names the store. A line on stdin is new
 metadata as JSON; the end of stdin, or SIGTERM, ends it cleanly.

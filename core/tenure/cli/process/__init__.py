@@ -1,1 +1,1 @@
-"""Processes and signals: what `tenure run` and `tenure register` need of the operating system."""
+"""Processes and signals: what ``tenure run`` and ``tenure register`` need from the operating system."""

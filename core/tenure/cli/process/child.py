@@ -1,10 +1,10 @@
-"""Becomes the command of ``tenure run``: a few lines in a fresh interpreter, then ``exec``.
+"""Prepare the process of ``tenure run``'s command: a few lines in a new interpreter, then ``exec``.
 
-Run as a script, with the parent's process id and the command as arguments. It imports nothing of Tenure. In
-between two processes it sets what can't be set from outside without running Python in a forked, threaded process:
+It runs as a script, with the parent's process id and the command as arguments, and imports nothing of Tenure. It sets
+what the parent can't set from outside without running Python in a forked process with threads:
 
-* no signal is blocked or ignored that wasn't for the parent;
-* the command gets SIGTERM when ``tenure run`` dies, even by SIGKILL: a service must not go on unregistered.
+* it unblocks the signals, and ignores only those that the parent ignored;
+* the command gets SIGTERM when ``tenure run`` dies, even by SIGKILL, since a service must not run unregistered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     parent, command = int(arguments[0]), arguments[1:]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
     if os.getppid() != parent:
-        return 128 + signal.SIGTERM  # it died before we asked to be told
+        return 128 + signal.SIGTERM  # the parent died before this request for a signal
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:

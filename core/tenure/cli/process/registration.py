@@ -1,4 +1,4 @@
-"""What ``run`` and ``register`` share: the instance from the options, and a registration that waits for its store."""
+"""Shared by ``run`` and ``register``: the instance from the options, and a registration that waits for its store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def instance_options(function: F) -> F:
         [
             click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port the service listens on."),
             click.option("--host", metavar="HOST", default="", help="Its address. Default: this machine's first IPv4."),
-            click.option("--id", "instance_id", default="", help="Its id. Default: a new one for each start."),
+            click.option(
+                "--id", "instance_id", default="", help="Id of the instance. Default: a new one for each start."
+            ),
             meta_option("Goes with the instance; may be given again."),
             click.option(
                 "--heartbeat",
@@ -63,7 +65,7 @@ def instance_options(function: F) -> F:
                 help="How long to wait for a store that is down, or for a leftover of the same --id to end, before "
                 "giving up. Default: not at all.",
             ),
-            click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr unless something fails."),
+            click.option("--quiet", "-q", is_flag=True, help="Print nothing on stderr unless something fails."),
         ]
     ):
         function = option(function)
@@ -78,14 +80,14 @@ class Reporter:
         self._quiet = quiet
 
     def say(self, kind: str, text: str, **more: Any) -> None:
-        """One remark of a ``kind`` that programs can tell apart."""
+        """Print one remark; ``kind`` identifies it for programs."""
         if self._json:
             click.echo(json.dumps({"time": iso_time(), "type": kind, "message": text, **more}), err=True)
         elif not self._quiet:
             click.echo(f"tenure: {visible(text)}", err=True)
 
     def status(self, change: StatusChange) -> None:
-        """What becomes of the registration after it was made."""
+        """Print a change of the registration's status."""
         if change.part == "registration" and change.status in ("recovering", "failed", "registered"):
             reason = f": {change.reason}" if change.reason else ""
             self.say(str(change.status), f"{change.status}{reason}")
@@ -95,9 +97,9 @@ class Reporter:
 def registered(
     options: Settings, instance: Instance, *, heartbeat: float, wait: float, inbox: SignalInbox, report: Reporter
 ) -> Iterator[Registry]:
-    """An instance that is registered inside the ``with``; the block's end deregisters it.
+    """Register an instance for the ``with`` block, and deregister it at the end.
 
-    Raises what registering raises, ``Unavailable`` after ``wait`` seconds of trying.
+    Raises the errors of registering; ``Unavailable`` after ``wait`` seconds of attempts.
     """
     from tenure.registry import Registry, RegistryConfig
 

@@ -1,7 +1,7 @@
-"""Signals taken one by one, in order, by the main thread: no handlers, so nothing runs in between.
+"""Take signals one by one, in order, in the main thread: there are no handlers that interrupt other code.
 
-While a :class:`SignalInbox` is open the signals are blocked, in threads started meanwhile too, and wait until they
-are taken. What the parent chose to ignore (``nohup``, background jobs of a shell) stays ignored.
+While a :class:`SignalInbox` is open, the signals are blocked, also in threads started meanwhile, and wait until the
+main thread takes them. A signal that the parent ignored (``nohup``, background jobs of a shell) stays ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FROM_KERNEL = 128  # si_code SI_KERNEL: a key pressed on the terminal, sent to 
 
 
 class Ended(Exception):
-    """A signal that ends the program was taken where there is nothing to wind up. Carries its number."""
+    """A signal that ends the program came while there was nothing to clean up. Has its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -44,11 +44,11 @@ class SignalInbox:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         while signal.sigtimedwait(self._signals, 0) is not None:
-            pass  # what came while winding up has been answered by winding up
+            pass  # a signal that came during the clean-up asked for the same
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def take(self, seconds: float | None) -> signal.struct_siginfo | None:
-        """The next signal, waiting for it at most so long (``None``: for ever); ``None`` if none came."""
+        """Wait for the next signal, at most this long (``None``: indefinitely); return ``None`` if none came."""
         if seconds is None:
             return signal.sigwaitinfo(self._signals)
         return signal.sigtimedwait(self._signals, max(0.0, seconds))

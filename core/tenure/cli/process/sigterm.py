@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """While the block runs, SIGTERM raises ``KeyboardInterrupt`` in the main thread. Elsewhere it does nothing."""
+    """Raise ``KeyboardInterrupt`` in the main thread on SIGTERM while the block runs. Does nothing in other threads."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

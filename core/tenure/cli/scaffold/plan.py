@@ -28,14 +28,14 @@ _FILES = {
     "$package/py.typed": "",
     "tests/test_conformance.py": "test_$url_form.py.tmpl",
 }
-"""Where a file goes, and the template that it is made of (none: it is empty)."""
+"""Paths of the files, each with its template (none: the file is empty)."""
 _FILES_WITH_A_SERVER = {
     "$package/backend.py": "backend_hosts.py.tmpl",
     "$package/connection.py": "connection.py.tmpl",
     "$package/wire.py": "wire.py.tmpl",
     "tests/server.py": "server.py.tmpl",
 }
-"""What is otherwise, or comes on top, for a store that is reached by host and port."""
+"""Files that differ, or are added, for a store whose URL names host and port."""
 _SERVER = """\
         default_port=7000,  # REPLACE: the default port of your server
         variants=frozenset({"tls"}),  # REPLACE: leave it out if your server has no TLS
@@ -47,7 +47,7 @@ class _Kind:
     url_form: UrlForm
     summary: str
     example: str
-    """What follows the scheme's ``://`` in a URL."""
+    """The form of a URL after ``://``."""
     files: dict[str, str]
 
 
@@ -56,7 +56,7 @@ URL_FORMS = {
     "hosts": _Kind(UrlForm.HOSTS, "a dictionary in a server", "127.0.0.1:7000", _FILES | _FILES_WITH_A_SERVER),
     "file": _Kind(UrlForm.FILE, "a dictionary in this process", "/tmp/suite", _FILES),  # noqa: S108 - an example in a text
 }
-"""What a store's URLs can name."""
+"""The forms of a store's URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Project:
     files: dict[str, str]
 
     def write(self, directory: Path) -> None:
-        """Write all files, or none if one of them exists: then ``InvalidArgument`` names it. Raises ``OSError``."""
+        """Write all files, or none if one exists: then ``InvalidArgument`` names it. Raises ``OSError``."""
         present = sorted(name for name in self.files if (directory / name).exists())
         if present:
             raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""What a failed command tells: one line on stderr, whose move it is, and an exit code that means something."""
+"""Report a failed command: one line on stderr with the advice, and a meaningful exit code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXIT_CODES = (
     (FAILED, "refused or not found: a conflict, a missing key, a limit, something the store can't do"),
     (USAGE, "usage or configuration: arguments, URL, credentials, a plugin that is missing or broken"),
     (UNAVAILABLE, "the store can't be reached or can't serve now; nothing was changed"),
-    (UNKNOWN, "outcome unknown: the change was sent and no answer came; look before trying again"),
+    (UNKNOWN, "outcome unknown: the change was sent and no answer came; read before you try again"),
     (INTERRUPTED, "ended by Ctrl-C (run: the exit code of its command, 128+n for signal n)"),
 )
 
@@ -73,7 +73,7 @@ def exit_code(error: TenureError) -> int:
 
 
 def report(error: TenureError, *, as_json: bool) -> int:
-    """Write ``error`` to stderr, as one line or one JSON object; answers the exit code."""
+    """Write ``error`` to stderr, as one line or one JSON object; return the exit code."""
     code = exit_code(error)
     if as_json:
         record = {
@@ -102,7 +102,7 @@ def report_os_error(error: OSError) -> int:
 
 
 def _silence_stdout() -> None:
-    """Nobody reads any more: what is left in the buffer must not fail again when the interpreter ends."""
+    """Discard the buffer after a closed pipe, so that it doesn't fail again when the interpreter exits."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)

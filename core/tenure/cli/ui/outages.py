@@ -26,7 +26,7 @@ def follow(watch: Watch) -> Iterator[Batch | Outage]:
 
 
 def show_outage(out: Output, outage: Outage, *, meanwhile: str) -> None:
-    """One line about an outage; ``meanwhile`` says what that means for what is shown."""
+    """Print one line about an outage; ``meanwhile`` is its consequence for the output."""
     record: dict[str, Any] = {
         "time": iso_time(),
         "type": "reconnected" if outage.over else "outage",
@@ -40,7 +40,7 @@ def show_outage(out: Output, outage: Outage, *, meanwhile: str) -> None:
 
 
 def show_resync(out: Output, batch: Batch, *, changes: int) -> None:
-    """One line that says there was a gap and that the difference follows."""
+    """Print one line about a gap, after which the difference follows."""
     out.event(
         {"time": iso_time(), "type": "resync", "reason": batch.reason, "revision": batch.revision, "changes": changes},
         (clock_time() + "  ", "dim"),

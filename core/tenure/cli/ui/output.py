@@ -1,11 +1,11 @@
-"""The one place that decides how things look: tables and colours on a terminal, lines in a pipe, or JSON.
+"""Format the output of every command: tables and colours on a terminal, lines in a pipe, or JSON.
 
 * On a terminal: tables, colours (``NO_COLOR`` is respected), people's units.
 * In a pipe: one line per row, columns separated by a tab, no header, nothing cut or wrapped.
 * ``--json``: one document; streaming commands print one object per line, each flushed at once.
 
-Results go to stdout, remarks to stderr. Text that came from a store is never obeyed: neither escape sequences
-nor markup in it reach the terminal.
+Results go to stdout, remarks to stderr. Text from a store is always escaped: neither escape sequences nor markup in it
+reach the terminal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Styled = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its title, what to show of a record, and the style of its cells on a terminal."""
+    """A column: its title, its text for a record, and the style of its cells on a terminal."""
 
     title: str
     cell: Callable[[Record], object]
@@ -39,7 +39,7 @@ class Column:
 
 
 class Output:
-    """Writes a command's results. ``console`` is for recording; by default rich looks at the terminal itself."""
+    """Writes a command's results. ``console`` is for recording; by default rich inspects the terminal."""
 
     def __init__(self, *, json: bool, console: Console | None = None) -> None:
         self.json = json
@@ -47,7 +47,7 @@ class Output:
 
     @property
     def terminal(self) -> bool:
-        """Whether people look at stdout right now."""
+        """Whether stdout is a terminal."""
         return not self.json and (self._console is not None or sys.stdout.isatty())
 
     @property
@@ -86,7 +86,7 @@ class Output:
             self.console.print(table)
 
     def facts(self, record: Record, facts: Iterable[tuple[str, object]]) -> None:
-        """One record: ``facts`` are names and texts for people, ``record`` is what ``--json`` prints."""
+        """Print one record: ``facts`` are names and texts for people, ``record`` is for ``--json``."""
         if self.json:
             self.document(record)
         else:
@@ -121,7 +121,7 @@ class Output:
             self.line(*pieces)
 
     def event(self, record: Record, *pieces: Styled) -> None:
-        """One of many as they come: an object on a line of its own, or a line; flushed."""
+        """Print one record of a stream, as one JSON object or one line, and flush it."""
         if self.json:
             click.echo(_dumps(record))
         else:

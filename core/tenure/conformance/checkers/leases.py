@@ -38,7 +38,7 @@ def in_time(data: Mapping[str, Any]) -> list[str]:
                 what = "a reader found it gone" if who == "reader" else "a watcher was notified"
                 seen = "not at all" if after is None else f"after {after:.3f} s"
                 problems.append(
-                    f"the key of the lease {ending['name']!r} had to go within {limit:g} s (and {data['tolerance']:g} "
-                    f"s for a busy machine): {what} {seen}"
+                    f"the key of the lease {ending['name']!r} had to go within {limit:g} s "
+                    f"(and {data['tolerance']:g} s for a busy machine): {what} {seen}"
                 )
     return problems

@@ -1,8 +1,8 @@
-"""The write history of a run, and checking what a watcher was told against it.
+"""The write history of a run, and the checks of a watcher's batches against it.
 
-Writers record what they committed with the revision they were answered. Sorted by revision and applied to a
-dictionary, that is what really happened, step by step; every event, batch and list can be held against it.
-The checkers are functions that answer a list of problems, empty if there are none.
+Writers record what they committed, with the revision of the result. Sorted by revision and applied to a dictionary, the
+records give the true state, step by step. Every event, batch and list can be compared with it. The checks return a list
+of problems, which is empty if there are none.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tenure.spi import CommitResult, Delete, KeyValue, Operation, Put
 from tenure.watch import Batch, BatchType, Event, EventType
 
 UNREPEATED = "w/0"
-"""What all keys begin with whose values a workload writes once; its marks may be put again."""
+"""Prefix of the keys whose values a workload writes only once; it may put its marks again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transaction as it really was: keys with their new item, ``None`` for a delete."""
+    """One transaction as it was applied: keys with their new item, ``None`` for a delete."""
 
     revision: int
     changes: Mapping[str, KeyValue | None]
@@ -28,10 +28,10 @@ class Step:
 
 @dataclass(slots=True)
 class Timeline:
-    """What happened, in order.
+    """The transactions, in order.
 
-    Where writes had an unknown outcome it is not ``certain``: acknowledged puts are still exact, what a delete
-    found to delete is not.
+    With writes of unknown outcome it is not ``certain``: acknowledged puts are still exact, but not whether a delete
+    found a key.
     """
 
     steps: list[Step]
@@ -52,7 +52,7 @@ class Timeline:
         return not self.doubtful
 
     def may_have_put(self, key: str, value: bytes) -> bool:
-        """Whether a write of unknown outcome is this one."""
+        """Return whether a write of unknown outcome is this put."""
         return any(isinstance(op, Put) and (op.key, op.value) == (key, value) for op in self.doubtful)
 
     def may_have_deleted(self, key: str, revision: int) -> bool:
@@ -88,7 +88,7 @@ class History:
         return len(self._writes)
 
     def done(self, committed: CommitResult, *operations: Operation) -> CommitResult:
-        """A transaction was acknowledged; answers ``committed``. One without effect has no revision of its own."""
+        """Record an acknowledged transaction and return ``committed``. Without effect it has no revision of its own."""
         if committed.deleted or any(isinstance(operation, Put) for operation in operations):
             with self._lock:
                 self._writes.append((committed.revision, operations))
@@ -126,12 +126,12 @@ class History:
 
 
 def events_of(batches: Iterable[Batch]) -> list[Event]:
-    """All events in the order they were told."""
+    """Return all events in the order of their delivery."""
     return [event for batch in batches for event in batch.events]
 
 
 def check_order(batches: Sequence[Batch]) -> list[str]:
-    """W1: per key, revisions only grow."""
+    """Check that the revisions of each key only grow."""
     last: dict[str, int] = {}
     problems = []
     for event in events_of(batches):
@@ -143,7 +143,7 @@ def check_order(batches: Sequence[Batch]) -> list[str]:
 
 
 def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) -> list[str]:
-    """W2: every event was really there. Without ``exact`` a delete may be told at a later revision."""
+    """Check that every event is true. Without ``exact`` a delete may be delivered at a later revision."""
     problems = []
     for event in events_of(batches):
         if event.item is not None:
@@ -151,10 +151,10 @@ def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) ->
                 continue
             written = timeline.items.get((event.key, event.revision))
             if not timeline.certain and written is not None:
-                # An unknown write may have begun the key's life: only what was written counts.
+                # A write of unknown outcome may have created the key, so only key and value are compared.
                 written = written._replace(create_revision=event.item.create_revision)
             if written != event.item:
-                problems.append(f"{event.type} tells {event.item}, what was written at {event.revision} is {written}")
+                problems.append(f"{event.type} has {event.item}, the write at {event.revision} is {written}")
         elif exact and timeline.certain:
             if timeline.items.get((event.key, event.revision), "not written") is not None:
                 problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made then")
@@ -168,7 +168,7 @@ def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) ->
 
 
 def final_state(batches: Iterable[Batch]) -> dict[str, KeyValue]:
-    """What someone who only believes the events takes for the store's content."""
+    """Return the state that the events lead to."""
     state: dict[str, KeyValue] = {}
     for event in events_of(batches):
         if event.item is None:
@@ -179,7 +179,7 @@ def final_state(batches: Iterable[Batch]) -> dict[str, KeyValue]:
 
 
 def check_convergence(batches: Sequence[Batch], listed: Iterable[KeyValue]) -> list[str]:
-    """W3: what was built from the events equals a list made after the last write."""
+    """Check that the state built from the events equals a list made after the last write."""
     built, expected = final_state(batches), {item.key: item for item in listed}
     return [
         f"{key!r}: the events lead to {built.get(key)}, the list has {expected.get(key)}"
@@ -189,7 +189,7 @@ def check_convergence(batches: Sequence[Batch], listed: Iterable[KeyValue]) -> l
 
 
 def check_kinds(batches: Sequence[Batch], *, previous: bool) -> list[str]:
-    """W5: create, update and delete are told apart, against what this watcher was told before."""
+    """Check the types of events and the previous values, against what this watcher received before."""
     problems = []
     view: dict[str, KeyValue] = {}
     for event in events_of(batches):
@@ -202,14 +202,16 @@ def check_kinds(batches: Sequence[Batch], *, previous: bool) -> list[str]:
         else:
             view[event.key] = event.item
         if event.type is not expected:
-            problems.append(f"{event.type} of {event.key!r} at {event.revision}, it should be told as {expected}")
+            problems.append(f"{event.type} of {event.key!r} at {event.revision}, it should be {expected}")
         if previous and event.previous != known:
-            problems.append(f"{event.type} of {event.key!r} says {event.previous} was before, told was {known}")
+            problems.append(
+                f"{event.type} of {event.key!r} has {event.previous} as the previous value, delivered was {known}"
+            )
     return problems
 
 
 def check_shape(batches: Sequence[Batch]) -> list[str]:
-    """The state comes first and once, then that it is in sync, then only changes and told gaps."""
+    """Check that the state comes first and once, then SYNCED, then only changes and RESYNC batches."""
     kinds = [batch.type for batch in batches]
     problems = []
     if kinds[:2] != [BatchType.SNAPSHOT, BatchType.SYNCED]:
@@ -225,7 +227,7 @@ def check_shape(batches: Sequence[Batch]) -> list[str]:
 
 
 def check_every_transaction(batches: Sequence[Batch], timeline: Timeline, *, after: int) -> list[str]:
-    """On a store that shows every revision: each transaction after ``after`` is one batch, whole, in order."""
+    """Check that each transaction after ``after`` is one whole batch, in order; for a store with lossless_watch."""
     changes = [batch for batch in batches if batch.type is BatchType.CHANGES]
     told: dict[int, set[str]] = {}
     problems = []
@@ -241,16 +243,20 @@ def check_every_transaction(batches: Sequence[Batch], timeline: Timeline, *, aft
         seen = told.get(step.revision)
         puts = {key for key, item in step.changes.items() if item is not None}
         if seen is None and not timeline.certain and not puts:
-            continue  # perhaps there was nothing to delete
+            continue  # the key may not have existed
         if seen is None:
-            problems.append(f"the transaction {step.revision} on {sorted(step.changes)} was not told")
+            problems.append(f"the transaction {step.revision} on {sorted(step.changes)} was not delivered")
         elif timeline.certain and seen != set(step.changes):
-            problems.append(f"of transaction {step.revision} on {sorted(step.changes)} was told {sorted(seen)}")
+            problems.append(
+                f"of the transaction {step.revision} on {sorted(step.changes)} only {sorted(seen)} was delivered"
+            )
         elif not puts <= seen:
-            problems.append(f"of the puts {sorted(puts)} of transaction {step.revision} was told {sorted(seen)}")
+            problems.append(
+                f"of the puts {sorted(puts)} of the transaction {step.revision} only {sorted(seen)} was delivered"
+            )
     order = [revision for batch in changes for revision in sorted({event.revision for event in batch.events})]
     if order != sorted(order):
-        problems.append("transactions were not told in the order of their revisions")
+        problems.append("transactions were not delivered in the order of their revisions")
     return problems
 
 
@@ -268,7 +274,7 @@ def check_once(batches: Iterable[Batch], keys: str) -> list[str]:
 
 
 def check_acknowledged(listed: Iterable[KeyValue], timeline: Timeline) -> list[str]:
-    """Every acknowledged write is there, or was overwritten or deleted by another one that was made."""
+    """Check that every acknowledged write is there, or that another write replaced or deleted it."""
     there = {item.key: item for item in listed}
     last: dict[str, tuple[int, KeyValue | None]] = {}
     for step in timeline.steps:
@@ -280,11 +286,13 @@ def check_acknowledged(listed: Iterable[KeyValue], timeline: Timeline) -> list[s
         revision, acknowledged = last.get(key, (0, None))
         if item is None:
             if acknowledged is not None and not timeline.may_have_deleted_since(key, revision):
-                problems.append(f"{key!r}: put at {revision} and acknowledged, it isn't there and nobody deleted it")
+                problems.append(f"{key!r}: put at {revision} and acknowledged, it is missing and no client deleted it")
         elif item.mod_revision < revision:
             problems.append(f"{key!r}: is as of {item.mod_revision}, a later change at {revision} was acknowledged")
         elif item.mod_revision > revision and not timeline.may_have_put(key, item.value):
-            problems.append(f"{key!r}: was put at {item.mod_revision} by a write that nobody made or that was refused")
+            problems.append(
+                f"{key!r}: was put at {item.mod_revision} by a write that no client made or that was refused"
+            )
         elif item.mod_revision == revision and (acknowledged is None or acknowledged.value != item.value):
             problems.append(f"{key!r}: has another value than was acknowledged at {revision}")
     return problems

@@ -142,7 +142,7 @@ class RuleContext:
         """
         name = self.namespace if namespace is None else namespace
         if not name.startswith(self.namespace):
-            raise ValueError(f"{name!r} may be another client's namespace: it doesn't start with {self.namespace!r}")
+            raise ValueError(f"opening {name!r}: the namespace doesn't start with {self.namespace!r}")
         self._used[name] = None
         url = self._direct_url if direct else self.url if through is None else through.url
         store = connect(in_namespace(url, name), timeout=timeout, observers=[self.evidence.observer])
@@ -156,7 +156,7 @@ class RuleContext:
         return store
 
     def backend(self) -> Backend:
-        """Open a backend of the plugin, for rules about the SPI. Keys include the namespace: see :meth:`physical`."""
+        """Open a backend of the plugin, for rules about the SPI. Its keys have the namespace, see :meth:`physical`."""
         plugin = discovery.find(urls.split(self.url).scheme)
         request = urls.parse(in_namespace(self.url, self.namespace), plugin, timeout=TIMEOUT, clock=SystemClock())
         backend = plugin.open(request)

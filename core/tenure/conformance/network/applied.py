@@ -1,4 +1,4 @@
-"""A toxic at work: what it has done so far, and how to take it away again."""
+"""A toxic in effect: its effects so far, and its removal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Applied:
         self.toxic = toxic
         self.direction = direction
         self.effects = 0
-        """How often it has done something; the toxic's own description says what is counted."""
+        """The number of effects so far; the toxic's docstring defines what counts."""
         self.left = toxic.times if isinstance(toxic, Cut) else 0
         self.spellings = spellings(getattr(toxic, "needle", b""))
         self.owner = owner
@@ -50,7 +50,7 @@ class Together:
         return sum(part.effects for part in self.parts)
 
     def remove(self) -> None:
-        """Take all of them away: on each proxy at one moment, so that nothing is let out of one into another."""
+        """Remove all of them: on each proxy at once, so that no bytes pass from one toxic into another."""
         for owner in dict.fromkeys(part.owner for part in self.parts):
             owner.take_away([part for part in self.parts if part.owner is owner])
 

@@ -1,8 +1,8 @@
 """One connection through a proxy: two streams, each passed on piece by piece through the toxics of its direction.
 
-A piece goes through three stages: it is looked at (cut points), shaped (latency, bandwidth, slices, limits) and waits
-at the gate while nothing may pass (black hole, timeout). Everything here runs on the proxy's loop, and counts what it
-does before it does it: whoever sees an effect finds it counted.
+A piece goes through three stages. It is inspected (cut points), shaped (latency, bandwidth, slices, limits), and waits
+at the gate while nothing may pass (black hole, timeout). Everything here runs on the proxy's loop. It counts an effect
+before it takes place, so the count includes every effect that a rule can see.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SERVED = 5.0
 
 @dataclass(slots=True)
 class Traffic:
-    """What went through a proxy."""
+    """The traffic of a proxy."""
 
     connections: int = 0
     broken: int = 0
@@ -51,7 +51,7 @@ class Traffic:
     """Bytes passed on to the client."""
 
     def count(self, direction: Direction, number: int) -> None:
-        """So many bytes were passed on."""
+        """Count bytes that were passed on."""
         if direction is Direction.UP:
             self.up += number
         else:
@@ -59,7 +59,7 @@ class Traffic:
 
 
 class Connection:
-    """One client's connection. ``toxics`` answers what is there right now; ``changed`` wakes whoever waits for less."""
+    """One client's connection. ``toxics`` returns the present toxics; ``changed`` wakes waits for their removal."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Connection:
         self._random = random.Random(0)  # noqa: S311 - repeatable, hides nothing
 
     async def run(self, host: str, port: int) -> None:
-        """Connect to the server and pass on what comes, both ways, until both sides have ended."""
+        """Connect to the server and pass on all bytes, both ways, until both sides have ended."""
         try:
             await self._open_gates(1)
             async with asyncio.timeout(_CONNECT):
@@ -94,7 +94,7 @@ class Connection:
             ]
             await asyncio.gather(*self._tasks)
         except (OSError, TimeoutError):
-            await self._open_gates(0)  # that one side is gone is news, too, and held back like any other
+            await self._open_gates(0)  # the end of one side is held back like any other piece
         finally:
             self.abort(count=False)
             for task in self._tasks:
@@ -129,7 +129,7 @@ class Connection:
             if direction is Direction.UP and not self._look(data):
                 return
             if direction is Direction.DOWN and self._cut is not None:
-                self._heard.set()  # the answer that nobody gets
+                self._heard.set()  # the answer that gets lost
                 continue
             await self._shape(direction, data, writer)
         self._heard.set()
@@ -188,7 +188,7 @@ class Connection:
                 if len(data) >= left:
                     applied.effects += 1
                     await self._write(direction, data[:left], writer)
-                    await asyncio.sleep(_SETTLE)  # an abort would overtake what was written last
+                    await asyncio.sleep(_SETTLE)  # an abort would overtake the last bytes written
                     self.abort()
                     return
         self._passed[direction] += len(data)

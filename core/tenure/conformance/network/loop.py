@@ -1,4 +1,4 @@
-"""An asyncio loop on a thread of its own, used from other threads, that leaves nothing behind."""
+"""An asyncio loop on a thread of its own, for use from other threads; closing it ends the thread."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 EVENT_TIMEOUT = 10.0
-"""Seconds that anything asked of the loop may take; it takes a millisecond unless the machine stands still."""
+"""Seconds that a call on the loop may take; it takes a millisecond unless the machine is overloaded."""
 
 
 class LoopThread:
-    """Started when made; :meth:`close` cancels what runs and ends the thread."""
+    """Starts when made; :meth:`close` cancels its tasks and ends the thread."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -26,7 +26,7 @@ class LoopThread:
         self._loop.close()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it there and wait for its answer. Raises what it raises, ``TimeoutError`` if it doesn't end."""
+        """Run a coroutine on the loop and return its result. Raises its errors; ``TimeoutError`` if it doesn't end."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(EVENT_TIMEOUT)
 
     def close(self) -> None:

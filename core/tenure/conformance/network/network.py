@@ -1,10 +1,9 @@
-"""The network between client and server, in our hands: a proxy before each host that a URL names.
+"""The network between client and server: a proxy in front of each host of a URL.
 
-Nothing is asked of the store's author: the URL's hosts are replaced by ports on loopback, everything else in it stays.
-A server that sends its clients to other addresses (a cluster that redirects, a service that names the present
-primary) is then reached past the proxies; :meth:`Network.carries` finds out, so that no fault is believed that did
-nothing. With TLS the names in the server's certificate have to fit 127.0.0.1, or the URL has to say which name to
-expect, where the store has an option for that.
+The store's author has nothing to do: ports on loopback replace the URL's hosts, and the rest of the URL stays. A server
+that sends its clients to other addresses (a cluster that redirects, a service that names the present primary) bypasses
+the proxies. :meth:`Network.carries` detects that, so no rule relies on a fault without effect. With TLS the names in
+the server's certificate have to fit 127.0.0.1, or the URL has to name the expected host, if the store has an option.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ class Network:
 
     @classmethod
     def in_front_of(cls, url: str, *, enabled: bool = True) -> Self | None:
-        """The network before the store that ``url`` names; ``None`` if it isn't reached by host and port.
+        """Return the network in front of the store at ``url``; ``None`` if the URL names no host and port.
 
-        With ``enabled=False`` everything is passed on and no fault does anything: to test that this is noticed.
+        With ``enabled=False`` the proxies pass everything on and no fault has an effect, to test that rules notice.
         Raises ``ConfigError`` as ``connect`` would.
         """
         plugin = discovery.find(urls.split(url).scheme)
@@ -58,7 +57,7 @@ class Network:
         return cls(url, urls.parse(url, plugin, timeout=1.0, clock=SystemClock()).hosts, enabled=enabled)
 
     def twin(self) -> Network:
-        """Another one before the same hosts, without faults yet."""
+        """Return another network in front of the same hosts, without faults yet."""
         return Network(self.original, self._hosts, enabled=self.enabled)
 
     @property
@@ -70,7 +69,7 @@ class Network:
 
     @property
     def proxies(self) -> tuple[Proxy, ...]:
-        """One for each host, in the order of the URL."""
+        """The proxies, one for each host, in the order of the URL."""
         with self._lock:
             if not self._proxies:
                 self._loop = LoopThread("conformance-network")
@@ -91,24 +90,24 @@ class Network:
         return Together([proxy.add(toxic, direction) for proxy in self.proxies for direction in wanted])
 
     def black_hole(self, *directions: Direction) -> Together:
-        """Nothing gets through in these directions (none given: both), until it is removed."""
+        """Hold back all bytes in these directions (none given: both) until it is removed."""
         return self.add(BlackHole(), *(directions or BOTH))
 
     def down(self) -> Together:
-        """Nobody is there, until it is removed."""
+        """Refuse connections until it is removed."""
         return self.add(Down())
 
     def cut(self) -> int:
-        """Break every connection now; answers how many. New ones can be made at once."""
+        """Break every connection now, and return the number. Clients can make new ones at once."""
         return sum(proxy.cut() for proxy in self.proxies)
 
     def partition(self) -> None:
-        """Nothing gets through any more, without any connection being closed, until :meth:`heal`."""
+        """Hold back all bytes, without closing a connection, until :meth:`heal`."""
         if self._partition is None:
             self._partition = self.black_hole()
 
     def heal(self) -> int:
-        """Undo :meth:`partition`; answers how many bytes it held back."""
+        """Undo :meth:`partition`, and return the number of bytes that it held back."""
         held, self._partition = self._partition, None
         if held is None:
             return 0
@@ -125,7 +124,7 @@ class Network:
 
     @property
     def traffic(self) -> Traffic:
-        """What went through all proxies so far."""
+        """The traffic of all proxies so far."""
         parts = [proxy.traffic for proxy in self._proxies]
         return Traffic(*(sum(getattr(part, field.name) for part in parts) for field in dataclasses.fields(Traffic)))
 
@@ -144,7 +143,7 @@ class Network:
     # -- the end --
 
     def close(self) -> None:
-        """Break what is left, end the proxies and their thread. Idempotent."""
+        """Break the remaining connections, and end the proxies and their thread. Idempotent."""
         with self._lock:
             proxies, self._proxies = self._proxies, ()
             loop, self._loop = self._loop, None

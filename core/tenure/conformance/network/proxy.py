@@ -1,6 +1,6 @@
-"""A proxy before one host: a port on loopback whose connections are passed on, through the toxics that are there.
+"""A proxy in front of one host: a port on loopback that passes connections on, through the present toxics.
 
-Methods are called from any thread and have taken effect when they return; the work is done on the loop.
+Any thread may call the methods, which have taken effect when they return; the work is done on the loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 class Proxy:
-    """Stands before ``target``. A proxy that isn't ``enabled`` passes everything on and does no harm."""
+    """A proxy in front of ``target``. If it isn't ``enabled``, it passes everything on without faults."""
 
     def __init__(self, target: Host, loop: LoopThread, *, enabled: bool = True) -> None:
         self.target = target
@@ -29,10 +29,10 @@ class Proxy:
         self._toxics: list[Applied] = []
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
-        # Bound and never listening: keeps the port ours while nobody is to be there.
+        # Bound and never listening: it keeps the port while connections are to be refused.
         self._holder = _bind(0)
         self.port: int = self._holder.getsockname()[1]
-        """Where clients connect to, on 127.0.0.1."""
+        """The port on 127.0.0.1 that clients connect to."""
         loop.call(self._start())
 
     async def _start(self) -> None:
@@ -58,7 +58,7 @@ class Proxy:
             applied.effects += 1 + await self._cut()
 
     def take_away(self, toxics: Sequence[Applied]) -> None:
-        """From now on they don't act any more, all of them at one moment. Idempotent."""
+        """Remove these toxics, all at once. Idempotent."""
         if any(applied in self._toxics for applied in toxics):
             self._loop.call(self._take_away(toxics))
 
@@ -84,7 +84,7 @@ class Proxy:
         return len(self._connections)
 
     def cut(self) -> int:
-        """Break every connection there is (RST); answers how many. New ones can be made at once."""
+        """Break every connection (RST), and return the number. Clients can make new ones at once."""
         return self._loop.call(self._cut()) if self._enabled else 0
 
     async def _cut(self) -> int:
@@ -106,13 +106,13 @@ class Proxy:
     # -- the end --
 
     def close(self) -> None:
-        """Stop listening and break what is left."""
+        """Stop listening, and break the remaining connections."""
         self._loop.call(self._close())
         self._holder.close()
 
     async def _close(self) -> None:
         await self._shut()
-        for _ in range(3):  # who was accepted at the last moment is only now being told of
+        for _ in range(3):  # a connection accepted last may be reported only now
             await self._cut()
             await asyncio.sleep(0)
 

@@ -1,7 +1,7 @@
 """The faults of a connection as data, by toxiproxy's names where it has one.
 
-A toxic acts on one direction of every connection of a proxy for as long as it is there. What each counts as an
-*effect* is said with it: a fault without effects has not happened. Times are seconds.
+A toxic acts on one direction of every connection of a proxy until it is removed. Its docstring defines what counts as
+an *effect*: a fault without effects has not happened. Times are seconds.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ class Bandwidth:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """Nobody is there: connections break, new ones are refused. Effects: connections broken, and once for being
-    down."""
+    """Refuse connections: present ones break, new ones are refused.
+
+    Effects: connections broken, and one for being down.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeout:
-    """Nothing gets through, and ``timeout`` after the first byte that didn't the connection is closed.
+    """Hold back all bytes, and close the connection ``timeout`` after the first of them.
 
     Effects: bytes lost.
     """
@@ -75,13 +77,15 @@ class LimitData:
 
 @dataclass(frozen=True, slots=True)
 class BlackHole:
-    """Nothing gets through, not even that a connection ended; when the toxic is taken away, what was held back
-    arrives. On both directions it is a partition, on one of them a one-way partition. Effects: bytes held back, and
-    connections that weren't made."""
+    """Hold back all bytes, and the ends of connections; when the toxic is removed, they arrive.
+
+    In both directions it is a partition, in one direction a one-way partition. Effects: bytes held back, and
+    connections that weren't made.
+    """
 
 
 class CutPoint(StrEnum):
-    """Where in an exchange of request and answer a connection breaks."""
+    """The point in an exchange of request and answer at which a connection breaks."""
 
     BEFORE_REQUEST = "before_request"
     """The server never sees the request."""
@@ -115,13 +119,13 @@ Toxic = Latency | Bandwidth | Down | Timeout | ResetPeer | Slicer | LimitData | 
 
 
 def spellings(needle: bytes) -> tuple[bytes, ...]:
-    """How ``needle`` may look on the wire: raw, or inside a text of base64 at any of its three alignments."""
+    """Return how ``needle`` may look on the wire: raw, or in base64 at any of the three alignments."""
     if not needle:
         return (b"",)
     found = [needle]
     for lead in range(3):
         encoded = base64.b64encode(b"\0" * lead + needle)
-        # The characters at either end share bits with whatever stands beside the needle.
+        # The characters at either end share bits with the bytes beside the needle.
         first = (lead * 8 + 5) // 6
         last = (lead + len(needle)) * 8 // 6
         found.append(encoded[first:last])

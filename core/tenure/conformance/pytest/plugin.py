@@ -134,7 +134,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print a line for each store: its conclusion, the number of each verdict, and the rules that didn't run."""
+    """Print for each store its conclusion, the number of each verdict, and the rules that did not run."""
     config = terminalreporter.config
     if not config.getoption("collectonly", default=False):
         for suite in config.stash.get(_SUITES, {}).values():

@@ -1,5 +1,4 @@
-"""HTML in small pieces: everything that isn't made here is escaped, and the words and signs of verdicts are the same
-everywhere."""
+"""HTML in small pieces. All other text is escaped, and the words and signs of verdicts are the same everywhere."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ _CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline
 
 
 def text(value: object) -> str:
-    """``value`` as text that can stand anywhere, also in an attribute."""
+    """Return ``value`` as text that is safe everywhere, also in an attribute."""
     return escape(str(value), quote=True)
 
 
@@ -62,7 +61,7 @@ def table(head: list[str], rows: list[list[str]], **attributes: object) -> str:
 
 
 def sign(verdict: str) -> str:
-    """The verdict's sign in its colour, with its word for those who hear the page."""
+    """Return the verdict's sign in its colour, with its word for screen readers."""
     mark, word = SIGNS[Verdict(verdict)]
     return tag("span", mark, class_=f"sign {verdict}", role="img", aria_label=word)
 
@@ -93,7 +92,7 @@ def amount(value: Any) -> str:
 
 
 def whole_page(title: str, body: str) -> str:
-    """One self-contained document: it loads nothing from anywhere."""
+    """Return one self-contained document, which loads nothing."""
     here = resources.files(__package__)
     style = here.joinpath("page.css").read_text(encoding="utf-8")
     script = here.joinpath("page.js").read_text(encoding="utf-8")

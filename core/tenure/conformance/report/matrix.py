@@ -1,4 +1,4 @@
-"""Several stores side by side: from their reports to a table, in Markdown for the docs or as a page."""
+"""Make a table of several stores from their reports, in Markdown for the documentation or as a page."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def markdown(reports: Sequence[Report]) -> str:
 
 
 def into(page: str, reports: Sequence[Report]) -> str:
-    """``page`` with the table, what isn't supported and why, and each rule, between its two lines of comment.
+    """Return ``page`` with the table, the reasons for unsupported rules, and each rule, between its two comment lines.
 
     Raises ``ConfigError`` for a page without these lines.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ConfigError(f"the page has no place for a matrix: a line {BEGIN.strip()!r} and below it {END!r}")
+        raise ConfigError(
+            f"writing the matrix: the page has no place for a matrix; add a line {BEGIN.strip()!r} and below it {END!r}"
+        )
     rules = dict.fromkeys(rule["id"] for report in reports for rule in report["rules"])
     each = _table("rule", reports, [(f"`{rule}`", [_sign(report, rule) for report in reports]) for rule in rules])
     details = f"<details>\n<summary>Each rule on each store</summary>\n\n{each}\n</details>\n"
@@ -67,7 +69,7 @@ def _table(corner: str, reports: Sequence[Report], rows: Sequence[Row]) -> str:
 
 
 def _aside(reports: Sequence[Report]) -> str:
-    """What isn't supported, by the reason, and how many rules that are on each store."""
+    """Return the reasons for unsupported rules, with the number of such rules on each store."""
     reasons: dict[str, dict[str, int]] = {}
     for report in reports:
         for rule in report["rules"]:

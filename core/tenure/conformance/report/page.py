@@ -1,4 +1,4 @@
-"""The report as a page: one file that loads nothing, is readable without JavaScript, in light and in dark."""
+"""The report as a page: one file that loads nothing and is readable without JavaScript, in light and dark."""
 
 from __future__ import annotations
 

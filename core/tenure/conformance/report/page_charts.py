@@ -1,7 +1,7 @@
 """Charts as SVG, drawn without any library: timelines of rules with faults, and histograms of latencies.
 
-Colours come from the page's style sheet, so that both themes are served. Many marks of one kind are one path: a page
-with thousands of operations stays small.
+Colours come from the page's style sheet, which has both themes. Many marks of one kind are one path, so a page with
+thousands of operations stays small.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _MOST_BARS = 1_500
 OUTCOMES = {
     "answered": "answered",
     "refused": "refused: nothing was changed",
-    "unreachable": "unavailable: surely nothing was done",
+    "unreachable": "unavailable: surely not applied",
     "unknown": "outcome unknown",
 }
 _OUTCOME_OF = {"Unavailable": "unreachable", "DeadlineExceeded": "unreachable", "OutcomeUnknown": "unknown"}
 
 
 def effects(windows: Sequence[Mapping[str, Any]]) -> str:
-    """What the faults did, in one line: ``3 x cut (12 connections cut)``."""
+    """Return the effects of the faults in one line: ``3 x cut (12 connections cut)``."""
     names = Counter(window["fault"] for window in windows)
     parts = []
     for name, number in names.items():
@@ -39,7 +39,7 @@ def effects(windows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def key() -> str:
-    """What the marks of a timeline mean."""
+    """Return the legend of a timeline."""
     lines = "".join(
         f'<li><svg width="26" height="12" aria-hidden="true"><path class="op {name}" d="M4 6h18"/>'
         f"{_cross(13, 6, name)}</svg> {text(meaning)}</li>"
@@ -109,7 +109,7 @@ def _bars(operations: Sequence[Sequence[Any]], x: Any, y: float) -> str:
     for _, ended, seconds, error in kept:
         outcome = "answered" if error is None else _OUTCOME_OF.get(error, "refused")
         left, right = x(ended - seconds), x(ended)
-        # The eye takes bars at one height for one; three rows keep neighbours apart.
+        # Bars at one height look like one bar; three rows separate neighbours.
         height = y + (int(ended * 1e4) % 3 - 1) * 5
         paths.setdefault(outcome, []).append(f"M{left:.1f} {height:.1f}h{max(right - left, 0.01):.2f}")
         crosses.append(_cross(right, height, outcome))

@@ -1,4 +1,4 @@
-"""The rules on the page: the matrix of tiles, what isn't well in full, and the details of each."""
+"""The rules on the page: the matrix of tiles, the failures in full, and the details of each rule."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def tiles(rules: Iterable[RuleRecord]) -> str:
 
 
 def failures(rules: Sequence[RuleRecord]) -> str:
-    """Everything that is neither kept nor unsupported, in full; empty if there is no such thing."""
+    """Return every rule that is neither kept nor unsupported, in full; empty if there is none."""
     return "".join(
         tag(
             "article",

@@ -1,6 +1,6 @@
-"""Keeping secrets out of a report: whatever the URL holds that isn't for everybody is replaced wherever it turns up.
+"""Keep secrets out of a report: replace the passwords and tokens of the URL in every text.
 
-A store's own errors shouldn't show a password, but a report is published, so that isn't left to them.
+The errors of a store should not show a password, but reports are published, so the suite doesn't rely on that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tenure.spi import Secret
 HIDDEN = "***"
 
 _SHORT = 4
-"""A shorter secret is replaced only where it stands alone: as part of a word it is no secret, and the words are."""
+"""A shorter secret is replaced only as a whole word: inside other words it would destroy the text."""
 
 _OURS = frozenset(
     {
@@ -46,7 +46,7 @@ def secrets_of(url: str) -> tuple[str, ...]:
         plugin = discovery.find(raw.scheme)
         request = urls.parse(url, plugin, timeout=1.0, clock=SystemClock())
     except TenureError:
-        # Not a URL that anything was opened by: everything that could be a secret counts as one.
+        # No store was opened by this URL: every value that could be a secret counts as one.
         found.update(part.partition("=")[2] for part in raw.query.split("&"))
     else:
         values = [request.password, *request.options.values()]
@@ -67,7 +67,7 @@ class Redactor:
         return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
 
     def document(self, value: Any, field: str = "") -> Any:
-        """A copy of a JSON document without the secrets, in whatever text they stand."""
+        """Return a copy of a JSON document with the secrets replaced in every text."""
         if self._pattern is None or field in _OURS:
             return value
         if isinstance(value, str):
@@ -75,7 +75,7 @@ class Redactor:
         if isinstance(value, Mapping):
             theirs = field in _NAMED_BY_OTHERS
             return {
-                self.text(name) if theirs else name: part if _said_by_us(name, value) else self.document(part, name)
+                self.text(name) if theirs else name: part if _is_our_text(name, value) else self.document(part, name)
                 for name, part in value.items()
             }
         if isinstance(value, list | tuple):
@@ -83,6 +83,6 @@ class Redactor:
         return value
 
 
-def _said_by_us(field: str, value: Mapping[str, Any]) -> bool:
-    """Whether it is the reason why a rule doesn't apply, which is known before the store is asked anything."""
+def _is_our_text(field: str, value: Mapping[str, Any]) -> bool:
+    """Return whether it is the reason why a rule doesn't apply, which is known before any call to the store."""
     return field == "reason" and value.get("verdict") == Verdict.NOT_SUPPORTED

@@ -1,4 +1,4 @@
-"""Checking a report against its published schema (JSON Schema 2020-12), which is shipped beside this module."""
+"""Check a report against its published schema (JSON Schema 2020-12), which is shipped beside this module."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def schema() -> dict[str, Any]:
 
 
 def problems(document: object) -> list[str]:
-    """What in ``document`` isn't as the schema says; a few of them if there are many.
+    """Return the contradictions between ``document`` and the schema; a few of them if there are many.
 
-    Raises ``ConfigError`` where the library that checks isn't installed.
+    Raises ``ConfigError`` if the library that checks isn't installed.
     """
     try:
         from jsonschema import Draft202012Validator  # noqa: PLC0415 - only who verifies needs it
     except ModuleNotFoundError as exc:
         raise ConfigError(
-            f"checking a report needs {exc.name}, which isn't installed: pip install 'tenure[conformance]'"
+            f"checking a report: {exc.name} isn't installed; run: pip install 'tenure[conformance]'"
         ) from exc
     found = sorted(Draft202012Validator(schema()).iter_errors(document), key=lambda error: list(map(str, error.path)))
     told = [f"{'/'.join(map(str, error.path)) or 'the document'}: {_short(error.message)}" for error in found[:_MOST]]

@@ -152,9 +152,7 @@ def _conclusion(report: Mapping[str, Any], found: Verified) -> None:
     selected = catalogue if whole else [rule["id"] for rule in rules]
     found.conclusion = conclude(verdicts, catalogue, selected=selected)
     if found.conclusion != report["conclusion"]:
-        found.problems.append(
-            f"from the verdicts follows {found.conclusion.value}, the report says {report['conclusion']}"
-        )
+        found.problems.append(f"the verdicts lead to {found.conclusion.value}, the report says {report['conclusion']}")
     executed = sum(1 for rule in rules if rule["executed"] and rule["verdict"] != Verdict.UNKNOWN)
     counted = numbers([verdict.verdict for verdict in verdicts], len(catalogue), executed)
     if counted != report["numbers"]:

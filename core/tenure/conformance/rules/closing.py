@@ -1,4 +1,4 @@
-"""Rules about the end: what close leaves behind, and what a closed store answers."""
+"""Rules about closing: what close leaves behind, and what the calls of a closed store raise."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tenure.watch import Batch, Watch
 
 
 class ClosingRules(Rules, area="closing"):
-    """Nothing is left behind."""
+    """Close leaves nothing behind."""
 
     def test_closing_leaves_no_thread(self, context: RuleContext) -> None:
-        """After close no thread is left of all that a store, its leases, watches and callbacks had started."""
+        """After close no thread of the store, its leases, watches and callbacks is left."""
         before = set(threading.enumerate())
         store = context.connect()
         called = threading.Event()
@@ -42,7 +42,7 @@ class ClosingRules(Rules, area="closing"):
         )
 
     def test_closing_revokes_leases(self, context: RuleContext) -> None:
-        """Closing a store ends its leases at once: their keys are gone, and watchers see the deletes."""
+        """Closing a store revokes its leases at once: their keys are removed, and watchers receive the deletes."""
         holder = context.connect()
         lease = holder.lease(context.long_ttl)
         for key in ("a", "b"):
@@ -57,7 +57,7 @@ class ClosingRules(Rules, area="closing"):
                 follower.wait_for(key, revision + 1, "closed the store that held the lease")
 
     def test_closing_is_final(self, context: RuleContext) -> None:
-        """After close, which may be called again, every call is StoreClosed."""
+        """After close, which may be called again, every call raises StoreClosed."""
         store = context.connect()
         watch = store.watch("")
         store.close()
@@ -77,7 +77,7 @@ class ClosingRules(Rules, area="closing"):
             context.check.raises(StoreClosed, call, f"{name} after close")
 
     def test_closing_one_leaves_the_others(self, context: RuleContext) -> None:
-        """Closing one connection disturbs no other one: neither its watches nor its leases nor its keys."""
+        """Closing one connection disturbs no other connection: neither its watches nor its leases nor its keys."""
         one, two = context.connect(), context.connect()
         lease = two.lease(context.long_ttl)
         two.put("kept", b"", lease=lease)
@@ -87,13 +87,13 @@ class ClosingRules(Rules, area="closing"):
             one.close()
             revision = two.put("after", b"").revision
             follower.wait_for("after", revision, "put after another connection was closed")
-            context.check.equal(follower.resyncs, 0, "gaps told by the watch of the open connection")
+            context.check.equal(follower.resyncs, 0, "gaps reported by the watch of the open connection")
         context.check.equal(two.list("").keys, ("after", "kept", "stays"), "list('') afterwards")
         lease.refresh()
 
 
 def _drain(watch: Watch) -> None:
-    """Read until it raises; an end without an error shows that it never did."""
+    """Read until the watch raises; return if it never does."""
     deadline = time.monotonic() + EVENT_TIMEOUT
     while time.monotonic() < deadline:
         watch.next(0.1)

@@ -13,10 +13,10 @@ from tenure.errors import Conflict, InvalidArgument, InvalidKey, LimitExceeded
 from tenure.spi.keys import MAX_KEY_BYTES
 
 GUARANTEED_VALUE_BYTES = 256 * 1024
-"""A value of this size is taken by every store."""
+"""Every store accepts a value of this size."""
 
 _BUSY = 5
-"""How often a look at the revision of a store that others use as well is tried again."""
+"""Attempts to read an unchanged revision on a store that other clients use, too."""
 
 
 class KvRules(Rules, area="kv"):
@@ -45,7 +45,7 @@ class KvRules(Rules, area="kv"):
         )
 
     def test_kv_an_empty_value_is_not_a_missing_key(self, context: RuleContext) -> None:
-        """A key with an empty value exists: it is read, listed, guarded and deleted like any other."""
+        """A key with an empty value exists: it is read, listed, checked and deleted like any other."""
         context.store.put("empty", b"")
         item = context.store.get("empty")
         context.check.true(item is not None, "get('empty') after put('empty', b'')", expected="an item", seen=item)
@@ -57,7 +57,7 @@ class KvRules(Rules, area="kv"):
         context.check.equal(context.store.delete("empty").deleted, 1, "delete('empty').deleted")
 
     def test_kv_values_are_binary_safe(self, context: RuleContext) -> None:
-        """Every byte string comes back as it was written: zeros, invalid UTF-8, nothing at all."""
+        """Every byte string is read as it was written: zeros, invalid UTF-8, the empty string."""
         for number, value in enumerate(BINARY_VALUES):
             context.store.put(f"{number:02}", value)
         for number, value in enumerate(BINARY_VALUES):
@@ -67,7 +67,7 @@ class KvRules(Rules, area="kv"):
         context.check.equal(listed, BINARY_VALUES, "the values of list('')")
 
     def test_kv_odd_keys_are_all_different(self, context: RuleContext) -> None:
-        """Keys are not normalised: whatever looks alike to a path, a pattern or a human is a key of its own."""
+        """Keys are not normalised: keys that look alike to a path, a pattern or a human are different keys."""
         for key in ODD_KEYS:
             context.store.put(key, key.encode())
         for key in ODD_KEYS:
@@ -114,7 +114,7 @@ class KvRules(Rules, area="kv"):
         )
 
     def test_kv_an_identical_put_is_a_change(self, context: RuleContext) -> None:
-        """Writing the value that is there already makes a new revision."""
+        """Writing the present value again makes a new revision."""
         first, second = context.store.put("key", b"same"), context.store.put("key", b"same")
         item = context.store.get("key")
         context.check.true(
@@ -146,7 +146,7 @@ class KvRules(Rules, area="kv"):
             )
 
     def test_kv_deleting_nothing_changes_nothing(self, context: RuleContext) -> None:
-        """Deleting a key that isn't there answers that nothing was deleted and makes no revision."""
+        """Deleting a missing key returns that nothing was deleted, and makes no revision."""
         for _ in range(_BUSY):
             before = context.store.get_with_revision("x").revision
             committed = context.store.delete("x")
@@ -205,7 +205,7 @@ class KvRules(Rules, area="kv"):
         )
 
     def test_kv_delete_prefix_deletes_the_prefix_alone(self, context: RuleContext) -> None:
-        """delete_prefix deletes what starts with the string, says how many, and leaves the neighbours."""
+        """delete_prefix deletes the keys that start with the string, returns their number, and leaves other keys."""
         for key in ("a", "a/", "a/1", "a/2", "a/2/x", "a0", "b", "%", "a%", "A/1"):
             context.store.put(key, b"")
         context.check.equal(context.store.delete_prefix("a/").deleted, 4, "delete_prefix('a/')")
@@ -238,7 +238,7 @@ class KvRules(Rules, area="kv"):
             context.check.equal(store.delete(key).deleted, 1, "delete of a key of 1,024 bytes")
 
     def test_kv_the_largest_value_works_and_more_is_refused(self, context: RuleContext) -> None:
-        """A value of the declared size, 256 KiB at least, is taken; a byte more is LimitExceeded without effect."""
+        """A value of the declared size, at least 256 KiB, is accepted; a byte more is LimitExceeded without effect."""
         limit = context.capabilities.max_value_bytes
         context.check.true(
             limit >= GUARANTEED_VALUE_BYTES,
@@ -321,7 +321,7 @@ class KvRules(Rules, area="kv"):
             context.check.enough(len(each), enough, "a reader seeing a new revision")
 
     def test_kv_writes_from_many_threads_all_arrive(self, context: RuleContext) -> None:
-        """One store used by many threads at once loses no write and mixes up no answer."""
+        """One store used by many threads at once loses no write and mixes up no results."""
 
         def work(thread: int) -> set[int]:
             revisions = set()

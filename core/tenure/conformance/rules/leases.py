@@ -1,4 +1,4 @@
-"""Rules about leases: how long they last, what ends with them, that the dead stay dead."""
+"""Rules about leases: duration, removal of keys on expiry, no resurrection."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _CLOCKS = 0.02
 
 
 class LeaseRules(Rules, area="leases"):
-    """Keys that live as long as somebody says so."""
+    """Keys that live as long as their lease."""
 
     # -- time: all of these look at one run of several leases --
 
     @parallel_safe
     def test_leases_never_end_before_their_ttl(self, context: RuleContext) -> None:
-        """A lease lives for its whole ttl, counted from the grant: nobody sees its keys gone before."""
+        """A lease lives for its whole TTL, counted from the grant: no client sees its keys gone before."""
         endings = context.run_once("leases", observe).endings.values()
         problems = context.evidence.check("leases-not-early", recorded(endings, clocks=_CLOCKS))
         context.check.no_problems(
-            problems, "left leases alone, and waited for their keys to go", expected="not before the ttl of each"
+            problems, "left leases alone, and waited for their keys to go", expected="not before the TTL of each"
         )
 
     def test_leases_left_alone_end_in_time(self, context: RuleContext) -> None:
-        """A lease that nobody refreshes ends by the declared worst case, and its keys are gone for every reader."""
+        """An unrefreshed lease expires by the declared worst case, and its keys are gone for every reader."""
         endings = context.run_once("leases", observe).endings.values()
         problems = context.evidence.check(
             "leases-in-time", recorded(endings, seen_by=["reader"], tolerance=CLOCK_TOLERANCE)
@@ -41,12 +41,12 @@ class LeaseRules(Rules, area="leases"):
         context.check.no_problems(problems, "left leases alone", expected="a reader finds each key gone in time")
 
     def test_leases_ending_is_told_to_watchers(self, context: RuleContext) -> None:
-        """When a lease ends by itself, watchers are told a delete of each of its keys, with the old value."""
+        """When a lease expires, watchers receive a delete of each of its keys, with the old value."""
         run = context.run_once("leases", observe)
         latency = context.capabilities.max_watch_latency
         data = recorded(run.endings.values(), seen_by=["watcher"], tolerance=CLOCK_TOLERANCE, latency=latency)
         problems = context.evidence.check("leases-in-time", data)
-        context.check.no_problems(problems, "left leases alone", expected="a watcher is told each delete in time")
+        context.check.no_problems(problems, "left leases alone", expected="a watcher receives each delete in time")
         for ending in run.endings.values():
             before = ending.event and ending.event.previous
             context.check.equal(before and before.value, ending.name.encode(), f"the previous value of {ending.name!r}")
@@ -59,12 +59,12 @@ class LeaseRules(Rules, area="leases"):
         )
 
     def test_leases_are_extended_by_refreshing(self, context: RuleContext) -> None:
-        """A refresh gives the full ttl again, counted from then."""
+        """A refresh gives the full TTL again, counted from the refresh."""
         ending = context.run_once("leases", observe).endings["refreshed"]
         lived = None if ending.missed is None else ending.missed - ending.sent
         context.check.true(
             lived is not None and lived >= ending.ttl - _CLOCKS,
-            "refreshed a lease after more than half of its ttl, once",
+            "refreshed a lease once, after more than half of its TTL",
             expected=f"its key lives for {ending.ttl:g} s more, and then it ends",
             seen="it was still there at the end" if lived is None else f"it was gone after {lived:.3f} s",
         )
@@ -87,7 +87,7 @@ class LeaseRules(Rules, area="leases"):
             context.check.equal(item and item.value, value, f"{key!r} after the end of the lease it isn't attached to")
 
     def test_leases_lost_are_told_once(self, context: RuleContext) -> None:
-        """The holder of a lease that ended by itself finds it LOST, and its on_lost is called exactly once."""
+        """The holder of an expired lease finds it LOST, and its on_lost is called exactly once."""
         run = context.run_once("leases", observe)
         context.check.equal(run.lost_calls, 1, "the number of calls of on_lost")
         states = {name: run.states[name] for name in run.endings}
@@ -96,7 +96,7 @@ class LeaseRules(Rules, area="leases"):
     # -- without waiting --
 
     def test_leases_have_a_truthful_ttl(self, context: RuleContext) -> None:
-        """The effective ttl is never shorter than asked for, and no longer than the declared steps explain."""
+        """The effective TTL is never shorter than requested, and no longer than the declared granularity explains."""
         limits = context.capabilities
         least = limits.min_ttl
         for asked in (least / 2, least, least * 1.3, least * 3 + 0.1, context.long_ttl):
@@ -106,16 +106,16 @@ class LeaseRules(Rules, area="leases"):
             context.check.true(
                 asked - 1e-9 <= lease.ttl <= most,
                 f"lease({asked})",
-                expected=f"a ttl of {asked} to {most}",
+                expected=f"a TTL of {asked} to {most}",
                 seen=lease.ttl,
             )
             lease.revoke()
 
     def test_leases_have_limits(self, context: RuleContext) -> None:
-        """A ttl longer than declared is LimitExceeded, one that makes no sense is an InvalidArgument."""
+        """A TTL longer than declared is LimitExceeded, and a TTL that is no positive number is InvalidArgument."""
         longest = context.capabilities.max_ttl
         context.store.lease(longest).revoke()
-        context.check.raises(LimitExceeded, lambda: context.store.lease(longest * 1.01 + 1), "a ttl beyond max_ttl")
+        context.check.raises(LimitExceeded, lambda: context.store.lease(longest * 1.01 + 1), "a TTL beyond max_ttl")
         for ttl in (0, -1, float("nan"), float("inf")):
             context.check.raises(InvalidArgument, partial(context.store.lease, ttl), f"lease({ttl})")
 
@@ -155,7 +155,7 @@ class LeaseRules(Rules, area="leases"):
                 context.check.equal(len(revisions), 1, "the number of transactions in which the keys went")
 
     def test_leases_revoked_stay_dead(self, context: RuleContext) -> None:
-        """A revoked lease can't be refreshed back to life, takes no key, and revoking it again does no harm."""
+        """A revoked lease can't be refreshed and accepts no key, and revoking it again has no effect."""
         lease = context.store.lease(context.long_ttl)
         context.store.put("key", b"", lease=lease)
         lease.revoke()
@@ -183,7 +183,7 @@ class LeaseRules(Rules, area="leases"):
         context.check.equal(lease.state, LeaseState.LOST, "the state of the lease at its holder")
 
     def test_leases_are_refreshed_and_revoked_in_batches(self, context: RuleContext) -> None:
-        """Refreshing or revoking many at once answers for each truthfully: the living, not the dead."""
+        """Refreshing or revoking many leases at once returns exactly the living ones."""
         backend = context.backend()
         ids = [backend.grant(context.long_ttl, timeout=10.0).lease_id for _ in range(30)]
         context.check.equal(len(set(ids)), 30, "the number of different ids of 30 leases")
@@ -192,10 +192,10 @@ class LeaseRules(Rules, area="leases"):
         refreshed = backend.refresh(ids, timeout=10.0)
         context.check.equal(set(refreshed), set(ids) - set(ids[::3]), "refresh of thirty, ten of which were revoked")
         ttls = [ttl for ttl in refreshed.values() if ttl < context.long_ttl]
-        context.check.equal(ttls, [], "ttls answered that are shorter than the one asked for")
+        context.check.equal(ttls, [], "TTLs returned that are shorter than the one requested")
         context.check.equal(backend.refresh([], timeout=10.0), {}, "refresh of none")
         revoked = backend.revoke(ids, timeout=10.0)
-        context.check.equal(revoked, frozenset(set(ids) - set(ids[::3])), "revoke of all, ten of them dead already")
+        context.check.equal(revoked, frozenset(set(ids) - set(ids[::3])), "revoke of all, ten of them revoked already")
 
     def test_leases_deleted_keys_do_not_come_back(self, context: RuleContext) -> None:
         """A key deleted and put again without its lease survives the end of that lease."""
@@ -226,13 +226,13 @@ class LeaseRules(Rules, area="leases"):
 
     @requires_capability("list_leases")
     def test_leases_are_described(self, context: RuleContext) -> None:
-        """A lease is listed with its ttl, what remains of it and the keys it holds now; a dead one not at all."""
+        """A lease is listed with its TTL, the remaining time and its present keys; an ended lease is not listed."""
         lease = context.store.lease(context.long_ttl)
         for key in ("b", "a", "left"):
             context.store.put(key, b"", lease=lease)
         context.store.put("left", b"")
         info: LeaseInfo = context.store.describe_lease(lease)
-        context.check.equal((info.lease_id, info.ttl), (lease.id, lease.ttl), "id and ttl as described")
+        context.check.equal((info.lease_id, info.ttl), (lease.id, lease.ttl), "id and TTL as described")
         context.check.equal(tuple(sorted(info.keys)), ("a", "b"), "the keys of the lease as described")
         remaining = info.remaining
         context.check.true(

@@ -29,7 +29,7 @@ def fill(store: Store, keys: tuple[str, ...], value: bytes = b"") -> None:
 
 
 class ListRules(Rules, area="lists"):
-    """What starts with a prefix."""
+    """Keys that start with a prefix."""
 
     def test_lists_are_in_byte_order(self, context: RuleContext) -> None:
         """Lists come in the order of the keys' UTF-8 bytes, not of a locale, of UTF-16 or of creation."""
@@ -41,7 +41,7 @@ class ListRules(Rules, area="lists"):
         context.check.equal(scanned, in_order(ODD_KEYS), "scan('', page_size=7)")
 
     def test_lists_take_any_prefix_literally(self, context: RuleContext) -> None:
-        """A prefix is a string: no pattern, no path, no folder; it matches what starts with it and nothing else."""
+        """A prefix is a string, no pattern, path or folder: it matches the keys that start with it and no others."""
         fill(context.store, ODD_KEYS)
         prefixes = {key[:length] for key in ODD_KEYS for length in (1, 2, len(key))}
         for prefix in sorted(prefixes):
@@ -56,7 +56,7 @@ class ListRules(Rules, area="lists"):
         context.check.equal(context.store.list("foo/").keys, ("foo/x",), "list('foo/')")
 
     def test_lists_carry_items_and_revision(self, context: RuleContext) -> None:
-        """A list has every item as get would answer it, and a revision that isn't older than the last write."""
+        """A list has every item as get would return it, and a revision not older than the last write."""
         for number in range(5):
             context.store.put(f"{number}", str(number).encode())
         last = context.store.put("2", b"new").revision
@@ -71,7 +71,7 @@ class ListRules(Rules, area="lists"):
         context.check.true(not listed.has_more, "list('') without a limit", expected="more=False", seen="more=True")
 
     def test_lists_respect_the_limit(self, context: RuleContext) -> None:
-        """With a limit the first so many keys come, and 'more' tells truly whether there are others."""
+        """With limit=N a list returns the first N keys, and has_more is true exactly if there are others."""
         keys = tuple(f"{number:02}" for number in range(10))
         fill(context.store, keys)
         context.store.put("zz", b"")
@@ -108,7 +108,7 @@ class ListRules(Rules, area="lists"):
         context.check.equal(wrong, [], "keys of it with a wrong value")
 
     def test_lists_by_scan_equal_lists(self, context: RuleContext) -> None:
-        """A scan, with whatever page size, gives what a list gives while nobody writes."""
+        """A scan with any page size returns what a list returns, while no client writes."""
         keys = tuple(f"k/{number:03}" for number in range(40))
         fill(context.store, (*keys, "j", "k", "k0"), b"v")
         expected = list(context.store.list("k/"))
@@ -117,7 +117,7 @@ class ListRules(Rules, area="lists"):
             context.check.equal(scanned, expected, f"scan('k/', page_size={size}) of 40 keys")
 
     def test_lists_by_scan_miss_nothing_that_stays(self, context: RuleContext) -> None:
-        """A scan while others write sees no key twice, and every key that exists all the while."""
+        """A scan while other clients write returns no key twice, and every key that exists throughout."""
         stay = tuple(f"{number:03}s" for number in range(0, 60, 2))
         fill(context.store, stay)
         scanned = self._scan_beside_writes(context, context.store.scan("", page_size=5))
@@ -127,7 +127,7 @@ class ListRules(Rules, area="lists"):
 
     @requires_capability("consistent_pagination")
     def test_lists_by_scan_show_one_revision(self, context: RuleContext) -> None:
-        """All pages of a scan show the state of its first page, whatever is written meanwhile."""
+        """All pages of a scan show the state of its first page, whatever other clients write meanwhile."""
         keys = tuple(f"{number:03}s" for number in range(0, 60, 2))
         fill(context.store, keys)
         scanned = self._scan_beside_writes(context, context.store.scan("", page_size=5))

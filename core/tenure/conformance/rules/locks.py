@@ -1,7 +1,7 @@
-"""Rules about what people build locks and elections from; see :mod:`.lock_recipe` for how they are built here.
+"""Rules about locks, queues and elections; :mod:`tenure.conformance.workloads.lock_recipe` builds them.
 
-No rule says that a lock excludes others whatever happens: a holder may be paused for longer than its lease. What holds
-then is that tokens grow, and that a resource guarded by the token takes no stale write.
+No rule states that a lock always excludes other holders, since a holder may be paused for longer than its lease. Even
+then tokens grow, and a resource that checks the token accepts no stale write.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tenure.conformance.workloads.locks import Fencing, fence, observe_endings, 
 from tenure.errors import Conflict
 
 _CLOCKS = 0.02
-"""Seconds that clocks may run apart within one lease's time."""
+"""Seconds by which clocks may differ within the time of one lease."""
 
 
 class LockRules(Rules, area="locks"):
     """Locks, queues and elections."""
 
-    # -- without faults: these look at one run of workers who take turns --
+    # -- without faults: these inspect one run of workers that take turns --
 
     def test_locks_exclude_each_other(self, context: RuleContext) -> None:
-        """Of workers who take a lock in turn no two are inside at once, and what it guards loses no update."""
+        """No two workers hold a lock at once, and the number that it protects loses no update."""
         run = context.run_once("turns", take_turns)
         context.check.enough(run.contended, len(run.spans) // 2, "a worker waiting for the lock of another")
         did, expected = f"{len(run.spans)} times a worker took the lock", "one holder at a time"
@@ -46,30 +46,30 @@ class LockRules(Rules, area="locks"):
         context.check.no_problems(problems, f"{did} and added one to a number", expected=f"{len(run.spans)}")
 
     def test_locks_tokens_grow(self, context: RuleContext) -> None:
-        """A lock's create revision is its holder's fencing token: all see it, and each is greater than the last."""
+        """A lock's create revision is its fencing token: all clients read it, and each is greater than the last."""
         run = context.run_once("turns", take_turns)
         context.check.enough(len(run.spans), 20, "a worker taking the lock")
         problems = context.evidence.check("fencing-tokens", run.as_json())
         context.check.no_problems(problems, f"{len(run.spans)} times a worker took the lock", expected="growing tokens")
         if not context.capabilities.linearizable:
-            return  # others may see a former holder's
+            return  # other connections may read the key of a former holder
         others = [pair for pair in run.created if pair[0] != pair[1]]
         context.check.equal(others, [], "tokens that aren't the create revision another connection reads meanwhile")
 
     # -- a lease ends under its holder --
 
     def test_locks_guard_against_stale_holders(self, context: RuleContext) -> None:
-        """Writes guarded by the lock's revision are refused to one whose lease was revoked: another holds the lock."""
+        """A write conditional on the lock's revision is refused if its writer's lease was revoked."""
         self._fenced(context, fence(context, EVENT_TIMEOUT, expire=False))
 
     @parallel_safe
     def test_locks_guard_against_expired_holders(self, context: RuleContext) -> None:
-        """Writes guarded by the lock's revision are refused to one whose lease ran out: another holds the lock."""
+        """A write conditional on the lock's revision is refused if its writer's lease has expired."""
         self._fenced(context, context.run_once("endings", observe_endings).expired)
 
     def _fenced(self, context: RuleContext, seen: Fencing) -> None:
         did = f"wrote as a holder whose lease was {seen.how}, after another had taken the lock and written"
-        data = {"writes": [write.as_json() for write in seen.guarded]}
+        data = {"writes": [write.as_json() for write in seen.conditional]}
         problems = context.evidence.check("fenced-writes", data)
         context.check.no_problems(problems, did, expected="the stale write is refused")
         context.check.true(seen.refused, did, expected="a Conflict", seen="the write was taken")
@@ -78,10 +78,10 @@ class LockRules(Rules, area="locks"):
                 context.rule,
                 "the same write without the precondition did no damage, so the precondition shows nothing",
             )
-        context.evidence.count("stale write taken without the guard")
+        context.evidence.count("stale write taken without the precondition")
 
     def test_locks_are_released_by_their_owner_alone(self, context: RuleContext) -> None:
-        """Deleting a lock at a revision that isn't its own is a Conflict, whoever tries; its owner's release works."""
+        """Deleting a lock at another revision than its own is a Conflict for all clients; its owner's release works."""
         holder, other = context.connect(), context.connect()
         first, second = holder.lease(context.long_ttl), other.lease(context.long_ttl)
         old = acquire(context.check, holder, "lock", "the owner", first, within=EVENT_TIMEOUT)
@@ -97,7 +97,7 @@ class LockRules(Rules, area="locks"):
         context.check.equal(item and item.create_revision, new, "the next owner's lock afterwards")
 
     def test_locks_a_dead_waiter_blocks_nobody(self, context: RuleContext) -> None:
-        """A waiter who dies keeps its place in a queue as long as its lease lives; then the next one has its turn."""
+        """A dead waiter keeps its place in a queue until its lease expires; then the next waiter has its turn."""
         ending = context.run_once("endings", observe_endings).waiter
         did = "the second in a queue of three died, and the first left"
         problems = context.evidence.check("leases-not-early", recorded([ending], clocks=_CLOCKS))
@@ -108,12 +108,12 @@ class LockRules(Rules, area="locks"):
         context.check.no_problems(problems, did, expected="the third one's turn within the second one's worst case")
 
     def test_locks_loss_is_found_in_time(self, context: RuleContext) -> None:
-        """A holder cut off from its store knows by its own clock, within the ttl, and before another has the lock."""
+        """A holder that is cut off finds its loss by its own clock, within the TTL, before another has the lock."""
         loss = context.run_once("endings", observe_endings).loss
         problems = context.evidence.check("loss-reported", loss.as_json())
         context.check.no_problems(
             problems,
-            "asserted again and again that a lease which nobody refreshes is valid",
+            "checked repeatedly that an unrefreshed lease is valid",
             expected="LeaseLost in time",
         )
 

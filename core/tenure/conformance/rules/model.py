@@ -1,8 +1,8 @@
-"""A Hypothesis state machine that does random things to a store and to a dictionary, and compares.
+"""A Hypothesis state machine that applies random operations to a store and to a dictionary, and compares them.
 
-Sequential, so every answer is known in advance: values, revisions, conflicts, leases, lists, what a watcher is
-told. Hypothesis shrinks a failure to a short sequence that shows it, for as long as that is worth the time: where
-a watcher isn't told something, every try takes the whole patience.
+The operations are sequential, so every result is known in advance: values, revisions, conflicts, leases, lists, and
+the events of a watch. Hypothesis shrinks a failure to a short sequence. The time for that is limited: if a watcher
+misses an event, every attempt takes the whole timeout.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ModelRules(Rules, area="model"):
     """Random sequences."""
 
     def test_model_agrees_with_a_dictionary(self, context: RuleContext) -> None:
-        """Whatever sequence of operations is tried, the store answers as a dictionary with revisions would."""
+        """For every sequence of operations the store returns what a dictionary with revisions would."""
         counter = itertools.count()
         steps = 0
         failure = _Failure()
@@ -247,7 +247,7 @@ class _Machine(RuleBasedStateMachine):
         self.check.equal(seen, self._expected(prefix), f"list({prefix!r})")
 
     def compare(self) -> None:
-        """At the end of an example: the store, the model and what a watcher was told agree."""
+        """At the end of an example: check that the store, the model and a watcher agree."""
         self.agree("")
         last = self.store.put(self.prefix + "~", b"").revision
         self.follower.wait_for(self.prefix + "~", last, "wrote a last key")

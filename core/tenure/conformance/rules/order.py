@@ -1,4 +1,4 @@
-"""Rules about the order in which many clients see what they do: both look at one recorded run."""
+"""Rules about the order in which many clients see their operations; both inspect one recorded run."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.workloads.concurrent_operations import least_of, observe
 
 _SEARCHED = (300, 100, 40)
-"""So many operations from the beginning are also searched for an order; fewer where that takes too long."""
+"""Numbers of first operations that are also searched for an order; the next number if a search takes too long."""
 
 
 class OrderRules(Rules, area="kv"):
     """Many clients, few keys."""
 
     def test_kv_clients_see_their_own_order(self, context: RuleContext) -> None:
-        """Each client reads what it wrote and never goes back; writes and guards follow one order of revisions."""
+        """Each client reads its own writes and never goes back; all writes and preconditions follow one order."""
         run = context.run_once("order", observe)
         run.check_enough(context, least_of(context))
         data = {"operations": to_json(run.operations), "order": by_revision.CLIENT}
         context.check.no_problems(
             context.evidence.check("linearizability", data),
             f"put {len(run.operations)} operations of {run.clients} clients in the order of their revisions",
-            expected="answers that this order explains, to each client by itself",
+            expected="results that this order explains, for each client separately",
         )
 
     @requires_capability("linearizable")
     def test_kv_is_linearizable(self, context: RuleContext) -> None:
-        """What many clients did and saw is explained by one order of their operations that real time allows."""
+        """One order of all operations, which real time allows, explains what many clients did and saw."""
         run = context.run_once("order", observe)
         run.check_enough(context, least_of(context))
         did = f"recorded {len(run.operations)} operations of {run.clients} clients at once"

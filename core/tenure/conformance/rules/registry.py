@@ -1,4 +1,4 @@
-"""Rules about the service registry on this store, as far as they need no fault."""
+"""Rules about the service registry on this store that need no fault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenure.registry import EventType, Instance, InstanceEvent, Registry, Regist
 
 
 def instance(number: int = 0, *, service: str = "web", **meta: object) -> Instance:
-    """An instance that says nothing of this machine."""
+    """Return an instance without data of this machine."""
     return Instance(
         service,
         id=f"id-{number}",
@@ -55,7 +55,7 @@ class RegistryRules(Rules, area="registry"):
             raise context.check.fail(did, expected=f"{count} instances of {service!r}", seen=str(exc)) from exc
 
     def test_registry_registers_updates_deregisters(self, context: RuleContext) -> None:
-        """What one registers, updates and deregisters, another one sees, up to the last instance's leaving."""
+        """Another registry sees each register, update and deregister, also of the last instance."""
         config = self._config(context)
         with Registry(context.connect(), config) as observer, Registry(context.connect(), config) as registry:
             registry.register(instance(version="1"))
@@ -95,7 +95,7 @@ class RegistryRules(Rules, area="registry"):
             context.check.equal({each.id for each in found}, {"id-0", "go"}, "an entry written by another program")
 
     def test_registry_refuses_a_second_of_the_same_identity(self, context: RuleContext) -> None:
-        """Registering an identity that a living registration holds is AlreadyRegistered, and leaves that one alone."""
+        """Registering an identity that is already registered is AlreadyRegistered, and changes nothing."""
         config = self._config(context)
         with Registry(context.connect(), config) as first, Registry(context.connect(), config) as second:
             first.register(instance(owner="first"))
@@ -106,7 +106,7 @@ class RegistryRules(Rules, area="registry"):
             context.check.equal([each.meta["owner"] for each in found], ["first"], "the instance afterwards")
 
     def test_registry_clean_stop_is_seen_at_once(self, context: RuleContext) -> None:
-        """Closing a registry removes its instance at once, long before its heartbeat's time is up."""
+        """Closing a registry removes its instance at once, long before its heartbeat has passed."""
         config = self._config(context)
         with Registry(context.connect(), config) as observer:
             with Registry(context.connect(), config, instance()):
@@ -115,21 +115,21 @@ class RegistryRules(Rules, area="registry"):
 
     @parallel_safe
     def test_registry_crash_is_seen_within_the_leases_time(self, context: RuleContext) -> None:
-        """An instance whose process vanishes without a word is removed by the lease's worst case."""
+        """An instance whose process vanishes is removed by the worst case of its lease."""
         store = context.connect()
         lease = store.lease(context.short_ttl, keep_alive=False)
         mine = instance()
         with Registry(context.connect(), self._config(context)) as observer:
-            # What a process leaves that is gone: its key, on a lease that nobody refreshes any more.
+            # What a vanished process leaves: its key, on an unrefreshed lease.
             value = json.dumps(mine.to_dict()).encode()
             store.put(f"/registry/default/web/{mine.id}@{mine.host}", value, lease=lease)
             self._found(context, observer, 1, "put an entry")
             limit = lease.max_lifetime_after_refresh + context.capabilities.max_watch_latency + CLOCK_TOLERANCE
-            self._count(context, observer, 0, "let the lease of an instance run out", within=limit)
+            self._count(context, observer, 0, "let the lease of an instance expire", within=limit)
 
     @parallel_safe
     def test_registry_heartbeat_keeps_an_instance(self, context: RuleContext) -> None:
-        """A registered instance is there for as long as its process is, beyond its heartbeat's time."""
+        """A registered instance stays as long as its process lives, longer than its heartbeat."""
         config = self._config(context, short=True)
         events: list[InstanceEvent] = []
         with (
@@ -137,7 +137,7 @@ class RegistryRules(Rules, area="registry"):
             Registry(context.connect(), config) as observer,
         ):
             self._found(context, observer, 1, "registered")
-            observer.add_handler(events.append)  # is told too of a leave that is over before anyone looks
+            observer.add_handler(events.append)  # receives a leave, too, that is over before the next read
             lease = registry.lease
             if lease is None:
                 raise context.check.fail("registered", expected="a lease", seen=None)
@@ -152,7 +152,7 @@ class RegistryRules(Rules, area="registry"):
             kept = f"kept an instance registered for {lease.max_lifetime_after_refresh * 1.2:.1f} s"
             context.check.equal(self._known(observer), 1, f"{kept}: the instances afterwards")
             left = [event.type.value for event in events if event.type is EventType.DELETE]
-            context.check.equal(left, [], f"{kept}: what was told of its leaving meanwhile")
+            context.check.equal(left, [], f"{kept}: the deletes delivered meanwhile")
 
     @parallel_safe
     def test_registry_deregistered_stays_away(self, context: RuleContext) -> None:
@@ -174,29 +174,29 @@ class RegistryRules(Rules, area="registry"):
             context.check.true(context.store.get(key) is not None, "registered again", expected="the key", seen=None)
 
     def test_registry_handlers_are_called_in_order(self, context: RuleContext) -> None:
-        """Handlers are told create, upserts and delete of an instance, each once, in order."""
+        """Handlers receive the create, upserts and delete of an instance, each once, in order."""
         config = self._config(context)
         seen: list[tuple[str, object]] = []
 
         def handle(event: InstanceEvent) -> None:
             seen.append((event.type.value, event.instance.meta.get("turn")))
 
-        def told(number: int, did: str) -> None:
+        def wait_for_event(number: int, did: str) -> None:
             expected = f"event number {number}"
             context.check.eventually(lambda: list(seen), lambda events: len(events) >= number, did, expected=expected)
 
         with Registry(context.connect(), config) as observer, Registry(context.connect(), config) as registry:
             observer.add_handler(handle, service="web")
-            # One after the other: a store that doesn't show every revision may show the last of several alone.
+            # One after the other: a store without lossless_watch may deliver only the last of several.
             registry.register(instance(turn=0))
-            told(1, "registered")
+            wait_for_event(1, "registered")
             for turn in range(1, 4):
                 registry.update(instance(turn=turn))
-                told(turn + 1, f"updated to turn {turn}")
+                wait_for_event(turn + 1, f"updated to turn {turn}")
             registry.deregister()
-            told(5, "deregistered")
+            wait_for_event(5, "deregistered")
         expected = [("create", 0), ("upsert", 1), ("upsert", 2), ("upsert", 3), ("delete", 3)]
-        context.check.equal(seen, expected, "what a handler was told of register, three updates, deregister")
+        context.check.equal(seen, expected, "the events of register, three updates, deregister")
 
     def test_registry_many_instances_are_all_found(self, context: RuleContext) -> None:
         """Many instances of several services are found by every observer, each under its own service alone."""

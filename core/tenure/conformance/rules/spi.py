@@ -1,4 +1,4 @@
-"""Rules about the plugin's own interface: feeds, deadlines, closing, what isn't declared, what it says of itself."""
+"""Rules about the SPI: feeds, deadlines, closing, undeclared capabilities, the server's description."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def revision_of(entry: KeyValue | Deleted) -> int:
 
 
 class SpiRules(Rules, area="spi"):
-    """What core relies on, asked of the plugin without core in between."""
+    """What core relies on, checked on the plugin without core in between."""
 
     def test_spi_capabilities_make_sense(self, context: RuleContext) -> None:
         """Capabilities are complete, constant, of the right types, and their limits fit together."""
@@ -86,7 +86,7 @@ class SpiRules(Rules, area="spi"):
         for name, note in field_notes().items():
             value = getattr(caps, name)
             good = isinstance(value, bool) if isinstance(note, Guarantee) else isinstance(value, int | float)
-            context.check.true(good, f"read capabilities.{name}", expected="a promise or a number", seen=value)
+            context.check.true(good, f"read capabilities.{name}", expected="a guarantee or a number", seen=value)
             if isinstance(note, Limit):
                 context.check.true(value >= 0, f"read capabilities.{name}", expected="0 or more", seen=value)
         context.check.true(
@@ -96,8 +96,8 @@ class SpiRules(Rules, area="spi"):
             seen=caps,
         )
 
-    def test_spi_requirements_are_judged_by_what_is_declared(self, context: RuleContext) -> None:
-        """connect(require=...) opens a store for each promise it declares and refuses it for each one it doesn't."""
+    def test_spi_requirements_are_checked_by_what_is_declared(self, context: RuleContext) -> None:
+        """connect(require=[name]) opens the store if it declares that guarantee, and refuses it if it doesn't."""
         for name, note in field_notes().items():
             if isinstance(note, Guarantee):
                 opening = partial(connect, context.url)
@@ -127,7 +127,7 @@ class SpiRules(Rules, area="spi"):
         context.check.true(info.revision >= revision, "server_info", expected=f"{revision} or more", seen=info.revision)
 
     def test_spi_deadlines_are_kept(self, context: RuleContext) -> None:
-        """Every call answers or raises an error of Tenure within its timeout, plus a moment."""
+        """Every call returns, or raises an error of Tenure, within its timeout and a tolerance."""
         backend = context.backend()
         key = context.physical("key")
         calls: dict[str, Callable[[float], object]] = {
@@ -148,7 +148,7 @@ class SpiRules(Rules, area="spi"):
                     pass
                 except Exception as exc:
                     did = f"{name}(timeout={seconds})"
-                    raise context.check.fail(did, expected="an answer or a TenureError", seen=repr(exc)) from exc
+                    raise context.check.fail(did, expected="a result or a TenureError", seen=repr(exc)) from exc
                 took = time.monotonic() - started
                 context.check.true(
                     took < seconds + 2.0, f"{name}(timeout={seconds})", expected="an end in time", seen=took
@@ -196,9 +196,9 @@ class SpiRules(Rules, area="spi"):
                     if isinstance(item, Changes):
                         highest = max(revision_of(entry) for entry in item.entries)
                         context.check.equal(item.revision, highest, "the revision of a Changes item: its highest")
-                told = [revision_of(entry) for entry in sink.entries()]
+                revisions = [revision_of(entry) for entry in sink.entries()]
                 expected = [revision for revision in committed[position + 1 :] for _ in range(3)]
-                context.check.equal(told, expected, f"the revisions of changes after {committed[position]}")
+                context.check.equal(revisions, expected, f"the revisions of changes after {committed[position]}")
             finally:
                 feed.close()
 
@@ -243,7 +243,9 @@ class SpiRules(Rules, area="spi"):
             not alive and took < EVENT_TIMEOUT, "closed ten feeds twice", expected="an end", seen=f"{alive} hang"
         )
         revision = context.store.put("key", b"").revision
-        kept.wait(context, lambda: kept.knows(context.physical("key"), revision), "put a key", "the open feed tells it")
+        kept.wait(
+            context, lambda: kept.knows(context.physical("key"), revision), "put a key", "the open feed delivers it"
+        )
         keep.close()
         context.check.equal(
             [sink.errors for sink in sinks if sink.errors], [], "fail() calls of feeds that were closed"
@@ -251,16 +253,16 @@ class SpiRules(Rules, area="spi"):
 
     @requires_control("cut")
     def test_spi_feeds_fail_once_when_cut(self, context: RuleContext) -> None:
-        """Feed rule 5: a feed whose connection breaks ends once, by Unavailable, and doesn't reconnect by itself."""
+        """Feed rule 5: a feed whose connection breaks ends once, by Unavailable, and doesn't reconnect."""
         backend = context.backend()
         sink = Recorder()
         feed = backend.watch(context.physical(""), after=None, sink=sink, timeout=T)
         try:
             sink.wait(context, lambda: bool(sink.items), "watched", "a first item")
-            # Its connection may be made after the first item was read by another one: an event shows that it stands.
+            # The feed may connect after another connection read the first item: an event shows that it is connected.
             revision = context.store.put("before", b"").revision
-            told = partial(sink.knows, context.physical("before"), revision)
-            sink.wait(context, told, "put a key", "the open feed tells it")
+            delivered = partial(sink.knows, context.physical("before"), revision)
+            sink.wait(context, delivered, "put a key", "the open feed delivers it")
             context.check.enough(cut(context), 1, "a connection that broke")
             limit = context.capabilities.max_watch_failure_detection + EVENT_TIMEOUT
             sink.wait(context, lambda: bool(sink.errors), "cut the connection", "fail()", within=limit)
@@ -273,7 +275,7 @@ class SpiRules(Rules, area="spi"):
             feed.close()
 
     def test_spi_close_ends_everything(self, context: RuleContext) -> None:
-        """After close, which may be called again, feeds end without fail() and every call is StoreClosed."""
+        """After close, which may be called again, feeds end without fail(), and every call raises StoreClosed."""
         backend = context.backend()
         sink = Recorder()
         backend.watch(context.physical(""), after=None, sink=sink, timeout=T)

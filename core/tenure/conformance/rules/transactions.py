@@ -1,4 +1,4 @@
-"""Rules about transactions: guards, all or nothing, one revision, races with exactly one winner."""
+"""Rules about transactions: preconditions, all or nothing, one revision, races with exactly one winner."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class TransactionRules(Rules, area="transactions"):
             "list('') after a transaction of three puts and a delete",
         )
 
-    def test_transactions_with_a_guard_that_fails_change_nothing(self, context: RuleContext) -> None:
-        """If one guard of several doesn't hold, the transaction is a Conflict and no operation is applied."""
+    def test_transactions_with_a_precondition_that_fails_change_nothing(self, context: RuleContext) -> None:
+        """If one precondition of several fails, the transaction is a Conflict and no operation is applied."""
         item = context.store.put("there", b"1")
         stale = item.revision
         present = context.store.put("there", b"2").revision
@@ -60,11 +60,11 @@ class TransactionRules(Rules, area="transactions"):
             transaction = (
                 precondition(context.store.transaction()).put("new", b"x").put("there", b"x").put("missing", b"x")
             )
-            context.check.raises(Conflict, transaction.commit, f"a transaction whose guard fails ({name})")
+            context.check.raises(Conflict, transaction.commit, f"a transaction whose precondition fails ({name})")
             context.check.equal(list(context.store.list("")), before, f"list('') afterwards ({name})")
 
-    def test_transactions_with_guards_that_hold_are_applied(self, context: RuleContext) -> None:
-        """A transaction all of whose guards hold is applied, whatever keys they are on and however many per key."""
+    def test_transactions_with_preconditions_that_hold_are_applied(self, context: RuleContext) -> None:
+        """A transaction is applied if all its preconditions hold, on any keys and several on one key."""
         revision = context.store.put("there", b"1").revision
         holding: dict[str, Build] = {
             "absent": lambda t: t.if_absent("missing"),
@@ -78,10 +78,12 @@ class TransactionRules(Rules, area="transactions"):
             try:
                 transaction.commit()
             except Conflict as exc:
-                did = f"a transaction whose guards hold ({name})"
+                did = f"a transaction whose preconditions hold ({name})"
                 raise context.check.fail(did, expected="it is applied", seen=f"Conflict: {exc}") from exc
         expected = tuple(sorted(f"done/{name}" for name in holding))
-        context.check.equal(context.store.list("done/").keys, expected, "list after transactions whose guards hold")
+        context.check.equal(
+            context.store.list("done/").keys, expected, "list after transactions whose preconditions hold"
+        )
 
     def test_transactions_refused_make_no_revision(self, context: RuleContext) -> None:
         """A refused transaction leaves even the store's revision as it was."""
@@ -89,7 +91,7 @@ class TransactionRules(Rules, area="transactions"):
         for _ in range(_BUSY):
             before = context.store.get_with_revision("there").revision
             transaction = context.store.transaction().if_absent("there").put("x", b"1").delete("there")
-            context.check.raises(Conflict, transaction.commit, "a transaction whose guard fails")
+            context.check.raises(Conflict, transaction.commit, "a transaction whose precondition fails")
             if context.store.get_with_revision("there").revision == before:
                 return
         raise context.check.fail(
@@ -99,15 +101,15 @@ class TransactionRules(Rules, area="transactions"):
         )
 
     def test_transactions_notice_delete_and_recreate(self, context: RuleContext) -> None:
-        """A guard on a revision fails if the key was deleted and written again since, even with the same value."""
+        """A precondition on a revision fails if the key was deleted and written again, even with the same value."""
         revision = context.store.put("key", b"same").revision
         context.store.delete("key")
         context.store.put("key", b"same")
         transaction = context.store.transaction().if_unchanged("key", revision=revision).put("won", b"")
-        context.check.raises(Conflict, transaction.commit, "a guard on the revision of the key's earlier life")
+        context.check.raises(Conflict, transaction.commit, "a precondition on the revision of the key's earlier life")
 
     def test_transactions_without_operations_are_checks(self, context: RuleContext) -> None:
-        """A transaction of guards alone answers a revision if they hold, is a Conflict if not, and changes nothing."""
+        """A transaction of preconditions alone changes nothing: it returns a revision, or is a Conflict."""
         revision = context.store.put("there", b"").revision
         for _ in range(_BUSY):
             before = context.store.get_with_revision("there").revision
@@ -124,7 +126,7 @@ class TransactionRules(Rules, area="transactions"):
         )
 
     def test_transactions_count_only_what_they_deleted(self, context: RuleContext) -> None:
-        """The answer counts the keys that really were there to be deleted."""
+        """The result counts the keys that existed and were deleted."""
         context.store.put("a", b"")
         context.store.put("b", b"")
         committed = context.store.transaction().delete("a").delete("missing").delete("b").put("c", b"").commit()
@@ -142,14 +144,14 @@ class TransactionRules(Rules, area="transactions"):
         context.check.true(
             limit >= 8, "read capabilities.max_transaction_operations", expected="at least 8", seen=limit
         )
-        full = context.store.transaction().if_absent("guard")
+        full = context.store.transaction().if_absent("absent")
         for number in range(limit - 1):
             full.put(f"{number:06}", b"x")
         full.commit(timeout=60.0)
-        beyond = context.store.transaction().if_absent("guard").put("one", b"y")
+        beyond = context.store.transaction().if_absent("absent").put("one", b"y")
         for number in range(limit - 1):
             beyond.put(f"{number:06}", b"y")
-        context.check.raises(LimitExceeded, beyond.commit, f"a transaction of {limit + 1} guards and operations")
+        context.check.raises(LimitExceeded, beyond.commit, f"a transaction of {limit + 1} preconditions and operations")
         listed = context.store.list("", timeout=60.0)
         context.check.equal(len(listed), limit - 1, f"the number of keys after a transaction of {limit - 1} puts")
         context.check.equal({item.value for item in listed}, {b"x"}, "their values")
@@ -177,7 +179,7 @@ class TransactionRules(Rules, area="transactions"):
             context.check.raises(LimitExceeded, beyond.commit, "a transaction of more bytes than declared")
 
     def test_transactions_take_the_declared_number_of_leases(self, context: RuleContext) -> None:
-        """A transaction puts keys on as many different leases as declared; on one more it is LimitExceeded."""
+        """A transaction can use as many different leases as declared; with one more it is LimitExceeded."""
         limit = context.capabilities.max_transaction_leases
         context.check.true(limit >= 1, "read capabilities.max_transaction_leases", expected="at least 1", seen=limit)
         tried = min(limit, _LEASES_TRIED)
@@ -197,7 +199,7 @@ class TransactionRules(Rules, area="transactions"):
             context.check.equal(context.store.list("beyond").keys, (), "the keys of the refused transaction")
 
     def test_transactions_on_an_ended_lease_change_nothing(self, context: RuleContext) -> None:
-        """A transaction that puts a key on a lease that isn't alive is LeaseNotFound and applies nothing at all."""
+        """A transaction that puts a key on an ended lease is LeaseNotFound, and changes nothing."""
         lease = context.store.lease(context.short_ttl)
         lease.revoke()
         context.store.put("keep", b"1")
@@ -286,7 +288,7 @@ class TransactionRules(Rules, area="transactions"):
         context.check.enough(sum(conflicts), threads - 1, "a conflict between threads")
 
     def test_transactions_keep_an_invariant(self, context: RuleContext) -> None:
-        """Guarded transfers between keys from several threads keep their sum, whatever else goes on."""
+        """Conditional transfers between keys from several threads keep the sum of their values."""
         keys = [f"account{number}" for number in range(4)]
         opening = context.store.transaction()
         for key in keys:
@@ -323,12 +325,12 @@ class TransactionRules(Rules, area="transactions"):
 
         moved = together(context.check, [partial(transfer, number) for number in range(4)], "transfers")
         balances = [int(item.value) for item in context.store.list("account")]
-        context.check.equal(sum(balances), 400, f"the sum of the four accounts {balances} after guarded transfers")
+        context.check.equal(sum(balances), 400, f"the sum of the four accounts {balances} after conditional transfers")
         context.check.enough(sum(moved), 30, "a transfer")
 
     @requires_capability("consistent_list")
     def test_transactions_are_whole_in_every_list(self, context: RuleContext) -> None:
-        """A list that runs while transactions write several keys shows each of them whole or not at all."""
+        """A list during transactions on several keys shows each transaction as a whole or not at all."""
         keys, enough = 6, 15
         broken = threading.Event()
         readers = [context.connect() for _ in range(2)]

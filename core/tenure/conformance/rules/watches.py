@@ -1,4 +1,4 @@
-"""Rules about watches: W1 to W6, the beginning, resuming, slow consumers, callbacks, closing."""
+"""Rules about watches: the contract of events, the beginning, resuming, slow consumers, callbacks, closing."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ from tenure.errors import Compacted, InvalidArgument, StoreClosed, TenureError, 
 from tenure.watch import Batch, BatchType, EventType, Watch
 
 _CLOCK_TOLERANCE = 0.5
-"""Seconds by which this machine may be late, on top of what the store declares."""
+"""Seconds by which this machine may be late, in addition to what the store declares."""
 
 
 class WatchRules(Rules, area="watches"):
-    """State, then changes, for as long as one looks."""
+    """The state, then changes, as long as the watch is open."""
 
-    # -- the contract, held against the write history of one concurrent run --
+    # -- the contract, checked against the write history of one concurrent run --
 
     def test_watches_revisions_only_grow_per_key(self, context: RuleContext) -> None:
-        """W1: for each key events come in the order of their revisions, and none comes twice."""
-        problems = self._judged(context, watch_checker.ORDER)
+        """The events of each key come in the order of their revisions, and none comes twice."""
+        problems = self._problems(context, watch_checker.ORDER)
         context.check.no_problems(problems, "watched while three writers wrote", expected="growing revisions per key")
 
     def test_watches_nothing_is_invented(self, context: RuleContext) -> None:
-        """W2: each event is a key, value and revision that was really written, and each delete was really made."""
-        problems = self._judged(context, watch_checker.TRUTH)
-        context.check.no_problems(problems, "held every event against the writes", expected="events that happened")
+        """Each event has a key, value and revision that a client wrote, and each delete was made."""
+        problems = self._problems(context, watch_checker.TRUTH)
+        context.check.no_problems(problems, "compared every event with the writes", expected="events that happened")
 
     def test_watches_watchers_converge(self, context: RuleContext) -> None:
-        """W3: once writes stop, what a watcher has built from its events equals a list; no delete is missed."""
-        problems = self._judged(context, watch_checker.CONVERGENCE)
+        """Once writes stop, the state built from a watch's events equals a list; no delete is missed."""
+        problems = self._problems(context, watch_checker.CONVERGENCE)
         context.check.no_problems(problems, "compared events with a list after the last write", expected="equality")
 
     def test_watches_a_gap_is_told(self, context: RuleContext) -> None:
-        """W4: the state comes first, then that it is in sync, then changes; a gap only as a resync with its reason."""
-        problems = self._judged(context, watch_checker.SHAPE)
+        """The state comes first, then SYNCED, then changes; a gap comes only as a RESYNC with its reason."""
+        problems = self._problems(context, watch_checker.SHAPE)
         context.check.no_problems(problems, "looked at the kinds of batches", expected="snapshot, synced, changes")
 
     def test_watches_events_know_what_they_are(self, context: RuleContext) -> None:
-        """W5: create, update and delete are told apart, and the previous value is what this watcher knew."""
-        problems = self._judged(context, watch_checker.KINDS)
+        """Events distinguish create, update and delete, and the previous value is what this watcher knew."""
+        problems = self._problems(context, watch_checker.KINDS)
         context.check.no_problems(problems, "replayed the events of a watch(previous=True)", expected="right kinds")
 
     @requires_capability("lossless_watch")
     def test_watches_see_every_transaction_whole(self, context: RuleContext) -> None:
-        """Every transaction is told, none is coalesced with another, and each comes as one batch, in order."""
-        problems = self._judged(context, watch_checker.TRANSACTIONS)
+        """Every transaction is delivered as one batch, in order, and none is coalesced with another."""
+        problems = self._problems(context, watch_checker.TRANSACTIONS)
         context.check.no_problems(problems, "compared batches with transactions", expected="one batch for each")
 
-    def _judged(self, context: RuleContext, check: str) -> list[str]:
-        """One check on the run that all of these look at; keeps what that check needs of it."""
+    def _problems(self, context: RuleContext, check: str) -> list[str]:
+        """Run one check on the run that these rules share, and keep the data that the check needs."""
         seen = context.run_once("watches", observe)
         needs_writes = check in (watch_checker.TRUTH, watch_checker.TRANSACTIONS)
         data = watch_checker.record(
@@ -76,7 +76,7 @@ class WatchRules(Rules, area="watches"):
     # -- the beginning --
 
     def test_watches_begin_with_the_present_state(self, context: RuleContext) -> None:
-        """The first batch is the state as creates, in order, the second says in sync, at one revision."""
+        """The first batch is the state as creates, in order; the second is SYNCED, at the same revision."""
         for key in ("w/b", "w/a", "w", "w0", "x"):
             context.store.put(key, key.encode())
         expected = context.store.list("w/")
@@ -85,8 +85,8 @@ class WatchRules(Rules, area="watches"):
         if first is None or second is None:
             raise context.check.fail("watch('w/')", expected="two batches at once", seen=(first, second))
         context.check.equal((first.type, second.type), (BatchType.SNAPSHOT, BatchType.SYNCED), "the first two batches")
-        told = tuple(event.item for event in first.events)
-        context.check.equal(told, expected.items, "the items of the first batch, against a list")
+        delivered = tuple(event.item for event in first.events)
+        context.check.equal(delivered, expected.items, "the items of the first batch, against a list")
         context.check.equal({event.type for event in first.events}, {EventType.CREATE}, "their kinds")
         context.check.true(
             second.revision >= expected.revision,
@@ -96,7 +96,7 @@ class WatchRules(Rules, area="watches"):
         )
 
     def test_watches_begin_empty_where_nothing_is(self, context: RuleContext) -> None:
-        """A watch of a prefix without keys is in sync at once, and then sees the first key."""
+        """A watch of a prefix without keys is in sync at once, and then delivers the first key."""
         with Follower(context.check, context.store.watch("nothing/")) as follower:
             follower.wait_in_sync()
             context.check.equal(follower.batches[0].events, (), "the first batch of a watch of nothing")
@@ -106,7 +106,7 @@ class WatchRules(Rules, area="watches"):
     # -- changes --
 
     def test_watches_tell_create_update_delete(self, context: RuleContext) -> None:
-        """Put, put again, delete and put are told as create, update, delete, create, with values before and after."""
+        """Put, put, delete and put are delivered as create, update, delete and create, with values before and after."""
         with Follower(context.check, context.store.watch("", previous=True)) as follower:
             follower.wait_in_sync()
             revisions = []
@@ -127,7 +127,7 @@ class WatchRules(Rules, area="watches"):
                 context.check.equal([event.revision for event in events], revisions, "the revisions of these events")
 
     def test_watches_tell_an_identical_put(self, context: RuleContext) -> None:
-        """Writing the value that is there already is an update event."""
+        """Writing the present value again is an update event."""
         context.store.put("key", b"same")
         with Follower(context.check, context.store.watch("")) as follower:
             follower.wait_in_sync()
@@ -135,7 +135,7 @@ class WatchRules(Rules, area="watches"):
             follower.wait_for("key", revision, "put the same value again")
 
     def test_watches_keep_to_their_prefix(self, context: RuleContext) -> None:
-        """A watch tells what starts with its prefix and nothing of its neighbours, wildcards or not."""
+        """A watch delivers keys that start with its prefix and no others; wildcards have no meaning."""
         with ExitStack() as stack:
             prefixes = ("a", "a/", "a%", "*", "")
             followers = {
@@ -152,7 +152,7 @@ class WatchRules(Rules, area="watches"):
             last = transaction.commit().revision
             for prefix, follower in followers.items():
                 follower.wait_for(f"{prefix}~", last, "wrote a last key under each prefix")
-                told = {event.key for event in write_history.events_of(follower.batches)} - {
+                delivered = {event.key for event in write_history.events_of(follower.batches)} - {
                     "a~",
                     "a/~",
                     "a%~",
@@ -160,10 +160,10 @@ class WatchRules(Rules, area="watches"):
                     "~",
                 }
                 expected = {key for key in keys if key.startswith(prefix)}
-                context.check.equal(sorted(told), sorted(expected), f"the keys told to watch({prefix!r})")
+                context.check.equal(sorted(delivered), sorted(expected), f"the keys delivered to watch({prefix!r})")
 
     def test_watches_are_quick(self, context: RuleContext) -> None:
-        """On an idle store most changes are told within the declared latency."""
+        """On an idle store most changes are delivered within the declared latency."""
         latency = context.capabilities.max_watch_latency
         late = []
         with Follower(context.check, context.connect().watch("")) as follower:
@@ -177,25 +177,29 @@ class WatchRules(Rules, area="watches"):
         context.check.true(
             median <= latency + _CLOCK_TOLERANCE / 2,
             "put nine keys, one after another, beside a watch",
-            expected=f"half of them told within {latency:g} s (and {_CLOCK_TOLERANCE / 2:g} s for a busy machine)",
+            expected=f"half of them delivered within {latency:g} s (and {_CLOCK_TOLERANCE / 2:g} s for a busy machine)",
             seen=f"{median:.3f} s",
         )
 
     def test_watches_many_at_once_all_work(self, context: RuleContext) -> None:
-        """A hundred watches on one store all tell a change, and one closed stops no other."""
+        """A hundred watches on one store all deliver a change, and closing one stops no other."""
         watches = [context.store.watch(f"{number % 10}/") for number in range(100)]
         try:
             for watch in watches:
                 if watch.next(EVENT_TIMEOUT) is None or watch.next(EVENT_TIMEOUT) is None:
-                    raise context.check.fail("opened 100 watches", expected="state and in_sync of each", seen="nothing")
+                    raise context.check.fail(
+                        "opened 100 watches", expected="SNAPSHOT and SYNCED of each", seen="nothing"
+                    )
             for watch in watches[::2]:
                 watch.close()
             for number in range(10):
                 context.store.put(f"{number}/key", b"")
             for number, watch in list(enumerate(watches))[1::2]:
                 batch = watch.next(EVENT_TIMEOUT)
-                told = batch and [event.key for event in batch.events]
-                context.check.equal(told, [f"{number % 10}/key"], f"watch number {number} after a put under its prefix")
+                delivered = batch and [event.key for event in batch.events]
+                context.check.equal(
+                    delivered, [f"{number % 10}/key"], f"watch number {number} after a put under its prefix"
+                )
         finally:
             for watch in watches:
                 watch.close()
@@ -215,7 +219,7 @@ class WatchRules(Rules, area="watches"):
 
     @requires_capability("lossless_watch")
     def test_watches_resume_after_any_revision_exactly(self, context: RuleContext) -> None:
-        """A watch after a revision tells every transaction after it and none up to it, whichever revision it is."""
+        """A watch after a revision delivers every transaction after it and none up to it, for every revision."""
         workload = Workload(context.check, [context.store, context.connect()], turns=75)
         last = workload.finish()
         timeline = workload.history.timeline().under("w/")
@@ -225,25 +229,25 @@ class WatchRules(Rules, area="watches"):
             with Follower(context.check, context.store.watch("w/", after=after)) as follower:
                 follower.wait_for(LAST_KEY, last, f"watch(after={after})")
                 problems = write_history.check_every_transaction(follower.batches, timeline, after=after)
-                told = [event.revision for event in write_history.events_of(follower.batches)]
-                problems += [f"the event at {early} isn't after {after}" for early in told if early <= after]
+                delivered = [event.revision for event in write_history.events_of(follower.batches)]
+                problems += [f"the event at {early} isn't after {after}" for early in delivered if early <= after]
                 context.check.no_problems(problems, f"watch(after={after})", expected="each transaction after it, once")
 
     @requires_capability("lossless_watch")
     def test_watches_resume_at_the_present(self, context: RuleContext) -> None:
-        """A watch after the present revision tells nothing that was, and everything that comes."""
+        """A watch after the present revision delivers no earlier change and every later one."""
         context.store.put("w/old", b"")
         present = context.store.delete("w/old").revision
         with Follower(context.check, context.store.watch("w/", after=present)) as follower:
             first = context.store.put("w/new", b"1").revision
             second = context.store.put("w/new", b"2").revision
             follower.wait_for("w/new", second, "watched after the present revision, then put twice")
-            told = [(event.key, event.revision) for event in write_history.events_of(follower.batches)]
-            context.check.equal(told, [("w/new", first), ("w/new", second)], "the events told")
+            delivered = [(event.key, event.revision) for event in write_history.events_of(follower.batches)]
+            context.check.equal(delivered, [("w/new", first), ("w/new", second)], "the events delivered")
 
     @requires_capability("lossless_watch")
     def test_watches_resume_from_the_future_is_compacted(self, context: RuleContext) -> None:
-        """A revision that the store hasn't reached isn't of its history: watching after it is Compacted."""
+        """A revision that the store hasn't reached is not part of its history: watching after it is Compacted."""
         future = context.store.put("key", b"").revision + 1_000_000
 
         def watch() -> object:
@@ -255,7 +259,7 @@ class WatchRules(Rules, area="watches"):
     @requires_capability("lossless_watch")
     @requires_control("compact")
     def test_watches_resume_from_a_forgotten_revision_is_compacted(self, context: RuleContext) -> None:
-        """Watching after a revision that has left the store's history is Compacted, not silence and not a gap."""
+        """Watching after a revision that the store dropped from its history is Compacted, never a silent gap."""
         old = context.store.put("key", b"1").revision
         following = [context.store.put("key", str(number).encode()).revision for number in range(5)]
         context.controls.do("compact")
@@ -263,25 +267,25 @@ class WatchRules(Rules, area="watches"):
 
         def watch() -> Batch | None:
             with context.store.watch("", after=old) as opened:
-                told = opened.next(EVENT_TIMEOUT)
-            if told is not None and [event.revision for event in told.events][:1] == following[:1]:
-                context.check.enough(0, 1, "something forgotten after the driver's 'compact'")
-            return told
+                delivered = opened.next(EVENT_TIMEOUT)
+            if delivered is not None and [event.revision for event in delivered.events][:1] == following[:1]:
+                context.check.enough(0, 1, "history dropped by the control 'compact'")
+            return delivered
 
         context.check.raises(Compacted, watch, f"watch(after={old}) after the history up to {present} was dropped")
 
     # -- slow consumers, callbacks, closing --
 
     def test_watches_a_slow_consumer_is_resynced(self, context: RuleContext) -> None:
-        """W6: a consumer too slow for its bound stalls nobody, is told of the gap, and ends with the true state."""
+        """A consumer too slow for max_pending delays no other, gets a RESYNC, and ends with the true state."""
         slow = context.store.watch("w/", max_pending=10)
         first = [batch for batch in (slow.next(EVENT_TIMEOUT), slow.next(EVENT_TIMEOUT)) if batch is not None]
         with Follower(context.check, context.store.watch("w/")) as quick:
             quick.wait_in_sync()
             workload = Workload(context.check, [context.store], turns=180)
             last = workload.finish()
-            quick.wait_for(LAST_KEY, last, "wrote beside a watch that nobody reads")
-            context.check.equal(quick.resyncs, 0, "the number of gaps told to the quick consumer")
+            quick.wait_for(LAST_KEY, last, "wrote beside an unread watch")
+            context.check.equal(quick.resyncs, 0, "the number of gaps delivered to the quick consumer")
         with Follower(context.check, slow) as reader:
             reader.wait_for(LAST_KEY, last, "read a watch that had been left alone")
             batches = [*first, *reader.batches]
@@ -299,7 +303,7 @@ class WatchRules(Rules, area="watches"):
 
     @requires_capability("lossless_watch")
     def test_watches_a_slow_resumed_watch_misses_nothing(self, context: RuleContext) -> None:
-        """W6: a watch after a revision whose consumer is too slow goes on exactly where it was."""
+        """A watch after a revision whose consumer is too slow misses no transaction."""
         start = context.store.put("w", b"start").revision
         slow = context.store.watch("w/", after=start, max_pending=10)
         workload = Workload(context.check, [context.store], turns=180)
@@ -360,7 +364,7 @@ class WatchRules(Rules, area="watches"):
             release.set()
 
     def test_watches_close_wakes_a_blocked_reader(self, context: RuleContext) -> None:
-        """Closing a watch, or its store, brings back the thread that waits in it, at once."""
+        """Closing a watch, or its store, wakes the thread that waits in next() at once."""
         for what in ("watch", "store"):
             store = context.connect()
             watch = store.watch("")

@@ -1,7 +1,7 @@
-"""One run of many clients on few keys, which the rules about the order of operations look at.
+"""One run of many clients on few keys, which the rules about the order of operations inspect.
 
-Every operation is recorded as its client saw it: when it was asked for, when it was answered, with what. Values are
-never repeated, so that a value names its write.
+Every operation is recorded as its client saw it: when it began, when it returned, and the result. No value is written
+twice, so a value identifies its write.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from tenure.conformance.workloads.threads import DEADLINE, together
 from tenure.spi import KeyValue
 
 _STALE = 0.3
-"""How often a guard is on what was read some time ago, and not just now."""
+"""Probability that a precondition is on an earlier read, and not on one made just before."""
 
 _SUCCESSES = (Kind.READ, Kind.PUT, Kind.COMPARE_AND_SET, Kind.DELETE, Kind.PUT_IF_ABSENT, Kind.TRANSACTION)
 
 
 _PHASE = 500
-"""Operations, of all clients, after which they begin or stop to let each other go first after each.
+"""Number of operations of all clients after which they start or stop to yield after each operation.
 
-It matters for a store in this process alone: there a client does dozens of operations before another has its turn, and
-is stopped in the middle of one. Giving way, they come in turn, but hardly ever while an operation is under way.
+It matters only for a store in this process. There a client makes dozens of operations before another has its turn, and
+is interrupted in the middle of one. If they yield, they alternate, but their operations hardly ever overlap.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRun:
-    """What was recorded, in the order of beginnings."""
+    """The recorded operations, in the order of their beginnings."""
 
     operations: tuple[Operation, ...]
     clients: int
 
     def check_enough(self, context: RuleContext, least: int) -> None:
-        """Every kind was done, writes were refused, operations overlapped: else the rule is vacuous."""
+        """Require that every kind was done, writes were refused, and operations overlapped."""
         for kind in _SUCCESSES:
             done = sum(each.kind is kind and each.outcome is Outcome.DONE for each in self.operations)
             context.check.enough(done, least, f"a {kind.value} that was done")
@@ -51,7 +51,7 @@ class OrderRun:
 
 
 def overlapping(operations: Sequence[Operation]) -> int:
-    """How many operations began before an earlier one had ended."""
+    """Return the number of operations that began before an earlier one had ended."""
     count, latest = 0, 0.0
     for operation in sorted(operations, key=lambda each: each.invoked):
         count += operation.invoked < latest
@@ -60,7 +60,7 @@ def overlapping(operations: Sequence[Operation]) -> int:
 
 
 def observe(context: RuleContext) -> OrderRun:
-    """Ten or twenty clients on three or five connections, for some seconds or thousands of operations."""
+    """Run ten or twenty clients on three or five connections, for some seconds or thousands of operations."""
     clients = context.profile.pick(quick=10, full=20)
     stores = [context.store, *(context.connect() for _ in range(context.profile.pick(quick=2, full=4)))]
     recorder = Recorder()
@@ -74,7 +74,7 @@ def observe(context: RuleContext) -> OrderRun:
 
 
 class _Clients:
-    """What all clients of a run have in common: how much they do, and when it is enough."""
+    """What all clients of a run share: how much they do, and when it is enough."""
 
     def __init__(self, context: RuleContext, recorder: Recorder, keys: Sequence[str]) -> None:
         self._recorder = recorder
@@ -90,7 +90,7 @@ class _Clients:
         self._refused = 0
 
     def work(self, client: Client) -> None:
-        """One client, until all together have done enough."""
+        """Run one client until all clients together have done enough."""
         chance = random.Random(self._seed * 1_000 + client.number)  # noqa: S311 - repeatable, hides nothing
         known: dict[str, KeyValue | None] = {}
         turn = 0
@@ -108,7 +108,7 @@ class _Clients:
     def _may_go_on(self) -> bool:
         seconds = time.monotonic() - self._started
         if seconds >= DEADLINE / 2:
-            return False  # by then even a slow store has done enough
+            return False  # even a slow store has done enough by then
         over = len(self._recorder.operations) >= self._most or seconds >= self._seconds
         enough = over and min(*self._counts.values(), self._refused) >= self._least
         return not enough or overlapping(self._recorder.operations) < self._least
@@ -142,5 +142,5 @@ class _Clients:
 
 
 def least_of(context: RuleContext) -> int:
-    """How often each kind has to be done for the run to mean something."""
+    """Return how often each kind has to be done for the run to be conclusive."""
     return context.profile.pick(quick=15, full=40)

@@ -1,8 +1,8 @@
-"""One run of several leases side by side, which the rules about time look at: waiting costs the longest once.
+"""One run of several leases side by side, which the rules about time share: they wait for the longest only once.
 
-Times are seconds of ``time.monotonic``. A lease's time counts from when the store got the request, which is
-between ``sent`` and ``answered``; so it must not end before ``sent + ttl`` and has to end by ``answered`` plus the
-declared worst case.
+Times are seconds of ``time.monotonic``. A lease's time counts from when the store received the request, which is
+between ``sent`` and ``answered``. So the lease must not expire before ``sent + ttl``, and has to expire by
+``answered`` plus the declared worst case.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tenure.spi import KeyValue
 from tenure.watch import Event, EventType
 
 CLOCK_TOLERANCE = 1.0
-"""Seconds by which this machine may be late, on top of what the store declares."""
+"""Seconds by which this machine may be late, in addition to what the store declares."""
 
 
 @dataclass(slots=True)
 class Ending:
-    """What was seen of one lease that nobody kept."""
+    """What the run saw of one lease that was not kept alive."""
 
     name: str
     ttl: float
@@ -41,7 +41,7 @@ class Ending:
 
 @dataclass(slots=True)
 class LeaseRun:
-    """Everything observed."""
+    """Everything that the run saw."""
 
     endings: dict[str, Ending]
     events: list[Event]
@@ -67,7 +67,7 @@ def recorded(endings: Iterable[Ending], **limits: object) -> dict[str, object]:
 
 
 def observe(context: RuleContext) -> LeaseRun:
-    """Leases left alone, refreshed once, refreshed all the time; keys detached, moved, in groups, with children."""
+    """Observe leases left alone, refreshed once, kept alive; keys detached, moved, in groups, with children."""
     store, holder = context.store, context.connect()
     ttl = context.short_ttl
     lost: list[Lease] = []
@@ -122,7 +122,7 @@ def observe(context: RuleContext) -> LeaseRun:
 
 
 def _refresh_once(lease: Lease, ending: Ending) -> None:
-    """Refresh when more than half of the ttl has passed; its time counts from then."""
+    """Refresh when more than half of the TTL has passed; the lease's time counts from then."""
     while time.monotonic() < ending.sent + 0.6 * lease.ttl:
         time.sleep(0.01)
     ending.sent = time.monotonic()

@@ -1,6 +1,6 @@
-"""Two runs that the rules about locks look at: workers who take turns, and holders whose lease ends under them.
+"""Two runs that the rules about locks inspect: workers that take turns, and holders that lose their lease.
 
-Times are seconds of the stores' clock, which is one for all of a machine.
+Times are seconds of the stores' clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tenure.errors import Conflict, LeaseLost
 
 _WORKERS = 6
 _CONTENDED_WITHIN = 1.0
-"""Seconds that a holder waits for another to want the lock, or to get it."""
+"""Seconds that a holder waits until another worker wants the lock, or gets it."""
 _SHARED = "shared"
-"""A number that workers add one to while they hold the lock, without any other guard."""
+"""A number that workers increment while they hold the lock, without any precondition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Someone took the lock for its own."""
+    """The time in which a worker believed that it held the lock."""
 
     who: str
     token: int
@@ -43,16 +43,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Workers took turns."""
+    """A run of workers that take turns."""
 
     spans: tuple[Span, ...]
     operations: tuple[Operation, ...]
     created: tuple[tuple[int, int | None], ...]
-    """Each token, and the create revision that another connection saw of the lock's key meanwhile."""
+    """Each token, and the create revision of the lock's key that another connection read meanwhile."""
     contended: int
-    """How often another waited for the lock while one had it."""
+    """How often a worker waited for the lock while another held it."""
     shared: int | None
-    """What the number came to."""
+    """The final value of the number."""
 
     def as_json(self) -> dict[str, object]:
         """Return the spans, as data for the checkers."""
@@ -66,7 +66,7 @@ def spans_as_json(spans: tuple[Span, ...]) -> dict[str, object]:
 
 
 def take_turns(context: RuleContext) -> Turns:
-    """Six workers on three connections take one lock again and again; a number shows when two are in at once."""
+    """Let six workers on three connections take one lock repeatedly; a number shows when two hold it at once."""
     turns = _Workers(context)
     workers = [partial(turns.work, number) for number in range(_WORKERS)]
     together(context.check, workers, f"{_WORKERS} workers taking turns")
@@ -79,7 +79,7 @@ def take_turns(context: RuleContext) -> Turns:
 class _Workers:
     """Workers, and what they recorded.
 
-    A holder stays inside until another waits, and doesn't come back before another was in: every turn is contended.
+    A holder keeps the lock until another worker waits, and waits until another had it: every turn is contended.
     """
 
     def __init__(self, context: RuleContext) -> None:
@@ -118,7 +118,7 @@ class _Workers:
             try:
                 release(store, "lock", token)
             except Conflict:
-                outcome = Outcome.REFUSED  # it was another's already: the rules will tell
+                outcome = Outcome.REFUSED  # another worker held it already; the rules find that
             left = clock.now()
             self._hand_over()
             self.spans.append(Span(name, token, began, ended))
@@ -153,7 +153,7 @@ class _Workers:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """The guarded resource took a write."""
+    """The protected resource accepted a write."""
 
     who: str
     token: int
@@ -166,20 +166,20 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Fencing:
-    """A holder's lease ended under it, another took the lock, and then both wrote."""
+    """A holder lost its lease, another client took the lock, and then both wrote."""
 
     how: str
-    guarded: tuple[Write, ...]
-    """Taken with the guard on the lock."""
+    conditional: tuple[Write, ...]
+    """Accepted with a precondition on the lock."""
     control: tuple[Write, ...]
-    """The same, and then the former holder's without the guard."""
+    """The same, and then the former holder's write without the precondition."""
     refused: bool
-    """Whether the former holder's guarded write was."""
+    """Whether the former holder's conditional write was refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A leader whose lease ran out, by its own clock."""
+    """A leader whose lease expired, by its own clock."""
 
     sent: float
     ttl: float
@@ -195,18 +195,18 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Endings:
-    """Everything that takes a lease's time, done side by side."""
+    """Everything that waits for a lease to expire, done side by side."""
 
     expired: Fencing
     waiter: Ending
-    """The lease of a waiter who died; notified and missed are when the next one had its turn."""
+    """The lease of a dead waiter; notified and missed are when the next waiter had its turn."""
     leaders: tuple[Span, ...]
     loss: Loss
 
 
 def observe_endings(context: RuleContext) -> Endings:
-    """A holder whose lease expires, a waiter who dies in a queue, leaders who follow each other."""
-    patience = (
+    """Observe a holder whose lease expires, a waiter that dies in a queue, and successive leaders."""
+    timeout = (
         context.capabilities.max_lifetime_after_refresh(context.short_ttl)
         + context.capabilities.max_watch_latency
         + EVENT_TIMEOUT
@@ -217,47 +217,47 @@ def observe_endings(context: RuleContext) -> Endings:
     together(
         context.check,
         [
-            lambda: expired.append(fence(context, patience, expire=True)),
-            lambda: waiter.append(_dead_waiter(context, patience)),
-            lambda: led.append(_leaders(context, patience)),
+            lambda: expired.append(fence(context, timeout, expire=True)),
+            lambda: waiter.append(_dead_waiter(context, timeout)),
+            lambda: led.append(_leaders(context, timeout)),
         ],
         "let leases end",
-        within=patience * 2 + EVENT_TIMEOUT,
+        within=timeout * 2 + EVENT_TIMEOUT,
     )
     (leaders, loss), *_ = led
     return Endings(expired[0], waiter[0], leaders, loss)
 
 
-def fence(context: RuleContext, patience: float, *, expire: bool) -> Fencing:
-    """A holder loses its lock without knowing, to another; both write to what the lock guards."""
+def fence(context: RuleContext, timeout: float, *, expire: bool) -> Fencing:
+    """Let a holder lose its lock to another client without knowing; both write to the protected resource."""
     holder, other = context.connect(), context.connect()
     how = "expired" if expire else "revoked"
     lock, resource = f"fence/{how}/lock", f"fence/{how}/resource"
     lease = holder.lease(context.short_ttl if expire else context.long_ttl, keep_alive=not expire)
-    stale = acquire(context.check, holder, lock, "the first holder", lease, within=patience)
-    writes = [Write("the first holder", stale, _guarded(holder, lock, stale, resource))]
+    stale = acquire(context.check, holder, lock, "the first holder", lease, within=timeout)
+    writes = [Write("the first holder", stale, _write_if_held(holder, lock, stale, resource))]
     if not expire:
         other.revoke_lease(lease.id)
     own = other.lease(context.long_ttl)
-    token = acquire(context.check, other, lock, "the second holder", own, within=patience)
-    writes.append(Write("the second holder", token, _guarded(other, lock, token, resource)))
+    token = acquire(context.check, other, lock, "the second holder", own, within=timeout)
+    writes.append(Write("the second holder", token, _write_if_held(other, lock, token, resource)))
     refused = False
     try:
-        writes.append(Write("the first holder", stale, _guarded(holder, lock, stale, resource)))
+        writes.append(Write("the first holder", stale, _write_if_held(holder, lock, stale, resource)))
     except Conflict:
         refused = True
     blind = holder.put(resource, b"unguarded").revision
     return Fencing(how, tuple(writes), (*writes, Write("the first holder", stale, blind)), refused)
 
 
-def _guarded(store: Store, lock: str, token: int, resource: str) -> int:
-    """Write to the resource if the lock is still the one with this token."""
+def _write_if_held(store: Store, lock: str, token: int, resource: str) -> int:
+    """Write to the resource if the lock still has this token."""
     transaction = store.transaction().if_unchanged(lock, revision=token)
     return transaction.put(resource, str(token).encode()).commit().revision
 
 
-def _dead_waiter(context: RuleContext, patience: float) -> Ending:
-    """Three in a queue; the second dies, the first leaves: when is it the third one's turn?"""
+def _dead_waiter(context: RuleContext, timeout: float) -> Ending:
+    """Put three clients in a queue; the second dies, the first leaves. When has the third its turn?"""
     first, second, third = context.connect(), context.connect(), context.connect()
     enqueue(first, "queue/", "first", first.lease(context.long_ttl))
     sent = time.monotonic()
@@ -266,23 +266,23 @@ def _dead_waiter(context: RuleContext, patience: float) -> Ending:
     enqueue(second, "queue/", "second", lease)
     enqueue(third, "queue/", "third", third.lease(context.long_ttl))
     first.delete("queue/first")
-    wait_for_turn(context.check, third, "queue/", "third", within=patience)
+    wait_for_turn(context.check, third, "queue/", "third", within=timeout)
     turn = time.monotonic()
     return Ending("second", lease.ttl, lease.max_lifetime_after_refresh, sent, answered, notified=turn, missed=turn)
 
 
-def _leaders(context: RuleContext, patience: float) -> tuple[tuple[Span, ...], Loss]:
-    """The first leader's lease runs out, the second resigns, the third revokes its lease."""
+def _leaders(context: RuleContext, timeout: float) -> tuple[tuple[Span, ...], Loss]:
+    """Let the first leader's lease expire, the second resign, the third revoke its lease."""
     spans: list[Span] = []
     stores = [context.connect() for _ in range(4)]
     clock = context.store.clock
     sent = clock.now()
     lease = stores[0].lease(context.short_ttl, keep_alive=False)
-    token = acquire(context.check, stores[0], "leader", "candidate 1", lease, within=patience)
+    token = acquire(context.check, stores[0], "leader", "candidate 1", lease, within=timeout)
     began = clock.now()
 
     def lead() -> tuple[float, float]:
-        """The last moment at which the first leader counted on its lease, and the first at which it didn't."""
+        """Return the last time at which the first leader relied on its lease, and the first at which it didn't."""
         valid = began
         while True:
             now = clock.now()
@@ -294,10 +294,10 @@ def _leaders(context: RuleContext, patience: float) -> tuple[tuple[Span, ...], L
             time.sleep(0.002)
 
     def follow() -> tuple[float, float]:
-        """When the second leader was one, and when all was over."""
+        """Return when the second leader began, and when the last one ended."""
         for number in (1, 2, 3):
             name, own = f"candidate {number + 1}", stores[number].lease(context.short_ttl)
-            mine = acquire(context.check, stores[number], "leader", name, own, within=patience)
+            mine = acquire(context.check, stores[number], "leader", name, own, within=timeout)
             since = clock.now()
             own.ensure_valid()
             spans.append(Span(name, mine, since, clock.now()))
@@ -308,6 +308,6 @@ def _leaders(context: RuleContext, patience: float) -> tuple[tuple[Span, ...], L
         return spans[0].began, clock.now()
 
     (valid, lost), (taken, _) = together(
-        context.check, [lead, follow], "leaders followed each other", within=patience * 2
+        context.check, [lead, follow], "leaders followed each other", within=timeout * 2
     )
     return (*spans, Span("candidate 1", token, began, valid)), Loss(sent, lease.ttl, valid, lost, taken)

@@ -1,7 +1,7 @@
-"""Clients that write down what they did and were answered, for the checkers of :mod:`.linearizability`.
+"""Clients that record their operations and results, for the checkers of linearizability.
 
-A write that surely wasn't applied (``Unavailable``) and a read that wasn't answered leave no trace in a history; a
-write of unknown outcome does. All errors but ``Conflict`` are passed on.
+A write that surely wasn't applied (``Unavailable``) and a read that failed leave no trace in a history; a write of
+unknown outcome does. A client re-raises every error but ``Conflict``.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class Recorder:
         return time.monotonic() - self.began
 
     def client(self, number: int, store: Store) -> Client:
-        """A client; one thread at a time may use it."""
+        """Return a client; one thread at a time may use it."""
         return Client(self, number, store)
 
     def count(self, kind: Kind, outcome: Outcome = Outcome.DONE) -> int:
-        """How many operations of this kind came out like that."""
+        """Return the number of operations of this kind with this outcome."""
         return sum(each.kind is kind and each.outcome is outcome for each in list(self.operations))
 
 
 class Client:
-    """Calls a store; answers what was read, or whether a write was done (and not refused)."""
+    """Calls a store; returns what it read, or whether a write was done (and not refused)."""
 
     def __init__(self, recorder: Recorder, number: int, store: Store) -> None:
         self.number = number
@@ -53,14 +53,14 @@ class Client:
         self._recorder = recorder
 
     def read(self, key: str) -> KeyValue | None:
-        """One key."""
+        """Read one key."""
         invoked = self._recorder.now()
         found = self.store.get_with_revision(key)
         self._seen(Kind.READ, invoked, found.revision, {key: found.item})
         return found.item
 
     def list(self, prefix: str, keys: Iterable[str]) -> None:
-        """All keys under ``prefix``, of which ``keys`` are all that may be there."""
+        """List all keys under ``prefix``, of which ``keys`` are all that may exist."""
         invoked = self._recorder.now()
         listed = self.store.list(prefix)
         there = {item.key: item for item in listed}
@@ -90,7 +90,7 @@ class Client:
     def transaction(
         self, *, puts: Mapping[str, bytes], deletes: Iterable[str] = (), unchanged: Mapping[str, int] | None = None
     ) -> bool:
-        """Several keys at once, if others are as they were put."""
+        """Write several keys at once, if others are unchanged."""
         transaction = self.store.transaction()
         for key, revision in (unchanged or {}).items():
             transaction.if_unchanged(key, revision=revision)

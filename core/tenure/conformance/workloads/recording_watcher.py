@@ -1,4 +1,4 @@
-"""A consumer of a watch that writes down what it was told and when, and can be waited for."""
+"""A consumer of a watch that records each batch and its time, and can be waited for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Follower:
         self.watch = watch
         self.batches: list[Batch] = []
         self.arrived: list[float] = []
-        """When each batch came, by ``time.monotonic``."""
+        """When each batch arrived, by ``time.monotonic``."""
         self.error: TenureError | None = None
         self._check = check
         self._changed = threading.Condition()
@@ -48,19 +48,19 @@ class Follower:
     # -- waiting --
 
     def wait(self, until: Callable[[], bool], did: str, *, expected: str, within: float = EVENT_TIMEOUT) -> None:
-        """Wait until the condition on what has been told is true."""
+        """Wait until the condition on the recorded batches holds."""
         with self._changed:
             if not self._changed.wait_for(lambda: until() or self.error is not None, within) or self.error is not None:
                 seen = f"the watch ended by {self.error!r}" if self.error else f"these batches: {self._tail()}"
                 raise self._check.fail(f"{did}, waited {within:.1f} s", expected=expected, seen=seen)
 
     def wait_in_sync(self) -> int:
-        """Wait for the present state; answers its revision."""
+        """Wait for the present state, and return its revision."""
         self.wait(lambda: len(self.batches) > 1, "opened a watch", expected="a snapshot and that it is in sync")
         return self.batches[1].revision
 
     def wait_for(self, key: str, revision: int, did: str, *, within: float = EVENT_TIMEOUT) -> None:
-        """Wait until the change of ``key`` at ``revision``, or a later one, was told."""
+        """Wait until the change of ``key`` at ``revision``, or a later one, was delivered."""
         self.wait(
             lambda: self.moment(key, revision) is not None,
             did,
@@ -85,7 +85,7 @@ class Follower:
 
     @property
     def resyncs(self) -> int:
-        """Gaps told."""
+        """The number of gaps delivered."""
         return sum(batch.type is BatchType.RESYNC for batch in self.batches)
 
     def close(self) -> None:

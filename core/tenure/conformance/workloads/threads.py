@@ -1,4 +1,4 @@
-"""Doing things at the same time, with a deadline and without losing an error."""
+"""Run functions at the same time, with a deadline and without losing an error."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Running:
 
     @property
     def failed(self) -> bool:
-        """Whether one has raised: no use in waiting for it."""
+        """Whether a function has raised, so waiting is useless."""
         return bool(self._errors)
 
     def join(self, within: float = DEADLINE) -> None:
-        """Wait for all to end; raises what one of them raised, and counts not ending as a broken promise."""
+        """Wait for all functions to end; raise what one of them raised. Not ending in time violates the rule."""
         deadline = time.monotonic() + within
         for thread in self._threads:
             while thread.is_alive() and not self._errors:
@@ -53,7 +53,7 @@ class Running:
 
 
 def together(check: Checks, functions: Sequence[Callable[[], T]], did: str, *, within: float | None = None) -> list[T]:
-    """Start all functions at the same moment; their answers, in order, after ``within`` seconds at most."""
+    """Start all functions at once; return their results in order, after at most ``within`` seconds."""
     barrier = threading.Barrier(len(functions))
     answers: dict[int, T] = {}
 

@@ -1,4 +1,4 @@
-"""One run of writers beside watchers, which the rules W1 to W5 look at: what was told, what was true."""
+"""One run of writers beside watchers, which the rules about the contract of events inspect."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from tenure.watch import Batch
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A run of writers beside watchers: what was told, what was true."""
+    """A run of writers beside watchers: the batches delivered, and the writes made."""
 
     early: Sequence[Batch]
-    """Told to a watch opened before the first write."""
+    """Delivered to a watch opened before the first write."""
     amid: Sequence[Sequence[Batch]]
-    """Told to watches opened while writers wrote."""
+    """Delivered to watches opened while the writers wrote."""
     timeline: Timeline
-    """What happened under ``w/``."""
+    """The changes under ``w/``."""
     listed: tuple[KeyValue, ...]
     exact: bool
 
     @property
     def all(self) -> list[Sequence[Batch]]:
-        """What each watch was told."""
+        """The batches of each watch."""
         return [self.early, *self.amid]
 
 
 def observe(context: RuleContext) -> Observed:
-    """Three writers on eight keys; one watch from before, twelve opened in the middle of it."""
+    """Run three writers on eight keys, with one watch opened before, and twelve opened meanwhile."""
     check = context.check
     stores = [context.store, context.connect()]
     with ExitStack() as stack:
@@ -49,7 +49,7 @@ def observe(context: RuleContext) -> Observed:
             amid.append(stack.enter_context(Follower(check, stores[number % 2].watch("w/", previous=True))))
             workload.wait(24 * number)
         last = workload.finish()
-        _let_them_hear(last, (early, *amid))
+        _wait_for_last_key(last, (early, *amid))
         timeline = workload.history.timeline().under("w/")
         check.enough(len(timeline.steps), 100, "a change under the watched prefix")
         spread = {follower.wait_in_sync() for follower in amid}
@@ -63,8 +63,8 @@ def observe(context: RuleContext) -> Observed:
         )
 
 
-def _let_them_hear(last: int, followers: Sequence[Follower]) -> None:
-    """Wait until all have been told the last key. One that never is stays as it is: what it misses is for the rules."""
+def _wait_for_last_key(last: int, followers: Sequence[Follower]) -> None:
+    """Wait until all watchers received the last key. The rules find what a watcher misses that never does."""
     deadline = time.monotonic() + EVENT_TIMEOUT
     for follower in followers:
         with suppress(RuleViolated):

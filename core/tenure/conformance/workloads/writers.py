@@ -1,4 +1,4 @@
-"""Writers that put, delete and transact on few keys from several threads, recording what they did."""
+"""Writers that put, delete and transact on few keys from several threads, and record their operations."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SEED = 20240229
 
 
 class Workload:
-    """Threads writing under ``w/`` (and now and then beside it), as many transactions as they are allowed.
+    """Threads that write under ``w/`` (and now and then beside it), as many transactions as they are allowed.
 
-    Values are never repeated, so that a value names its write. With ``faults`` writes may fail or be unknown.
+    No value is written twice, so a value identifies its write. With ``faults`` writes may fail or be unknown.
     """
 
     def __init__(
@@ -95,29 +95,29 @@ class Workload:
             self.failed_writes += 1
 
     def more(self, turns: int) -> None:
-        """Allow so many transactions more."""
+        """Allow this many more transactions."""
         with self._allowed:
             self._left += turns
             self._allowed.notify_all()
 
     def wait(self, made: int) -> None:
-        """Wait until so many transactions have been tried."""
+        """Wait until this many transactions have been tried."""
         with self._allowed:
             self._allowed.wait_for(lambda: self._made >= made or self._running.failed, EVENT_TIMEOUT)
             self._check.enough(self._made, 0 if self._running.failed else made, "a write of a workload")
 
     @property
     def acknowledged(self) -> int:
-        """Transactions that were acknowledged so far, as far as they had an effect."""
+        """The number of acknowledged transactions that had an effect."""
         return len(self.history)
 
     def wait_acknowledged(self, count: int, within: float) -> bool:
-        """Wait until so many transactions more have been acknowledged; whether they were in time."""
+        """Wait until this many more transactions are acknowledged; return whether they were in time."""
         wanted = self.acknowledged + count
         return self._wait(lambda: self.acknowledged >= wanted, within)
 
     def wait_failed(self, count: int, within: float) -> bool:
-        """Wait until so many transactions more have failed; whether they did in time."""
+        """Wait until this many more transactions have failed; return whether they did in time."""
         wanted = self.failed_writes + count
         return self._wait(lambda: self.failed_writes >= wanted, within)
 
@@ -129,20 +129,20 @@ class Workload:
                 if left <= 0 or self._running.failed:
                     return False
                 if self._left <= 0:
-                    self._left = self._writers  # as many as it takes
+                    self._left = self._writers  # as many as needed
                     self._allowed.notify_all()
                 self._allowed.wait(min(left, 0.1))
             return True
 
     def stop(self) -> None:
-        """No further transaction is begun."""
+        """Begin no further transaction."""
         with self._allowed:
             self._left = 0
             self._stopped = True
             self._allowed.notify_all()
 
     def finish(self, *, retry: Callable[[Callable[[], None]], None] = lambda call: call()) -> int:
-        """Let the writers use up what they are allowed, write the last key and answer its revision."""
+        """Let the writers use up their allowance, write the last key, and return its revision."""
         with self._allowed:
             self._stopped = True
             self._allowed.notify_all()
@@ -152,11 +152,11 @@ class Workload:
         return self.mark(LAST_KEY, retry=retry)
 
     def mark(self, key: str, *, retry: Callable[[Callable[[], None]], None] = lambda call: call()) -> int:
-        """Put one more key, whatever the writers do, and answer the revision."""
+        """Put one more key, whatever the writers do, and return the revision."""
         revision = 0
         put = Put(key, key.encode())
 
-        def once() -> None:
+        def put_once() -> None:
             nonlocal revision
             try:
                 revision = self.history.done(self._store.put(put.key, put.value), put).revision
@@ -164,11 +164,11 @@ class Workload:
                 self.history.unknown(put)
                 raise
 
-        retry(once)
+        retry(put_once)
         return revision
 
     def _delete_half(self) -> None:
-        """End with deletes that nothing covers up: a watcher who missed one is left with a key too many."""
+        """End with deletes that no later write hides: a watcher that missed one has a key too many."""
         for key in range(_KEYS):
             self._apply(self._store, (Put(f"w/0{key}", f"last-{key}".encode()),))
         for key in range(_KEYS // 2):

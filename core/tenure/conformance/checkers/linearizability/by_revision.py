@@ -1,20 +1,20 @@
-"""The main checker: operations are put in the order of their revisions, and the order has to explain everything.
+"""The main checker: sort operations by their revisions, and check that this order explains every result.
 
-1. Every write is applied at its revision: guards have to hold there, deletes to find what they say they found.
-2. A read has to show what was there at the revision it was answered with. A store may know only a lower
-   bound of the present one, so the read may have been made at that revision or at any later one up to the next change
-   of its key.
-3. A refused write has to meet a state in which one of its guards doesn't hold, and one that was answered but changed
-   nothing a state in which they do; wherever that is.
-4. Real time: what began after something else had ended comes after it, or beside it if neither is a write.
+1. Every write is applied at its revision: its preconditions have to hold there, and a delete has to find as many keys
+   as its result says.
+2. A read has to return the state at the revision of its result. A store may know only a lower bound of the present
+   revision, so the read may have been made at that revision, or at any later one up to the next change of its key.
+3. A refused write has to meet a state in which one of its preconditions fails. A write that returned but changed
+   nothing has to meet a state in which they hold. Both may be at any revision.
+4. Real time: an operation that began after another had ended comes after it, or beside it if neither is a write.
 
-Each operation is given the earliest place that all before it in real time allow; if that is too late for one, no places
-would do. So the answer is exact, at the cost of sorting: about a second for 100,000 operations.
+Each operation gets the earliest place that all operations before it in real time allow. If that is too late for one,
+there is no solution. So the result is exact, at the cost of sorting: about a second for 100,000 operations.
 
-A write of unknown outcome may be anywhere after its beginning, or nowhere; see :mod:`.timeline` for those nobody saw.
+A write of unknown outcome may be anywhere after its beginning, or nowhere; see :mod:`.timeline` for unseen ones.
 
-With ``order=CLIENT`` reads are held only against what their own client did and saw before, which is what every store
-promises; writes are still held against all writes.
+With ``order=CLIENT`` reads are compared only with what their own client did and saw before, which every store
+guarantees. Writes are still compared with all writes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NOWHERE = -1
 
 
 def check(operations: Sequence[Operation], *, order: str = EVERYONE) -> Findings:
-    """What is wrong with a history whose answers carry revisions."""
+    """Return the problems of a history whose results have revisions."""
     timeline = timelines.build(operations)
     _RealTime(operations, timeline, everyone=order == EVERYONE).sweep()
     return timeline.findings
@@ -88,7 +88,7 @@ class _RealTime:
             places[number] = self._place(number, operation, after, by)
 
     def _place(self, number: int, operation: Operation, after: int, by: int) -> int:
-        """The earliest revision the operation can be at, not before ``after``, where operation ``by`` was."""
+        """Return the earliest revision possible for the operation, not before ``after``, that of operation ``by``."""
         if operation.seen:
             return self._read(operation, after, by)
         if operation.outcome is Outcome.UNKNOWN:
@@ -129,7 +129,7 @@ class _RealTime:
         return place
 
     def _why(self, key: str, seen: Item | None, expected: Item | None) -> str:
-        """Where a wrong answer may come from."""
+        """Return where a wrong result may come from."""
         text = f" of {key!r}, at that revision there was {show(expected)}"
         if seen is None:
             return text
@@ -137,7 +137,7 @@ class _RealTime:
             self._writers = {put: other for other in self._operations for put in other.puts}
         writer = self._writers.get((key, seen[0]))
         if writer is None:
-            return f"{text}; nobody wrote that value"
+            return f"{text}; no client wrote that value"
         if writer.outcome is Outcome.REFUSED:
             return f"{text}; that value is of {describe(writer)}"
         if writer.writes and writer.revision != seen[2]:
@@ -155,7 +155,9 @@ class _RealTime:
             keys = [key for key, _ in operation.preconditions]
             there = ", ".join(f"of {key!r} {show(changes.get(key, NO_CHANGES).at(start))}" for key in keys)
             self._timeline.complain(
-                keys, operation.returned, f"{describe(operation)}, but its guards held all the time: there was {there}"
+                keys,
+                operation.returned,
+                f"{describe(operation)}, but its preconditions held all the time: the store had {there}",
             )
             return after
         return self._earliest(operation, start, place)
@@ -171,11 +173,11 @@ class _RealTime:
                 found = changes.get(key, NO_CHANGES).first(condition, True, place)
                 if found is None or not self._begun(found, operation, start):
                     item = changes.get(key, NO_CHANGES).at(start)
-                    what = "it found nothing to delete" if operation.deletes else "its guards held"
+                    what = "it found nothing to delete" if operation.deletes else "its preconditions held"
                     self._timeline.complain(
                         [key for key, _ in wanted],
                         operation.returned,
-                        f"{describe(operation)}, so {what}, but there was {show(item)} of {key!r}",
+                        f"{describe(operation)}, so {what}, but the store had {show(item)} of {key!r}",
                     )
                     return start
                 settled = settled and found == place
@@ -183,14 +185,14 @@ class _RealTime:
         return self._earliest(operation, start, place)
 
     def _earliest(self, operation: Operation, start: int, place: int) -> int:
-        """``start`` in place of ``place`` where a hidden write may have made an earlier place fit."""
+        """Return ``start`` instead of ``place`` if a hidden write may have made an earlier place fit."""
         if place > start and self._timeline.hides(operation.keys, operation.returned):
             self._timeline.findings.lenient = True
             return start
         return place
 
     def _begun(self, revision: int, operation: Operation, start: int) -> bool:
-        """Whether what happened at ``revision`` had begun when ``operation`` ended."""
+        """Return whether the operation at ``revision`` had begun when ``operation`` ended."""
         if revision == start:
             return True
         return self._operations[self._timeline.by_revision[revision]].invoked <= operation.returned

@@ -23,7 +23,7 @@ def revisions_explain(data: Mapping[str, Any]) -> list[str]:
 
 
 def problems(operations: Sequence[Operation], *, order: str = by_revision.EVERYONE) -> list[str]:
-    """What is wrong with a history whose answers carry revisions."""
+    """Return the problems of a history whose results have revisions."""
     found = by_revision.check(operations, order=order)
     doubt = (found.doubtful or found.lenient) and not found.problems
     if doubt and order == by_revision.EVERYONE and len(operations) <= MOST_SEARCHED:

@@ -1,4 +1,4 @@
-"""Tries every order, for histories of a handful of operations: as plain as can be, to check the other checkers."""
+"""Try every order, for histories of a few operations: as simple as possible, to check the other checkers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = 10
 
 
 def explained(operations: Sequence[Operation], model: Callable[[Sequence[Operation]], Model[S]]) -> bool:
-    """Whether some order of the operations, those of unknown outcome left out or not, explains every answer."""
+    """Return whether an order explains every result; operations of unknown outcome may be left out."""
     if len(operations) > MOST:
         raise ValueError(f"{len(operations)} operations have too many orders to try them all, at most {MOST}")
     made = model(operations)

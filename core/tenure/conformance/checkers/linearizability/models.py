@@ -1,6 +1,6 @@
-"""What a thing would answer if its operations came one after another: a store, a lock.
+"""The results of an object, a store or a lock, if its operations come one after another.
 
-A model is made for one history. Its states are immutable and hashable, and a step is possible in one way at most.
+A model is made for one history. Its states are immutable and hashable, and a step is possible in at most one way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tenure.conformance.checkers.linearizability.timeline import locate
 S = TypeVar("S", bound=Hashable)
 
 _HIDDEN = -1
-"""Create revision of a life that a write nobody saw began."""
+"""Create revision of a key that an unseen write created."""
 
 
 class Model(Protocol[S]):
@@ -40,7 +40,7 @@ class Model(Protocol[S]):
 
 
 class Values:
-    """Keys with values; revisions are looked at only to tell which value a guard means."""
+    """Keys with values; revisions only identify the value that a precondition means."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations
@@ -83,7 +83,7 @@ class Values:
         if condition == EXISTS:
             return True
         wanted = self._values.get((key, int(condition)))
-        # Nobody saw what was put at that revision: the answer is believed.
+        # No client saw what was put at that revision, so the result is accepted.
         return not refused if wanted is None else wanted == value
 
     def show(self, state: tuple[str | None, ...]) -> str:
@@ -99,10 +99,10 @@ class Entry(NamedTuple):
 
 
 class Revisions:
-    """Keys with values and revisions, as every answer tells them: the whole promise.
+    """Keys with values and revisions, as in every result: the whole guarantee.
 
-    A state begins with the highest revision that anyone was answered. A write that nobody saw is at the least revision
-    that it can have; of what it made, nobody knows the create revision.
+    A state starts with the highest revision of any result so far. An unseen write has the least possible revision, and
+    the create revision of its key is unknown.
     """
 
     def __init__(self, operations: Sequence[Operation]) -> None:
@@ -116,7 +116,7 @@ class Revisions:
         operation = self._operations[number]
         highest, entries = state
         places = self._places
-        held = all(_guard(condition, entries[places[key]]) for key, condition in operation.preconditions)
+        held = all(_holds(condition, entries[places[key]]) for key, condition in operation.preconditions)
         if held is (operation.outcome is Outcome.REFUSED):
             return None
         if not held:
@@ -173,7 +173,7 @@ class Lock:
         return "the lock is free" if state[0] is None else f"client {state[0]} holds the lock"
 
 
-def _guard(condition: Condition, entry: Entry) -> bool:
+def _holds(condition: Condition, entry: Entry) -> bool:
     if condition == ABSENT:
         return entry.value is None
     return entry.value is not None and condition in (EXISTS, entry.changed)

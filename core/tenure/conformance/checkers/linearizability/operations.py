@@ -1,10 +1,10 @@
-"""One operation as a client saw it: what was asked for and when, what was answered and when.
+"""One operation as a client saw it: the request and its time, the result and its time.
 
-Histories are saved in reports, so an operation has a form in JSON's types, a short list. Values are text there,
-one character for each byte, and so they are here: checkers compare them and show them, nothing else.
+Reports contain histories, so an operation has a form in JSON's types, a short list. Values are text there, one
+character for each byte, and so they are here: checkers only compare and show them.
 
-A history tells everything that happened to its keys: they didn't exist before, are on no lease, and nobody else wrote
-to them. Values are unique for each key, so that a value names the write it comes from.
+A history has everything that happened to its keys. They didn't exist before, are on no lease, and no other client wrote
+to them. The values of a key are unique, so a value identifies its write.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 Condition = str | int
-"""Of a guard: :data:`ABSENT`, :data:`EXISTS`, or the revision the key was last put at."""
+"""A precondition: :data:`ABSENT`, :data:`EXISTS`, or the revision at which the key was last put."""
 
 ABSENT = "absent"
 EXISTS = "exists"
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 
     DONE = "done"
     REFUSED = "refused"
-    """A guard didn't hold, nothing was changed."""
+    """A precondition failed, so nothing was changed."""
     UNKNOWN = "unknown"
     """No answer: it was applied once, perhaps after the caller gave up, or never."""
 
@@ -59,7 +59,7 @@ class Operation(NamedTuple):
     """``math.inf`` for an operation of unknown outcome."""
     outcome: Outcome
     revision: int | None = None
-    """As answered: of a read one at which it was true, of a write its own."""
+    """The revision in the result: for a read one at which it was true, for a write its own."""
     preconditions: tuple[tuple[str, Condition], ...] = ()
     puts: tuple[tuple[str, str], ...] = ()
     """Keys and values."""
@@ -67,7 +67,7 @@ class Operation(NamedTuple):
     deleted: int = 0
     """How many keys were there to be deleted, as answered."""
     seen: tuple[tuple[str, Item | None], ...] = ()
-    """Of a read or list: keys and what was there."""
+    """For a read or list: keys and their items."""
 
     @property
     def keys(self) -> list[str]:
@@ -81,12 +81,12 @@ class Operation(NamedTuple):
 
     @property
     def writes(self) -> bool:
-        """Whether it changed something, as far as its client was told: then its revision is its own."""
+        """Whether it changed something, by its result; then its revision is its own."""
         return self.outcome is Outcome.DONE and bool(self.puts or self.deleted)
 
 
 def holds(condition: Condition, item: Item | None) -> bool:
-    """Whether a guard holds for what is there."""
+    """Return whether a precondition holds for an item."""
     if condition == ABSENT:
         return item is None
     return item is not None and (condition == EXISTS or item[2] == condition)
@@ -96,7 +96,7 @@ def holds(condition: Condition, item: Item | None) -> bool:
 
 
 def text_of(value: bytes) -> str:
-    """A value as the text that stands for it."""
+    """Return the text that represents a value."""
     return value.decode("latin-1")
 
 
@@ -153,10 +153,10 @@ def _listed(value: Any) -> Any:
 
 
 def beginning(operations: Iterable[Operation], count: int) -> list[Operation]:
-    """The history up to the moment when its operation number ``count`` began.
+    """Return the history up to the time when its operation number ``count`` began.
 
-    Writes that were under way then are of unknown outcome, everything else under way is left out: so if the whole
-    can be explained by an order, this can.
+    Writes under way at that time are of unknown outcome, and other operations under way are left out. So if an order
+    explains the whole history, one explains this part.
     """
     inorder = sorted(operations, key=lambda operation: operation.invoked)
     if len(inorder) <= count:
@@ -175,7 +175,7 @@ def beginning(operations: Iterable[Operation], count: int) -> list[Operation]:
 
 
 def describe(operation: Operation) -> str:
-    """Who did what, with which answer, and when."""
+    """Return the client, the operation, its result and its times, as text."""
     parts = [_condition(key, condition) for key, condition in operation.preconditions]
     what = f"client {operation.client}'s {operation.kind.value}"
     if operation.puts or operation.deletes:
@@ -190,7 +190,7 @@ def describe(operation: Operation) -> str:
 
 
 def show(item: Item | None) -> str:
-    """What is there of a key."""
+    """Return the state of a key, as text."""
     return "nothing" if item is None else f"{item[0][:40]!r} put at revision {item[2]} (created at {item[1]})"
 
 

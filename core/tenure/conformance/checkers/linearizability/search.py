@@ -1,14 +1,15 @@
-"""Looks for an order of operations that explains every answer, where answers carry no revisions.
+"""Search for an order of operations that explains every result, if the results have no revisions.
 
-The search of Wing and Gong with Lowe's memory: beginnings and ends are a list in the order of time; an operation may
-come next if no end stands before its beginning in what is left. Take one that the model allows, go on; at an end, take
-back the last one and try another. What was tried is remembered as (operations taken, state): arriving there again by
-another way is no use. What was answered and leaves the state as it is, such as a read, is taken as soon as it fits, and
-no other tried in its place: in any order that has it later it could as well come now.
+This is the search of Wing and Gong with Lowe's memory. Beginnings and ends are a list in the order of time. An
+operation may come next if no end comes before its beginning in the rest of the list. The search takes an operation
+that the model allows, and continues; at an end it undoes the last one and tries another. It remembers (operations
+taken, state), since reaching the same pair by another order is useless. An operation that returned and leaves the
+state unchanged, such as a read, is taken as soon as it fits, and no other is tried instead: any order that has it
+later also allows it now.
 
-Many histories fall into parts that share no key; each is searched alone, which is as good and far quicker.
+Many histories fall into parts that share no key. Each part is searched separately, which is equivalent and much faster.
 
-The time may be exponential, so there is a budget of steps; beyond it the answer is UNKNOWN.
+The time may be exponential, so there is a budget of steps; beyond it the result is UNKNOWN.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search came to."""
+    """The result of a search."""
 
     answer: Answer
     steps: int
     problem: str = ""
-    """Where it got stuck, for NO: the longest beginning that can be explained, and what can't come next."""
+    """For NO: the longest explained beginning, and the operations that can't come next."""
 
 
 def check(
@@ -53,7 +54,7 @@ def check(
     budget: int = BUDGET,
     split: bool = True,
 ) -> Found:
-    """Search each part of the history that shares no key with others; without ``split`` all as one."""
+    """Search each part of the history that shares no key with others; without ``split`` the whole at once."""
     steps = 0
     unknown = False
     for part in parts(operations) if split else [operations]:
@@ -85,7 +86,7 @@ def parts(operations: Sequence[Operation]) -> list[list[Operation]]:
 
 
 class _Node:
-    """A beginning or an end in the list of what is left."""
+    """A beginning or an end in the list of the remaining operations."""
 
     __slots__ = ("before", "end", "next", "number")
 
@@ -102,7 +103,7 @@ def _chain(operations: Sequence[Operation]) -> _Node:
     moments: list[tuple[float, int, _Node]] = []
     for number, operation in enumerate(operations):
         begin = _Node(number)
-        moments.append((operation.invoked, 0, begin))  # at the same moment they are beside each other
+        moments.append((operation.invoked, 0, begin))  # at the same time they are beside each other
         if operation.returned < math.inf and operation.outcome is not Outcome.UNKNOWN:
             begin.end = _Node(number)
             moments.append((operation.returned, 1, begin.end))
@@ -176,6 +177,6 @@ def _problem(operations: Sequence[Operation], model: Model[S], best: tuple[int, 
     before = "at the beginning" if not path else f"the last of them {describe(operations[path[-1]])}"
     blamed = "the others" if stuck < 0 else describe(operations[stuck])
     return (
-        f"no order explains the answers of these {len(operations)} operations: {length} can be explained, "
+        f"no order explains the results of these {len(operations)} operations: {length} can be explained, "
         f"{before}, then {model.show(state)}, and {blamed} can't be"
     )

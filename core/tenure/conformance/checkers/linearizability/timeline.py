@@ -1,8 +1,8 @@
-"""What happened to each key, from the revisions that writers were told.
+"""The changes of each key, from the revisions in the results of writes.
 
-Writes of unknown outcome are looked for: one whose value somebody read was applied, at the revision that was read
-with it. One that nobody saw may have been applied all the same. What can't be explained without such a hidden write
-is doubtful instead of wrong, and a search has to decide; see :mod:`.checkers`.
+A write of unknown outcome was applied if a client read its value, at the revision read with it. A write that no client
+saw may have been applied, too. A result that needs such a hidden write is doubtful instead of wrong, and a search has
+to decide; see :mod:`.checkers`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class KeyChanges:
     items: list[Item | None] = field(default_factory=list)
 
     def at(self, revision: int) -> Item | None:
-        """What was there at ``revision``."""
+        """Return the item at ``revision``."""
         number = bisect_right(self.revisions, revision)
         return self.items[number - 1] if number else None
 
@@ -56,7 +56,7 @@ NO_CHANGES = KeyChanges()
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong, and what is unless a hidden write explains it; sentences for people."""
+    """Problems, and problems unless a hidden write explains them; sentences for people."""
 
     problems: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
@@ -75,10 +75,10 @@ class Timeline:
     located: dict[int, int] = field(default_factory=dict)
     """Number of an operation of unknown outcome to the revision it was found at."""
     hidden: dict[str, float] = field(default_factory=dict)
-    """Keys that a write nobody saw may have changed, and since when."""
+    """Keys that an unseen write may have changed, and since when."""
 
     def hides(self, keys: Iterable[str], until: float) -> bool:
-        """Whether a hidden write may have changed one of the keys before ``until``."""
+        """Return whether a hidden write may have changed one of the keys before ``until``."""
         return bool(self.hidden) and any(self.hidden.get(key, math.inf) < until for key in keys)
 
     def complain(self, keys: Iterable[str], until: float, sentence: str) -> None:
@@ -110,7 +110,7 @@ def build(operations: Sequence[Operation]) -> Timeline:
 
 
 def locate(operations: Sequence[Operation], problems: list[str] | None = None) -> dict[int, int]:
-    """Where writes of unknown outcome were seen: number of the operation to its revision."""
+    """Return the revisions of writes of unknown outcome that a client saw, by the number of the operation."""
     doubtful = {
         (key, value): number
         for number, operation in enumerate(operations)
@@ -140,7 +140,7 @@ def _apply(timeline: Timeline, state: dict[str, Item], operation: Operation, rev
             timeline.complain(
                 (key,),
                 operation.returned,
-                f"{describe(operation)} was applied at revision {revision} although its guard on {key!r} didn't hold: "
+                f"{describe(operation)} was applied at revision {revision} although a precondition on {key!r} failed: "
                 f"there was {show(item)}",
             )
     if operation.deletes:
@@ -162,7 +162,7 @@ def _delete(timeline: Timeline, state: dict[str, Item], operation: Operation, re
         timeline.complain(
             operation.deletes,
             operation.returned,
-            f"{describe(operation)} says that it deleted {operation.deleted}, at revision {revision} there were "
+            f"{describe(operation)} returned that it deleted {operation.deleted}, at revision {revision} there were "
             f"{len(there)} of its keys",
         )
         gone = list(operation.deletes)

@@ -1,1 +1,1 @@
-"""Rules that need a fault: on the network, in the server, or in the process of the client."""
+"""Rules that need a fault: in the network, in the server, or in the client's process."""

@@ -1,4 +1,4 @@
-"""Rules about holders of leases that are cut off or stand still: they know first that they hold nothing any more."""
+"""Rules about holders of leases that are cut off or stopped: they find their loss before another client benefits."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tenure.errors import Conflict, LeaseLost
 from tenure.leases import Lease, LeaseState
 
 _CLOCKS = 0.02
-"""Seconds that clocks may run apart within one lease's time."""
+"""Seconds by which clocks may differ within the time of one lease."""
 
 
 class FaultLeaseRules(Rules, area="faults"):
-    """Who holds what when nobody can ask."""
+    """Leases of holders that the store can't reach."""
 
     @parallel_safe
     @requires_control("network")
     def test_faults_a_holder_cut_off_knows_before_anyone_else(self, context: RuleContext) -> None:
-        """A holder that is cut off finds its lease LOST by its own clock before anyone else gets its key."""
+        """A holder that is cut off finds its lease LOST by its own clock before another client gets its key."""
         together(context.check, [partial(_cut_off, context, each) for each in WAYS], "three holders cut off")
 
     @parallel_safe
     @requires_capability("multi_process")
     def test_faults_a_stopped_holder_knows_before_it_writes(self, context: RuleContext) -> None:
-        """A holder stopped for longer than its ttl finds its lease LOST, and its next guarded write is refused."""
-        did = "stopped the process that holds a lease until another one got its key, and let it go on"
+        """A holder stopped for longer than its TTL finds its lease LOST, and its next conditional write is refused."""
+        did = "stopped the process that holds a lease until another client got its key, and resumed it"
         with ClientProcess(context) as client:
             held = client.ask("hold", key="held", value="holder", ttl=context.short_ttl)
             context.check.true("error" not in held, "put a key on a lease", expected="an answer", seen=held)
@@ -42,18 +42,18 @@ class FaultLeaseRules(Rules, area="faults"):
                 Conflict, lambda: context.store.put_if_absent("held", b"early"), "put_if_absent of a key held"
             )
             with context.evidence.fault("client stopped") as window:
-                window.what = "leases that ended meanwhile"
+                window.what = "leases that expired meanwhile"
                 client.stop()
                 _take(context, context.store, "held", 2 * held["max_lifetime_after_refresh"] + EVENT_TIMEOUT)
                 window.effects = 1
                 client.send("state")
                 client.resume()
-            # Looked at first of all, before any answer of the store can have come.
+            # Read before any answer of the store can have come.
             context.check.equal(client.answer()["state"], "lost", f"{did}; the state of its lease")
             refused = client.ask("write", key="held", value="late")
             context.check.equal(refused.get("error"), "LeaseLost", f"{did}; a put on the lease")
             refused = client.ask("replace", key="held", value="late", revision=held["revision"])
-            context.check.equal(refused.get("error"), "Conflict", f"{did}; a guarded put")
+            context.check.equal(refused.get("error"), "Conflict", f"{did}; a conditional put")
             calls = context.check.eventually(
                 lambda: client.ask("state")["lost_calls"], lambda seen: seen > 0, did, expected="on_lost is called"
             )
@@ -64,7 +64,7 @@ class FaultLeaseRules(Rules, area="faults"):
     @requires_capability("durable")
     @requires_control("kill_leader", "start")
     def test_faults_a_lost_leader_only_lengthens_leases(self, context: RuleContext) -> None:
-        """A lease that nobody refreshes lives for its ttl at least over the loss of the leader, and ends after it."""
+        """An unrefreshed lease lives for at least its TTL over the loss of the leader, and expires afterwards."""
         sent = time.monotonic()
         lease = context.connect().lease(max(2 * context.short_ttl, 4.0), keep_alive=False)
         context.store.put("left", b"", lease=lease)
@@ -74,15 +74,15 @@ class FaultLeaseRules(Rules, area="faults"):
         context.check.eventually(
             lambda: context.store.get("left"),
             lambda item: item is None,
-            "let a lease run out",
+            "let a lease expire",
             expected="its key gone",
             within=limit,
         )
         lived = time.monotonic() - sent
         context.check.true(
             lived >= lease.ttl - _CLOCKS,
-            "let a lease run out over the loss of the leader",
-            expected=f"a life of {lease.ttl:g} s at least",
+            "let a lease expire over the loss of the leader",
+            expected=f"a life of at least {lease.ttl:g} s",
             seen=f"{lived:.2f} s",
         )
 
@@ -96,20 +96,20 @@ def _cut_off(context: RuleContext, directions: tuple[Direction, ...]) -> None:
     revision = holder.put_if_absent(key, b"holder", lease=lease).revision
     first = lease.deadline
     context.check.eventually(
-        lambda: lease.deadline, lambda deadline: deadline > first, "held a lease", expected="a refresh by itself"
+        lambda: lease.deadline, lambda deadline: deadline > first, "held a lease", expected="an automatic refresh"
     )
     context.check.raises(Conflict, lambda: contender.put_if_absent(key, b"early"), "put_if_absent of a key held")
     with fault(context, name, partial(network.black_hole, *directions), "bytes held back"):
         taken = _take(context, contender, key, lease.ttl + 2 * lease.max_lifetime_after_refresh + EVENT_TIMEOUT)
         state = lease.state
-    did = f"cut the holder of a lease off ({name}) until another one got its key"
+    did = f"cut the holder of a lease off ({name}) until another client got its key"
     seen = f"the key was taken {lease.deadline - taken:.3f} s before"
     context.check.true(lease.deadline <= taken + _CLOCKS, did, expected="after the lease was lost", seen=seen)
     context.check.equal(state, LeaseState.LOST, f"{did}; the state of its lease")
     works_again(context, holder)
     context.check.raises(LeaseLost, lambda: holder.put(key, b"late", lease=lease), f"{did}; a put on the lease")
     context.check.raises(
-        Conflict, lambda: holder.put_if_unchanged(key, b"late", revision=revision), f"{did}; a guarded put"
+        Conflict, lambda: holder.put_if_unchanged(key, b"late", revision=revision), f"{did}; a conditional put"
     )
     context.check.eventually(lambda: len(lost), lambda calls: calls > 0, did, expected="on_lost is called")
     context.check.equal(lost, [lease], f"{did}; the calls of on_lost")
@@ -118,7 +118,7 @@ def _cut_off(context: RuleContext, directions: tuple[Direction, ...]) -> None:
 
 
 def _take(context: RuleContext, contender: Store, key: str, within: float) -> float:
-    """Take the key as soon as the store gives it away; when the store's answer came."""
+    """Take the key as soon as the store allows it; return when the store's answer came."""
     deadline = time.monotonic() + within + CLOCK_TOLERANCE
     while True:
         try:
@@ -127,7 +127,7 @@ def _take(context: RuleContext, contender: Store, key: str, within: float) -> fl
         except Conflict:
             if time.monotonic() > deadline:
                 raise context.check.fail(
-                    "waited for the lease of a holder that is gone",
+                    "waited for the lease of a stopped or cut-off holder to expire",
                     expected=f"its key free within {within:g} s",
                     seen="still there",
                 ) from None

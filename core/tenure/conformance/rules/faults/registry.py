@@ -1,4 +1,4 @@
-"""Rules about the service registry while its store is out of reach, and when the store forgot everything."""
+"""Rules about the service registry while its store can't be reached, and when the store lost its data."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _HELD = "bytes held back"
 
 
 class FaultRegistryRules(Rules, area="faults"):
-    """Finding each other on a bad day."""
+    """Registration and discovery during faults."""
 
     @requires_control("network")
     def test_faults_a_partitioned_observer_serves_the_last_known(self, context: RuleContext) -> None:
-        """An observer that is cut off serves what it knew, says how old it is, evicts nobody, and catches up."""
+        """An observer that is cut off serves what it knew, reports its staleness, evicts none, and catches up."""
         config = RegistryConfig(heartbeat=context.long_ttl)
         services, outside = context.connect(direct=True), context.connect(direct=True)
         with (
@@ -31,20 +31,20 @@ class FaultRegistryRules(Rules, area="faults"):
             observer.wait_for("web", 1, EVENT_TIMEOUT)
             with fault(context, "partitioned observer", context.network.black_hole, _HELD):
                 limit = context.capabilities.max_watch_failure_detection + CLOCK_TOLERANCE
-                age = context.check.eventually(
+                staleness = context.check.eventually(
                     lambda: observer.staleness,
                     lambda seen: seen > 0,
                     "cut an observer off",
-                    expected="its age",
+                    expected="its staleness",
                     within=limit,
                 )
                 with Registry(context.connect(direct=True), config, instance(1)):
                     other.wait_for("web", 2, EVENT_TIMEOUT)
                     context.check.equal(_ids(observer), ["id-0"], "what an observer serves that is cut off")
                     context.check.true(
-                        observer.staleness > age,
+                        observer.staleness > staleness,
                         "looked again",
-                        expected=f"an age above {age:g} s",
+                        expected=f"a staleness above {staleness:g} s",
                         seen=observer.staleness,
                     )
                     _sees(context, other, ["id-0", "id-1"], "an instance came while one observer is cut off")
@@ -53,13 +53,13 @@ class FaultRegistryRules(Rules, area="faults"):
                     other.wait_for("web", 2, EVENT_TIMEOUT)
             with Registry(context.connect(direct=True), config, instance(3)):
                 _sees(context, observer, ["id-0", "id-3"], "the observer can reach the store again", within=RECOVERY)
-                context.check.equal(observer.staleness, 0.0, "the age of what it serves when it is up to date")
+                context.check.equal(observer.staleness, 0.0, "the staleness when it is up to date")
                 _sees(context, other, ["id-0", "id-3"], "an instance came, and one observer had been cut off")
 
     @parallel_safe
     @requires_control("network")
     def test_faults_an_instance_cut_off_comes_back(self, context: RuleContext) -> None:
-        """An instance cut off for longer than its heartbeat is gone for others, and registers again by itself."""
+        """An instance cut off for longer than its heartbeat disappears for others and registers again automatically."""
         config = RegistryConfig(heartbeat=context.short_ttl, retry_first=0.5, retry_longest=2.0, max_retry=None)
         with (
             Registry(context.connect(), config, instance(0)) as mine,
@@ -81,7 +81,7 @@ class FaultRegistryRules(Rules, area="faults"):
 
     @requires_control("kill", "wipe", "start")
     def test_faults_a_store_that_forgot_gets_its_instances_back(self, context: RuleContext) -> None:
-        """When a store comes back empty, registered instances are there again, soon after a heartbeat."""
+        """When a store comes back empty, registered instances are registered again, soon after a heartbeat."""
         config = RegistryConfig(heartbeat=context.short_ttl, retry_first=0.5, retry_longest=2.0, max_retry=None)
         context.store.put("kept", b"")
         with Registry(context.connect(), config, instance(0)) as mine, Registry(context.connect(), config) as other:

@@ -1,4 +1,4 @@
-"""Rules about watches whose server falls silent: a watch that is dead says so, and lives again by itself."""
+"""Rules about watches whose server falls silent: a broken watch reports it, and resumes automatically."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from tenure.conformance.workloads.threads import together
 
 
 class FaultWatchRules(Rules, area="faults"):
-    """The silence of a server."""
+    """Watches of a silent server."""
 
     @requires_control("network")
     def test_faults_a_watch_notices_a_partition_in_time(self, context: RuleContext) -> None:
-        """A watch that is cut off without a word notices within max_watch_failure_detection, and then continues."""
+        """A watch that is silently cut off notices within max_watch_failure_detection, and resumes when it can."""
         together(context.check, [partial(_cut_off, context, each) for each in WAYS], "three watches cut off")
 
     @requires_control("pause", "resume")
     def test_faults_a_watch_notices_a_frozen_server_in_time(self, context: RuleContext) -> None:
-        """A watch whose server is frozen notices within max_watch_failure_detection, and continues after it."""
+        """A watch of a frozen server notices within max_watch_failure_detection, and resumes with the server."""
         store = context.connect()
         with Follower(context.check, store.watch("w/", previous=True)) as follower:
-            _follows(follower, context.store, "w/before", "before the fault")
+            _check_delivery(follower, context.store, "w/before", "before the fault")
             with outage(context, "pause", "resume"):
-                _notices(context, follower, "frozen server")
-            _follows(follower, context.store, "w/after", "after the server was frozen")
+                _wait_until_stale(context, follower, "frozen server")
+            _check_delivery(follower, context.store, "w/after", "after the server was frozen")
             batches = list(follower.batches)
         problems = write_history.check_convergence(batches, context.store.list("w/")) + write_history.check_order(
             batches
         )
         problems += write_history.check_shape(batches) + write_history.check_kinds(batches, previous=True)
-        context.check.no_problems(problems, "watched a server that was frozen", expected="the truth")
+        context.check.no_problems(problems, "watched a server that was frozen", expected="true events")
 
 
 def _cut_off(context: RuleContext, directions: tuple[Direction, ...]) -> None:
@@ -57,29 +57,31 @@ def _cut_off(context: RuleContext, directions: tuple[Direction, ...]) -> None:
     name = black_hole_name(directions)
     prefix = f"w/{'+'.join(directions)}/"
     with Follower(context.check, store.watch(prefix, previous=True)) as follower:
-        _follows(follower, writer, f"{prefix}before", "before the fault")
+        _check_delivery(follower, writer, f"{prefix}before", "before the fault")
         writer.put(f"{prefix}deleted", b"")
-        _follows(follower, writer, f"{prefix}early", "before the fault")
+        _check_delivery(follower, writer, f"{prefix}early", "before the fault")
         with fault(context, name, partial(network.black_hole, *directions), "bytes held back"):
             revision = writer.put(f"{prefix}meanwhile", b"").revision
             writer.delete(f"{prefix}deleted")
 
-            def told() -> bool:
+            def delivered() -> bool:
                 return follower.moment(f"{prefix}meanwhile", revision) is not None
 
-            # Where only its requests are lost, a watch may well be told everything.
-            _notices(context, follower, name, may_be_told=told if Direction.DOWN not in directions else None)
+            # If only its requests are lost, a watch may well receive every event.
+            _wait_until_stale(
+                context, follower, name, may_be_delivered=delivered if Direction.DOWN not in directions else None
+            )
             fails_in_time(context, f"get through a {name}", lambda: store.get(f"{prefix}before", timeout=SHORT))
         follower.wait_for(f"{prefix}meanwhile", revision, f"watched through a {name}", within=RECOVERY)
-        _follows(follower, writer, f"{prefix}after", f"after a {name}")
+        _check_delivery(follower, writer, f"{prefix}after", f"after a {name}")
         batches = list(follower.batches)
     problems = write_history.check_convergence(batches, writer.list(prefix)) + write_history.check_order(batches)
     problems += write_history.check_shape(batches) + write_history.check_kinds(batches, previous=True)
-    context.check.no_problems(problems, f"watched through a {name}", expected="the truth")
+    context.check.no_problems(problems, f"watched through a {name}", expected="true events")
 
 
-def _follows(follower: Follower, writer: Store, key: str, when: str) -> None:
-    """The watch tells a change that is made now."""
+def _check_delivery(follower: Follower, writer: Store, key: str, when: str) -> None:
+    """Check that the watch delivers a change that is made now."""
     follower.wait_in_sync()
     revision = 0
 
@@ -91,20 +93,19 @@ def _follows(follower: Follower, writer: Store, key: str, when: str) -> None:
     follower.wait_for(key, revision, f"wrote {when}", within=RECOVERY)
 
 
-def _notices(
-    context: RuleContext, follower: Follower, name: str, *, may_be_told: Callable[[], bool] | None = None
+def _wait_until_stale(
+    context: RuleContext, follower: Follower, name: str, *, may_be_delivered: Callable[[], bool] | None = None
 ) -> None:
     limit = context.capabilities.max_watch_failure_detection + CLOCK_TOLERANCE
     deadline = time.monotonic() + limit
     while follower.watch.staleness == 0.0:
-        if may_be_told is not None and may_be_told():
+        if may_be_delivered is not None and may_be_delivered():
             return
         if time.monotonic() > deadline:
             raise context.check.fail(
                 f"watched in silence: {name}",
-                expected=(
-                    f"staleness grows within {limit - CLOCK_TOLERANCE:g} s (and {CLOCK_TOLERANCE:g} s if it is busy)"
-                ),
-                seen="it is 0.0, the connection is said to stand",
+                expected=f"staleness above 0 within {limit - CLOCK_TOLERANCE:g} s "
+                f"(and {CLOCK_TOLERANCE:g} s for a busy machine)",
+                seen="it is 0.0, as for a connected watch",
             )
         time.sleep(0.01)

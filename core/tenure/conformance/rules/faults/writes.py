@@ -1,4 +1,4 @@
-"""Rules about writes, deadlines and slow connections while something goes wrong on the way to the server or in it."""
+"""Rules about writes, deadlines and slow connections during faults of the network or the server."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ _HELD = "bytes held back"
 
 
 class FaultRules(Rules, area="faults"):
-    """The way to the server, and the server, at their worst."""
+    """Faults of the network and the server."""
 
-    # -- answers that are lost --
+    # -- lost answers --
 
     @requires_control("network")
     def test_faults_a_lost_answer_is_unknown_and_applied_at_most_once(self, context: RuleContext) -> None:
-        """A write whose connection breaks is done, surely not applied, or unknown, and never applied twice."""
+        """A write whose connection breaks is done, surely not applied, or unknown; it is never applied twice."""
         store, reader = context.connect(), context.connect(direct=True)
         attempts: list[UnansweredWrite] = []
         recognised = visible(context, store, b"0123456789abcdef" * 2)
@@ -72,13 +72,15 @@ class FaultRules(Rules, area="faults"):
                         window.effects += cut.effects
                         works_again(context, store)
             context.check.enough(window.effects, len(Kind), f"a request cut {point.replace('_', ' ')}")
-        there = {item.key: item for item in reader.list("unanswered/", timeout=RECOVERY)}
-        problems = [problem for attempt in attempts for problem in attempt.problems(there)]
-        context.check.no_problems(problems, "broke the connection of writes", expected="each applied as it was told")
+        present = {item.key: item for item in reader.list("unanswered/", timeout=RECOVERY)}
+        problems = [problem for attempt in attempts for problem in attempt.problems(present)]
+        context.check.no_problems(
+            problems, "broke the connection of writes", expected="each applied as its outcome says"
+        )
         for outcome, number in Counter(attempt.outcome for attempt in attempts).items():
             context.evidence.count(f"write {outcome}", number)
-        told = sum(attempt.outcome in (Outcome.DONE, Outcome.UNKNOWN) for attempt in attempts)
-        context.check.enough(told, len(attempts) // 2, "a write that may have been applied")
+        possible = sum(attempt.outcome in (Outcome.DONE, Outcome.UNKNOWN) for attempt in attempts)
+        context.check.enough(possible, len(attempts) // 2, "a write that may have been applied")
 
     @requires_control("network")
     def test_faults_a_counter_counts_every_acknowledged_step(self, context: RuleContext) -> None:
@@ -106,7 +108,7 @@ class FaultRules(Rules, area="faults"):
                 except Unavailable:
                     counts["refused"] += 1
 
-        running = Running(context.check, [partial(step, store) for store in stores], "three that count")
+        running = Running(context.check, [partial(step, store) for store in stores], "three clients that count")
         try:
             with context.evidence.fault("cuts in the middle of writes") as window:
                 window.what = "requests whose connection was broken"
@@ -135,14 +137,14 @@ class FaultRules(Rules, area="faults"):
         context.check.no_problems(
             context.evidence.check("counter", data),
             f"counted over {window.effects} broken connections",
-            expected="every acknowledged step, and of the unknown ones some",
+            expected="every acknowledged step, and some of the unknown ones",
         )
 
     # -- deadlines --
 
     @requires_control("network")
     def test_faults_calls_keep_their_deadlines_in_a_partition(self, context: RuleContext) -> None:
-        """Calls that can't reach the server, or whose answers can't come back, fail within their timeout."""
+        """Calls whose request or answer can't pass the network fail within their timeout."""
 
         def fail_during_partition(directions: tuple[Direction, ...]) -> None:
             network = context.another_network()
@@ -153,17 +155,17 @@ class FaultRules(Rules, area="faults"):
 
     @requires_control("pause", "resume")
     def test_faults_calls_keep_their_deadlines_on_a_frozen_server(self, context: RuleContext) -> None:
-        """Calls that a frozen server doesn't answer fail within their timeout, and work again when it goes on."""
+        """Calls to a frozen server fail within their timeout, and calls work again when the server resumes."""
         calls = _calls(context, context.store)
         with outage(context, "pause", "resume"):
             _all_fail(context, calls)
-        _well_again(context, context.store)
+        _check_recovery(context, context.store)
 
     # -- long faults under load --
 
     @requires_control("pause", "resume")
     def test_faults_a_frozen_server_loses_and_doubles_nothing(self, context: RuleContext) -> None:
-        """Writes and watches that meet a frozen server go on with it: nothing acknowledged is lost, nothing doubled."""
+        """Writes and watches resume with a frozen server: no acknowledged write is lost, and none is applied twice."""
         with FaultWorkload(context, every_acknowledged=True) as workload:
             workload.settle()
             with outage(context, "pause", "resume"):
@@ -172,7 +174,7 @@ class FaultRules(Rules, area="faults"):
 
     @requires_control("network")
     def test_faults_a_partition_loses_and_doubles_nothing(self, context: RuleContext) -> None:
-        """Over partitions, one-way ones too, nothing acknowledged is lost, nothing doubled, and watchers converge."""
+        """Over partitions, also one-way, no acknowledged write is lost or applied twice, and watchers converge."""
         with FaultWorkload(context, every_acknowledged=True) as workload:
             for directions in WAYS:
                 workload.settle()
@@ -184,7 +186,7 @@ class FaultRules(Rules, area="faults"):
     @requires_capability("durable")
     @requires_control("kill_leader", "start")
     def test_faults_a_lost_leader_loses_and_doubles_nothing(self, context: RuleContext) -> None:
-        """When the leading server is killed, the others take over: nothing acknowledged is lost, nothing doubled."""
+        """When the leader is killed, no acknowledged write is lost, and none is applied twice."""
         with FaultWorkload(context, every_acknowledged=True) as workload:
             workload.settle()
             with degraded_window(context, "kill_leader", "start"):
@@ -194,7 +196,7 @@ class FaultRules(Rules, area="faults"):
     @requires_capability("durable")
     @requires_control("fill_disk", "free_disk")
     def test_faults_a_full_disk_leaves_no_halves(self, context: RuleContext) -> None:
-        """On a full disk writes fail in time; afterwards what was acknowledged is there, and nothing half-applied."""
+        """On a full disk writes fail in time; afterwards acknowledged writes are there, and none is half applied."""
         attempts: list[UnansweredWrite] = []
 
         def write() -> Outcome:
@@ -227,18 +229,18 @@ class FaultRules(Rules, area="faults"):
                         window.effects += 1
             finally:
                 context.controls.do("free_disk")
-        context.check.enough(window.effects, 1, "a write that failed for the full disk")
+        context.check.enough(window.effects, 1, "a write that failed on the full disk")
         works_again(context, context.store)
-        context.check.equal(write(), Outcome.DONE, "a transaction after there was room again")
-        there = {item.key: item for item in context.store.list("unanswered/", timeout=RECOVERY)}
-        problems = [problem for attempt in attempts for problem in attempt.problems(there)]
-        context.check.no_problems(problems, "wrote on a full disk", expected="each applied as it was told")
+        context.check.equal(write(), Outcome.DONE, "a transaction after the disk had space again")
+        present = {item.key: item for item in context.store.list("unanswered/", timeout=RECOVERY)}
+        problems = [problem for attempt in attempts for problem in attempt.problems(present)]
+        context.check.no_problems(problems, "wrote on a full disk", expected="each applied as its outcome says")
 
-    # -- connections that are bad, not broken --
+    # -- slow connections --
 
     @requires_control("network")
     def test_faults_a_slow_link_only_makes_slow(self, context: RuleContext) -> None:
-        """Over a link that delays and throttles, every operation gives the same answers as ever, only later."""
+        """Over a connection that delays and throttles, every operation returns the same results, only later."""
         slow = Latency(latency=0.02, jitter=0.01)
 
         def start() -> Together:
@@ -252,9 +254,9 @@ class FaultRules(Rules, area="faults"):
 
     @requires_control("network")
     def test_faults_byte_by_byte_transfer_changes_nothing(self, context: RuleContext) -> None:
-        """Whatever pieces requests and answers arrive in, down to single bytes, every operation works."""
-        # No large value: cut into bytes it takes the proxy seconds on a busy machine, in which signs of life, waiting
-        # behind it, come too late for clients that want them.
+        """Every operation works if requests and answers arrive in pieces, down to single bytes."""
+        # No large value: on a busy machine the proxy takes seconds to cut it into bytes, and heartbeats waiting behind
+        # it come too late for some clients.
         start = partial(context.network.add, Slicer(size=1), *BOTH)
         _workout(context, "one-byte slices", start, "pieces made", largest=1_000)
 
@@ -281,9 +283,9 @@ def _calls(context: RuleContext, store: Store) -> dict[str, Callable[[], object]
 
 
 def _open_watch(store: Store) -> None:
-    """Opening a watch may go through, since it says nothing of the store yet; but it doesn't hang."""
+    """Open a watch: it may succeed, since it shows nothing about the store yet, but it must not hang."""
     store.watch("watched/", timeout=SHORT)
-    raise Unavailable("the watch was opened, and can't deliver anything")
+    raise Unavailable("opening a watch: it was opened, and can't deliver anything")
 
 
 def _all_fail(context: RuleContext, calls: dict[str, Callable[[], object]]) -> None:
@@ -294,22 +296,22 @@ def _all_fail(context: RuleContext, calls: dict[str, Callable[[], object]]) -> N
     )
 
 
-def _well_again(context: RuleContext, store: Store) -> None:
+def _check_recovery(context: RuleContext, store: Store) -> None:
     works_again(context, store)
     twice = [item for item in store.list("once/", timeout=RECOVERY) if item.mod_revision != item.create_revision]
-    context.check.equal(twice, [], "keys that were put once, without an answer, and are there as put twice")
+    context.check.equal(twice, [], "keys that were put once, without an answer, and exist as put twice")
 
 
 def _workout(
     context: RuleContext, name: str, start: Callable[[], Together], what: str, *, largest: int = 20_000
 ) -> None:
-    """A bit of everything, with a value of ``largest`` bytes."""
+    """Use every operation, with a value of ``largest`` bytes."""
     store = context.connect(timeout=RECOVERY)
     keys, values = ODD_KEYS[:24:2], [*BINARY_VALUES[:11], b"large" * (largest // 5)]
     expected = {f"v/{key}": value for key, value in zip(keys, values, strict=True)}
     with (
         fault(context, name, start, what),
-        _answered(context, name),
+        _all_return(context, name),
         Follower(context.check, store.watch("v/", previous=True)) as follower,
     ):
         follower.wait_in_sync()
@@ -338,7 +340,7 @@ def _workout(
         + write_history.check_kinds(batches, previous=True)
     )
     problems += write_history.check_convergence(batches, listed)
-    context.check.no_problems(problems, f"watched over {name}", expected="the truth")
+    context.check.no_problems(problems, f"watched over {name}", expected="true events")
 
 
 def _fail_in_time(
@@ -347,14 +349,14 @@ def _fail_in_time(
     calls = _calls(context, store)
     with fault(context, name, lambda: network.black_hole(*directions), _HELD):
         _all_fail(context, calls)
-    _well_again(context, store)
+    _check_recovery(context, store)
 
 
 @contextlib.contextmanager
-def _answered(context: RuleContext, name: str) -> Iterator[None]:
-    """Every call gets an answer."""
+def _all_return(context: RuleContext, name: str) -> Iterator[None]:
+    """Check that every call returns."""
     try:
         yield
     except TenureError as exc:
         seen = f"{type(exc).__name__}: {exc}"
-        raise context.check.fail(f"worked over {name}", expected="an answer to every call", seen=seen) from exc
+        raise context.check.fail(f"worked over {name}", expected="a result of every call", seen=seen) from exc
