@@ -43,7 +43,8 @@ class Deadline:
 
     def remaining(self) -> float:
         """Seconds left, at least 0.001: a value that every client and socket accepts as a time limit."""
-        return max(self._ends - monotonic(), SHORTEST)
+        left = self._ends - monotonic()
+        return left if left > SHORTEST else SHORTEST  # every step of every call asks, and max costs more
 
     def within(self, seconds: float) -> float:
         """The smaller of ``seconds`` and the time left: the limit of one step of the call."""
