@@ -131,6 +131,11 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.close()
 
+    def __del__(self) -> None:
+        # An interrupt between two lines of the pool leaves a connection to nobody.
+        with contextlib.suppress(AttributeError):
+            self.close()
+
 
 def _understood(exc: BaseException, deadline: Deadline, *, sent: bool) -> ConnectionBroken | None:
     """What a failure means for the request; ``None`` for an interrupt, which has nothing to do with it."""
