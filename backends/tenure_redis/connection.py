@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-from collections.abc import Iterable
+import ssl
 from typing import Any
 
 import hiredis
@@ -24,9 +24,9 @@ from tenure.spi.plugin import Host
 from tenure_redis.errors import ServerError
 
 _READ_SIZE = 65_536
-_AT_ONCE = 16_384
-"""Bytes of a request that no system needs long to take: it isn't worth looking at the clock after them."""
+_BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _MORE = object()
+_TEXT = frozenset({str, bytes})
 
 
 class ConnectionBroken(Exception):
@@ -48,8 +48,10 @@ class Connection:
         self.where = where
         self._socket = connected
         self._reader = hiredis.Reader(replyError=ServerError, protocolError=_Garbage, notEnoughData=_MORE)
-        self._poll = select.poll()
-        self._poll.register(connected, select.POLLIN)
+        # What waits for the server is poll, which goes on with the time that is left after a signal.
+        connected.setblocking(False)
+        self._incoming = select.poll()
+        self._incoming.register(connected, select.POLLIN)
         self._usable = True
 
     def call(self, *command: Any, deadline: Deadline) -> Any:
@@ -61,46 +63,60 @@ class Connection:
 
     def call_packed(self, request: bytes, deadline: Deadline) -> Any:
         """:meth:`call` for a command that :func:`pack` has packed."""
+        sent = False
         try:
-            answer = self._exchange(request, deadline)
-        except BaseException:  # also an interrupt: the answer is still to come
-            self.close()
-            raise
+            self._send(request, deadline)
+            sent = True
+            answer = self._receive(deadline)
+        except BaseException as exc:
+            self.close()  # also after an interrupt: the answer is still to come
+            broken = _understood(exc, deadline, sent=sent)
+            if broken is None:
+                raise
+            raise broken from exc
         if isinstance(answer, ServerError):
             raise answer
         return answer
 
-    def _exchange(self, request: bytes, deadline: Deadline) -> Any:
-        sock, reader = self._socket, self._reader
-        sent = False
-        try:
-            sock.settimeout(deadline.remaining())
-            sock.sendall(request)
-            sent = True
-            if len(request) > _AT_ONCE:
-                sock.settimeout(deadline.remaining())
-            while True:
-                data = sock.recv(_READ_SIZE)
-                if not data:
-                    raise ConnectionBroken("it closed the connection")
-                reader.feed(data)
-                answer = reader.gets()
-                if answer is not _MORE:
-                    return answer
-                if deadline.expired:
-                    raise ConnectionBroken(_late(deadline), late=True)
-                sock.settimeout(deadline.remaining())
-        except TimeoutError as exc:
-            raise ConnectionBroken(_late(deadline), sent=sent, late=True) from exc
-        except (OSError, ValueError) as exc:
-            raise ConnectionBroken(f"the connection broke ({exc})", sent=sent) from exc
-        except _Garbage as exc:
-            raise ConnectionBroken(f"what it answered isn't Redis's protocol ({exc})") from exc
+    def _send(self, request: bytes | memoryview, deadline: Deadline) -> None:
+        while True:
+            try:
+                done = self._socket.send(request)
+            except _BLOCKED as exc:
+                self._wait(select.POLLIN if isinstance(exc, ssl.SSLWantReadError) else select.POLLOUT, deadline)
+                continue
+            if done == len(request):
+                return
+            request = memoryview(request)[done:]
+
+    def _receive(self, deadline: Deadline) -> Any:
+        if not self._incoming.poll(deadline.remaining() * 1000):
+            raise _Late
+        while True:
+            try:
+                data = self._socket.recv(_READ_SIZE)
+            except _BLOCKED as exc:
+                self._wait(select.POLLOUT if isinstance(exc, ssl.SSLWantWriteError) else select.POLLIN, deadline)
+                continue
+            if not data:
+                raise ConnectionBroken("it closed the connection")
+            self._reader.feed(data)
+            answer = self._reader.gets()
+            if answer is not _MORE:
+                return answer
+            if deadline.expired:
+                raise _Late
+
+    def _wait(self, event: int, deadline: Deadline) -> None:
+        poll = select.poll()
+        poll.register(self._socket, event)
+        if not poll.poll(deadline.remaining() * 1000):
+            raise _Late
 
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent: open on both sides, and nothing has come that wasn't asked for."""
-        return self._usable and not self._reader.has_data() and not self._poll.poll(0)
+        return self._usable and not self._reader.has_data() and not self._incoming.poll(0)
 
     def interrupt(self) -> None:
         """Let a call that another thread has under way fail at once. The socket stays that thread's to close."""
@@ -115,20 +131,40 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.close()
 
+    def __del__(self) -> None:
+        # An interrupt between two lines of the pool leaves a connection to nobody.
+        with contextlib.suppress(AttributeError):
+            self.close()
 
-def _late(deadline: Deadline) -> str:
-    return f"no answer within {deadline.seconds:.3g} s"
+
+def _understood(exc: BaseException, deadline: Deadline, *, sent: bool) -> ConnectionBroken | None:
+    """What a failure means for the request; ``None`` for an interrupt, which has nothing to do with it."""
+    if isinstance(exc, ConnectionBroken):
+        return None
+    if isinstance(exc, _Late):
+        return ConnectionBroken(f"no answer within {deadline.seconds:.3g} s", sent=sent, late=True)
+    if isinstance(exc, _Garbage):
+        return ConnectionBroken(f"what it answered isn't Redis's protocol ({exc})")
+    # A socket's own has a number; the other is a signal handler's.
+    if isinstance(exc, OSError) and not (isinstance(exc, TimeoutError) and exc.errno is None):
+        return ConnectionBroken(f"the connection broke ({exc})", sent=sent)
+    return None
 
 
 class _Garbage(Exception):
     """What came isn't the protocol."""
 
 
-def pack(command: Iterable[Any]) -> bytes:
+class _Late(Exception):
+    """The time is up."""
+
+
+def pack(command: tuple[Any, ...]) -> bytes:
     """A command, made of text, bytes and whole numbers, as it goes over the wire.
 
     Numbers become text here: hiredis crashes the process when a signal handler raises while it does that itself.
     """
-    parts: Any = tuple([str(part) if isinstance(part, int) else part for part in command])
-    packed: bytes = hiredis.pack_command(parts)
+    if not _TEXT.issuperset(map(type, command)):
+        command = tuple([str(part) if isinstance(part, int) else part for part in command])
+    packed: bytes = hiredis.pack_command(command)
     return packed

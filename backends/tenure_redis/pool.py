@@ -64,7 +64,7 @@ class Pool:
 
     def read(self, *command: Any, deadline: Deadline, action: str) -> Any:
         """The answer of a command without effects, asked a second time if an idle connection turned out dead."""
-        pooled = self._take(deadline, action)
+        pooled = self._connections.take(deadline, action=action)
         while True:
             try:
                 answer = pooled.connection.call(*command, deadline=deadline)
@@ -77,7 +77,7 @@ class Pool:
             else:
                 pooled.give_back()
                 return answer
-            pooled = self._take(deadline, action, fresh=True)
+            pooled = self._connections.take(deadline, action=action, fresh=True)
 
     def run(self, script: Script, *args: Any, deadline: Deadline, action: str, write: bool = False) -> Any:
         """Run a script once. ``write``: doubt about it has to be told.
@@ -175,7 +175,7 @@ class Pool:
     @contextmanager
     def session(self, deadline: Deadline, action: str) -> Iterator[Connection]:
         """A connection for several commands without effects, their errors translated."""
-        pooled = self._take(deadline, action)
+        pooled = self._connections.take(deadline, action=action)
         try:
             yield pooled.connection
         except ConnectionBroken as exc:
@@ -191,7 +191,7 @@ class Pool:
     # -- inside --
 
     def _take(self, deadline: Deadline, action: str, *, fresh: bool = False) -> Pooled[Connection]:
-        """A connection for the caller alone. Raises as the kit's pool does; nothing was sent then."""
+        """A connection for something that should surely not be sent when the time is up."""
         pooled = self._connections.take(deadline, action=action, fresh=fresh)
         if pooled.fresh and deadline.expired:  # it took all the time to make
             pooled.give_back()

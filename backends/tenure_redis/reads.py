@@ -35,9 +35,8 @@ _TRIES = 3
 
 def get(pool: Pool, key: str, deadline: Deadline) -> ReadResult:
     """``Backend.get``."""
-    started = monotonic()
     record, revision = pool.read("HMGET", pool.names.data, key, REVISION, deadline=deadline, action="reading a key")
-    if revision is None or (record is not None and started - pool.reaped > FRESH and is_leased(record)):
+    if revision is None or (record is not None and is_leased(record) and monotonic() - pool.reaped > FRESH):
         record, revision = pool.run(scripts.READ, key, deadline=deadline, action="reading a key")
     return ReadResult(None if record is None else item(key, record), int(revision))
 

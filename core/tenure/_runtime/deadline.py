@@ -54,7 +54,8 @@ class Deadline:
         Returns:
             Seconds, at least 0.001, also after the deadline.
         """
-        return max(self._ends - monotonic(), SHORTEST)
+        left = self._ends - monotonic()
+        return left if left > SHORTEST else SHORTEST  # every step of every call asks, and max costs more
 
     def within(self, seconds: float) -> float:
         """Return the limit of one step of the call: ``seconds``, or the time left if that is less.

@@ -17,6 +17,7 @@ from tenure.errors import (
     ErrorOrigin,
     InvalidArgument,
     OutcomeUnknown,
+    PartiallyApplied,
     PermissionDenied,
     PluginError,
     RetryAdvice,
@@ -85,9 +86,15 @@ def report(error: TenureError, *, as_json: bool) -> int:
         }
         click.echo(json.dumps(record), err=True)
     else:
-        hint = "" if isinstance(error, Failed) else f" [{_ORIGINS[error.origin]}; {_RETRIES[error.retry]}]"
+        hint = "" if isinstance(error, Failed) else f" [{_ORIGINS[error.origin]}; {_advice(error)}]"
         click.echo(f"tenure: {visible(str(error)) or type(error).__name__}{hint}", err=True)
     return code
+
+
+def _advice(error: TenureError) -> str:
+    if isinstance(error, PartiallyApplied):
+        return "trying again is safe"  # a part was changed: the message says how much
+    return _RETRIES[error.retry]
 
 
 def report_os_error(error: OSError) -> int:
