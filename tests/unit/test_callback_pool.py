@@ -109,6 +109,33 @@ def test_where_no_thread_can_be_started_any_more_close_does_what_is_left(monkeyp
     assert done == [1]
 
 
+def test_close_waits_for_a_thread_that_is_about_to_start(monkeypatch):
+    pool, ran = CallbackPool("tenure-test", SystemClock(), Timers("tenure-test")), []
+    about_to_start, closing = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def late(thread):
+        if thread.name == "tenure-test-callbacks":
+            about_to_start.set()
+            assert closing.wait(LONG)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", late)
+    submitter = threading.Thread(target=pool.submit, args=(lambda: ran.append(1),))
+    submitter.start()
+    assert about_to_start.wait(LONG)
+    closer = threading.Thread(target=pool.close, args=(Deadline(LONG),))
+    closer.start()
+    while not pool._queue.qsize() > 1:  # the function, and the end that close asks of the thread
+        time.sleep(0.001)
+    closing.set()
+    for thread in (submitter, closer):
+        thread.join(LONG)
+        assert not thread.is_alive()
+    assert ran == [1]
+    assert not threads()
+
+
 def test_close_waits_no_longer_than_its_deadline_for_a_function_that_blocks(caplog):
     pool, release = CallbackPool("tenure-test", SystemClock(), Timers("tenure-test")), threading.Event()
     pool.submit(lambda: release.wait(LONG))

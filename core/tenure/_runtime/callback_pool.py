@@ -35,6 +35,25 @@ _IDLE_SECONDS = 1.0
 """An idle thread ends after so long, so that a burst leaves nothing behind."""
 
 
+class _Worker(threading.Thread):
+    """A thread of the pool, which may be waited for before it is started."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self.gone: SimpleQueue[None] = SimpleQueue()
+        """Gets an item when the thread ends, or can't be started."""
+
+    def wait(self, deadline: Deadline) -> None:
+        """Wait until the thread has ended, or until ``deadline``."""
+        try:
+            self.gone.get(timeout=deadline.remaining())
+        except Empty:
+            return
+        self.gone.put(None)  # for others who wait
+        if self.ident is not None:
+            self.join(deadline.remaining())
+
+
 class CallbackPool:
     """Runs submitted functions, each once. The first thread starts with the first function."""
 
@@ -45,7 +64,7 @@ class CallbackPool:
         self._timers = timers
         self._most = most_threads
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._threads: deque[threading.Thread] = deque()
+        self._threads: deque[_Worker] = deque()
         self._idle: deque[None] = deque()
         self._finished = 0
         self._watched = threading.Lock()
@@ -78,12 +97,13 @@ class CallbackPool:
             self.ensure()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self._name}-callbacks", daemon=True)
+        thread = _Worker(self._work, f"{self._name}-callbacks")
         self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError as exc:  # too many threads, or the interpreter is ending
             self._threads.remove(thread)
+            thread.gone.put(None)
             _log.warning("%s: no thread for callbacks can be started now, trying again: %s", self._name, exc)
 
     def close(self, deadline: Deadline) -> None:
@@ -97,15 +117,15 @@ class CallbackPool:
             self._queue.put(None)
         for thread in threads:
             if thread is not threading.current_thread():
-                thread.join(deadline.remaining())
+                thread.wait(deadline)
         running = sum(thread.is_alive() and thread is not threading.current_thread() for thread in threads)
         if running:
             _log.warning("%s: %d callbacks are still running at the end of close", self._name, running)
-        if not threads:
+        if not self._threads:
             self._run_rest()
 
     def _run_rest(self) -> None:
-        """No thread could be started: at the end of the interpreter the closing thread does what is left."""
+        """The closing thread does what is left: all of it, if no thread could be started as the interpreter ends."""
         while True:
             try:
                 function = self._queue.get_nowait()
@@ -116,6 +136,7 @@ class CallbackPool:
 
     def _work(self) -> None:
         me = threading.current_thread()
+        assert isinstance(me, _Worker)
         while True:
             self._idle.append(None)
             try:
@@ -131,6 +152,7 @@ class CallbackPool:
                 self._call(function)
             elif self._closed or self._queue.qsize() == 0:
                 self._threads.remove(me)
+                me.gone.put(None)
                 if self._queue.qsize() and not self._closed:
                     self.ensure()  # work that came while this thread was leaving
                 return
