@@ -145,8 +145,8 @@ def _understood(exc: BaseException, deadline: Deadline, *, sent: bool) -> Connec
         return ConnectionBroken(f"no answer within {deadline.seconds:.3g} s", sent=sent, late=True)
     if isinstance(exc, _Garbage):
         return ConnectionBroken(f"what it answered isn't Redis's protocol ({exc})")
-    # A socket's own has a number; the other is a signal handler's.
-    if isinstance(exc, OSError) and not (isinstance(exc, TimeoutError) and exc.errno is None):
+    # The system's errors have a number. One without is a signal handler's, such as its TimeoutError.
+    if isinstance(exc, OSError) and exc.errno is not None:
         return ConnectionBroken(f"the connection broke ({exc})", sent=sent)
     return None
 

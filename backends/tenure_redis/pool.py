@@ -191,7 +191,7 @@ class Pool:
     # -- inside --
 
     def _take(self, deadline: Deadline, action: str, *, fresh: bool = False) -> Pooled[Connection]:
-        """A connection for something that should surely not be sent when the time is up."""
+        """A connection for a request that must not be sent once the time is up."""
         pooled = self._connections.take(deadline, action=action, fresh=fresh)
         if pooled.fresh and deadline.expired:  # it took all the time to make
             pooled.give_back()

@@ -97,7 +97,11 @@ class TransactionBuilder:
         Raises:
             InvalidArgument: ``lease`` is neither a lease nor a lease's id.
         """
-        self._operations.append(Put(key, value, lease_id(lease)))
+        try:
+            self._operations.append(Put(key, value, lease_id(lease)))
+        except InvalidArgument:
+            self._sent = True  # the caller has this error already: no warning on top
+            raise
         if isinstance(lease, Lease):
             self._leases.append(lease)
         return self
