@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tenure_testkit.servers.wait import until
 
 import tenure
 from tenure import BatchType, Conflict, LeaseNotFound, Store
@@ -25,6 +24,7 @@ from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_plugin import need_redis
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
+from tenure_testkit.waiting import until
 
 from .old_data import NAMESPACES, SOURCE, OldData, Server, load
 
