@@ -139,10 +139,10 @@ BREAKS = {
     ),
     "an unanswered write that guards forbid": (
         [ONE, TWO, doubt(put(1, (5, 6), "six", 0, 1)), read(0, (7, 8), ("six", 1, 3), 3)],
-        "guard on 'k'",
+        "precondition on 'k' failed",
     ),
     "a refused write applied": ([ONE, refused(put(1, (3, 4), "x", 0, ABSENT)), read(0, (5, 6), ("x", 1, 2), 2)], "ref"),
-    "two winners": ([ONE, put(1, (3, 4), "a", 2, 1), put(2, (3, 4), "b", 3, 1)], "its guard on 'k' didn't hold"),
+    "two winners": ([ONE, put(1, (3, 4), "a", 2, 1), put(2, (3, 4), "b", 3, 1)], "a precondition on 'k' failed"),
     "two writes at one revision": ([ONE, TWO._replace(revision=1)], "two writes have one revision"),
     "no winner": ([ONE, refused(put(1, (3, 4), "x", 0, 1))], "held all the time"),
     "refused for what came later": ([ONE, refused(put(1, (2.5, 2.7), "x", 0, 1)), TWO], "held all the time"),
@@ -306,10 +306,10 @@ def test_checkers_read_json(checker):
     [
         (5, 0, 5, None),
         (5, 2, 7, None),
-        (5, 2, 4, "1 acknowledged additions are missing"),
+        (5, 2, 4, "1 acknowledged increments are missing"),
         (5, 2, 8, "2 more had no answer"),
-        (5, 0, 6, "only 5 additions"),
-        (5, 0, None, "no counter"),
+        (5, 0, 6, "only 5 increments"),
+        (5, 0, None, "counter is missing"),
     ],
 )
 def test_a_counter_ends_where_answers_say(acknowledged, unknown, final, words):

@@ -104,7 +104,7 @@ class LeadsElsewhere(Networked):
 def test_a_store_that_is_reached_past_the_network_is_inconclusive():
     with standing(LeadsElsewhere) as (url, _):
         LeadsElsewhere.real_port = int(url.rpartition(":")[2])
-        with pytest.raises(RuleInconclusive, match="talks to its server by other addresses"):
+        with pytest.raises(RuleInconclusive, match="reaches its server by other addresses"):
             tried(url, RULES["faults.byte_by_byte_transfer_changes_nothing"])
 
 

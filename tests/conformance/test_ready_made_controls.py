@@ -37,7 +37,7 @@ def test_commands_become_controls(tmp_path: Path):
 
 
 def test_a_name_that_is_no_control_is_refused():
-    with pytest.raises(ConfigError, match="no control explode; it has: kill, start"):
+    with pytest.raises(ConfigError, match="no such control: explode; choose from: kill, start"):
         from_commands({"explode": "true"})
 
 
@@ -56,7 +56,7 @@ def test_a_control_without_effect_is_an_error(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_container_that_is_not_there_is_told():
     need_redis()
-    with pytest.raises(ConfigError, match="no container 'tenure-no-such-thing'"):
+    with pytest.raises(ConfigError, match="the container 'tenure-no-such-thing'"):
         for_container("tenure-no-such-thing", "redis://127.0.0.1:1")
 
 
