@@ -132,7 +132,7 @@ def test_an_interrupted_copy_goes_on(
         patch.setattr(tenure.Store, "_commit_built", failing)
         result = copy()
     assert result.exit_code == 3
-    assert "the same command goes on" in result.stderr
+    assert "run the same command again to continue" in result.stderr
     assert target.get(RECORD) is not None
     assert 0 < len(content(target)) < len(expected)
     result = copy("--json")

@@ -46,11 +46,11 @@ def copy(options: Settings, *, source: str, target: str, dry_run: bool, merge: b
             try:
                 counts = copier.run(advance)
             except KeyboardInterrupt:
-                out.note("interrupted: the same command goes on where this one was")
+                out.note("interrupted: run the same command again to continue")
                 raise
             except TenureError:
                 if copier.begun:
-                    out.note("not finished: the same command goes on where this one was")
+                    out.note("not finished: run the same command again to continue")
                 raise
     _show_done(out, origin.url, destination.url, survey, counts)
 

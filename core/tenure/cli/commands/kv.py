@@ -162,7 +162,7 @@ def delete(
 @kv.command("list")
 @click.argument("prefix_argument", metavar="[PREFIX]", required=False)
 @click.option("--prefix", metavar="TEXT", help="Keys that start with TEXT. Default: all of the namespace.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), help="Print at most N keys.")
 @click.option("--keys-only", is_flag=True, help="Without values.")
 @common()
 @settings

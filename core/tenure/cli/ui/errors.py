@@ -56,7 +56,7 @@ _CODES: tuple[tuple[type[TenureError], int], ...] = (
 _ORIGINS = {
     ErrorOrigin.CALLER: "what was asked for",
     ErrorOrigin.CONFIGURATION: "configuration",
-    ErrorOrigin.CONTENTION: "somebody else was first",
+    ErrorOrigin.CONTENTION: "another client was first",
     ErrorOrigin.STORE: "the store",
     ErrorOrigin.NETWORK: "the store or the way to it",
     ErrorOrigin.PLUGIN: "an installed plugin",
