@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from postgresql_server import PostgresqlServer, until
+from postgresql_server import PostgresqlServer
 from tenure_postgresql.plugin import tenure_backend
 
 import tenure
 from tenure import KeyValue
 from tenure.errors import AlreadyRegistered, Conflict, LeaseNotFound
 from tenure.registry import Instance, Registry, encode
+from tenure_testkit.waiting import until
 
 FOLDER = Path(__file__).with_name("written_before_the_rename")
 SOURCE = "sqlite://?namespace=source"
@@ -137,7 +138,7 @@ def test_the_old_instance_is_in_the_new_registry(old: dict[str, Any], open_old: 
         with pytest.raises(AlreadyRegistered), Registry(store, instance=found):
             pass
         store.delete(key)
-        until(lambda: len(registry.get_service("shop")) == 1, "the old instance goes", DEADLINE)
+        until(lambda: len(registry.get_service("shop")) == 1, DEADLINE, "the old instance goes")
 
 
 def test_an_unfinished_copy_is_finished(
@@ -161,7 +162,7 @@ def test_a_mirror_is_continued(server: PostgresqlServer, database: str, open_old
     assert "is the mirror of" in refused.stderr
     with subprocess.Popen([sys.executable, "-m", "tenure.cli", "mirror", SOURCE, url, "--quiet"]) as running:
         try:
-            until(lambda: values(target) == values(source), "the mirror levels both sides", DEADLINE)
+            until(lambda: values(target) == values(source), DEADLINE, "the mirror levels both sides")
         finally:
             running.send_signal(signal.SIGTERM)
         assert running.wait(DEADLINE) == 128 + signal.SIGTERM
