@@ -25,6 +25,7 @@ from tenure.plugin_kit import monotonic
 from tenure.registry import Instance, Registry, RegistryConfig, Status
 from tenure.testing import Sandbox
 from tenure.watch.engine import Watch
+from tenure_testkit.waiting import until
 
 WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80, meta={"zone": "a"})
 WEB_KEY = "/registry/default/web/1@10.0.0.1"
@@ -258,7 +259,15 @@ def test_ready_only_on_request_and_pick_passes_draining_over(registry, open_stor
     assert [instance.id for instance in own.get_service("web", ready_only=True)] == ["2"]
     assert {own.pick("web").id for _ in range(4)} == {"2"}
     other.drain()
-    own.wait_for("web", 2, include_draining=True)
+
+    def nobody_is_ready():
+        try:
+            own.get_service("web", ready_only=True)
+        except NoInstanceAvailable:
+            return True
+        return False
+
+    until(nobody_is_ready)
     with pytest.raises(
         NoInstanceAvailable, match=r"no instance of 'web' \(of those that are ready\) is available, 2 are"
     ):

@@ -12,6 +12,7 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Annotated, get_type_hints
 
 from tenure.errors import ConfigError, Unsupported
@@ -176,8 +177,9 @@ def _attributes() -> str:
     lines = []
     for name, note in field_notes().items():
         meaning = f"the store {note.text}" if isinstance(note, Guarantee) else f"{note.text} ({note.unit})"
-        lines.append(f"        {name}: {meaning}.")
-    return "\n".join(["", "    Attributes:", *lines, "    "])
+        lines.append(f"    {name}: {meaning}.")
+    return "\n".join(["Attributes:", *lines])
 
 
-Capabilities.__doc__ = (Capabilities.__doc__ or "") + _attributes()
+# Without its indentation, which Python 3.13 and later remove and earlier ones keep.
+Capabilities.__doc__ = f"{cleandoc(Capabilities.__doc__ or '')}\n\n{_attributes()}\n"
