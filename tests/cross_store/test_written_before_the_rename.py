@@ -233,7 +233,7 @@ def mirror(source: str, target: str) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + DEADLINE
     while True:
         running = subprocess.Popen(
-            [sys.executable, "-m", "tenure.cli", "mirror", source, target, "--handover", "5"],
+            [sys.executable, "-m", "tenure.cli", "mirror", source, target, "--lease-grace", "5"],
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )

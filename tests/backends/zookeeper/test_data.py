@@ -273,12 +273,14 @@ def test_others_who_keep_changing_the_keys_hold_up_no_check(
             return state
 
         monkeypatch.setattr(node_state, "read", disturbed)
+        before_the_call = put[-1]
         check = store.transaction()
         for key in keys:
             check.if_exists(key)
         revision = check.commit().revision
         assert sizes == [6] * reads_of_all
-        assert revision >= put[-1]
+        # Of three servers, the one that is read may not have seen the last two puts yet: they may count as later.
+        assert revision >= (before_the_call if reads_of_all == 3 else put[-1])
         assert store.get_with_revision("k5").revision >= revision
 
         sizes.clear()
