@@ -12,7 +12,18 @@ from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest, Secret
-from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
+from tenure.spi.types import (
+    CommitResult,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    ListRequest,
+    Page,
+    ReadResult,
+    ServerInfo,
+    Transaction,
+    WatchRequest,
+)
 from tenure_consul import leases, reads, server_info, server_settings, transactions
 from tenure_consul.capabilities import declare
 from tenure_consul.keys import Layout
@@ -78,13 +89,19 @@ class ConsulBackend(Backend):
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._pool, self._layout, self._revisions, key, timeout=timeout)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        if revision is not None:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        if request.revision is not None:
             raise Unsupported(
                 "Consul keeps no past states to list (its capabilities declare consistent_pagination=False)"
             )
         return reads.list_page(
-            self._pool, self._layout, self._revisions, prefix, after=after, limit=limit, timeout=timeout
+            self._pool,
+            self._layout,
+            self._revisions,
+            request.prefix,
+            after=request.after,
+            limit=request.limit,
+            timeout=timeout,
         )
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
@@ -104,9 +121,9 @@ class ConsulBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return leases.describe(self._pool, self._layout, lease_id, timeout=timeout)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        del after, timeout  # it begins with a snapshot, and connects later
-        return self._watches.open(prefix, sink)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        del timeout  # it begins with a snapshot, and connects later
+        return self._watches.open(request.prefix, sink)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(

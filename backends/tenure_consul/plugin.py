@@ -43,6 +43,7 @@ def tenure_backend() -> BackendPlugin:
         summary="Consul 1.7 and later: shared, durable; several agents, TLS, ACL tokens, datacenters",
         open=open_backend,
         url_form=UrlForm.HOSTS,
+        spi_version=1,
         default_port=8500,
         options=OPTIONS,
         caveats=CAVEATS,

@@ -17,10 +17,12 @@ from tenure.spi.types import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
     Page,
     ReadResult,
     ServerInfo,
     Transaction,
+    WatchRequest,
 )
 from tenure_etcd import leases, reads, server_info, transactions
 from tenure_etcd.capabilities import declare
@@ -71,8 +73,15 @@ class EtcdBackend(Backend):
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._connection, key, timeout=timeout)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        return reads.list_page(self._connection, prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        return reads.list_page(
+            self._connection,
+            request.prefix,
+            after=request.after,
+            limit=request.limit,
+            revision=request.revision,
+            timeout=timeout,
+        )
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._connection, transaction, timeout=timeout)
@@ -89,8 +98,8 @@ class EtcdBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return leases.describe(self._connection, lease_id, timeout=timeout)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(prefix, after=after, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self._watches.open(request.prefix, after=request.after, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._connection, encrypted=self._encrypted, timeout=timeout)

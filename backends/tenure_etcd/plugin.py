@@ -71,6 +71,7 @@ def tenure_backend() -> BackendPlugin:
         summary="etcd 3.4 and later: shared, durable, linearizable; several endpoints, TLS, users",
         open=open_backend,
         url_form=UrlForm.HOSTS,
+        spi_version=1,
         default_port=2379,
         options=OPTIONS,
         caveats=CAVEATS,

@@ -14,11 +14,15 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
+    MultiReadResult,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Sink,
     Transaction,
+    WatchRequest,
 )
 from tenure_memory.capabilities import CAPABILITIES, effective_ttl
 from tenure_memory.server import MemoryServer
@@ -41,17 +45,20 @@ class MemoryBackend(Backend):
 
     def list(
         self,
-        prefix: str,
+        request: ListRequest,
         *,
-        after: str | None,
-        limit: int | None,
-        revision: int | None,
         timeout: float,
     ) -> Page:
-        return self._open().page(prefix, after=after, limit=limit, revision=revision)
+        return self._open().page(request.prefix, after=request.after, limit=request.limit, revision=request.revision)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        return self._open().commit(transaction)
+        return self._open().commit(lambda: transaction)
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return self._open().get_many(keys)
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return self._open().delete_prefix(prefix)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         return self._open().grant(effective_ttl(ttl))
@@ -65,8 +72,8 @@ class MemoryBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return self._open().leases(lease_id)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self._open().watch(self, prefix, after=after, sink=sink)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self._open().watch(self, request, sink=sink)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return self._open().info()

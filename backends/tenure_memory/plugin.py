@@ -20,6 +20,7 @@ def tenure_backend() -> BackendPlugin:
         summary="inside this process, for tests and trials; shared by name, gone when the process ends",
         open=_open,
         url_form=UrlForm.NAME,
+        spi_version=1,
         options=(
             Option(
                 "history",

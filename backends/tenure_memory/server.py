@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
@@ -21,8 +21,10 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    MultiReadResult,
     Operation,
     Page,
+    PrefixDeletion,
     Put,
     ReadResult,
     ServerInfo,
@@ -30,6 +32,7 @@ from tenure.spi import (
     Snapshot,
     SystemClock,
     Transaction,
+    WatchRequest,
 )
 from tenure_memory.history import Change, History
 from tenure_memory.lease_reaper import LeaseReaper
@@ -118,6 +121,10 @@ class MemoryServer:
         with self._serving():
             return ReadResult(self._state.get(key), self._revision)
 
+    def get_many(self, keys: Sequence[str]) -> MultiReadResult:
+        with self._serving():
+            return MultiReadResult(tuple(map(self._state.get, keys)), self._revision)
+
     def page(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None) -> Page:
         with self._serving():
             items = list(self._state.under(prefix, after)) if revision is None else self._past(prefix, after, revision)
@@ -137,13 +144,14 @@ class MemoryServer:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def commit(self, transaction: Transaction) -> CommitResult:
+    def commit(self, transaction: Callable[[], Transaction]) -> CommitResult:
+        """Commit what ``transaction`` returns; it is called under the lock."""
         with self._serving():
             if not self._unknown:
-                return self._commit(transaction)
+                return self._commit(transaction())
             if self._unknown.pop(0):
                 with suppress(TenureError):  # a refusal gets lost on the way just as an answer does
-                    self._commit(transaction)
+                    self._commit(transaction())
             raise OutcomeUnknown(f"memory://{self.name} was told to lose the answer to this write")
 
     def _commit(self, transaction: Transaction) -> CommitResult:
@@ -164,6 +172,10 @@ class MemoryServer:
         self._history.append(change)
         self._watches.offer(change)
         return CommitResult(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
+
+    def delete_prefix(self, prefix: str) -> PrefixDeletion:
+        done = self.commit(lambda: Transaction((), tuple(Delete(item.key) for item in self._state.under(prefix))))
+        return PrefixDeletion(deleted=done.deleted, revision=done.revision)
 
     def _move_between_leases(self, change: Change) -> None:
         for entry, before in zip(change.entries, change.before, strict=True):
@@ -220,17 +232,23 @@ class MemoryServer:
 
     # -- watching and housekeeping -----------------------------------------------------------------
 
-    def watch(self, opener: object, prefix: str, *, after: int | None, sink: Sink) -> Feed:
+    def watch(self, opener: object, request: WatchRequest, *, sink: Sink) -> Feed:
         with self._serving():
-            feed = self._watches.new(opener, prefix, sink)
-            if after is None:
-                sink.deliver(Snapshot(tuple(self._state.under(prefix)), self._revision))
+            feed = self._watches.new(opener, request, sink)
+            if request.after is None:
+                sink.deliver(Snapshot(self._watched(request), self._revision))
             else:
-                for change in self._history.since(after, present=self._revision):
+                for change in self._history.since(request.after, present=self._revision):
                     feed.offer(change, bookmark_every=self._watches.bookmark_every)
             feed.bookmark(self._revision)
             self._watches.add(feed)
             return feed
+
+    def _watched(self, request: WatchRequest) -> tuple[KeyValue, ...]:
+        if not request.exact:
+            return tuple(self._state.under(request.prefix))
+        item = self._state.get(request.prefix)
+        return () if item is None else (item,)
 
     def info(self) -> ServerInfo:
         with self._serving():

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable
 
 from tenure.errors import TenureError
-from tenure.spi import Sink
+from tenure.spi import Sink, WatchRequest
 from tenure_memory.feed import MemoryFeed
 from tenure_memory.history import Change
 
@@ -23,9 +23,9 @@ class Watches:
         self._numbers = itertools.count()
         self._feeds: dict[int, MemoryFeed] = {}
 
-    def new(self, owner: object, prefix: str, sink: Sink) -> MemoryFeed:
+    def new(self, owner: object, request: WatchRequest, sink: Sink) -> MemoryFeed:
         """A feed that gets nothing before it is added."""
-        return MemoryFeed(owner, prefix, sink, number=next(self._numbers), on_close=self.discard)
+        return MemoryFeed(owner, request, sink, number=next(self._numbers), on_close=self.discard)
 
     def add(self, feed: MemoryFeed) -> None:
         self._feeds[feed.number] = feed

@@ -12,7 +12,18 @@ from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import Host, OpenRequest
-from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
+from tenure.spi.types import (
+    CommitResult,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    ListRequest,
+    Page,
+    ReadResult,
+    ServerInfo,
+    Transaction,
+    WatchRequest,
+)
 from tenure_redis import leases, reads, scripts, server_info, server_settings, transactions
 from tenure_redis.capabilities import declare
 from tenure_redis.endpoints import Cluster, Direct, Locator, Sentinels
@@ -65,12 +76,14 @@ class RedisBackend(Backend):
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._pool, key, Deadline(timeout))
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        if revision is not None:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        if request.revision is not None:
             raise Unsupported(
                 "Redis keeps no past states to list: its capabilities declare consistent_pagination=False"
             )
-        return reads.list_page(self._pool, prefix, after=after, limit=limit, deadline=Deadline(timeout))
+        return reads.list_page(
+            self._pool, request.prefix, after=request.after, limit=request.limit, deadline=Deadline(timeout)
+        )
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._pool, transaction, Deadline(timeout))
@@ -87,8 +100,8 @@ class RedisBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return leases.describe(self._pool, lease_id, Deadline(timeout))
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(prefix, after=after, sink=sink, deadline=Deadline(timeout))
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self._watches.open(request.prefix, after=request.after, sink=sink, deadline=Deadline(timeout))
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(

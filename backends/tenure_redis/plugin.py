@@ -49,6 +49,7 @@ def tenure_backend() -> BackendPlugin:
         summary="Redis 7 and later: shared, fast; TLS, users, unix sockets, Sentinel, Cluster",
         open=open_backend,
         url_form=UrlForm.HOSTS,
+        spi_version=1,
         default_port=6379,
         options=OPTIONS,
         caveats=CAVEATS,

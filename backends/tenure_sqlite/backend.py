@@ -14,6 +14,7 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
     OpenRequest,
     Page,
     ReadResult,
@@ -21,6 +22,7 @@ from tenure.spi import (
     Sink,
     Snapshot,
     Transaction,
+    WatchRequest,
 )
 from tenure_sqlite import leases, reads, server_info
 from tenure_sqlite.capabilities import declare, effective_ttl
@@ -73,12 +75,19 @@ class SqliteBackend(Backend):
             database.check_file(timeout=timeout)
         return reads.get(database, key, reap=self._could_reap, timeout=timeout)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        if revision is not None:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        if request.revision is not None:
             raise Unsupported(
                 "this store can't list a past revision (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(self._database, prefix, after=after, limit=limit, reap=self._could_reap, timeout=timeout)
+        return reads.list_page(
+            self._database,
+            request.prefix,
+            after=request.after,
+            limit=request.limit,
+            reap=self._could_reap,
+            timeout=timeout,
+        )
 
     def _could_reap(self, timeout: float) -> bool:
         """End the leases whose time has come, so that a read shows that at a revision of its own.
@@ -133,17 +142,18 @@ class SqliteBackend(Backend):
 
     # -- watching and housekeeping -----------------------------------------------------------------
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         self._database.check_file(timeout=timeout)
         history = self._database.history
-        if after is None:
-            page = self.list(prefix, after=None, limit=None, revision=None, timeout=timeout)
+        if request.after is None:
+            page = self.list(ListRequest(prefix=request.prefix), timeout=timeout)
             sink.deliver(Snapshot(page.items, page.revision))
             after = page.revision
         else:
+            after = request.after
             self._require_history(after, timeout=timeout)
         self._database.seen = max(self._database.seen, after)
-        return self._watches.feed(prefix, sink, position=after, history=history)
+        return self._watches.feed(request.prefix, sink, position=after, history=history)
 
     def _require_history(self, revision: int, *, timeout: float) -> None:
         present, start = self._database.run(

@@ -20,6 +20,7 @@ def tenure_backend() -> BackendPlugin:
         summary="a file on the local disk, shared by all processes of the machine; needs no server",
         open=_open,
         url_form=UrlForm.FILE,
+        spi_version=1,
         options=(
             Option(
                 "history",

@@ -11,7 +11,18 @@ from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
-from tenure.spi.types import CommitResult, LeaseGrant, LeaseId, LeaseInfo, Page, ReadResult, ServerInfo, Transaction
+from tenure.spi.types import (
+    CommitResult,
+    LeaseGrant,
+    LeaseId,
+    LeaseInfo,
+    ListRequest,
+    Page,
+    ReadResult,
+    ServerInfo,
+    Transaction,
+    WatchRequest,
+)
 from tenure_zookeeper import reads, server_info, transactions
 from tenure_zookeeper.capabilities import declare
 from tenure_zookeeper.connection import Connection
@@ -74,12 +85,14 @@ class ZooKeeperBackend(Backend):
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._connection, key, deadline=Deadline(timeout))
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        if revision is not None:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        if request.revision is not None:
             raise Unsupported(
                 "ZooKeeper keeps no past states to list (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(self._connection, prefix, after=after, limit=limit, deadline=Deadline(timeout))
+        return reads.list_page(
+            self._connection, request.prefix, after=request.after, limit=request.limit, deadline=Deadline(timeout)
+        )
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         deadline = Deadline(timeout)
@@ -99,8 +112,8 @@ class ZooKeeperBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return self._leases.describe(lease_id, deadline=Deadline(timeout))
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(prefix, sink=sink, deadline=Deadline(timeout))
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self._watches.open(request.prefix, sink=sink, deadline=Deadline(timeout))
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._connection, deadline=Deadline(timeout))

@@ -65,6 +65,7 @@ def tenure_backend() -> BackendPlugin:
         summary="ZooKeeper 3.6 and later (3.4 by polling): shared, durable; several hosts, TLS, users",
         open=open_backend,
         url_form=UrlForm.HOSTS,
+        spi_version=1,
         default_port=2181,
         options=OPTIONS,
         caveats=CAVEATS,

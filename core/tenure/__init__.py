@@ -22,6 +22,7 @@ from tenure.errors import (
     ConfigError,
     Conflict,
     DeadlineExceeded,
+    HistoryReplaced,
     InvalidArgument,
     InvalidKey,
     LeaseLost,
@@ -47,7 +48,7 @@ from tenure.errors import (
 )
 from tenure.leases import Lease, LeaseState
 from tenure.spi.capabilities import Capabilities
-from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, ReadResult, ServerInfo
+from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult, ReadResult, ServerInfo
 from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 __version__ = "0.1.0"
@@ -66,6 +67,7 @@ __all__ = [
     "DeadlineExceeded",
     "Event",
     "EventType",
+    "HistoryReplaced",
     "InvalidArgument",
     "InvalidKey",
     "KeyValue",
@@ -78,6 +80,7 @@ __all__ = [
     "Listing",
     "MalformedEntry",
     "ManualClock",
+    "MultiReadResult",
     "NoInstanceAvailable",
     "OutcomeUnknown",
     "PartiallyApplied",

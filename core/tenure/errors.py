@@ -335,6 +335,15 @@ class Compacted(TenureError):
         self.oldest_revision = oldest_revision
 
 
+class HistoryReplaced(Compacted):
+    """A revision belongs to a history that the store no longer has.
+
+    Cause: the store's data were lost, or replaced by a backup, after the revision was read.
+    Certain: nothing was applied and no change was skipped silently. The revision may stand for another change now.
+    What to do: read the present state, then watch from its revision; or watch without ``after``.
+    """
+
+
 class StoreClosed(TenureError):
     """The store is closed, or the watch or registry that belongs to it.
 

@@ -75,8 +75,8 @@ class Gate(Backend):
     def get(self, key, *, timeout):
         return self._backend.get(key, timeout=timeout)
 
-    def list(self, prefix, *, after, limit, revision, timeout):
-        return self._backend.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+    def list(self, request, *, timeout):
+        return self._backend.list(request, timeout=timeout)
 
     def grant(self, ttl, *, timeout):
         return self._backend.grant(ttl, timeout=timeout)
@@ -90,8 +90,8 @@ class Gate(Backend):
     def leases(self, lease_id, *, timeout):
         return self._backend.leases(lease_id, timeout=timeout)
 
-    def watch(self, prefix, *, after, sink, timeout):
-        return self._backend.watch(prefix, after=after, sink=sink, timeout=timeout)
+    def watch(self, request, *, sink, timeout):
+        return self._backend.watch(request, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout):
         return self._backend.server_info(timeout=timeout)

@@ -20,11 +20,13 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
     Page,
     ReadResult,
     ServerInfo,
     Sink,
     Transaction,
+    WatchRequest,
 )
 from tenure_testkit.waiting import PATIENCE
 
@@ -154,14 +156,14 @@ class ScriptedBackend(Backend):
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return self._answer("get", lambda: ReadResult(None, 1), key=key, timeout=timeout)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
         return self._answer(
             "list",
             lambda: Page((), False, 1),
-            prefix=prefix,
-            after=after,
-            limit=limit,
-            revision=revision,
+            prefix=request.prefix,
+            after=request.after,
+            limit=request.limit,
+            revision=request.revision,
             timeout=timeout,
         )
 
@@ -185,15 +187,15 @@ class ScriptedBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return self._answer("leases", lambda: (), lease_id=lease_id, timeout=timeout)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         def open_feed() -> Feed:
-            feed = DrivenFeed(prefix, after, sink)
+            feed = DrivenFeed(request.prefix, request.after, sink)
             with self._changed:
                 self.feeds.append(feed)
                 self._changed.notify_all()
             return feed
 
-        return self._answer("watch", open_feed, prefix=prefix, after=after, sink=sink, timeout=timeout)
+        return self._answer("watch", open_feed, prefix=request.prefix, after=request.after, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return self._answer("server_info", lambda: ServerInfo("double", "1", 1), timeout=timeout)

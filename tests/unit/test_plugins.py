@@ -23,7 +23,9 @@ _GOOD = """
 
     @hookimpl
     def tenure_backend():
-        return BackendPlugin(scheme={scheme!r}, summary="", open=lambda request: None, url_form=UrlForm.NAME{more})
+        return BackendPlugin(
+            scheme={scheme!r}, summary="", open=lambda request: None, url_form=UrlForm.NAME, spi_version=1{more}
+        )
 """
 
 

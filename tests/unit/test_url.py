@@ -28,6 +28,7 @@ def plugin(url_form=UrlForm.HOSTS, **changes):
         "summary": "for tests",
         "open": lambda request: ScriptedBackend(),
         "url_form": url_form,
+        "spi_version": 1,
         "default_port": 2379 if url_form is UrlForm.HOSTS else None,
         "variants": frozenset({"tls", "quick"}) if url_form is UrlForm.HOSTS else frozenset(),
         "accepts_credentials": url_form is UrlForm.HOSTS,

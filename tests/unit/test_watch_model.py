@@ -69,27 +69,27 @@ class LaggingFeed(Feed):
 class ChaoticBackend(ScriptedBackend):
     def __init__(self, history: History, *, exact: bool) -> None:
         super().__init__(lossless_watch=exact, consistent_list=exact, consistent_pagination=exact)
-        self.history = history
+        self.past = history
         self.exact = exact
         self.live: list[LaggingFeed] = []
         self.failing: list[Exception] = []
         self.compacted_late = False
 
-    def watch(self, prefix, *, after, sink, timeout):
+    def watch(self, request, *, sink, timeout):
         if self.failing:
             raise self.failing.pop()
         feed = LaggingFeed(sink)
-        now = self.history.revision
-        if not self.exact or after is None:
-            feed.begun = (now, dict(self.history.state))
-        elif after < self.history.oldest_revision or after > now:
-            error = Compacted("gone", oldest_revision=self.history.oldest_revision)
+        now = self.past.revision
+        if not self.exact or request.after is None:
+            feed.begun = (now, dict(self.past.state))
+        elif request.after < self.past.oldest_revision or request.after > now:
+            error = Compacted("gone", oldest_revision=self.past.oldest_revision)
             if not self.compacted_late:
                 raise error
             sink.fail(error)
             return feed
         else:
-            feed.pending += [Changes(self.history.transactions[r], r) for r in range(after + 1, now + 1)]
+            feed.pending += [Changes(self.past.transactions[r], r) for r in range(request.after + 1, now + 1)]
         self.live.append(feed)
         return feed
 
@@ -101,13 +101,13 @@ class ChaoticBackend(ScriptedBackend):
         if not self.exact:
             for key in ("p/b", "p/d"):
                 state.pop(key, None)
-                if key in self.history.state:
-                    state[key] = self.history.state[key]
+                if key in self.past.state:
+                    state[key] = self.past.state[key]
         feed.pending.insert(0, Snapshot(tuple(state[key] for key in sorted(state)), revision))
 
     def committed(self, revision: int) -> None:
         for feed in self.live:
-            feed.pending.append(Changes(self.history.transactions[revision], revision))
+            feed.pending.append(Changes(self.past.transactions[revision], revision))
 
     def cut(self, error) -> None:
         for feed in self.live:
@@ -137,9 +137,9 @@ class WatchMachine(RuleBasedStateMachine):
 
     @initialize(keys=st.sets(KEYS))
     def open(self, keys):
-        self.history = History()
-        self.history.commit(sorted(keys), [])
-        self.backend = ChaoticBackend(self.history, exact=self.exact)
+        self.past = History()
+        self.past.commit(sorted(keys), [])
+        self.backend = ChaoticBackend(self.past, exact=self.exact)
         self.store = Store.from_backend(self.backend, url="double://")
         self.watch = self.store.watch("p/", previous=True, max_pending=6)
         self.watch._backoff = NoDelay()
@@ -152,10 +152,10 @@ class WatchMachine(RuleBasedStateMachine):
 
     @rule(puts=st.sets(KEYS), deletes=st.sets(KEYS))
     def commit(self, puts, deletes):
-        before = self.history.revision
-        self.history.commit(sorted(puts), sorted(deletes))
-        if self.history.revision > before:
-            self.backend.committed(self.history.revision)
+        before = self.past.revision
+        self.past.commit(sorted(puts), sorted(deletes))
+        if self.past.revision > before:
+            self.backend.committed(self.past.revision)
 
     @rule(key=KEYS)
     def put_and_delete(self, key):
@@ -171,14 +171,14 @@ class WatchMachine(RuleBasedStateMachine):
         if self.exact:
             for feed in self.backend.live:
                 revision = self.watch.revision - back
-                if feed.begun is None and revision in self.history.transactions:
-                    feed.sink.deliver(Changes(self.history.transactions[revision], revision))
+                if feed.begun is None and revision in self.past.transactions:
+                    feed.sink.deliver(Changes(self.past.transactions[revision], revision))
 
     @rule()
     def bookmark(self):
         for feed in self.backend.live:
             if feed.begun is None and not feed.pending:
-                feed.sink.deliver(Bookmark(self.history.revision))
+                feed.sink.deliver(Bookmark(self.past.revision))
 
     @rule(error=PASSING)
     def cut(self, error):
@@ -191,13 +191,13 @@ class WatchMachine(RuleBasedStateMachine):
 
     @rule(late=st.booleans())
     def compact(self, late):
-        self.history.oldest_revision = self.history.revision
+        self.past.oldest_revision = self.past.revision
         self.backend.compacted_late = late
 
     @rule(late=st.booleans())
     def lose_data(self, late):
-        self.history.state.clear()
-        self.history.revision += 1
+        self.past.state.clear()
+        self.past.revision += 1
         self.compact(late)
         self.backend.cut(Unavailable("restarted empty"))
 
@@ -217,12 +217,12 @@ class WatchMachine(RuleBasedStateMachine):
         assert (batch.type is BatchType.SYNCED) == (len(self.kinds) == 2)
         assert bool(batch.reason) == (batch.type is BatchType.RESYNC)
         if batch.type is BatchType.CHANGES and self.exact:
-            skipped = [r for r in range(self.told + 1, batch.revision) if r in self.history.transactions]
+            skipped = [r for r in range(self.told + 1, batch.revision) if r in self.past.transactions]
             assert not skipped, "a gap without a word"
             told = {(event.key, event.item) for event in batch.events}
             done = {
                 (entry.key, entry if isinstance(entry, KeyValue) else None)
-                for entry in self.history.transactions[batch.revision]
+                for entry in self.past.transactions[batch.revision]
             }
             assert told == done, "a transaction in parts"
         for event in batch.events:
@@ -236,7 +236,7 @@ class WatchMachine(RuleBasedStateMachine):
                 continue
             assert (event.type is EventType.CREATE) == (known is None)
             assert event.item is not None
-            assert (event.key, event.item.value, event.item.mod_revision) in self.history.ever, "invented"
+            assert (event.key, event.item.value, event.item.mod_revision) in self.past.ever, "invented"
             self.view[event.key] = event.item
         self.told = max(self.told, batch.revision)
 
@@ -251,7 +251,7 @@ class WatchMachine(RuleBasedStateMachine):
             batches = len(self.kinds)
             self.consume(10)
             quiet = 0 if waiting or len(self.kinds) > batches else quiet + 1
-        assert self.view == self.history.state
+        assert self.view == self.past.state
 
     def teardown(self):
         if hasattr(self, "watch"):

@@ -11,14 +11,14 @@ from postgresql_server import Disk, PostgresqlServer
 
 import tenure
 from tenure.errors import LimitExceeded, OutcomeUnknown, StoreClosed, StoreFull, Unavailable
-from tenure.spi import Backend, Put, Transaction
+from tenure.spi import Backend, ListRequest, Put, Transaction
 
 LAST = chr(0x10FFFF)
 CLASSES = ["", "a", "\x01", "\x7f", "\x80", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\uffff", "\U00010000", LAST]
 
 
 def listed(backend: Backend, prefix: str, after: str | None = None, limit: int | None = None) -> list[str]:
-    page = backend.list(prefix, after=after, limit=limit, revision=None, timeout=10.0)
+    page = backend.list(ListRequest(prefix=prefix, after=after, limit=limit), timeout=10.0)
     return [item.key for item in page.items]
 
 

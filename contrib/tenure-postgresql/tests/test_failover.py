@@ -10,7 +10,7 @@ from relay import Relay
 
 import tenure
 from tenure.errors import Compacted, TenureError, Unavailable
-from tenure.spi import Backend, Put, Transaction
+from tenure.spi import Backend, Put, Transaction, WatchRequest
 from tenure_testkit.waiting import until
 
 
@@ -79,7 +79,7 @@ def test_a_replica_that_lagged_is_another_history(
     put(b"1")
     until(lambda: caught_up(pair), what="the replica has caught up")
     pair.leave_replica_behind()
-    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
     lost = [put(b"2"), put(b"3")]
     until(lambda: sink.items and sink.items[-1].revision == lost[-1], what="the watch was told")
     primary.close()
@@ -87,11 +87,11 @@ def test_a_replica_that_lagged_is_another_history(
     assert isinstance(sink.errors[0], TenureError)
     pair.promote_replica()
     with pytest.raises(Compacted, match="isn't in the history"):
-        backend.watch("", after=lost[-1], sink=recorder(), timeout=10.0)
+        backend.watch(WatchRequest(prefix="", after=lost[-1]), sink=recorder(), timeout=10.0)
     # The same numbers are given again, to other transactions: that is noticed as well.
     assert [put(b"x"), put(b"y")] == lost
     with pytest.raises(Compacted, match="isn't in the history"):
-        backend.watch("", after=lost[-1], sink=recorder(), timeout=10.0)
+        backend.watch(WatchRequest(prefix="", after=lost[-1]), sink=recorder(), timeout=10.0)
     feed.close()
 
 

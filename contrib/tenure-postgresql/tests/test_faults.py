@@ -13,7 +13,7 @@ from relay import Relay
 
 import tenure
 from tenure.errors import DeadlineExceeded, OutcomeUnknown, StoreClosed, StoreFull, TenureError, Unavailable
-from tenure.spi import Backend, Put, ReadResult, Transaction
+from tenure.spi import Backend, ListRequest, Put, ReadResult, Transaction, WatchRequest
 from tenure_testkit.waiting import until
 
 PUT = Transaction((), (Put("key", b"1"),))
@@ -50,11 +50,11 @@ def test_every_call_ends_in_time_on_a_frozen_server(server: PostgresqlServer, ba
     lease = backend.grant(60.0, timeout=0.5).lease_id
     calls: dict[str, tuple[Callable[[], object], type[TenureError]]] = {
         "get": (lambda: backend.get("key", timeout=0.5), DeadlineExceeded),
-        "list": (lambda: backend.list("", after=None, limit=None, revision=None, timeout=0.5), DeadlineExceeded),
+        "list": (lambda: backend.list(ListRequest(prefix=""), timeout=0.5), DeadlineExceeded),
         "server_info": (lambda: backend.server_info(timeout=0.5), DeadlineExceeded),
         "leases": (lambda: backend.leases(None, timeout=0.5), DeadlineExceeded),
         "commit": (lambda: backend.commit(PUT, timeout=0.5), DeadlineExceeded),
-        "watch": (lambda: backend.watch("", after=None, sink=Nobody(), timeout=0.5), DeadlineExceeded),
+        "watch": (lambda: backend.watch(WatchRequest(prefix=""), sink=Nobody(), timeout=0.5), DeadlineExceeded),
     }
     server.pause()
     # The first finds an open connection, so it was sent; the others can't make one, so nothing was.
@@ -91,7 +91,7 @@ def test_a_feed_notices_a_frozen_server(
 ) -> None:
     backend = open_backend("&silence=0.6&poll=0.2")
     sink = recorder()
-    with closing(backend.watch("", after=None, sink=sink, timeout=5.0)):
+    with closing(backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)):
         until(lambda: sink.items, what="the feed began")
         server.pause()
         until(lambda: sink.errors, backend.capabilities.max_watch_failure_detection + 1.0, "the feed fails")

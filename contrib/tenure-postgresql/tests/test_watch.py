@@ -16,7 +16,7 @@ from postgresql_server import PostgresqlServer
 
 import tenure
 from tenure.errors import Compacted, TenureError
-from tenure.spi import Backend, Changes, Deleted, FeedItem, Put, Snapshot, Transaction
+from tenure.spi import Backend, Changes, Deleted, FeedItem, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.waiting import until
 
 HOLD = """
@@ -44,7 +44,7 @@ def test_a_lost_notification_only_costs_time(
     server: PostgresqlServer, schema: str, open_backend: Callable[..., Backend], recorder: Any
 ) -> None:
     backend, sink = open_backend("&poll=1.5"), recorder()
-    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
     silent = server.sql(f"SELECT pg_get_functiondef('{schema}.leave_v1'::regproc)")[0][0]
     server.sql(silent.replace("PERFORM pg_notify(", "PERFORM concat("))
     revision = put(backend, "key")
@@ -56,7 +56,7 @@ def test_a_lost_notification_only_costs_time(
 
 def test_notifications_make_it_quick(open_backend: Callable[..., Backend], recorder: Any) -> None:
     backend, sink = open_backend("&poll=60"), recorder()
-    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
     until(lambda: sink.items, what="the feed began")
     for number in range(5):
         revision = put(backend, f"{number}")
@@ -76,7 +76,7 @@ def test_a_notification_beside_an_answer_counts(open_backend: Callable[..., Back
 
         def fail(self, error: TenureError, /) -> None: ...
 
-    feed = backend.watch("", after=None, sink=Sink(), timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=""), sink=Sink(), timeout=5.0)
     for number in range(1000):
         revision = put(backend, "key")
         assert told.get(timeout=10.0) == revision, number
@@ -88,14 +88,14 @@ def test_a_watcher_that_the_log_has_left_behind_is_told(
 ) -> None:
     backend, sink = open_backend("&history=100"), recorder()
     old = put(backend, "key")
-    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
     until(lambda: sink.items, what="the feed began")
     commit_many(server, schema, 250, history=100)
     until(lambda: sink.errors, 5.0, "the feed fails")
     assert isinstance(sink.errors[0], Compacted)
     assert sink.errors[0].oldest_revision > old
     with pytest.raises(Compacted, match="no longer in the log"):
-        backend.watch("", after=old, sink=recorder(), timeout=5.0)
+        backend.watch(WatchRequest(prefix="", after=old), sink=recorder(), timeout=5.0)
     feed.close()
 
 
@@ -144,10 +144,10 @@ def test_resuming_in_another_history_is_refused(
     def feed_that_ended() -> tuple[Backend, int]:
         backend, sink = open_backend(), recorder()
         revision = put(backend, "key")
-        feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+        feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
         until(lambda: sink.items, what="the feed began")
         feed.close()
-        backend.watch("", after=revision, sink=recorder(), timeout=5.0).close()
+        backend.watch(WatchRequest(prefix="", after=revision), sink=recorder(), timeout=5.0).close()
         return backend, revision
 
     for change in (
@@ -158,7 +158,7 @@ def test_resuming_in_another_history_is_refused(
         backend, revision = feed_that_ended()
         server.sql(change)
         with pytest.raises(Compacted, match="isn't in the history"):
-            backend.watch("", after=revision, sink=recorder(), timeout=5.0)
+            backend.watch(WatchRequest(prefix="", after=revision), sink=recorder(), timeout=5.0)
         server.sql(f"UPDATE {schema}.store SET revision = (SELECT max(revision) FROM {schema}.log)")
 
 
@@ -171,7 +171,7 @@ def test_a_running_feed_notices_another_history(
     ):
         put(backend, "key"), put(backend, "key")
         sink = recorder()
-        feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+        feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
         until(lambda found=sink: found.items, what="the feed began")
         server.sql(change)
         until(lambda found=sink: found.errors, 5.0, "the feed fails")
@@ -185,7 +185,7 @@ def test_a_transaction_of_a_thousand_keys_is_one_item(backend: Backend, recorder
     many = Transaction((), tuple(Put(f"{number:04}", b"x" * 1000) for number in range(1000)))
     revisions = [backend.commit(many, timeout=10.0).revision for _ in range(3)]
     sink = recorder()
-    feed = backend.watch("", after=start, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix="", after=start), sink=sink, timeout=5.0)
     until(lambda: len([item for item in sink.items if isinstance(item, Changes)]) == 3, what="all three are told")
     changes = [item for item in sink.items if isinstance(item, Changes)]
     assert [(item.revision, len(item.entries)) for item in changes] == [(revision, 1000) for revision in revisions]
@@ -197,7 +197,7 @@ def test_leases_of_a_killed_process_end_before_a_watcher(url: str, backend: Back
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     sink = recorder()
-    feed = backend.watch("", after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     killed = time.monotonic()

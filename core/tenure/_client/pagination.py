@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tenure._runtime.deadline import Deadline
 from tenure.errors import Compacted
-from tenure.spi.types import KeyValue, Page
+from tenure.spi.types import KeyValue, ListRequest, Page
 from tenure.watch.diff import strip_namespace
 
 
@@ -51,9 +51,7 @@ class Listing:
 class ReadPage(Protocol):
     """Reads one page of a prefix (complete, with its namespace) within some seconds."""
 
-    def __call__(
-        self, prefix: str, after: str | None, limit: int | None, revision: int | None, seconds: float, /
-    ) -> Page: ...
+    def __call__(self, request: ListRequest, seconds: float, /) -> Page: ...
 
 
 class Pager:
@@ -64,25 +62,26 @@ class Pager:
         self._consistent = consistent
         self._strip = strip
 
-    def fetch_all(self, prefix: str, limit: int | None, timeout: float) -> Listing:
+    def fetch_all(self, prefix: str, limit: int | None, timeout: float, *, keys_only: bool = False) -> Listing:
         """Return everything, or the first ``limit`` items, within ``timeout`` seconds."""
         deadline = Deadline(timeout)
         while True:
             try:
-                return self._fetch_pages(prefix, limit, deadline)
+                return self._fetch_pages(prefix, limit, deadline, keys_only=keys_only)
             except Compacted:
                 # The state that the first page showed has left the history meanwhile: begin again.
                 if deadline.expired:
                     raise
 
-    def _fetch_pages(self, prefix: str, limit: int | None, deadline: Deadline) -> Listing:
+    def _fetch_pages(self, prefix: str, limit: int | None, deadline: Deadline, *, keys_only: bool) -> Listing:
         items: list[KeyValue] = []
         after: str | None = None
         revision: int | None = None
         while True:
             wanted = None if limit is None else limit - len(items)
             deadline.check(f"listing, {len(items)} keys had been read")
-            page = self._read(prefix, after, wanted, revision, deadline.remaining())
+            request = ListRequest(prefix=prefix, after=after, limit=wanted, revision=revision, keys_only=keys_only)
+            page = self._read(request, deadline.remaining())
             items += page.items
             if not page.has_more or not page.items or (limit is not None and len(items) >= limit):
                 break
@@ -90,6 +89,8 @@ class Pager:
             revision = page.revision if self._consistent else None
         if self._strip:
             items = [strip_namespace(item, self._strip) for item in items]
+        if keys_only:
+            items = [item._replace(value=b"") if item.value else item for item in items]
         return Listing(tuple(items), page.revision, page.has_more)
 
     def iter_items(self, prefix: str, page_size: int, timeout: float) -> Iterator[KeyValue]:
@@ -97,7 +98,7 @@ class Pager:
         after: str | None = None
         revision: int | None = None
         while True:
-            page = self._read(prefix, after, page_size, revision, timeout)
+            page = self._read(ListRequest(prefix=prefix, after=after, limit=page_size, revision=revision), timeout)
             for item in page.items:
                 yield strip_namespace(item, self._strip)
             if not page.has_more or not page.items:

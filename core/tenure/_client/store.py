@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tenure._client.history import HistoryGuard
 from tenure._client.keys import check_key, check_prefix
+from tenure._client.multi_read import read_until_proven
 from tenure._client.observers import Observers
 from tenure._client.pagination import Listing, Pager
 from tenure._client.transaction import TransactionBuilder, lease_id
-from tenure._client.validation import check_unique_keys, restore_caller_keys, validate_and_prefix
+from tenure._client.validation import check_distinct_keys, check_unique_keys, restore_caller_keys, validate_and_prefix
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock, SystemClock
@@ -27,12 +29,14 @@ from tenure._runtime.fork import fork_generation
 from tenure._runtime.timers import Timers
 from tenure.errors import (
     Conflict,
+    HistoryReplaced,
     InvalidArgument,
     LeaseNotFound,
     LimitExceeded,
     PartiallyApplied,
     StoreClosed,
     TenureError,
+    Unavailable,
     Unsupported,
     UsedAfterFork,
 )
@@ -48,9 +52,12 @@ from tenure.spi.types import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
+    MultiReadResult,
     Operation,
     Page,
     Precondition,
+    PrefixDeletion,
     Put,
     ReadResult,
     RevisionEquals,
@@ -110,6 +117,7 @@ class Store:
         self._lock = threading.Lock()
         self._watches: set[Watch] = set()
         self._capabilities = backend.capabilities
+        self._history = HistoryGuard(backend)
         self._pager = Pager(self._page, consistent=self._capabilities.consistent_pagination, strip=self._strip)
         self._timers = Timers("tenure")
         self._callbacks = CallbackPool("tenure", clock, self._timers)
@@ -261,12 +269,59 @@ class Store:
         """
         check_key(key)
         physical = self._prefix + key
-        result = self._read("get", lambda seconds: self._backend.get(physical, timeout=seconds), timeout)
+        result = self._get(physical, timeout)
+        if self._history.replaced:
+            self._history.note((physical,))
         if self._strip and result.item is not None:
             return ReadResult(strip_namespace(result.item, self._strip), result.revision)
         return result
 
-    def list(self, prefix: str = "", *, limit: int | None = None, timeout: float | None = None) -> Listing:
+    def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> MultiReadResult:
+        """Read several keys as they were at one revision.
+
+        One request where ``multi_get`` is declared. Elsewhere the keys are read one by one, again until a transaction
+        without operations proves that all were so at one revision, or the time runs out.
+
+        Args:
+            keys: distinct keys, at most ``capabilities.max_transaction_operations``.
+            timeout: seconds that the whole call may take; by default the store's timeout.
+
+        Returns:
+            ``items``: one entry for each key in the order of ``keys``, ``None`` for a key that does not exist.
+            ``revision``: the store revision that all entries belong to.
+
+        Raises:
+            InvalidKey: a key is empty, too long or not valid text.
+            InvalidArgument: no key was given, or one of them twice.
+            LimitExceeded: more keys were given than the store reads at once.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out, also because others kept
+                changing the keys.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        wanted = tuple(keys)
+        check_distinct_keys(wanted, most=self._capabilities.max_transaction_operations)
+        physical = [self._prefix + key for key in wanted]
+        deadline = Deadline(self._seconds(timeout))
+        if self._capabilities.multi_get:
+            result = self._read(
+                "get_many", lambda seconds: self._backend.get_many(physical, timeout=seconds), deadline.remaining()
+            )
+        else:
+            result = read_until_proven(self._get, self._prove, physical, deadline)
+        if self._history.replaced:
+            self._history.note(physical)
+        if not self._strip:
+            return result
+        return MultiReadResult(
+            tuple(None if item is None else strip_namespace(item, self._strip) for item in result.items),
+            result.revision,
+        )
+
+    def list(
+        self, prefix: str = "", *, limit: int | None = None, keys_only: bool = False, timeout: float | None = None
+    ) -> Listing:
         """Read the keys that start with ``prefix``, in UTF-8 byte order. The prefix ``foo`` matches ``foobar`` too.
 
         The result shows one point in time, its ``revision``, where ``consistent_list`` is declared and ``limit`` is
@@ -275,6 +330,8 @@ class Store:
         Args:
             prefix: the string that the keys start with; ``""`` for every key of the namespace.
             limit: the largest number of keys to return; ``None`` for all.
+            keys_only: leave out the values: every item's ``value`` is ``b""``. Stores that can send no values save
+                their bytes.
             timeout: seconds that the whole call may take; by default the store's timeout.
 
         Returns:
@@ -292,7 +349,10 @@ class Store:
         check_prefix(prefix)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise InvalidArgument(f"limit={limit!r}: limit is a number of keys, at least 1; leave it out for all keys")
-        return self._pager.fetch_all(self._prefix + prefix, limit, self._seconds(timeout))
+        listing = self._pager.fetch_all(self._prefix + prefix, limit, self._seconds(timeout), keys_only=keys_only)
+        if self._history.replaced:
+            self._history.note([self._prefix + item.key for item in listing.items])
+        return listing
 
     def scan(
         self, prefix: str = "", *, page_size: int = _SCAN_PAGE, timeout: float | None = None
@@ -327,12 +387,15 @@ class Store:
             )
         return self._pager.iter_items(self._prefix + prefix, page_size, self._seconds(timeout))
 
-    def _page(self, prefix: str, after: str | None, limit: int | None, revision: int | None, seconds: float) -> Page:
-        return self._read(
-            "list",
-            lambda attempt: self._backend.list(prefix, after=after, limit=limit, revision=revision, timeout=attempt),
-            seconds,
-        )
+    def _get(self, key: str, timeout: float | None) -> ReadResult:
+        return self._read("get", lambda seconds: self._backend.get(key, timeout=seconds), timeout)
+
+    def _prove(self, transaction: Transaction, timeout: float) -> CommitResult:
+        """Commit a transaction without operations: a read, so it is repeated like one."""
+        return self._read("commit", lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout)
+
+    def _page(self, request: ListRequest, seconds: float) -> Page:
+        return self._read("list", lambda attempt: self._backend.list(request, timeout=attempt), seconds)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -462,7 +525,9 @@ class Store:
     ) -> CommitResult:
         """Delete the keys that start with ``prefix`` and existed when the call began.
 
-        The call is not one transaction: each batch of keys is atomic, with as many keys as the store takes.
+        The call is not one transaction: each batch of keys is atomic, with as many keys as the store takes. Where
+        ``prefix_delete`` is declared, the store finds the keys itself and a batch is larger. A key that another client
+        puts during the call may be deleted too.
 
         Args:
             prefix: the string that the keys start with. The empty prefix matches every key of the namespace.
@@ -486,8 +551,11 @@ class Store:
             raise InvalidArgument(
                 "delete_prefix(''): the empty prefix matches every key; give allow_empty_prefix=True to delete them all"
             )
+        check_prefix(prefix)
         deadline = Deadline(self._seconds(timeout))
-        listing = self.list(prefix, timeout=deadline.remaining())
+        if self._capabilities.prefix_delete:
+            return self._delete_at_once(prefix, deadline)
+        listing = self.list(prefix, keys_only=True, timeout=deadline.remaining())
         keys = listing.keys
         size = min(self._capabilities.max_transaction_operations, _SCAN_PAGE)
         deleted, revision = 0, listing.revision
@@ -506,6 +574,27 @@ class Store:
                 ) from exc
             deleted, revision = deleted + done.deleted, done.revision
         return CommitResult(revision, deleted)
+
+    def _delete_at_once(self, prefix: str, deadline: Deadline) -> CommitResult:
+        deleted = 0
+
+        def attempt(seconds: float) -> PrefixDeletion:
+            return self._backend.delete_prefix(self._prefix + prefix, timeout=seconds)
+
+        while True:
+            try:
+                done = self._run("delete_prefix", retry.write, attempt, deadline.remaining())
+                deleted += done.deleted
+                if not done.has_more:
+                    return CommitResult(done.revision, deleted)
+                deadline.check(f"deleting keys under {prefix!r}")
+            except TenureError as exc:
+                if not deleted:
+                    raise
+                raise PartiallyApplied(
+                    f"deleting keys under {prefix!r}: {deleted} were deleted, then: {exc}; delete again, which is safe",
+                    deleted=deleted,
+                ) from exc
 
     def transaction(self) -> TransactionBuilder:
         """Begin a transaction of several preconditions, puts and deletes. Nothing is sent before its ``commit()``.
@@ -538,16 +627,28 @@ class Store:
 
         def attempt(seconds: float) -> CommitResult:
             try:
-                return self._backend.commit(transaction, timeout=seconds)
+                return self._commit_in_present_history(transaction, seconds)
             except Conflict as exc:
                 restore_caller_keys(exc, preconditions, transaction)
                 raise
 
         try:
-            return self._run("commit", retry.write, attempt, timeout)
+            result = self._run("commit", retry.write, attempt, timeout)
+            if self._history.replaced:
+                self._history.note([operation.key for operation in transaction.operations])
+            return result
         except LeaseNotFound as exc:
             self._mark_lost(operations, exc)
             raise
+
+    def _commit_in_present_history(self, transaction: Transaction, seconds: float) -> CommitResult:
+        self._history.check(transaction.preconditions)
+        try:
+            return self._backend.commit(transaction, timeout=seconds)
+        except HistoryReplaced as exc:
+            # Certainly not applied. A revision of the old history is refused; anything else is committed again.
+            self._history.check(transaction.preconditions)
+            raise Unavailable(f"committing: {exc}; try again") from exc
 
     def _mark_lost(self, operations: tuple[Operation, ...], error: LeaseNotFound) -> None:
         """Mark a lease of this process as lost if the store refused a put for it, whatever the local clock says."""
@@ -711,6 +812,7 @@ class Store:
         self,
         prefix: str = "",
         *,
+        exact: bool = False,
         previous: bool = False,
         after: int | None = None,
         callback: watch_callback.WatchCallback | None = None,
@@ -725,6 +827,7 @@ class Store:
 
         Args:
             prefix: the string that the keys start with; ``""`` for every key of the namespace.
+            exact: watch only the key that equals ``prefix``, not those that start with it.
             previous: whether events carry the value before the change. Needs memory for all values of the prefix.
             after: deliver no present state, but every change after this revision. Needs a store that declares
                 ``lossless_watch``, and excludes ``previous``.
@@ -742,13 +845,14 @@ class Store:
             InvalidArgument: ``after`` or ``max_pending`` is not a number in its range, or ``previous`` comes with
                 ``after``.
             Unsupported: ``after`` was given, and the store does not declare ``lossless_watch``.
-            Compacted: the store's history no longer has the changes after ``after``.
+            Compacted: the store's history no longer has the changes after ``after``. ``HistoryReplaced`` if the store's
+                data were lost or replaced by a backup since.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        check_prefix(prefix)
+        (check_key if exact else check_prefix)(prefix)
         self._check_process()
         if after is not None:
             if not isinstance(after, int) or after < 0:
@@ -773,7 +877,7 @@ class Store:
         driver = None if callback is None else watch_callback.CallbackWatch(callback, on_error, self._threads)
         watch = Watch(
             self._backend,
-            WatchSettings(self._prefix + prefix, self._strip, previous, after, max_pending),
+            WatchSettings(self._prefix + prefix, exact, self._strip, previous, after, max_pending),
             clock=self._clock,
             timeout=self._seconds(timeout),
             check_process=self._check_fork,

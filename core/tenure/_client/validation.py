@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tenure._client.keys import check_key, check_value
 from tenure.errors import Conflict, InvalidArgument, LimitExceeded
 from tenure.spi.capabilities import Capabilities
@@ -66,6 +68,21 @@ def restore_caller_keys(error: Conflict, preconditions: tuple[Precondition, ...]
     """Replace the keys of a conflict over the transaction ``sent`` by the keys of the caller's ``preconditions``."""
     names = {physical.key: own.key for physical, own in zip(sent.preconditions, preconditions, strict=True)}
     error.keys = tuple(names.get(key, key) for key in error.keys)
+
+
+def check_distinct_keys(keys: Sequence[str], *, most: int) -> None:
+    """Raise ``InvalidKey``, ``InvalidArgument`` or ``LimitExceeded`` unless these keys can be read at once."""
+    for key in keys:
+        check_key(key)
+    if not keys or len(set(keys)) < len(keys):
+        raise InvalidArgument(
+            f"reading {len(keys)} keys at once: give at least one key, and each key once; "
+            f"{len(keys) - len(set(keys))} of them are given again"
+        )
+    if len(keys) > most:
+        raise LimitExceeded(
+            f"reading {len(keys)} keys at once: this store takes {most} in one call; read them in several calls"
+        )
 
 
 def check_unique_keys(operations: tuple[Operation, ...]) -> None:

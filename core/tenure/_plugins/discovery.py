@@ -17,10 +17,16 @@ import pluggy
 
 from tenure import hookspecs
 from tenure.errors import ConfigError, PluginError, TenureError, UnknownScheme
-from tenure.spi.plugin import BackendPlugin
+from tenure.spi.plugin import SPI_VERSION, BackendPlugin
 
 GROUP = "tenure.backends"
 DEFAULT_URL_GROUP = "tenure.default_url"
+
+_TO_CHANGE = (
+    "update the plugin, or change it: list(request, *, timeout) takes a ListRequest, watch(request, *, sink, timeout) "
+    "takes a WatchRequest, a feed raises HistoryReplaced where its revision belongs to another history, and the "
+    "description says spi_version=1; core/docs/spi-versions.md has the steps"
+)
 
 _lock = threading.RLock()  # pluggy's registration isn't thread-safe
 # No fork happens in the middle of a registration, so that a child finds the lock free and the plugins consistent.
@@ -167,6 +173,12 @@ def _describe(scheme: str, source: str) -> BackendPlugin:
         raise PluginError(
             f"loading the plugin for {scheme}:// ({source}): the plugin is installed for {scheme}:// but its "
             f"description names {described.scheme}://; update or uninstall the plugin"
+        )
+    if described.spi_version != SPI_VERSION:
+        _forget(scheme)
+        raise PluginError(
+            f"loading the plugin for {scheme}:// ({source}): the plugin was written for version "
+            f"{described.spi_version} of the SPI, and this Tenure has version {SPI_VERSION}; {_TO_CHANGE}"
         )
     return described
 

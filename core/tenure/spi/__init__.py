@@ -14,7 +14,7 @@ from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities, Guarantee, Limit, field_notes
 from tenure.spi.feed import Bookmark, Changes, Deleted, Feed, FeedItem, PollingFeed, Sink, Snapshot
 from tenure.spi.keys import namespace_prefix
-from tenure.spi.plugin import BackendPlugin, Caveat, Host, OpenRequest, Option, Secret, Tls, UrlForm
+from tenure.spi.plugin import SPI_VERSION, BackendPlugin, Caveat, Host, OpenRequest, Option, Secret, Tls, UrlForm
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -24,17 +24,22 @@ from tenure.spi.types import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
+    MultiReadResult,
     Operation,
     Page,
     Precondition,
+    PrefixDeletion,
     Put,
     ReadResult,
     RevisionEquals,
     ServerInfo,
     Transaction,
+    WatchRequest,
 )
 
 __all__ = [
+    "SPI_VERSION",
     "Backend",
     "BackendPlugin",
     "Bookmark",
@@ -56,12 +61,15 @@ __all__ = [
     "LeaseId",
     "LeaseInfo",
     "Limit",
+    "ListRequest",
+    "MultiReadResult",
     "OpenRequest",
     "Operation",
     "Option",
     "Page",
     "PollingFeed",
     "Precondition",
+    "PrefixDeletion",
     "Put",
     "ReadResult",
     "RevisionEquals",
@@ -73,6 +81,7 @@ __all__ = [
     "Tls",
     "Transaction",
     "UrlForm",
+    "WatchRequest",
     "field_notes",
     "namespace_prefix",
 ]

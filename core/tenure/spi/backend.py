@@ -1,5 +1,8 @@
 """The SPI: what the author of a store plugin implements. Ten methods, all blocking, all with a deadline.
 
+Three more are optional, each with a capability: :meth:`Backend.get_many`, :meth:`Backend.delete_prefix` and
+:meth:`Backend.leases`. Core does without them where a store does not declare them.
+
 Core does the following once for all stores, so a backend does **not**: namespaces (keys arrive complete),
 validation, retries, keeping leases alive, resuming watches, computing differences, callbacks, caching.
 
@@ -29,10 +32,14 @@ from tenure.spi.types import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
+    MultiReadResult,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Transaction,
+    WatchRequest,
 )
 
 
@@ -70,6 +77,16 @@ class Backend(ABC):
         """
         return None
 
+    @property
+    def history(self) -> str:
+        """The identity of the history that this backend's answers belong to, as far as it has noticed. No call is made.
+
+        Changes once the backend has noticed that the store's data were lost or replaced by a backup. Core reads it
+        after each answer, on stores that do not declare ``unique_revisions``: revisions that were read before a change
+        are refused from then on. ``""``, the default, is right for stores whose revisions are unique.
+        """
+        return ""
+
     # -- reading: no side effects, core repeats them after ``Unavailable`` until the caller's deadline --
 
     @abstractmethod
@@ -91,27 +108,45 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        """Read keys that start with ``prefix``, in UTF-8 byte order. Core repeats the call after ``Unavailable``.
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        """Read keys that start with ``request.prefix``, in UTF-8 byte order. Core repeats it after ``Unavailable``.
 
         One page shows one point in time where ``consistent_list`` is declared.
 
         Args:
-            prefix: the string that the keys start with; ``""`` for all keys.
-            after: return only keys greater than this one; ``None`` to begin at the first.
-            limit: the largest number of items; ``None`` lets the plugin choose, up to all of them.
-            revision: read the state at this revision, which an earlier page of the list returned; ``None`` for the
-                present state. Only given where ``consistent_pagination`` is declared.
+            request: the prefix, where to begin, how many items, at which revision, and whether values are wanted.
             timeout: seconds that the call may take.
 
         Returns:
             The items, whether keys were left out after them, and the store revision that the page shows.
 
         Raises:
-            Compacted: the state at ``revision`` has left the store's history.
-            Unsupported: ``revision`` was given and ``consistent_pagination`` is not declared.
+            Compacted: the state at ``request.revision`` has left the store's history.
+            Unsupported: a revision was given and ``consistent_pagination`` is not declared.
             Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        """Read several keys as they were at one revision. Implemented where ``multi_get`` is declared.
+
+        Elsewhere core reads the keys one by one, and proves by a transaction without operations that all were so at
+        one revision. Core repeats the call after ``Unavailable``.
+
+        Args:
+            keys: the complete keys, distinct, at least one and at most ``max_transaction_operations``.
+            timeout: seconds that the call may take.
+
+        Returns:
+            One entry for each key, in the order of ``keys``, and their common store revision.
+
+        Raises:
+            Unsupported: ``multi_get`` is not declared. This is the default.
+            Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
+        """
+        raise Unsupported(
+            f"reading {len(keys)} keys at once: this store does not declare multi_get; check "
+            "store.capabilities.multi_get before"
+        )
 
     # -- writing: never repeated by core after ``OutcomeUnknown`` --
 
@@ -137,6 +172,30 @@ class Backend(ABC):
             StoreFull: the store has no room; nothing was changed.
             Unavailable: certainly not applied; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        """Delete keys that start with ``prefix`` by one transaction. Implemented where ``prefix_delete`` is declared.
+
+        Elsewhere core lists the keys and deletes them in transactions of many keys. Watchers see the deletes as one
+        transaction, as for :meth:`commit`. A plugin may bound the number of keys and report that there are more; core
+        then calls again. No key outside the prefix is ever touched.
+
+        Args:
+            prefix: the complete prefix, with its namespace; ``""`` for every key of the store.
+            timeout: seconds that the call may take.
+
+        Returns:
+            The number of keys deleted, the transaction's revision, and whether keys may be left.
+
+        Raises:
+            Unsupported: ``prefix_delete`` is not declared. This is the default.
+            OutcomeUnknown: the call was sent and no answer came; it may be applied, at most once.
+            Unavailable: certainly not applied; ``DeadlineExceeded`` if ``timeout`` ran out.
+        """
+        raise Unsupported(
+            f"deleting the prefix {prefix!r} at once: this store does not declare prefix_delete; check "
+            "store.capabilities.prefix_delete before"
+        )
 
     # -- leases --
 
@@ -217,15 +276,14 @@ class Backend(ABC):
     # -- watching --
 
     @abstractmethod
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        """Start delivering changes of keys under ``prefix`` into ``sink``, by the rules in ``tenure.spi.feed``.
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        """Start delivering changes of ``request.prefix`` into ``sink``, by the rules in ``tenure.spi.feed``.
 
         Many feeds may run at once and don't stall each other. A resumed feed must have been accepted by the server
         before ``watch`` returns. A new feed counts as connected once it delivers its snapshot.
 
         Args:
-            prefix: the string that the keys start with; ``""`` for all keys.
-            after: resume after this revision; ``None`` to begin with a snapshot of the present state.
+            request: the prefix or the only key, and where to resume.
             sink: where to deliver, from any thread. Its methods never block.
             timeout: seconds that opening the feed may take.
 
@@ -233,7 +291,8 @@ class Backend(ABC):
             A feed that is running or about to. Errors found later end it by ``sink.fail``.
 
         Raises:
-            Compacted: the changes after ``after`` are no longer in the store's history.
+            Compacted: the changes after ``request.after`` are no longer in the store's history.
+            HistoryReplaced: ``request.after`` and ``request.mark`` belong to a history that the store no longer has.
             Unavailable: the feed could not be opened; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
 

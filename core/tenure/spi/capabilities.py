@@ -46,7 +46,8 @@ class Limit:
 class Capabilities:
     """The guarantees (``bool``) and limits (numbers) of one opened store. Constant while the store is open.
 
-    A guarantee that is ``False`` is not given: what needs it raises ``Unsupported``. All fields are required.
+    A guarantee that is not declared is not given: what needs it raises ``Unsupported``. Guarantees are ``False`` by
+    default, and those that later versions add are so too. A limit has no default: each store gives its own.
 
     >>> import tenure
     >>> with tenure.connect("memory://", require=["linearizable", "min_ttl<=5"]) as store:
@@ -55,15 +56,26 @@ class Capabilities:
     """
 
     # guarantees
-    durable: Annotated[bool, Guarantee("keeps acknowledged writes when its process is killed and started again")]
-    linearizable: Annotated[bool, Guarantee("answers every read with the latest acknowledged write of any client")]
-    multi_process: Annotated[bool, Guarantee("is seen by other processes")]
-    consistent_list: Annotated[bool, Guarantee("lists a prefix as it was at one point in time")]
-    consistent_pagination: Annotated[bool, Guarantee("reads later pages of a list at the revision of the first")]
+    durable: Annotated[bool, Guarantee("keeps acknowledged writes when its process is killed and started again")] = (
+        False
+    )
+    linearizable: Annotated[bool, Guarantee("answers every read with the latest acknowledged write of any client")] = (
+        False
+    )
+    multi_process: Annotated[bool, Guarantee("is seen by other processes")] = False
+    consistent_list: Annotated[bool, Guarantee("lists a prefix as it was at one point in time")] = False
+    consistent_pagination: Annotated[bool, Guarantee("reads later pages of a list at the revision of the first")] = (
+        False
+    )
     lossless_watch: Annotated[
         bool, Guarantee("shows a watcher every revision, whole transactions, and resumes after a revision")
-    ]
-    list_leases: Annotated[bool, Guarantee("can list its leases and their keys")]
+    ] = False
+    list_leases: Annotated[bool, Guarantee("can list its leases and their keys")] = False
+    unique_revisions: Annotated[
+        bool, Guarantee("uses no revision twice, also after its data were lost or replaced by a backup")
+    ] = False
+    multi_get: Annotated[bool, Guarantee("reads several keys at one revision by one request")] = False
+    prefix_delete: Annotated[bool, Guarantee("deletes the keys of a prefix by one request, as one transaction")] = False
 
     # limits
     max_value_bytes: Annotated[int, Limit("bytes", "largest value of one key")]

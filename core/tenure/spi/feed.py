@@ -9,10 +9,11 @@ Rules for the plugin (the conformance suite checks them):
 1. With ``after=None`` the first item is a :class:`Snapshot`. Everything committed after the snapshot's
    revision follows; nothing falls between the two.
 2. With ``after=R`` on a store that declares ``lossless_watch`` the first :class:`Changes` holds the first
-   revision greater than R. If that revision is no longer in the store's history, or the store hasn't reached R,
-   ``watch`` raises ``Compacted``, or the feed ends by ``sink.fail(Compacted(...))``. The same holds if the plugin
-   can't tell that the history it is connected to is the one of R (the server lost its data). A store that doesn't
-   declare ``lossless_watch`` may ignore ``after`` and begin with a Snapshot.
+   revision greater than R. If the changes after R are no longer in the store's history, ``watch`` raises
+   ``Compacted``, or the feed ends by ``sink.fail(Compacted(...))``. If R belongs to another history than the one that
+   the store has now (its data were lost, or replaced by a backup), or the plugin can't tell that it doesn't, the error
+   is ``HistoryReplaced``. The request's ``mark`` is that of the last item before, whatever the plugin put there to
+   prove it. A store that doesn't declare ``lossless_watch`` may ignore ``after`` and begin with a Snapshot.
 3. Changes of one key come in the order of their revisions, none twice.
 4. A transaction is never split over two items (where ``lossless_watch`` is declared).
 5. The feed ends once, by ``sink.fail(error)``, when it can't continue: connection lost, authentication
@@ -54,10 +55,13 @@ class Changes:
     Attributes:
         entries: a :class:`KeyValue` for each put and a :class:`Deleted` for each delete.
         revision: the highest revision among them.
+        mark: text with which the plugin can prove later that the store still has this item's history: core passes it to
+            the feed that resumes after the item. Empty where the revision alone proves it.
     """
 
     entries: tuple[KeyValue | Deleted, ...]
     revision: int
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,12 @@ class Snapshot:
         items: the keys with their values, in key order.
         revision: the store revision of the state. If the store's list isn't one point in time, the revision at which
             the list began: no item deleted before it is included, and later changes follow as changes.
+        mark: as for :class:`Changes`.
     """
 
     items: tuple[KeyValue, ...]
     revision: int
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,11 @@ class Bookmark:
 
     Attributes:
         revision: the store revision that the feed has reached.
+        mark: as for :class:`Changes`.
     """
 
     revision: int
+    mark: str = ""
 
 
 FeedItem = Changes | Snapshot | Bookmark

@@ -167,6 +167,10 @@ class OpenRequest:
     clock: Clock
 
 
+SPI_VERSION = 1
+"""The version of the SPI that this Tenure has. A plugin names the one that it was written for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendPlugin:
     """The description of a plugin, which the hook ``tenure_backend`` returns.
@@ -178,6 +182,8 @@ class BackendPlugin:
             the server answers and accepts the credentials. Otherwise raises ``Unavailable``,
             ``AuthenticationFailed``, ``PermissionDenied``, ``ConfigError`` or another error of ``tenure.errors``.
         url_form: what the URL has between ``scheme://`` and its options.
+        spi_version: the version of the SPI that the plugin was written for, 1 (:data:`SPI_VERSION`). Core refuses a
+            plugin that names none or another one.
         default_port: the port of a host without one, for ``UrlForm.HOSTS``; ``None`` if the URL must give the port.
         options: the options of the plugin's URLs.
         variants: the words allowed after a plus sign, such as ``tls``.
@@ -192,6 +198,7 @@ class BackendPlugin:
     summary: str
     open: Callable[[OpenRequest], Backend]
     url_form: UrlForm
+    spi_version: int = 0
     default_port: int | None = None
     options: tuple[Option, ...] = ()
     variants: frozenset[str] = frozenset()

@@ -6,6 +6,11 @@ third of a frozen dataclass with slots, and a store on the local disk is fast en
 
 Revisions are opaque integers that only grow, one per committed transaction, store-wide. Code outside a plugin
 compares revisions and passes them back; it does no arithmetic on them.
+
+A revision means something only within one history of the store. A restored backup or lost data replace the history,
+and the new one may use revisions of the old one again, for other changes. A store that declares ``unique_revisions``
+never does: there a revision alone tells its history. On other stores the plugin tells it by ``Backend.history``, by the
+marks of feed items and by ``HistoryReplaced``; what follows is decided in core, once for all stores.
 """
 
 from __future__ import annotations
@@ -61,6 +66,58 @@ class Page:
     items: tuple[KeyValue, ...]
     has_more: bool
     revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRequest:
+    """What ``Backend.list`` reads. Later versions may add fields; a plugin ignores those that it doesn't know.
+
+    Attributes:
+        prefix: the string that the keys start with; ``""`` for all keys.
+        after: return only keys greater than this one; ``None`` to begin at the first.
+        limit: the largest number of items; ``None`` lets the plugin choose, up to all of them.
+        revision: read the state at this revision, which an earlier page of the list returned; ``None`` for the
+            present state. Only given where ``consistent_pagination`` is declared.
+        keys_only: the caller wants no values. A plugin that can leave them out returns ``b""`` in their place and saves
+            the bytes; one that can't may return them, and core drops them.
+    """
+
+    prefix: str
+    after: str | None = None
+    limit: int | None = None
+    revision: int | None = None
+    keys_only: bool = False
+
+
+class MultiReadResult(NamedTuple):
+    """Several keys as they were at one revision.
+
+    Attributes:
+        items: one entry for each key that was asked for, in that order: the key with its value, ``None`` if the key
+            does not exist.
+        revision: the store revision that all entries belong to.
+    """
+
+    items: tuple[KeyValue | None, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRequest:
+    """What ``Backend.watch`` delivers. Later versions may add fields; a plugin ignores those that it doesn't know.
+
+    Attributes:
+        prefix: the string that the keys start with; ``""`` for all keys. With ``exact`` the only key.
+        exact: whether only the key that equals ``prefix`` is watched. A feed may deliver more; core drops it.
+        after: resume after this revision; ``None`` to begin with a snapshot of the present state.
+        mark: the ``mark`` of the item that core took last from the feed before, with which the plugin proves that the
+            store still has the history that the watch has seen. Empty for an application's own ``after``.
+    """
+
+    prefix: str
+    exact: bool = False
+    after: int | None = None
+    mark: str = ""
 
 
 # -- transactions ----------------------------------------------------------------------------------
@@ -161,6 +218,21 @@ class CommitResult:
 
     revision: int
     deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixDeletion:
+    """The result of one transaction that deleted keys of a prefix.
+
+    Attributes:
+        deleted: the number of keys that existed and were deleted.
+        revision: the transaction's revision; the store's present one if there was nothing to delete.
+        has_more: whether keys of the prefix may be left, so that core calls again.
+    """
+
+    deleted: int
+    revision: int
+    has_more: bool = False
 
 
 # -- leases ----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Without a planned fault it changes nothing: the conformance suite checks it agai
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,11 +21,14 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
+    MultiReadResult,
     Page,
     ReadResult,
     ServerInfo,
     Sink,
     Transaction,
+    WatchRequest,
 )
 from tenure.testing.plan import Plan
 
@@ -40,7 +44,8 @@ class FaultyBackend(Backend):
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._inner.capabilities
+        # Every write is a commit here, so that a test can lose the answer of any of them.
+        return dataclasses.replace(self._inner.capabilities, prefix_delete=False)
 
     @property
     def native(self) -> object:
@@ -50,13 +55,21 @@ class FaultyBackend(Backend):
     def clock(self) -> Clock:
         return self._plan.clock
 
+    @property
+    def history(self) -> str:
+        return self._inner.history
+
     def get(self, key: str, *, timeout: float) -> ReadResult:
         self._admit("get", timeout)
         return self._inner.get(key, timeout=timeout)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
         self._admit("list", timeout)
-        return self._inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+        return self._inner.list(request, timeout=timeout)
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        self._admit("get", timeout)
+        return self._inner.get_many(keys, timeout=timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         self._admit("commit", timeout)
@@ -86,13 +99,13 @@ class FaultyBackend(Backend):
         self._admit("leases", timeout)
         return self._inner.leases(lease_id, timeout=timeout)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         self._admit("watch", timeout)
         feed = FaultyFeed(self, self._plan, sink)
         self._feeds.add(feed)
         self._plan.join(feed)
         try:
-            feed.begin(self._inner.watch(prefix, after=after, sink=feed, timeout=timeout))
+            feed.begin(self._inner.watch(request, sink=feed, timeout=timeout))
         except BaseException:
             feed.close()
             raise

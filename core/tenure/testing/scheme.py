@@ -27,6 +27,7 @@ class _Plugin:
             summary="a store of one test, with faults (tenure.testing)",
             open=_open,
             url_form=UrlForm.NAME,
+            spi_version=1,
         )
 
 

@@ -1,9 +1,9 @@
 """What a watch has delivered, and how feed items become events compared with that.
 
-A :class:`ClientState` remembers the revision of each key that was delivered to the application (and the whole item
-if previous values are requested). From that it turns a snapshot into a difference with its deletes, distinguishes
-create from update, and drops what was delivered already. A :class:`PassThrough` remembers only the last
-revision. It serves a watch that starts after a past revision, on a store that shows every revision.
+A :class:`ClientState` remembers the revision of each key that was delivered to the application, and the whole item if
+previous values are requested. From that it turns a snapshot into a difference with its deletes, distinguishes create
+from update, and drops what was delivered already. A :class:`PassThrough` remembers only the last revision. It serves a
+watch that starts after a past revision, on a store that shows every revision.
 """
 
 from __future__ import annotations
@@ -12,35 +12,42 @@ from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure.watch.events import Event, EventType
 
+_CONTENT_BITS = 64
+_CONTENT_MASK = (1 << _CONTENT_BITS) - 1
+
 
 class ClientState:
     """The state of a prefix as delivered to the client. Not thread-safe: it belongs to the consumer's thread.
 
     ``strip`` is the length of the namespace's prefix, which is removed from every key. ``lossless`` says that changes
-    come in the order of their revisions over all keys, so that everything up to the last one is known.
+    come in the order of their revisions over all keys, so that everything up to the last one is known. ``unique`` says
+    that no revision is used twice. Elsewhere a replaced history may show another value at the revision that was
+    delivered, so a snapshot is compared by content too.
     """
 
-    def __init__(self, *, strip: int, previous: bool, lossless: bool) -> None:
+    def __init__(self, *, strip: int, previous: bool, lossless: bool, unique: bool) -> None:
         self._strip = strip
         self._lossless = lossless
         self._previous = previous
-        self._revisions: dict[str, int] = {}
+        self._shift = 0 if unique else _CONTENT_BITS
+        # One number for each key: its revision, followed by the hash of its content where revisions repeat.
+        self._known: dict[str, int] = {}
         self._items: dict[str, KeyValue] = {}
         self._floor = 0
 
     def snapshot(self, snapshot: Snapshot) -> tuple[Event, ...]:
         """Replace the state by ``snapshot`` and return the difference, deletes last."""
         events = []
-        unseen = dict(self._revisions)
+        unseen = dict(self._known)
         for physical in snapshot.items:
             item = strip_namespace(physical, self._strip)
             known = unseen.pop(item.key, None)
             # Unequal rather than greater: revisions start again in a store that lost its data.
-            if known != item.mod_revision:
+            if known != self._identity(item):
                 events.append(self._put(item, known is not None))
         for key, known in unseen.items():
             # A list that is not one point in time may miss a key put at the list's own revision: it was deleted later.
-            events.append(self._delete(key, snapshot.revision + (known == snapshot.revision)))
+            events.append(self._delete(key, snapshot.revision + (known >> self._shift == snapshot.revision)))
         self._floor = snapshot.revision
         return tuple(events)
 
@@ -50,22 +57,28 @@ class ClientState:
         for entry in changes.entries:
             if isinstance(entry, Deleted):
                 key = entry.key[self._strip :]
-                known = self._revisions.get(key)
-                if known is not None and entry.revision > known:
+                known = self._known.get(key)
+                if known is not None and entry.revision > known >> self._shift:
                     events.append(self._delete(key, entry.revision))
                 continue
             item = strip_namespace(entry, self._strip)
-            known = self._revisions.get(item.key)
-            if item.mod_revision > (self._floor if known is None else known):
+            known = self._known.get(item.key)
+            if item.mod_revision > (self._floor if known is None else known >> self._shift):
                 events.append(self._put(item, known is not None))
         if self._lossless:
             # A key put and deleted since the snapshot is unknown again; receiving that put again makes no event.
             self._floor = max(self._floor, changes.revision)
         return tuple(events)
 
+    def _identity(self, item: KeyValue) -> int:
+        if not self._shift:
+            return item.mod_revision
+        content = hash((item.value, item.create_revision, item.lease_id))
+        return item.mod_revision << _CONTENT_BITS | content & _CONTENT_MASK
+
     def _put(self, item: KeyValue, known: bool) -> Event:
         kind = EventType.UPDATE if known else EventType.CREATE
-        self._revisions[item.key] = item.mod_revision
+        self._known[item.key] = self._identity(item)
         before = None
         if self._previous:
             before = self._items.get(item.key)
@@ -73,7 +86,7 @@ class ClientState:
         return Event(kind, item.key, item, item.mod_revision, before)
 
     def _delete(self, key: str, revision: int) -> Event:
-        del self._revisions[key]
+        del self._known[key]
         return Event(EventType.DELETE, key, None, revision, self._items.pop(key, None))
 
 

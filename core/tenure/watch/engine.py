@@ -35,6 +35,7 @@ from tenure._runtime.fork import fork_generation
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import (
     Compacted,
+    HistoryReplaced,
     InvalidArgument,
     OutcomeUnknown,
     PluginError,
@@ -45,6 +46,7 @@ from tenure.errors import (
 )
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Bookmark, Changes, Feed, Snapshot
+from tenure.spi.types import WatchRequest
 from tenure.watch.buffer import Failed, FeedBuffer, Overflowed
 from tenure.watch.diff import ClientState, PassThrough
 from tenure.watch.events import Batch, BatchType
@@ -56,9 +58,13 @@ _LONGEST_ATTEMPT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """The arguments of a watch. ``prefix`` is complete: the namespace is in front, and ``strip`` is its length."""
+    """The arguments of a watch. ``prefix`` is complete: the namespace is in front, and ``strip`` is its length.
+
+    ``exact``: only the key that equals ``prefix``.
+    """
 
     prefix: str
+    exact: bool
     strip: int
     previous: bool
     after: int | None
@@ -105,11 +111,17 @@ class Watch:
         self._on_close = on_close
         self._on_ready = on_ready
         self._lossless = backend.capabilities.lossless_watch
-        self._client_state = ClientState(strip=settings.strip, previous=settings.previous, lossless=self._lossless)
+        self._client_state = ClientState(
+            strip=settings.strip,
+            previous=settings.previous,
+            lossless=self._lossless,
+            unique=backend.capabilities.unique_revisions,
+        )
         self._pass_through = None
         if settings.after is not None:
             self._pass_through = PassThrough(strip=settings.strip, after=settings.after)
         self._revision = settings.after or 0
+        self._mark = ""
         self._snapshot_delivered = False
         self._resync_reason = ""
         self._ready: deque[Batch] = deque()
@@ -308,13 +320,28 @@ class Watch:
         self._outage_since = self._disconnected_at = None
         if isinstance(item, Overflowed):
             self._overflow(item)
-        elif isinstance(item, Bookmark):
+            return True
+        # What proves the history belongs to what was delivered, not to what the feed has seen beyond it.
+        self._mark = item.mark
+        if isinstance(item, Bookmark):
             self._revision = max(self._revision, item.revision)
         elif isinstance(item, Snapshot):
-            self._take_snapshot(item)
+            self._take_snapshot(self._only_watched_items(item))
         else:
-            self._take_changes(item)
+            self._take_changes(self._only_watched_entries(item))
         return True
+
+    def _only_watched_items(self, item: Snapshot) -> Snapshot:
+        if not self._settings.exact:
+            return item
+        key = self._settings.prefix
+        return Snapshot(tuple(entry for entry in item.items if entry.key == key), item.revision)
+
+    def _only_watched_entries(self, item: Changes) -> Changes:
+        if not self._settings.exact:
+            return item
+        key = self._settings.prefix
+        return Changes(tuple(entry for entry in item.entries if entry.key == key), item.revision)
 
     def _take_snapshot(self, item: Snapshot) -> None:
         events = self._client_state.snapshot(item)
@@ -362,7 +389,9 @@ class Watch:
 
     def _handle_error(self, error: TenureError) -> None:
         """Decide what follows an error: resume, begin with a snapshot, or end the watch."""
-        if isinstance(error, Compacted) and self._pass_through is None:
+        if isinstance(error, HistoryReplaced) and self._pass_through is None:
+            self._resync_reason = f"the store's history was replaced after revision {self._revision}: {error}"
+        elif isinstance(error, Compacted) and self._pass_through is None:
             self._resync_reason = f"the store no longer has the changes after revision {self._revision}: {error}"
         elif isinstance(error, _TRANSIENT):
             if not self._lossless:
@@ -419,7 +448,14 @@ class Watch:
         )
         try:
             feed = self._backend.watch(
-                self._settings.prefix, after=self._revision if resume else None, sink=buffer, timeout=timeout
+                WatchRequest(
+                    prefix=self._settings.prefix,
+                    exact=self._settings.exact,
+                    after=self._revision if resume else None,
+                    mark=self._mark if resume else "",
+                ),
+                sink=buffer,
+                timeout=timeout,
             )
         except TenureError as exc:
             return exc

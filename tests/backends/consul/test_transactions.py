@@ -13,6 +13,7 @@ from tenure.spi import (
     Delete,
     KeyAbsent,
     KeyExists,
+    ListRequest,
     Operation,
     Precondition,
     Put,
@@ -58,7 +59,7 @@ def test_a_key_that_is_held_can_be_deleted_and_checked(backend, prefix):
     )
     assert done.deleted == 2
     assert done.revision > revision
-    assert backend.list(prefix, after=None, limit=None, revision=None, timeout=T).items == ()
+    assert backend.list(ListRequest(prefix=prefix), timeout=T).items == ()
     backend.revoke([lease], timeout=T)
 
 
@@ -96,7 +97,7 @@ def test_a_delete_alone_has_a_revision_and_leaves_nothing_to_see(backend, prefix
     deleted = commit(backend, Delete(prefix + "key")).revision
     assert deleted > put
     assert backend.get(prefix + "key", timeout=T).revision >= deleted
-    everything = backend.list("", after=None, limit=None, revision=None, timeout=T).items
+    everything = backend.list(ListRequest(prefix=""), timeout=T).items
     assert not [item for item in everything if "revision" in item.key]
 
 
@@ -104,7 +105,7 @@ def test_a_delete_alone_has_a_revision_and_leaves_nothing_to_see(backend, prefix
 def test_a_lease_that_is_none(backend, prefix, lease):
     with pytest.raises(LeaseNotFound):
         commit(backend, Put(prefix + "other", b""), Put(prefix + "key", b"", lease))
-    assert backend.list(prefix, after=None, limit=None, revision=None, timeout=T).items == ()
+    assert backend.list(ListRequest(prefix=prefix), timeout=T).items == ()
 
 
 def test_preconditions_that_can_never_hold(backend, prefix):
@@ -170,7 +171,7 @@ def test_what_is_too_large_is_refused_before_it_is_sent(backend, prefix):
         commit(backend, *puts)
     with pytest.raises(LimitExceeded, match="64"):
         commit(backend, *[Put(f"{prefix}{number}", b"") for number in range(40)])
-    assert backend.list(prefix, after=None, limit=None, revision=None, timeout=T).items == ()
+    assert backend.list(ListRequest(prefix=prefix), timeout=T).items == ()
 
 
 def test_an_agent_that_takes_less_says_so_beforehand(opened):

@@ -11,7 +11,7 @@ import pytest
 import tenure
 from tenure import BatchType, Unavailable
 from tenure.errors import OutcomeUnknown
-from tenure.spi import Delete, Operation, Put, Snapshot, Transaction
+from tenure.spi import Delete, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.waiting import until
 
@@ -63,7 +63,7 @@ def test_feeds_of_a_prefix_share_one_thread(consul_url, opened, prefix, recorder
     sinks = [recorder() for _ in range(20)]
     feeds = []
     for sink in sinks:
-        feeds.append(backend.watch(prefix, after=None, sink=sink, timeout=T))
+        feeds.append(backend.watch(WatchRequest(prefix=prefix), sink=sink, timeout=T))
         commit(backend, Put(prefix + "a", b""))
         sink.wait(lambda r: r.items)
     revision = commit(backend, Put(prefix + "b", b""), Delete(prefix + "a"))
@@ -81,7 +81,7 @@ def test_feeds_of_a_prefix_share_one_thread(consul_url, opened, prefix, recorder
 def test_a_prefix_without_keys_tells_nothing_of_others(consul_url, opened, prefix, recorder):
     backend = opened(consul_url)
     sink = recorder()
-    feed = backend.watch(prefix + "empty/", after=None, sink=sink, timeout=T)
+    feed = backend.watch(WatchRequest(prefix=prefix + "empty/"), sink=sink, timeout=T)
     sink.wait(lambda r: r.items)
     for number in range(20):
         commit(backend, Put(f"{prefix}other/{number}", b""))
@@ -94,7 +94,7 @@ def test_a_prefix_without_keys_tells_nothing_of_others(consul_url, opened, prefi
 def test_close_ends_a_blocking_query_at_once(consul_url, opened, prefix, recorder):
     backend = opened(consul_url)
     sink = recorder()
-    backend.watch(prefix, after=None, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix=prefix), sink=sink, timeout=T)
     sink.wait(lambda r: r.items)
     started = time.monotonic()
     backend.close()
@@ -108,10 +108,10 @@ def test_ten_thousand_keys(consul_node: ConsulServer, opened, recorder):
     keys = [f"big/{number:05}" for number in range(10_000)]
     for start in range(0, len(keys), size):
         commit(backend, *[Put(key, b"value") for key in keys[start : start + size]])
-    listed = backend.list("big/", after=None, limit=None, revision=None, timeout=T).items
+    listed = backend.list(ListRequest(prefix="big/"), timeout=T).items
     assert [item.key for item in listed] == keys
     sink = recorder()
-    feed = backend.watch("big/", after=None, sink=sink, timeout=T)
+    feed = backend.watch(WatchRequest(prefix="big/"), sink=sink, timeout=T)
     sink.wait(lambda r: r.items)
     assert sink.items[0].items == listed
     revisions = {item.key: item.mod_revision for item in listed}
@@ -128,7 +128,7 @@ def test_ten_thousand_keys(consul_node: ConsulServer, opened, recorder):
 def test_a_frozen_agent_is_noticed_in_time(consul_node: ConsulServer, opened, recorder):
     backend = opened(consul_node.url)
     sink = recorder()
-    backend.watch("", after=None, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     sink.wait(lambda r: r.items)
     consul_node.pause()
     started = time.monotonic()
@@ -231,7 +231,7 @@ def test_data_put_back_from_a_snapshot_is_told(consul_node: ConsulServer, opened
     commit(backend, Put("old", b""), Put("both", b"1"))
     consul_node.exec("consul", "snapshot", "save", "/tmp/snapshot")
     sink = recorder()
-    backend.watch("", after=None, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     commit(backend, Delete("old"), Put("both", b"2"))
     commit(backend, Put("new", b""))
     sink.wait(lambda r: set(r.state()) == {"both", "new"})
@@ -239,7 +239,7 @@ def test_data_put_back_from_a_snapshot_is_told(consul_node: ConsulServer, opened
     if not sink.errors:
         sink.wait(lambda r: r.errors or set(r.state()) == {"old", "both"}, timeout=20)
     again = recorder()
-    backend.watch("", after=None, sink=again, timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=again, timeout=T)
     again.wait(lambda r: r.items)
     assert set(again.state()) == {"old", "both"}
     revision = commit(backend, Put("after", b""))

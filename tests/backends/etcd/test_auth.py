@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tenure.errors import AuthenticationFailed, PermissionDenied, TenureError, Unavailable
-from tenure.spi import KeyAbsent, Put, Transaction
+from tenure.spi import KeyAbsent, ListRequest, Put, Transaction, WatchRequest
 from tenure_testkit.servers import EtcdServer, until
 from tenure_testkit.servers.plugin import need_container
 
@@ -68,9 +68,9 @@ def test_rights_are_kept_to(open_etcd, auth_server: EtcdServer, put, recorder) -
     with pytest.raises(PermissionDenied):
         put(backend, "other/key")
     with pytest.raises(PermissionDenied):
-        backend.list("", after=None, limit=None, revision=None, timeout=5)
+        backend.list(ListRequest(prefix=""), timeout=5)
     with pytest.raises(PermissionDenied):
-        backend.watch("other/", after=None, sink=seen, timeout=5)
+        backend.watch(WatchRequest(prefix="other/"), sink=seen, timeout=5)
     assert backend.server_info(timeout=5).version
 
 
@@ -114,14 +114,14 @@ def test_watches_go_on_and_new_ones_begin_after_the_token_has_ended(
 ) -> None:
     monkeypatch.setattr("tenure_etcd.watch_stream._FRESH_TOKEN_SECONDS", 0.0)
     backend, old = open_etcd(_small(auth_server)), recorder()
-    backend.watch("mine/w/", after=None, sink=old, timeout=5)
+    backend.watch(WatchRequest(prefix="mine/w/"), sink=old, timeout=5)
     put(backend, "mine/w/key")
     old.wait(lambda r: r.entries)
     _outlive_the_token(auth_server, backend)
 
     def open_new():
         sink = recorder()
-        backend.watch("mine/w/", after=after, sink=sink, timeout=5)
+        backend.watch(WatchRequest(prefix="mine/w/", after=after), sink=sink, timeout=5)
         revision = put(backend, "mine/w/key")
         sink.wait(lambda r: r.last_revision >= revision or r.errors)
         assert all(isinstance(error, Unavailable) for error in sink.errors), sink.errors
@@ -139,7 +139,7 @@ def test_a_watch_refused_for_its_token_is_repeated_by_reopening(
     """The stream was opened with a token that ends before the next watch is asked for on it."""
     monkeypatch.setattr("tenure_etcd.watch_stream._FRESH_TOKEN_SECONDS", 0.0)
     backend = open_etcd(_small(auth_server))
-    backend.watch("mine/", after=None, sink=recorder(), timeout=5)
+    backend.watch(WatchRequest(prefix="mine/"), sink=recorder(), timeout=5)
     _outlive_the_token(auth_server, backend)
     # As if the read that goes before every watch had found another thread's new token.
     stream = backend._watches._streams[-1]
@@ -150,6 +150,6 @@ def test_a_watch_refused_for_its_token_is_repeated_by_reopening(
     assert isinstance(refused.error(), Unavailable)
     assert "the next attempt logs in again" in str(refused.errors[0])
     again = recorder()
-    backend.watch("mine/", after=None, sink=again, timeout=5)
+    backend.watch(WatchRequest(prefix="mine/"), sink=again, timeout=5)
     assert again.of(type(again.items[0]))
     assert backend._watches._streams[-1] is not stream

@@ -13,7 +13,7 @@ from tenure.errors import (
     StoreFull,
     Unavailable,
 )
-from tenure.spi import Delete, Put, RevisionEquals, Transaction
+from tenure.spi import Delete, ListRequest, Put, RevisionEquals, Transaction, WatchRequest
 from tenure_testkit.servers import EtcdCluster, EtcdServer, until
 from tenure_testkit.servers.plugin import need_container
 
@@ -27,7 +27,7 @@ def test_a_frozen_server_costs_no_more_than_the_deadline(open_etcd, etcd_node: E
     etcd_node.pause()
     calls = {
         "get": (DeadlineExceeded, lambda: backend.get("key", timeout=0.3)),
-        "list": (DeadlineExceeded, lambda: backend.list("", after=None, limit=1, revision=None, timeout=0.3)),
+        "list": (DeadlineExceeded, lambda: backend.list(ListRequest(prefix="", limit=1), timeout=0.3)),
         "put": (OutcomeUnknown, lambda: backend.commit(Transaction((), (Put("key", b""),)), timeout=0.3)),
         "delete": (OutcomeUnknown, lambda: backend.commit(Transaction((), (Delete("key"),)), timeout=0.3)),
         "grant": (OutcomeUnknown, lambda: backend.grant(5, timeout=0.3)),
@@ -205,7 +205,7 @@ def test_large_lists_are_paged_by_weight(open_etcd, etcd_own_url, put) -> None:
         put(backend, f"heavy/{n:02d}", b"x" * 256_000)
     keys, after, revision, more = [], None, None, True
     while more:
-        page = backend.list("heavy/", after=after, limit=None, revision=revision, timeout=10)
+        page = backend.list(ListRequest(prefix="heavy/", after=after, revision=revision), timeout=10)
         assert sum(len(item.value) for item in page.items) < 24_000_000
         assert revision in (None, page.revision)
         keys += [item.key for item in page.items]
@@ -217,7 +217,7 @@ def test_large_lists_are_paged_by_weight(open_etcd, etcd_own_url, put) -> None:
 def test_work_goes_on_without_the_leader(open_etcd, etcd_cluster: EtcdCluster, recorder, put) -> None:
     backend, seen = open_etcd(etcd_cluster.url), recorder()
     start = put(backend, "leader/key")
-    backend.watch("leader/", after=start, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="leader/", after=start), sink=seen, timeout=5)
     killed = time.monotonic()
     etcd_cluster.kill_leader()
 
@@ -233,7 +233,7 @@ def test_work_goes_on_without_the_leader(open_etcd, etcd_cluster: EtcdCluster, r
     if seen.errors:
         assert isinstance(seen.errors[0], Unavailable)
         resumed = recorder()
-        backend.watch("leader/", after=seen.last_revision or start, sink=resumed, timeout=5)
+        backend.watch(WatchRequest(prefix="leader/", after=seen.last_revision or start), sink=resumed, timeout=5)
         resumed.wait(lambda r: r.last_revision >= revision)
 
 

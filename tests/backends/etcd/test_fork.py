@@ -9,7 +9,7 @@ _PROGRAM = """
 import os, select, signal, sys, threading, time
 from tenure._plugins import url as urls
 from tenure._runtime.clock import SystemClock
-from tenure.spi import Put, Transaction
+from tenure.spi import Put, Transaction, WatchRequest
 from tenure_etcd.plugin import tenure_backend
 
 plugin = tenure_backend()
@@ -24,7 +24,7 @@ class Sink:
     def fail(self, error): self.error = error
 
 store, sink = open_store(), Sink()
-store.watch("fork/", after=None, sink=sink, timeout=5)
+store.watch(WatchRequest(prefix="fork/"), sink=sink, timeout=5)
 stop, failed = threading.Event(), []
 def work(n):
     try:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tenure.errors import LeaseNotFound, Unavailable
-from tenure.spi import Changes, Deleted
+from tenure.spi import Changes, Deleted, WatchRequest
 from tenure_testkit.servers import EtcdServer, until
 
 
@@ -55,7 +55,7 @@ def test_an_ended_lease_takes_its_keys_and_stays_dead(open_etcd, etcd_own_url, r
     backend, seen = open_etcd(etcd_own_url), recorder()
     granted = backend.grant(2, timeout=5)
     put(backend, "ending/key", b"", granted.lease_id)
-    backend.watch("ending/", after=None, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="ending/"), sink=seen, timeout=5)
     began = time.monotonic()
     assert backend.refresh([granted.lease_id], timeout=5) == {granted.lease_id: granted.ttl}
     refreshed = time.monotonic()

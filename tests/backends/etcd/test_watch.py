@@ -5,7 +5,7 @@ import threading
 import time
 
 from tenure.errors import Compacted, OutcomeUnknown, TenureError, Unavailable
-from tenure.spi import Changes, Delete, KeyValue, Put, Snapshot, Transaction
+from tenure.spi import Changes, Delete, KeyValue, ListRequest, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.servers import EtcdServer, until
 
 
@@ -14,7 +14,7 @@ def _resume(backend, prefix, recorder, after, timeout=20.0):
 
     def attempt():
         try:
-            return backend.watch(prefix, after=after, sink=recorder, timeout=2)
+            return backend.watch(WatchRequest(prefix=prefix, after=after), sink=recorder, timeout=2)
         except Unavailable:
             return None
 
@@ -24,7 +24,7 @@ def _resume(backend, prefix, recorder, after, timeout=20.0):
 def test_a_transaction_is_one_item(open_etcd, etcd_own_url, recorder, put) -> None:
     backend, seen = open_etcd(etcd_own_url), recorder()
     first = put(backend, "whole/before")
-    backend.watch("whole/", after=None, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="whole/"), sink=seen, timeout=5)
     puts = tuple(Put(f"whole/{n:03d}", b"v") for n in range(100))
     revision = backend.commit(Transaction((), (*puts, Delete("whole/before"))), timeout=5).revision
     seen.wait(lambda r: len(r.items) >= 2)
@@ -38,7 +38,7 @@ def test_a_transaction_is_one_item(open_etcd, etcd_own_url, recorder, put) -> No
 def test_resuming_begins_with_the_next_revision(open_etcd, etcd_own_url, recorder, put) -> None:
     backend, seen = open_etcd(etcd_own_url), recorder()
     revisions = [put(backend, "resume/key", b"%d" % n) for n in range(10)]
-    backend.watch("resume/", after=revisions[3], sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="resume/", after=revisions[3]), sink=seen, timeout=5)
     seen.wait(lambda r: len(r.entries) >= 6)
     assert [entry.mod_revision for entry in seen.entries] == revisions[4:]
 
@@ -52,7 +52,7 @@ def test_a_catch_up_larger_than_a_message_arrives_whole(open_etcd, etcd_own_url,
         ).revision
         for n in range(12)
     ]
-    backend.watch("large/", after=start, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="large/", after=start), sink=seen, timeout=5)
     seen.wait(lambda r: len(r.entries) >= 144, timeout=20)
     per_revision: dict[int, int] = {}
     for entry in seen.entries:
@@ -72,13 +72,13 @@ def test_keys_that_are_not_text_are_left_out(open_etcd, etcd_node: EtcdServer, r
     put(backend, "odd/\U0010ffff")
     pages, after, more = [], None, True
     while more:
-        page = backend.list("odd/", after=after, limit=1, revision=None, timeout=5)
+        page = backend.list(ListRequest(prefix="odd/", after=after, limit=1), timeout=5)
         more = page.has_more
         assert page.items or not more
         pages += [item.key for item in page.items]
         after = pages[-1]
     assert pages == ["odd/text", "odd/\U0010ffff"]
-    backend.watch("odd/", after=None, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="odd/"), sink=seen, timeout=5)
     etcd_node.gateway.put(b"odd/\xfe", b"foreign")
     put(backend, "odd/text", b"2")
     seen.wait(lambda r: r.entries)
@@ -88,10 +88,13 @@ def test_keys_that_are_not_text_are_left_out(open_etcd, etcd_node: EtcdServer, r
 def test_many_feeds_share_a_stream(open_etcd, etcd_own_url, recorder, put) -> None:
     backend = open_etcd(etcd_own_url)
     after = put(backend, "many/start")
-    backend.watch("many/", after=after, sink=recorder(), timeout=5)
+    backend.watch(WatchRequest(prefix="many/", after=after), sink=recorder(), timeout=5)
     threads = threading.active_count()
     sinks = [recorder() for _ in range(300)]
-    feeds = [backend.watch(f"many/{n:03d}", after=after, sink=sink, timeout=5) for n, sink in enumerate(sinks)]
+    feeds = [
+        backend.watch(WatchRequest(prefix=f"many/{n:03d}", after=after), sink=sink, timeout=5)
+        for n, sink in enumerate(sinks)
+    ]
     assert threading.active_count() <= threads + 1
     for n in range(0, 300, 10):
         put(backend, f"many/{n:03d}")
@@ -109,8 +112,8 @@ def test_a_closed_feed_is_silent_and_the_stream_goes_with_the_last(open_etcd, et
     backend = open_etcd(etcd_own_url)
     for _ in range(5):
         one, other = recorder(), recorder()
-        first = backend.watch("closing/", after=None, sink=one, timeout=5)
-        second = backend.watch("closing/", after=None, sink=other, timeout=5)
+        first = backend.watch(WatchRequest(prefix="closing/"), sink=one, timeout=5)
+        second = backend.watch(WatchRequest(prefix="closing/"), sink=other, timeout=5)
         first.close()
         put(backend, "closing/key")
         other.wait(lambda r: r.entries)
@@ -123,7 +126,7 @@ def test_a_closed_feed_is_silent_and_the_stream_goes_with_the_last(open_etcd, et
 
 def test_closing_the_backend_ends_feeds_without_a_word(open_etcd, etcd_own_url, recorder) -> None:
     backend, seen = open_etcd(etcd_own_url), recorder()
-    backend.watch("quiet/", after=None, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="quiet/"), sink=seen, timeout=5)
     backend.close()
     assert not seen.errors
 
@@ -131,7 +134,7 @@ def test_closing_the_backend_ends_feeds_without_a_word(open_etcd, etcd_own_url, 
 def test_bookmarks_follow_other_keys(open_etcd, etcd_node: EtcdServer, recorder, put, monkeypatch) -> None:
     monkeypatch.setattr("tenure_etcd.watch_stream._PROGRESS_SECONDS", 0.1)
     backend, seen = open_etcd(etcd_node.url), recorder()
-    backend.watch("bookmarked/", after=None, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="bookmarked/"), sink=seen, timeout=5)
     revision = put(backend, "elsewhere/key")
     seen.wait(lambda r: r.last_revision >= revision)
     assert not seen.entries
@@ -141,12 +144,12 @@ def test_a_compacted_revision_is_told(open_etcd, etcd_node: EtcdServer, recorder
     backend, seen = open_etcd(etcd_node.url), recorder()
     revisions = [put(backend, "compact/key") for _ in range(10)]
     etcd_node.gateway.compact(revisions[5])
-    backend.watch("compact/", after=revisions[0], sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="compact/", after=revisions[0]), sink=seen, timeout=5)
     error = seen.error()
     assert isinstance(error, Compacted)
     assert error.oldest_revision == revisions[5]
     again = recorder()
-    backend.watch("compact/", after=revisions[5], sink=again, timeout=5)
+    backend.watch(WatchRequest(prefix="compact/", after=revisions[5]), sink=again, timeout=5)
     again.wait(lambda r: len(r.entries) == 4)
 
 
@@ -172,7 +175,7 @@ def test_kill_and_restart_lose_and_repeat_nothing(open_etcd, etcd_node: EtcdServ
         def run(self) -> None:
             while not stop.is_set():
                 try:
-                    backend.watch("kill/", after=self.after, sink=self, timeout=2)
+                    backend.watch(WatchRequest(prefix="kill/", after=self.after), sink=self, timeout=2)
                 except Unavailable:
                     stop.wait(0.05)
                     continue
@@ -225,7 +228,7 @@ def _try_put(put, backend):
 
 def test_a_frozen_server_is_noticed_in_time(open_etcd, etcd_node: EtcdServer, recorder, put) -> None:
     backend, seen = open_etcd(f"{etcd_node.url}?keepalive=5&keepalive_timeout=1"), recorder()
-    backend.watch("frozen/", after=None, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="frozen/"), sink=seen, timeout=5)
     put(backend, "frozen/key")
     seen.wait(lambda r: r.entries)
     etcd_node.pause()
@@ -245,7 +248,7 @@ def test_five_hundred_feeds_reopen_after_a_restart(open_etcd, etcd_node: EtcdSer
     after = put(backend, "herd/start")
     sinks = [recorder() for _ in range(500)]
     for sink in sinks:
-        backend.watch("herd/", after=after, sink=sink, timeout=5)
+        backend.watch(WatchRequest(prefix="herd/", after=after), sink=sink, timeout=5)
     etcd_node.restart()
     for sink in sinks:
         assert isinstance(sink.error(), Unavailable)
@@ -266,7 +269,7 @@ def test_five_hundred_feeds_reopen_after_a_restart(open_etcd, etcd_node: EtcdSer
 def test_an_emptied_server_is_another_history(open_etcd, etcd_node: EtcdServer, recorder, put) -> None:
     backend, seen = open_etcd(etcd_node.url), recorder()
     revision = [put(backend, "wiped/key") for _ in range(20)][-1]
-    backend.watch("wiped/", after=revision, sink=seen, timeout=5)
+    backend.watch(WatchRequest(prefix="wiped/", after=revision), sink=seen, timeout=5)
     etcd_node.kill()
     etcd_node.wipe()
     etcd_node.start()
@@ -274,7 +277,7 @@ def test_an_emptied_server_is_another_history(open_etcd, etcd_node: EtcdServer, 
 
     def reopen():
         try:
-            backend.watch("wiped/", after=revision, sink=recorder(), timeout=2)
+            backend.watch(WatchRequest(prefix="wiped/", after=revision), sink=recorder(), timeout=2)
         except Compacted as exc:
             return exc
         except Unavailable:
@@ -283,7 +286,7 @@ def test_an_emptied_server_is_another_history(open_etcd, etcd_node: EtcdServer, 
 
     assert "its data was replaced" in str(until(reopen, 60.0, "the server answers"))
     fresh = recorder()
-    backend.watch("wiped/", after=None, sink=fresh, timeout=5)
+    backend.watch(WatchRequest(prefix="wiped/"), sink=fresh, timeout=5)
     assert fresh.items[0].items == ()
     put(backend, "wiped/key")
     fresh.wait(lambda r: r.entries)

@@ -27,10 +27,12 @@ from tenure.spi import (
     Deleted,
     KeyAbsent,
     KeyValue,
+    ListRequest,
     Operation,
     Put,
     Snapshot,
     Transaction,
+    WatchRequest,
 )
 from tenure_memory.plugin import tenure_backend
 from tenure_testkit.probes import forked
@@ -43,8 +45,8 @@ def put(store: Backend, key: str, value: bytes = b"", lease_id: str | None = Non
 
 
 def keys(store: Backend, prefix: str = "", **arguments: object) -> list[str]:
-    given = {"after": None, "limit": None, "revision": None, **arguments}
-    return [item.key for item in store.list(prefix, timeout=T, **given).items]  # type: ignore[arg-type]  # by name
+    request = ListRequest(prefix=prefix, **arguments)  # type: ignore[arg-type]  # by name
+    return [item.key for item in store.list(request, timeout=T).items]
 
 
 def fresh() -> str:
@@ -72,9 +74,9 @@ def test_lists_in_byte_order_with_pages(open_store):
     assert keys(store) == sorted(names, key=str.encode)
     assert keys(store, "a") == ["a", "a/b", "a0"]
     assert keys(store, "\U0010ffff") == ["\U0010ffff", "\U0010ffffx"]
-    page = store.list("a", after="a", limit=1, revision=None, timeout=T)
+    page = store.list(ListRequest(prefix="a", after="a", limit=1), timeout=T)
     assert ([item.key for item in page.items], page.has_more) == (["a/b"], True)
-    assert not store.list("a", after="a/b", limit=1, revision=None, timeout=T).has_more
+    assert not store.list(ListRequest(prefix="a", after="a/b", limit=1), timeout=T).has_more
 
 
 def test_a_page_stays_at_its_revision(open_store):
@@ -84,7 +86,7 @@ def test_a_page_stays_at_its_revision(open_store):
     put(store, "c", b"new")
     put(store, "bb")
     store.commit(Transaction((), (Delete("d"), Delete("a"))), timeout=T)
-    page = store.list("", after="a", limit=2, revision=revision, timeout=T)
+    page = store.list(ListRequest(prefix="", after="a", limit=2, revision=revision), timeout=T)
     assert [(item.key, item.value) for item in page.items] == [("b", b"old"), ("c", b"old")]
     assert (page.has_more, page.revision) == (True, revision)
     assert keys(store, revision=revision) == ["a", "b", "c", "d"]
@@ -121,7 +123,7 @@ def test_a_lease_ends_by_the_clock_and_takes_its_keys(open_store, clock, sink):
     put(store, "a", b"", grant.lease_id)
     put(store, "b", b"", grant.lease_id)
     put(store, "b")  # detached: stays
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     clock.jump(9.9)
     assert keys(store) == ["a", "b"]
     assert store.refresh([grant.lease_id], timeout=T) == {grant.lease_id: 10.0}
@@ -140,7 +142,7 @@ def test_the_reaper_tells_watchers_without_any_call(open_store, clock, sink):
     store = open_store()
     lease = store.grant(10.0, timeout=T).lease_id
     put(store, "a", b"", lease)
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     clock.jump(10.0)
     sink.items_when(lambda items: any(isinstance(item, Changes) for item in items))
 
@@ -149,7 +151,7 @@ def test_the_reaper_keeps_real_time(open_store, sink):
     store = open_store(clock=SystemClock())
     lease = store.grant(0.05, timeout=T).lease_id
     put(store, "a", b"", lease)
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     sink.items_when(lambda items: any(isinstance(item, Changes) for item in items))
 
 
@@ -180,7 +182,7 @@ def test_each_lease_ends_in_a_transaction_of_its_own(open_store, sink):
     for number, lease in enumerate(leases):
         put(store, f"{number}a", b"", lease)
         put(store, f"{number}b", b"", lease)
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     assert store.revoke([*leases, leases[0], "unknown"], timeout=T) == frozenset(leases)
     changes = [item for item in sink.items if isinstance(item, Changes)]
     assert [[entry.key for entry in item.entries] for item in changes] == [["0a", "0b"], ["1a", "1b"]]
@@ -206,7 +208,7 @@ def test_a_watch_resumes_inside_the_history_with_whole_transactions(open_store, 
     start = put(store, "y")
     operations: tuple[Operation, ...] = (Put("x/a", b"1"), Put("x/b", b"2"), Put("y", b"3"))
     revision = store.commit(Transaction((), operations), timeout=T).revision
-    feed = store.watch("x/", after=start, sink=sink, timeout=T)
+    feed = store.watch(WatchRequest(prefix="x/", after=start), sink=sink, timeout=T)
     (changes,) = [item for item in sink.items if isinstance(item, Changes)]
     assert ([entry.key for entry in changes.entries], changes.revision) == (["x/a", "x/b"], revision)
     feed.close()
@@ -216,13 +218,13 @@ def test_a_watch_resumes_inside_the_history_with_whole_transactions(open_store, 
 
 def test_a_quiet_watch_is_kept_up_to_date_by_bookmarks(open_store, sink):
     store = open_store(history=20)
-    store.watch("quiet/", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="quiet/"), sink=sink, timeout=T)
     for _ in range(50):
         present = put(store, "busy")
     last = sink.items[-1]
     assert isinstance(last, Bookmark)
     assert present - last.revision < 20
-    store.watch("quiet/", after=last.revision, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="quiet/", after=last.revision), sink=sink, timeout=T)
 
 
 def test_a_resume_from_before_the_history_is_compacted(open_store, sink):
@@ -232,9 +234,9 @@ def test_a_resume_from_before_the_history_is_compacted(open_store, sink):
     put(store, "a")
     tenure_memory.server(name).compact()
     with pytest.raises(Compacted):
-        store.watch("", after=start, sink=sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=start), sink=sink, timeout=T)
     with pytest.raises(Compacted):
-        store.watch("", after=start + 100, sink=sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=start + 100), sink=sink, timeout=T)
     assert sink.items == []
 
 
@@ -276,7 +278,7 @@ def test_system_clocks_are_all_the_same(open_store):
 def test_closing_is_final_and_ends_only_its_own_feeds(open_store, sink):
     name = fresh()
     one, two = open_store(name), open_store(name)
-    one.watch("", after=None, sink=sink, timeout=T)
+    one.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     one.close()
     one.close()
     seen = len(sink.items)
@@ -316,10 +318,10 @@ def test_cut_watches(open_store, sink):
     name = fresh()
     store = open_store(name)
     revision = put(store, "a")
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     tenure_memory.server(name).cut_watches()
     assert isinstance(sink.errors[0], Unavailable)
-    store.watch("", after=revision, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
 
 
 def test_an_outage_keeps_the_data_but_not_the_leases_time(open_store, clock, sink):
@@ -328,14 +330,14 @@ def test_an_outage_keeps_the_data_but_not_the_leases_time(open_store, clock, sin
     lease = store.grant(10.0, timeout=T).lease_id
     put(store, "a", b"", lease)
     put(store, "b")
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     with tenure_memory.server(name).outage():
         assert isinstance(sink.errors[0], Unavailable)
         for call in (
             lambda: store.get("a", timeout=T),
             lambda: put(store, "a"),
             lambda: store.refresh([lease], timeout=T),
-            lambda: store.watch("", after=None, sink=sink, timeout=T),
+            lambda: store.watch(WatchRequest(prefix=""), sink=sink, timeout=T),
             lambda: open_store(name),
         ):
             with pytest.raises(Unavailable, match="paused"):
@@ -363,14 +365,14 @@ def test_lost_data(open_store, sink):
     store = open_store(name)
     lease = store.grant(10.0, timeout=T).lease_id
     revision = put(store, "a", b"", lease)
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     tenure_memory.server(name).lose_data()
     assert isinstance(sink.errors[0], Unavailable)
     assert keys(store) == []
     assert store.refresh([lease], timeout=T) == {}
     with pytest.raises(Compacted):
-        store.watch("", after=revision, sink=sink, timeout=T)
-    store.watch("", after=None, sink=sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     assert sink.items[-2] == Snapshot((), revision + 1)
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tenure.spi import Put, RevisionEquals, Transaction
+from tenure.spi import ListRequest, Put, RevisionEquals, Transaction
 from tenure_testkit.servers.redis import RedisServer
 
 T = 5.0
@@ -64,7 +64,7 @@ def test_a_call_that_was_interrupted_leaves_its_answer_to_nobody(
     found = backend.get("b", timeout=T).item
     assert (found.value, found.mod_revision) == (b"after", revision)
     assert revision > before
-    interrupted(lambda: backend.list("", after=None, limit=None, revision=None, timeout=T))
+    interrupted(lambda: backend.list(ListRequest(prefix=""), timeout=T))
     assert backend.get("b", timeout=T).item == found
 
 

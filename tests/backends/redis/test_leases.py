@@ -10,7 +10,7 @@ import pytest
 import tenure
 from tenure import LeaseState, Unavailable
 from tenure.registry import Instance, Registry, RegistryConfig
-from tenure.spi import Delete, Put, Transaction
+from tenure.spi import Delete, ListRequest, Put, Transaction, WatchRequest
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.waiting import until
 
@@ -65,7 +65,7 @@ def test_an_ended_lease_shows_no_keys_to_anyone_who_looks(open_redis, fresh, put
     assert other.get("key", timeout=T).item is not None
     until(lambda: other.get("key", timeout=T).item is None, 0.5 + backend.capabilities.expiry_slack, "the key is gone")
     assert backend.refresh([lease], timeout=T) == {}
-    assert backend.list("", after=None, limit=None, revision=None, timeout=T).items == ()
+    assert backend.list(ListRequest(prefix=""), timeout=T).items == ()
 
 
 def test_a_leased_key_is_read_fast_while_leases_are_looked_after(open_redis, fresh, put, recorder):
@@ -92,16 +92,16 @@ def test_many_leases_and_a_lease_of_many_keys(open_redis, fresh, recorder):
     for start in range(0, 5000, 1000):
         keys = tuple(Put(f"{n}", b"", leases[0]) for n in range(start, start + 1000))
         revision = backend.commit(Transaction((), keys), timeout=T).revision
-    backend.watch("", after=revision, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
     assert len(backend.revoke(leases, timeout=T)) == 1200
     sink.wait(lambda r: len(r.entries) == 5000)
     assert {entry.revision for entry in sink.entries} == {revision + 1}
-    assert backend.list("", after=None, limit=1, revision=None, timeout=T).items == ()
+    assert backend.list(ListRequest(prefix="", limit=1), timeout=T).items == ()
 
 
 def test_leases_that_end_together_are_ended_bit_by_bit(open_redis, fresh, put, recorder):
     backend, sink = open_redis(fresh), recorder()
-    backend.watch("", after=None, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     leases = [backend.grant(1.5, timeout=T).lease_id for _ in range(250)]
     for number, lease in enumerate(leases):
         put(backend, f"{number}", b"", lease)

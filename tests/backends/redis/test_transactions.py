@@ -18,7 +18,7 @@ from tenure.errors import (
     Unavailable,
 )
 from tenure.plugin_kit import Deadline
-from tenure.spi import Delete, KeyAbsent, KeyExists, Put, RevisionEquals, Transaction
+from tenure.spi import Delete, KeyAbsent, KeyExists, ListRequest, Put, RevisionEquals, Transaction
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.waiting import until
 
@@ -30,9 +30,7 @@ def test_a_thousand_operations_and_large_values(open_redis, fresh):
     limits = backend.capabilities
     many = tuple(Put(f"{n:04}", b"v") for n in range(limits.max_transaction_operations))
     revision = backend.commit(Transaction((), many), timeout=T).revision
-    assert {i.mod_revision for i in backend.list("", after=None, limit=None, revision=None, timeout=T).items} == {
-        revision
-    }
+    assert {i.mod_revision for i in backend.list(ListRequest(prefix=""), timeout=T).items} == {revision}
     gone = backend.commit(Transaction((), tuple(Delete(one.key) for one in many)), timeout=T)
     assert gone.deleted == len(many)
     size = limits.max_transaction_bytes // 4 - 100
@@ -89,7 +87,7 @@ def test_scripts_that_the_server_forgot_are_sent_again(open_redis, redis_node: R
     put(backend, "a")
     redis_node.ask("SCRIPT", "FLUSH")
     assert put(backend, "b") > 0
-    assert len(backend.list("", after=None, limit=None, revision=None, timeout=T).items) == 2
+    assert len(backend.list(ListRequest(prefix=""), timeout=T).items) == 2
 
 
 @pytest.mark.faults
@@ -162,7 +160,7 @@ def test_a_full_memory_refuses_puts_and_lets_deletes_and_leases_through(open_red
     assert backend.refresh([lease], timeout=T) == {lease: 30.0}
     assert backend.commit(Transaction((), (Delete("there"),)), timeout=T).deleted == 1
     assert backend.revoke([lease], timeout=T) == {lease}
-    assert backend.list("", after=None, limit=None, revision=None, timeout=T).items == ()
+    assert backend.list(ListRequest(prefix=""), timeout=T).items == ()
     redis_node.ask("CONFIG", "SET", "maxmemory", "0")
     put(backend, "new")
 

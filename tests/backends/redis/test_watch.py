@@ -12,7 +12,7 @@ import pytest
 import tenure
 from tenure import BatchType, Compacted, DeadlineExceeded, EventType, Unavailable
 from tenure.errors import TenureError
-from tenure.spi import Bookmark, Changes, Delete, Deleted, Put, Transaction
+from tenure.spi import Bookmark, Changes, Delete, Deleted, ListRequest, Put, Transaction, WatchRequest
 from tenure_testkit.probes.relay import Relay
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.waiting import until
@@ -24,7 +24,7 @@ def test_state_then_changes_then_nothing_left_behind(open_redis, fresh, put, rec
     backend, sink = open_redis(fresh), recorder()
     put(backend, "w/a", b"1")
     put(backend, "x", b"1")
-    feed = backend.watch("w/", after=None, sink=sink, timeout=T)
+    feed = backend.watch(WatchRequest(prefix="w/"), sink=sink, timeout=T)
     assert [item.key for item in sink.snapshot.items] == ["w/a"]
     operations = (Put("w/b", b"2"), Put("x", b"2"), Delete("w/a"))
     revision = backend.commit(Transaction((), operations), timeout=T).revision
@@ -42,7 +42,7 @@ def test_state_then_changes_then_nothing_left_behind(open_redis, fresh, put, rec
 
 def test_a_quiet_feed_gets_bookmarks(open_redis, fresh, put, recorder):
     backend, sink = open_redis(fresh), recorder()
-    backend.watch("w/", after=None, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix="w/"), sink=sink, timeout=T)
     revision = put(backend, "elsewhere")
     sink.wait(lambda r: Bookmark(revision) in r.items, 3)
 
@@ -50,11 +50,11 @@ def test_a_quiet_feed_gets_bookmarks(open_redis, fresh, put, recorder):
 def test_feeds_join_a_reader_from_behind_and_from_ahead(open_redis, fresh, put, recorder):
     backend, first, early, late = open_redis(fresh), recorder(), recorder(), recorder()
     start = put(backend, "a", b"0")
-    backend.watch("", after=None, sink=first, timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=first, timeout=T)
     revisions = [put(backend, f"k{n}") for n in range(450)]
     first.wait(lambda r: len(r.entries) == 450)
-    backend.watch("", after=start, sink=early, timeout=T)
-    backend.watch("", after=revisions[-1], sink=late, timeout=T)
+    backend.watch(WatchRequest(prefix="", after=start), sink=early, timeout=T)
+    backend.watch(WatchRequest(prefix="", after=revisions[-1]), sink=late, timeout=T)
     revisions.append(put(backend, "end"))
     for sink, expected in ((first, revisions), (early, revisions), (late, revisions[-1:])):
         sink.wait(lambda r: r.entries and r.entries[-1].key == "end")
@@ -84,11 +84,11 @@ def test_a_snapshot_misses_nothing_under_writers(open_redis, fresh, put, recorde
     until(lambda: len(history) > 20, 60.0, "the writer is busy")
     for _ in range(10):
         sinks.append(recorder())
-        backend.watch("", after=None, sink=sinks[-1], timeout=T)
+        backend.watch(WatchRequest(prefix=""), sink=sinks[-1], timeout=T)
     stop.set()
     thread.join(60.0)
     last = put(backend, "end")
-    state = {item.key: item.value for item in backend.list("", after=None, limit=None, revision=None, timeout=T).items}
+    state = {item.key: item.value for item in backend.list(ListRequest(prefix=""), timeout=T).items}
     moving = 0
     for sink in sinks:
         sink.wait(lambda r: r.last_revision >= last)
@@ -118,7 +118,7 @@ def test_a_snapshot_misses_nothing_under_writers(open_redis, fresh, put, recorde
 
 def test_a_lease_that_ends_is_told_in_time_by_the_watcher_alone(open_redis, fresh, put, recorder):
     holder, watcher, sink = open_redis(fresh), open_redis(fresh), recorder()
-    watcher.watch("", after=None, sink=sink, timeout=T)
+    watcher.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     lease = holder.grant(0.7, timeout=T)
     put(holder, "held", b"", lease.lease_id)
     granted = time.monotonic()
@@ -136,9 +136,9 @@ def test_a_trimmed_log_is_compacted(open_redis, fresh, put, recorder):
     for n in range(600):
         put(backend, f"{n}")
     with pytest.raises(Compacted, match="option history") as caught:
-        backend.watch("", after=start, sink=recorder(), timeout=T)
+        backend.watch(WatchRequest(prefix="", after=start), sink=recorder(), timeout=T)
     sink = recorder()
-    backend.watch("", after=caught.value.oldest_revision, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix="", after=caught.value.oldest_revision), sink=sink, timeout=T)
     last = put(backend, "last")
     sink.wait(lambda r: r.last_revision == last)
     told = [entry.mod_revision for entry in sink.entries]
@@ -150,12 +150,12 @@ def test_a_revision_that_never_was_is_compacted(open_redis, fresh, put, recorder
     backend = open_redis(fresh)
     put(backend, "key")
     with pytest.raises(Compacted):
-        backend.watch("", after=after, sink=recorder(), timeout=T)
+        backend.watch(WatchRequest(prefix="", after=after), sink=recorder(), timeout=T)
 
 
 def test_a_reader_that_fell_behind_says_so(open_redis, redis_node: RedisServer, put, recorder):
     backend, sink = open_redis(redis_node.url), recorder()
-    backend.watch("", after=None, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     put(backend, "seen")
     sink.wait(lambda r: r.entries)
     # In one step, so that the reader has no chance to see them first.
@@ -175,7 +175,7 @@ def test_a_reader_that_fell_behind_says_so(open_redis, redis_node: RedisServer, 
 @pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
 def test_a_flush_is_noticed(open_redis, redis_node: RedisServer, put, recorder, command):
     backend, sink = open_redis(redis_node.url), recorder()
-    backend.watch("", after=None, sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     before = put(backend, "key")
     sink.wait(lambda r: r.entries)
     redis_node.ask(command)
@@ -183,7 +183,7 @@ def test_a_flush_is_noticed(open_redis, redis_node: RedisServer, put, recorder, 
     assert "replaced" in str(sink.error())
     assert put(backend, "key") > before, "revisions grow on"
     with pytest.raises(Compacted):
-        backend.watch("", after=before, sink=recorder(), timeout=T)
+        backend.watch(WatchRequest(prefix="", after=before), sink=recorder(), timeout=T)
 
 
 @pytest.mark.faults
@@ -211,7 +211,7 @@ def test_a_server_taken_back_in_time_is_noticed(open_redis, put, recorder, redis
     backend, sink = open_redis(redis_forgetful.url), recorder()
     put(backend, "old")
     redis_forgetful.ask("SAVE")
-    feed = backend.watch("", after=None, sink=sink, timeout=T)
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     lost = [put(backend, f"lost{n}") for n in range(5)]
     sink.wait(lambda r: len(r.entries) == 5)
     redis_forgetful.restart()
@@ -221,12 +221,12 @@ def test_a_server_taken_back_in_time_is_noticed(open_redis, put, recorder, redis
     again = [put(other, f"other{n}") for n in range(8)]
     assert set(lost) & set(again), "the numbers are used a second time"
     with pytest.raises(Compacted, match="lost or replaced"):
-        backend.watch("", after=sink.last_revision, sink=recorder(), timeout=T)
+        backend.watch(WatchRequest(prefix="", after=sink.last_revision), sink=recorder(), timeout=T)
     # Nor is a revision in between trusted, of which it isn't known which history it came from.
     with pytest.raises(Compacted):
-        backend.watch("", after=lost[1], sink=recorder(), timeout=T)
+        backend.watch(WatchRequest(prefix="", after=lost[1]), sink=recorder(), timeout=T)
     sink = recorder()
-    backend.watch("", after=again[-1], sink=sink, timeout=T)
+    backend.watch(WatchRequest(prefix="", after=again[-1]), sink=sink, timeout=T)
     assert put(backend, "on") == sink.wait(lambda r: r.entries)[0].mod_revision
 
 
@@ -343,7 +343,7 @@ def test_counting_through_cut_connections_counts_each_once(redis_server: RedisSe
 def test_a_frozen_server_is_detected_within_what_is_declared(open_redis, redis_node: RedisServer, put, recorder):
     backend, sink = open_redis(f"{redis_node.url}?silence=1"), recorder()
     put(backend, "key")
-    feed = backend.watch("", after=None, sink=sink, timeout=T)
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     redis_node.pause()
     frozen = time.monotonic()
     error = sink.error()
@@ -351,18 +351,18 @@ def test_a_frozen_server_is_detected_within_what_is_declared(open_redis, redis_n
     assert sink.failed_at - frozen < backend.capabilities.max_watch_failure_detection
     feed.close()
     with pytest.raises(Unavailable):
-        backend.watch("", after=sink.last_revision, sink=recorder(), timeout=0.5)
+        backend.watch(WatchRequest(prefix="", after=sink.last_revision), sink=recorder(), timeout=0.5)
     redis_node.resume()
     redis_node.wait_ready()
     again = recorder()
-    backend.watch("", after=sink.last_revision, sink=again, timeout=T)
+    backend.watch(WatchRequest(prefix="", after=sink.last_revision), sink=again, timeout=T)
     assert put(backend, "after") == again.wait(lambda r: r.entries)[-1].mod_revision
 
 
 @pytest.mark.faults
 def test_closing_with_a_frozen_server_takes_no_time(open_redis, redis_node: RedisServer, recorder):
     backend = open_redis(redis_node.url)
-    feed = backend.watch("", after=None, sink=recorder(), timeout=T)
+    feed = backend.watch(WatchRequest(prefix=""), sink=recorder(), timeout=T)
     redis_node.pause()
     started = time.monotonic()
     feed.close()

@@ -8,7 +8,19 @@ import pytest
 
 from tenure._runtime.clock import ManualClock
 from tenure.errors import TenureError
-from tenure.spi import Changes, Delete, KeyAbsent, KeyExists, OpenRequest, Put, RevisionEquals, Snapshot, Transaction
+from tenure.spi import (
+    Changes,
+    Delete,
+    KeyAbsent,
+    KeyExists,
+    ListRequest,
+    OpenRequest,
+    Put,
+    RevisionEquals,
+    Snapshot,
+    Transaction,
+    WatchRequest,
+)
 from tenure_memory.servers import open_backend as open_memory
 
 T = 10.0
@@ -59,7 +71,7 @@ def random_call(rng, known):
 
     return {
         "get": lambda backend, leases: backend.get(key, timeout=T),
-        "list": lambda backend, leases: backend.list(prefix, after=after, limit=limit, revision=None, timeout=T),
+        "list": lambda backend, leases: backend.list(ListRequest(prefix=prefix, after=after, limit=limit), timeout=T),
         "put": lambda backend, leases: commit(backend, (), Put(key, value, named(leases))),
         "guarded": lambda backend, leases: commit(
             backend,
@@ -88,13 +100,13 @@ def test_both_answer_the_same(open_store, clock: ManualClock, sink, another_sink
     )
     pairs = [Pair(open_store(clock=clock)), Pair(memory)]
     for pair, its_sink in zip(pairs, (sink, another_sink), strict=True):
-        pair.backend.watch("a", after=None, sink=its_sink, timeout=T)
+        pair.backend.watch(WatchRequest(prefix="a"), sink=its_sink, timeout=T)
     for step in range(300):
         if rng.random() < 0.1:
             clock.jump(rng.random() * 10)
             for pair in pairs:
                 pair.backend.get("a", timeout=T)
-                pair.backend.list("", after=None, limit=1, revision=None, timeout=T)
+                pair.backend.list(ListRequest(prefix="", limit=1), timeout=T)
         else:
             call = random_call(rng, len(pairs[0].leases))
             ours, expected = (pair.do(call) for pair in pairs)

@@ -13,6 +13,7 @@ from tenure.spi import (
     Delete,
     KeyExists,
     KeyValue,
+    ListRequest,
     Put,
     Transaction,
 )
@@ -28,7 +29,7 @@ def put(store, key, value=b"", lease_id=None):
 
 
 def keys(store, prefix="", *, after=None, limit=None):
-    return [item.key for item in store.list(prefix, after=after, limit=limit, revision=None, timeout=T).items]
+    return [item.key for item in store.list(ListRequest(prefix=prefix, after=after, limit=limit), timeout=T).items]
 
 
 def test_put_get_delete_and_their_revisions(open_store):
@@ -65,7 +66,7 @@ def test_pages(open_store):
         put(store, name)
     found, after = [], None
     while True:
-        page = store.list("a", after=after, limit=2, revision=None, timeout=T)
+        page = store.list(ListRequest(prefix="a", after=after, limit=2), timeout=T)
         found += [item.key for item in page.items]
         if not page.has_more:
             break
@@ -74,7 +75,7 @@ def test_pages(open_store):
     assert keys(store, "a", after="A") == found
     assert keys(store, "a", after="b") == []
     with pytest.raises(Unsupported):
-        store.list("a", after=None, limit=2, revision=1, timeout=T)
+        store.list(ListRequest(prefix="a", limit=2, revision=1), timeout=T)
 
 
 def test_everything_is_there_after_reopening(open_store):
@@ -133,7 +134,7 @@ def test_reads_do_without_an_ended_leases_keys_while_nothing_can_be_written(open
     lock.execute("BEGIN IMMEDIATE")
     clock.jump(10.0)
     assert store.get("b", timeout=0.2) == (None, revision + 1)
-    page = store.list("", after=None, limit=2, revision=None, timeout=0.2)
+    page = store.list(ListRequest(prefix="", limit=2), timeout=0.2)
     assert ([item.key for item in page.items], page.has_more) == (["a", "c"], False)
     lock.close()
     assert store.get("b", timeout=T) == (None, revision + 2)

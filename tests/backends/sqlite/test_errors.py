@@ -22,7 +22,7 @@ from tenure.errors import (
     StoreFull,
     Unavailable,
 )
-from tenure.spi import Put, Transaction
+from tenure.spi import ListRequest, Put, Transaction
 from tenure_sqlite import database
 from tenure_sqlite.errors import translate
 from tenure_sqlite.file_location import filesystem, is_network
@@ -97,7 +97,7 @@ def test_damage_is_told_by_reads_and_by_the_doctor(open_store, path):
     with pytest.raises(StoreCorrupted):
         put(store, "000")
     with pytest.raises(StoreCorrupted):
-        store.list("", after=None, limit=None, revision=None, timeout=T)
+        store.list(ListRequest(prefix=""), timeout=T)
 
 
 def test_a_file_whose_maker_died_in_the_middle_is_finished(open_store, path):
@@ -174,7 +174,7 @@ def test_a_full_disk(open_store, tmp_path):
         else:
             pytest.fail("a disk of 1 MiB took 5 MB")
         assert store.get("a", timeout=T).item.value == b"1"
-        items = store.list("key/", after=None, limit=None, revision=None, timeout=T).items
+        items = store.list(ListRequest(prefix="key/"), timeout=T).items
         assert len(items) == written
         store.close()
         store = open_store(tmp_path / "store.db")

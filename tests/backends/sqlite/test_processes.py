@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tenure.errors import UsedAfterFork
-from tenure.spi import Changes, Delete, Deleted, Put, Transaction
+from tenure.spi import Changes, Delete, Deleted, ListRequest, Put, Transaction, WatchRequest
 from tenure_testkit.probes import forked
 
 T = 30.0
@@ -52,7 +52,7 @@ def test_a_watch_sees_what_another_process_writes(open_store, path, start, sink)
     store = open_store()
     worker = start("put", path, "a")
     assert worker.stdout.readline() == "ready\n"
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     for number in range(1, 20):
         worker.stdin.write("value\n")
         worker.stdin.flush()
@@ -76,7 +76,7 @@ def test_opening_a_store_twice_keeps_its_file_locked_for_other_processes(open_st
 
 def test_a_lease_of_a_killed_process_ends(open_store, path, start, sink):
     store = open_store()
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     worker = start("lease", path, "a", 0.5)
     lease_id = worker.stdout.readline().strip()
     worker.kill()
@@ -88,7 +88,7 @@ def test_a_lease_of_a_killed_process_ends(open_store, path, start, sink):
 
 def test_kill_in_the_middle_of_writes_loses_nothing_acknowledged(open_store, path, start, sink):
     store = open_store()
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     acknowledged = {}
     for batch in range(3):
         workers = {f"{batch}-{number}": start("write", path, f"{batch}-{number}") for number in range(2)}
@@ -100,7 +100,7 @@ def test_kill_in_the_middle_of_writes_loses_nothing_acknowledged(open_store, pat
             rest = worker.stdout.read().split("\n")[:-1]
             acknowledged[name] = max(map(int, rest), default=39)
     for name, last in acknowledged.items():
-        found = {item.key for item in store.list(f"{name}/", after=None, limit=None, revision=None, timeout=T).items}
+        found = {item.key for item in store.list(ListRequest(prefix=f"{name}/"), timeout=T).items}
         written = int(store.get(f"{name}/last", timeout=T).item.value)
         assert last <= written <= last + 1  # one more may have been on its way
         assert found == {f"{name}/{number}" for number in range(written + 1)} | {f"{name}/last"}
@@ -113,7 +113,7 @@ def test_kill_in_the_middle_of_writes_loses_nothing_acknowledged(open_store, pat
 
 def test_a_child_opens_the_file_anew_and_refuses_the_inherited_store(open_store, path, sink):
     store = open_store()
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     put(store, "parent")
 
     def work():

@@ -10,7 +10,18 @@ import threading
 import pytest
 
 from tenure.errors import Compacted, StoreClosed, StoreCorrupted, Unavailable
-from tenure.spi import Bookmark, Changes, Delete, Deleted, KeyValue, Put, Snapshot, Transaction
+from tenure.spi import (
+    Bookmark,
+    Changes,
+    Delete,
+    Deleted,
+    KeyValue,
+    ListRequest,
+    Put,
+    Snapshot,
+    Transaction,
+    WatchRequest,
+)
 
 T = 10.0
 
@@ -33,7 +44,7 @@ def test_a_snapshot_and_then_whole_transactions(open_store, sink, own):
     writer = store if own else open_store()
     first = put(store, "x/a", b"1")
     put(store, "y")
-    store.watch("x/", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="x/"), sink=sink, timeout=T)
     assert sink.items[0] == Snapshot((KeyValue("x/a", b"1", first, first),), first + 1)
     operations = (Delete("x/a"), Put("x/b", b"2"), Put("y", b"3"), Put("x/c", b""))
     revision = writer.commit(Transaction((), operations), timeout=T).revision
@@ -45,11 +56,11 @@ def test_a_snapshot_and_then_whole_transactions(open_store, sink, own):
 def test_resuming(open_store, sink, another_sink):
     store = open_store()
     revisions = [put(store, "a", b"%d" % number) for number in range(5)]
-    store.watch("", after=revisions[1], sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="", after=revisions[1]), sink=sink, timeout=T)
     seen = sink.items_when(lambda items: any(isinstance(item, Bookmark) for item in items))
     assert [item.revision for item in seen] == [*revisions[2:], revisions[-1]]
     with pytest.raises(Compacted):
-        store.watch("", after=revisions[-1] + 1, sink=another_sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=revisions[-1] + 1), sink=another_sink, timeout=T)
     assert another_sink.items == []
 
 
@@ -57,10 +68,10 @@ def test_the_history_is_bounded_by_revisions(open_store, sink):
     store = open_store(history=8)
     revisions = [put(store, "a") for _ in range(40)]
     with pytest.raises(Compacted) as caught:
-        store.watch("", after=revisions[0], sink=sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=revisions[0]), sink=sink, timeout=T)
     oldest = caught.value.oldest_revision
     assert 8 <= revisions[-1] - oldest <= 10
-    store.watch("", after=oldest, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="", after=oldest), sink=sink, timeout=T)
     sink.items_when(lambda items: len(changes(items)) == revisions[-1] - oldest)
 
 
@@ -93,7 +104,7 @@ def test_a_shorter_history_than_before_is_reached(open_store):
 
 def test_a_quiet_watch_is_kept_up_to_date_by_bookmarks(open_store, sink):
     store = open_store(history=500)
-    store.watch("quiet/", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="quiet/"), sink=sink, timeout=T)
     for _ in range(400):  # fewer than the history: a thread that gets no turn meanwhile loses nothing
         last = put(store, "busy")
     sink.items_when(lambda items: items[-1].revision > last - 100)
@@ -104,7 +115,7 @@ def test_a_lagging_feed_hears_of_trimmed_changes(open_store, path, sink):
     store = open_store()
     start = put(store, "a")
     other = sqlite3.connect(path, isolation_level=None)
-    store.watch("", after=start, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix="", after=start), sink=sink, timeout=T)
     sink.items_when(len)
     other.execute("UPDATE store SET log_start = revision + 1, revision = revision + 1")
     other.close()
@@ -118,7 +129,7 @@ def test_ended_leases_are_told_without_any_call(open_store, sink, clock):
         put(store, f"{number}a", b"", lease)
         put(store, f"{number}b", b"", lease)
     store.close()
-    other.watch("", after=None, sink=sink, timeout=T)
+    other.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     clock.jump(10.0)
     seen = changes(sink.items_when(lambda items: len(changes(items)) == 2))
     assert sorted([entry.key for entry in item.entries] for item in seen) == [["0a", "0b"], ["1a", "1b"]]
@@ -127,7 +138,7 @@ def test_ended_leases_are_told_without_any_call(open_store, sink, clock):
 def test_ended_leases_in_real_time(open_store, sink):
     store = open_store()
     put(store, "a", b"", store.grant(0.1, timeout=T).lease_id)
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     sink.items_when(changes)
 
 
@@ -146,7 +157,7 @@ def test_a_process_that_granted_a_lease_ends_it_without_a_watch(open_store, path
 def test_one_thread_for_all_feeds_and_none_without(open_store, sink):
     store = open_store()
     assert not watchers()
-    feeds = [store.watch("", after=None, sink=sink, timeout=T) for _ in range(5)]
+    feeds = [store.watch(WatchRequest(prefix=""), sink=sink, timeout=T) for _ in range(5)]
     (thread,) = watchers()
     for feed in feeds:
         feed.close()
@@ -155,7 +166,7 @@ def test_one_thread_for_all_feeds_and_none_without(open_store, sink):
     assert not thread.is_alive()
     put(store, "a")
     assert not changes(sink.items)
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     put(store, "b")
     sink.items_when(changes)
 
@@ -176,22 +187,22 @@ def test_a_feed_may_be_closed_by_its_sink(open_store):
             raise AssertionError(error)
 
     sink = Closing()
-    sink.feed = store.watch("", after=None, sink=sink, timeout=T)
+    sink.feed = store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     put(store, "a")
     assert done.wait(T)
 
 
 def test_closing_ends_feeds_without_a_word(open_store, sink):
     store = open_store()
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     store.close()
     store.close()
     assert sink.errors == []
     for call in (
         lambda: store.get("a", timeout=T),
         lambda: put(store, "a"),
-        lambda: store.watch("", after=None, sink=sink, timeout=T),
-        lambda: store.list("", after=None, limit=None, revision=None, timeout=T),
+        lambda: store.watch(WatchRequest(prefix=""), sink=sink, timeout=T),
+        lambda: store.list(ListRequest(prefix=""), timeout=T),
     ):
         with pytest.raises(StoreClosed):
             call()
@@ -203,7 +214,7 @@ def test_closing_ends_feeds_without_a_word(open_store, sink):
 def test_a_replaced_file_is_another_history(open_store, path, tmp_path, sink):
     store = open_store()
     revision = put(store, "a")
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     other = open_store(tmp_path / "other.db")
     for _ in range(5):
         put(other, "b")
@@ -213,7 +224,7 @@ def test_a_replaced_file_is_another_history(open_store, path, tmp_path, sink):
     os.replace(tmp_path / "other.db", path)
     assert isinstance(sink.error(), Unavailable)
     with pytest.raises(Compacted):
-        store.watch("", after=revision, sink=sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
     assert store.get("a", timeout=T).item is None
     assert store.get("b", timeout=T).item is not None
     put(store, "c")
@@ -222,7 +233,7 @@ def test_a_replaced_file_is_another_history(open_store, path, tmp_path, sink):
 def test_a_replaced_file_is_not_mixed_with_the_log_of_the_one_before(open_store, path, tmp_path, sink):
     store = open_store()
     put(store, "a")
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     other = open_store(tmp_path / "other.db")
     put(other, "b")
     other.close()
@@ -233,20 +244,20 @@ def test_a_replaced_file_is_not_mixed_with_the_log_of_the_one_before(open_store,
     path.with_name(path.name + "-wal").unlink()
     path.with_name(path.name + "-shm").unlink()
     put(store, "c")
-    assert [item.key for item in store.list("", after=None, limit=None, revision=None, timeout=T).items] == ["b", "c"]
+    assert [item.key for item in store.list(ListRequest(prefix=""), timeout=T).items] == ["b", "c"]
 
 
 def test_a_removed_file_is_an_empty_store(open_store, path, sink):
     store = open_store()
     revision = put(store, "a")
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     for name in path.parent.iterdir():
         name.unlink()
     assert isinstance(sink.error(), Unavailable)
     assert put(store, "b") == 1
     assert store.get("a", timeout=T).item is None
     with pytest.raises(Compacted):
-        store.watch("", after=revision, sink=sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
 
 
 def test_a_removed_folder_is_unavailable_until_it_is_back(open_store, tmp_path, sink):
@@ -254,7 +265,7 @@ def test_a_removed_folder_is_unavailable_until_it_is_back(open_store, tmp_path, 
     folder.mkdir()
     store = open_store(folder / "store.db")
     put(store, "a")
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     shutil.rmtree(folder)
     assert isinstance(sink.error(), Unavailable)
     for _ in range(2):
@@ -271,11 +282,11 @@ def test_a_backup_restored_in_place_fails_the_watch(open_store, path, tmp_path, 
     live = sqlite3.connect(path)
     live.backup(backup)
     revision = put(store, "b")
-    store.watch("", after=None, sink=sink, timeout=T)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     backup.backup(live)
     live.close()
     backup.close()
     assert isinstance(sink.error(), Unavailable)
     with pytest.raises(Compacted):
-        store.watch("", after=revision, sink=sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
     assert store.get("b", timeout=T).item is None

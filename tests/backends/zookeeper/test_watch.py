@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tenure.errors import Unavailable
-from tenure.spi import Delete, Deleted, Put, Snapshot, Transaction
+from tenure.spi import Delete, Deleted, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.probes.recorder import Recorder
 from tenure_testkit.servers import until
 from tenure_zookeeper import reads
@@ -38,7 +38,7 @@ def test_a_snapshot_shows_what_was_written_while_the_list_was_read(
 
     monkeypatch.setattr(reads, "_key_names", interfere)
     sink = Recorder()
-    feed = backend.watch(prefix, after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=prefix), sink=sink, timeout=5.0)
     monkeypatch.undo()
     try:
         (snapshot, *_) = sink.items
@@ -80,7 +80,7 @@ def test_a_key_that_vanishes_while_it_is_read_again_is_told_as_deleted_afterward
     monkeypatch.setattr(reads, "_key_names", change)
     monkeypatch.setattr(reads, "read_keys", delete)
     sink = Recorder()
-    feed = backend.watch(key, after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=key), sink=sink, timeout=5.0)
     try:
         (snapshot, *_) = sink.items
         assert isinstance(snapshot, Snapshot)
@@ -104,7 +104,7 @@ def test_a_feed_that_was_told_its_end_is_told_nothing_more(
     backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
     prefix = f"{zookeeper_own_url.rpartition('/')[2]}/"
     sink = Recorder()
-    feed = backend.watch(prefix, after=None, sink=sink, timeout=5.0)
+    feed = backend.watch(WatchRequest(prefix=prefix), sink=sink, timeout=5.0)
     read_keys, read = reads.read_keys, threading.Event()
 
     def interfere(*args: object, **options: object) -> object:
@@ -133,7 +133,7 @@ def test_a_feed_that_was_told_its_end_is_told_nothing_more(
 
 def _watch(backend: ZooKeeperBackend, prefix: str, sink: Recorder) -> bool:
     with contextlib.suppress(Unavailable):
-        backend.watch(prefix, after=None, sink=sink, timeout=5.0)
+        backend.watch(WatchRequest(prefix=prefix), sink=sink, timeout=5.0)
         return True
     return False
 

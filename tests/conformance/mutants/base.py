@@ -31,6 +31,7 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
     OpenRequest,
     Operation,
     Page,
@@ -40,6 +41,7 @@ from tenure.spi import (
     Snapshot,
     Transaction,
     UrlForm,
+    WatchRequest,
 )
 from tenure_memory.servers import open_backend
 
@@ -90,7 +92,7 @@ class Faithful(Breakable, Backend):
             backend.server = tenure_memory.server(scheme)
             return backend
 
-        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, url_form=UrlForm.NAME)
+        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, url_form=UrlForm.NAME, spi_version=1)
 
     @classmethod
     def served(cls, scheme: str) -> AbstractContextManager[tuple[str, ServerControls]]:
@@ -118,13 +120,19 @@ class Faithful(Breakable, Backend):
 
     @property
     def capabilities(self) -> Capabilities:
-        return dataclasses.replace(self.inner.capabilities, **self.declares)
+        # Without the short cuts, so that what a mutant breaks is on the way of every call that needs it.
+        plain = dataclasses.replace(self.inner.capabilities, multi_get=False, prefix_delete=False)
+        return dataclasses.replace(plain, **self.declares)
+
+    @property
+    def history(self) -> str:
+        return self.inner.history
 
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return self.inner.get(key, timeout=timeout)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        return self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        return self.inner.list(request, timeout=timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self.inner.commit(transaction, timeout=timeout)
@@ -141,8 +149,8 @@ class Faithful(Breakable, Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return self.inner.leases(lease_id, timeout=timeout)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self.inner.watch(prefix, after=after, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(request, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return self.inner.server_info(timeout=timeout)
@@ -172,8 +180,8 @@ class BentItems(Faithful):
         found = self.inner.get(key, timeout=timeout)
         return ReadResult(found.item and self.item(found.item), found.revision)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        page = self.inner.list(request, timeout=timeout)
         bent = (self.item(item) for item in page.items)
         return Page(tuple(item for item in bent if item is not None), page.has_more, page.revision)
 
@@ -184,9 +192,9 @@ class BentPages(Faithful):
     def page(self, page: Page, prefix: str, limit: int | None) -> Page:
         return page
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
-        return self.page(page, prefix, limit)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        page = self.inner.list(request, timeout=timeout)
+        return self.page(page, request.prefix, request.limit)
 
 
 class BentFeed:
@@ -224,8 +232,8 @@ class BentWatch(Faithful):
     def failed(self, error: TenureError, feed: BentFeed) -> None:
         feed.sink.fail(error)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self.inner.watch(prefix, after=after, sink=BentFeed(self, sink), timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(request, sink=BentFeed(self, sink), timeout=timeout)
 
 
 def scheme_of(mutant: Mutant) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tenure.errors import Unsupported
-from tenure.spi import Feed, LeaseId, LeaseInfo, Page, Sink
+from tenure.spi import Feed, LeaseId, LeaseInfo, ListRequest, Page, Sink, WatchRequest
 
 from .base import Faithful, Mutant
 from .tcp import Networked
@@ -28,16 +28,18 @@ class Modest(Faithful):
         "list_leases": False,
     }
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        if revision is not None:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        if request.revision is not None:
             raise Unsupported("this store can't list at a revision")
-        return self.inner.list(prefix, after=after, limit=limit, revision=None, timeout=timeout)
+        return self.inner.list(
+            ListRequest(prefix=request.prefix, after=request.after, limit=request.limit), timeout=timeout
+        )
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         raise Unsupported("this store can't list leases")
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self.inner.watch(prefix, after=None, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(WatchRequest(prefix=request.prefix), sink=sink, timeout=timeout)
 
 
 CONTROLS: tuple[Mutant, ...] = (Faithful, Durable, Modest, Networked)

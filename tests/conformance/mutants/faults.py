@@ -21,6 +21,7 @@ from tenure.spi import (
     Sink,
     Snapshot,
     Transaction,
+    WatchRequest,
 )
 from tenure_testkit.tcp import TcpServer
 
@@ -142,9 +143,9 @@ class LostIsTakenForEmpty(Networked):
 
     rules = ("faults.a_partitioned_observer_serves_the_last_known",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         class Emptied:
-            revision = after or 0
+            revision = request.after or 0
 
             def deliver(self, item: FeedItem, /) -> None:
                 if isinstance(item, Snapshot | Changes):
@@ -155,7 +156,7 @@ class LostIsTakenForEmpty(Networked):
                 sink.deliver(Snapshot((), self.revision))
                 sink.fail(error)
 
-        return super().watch(prefix, after=after, sink=Emptied(), timeout=timeout)
+        return super().watch(request, sink=Emptied(), timeout=timeout)
 
 
 class RefreshesByItself(Networked):
@@ -180,7 +181,7 @@ class ForgetsInSilence(RefreshesByItself):
 
     rules = ("faults.a_store_that_forgot_gets_its_instances_back",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         class Silent:
             def deliver(self, item: FeedItem, /) -> None:
                 sink.deliver(item)
@@ -188,7 +189,7 @@ class ForgetsInSilence(RefreshesByItself):
             def fail(self, error: TenureError, /) -> None:
                 return
 
-        return super().watch(prefix, after=after, sink=Silent(), timeout=timeout)
+        return super().watch(request, sink=Silent(), timeout=timeout)
 
 
 class TellsALongerTtl(Networked):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 
 from tenure.errors import Compacted
-from tenure.spi import Changes, Deleted, Feed, FeedItem, KeyValue, Sink, Snapshot
+from tenure.spi import Changes, Deleted, Feed, FeedItem, KeyValue, Sink, Snapshot, WatchRequest
 
 from .base import BentFeed, BentWatch, Faithful
 
@@ -164,8 +164,10 @@ class SiblingsAreTold(BentWatch):
 
     rules = ("watches.keep_to_their_prefix",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self.inner.watch(prefix.rstrip("/"), after=after, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(
+            WatchRequest(prefix=request.prefix.rstrip("/"), after=request.after), sink=sink, timeout=timeout
+        )
 
 
 class WatchIsLate(BentWatch):
@@ -187,10 +189,10 @@ class FewWatchesWork(BentWatch):
 
     rules = ("watches.many_at_once_all_work",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         bent = BentFeed(self, sink)
         bent.known["dead"] = len(self.server._watches._feeds) >= _FEW
-        return self.inner.watch(prefix, after=after, sink=bent, timeout=timeout)
+        return self.inner.watch(request, sink=bent, timeout=timeout)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
         return [] if feed.known["dead"] else [item]
@@ -201,9 +203,9 @@ class ResumeIsTooLate(Faithful):
 
     rules = ("watches.resume_after_any_revision_exactly",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        later = after + 1 if after is not None and after < self.present else after
-        return self.inner.watch(prefix, after=later, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        later = request.after + 1 if request.after is not None and request.after < self.present else request.after
+        return self.inner.watch(WatchRequest(prefix=request.prefix, after=later), sink=sink, timeout=timeout)
 
 
 class ResumeIsAtThePresent(Faithful):
@@ -211,9 +213,9 @@ class ResumeIsAtThePresent(Faithful):
 
     rules = ("watches.resume_after_any_revision_exactly",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        present = None if after is None else max(after, self.present)
-        return self.inner.watch(prefix, after=present, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        present = None if request.after is None else max(request.after, self.present)
+        return self.inner.watch(WatchRequest(prefix=request.prefix, after=present), sink=sink, timeout=timeout)
 
 
 class FirstAfterThePresentIsLost(BentWatch):
@@ -221,10 +223,10 @@ class FirstAfterThePresentIsLost(BentWatch):
 
     rules = ("watches.resume_at_the_present",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         bent = BentFeed(self, sink)
-        bent.known["skip"] = after is not None and after == self.present
-        return self.inner.watch(prefix, after=after, sink=bent, timeout=timeout)
+        bent.known["skip"] = request.after is not None and request.after == self.present
+        return self.inner.watch(request, sink=bent, timeout=timeout)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
         return [] if feed.known.pop("skip", False) else [item]
@@ -235,9 +237,9 @@ class FutureIsThePresent(Faithful):
 
     rules = ("watches.resume_from_the_future_is_compacted",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        known = None if after is None else min(after, self.present)
-        return self.inner.watch(prefix, after=known, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        known = None if request.after is None else min(request.after, self.present)
+        return self.inner.watch(WatchRequest(prefix=request.prefix, after=known), sink=sink, timeout=timeout)
 
 
 class ForgottenIsThePresent(Faithful):
@@ -245,13 +247,13 @@ class ForgottenIsThePresent(Faithful):
 
     rules = ("watches.resume_from_a_forgotten_revision_is_compacted",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         try:
-            return self.inner.watch(prefix, after=after, sink=sink, timeout=timeout)
+            return self.inner.watch(request, sink=sink, timeout=timeout)
         except Compacted:
-            if after is not None and after > self.present:
+            if request.after is not None and request.after > self.present:
                 raise
-            return self.inner.watch(prefix, after=self.present, sink=sink, timeout=timeout)
+            return self.inner.watch(WatchRequest(prefix=request.prefix, after=self.present), sink=sink, timeout=timeout)
 
 
 MUTANTS: tuple[type[Faithful], ...] = (

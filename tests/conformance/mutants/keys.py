@@ -11,6 +11,7 @@ from tenure.spi import (
     CommitResult,
     Delete,
     KeyValue,
+    ListRequest,
     OpenRequest,
     Page,
     Put,
@@ -104,7 +105,7 @@ class DeleteIsRecursive(Faithful):
         committed = self.inner.commit(transaction, timeout=timeout)
         for each in transaction.operations:
             if isinstance(each, Delete):
-                below = self.inner.list(each.key + "/", after=None, limit=None, revision=None, timeout=timeout)
+                below = self.inner.list(ListRequest(prefix=each.key + "/"), timeout=timeout)
                 self.write(*(Delete(item.key) for item in below.items))
         return committed
 
@@ -114,8 +115,13 @@ class PrefixLeak(Faithful):
 
     rules = ("kv.delete_prefix_deletes_the_prefix_alone",)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        return self.inner.list(prefix.rstrip("/"), after=after, limit=limit, revision=revision, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        return self.inner.list(
+            ListRequest(
+                prefix=request.prefix.rstrip("/"), after=request.after, limit=request.limit, revision=request.revision
+            ),
+            timeout=timeout,
+        )
 
 
 class KeysAreNotChecked(Faithful):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from typing import ClassVar
 
-from tenure.spi import KeyValue, Page
+from tenure.spi import KeyValue, ListRequest, Page
 
 from .base import BentPages, Faithful
 
@@ -28,10 +28,14 @@ class PrefixIsAPattern(Faithful):
 
     rules = ("lists.take_any_prefix_literally",)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        everything = self.inner.list("", after=after, limit=None, revision=revision, timeout=timeout)
-        items = tuple(item for item in everything.items if fnmatch.fnmatchcase(item.key, prefix + "*"))
-        return Page(items[:limit], limit is not None and len(items) > limit, everything.revision)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        everything = self.inner.list(
+            ListRequest(prefix="", after=request.after, revision=request.revision), timeout=timeout
+        )
+        items = tuple(item for item in everything.items if fnmatch.fnmatchcase(item.key, request.prefix + "*"))
+        return Page(
+            items[: request.limit], request.limit is not None and len(items) > request.limit, everything.revision
+        )
 
 
 class PrefixIsAFolder(Faithful):
@@ -39,11 +43,13 @@ class PrefixIsAFolder(Faithful):
 
     rules = ("lists.match_no_folder",)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        page = self.inner.list(prefix, after=after, limit=None, revision=revision, timeout=timeout)
-        folder = prefix.rstrip("/") + "/"
-        items = tuple(item for item in page.items if item.key == prefix or item.key.startswith(folder))
-        return Page(items[:limit], limit is not None and len(items) > limit, page.revision)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        page = self.inner.list(
+            ListRequest(prefix=request.prefix, after=request.after, revision=request.revision), timeout=timeout
+        )
+        folder = request.prefix.rstrip("/") + "/"
+        items = tuple(item for item in page.items if item.key == request.prefix or item.key.startswith(folder))
+        return Page(items[: request.limit], request.limit is not None and len(items) > request.limit, page.revision)
 
 
 class ListRevisionIsOld(BentPages):
@@ -113,9 +119,9 @@ class NextPageRepeats(Faithful):
 
     rules = ("lists.by_scan_equal_lists", "lists.by_scan_miss_nothing_that_stays")
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        page = self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
-        last = None if after is None else self.inner.get(after, timeout=timeout).item
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        page = self.inner.list(request, timeout=timeout)
+        last = None if request.after is None else self.inner.get(request.after, timeout=timeout).item
         return page if last is None else Page((last, *page.items), page.has_more, page.revision)
 
 
@@ -125,13 +131,13 @@ class PagesByOffset(Faithful):
     rules = ("lists.by_scan_miss_nothing_that_stays",)
     starts: ClassVar[dict[tuple[str, str], int]] = {}
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        start = 0 if after is None else self.starts[prefix, after]
-        everything = self.inner.list(prefix, after=None, limit=None, revision=None, timeout=timeout)
-        end = len(everything.items) if limit is None else start + limit
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        start = 0 if request.after is None else self.starts[request.prefix, request.after]
+        everything = self.inner.list(ListRequest(prefix=request.prefix), timeout=timeout)
+        end = len(everything.items) if request.limit is None else start + request.limit
         items = everything.items[start:end]
         if items:
-            self.starts[prefix, items[-1].key] = end
+            self.starts[request.prefix, items[-1].key] = end
         return Page(items, end < len(everything.items), everything.revision)
 
 
@@ -140,8 +146,10 @@ class PagesAreNotPinned(Faithful):
 
     rules = ("lists.by_scan_show_one_revision",)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        return self.inner.list(prefix, after=after, limit=limit, revision=None, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        return self.inner.list(
+            ListRequest(prefix=request.prefix, after=request.after, limit=request.limit), timeout=timeout
+        )
 
 
 MUTANTS: tuple[type[Faithful], ...] = (

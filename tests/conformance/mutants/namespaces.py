@@ -9,7 +9,7 @@ from typing import ClassVar
 from unittest.mock import patch
 from urllib.parse import quote
 
-from tenure.spi import CommitResult, Feed, Page, Sink, Transaction
+from tenure.spi import CommitResult, Feed, ListRequest, Page, Sink, Transaction, WatchRequest
 
 from .base import Faithful
 
@@ -31,15 +31,24 @@ class NeighboursAreListed(Faithful):
 
     rules = ("namespaces.isolate",)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        page = self.inner.list(prefix.rstrip("/"), after=after, limit=limit, revision=revision, timeout=timeout)
-        own = len(prefix)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        page = self.inner.list(
+            ListRequest(
+                prefix=request.prefix.rstrip("/"), after=request.after, limit=request.limit, revision=request.revision
+            ),
+            timeout=timeout,
+        )
+        own = len(request.prefix)
         return Page(
-            tuple(item._replace(key=prefix + item.key[own:]) for item in page.items), page.has_more, page.revision
+            tuple(item._replace(key=request.prefix + item.key[own:]) for item in page.items),
+            page.has_more,
+            page.revision,
         )
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self.inner.watch(prefix.rstrip("/"), after=after, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(
+            WatchRequest(prefix=request.prefix.rstrip("/"), after=request.after), sink=sink, timeout=timeout
+        )
 
 
 class NamespacesHaveNoSeparator(Faithful):

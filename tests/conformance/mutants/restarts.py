@@ -10,7 +10,7 @@ from typing import ClassVar
 import tenure_memory
 from tenure.conformance import ServerControls
 from tenure.errors import Compacted, TenureError, Unavailable
-from tenure.spi import CommitResult, Delete, Feed, LeaseId, Put, ReadResult, Sink, Transaction
+from tenure.spi import CommitResult, Delete, Feed, LeaseId, Put, ReadResult, Sink, Transaction, WatchRequest
 
 from .base import BentFeed, BentWatch, Faithful
 from .controls import Durable
@@ -123,9 +123,9 @@ class ReconnectSkipsOne(Faithful):
 
     rules = ("restarts.cut_connections_leave_watchers_with_the_truth",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        later = after + 1 if after is not None and after < self.present else after
-        return self.inner.watch(prefix, after=later, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        later = request.after + 1 if request.after is not None and request.after < self.present else request.after
+        return self.inner.watch(WatchRequest(prefix=request.prefix, after=later), sink=sink, timeout=timeout)
 
 
 class ReconnectGivesUp(BentWatch):
@@ -145,11 +145,11 @@ class ForgottenChangesAreSkipped(Faithful):
 
     rules = ("restarts.a_watcher_left_behind_is_resynced",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         try:
-            return self.inner.watch(prefix, after=after, sink=sink, timeout=timeout)
+            return self.inner.watch(request, sink=sink, timeout=timeout)
         except Compacted:
-            return self.inner.watch(prefix, after=self.present, sink=sink, timeout=timeout)
+            return self.inner.watch(WatchRequest(prefix=request.prefix, after=self.present), sink=sink, timeout=timeout)
 
 
 class RestartForgetsLeases(Durable):

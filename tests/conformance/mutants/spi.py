@@ -18,11 +18,13 @@ from tenure.spi import (
     Changes,
     Feed,
     FeedItem,
+    ListRequest,
     Page,
     ReadResult,
     ServerInfo,
     Sink,
     Snapshot,
+    WatchRequest,
 )
 
 from .base import BentFeed, BentWatch, Faithful
@@ -64,8 +66,10 @@ class PastPagesShowThePresent(Faithful):
 
     rules = ("spi.pages_at_a_revision_work_or_are_refused",)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        return self.inner.list(prefix, after=after, limit=limit, revision=None, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        return self.inner.list(
+            ListRequest(prefix=request.prefix, after=request.after, limit=request.limit), timeout=timeout
+        )
 
 
 class UndeclaredPagesAreHalfDone(Faithful):
@@ -74,8 +78,10 @@ class UndeclaredPagesAreHalfDone(Faithful):
     rules = ("spi.pages_at_a_revision_work_or_are_refused",)
     declares: ClassVar = {"consistent_pagination": False}
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        return self.inner.list(prefix, after=after, limit=limit, revision=None, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        return self.inner.list(
+            ListRequest(prefix=request.prefix, after=request.after, limit=request.limit), timeout=timeout
+        )
 
 
 class ServerIsNameless(Faithful):
@@ -113,10 +119,10 @@ class ErrorsAreForeign(Faithful):
 
     rules = ("spi.deadlines_are_kept",)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
         if timeout < 0.01:
             raise TimeoutError("timed out")
-        return self.inner.list(prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+        return self.inner.list(request, timeout=timeout)
 
 
 class BeginsWithABookmark(BentWatch):
@@ -151,8 +157,12 @@ class ResumeIsTooEarly(Faithful):
 
     rules = ("spi.feeds_resume_with_the_next_revision",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self.inner.watch(prefix, after=after - 1 if after else after, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self.inner.watch(
+            WatchRequest(prefix=request.prefix, after=request.after - 1 if request.after else request.after),
+            sink=sink,
+            timeout=timeout,
+        )
 
 
 class ChangesHaveTheFirstRevision(BentWatch):
@@ -182,8 +192,8 @@ class ClosingAFeedClosesAll(Faithful):
 
     rules = ("spi.feeds_close_in_bounded_time",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return _ClosesAll(self, self.inner.watch(prefix, after=after, sink=sink, timeout=timeout))
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return _ClosesAll(self, self.inner.watch(request, sink=sink, timeout=timeout))
 
 
 class _ClosesAll(Feed):
@@ -202,8 +212,8 @@ class ClosingAFeedHangs(Faithful):
 
     rules = ("spi.feeds_close_in_bounded_time",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return _Hangs(self.inner.watch(prefix, after=after, sink=sink, timeout=timeout))
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return _Hangs(self.inner.watch(request, sink=sink, timeout=timeout))
 
 
 class _Hangs(Feed):
@@ -238,10 +248,10 @@ class FailedFeedGoesOn(BentWatch):
 
     rules = ("spi.feeds_fail_once_when_cut",)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         bent = BentFeed(self, sink)
-        bent.known["prefix"] = prefix
-        return self.inner.watch(prefix, after=after, sink=bent, timeout=timeout)
+        bent.known["prefix"] = request.prefix
+        return self.inner.watch(request, sink=bent, timeout=timeout)
 
     def failed(self, error: TenureError, feed: BentFeed) -> None:
         feed.sink.fail(error)
@@ -265,9 +275,9 @@ class CloseFailsFeeds(BentWatch):
     rules = ("spi.close_ends_everything",)
     sinks: list[Sink]
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         self.__dict__.setdefault("sinks", []).append(sink)
-        return self.inner.watch(prefix, after=after, sink=sink, timeout=timeout)
+        return self.inner.watch(request, sink=sink, timeout=timeout)
 
     def close(self) -> None:
         self.inner.close()

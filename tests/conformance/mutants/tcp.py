@@ -45,7 +45,9 @@ class Networked(Breakable, TcpBackend):
         def open_mutant(request: OpenRequest) -> Backend:
             return cls(request.hosts[0], timeout=request.timeout)
 
-        return BackendPlugin(scheme=scheme, summary="broken", open=open_mutant, url_form=UrlForm.HOSTS, default_port=1)
+        return BackendPlugin(
+            scheme=scheme, summary="broken", open=open_mutant, url_form=UrlForm.HOSTS, spi_version=1, default_port=1
+        )
 
     @classmethod
     @contextmanager

@@ -14,6 +14,7 @@ from tenure.spi import (
     CommitResult,
     Feed,
     LeaseGrant,
+    ListRequest,
     OpenRequest,
     Option,
     Page,
@@ -24,6 +25,7 @@ from tenure.spi import (
     Snapshot,
     Transaction,
     UrlForm,
+    WatchRequest,
 )
 
 
@@ -35,7 +37,7 @@ class Nowhere(Backend):
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return ReadResult(None, 0)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
         return Page((), False, 0)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
@@ -52,7 +54,7 @@ class Nowhere(Backend):
     def revoke(self, lease_ids: Sequence[str], *, timeout: float) -> frozenset[str]:
         return frozenset()
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         return PollingFeed(lambda: Snapshot((), 0), sink, interval=1, name="nowhere")
 
     def server_info(self, *, timeout: float) -> ServerInfo:
@@ -81,4 +83,6 @@ option = Option("speed", int, 1, "how fast", minimum=0)
 
 @hookimpl
 def tenure_backend() -> BackendPlugin:
-    return BackendPlugin(scheme="nowhere", summary="", open=open_nowhere, url_form=UrlForm.NAME, options=(option,))
+    return BackendPlugin(
+        scheme="nowhere", summary="", open=open_nowhere, url_form=UrlForm.NAME, spi_version=1, options=(option,)
+    )

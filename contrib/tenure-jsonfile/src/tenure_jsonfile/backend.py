@@ -17,6 +17,7 @@ from tenure.spi import (
     Feed,
     LeaseGrant,
     LeaseId,
+    ListRequest,
     OpenRequest,
     Page,
     PollingFeed,
@@ -25,6 +26,7 @@ from tenure.spi import (
     Sink,
     Snapshot,
     Transaction,
+    WatchRequest,
 )
 from tenure_jsonfile.capabilities import declare
 from tenure_jsonfile.file import StateFile
@@ -52,12 +54,18 @@ class JsonFileBackend(Backend):
         state = self._current(timeout)
         return ReadResult(state.keys.get(key), state.revision)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        if revision is not None:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        if request.revision is not None:
             raise Unsupported("the file has no past: lists show the present (consistent_pagination isn't declared)")
         state = self._current(timeout)
-        found = [state.keys[key] for key in _under(state, prefix) if after is None or key > after]
-        return Page(tuple(found[:limit]), has_more=limit is not None and len(found) > limit, revision=state.revision)
+        found = [
+            state.keys[key] for key in _under(state, request.prefix) if request.after is None or key > request.after
+        ]
+        return Page(
+            tuple(found[: request.limit]),
+            has_more=request.limit is not None and len(found) > request.limit,
+            revision=state.revision,
+        )
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self._open_file().update(lambda state: state.commit(transaction), timeout)
@@ -88,12 +96,12 @@ class JsonFileBackend(Backend):
 
         return self._open_file().update(change, timeout)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         self._open_file()
 
         def look() -> Snapshot:
             state = self._file.current(timeout=2.0)
-            return Snapshot(tuple(state.keys[key] for key in _under(state, prefix)), state.revision)
+            return Snapshot(tuple(state.keys[key] for key in _under(state, request.prefix)), state.revision)
 
         feed = PollingFeed(look, sink, interval=self._poll, name="tenure-jsonfile")
         self._feeds.add(feed)

@@ -20,6 +20,7 @@ def tenure_backend() -> BackendPlugin:
         summary="one JSON file on a local disk, for a few hundred keys that people like to read",
         open=_open,
         url_form=UrlForm.FILE,
+        spi_version=1,
         options=(Option("poll", float, 0.2, "seconds between two looks of a watch", minimum=0.01, maximum=60),),
         caveats=CAVEATS,
     )

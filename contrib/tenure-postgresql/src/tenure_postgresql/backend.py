@@ -18,12 +18,14 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
     OpenRequest,
     Page,
     ReadResult,
     ServerInfo,
     Sink,
     Transaction,
+    WatchRequest,
 )
 from tenure_postgresql import leases, reads, schema, server_info, server_settings, transactions
 from tenure_postgresql.capabilities import declare
@@ -93,12 +95,12 @@ class PostgresqlBackend(Backend):
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._context, key, timeout=timeout)
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        if revision is not None:
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        if request.revision is not None:
             raise Unsupported(
                 "PostgreSQL keeps no past states to list: its capabilities declare consistent_pagination=False"
             )
-        return reads.list_page(self._context, prefix, after=after, limit=limit, timeout=timeout)
+        return reads.list_page(self._context, request.prefix, after=request.after, limit=request.limit, timeout=timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._context, transaction, timeout=timeout)
@@ -117,8 +119,8 @@ class PostgresqlBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         return leases.describe(self._context, lease_id, timeout=timeout)
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(prefix, after=after, sink=sink, timeout=timeout)
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        return self._watches.open(request.prefix, after=request.after, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._context, timeout=timeout)

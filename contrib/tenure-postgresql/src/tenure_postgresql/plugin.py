@@ -57,6 +57,7 @@ def tenure_backend() -> BackendPlugin:
         summary="PostgreSQL 14 and later: shared, durable; TLS, several hosts",
         open=_open,
         url_form=UrlForm.HOSTS,
+        spi_version=1,
         default_port=5432,
         options=OPTIONS,
         variants=frozenset({"tls"}),

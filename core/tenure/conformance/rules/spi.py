@@ -23,9 +23,11 @@ from tenure.spi import (
     Guarantee,
     KeyValue,
     Limit,
+    ListRequest,
     Put,
     Snapshot,
     Transaction,
+    WatchRequest,
     field_notes,
 )
 
@@ -111,7 +113,7 @@ class SpiRules(Rules, area="spi"):
         backend = context.backend()
         revision = context.store.put("key", b"old").revision
         context.store.put("key", b"new")
-        ask = partial(backend.list, context.physical(""), after=None, limit=None, revision=revision, timeout=T)
+        ask = partial(backend.list, ListRequest(prefix=context.physical(""), revision=revision), timeout=T)
         if context.capabilities.consistent_pagination:
             context.check.equal([item.value for item in ask().items], [b"old"], f"list at revision {revision}")
         else:
@@ -132,7 +134,7 @@ class SpiRules(Rules, area="spi"):
         key = context.physical("key")
         calls: dict[str, Callable[[float], object]] = {
             "get": lambda seconds: backend.get(key, timeout=seconds),
-            "list": lambda seconds: backend.list(key, after=None, limit=None, revision=None, timeout=seconds),
+            "list": lambda seconds: backend.list(ListRequest(prefix=key), timeout=seconds),
             "commit": lambda seconds: backend.commit(Transaction((), (Put(key, b""),)), timeout=seconds),
             "grant": lambda seconds: backend.grant(context.short_ttl, timeout=seconds),
             "refresh": lambda seconds: backend.refresh(["1"], timeout=seconds),
@@ -162,13 +164,13 @@ class SpiRules(Rules, area="spi"):
         for key in ("w/b", "w/a", "w", "x"):
             context.store.put(key, key.encode())
         sink = Recorder()
-        feed = backend.watch(context.physical("w/"), after=None, sink=sink, timeout=T)
+        feed = backend.watch(WatchRequest(prefix=context.physical("w/")), sink=sink, timeout=T)
         try:
             sink.wait(context, lambda: bool(sink.items), "watched", "a first item")
             first = sink.items[0]
             if not isinstance(first, Snapshot):
                 raise context.check.fail("watch(after=None)", expected="a Snapshot first", seen=first)
-            page = backend.list(context.physical("w/"), after=None, limit=None, revision=None, timeout=T)
+            page = backend.list(ListRequest(prefix=context.physical("w/")), timeout=T)
             context.check.equal(first.items, page.items, "the snapshot's items, against a list")
             revision = context.store.put("w/c", b"").revision
             key = context.physical("w/c")
@@ -188,7 +190,9 @@ class SpiRules(Rules, area="spi"):
             )
         for position in (0, 5, 10):
             sink = Recorder()
-            feed = backend.watch(context.physical("w/"), after=committed[position], sink=sink, timeout=T)
+            feed = backend.watch(
+                WatchRequest(prefix=context.physical("w/"), after=committed[position]), sink=sink, timeout=T
+            )
             try:
                 key, last = context.physical("w/a"), committed[-1]
                 sink.wait(context, partial(sink.knows, key, last), "resumed", "the last change")
@@ -206,7 +210,7 @@ class SpiRules(Rules, area="spi"):
         """A bookmark at a revision means that no change up to it comes any more."""
         backend = context.backend()
         sink = Recorder()
-        feed = backend.watch(context.physical("w/"), after=None, sink=sink, timeout=T)
+        feed = backend.watch(WatchRequest(prefix=context.physical("w/")), sink=sink, timeout=T)
         try:
             for number in range(60):
                 last = context.store.put(f"w/{number % 3}" if number % 2 else f"other/{number}", b"").revision
@@ -229,8 +233,8 @@ class SpiRules(Rules, area="spi"):
         """A feed's close returns soon, from any thread and more than once, and disturbs no other feed."""
         backend = context.backend()
         kept, sinks = Recorder(), [Recorder() for _ in range(10)]
-        keep = backend.watch(context.physical(""), after=None, sink=kept, timeout=T)
-        feeds = [backend.watch(context.physical(""), after=None, sink=sink, timeout=T) for sink in sinks]
+        keep = backend.watch(WatchRequest(prefix=context.physical("")), sink=kept, timeout=T)
+        feeds = [backend.watch(WatchRequest(prefix=context.physical("")), sink=sink, timeout=T) for sink in sinks]
         started = time.monotonic()
         threads = [threading.Thread(target=feed.close, daemon=True) for feed in feeds for _ in range(2)]
         for thread in threads:
@@ -256,7 +260,7 @@ class SpiRules(Rules, area="spi"):
         """Feed rule 5: a feed whose connection breaks ends once, by Unavailable, and doesn't reconnect."""
         backend = context.backend()
         sink = Recorder()
-        feed = backend.watch(context.physical(""), after=None, sink=sink, timeout=T)
+        feed = backend.watch(WatchRequest(prefix=context.physical("")), sink=sink, timeout=T)
         try:
             sink.wait(context, lambda: bool(sink.items), "watched", "a first item")
             # The feed may connect after another connection read the first item: an event shows that it is connected.
@@ -278,7 +282,7 @@ class SpiRules(Rules, area="spi"):
         """After close, which may be called again, feeds end without fail(), and every call raises StoreClosed."""
         backend = context.backend()
         sink = Recorder()
-        backend.watch(context.physical(""), after=None, sink=sink, timeout=T)
+        backend.watch(WatchRequest(prefix=context.physical("")), sink=sink, timeout=T)
         sink.wait(context, lambda: bool(sink.items), "watched", "a first item")
         backend.close()
         backend.close()
@@ -287,7 +291,7 @@ class SpiRules(Rules, area="spi"):
             "get": lambda: backend.get(key, timeout=T),
             "commit": lambda: backend.commit(Transaction((), (Delete(key),)), timeout=T),
             "grant": lambda: backend.grant(context.short_ttl, timeout=T),
-            "watch": lambda: backend.watch(key, after=None, sink=Recorder(), timeout=T),
+            "watch": lambda: backend.watch(WatchRequest(prefix=key), sink=Recorder(), timeout=T),
         }.items():
             context.check.raises(StoreClosed, call, f"the backend's {name} after close")
         context.check.equal(sink.errors, [], "fail() calls of a feed whose backend was closed")

@@ -26,11 +26,13 @@ from tenure.spi import (
     LeaseGrant,
     LeaseId,
     LeaseInfo,
+    ListRequest,
     Page,
     ReadResult,
     ServerInfo,
     Sink,
     Transaction,
+    WatchRequest,
 )
 from tenure_memory.capabilities import CAPABILITIES
 from tenure_testkit.tcp import wire
@@ -150,8 +152,15 @@ class TcpBackend(Backend):
         found: ReadResult = self.call("get", key=key, timeout=timeout)
         return found
 
-    def list(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float) -> Page:
-        page: Page = self.call("list", prefix=prefix, after=after, limit=limit, revision=revision, timeout=timeout)
+    def list(self, request: ListRequest, *, timeout: float) -> Page:
+        page: Page = self.call(
+            "list",
+            prefix=request.prefix,
+            after=request.after,
+            limit=request.limit,
+            revision=request.revision,
+            timeout=timeout,
+        )
         return page
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
@@ -178,11 +187,11 @@ class TcpBackend(Backend):
         info: ServerInfo = self.call("server_info", timeout=timeout)
         return dataclasses.replace(info, product="tenure toy store", version="over TCP")
 
-    def watch(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         deadline = time.monotonic() + timeout
         sock = self.connect(deadline)
         try:
-            wire.send(sock, ("watch", {"prefix": prefix, "after": after, "timeout": timeout}), deadline)
+            wire.send(sock, ("watch", {"prefix": request.prefix, "after": request.after, "timeout": timeout}), deadline)
             first = wire.receive(sock, deadline)
         except OSError as exc:
             self._drop(sock)
