@@ -8,6 +8,7 @@
 :func:`dial`             a TCP or TLS connection to one host, from the parts above
 :class:`ConnectionPool`  connections between calls; safe to interrupt at any line
 :class:`ErrorTable`      from a server's words to an error of :mod:`tenure.errors`, with one rule for doubt
+:func:`next_revision`    revisions that a restored backup never repeats
 =======================  =======================================================================================
 
 ``core/docs/write-a-backend.md`` has a whole example, which runs.
@@ -18,6 +19,7 @@ from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
 from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
 from tenure.plugin_kit.errors import ErrorTable, Row, shorten
 from tenure.plugin_kit.resolver import Address, Resolver
+from tenure.plugin_kit.revisions import next_revision
 from tenure.plugin_kit.tls import TlsContext, TlsFiles
 
 __all__ = [
@@ -35,5 +37,6 @@ __all__ = [
     "TlsFiles",
     "dial",
     "monotonic",
+    "next_revision",
     "shorten",
 ]
