@@ -21,7 +21,9 @@ from tenure.spi import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Sink,
@@ -70,10 +72,17 @@ class Call:
 class DrivenFeed(Feed):
     """A feed whose items the test delivers."""
 
-    prefix: str
-    after: int | None
+    request: WatchRequest
     sink: Sink
     closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def prefix(self) -> str:
+        return self.request.prefix
+
+    @property
+    def after(self) -> int | None:
+        return self.request.after
 
     def deliver(self, *items: FeedItem) -> None:
         for each in items:
@@ -102,6 +111,7 @@ class ScriptedBackend(Backend):
         self.calls: list[Call] = []
         self.feeds: list[DrivenFeed] = []
         self.closed = False
+        self.present_history = ""
 
     # -- for tests --
 
@@ -153,6 +163,10 @@ class ScriptedBackend(Backend):
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
+    @property
+    def history(self) -> str:
+        return self.present_history
+
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return self._answer("get", lambda: ReadResult(None, 1), key=key, timeout=timeout)
 
@@ -164,7 +178,18 @@ class ScriptedBackend(Backend):
             after=request.after,
             limit=request.limit,
             revision=request.revision,
+            keys_only=request.keys_only,
             timeout=timeout,
+        )
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return self._answer(
+            "get_many", lambda: MultiReadResult((None,) * len(keys), 1), keys=tuple(keys), timeout=timeout
+        )
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return self._answer(
+            "delete_prefix", lambda: PrefixDeletion(deleted=0, revision=1), prefix=prefix, timeout=timeout
         )
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
@@ -189,7 +214,7 @@ class ScriptedBackend(Backend):
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         def open_feed() -> Feed:
-            feed = DrivenFeed(request.prefix, request.after, sink)
+            feed = DrivenFeed(request, sink)
             with self._changed:
                 self.feeds.append(feed)
                 self._changed.notify_all()

@@ -21,6 +21,6 @@ def started(store, backend, *items, number=0, revision=5, **arguments):
     return watch, feed
 
 
-def reopen(watch, backend):
-    """Let the watch, which has nothing to tell, open its second feed."""
-    until(lambda: watch.next(0.02) is None and len(backend.feeds) == 2)
+def reopen(watch, backend, number=2):
+    """Let the watch, which has nothing to tell, open feed after feed, until it has opened ``number``."""
+    until(lambda: watch.next(0.02) is None and len(backend.feeds) == number)
