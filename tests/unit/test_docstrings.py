@@ -32,6 +32,7 @@ RAISES_NOTHING = {
     "tenure_watch_resynced": "what an observer raises is logged",
     "field_notes": "describes a class of this package",
     "monotonic": "reads the clock",
+    "next_revision": "reads the clock and counts",
     "Backend.close": "closing never fails: what can't be released is given up",
     "Feed.close": "closing never fails: what can't be released is given up",
     "Store.close": "closing never fails: what can't be revoked expires",

@@ -124,7 +124,7 @@ def test_nothing_is_told_after_close(store, backend):
 def test_close_while_the_store_hangs_in_watch(store, backend):
     watch, feed = started(store, backend)
     hanging, release = threading.Event(), threading.Event()
-    late = type(feed)("", None, None)
+    late = type(feed)(feed.request, feed.sink)
 
     def hang(prefix, after, sink, timeout):
         hanging.set()
@@ -340,7 +340,7 @@ def test_a_second_consumer_is_refused_at_once_and_the_first_goes_on(backend, sto
     first = threading.Thread(target=consume)
     first.start()
     reading.wait(5)
-    until(watch._consumer.locked)
+    until(lambda: watch._consumer.taken)
     with pytest.raises(InvalidArgument, match="one consumer at a time"):
         watch.next(10)
     feed.deliver(Changes((item("p/z", 99),), 99))

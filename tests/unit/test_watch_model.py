@@ -142,7 +142,7 @@ class WatchMachine(RuleBasedStateMachine):
         self.backend = ChaoticBackend(self.past, exact=self.exact)
         self.store = Store.from_backend(self.backend, url="double://")
         self.watch = self.store.watch("p/", previous=True, max_pending=6)
-        self.watch._backoff = NoDelay()
+        self.watch._machine.backoff = NoDelay()
         self.view: dict[str, KeyValue] = {}
         self.last: dict[str, int] = {}
         self.told = 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
@@ -44,6 +46,7 @@ from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.leases.lease import Lease
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.feed import Feed
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -67,7 +70,8 @@ from tenure.spi.types import (
 from tenure.watch import callbacks as watch_callback
 from tenure.watch.buffer import MAX_ENTRIES
 from tenure.watch.diff import strip_namespace
-from tenure.watch.engine import Watch, WatchSettings
+from tenure.watch.engine import Watch, close_quietly
+from tenure.watch.machine import WatchSettings
 
 T = TypeVar("T")
 
@@ -115,7 +119,10 @@ class Store:
         self._fork_generation = fork_generation.value
         self._closed = False
         self._lock = threading.Lock()
-        self._watches: set[Watch] = set()
+        # An application that drops a watch drops its memory, too. A callback holds its watch until it is closed.
+        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self._callback_watches: set[Watch] = set()
+        self._abandoned: deque[Feed] = deque()
         self._capabilities = backend.capabilities
         self._history = HistoryGuard(backend)
         self._pager = Pager(self._page, consistent=self._capabilities.consistent_pagination, strip=self._strip)
@@ -854,6 +861,7 @@ class Store:
         """
         (check_key if exact else check_prefix)(prefix)
         self._check_process()
+        self._close_abandoned_feeds()
         if after is not None:
             if not isinstance(after, int) or after < 0:
                 raise InvalidArgument(
@@ -883,11 +891,14 @@ class Store:
             check_process=self._check_fork,
             on_resync=lambda reason: self._observers.watch_resynced(prefix, reason),
             on_close=self._forget_watch,
+            on_abandon=self._abandoned.append,
             on_ready=None if driver is None else driver.wake,
         )
         with self._lock:
             if not watch.closed:
                 self._watches.add(watch)
+                if driver is not None:
+                    self._callback_watches.add(watch)
         if driver is not None:
             driver.start(watch)
         if self._closed:
@@ -897,6 +908,11 @@ class Store:
     def _forget_watch(self, watch: Watch) -> None:
         with self._lock:
             self._watches.discard(watch)
+            self._callback_watches.discard(watch)
+
+    def _close_abandoned_feeds(self) -> None:
+        while self._abandoned:
+            close_quietly(self._abandoned.popleft())
 
     # -- closing -----------------------------------------------------------------------------------
 
@@ -916,6 +932,7 @@ class Store:
         deadline = Deadline(self._timeout)
         for watch in watches:
             watch.close()
+        self._close_abandoned_feeds()
         self._keeper.close(deadline)
         self._timers.close()
         self._connecting.close(deadline)

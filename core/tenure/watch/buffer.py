@@ -38,9 +38,9 @@ class Overflowed:
 class FeedBuffer:
     """A :class:`~tenure.spi.Sink` with bounds. One feed, one consumer.
 
-    With ``keep`` an overflow drops only later items, and :meth:`get` returns the buffered items before ``Overflowed``.
-    A watch that resumes after its last revision needs this: otherwise it would never get past a backlog greater than
-    the bound.
+    With ``keep`` an overflow drops only later items, and :meth:`first` returns the buffered items before
+    ``Overflowed``. A watch that resumes after its last revision needs this: otherwise it would never get past a backlog
+    greater than the bound.
 
     ``on_ready`` is called, outside the lock, whenever there may be something to take. It must not block.
     """
@@ -115,23 +115,31 @@ class FeedBuffer:
 
     # -- the consumer's side --
 
-    def get(self, timeout: float | None) -> FeedItem | Failed | Overflowed | None:
-        """Return the next item, or the failure after the last one. ``None`` on timeout or :meth:`wake`."""
+    def first(self, timeout: float | None) -> FeedItem | Failed | Overflowed | None:
+        """Return the first item, which stays until :meth:`remove`, or the failure after the last one.
+
+        ``None`` on timeout or :meth:`wake`.
+        """
         with self._condition:
             if not self._ready():
                 limit = TimeLimit(self._clock, timeout)
                 while not self._ready() and ((left := limit.left()) is None or left > 0):
                     self._clock.wait(self._condition, left)
-            if self._overflowed and not self._items:
-                return Overflowed(self._dropped)
             if self._items:
-                item = self._items.popleft()
+                return self._items[0]
+            if self._overflowed:
+                return Overflowed(self._dropped)
+            self._woken = False
+            return Failed(self._error) if self._error is not None else None
+
+    def remove(self, item: FeedItem) -> None:
+        """Remove the item that :meth:`first` returned. Does nothing if a later snapshot has replaced it."""
+        with self._condition:
+            if self._items and self._items[0] is item:
+                self._items.popleft()
                 if isinstance(item, Changes):
                     self._entries -= _entries(item)
                     self._bytes -= _bytes(item)
-                return item
-            self._woken = False
-            return Failed(self._error) if self._error is not None else None
 
     def pause(self, seconds: float) -> None:
         """Wait for ``seconds`` of real time, or until :meth:`wake`. Used between two tries to open a feed."""
@@ -140,7 +148,7 @@ class FeedBuffer:
                 self._clock.wait_for_real(self._condition, seconds)
 
     def wake(self) -> None:
-        """Make a blocked :meth:`get` return ``None``, and end a :meth:`pause`."""
+        """Make a blocked :meth:`first` return ``None``, and end a :meth:`pause`."""
         with self._condition:
             self._woken = True
             self._condition.notify_all()

@@ -4,9 +4,14 @@ A :class:`ClientState` remembers the revision of each key that was delivered to 
 previous values are requested. From that it turns a snapshot into a difference with its deletes, distinguishes create
 from update, and drops what was delivered already. A :class:`PassThrough` remembers only the last revision. It serves a
 watch that starts after a past revision, on a store that shows every revision.
+
+Both work in two steps: a :class:`Difference` is worked out without changing anything, then recorded. Recording it twice
+is the same as once.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
@@ -14,6 +19,20 @@ from tenure.watch.events import Event, EventType
 
 _CONTENT_BITS = 64
 _CONTENT_MASK = (1 << _CONTENT_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What an item changes: the events, and the state after them.
+
+    ``known`` and ``items`` hold the keys that change, ``None`` for one that goes. ``floor`` is the revision up to which
+    everything is known.
+    """
+
+    events: tuple[Event, ...]
+    floor: int
+    known: dict[str, int | None] = field(default_factory=dict)
+    items: dict[str, KeyValue | None] = field(default_factory=dict)
 
 
 class ClientState:
@@ -35,40 +54,71 @@ class ClientState:
         self._items: dict[str, KeyValue] = {}
         self._floor = 0
 
-    def snapshot(self, snapshot: Snapshot) -> tuple[Event, ...]:
-        """Replace the state by ``snapshot`` and return the difference, deletes last."""
-        events = []
+    def snapshot(self, snapshot: Snapshot) -> Difference:
+        """Return the difference between the state and ``snapshot``, deletes last."""
+        events: list[Event] = []
+        known: dict[str, int | None] = {}
+        items: dict[str, KeyValue | None] = {}
         unseen = dict(self._known)
         for physical in snapshot.items:
             item = strip_namespace(physical, self._strip)
-            known = unseen.pop(item.key, None)
+            before = unseen.pop(item.key, None)
+            identity = self._identity(item)
             # Unequal rather than greater: revisions start again in a store that lost its data.
-            if known != self._identity(item):
-                events.append(self._put(item, known is not None))
-        for key, known in unseen.items():
+            if before != identity:
+                events.append(self._put(item, before is not None, self._items.get(item.key)))
+                known[item.key] = identity
+                if self._previous:
+                    items[item.key] = item
+        for key, before in unseen.items():
             # A list that is not one point in time may miss a key put at the list's own revision: it was deleted later.
-            events.append(self._delete(key, snapshot.revision + (known >> self._shift == snapshot.revision)))
-        self._floor = snapshot.revision
-        return tuple(events)
+            revision = snapshot.revision + (before >> self._shift == snapshot.revision)
+            events.append(Event(EventType.DELETE, key, None, revision, self._items.get(key)))
+            known[key] = items[key] = None
+        return Difference(tuple(events), snapshot.revision, known, items)
 
-    def changes(self, changes: Changes) -> tuple[Event, ...]:
-        """Apply ``changes`` and return their events. Entries delivered before, or in the snapshot, make no event."""
-        events = []
+    def changes(self, changes: Changes) -> Difference:
+        """Return what ``changes`` add to the state. Entries delivered before, or in the snapshot, make no event."""
+        events: list[Event] = []
+        known: dict[str, int | None] = {}
+        items: dict[str, KeyValue | None] = {}
+        shift = self._shift
         for entry in changes.entries:
+            key = entry.key[self._strip :] if self._strip else entry.key
+            before = known[key] if key in known else self._known.get(key)
             if isinstance(entry, Deleted):
-                key = entry.key[self._strip :]
-                known = self._known.get(key)
-                if known is not None and entry.revision > known >> self._shift:
-                    events.append(self._delete(key, entry.revision))
-                continue
-            item = strip_namespace(entry, self._strip)
-            known = self._known.get(item.key)
-            if item.mod_revision > (self._floor if known is None else known >> self._shift):
-                events.append(self._put(item, known is not None))
-        if self._lossless:
-            # A key put and deleted since the snapshot is unknown again; receiving that put again makes no event.
-            self._floor = max(self._floor, changes.revision)
-        return tuple(events)
+                if before is not None and entry.revision > before >> shift:
+                    events.append(Event(EventType.DELETE, key, None, entry.revision, self._present(items, key)))
+                    known[key] = items[key] = None
+            elif entry.mod_revision > (self._floor if before is None else before >> shift):
+                item = strip_namespace(entry, self._strip)
+                events.append(self._put(item, before is not None, self._present(items, key)))
+                known[key] = self._identity(item)
+                if self._previous:
+                    items[key] = item
+        # A key put and deleted since the snapshot is unknown again; receiving that put again makes no event.
+        floor = max(self._floor, changes.revision) if self._lossless else self._floor
+        return Difference(tuple(events), floor, known, items)
+
+    def record(self, difference: Difference) -> None:
+        """Make ``difference`` part of the state."""
+        for key, identity in difference.known.items():
+            if identity is None:
+                self._known.pop(key, None)
+            else:
+                self._known[key] = identity
+        if self._previous:
+            for key, item in difference.items.items():
+                if item is None:
+                    self._items.pop(key, None)
+                else:
+                    self._items[key] = item
+        self._floor = difference.floor
+
+    def _present(self, changed: dict[str, KeyValue | None], key: str) -> KeyValue | None:
+        if not self._previous:
+            return None
+        return changed[key] if key in changed else self._items.get(key)
 
     def _identity(self, item: KeyValue) -> int:
         if not self._shift:
@@ -76,18 +126,9 @@ class ClientState:
         content = hash((item.value, item.create_revision, item.lease_id))
         return item.mod_revision << _CONTENT_BITS | content & _CONTENT_MASK
 
-    def _put(self, item: KeyValue, known: bool) -> Event:
+    def _put(self, item: KeyValue, known: bool, before: KeyValue | None) -> Event:
         kind = EventType.UPDATE if known else EventType.CREATE
-        self._known[item.key] = self._identity(item)
-        before = None
-        if self._previous:
-            before = self._items.get(item.key)
-            self._items[item.key] = item
         return Event(kind, item.key, item, item.mod_revision, before)
-
-    def _delete(self, key: str, revision: int) -> Event:
-        del self._known[key]
-        return Event(EventType.DELETE, key, None, revision, self._items.pop(key, None))
 
 
 class PassThrough:
@@ -97,7 +138,13 @@ class PassThrough:
         self._strip = strip
         self._after = after
 
-    def changes(self, changes: Changes) -> tuple[Event, ...]:
+    def snapshot(self, snapshot: Snapshot) -> Difference:
+        """Return all items as creates: there is no state to compare them with."""
+        items = (strip_namespace(item, self._strip) for item in snapshot.items)
+        events = (Event(EventType.CREATE, item.key, item, item.mod_revision) for item in items)
+        return Difference(tuple(events), snapshot.revision)
+
+    def changes(self, changes: Changes) -> Difference:
         """Return the events of the changes that are newer than all delivered before."""
         events = []
         for entry in changes.entries:
@@ -108,8 +155,11 @@ class PassThrough:
                 item = strip_namespace(entry, self._strip)
                 kind = EventType.CREATE if item.create_revision == item.mod_revision else EventType.UPDATE
                 events.append(Event(kind, item.key, item, item.mod_revision))
-        self._after = max(self._after, changes.revision)
-        return tuple(events)
+        return Difference(tuple(events), max(self._after, changes.revision))
+
+    def record(self, difference: Difference) -> None:
+        """Remember up to which revision all is delivered."""
+        self._after = difference.floor
 
 
 def strip_namespace(item: KeyValue, strip: int) -> KeyValue:

@@ -1,20 +1,8 @@
-"""A watch that survives reconnects, restarts and compactions: the state, then changes.
+"""A watch for applications that use threads: it drives :mod:`tenure.watch.machine`, which decides everything.
 
-States of the connection to the store::
-
-    CONNECTED --feed fails / consumer too slow--> DISCONNECTED --reopened--> CONNECTED
-         \\--------------close() or a permanent error--------------> CLOSED
-
-How the feed is opened again decides what the watch delivers:
-
-* after the last delivered revision, on a store that shows every revision: no change was missed, and the next
-  batch is CHANGES as if there had been no break;
-* otherwise, or if that revision has left the store's history, or if the consumer was too slow: from a
-  fresh snapshot. The difference to the delivered state is one RESYNC batch with the reason.
-
-The engine has no thread: the consumer's thread does the work inside :meth:`Watch.next`; callbacks
-get a thread in ``tenure.watch.callbacks``. Progress is recorded when an item is taken from the buffer, not when it
-is buffered, so a change counts as delivered only once its batch is ready for the consumer.
+The engine has no thread: the consumer's thread does the work inside :meth:`Watch.next`; callbacks get a thread in
+``tenure.watch.callbacks``. Progress is recorded when an item is taken from the buffer, not when it is buffered, so a
+change counts as delivered only once its batch is ready for the consumer.
 """
 
 from __future__ import annotations
@@ -22,53 +10,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.fork import fork_generation
-from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
-from tenure.errors import (
-    Compacted,
-    HistoryReplaced,
-    InvalidArgument,
-    OutcomeUnknown,
-    PluginError,
-    StoreClosed,
-    StoreFull,
-    TenureError,
-    Unavailable,
-)
+from tenure.errors import InvalidArgument, PluginError, StoreClosed, TenureError
 from tenure.spi.backend import Backend
-from tenure.spi.feed import Bookmark, Changes, Feed, Snapshot
-from tenure.spi.types import WatchRequest
+from tenure.spi.feed import Feed
 from tenure.watch.buffer import Failed, FeedBuffer, Overflowed
-from tenure.watch.diff import ClientState, PassThrough
+from tenure.watch.consumer import SingleConsumer
 from tenure.watch.events import Batch, BatchType
+from tenure.watch.machine import WatchMachine, WatchSettings
 
 _log = logging.getLogger("tenure.watch")
-_TRANSIENT = (Unavailable, OutcomeUnknown, StoreFull)
-_LONGEST_ATTEMPT = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
-    """The arguments of a watch. ``prefix`` is complete: the namespace is in front, and ``strip`` is its length.
-
-    ``exact``: only the key that equals ``prefix``.
-    """
-
-    prefix: str
-    exact: bool
-    strip: int
-    previous: bool
-    after: int | None
-    max_pending: int
 
 
 class Watch:
@@ -88,6 +46,9 @@ class Watch:
     snapshot []
     synced []
     changes [('create', 'jobs/1')]
+
+    A watch without a callback ends when the application drops it; one with a callback ends when it or its store is
+    closed.
     """
 
     def __init__(
@@ -100,6 +61,7 @@ class Watch:
         check_process: Callable[[], None],
         on_resync: Callable[[str], None],
         on_close: Callable[[Watch], None],
+        on_abandon: Callable[[Feed], None],
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         self._backend = backend
@@ -109,34 +71,15 @@ class Watch:
         self._check_process = check_process
         self._on_resync = on_resync
         self._on_close = on_close
+        self._on_abandon = on_abandon
         self._on_ready = on_ready
-        self._lossless = backend.capabilities.lossless_watch
-        self._client_state = ClientState(
-            strip=settings.strip,
-            previous=settings.previous,
-            lossless=self._lossless,
-            unique=backend.capabilities.unique_revisions,
-        )
-        self._pass_through = None
-        if settings.after is not None:
-            self._pass_through = PassThrough(strip=settings.strip, after=settings.after)
-        self._revision = settings.after or 0
-        self._mark = ""
-        self._snapshot_delivered = False
-        self._resync_reason = ""
-        self._ready: deque[Batch] = deque()
-        self._consumer = threading.Lock()
+        self._machine = WatchMachine(settings, backend.capabilities)
+        self._consumer = SingleConsumer()
         self._state = threading.Lock()
         self._feed: Feed | None = None
         self._buffer = self._new_buffer()
         self._closed = False
-        self._error: TenureError | None = None
-        self._disconnected_at: float | None = None
-        self._outage_since: float | None = None
-        self._opened_at = 0.0
-        self._backoff = Backoff()
         self._not_before = 0.0
-        self._attempt = FIRST_ATTEMPT
         self._fork_generation = fork_generation.value
         self._open_first(timeout)
 
@@ -165,41 +108,36 @@ class Watch:
             PluginError: the plugin is broken; the watch has ended.
         """
         self._check_process()  # before the locks: in a forked child another thread's lock is never released
-        limit = TimeLimit(self._clock, timeout)
-        with self._reading():
-            while not self._has_batch():
-                left = limit.left()
-                if not self._step(left) and left is not None and left <= 0:
-                    return None
-            batch = self._ready.popleft()
-        return self._delivered(batch)
+        if not self._wait(timeout):
+            return None
+        return self._machine.deliver()
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over batches until the watch is closed. Raises like :meth:`next` if an error ends the watch."""
         while True:
             try:
-                batch = self.next()
+                self._check_process()
+                self._wait(None)
             except StoreClosed:
-                if self._closed and self._error is None:
+                if self._closed and self.error is None:
                     return
                 raise
-            if batch is not None:
-                yield batch
+            yield self._machine.deliver()
 
     @property
     def revision(self) -> int:
         """The store's revision up to which all changes are delivered, or ready for the next calls of :meth:`next`."""
-        return self._revision
+        return self._machine.revision
 
     @property
     def closed(self) -> bool:
         """Whether the watch has ended, by ``close`` or by an error."""
-        return self._closed or self._error is not None
+        return self._closed or self._machine.error is not None
 
     @property
     def error(self) -> TenureError | None:
         """The error that ended the watch; ``None`` while the watch is open, and after ``close``."""
-        return self._error
+        return self._machine.error
 
     @property
     def staleness(self) -> float:
@@ -208,7 +146,7 @@ class Watch:
         A silent break is noticed within ``capabilities.max_watch_failure_detection`` seconds. If the store can't resume
         changes, the watch counts as connected once the new state has arrived.
         """
-        since = self._disconnected_at
+        since = self._machine.disconnected_at
         if since is None:
             since = self._buffer.failed_at
         return 0.0 if since is None else max(0.0, self._clock.now() - since)
@@ -228,8 +166,15 @@ class Watch:
             buffer = self._buffer
         buffer.wake()
         if feed is not None:
-            _close_quietly(feed)
+            close_quietly(feed)
         self._on_close(self)
+
+    def __del__(self) -> None:
+        # A watch that nobody holds delivers to nobody. Its feed is closed elsewhere: the garbage collector may run this
+        # in the middle of any call, also one that holds the locks that closing needs.
+        feed = getattr(self, "_feed", None)
+        if feed is not None and self._fork_generation == fork_generation.value:
+            self._on_abandon(feed)
 
     def __enter__(self) -> Self:
         return self
@@ -254,8 +199,7 @@ class Watch:
             while not self._has_batch():
                 if self._feed is None or not self._step(0.0):
                     return None
-            batch = self._ready.popleft()
-        return self._delivered(batch)
+        return self._machine.deliver()
 
     @property
     def connected(self) -> bool:
@@ -280,7 +224,7 @@ class Watch:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        if not self._consumer.acquire(blocking=False):
+        if not self._consumer.enter():
             raise InvalidArgument(
                 f"reading the watch of {self._prefix!r}: another thread is reading "
                 "it, and a watch has one consumer at a time; open one watch per thread"
@@ -288,20 +232,31 @@ class Watch:
         try:
             yield
         finally:
-            self._consumer.release()
+            self._consumer.leave()
 
     def _has_batch(self) -> bool:
         """Whether a batch is ready. Raises what ended the watch, after the last one."""
-        if self._closed and self._error is None:
+        error = self._machine.error
+        if self._closed and error is None:
             raise StoreClosed(f"reading the watch of {self._prefix!r}: the watch is closed; open another one")
-        if not self._ready and self._error is not None:
-            raise self._error
-        return bool(self._ready)
+        batch = self._machine.first_batch()
+        if batch is not None:
+            if batch.type is BatchType.RESYNC:
+                self._on_resync(batch.reason)
+            return True
+        if error is not None:
+            raise error
+        return False
 
-    def _delivered(self, batch: Batch) -> Batch:
-        if batch.type is BatchType.RESYNC:
-            self._on_resync(batch.reason)
-        return batch
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for a batch. The caller takes it out and returns it in one line: an interrupt before loses nothing."""
+        limit = TimeLimit(self._clock, timeout)
+        with self._reading():
+            while not self._has_batch():
+                left = limit.left()
+                if not self._step(left) and left is not None and left <= 0:
+                    return False
+        return True
 
     # -- taking one step: the consumer's thread, under self._consumer --
 
@@ -309,114 +264,50 @@ class Watch:
         """Open the feed or take one item from it. Returns whether anything happened."""
         if self._feed is None:
             return self._reopen(left)
-        item = self._buffer.get(left)
+        buffer = self._buffer
+        item = buffer.first(left)
         if item is None:
             return False
         if isinstance(item, Failed):
             self._disconnect(item.error)
-            return True
-        # Only an item proves the feed good: a feed that opens and fails at once is opened again with a delay.
-        self._backoff.reset()
-        self._outage_since = self._disconnected_at = None
-        if isinstance(item, Overflowed):
-            self._overflow(item)
-            return True
-        # What proves the history belongs to what was delivered, not to what the feed has seen beyond it.
-        self._mark = item.mark
-        if isinstance(item, Bookmark):
-            self._revision = max(self._revision, item.revision)
-        elif isinstance(item, Snapshot):
-            self._take_snapshot(self._only_watched_items(item))
+        elif isinstance(item, Overflowed):
+            self._drop_feed()
+            reason = self._machine.overflowed(item.entries, self._clock.now())
+            _log.info("watch of %r: %s", self._settings.prefix, reason)
         else:
-            self._take_changes(self._only_watched_entries(item))
+            self._machine.take(item)
+            buffer.remove(item)
         return True
-
-    def _only_watched_items(self, item: Snapshot) -> Snapshot:
-        if not self._settings.exact:
-            return item
-        key = self._settings.prefix
-        return Snapshot(tuple(entry for entry in item.items if entry.key == key), item.revision)
-
-    def _only_watched_entries(self, item: Changes) -> Changes:
-        if not self._settings.exact:
-            return item
-        key = self._settings.prefix
-        return Changes(tuple(entry for entry in item.entries if entry.key == key), item.revision)
-
-    def _take_snapshot(self, item: Snapshot) -> None:
-        events = self._client_state.snapshot(item)
-        self._revision = item.revision
-        if not self._snapshot_delivered:
-            self._snapshot_delivered = True
-            self._resync_reason = ""
-            self._ready.append(Batch(BatchType.SNAPSHOT, events, item.revision))
-            self._ready.append(Batch(BatchType.SYNCED, (), item.revision))
-        elif self._resync_reason:
-            self._ready.append(Batch(BatchType.RESYNC, events, item.revision, self._resync_reason))
-            self._resync_reason = ""
-        elif events:
-            self._ready.append(Batch(BatchType.CHANGES, events, item.revision))
-
-    def _take_changes(self, item: Changes) -> None:
-        events = (self._pass_through or self._client_state).changes(item)
-        self._revision = max(self._revision, item.revision)
-        if events:
-            self._ready.append(Batch(BatchType.CHANGES, events, item.revision))
-
-    def _overflow(self, item: Overflowed) -> None:
-        reason = (
-            f"the consumer was too slow: {item.entries} changes waited, max_pending is {self._settings.max_pending}"
-        )
-        self._drop_feed()
-        self._disconnected_at = self._clock.now()
-        if self._pass_through is None:
-            # Resuming in the history would let a slow consumer fall behind further; the difference is short.
-            self._resync_reason = reason
-        _log.info("watch of %r: %s", self._settings.prefix, reason)
 
     def _disconnect(self, error: TenureError) -> None:
         failed_at = self._clock.now() if self._buffer.failed_at is None else self._buffer.failed_at
         self._drop_feed()
-        if (
-            self._outage_since is None
-            or failed_at - self._opened_at > self._backend.capabilities.max_watch_failure_detection
-        ):
-            self._outage_since = failed_at
-        # A feed that was opened and failed before it delivered anything has not ended the outage.
-        self._disconnected_at = self._outage_since
         self._delay_reopen()
-        self._handle_error(error)
+        self._machine.failed(error, failed_at)
+        self._after_error(error)
 
-    def _handle_error(self, error: TenureError) -> None:
-        """Decide what follows an error: resume, begin with a snapshot, or end the watch."""
-        if isinstance(error, HistoryReplaced) and self._pass_through is None:
-            self._resync_reason = f"the store's history was replaced after revision {self._revision}: {error}"
-        elif isinstance(error, Compacted) and self._pass_through is None:
-            self._resync_reason = f"the store no longer has the changes after revision {self._revision}: {error}"
-        elif isinstance(error, _TRANSIENT):
-            if not self._lossless:
-                self._resync_reason = self._resync_reason or f"the connection was lost: {error}"
-            _log.info(
-                "watch of %r lost its connection at revision %s: %s", self._settings.prefix, self._revision, error
-            )
-        else:
-            with self._state:
-                if self._closed:
-                    return  # an error of a store that is being closed is no error of the watch
-                self._error = error
-            self._on_close(self)
+    def _after_error(self, error: TenureError) -> None:
+        if self._machine.error is None:
+            _log.info("watch of %r lost its connection at revision %s: %s", self._settings.prefix, self.revision, error)
+            return
+        with self._state:
+            if self._closed:
+                self._machine.error = None  # an error of a store that is being closed is no error of the watch
+                return
+        self._on_close(self)
 
     # -- opening the feed --
 
     def _open_first(self, timeout: float) -> None:
         deadline = monotonic() + timeout
         while True:
-            error = self._try_open(max(0.001, min(self._attempt, deadline - monotonic())))
+            error = self._try_open(max(0.001, min(self._machine.attempt, deadline - monotonic())))
             if error is None:
                 return
-            self._handle_error(error)
-            delay = self._backoff.delay()
-            if self._error is not None or monotonic() + delay >= deadline:
+            self._machine.not_opened(error)
+            self._after_error(error)
+            delay = self._machine.backoff.delay()
+            if self._machine.error is not None or monotonic() + delay >= deadline:
                 self._closed = True
                 raise error
             pause = self._clock.pause(delay)
@@ -424,18 +315,18 @@ class Watch:
             deadline -= delay - pause
 
     def _delay_reopen(self) -> None:
-        self._not_before = monotonic() + self._clock.pause(self._backoff.delay())
+        self._not_before = monotonic() + self._clock.pause(self._machine.backoff.delay())
 
     def _reopen(self, left: float | None) -> bool:
         pause = self._not_before - monotonic()
         if pause > 0:
             self._buffer.pause(pause if left is None else max(0.0, min(pause, left)))
             return False
-        error = self._try_open(self._attempt)
+        error = self._try_open(self._machine.attempt)
         if error is not None:
-            self._handle_error(error)
+            self._machine.not_opened(error)
+            self._after_error(error)
             self._delay_reopen()
-            self._attempt = min(self._attempt * 2, _LONGEST_ATTEMPT)
         return error is None
 
     def _try_open(self, timeout: float) -> TenureError | None:
@@ -443,20 +334,9 @@ class Watch:
             if self._closed:
                 return None
             buffer = self._buffer = self._new_buffer()
-        resume = (
-            self._lossless and not self._resync_reason and (self._snapshot_delivered or self._pass_through is not None)
-        )
+        request = self._machine.request()
         try:
-            feed = self._backend.watch(
-                WatchRequest(
-                    prefix=self._settings.prefix,
-                    exact=self._settings.exact,
-                    after=self._revision if resume else None,
-                    mark=self._mark if resume else "",
-                ),
-                sink=buffer,
-                timeout=timeout,
-            )
+            feed = self._backend.watch(request, sink=buffer, timeout=timeout)
         except TenureError as exc:
             return exc
         except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the watch loudly, whatever it raised
@@ -470,12 +350,9 @@ class Watch:
             closed = self._closed
             if not closed:
                 self._feed = feed
-                if resume:
-                    self._disconnected_at = None  # otherwise only the snapshot proves the connection
-                self._opened_at = self._clock.now()
+                self._machine.opened(request, self._clock.now())
         if closed:
-            _close_quietly(feed)
-        self._attempt = FIRST_ATTEMPT
+            close_quietly(feed)
         return None
 
     def _drop_feed(self) -> None:
@@ -484,18 +361,18 @@ class Watch:
             if not self._closed:
                 self._buffer = self._new_buffer()
         if feed is not None:
-            _close_quietly(feed)
+            close_quietly(feed)
 
     def _new_buffer(self) -> FeedBuffer:
         return FeedBuffer(
             self._clock,
             max_entries=self._settings.max_pending,
-            keep=self._pass_through is not None,
+            keep=self._settings.after is not None,
             on_ready=self._on_ready,
         )
 
 
-def _close_quietly(feed: Feed) -> None:
+def close_quietly(feed: Feed) -> None:
     """Close a feed that is no longer needed. A failure is logged and has no other effect."""
     try:
         feed.close()

@@ -1,0 +1,239 @@
+"""What a watch knows and decides, without I/O, threads or a clock: items in, batches out, and what to open next.
+
+States of the connection to the store::
+
+    CONNECTED --feed fails / consumer too slow--> DISCONNECTED --reopened--> CONNECTED
+         \\--------------close() or a permanent error--------------> CLOSED
+
+How the feed is opened again decides what the watch delivers:
+
+* after the last delivered revision, on a store that shows every revision: no change was missed, and the next
+  batch is CHANGES as if there had been no break;
+* otherwise, or if that revision has left the store's history or belongs to another one, or if the consumer was too
+  slow: from a fresh snapshot. The difference to the delivered state is one RESYNC batch with the reason.
+
+An exception may interrupt the caller at any line (a time limit, Ctrl-C). So an item is worked out first and recorded in
+one assignment; what follows from it may be done again from the start, and an item that is taken twice delivers nothing
+twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
+from tenure.errors import Compacted, HistoryReplaced, OutcomeUnknown, StoreFull, TenureError, Unavailable
+from tenure.spi.capabilities import Capabilities
+from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
+from tenure.spi.types import WatchRequest
+from tenure.watch.diff import ClientState, Difference, PassThrough
+from tenure.watch.events import Batch, BatchType
+
+_TRANSIENT = (Unavailable, OutcomeUnknown, StoreFull)
+_LONGEST_ATTEMPT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """The arguments of a watch. ``prefix`` is complete: the namespace is in front, and ``strip`` is its length.
+
+    ``exact``: only the key that equals ``prefix``.
+    """
+
+    prefix: str
+    exact: bool
+    strip: int
+    previous: bool
+    after: int | None
+    max_pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What follows from one item: everything that has to be recorded, as it will be afterwards."""
+
+    batches: tuple[Batch, ...]
+    revision: int
+    mark: str
+    snapshot_delivered: bool
+    resync_reason: str
+    difference: Difference | None = None
+
+
+class WatchMachine:
+    """One watch between its feed and its consumer. Not thread-safe; times are seconds of the store's clock."""
+
+    def __init__(self, settings: WatchSettings, capabilities: Capabilities) -> None:
+        self._settings = settings
+        self._lossless = capabilities.lossless_watch
+        self._detection = capabilities.max_watch_failure_detection
+        self.resumes_only = settings.after is not None
+        """Whether the watch began after a revision: it knows no state, so it can't begin with a snapshot."""
+        self._state: ClientState | PassThrough
+        if settings.after is not None:
+            self._state = PassThrough(strip=settings.strip, after=settings.after)
+        else:
+            self._state = ClientState(
+                strip=settings.strip,
+                previous=settings.previous,
+                lossless=self._lossless,
+                unique=capabilities.unique_revisions,
+            )
+        self._pending: _Step | None = None
+        self._batches: deque[Batch] = deque()
+        self._mark = ""
+        self._snapshot_delivered = False
+        self._resync_reason = ""
+        self._outage_since: float | None = None
+        self._opened_at = 0.0
+        self.revision = settings.after or 0
+        """Up to which all changes are delivered, or ready to be."""
+        self.disconnected_at: float | None = None
+        """Since when there is no connection; ``None`` while there is one."""
+        self.error: TenureError | None = None
+        """What has ended the watch."""
+        self.attempt = FIRST_ATTEMPT
+        """Seconds that the next attempt to open a feed may take."""
+        self.backoff = Backoff()
+        """How long to wait before it."""
+
+    # -- opening a feed --
+
+    def request(self) -> WatchRequest:
+        """What to open next: resume after what was delivered, or begin with a snapshot."""
+        resume = self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
+        return WatchRequest(
+            prefix=self._settings.prefix,
+            exact=self._settings.exact,
+            after=self.revision if resume else None,
+            mark=self._mark if resume else "",
+        )
+
+    def opened(self, request: WatchRequest, now: float) -> None:
+        """A feed was opened by ``request``. One that begins with a snapshot is connected once that has arrived."""
+        if request.after is not None:
+            self.disconnected_at = None
+        self._opened_at = now
+        self.attempt = FIRST_ATTEMPT
+
+    def not_opened(self, error: TenureError) -> None:
+        """The attempt has failed; the next one may take twice as long."""
+        self.attempt = min(self.attempt * 2, _LONGEST_ATTEMPT)
+        self._decide(error)
+
+    # -- what the feed delivers --
+
+    def take(self, item: FeedItem) -> None:
+        """Work out what follows from an item. May be interrupted, and called again with the same item."""
+        self._finish()
+        self._pending = self._step(item)
+        # Only an item proves the feed good: a feed that opens and fails at once is opened again with a delay.
+        self.backoff.reset()
+        self._outage_since = self.disconnected_at = None
+        self._finish()
+
+    def overflowed(self, entries: int, now: float) -> str:
+        """The consumer was too slow, and the feed was dropped. Returns the reason, as text."""
+        limit = self._settings.max_pending
+        reason = f"the consumer was too slow: {entries} changes waited, max_pending is {limit}"
+        self.backoff.reset()
+        self._outage_since = None
+        self.disconnected_at = now
+        if not self.resumes_only:
+            # Resuming in the history would let a slow consumer fall behind further; the difference is short.
+            self._resync_reason = reason
+        return reason
+
+    def failed(self, error: TenureError, failed_at: float) -> None:
+        """The feed has ended. One that was opened and failed before it delivered anything has not ended the outage."""
+        if self._outage_since is None or failed_at - self._opened_at > self._detection:
+            self._outage_since = failed_at
+        self.disconnected_at = self._outage_since
+        self._decide(error)
+
+    def _decide(self, error: TenureError) -> None:
+        """What follows an error: resume, begin with a snapshot, or end the watch."""
+        if isinstance(error, HistoryReplaced) and not self.resumes_only:
+            self._resync_reason = f"the store's history was replaced after revision {self.revision}: {error}"
+        elif isinstance(error, Compacted) and not self.resumes_only:
+            self._resync_reason = f"the store no longer has the changes after revision {self.revision}: {error}"
+        elif isinstance(error, _TRANSIENT):
+            if not self._lossless:
+                self._resync_reason = self._resync_reason or f"the connection was lost: {error}"
+        else:
+            self.error = error
+
+    # -- what the consumer gets --
+
+    def first_batch(self) -> Batch | None:
+        """The next batch, which stays the next one until :meth:`deliver`."""
+        self._finish()
+        return self._batches[0] if self._batches else None
+
+    def deliver(self) -> Batch:
+        """Take the next batch out: from now on it counts as delivered."""
+        return self._batches.popleft()
+
+    # -- one item --
+
+    def _finish(self) -> None:
+        """Record the pending step. Doing it again changes nothing, so an interrupt at any line loses nothing."""
+        step = self._pending
+        if step is None:
+            return
+        if step.difference is not None:
+            self._state.record(step.difference)
+        self.revision = step.revision
+        # What proves the history belongs to what was delivered, not to what the feed has seen beyond it.
+        self._mark = step.mark
+        self._snapshot_delivered = step.snapshot_delivered
+        self._resync_reason = step.resync_reason
+        # No batch is left here: the next item is taken once all are delivered.
+        self._batches = deque(step.batches)
+        self._pending = None
+
+    def _step(self, item: FeedItem) -> _Step:
+        if isinstance(item, Snapshot):
+            return self._snapshot(item)
+        if isinstance(item, Changes):
+            return self._changes(item)
+        return self._bookmark(item)
+
+    def _bookmark(self, item: Bookmark) -> _Step:
+        revision = max(self.revision, item.revision)
+        return _Step((), revision, item.mark, self._snapshot_delivered, self._resync_reason)
+
+    def _snapshot(self, item: Snapshot) -> _Step:
+        # Even a watch after a revision may get one, from a store that can't resume; it has no state to compare with.
+        difference = self._state.snapshot(self._only_watched_items(item))
+        events, reason = difference.events, self._resync_reason
+        batches: tuple[Batch, ...] = ()
+        if not self._snapshot_delivered:
+            batches = (
+                Batch(BatchType.SNAPSHOT, events, item.revision),
+                Batch(BatchType.SYNCED, (), item.revision),
+            )
+        elif reason:
+            batches = (Batch(BatchType.RESYNC, events, item.revision, reason),)
+        elif events:
+            batches = (Batch(BatchType.CHANGES, events, item.revision),)
+        return _Step(batches, item.revision, item.mark, True, "", difference)
+
+    def _changes(self, item: Changes) -> _Step:
+        difference = self._state.changes(self._only_watched_entries(item))
+        batches = (Batch(BatchType.CHANGES, difference.events, item.revision),) if difference.events else ()
+        revision = max(self.revision, item.revision)
+        return _Step(batches, revision, item.mark, self._snapshot_delivered, self._resync_reason, difference)
+
+    def _only_watched_items(self, item: Snapshot) -> Snapshot:
+        if not self._settings.exact:
+            return item
+        key = self._settings.prefix
+        return Snapshot(tuple(entry for entry in item.items if entry.key == key), item.revision)
+
+    def _only_watched_entries(self, item: Changes) -> Changes:
+        if not self._settings.exact:
+            return item
+        key = self._settings.prefix
+        return Changes(tuple(entry for entry in item.entries if entry.key == key), item.revision)

@@ -1,0 +1,166 @@
+"""A consumer that is interrupted at any line (a time limit, Ctrl-C) and continues: each batch once, none lost."""
+
+from __future__ import annotations
+
+import gc
+import linecache
+import sys
+import threading
+from typing import Self
+
+import pytest
+
+import tenure
+from tenure import BatchType
+from tenure.errors import Compacted
+from tenure.spi import Changes, Deleted, Snapshot
+
+from .doubles import ScriptedBackend, item
+from .watching import kinds, started
+
+WATCH = "tenure/watch/"
+
+
+class Limit(Exception):
+    """What a signal handler raises."""
+
+
+class InterruptAt:
+    """Raises ``Limit`` once, at the n-th line that the watch's modules run while it is active."""
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+        self._withs: set[tuple[object, int]] = set()
+
+    def __enter__(self) -> Self:
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.settrace(None)
+
+    def _enter(self, frame, event, argument):
+        return self._line if WATCH in frame.f_code.co_filename else None
+
+    def _line(self, frame, event, argument):
+        if event == "line" and not self._leaves_a_with(frame):
+            self.left -= 1
+            if self.left == 0:
+                raise Limit
+        return self._line
+
+    def _leaves_a_with(self, frame):
+        """Whether a ``with`` is about to release what it holds: the interpreter lets no signal handler run there."""
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if not text.startswith("with "):
+            return False
+        again = (frame, frame.f_lineno) in self._withs
+        self._withs.symmetric_difference_update([(frame, frame.f_lineno)])
+        return again
+
+
+def read(watch, line):
+    """Read all that is there, and interrupt the reading at one line. Returns the batches, and whether it was met."""
+    batches = []
+    with InterruptAt(line) as interrupt:
+        while True:
+            try:
+                batch = watch.next(0.0)
+            except Limit:
+                continue
+            if batch is None:
+                return batches, interrupt.left <= 0
+            batches.append(batch)
+
+
+def changes(feed):
+    feed.deliver(Changes((item("a", 6), item("b", 6)), 6))
+    feed.deliver(Changes((Deleted("a", 7), item("a", 8, created=8)), 8))
+    feed.deliver(Changes((Deleted("b", 9),), 9))
+
+
+EXPECTED = [
+    [("create", "a", 6), ("create", "b", 6)],
+    [("delete", "a", 7), ("create", "a", 8)],
+    [("delete", "b", 9)],
+]
+
+
+@pytest.mark.parametrize("previous", [False, True])
+def test_changes_are_delivered_once_whatever_line_is_interrupted(open_store, previous):
+    line, met = 1, True
+    while met:
+        backend = ScriptedBackend()
+        watch, feed = started(open_store(backend), backend, previous=previous)
+        changes(feed)
+        batches, met = read(watch, line)
+        assert [kinds(batch) for batch in batches] == EXPECTED, f"interrupted at line {line}"
+        assert watch.revision == 9
+        watch.close()
+        line += 1
+    assert line > 100
+
+
+def test_the_state_and_a_difference_are_delivered_once_whatever_line_is_interrupted(open_store):
+    line, met = 1, True
+    while met:
+        backend = ScriptedBackend()
+        watch = open_store(backend).watch("")
+        backend.feed(0).deliver(Snapshot((item("a", 1), item("b", 2)), 2))
+        first, met = read(watch, line)
+        assert [batch.type for batch in first] == [BatchType.SNAPSHOT, BatchType.SYNCED], f"interrupted at line {line}"
+        backend.feed(0).fail(Compacted("gone"))
+        watch._not_before = 0.0
+        assert watch.next(0.0) is None
+        watch._not_before = 0.0
+        assert watch.next(0.0) is None
+        backend.feed(1).deliver(Snapshot((item("a", 3),), 5))
+        second, met_again = read(watch, line)
+        assert [(batch.type, kinds(batch)) for batch in second] == [
+            (BatchType.RESYNC, [("update", "a", 3), ("delete", "b", 5)])
+        ], f"interrupted at line {line}"
+        met = met or met_again
+        watch.close()
+        line += 1
+    assert line > 50
+
+
+def test_a_thread_that_was_interrupted_keeps_no_other_out(open_store):
+    backend = ScriptedBackend()
+    watch, feed = started(open_store(backend), backend)
+    changes(feed)
+
+    def interrupted():
+        for line in range(1, 200):
+            with InterruptAt(line):
+                try:
+                    watch.next(0.0)
+                except Limit:
+                    continue
+
+    thread = threading.Thread(target=interrupted)
+    thread.start()
+    thread.join()
+    assert watch.next(0.0) is None
+
+
+def test_a_watch_that_is_dropped_ends():
+    with tenure.connect("memory://dropped") as store:
+        for _ in range(20):
+            for batch in store.watch("a"):
+                assert batch.type is BatchType.SNAPSHOT
+                break
+        gc.collect()
+        assert len(store._watches) == 0
+        store.watch("a")
+        # At most the last one is left; it goes with the next watch, or with the store.
+        assert len(store._backend._server._watches._feeds) <= 1
+
+
+def test_a_watch_with_a_callback_lives_on_without_being_held():
+    told = threading.Event()
+    with tenure.connect("memory://held") as store:
+        store.watch("a", callback=lambda batch: told.set() if batch.type is BatchType.CHANGES else None)
+        gc.collect()
+        store.put("a", b"")
+        assert told.wait(60.0)
