@@ -30,7 +30,7 @@ class InterruptAt:
 
     def __init__(self, line: int) -> None:
         self.left = line
-        self._withs: set[tuple[object, int]] = set()
+        self._withs: set[tuple[int, int]] = set()
 
     def __enter__(self) -> Self:
         sys.settrace(self._enter)
@@ -43,7 +43,10 @@ class InterruptAt:
         return self._line if WATCH in frame.f_code.co_filename else None
 
     def _line(self, frame, event, argument):
-        if event == "line" and not self._leaves_a_with(frame):
+        if event == "return":
+            # Frames themselves are not kept: an interpreter may not expect that of one that ended in an exception.
+            self._withs = {(key, line) for key, line in self._withs if key != id(frame)}
+        elif event == "line" and not self._leaves_a_with(frame):
             self.left -= 1
             if self.left == 0:
                 raise Limit
@@ -54,8 +57,9 @@ class InterruptAt:
         text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
         if not text.startswith("with "):
             return False
-        again = (frame, frame.f_lineno) in self._withs
-        self._withs.symmetric_difference_update([(frame, frame.f_lineno)])
+        place = (id(frame), frame.f_lineno)
+        again = place in self._withs
+        self._withs ^= {place}
         return again
 
 
