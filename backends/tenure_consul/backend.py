@@ -10,8 +10,9 @@ from tenure.errors import ConfigError, Unsupported
 from tenure.plugin_kit import Deadline, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.credentials import Secret
 from tenure.spi.feed import Feed, Sink
-from tenure.spi.plugin import OpenRequest, Secret
+from tenure.spi.plugin import OpenRequest
 from tenure.spi.types import (
     CommitResult,
     LeaseGrant,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tenure.errors import TenureError
 from tenure.plugin_kit import Deadline, Resolver, TlsContext, dial
-from tenure.spi.plugin import Host, Secret
+from tenure.spi.credentials import Secret
+from tenure.spi.plugin import Host
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.errors import ServerError, cannot_connect, refused
 

@@ -9,7 +9,8 @@ from redis import cluster, sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tenure.spi.plugin import OpenRequest, Secret
+from tenure.spi.credentials import Secret
+from tenure.spi.plugin import OpenRequest
 
 _cluster: Any = cluster  # redis-py's own types are incomplete
 _sentinel: Any = sentinel

@@ -184,10 +184,16 @@ def test_connecting_imports_the_plugin_asked_for_and_no_other():
 
 
 def test_importing_tenure_is_quick():
-    """In CPU seconds, best of three, beyond what the interpreter and pluggy cost anyway."""
-    script = "import time, pluggy; t = time.process_time(); import tenure; print(time.process_time() - t)"
-    best = min(
-        float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)
-    )
-    assert best < 0.25
+    """What costs most while a program starts isn't imported; seconds are for the benchmarks."""
+    modules = _modules_after("import tenure")
+    heavy = {
+        "asyncio",
+        "concurrent.futures.process",
+        "ctypes",
+        "http.client",
+        "multiprocessing",
+        "sqlite3",
+        "ssl",
+        "xml",
+    }
+    assert not modules & heavy

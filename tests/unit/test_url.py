@@ -194,7 +194,14 @@ def test_options_are_typed_and_defaults_filled_in():
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("pol=3", ["has no option 'pol'", "did you mean 'pool'?", "label, mode, namespace, pool, ratio, timeout, tok"]),
+        (
+            "pol=3",
+            [
+                "has no option 'pol'",
+                "did you mean 'pool'?",
+                "label, mode, namespace, password_file, pool, ratio, timeout, tok",
+            ],
+        ),
         ("zzz=3", ["has no option 'zzz'", "use one of its options: label"]),
         ("pool", ["'pool' has no value", "pool=value", "connections"]),
         ("pool=1&pool=2", ["'pool' is given twice"]),

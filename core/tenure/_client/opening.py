@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
@@ -22,6 +22,7 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT,
     clock: Clock | None = None,
     observers: Iterable[object] = (),
+    credentials: Callable[[], tuple[str | None, str | None]] | None = None,
 ) -> Store:
     """Open the store that ``store_url`` names. When this returns, the server has answered and accepted the credentials.
 
@@ -39,6 +40,8 @@ def connect(
         timeout: default timeout per call, in seconds, also for opening. The URL's option ``timeout`` takes precedence.
         clock: the clock of leases and waits, for tests on embedded stores; by default the system's.
         observers: objects with observer hooks (``tenure.hookspecs``).
+        credentials: returns the user name and the password (or token) as they are now, instead of those in the URL.
+            Called at the first connection, and again when the store has refused them. It must not block for long.
 
     Returns:
         The opened store. Close it when done, or use it in ``with``.
@@ -56,7 +59,9 @@ def connect(
     """
     raw = url.split(store_url)
     plugin = discovery.find(raw.scheme)
-    request = url.parse(store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock())
+    request = url.parse(
+        store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock(), credentials=credentials
+    )
     prefix = namespace_prefix(request.namespace)
     registered = Observers(observers, request.url)
     if isinstance(require, str):

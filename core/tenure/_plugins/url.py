@@ -14,19 +14,24 @@ import dataclasses
 import difflib
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from tenure._runtime.clock import Clock
 from tenure.errors import ConfigError
-from tenure.spi.plugin import BackendPlugin, Host, OpenRequest, Option, Secret, Tls, UrlForm
+from tenure.spi.credentials import Credentials, Login, Secret
+from tenure.spi.plugin import BackendPlugin, Host, OpenRequest, Option, Tls, UrlForm
 
 TLS = "tls"
 
 CORE_OPTIONS = (
     Option("namespace", str, None, "the namespace of all keys (also: the URL's path after the hosts)"),
     Option("timeout", float, None, "default timeout per call, in seconds", minimum=0.001),
+)
+CREDENTIAL_OPTIONS = (
+    Option("password_file", str, None, "file whose first line is the password, read again when it is refused"),
 )
 TLS_OPTIONS = (
     Option("ca", str, None, "PEM file with the authorities to trust (default: the system's)"),
@@ -94,7 +99,14 @@ def hide_secrets(url: str) -> str:
     return ("***" if separator == "@" else start[:40]) + ("..." if separator else "")
 
 
-def parse(url: str, plugin: BackendPlugin, *, timeout: float, clock: Clock) -> OpenRequest:
+def parse(
+    url: str,
+    plugin: BackendPlugin,
+    *,
+    timeout: float,
+    clock: Clock,
+    credentials: Callable[[], tuple[str | None, str | None]] | None = None,
+) -> OpenRequest:
     """Return the request that the plugin's ``open`` receives, from a URL of its scheme. Raises ``ConfigError``."""
     raw = split(url)
     for variant in sorted(raw.variants - plugin.variants):
@@ -104,12 +116,16 @@ def parse(url: str, plugin: BackendPlugin, *, timeout: float, clock: Clock) -> O
             f"{choices}"
         )
     declared = {option.name: option for option in (*CORE_OPTIONS, *plugin.options)}
+    if plugin.accepts_credentials:
+        declared |= {option.name: option for option in CREDENTIAL_OPTIONS}
     if TLS in raw.variants:
         declared |= {option.name: option for option in TLS_OPTIONS}
     # In this order: a password with a bare '?' fails as a port, before the rest of the password is read as an option.
     username, password = _credentials(raw, plugin)
     hosts, path, namespace = _address(raw, plugin)
     values, secret_names = _options(raw, declared, plugin)
+    password_file = values.pop("password_file", None)
+    source = _login_source(username, password, password_file, credentials, plugin)
     core = {option.name: values.pop(option.name) for option in CORE_OPTIONS}
     tls = Tls(**{option.name: values.pop(option.name) for option in TLS_OPTIONS}) if TLS in raw.variants else None
     if namespace and core["namespace"]:
@@ -133,7 +149,36 @@ def parse(url: str, plugin: BackendPlugin, *, timeout: float, clock: Clock) -> O
         options=values,
         timeout=core["timeout"] or timeout,
         clock=clock,
+        credentials=source,
     )
+
+
+def _login_source(
+    username: str | None,
+    password: Secret | None,
+    password_file: str | None,
+    credentials: Callable[[], tuple[str | None, str | None]] | None,
+    plugin: BackendPlugin,
+) -> Credentials:
+    if credentials is not None and not plugin.accepts_credentials:
+        raise ConfigError(
+            f"connecting with credentials: {plugin.scheme}:// takes no user name or password; leave credentials out"
+        )
+    given = [password is not None, password_file is not None, credentials is not None]
+    if sum(given) > 1 or (username is not None and credentials is not None):
+        raise ConfigError(
+            "parsing the URL's credentials: the login is given more than once; give one of a password in the URL, the "
+            "option password_file, and connect(credentials=...)"
+        )
+    if credentials is not None:
+        provider = credentials
+
+        def read() -> Login:
+            user, text = provider()
+            return Login(user, None if text is None else Secret(text))
+
+        return Credentials(read)
+    return Credentials.from_file(username, password_file) if password_file else Credentials.fixed(username, password)
 
 
 def _options(raw: RawUrl, declared: dict[str, Option], plugin: BackendPlugin) -> tuple[dict[str, Any], set[str]]:

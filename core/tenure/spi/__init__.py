@@ -12,9 +12,10 @@ Attributes:
 from tenure._runtime.clock import Clock, SystemClock
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities, Guarantee, Limit, field_notes
+from tenure.spi.credentials import Credentials, Login, Secret
 from tenure.spi.feed import Bookmark, Changes, Deleted, Feed, FeedItem, PollingFeed, Sink, Snapshot
 from tenure.spi.keys import namespace_prefix
-from tenure.spi.plugin import SPI_VERSION, BackendPlugin, Caveat, Host, OpenRequest, Option, Secret, Tls, UrlForm
+from tenure.spi.plugin import SPI_VERSION, BackendPlugin, Caveat, Host, OpenRequest, Option, Tls, UrlForm
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -48,6 +49,7 @@ __all__ = [
     "Changes",
     "Clock",
     "CommitResult",
+    "Credentials",
     "Delete",
     "Deleted",
     "Feed",
@@ -62,6 +64,7 @@ __all__ = [
     "LeaseInfo",
     "Limit",
     "ListRequest",
+    "Login",
     "MultiReadResult",
     "OpenRequest",
     "Operation",

@@ -8,12 +8,13 @@ library at its top: ``open`` does that when it is called.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from tenure._runtime.clock import Clock
 from tenure.spi.backend import Backend
+from tenure.spi.credentials import Credentials, Secret
 
 
 class UrlForm(StrEnum):
@@ -95,33 +96,6 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
-    """A password or token that ``repr``, ``str`` and messages never show.
-
-    >>> secret = Secret("hunter2")
-    >>> secret
-    Secret(***)
-    >>> secret.reveal()
-    'hunter2'
-    """
-
-    _text: str = field(repr=False)
-
-    def reveal(self) -> str:
-        """Return the text, to pass it to a driver.
-
-        Returns:
-            The password or token as given, percent-encoding removed.
-        """
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
-
-
-@dataclass(frozen=True, slots=True)
 class Tls:
     """The TLS settings of a URL with the variant ``tls`` (``scheme+tls://``). All paths name PEM files.
 
@@ -145,13 +119,15 @@ class OpenRequest:
         variants: the words after the scheme's plus signs (``scheme+word://``), without ``tls``.
         hosts: the hosts for ``UrlForm.HOSTS``, at least one; otherwise empty.
         path: the name for ``UrlForm.NAME``, the path for ``UrlForm.FILE``; empty for the plugin's own default.
-        username: the user name, ``None`` if the URL has none.
-        password: the password, ``None`` if the URL has none.
+        username: the user name as the URL has it, ``None`` if it has none.
+        password: the password as the URL has it, ``None`` if it has none.
         tls: the TLS settings, ``None`` for a plain connection.
         namespace: the namespace, for information such as where to place data. Keys arrive with it in front.
         options: every declared option by name, defaults filled in.
         timeout: seconds that ``open`` may take.
         clock: the clock for a store that runs in this process. Other stores use their server's time.
+        credentials: the login for each new connection, wherever it comes from. ``None`` means that ``username`` and
+            ``password`` are all there is; :meth:`login_source` covers both.
     """
 
     url: str
@@ -165,6 +141,15 @@ class OpenRequest:
     options: Mapping[str, Any]
     timeout: float
     clock: Clock
+    credentials: Credentials | None = None
+
+    def login_source(self) -> Credentials:
+        """Return where the login of new connections comes from.
+
+        Returns:
+            ``credentials``, or fixed ones made of ``username`` and ``password``.
+        """
+        return self.credentials or Credentials.fixed(self.username, self.password)
 
 
 SPI_VERSION = 1

@@ -1,0 +1,162 @@
+"""The user name and password of a store, which may change while it is open: from the URL, a file or a function.
+
+Passwords are rotated while programs run. So a plugin asks for them at each new connection, and says when the server has
+refused them: then they are read again, and tried again if they are others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tenure.errors import AuthenticationFailed, TenureError
+
+
+class Secret:
+    """A password or token that ``repr``, ``str`` and messages never show.
+
+    >>> secret = Secret("hunter2")
+    >>> secret
+    Secret(***)
+    >>> secret.reveal()
+    'hunter2'
+
+    Args:
+        text: the password or token.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text, to pass it to a driver.
+
+        Returns:
+            The password or token as given, percent-encoding removed.
+        """
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+
+class Login(NamedTuple):
+    """A user name and password.
+
+    Attributes:
+        username: the user name, ``None`` if there is none.
+        password: the password or token, ``None`` if there is none.
+    """
+
+    username: str | None = None
+    password: Secret | None = None
+
+
+class Credentials:
+    """Where the login of one opened store comes from. Thread-safe.
+
+    >>> rotated = iter(["old", "new"])
+    >>> credentials = Credentials(lambda: Login("app", Secret(next(rotated))))
+    >>> first = credentials.current()
+    >>> credentials.refused(first), credentials.current().password.reveal()
+    (True, 'new')
+
+    Args:
+        read: returns the present login. Called at the first connection, and again after a refusal.
+    """
+
+    def __init__(self, read: Callable[[], Login] = Login) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._login: Login | None = None
+
+    @classmethod
+    def fixed(cls, username: str | None, password: Secret | None) -> Credentials:
+        """Return credentials that never change, as a URL has them.
+
+        Args:
+            username: the user name, ``None`` if there is none.
+            password: the password or token, ``None`` if there is none.
+
+        Returns:
+            The credentials.
+        """
+        login = Login(username, password)
+        return cls(lambda: login)
+
+    @classmethod
+    def from_file(cls, username: str | None, path: str) -> Credentials:
+        """Return credentials whose password is the first line of a file, read again after a refusal.
+
+        Args:
+            username: the user name, ``None`` if there is none.
+            path: the file.
+
+        Returns:
+            The credentials. The file isn't read yet.
+        """
+        return cls(lambda: Login(username, Secret(_first_line(path))))
+
+    def current(self) -> Login:
+        """Return the login for a new connection.
+
+        Returns:
+            The login as it was read last.
+
+        Raises:
+            AuthenticationFailed: the file can't be read, or the application's function failed.
+        """
+        login = self._login
+        if login is None:
+            login = self._login = self._again()
+        return login
+
+    def refused(self, login: Login) -> bool:
+        """Read the login again, since the server has refused ``login``.
+
+        Args:
+            login: what :meth:`current` returned for the connection that was refused.
+
+        Returns:
+            Whether another login is there to be tried.
+
+        Raises:
+            AuthenticationFailed: the file can't be read, or the application's function failed.
+        """
+        with self._lock:
+            if self._login is None or self._login == login:
+                self._login = self._again()
+            return self._login != login
+
+    def _again(self) -> Login:
+        try:
+            return self._read()
+        except TenureError:
+            raise
+        except Exception as exc:
+            # The exception's text may contain what is secret.
+            raise AuthenticationFailed(
+                f"reading the credentials: the application's function raised {type(exc).__name__}; correct it"
+            ) from exc
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it isn't UTF-8"
+        raise AuthenticationFailed(
+            f"reading the password: {path!r}: {reason}; check the file that the option password_file names"
+        ) from exc
