@@ -1,15 +1,19 @@
 """Search for an order of operations that explains every result, if the results have no revisions.
 
-This is the search of Wing and Gong with Lowe's memory. Beginnings and ends are a list in the order of time. An
-operation may come next if no end comes before its beginning in the rest of the list. The search takes an operation
-that the model allows, and continues; at an end it undoes the last one and tries another. It remembers (operations
-taken, state), since reaching the same pair by another order is useless. An operation that returned and leaves the
-state unchanged, such as a read, is taken as soon as it fits, and no other is tried instead: any order that has it
-later also allows it now.
+This is the search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with the memory that Lowe added
+("Testing for Linearizability", 2017). Beginnings and ends are a list in the order of time. An operation may come next
+if no end comes before its beginning in the rest of the list. The search takes an operation that the model allows, and
+continues; at an end it undoes the last one and tries another. It remembers (operations taken, state), since reaching
+the same pair by another order is useless. An operation that returned and leaves the state unchanged, such as a read,
+is taken as soon as it fits, and no other is tried instead: any order that has it later also allows it now.
 
 Many histories fall into parts that share no key. Each part is searched separately, which is equivalent and much faster.
 
 The time may be exponential, so there is a budget of steps; beyond it the result is UNKNOWN.
+
+The search is one loop beyond the limit of complexity, as it is in the papers. Every step takes an operation, passes
+over one, or undoes the last one. All three change the same position, path and state, so separate functions would pass
+all of these to each other.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from tenure.conformance.checkers.linearizability.models import Model, Values
 from tenure.conformance.checkers.linearizability.operations import Operation, Outcome, describe
@@ -114,6 +118,20 @@ def _chain(operations: Sequence[Operation]) -> _Node:
     return head
 
 
+def _lift(node: _Node) -> None:
+    """Take an operation out of the list: its beginning, and its end if it has one."""
+    _cut(node)
+    if node.end is not None:
+        _cut(node.end)
+
+
+def _unlift(node: _Node) -> None:
+    """Put the operation that was lifted last back into the list."""
+    if node.end is not None:
+        _mend(node.end)
+    _mend(node)
+
+
 def _cut(node: _Node) -> None:
     node.before.next = node.next
     if node.next is not None:
@@ -126,15 +144,35 @@ def _mend(node: _Node) -> None:
         node.next.before = node
 
 
-def _search(operations: Sequence[Operation], model: Model[S], budget: int) -> Found:
+@dataclass(slots=True)  # not frozen: the search makes one in every step, and these are made faster
+class _Taken(Generic[S]):
+    """An operation on the path, and how to undo it."""
+
+    node: _Node
+    before: S
+    """The state before the operation."""
+    replaceable: bool
+    """Whether another operation might be tried in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Farthest(Generic[S]):
+    """The longest explained beginning so far."""
+
+    path: tuple[int, ...]
+    state: S
+    stuck: int | None
+    """The operation whose end stopped the search; ``None`` if the list was at its end."""
+
+
+def _search(operations: Sequence[Operation], model: Model[S], budget: int) -> Found:  # complexipy: ignore
     head = _chain(operations)
     left = sum(operation.outcome is not Outcome.UNKNOWN for operation in operations)
     state = model.initial
     taken = 0
     tried: set[tuple[int, S]] = {(0, state)}
-    path: list[tuple[_Node, S, bool]] = []
-    """Operations taken, the states before them, and whether something else might be tried in their place."""
-    best: tuple[int, S, list[int], int] = (0, state, [], -1)
+    path: list[_Taken[S]] = []
+    farthest: _Farthest[S] = _Farthest((), state, None)
     steps = 0
     node = head.next
     while left:
@@ -145,38 +183,35 @@ def _search(operations: Sequence[Operation], model: Model[S], budget: int) -> Fo
             after = model.step(state, node.number)
             if after is not None and (key := (taken | 1 << node.number, after)) not in tried:
                 tried.add(key)
-                path.append((node, state, node.end is None or after != state))
+                path.append(_Taken(node, state, replaceable=node.end is None or after != state))
                 taken, state = key
-                _cut(node)
-                if node.end is not None:
-                    _cut(node.end)
-                    left -= 1
+                left -= node.end is not None
+                _lift(node)
                 node = head.next
             else:
                 node = node.next
             continue
-        if len(path) >= best[0]:
-            best = (len(path), state, [each.number for each, _, _ in path], -1 if node is None else node.number)
-        undecided = False
-        while not undecided:
+        if len(path) >= len(farthest.path):
+            farthest = _Farthest(tuple(each.node.number for each in path), state, None if node is None else node.number)
+        while True:
             if not path:
-                return Found(Answer.NO, steps, _problem(operations, model, best))
-            node, state, undecided = path.pop()
-            taken &= ~(1 << node.number)
-            if node.end is not None:
-                _mend(node.end)
-                left += 1
-            _mend(node)
-            if undecided:
-                node = node.next
+                return Found(Answer.NO, steps, _problem(operations, model, farthest))
+            last = path.pop()
+            state = last.before
+            taken &= ~(1 << last.node.number)
+            left += last.node.end is not None
+            _unlift(last.node)
+            if last.replaceable:
+                break
+        node = last.node.next
     return Found(Answer.YES, steps)
 
 
-def _problem(operations: Sequence[Operation], model: Model[S], best: tuple[int, S, list[int], int]) -> str:
-    length, state, path, stuck = best
+def _problem(operations: Sequence[Operation], model: Model[S], farthest: _Farthest[S]) -> str:
+    path = farthest.path
     before = "at the beginning" if not path else f"the last of them {describe(operations[path[-1]])}"
-    blamed = "the others" if stuck < 0 else describe(operations[stuck])
+    blamed = "the others" if farthest.stuck is None else describe(operations[farthest.stuck])
     return (
-        f"no order explains the results of these {len(operations)} operations: {length} can be explained, "
-        f"{before}, then {model.show(state)}, and {blamed} can't be"
+        f"no order explains the results of these {len(operations)} operations: {len(path)} can be explained, "
+        f"{before}, then {model.show(farthest.state)}, and {blamed} can't be"
     )
