@@ -147,24 +147,40 @@ def check_truth(batches: Sequence[Batch], timeline: Timeline, *, exact: bool) ->
     problems = []
     for event in events_of(batches):
         if event.item is not None:
-            if timeline.may_have_put(event.key, event.item.value):
-                continue
-            written = timeline.items.get((event.key, event.revision))
-            if not timeline.certain and written is not None:
-                # A write of unknown outcome may have created the key, so only key and value are compared.
-                written = written._replace(create_revision=event.item.create_revision)
-            if written != event.item:
-                problems.append(f"{event.type} has {event.item}, the write at {event.revision} is {written}")
+            problem = _untrue_put(event, event.item, timeline)
         elif exact and timeline.certain:
-            if timeline.items.get((event.key, event.revision), "not written") is not None:
-                problems.append(f"a delete of {event.key!r} at revision {event.revision}, none was made then")
-        elif not timeline.may_have_deleted(event.key, event.revision):
-            later = [made for made in timeline.deletes.get(event.key, ()) if made > event.revision]
-            next_one = f"the next one acknowledged is at {min(later)}" if later else "nor is one acknowledged later"
-            problems.append(
-                f"a delete of {event.key!r} at revision {event.revision}, none was made before it; {next_one}"
-            )
+            problem = _untrue_delete(event, timeline)
+        else:
+            problem = _delete_too_early(event, timeline)
+        if problem is not None:
+            problems.append(problem)
     return problems
+
+
+def _untrue_put(event: Event, item: KeyValue, timeline: Timeline) -> str | None:
+    if timeline.may_have_put(event.key, item.value):
+        return None
+    written = timeline.items.get((event.key, event.revision))
+    if not timeline.certain and written is not None:
+        # A write of unknown outcome may have created the key, so only key and value are compared.
+        written = written._replace(create_revision=item.create_revision)
+    if written == item:
+        return None
+    return f"{event.type} has {item}, the write at {event.revision} is {written}"
+
+
+def _untrue_delete(event: Event, timeline: Timeline) -> str | None:
+    if timeline.items.get((event.key, event.revision), "not written") is None:
+        return None
+    return f"a delete of {event.key!r} at revision {event.revision}, none was made then"
+
+
+def _delete_too_early(event: Event, timeline: Timeline) -> str | None:
+    if timeline.may_have_deleted(event.key, event.revision):
+        return None
+    later = [made for made in timeline.deletes.get(event.key, ()) if made > event.revision]
+    next_one = f"the next one acknowledged is at {min(later)}" if later else "nor is one acknowledged later"
+    return f"a delete of {event.key!r} at revision {event.revision}, none was made before it; {next_one}"
 
 
 def final_state(batches: Iterable[Batch]) -> dict[str, KeyValue]:
@@ -229,35 +245,50 @@ def check_shape(batches: Sequence[Batch]) -> list[str]:
 def check_every_transaction(batches: Sequence[Batch], timeline: Timeline, *, after: int) -> list[str]:
     """Check that each transaction after ``after`` is one whole batch, in order; for a store with lossless_watch."""
     changes = [batch for batch in batches if batch.type is BatchType.CHANGES]
-    told: dict[int, set[str]] = {}
-    problems = []
+    return [
+        *_in_several_batches(changes),
+        *_missing(changes, timeline, after),
+        *_out_of_order(changes),
+    ]
+
+
+def _in_several_batches(changes: Sequence[Batch]) -> list[str]:
     home: dict[int, int] = {}
-    for number, batch in enumerate(changes):
-        for event in batch.events:
-            if home.setdefault(event.revision, number) != number:
-                problems.append(f"the transaction {event.revision} came in more than one batch")
-            told.setdefault(event.revision, set()).add(event.key)
-    for step in timeline.steps:
-        if step.revision <= after:
-            continue
-        seen = told.get(step.revision)
-        puts = {key for key, item in step.changes.items() if item is not None}
-        if seen is None and not timeline.certain and not puts:
-            continue  # the key may not have existed
-        if seen is None:
-            problems.append(f"the transaction {step.revision} on {sorted(step.changes)} was not delivered")
-        elif timeline.certain and seen != set(step.changes):
-            problems.append(
-                f"of the transaction {step.revision} on {sorted(step.changes)} only {sorted(seen)} was delivered"
-            )
-        elif not puts <= seen:
-            problems.append(
-                f"of the puts {sorted(puts)} of the transaction {step.revision} only {sorted(seen)} was delivered"
-            )
+    return [
+        f"the transaction {event.revision} came in more than one batch"
+        for number, batch in enumerate(changes)
+        for event in batch.events
+        if home.setdefault(event.revision, number) != number
+    ]
+
+
+def _missing(changes: Sequence[Batch], timeline: Timeline, after: int) -> list[str]:
+    """Return the transactions that were not delivered, or only in part."""
+    delivered: dict[int, set[str]] = {}
+    for event in events_of(changes):
+        delivered.setdefault(event.revision, set()).add(event.key)
+    steps = (step for step in timeline.steps if step.revision > after)
+    problems = (_undelivered(step, delivered.get(step.revision), certain=timeline.certain) for step in steps)
+    return [problem for problem in problems if problem is not None]
+
+
+def _undelivered(step: Step, keys: set[str] | None, *, certain: bool) -> str | None:
+    """Return what of a transaction is missing, if ``keys`` of it were delivered; ``None`` if nothing is."""
+    puts = {key for key, item in step.changes.items() if item is not None}
+    if keys is None:
+        if not puts and not certain:
+            return None  # the key may not have existed
+        return f"the transaction {step.revision} on {sorted(step.changes)} was not delivered"
+    if certain and keys != set(step.changes):
+        return f"of the transaction {step.revision} on {sorted(step.changes)} only {sorted(keys)} was delivered"
+    if not puts <= keys:
+        return f"of the puts {sorted(puts)} of the transaction {step.revision} only {sorted(keys)} was delivered"
+    return None
+
+
+def _out_of_order(changes: Sequence[Batch]) -> list[str]:
     order = [revision for batch in changes for revision in sorted({event.revision for event in batch.events})]
-    if order != sorted(order):
-        problems.append("transactions were not delivered in the order of their revisions")
-    return problems
+    return [] if order == sorted(order) else ["transactions were not delivered in the order of their revisions"]
 
 
 def check_once(batches: Iterable[Batch], keys: str) -> list[str]:

@@ -46,6 +46,39 @@ def check(operations: Sequence[Operation], *, order: str = EVERYONE) -> Findings
     return timeline.findings
 
 
+class _EveryonesEnds:
+    """The latest place among the operations that have ended, and which operation has it."""
+
+    def __init__(self) -> None:
+        self._latest = (_NOWHERE, _NOWHERE)
+
+    def add(self, operation: Operation, number: int, place: int) -> None:
+        if place > self._latest[0]:
+            self._latest = (place, number)
+
+    def latest_for(self, operation: Operation) -> tuple[int, int]:
+        """Return the place after which ``operation`` has to be, and the number of the operation that has it."""
+        return self._latest
+
+
+class _ClientsEnds:
+    """The same if reads are compared only with their own client's operations, and writes with all writes."""
+
+    def __init__(self) -> None:
+        self._writes = (_NOWHERE, _NOWHERE)
+        self._own: dict[int, tuple[int, int]] = {}
+
+    def add(self, operation: Operation, number: int, place: int) -> None:
+        if place > self._own.get(operation.client, (_NOWHERE, _NOWHERE))[0]:
+            self._own[operation.client] = (place, number)
+        if operation.writes and place > self._writes[0]:
+            self._writes = (place, number)
+
+    def latest_for(self, operation: Operation) -> tuple[int, int]:
+        own = self._own.get(operation.client, (_NOWHERE, _NOWHERE))
+        return own if operation.seen or own[0] > self._writes[0] else self._writes
+
+
 class _RealTime:
     """A sweep over all beginnings and ends in the order of time."""
 
@@ -62,30 +95,15 @@ class _RealTime:
         answered = [number for number, each in enumerate(operations) if each.returned < math.inf]
         answered.sort(key=[each.returned for each in operations].__getitem__)
         places = [_NOWHERE] * len(operations)
-        latest, latest_by = _NOWHERE, _NOWHERE
-        own: dict[int, tuple[int, int]] = {}
+        ends = _EveryonesEnds() if self._everyone else _ClientsEnds()
         ended = 0
         for number in begun:
             operation = operations[number]
-            invoked = operation.invoked
-            while ended < len(answered) and operations[answered[ended]].returned < invoked:
+            while ended < len(answered) and operations[answered[ended]].returned < operation.invoked:
                 other = answered[ended]
+                ends.add(operations[other], other, places[other])
                 ended += 1
-                place = places[other]
-                if not self._everyone:
-                    client = operations[other].client
-                    if place > own.get(client, (_NOWHERE, _NOWHERE))[0]:
-                        own[client] = (place, other)
-                    if not operations[other].writes:
-                        continue
-                if place > latest:
-                    latest, latest_by = place, other
-            after, by = latest, latest_by
-            if not self._everyone:
-                mine = own.get(operation.client, (_NOWHERE, _NOWHERE))
-                if operation.seen or mine[0] > after:
-                    after, by = mine
-            places[number] = self._place(number, operation, after, by)
+            places[number] = self._place(number, operation, *ends.latest_for(operation))
 
     def _place(self, number: int, operation: Operation, after: int, by: int) -> int:
         """Return the earliest revision possible for the operation, not before ``after``, that of operation ``by``."""

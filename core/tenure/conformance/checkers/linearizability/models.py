@@ -98,11 +98,14 @@ class Entry(NamedTuple):
     changed: int = 0
 
 
+RevisionState = tuple[int, tuple[Entry, ...]]
+"""The highest revision of any result so far, and the entries of all keys."""
+
+
 class Revisions:
     """Keys with values and revisions, as in every result: the whole guarantee.
 
-    A state starts with the highest revision of any result so far. An unseen write has the least possible revision, and
-    the create revision of its key is unknown.
+    An unseen write has the least possible revision, and the create revision of its key is unknown.
     """
 
     def __init__(self, operations: Sequence[Operation]) -> None:
@@ -110,44 +113,52 @@ class Revisions:
         self._located = locate(operations)
         names = sorted({key for operation in operations for key in operation.keys})
         self._places = {key: place for place, key in enumerate(names)}
-        self.initial: tuple[int, tuple[Entry, ...]] = (0, (Entry(),) * len(names))
+        self.initial: RevisionState = (0, (Entry(),) * len(names))
 
-    def step(self, state: tuple[int, tuple[Entry, ...]], number: int) -> tuple[int, tuple[Entry, ...]] | None:
+    def step(self, state: RevisionState, number: int) -> RevisionState | None:
         operation = self._operations[number]
-        highest, entries = state
-        places = self._places
-        held = all(_holds(condition, entries[places[key]]) for key, condition in operation.preconditions)
+        _, entries = state
+        held = all(_holds(condition, entries[self._places[key]]) for key, condition in operation.preconditions)
         if held is (operation.outcome is Outcome.REFUSED):
             return None
         if not held:
             return state
+        return self._read(state, operation) if operation.seen else self._write(state, operation, number)
+
+    def _read(self, state: RevisionState, operation: Operation) -> RevisionState | None:
+        highest, entries = state
         revision = operation.revision or 0
-        if operation.seen:
-            fits = all(_fits(item, entries[places[key]], revision) for key, item in operation.seen)
-            return (max(highest, revision), entries) if fits else None
-        there = sum(entries[places[key]].value is not None for key in operation.deletes)
+        fits = all(_fits(item, entries[self._places[key]], revision) for key, item in operation.seen)
+        return (max(highest, revision), entries) if fits else None
+
+    def _write(self, state: RevisionState, operation: Operation, number: int) -> RevisionState | None:
+        highest, entries = state
+        there = sum(entries[self._places[key]].value is not None for key in operation.deletes)
         if operation.outcome is Outcome.DONE and there != operation.deleted:
             return None
         if not operation.puts and not there:
-            return max(highest, revision), entries
+            return max(highest, operation.revision or 0), entries
         hidden = operation.outcome is Outcome.UNKNOWN and number not in self._located
-        if hidden:
-            revision = highest + 1
-        elif operation.outcome is Outcome.UNKNOWN:
-            revision = self._located[number]
+        revision = highest + 1 if hidden else self._located.get(number, operation.revision or 0)
         if revision <= highest:
             return None
+        return revision, self._after(entries, operation, revision, hidden=hidden)
+
+    def _after(
+        self, entries: tuple[Entry, ...], operation: Operation, revision: int, *, hidden: bool
+    ) -> tuple[Entry, ...]:
+        """Return the entries with the operation's deletes and puts applied at ``revision``."""
         after = list(entries)
         for key in operation.deletes:
-            if after[places[key]].value is not None:
-                after[places[key]] = Entry(None, 0, revision)
+            if after[self._places[key]].value is not None:
+                after[self._places[key]] = Entry(None, 0, revision)
         for key, value in operation.puts:
-            before = after[places[key]]
+            before = after[self._places[key]]
             created = before.created if before.value is not None else _HIDDEN if hidden else revision
-            after[places[key]] = Entry(value, created, revision)
-        return revision, tuple(after)
+            after[self._places[key]] = Entry(value, created, revision)
+        return tuple(after)
 
-    def show(self, state: tuple[int, tuple[Entry, ...]]) -> str:
+    def show(self, state: RevisionState) -> str:
         shown = [f"{key!r} is {state[1][place].value!r}" for key, place in self._places.items()]
         return f"at revision {state[0]} " + ", ".join(shown)
 

@@ -123,26 +123,22 @@ def from_json(data: Iterable[Sequence[Any]]) -> list[Operation]:
     """The reverse of :func:`to_json`."""
     kinds = {kind.value: kind for kind in Kind}
     outcomes = {outcome.value: outcome for outcome in Outcome}
-    operations = []
-    for client, kind, invoked, returned, outcome, rest in data:
-        operations.append(
-            Operation(
-                client,
-                kinds[kind],
-                invoked,
-                math.inf if returned is None else returned,
-                outcomes[outcome],
-                rest.get("revision"),
-                tuple([(key, condition) for key, condition in rest["preconditions"]])
-                if "preconditions" in rest
-                else (),
-                tuple([(key, value) for key, value in rest["puts"]]) if "puts" in rest else (),
-                tuple(rest["deletes"]) if "deletes" in rest else (),
-                rest.get("deleted", 0),
-                tuple([(key, item and tuple(item)) for key, item in rest["seen"]]) if "seen" in rest else (),
-            )
+    return [
+        Operation(
+            client,
+            kinds[kind],
+            invoked,
+            math.inf if returned is None else returned,
+            outcomes[outcome],
+            rest.get("revision"),
+            tuple([(key, condition) for key, condition in rest.get("preconditions", ())]),
+            tuple([(key, value) for key, value in rest.get("puts", ())]),
+            tuple(rest.get("deletes", ())),
+            rest.get("deleted", 0),
+            tuple([(key, item and tuple(item)) for key, item in rest.get("seen", ())]),
         )
-    return operations
+        for client, kind, invoked, returned, outcome, rest in data
+    ]
 
 
 def _listed(value: Any) -> Any:
