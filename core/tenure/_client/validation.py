@@ -9,6 +9,18 @@ from tenure.errors import Conflict, InvalidArgument, LimitExceeded
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.types import Delete, KeyAbsent, KeyExists, Operation, Precondition, Put, RevisionEquals, Transaction
 
+_TOO_MANY_OPERATIONS = (
+    "committing: the transaction has {preconditions} preconditions and {operations} operations, this store takes "
+    "{limit} together; split the transaction"
+)
+_TOO_MANY_BYTES = (
+    "committing: the transaction has {used} bytes of keys and values, this store takes {limit}; split the transaction"
+)
+_TOO_MANY_LEASES = (
+    "committing: the transaction puts keys on {used} different leases, this store takes {limit} in one transaction; "
+    "split the transaction, or use one lease"
+)
+
 
 def validate_and_prefix(
     preconditions: tuple[Precondition, ...], operations: tuple[Operation, ...], prefix: str, limits: Capabilities
@@ -17,45 +29,9 @@ def validate_and_prefix(
 
     Raises ``InvalidKey``, ``InvalidArgument``, or ``LimitExceeded`` if a limit of the opened store is exceeded.
     """
-    for precondition in preconditions:
-        check_key(precondition.key)
-        if isinstance(precondition, RevisionEquals) and (
-            not isinstance(precondition.revision, int) or precondition.revision < 0
-        ):
-            raise InvalidArgument(
-                f"checking {precondition.key!r}: a revision is the mod_revision of an item, not "
-                f"{precondition.revision!r}; read the key first"
-            )
-    total = 0
-    leases = set()
-    for operation in operations:
-        check_key(operation.key)
-        total += len(operation.key) if operation.key.isascii() else len(operation.key.encode())
-        if isinstance(operation, Put):
-            check_value(operation.value)
-            total += len(operation.value)
-            if operation.lease_id is not None:
-                leases.add(operation.lease_id)
-            if len(operation.value) > limits.max_value_bytes:
-                raise LimitExceeded(
-                    f"writing {operation.key!r}: the value has {len(operation.value)} bytes, this store takes "
-                    f"{limits.max_value_bytes}; keep large data elsewhere and a reference to it here"
-                )
-    if len(operations) + len(preconditions) > limits.max_transaction_operations:
-        raise LimitExceeded(
-            f"committing: the transaction has {len(preconditions)} preconditions and {len(operations)} operations, "
-            f"this store takes {limits.max_transaction_operations} together; split the transaction"
-        )
-    if len(operations) > 1 and total > limits.max_transaction_bytes:
-        raise LimitExceeded(
-            f"committing: the transaction has {total} bytes of keys and values, this store takes "
-            f"{limits.max_transaction_bytes}; split the transaction"
-        )
-    if len(leases) > limits.max_transaction_leases:
-        raise LimitExceeded(
-            f"committing: the transaction puts keys on {len(leases)} different leases, this store takes "
-            f"{limits.max_transaction_leases} in one transaction; split the transaction, or use one lease"
-        )
+    _check_preconditions(preconditions)
+    total = _check_operations(operations, limits)
+    _check_limits(preconditions, operations, total, limits)
     if not prefix:
         return Transaction(preconditions, operations)
     return Transaction(
@@ -96,6 +72,56 @@ def check_unique_keys(operations: tuple[Operation, ...]) -> None:
                 "all but one of its operations"
             )
         seen.add(operation.key)
+
+
+def _check_preconditions(preconditions: tuple[Precondition, ...]) -> None:
+    """Raise ``InvalidKey`` or ``InvalidArgument`` if a precondition has a wrong key or revision."""
+    for precondition in preconditions:
+        check_key(precondition.key)
+        if isinstance(precondition, RevisionEquals) and (
+            not isinstance(precondition.revision, int) or precondition.revision < 0
+        ):
+            raise InvalidArgument(
+                f"checking {precondition.key!r}: a revision is the mod_revision of an item, not "
+                f"{precondition.revision!r}; read the key first"
+            )
+
+
+def _check_operations(operations: tuple[Operation, ...], limits: Capabilities) -> int:
+    """Return how many bytes all keys and values have.
+
+    Raises ``InvalidKey``, ``InvalidArgument`` or ``LimitExceeded`` if a key or a value is wrong.
+    """
+    total = 0
+    for operation in operations:
+        check_key(operation.key)
+        total += len(operation.key) if operation.key.isascii() else len(operation.key.encode())
+        if isinstance(operation, Put):
+            check_value(operation.value)
+            total += len(operation.value)
+            if len(operation.value) > limits.max_value_bytes:
+                raise LimitExceeded(
+                    f"writing {operation.key!r}: the value has {len(operation.value)} bytes, this store takes "
+                    f"{limits.max_value_bytes}; keep large data elsewhere and a reference to it here"
+                )
+    return total
+
+
+def _check_limits(
+    preconditions: tuple[Precondition, ...], operations: tuple[Operation, ...], total: int, limits: Capabilities
+) -> None:
+    """Raise ``LimitExceeded`` if the transaction as a whole is more than the store takes."""
+    leases = {operation.lease_id for operation in operations if isinstance(operation, Put)} - {None}
+    for used, limit, message in (
+        (len(preconditions) + len(operations), limits.max_transaction_operations, _TOO_MANY_OPERATIONS),
+        # A single put is limited by its value alone.
+        (total if len(operations) > 1 else 0, limits.max_transaction_bytes, _TOO_MANY_BYTES),
+        (len(leases), limits.max_transaction_leases, _TOO_MANY_LEASES),
+    ):
+        if used > limit:
+            raise LimitExceeded(
+                message.format(used=used, limit=limit, preconditions=len(preconditions), operations=len(operations))
+            )
 
 
 def _precondition_with_prefix(precondition: Precondition, prefix: str) -> Precondition:
