@@ -17,6 +17,7 @@ from tenure.conformance.harness.profile import QUICK
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
 from tenure.conformance.runner.runner import all_rules
+from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.spi import Backend, BackendPlugin, Host, OpenRequest
 from tenure_testkit.servers import EtcdCluster, EtcdServer
 from tenure_testkit.servers.consul import ConsulCluster, ConsulServer
@@ -82,6 +83,16 @@ def test_controls_without_effect_make_rules_inconclusive(toy: tuple[str, ServerC
     found = outcomes(ON_SERVERS, lambda rule: tried(url, rule, controls=controls), at_a_time=2)
     assert len(found) >= 10
     assert found == dict.fromkeys(found, "inconclusive")
+
+
+def test_a_lease_that_is_lost_before_the_cut_makes_its_rule_inconclusive(
+    toy: tuple[str, ServerControls], monkeypatch: pytest.MonkeyPatch
+):
+    # As on a machine that is too busy to refresh.
+    monkeypatch.setattr(LeaseKeepAlive, "_refresh", lambda keeper, batch, timeout: None)
+    url, _ = toy
+    with pytest.raises(RuleInconclusive, match="ended before their holder was cut off"):
+        tried(url, RULES["faults.a_holder_cut_off_knows_before_anyone_else"])
 
 
 class LeadsElsewhere(Networked):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from tenure._client.store import Store
 from tenure.conformance.fault_injection.client_process import ClientProcess
 from tenure.conformance.fault_injection.faults import WAYS, black_hole_name, degraded_window, fault, works_again
-from tenure.conformance.harness.assertions import EVENT_TIMEOUT
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability, requires_control
 from tenure.conformance.network import Direction
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.conformance.workloads.threads import together
-from tenure.errors import Conflict, LeaseLost
+from tenure.errors import Conflict, LeaseLost, LeaseNotFound
 from tenure.leases import Lease, LeaseState
 
 _CLOCKS = 0.02
 """Seconds by which clocks may differ within the time of one lease."""
+_HOLDS = 3
+"""Leases that a holder takes before its rule is inconclusive."""
 
 
 class FaultLeaseRules(Rules, area="faults"):
@@ -87,18 +90,71 @@ class FaultLeaseRules(Rules, area="faults"):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A key on a lease that is kept alive."""
+
+    key: str
+    lease: Lease
+    revision: int
+    lost: list[Lease]
+    """The calls of ``on_lost``."""
+
+
+def _hold(context: RuleContext, holder: Store, contender: Store, key: str) -> _Held:
+    """Hold a key on a lease that was refreshed and that the contender can't take.
+
+    On a busy machine a refresh may come too late. A lease that ends before the cut shows nothing, so take another.
+    """
+    for number in range(_HOLDS):
+        held = _try_to_hold(context, holder, contender, f"{key}/{number}")
+        if held is not None:
+            return held
+    raise inconclusive(
+        context.rule,
+        f"{_HOLDS} leases of {context.short_ttl:g} s ended before their holder was cut off, since no refresh came in "
+        "time. The run shows nothing about the guarantee; the store may be too slow, or the machine overloaded",
+    )
+
+
+def _try_to_hold(context: RuleContext, holder: Store, contender: Store, key: str) -> _Held | None:
+    """Return ``None`` if the lease's time passed meanwhile."""
+    lost: list[Lease] = []
+    lease = holder.lease(context.short_ttl, on_lost=lost.append)
+
+    def overdue() -> bool:
+        return holder.clock.now() >= lease.deadline
+
+    first = lease.deadline
+    try:
+        revision = holder.put_if_absent(key, b"holder", lease=lease).revision
+    except (LeaseLost, LeaseNotFound):
+        if overdue():
+            return None
+        raise
+    refreshed = context.check.eventually(
+        lambda: lease.deadline,
+        lambda deadline: deadline > first or overdue(),
+        "held a lease",
+        expected="an automatic refresh",
+    )
+    if refreshed == first:
+        return None
+    try:
+        contender.put_if_absent(key, b"early")
+    except Conflict:
+        return _Held(key, lease, revision, lost)
+    if overdue():
+        return None
+    raise context.check.fail("put_if_absent of a key held", expected="Conflict is raised", seen="no error")
+
+
 def _cut_off(context: RuleContext, directions: tuple[Direction, ...]) -> None:
     network = context.another_network()
     holder, contender = context.connect(through=network), context.connect(direct=True)
-    key, name = f"held/{'+'.join(directions)}", black_hole_name(directions)
-    lost: list[Lease] = []
-    lease = holder.lease(context.short_ttl, on_lost=lost.append)
-    revision = holder.put_if_absent(key, b"holder", lease=lease).revision
-    first = lease.deadline
-    context.check.eventually(
-        lambda: lease.deadline, lambda deadline: deadline > first, "held a lease", expected="an automatic refresh"
-    )
-    context.check.raises(Conflict, lambda: contender.put_if_absent(key, b"early"), "put_if_absent of a key held")
+    name = black_hole_name(directions)
+    held = _hold(context, holder, contender, f"held/{'+'.join(directions)}")
+    key, lease = held.key, held.lease
     with fault(context, name, partial(network.black_hole, *directions), "bytes held back"):
         taken = _take(context, contender, key, lease.ttl + 2 * lease.max_lifetime_after_refresh + EVENT_TIMEOUT)
         state = lease.state
@@ -109,10 +165,10 @@ def _cut_off(context: RuleContext, directions: tuple[Direction, ...]) -> None:
     works_again(context, holder)
     context.check.raises(LeaseLost, lambda: holder.put(key, b"late", lease=lease), f"{did}; a put on the lease")
     context.check.raises(
-        Conflict, lambda: holder.put_if_unchanged(key, b"late", revision=revision), f"{did}; a conditional put"
+        Conflict, lambda: holder.put_if_unchanged(key, b"late", revision=held.revision), f"{did}; a conditional put"
     )
-    context.check.eventually(lambda: len(lost), lambda calls: calls > 0, did, expected="on_lost is called")
-    context.check.equal(lost, [lease], f"{did}; the calls of on_lost")
+    context.check.eventually(lambda: len(held.lost), lambda calls: calls > 0, did, expected="on_lost is called")
+    context.check.equal(held.lost, [lease], f"{did}; the calls of on_lost")
     item = contender.get(key)
     context.check.equal(item and item.value, b"contender", f"{did}; the key's value afterwards")
 
