@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from tenure._client.store import Store
 from tenure._client.transaction import TransactionBuilder
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, requires_capability
@@ -295,32 +296,16 @@ class TransactionRules(Rules, area="transactions"):
             opening.put(key, b"100")
         opening.commit()
         stores = [context.store, context.connect()]
-        together_now = threading.Barrier(len(keys))
+        all_have_read = threading.Barrier(len(keys))
 
         def transfer(number: int) -> int:
-            store, moved = stores[number % 2], 0
+            moved = 0
             for turn in range(15):
-                amount = 1 + 15 * number + turn
                 source, target = keys[(number + turn) % 4], keys[(number + 2 * turn + 1) % 4]
-                tries = 0
-                while source != target:
-                    one, two = store.get(source), store.get(target)
-                    if one is None or two is None:
-                        raise context.check.fail("get of an account", expected="an item", seen=None)
-                    if not tries:
-                        together_now.wait(DEADLINE)  # all have read before one moves: conflicts on either account
-                    tries += 1
-                    move = store.transaction().if_unchanged(source, revision=one.mod_revision)
-                    move.if_unchanged(target, revision=two.mod_revision)
-                    move.put(source, str(int(one.value) - amount).encode()).put(
-                        target, str(int(two.value) + amount).encode()
-                    )
-                    try:
-                        move.commit()
-                        moved += 1
-                        break
-                    except Conflict:
-                        continue
+                if source != target:
+                    amount = 1 + 15 * number + turn
+                    _transfer(context, stores[number % 2], source, target, amount, all_have_read=all_have_read)
+                    moved += 1
             return moved
 
         moved = together(context.check, [partial(transfer, number) for number in range(4)], "transfers")
@@ -336,20 +321,10 @@ class TransactionRules(Rules, area="transactions"):
         readers = [context.connect() for _ in range(2)]
         seen: list[set[int]] = [set() for _ in readers]
 
-        def write_all(number: int) -> None:
-            transaction = context.store.transaction()
-            for key in range(keys):
-                # In turn: keys come, change and go together.
-                if number % 5 == 4:
-                    transaction.delete(f"{key}")
-                else:
-                    transaction.put(f"{key}", str(number).encode())
-            transaction.commit()
-
         def write() -> None:
             number = 0
             while any(len(each) < enough for each in seen) and not reading.failed:
-                write_all(number)
+                _write_all(context.store, keys, number)
                 number += 1
 
         def read(number: int) -> None:
@@ -365,13 +340,48 @@ class TransactionRules(Rules, area="transactions"):
                     expected="all keys with the same value, or no key",
                     seen={item.key: item.value for item in listed},
                 )
-                if values:
-                    seen[number].add(int(values.pop()))
+                seen[number].update(map(int, values))
 
-        write_all(0)
+        _write_all(context.store, keys, 0)
         reading = Running(context.check, [partial(read, number) for number in range(2)], "lists beside transactions")
         writing = Running(context.check, [write], "transactions beside lists")
         writing.join()
         reading.join()
         for each in seen:
             context.check.enough(len(each), enough, "a list seeing another transaction")
+
+
+def _transfer(
+    context: RuleContext, store: Store, source: str, target: str, amount: int, *, all_have_read: threading.Barrier
+) -> None:
+    """Move ``amount`` from one account to another, with as many tries as that takes.
+
+    Before the first try all threads wait for each other, so that there are conflicts on either account.
+    """
+    first = True
+    while True:
+        one, two = store.get(source), store.get(target)
+        if one is None or two is None:
+            raise context.check.fail("get of an account", expected="an item", seen=None)
+        if first:
+            all_have_read.wait(DEADLINE)
+            first = False
+        move = store.transaction().if_unchanged(source, revision=one.mod_revision)
+        move.if_unchanged(target, revision=two.mod_revision)
+        move.put(source, str(int(one.value) - amount).encode()).put(target, str(int(two.value) + amount).encode())
+        try:
+            move.commit()
+        except Conflict:
+            continue
+        return
+
+
+def _write_all(store: Store, keys: int, number: int) -> None:
+    """Write all keys in one transaction. In turn: keys come, change and go together."""
+    transaction = store.transaction()
+    for key in range(keys):
+        if number % 5 == 4:
+            transaction.delete(f"{key}")
+        else:
+            transaction.put(f"{key}", str(number).encode())
+    transaction.commit()

@@ -92,23 +92,8 @@ class FaultRules(Rules, area="faults"):
         counts: Counter[str] = Counter()
         stop = threading.Event()
 
-        def step(store: Store) -> None:
-            while not stop.is_set():
-                item = store.get("counter", timeout=RECOVERY)
-                if item is None:
-                    raise context.check.fail("read a counter", expected="the counter", seen=None)
-                value = int(item.value.removeprefix(token)) + 1
-                try:
-                    store.put_if_unchanged("counter", token + str(value).encode(), revision=item.mod_revision)
-                    counts["acknowledged"] += 1
-                except Conflict:
-                    counts["conflicts"] += 1
-                except OutcomeUnknown:
-                    counts["unknown"] += 1
-                except Unavailable:
-                    counts["refused"] += 1
-
-        running = Running(context.check, [partial(step, store) for store in stores], "three clients that count")
+        clients = [partial(_count_up, context, store, token, counts, stop) for store in stores]
+        running = Running(context.check, clients, "three clients that count")
         try:
             with context.evidence.fault("cuts in the middle of writes") as window:
                 window.what = "requests whose connection was broken"
@@ -259,6 +244,24 @@ class FaultRules(Rules, area="faults"):
         # it come too late for some clients.
         start = partial(context.network.add, Slicer(size=1), *BOTH)
         _workout(context, "one-byte slices", start, "pieces made", largest=1_000)
+
+
+def _count_up(context: RuleContext, store: Store, token: bytes, counts: Counter[str], stop: threading.Event) -> None:
+    """Add one to the counter, whose value begins with ``token``, until ``stop``; count what became of each step."""
+    while not stop.is_set():
+        item = store.get("counter", timeout=RECOVERY)
+        if item is None:
+            raise context.check.fail("read a counter", expected="the counter", seen=None)
+        value = int(item.value.removeprefix(token)) + 1
+        try:
+            store.put_if_unchanged("counter", token + str(value).encode(), revision=item.mod_revision)
+            counts["acknowledged"] += 1
+        except Conflict:
+            counts["conflicts"] += 1
+        except OutcomeUnknown:
+            counts["unknown"] += 1
+        except Unavailable:
+            counts["refused"] += 1
 
 
 def _wait(until: Callable[[], bool], within: float) -> None:
