@@ -31,8 +31,9 @@ from tenure.errors import (
 )
 from tenure.leases.lease import Lease
 from tenure.registry.lifecycle.cache import Cache
+from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.handlers import Dispatcher
-from tenure.registry.lifecycle.registration import CALLS, Registration
+from tenure.registry.lifecycle.registration import Registration
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter, describe, select

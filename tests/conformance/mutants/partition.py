@@ -9,7 +9,7 @@ from unittest.mock import patch
 from tenure.leases import Lease, LeaseState
 from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.registry import Registry
-from tenure.registry.lifecycle.registration import Registration
+from tenure.registry.lifecycle.recovery import Recovery
 
 from .base import Mutant
 from .tcp import Networked
@@ -55,7 +55,7 @@ class GoneForGood(Networked):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(Registration, "mark_suspect", lambda registration, reason: None)
+        return patch.object(Recovery, "mark_suspect", lambda recovery, reason: None)
 
 
 MUTANTS: tuple[Mutant, ...] = (LossIsHearsay, CutOffLooksFresh, GoneForGood)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
 
 from tenure._runtime.deadline import Deadline
 from tenure.registry import Instance
 from tenure.registry.lifecycle.cache import Cache
+from tenure.registry.lifecycle.entry import OwnEntry
 from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.recovery import Recovery
 from tenure.registry.lifecycle.registration import Registration
 from tenure.registry.model.wire_format import encode
 from tenure.spi import LeaseGrant
 
 from .base import Faithful
 
-_MODULE = "tenure.registry.lifecycle.registration"
+_MODULE = "tenure.registry.lifecycle.entry"
 
 
 class UpdatesAreNotWritten(Faithful):
@@ -82,7 +84,7 @@ class CloseLeavesTheInstance(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(Registration, "_end_leases", lambda registration, deadline: None)
+        return patch.object(OwnEntry, "end", lambda entry, deadline: None)
 
 
 class TheCrashedStay(Faithful):
@@ -111,11 +113,14 @@ class GoneUntilRestart(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        def lease(registration: Any, deadline: Deadline) -> Any:
-            registration.lease = registration._store.lease(registration._config.heartbeat, keep_alive=False)
-            return registration.lease
+        def lease(entry: Any, deadline: Deadline) -> Any:
+            entry.lease = entry._store.lease(entry._config.heartbeat, keep_alive=False)
+            return entry.lease
 
-        return patch.multiple(Registration, _ensure_lease=lease, mark_suspect=lambda registration, reason: None)
+        patches = ExitStack()
+        patches.enter_context(patch.object(OwnEntry, "_ensure_lease", lease))
+        patches.enter_context(patch.object(Recovery, "mark_suspect", lambda recovery, reason: None))
+        return patches
 
 
 class DeregisteredComesBack(Faithful):
@@ -131,7 +136,7 @@ class DeregisteredComesBack(Faithful):
             key, instance = registration.key, registration.instance
             done = sound(registration, deadline)
             if instance is not None:
-                beat = threading.Timer(0.3, registration._store.put, (key, encode(instance)))
+                beat = threading.Timer(0.3, registration._entry._store.put, (key, encode(instance)))
                 beat.daemon = True
                 beat.start()
             return done

@@ -49,11 +49,7 @@ def claim(
     for _ in range(_TRIES):
         try:
             held = lease()
-            # If the store doesn't answer a write, there is time left to read the key.
-            seconds = min(store.timeout, deadline.remaining() * _FOR_WRITING)
-            if revision is None:
-                return store.put_if_absent(key, value, lease=held, timeout=seconds).revision
-            return store.put_if_unchanged(key, value, revision=revision, lease=held, timeout=seconds).revision
+            return _write(store, key, value, held, revision=revision, deadline=deadline)
         except Conflict:
             pass
         except OutcomeUnknown as exc:
@@ -62,19 +58,29 @@ def claim(
             continue
         except TenureError as exc:
             raise unknown or exc from exc
-        try:
-            item = store.get(key, timeout=deadline.within(store.timeout))
-        except TenureError as exc:
-            raise unknown or exc from exc
-        if item is None:
-            revision = None
-        elif item.lease_id == held.id and item.value == value:
+        item = _read(store, key, deadline=deadline, unknown=unknown)
+        if item is not None and item.lease_id == held.id and item.value == value:
             return item.mod_revision
-        elif item.lease_id in own_lease_ids or may_replace(item):
-            revision = item.mod_revision
-        else:
+        if item is not None and item.lease_id not in own_lease_ids and not may_replace(item):
             raise AlreadyRegistered(describe_holder(key, item))
+        revision = None if item is None else item.mod_revision
     raise Unavailable(f"registering {key!r}: the key changed {_TRIES} times meanwhile; try again")
+
+
+def _write(store: Store, key: str, value: bytes, lease: Lease, *, revision: int | None, deadline: Deadline) -> int:
+    # If the store doesn't answer a write, there is time left to read the key.
+    seconds = min(store.timeout, deadline.remaining() * _FOR_WRITING)
+    if revision is None:
+        return store.put_if_absent(key, value, lease=lease, timeout=seconds).revision
+    return store.put_if_unchanged(key, value, revision=revision, lease=lease, timeout=seconds).revision
+
+
+def _read(store: Store, key: str, *, deadline: Deadline, unknown: OutcomeUnknown | None) -> KeyValue | None:
+    """Read the key; if that fails, raise ``unknown`` if a write before was not answered."""
+    try:
+        return store.get(key, timeout=deadline.within(store.timeout))
+    except TenureError as exc:
+        raise unknown or exc from exc
 
 
 def describe_holder(key: str, item: KeyValue) -> str:
