@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tenure._client.store import Store
+from tenure._client.transaction import TransactionBuilder
 from tenure._outages import OutageTracker
 from tenure._runtime.retry import Backoff
 from tenure._text import plural, seconds, size
@@ -63,19 +64,22 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key to put (``item``) or to delete. ``guarded`` ones apply only to what is there when they are looked at;
-    where ``looked`` is set that has been done, and ``found`` is what was there."""
+    """One key to put (``item``) or to delete.
+
+    The mirror reads the key before a ``conditional`` change, and what it read is the precondition. If ``looked`` is
+    set, it has read the key, and ``found`` is what was there.
+    """
 
     key: str
     item: KeyValue | None
-    guarded: bool
+    conditional: bool
     looked: bool = False
     found: KeyValue | None = None
 
     @property
     def operations(self) -> int:
-        """How many guards and operations it takes."""
-        return 2 if self.guarded else 1
+        """How many preconditions and operations it takes."""
+        return 2 if self.conditional else 1
 
     @property
     def bytes(self) -> int:
@@ -255,12 +259,12 @@ class Mirror:
 
     def _following(self, event: Event) -> Change:
         leased = event.item is not None and event.item.lease_id is not None
-        guarded = leased or event.key in self._leased
+        conditional = leased or event.key in self._leased
         (self._leased.add if leased else self._leased.discard)(event.key)
-        return Change(event.key, event.item, guarded)
+        return Change(event.key, event.item, conditional)
 
     def _room(self) -> tuple[int, int]:
-        """Guards and operations, and bytes, that a transaction has room for besides the guard on the lock."""
+        """Preconditions and operations, and bytes, for which a transaction has room besides the one on the lock."""
         limits = self._target.capabilities
         return limits.max_transaction_operations - 1, limits.max_transaction_bytes
 
@@ -268,14 +272,12 @@ class Mirror:
         transaction = self._hold.transaction()
         done = Totals()
         for change in chunk:
-            found = change.found if change.looked or not change.guarded else self._target.get(change.key)
-            if change.guarded and found is not None and self._hold.foreign(found):
-                done = replace(done, skipped=done.skipped + 1)
-                continue
-            if change.guarded and found is None:
-                transaction.if_absent(change.key)
-            elif change.guarded and found is not None:
-                transaction.if_unchanged(change.key, revision=found.mod_revision)
+            if change.conditional:
+                found = change.found if change.looked else self._target.get(change.key)
+                if found is not None and self._hold.foreign(found):
+                    done = replace(done, skipped=done.skipped + 1)
+                    continue
+                _require(transaction, change.key, found)
             if change.item is None:
                 transaction.delete(change.key)
                 done = replace(done, deleted=done.deleted + 1)
@@ -292,10 +294,18 @@ class Mirror:
         )
 
 
+def _require(transaction: TransactionBuilder, key: str, found: KeyValue | None) -> None:
+    """Commit the transaction only if the key is as it was found."""
+    if found is None:
+        transaction.if_absent(key)
+    else:
+        transaction.if_unchanged(key, revision=found.mod_revision)
+
+
 def _reconciling(ours: KeyValue | None, theirs: KeyValue | None) -> Change:
     key = ours.key if ours is not None else theirs.key if theirs is not None else ""
-    guarded = any(item is not None and item.lease_id is not None for item in (ours, theirs))
-    return Change(key, ours, guarded, looked=True, found=theirs)
+    conditional = any(item is not None and item.lease_id is not None for item in (ours, theirs))
+    return Change(key, ours, conditional, looked=True, found=theirs)
 
 
 def packed(groups: Iterable[list[Change]], most: int, most_bytes: int) -> Iterator[list[Change]]:

@@ -6,8 +6,8 @@ Two keys in the target, neither of them part of what is mirrored:
 * the lock, under a lease of its own, with the mirror's id. It is the shorter one: after a mirror was killed the next
   has time to take the lock and to put the copies under a lease of its own before they go.
 
-Every transaction of a mirror is guarded by the lock as it was taken (:meth:`Hold.transaction`), so one that was
-frozen while another took its place can't write any more. A lease that ended, as it does in a long outage, is
+Every transaction of a mirror has the lock as it was taken as its precondition (:meth:`Hold.transaction`), so one that
+was frozen while another took its place can't write any more. A lease that ended, as it does in a long outage, is
 followed by a new one under which the lock is taken again; if another mirror was quicker, that is an error.
 """
 
@@ -44,7 +44,7 @@ class Hold:
         self._target = target
         self._source_url = source_url
         self._ttl = ttl
-        self._guard: Lease | None = None
+        self._lock_lease: Lease | None = None
         self._revision: int | None = None
         self._copies: Lease | None = None
         self._ours: tuple[LeaseId, ...] = ()
@@ -58,7 +58,7 @@ class Hold:
     @property
     def silent_for(self) -> float:
         """Seconds for which the target hasn't answered, 0.0 while it does. Raises ``LeaseLost``."""
-        silent = [lease for lease in (_held(self._guard), self.lease) if lease.state is LeaseState.AT_RISK]
+        silent = [lease for lease in (_held(self._lock_lease), self.lease) if lease.state is LeaseState.AT_RISK]
         return max((lease.ttl - lease.remaining for lease in silent), default=0.0)
 
     def foreign(self, item: KeyValue) -> bool:
@@ -67,7 +67,7 @@ class Hold:
 
     def transaction(self) -> TransactionBuilder:
         """A transaction that only applies while the lock is ours. Raises ``LeaseLost``."""
-        _held(self._guard)
+        _held(self._lock_lease)
         assert self._revision is not None
         return self._target.transaction().if_unchanged(LOCK, revision=self._revision)
 
@@ -79,9 +79,9 @@ class Hold:
         Raises ``Failed`` if it is another source's, somebody else's, or being written by another mirror.
         """
         self._check_record()
-        if self._guard is None or not self._guard.alive:
-            self._guard = self._target.lease(self._ttl * _LOCK_SHARE)
-        self._revision = self._lock(self._guard)
+        if self._lock_lease is None or not self._lock_lease.alive:
+            self._lock_lease = self._target.lease(self._ttl * _LOCK_SHARE)
+        self._revision = self._lock(self._lock_lease)
         known = self._check_record()  # once more, now that nobody else can change it
         if self._copies is None or not self._copies.alive:
             self._copies = self._target.lease(self._ttl)
@@ -140,8 +140,8 @@ class Hold:
     def leave(self) -> float:
         """Give the lock back, and leave the copies' lease to expire: they stay until then, for the answered number of
         seconds at most (0.0 if there was no such lease). Never raises."""
-        precondition, copies = self._guard, self._copies
-        self._guard = self._copies = None
+        lock, copies = self._lock_lease, self._copies
+        self._lock_lease = self._copies = None
         staying = 0.0
         if copies is not None and copies.alive:
             staying = copies.max_lifetime_after_refresh
@@ -149,9 +149,9 @@ class Hold:
                 copies.refresh()
             # Ended for us, not for the store: closing the store revokes only what is still held.
             copies.mark_revoked()
-        if precondition is not None:
+        if lock is not None:
             with contextlib.suppress(TenureError):  # without an answer the lock ends with its lease
-                precondition.revoke()
+                lock.revoke()
         return staying
 
 
