@@ -45,7 +45,7 @@ class RetryAdvice(StrEnum):
     """State whether the same call may be made again after an error.
 
     Attributes:
-        SAFE: nothing is left half done, and the same call may succeed later.
+        SAFE: the same call may be made again without harm, and may succeed later.
         READ_FIRST: read the keys first. Either they have changed, or the call may have been applied.
         USELESS: nothing was applied, and the same call will fail again.
     """

@@ -17,7 +17,6 @@ from tenure.errors import (
     ErrorOrigin,
     InvalidArgument,
     OutcomeUnknown,
-    PartiallyApplied,
     PermissionDenied,
     PluginError,
     RetryAdvice,
@@ -62,7 +61,7 @@ _ORIGINS = {
     ErrorOrigin.PLUGIN: "an installed plugin",
 }
 _RETRIES = {
-    RetryAdvice.SAFE: "nothing was changed, trying again is safe",
+    RetryAdvice.SAFE: "trying again is safe",
     RetryAdvice.READ_FIRST: "look at the present state before trying again",
     RetryAdvice.USELESS: "trying the same again won't help",
 }
@@ -86,15 +85,9 @@ def report(error: TenureError, *, as_json: bool) -> int:
         }
         click.echo(json.dumps(record), err=True)
     else:
-        hint = "" if isinstance(error, Failed) else f" [{_ORIGINS[error.origin]}; {_advice(error)}]"
+        hint = "" if isinstance(error, Failed) else f" [{_ORIGINS[error.origin]}; {_RETRIES[error.retry]}]"
         click.echo(f"tenure: {visible(str(error)) or type(error).__name__}{hint}", err=True)
     return code
-
-
-def _advice(error: TenureError) -> str:
-    if isinstance(error, PartiallyApplied):
-        return "trying again is safe"  # a part was changed: the message says how much
-    return _RETRIES[error.retry]
 
 
 def report_os_error(error: OSError) -> int:
