@@ -262,7 +262,7 @@ class MemoryServer:
                     "keys": str(sum(1 for _ in self._state.under(""))),
                     "leases": str(len(self._leases)),
                     "oldest revision": str(self._history.start),
-                    "clock": type(self._clock).__name__,
+                    "clock": "system" if isinstance(self._clock, SystemClock) else "manual",
                 },
             )
 

@@ -382,4 +382,5 @@ def test_the_plugin_describes_itself(open_store):
     assert {option.name for option in plugin.options} == {"history"}
     info = open_store().server_info(timeout=T)
     assert info.clock is None
+    assert info.details["clock"] == "manual"
     assert info.warnings

@@ -106,7 +106,7 @@ def _facts(found: Checkup) -> list[tuple[str, str]]:
         ("server", f"{server.product} {server.version}"),
         ("revision", str(server.revision)),
         ("connected in", seconds(found.connect_seconds)),
-        # The checks report on the clock in an operator's words; the detail may be the name of a class.
+        # A check says more than a detail of the same name.
         *((visible(name), visible(value)) for name, value in server.details.items() if name not in checked),
     ]
 
