@@ -24,6 +24,9 @@ from typing import Any
 
 import pytest
 
+import tenure
+from tenure.registry import Registry
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "core/docs").rglob("*.md"), *(ROOT / "contrib").glob("*/README.md")],
@@ -73,6 +76,13 @@ class Runner:
             "PYTHONPATH": str(folder / "site"),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
+
+    def close(self) -> None:
+        """Close what the page left open; a page that failed didn't come to it."""
+        for value in list(self._names.values()):
+            if isinstance(value, tenure.Store | Registry):
+                value.close()
+        self._names.clear()
 
     def run(self, block: Any) -> None:
         text = block.text
@@ -165,6 +175,7 @@ def test_code_of_the_page_runs(
     monkeypatch.syspath_prepend(tmp_path / "site")
     page = pages.read(path)
     runner = Runner(tmp_path, url_of)
+    request.addfinalizer(runner.close)
     # What needs a server comes last, so that without one everything else has been run before the skip.
     for block in sorted(page.blocks, key=lambda block: block.rule == "needs"):
         try:

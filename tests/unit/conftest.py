@@ -10,13 +10,14 @@ from tenure._client.store import Store
 from tenure._runtime.clock import ManualClock
 from tenure_testkit.waiting import until
 
-from .doubles import ScriptedBackend, own_threads
+from .doubles import ScriptedBackend, forget_earlier_threads, own_threads
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
+    forget_earlier_threads()
     yield
-    until(lambda: not own_threads())
+    until(lambda: not own_threads(), what="an end of the threads that this test started")
 
 
 @pytest.fixture
