@@ -76,6 +76,8 @@ class EtcdServer(ServerContainer):
         return {
             "ETCD_LISTEN_CLIENT_URLS": f"{scheme}://0.0.0.0:{self.inner_port}",
             "ETCD_ADVERTISE_CLIENT_URLS": self.endpoint,
+            # Tests end processes and never the machine, so what was written is kept without waiting for the disk.
+            "ETCD_UNSAFE_NO_FSYNC": "true",
             **self._env,
         }
 
