@@ -36,9 +36,12 @@ class TestConsul(StoreConformance):
 
 @pytest.mark.slow
 class TestConsulDefaults(StoreConformance):
-    """Sessions of ten seconds and more: rules that wait for a lease to end. Nothing else depends on these limits."""
+    """Sessions of ten seconds and more: rules that wait for a lease to end. Nothing else depends on these limits.
 
-    areas = ("leases", "locks", "registry", "faults")
+    Locks and the registry wait for nothing but ends of leases.
+    """
+
+    areas = ("leases", "faults")
 
     @pytest.fixture
     def store_url(self, consul_default: str) -> str:

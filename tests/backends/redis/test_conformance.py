@@ -51,7 +51,7 @@ class TestRedis(StoreConformance):
 class TestRedisDefaults(StoreConformance):
     """A restart may forget writes: rules about servers that end. A server that runs serves from memory either way."""
 
-    areas = ("restarts", "faults")
+    areas = ("restarts",)
 
     @pytest.fixture
     def store_url(self, default_server: RedisServer) -> str:

@@ -39,10 +39,10 @@ class TestZooKeeper(StoreConformance):
 class TestZooKeeperDefaults(StoreConformance):
     """Sessions of four seconds and more: rules that wait for a lease to end, or for a lost connection to be noticed.
 
-    Nothing else depends on these limits.
+    Nothing else depends on these limits. Locks and the registry wait for nothing but ends of leases.
     """
 
-    areas = ("leases", "locks", "registry", "faults")
+    areas = ("leases", "faults")
 
     @pytest.fixture
     def store_url(self, zookeeper_default: str) -> str:
@@ -53,11 +53,11 @@ class TestZooKeeperDefaults(StoreConformance):
 class TestZooKeeperEnsemble(StoreConformance):
     """Two connections may speak to two servers, and a leader may be lost: rules about what one client sees of another.
 
-    What one client does alone (``transactions``, ``namespaces``, ``closing``, ``spi``) is the same code on the
-    same messages, and the registry stands on leases and watches.
+    What one client does alone (``transactions``, ``namespaces``, ``lists``, ``closing``, ``spi``, ``model``) is the
+    same code on the same messages, and the registry stands on leases and watches.
     """
 
-    areas = ("kv", "lists", "leases", "locks", "watches", "restarts", "faults", "model")
+    areas = ("kv", "leases", "locks", "watches", "restarts", "faults")
 
     @pytest.fixture
     def store_url(self, zookeeper_ensemble: ZooKeeperEnsemble) -> str:

@@ -1,7 +1,6 @@
 """Transactions, lists and folders on a real server: races, lives of keys, nodes of others, many keys."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -197,25 +196,6 @@ def test_empty_folders_go_away(zookeeper_node: ZooKeeperServer) -> None:
     finally:
         native.stop()
         native.close()
-
-
-def test_ten_thousand_keys(store: Store) -> None:
-    count = 10_000
-    for start in range(0, count, 500):
-        transaction = store.transaction()
-        for number in range(start, start + 500):
-            transaction.put(f"many/{number % 10}/{number:05}", b"x" * 100)
-        transaction.commit(timeout=30.0)
-    started = time.monotonic()
-    listed = store.list("many/", timeout=10.0)
-    assert time.monotonic() - started < 3.0
-    assert len(listed) == count
-    assert [item.key for item in store.scan("many/3/", page_size=300)] == list(store.list("many/3/").keys)
-    with store.watch("many/") as watch:
-        first = watch.next(10.0)
-        assert first is not None
-        assert len(first.events) == count
-    assert store.delete_prefix("many/", timeout=60.0).deleted == count
 
 
 def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> None:
