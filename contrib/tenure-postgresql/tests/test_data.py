@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
+import tenure_postgresql.transactions
 from postgresql_server import Disk, PostgresqlServer
 
 import tenure
 from tenure.errors import LimitExceeded, OutcomeUnknown, StoreClosed, StoreFull, Unavailable
-from tenure.spi import Backend, ListRequest, Put, Transaction
+from tenure.spi import Backend, ListRequest, PrefixDeletion, Put, Transaction, WatchRequest
+from tenure_testkit.waiting import until
 
 LAST = chr(0x10FFFF)
 CLASSES = ["", "a", "\x01", "\x7f", "\x80", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\uffff", "\U00010000", LAST]
@@ -56,6 +59,58 @@ def test_a_thousand_keys_are_listed_at_one_revision_in_pages(store: tenure.Store
     assert listing.keys == tuple(f"{number:04}" for number in range(1000))
     assert listing.revision == last
     assert [item.key for item in store.scan("", page_size=64)] == list(listing.keys)
+
+
+def test_keys_alone_are_the_same_list_without_values(backend: Backend) -> None:
+    keys = sorted({first + second for first in CLASSES for second in CLASSES} - {""}, key=str.encode)
+    backend.commit(Transaction((), tuple(Put(key, key.encode()) for key in keys)), timeout=10.0)
+    whole = backend.list(ListRequest(prefix="a"), timeout=10.0)
+    alone = backend.list(ListRequest(prefix="a", keys_only=True), timeout=10.0)
+    assert alone.items == tuple(item._replace(value=b"") for item in whole.items)
+    assert any(item.value for item in whole.items)
+
+
+def test_many_keys_are_read_in_the_order_asked_for(backend: Backend) -> None:
+    keys = [key for key in CLASSES if key]
+    revision = backend.commit(Transaction((), tuple(Put(key, key.encode()) for key in keys)), timeout=10.0).revision
+    asked = ["missing", *reversed(keys), "a/missing"]
+    found = backend.get_many(asked, timeout=10.0)
+    assert [item and item.value for item in found.items] == [None, *(key.encode() for key in reversed(keys)), None]
+    assert found.revision == revision
+    assert backend.get_many(["nothing"], timeout=10.0).items == (None,)
+
+
+@pytest.mark.parametrize("prefix", ["a", "a/", LAST, "\ud7ff", ""])
+def test_a_prefix_is_deleted_and_its_neighbours_stay(backend: Backend, recorder: Any, prefix: str) -> None:
+    keys = {first + second for first in CLASSES for second in CLASSES} | {"a/", "a0", "a//b", "A"}
+    backend.commit(Transaction((), tuple(Put(key, b"") for key in keys - {""})), timeout=10.0)
+    sink = recorder()
+    feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
+    until(lambda: sink.items, what="the feed began")
+    gone = {key for key in keys - {""} if key.startswith(prefix)}
+    done = backend.delete_prefix(prefix, timeout=10.0)
+    assert (done.deleted, done.has_more) == (len(gone), False)
+    assert set(listed(backend, "")) == keys - {""} - gone
+    until(lambda: sink.items[-1].revision == done.revision, what="the deletes are delivered")
+    assert {entry.key for entry in sink.items[-1].entries} == gone
+    feed.close()
+    assert backend.delete_prefix("nothing", timeout=10.0) == PrefixDeletion(deleted=0, revision=done.revision)
+
+
+def test_a_large_prefix_is_deleted_in_bounded_transactions(
+    store: tenure.Store, server: PostgresqlServer, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenure_postgresql.transactions, "_MOST_DELETED", 400)
+    for start in range(0, 1000, 500):
+        transaction = store.transaction()
+        for number in range(start, start + 500):
+            transaction.put(f"many/{number:04}", b"")
+        transaction.commit()
+    store.put("many0", b"")
+    assert store.delete_prefix("many/").deleted == 1000
+    assert store.list().keys == ("many0",)
+    sizes = server.sql(f"SELECT count(*) FROM {schema}.log WHERE created IS NULL GROUP BY revision ORDER BY revision")
+    assert [row[0] for row in sizes] == [400, 400, 200]
 
 
 def test_values_are_bytes(store: tenure.Store) -> None:

@@ -94,7 +94,7 @@ def test_a_user_who_may_not_make_the_store(server: PostgresqlServer, role: str, 
     refusal(url, PermissionDenied, "may not make one: GRANT CREATE ON DATABASE")
     server.sql(f"GRANT CREATE ON DATABASE postgres TO {role}")
     with tenure.connect(url) as store:
-        assert store.put("key", b"").revision == 1
+        assert store.put("key", b"").revision > 0
 
 
 def test_a_user_without_rights_on_the_tables(server: PostgresqlServer, role: str, schema: str, url: str) -> None:
@@ -133,7 +133,7 @@ def test_a_user_who_may_not_know_which_cluster_it_is(server: PostgresqlServer, r
     server.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
     try:
         with tenure.connect(server.url(user=role, password=SECRET, schema=schema)) as store:
-            assert store.put("key", b"").revision == 1
+            assert store.put("key", b"").revision > 0
             server.sql(f"DROP SCHEMA {schema} CASCADE")
             with pytest.raises(StoreCorrupted, match="schema dropped"):
                 store.get("key")
@@ -224,7 +224,7 @@ def test_as_many_connections_as_the_server_allows(server: PostgresqlServer, role
 def test_a_name_that_has_several_addresses(server: PostgresqlServer, schema: str) -> None:
     # Where it stands for ::1 as well, nothing listens there.
     with tenure.connect(server.url(host="localhost", schema=schema), timeout=5.0) as store:
-        assert store.put("key", b"").revision == 1
+        assert store.put("key", b"").revision > 0
 
 
 def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,7 @@ def test_the_first_host_that_takes_writes_is_taken(
     hosts = f"127.0.0.1:1,127.0.0.1:{stranger(b'')},127.0.0.1:{server.port}"
     url = server.url(schema=schema).replace(f"127.0.0.1:{server.port}", hosts)
     with tenure.connect(url, timeout=4.0) as store:
-        assert store.put("key", b"").revision == 1
+        assert store.put("key", b"").revision > 0
         assert not store.capabilities.linearizable  # the other may be an old primary
         assert not store.capabilities.durable
 

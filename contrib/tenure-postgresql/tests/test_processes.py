@@ -108,7 +108,7 @@ def test_several_make_the_same_store_at_once(url: str, open_store: Callable[...,
     for process in makers:
         process.communicate(timeout=60)
     # None could count, there being no key; but there is one store, whole.
-    assert open_store().put("key", b"").revision == 1
+    assert open_store().put("key", b"").revision > 0
 
 
 def test_a_fork_leaves_the_parents_connections_alone(url: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ import tenure_postgresql.schema
 from postgresql_server import PostgresqlServer
 
 import tenure
-from tenure.errors import Compacted, TenureError
-from tenure.spi import Backend, Changes, Deleted, FeedItem, Put, Snapshot, Transaction, WatchRequest
+from tenure.errors import Compacted, Conflict, HistoryReplaced, TenureError
+from tenure.spi import Backend, Changes, Deleted, FeedItem, Put, RevisionEquals, Snapshot, Transaction, WatchRequest
 from tenure_testkit.waiting import until
 
 HOLD = """
@@ -116,13 +117,18 @@ def test_a_store_above_such_a_watcher_resyncs(
         }
 
 
-def test_the_log_is_bounded_by_revisions(server: PostgresqlServer, schema: str, backend: Backend) -> None:
+def test_the_log_is_bounded_by_revisions(
+    server: PostgresqlServer, schema: str, backend: Backend, recorder: Any
+) -> None:
     commit_many(server, schema, 1000, history=200)
-    count, first, last = server.sql(f"SELECT count(*), min(revision), max(revision) FROM {schema}.log")[0]
-    start = server.sql(f"SELECT log_start FROM {schema}.store")[0][0]
-    assert last == 1000
-    assert 200 <= count <= 220
-    assert first == start + 1 == last - count + 1
+    values = [bytes(row[0]) for row in server.sql(f"SELECT value FROM {schema}.log ORDER BY revision")]
+    assert 200 <= len(values) <= 220
+    assert values == [str(number).encode() for number in range(1001 - len(values), 1001)]
+    start, counted = server.sql(f"SELECT log_start, log_revisions FROM {schema}.store")[0]
+    assert counted == len(values)
+    backend.watch(WatchRequest(prefix="", after=start), sink=recorder(), timeout=5.0).close()
+    with pytest.raises(Compacted, match="no longer in the log"):
+        backend.watch(WatchRequest(prefix="", after=start - 1), sink=recorder(), timeout=5.0)
 
 
 def test_the_log_is_bounded_by_bytes(
@@ -138,46 +144,131 @@ def test_the_log_is_bounded_by_bytes(
     assert 300_000 <= counted == noted <= 1_000_000
 
 
-def test_resuming_in_another_history_is_refused(
+def test_revisions_follow_the_clock_and_only_grow(server: PostgresqlServer, schema: str, backend: Backend) -> None:
+    before = time.time()
+    first = put(backend, "key")
+    assert before - 5 < first / 1e6 < time.time() + 5
+    assert put(backend, "key") > first
+    ahead = 2**52 - 2  # a clock that was far ahead: revisions grow by one until it is reached
+    server.sql(f"UPDATE {schema}.store SET revision = {ahead}")
+    assert [put(backend, "key") for _ in range(4)] == [2**52 - 1, 2**52, 2**52 + 1, 2**52 + 2]
+
+
+def test_a_clock_beyond_all_revisions_is_ignored(server: PostgresqlServer, schema: str, backend: Backend) -> None:
+    define = server.sql(f"SELECT pg_get_functiondef('{schema}.next_v1'::regproc)")[0][0]
+    server.sql(define.replace("clock_timestamp()", "'2113-01-01'::timestamptz"))
+    assert [put(backend, "key") for _ in range(2)] == [1, 2]
+
+
+@contextlib.contextmanager
+def restored(server: PostgresqlServer, schema: str) -> Iterator[None]:
+    """What is committed inside is lost afterwards, as by a restored backup; nothing else is, and no connection."""
+    tables = ("store", "item", "log", "lease")
+    with server.connect() as connection:
+        for table in tables:
+            connection.execute(f"CREATE TEMPORARY TABLE backup_{table} AS TABLE {schema}.{table}")
+        yield
+        with connection.transaction():
+            for table in tables:
+                connection.execute(f"DELETE FROM {schema}.{table}")
+                connection.execute(f"INSERT INTO {schema}.{table} TABLE backup_{table}")
+
+
+def test_revisions_of_a_lost_history_are_refused(
     server: PostgresqlServer, schema: str, open_backend: Callable[..., Backend], recorder: Any
 ) -> None:
-    def feed_that_ended() -> tuple[Backend, int]:
-        backend, sink = open_backend(), recorder()
-        revision = put(backend, "key")
-        feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
-        until(lambda: sink.items, what="the feed began")
-        feed.close()
-        backend.watch(WatchRequest(prefix="", after=revision), sink=recorder(), timeout=5.0).close()
-        return backend, revision
-
-    for change in (
-        f"UPDATE {schema}.log SET op = gen_random_uuid()",  # a replica that lagged took over and went on
-        f"UPDATE {schema}.store SET revision = revision - 1",  # it took over and nothing has been written since
-        f"UPDATE {schema}.store SET history = gen_random_uuid()",  # made anew
-    ):
-        backend, revision = feed_that_ended()
-        server.sql(change)
-        with pytest.raises(Compacted, match="isn't in the history"):
+    backend = open_backend()
+    kept = put(backend, "key")
+    with restored(server, schema):
+        lost = [put(backend, "key", b"lost") for _ in range(3)]
+    for revision in lost:
+        with pytest.raises(HistoryReplaced, match="isn't in the log"):
             backend.watch(WatchRequest(prefix="", after=revision), sink=recorder(), timeout=5.0)
-        server.sql(f"UPDATE {schema}.store SET revision = (SELECT max(revision) FROM {schema}.log)")
+    assert min(put(backend, "key", b"new") for _ in range(5)) > max(lost)
+    for revision in lost:
+        with pytest.raises(HistoryReplaced, match="isn't in the log"):
+            backend.watch(WatchRequest(prefix="", after=revision), sink=recorder(), timeout=5.0)
+        with pytest.raises(Conflict):
+            backend.commit(Transaction((RevisionEquals("key", revision),), (Put("key", b""),)), timeout=5.0)
+    sink = recorder()
+    feed = backend.watch(WatchRequest(prefix="", after=kept), sink=sink, timeout=5.0)
+    until(lambda: len([item for item in sink.items if isinstance(item, Changes)]) == 5, what="the rest is delivered")
+    feed.close()
 
 
-def test_a_running_feed_notices_another_history(
+def test_running_feeds_notice_a_lost_history_each(
     server: PostgresqlServer, schema: str, backend: Backend, recorder: Any
 ) -> None:
-    for change in (
-        f"UPDATE {schema}.store SET revision = revision - 1",
-        f"UPDATE {schema}.store SET history = gen_random_uuid()",
-    ):
-        put(backend, "key"), put(backend, "key")
-        sink = recorder()
-        feed = backend.watch(WatchRequest(prefix=""), sink=sink, timeout=5.0)
-        until(lambda found=sink: found.items, what="the feed began")
-        server.sql(change)
-        until(lambda found=sink: found.errors, 5.0, "the feed fails")
-        assert isinstance(sink.errors[0], Compacted)
+    """Also those whose own prefix was quiet, and no connection has to break."""
+    put(backend, "a/key")
+    sinks = {prefix: recorder() for prefix in ("a/", "b/", "quiet/")}
+    feeds = [backend.watch(WatchRequest(prefix=prefix), sink=sink, timeout=5.0) for prefix, sink in sinks.items()]
+    with restored(server, schema):
+        until(lambda: all(sink.items for sink in sinks.values()), what="the feeds began")
+        last = [put(backend, f"{prefix}key") for prefix in "abab"][-1]
+        until(lambda: sinks["b/"].items[-1].revision == last, what="the feeds have read what will be lost")
+        until(lambda: sinks["quiet/"].items[-1].revision == last, what="the quiet one, too")
+    put(backend, "b/key")
+    until(lambda: all(sink.errors for sink in sinks.values()), 5.0, "the feeds fail")
+    assert {type(sink.errors[0]) for sink in sinks.values()} == {HistoryReplaced}
+    for feed in feeds:
         feed.close()
-        server.sql(f"UPDATE {schema}.store SET revision = (SELECT max(revision) FROM {schema}.log)")
+
+
+def test_watches_over_a_lost_history_end_with_the_truth(
+    server: PostgresqlServer, schema: str, store: tenure.Store
+) -> None:
+    """Two watches of one prefix, one of a quiet prefix, and one whose consumer is away meanwhile."""
+    store.put("a/kept", b"1")
+    with (
+        store.watch("a/") as first,
+        store.watch("a/") as second,
+        store.watch("c/") as quiet,
+        store.watch("a/") as away,
+    ):
+        states: dict[tenure.Watch, dict[str, bytes]] = {first: {}, second: {}, quiet: {}, away: {}}
+
+        def follow(watch: tenure.Watch, wanted: dict[str, bytes]) -> None:
+            def caught_up() -> bool:
+                batch = watch.next(0.1)
+                for event in batch.events if batch else ():
+                    if event.item is None:
+                        states[watch].pop(event.key, None)
+                    else:
+                        states[watch][event.key] = event.item.value
+                return states[watch] == wanted
+
+            until(caught_up, 15.0, "the watch shows the truth")
+
+        with restored(server, schema):
+            follow(first, {"a/kept": b"1"}), follow(second, {"a/kept": b"1"})
+            store.put("a/lost", b""), store.put("a/kept", b"lost")
+            follow(first, {"a/kept": b"lost", "a/lost": b""})
+            for _ in range(3):
+                store.put("b/busy", b"")
+        for number in range(8):
+            store.put(f"a/{number}", b"new")
+        truth = {item.key: item.value for item in store.list("a/")}
+        for watch in (first, second, away):
+            follow(watch, truth)
+        store.put("c/key", b"")
+        follow(quiet, {"c/key": b""})
+
+
+def test_an_exact_watch_sees_one_key(backend: Backend, recorder: Any) -> None:
+    others = ("a", "a/", "a/b", "ab", "a\x01", "A")
+    for key in ("a/b", *others):
+        put(backend, key)
+    sink = recorder()
+    feed = backend.watch(WatchRequest(prefix="a", exact=True), sink=sink, timeout=5.0)
+    for key in others:
+        put(backend, key, b"new")
+    revision = put(backend, "a", b"last")
+    until(lambda: sink.items[-1].revision == revision, what="the last change is delivered")
+    keys = [entry.key for item in sink.items if isinstance(item, Changes) for entry in item.entries]
+    assert [item.key for item in sink.items[0].items] == ["a"]
+    assert keys == ["a", "a"]
+    feed.close()
 
 
 def test_a_transaction_of_a_thousand_keys_is_one_item(backend: Backend, recorder: Any) -> None:
@@ -228,7 +319,7 @@ def test_a_lease_that_is_being_refreshed_is_not_ended(server: PostgresqlServer, 
             lambda: server.sql(f"SELECT deadline < clock_timestamp() FROM {schema}.lease")[0][0],
             what="the lease is overdue for everybody else",
         )
-        assert put(backend, "other") == 2  # ends what is overdue, and doesn't wait for this one
+        put(backend, "other")  # ends what is overdue, and doesn't wait for this one
         assert backend.get("key", timeout=5.0).item is not None
     assert backend.get("key", timeout=5.0).item is not None
     assert backend.refresh([lease], timeout=5.0) == {lease: 0.5}

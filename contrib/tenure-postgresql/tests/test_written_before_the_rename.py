@@ -23,7 +23,7 @@ from tenure_postgresql.plugin import tenure_backend
 
 import tenure
 from tenure import KeyValue
-from tenure.errors import AlreadyRegistered, Conflict, LeaseNotFound
+from tenure.errors import AlreadyRegistered, Conflict, LeaseNotFound, PermissionDenied
 from tenure.registry import Instance, Registry, encode
 from tenure_testkit.waiting import until
 
@@ -116,6 +116,57 @@ def test_a_watch_resumes_in_what_the_old_version_wrote(old: dict[str, Any], open
             changes += [(event.key, event.item.value if event.item else None) for event in batch.events]
     followed = [change for change in changes if change[0] in ("twice", "gone")]
     assert followed == [("twice", b"second"), ("gone", b""), ("gone", None), ("gone", b"new")]
+
+
+def test_an_old_process_and_a_new_one_write_side_by_side(
+    old: dict[str, Any], server: PostgresqlServer, database: str, open_old: Open
+) -> None:
+    """The old process has its connection and its prepared statement since before the store was brought up to date."""
+    with server.connect(database) as process:
+
+        def old_put(value: str) -> int:
+            statement = (
+                "SELECT now_at FROM leasehold.commit_v1(5000, 10000, gen_random_uuid(), '{}', '{}', '{}', "
+                "ARRAY['side'], ARRAY[%s::text::bytea], ARRAY[NULL::text], '{}')"
+            )
+            found = process.execute(statement, [value], prepare=True).fetchone()
+            assert found is not None
+            return int(found[0])
+
+        revisions = [old_put("0"), old_put("1")]
+        assert old["revision"] < revisions[0] == revisions[1] - 1
+        store = open_old("")
+        with store.watch(after=revisions[0]) as watch:
+            for number in range(2, 8):
+                value = str(number)
+                revisions.append(old_put(value) if number % 2 else store.put("side", value.encode()).revision)
+            seen: list[tuple[int, bytes]] = []
+            while len(seen) < 7:
+                batch = watch.next(DEADLINE)
+                assert batch is not None
+                seen += [(event.revision, event.item.value) for event in batch.events if event.item]
+        assert revisions == sorted(set(revisions))
+        assert seen == [(revision, str(number).encode()) for number, revision in enumerate(revisions)][1:]
+        assert revisions[2] > 10**15
+        counts = "SELECT log_revisions, (SELECT count(DISTINCT revision) FROM leasehold.log) FROM leasehold.store"
+        noted, counted = server.sql(counts, database=database)[0]
+        assert noted == counted
+
+
+def test_the_owner_brings_an_old_store_up_to_date(server: PostgresqlServer, database: str, open_old: Open) -> None:
+    user = f"u_{uuid.uuid4().hex[:12]}"
+    server.sql(
+        f"CREATE ROLE {user} LOGIN PASSWORD '{user}'; GRANT USAGE ON SCHEMA leasehold TO {user}; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA leasehold TO {user}",
+        database=database,
+    )
+    url = server.url(database=database, user=user, password=user)
+    with pytest.raises(PermissionDenied, match="only its owner can bring it up to date; open it once as that user"):
+        tenure.connect(url)
+    open_old("")
+    with tenure.connect(url) as store:
+        assert store.put("key", b"").revision > 10**15
+    server.sql(f"DROP OWNED BY {user}; DROP ROLE {user}", database=database)
 
 
 def test_leases_go_on(old: dict[str, Any], open_old: Open) -> None:

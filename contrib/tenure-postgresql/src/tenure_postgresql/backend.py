@@ -1,4 +1,4 @@
-"""The ten methods of the SPI, each handed to the module that does it, and how a store is opened."""
+"""The methods of the SPI, each handed to the module that does it, and how a store is opened."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from tenure.spi import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     OpenRequest,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Sink,
@@ -100,10 +102,16 @@ class PostgresqlBackend(Backend):
             raise Unsupported(
                 "PostgreSQL keeps no past states to list: its capabilities declare consistent_pagination=False"
             )
-        return reads.list_page(self._context, request.prefix, after=request.after, limit=request.limit, timeout=timeout)
+        return reads.list_page(self._context, request, timeout=timeout)
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return reads.get_many(self._context, keys, timeout=timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._context, transaction, timeout=timeout)
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return transactions.delete_prefix(self._context, prefix, timeout=timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         given = leases.grant(self._context, ttl, timeout=timeout)
@@ -120,7 +128,7 @@ class PostgresqlBackend(Backend):
         return leases.describe(self._context, lease_id, timeout=timeout)
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request.prefix, after=request.after, sink=sink, timeout=timeout)
+        return self._watches.open(request, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._context, timeout=timeout)

@@ -21,6 +21,9 @@ def declare(settings: ServerSettings, *, failover: bool, poll: float, silence: f
         consistent_pagination=False,  # PostgreSQL keeps old rows only for transactions that are open
         lossless_watch=True,
         list_leases=True,
+        unique_revisions=True,
+        multi_get=True,
+        prefix_delete=True,
         max_value_bytes=4 << 20,
         max_transaction_operations=1000,
         max_transaction_leases=1000,

@@ -8,7 +8,7 @@ tables are missing there are two cases:
 * the same one, or one that this user isn't allowed to ask for (anybody is, unless it was taken from them): somebody
   dropped the schema beside everything else. That is for people to decide, and is told.
 
-Revisions and leases begin anew in both. Watches notice by the store's random ``history``, holders by their leases.
+Leases are lost in both. Watches notice it, since the log no longer has their revision; holders by their leases.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Statements name the types of their parameters by casts, so what is sent here has
 from __future__ import annotations
 
 import struct
-import uuid
 from collections.abc import Sequence
 
 _TEXT, _BYTEA, _BIGINT = 25, 17, 20
@@ -38,10 +37,6 @@ def byteas(values: Sequence[bytes]) -> bytes:
 def bigints(numbers: Sequence[int]) -> bytes:
     """A ``bigint[]``."""
     return _array(_BIGINT, [_NUMBER.pack(number) for number in numbers])
-
-
-def new_uuid() -> bytes:
-    return uuid.uuid4().bytes
 
 
 def number(raw: bytes | None) -> int:

@@ -1,60 +1,70 @@
-"""One watch of one prefix: what it wants, and how far its sink has been served."""
+"""One watch of one prefix or key: what it wants, and how far its sink has been served."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tenure.errors import TenureError
-from tenure.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink, Snapshot
-from tenure_postgresql.history_position import HistoryPosition, HistoryPositions
+from tenure.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink, Snapshot, WatchRequest
+
+_BOOKMARK_EVERY = 500
 
 
 class PostgresqlFeed(Feed):
-    """Only the reader's thread delivers. ``first``: the state it begins with, where it doesn't resume."""
+    """Only the reader's thread delivers.
+
+    Attributes:
+        position: the last revision that was read for this feed. Everything after it is still to be delivered.
+    """
 
     def __init__(
         self,
-        prefix: str,
-        position: HistoryPosition,
+        request: WatchRequest,
+        position: int,
         sink: Sink,
         *,
         first: Snapshot | None,
-        positions: HistoryPositions,
         on_close: Callable[[PostgresqlFeed], None],
     ) -> None:
-        self._prefix = prefix
+        self._prefix = request.prefix
+        self._exact = request.exact
         self._sink = sink
         self._first = first
-        self._positions = positions
         self._on_close = on_close
-        self._delivered = -1
+        # Transactions read since the sink last heard of a revision. A feed that resumes says that it has begun.
+        self._unsaid = 1 if first is None else 0
         self.position = position
 
     def begin(self) -> None:
-        """Deliver the state it begins with, if that is still to be done."""
+        """Deliver the state that the feed begins with, if that is still to be done."""
         first, self._first = self._first, None
         if first is not None:
-            self._delivered = first.revision
             self._sink.deliver(first)
 
-    def offer(self, op: bytes, revision: int, entries: list[KeyValue | Deleted]) -> None:
-        """Deliver what is new of the next transaction."""
-        self.position = HistoryPosition(self.position.history, revision, op)
-        mine = tuple(entry for entry in entries if entry.key.startswith(self._prefix))
+    def offer(self, revision: int, entries: list[KeyValue | Deleted]) -> None:
+        """Deliver what belongs to this feed of the next transaction."""
+        self.position = revision
+        mine = tuple(entry for entry in entries if self._wants(entry.key))
         if mine:
-            self._delivered = revision
+            self._unsaid = 0
             self._sink.deliver(Changes(mine, revision))
+            return
+        self._unsaid += 1
+        if self._unsaid >= _BOOKMARK_EVERY:
+            self.bookmark()
 
-    def bookmark(self, *, apart: int = 1) -> None:
-        """Say how far the feed is, if it is at least ``apart`` revisions further than it said."""
-        if self._delivered < 0 or self.position.revision - self._delivered >= apart:
-            self._delivered = self.position.revision
-            self._sink.deliver(Bookmark(self._delivered))
+    def bookmark(self) -> None:
+        """Say how far the feed is, if it is further than it said."""
+        if self._unsaid:
+            self._unsaid = 0
+            self._sink.deliver(Bookmark(self.position))
 
     def fail(self, error: TenureError) -> None:
         """End the feed with what went wrong."""
-        self._positions.remember(self.position)
         self._sink.fail(error)
 
     def close(self) -> None:
         self._on_close(self)
+
+    def _wants(self, key: str) -> bool:
+        return key == self._prefix if self._exact else key.startswith(self._prefix)

@@ -80,8 +80,8 @@ class LeaseReaper:
         """End what is overdue; seconds until the next one is due, ``None`` without any."""
         action = "ending leases"
         for _ in range(2):
-            row = self._context.rows(self._context.statements.state, timeout=_TIME, action=action)[0]
-            due = None if row[3] is None else encoding.number(row[3]) / 1000
+            row = self._context.rows(self._context.statements.due, timeout=_TIME, action=action)[0]
+            due = None if row[0] is None else encoding.number(row[0]) / 1000
             if due is None or due > 0:
                 break
             self._context.tick(timeout=_TIME, action=action)

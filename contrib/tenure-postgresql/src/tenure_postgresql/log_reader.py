@@ -2,12 +2,15 @@
 
     connect, LISTEN ──► loop:  read the log from the hindmost feed on, deliver
                                wait for a notification, a new feed, or the next tick
-                               a tick: end leases, see that the store is the same and not behind a feed
+                               a tick: end leases, read the log in any case
     anything wrong ──► every feed fails, the thread ends; core opens the feeds again, which makes a new reader
 
 **A notification is a hint and nothing else.** It has no content, and losing one costs time: the log is read at every
-tick as well, at most ``poll`` seconds later. What is delivered comes from the log, where every revision is the last
-one plus one. Anything else is a gap, and a gap is ``Compacted``.
+tick as well, at most ``poll`` seconds later.
+
+**Each read proves its place.** The statement that reads what follows also says whether the log has the revision that a
+feed was served up to. A feed whose revision is missing ends: with ``Compacted`` if it was trimmed away, otherwise with
+``HistoryReplaced``. So a feed notices a replaced store at the next tick, also if no connection broke.
 
 A tick comes when the next lease is due, and at least every ``poll`` seconds, since a lease may be granted meanwhile.
 So who watches sees leases end in time even if nobody else is there.
@@ -32,11 +35,10 @@ from tenure_postgresql.connection import Connection, ConnectionBroken, Row, Serv
 from tenure_postgresql.context import BackendContext, lost_row
 from tenure_postgresql.errors import broken, refused
 from tenure_postgresql.feed import PostgresqlFeed
-from tenure_postgresql.history_position import HistoryPositions
+from tenure_postgresql.log_position import missing
 
 _ROWS = 500
 _BYTES = 8 << 20
-_BOOKMARK_EVERY = 500
 _SOONEST = 0.005
 _ACTION = "watching"
 
@@ -64,14 +66,12 @@ class LogReader:
     def __init__(
         self,
         context: BackendContext,
-        positions: HistoryPositions,
         connection: Connection,
         *,
         poll: float,
         silence: float,
     ) -> None:
         self._context = context
-        self._positions = positions
         self._connection = connection
         self._poll = poll
         self._silence = silence
@@ -169,72 +169,80 @@ class LogReader:
                 os.eventfd_read(self._wake)
 
     def _tick(self, connection: Connection) -> float:
-        """Look where the store is, end leases, deliver; answers after how many seconds to do it again."""
-        due = self._check(connection)
+        """End leases, deliver, say how far the feeds are; answers after how many seconds to do it again."""
+        due = self._due(connection)
         if due is not None and due <= 0:
             args = [encoding.bigint(int(self._silence * 900)), self._context.kept()]
             connection.ask(self._context.statements.tick, args, deadline=Deadline(self._silence))
-            due = self._check(connection)
+            due = self._due(connection)
         self._catch_up(connection)
         for feed in self._served():
             feed.bookmark()
         # One that is still overdue is being refreshed by somebody at this moment: no use in asking at once.
         return self._poll if due is None or due <= 0 else min(self._poll, max(due, _SOONEST))
 
-    def _check(self, connection: Connection) -> float | None:
-        """See that the store is the one that is watched. Answers after how many seconds the next lease is due."""
-        feeds = self._served()  # before asking: one that comes meanwhile may be ahead of the answer
-        rows = connection.ask(self._context.statements.state, deadline=Deadline(self._silence))
+    def _due(self, connection: Connection) -> float | None:
+        """After how many seconds the next lease is due."""
+        rows = connection.ask(self._context.statements.due, deadline=Deadline(self._silence))
         if not rows:
             raise lost_row(_ACTION, connection.where)
-        revision, history, _, due = rows[0]
-        for feed in feeds:
-            if feed.position.history != history or feed.position.revision > encoding.number(revision):
-                raise self._positions.replaced(feed.position)
-        return None if due is None else encoding.number(due) / 1000
+        return None if rows[0][0] is None else encoding.number(rows[0][0]) / 1000
 
     def _catch_up(self, connection: Connection) -> None:
         """Deliver everything that the log has and some feed hasn't."""
-        while feeds := self._served():
+        while feeds := self._served():  # before reading: one that comes meanwhile may be ahead of the answer
             for feed in feeds:
                 feed.begin()
-            hindmost = min(feed.position.revision for feed in feeds)
-            args = [encoding.bigint(hindmost), encoding.bigint(_ROWS), encoding.bigint(_BYTES)]
-            deadline = Deadline(self._silence)
-            rows = connection.ask(self._context.statements.log, args, deadline=deadline, renew=self._silence)
-            last = hindmost
-            for revision, op, entries in _transactions(rows):
-                last = revision
-                for feed in feeds:
-                    self._tell(feed, revision, op, entries)
+            page = self._read(connection, min(feed.position for feed in feeds))
             for feed in feeds:
-                feed.bookmark(apart=_BOOKMARK_EVERY)
-            if last == hindmost:
+                if page.lacks(feed.position):
+                    self.remove(feed)
+                    feed.fail(missing(feed.position, page.start, connection.where))
+                    continue
+                for revision, entries in page.transactions:
+                    if revision > feed.position:
+                        feed.offer(revision, entries)
+            if page.complete:
                 return
 
-    def _tell(self, feed: PostgresqlFeed, revision: int, op: bytes, entries: list[KeyValue | Deleted]) -> None:
-        position = feed.position
-        if revision == position.revision + 1:
-            feed.offer(op, revision, entries)
-        elif revision > position.revision:
-            raise self._positions.trimmed(position.revision, revision - 1)
-        elif revision == position.revision and position.op and op != position.op:
-            raise self._positions.replaced(position)
+    def _read(self, connection: Connection, after: int) -> _LogPage:
+        args = [encoding.bigint(after), encoding.bigint(_ROWS), encoding.bigint(_BYTES)]
+        deadline = Deadline(self._silence)
+        rows = connection.ask(self._context.statements.log, args, deadline=deadline, renew=self._silence)
+        if not rows:
+            raise lost_row(_ACTION, connection.where)
+        return _LogPage(after, rows)
 
     def _served(self) -> tuple[PostgresqlFeed, ...]:
         with self._lock:
             return tuple(self._feeds)
 
 
-def _transactions(rows: list[Row]) -> Iterator[tuple[int, bytes, list[KeyValue | Deleted]]]:
-    for raw, group in groupby(rows, key=lambda row: row[0]):
+class _LogPage:
+    """What one statement said: the next transactions after a revision, and where the log begins and ends."""
+
+    def __init__(self, after: int, rows: list[Row]) -> None:
+        self.start = encoding.number(rows[0][1])
+        self.transactions = [] if rows[0][3] is None else list(_transactions(rows))
+        self._present = {self.start, *(revision for revision, _ in self.transactions)}
+        if encoding.flag(rows[0][2]):
+            self._present.add(after)
+        self._last = self.transactions[-1][0] if self.transactions else after
+        self.complete = self._last >= encoding.number(rows[0][0])
+
+    def lacks(self, revision: int) -> bool:
+        """Whether the log certainly doesn't have it. What comes after an incomplete page is for the next one."""
+        return revision not in self._present and (self.complete or revision <= self._last)
+
+
+def _transactions(rows: list[Row]) -> Iterator[tuple[int, list[KeyValue | Deleted]]]:
+    for raw, group in groupby(rows, key=lambda row: row[3]):
         revision = encoding.number(raw)
-        changes = list(group)
-        yield revision, changes[0][5] or b"", [_entry(revision, row) for row in changes]
+        yield revision, [_entry(revision, row) for row in group]
 
 
 def _entry(revision: int, row: Row) -> KeyValue | Deleted:
-    _, key, value, created, lease, _ = row
+    key, value, created, lease = row[4:8]
     if created is None:
         return Deleted(encoding.word(key), revision)
     owner = None if lease is None else lease.decode()

@@ -26,26 +26,24 @@ FROM {schema}.store s LEFT JOIN {schema}.item i ON i.key = $1::text
 _LIST = """
 SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease
 FROM {schema}.store s LEFT JOIN (
-    SELECT * FROM {schema}.item
+    SELECT key, {value} AS value, created, modified, lease FROM {schema}.item
     WHERE key >= $1::text AND key > $2::text AND key < $3::text ORDER BY key LIMIT $4::bigint
 ) i ON true ORDER BY i.key
 """
 
-# A list that a watch begins with: also says which transaction made the revision, looked up once for all rows.
-_BEGIN = """
-SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease, s.history, s.op
-FROM (
-    SELECT s.revision, s.history, (SELECT l.op FROM {schema}.log l WHERE l.revision = s.revision LIMIT 1) AS op
-    FROM {schema}.store s OFFSET 0
-) s LEFT JOIN (
-    SELECT * FROM {schema}.item WHERE key >= $1::text AND key < $2::text ORDER BY key
-) i ON true ORDER BY i.key
+_GET_MANY = """
+SELECT s.revision, {overdue}, i.key, i.value, i.created, i.modified, i.lease
+FROM {schema}.store s LEFT JOIN {schema}.item i ON i.key = ANY ($1::text[])
 """
 
 _COMMIT = """
 SELECT verdict, now_at, deleted, about, found_at FROM {schema}.commit_v1(
     $1::bigint, $2::bigint, $3::uuid, $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::text[],
     $10::text[])
+"""
+
+_DELETE_PREFIX = """
+SELECT now_at, deleted FROM {schema}.delete_prefix_v1($1::bigint, $2::bigint, $3::text, $4::text, $5::bigint)
 """
 
 _GRANT = """
@@ -68,24 +66,26 @@ SELECT {overdue}, o.id, o.ttl, ceil(extract(epoch FROM o.deadline - clock_timest
 FROM {schema}.lease o WHERE $1::text = '' OR o.id = $1::text ORDER BY o.id
 """
 
-_STATE = "SELECT s.revision, s.history, s.log_start, {due} FROM {schema}.store s"
+_DUE = "SELECT {due} FROM {schema}.store s"
 
 _POSITION = """
-SELECT s.revision, s.history, s.log_start, (SELECT l.op FROM {schema}.log l WHERE l.revision = $1::bigint LIMIT 1)
-FROM {schema}.store s
+SELECT s.log_start, EXISTS (SELECT FROM {schema}.log l WHERE l.revision = $1::bigint) FROM {schema}.store s
 """
 
-# The next revisions, whole: at most $2 rows and $3 bytes of values beyond the first; with those of $1 in front.
+# Whether the log has $1, and the revisions after it, whole: at most $2 rows and $3 bytes of values beyond the first.
 _LOG = """
-SELECT r.revision, r.key, r.value, r.created, r.lease, r.op FROM {schema}.log r
-WHERE r.revision >= $1::bigint AND r.revision <= (
-    SELECT coalesce(max(t.revision) FILTER (WHERE t.total <= $3::bigint), min(t.revision)) FROM (
-        SELECT n.revision, sum(octet_length(n.value)) OVER (ORDER BY n.revision, n.key) AS total FROM (
-            SELECT l.revision, l.key, l.value FROM {schema}.log l
-            WHERE l.revision > $1::bigint ORDER BY l.revision, l.key LIMIT $2::bigint
-        ) n
-    ) t
-) ORDER BY r.revision, r.key
+SELECT s.revision, s.log_start, EXISTS (SELECT FROM {schema}.log p WHERE p.revision = $1::bigint),
+       r.revision, r.key, r.value, r.created, r.lease
+FROM {schema}.store s LEFT JOIN (
+    SELECT * FROM {schema}.log WHERE revision > $1::bigint AND revision <= (
+        SELECT coalesce(max(t.revision) FILTER (WHERE t.total <= $3::bigint), min(t.revision)) FROM (
+            SELECT n.revision, sum(octet_length(n.value)) OVER (ORDER BY n.revision, n.key) AS total FROM (
+                SELECT l.revision, l.key, l.value FROM {schema}.log l
+                WHERE l.revision > $1::bigint ORDER BY l.revision, l.key LIMIT $2::bigint
+            ) n
+        ) t
+    )
+) r ON true ORDER BY r.revision, r.key
 """
 
 _INFO = """
@@ -109,15 +109,17 @@ class Statements:
             return Statement(name, schema.sql(sql))
 
         self.get = fill("get", _GET)
-        self.list = fill("list", _LIST)
-        self.begin = fill("begin", _BEGIN)
+        self.get_many = fill("get_many", _GET_MANY)
+        self.list = fill("list", _LIST.replace("{value}", "value"))
+        self.list_keys = fill("list_keys", _LIST.replace("{value}", "''::bytea"))
         self.commit = fill("commit", _COMMIT)
+        self.delete_prefix = fill("delete_prefix", _DELETE_PREFIX)
         self.tick = fill("tick", "SELECT {schema}.enter_v1($1::bigint, $2::bigint)")
         self.grant = fill("grant", _GRANT)
         self.refresh = fill("refresh", _REFRESH)
         self.revoke = fill("revoke", "SELECT {schema}.revoke_v1($1::bigint, $2::bigint, $3::text[])")
         self.leases = fill("leases", _LEASES)
-        self.state = fill("state", _STATE)
+        self.due = fill("due", _DUE)
         self.position = fill("position", _POSITION)
         self.log = fill("log", _LOG)
         self.info = fill("info", _INFO)

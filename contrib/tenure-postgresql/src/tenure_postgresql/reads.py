@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenure.plugin_kit import Deadline
-from tenure.spi import KeyValue, Page, ReadResult
+from tenure.spi import KeyValue, ListRequest, MultiReadResult, Page, ReadResult, Snapshot, WatchRequest
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Row, Statement
 from tenure_postgresql.context import BackendContext
 
+_LEAST = "\x01"  # keys have no NUL
 _LAST = chr(0x10FFFF)
 _BEYOND = _LAST * 351  # greater than any key: those have at most 1,400 bytes, which are 350 of these
 
@@ -24,14 +25,34 @@ def get(context: BackendContext, key: str, *, timeout: float) -> ReadResult:
     return ReadResult(_item(row), encoding.number(row[0]))
 
 
-def list_page(context: BackendContext, prefix: str, *, after: str | None, limit: int | None, timeout: float) -> Page:
+def get_many(context: BackendContext, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+    """``Backend.get_many``: one statement, so one revision."""
+    rows = ask(context, context.statements.get_many, [encoding.texts(keys)], timeout=timeout, action="reading keys")
+    found = {item.key: item for item in items(rows)}
+    return MultiReadResult(tuple(map(found.get, keys)), encoding.number(rows[0][0]))
+
+
+def list_page(context: BackendContext, request: ListRequest, *, timeout: float) -> Page:
     """``Backend.list``: all that was asked for, at one revision."""
-    most = None if limit is None else encoding.bigint(limit + 1)
-    args = [encoding.text(prefix), encoding.text(after or ""), encoding.text(end_of(prefix)), most]
-    rows = ask(context, context.statements.list, args, timeout=timeout, action="listing keys")
+    statement = context.statements.list_keys if request.keys_only else context.statements.list
+    most = None if request.limit is None else encoding.bigint(request.limit + 1)
+    args = _between(request.prefix, request.after or "", end_of(request.prefix), most)
+    rows = ask(context, statement, args, timeout=timeout, action="listing keys")
     found = items(rows)
-    more = limit is not None and len(found) > limit
-    return Page(found[:limit] if more else found, has_more=more, revision=encoding.number(rows[0][0]))
+    more = request.limit is not None and len(found) > request.limit
+    return Page(found[: request.limit] if more else found, has_more=more, revision=encoding.number(rows[0][0]))
+
+
+def snapshot(context: BackendContext, request: WatchRequest, *, timeout: float) -> Snapshot:
+    """The state that a watch begins with."""
+    end = request.prefix + _LEAST if request.exact else end_of(request.prefix)
+    args = _between(request.prefix, "", end, None)
+    rows = ask(context, context.statements.list, args, timeout=timeout, action="watching")
+    return Snapshot(items(rows), encoding.number(rows[0][0]))
+
+
+def _between(first: str, after: str, end: str, most: bytes | None) -> list[bytes | None]:
+    return [encoding.text(first), encoding.text(after), encoding.text(end), most]
 
 
 def items(rows: list[Row]) -> tuple[KeyValue, ...]:

@@ -11,7 +11,7 @@ from tenure_postgresql import encoding
 from tenure_postgresql.connection import Connection, ServerError, Statement
 from tenure_postgresql.errors import NO_RIGHT
 from tenure_postgresql.pool import Pool
-from tenure_postgresql.schema_ddl import FORMAT, FUNCTIONS, LOG_BYTES, TABLES
+from tenure_postgresql.schema_ddl import FORMAT, FUNCTIONS, LOG_BYTES, NEWEST_FUNCTION, TABLES, UPGRADE
 
 _OLDEST = 14
 _ACTION = "opening the store"
@@ -23,7 +23,9 @@ _LOOK = Statement(
     SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'),
            EXISTS (SELECT FROM pg_catalog.pg_class c
                    WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname = 'store'),
-           has_database_privilege(current_database(), 'CREATE') OR to_regnamespace($1::text) IS NOT NULL
+           has_database_privilege(current_database(), 'CREATE') OR to_regnamespace($1::text) IS NOT NULL,
+           EXISTS (SELECT FROM pg_catalog.pg_proc p
+                   WHERE p.pronamespace = to_regnamespace($1::text) AND p.proname = $2::text)
     """,
 )
 # What is refused here would else be refused in the middle of somebody's work.
@@ -83,8 +85,8 @@ def prepare(pool: Pool, schema: Schema, *, deadline: Deadline) -> None:
 
 
 def _prepare(connection: Connection, schema: Schema, deadline: Deadline) -> None:
-    version, database_encoding, there, may_create = connection.ask(
-        _LOOK, [encoding.text(schema.name)], deadline=deadline
+    version, database_encoding, there, may_create, current = connection.ask(
+        _LOOK, [encoding.text(schema.name), encoding.text(NEWEST_FUNCTION)], deadline=deadline
     )[0]
     if encoding.number(version) < _OLDEST * 10_000:
         raise Unsupported(
@@ -106,6 +108,23 @@ def _prepare(connection: Connection, schema: Schema, deadline: Deadline) -> None
             + ", ".join(missing)
         )
     _check_format(connection, schema, deadline)
+    if encoding.flag(there) and not encoding.flag(current):
+        _upgrade(connection, schema, deadline)
+
+
+def _upgrade(connection: Connection, schema: Schema, deadline: Deadline) -> None:
+    """Bring a store of the version before up to date, in one transaction; programs may be using it."""
+    script = UPGRADE + ";\n".join(FUNCTIONS)
+    lock = _ONE_AT_A_TIME.format(name=schema.name)
+    try:
+        connection.run(lock + schema.sql(script), deadline=deadline)
+    except ServerError as exc:
+        if exc.state != NO_RIGHT:
+            raise
+        raise PermissionDenied(
+            f"{_ACTION}: the store in schema {schema.name} at {connection.where} was made by an older version of "
+            "tenure-postgresql, and only its owner can bring it up to date; open it once as that user"
+        ) from exc
 
 
 def _create(connection: Connection, schema: Schema, deadline: Deadline) -> None:

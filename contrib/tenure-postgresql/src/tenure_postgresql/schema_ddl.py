@@ -1,12 +1,19 @@
 """The tables of a store, and the functions that write to them. One store is one schema.
 
-    store   one row: which history this is, the present revision, and from where on the log has everything
+    store   one row: the present revision, and from where on the log has everything
     item    the keys, with their values
     lease   the leases that haven't been ended
     log     every change of the last revisions: what watches are told (an outbox)
 
-**Order.** Whoever writes locks the row of ``store`` first, and PostgreSQL lets go of it after the transaction has
-become visible. So revisions have no holes, they are committed in their order, and nobody sees one before those below.
+**Order.** A writer locks the row of ``store`` first, and PostgreSQL lets go of it after the transaction has become
+visible. So revisions are committed in their order, and no reader sees one before those below.
+
+**Revisions** follow the server's clock (``next_v1``), so a restored backup or a replica that lagged behind never uses
+one of the lost history again. A watch goes on from a revision that the log has, or from ``log_start``.
+
+**The version before** counted revisions by one and gave each transaction a random ``op``. Its tables are used as they
+are: ``UPGRADE`` adds a column, and the functions are replaced. Its programs call the same functions with the same
+arguments, so they may run beside new ones. That is why ``history`` and ``op`` are still there.
 
 **One call, one statement.** A client sends a single statement for everything that it does, so no transaction is ever
 open between two messages, and a client that dies or is frozen holds no lock.
@@ -35,7 +42,8 @@ CREATE TABLE {schema}.store (
     history uuid NOT NULL,
     revision bigint NOT NULL,
     log_start bigint NOT NULL,
-    log_bytes bigint NOT NULL
+    log_bytes bigint NOT NULL,
+    log_revisions bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE {schema}.store IS 'Tenure: the present revision; the log has every change after log_start';
 CREATE TABLE {schema}.item (
@@ -60,7 +68,7 @@ CREATE TABLE {schema}.log (
     value bytea,
     created bigint,
     lease text COLLATE "C",
-    op uuid NOT NULL,
+    op uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     PRIMARY KEY (revision, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE {schema}.log IS 'Tenure: changes for watches; created is NULL where the key was deleted';
@@ -68,37 +76,66 @@ ALTER TABLE {schema}.log ALTER COLUMN value SET STORAGE EXTERNAL;
 INSERT INTO {schema}.store VALUES (true, {format}, gen_random_uuid(), 0, 0, 0);
 """
 
+UPGRADE = """
+ALTER TABLE {schema}.store ADD COLUMN IF NOT EXISTS log_revisions bigint NOT NULL DEFAULT 0;
+ALTER TABLE {schema}.log ALTER COLUMN op SET DEFAULT '00000000-0000-0000-0000-000000000000';
+UPDATE {schema}.store SET log_revisions = (SELECT count(DISTINCT l.revision) FROM {schema}.log l);
+DROP FUNCTION {schema}.commit_v1(
+    bigint, bigint, uuid, text[], text[], bigint[], text[], bytea[], text[], text[]
+); -- its parameters had other names, which can't be replaced
+"""
+"""What the tables of the version before lack, before the functions are replaced. Doing it twice does no harm."""
+
+NEWEST_FUNCTION = "next_v1"
+"""A store without this function was made by the version before."""
+
+_NEXT = """
+CREATE OR REPLACE FUNCTION {schema}.next_v1(a_last bigint) RETURNS bigint LANGUAGE sql AS $$
+-- The revision after a_last: microseconds by the clock, and in any case more. A clock beyond 2 ** 52 is ignored.
+SELECT greatest(
+    a_last + 1,
+    nullif(least((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 4503599627370496), 4503599627370496))
+$$
+"""
+
 _TRIM = """
-CREATE FUNCTION {schema}.trim_v1(a_keep bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.trim_v1(a_keep bigint) RETURNS void LANGUAGE plpgsql AS $$
 -- Forget changes: keep those of the last a_keep revisions, fewer where their values are too many bytes.
 DECLARE
     v_revision bigint;
     v_start bigint;
 BEGIN
-    SELECT s.revision, greatest(s.log_start, s.revision - a_keep) INTO STRICT v_revision, v_start FROM {schema}.store s;
+    SELECT s.revision, s.log_start INTO STRICT v_revision, v_start FROM {schema}.store s;
+    SELECT greatest(v_start, max(t.revision)) INTO v_start FROM (
+        SELECT l.revision FROM {schema}.log l GROUP BY l.revision ORDER BY l.revision DESC OFFSET a_keep LIMIT 1
+    ) t;
     SELECT greatest(v_start, max(t.revision)) INTO v_start FROM (
         SELECT l.revision, sum(octet_length(l.value)) OVER (ORDER BY l.revision DESC, l.key DESC) AS total
         FROM {schema}.log l WHERE l.revision > v_start
     ) t WHERE t.total > {log_bytes} / 2;
-    -- The last one stays: it tells which history this is.
-    v_start := least(v_start, v_revision - 1);
+    IF v_start >= v_revision THEN
+        -- The last one stays, so that watches that have read it can go on.
+        SELECT max(l.revision) INTO v_start FROM {schema}.log l WHERE l.revision < v_revision;
+    END IF;
     DELETE FROM {schema}.log l WHERE l.revision <= v_start;
     UPDATE {schema}.store s SET log_start = greatest(s.log_start, v_start),
-        log_bytes = (SELECT coalesce(sum(octet_length(l.value)), 0) FROM {schema}.log l);
+        (log_bytes, log_revisions) = (
+            SELECT coalesce(sum(octet_length(l.value)), 0), count(DISTINCT l.revision) FROM {schema}.log l);
 END $$
 """
 
 _LEAVE = """
-CREATE FUNCTION {schema}.leave_v1(a_revision bigint, a_bytes bigint, a_history bigint) RETURNS void
-LANGUAGE plpgsql AS $$
--- The last step of whoever changed something: note the revision, trim the log now and then, wake the watchers.
+CREATE OR REPLACE FUNCTION {schema}.leave_v1(a_revision bigint, a_revisions bigint, a_bytes bigint, a_history bigint)
+RETURNS void LANGUAGE plpgsql AS $$
+-- The last step of a writer that made a_revisions: note the last, trim the log now and then, wake the watchers.
 DECLARE
-    v_start bigint;
+    v_revisions bigint;
     v_bytes bigint;
 BEGIN
-    UPDATE {schema}.store s SET revision = a_revision, log_bytes = s.log_bytes + a_bytes
-        RETURNING s.log_start, s.log_bytes INTO STRICT v_start, v_bytes;
-    IF a_revision - v_start > a_history + a_history / 10 OR v_bytes > {log_bytes} THEN
+    UPDATE {schema}.store s SET revision = a_revision, log_bytes = s.log_bytes + a_bytes,
+        log_revisions = s.log_revisions + a_revisions
+        RETURNING s.log_revisions, s.log_bytes INTO STRICT v_revisions, v_bytes;
+    IF v_revisions > a_history + a_history / 10 OR v_bytes > {log_bytes} THEN
         PERFORM {schema}.trim_v1(a_history);
     END IF;
     PERFORM pg_notify('{channel}', '');
@@ -106,60 +143,61 @@ END $$
 """
 
 _END = """
-CREATE FUNCTION {schema}.end_v1(a_lease text, a_revision bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.end_v1(a_lease text, a_revision bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 -- End one lease: its keys go at one revision, if it has any. Answers the revision after that.
 DECLARE
-    v_op uuid := gen_random_uuid();
-    v_count bigint;
+    v_next bigint := {schema}.next_v1(a_revision);
 BEGIN
     DELETE FROM {schema}.lease l WHERE l.id = a_lease;
     WITH gone AS (DELETE FROM {schema}.item i WHERE i.lease = a_lease RETURNING i.key)
-    INSERT INTO {schema}.log (revision, key, op) SELECT a_revision + 1, g.key, v_op FROM gone g;
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN a_revision + (v_count > 0)::integer;
+    INSERT INTO {schema}.log (revision, key) SELECT v_next, g.key FROM gone g;
+    RETURN CASE WHEN FOUND THEN v_next ELSE a_revision END;
 END $$
 """
 
 _ENTER = """
-CREATE FUNCTION {schema}.enter_v1(a_wait bigint, a_history bigint) RETURNS bigint LANGUAGE plpgsql AS $$
--- The first step of whoever writes: lock the store, waiting at most a_wait milliseconds, and end what is overdue.
+CREATE OR REPLACE FUNCTION {schema}.enter_v1(a_wait bigint, a_history bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+-- The first step of a writer: lock the store, waiting at most a_wait milliseconds, and end the leases that are overdue.
 DECLARE
     v_before bigint;
     v_revision bigint;
+    v_ended bigint := 0;
     v_now timestamptz;
     v_lease text;
 BEGIN
     PERFORM set_config('lock_timeout', greatest(a_wait, 1)::text, true);
-    SELECT s.revision INTO STRICT v_before FROM {schema}.store s FOR UPDATE;
-    v_revision := v_before;
+    SELECT s.revision INTO STRICT v_revision FROM {schema}.store s FOR UPDATE;
     v_now := clock_timestamp();
     FOR v_lease IN
         SELECT l.id FROM {schema}.lease l WHERE l.deadline <= v_now ORDER BY l.deadline, l.id FOR UPDATE SKIP LOCKED
     LOOP
-        v_revision := {schema}.end_v1(v_lease, v_revision);
+        v_before := v_revision;
+        v_revision := {schema}.end_v1(v_lease, v_before);
+        v_ended := v_ended + (v_revision > v_before)::integer;
     END LOOP;
-    IF v_revision > v_before THEN
-        PERFORM {schema}.leave_v1(v_revision, 0, a_history);
+    IF v_ended > 0 THEN
+        PERFORM {schema}.leave_v1(v_revision, v_ended, 0, a_history);
     END IF;
     RETURN v_revision;
 END $$
 """
 
 _COMMIT = """
-CREATE FUNCTION {schema}.commit_v1(
+CREATE OR REPLACE FUNCTION {schema}.commit_v1(
     a_wait bigint, a_history bigint, a_op uuid,
     a_precondition_kinds text[], a_precondition_keys text[], a_precondition_revisions bigint[],
     a_put_keys text[], a_put_values bytea[], a_put_leases text[], a_gone_keys text[],
     OUT verdict text, OUT now_at bigint, OUT deleted bigint, OUT about text, OUT found_at bigint
 ) LANGUAGE plpgsql AS $$
 -- A transaction of Tenure. What refuses it is answered and not raised: leases ended on the way stay ended.
+-- a_op has no meaning any more; programs of the version before give it.
 DECLARE
     v_next bigint;
     v_bytes bigint;
     v_count bigint;
 BEGIN
     now_at := {schema}.enter_v1(a_wait, a_history);
-    v_next := now_at + 1;
+    v_next := {schema}.next_v1(now_at);
     deleted := 0;
     IF cardinality(a_precondition_keys) > 0 THEN
         SELECT g.kind, g.key, i.modified INTO verdict, about, found_at
@@ -186,39 +224,69 @@ BEGIN
             SET value = excluded.value, modified = excluded.modified, lease = excluded.lease
         RETURNING i.key, i.value, i.created, i.lease
     ), logged AS (
-        INSERT INTO {schema}.log (revision, key, value, created, lease, op)
-        SELECT v_next, m.key, m.value, m.created, m.lease, a_op FROM made m
-        UNION ALL SELECT v_next, g.key, NULL, NULL, NULL, a_op FROM gone g
+        INSERT INTO {schema}.log (revision, key, value, created, lease)
+        SELECT v_next, m.key, m.value, m.created, m.lease FROM made m
+        UNION ALL SELECT v_next, g.key, NULL, NULL, NULL FROM gone g
         RETURNING octet_length(value) AS size
     )
     SELECT count(*), coalesce(sum(logged.size), 0), (SELECT count(*) FROM gone) INTO v_count, v_bytes, deleted
     FROM logged;
     IF v_count > 0 THEN
         now_at := v_next;
-        PERFORM {schema}.leave_v1(v_next, v_bytes, a_history);
+        PERFORM {schema}.leave_v1(v_next, 1, v_bytes, a_history);
+    END IF;
+END $$
+"""
+
+_DELETE_PREFIX = """
+CREATE OR REPLACE FUNCTION {schema}.delete_prefix_v1(
+    a_wait bigint, a_history bigint, a_first text, a_end text, a_most bigint,
+    OUT now_at bigint, OUT deleted bigint
+) LANGUAGE plpgsql AS $$
+-- Delete the first a_most keys from a_first on and before a_end, at one revision.
+DECLARE
+    v_next bigint;
+    v_last text;
+BEGIN
+    now_at := {schema}.enter_v1(a_wait, a_history);
+    v_next := {schema}.next_v1(now_at);
+    SELECT max(f.key) INTO v_last FROM (
+        SELECT i.key FROM {schema}.item i WHERE i.key >= a_first AND i.key < a_end ORDER BY i.key LIMIT a_most
+    ) f;
+    WITH gone AS (
+        DELETE FROM {schema}.item i WHERE i.key >= a_first AND i.key <= v_last RETURNING i.key
+    )
+    INSERT INTO {schema}.log (revision, key) SELECT v_next, g.key FROM gone g;
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    IF deleted > 0 THEN
+        now_at := v_next;
+        PERFORM {schema}.leave_v1(v_next, 1, 0, a_history);
     END IF;
 END $$
 """
 
 _REVOKE = """
-CREATE FUNCTION {schema}.revoke_v1(a_wait bigint, a_history bigint, a_leases text[]) RETURNS text[]
+CREATE OR REPLACE FUNCTION {schema}.revoke_v1(a_wait bigint, a_history bigint, a_leases text[]) RETURNS text[]
 LANGUAGE plpgsql AS $$
 -- End leases now, each at a revision of its own. Answers those that were alive.
 DECLARE
-    v_before bigint := {schema}.enter_v1(a_wait, a_history);
-    v_revision bigint := v_before;
+    v_before bigint;
+    v_revision bigint := {schema}.enter_v1(a_wait, a_history);
+    v_made bigint := 0;
     v_lease text;
     v_ended text[] := '{{}}';
 BEGIN
     FOR v_lease IN SELECT l.id FROM {schema}.lease l WHERE l.id = ANY (a_leases) ORDER BY l.id FOR UPDATE LOOP
-        v_revision := {schema}.end_v1(v_lease, v_revision);
+        v_before := v_revision;
+        v_revision := {schema}.end_v1(v_lease, v_before);
+        v_made := v_made + (v_revision > v_before)::integer;
         v_ended := v_ended || v_lease;
     END LOOP;
-    IF v_revision > v_before THEN
-        PERFORM {schema}.leave_v1(v_revision, 0, a_history);
+    IF v_made > 0 THEN
+        PERFORM {schema}.leave_v1(v_revision, v_made, 0, a_history);
     END IF;
     RETURN v_ended;
 END $$
 """
 
-FUNCTIONS = (_TRIM, _LEAVE, _END, _ENTER, _COMMIT, _REVOKE)
+FUNCTIONS = (_NEXT, _TRIM, _LEAVE, _END, _ENTER, _COMMIT, _DELETE_PREFIX, _REVOKE)

@@ -6,13 +6,11 @@ import threading
 
 from tenure.errors import DeadlineExceeded, StoreClosed
 from tenure.plugin_kit import Deadline
-from tenure.spi import Feed, Sink, Snapshot
-from tenure_postgresql import encoding
+from tenure.spi import Feed, Sink, WatchRequest
+from tenure_postgresql import log_position, reads
 from tenure_postgresql.context import BackendContext
 from tenure_postgresql.feed import PostgresqlFeed
-from tenure_postgresql.history_position import HistoryPosition, HistoryPositions
 from tenure_postgresql.log_reader import LogReader, connect
-from tenure_postgresql.reads import ask, end_of, items
 
 
 class Watches:
@@ -25,20 +23,18 @@ class Watches:
         self._lock = threading.Lock()
         self._reader: LogReader | None = None
         self._closed = False
-        self._positions = HistoryPositions(context)
 
-    def open(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def open(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         """``Backend.watch``."""
         deadline = Deadline(timeout)
-        if after is not None:
-            position = self._positions.verify(after, timeout=timeout)
-            first = None
+        first = None
+        if request.after is not None:
+            log_position.verify(self._context, request.after, timeout=timeout)
+            position = request.after
         else:
-            args = [encoding.text(prefix), encoding.text(end_of(prefix))]
-            rows = ask(self._context, self._context.statements.begin, args, timeout=timeout, action="watching")
-            position = HistoryPosition(rows[0][7] or b"", encoding.number(rows[0][0]), rows[0][8] or b"")
-            first = Snapshot(items(rows), position.revision)
-        feed = PostgresqlFeed(prefix, position, sink, first=first, positions=self._positions, on_close=self._discard)
+            first = reads.snapshot(self._context, request, timeout=timeout)
+            position = first.revision
+        feed = PostgresqlFeed(request, position, sink, first=first, on_close=self._discard)
         while not self._running(deadline).add(feed):
             pass  # it has retired meanwhile: the next one is another
         return feed
@@ -52,16 +48,13 @@ class Watches:
                 raise StoreClosed("this store was closed")
             if self._reader is None or self._reader.retired:
                 connection = connect(self._context, deadline, patience=self._silence, given_up=lambda: self._closed)
-                self._reader = LogReader(
-                    self._context, self._positions, connection, poll=self._poll, silence=self._silence
-                )
+                self._reader = LogReader(self._context, connection, poll=self._poll, silence=self._silence)
             return self._reader
         finally:
             self._lock.release()
 
     def _discard(self, feed: PostgresqlFeed) -> None:
         """A feed was closed."""
-        self._positions.remember(feed.position)
         reader = self._reader
         if reader is not None:
             reader.remove(feed)  # one that it doesn't serve is none of its business
