@@ -106,6 +106,47 @@ def test_a_write_that_fails_is_refused(
     assert store.get("count").value == b"0"
 
 
+def test_revisions_stay_unique_when_a_copy_is_put_back(store: tenure.Store, path: Path) -> None:
+    copy = path.read_bytes()
+    with store.watch("") as watch:
+        lost = [store.put("count", b"lost").revision, store.put("lost", b"").revision]
+        while (batch := watch.next(10)) is None or batch.revision < lost[-1]:
+            pass
+        path.write_bytes(copy)
+        with pytest.raises(tenure.Conflict):
+            store.put_if_unchanged("count", b"1", revision=lost[0])
+        new = [store.put("count", b"new").revision for _ in range(3)]
+        assert sorted({*lost, *new}) == [*lost, *new]
+        told: dict[str, bool] = {}
+        while "lost" not in told:
+            batch = watch.next(10)
+            assert batch is not None
+            told |= {event.key: event.item is not None for event in batch.events}
+        assert told["lost"] is False
+        assert told["count"] is True
+
+
+def test_a_file_of_the_version_before_is_continued(store: tenure.Store, path: Path) -> None:
+    document = json.loads(path.read_text())
+    document["revision"] = document["keys"]["count"]["created"] = document["keys"]["count"]["modified"] = 7
+    path.write_text(json.dumps(document))
+    assert store.get("count").mod_revision == 7
+    before = time.time()
+    revision = store.put_if_unchanged("count", b"1", revision=7).revision
+    assert revision >= int(before * 1e6)
+    assert store.get("count") == tenure.KeyValue("count", b"1", 7, revision)
+
+
+def test_an_exact_watch_many_keys_and_a_prefix(store: tenure.Store) -> None:
+    for key in ("a", "a/", "a/b", "a0", "ab"):
+        store.put(key, key.encode())
+    with store.watch("a", exact=True) as watch:
+        assert [event.key for event in watch.next(10).events] == ["a"]
+    assert [item and item.value for item in store.get_many(["ab", "no", "a"]).items] == [b"ab", None, b"a"]
+    assert store.delete_prefix("a/").deleted == 2
+    assert store.list("a", keys_only=True).keys == ("a", "a0", "ab")
+
+
 def test_leases_end_with_the_machines_run(store: tenure.Store, path: Path) -> None:
     lease = store.lease(3600)
     store.put("held", b"", lease=lease)

@@ -1,4 +1,4 @@
-"""The ten methods, on a state file."""
+"""The methods of the SPI, on a state file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from tenure.spi import (
     Backend,
     Capabilities,
     CommitResult,
+    Delete,
     Feed,
     LeaseGrant,
     LeaseId,
     ListRequest,
+    MultiReadResult,
     OpenRequest,
     Page,
     PollingFeed,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Sink,
@@ -67,8 +70,19 @@ class JsonFileBackend(Backend):
             revision=state.revision,
         )
 
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        state = self._current(timeout)
+        return MultiReadResult(tuple(map(state.keys.get, keys)), state.revision)
+
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self._open_file().update(lambda state: state.commit(transaction), timeout)
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        def change(state: State) -> PrefixDeletion:
+            done = state.commit(Transaction((), tuple(map(Delete, _under(state, prefix)))))
+            return PrefixDeletion(deleted=done.deleted, revision=done.revision)
+
+        return self._open_file().update(change, timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         lease_id = uuid.uuid4().hex
@@ -101,7 +115,9 @@ class JsonFileBackend(Backend):
 
         def look() -> Snapshot:
             state = self._file.current(timeout=2.0)
-            return Snapshot(tuple(state.keys[key] for key in _under(state, request.prefix)), state.revision)
+            keys = _under(state, request.prefix)
+            watched = (state.keys[key] for key in keys if not request.exact or key == request.prefix)
+            return Snapshot(tuple(watched), state.revision)
 
         feed = PollingFeed(look, sink, interval=self._poll, name="tenure-jsonfile")
         self._feeds.add(feed)

@@ -15,6 +15,9 @@ def declare(*, poll: float) -> Capabilities:
         consistent_pagination=False,  # the file has no past
         lossless_watch=False,  # a watch sees the states it happens to look at
         list_leases=False,
+        unique_revisions=True,  # also if the file is replaced by an older copy
+        multi_get=True,
+        prefix_delete=True,
         max_value_bytes=1024 * 1024,
         max_transaction_operations=1000,
         max_transaction_leases=1000,

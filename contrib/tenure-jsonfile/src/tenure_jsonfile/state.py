@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tenure.errors import Conflict, LeaseNotFound
+from tenure.plugin_kit import next_revision
 from tenure.spi import CommitResult, Delete, KeyAbsent, KeyExists, KeyValue, Put, RevisionEquals, Transaction
 
 FORMAT = 1
@@ -50,7 +51,8 @@ class State:
             return False
         self.changed = True
         owned = [key for key, item in self.keys.items() if item.lease_id == lease_id]
-        self.revision += bool(owned)
+        if owned:
+            self.revision = next_revision(self.revision)
         for key in owned:
             del self.keys[key]
         return True
@@ -73,7 +75,7 @@ class State:
             lease_id = operation.lease_id if isinstance(operation, Put) else None
             if lease_id is not None and lease_id not in self.leases:
                 raise LeaseNotFound(f"no lease {lease_id!r} is alive; nothing was changed")
-        revision = self.revision + 1
+        revision = next_revision(self.revision)
         deleted = 0
         for operation in transaction.operations:
             old = self.keys.get(operation.key)
