@@ -28,6 +28,25 @@ _GOOD = """
         )
 """
 
+_OF_VERSION_0 = """
+    from tenure.hookspecs import hookimpl
+    from tenure.spi import Backend, BackendPlugin, Page, PollingFeed, ReadResult, UrlForm
+
+    class OldBackend(Backend):
+        def get(self, key, *, timeout):
+            return ReadResult(None, 0)
+
+        def list(self, prefix, *, after, limit, revision, timeout):
+            return Page((), has_more=False, revision=0)
+
+        def watch(self, prefix, *, after, sink, timeout):
+            return PollingFeed(lambda: None, sink, interval=1.0, name="old")
+
+    @hookimpl
+    def tenure_backend():
+        return BackendPlugin(scheme="ct-old", summary="", open=OldBackend, url_form=UrlForm.NAME)
+"""
+
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
@@ -197,3 +216,29 @@ def test_importing_tenure_is_quick():
         "xml",
     }
     assert not modules & heavy
+
+
+def test_a_plugin_of_spi_version_0_is_told_what_to_change(install):
+    install("old", "ct-old", _OF_VERSION_0)
+    for _ in range(2):
+        with pytest.raises(PluginError) as caught:
+            connect("ct-old://any")
+        said = str(caught.value)
+        assert "old_module of old 1.0" in said
+        assert "was written for version 0 of the SPI, and this Tenure has version 1" in said
+        for change in (
+            "list(request, *, timeout) takes a ListRequest",
+            "watch(request, *, sink, timeout) takes a WatchRequest",
+            "a feed raises HistoryReplaced",
+            "spi_version=1",
+            "core/docs/spi-versions.md",
+        ):
+            assert change in said
+
+
+def test_a_plugin_of_a_later_spi_version_wants_a_later_tenure(install):
+    install("later", "ct-later", _GOOD.format(scheme="ct-later", more="").replace("spi_version=1", "spi_version=2"))
+    with pytest.raises(
+        PluginError, match="written for version 2 of the SPI, and this Tenure has version 1; update Ten"
+    ):
+        connect("ct-later://any")

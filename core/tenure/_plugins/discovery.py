@@ -176,9 +176,10 @@ def _describe(scheme: str, source: str) -> BackendPlugin:
         )
     if described.spi_version != SPI_VERSION:
         _forget(scheme)
+        advice = _TO_CHANGE if described.spi_version < SPI_VERSION else "update Tenure, or install an older plugin"
         raise PluginError(
             f"loading the plugin for {scheme}:// ({source}): the plugin was written for version "
-            f"{described.spi_version} of the SPI, and this Tenure has version {SPI_VERSION}; {_TO_CHANGE}"
+            f"{described.spi_version} of the SPI, and this Tenure has version {SPI_VERSION}; {advice}"
         )
     return described
 
