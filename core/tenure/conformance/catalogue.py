@@ -6,6 +6,7 @@ fixtures under which pytest runs the same ones.
 
 from __future__ import annotations
 
+from tenure.conformance.rules.bulk import BulkRules
 from tenure.conformance.rules.closing import ClosingRules
 from tenure.conformance.rules.faults.leases import FaultLeaseRules
 from tenure.conformance.rules.faults.registry import FaultRegistryRules
@@ -30,6 +31,7 @@ class AllRules(
     NamespaceRules,
     TransactionRules,
     ListRules,
+    BulkRules,
     LeaseRules,
     LockRules,
     WatchRules,

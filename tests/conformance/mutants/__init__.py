@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from . import (
+    bulk,
     closing,
     faults,
     feeds,
@@ -17,6 +18,7 @@ from . import (
     locks,
     model,
     namespaces,
+    one_key,
     order,
     partition,
     registry,
@@ -37,11 +39,13 @@ MUTANTS: tuple[Mutant, ...] = (
     *namespaces.MUTANTS,
     *transactions.MUTANTS,
     *lists.MUTANTS,
+    *bulk.MUTANTS,
     *leases.MUTANTS,
     *lease_ids.MUTANTS,
     *locks.MUTANTS,
     *feeds.MUTANTS,
     *watches.MUTANTS,
+    *one_key.MUTANTS,
     *closing.MUTANTS,
     *spi.MUTANTS,
     *registry.MUTANTS,

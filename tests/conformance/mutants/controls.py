@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tenure.errors import Unsupported
-from tenure.spi import Feed, LeaseId, LeaseInfo, ListRequest, Page, Sink, WatchRequest
+from tenure.spi import (
+    Feed,
+    LeaseId,
+    LeaseInfo,
+    ListRequest,
+    MultiReadResult,
+    Page,
+    PrefixDeletion,
+    Sink,
+    WatchRequest,
+)
 
 from .base import Faithful, Mutant
 from .tcp import Networked
 
 
 class Durable(Faithful):
-    """Declares durable, which is true as long as nobody does worse to its server than pausing it."""
+    """Declares durable, true as long as its server is paused at the worst, and the calls on many keys."""
 
-    declares: ClassVar = {"durable": True}
+    declares: ClassVar = {"durable": True, "multi_get": True, "prefix_delete": True}
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return self.inner.get_many(keys, timeout=timeout)
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return self.inner.delete_prefix(prefix, timeout=timeout)
 
 
 class Modest(Faithful):

@@ -10,9 +10,9 @@ from typing import ClassVar
 import tenure_memory
 from tenure.conformance import ServerControls
 from tenure.errors import Compacted, TenureError, Unavailable
-from tenure.spi import CommitResult, Delete, Feed, LeaseId, Put, ReadResult, Sink, Transaction, WatchRequest
+from tenure.spi import CommitResult, Delete, Feed, KeyValue, LeaseId, Put, ReadResult, Sink, Transaction, WatchRequest
 
-from .base import BentFeed, BentWatch, Faithful
+from .base import BentFeed, BentItems, BentWatch, Faithful
 from .controls import Durable
 
 _TOO_LONG = 7.0
@@ -185,6 +185,48 @@ class RestartForgetsLeasedKeys(Durable):
         return ServerControls(kill=server.pause, start=start)
 
 
+class RevisionsStartAgain(BentItems):
+    """Counts revisions by one, from one again after its data were lost, and says that none is used twice."""
+
+    rules = ("restarts.repeat_no_revision",)
+    counted: ClassVar[dict[int, int]] = {}
+
+    @classmethod
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
+        def wipe() -> None:
+            server.lose_data()
+            cls.counted.clear()
+
+        return ServerControls(kill=server.pause, wipe=wipe, start=server.resume)
+
+    def count(self, revision: int) -> int:
+        return self.counted.setdefault(revision, len(self.counted) + 1)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        done = self.inner.commit(transaction, timeout=timeout)
+        return CommitResult(self.count(done.revision), done.deleted)
+
+    def item(self, item: KeyValue) -> KeyValue:
+        return item._replace(mod_revision=self.count(item.mod_revision))
+
+
+class LostRevisionsAreResumed(Faithful):
+    """A watch after a revision of the lost data begins at the present."""
+
+    rules = ("restarts.repeat_no_revision",)
+
+    @classmethod
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
+        return ServerControls(kill=server.pause, wipe=server.lose_data, start=server.resume)
+
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        try:
+            return self.inner.watch(request, sink=sink, timeout=timeout)
+        except Compacted:
+            present = WatchRequest(prefix=request.prefix, exact=request.exact, after=self.present)
+            return self.inner.watch(present, sink=sink, timeout=timeout)
+
+
 MUTANTS: tuple[type[Faithful], ...] = (
     RestartLosesTheLastWrites,
     RestartLosesEverything,
@@ -198,4 +240,6 @@ MUTANTS: tuple[type[Faithful], ...] = (
     ForgottenChangesAreSkipped,
     RestartForgetsLeases,
     RestartForgetsLeasedKeys,
+    RevisionsStartAgain,
+    LostRevisionsAreResumed,
 )

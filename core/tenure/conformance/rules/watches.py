@@ -25,6 +25,32 @@ _CLOCK_TOLERANCE = 0.5
 class WatchRules(Rules, area="watches"):
     """The state, then changes, as long as the watch is open."""
 
+    def test_watches_of_one_key_see_that_key_alone(self, context: RuleContext) -> None:
+        """An exact watch delivers the state and the changes of its key, and nothing of keys that start with it."""
+        neighbours = ("a/", "a/b", "ab", "a\x01", "A", "b/")
+        for key in ("a", *neighbours):
+            context.store.put(key, b"old")
+        open_watch = partial(context.connect().watch, exact=True)
+        with (
+            Follower(context.check, open_watch("a")) as present,
+            Follower(context.check, open_watch("b")) as missing,
+        ):
+            present.wait_in_sync(), missing.wait_in_sync()
+            for key in neighbours:
+                context.store.put(key, b"new")
+            context.store.delete("a/b")
+            context.store.put("a", b"new")
+            for follower, key in ((present, "a"), (missing, "b")):
+                follower.wait_for(key, context.store.put(key, b"last").revision, "put the key of an exact watch")
+            for follower, key in ((present, "a"), (missing, "b")):
+                events = [event for batch in follower.batches for event in batch.events]
+                context.check.equal({event.key for event in events}, {key}, f"the keys that watch({key!r}) delivered")
+                kinds = [event.type for event in events]
+                expected = [EventType.CREATE] + [EventType.UPDATE] * (len(kinds) - 1)
+                context.check.equal(kinds, expected, f"the events that watch({key!r}, exact=True) delivered")
+            began = [len(follower.batches[0].events) for follower in (present, missing)]
+            context.check.equal(began, [1, 0], "the events that an exact watch of a key, and of none, began with")
+
     # -- the contract, checked against the write history of one concurrent run --
 
     def test_watches_revisions_only_grow_per_key(self, context: RuleContext) -> None:

@@ -27,7 +27,9 @@ from tenure.spi import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Sink,
@@ -153,19 +155,20 @@ class TcpBackend(Backend):
         return found
 
     def list(self, request: ListRequest, *, timeout: float) -> Page:
-        page: Page = self.call(
-            "list",
-            prefix=request.prefix,
-            after=request.after,
-            limit=request.limit,
-            revision=request.revision,
-            timeout=timeout,
-        )
+        page: Page = self.call("list", request=request, timeout=timeout)
         return page
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        found: MultiReadResult = self.call("get_many", keys=tuple(keys), timeout=timeout)
+        return found
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         committed: CommitResult = self.call("commit", transaction=transaction, timeout=timeout, writes=True)
         return committed
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        deleted: PrefixDeletion = self.call("delete_prefix", prefix=prefix, timeout=timeout, writes=True)
+        return deleted
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         grant: LeaseGrant = self.call("grant", ttl=ttl, timeout=timeout, writes=True)
@@ -191,7 +194,7 @@ class TcpBackend(Backend):
         deadline = time.monotonic() + timeout
         sock = self.connect(deadline)
         try:
-            wire.send(sock, ("watch", {"prefix": request.prefix, "after": request.after, "timeout": timeout}), deadline)
+            wire.send(sock, ("watch", {"request": request, "timeout": timeout}), deadline)
             first = wire.receive(sock, deadline)
         except OSError as exc:
             self._drop(sock)

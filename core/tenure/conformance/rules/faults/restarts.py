@@ -5,9 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from tenure.conformance.checkers import write_history
-from tenure.conformance.fault_injection.faults import RECOVERY, Canary, fails_in_time, outage, retry_until_answered
+from tenure.conformance.fault_injection.faults import (
+    RECOVERY,
+    Canary,
+    fails_in_time,
+    outage,
+    retry_until_answered,
+    works_again,
+)
 from tenure.conformance.fault_injection.workload import FaultWorkload
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
@@ -15,9 +23,11 @@ from tenure.conformance.harness.rule import Rules, requires_capability, requires
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.writers import LAST_KEY
-from tenure.errors import LeaseLost, TenureError, Unavailable
+from tenure.errors import Compacted, Conflict, LeaseLost, TenureError, Unavailable
 from tenure.leases import LeaseState
 from tenure.watch import BatchType, EventType
+
+_WRITES = 20
 
 
 class RestartRules(Rules, area="restarts"):
@@ -37,6 +47,34 @@ class RestartRules(Rules, area="restarts"):
         revision = context.store.put("new", b"", timeout=RECOVERY).revision
         highest = max(item.mod_revision for item in before)
         context.check.true(revision > highest, "put after kill and start", expected=f"above {highest}", seen=revision)
+
+    @requires_capability("unique_revisions")
+    @requires_control("kill", "wipe", "start")
+    def test_restarts_repeat_no_revision(self, context: RuleContext) -> None:
+        """After the data were lost no revision is used again; preconditions and watches on an old one are refused."""
+        old = [context.store.put(f"{number % 3}", b"old").revision for number in range(_WRITES)]
+        with context.evidence.fault("wiped store") as window:
+            window.what = "keys that are gone"
+            context.controls.do("kill")
+            try:
+                context.controls.do("wipe")
+            finally:
+                context.controls.do("start")
+            works_again(context, context.store)
+            window.effects = sum(context.store.get(f"{number}") is None for number in range(3))
+        context.check.enough(window.effects, 3, "a key lost with the store's data")
+        new = [context.store.put(f"{number % 3}", b"new").revision for number in range(_WRITES)]
+        context.check.equal(sorted({*old} & {*new}), [], "revisions used both before and after the data were lost")
+        for revision in (old[0], old[-1]):
+            write = partial(context.store.put_if_unchanged, "0", b"x", revision=revision)
+            context.check.raises(Conflict, write, f"put_if_unchanged(revision={revision}), of the data that were lost")
+        if context.capabilities.lossless_watch:
+
+            def watch() -> object:
+                with context.store.watch("", after=old[-1]) as opened:
+                    return opened.next(EVENT_TIMEOUT)
+
+            context.check.raises(Compacted, watch, f"watch(after={old[-1]}), of the data that were lost")
 
     @requires_control("kill", "start")
     def test_restarts_outages_are_told_in_time(self, context: RuleContext) -> None:
