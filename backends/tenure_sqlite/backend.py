@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
-from tenure.errors import Compacted, DeadlineExceeded, PermissionDenied, StoreFull, TenureError, Unsupported
+from tenure.errors import DeadlineExceeded, PermissionDenied, StoreFull, TenureError, Unsupported
 from tenure.spi import (
     Backend,
     Capabilities,
@@ -15,8 +15,10 @@ from tenure.spi import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     OpenRequest,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Sink,
@@ -24,13 +26,13 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
-from tenure_sqlite import leases, reads, server_info
+from tenure_sqlite import change_log, leases, reads, server_info
 from tenure_sqlite.capabilities import declare, effective_ttl
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.file_location import locate
 from tenure_sqlite.lease_clock import lease_time
 from tenure_sqlite.transactions import Writing
-from tenure_sqlite.watch import Watches
+from tenure_sqlite.watch import Watches, cut_off
 
 
 def open_backend(request: OpenRequest) -> Backend:
@@ -80,14 +82,10 @@ class SqliteBackend(Backend):
             raise Unsupported(
                 "this store can't list a past revision (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(
-            self._database,
-            request.prefix,
-            after=request.after,
-            limit=request.limit,
-            reap=self._could_reap,
-            timeout=timeout,
-        )
+        return reads.list_page(self._database, request, reap=self._could_reap, timeout=timeout)
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return reads.get_many(self._database, keys, reap=self._could_reap, timeout=timeout)
 
     def _could_reap(self, timeout: float) -> bool:
         """End the leases whose time has come, so that a read shows that at a revision of its own.
@@ -108,6 +106,10 @@ class SqliteBackend(Backend):
         if isinstance(outcome, TenureError):  # raised here, where the leases that ended before are committed
             raise outcome
         return outcome
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        with self._writing(timeout) as writer:
+            return writer.delete_prefix(prefix)
 
     def _reap(self, timeout: float) -> None:
         with self._writing(timeout):
@@ -144,28 +146,31 @@ class SqliteBackend(Backend):
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         self._database.check_file(timeout=timeout)
-        history = self._database.history
         if request.after is None:
-            page = self.list(ListRequest(prefix=request.prefix), timeout=timeout)
-            sink.deliver(Snapshot(page.items, page.revision))
-            after = page.revision
+            snapshot = self._snapshot(request, timeout)
+            sink.deliver(snapshot)
+            after = snapshot.revision
         else:
             after = request.after
             self._require_history(after, timeout=timeout)
-        self._database.seen = max(self._database.seen, after)
-        return self._watches.feed(request.prefix, sink, position=after, history=history)
+        return self._watches.feed(request, sink, position=after)
+
+    def _snapshot(self, request: WatchRequest, timeout: float) -> Snapshot:
+        if request.exact:
+            (item,), revision = self.get_many((request.prefix,), timeout=timeout)
+            return Snapshot(() if item is None else (item,), revision)
+        page = self.list(ListRequest(prefix=request.prefix), timeout=timeout)
+        return Snapshot(page.items, page.revision)
 
     def _require_history(self, revision: int, *, timeout: float) -> None:
-        present, start = self._database.run(
-            lambda connection: connection.execute("SELECT revision, log_start FROM store").fetchone(), timeout=timeout
-        )
-        if revision <= self._database.doubtful_until:
-            raise Compacted(f"revision {revision} may be of a file that was replaced: read anew")
-        if not start <= revision <= present:
-            raise Compacted(
-                f"revision {revision} isn't in the change log, which has {start} to {present}: read anew",
-                oldest_revision=start,
-            )
+        def look(connection: Connection) -> tuple[int, int, bool]:
+            connection.execute("BEGIN")
+            present, start = connection.execute("SELECT revision, log_start FROM store").fetchone()
+            return present, start, change_log.has(connection, revision, start=start, present=present)
+
+        present, start, found = self._database.run(look, timeout=timeout)
+        if not found:
+            raise cut_off(self._database.path, revision, start=start, present=present)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         self._database.check_file(timeout=timeout)

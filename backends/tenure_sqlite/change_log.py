@@ -1,6 +1,8 @@
 """The change log: a window of the last transactions, in the file, for watches to read from their positions.
 
-It is trimmed by writers in small steps, as revisions and as bytes, so that no write pays for many.
+It is trimmed by writers in small steps, as revisions and as bytes, so that no write pays for many. Revisions follow the
+clock and so don't count transactions. The high bits of an entry's position do: the number of its transaction, one more
+than that of the transaction before. Entries that an older version wrote have the number zero.
 """
 
 from __future__ import annotations
@@ -11,17 +13,39 @@ from itertools import groupby
 from operator import itemgetter
 
 from tenure.spi import Deleted, KeyValue
+from tenure_sqlite.keys import condition
 
 MAX_BYTES = 64 * 1024 * 1024
-_STEP = 256  # revisions removed at once, at most
+_STEP = 256  # transactions removed at once, at most
+_NUMBER_SHIFT = 24  # bits of a position below the transaction's number
 
 Row = tuple[int, int, str, bytes | None, int | None, int | None]
-"""Revision, position in the transaction, key, value (``None``: a delete), revision of creation, lease."""
+"""Revision, position, key, value (``None``: a delete), revision of creation, lease."""
 
 _APPEND = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
+_APPEND_DELETES = (
+    "INSERT INTO log SELECT ?, ? + row_number() OVER (ORDER BY key), key, NULL, NULL, NULL FROM item WHERE {}"
+)
 _READ = "SELECT revision, key, value, created, lease FROM log WHERE revision > ? ORDER BY revision, position"
 _SIZE = "SELECT total(length(key) + ifnull(length(value), 0)) FROM log WHERE revision <= ?"
+_HAS = "SELECT 1 FROM log WHERE revision = ? LIMIT 1"
+_FIRST = "SELECT position FROM log ORDER BY revision, position LIMIT 1"
+_LAST_OF_FIRST = (
+    "SELECT max(revision) FROM (SELECT DISTINCT revision FROM log WHERE revision < ? ORDER BY revision LIMIT ?)"
+)
 _TRIM = "DELETE FROM log WHERE revision <= ?"
+LAST_POSITION = "SELECT position FROM log WHERE log.revision = store.revision ORDER BY position DESC LIMIT 1"
+"""A column for a query of the table ``store``: a position in the last transaction, null in an empty log."""
+
+
+def number_of(position: int | None) -> int:
+    """The number of the transaction that has an entry at ``position``."""
+    return 0 if position is None else position >> _NUMBER_SHIFT
+
+
+def first_position(number: int) -> int:
+    """The position of the first entry of transaction ``number``."""
+    return number << _NUMBER_SHIFT
 
 
 def append(connection: sqlite3.Connection, entries: list[Row]) -> int:
@@ -30,19 +54,47 @@ def append(connection: sqlite3.Connection, entries: list[Row]) -> int:
     return sum(len(entry[2]) + len(entry[3] or b"") for entry in entries)
 
 
-def trim(connection: sqlite3.Connection, *, start: int, revision: int, size: int, history: int) -> tuple[int, int]:
-    """Remove some of what is beyond ``history`` revisions or ``MAX_BYTES``; answers the new start and size.
+def append_deletes(
+    connection: sqlite3.Connection, prefix: str, *, upto: str | None, revision: int, position: int
+) -> tuple[int, int]:
+    """Add the deletes of the keys under ``prefix``, up to the key ``upto`` if given; answers their count and bytes."""
+    within, bounds = condition(prefix, None, upto=upto)
+    count = connection.execute(_APPEND_DELETES.format(within), (revision, position - 1, *bounds)).rowcount
+    if not count:
+        return 0, 0
+    (size,) = connection.execute("SELECT total(length(key)) FROM log WHERE revision = ?", (revision,)).fetchone()
+    return count, int(size)
 
-    The last transaction always stays: watchers that keep up must not lose it to its own size.
+
+def has(connection: sqlite3.Connection, revision: int, *, start: int, present: int) -> bool:
+    """Whether the log has all changes after ``revision``: it has that revision, or begins with the next one.
+
+    Revisions are unique, so one that is here belongs to this history.
     """
-    excess = revision - start - history
-    if excess >= max(1, min(64, history // 4)):
-        upto = start + min(excess, _STEP)
-    elif size > MAX_BYTES:
-        upto = min(start + 64, revision - 1)
-    else:
+    if revision in (start, present):
+        return True
+    return start < revision < present and connection.execute(_HAS, (revision,)).fetchone() is not None
+
+
+def trim(
+    connection: sqlite3.Connection, *, start: int, present: int, numbers: range, size: int, history: int
+) -> tuple[int, int]:
+    """Remove some of what is beyond ``history`` transactions or ``MAX_BYTES``; answers the new start and size.
+
+    ``numbers`` are those of the transactions that were added since the last look. The last transaction always stays:
+    watchers that keep up must not lose it to its own size.
+    """
+    step = max(1, min(64, history // 4))
+    count = 0
+    if numbers.start // step != numbers.stop // step:
+        excess = numbers.stop - number_of(connection.execute(_FIRST).fetchone()[0]) - history
+        count = min(excess, _STEP) if excess >= step else 0
+    if count <= 0 and size > MAX_BYTES:
+        count = 64
+    if count <= 0:
         return start, size
-    if upto <= start:
+    (upto,) = connection.execute(_LAST_OF_FIRST, (present, count)).fetchone()
+    if upto is None:
         return start, size
     removed = int(connection.execute(_SIZE, (upto,)).fetchone()[0])
     connection.execute(_TRIM, (upto,))

@@ -51,11 +51,7 @@ class Database:
         self.time = lease_time
         self.history_id = ""
         self.history = 0
-        """Counts the files found at the path."""
-        self.doubtful_until = -1
-        """Revisions up to this one may be of a file that was replaced."""
-        self.seen = -1
-        """Highest revision that this backend has told anyone; kept by those who tell."""
+        """Counts the files found at the path, so that no connection to an earlier one is used again."""
         self._synchronous = synchronous
         self._idle: deque[Connection] = deque()
         self._parked: deque[Connection] = deque(maxlen=1)
@@ -142,7 +138,7 @@ class Database:
             self._renew(timeout)
 
     def suspect(self) -> None:
-        """The history in the file isn't the one that was opened (it was overwritten in place): begin anew."""
+        """The file was overwritten in place, by another history or an older state: open it as for the first time."""
         with self._lock:
             self._leave_history()
             self._log_identity = None  # the log goes with the file
@@ -159,7 +155,6 @@ class Database:
         if self._identity is None:
             return  # left before, and nothing usable was found since
         self._identity = None
-        self.doubtful_until = max(self.doubtful_until, self.seen)
         self.history += 1
         self._drain()
 

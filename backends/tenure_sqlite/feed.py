@@ -1,49 +1,53 @@
-"""One watch of one prefix: its position in the change log, and what its sink has had."""
+"""One watch of one prefix or one key: its position in the change log, and what its sink has had."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tenure.errors import TenureError
-from tenure.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink
+from tenure.spi import Bookmark, Changes, Deleted, Feed, KeyValue, Sink, WatchRequest
 
 
 class SqliteFeed(Feed):
-    """A position in the log of the file that is the ``history``-th at its path. Only the watch thread delivers."""
+    """A position in the log, which every read has to find there again. Only the watch thread delivers."""
 
     def __init__(
         self,
-        prefix: str,
+        request: WatchRequest,
         sink: Sink,
         *,
         position: int,
-        history: int,
         number: int,
         on_close: Callable[[SqliteFeed], None],
     ) -> None:
-        self._prefix = prefix
+        self._prefix = request.prefix
+        self._exact = request.exact
         self._sink = sink
         self._on_close = on_close
-        self._delivered: int | None = None  # the revision that the sink knows of, once it has caught up
+        self._caught_up = False
+        self._untold = 0  # transactions that the sink has not heard of
         self.position = position
-        self.history = history
         self.number = number
 
     def offer(self, revision: int, entries: list[KeyValue | Deleted]) -> None:
         if revision <= self.position:
             return
         self.position = revision
-        mine = tuple(entry for entry in entries if entry.key.startswith(self._prefix))
+        mine = tuple(entry for entry in entries if self._watches(entry.key))
         if mine:
-            if self._delivered is not None:
-                self._delivered = revision
+            self._untold = 0
             self._sink.deliver(Changes(mine, revision))
+        else:
+            self._untold += 1
+
+    def _watches(self, key: str) -> bool:
+        return key == self._prefix if self._exact else key.startswith(self._prefix)
 
     def catch_up(self, revision: int, *, bookmark_every: int) -> None:
         """There is nothing more up to ``revision``; the first time, and now and then, the sink is told so."""
         self.position = revision
-        if self._delivered is None or revision - self._delivered >= bookmark_every:
-            self._delivered = revision
+        if not self._caught_up or self._untold >= bookmark_every:
+            self._caught_up, self._untold = True, 0
             self._sink.deliver(Bookmark(revision))
 
     def fail(self, error: TenureError) -> None:

@@ -20,8 +20,11 @@ def end_of(prefix: str) -> str | None:
     return stem[:-1] + successor
 
 
-def condition(prefix: str, after: str | None) -> tuple[str, tuple[str, ...]]:
-    """SQL for "``key`` starts with ``prefix`` and is greater than ``after``", and its arguments."""
+def condition(prefix: str, after: str | None, *, upto: str | None = None) -> tuple[str, tuple[str, ...]]:
+    """SQL for "``key`` starts with ``prefix``, is greater than ``after`` and not greater than ``upto``", and its
+    arguments. ``upto`` is a key of the prefix."""
     sql, arguments = ("key >= ?", (prefix,)) if after is None or after < prefix else ("key > ?", (after,))
+    if upto is not None:
+        return f"{sql} AND key <= ?", (*arguments, upto)
     end = end_of(prefix)
     return (sql, arguments) if end is None else (f"{sql} AND key < ?", (*arguments, end))

@@ -1,4 +1,4 @@
-"""Reads: one key, and a page of a prefix, each by one statement that also shows whether a lease has ended.
+"""Reads: one key, several keys, and a page of a prefix, each at one revision.
 
 A read that meets a lease whose time has come has it ended first, so that its keys go at a revision of their own.
 Where nothing can be written now the read leaves those keys out of its answer.
@@ -7,13 +7,16 @@ Where nothing can be written now the read leaves those keys out of its answer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import TypeVar
 
-from tenure.spi import KeyValue, Page, ReadResult
+from tenure.spi import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_sqlite import leases
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.keys import condition
+
+_T = TypeVar("_T")
 
 Reap = Callable[[float], bool]
 """Ends the leases whose time has come, within so many seconds; whether that could be done."""
@@ -24,9 +27,10 @@ _GET = (
     "LEFT JOIN item ON key = ? LEFT JOIN lease ON id = item.lease"
 )
 _LIST = (
-    "SELECT key, value, created, modified, lease FROM item WHERE {} "
+    "SELECT key, {}, created, modified, lease FROM item WHERE {} "
     "AND (lease IS NULL OR lease NOT IN (SELECT id FROM lease WHERE deadline <= ?)) ORDER BY key LIMIT ?"
 )
+_BATCH = 500  # parameters of one statement; SQLite takes at least 999
 _NEVER = float("-inf")
 
 
@@ -53,31 +57,59 @@ def get(database: Database, key: str, *, reap: Reap, timeout: float) -> ReadResu
     return ReadResult(KeyValue(key, value, created, modified, format(lease, "x")), revision)
 
 
-def list_page(
-    database: Database, prefix: str, *, after: str | None, limit: int | None, reap: Reap, timeout: float
-) -> Page:
-    """``Backend.list``, at one revision."""
-    deadline = monotonic() + timeout
-    within, bounds = condition(prefix, after)
-    most = -1 if limit is None else limit + 1  # one more tells whether there are more
-    hiding = False
+def get_many(database: Database, keys: Sequence[str], *, reap: Reap, timeout: float) -> MultiReadResult:
+    """``Backend.get_many``."""
 
-    def read(connection: Connection) -> Page | None:
-        connection.execute("BEGIN")
-        now = database.time.now()
-        if not hiding and leases.is_due(connection, now):
-            return None
+    def read(connection: Connection, hide: float) -> MultiReadResult:
+        found: dict[str, KeyValue] = {}
         (present,) = connection.execute("SELECT revision FROM store").fetchone()
-        rows = connection.execute(_LIST.format(within), (*bounds, now if hiding else _NEVER, most))
-        items = tuple(
-            KeyValue(key, value, created, modified, None if lease is None else format(lease, "x"))
-            for key, value, created, modified, lease in rows
-        )
+        for start in range(0, len(keys), _BATCH):
+            batch = keys[start : start + _BATCH]
+            query = _LIST.format("value", f"key IN ({','.join('?' * len(batch))})")
+            rows = connection.execute(query, (*batch, hide, -1))
+            found |= {row[0]: _item(*row) for row in rows}
+        return MultiReadResult(tuple(map(found.get, keys)), present)
+
+    return _without_ended(database, read, reap=reap, timeout=timeout)
+
+
+def list_page(database: Database, request: ListRequest, *, reap: Reap, timeout: float) -> Page:
+    """``Backend.list``, at one revision."""
+    within, bounds = condition(request.prefix, request.after)
+    limit = request.limit
+    most = -1 if limit is None else limit + 1  # one more tells whether there are more
+    query = _LIST.format("x''" if request.keys_only else "value", within)
+
+    def read(connection: Connection, hide: float) -> Page:
+        (present,) = connection.execute("SELECT revision FROM store").fetchone()
+        items = tuple(_item(*row) for row in connection.execute(query, (*bounds, hide, most)))
         if limit is not None and len(items) > limit:
             return Page(items[:limit], True, present)
         return Page(items, False, present)
 
+    return _without_ended(database, read, reap=reap, timeout=timeout)
+
+
+def _without_ended(database: Database, read: Callable[[Connection, float], _T], *, reap: Reap, timeout: float) -> _T:
+    """What ``read`` reads in one transaction, with no key of an ended lease in it.
+
+    ``read`` gets the time at which leases count as ended: long past if there are none.
+    """
+    deadline = monotonic() + timeout
+    hiding = False
+
+    def attempt(connection: Connection) -> _T | None:
+        connection.execute("BEGIN")
+        now = database.time.now()
+        if not hiding and leases.is_due(connection, now):
+            return None
+        return read(connection, now if hiding else _NEVER)
+
     database.check_file(timeout=timeout)
-    while (page := database.run(read, timeout=timeout)) is None:
+    while (found := database.run(attempt, timeout=timeout)) is None:
         hiding = not reap(max(deadline - monotonic(), 0.001))
-    return page
+    return found
+
+
+def _item(key: str, value: bytes, created: int, modified: int, lease: int | None) -> KeyValue:
+    return KeyValue(key, value, created, modified, None if lease is None else format(lease, "x"))

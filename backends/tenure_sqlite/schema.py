@@ -1,7 +1,8 @@
 """The file: what is in it, how it is made, and how a file that isn't ours is recognised without touching it.
 
 ``store`` has one row. ``item`` are the keys as they are now; ``log`` the last transactions, entry by entry
-(a null value is a delete), which watches read. A lease's keys are found by a partial index.
+(a null value is a delete), which watches read; ``change_log`` describes its positions. A lease's keys are found by a
+partial index.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import closing
 from urllib.parse import quote
 
 from tenure.errors import ConfigError
+from tenure.plugin_kit import next_revision
 from tenure_sqlite.errors import corrupted
 
 APPLICATION_ID = 0x4C736864  # "Lshd", in the file's header
@@ -102,7 +104,8 @@ def create_if_empty(connection: sqlite3.Connection, time_base: str) -> None:
     for statement in _TABLES.split(";"):
         if statement.strip():
             connection.execute(statement)
-    connection.execute("INSERT INTO store VALUES (0, ?, 0, 0, 0, ?)", (uuid.uuid4().hex, time_base))
+    start = next_revision(0)
+    connection.execute("INSERT INTO store VALUES (0, ?, ?, ?, 0, ?)", (uuid.uuid4().hex, start, start, time_base))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
 

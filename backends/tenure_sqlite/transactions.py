@@ -1,8 +1,9 @@
 """Writing: one SQLite transaction that ends leases whose time has come and then does what the caller asked.
 
-Each Tenure transaction in it (one per ended lease, one for the caller) has a revision of its own. All of it is
-refused until COMMIT. When COMMIT fails SQLite has taken everything back; only after an input/output error can't
-that be relied on, because the log on disk may be complete: that is the one ``OutcomeUnknown`` of this store.
+Each Tenure transaction in it (one per ended lease, one for the caller) has a revision of its own, which follows the
+clock, so that no restored backup uses one again. All of it is refused until COMMIT. When COMMIT fails SQLite has taken
+everything back; only after an input/output error can't that be relied on, because the log on disk may be complete: that
+is the one ``OutcomeUnknown`` of this store.
 """
 
 from __future__ import annotations
@@ -14,13 +15,29 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from tenure.errors import Conflict, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, TenureError
-from tenure.spi import CommitResult, KeyAbsent, LeaseId, Operation, Precondition, Put, RevisionEquals, Transaction
+from tenure.plugin_kit import next_revision
+from tenure.spi import (
+    CommitResult,
+    KeyAbsent,
+    LeaseId,
+    Operation,
+    Precondition,
+    PrefixDeletion,
+    Put,
+    RevisionEquals,
+    Transaction,
+)
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
+from tenure_sqlite.keys import condition
 
 _IOERR = 10
 _NO_LEASE = -1
+MOST_DELETED = 10_000
+"""Keys that one transaction deletes by their prefix, so that other writers get their turn."""
+
+_STORE = f"SELECT revision, log_start, log_bytes, ({change_log.LAST_POSITION}) FROM store"  # noqa: S608 - constant
 
 
 class Writer:
@@ -28,10 +45,8 @@ class Writer:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.revision, self._log_start, self._log_bytes = connection.execute(
-            "SELECT revision, log_start, log_bytes FROM store"
-        ).fetchone()
-        self._began_at = self.revision
+        self.revision, self._log_start, self._log_bytes, position = connection.execute(_STORE).fetchone()
+        self._number = self._first_number = change_log.number_of(position)
 
     def commit(self, transaction: Transaction) -> CommitResult | Conflict | LeaseNotFound:
         """Apply the transaction, or answer why not: an error to raise once the ended leases are committed."""
@@ -44,7 +59,8 @@ class Writer:
     def write(self, operations: Iterable[Operation]) -> CommitResult:
         """Apply operations as one revision, or none if they change nothing."""
         execute = self.connection.execute
-        revision = self.revision + 1
+        revision = next_revision(self.revision)
+        position = change_log.first_position(self._number + 1)
         entries: list[change_log.Row] = []
         deleted = 0
         for operation in operations:
@@ -56,22 +72,51 @@ class Writer:
                     "INSERT OR REPLACE INTO item VALUES (?, ?, ?, ?, ?)",
                     (operation.key, operation.value, created, revision, lease),
                 )
-                entries.append((revision, len(entries), operation.key, operation.value, created, lease))
+                entries.append((revision, position + len(entries), operation.key, operation.value, created, lease))
             elif execute("DELETE FROM item WHERE key = ?", (operation.key,)).rowcount:
                 deleted += 1
-                entries.append((revision, len(entries), operation.key, None, None, None))
+                entries.append((revision, position + len(entries), operation.key, None, None, None))
         if not entries:
             return CommitResult(self.revision)
-        self.revision = revision
-        self._log_bytes += change_log.append(self.connection, entries)
+        self._added(revision, change_log.append(self.connection, entries))
         return CommitResult(revision, deleted)
+
+    def delete_prefix(self, prefix: str) -> PrefixDeletion:
+        """Delete the first ``MOST_DELETED`` keys under ``prefix`` as one revision."""
+        within, bounds = condition(prefix, None)
+        last = self.connection.execute(
+            f"SELECT key FROM item WHERE {within} ORDER BY key LIMIT 1 OFFSET ?",  # noqa: S608 - question marks only
+            (*bounds, MOST_DELETED - 1),
+        ).fetchone()
+        upto = None if last is None else last[0]
+        revision = next_revision(self.revision)
+        position = change_log.first_position(self._number + 1)
+        deleted, size = change_log.append_deletes(
+            self.connection, prefix, upto=upto, revision=revision, position=position
+        )
+        if not deleted:
+            return PrefixDeletion(deleted=0, revision=self.revision)
+        within, bounds = condition(prefix, None, upto=upto)
+        self.connection.execute(f"DELETE FROM item WHERE {within}", bounds)  # noqa: S608 - question marks only
+        self._added(revision, size)
+        return PrefixDeletion(deleted=deleted, revision=revision, has_more=upto is not None)
+
+    def _added(self, revision: int, size: int) -> None:
+        self.revision = revision
+        self._number += 1
+        self._log_bytes += size
 
     def finish(self, history: int) -> bool:
         """Note the new revision and trim the log; answers whether there is anything for watchers."""
-        if self.revision == self._began_at:
+        if self._number == self._first_number:
             return False
         self._log_start, self._log_bytes = change_log.trim(
-            self.connection, start=self._log_start, revision=self.revision, size=self._log_bytes, history=history
+            self.connection,
+            start=self._log_start,
+            present=self.revision,
+            numbers=range(self._first_number + 1, self._number + 1),
+            size=self._log_bytes,
+            history=history,
         )
         self.connection.execute(
             "UPDATE store SET revision = ?, log_start = ?, log_bytes = ?",
@@ -146,7 +191,6 @@ class Writing:
         finally:
             self._turn.release()
         if changed:
-            database.seen = writer.revision
             self._wake()
 
     def _begin(self, connection: Connection, deadline: float) -> None:

@@ -6,7 +6,9 @@ backend, and every ``poll`` seconds whether SQLite's counter of other connection
 microseconds. The thread also wakes up at the next lease's deadline, so that a lease ends in time as long as any
 process that watches or that ever granted one is running.
 
-A feed joins with the position of its snapshot, so nothing falls between the two.
+A feed joins with the position of its snapshot, so nothing falls between the two. Each read of the log first looks
+whether the log has the feed's position: revisions are unique, so a file that doesn't is of another history, and the
+feed ends.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from tenure.errors import Compacted, DeadlineExceeded, PluginError, TenureError, Unavailable
-from tenure.spi import Clock, Feed, Sink
+from tenure.errors import Compacted, DeadlineExceeded, HistoryReplaced, PluginError, TenureError
+from tenure.spi import Clock, Feed, Sink, WatchRequest
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
@@ -52,10 +54,10 @@ class Watches:
 
     # -- called by the backend, from any thread ----------------------------------------------------
 
-    def feed(self, prefix: str, sink: Sink, *, position: int, history: int) -> Feed:
-        """A feed that gets what follows ``position`` in the history ``history``."""
+    def feed(self, request: WatchRequest, sink: Sink, *, position: int) -> Feed:
+        """A feed that gets what follows ``position``."""
         number = next(self._numbers)
-        feed = SqliteFeed(prefix, sink, position=position, history=history, number=number, on_close=self.discard)
+        feed = SqliteFeed(request, sink, position=position, number=number, on_close=self.discard)
         with self._condition:
             self._feeds[number] = feed
             self._start()
@@ -170,33 +172,24 @@ class Watches:
             "SELECT history_id, revision, log_start FROM store"
         ).fetchone()
         self._learn_deadline(next_deadline(connection))
-        if history_id != self._database.history_id or any(
-            feed.history == connection.history and feed.position > revision for feed in feeds
-        ):
-            connection.execute("ROLLBACK")
-            self._database.suspect()
-        self._database.seen = max(self._database.seen, revision)
-        feeds = [feed for feed in feeds if not self._fail_if_cut_off(feed, log_start)]
-        if feeds and min(feed.position for feed in feeds) < revision:
-            for at, entries in change_log.read(connection, min(feed.position for feed in feeds)):
-                for feed in feeds:
+        found = {
+            position: change_log.has(connection, position, start=log_start, present=revision)
+            for position in {feed.position for feed in feeds}
+        }
+        following = [feed for feed in feeds if found[feed.position]]
+        if following and min(feed.position for feed in following) < revision:
+            for at, entries in change_log.read(connection, min(feed.position for feed in following)):
+                for feed in following:
                     feed.offer(at, entries)
-        for feed in feeds:
+        for feed in following:
             feed.catch_up(revision, bookmark_every=self._bookmark_every)
-
-    def _fail_if_cut_off(self, feed: SqliteFeed, log_start: int) -> bool:
-        if feed.history != self._database.history:
-            error: TenureError = Unavailable(f"{self._database.path} was replaced by another file: watch anew")
-        elif feed.position < log_start:
-            error = Compacted(
-                f"the changes after revision {feed.position} have left the log, which begins at {log_start}: read anew",
-                oldest_revision=log_start,
-            )
-        else:
-            return False
-        if self._feeds.pop(feed.number, None) is not None:
-            feed.fail(error)
-        return True
+        for feed in feeds:
+            if feed not in following:
+                self._end(feed, cut_off(self._database.path, feed.position, start=log_start, present=revision))
+        if history_id != self._database.history_id or not all(found.values()):
+            connection.execute("ROLLBACK")
+            self._nudged = True  # look at what is there now
+            self._database.suspect()
 
     def _learn_deadline(self, deadline: float | None) -> None:
         with self._condition:
@@ -217,5 +210,23 @@ class Watches:
         """End all feeds. Leases go on being looked after, but not in a hurry."""
         self._retry_reaping_at = self._database.time.now() + _PATIENCE
         for feed in list(self._feeds.values()):
-            if self._feeds.pop(feed.number, None) is not None:
-                feed.fail(error)
+            self._end(feed, error)
+
+    def _end(self, feed: SqliteFeed, error: TenureError) -> None:
+        if self._feeds.pop(feed.number, None) is not None:
+            feed.fail(error)
+
+
+def cut_off(path: str, position: int, *, start: int, present: int) -> Compacted:
+    """Why a feed can't go on after ``position`` in the log of ``path``, which has what follows ``start``."""
+    if position < start:
+        return Compacted(
+            f"watching after revision {position}: those changes have left the log of {path}, which begins at {start}; "
+            "read the present state",
+            oldest_revision=start,
+        )
+    return HistoryReplaced(
+        f"watching after revision {position}: {path}, now at {present}, has no such revision: its data were lost or "
+        "replaced by a backup; read the present state",
+        oldest_revision=start,
+    )
