@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -29,25 +30,32 @@ PREFIXES = ["", "a", "a/", "b/\U0010ffff", "z"]
 
 
 class Pair:
-    """One store, and what names the same thing in it: lease ids differ from store to store."""
+    """One store, and what names the same thing in it: lease ids and revisions differ from store to store.
+
+    ``revisions`` are those that were shown, in the order in which they came up first.
+    """
 
     def __init__(self, backend):
         self.backend = backend
         self.leases = []
+        self.revisions = {}
 
     def do(self, call):
         """The answer or the type of the error, in words that are the same for both stores."""
         try:
-            return self.plain(call(self.backend, self.leases))
+            return self.plain(call(self.backend, self.leases, list(self.revisions)))
         except TenureError as exc:
-            return type(exc), getattr(exc, "revision", None)
+            return type(exc), self.plain(f"revision={getattr(exc, 'revision', None)}")
 
     def plain(self, answer):
         numbers = {lease: f"lease {number}" for number, lease in enumerate(self.leases)}
-        text = repr(answer)
+        text = re.sub(r"(?<=revision=)\d+", self._name_revision, repr(answer))
         for lease, number in numbers.items():
             text = text.replace(repr(lease), number)
         return text
+
+    def _name_revision(self, found):
+        return str(self.revisions.setdefault(int(found[0]), len(self.revisions)))
 
 
 def random_call(rng, known):
@@ -55,10 +63,23 @@ def random_call(rng, known):
     key, other, prefix = rng.choice(KEYS), rng.choice(KEYS), rng.choice(PREFIXES)
     lease = rng.randrange(known + 1) if known and rng.random() < 0.5 else None
     kind = rng.choices(
-        ["get", "list", "put", "guarded", "delete", "grant", "refresh", "revoke", "leases"], [4, 4, 8, 6, 4, 2, 2, 1, 2]
+        [
+            "get",
+            "get many",
+            "list",
+            "put",
+            "guarded",
+            "delete",
+            "delete prefix",
+            "grant",
+            "refresh",
+            "revoke",
+            "leases",
+        ],
+        [4, 2, 4, 8, 6, 4, 0.5, 2, 2, 1, 2],
     )[0]
     value, limit, seen = rng.randbytes(rng.randrange(5)), rng.choice([None, 1, 3]), rng.randrange(1, 60)
-    precondition = rng.choice([KeyAbsent(other), KeyExists(other), RevisionEquals(other, seen)])
+    precondition = rng.choice([KeyAbsent, KeyExists, RevisionEquals])
     after = rng.choice([None, key])
 
     def named(leases):
@@ -66,26 +87,39 @@ def random_call(rng, known):
             return None
         return leases[lease] if lease < len(leases) else "nobody"
 
+    def guard(revisions):
+        if precondition is not RevisionEquals:
+            return (precondition(other),) * 2
+        return (RevisionEquals(other, revisions[-seen % len(revisions)] if revisions else seen),) * 2
+
     def commit(backend, preconditions, *operations):
         return backend.commit(Transaction(preconditions, operations), timeout=T)
 
     return {
-        "get": lambda backend, leases: backend.get(key, timeout=T),
-        "list": lambda backend, leases: backend.list(ListRequest(prefix=prefix, after=after, limit=limit), timeout=T),
-        "put": lambda backend, leases: commit(backend, (), Put(key, value, named(leases))),
-        "guarded": lambda backend, leases: commit(
+        "get": lambda backend, leases, revisions: backend.get(key, timeout=T),
+        "get many": lambda backend, leases, revisions: backend.get_many(
+            [key, other, "missing"][key == other :], timeout=T
+        ),
+        "delete prefix": lambda backend, leases, revisions: backend.delete_prefix(prefix, timeout=T),
+        "list": lambda backend, leases, revisions: backend.list(
+            ListRequest(prefix=prefix, after=after, limit=limit), timeout=T
+        ),
+        "put": lambda backend, leases, revisions: commit(backend, (), Put(key, value, named(leases))),
+        "guarded": lambda backend, leases, revisions: commit(
             backend,
-            (precondition, precondition),
+            guard(revisions),
             Put(key, value, named(leases)),
             *([Delete(other)] if other != key else []),
         ),
-        "delete": lambda backend, leases: commit(backend, (), *(Delete(name) for name in {key: 0, other: 0})),
-        "grant": lambda backend, leases: leases.append(backend.grant(float(seen), timeout=T).lease_id),
-        "refresh": lambda backend, leases: sorted(
+        "delete": lambda backend, leases, revisions: commit(
+            backend, (), *(Delete(name) for name in {key: 0, other: 0})
+        ),
+        "grant": lambda backend, leases, revisions: leases.append(backend.grant(float(seen), timeout=T).lease_id),
+        "refresh": lambda backend, leases, revisions: sorted(
             (leases.index(name), ttl) for name, ttl in backend.refresh([named(leases) or "x"], timeout=T).items()
         ),
-        "revoke": lambda backend, leases: len(backend.revoke([named(leases) or "x"], timeout=T)),
-        "leases": lambda backend, leases: sorted(
+        "revoke": lambda backend, leases, revisions: len(backend.revoke([named(leases) or "x"], timeout=T)),
+        "leases": lambda backend, leases, revisions: sorted(
             (leases.index(info.lease_id), info.ttl, info.remaining, info.keys)
             for info in backend.leases(None, timeout=T)
         ),
@@ -112,10 +146,10 @@ def test_both_answer_the_same(open_store, clock: ManualClock, sink, another_sink
             ours, expected = (pair.do(call) for pair in pairs)
             assert ours == expected, step
     for pair in pairs:
-        last = pair.backend.commit(Transaction((), (Put("a/end", b""),)), timeout=T).revision
+        pair.last = pair.backend.commit(Transaction((), (Put("a/end", b""),)), timeout=T).revision
     seen = []
     for pair, its_sink in zip(pairs, (sink, another_sink), strict=True):
-        items = its_sink.items_when(lambda items: items[-1].revision >= last)
+        items = its_sink.items_when(lambda items, last=pair.last: items[-1].revision >= last)
         seen.append(pair.plain([item for item in items if isinstance(item, Changes | Snapshot)]))
     assert seen[0] == seen[1]
     memory.close()

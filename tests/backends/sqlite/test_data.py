@@ -9,6 +9,7 @@ import pytest
 from tenure._runtime.clock import ManualClock
 from tenure.errors import Conflict, LeaseNotFound, Unsupported
 from tenure.spi import (
+    Changes,
     CommitResult,
     Delete,
     KeyExists,
@@ -16,6 +17,7 @@ from tenure.spi import (
     ListRequest,
     Put,
     Transaction,
+    WatchRequest,
 )
 from tenure_sqlite.keys import end_of
 
@@ -34,12 +36,14 @@ def keys(store, prefix="", *, after=None, limit=None):
 
 def test_put_get_delete_and_their_revisions(open_store):
     store = open_store()
-    assert store.get("a", timeout=T) == (None, 0)
+    began = store.get("a", timeout=T).revision
     first, second = put(store, "a", b"1"), put(store, "a", b"")
     assert store.get("a", timeout=T) == (KeyValue("a", b"", first, second), second)
-    assert store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T) == CommitResult(second + 1, 1)
-    assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == CommitResult(second + 1, 0)
-    assert store.get("a", timeout=T) == (None, second + 1)
+    done = store.commit(Transaction((), (Delete("a"), Delete("b"))), timeout=T)
+    assert done.deleted == 1
+    assert began < first < second < done.revision
+    assert store.commit(Transaction((), (Delete("a"),)), timeout=T) == CommitResult(done.revision, 0)
+    assert store.get("a", timeout=T) == (None, done.revision)
 
 
 def test_prefixes_and_byte_order(open_store):
@@ -96,6 +100,49 @@ def test_the_last_one_to_close_leaves_one_file(open_store, path):
     assert [name.name for name in path.parent.iterdir()] == [path.name]
 
 
+def test_keys_without_values(open_store):
+    store = open_store()
+    put(store, "a", b"value")
+    page = store.list(ListRequest(prefix="", keys_only=True), timeout=T)
+    assert page.items == (store.get("a", timeout=T).item._replace(value=b""),)
+
+
+def test_many_keys_at_one_revision(open_store):
+    store = open_store()
+    names = [f"{number}" for number in range(1200)]
+    revision = store.commit(Transaction((), tuple(Put(name, name.encode()) for name in names)), timeout=T).revision
+    read = store.get_many([*reversed(names), "missing"], timeout=T)
+    assert read.revision == revision
+    assert [item and item.value for item in read.items] == [*(name.encode() for name in reversed(names)), None]
+
+
+def test_a_prefix_is_deleted_in_bounded_transactions(open_store, monkeypatch, path, sink):
+    monkeypatch.setattr("tenure_sqlite.transactions.MOST_DELETED", 7)
+    store = open_store()
+    lease = store.grant(60.0, timeout=T).lease_id
+    names = [f"x/{number:02}" for number in range(16)]
+    for name in [*names, "x", "x0", "y"]:
+        put(store, name, b"value", lease)
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
+    done = [store.delete_prefix("x/", timeout=T) for _ in range(4)]
+    assert [(one.deleted, one.has_more) for one in done] == [(7, True), (7, True), (2, False), (0, False)]
+    assert done[-1].revision == done[-2].revision == store.get("x", timeout=T).revision
+    assert keys(store) == ["x", "x0", "y"]
+    assert store.leases(lease, timeout=T)[0].keys == ("x", "x0", "y")
+    items = sink.items_when(lambda items: items[-1].revision == done[-1].revision and len(items) > 3)
+    told = [item for item in items if isinstance(item, Changes)]
+    assert [item.revision for item in told] == [one.revision for one in done[:3]]
+    assert [entry.key for item in told for entry in item.entries] == names
+    store.close()
+    with sqlite3.connect(path) as other:
+        counted, size = other.execute(
+            "SELECT log_bytes, (SELECT sum(length(key) + ifnull(length(value), 0)) FROM log) FROM store"
+        ).fetchone()
+    other.close()
+    assert counted == size
+    assert open_store().delete_prefix("", timeout=T).deleted == 3
+
+
 # -- leases --------------------------------------------------------------------------------------------
 
 
@@ -110,7 +157,9 @@ def test_a_lease_ends_by_the_clock_and_takes_its_keys(open_store, clock):
     clock.jump(9.9)
     assert store.get("a", timeout=T).item.lease_id == grant.lease_id
     clock.jump(0.2)
-    assert store.get("a", timeout=T) == (None, revision + 1)
+    gone = store.get("a", timeout=T)
+    assert gone.item is None
+    assert gone.revision > revision
     assert keys(store) == ["b"]
     assert store.refresh([grant.lease_id], timeout=T) == {}
     for dead in (grant.lease_id, "unknown", "0"):
@@ -128,16 +177,20 @@ def test_a_list_never_shows_an_ended_leases_keys(open_store, clock):
 def test_reads_do_without_an_ended_leases_keys_while_nothing_can_be_written(open_store, clock, path):
     store = open_store(clock=clock)
     put(store, "a")
-    revision = put(store, "b", b"", store.grant(10.0, timeout=T).lease_id)
+    put(store, "b", b"", store.grant(10.0, timeout=T).lease_id)
     put(store, "c", b"", store.grant(99.0, timeout=T).lease_id)
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     clock.jump(10.0)
-    assert store.get("b", timeout=0.2) == (None, revision + 1)
+    present = store.get("c", timeout=0.2).revision
+    assert store.get("b", timeout=0.2) == (None, present)
     page = store.list(ListRequest(prefix="", limit=2), timeout=0.2)
     assert ([item.key for item in page.items], page.has_more) == (["a", "c"], False)
+    assert [item and item.key for item in store.get_many(["b", "a"], timeout=0.2).items] == [None, "a"]
     lock.close()
-    assert store.get("b", timeout=T) == (None, revision + 2)
+    gone = store.get("b", timeout=T)
+    assert gone.item is None
+    assert gone.revision > present
 
 
 def test_a_refused_transaction_still_ends_leases(open_store, clock):
@@ -146,22 +199,27 @@ def test_a_refused_transaction_still_ends_leases(open_store, clock):
     clock.jump(10.0)
     with pytest.raises(Conflict) as caught:
         store.commit(Transaction((KeyExists("a"),), ()), timeout=T)
-    assert caught.value.revision == revision + 1 == store.get("x", timeout=T).revision
+    assert revision < caught.value.revision == store.get("x", timeout=T).revision
 
 
-def test_revoking_and_listing_leases(open_store, clock):
+def test_revoking_and_listing_leases(open_store, clock, sink):
     store = open_store(clock=clock)
     leases = [store.grant(10.0, timeout=T).lease_id for _ in range(3)]
     put(store, "b", b"", leases[0])
-    revision = put(store, "a", b"", leases[0])
-    put(store, "c", b"", leases[1])
+    put(store, "a", b"", leases[0])
+    last = put(store, "c", b"", leases[1])
     clock.jump(4.0)
     (info,) = store.leases(leases[0], timeout=T)
     assert (info.ttl, info.remaining, info.keys) == (10.0, 6.0, ("a", "b"))
     assert {lease.lease_id for lease in store.leases(None, timeout=T)} == set(leases)
     assert store.leases("unknown", timeout=T) == ()
+    store.watch(WatchRequest(prefix="", after=last), sink=sink, timeout=T)
     assert store.revoke([leases[0], leases[0], leases[1], "unknown"], timeout=T) == frozenset(leases[:2])
-    assert store.get("a", timeout=T) == (None, revision + 3)  # one revision for each that had keys
+    present = store.get("a", timeout=T)
+    assert present.item is None
+    seen = sink.items_when(lambda items: items and items[-1].revision >= present.revision)
+    ended = [[entry.key for entry in item.entries] for item in seen if isinstance(item, Changes)]
+    assert sorted(ended) == [["a", "b"], ["c"]]  # one revision for each that had keys
     assert [lease.lease_id for lease in store.leases(None, timeout=T)] == leases[2:]
 
 

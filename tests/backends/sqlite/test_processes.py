@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_opening_a_store_twice_keeps_its_file_locked_for_other_processes(open_st
     assert path.with_name(f"{path.name}-wal").exists()
     revision = put(store, "b", b"acknowledged")
     worker = start("put", path, "c")
-    assert int(worker.communicate("value\n", timeout=T)[0].split()[-1]) == revision + 1
+    assert int(worker.communicate("value\n", timeout=T)[0].split()[-1]) > revision
     assert store.get("c", timeout=T).item.value == b"value\n"
 
 
@@ -106,7 +107,8 @@ def test_kill_in_the_middle_of_writes_loses_nothing_acknowledged(open_store, pat
         assert found == {f"{name}/{number}" for number in range(written + 1)} | {f"{name}/last"}
     present = store.get("x", timeout=T).revision
     seen = changes(sink.items_when(lambda items: items[-1].revision >= present))
-    assert [item.revision for item in seen] == list(range(1, present + 1))
+    assert len(seen) == sum(int(store.get(f"{name}/last", timeout=T).item.value) + 1 for name in acknowledged)
+    assert seen[-1].revision == present
     assert {len(item.entries) for item in seen} == {2}
     assert store.server_info(timeout=T).details["integrity"] == "ok"
 
@@ -151,7 +153,7 @@ def test_a_child_of_a_parent_that_was_busy_does_not_touch_the_file(open_store, p
     put(store, "a")
 
 
-def test_forks_beside_writing_threads(open_store):
+def test_forks_beside_writing_threads(open_store, path):
     store = open_store()
     stop = threading.Event()
     done = []
@@ -177,7 +179,8 @@ def test_forks_beside_writing_threads(open_store):
     stop.set()
     for thread in threads:
         thread.join()
-    assert store.get("x", timeout=T).revision == sum(done) + 20
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(DISTINCT revision) FROM log").fetchone() == (sum(done) + 20,)
     assert store.server_info(timeout=T).details["integrity"] == "ok"
 
 
@@ -194,8 +197,8 @@ def test_opening_one_new_file_from_many_threads(open_store, path):
         thread.start()
     for thread in threads:
         thread.join()
-    for number, store in enumerate(stores):
-        assert put(store, "a") == number + 1
+    revisions = [put(store, "a") for store in stores]
+    assert revisions == sorted(set(revisions))
     other = sqlite3.connect(path)
     assert other.execute("SELECT count(*) FROM store").fetchone() == (1,)
     other.close()

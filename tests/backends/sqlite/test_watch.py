@@ -6,10 +6,12 @@ import os
 import shutil
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
-from tenure.errors import Compacted, StoreClosed, StoreCorrupted, Unavailable
+import tenure
+from tenure.errors import Compacted, Conflict, HistoryReplaced, StoreClosed, StoreCorrupted, Unavailable
 from tenure.spi import (
     Bookmark,
     Changes,
@@ -43,9 +45,9 @@ def test_a_snapshot_and_then_whole_transactions(open_store, sink, own):
     store = open_store()
     writer = store if own else open_store()
     first = put(store, "x/a", b"1")
-    put(store, "y")
+    second = put(store, "y")
     store.watch(WatchRequest(prefix="x/"), sink=sink, timeout=T)
-    assert sink.items[0] == Snapshot((KeyValue("x/a", b"1", first, first),), first + 1)
+    assert sink.items[0] == Snapshot((KeyValue("x/a", b"1", first, first),), second)
     operations = (Delete("x/a"), Put("x/b", b"2"), Put("y", b"3"), Put("x/c", b""))
     revision = writer.commit(Transaction((), operations), timeout=T).revision
     (seen,) = changes(sink.items_when(changes))
@@ -59,8 +61,11 @@ def test_resuming(open_store, sink, another_sink):
     store.watch(WatchRequest(prefix="", after=revisions[1]), sink=sink, timeout=T)
     seen = sink.items_when(lambda items: any(isinstance(item, Bookmark) for item in items))
     assert [item.revision for item in seen] == [*revisions[2:], revisions[-1]]
+    for never in (revisions[-1] + 1, revisions[0] + 1, 10**30):
+        with pytest.raises(HistoryReplaced):
+            store.watch(WatchRequest(prefix="", after=never), sink=another_sink, timeout=T)
     with pytest.raises(Compacted):
-        store.watch(WatchRequest(prefix="", after=revisions[-1] + 1), sink=another_sink, timeout=T)
+        store.watch(WatchRequest(prefix="", after=0), sink=another_sink, timeout=T)
     assert another_sink.items == []
 
 
@@ -69,10 +74,12 @@ def test_the_history_is_bounded_by_revisions(open_store, sink):
     revisions = [put(store, "a") for _ in range(40)]
     with pytest.raises(Compacted) as caught:
         store.watch(WatchRequest(prefix="", after=revisions[0]), sink=sink, timeout=T)
+    assert not isinstance(caught.value, HistoryReplaced)
     oldest = caught.value.oldest_revision
-    assert 8 <= revisions[-1] - oldest <= 10
+    kept = revisions[revisions.index(oldest) + 1 :]
+    assert 8 <= len(kept) <= 10
     store.watch(WatchRequest(prefix="", after=oldest), sink=sink, timeout=T)
-    sink.items_when(lambda items: len(changes(items)) == revisions[-1] - oldest)
+    assert [item.revision for item in changes(sink.items_when(lambda items: len(changes(items)) == len(kept)))] == kept
 
 
 def test_the_history_is_bounded_by_bytes(open_store, path, monkeypatch):
@@ -90,24 +97,25 @@ def test_the_history_is_bounded_by_bytes(open_store, path, monkeypatch):
     assert size < 100_000 + 64 * 5_001
 
 
-def test_a_shorter_history_than_before_is_reached(open_store):
+def test_a_shorter_history_than_before_is_reached(open_store, path):
     store = open_store()
     for _ in range(600):
         put(store, "a")
     store.close()
     store = open_store(history=10)
-    for _ in range(10):
-        revision = put(store, "a")
+    revisions = [put(store, "a") for _ in range(10)]
     oldest = int(store.server_info(timeout=T).details["oldest revision to resume from"])
-    assert revision - oldest <= 14
+    assert sum(revision > oldest for revision in revisions) == 10
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM log").fetchone()[0] <= 14
 
 
 def test_a_quiet_watch_is_kept_up_to_date_by_bookmarks(open_store, sink):
     store = open_store(history=500)
     store.watch(WatchRequest(prefix="quiet/"), sink=sink, timeout=T)
-    for _ in range(400):  # fewer than the history: a thread that gets no turn meanwhile loses nothing
-        last = put(store, "busy")
-    sink.items_when(lambda items: items[-1].revision > last - 100)
+    # fewer than the history: a thread that gets no turn meanwhile loses nothing
+    revisions = [put(store, "busy") for _ in range(400)]
+    sink.items_when(lambda items: items[-1].revision > revisions[-100])
     assert not changes(sink.items)
 
 
@@ -119,7 +127,7 @@ def test_a_lagging_feed_hears_of_trimmed_changes(open_store, path, sink):
     sink.items_when(len)
     other.execute("UPDATE store SET log_start = revision + 1, revision = revision + 1")
     other.close()
-    assert isinstance(sink.error(), Compacted)
+    assert type(sink.error()) is Compacted
 
 
 def test_ended_leases_are_told_without_any_call(open_store, sink, clock):
@@ -222,7 +230,7 @@ def test_a_replaced_file_is_another_history(open_store, path, tmp_path, sink):
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink()
     os.replace(tmp_path / "other.db", path)
-    assert isinstance(sink.error(), Unavailable)
+    assert isinstance(sink.error(), Compacted)
     with pytest.raises(Compacted):
         store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
     assert store.get("a", timeout=T).item is None
@@ -253,8 +261,8 @@ def test_a_removed_file_is_an_empty_store(open_store, path, sink):
     store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     for name in path.parent.iterdir():
         name.unlink()
-    assert isinstance(sink.error(), Unavailable)
-    assert put(store, "b") == 1
+    assert isinstance(sink.error(), Compacted)
+    assert put(store, "b") > revision
     assert store.get("a", timeout=T).item is None
     with pytest.raises(Compacted):
         store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
@@ -264,7 +272,7 @@ def test_a_removed_folder_is_unavailable_until_it_is_back(open_store, tmp_path, 
     folder = tmp_path / "folder"
     folder.mkdir()
     store = open_store(folder / "store.db")
-    put(store, "a")
+    revision = put(store, "a")
     store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     shutil.rmtree(folder)
     assert isinstance(sink.error(), Unavailable)
@@ -272,21 +280,85 @@ def test_a_removed_folder_is_unavailable_until_it_is_back(open_store, tmp_path, 
         with pytest.raises(Unavailable, match="folder"):
             put(store, "a")
     folder.mkdir()
-    assert put(store, "b") == 1
+    assert put(store, "b") > revision
 
 
-def test_a_backup_restored_in_place_fails_the_watch(open_store, path, tmp_path, sink):
+def copy(source, target):
+    """As SQLite's own backup does, under the lock of whatever has the files open."""
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
+
+
+def test_a_backup_restored_in_place_fails_the_watch(open_store, path, tmp_path, sink, another_sink):
     store = open_store()
-    put(store, "a")
-    backup = sqlite3.connect(tmp_path / "backup.db")
-    live = sqlite3.connect(path)
-    live.backup(backup)
+    kept = put(store, "a")
+    copy(path, tmp_path / "backup.db")
+    store.watch(WatchRequest(prefix="", after=kept), sink=another_sink, timeout=T)
     revision = put(store, "b")
     store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
-    backup.backup(live)
-    live.close()
-    backup.close()
-    assert isinstance(sink.error(), Unavailable)
-    with pytest.raises(Compacted):
+    another_sink.items_when(changes)
+    copy(tmp_path / "backup.db", path)
+    assert isinstance(sink.error(), HistoryReplaced)
+    assert isinstance(another_sink.error(), HistoryReplaced)
+    with pytest.raises(HistoryReplaced):
         store.watch(WatchRequest(prefix="", after=revision), sink=sink, timeout=T)
     assert store.get("b", timeout=T).item is None
+    assert put(store, "b") > revision
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("away", [True, False])
+def test_restored_backups_are_told_to_every_watch_and_their_revisions_end(path, tmp_path, in_place, away):
+    """What a watch believes is what the store has, whoever wrote what before and after the restore, and how often.
+
+    Other prefixes are busy while ``quiet/`` changes rarely; ``away``: its consumer takes nothing meanwhile.
+    """
+    with tenure.connect(f"sqlite://{path}") as store, tenure.connect(f"sqlite://{path}") as writer:
+        for number in range(4):
+            writer.put(f"quiet/{number}", b"first")
+        watches = {prefix: store.watch(prefix) for prefix in ("", "quiet/", "busy/", "absent/")}
+        watches["quiet/0"] = store.watch("quiet/0", exact=True)
+        believed = {prefix: {} for prefix in watches}
+        follow(watches, believed, store)
+        seen = writer.put("quiet/only in the old history", b"").revision
+        for round_ in range(3):
+            copy(path, tmp_path / "backup.db")
+            lost = [writer.put(f"busy/{number}", b"lost %d" % round_).revision for number in range(5)]
+            stale = writer.put("quiet/0", b"lost %d" % round_).revision
+            if not away:
+                follow(watches, believed, store)
+            restore(tmp_path / "backup.db", path, in_place=in_place)
+            fresh = [writer.put(f"busy/{number}", b"new %d" % round_).revision for number in range(2, 9)]
+            writer.put("quiet/0", b"new %d" % round_)
+            assert min(fresh) > max(lost)
+            with pytest.raises(Conflict):
+                writer.put_if_unchanged("quiet/0", b"never", revision=stale)
+            with pytest.raises(HistoryReplaced):
+                store.watch("", after=lost[1])
+            follow(watches, believed, store)
+        writer.put("quiet/0", b"the last")
+        follow(watches, believed, store)
+        assert seen < stale
+
+
+def restore(backup, path, *, in_place):
+    if in_place:
+        copy(backup, path)
+        return
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    os.replace(backup, path)
+
+
+def follow(watches, believed, store):
+    """Take batches until each watch believes what the store has."""
+    for prefix, watch in watches.items():
+        state = believed[prefix]
+        truth = {item.key: item.value for item in store.list(prefix)}
+        while (batch := watch.next(0.0 if state == truth else T)) is not None:
+            for event in batch.events:
+                if event.item is None:
+                    del state[event.key]
+                else:
+                    state[event.key] = event.item.value
+        assert state == truth
