@@ -18,7 +18,9 @@ from tenure.spi.types import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Transaction,
@@ -81,12 +83,16 @@ class RedisBackend(Backend):
             raise Unsupported(
                 "Redis keeps no past states to list: its capabilities declare consistent_pagination=False"
             )
-        return reads.list_page(
-            self._pool, request.prefix, after=request.after, limit=request.limit, deadline=Deadline(timeout)
-        )
+        return reads.list_page(self._pool, request, Deadline(timeout))
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return reads.get_many(self._pool, keys, Deadline(timeout))
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._pool, transaction, Deadline(timeout))
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return transactions.delete_prefix(self._pool, prefix, Deadline(timeout))
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         return leases.grant(self._pool, ttl, Deadline(timeout))
@@ -101,7 +107,7 @@ class RedisBackend(Backend):
         return leases.describe(self._pool, lease_id, Deadline(timeout))
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request.prefix, after=request.after, sink=sink, deadline=Deadline(timeout))
+        return self._watches.open(request, sink=sink, deadline=Deadline(timeout))
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(

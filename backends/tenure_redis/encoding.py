@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tenure.errors import StoreCorrupted
-from tenure.spi.feed import Changes, Deleted
+from tenure.spi.feed import Deleted
 from tenure.spi.types import KeyValue, LeaseId
 
 _HEADER = struct.Struct(">QQB")
@@ -48,18 +48,14 @@ def packed_revision(revision: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One transaction of the log: its revision, who made it, and what it changed."""
+    """One transaction of the log: its revision, the one before, and what it changed.
+
+    The entry that a store begins with follows itself.
+    """
 
     revision: int
-    op: bytes
+    follows: int
     changes: tuple[KeyValue | Deleted, ...]
-
-    def under(self, prefix: str) -> Changes | None:
-        """What it changed under ``prefix``, ``None`` if nothing."""
-        found = self.changes
-        if prefix:
-            found = tuple(change for change in found if change.key.startswith(prefix))
-        return Changes(found, self.revision) if found else None
 
 
 def entry(raw: Sequence[object]) -> Entry:
@@ -75,9 +71,15 @@ def entry(raw: Sequence[object]) -> Entry:
                 changes += [Deleted(key.decode(), revision) for key in value.split(b"\0")]
             else:
                 changes.append(item(field[1:].decode(), value))
-        return Entry(revision, fields[1], tuple(changes))
+        return Entry(revision, _follows(fields[1], revision), tuple(changes))
     except (ValueError, AssertionError, IndexError, AttributeError) as exc:
         raise StoreCorrupted(f"an entry of the log in Redis isn't one of Tenure's: {str(raw)[:80]}") from exc
+
+
+def _follows(head: bytes, revision: int) -> int:
+    """The revision before. Older versions wrote heads without it, and revisions without gaps."""
+    parts = head.split(b" ")
+    return int(parts[0]) if len(parts) == 3 else revision - 1
 
 
 def lease_of(lease_id: LeaseId) -> str | None:

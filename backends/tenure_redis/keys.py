@@ -4,10 +4,12 @@ A store holds all its namespaces: they share its revision, and opened without a 
 their load apart, on shards or in logs of their own, gives them stores of different names (option ``store``).
 
 ==================  ===========  ==================================================================================
-``{tag}:data``      hash         key -> record; ``\\0`` -> revision, ``\\0op`` -> who made it, ``\\0id`` -> the identity
+``{tag}:data``      hash         key -> record; ``\\0`` -> revision, ``\\0op`` -> head of its log entry, ``\\0id`` ->
+                                 the store's identity, for older versions
 ``{tag}:keys``      sorted set   the keys, all with score 0, for ranges in byte order
-``{tag}:log``       stream       entry ``REVISION-0`` for each transaction: ``op``, then ``p<key>`` -> record for each
-                                 put, and ``d`` -> the deleted keys with NUL between them
+``{tag}:log``       stream       entry ``REVISION-0`` for each transaction: ``op`` -> head, then ``p<key>`` -> record
+                                 for each put, and ``d`` -> the deleted keys with NUL between them. The head is: the
+                                 revision before, the bytes and the number of all entries up to this one
 ``{tag}:leases``    hash         lease -> ttl in milliseconds
 ``{tag}:expiry``    sorted set   lease -> when it ends, by the server's clock in milliseconds
 ``{tag}:held``      sorted set   lease and key in one, all with score 0: the keys of each lease
@@ -46,3 +48,15 @@ class Names:
     def slot(self, slot: str) -> str:
         """The key that remembers the last commit of ``slot``."""
         return f"{self.tag}:op:{slot}"
+
+
+def bounds(prefix: str, after: str | None) -> tuple[bytes, bytes]:
+    """The keys under ``prefix`` that are greater than ``after``, as ZRANGEBYLEX takes ranges.
+
+    No byte of UTF-8 is as high as 0xff, so that ends every prefix.
+    """
+    start = prefix.encode()
+    low = b"[" + start if start else b"-"
+    if after is not None and after.encode() >= start:
+        low = b"(" + after.encode()
+    return low, b"(" + start + b"\xff" if start else b"+"

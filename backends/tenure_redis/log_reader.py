@@ -1,29 +1,29 @@
 """The thread that reads the log for all feeds of a backend, on a connection of its own.
 
-    start ── connect, see that the log still has the position ──► loop:  XREAD, blocking at most until the next tick
-                                                                         a tick: end leases, see that the store is
-                                                                         still the same and not behind the position
+    start ── connect ──► loop:  a tick: end leases, see that the store is not behind the position
+                                XREAD, blocking at most until the next tick
     anything wrong ──► every feed fails, the thread ends; core opens the feeds again, which makes a new reader
 
 Who watches sees leases end in time, because who watches also ends them: at the moment the next one is due, and at
 least twice a second, since a lease may be granted meanwhile. A store without watchers needs no ticks: whoever reads
 or writes ends leases first.
 
-Every revision has an entry, so the next one is the last plus one, and anything else is a gap.
+Every entry names the revision that it follows. Where that isn't the reader's position, entries have left the log, or
+the store's history was replaced. A feed that joins ahead of the reader waits until the reader comes to its position.
 """
 
 from __future__ import annotations
 
 import threading
 
-from tenure.errors import Compacted, PluginError, TenureError, Unavailable
+from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
 from tenure.plugin_kit import Deadline, monotonic
-from tenure_redis import scripts
+from tenure_redis import history, scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
 from tenure_redis.errors import ERRORS, ServerError, refused
 from tenure_redis.feed import RedisFeed
-from tenure_redis.history_position import HistoryPosition, HistoryPositions
+from tenure_redis.feed_index import FeedIndex
 from tenure_redis.pool import Pool
 
 _TICK = 0.5
@@ -35,13 +35,15 @@ _ACTION = "watching"
 class LogReader:
     """Reads on from where its first feed is. Ends by itself when something is wrong, or by :meth:`close`."""
 
-    def __init__(self, pool: Pool, positions: HistoryPositions, feed: RedisFeed, *, silence: float) -> None:
+    def __init__(self, pool: Pool, feed: RedisFeed, position: int, *, silence: float) -> None:
         self._pool = pool
-        self._positions = positions
         self._silence = silence
         self._lock = threading.Lock()
-        self._feeds: dict[RedisFeed, None] = {feed: None}
-        self._position = feed.position
+        self._feeds = FeedIndex()
+        self._feeds.add(feed)
+        self._ahead: dict[RedisFeed, int] = {}
+        self._position = position
+        self._untold = 0  # entries since all feeds were last told how far the reader is
         self._connection: Connection | None = None
         self._stopping = False
         self.finished = False
@@ -51,25 +53,29 @@ class LogReader:
         """Begin reading."""
         self._thread.start()
 
-    def add(self, feed: RedisFeed) -> bool:
-        """Serve ``feed``, too, unless it has to be told first what is behind us."""
+    def add(self, feed: RedisFeed, position: int) -> bool:
+        """Serve ``feed``, too, from ``position`` on, unless it has to be told first what is behind us."""
         with self._lock:
-            if self.finished or feed.position.revision < self._position.revision:
+            if self.finished or position < self._position:
                 return False
-            self._feeds[feed] = None
+            if position == self._position:
+                self._feeds.add(feed)
+            else:
+                self._ahead[feed] = position
             return True
 
     def remove(self, feed: RedisFeed) -> bool:
         """Serve ``feed`` no longer. Answers whether nobody is left."""
         with self._lock:
-            self._feeds.pop(feed, None)
-            return not self._feeds
+            self._feeds.remove(feed)
+            self._ahead.pop(feed, None)
+            return not self._feeds and not self._ahead
 
     def close(self) -> None:
         """Stop and wait until the thread is gone: at once, unless it is connecting."""
         with self._lock:
             self._stopping = True
-            self._feeds.clear()
+            self._feeds, self._ahead = FeedIndex(), {}
             if self._connection is not None:
                 self._connection.interrupt()
         if self._thread is not threading.current_thread():
@@ -89,12 +95,15 @@ class LogReader:
             error = Unavailable("watching: the store was closed")
         with self._lock:
             self.finished = True
-            feeds, self._feeds = tuple(self._feeds), {}
+            feeds, self._feeds = tuple(self._feeds), FeedIndex()
+            ahead, self._ahead = tuple(self._ahead), {}
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
         for feed in feeds:
             feed.fail(error)
+        for feed in ahead:  # the log may well go on after their position
+            feed.fail(Unavailable(str(error)) if isinstance(error, Compacted) else error)
 
     def _read(self) -> None:
         connection = self._pool.locator.open(Deadline(self._silence))
@@ -104,7 +113,6 @@ class LogReader:
                 return
             self._connection = connection
         try:
-            self._check_history(connection)
             self._follow(connection)
         except ConnectionBroken as exc:
             if not self._stopping:
@@ -115,63 +123,70 @@ class LogReader:
             raise refused(exc, action=_ACTION, where=connection.where, write=False) from exc
 
     def _follow(self, connection: Connection) -> None:
-        next_tick = 0.0
+        next_tick, present = 0.0, self._position
         while not self._stopping:
             now = monotonic()
             if now >= next_tick:
-                next_tick = now + self._tick(connection)
+                present, pause = self._tick(connection)
+                next_tick = now + pause
             block = max(1, int((next_tick - monotonic()) * 1000))
             command = ("XREAD", "COUNT", _BATCH, "BLOCK", block, "STREAMS", self._pool.names.log)
-            answer = connection.call(
-                *command, f"{self._position.revision}-0", deadline=Deadline(block / 1000 + self._silence)
-            )
-            if answer is not None:
-                self._tell([entry(one) for one in answer[0][1]])
+            answer = connection.call(*command, f"{self._position}-0", deadline=Deadline(block / 1000 + self._silence))
+            found = [] if answer is None else [entry(one) for one in answer[0][1]]
+            if not self._tell(found) or (not found and self._position < present):
+                raise history.cut_off(self._pool, connection, self._position, Deadline(self._silence))
 
-    def _tell(self, found: list[Entry]) -> None:
+    def _tell(self, found: list[Entry]) -> bool:
+        """Deliver entries. False: they don't follow the position."""
         with self._lock:
             for one in found:
-                if one.revision != self._position.revision + 1:
-                    raise Compacted(
-                        f"watching: revision {self._position.revision + 1} is no longer in the log of Redis at "
-                        f"{self._pool.locator.where}, which goes on at {one.revision}",
-                        oldest_revision=one.revision,
-                    )
-                self._position = HistoryPosition(self._position.identity, one.revision, one.op)
-                for feed in self._feeds:
-                    feed.offer(one)
-            for feed in self._feeds:
-                feed.bookmark(apart=_BOOKMARK_EVERY)
+                if one.follows != self._position:
+                    return False
+                self._position = one.revision
+                self._feeds.offer(one)
+                if self._ahead:
+                    self._admit(one.revision)
+            self._untold += len(found)
+            if self._untold >= _BOOKMARK_EVERY:
+                self._bookmark()
+        return True
 
-    def _tick(self, connection: Connection) -> float:
-        """End leases, look where the store is, and answer after how many seconds to do it again."""
-        started = monotonic()
-        identity, revision, due = self._pool.evaluate(connection, scripts.TICK, (), Deadline(self._silence))
-        self._pool.reaped = max(self._pool.reaped, started)
-        if identity != self._position.identity or int(revision) < self._position.revision:
-            raise self._replaced(int(revision))
-        if int(revision) == self._position.revision:
-            with self._lock:
-                for feed in self._feeds:
-                    feed.bookmark()
-        return _TICK if due < 0 else min(_TICK, due / 1000 + 0.002)
+    def _admit(self, reached: int) -> None:
+        """Serve the feeds that waited for this revision. Those that it has passed are of another history."""
+        for feed, position in list(self._ahead.items()):
+            if position > reached:
+                continue
+            del self._ahead[feed]
+            if position == reached:
+                self._feeds.add(feed)
+            else:
+                feed.fail(self._replaced(position, reached))
 
-    def _check_history(self, connection: Connection) -> None:
-        identity, revision, op = self._position
-        answer = self._pool.evaluate(connection, scripts.HISTORY, (identity, revision, op), Deadline(self._silence))
-        verdict, _, now, oldest = answer
-        if verdict == b"trimmed":
-            raise Compacted(
-                f"watching: revision {revision} is no longer in the log of Redis at {connection.where}",
-                oldest_revision=int(oldest),
-            )
-        if verdict != b"same":
-            raise self._replaced(int(now))
-
-    def _replaced(self, now: int) -> Compacted:
-        self._positions.replaced(self._position.revision)
-        return Compacted(
-            f"watching: revision {self._position.revision} isn't in the history of Redis at "
-            f"{self._pool.locator.where}, now at {now}: its data was lost or replaced, by a restart without "
-            "persistence, a flush, or a replica that lagged behind"
+    def _replaced(self, position: int, present: int) -> HistoryReplaced:
+        return HistoryReplaced(
+            f"watching after revision {position}: Redis at {self._pool.locator.where}, now at {present}, has no such "
+            "revision: its data were lost or replaced; read the present state"
         )
+
+    def _bookmark(self) -> None:
+        self._untold = 0
+        for feed in self._feeds:
+            feed.bookmark(self._position)
+
+    def _tick(self, connection: Connection) -> tuple[int, float]:
+        """End leases, and answer where the store is and after how many seconds to do it again."""
+        with self._lock:
+            waiting = dict(self._ahead)
+        started = monotonic()
+        revision, due = self._pool.evaluate(connection, scripts.TICK, (), Deadline(self._silence))
+        self._pool.reaped = max(self._pool.reaped, started)
+        present = int(revision)
+        if present < self._position:
+            raise history.cut_off(self._pool, connection, self._position, Deadline(self._silence))
+        with self._lock:
+            if present == self._position:
+                self._bookmark()
+            for feed, position in waiting.items():  # those that came later may be beyond this look
+                if position > present and self._ahead.pop(feed, None) is not None:
+                    feed.fail(self._replaced(position, present))
+        return present, _TICK if due < 0 else min(_TICK, due / 1000 + 0.002)

@@ -4,12 +4,12 @@
           │ can't connect           │ refused by a server that isn't the primary ──► drop it, look again: Unavailable
           ▼                         │ the connection breaks
       Unavailable                   ├─ a read, on a connection that was idle before: once more on a fresh one
-      (surely not applied)          ├─ a commit: again on a fresh one, until the time is up, then OutcomeUnknown
+      (surely not applied)          ├─ by run_once: again on a fresh one, until the time is up, then OutcomeUnknown
                                     └─ any other write: OutcomeUnknown
 
-A commit may be sent again because the script remembers the last one of each slot (``keys``): whichever copy
+Such a write may be sent again because its script remembers the last one of each slot (``keys``): whichever copy
 runs second finds that it was done and gets the first one's answer. That turns most unknown outcomes into known
-ones. A slot has one commit under way at a time, so a copy that arrives after its caller gave up meets a higher number.
+ones. A slot has one write under way at a time, so a copy that arrives after its caller gave up meets a higher number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tenure_redis.encoding import new_id
 from tenure_redis.endpoints import Locator
 from tenure_redis.errors import ERRORS, MOVED, ServerError, refused
 from tenure_redis.keys import Names
-from tenure_redis.scripts import COMMIT, Script
+from tenure_redis.scripts import Script
 
 _IDLE = 32
 """Connections kept for later; more are made when more threads call at once, and closed afterwards."""
@@ -101,17 +101,17 @@ class Pool:
                 return answer
             pooled = self._take(deadline, action, fresh=True)
 
-    def commit(self, args: list[Any], *, deadline: Deadline, action: str) -> bytes:
-        """Run the commit script at most once, and find out whether it ran as long as there is time."""
+    def run_once(self, script: Script, args: list[Any], *, deadline: Deadline, action: str) -> bytes:
+        """Run a script at most once, and find out whether it ran as long as there is time."""
         slot = self._next_slot()
         try:
-            return self._commit(slot, args, deadline, action)
+            return self._run_once(script, slot, args, deadline, action)
         finally:
             self._slots.append(slot)
 
-    def _commit(self, slot: _Slot, args: list[Any], deadline: Deadline, action: str) -> bytes:
+    def _run_once(self, script: Script, slot: _Slot, args: list[Any], deadline: Deadline, action: str) -> bytes:
         keys = (*self.names.all, slot.key)
-        head = ("EVALSHA", COMMIT.sha, len(keys), *keys, f"{slot.name}.{slot.number}", self._history, slot.number)
+        head = ("EVALSHA", script.sha, len(keys), *keys, f"{slot.name}.{slot.number}", self._history, slot.number)
         request = pack((*head, *args))
         doubt: ConnectionBroken | None = None
         fresh = False
@@ -126,7 +126,7 @@ class Pool:
                 reason: Exception = exc
             else:
                 try:
-                    answer = self._send_commit(pooled.connection, request, head, args, deadline)
+                    answer = self._send_packed(pooled.connection, script, request, (*head, *args), deadline)
                 except ConnectionBroken as exc:
                     pooled.drop(with_idle=True)
                     reason, fresh = exc, True
@@ -150,15 +150,15 @@ class Pool:
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _send_commit(
-        self, connection: Connection, request: bytes, head: tuple[Any, ...], args: list[Any], deadline: Deadline
+    def _send_packed(
+        self, connection: Connection, script: Script, request: bytes, command: tuple[Any, ...], deadline: Deadline
     ) -> bytes:
         try:
             answer: bytes = connection.call_packed(request, deadline)
         except ServerError as exc:
             if exc.word != "NOSCRIPT":
                 raise
-            answer = connection.call("EVAL", COMMIT.text, *head[2:], *args, deadline=deadline)
+            answer = connection.call("EVAL", script.text, *command[2:], deadline=deadline)
         return answer
 
     def evaluate(self, connection: Connection, script: Script, args: tuple[Any, ...], deadline: Deadline) -> Any:

@@ -1,7 +1,7 @@
-"""Reads: one key, a page, a whole prefix at one revision.
+"""Reads: one key, several keys, a page, a whole prefix, each at one revision.
 
-One key is one HMGET of the key and the revision: the hash is the whole truth, and Redis does one command at a time.
-Only a key on a lease that may have ended since the last script ran is asked for by a script, which ends leases first.
+Some keys are one HMGET of them and the revision: the hash is the whole truth, and Redis does one command at a time.
+Only where one is on a lease that may have ended since the last script ran, a script ends leases and reads them.
 
 A long list must not keep the server from everybody else, so it is read in pages, and the pages are brought to the
 revision of the last one by what the log says happened meanwhile. The result is the prefix at one point in time,
@@ -10,17 +10,18 @@ without any moment of it having cost more than a page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tenure.errors import StoreCorrupted, Unavailable
 from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.feed import Deleted
-from tenure.spi.types import KeyValue, Page, ReadResult
+from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_redis import scripts
 from tenure_redis.connection import Connection
 from tenure_redis.encoding import Entry, entry, is_leased, item
-from tenure_redis.keys import REVISION
+from tenure_redis.keys import REVISION, bounds
 from tenure_redis.pool import Pool
 
 FRESH = 0.25
@@ -41,112 +42,58 @@ def get(pool: Pool, key: str, deadline: Deadline) -> ReadResult:
     return ReadResult(None if record is None else item(key, record), int(revision))
 
 
-def list_page(pool: Pool, prefix: str, *, after: str | None, limit: int | None, deadline: Deadline) -> Page:
+def get_many(pool: Pool, keys: Sequence[str], deadline: Deadline) -> MultiReadResult:
+    """``Backend.get_many``."""
+    action = f"reading {len(keys)} keys"
+    *records, revision = pool.read("HMGET", pool.names.data, *keys, REVISION, deadline=deadline, action=action)
+    stale = monotonic() - pool.reaped > FRESH
+    if revision is None or (stale and any(record is not None and is_leased(record) for record in records)):
+        *records, revision = pool.run(scripts.READ, *keys, deadline=deadline, action=action)
+    found = zip(keys, records, strict=True)
+    return MultiReadResult(tuple(None if record is None else item(key, record) for key, record in found), int(revision))
+
+
+def list_page(pool: Pool, request: ListRequest, deadline: Deadline) -> Page:
     """``Backend.list``: with a limit one page, which may be short; without, everything at one revision."""
-    if limit is None:
-        found = read_all(pool, prefix, after=after, deadline=deadline)
+    if request.limit is None:
+        found = read_all(pool, request.prefix, after=request.after, keys_only=request.keys_only, deadline=deadline)
         return Page(found.items, False, found.revision)
     with pool.session(deadline, _LISTING) as connection:
-        part = _part(pool, connection, prefix, after, most=min(limit, _PAGE_KEYS), deadline=deadline)
+        pages = _Pages(pool, connection, request.prefix, deadline, keys_only=request.keys_only)
+        part = pages.read(request.after, most=min(request.limit, _PAGE_KEYS))
     return Page(tuple(part.items), part.more, part.revision)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A prefix at one point of one store's history: ``op`` made ``revision`` of the store ``identity``."""
+    """A prefix at one revision."""
 
     items: tuple[KeyValue, ...]
     revision: int
-    identity: bytes
-    op: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """One page."""
 
     items: list[KeyValue]
     more: bool
     revision: int
-    identity: bytes
-    op: bytes
 
 
-def read_all(pool: Pool, prefix: str, *, after: str | None, deadline: Deadline) -> State:
+def read_all(pool: Pool, prefix: str, *, after: str | None, deadline: Deadline, keys_only: bool = False) -> State:
     """Everything under ``prefix``, at one revision."""
     for _ in range(_TRIES):
         # One connection for all: the pages are of one server then.
         with pool.session(deadline, _LISTING) as connection:
-            state = _read_all(pool, connection, prefix, after, deadline)
-        if state is not None:
-            return state
+            pages = _Pages(pool, connection, prefix, deadline, keys_only=keys_only)
+            parts = pages.read_on(after)
+            meanwhile = pages.entries_between(parts[0].revision, parts[-1].revision)
+        if {part.revision for part in parts} <= {parts[0].revision, *(one.revision for one in meanwhile)}:
+            return merge(parts, meanwhile, prefix, keys_only=keys_only)
     raise Unavailable(
         f"listing keys: Redis at {pool.locator.where} changes faster than its log remembers: raise the option history"
     )
-
-
-def _read_all(pool: Pool, connection: Connection, prefix: str, after: str | None, deadline: Deadline) -> State | None:
-    """The state, or ``None`` if the log no longer has what happened between the pages."""
-    parts: list[_Part] = []
-    while not parts or parts[-1].more:
-        deadline.check(_LISTING)
-        parts.append(_part(pool, connection, prefix, after, most=_PAGE_KEYS, deadline=deadline))
-        if parts[-1].items:
-            after = parts[-1].items[-1].key
-        if parts[-1].identity != parts[0].identity:
-            return None
-    last = parts[-1]
-    if len(parts) == 1:
-        return State(tuple(last.items), last.revision, last.identity, last.op)
-    found: dict[str, KeyValue] = {one.key: one for part in parts for one in part.items}
-    if last.revision > parts[0].revision:
-        meanwhile = _entries(pool, connection, parts[0].revision, last.revision, deadline)
-        if meanwhile is None:
-            return None
-        # What lies beyond a page's last key was read later: each page has its own share of what happened since.
-        ends = [part.items[-1].key.encode() for part in parts[:-1] if part.items]
-        seen = [part.revision for part in parts]
-        for one in meanwhile:
-            for change in one.changes:
-                if not change.key.startswith(prefix):
-                    continue
-                name = change.key.encode()
-                page = next((number for number, end in enumerate(ends) if name <= end), len(parts) - 1)
-                if one.revision <= seen[page]:
-                    continue
-                if isinstance(change, Deleted):
-                    found.pop(change.key, None)
-                else:
-                    found[change.key] = change
-    ordered = sorted(found.values(), key=lambda one: one.key.encode())
-    return State(tuple(ordered), last.revision, last.identity, last.op)
-
-
-def _part(
-    pool: Pool, connection: Connection, prefix: str, after: str | None, *, most: int, deadline: Deadline
-) -> _Part:
-    low, high = _bounds(prefix, after)
-    started = monotonic()
-    answer = pool.evaluate(connection, scripts.PAGE, (low, high, most, _PAGE_BYTES), deadline)
-    pool.reaped = max(pool.reaped, started)
-    identity, revision, op, more, *rest = answer
-    items = [_item(name, record) for name, record in zip(rest[::2], rest[1::2], strict=True)]
-    return _Part(items, bool(more), int(revision), identity, op)
-
-
-def _item(name: bytes, record: bytes | None) -> KeyValue:
-    if record is None:
-        raise StoreCorrupted(f"Redis lists the key {name!r} of this store but holds no value for it")
-    return item(name.decode(), record)
-
-
-def _bounds(prefix: str, after: str | None) -> tuple[bytes, bytes]:
-    """The range as ZRANGEBYLEX takes it. No byte of UTF-8 is as high as 0xff, so that ends every prefix."""
-    start = prefix.encode()
-    low = b"[" + start if start else b"-"
-    if after is not None and after.encode() >= start:
-        low = b"(" + after.encode()
-    return low, b"(" + start + b"\xff" if start else b"+"
 
 
 def entries(pool: Pool, connection: Connection, after: int, *, most: int, deadline: Deadline) -> list[Entry]:
@@ -155,14 +102,80 @@ def entries(pool: Pool, connection: Connection, after: int, *, most: int, deadli
     return [entry(one) for one in raw]
 
 
-def _entries(pool: Pool, connection: Connection, after: int, last: int, deadline: Deadline) -> Iterable[Entry] | None:
-    """All entries beyond ``after`` up to ``last``, ``None`` if they aren't all there."""
-    found: list[Entry] = []
-    while after < last:
-        deadline.check(_LISTING)
-        some = entries(pool, connection, after, most=min(_ENTRIES, last - after), deadline=deadline)
-        if not some or some[0].revision != after + 1:
-            return None
-        found += some
-        after = some[-1].revision
-    return found
+class _Pages:
+    """Reads one prefix on one connection."""
+
+    def __init__(self, pool: Pool, connection: Connection, prefix: str, deadline: Deadline, *, keys_only: bool) -> None:
+        self._pool = pool
+        self._connection = connection
+        self._prefix = prefix
+        self._deadline = deadline
+        self._keys_only = keys_only
+
+    def read_on(self, after: str | None) -> list[Part]:
+        """All pages, each as it was when it was read."""
+        parts: list[Part] = []
+        while not parts or parts[-1].more:
+            self._deadline.check(_LISTING)
+            parts.append(self.read(after, most=_PAGE_KEYS))
+            if parts[-1].items:
+                after = parts[-1].items[-1].key
+        return parts
+
+    def read(self, after: str | None, *, most: int) -> Part:
+        """One page."""
+        low, high = bounds(self._prefix, after)
+        args = (low, high, most, _PAGE_BYTES, int(self._keys_only))
+        started = monotonic()
+        revision, more, *rest = self._pool.evaluate(self._connection, scripts.PAGE, args, self._deadline)
+        self._pool.reaped = max(self._pool.reaped, started)
+        items = [_item(name, record) for name, record in zip(rest[::2], rest[1::2], strict=True)]
+        return Part(items, bool(more), int(revision))
+
+    def entries_between(self, after: int, last: int) -> list[Entry]:
+        """The entries beyond ``after`` up to ``last``, or fewer if the log doesn't have them all."""
+        found: list[Entry] = []
+        while after < last:
+            self._deadline.check(_LISTING)
+            some = entries(self._pool, self._connection, after, most=_ENTRIES, deadline=self._deadline)
+            if not some or some[0].follows != after:
+                break
+            found += [one for one in some if one.revision <= last]
+            after = some[-1].revision
+        return found
+
+
+def merge(parts: Sequence[Part], meanwhile: Iterable[Entry], prefix: str, *, keys_only: bool = False) -> State:
+    """The pages as they would all be at the revision of the last one, by what happened meanwhile."""
+    last = parts[-1].revision
+    if len(parts) == 1:
+        return State(tuple(parts[0].items), last)
+    found = {one.key: one for part in parts for one in part.items}
+    owner = Owner(parts)
+    for one in meanwhile:
+        for change in one.changes:
+            if not change.key.startswith(prefix) or one.revision <= owner.of(change.key).revision:
+                continue
+            if isinstance(change, Deleted):
+                found.pop(change.key, None)
+            else:
+                found[change.key] = change._replace(value=b"") if keys_only else change
+    return State(tuple(sorted(found.values(), key=lambda one: one.key.encode())), last)
+
+
+class Owner:
+    """Tells which page had to show a key: the first that ends with it or after it, and the last for the rest."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = [part for part in parts[:-1] if part.items] + [parts[-1]]
+        self._ends = [part.items[-1].key.encode() for part in self._parts[:-1]]
+
+    def of(self, key: str) -> Part:
+        """The page that showed ``key``, or would have if there had been such a key."""
+        return self._parts[bisect_left(self._ends, key.encode())]
+
+
+def _item(name: bytes, record: bytes | None) -> KeyValue:
+    if record is None:
+        raise StoreCorrupted(f"Redis lists the key {name!r} of this store but holds no value for it")
+    return item(name.decode(), record)

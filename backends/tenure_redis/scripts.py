@@ -27,7 +27,9 @@ def _read(name: str) -> str:
 _PRELUDE = _read("prelude")
 
 GREET = _load("greet")
-COMMIT = _load("commit", prelude=_PRELUDE)
+_ONCE = _PRELUDE + _read("once")
+COMMIT = _load("commit", prelude=_ONCE)
+DELETE_PREFIX = _load("delete_prefix", prelude=_ONCE)
 READ = _load("read", prelude=_PRELUDE)
 PAGE = _load("page", prelude=_PRELUDE)
 GRANT = _load("grant", prelude=_PRELUDE)

@@ -1,4 +1,4 @@
-"""Commits: from a transaction to the script's arguments, and from its answer to what it means."""
+"""Commits and deletes of a prefix: from the call to the script's arguments, and from its answer to what it means."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ from typing import Any
 
 from tenure.errors import Conflict, LeaseNotFound, OutcomeUnknown, StoreCorrupted
 from tenure.plugin_kit import Deadline
-from tenure.spi.types import CommitResult, KeyAbsent, Precondition, Put, RevisionEquals, Transaction
+from tenure.spi.types import (
+    CommitResult,
+    KeyAbsent,
+    Precondition,
+    PrefixDeletion,
+    Put,
+    RevisionEquals,
+    Transaction,
+)
+from tenure_redis import scripts
 from tenure_redis.encoding import lease_of, packed_revision
+from tenure_redis.keys import bounds
 from tenure_redis.pool import Pool
+
+_DELETED_KEYS = 2000
+_DELETED_BYTES = 4 << 20
+"""At most about so much is deleted by one script, as the server does nothing else meanwhile."""
 
 
 def commit(pool: Pool, transaction: Transaction, deadline: Deadline) -> CommitResult:
@@ -25,7 +39,7 @@ def commit(pool: Pool, transaction: Transaction, deadline: Deadline) -> CommitRe
                 args += ("p", operation.key, operation.value, lease_of(lease) or "-")
         else:
             args += ("d", operation.key, "", "")
-    answer = pool.commit(args, deadline=deadline, action="committing a transaction")
+    answer = pool.run_once(scripts.COMMIT, args, deadline=deadline, action="committing a transaction")
     word, _, rest = answer.partition(b" ")
     if word == b"ok":
         revision, _, deleted = rest.partition(b" ")
@@ -39,9 +53,25 @@ def commit(pool: Pool, transaction: Transaction, deadline: Deadline) -> CommitRe
         named = {operation.lease_id for operation in transaction.operations if isinstance(operation, Put)} - {None}
         lease = rest.decode() if rest != b"-" else ", ".join(map(repr, named))
         raise LeaseNotFound(f"no lease {lease} is alive in this store: it ended, was revoked or never was")
-    if word == b"stale":
-        raise OutcomeUnknown("committing a transaction: the store has seen a later one of this client's slot already")
-    raise StoreCorrupted(f"the record of this client's last commit in Redis isn't Tenure's: {answer[:80]!r}")
+    raise _unexpected(answer, "committing a transaction")
+
+
+def delete_prefix(pool: Pool, prefix: str, deadline: Deadline) -> PrefixDeletion:
+    """``Backend.delete_prefix``, some keys at a time."""
+    action = "deleting a prefix"
+    low, high = bounds(prefix, None)
+    args = [low, high, _DELETED_KEYS, _DELETED_BYTES]
+    answer = pool.run_once(scripts.DELETE_PREFIX, args, deadline=deadline, action=action)
+    if not answer.startswith(b"ok "):
+        raise _unexpected(answer, action)
+    revision, deleted, more = map(int, answer.split()[1:])
+    return PrefixDeletion(deleted=deleted, revision=revision, has_more=bool(more))
+
+
+def _unexpected(answer: bytes, action: str) -> OutcomeUnknown | StoreCorrupted:
+    if answer == b"stale":
+        return OutcomeUnknown(f"{action}: the store has seen a later write of this client's slot already")
+    return StoreCorrupted(f"{action}: the record of this client's last write in Redis isn't Tenure's: {answer[:80]!r}")
 
 
 def _precondition(precondition: Precondition) -> tuple[Any, ...]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 import time
 
-from tenure.errors import Compacted, StoreClosed
+from tenure.errors import StoreClosed
 from tenure.plugin_kit import Deadline
 from tenure.spi.feed import Feed, Sink, Snapshot
-from tenure_redis.connection import Connection
+from tenure.spi.types import WatchRequest
+from tenure_redis import history
 from tenure_redis.feed import RedisFeed
-from tenure_redis.history_position import HistoryPosition, HistoryPositions
+from tenure_redis.feed_index import FeedIndex
 from tenure_redis.log_reader import LogReader
 from tenure_redis.pool import Pool
-from tenure_redis.reads import entries, read_all
+from tenure_redis.reads import entries, get, read_all
 
+_ACTION = "watching"
 _CATCH_UP = 200
 _PAUSE = 0.02
 
@@ -27,25 +29,30 @@ class Watches:
         self._silence = silence
         self._lock = threading.Lock()
         self._reader: LogReader | None = None
-        self._positions = HistoryPositions(pool)
 
-    def open(self, prefix: str, *, after: int | None, sink: Sink, deadline: Deadline) -> Feed:
+    def open(self, request: WatchRequest, *, sink: Sink, deadline: Deadline) -> Feed:
         """``Backend.watch``."""
-        if after is None:
-            state = read_all(self._pool, prefix, after=None, deadline=deadline)
-            feed = self._feed(prefix, HistoryPosition(state.identity, state.revision, state.op), sink)
-            feed.start(Snapshot(state.items, state.revision))
+        if request.after is None:
+            snapshot = self._snapshot(request, deadline)
+            position = snapshot.revision
+            feed = RedisFeed(request, sink, told=position, on_close=self._close_feed)
+            feed.deliver(snapshot)
         else:
-            feed = self._feed(prefix, self._positions.verify(after, deadline), sink)
-        self._join(feed, deadline)
+            position = request.after
+            history.require(self._pool, position, deadline)
+            feed = RedisFeed(request, sink, told=position, on_close=self._close_feed)
+        self._join(feed, position, deadline)
         return feed
 
-    def _feed(self, prefix: str, position: HistoryPosition, sink: Sink) -> RedisFeed:
-        return RedisFeed(prefix, position, sink, positions=self._positions, on_close=self._close_feed)
+    def _snapshot(self, request: WatchRequest, deadline: Deadline) -> Snapshot:
+        if request.exact:
+            item, revision = get(self._pool, request.prefix, deadline)
+            return Snapshot(() if item is None else (item,), revision)
+        state = read_all(self._pool, request.prefix, after=None, deadline=deadline)
+        return Snapshot(state.items, state.revision)
 
     def _close_feed(self, feed: RedisFeed) -> None:
         """Take a feed off the reader, and end the reader with its last feed."""
-        self._positions.remember(feed.position)
         with self._lock:
             reader = self._reader
             idle = reader is not None and reader.remove(feed)
@@ -61,7 +68,7 @@ class Watches:
         if reader is not None:
             reader.close()
 
-    def _join(self, feed: RedisFeed, deadline: Deadline) -> None:
+    def _join(self, feed: RedisFeed, position: int, deadline: Deadline) -> None:
         """Put the feed on the reader, after telling it what the reader has already seen."""
         while True:
             with self._lock:
@@ -69,29 +76,25 @@ class Watches:
                     raise StoreClosed("watching: this store was closed")
                 reader = self._reader
                 if reader is None or reader.finished:
-                    reader = self._reader = LogReader(self._pool, self._positions, feed, silence=self._silence)
+                    reader = self._reader = LogReader(self._pool, feed, position, silence=self._silence)
                     reader.start()
                     return
-                if reader.add(feed):
+                if reader.add(feed, position):
                     return
-            before = feed.position.revision
-            self._catch_up(feed, deadline)
-            if feed.position.revision == before:
+            before, position = position, self._catch_up(feed, position, deadline)
+            if position == before:
                 # The reader is ahead of the log: of another history, as it will find out at its next tick.
                 time.sleep(deadline.within(_PAUSE))
 
-    def _catch_up(self, feed: RedisFeed, deadline: Deadline) -> None:
-        deadline.check("watching")
-        with self._pool.session(deadline, "watching") as connection:
-            self._read_on(connection, feed, deadline)
-
-    def _read_on(self, connection: Connection, feed: RedisFeed, deadline: Deadline) -> None:
-        after = feed.position.revision
-        for one in entries(self._pool, connection, after, most=_CATCH_UP, deadline=deadline):
-            if one.revision != feed.position.revision + 1:
-                raise Compacted(
-                    f"watching: the log of Redis at {self._pool.locator.where} no longer has revision "
-                    f"{feed.position.revision + 1}",
-                    oldest_revision=one.revision,
-                )
-            feed.offer(one)
+    def _catch_up(self, feed: RedisFeed, position: int, deadline: Deadline) -> int:
+        """Deliver some of what follows ``position``; answers how far that goes."""
+        deadline.check(_ACTION)
+        alone = FeedIndex()
+        alone.add(feed)
+        with self._pool.session(deadline, _ACTION) as connection:
+            for entry in entries(self._pool, connection, position, most=_CATCH_UP, deadline=deadline):
+                if entry.follows != position:
+                    raise history.cut_off(self._pool, connection, position, deadline)
+                alone.offer(entry)
+                position = entry.revision
+        return position

@@ -1,26 +1,8 @@
 -- A transaction: all preconditions hold and all operations are applied at one revision, or nothing changes. At most once.
 --
--- KEYS 7     the slot: remembers the last commit of one caller, who has no other under way
--- ARGV 3     the commit's number within its slot, growing
---      4     number of preconditions, then for each: kind (a absent, e exists, u unchanged), key, revision in 8 bytes
+-- ARGV 4     number of preconditions, then for each: kind (a absent, e exists, u unchanged), key, revision in 8 bytes
 --      then  operations until the end, for each: kind (p put, d delete), key, value, lease ('' for none)
 -- Answers one line: "ok REVISION DELETED", "conflict REVISION", "nolease LEASE", "stale".
-local slot, number = KEYS[7], tonumber(ARGV[3])
-
-local last = call('GET', slot)
-if last then
-  local seen, answer = string.match(last, '^(%d+) (.*)$')
-  if tonumber(seen) == number then return answer end
-  -- Delayed on its way until its caller had given it up and gone on.
-  if tonumber(seen) > number then return 'stale' end
-end
-
--- A refusal is remembered too: a copy of this commit that arrives late must not succeed after it.
-local function finally(answer)
-  call('SET', slot, ARGV[3] .. ' ' .. answer, 'PX', 3600000)
-  return answer
-end
-
 local records = {}
 local function record(key)
   local found = records[key]
@@ -47,8 +29,9 @@ for _ = 1, tonumber(ARGV[4]) do
 end
 
 -- Everything is decided before anything is written: a script that fails half way isn't rolled back.
-local at = struct.pack('>I8', revision + 1)
-local entry, fields, gone = {}, {}, {}
+local revised = following()
+local at = struct.pack('>I8', revised)
+local entry, fields, gone, size = {}, {}, {}, 0
 local added, attached, detached = {}, {}, {}
 for j = i, #ARGV, 4 do
   local key, lease = ARGV[j + 1], ARGV[j + 3]
@@ -62,6 +45,7 @@ for j = i, #ARGV, 4 do
     fields[#fields + 1] = packed
     entry[#entry + 1] = 'p' .. key
     entry[#entry + 1] = packed
+    size = size + #key + #packed
     if not before then
       added[#added + 1] = 0
       added[#added + 1] = key
@@ -73,6 +57,7 @@ for j = i, #ARGV, 4 do
   elseif before then
     lease = ''
     gone[#gone + 1] = key
+    size = size + #key
   end
   if held ~= '' and lease ~= held then detached[#detached + 1] = held .. key end
 end
@@ -91,9 +76,8 @@ if #gone > 0 then
   entry[#entry + 1] = 'd'
   entry[#entry + 1] = table.concat(gone, '\0')
 end
-revision = revision + 1
-call('XADD', S, 'MAXLEN', '~', keep, text(revision) .. '-0', 'op', op, unpack(entry))
-call('HSET', D, '\0', text(revision), '\0op', op, unpack(fields))
+append(revised, size, entry)
+call('HSET', D, '\0', text(revision), '\0op', head, unpack(fields))
 if not deletes_only then take_out() end
 if #added > 0 then call('ZADD', Z, unpack(added)) end
 remove('ZREM', H, detached)

@@ -1,18 +1,21 @@
--- Is a revision of the past in this store's history?
--- ARGV 3: identity of the store, '' if not known   4: the revision   5: the op that made it, '' if not known
--- Answers {same | other | trimmed, identity, revision now, oldest revision in the log}
-local head = call('HMGET', D, '\0id', '\0')
+-- Does the log have all that followed a revision, and did this store ever have it? Revisions are unique, so one that is
+-- in the log, or that the log begins after, belongs to this history.
+-- A log that begins with the store's first entry has lost none.
+-- ARGV 3: the revision. Answers {same | other | trimmed, revision now, the revision that the log begins after}
+local after = tonumber(ARGV[3])
 local oldest = call('XRANGE', S, '-', '+', 'COUNT', 1)[1]
-local first = oldest and string.match(oldest[1], '^%d+') or head[2]
-local verdict = 'same'
-if (ARGV[3] ~= '' and ARGV[3] ~= head[1]) or tonumber(ARGV[4]) > revision then
-  verdict = 'other'
-else
-  local entry = call('XRANGE', S, ARGV[4] .. '-0', ARGV[4] .. '-0')[1]
-  if not entry then
-    verdict = 'trimmed'
-  elseif ARGV[5] ~= '' and entry[2][2] ~= ARGV[5] then
-    verdict = 'other'
-  end
+local start, whole = revision, false
+if oldest then
+  local first = tonumber(string.match(oldest[1], '^%d+'))
+  start = tonumber(string.match(oldest[2][2], '^(%d+) %d+ %d+$') or nil) or first - 1
+  whole = start == first
 end
-return {verdict, head[1], head[2], first}
+local verdict = 'other'
+if after == revision or after == start then
+  verdict = 'same'
+elseif after < start and not whole then
+  verdict = 'trimmed'
+elseif after < revision and #call('XRANGE', S, ARGV[3] .. '-0', ARGV[3] .. '-0') > 0 then
+  verdict = 'same'
+end
+return {verdict, text(revision), text(start)}

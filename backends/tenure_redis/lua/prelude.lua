@@ -1,17 +1,18 @@
 -- Goes in front of every script: opens the store, tells the time, ends the leases whose time has come.
 --
--- KEYS   data, keys, log, leases, expiry, held (see layout.py), and for a commit the caller's slot
+-- KEYS   data, keys, log, leases, expiry, held (see keys.py), and for a write at most once the caller's slot
 -- ARGV   1: an id no other run has   2: revisions to keep in the log   then the script's own
 --
--- The fields '\0', '\0op' and '\0id' of the data hash are the revision, the run that made it and the store's identity.
--- Keys have no NUL, so no key is ever mistaken for them.
+-- The fields '\0', '\0op' and '\0id' of the data hash are the revision, the head of its entry in the log and the store's
+-- identity. Keys have no NUL, so no key is ever mistaken for them.
 -- A revision is a whole number below 2^53, exact as a Lua number but not in Lua's own idea of its text: use text().
 local D, Z, S, L, E, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call = redis.call
-local op, keep = ARGV[1], ARGV[2]
+local keep = ARGV[2]
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local CHUNK = 1000
+local LOG_BYTES, LOG_STEP = 67108864, 4194304
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -20,14 +21,48 @@ local function remove(command, from, names)
   for i = 1, #names, CHUNK do call(command, from, unpack(names, i, math.min(i + CHUNK - 1, #names))) end
 end
 
-local revision = tonumber(call('HGET', D, '\0') or nil)
+local state = call('HMGET', D, '\0', '\0op')
+local revision, head = tonumber(state[1] or nil), state[2] or ''
+
+-- The next revision: microseconds of the clock, and in any case above the last one. A store that was restored or took
+-- over from another server so never uses a revision again that it had lost. A clock beyond the year 2112 is ignored.
+local function following()
+  local by_clock = time[1] * 1000000 + time[2]
+  if by_clock >= 4503599627370496 then by_clock = 0 end
+  return math.max((revision or 0) + 1, by_clock)
+end
+
 if not revision then
-  -- An empty store. Its revisions begin at the time in microseconds, so that they go on growing where
-  -- an earlier store under this name was lost. What is left of that one has lost its meaning.
+  -- An empty store, which begins with an entry that follows itself. What is left of an earlier store under this name
+  -- has lost its meaning.
   call('DEL', Z, S, L, E, H)
-  revision = time[1] * 1000000 + time[2]
-  call('XADD', S, text(revision) .. '-0', 'op', op)
-  call('HSET', D, '\0', text(revision), '\0op', op, '\0id', op)
+  revision = following()
+  head = text(revision) .. ' 0 1'
+  call('XADD', S, text(revision) .. '-0', 'op', head)
+  call('HSET', D, '\0', text(revision), '\0op', head, '\0id', ARGV[1])
+end
+
+-- How much of the log to keep: half of it where it has outgrown LOG_BYTES. That is looked at once in LOG_STEP bytes.
+local function bounds(total, number, size)
+  if math.floor(total / LOG_STEP) == math.floor((total - size) / LOG_STEP) then return '~', keep end
+  local first = call('XRANGE', S, '-', '+', 'COUNT', 1)[1]
+  local before, oldest = string.match(first and first[2] and first[2][2] or '', '^%d+ (%d+) (%d+)$')
+  before, oldest = tonumber(before or nil) or 0, tonumber(oldest or nil) or 0
+  if before > total or oldest > number then before, oldest = 0, 0 end
+  if total - before <= LOG_BYTES then return '~', keep end
+  return '=', text(math.max(1, math.min(math.floor((number - oldest) / 2), tonumber(keep))))
+end
+
+-- Add an entry of `size` bytes to the log and make `at` the store's revision. The entry's head is: the revision that it
+-- follows, the bytes and the number of all entries up to it. Older versions wrote another head and revisions without
+-- gaps. `HSET` of the head and the revision is left to the caller, who has more to set.
+local function append(at, size, fields)
+  local total, number = string.match(head, '^%d+ (%d+) (%d+)$')
+  total, number = (tonumber(total or nil) or 0) + size, (tonumber(number or nil) or 0) + 1
+  head = text(revision) .. ' ' .. text(total) .. ' ' .. text(number)
+  local how, most = bounds(total, number, size)
+  call('XADD', S, 'MAXLEN', how, most, text(at) .. '-0', 'op', head, unpack(fields))
+  revision = at
 end
 
 -- End one lease: it goes, and its keys at a revision of their own. Begins with a command that is allowed in a full
@@ -39,9 +74,9 @@ local function finish(lease)
   if #members == 0 then return 0 end
   local names = {}
   for i, member in ipairs(members) do names[i] = string.sub(member, #lease + 1) end
-  revision = revision + 1
-  call('XADD', S, 'MAXLEN', '~', keep, text(revision) .. '-0', 'op', op, 'd', table.concat(names, '\0'))
-  call('HSET', D, '\0', text(revision), '\0op', op)
+  local gone = table.concat(names, '\0')
+  append(following(), #gone, {'d', gone})
+  call('HSET', D, '\0', text(revision), '\0op', head)
   remove('HDEL', D, names)
   remove('ZREM', Z, names)
   remove('ZREM', H, members)
