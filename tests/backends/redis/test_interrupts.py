@@ -73,13 +73,13 @@ def test_an_interrupt_at_any_line_gives_no_call_an_answer_that_is_not_its_own(op
     pool = backend._pool
     slots: list[tuple[str, int]] = []
     revision = backend.commit(Transaction((), (Put("n", b"0"), Put("other", b"other"))), timeout=T).revision
-    original = pool._commit
+    original = pool._run_once
 
-    def spy(slot, args, deadline, action):
+    def spy(script, slot, args, deadline, action):
         slots.append((slot.name, slot.number))
-        return original(slot, args, deadline, action)
+        return original(script, slot, args, deadline, action)
 
-    pool._commit = spy
+    pool._run_once = spy
     count = interrupted = 0
 
     def work() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import tenure
-from tenure import BatchType, ConfigError, EventType, Unavailable
+from tenure import BatchType, ConfigError, Conflict, EventType, Unavailable
+from tenure.errors import HistoryReplaced
 from tenure.registry import Instance, Registry, RegistryConfig
 from tenure_testkit.servers.redis_group import RedisCluster, RedisSentinelGroup
 from tenure_testkit.waiting import until
@@ -39,8 +40,13 @@ def test_work_goes_on_after_a_failover(redis_sentinel: RedisSentinelGroup):
 
 @pytest.mark.faults
 def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSentinelGroup):
-    """The lost writes' revisions are used again for others; a watcher must not take the ones for the others."""
-    with tenure.connect(redis_sentinel.url, timeout=20) as store, store.watch("", previous=True) as watch:
+    """What was lost is gone from every watch, also from one that went on reading what others wrote elsewhere."""
+    with (
+        tenure.connect(redis_sentinel.url, timeout=20) as store,
+        store.watch("", previous=True) as watch,
+        store.watch("lost") as quiet,
+    ):
+        assert [quiet.next(5).type, quiet.next(5).type] == [BatchType.SNAPSHOT, BatchType.SYNCED]
         assert [watch.next(5).type, watch.next(5).type] == [BatchType.SNAPSHOT, BatchType.SYNCED]
         store.put("kept", b"1")
         primary, replica = redis_sentinel.primary(), redis_sentinel.replica()
@@ -48,14 +54,20 @@ def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSe
         replica.pause()
         # What was sent to a frozen replica would still reach it when it goes on.
         assert primary.ask("CLIENT", "KILL", "TYPE", "replica") == 1
-        lost = [store.put(f"lost{n}", b"").revision for n in range(5)]
+        store.put("lost", b"")
+        lost = [store.put(f"noise{n}", b"").revision for n in range(5)]
         told = []
-        until(lambda: (told.extend((watch.next(5)).events), len(told) >= 6)[1], 60.0, "the watcher saw the lost writes")
+        until(lambda: (told.extend((watch.next(5)).events), len(told) >= 7)[1], 60.0, "the watcher saw the lost writes")
+        assert [event.key for event in quiet.next(5).events] == ["lost"]
         primary.kill()
         replica.resume()
         redis_sentinel.primary(other_than=primary)
         again = [store.put(f"new{n}", b"").revision for n in range(8)]
-        assert set(lost) & set(again)
+        assert max(lost) < min(again)
+        with pytest.raises(Conflict):
+            store.put_if_unchanged("noise4", b"", revision=lost[-1])
+        with pytest.raises(HistoryReplaced):
+            store.watch("", after=lost[-1])
         state = {event.key for event in told if event.type is not EventType.DELETE}
         kinds = []
 
@@ -69,6 +81,9 @@ def test_a_replica_that_lagged_is_a_resync_not_a_silence(redis_sentinel: RedisSe
         until(follow, 60.0, "the watch has caught up")
         assert BatchType.RESYNC in kinds
         assert state == set(store.list("").keys) == {"kept", *(f"new{n}" for n in range(8))}
+        batch = quiet.next(5)
+        assert batch.type is BatchType.RESYNC
+        assert [(event.key, event.item) for event in batch.events] == [("lost", None)]
 
 
 @pytest.mark.faults

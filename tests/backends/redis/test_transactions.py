@@ -18,7 +18,17 @@ from tenure.errors import (
     Unavailable,
 )
 from tenure.plugin_kit import Deadline
-from tenure.spi import Delete, KeyAbsent, KeyExists, ListRequest, Put, RevisionEquals, Transaction
+from tenure.spi import (
+    Changes,
+    Delete,
+    KeyAbsent,
+    KeyExists,
+    ListRequest,
+    Put,
+    RevisionEquals,
+    Transaction,
+    WatchRequest,
+)
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.waiting import until
 
@@ -45,16 +55,28 @@ def test_an_answer_that_is_lost_is_asked_for_again(open_redis, redis_server: Red
     between = relay(redis_server.port)
     through = open_redis(fresh.replace(str(redis_server.port), str(between.port)))
     start = through.commit(Transaction((), (Put("n", b"0"),)), timeout=T).revision
+    revisions = [start]
     for count in range(1, 31):
         between.lose_answers(2)
-        preconditions = (RevisionEquals("n", start + count - 1),)
+        preconditions = (RevisionEquals("n", revisions[-1]),)
         committed = through.commit(Transaction(preconditions, (Put("n", b"%d" % count),)), timeout=T)
-        assert committed.revision == start + count
+        revisions.append(committed.revision)
     assert between.lost == 60
+    assert written(redis_server, fresh) == revisions
+    between.lose_answers(2)
+    assert through.delete_prefix("n", timeout=T).deleted == 1
+    assert len(written(redis_server, fresh)) == len(revisions) + 1
+    through.commit(Transaction((), (Put("n", b"30"),)), timeout=T)
     between.lose_answers(1)
     with pytest.raises(Conflict):
         through.commit(Transaction((KeyAbsent("n"),), (Put("n", b"never"),)), timeout=T)
     assert through.get("n", timeout=T).item.value == b"30"
+
+
+def written(server: RedisServer, url: str) -> list[int]:
+    """The revisions in the log, without the one that the store began at."""
+    store = url.partition("store=")[2]
+    return [int(name.partition(b"-")[0]) for name, _ in server.ask("XRANGE", f"{{{store}}}:log", "-", "+")][1:]
 
 
 def test_a_copy_that_arrives_after_a_refusal_is_refused_too(open_redis, fresh):
@@ -62,16 +84,16 @@ def test_a_copy_that_arrives_after_a_refusal_is_refused_too(open_redis, fresh):
     backend = open_redis(fresh)
     pool = backend._pool
     sent: list[bytes] = []
-    original = pool._send_commit
+    original = pool._send_packed
 
-    def spy(link, request, head, args, deadline):
+    def spy(link, script, request, command, deadline):
         sent.append(request)
-        return original(link, request, head, args, deadline)
+        return original(link, script, request, command, deadline)
 
-    pool._send_commit = spy
+    pool._send_packed = spy
     with pytest.raises(Conflict):
         backend.commit(Transaction((KeyExists("later"),), (Put("applied", b""),)), timeout=T)
-    pool._send_commit = original
+    pool._send_packed = original
     link = pool.locator.open(Deadline(T))
     other = open_redis(fresh)
     other.commit(Transaction((), (Put("later", b""),)), timeout=T)
@@ -103,8 +125,9 @@ def test_a_frozen_server_means_unknown_and_at_most_once(open_redis, redis_node: 
         backend.get("key", timeout=0.3)
     redis_node.resume()
     redis_node.wait_ready()
-    found = until(lambda: backend.get("key", timeout=T).item, 60.0, "an answer")
-    assert found.mod_revision in (revision, revision + 1)
+    until(lambda: backend.get("key", timeout=T).item, 60.0, "an answer")
+    revisions = [int(name.partition(b"-")[0]) for name, _ in redis_node.ask("XRANGE", "{leasehold}:log", "-", "+")]
+    assert len(revisions) - revisions.index(revision) <= 2
 
 
 @pytest.mark.faults
@@ -140,8 +163,8 @@ def test_a_commit_under_way_survives_a_restart(open_redis, redis_node: RedisServ
     redis_node.kill()
     redis_node.start()
     thread.join(60.0)
-    assert answers == [start + 1]
-    assert backend.get("n", timeout=T).item.value == b"1"
+    found = backend.get("n", timeout=T).item
+    assert (found.value, found.create_revision, [found.mod_revision]) == (b"1", start, answers)
 
 
 def test_a_full_memory_refuses_puts_and_lets_deletes_and_leases_through(open_redis, redis_node: RedisServer, put):
@@ -149,6 +172,8 @@ def test_a_full_memory_refuses_puts_and_lets_deletes_and_leases_through(open_red
     put(backend, "there", b"x" * 1000)
     lease = backend.grant(30.0, timeout=T).lease_id
     put(backend, "held", b"", lease)
+    for number in range(3):
+        put(backend, f"prefix/{number}")
     before = backend.get("there", timeout=T)
     redis_node.ask("CONFIG", "SET", "maxmemory", "1mb")
     with pytest.raises(StoreFull, match="maxmemory"):
@@ -160,6 +185,7 @@ def test_a_full_memory_refuses_puts_and_lets_deletes_and_leases_through(open_red
     assert backend.refresh([lease], timeout=T) == {lease: 30.0}
     assert backend.commit(Transaction((), (Delete("there"),)), timeout=T).deleted == 1
     assert backend.revoke([lease], timeout=T) == {lease}
+    assert backend.delete_prefix("prefix/", timeout=T).deleted == 3
     assert backend.list(ListRequest(prefix=""), timeout=T).items == ()
     redis_node.ask("CONFIG", "SET", "maxmemory", "0")
     put(backend, "new")
@@ -194,3 +220,55 @@ def test_the_servers_own_limit_is_declared(redis_node: RedisServer):
         store.put("key", b"x" * store.capabilities.max_value_bytes)
         with pytest.raises(LimitExceeded):
             store.put("key", b"x" * (1 << 20))
+
+
+def test_a_prefix_is_deleted_in_bounded_transactions(open_redis, fresh, recorder, monkeypatch):
+    monkeypatch.setattr("tenure_redis.transactions._DELETED_KEYS", 7)
+    backend, sink = open_redis(fresh), recorder()
+    lease = backend.grant(60.0, timeout=T).lease_id
+    names = [f"x/{number:02}" for number in range(16)]
+    puts = tuple(Put(name, b"value", lease) for name in [*names, "x", "x0", "y"])
+    backend.commit(Transaction((), puts), timeout=T)
+    backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
+    done = [backend.delete_prefix("x/", timeout=T) for _ in range(4)]
+    assert [(one.deleted, one.has_more) for one in done] == [(7, True), (7, True), (2, False), (0, False)]
+    assert done[-1].revision == done[-2].revision == backend.get("x", timeout=T).revision
+    assert [item.key for item in backend.list(ListRequest(prefix=""), timeout=T).items] == ["x", "x0", "y"]
+    assert backend.leases(lease, timeout=T)[0].keys == ("x", "x0", "y")
+    sink.wait(lambda r: r.last_revision >= done[-1].revision)
+    told = [item for item in sink.items if isinstance(item, Changes)]
+    assert [item.revision for item in told] == [one.revision for one in done[:3]]
+    assert [entry.key for item in told for entry in item.entries] == names
+    assert backend.delete_prefix("", timeout=T).deleted == 3
+    assert backend.leases(lease, timeout=T)[0].keys == ()
+
+
+def test_a_prefix_of_large_values_on_leases_is_deleted_bit_by_bit(open_redis, fresh):
+    backend = open_redis(fresh)
+    lease = backend.grant(60.0, timeout=T).lease_id
+    for number in range(120):
+        backend.commit(Transaction((), (Put(f"{number:03}", bytes(100_000), lease),)), timeout=T)
+    done = []
+    while not done or done[-1].has_more:
+        done.append(backend.delete_prefix("", timeout=T))
+    assert [one.deleted for one in done] == [50, 50, 20]
+    assert backend.leases(lease, timeout=T)[0].keys == ()
+
+
+def test_many_keys_at_one_revision_and_lists_without_values(open_redis, fresh):
+    backend = open_redis(fresh)
+    names = [f"{number:04}" for number in range(backend.capabilities.max_transaction_operations)]
+    revision = backend.commit(Transaction((), tuple(Put(name, name.encode()) for name in names)), timeout=T).revision
+    names[0] = "missing"
+    for leases_may_have_ended in (False, True):
+        if leases_may_have_ended:
+            lease = backend.grant(60.0, timeout=T).lease_id
+            revision = backend.commit(Transaction((), (Put("0001", b"0001", lease),)), timeout=T).revision
+            backend._pool.reaped = 0.0
+        read = backend.get_many(list(reversed(names)), timeout=T)
+        assert read.revision == revision
+        assert [item and item.value for item in reversed(read.items)] == [None, *(name.encode() for name in names[1:])]
+    for limit in (None, 1500):
+        page = backend.list(ListRequest(prefix="000", keys_only=True, limit=limit), timeout=T)
+        whole = backend.list(ListRequest(prefix="000"), timeout=T)
+        assert page.items == tuple(item._replace(value=b"") for item in whole.items)

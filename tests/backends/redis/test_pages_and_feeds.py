@@ -1,0 +1,70 @@
+"""Parts without a server: which page owns a key, pages brought to one revision, and who hears of a change."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenure.spi import Changes, Deleted, KeyValue, WatchRequest
+from tenure_redis.encoding import Entry
+from tenure_redis.feed import RedisFeed
+from tenure_redis.feed_index import FeedIndex
+from tenure_redis.reads import Owner, Part, merge
+
+
+def item(key: str, revision: int, value: bytes = b"") -> KeyValue:
+    return KeyValue(key, value, revision, revision)
+
+
+FIRST = Part([item("b", 1), item("d", 2)], True, 10)
+EMPTY = Part([], True, 20)
+SECOND = Part([item("f", 3)], True, 30)
+LAST = Part([item("h", 4)], False, 40)
+
+
+@pytest.mark.parametrize(
+    ("key", "page"),
+    [("a", FIRST), ("b", FIRST), ("d", FIRST), ("d0", SECOND), ("e", SECOND), ("f", SECOND), ("g", LAST), ("z", LAST)],
+)
+def test_a_key_belongs_to_the_page_that_ends_with_it_or_after_it(key, page):
+    assert Owner([FIRST, EMPTY, SECOND, LAST]).of(key) is page
+
+
+def test_a_page_takes_what_happened_after_it_alone():
+    meanwhile = [
+        Entry(25, 10, (item("a", 25, b"after the first page"), item("e", 25, b"before the second"), item("no", 25))),
+        Entry(35, 25, (Deleted("d", 35), item("f", 35, b"after the second"), Deleted("h", 35))),
+        Entry(40, 35, (item("b", 40, b"at the last page's own"),)),
+    ]
+    state = merge([FIRST, SECOND, LAST], meanwhile, "")
+    assert state.revision == 40
+    assert [(one.key, one.value) for one in state.items] == [
+        ("a", b"after the first page"),
+        ("b", b"at the last page's own"),
+        ("f", b"after the second"),
+        ("h", b""),
+    ]
+    assert [one.value for one in merge([FIRST, SECOND, LAST], meanwhile, "", keys_only=True).items] == [b""] * 4
+
+
+def test_a_change_is_delivered_to_its_own_watchers(recorder):
+    index, sinks = FeedIndex(), {}
+    for prefix, exact in (("", False), ("a", False), ("a/", False), ("a/b", True), ("a/b", False), ("z", True)):
+        sinks[prefix, exact] = [recorder(), recorder()]
+        for sink in sinks[prefix, exact]:
+            index.add(RedisFeed(WatchRequest(prefix=prefix, exact=exact), sink, told=0, on_close=lambda feed: None))
+    changes = (item("a/b", 7), Deleted("a", 7), item("b", 7), item("a/bc", 7))
+    index.offer(Entry(7, 6, changes))
+    assert {watched: [sink.items for sink in group] for watched, group in sinks.items()} == {
+        ("", False): [[Changes(changes, 7)]] * 2,
+        ("a", False): [[Changes((changes[0], changes[1], changes[3]), 7)]] * 2,
+        ("a/", False): [[Changes((changes[0], changes[3]), 7)]] * 2,
+        ("a/b", True): [[Changes((changes[0],), 7)]] * 2,
+        ("a/b", False): [[Changes((changes[0], changes[3]), 7)]] * 2,
+        ("z", True): [[]] * 2,
+    }
+    for feed in list(index):
+        index.remove(feed)
+        index.remove(feed)
+    assert not index
+    index.offer(Entry(8, 7, changes))
+    assert [len(sink.items) for sink in sinks["", False]] == [1, 1]
