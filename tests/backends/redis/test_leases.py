@@ -101,12 +101,15 @@ def test_many_leases_and_a_lease_of_many_keys(open_redis, fresh, recorder):
     assert backend.list(ListRequest(prefix="", limit=1), timeout=T).items == ()
 
 
-def test_leases_that_end_together_are_ended_bit_by_bit(open_redis, fresh, recorder):
+def test_leases_that_end_together_are_ended_bit_by_bit(open_redis, redis_server: RedisServer, fresh, recorder):
     backend, sink = open_redis(fresh), recorder()
     backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
-    leases = [backend.grant(2.0, timeout=T).lease_id for _ in range(250)]
+    leases = [backend.grant(60.0, timeout=T).lease_id for _ in range(250)]
     puts = tuple(Put(f"{number}", b"", lease) for number, lease in enumerate(leases))
     backend.commit(Transaction((), puts), timeout=T)
+    now = int(time.time() * 1000)
+    ends = [part for lease in leases for part in (now, lease)]
+    redis_server.ask("ZADD", f"{{{fresh.partition('store=')[2]}}}:expiry", "XX", *ends)
     sink.wait(lambda r: len(r.entries) == 500, 10)
     assert backend.refresh(leases, timeout=T) == {}
 
