@@ -19,13 +19,16 @@ from tenure.spi.types import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Transaction,
     WatchRequest,
 )
-from tenure_consul import leases, reads, server_info, server_settings, transactions
+from tenure_consul import deletions, leases, reads, server_info, server_settings, transactions
+from tenure_consul.access import Access
 from tenure_consul.capabilities import declare
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
@@ -47,7 +50,8 @@ class ConsulBackend(Backend):
         self._request = request
         self._most_bytes = settings.largest_request
         self._capabilities = declare(settings, consistency=options["consistency"], wait=options["wait"])
-        self._watches = Watches(pool, layout, revisions, wait=options["wait"])
+        self._access = Access.of(settings.version, acls=settings.acls, token=_token(request) is not None)
+        self._watches = Watches(pool, layout, revisions, self._access, wait=options["wait"])
         self._native: Any = None
         self._native_lock = threading.Lock()
 
@@ -57,14 +61,15 @@ class ConsulBackend(Backend):
         deadline = Deadline(request.timeout)
         options = request.options
         layout = Layout.below(options["root"])
+        revisions = Revisions(following=options["consistency"] != "stale")
         pool = Pool(
             request.hosts,
             tls=None if request.tls is None else TlsContext(request.tls),
             headers=_headers(request),
             dc=options["dc"],
             consistency=options["consistency"],
+            on_connect=revisions.history.doubt,
         )
-        revisions = Revisions(following=options["consistency"] != "stale")
         try:
             reads.present(pool, layout, revisions, timeout=request.timeout)
             settings = server_settings.ask(pool, timeout=deadline.remaining())
@@ -87,6 +92,10 @@ class ConsulBackend(Backend):
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
+    @property
+    def history(self) -> str:
+        return self._revisions.history.name
+
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._pool, self._layout, self._revisions, key, timeout=timeout)
 
@@ -95,19 +104,19 @@ class ConsulBackend(Backend):
             raise Unsupported(
                 "Consul keeps no past states to list (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(
-            self._pool,
-            self._layout,
-            self._revisions,
-            request.prefix,
-            after=request.after,
-            limit=request.limit,
-            timeout=timeout,
-        )
+        return reads.list_page(self._pool, self._layout, self._revisions, self._access, request, timeout=timeout)
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return reads.get_many(self._pool, self._layout, self._revisions, keys, timeout=timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(
             self._pool, self._layout, self._revisions, transaction, most_bytes=self._most_bytes, timeout=timeout
+        )
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return deletions.delete_prefix(
+            self._pool, self._layout, self._revisions, prefix, most_bytes=self._most_bytes, timeout=timeout
         )
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
@@ -124,7 +133,7 @@ class ConsulBackend(Backend):
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         del timeout  # it begins with a snapshot, and connects later
-        return self._watches.open(request.prefix, sink)
+        return self._watches.open(request, sink)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(

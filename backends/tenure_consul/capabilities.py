@@ -28,6 +28,8 @@ def declare(settings: ServerSettings, *, consistency: str, wait: float) -> Capab
         consistent_pagination=False,
         lossless_watch=False,
         list_leases=True,
+        multi_get=True,
+        prefix_delete=True,
         max_value_bytes=min(settings.largest_value, bytes_at_once - 16 * 1024),
         max_transaction_operations=MOST,
         max_transaction_leases=MOST,

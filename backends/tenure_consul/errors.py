@@ -7,6 +7,7 @@ have come after the write was in the log.
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 
@@ -22,6 +23,7 @@ from tenure.errors import (
     Unsupported,
 )
 from tenure.plugin_kit import ErrorTable, Row, shorten
+from tenure_consul.connection import Answer
 
 # The leader could not put it into its log, and then passes it to nobody. A failed sync would be told without "write".
 _FULL = re.compile(r"write \S*raft\.db: no space left on device")
@@ -67,6 +69,20 @@ def refused(status: int, body: bytes, *, action: str, where: object, write: bool
     return Unsupported(
         f"{action}: what answers isn't Consul 1.7 or later, or something between changes requests {told}"
     )
+
+
+def refused_operations(answer: Answer, *, action: str, write: bool) -> list[tuple[int, str]]:
+    """Which operations of a transaction failed, with Consul's words for each."""
+    try:
+        return [(int(error["OpIndex"]), str(error["What"])) for error in json.loads(answer.body)["Errors"]]
+    except (ValueError, KeyError, TypeError) as exc:
+        # Another's 409, such as a proxy's: nothing was applied, and it isn't known why.
+        raise refused(answer.status, answer.body, action=action, where=answer.where, write=write) from exc
+
+
+def is_denied(what: str) -> bool:
+    """Whether an operation failed because of the token."""
+    return "Permission denied" in what or "ACL not found" in what
 
 
 def denied(said: str, *, action: str, told: str) -> TenureError:

@@ -122,7 +122,7 @@ def describe(pool: Pool, layout: Layout, lease_id: LeaseId | None, *, timeout: f
         reads.list_path(layout, ""), "recurse", timeout=deadline.remaining(), action="listing leases", allow=(404,)
     )
     keys: dict[LeaseId, list[str]] = {}
-    for item in reads.items_of(layout, listed):
+    for item in reads.items_of(reads.by_key(layout, listed), values=False):
         if item.lease_id is not None:
             keys.setdefault(item.lease_id, []).append(item.key)
     return tuple(_info(session, keys.get(session["ID"], [])) for session in sessions)

@@ -6,7 +6,7 @@ failed, too: another may still have one. Connections are the kit's pool's; one l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlencode
 
@@ -20,7 +20,7 @@ class Pool:
     """Requests to whichever agent answers. Thread-safe.
 
     ``headers`` go with every request, as lines that end by CRLF. ``dc`` is added to every query, and ``consistency`` to
-    every read that is not declared to be answered by the agent alone.
+    every read that is not declared to be answered by the agent alone. ``on_connect`` is called for each new connection.
     """
 
     def __init__(
@@ -31,11 +31,13 @@ class Pool:
         headers: str,
         dc: str | None,
         consistency: str,
+        on_connect: Callable[[], None],
     ) -> None:
         self._endpoints = Endpoints(hosts)
         self._resolver = Resolver()
         self._tls = tls
         self._headers = headers
+        self._on_connect = on_connect
         self._everywhere = urlencode({"dc": dc}) if dc else ""
         # The third mode is what Consul does unasked, and has no parameter of its own.
         mode = "" if consistency == "default" else consistency
@@ -69,9 +71,13 @@ class Pool:
         action: str,
         write: bool = False,
         allow: tuple[int, ...] = (),
+        guard: Callable[[], None] | None = None,
     ) -> Answer:
-        """One request. Statuses other than 200 that aren't in ``allow`` raise; see ``errors.refused``."""
-        answer = self.any_status(method, target, body, timeout=timeout, action=action, write=write)
+        """One request. Statuses other than 200 that aren't in ``allow`` raise; see ``errors.refused``.
+
+        ``guard`` is called once there is a connection, and may raise to have nothing sent.
+        """
+        answer = self.any_status(method, target, body, timeout=timeout, action=action, write=write, guard=guard)
         if answer.status != 200 and answer.status not in allow:
             error = refused(answer.status, answer.body, action=action, where=answer.where, write=write)
             if answer.status >= 500:
@@ -80,12 +86,22 @@ class Pool:
         return answer
 
     def any_status(
-        self, method: str, target: str, body: bytes | None, *, timeout: float, action: str, write: bool
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        *,
+        timeout: float,
+        action: str,
+        write: bool,
+        guard: Callable[[], None] | None = None,
     ) -> Answer:
         """One request, whatever the answer's status. Raises what a broken connection means."""
         deadline = Deadline(timeout)
         with self.connection(deadline, action) as connection:
             deadline.check(action)
+            if guard is not None:
+                guard()
             try:
                 return connection.exchange(method, target, body, deadline)
             except ConnectionBroken as exc:
@@ -119,6 +135,7 @@ class Pool:
             connected = dial(host, deadline, resolver=self._resolver, tls=self._tls)
         except OSError as exc:
             raise cannot_connect(exc, host, encrypted=self._tls is not None) from exc
+        self._on_connect()
         return Connection(host, connected, self._headers)
 
     def turn(self, failed: Host) -> None:

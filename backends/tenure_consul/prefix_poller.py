@@ -1,8 +1,9 @@
-"""One thread that follows one prefix by long polls, for all feeds on that prefix.
+"""One thread that follows one prefix, or one key, by long polls, for all feeds on it.
 
 Theory of operation. A read of the prefix answers its whole content and an index. A blocking read with that index
-answers when something below the prefix has changed, or when its time is up. What the thread knows is each key's
-revision; the difference to the next answer is what it delivers. Only this thread reads and delivers::
+answers when something below the prefix has changed, or when its time is up. What the thread knows is the identity of
+each key's last put (``history``); the difference to the next answer is what it delivers. Only this thread reads and
+delivers::
 
     READ (at once) ──► tell: snapshots to feeds that joined before it, the difference to the others
       ▲                  │
@@ -15,26 +16,35 @@ A prefix of many keys blocks on a listing of names instead, folded at slashes: a
 happened comes every few seconds, it had better be short. After a change there, the thread rests for as long as the read
 took it, so that a busy prefix takes no more than half of a processor.
 
-An index that goes back (indexes do when Consul forgets when keys were deleted, and when its data is restored) restarts
-from a plain read. If the content differs as well, revisions can't be compared with those told before, and feeds get a
-snapshot.
+The connection may outlive the servers' data: a backup is restored into running servers, or a client agent stays while
+its servers are replaced. Then an index may go back, stay as it was, or grow as if nothing had happened. So an answer
+counts as unchanged only if its bytes are. For a listing of names, the newest key is read too. Feeds get the difference
+if every revision that is still shown stands for the put that it stood for, else a snapshot: core compares that by
+content. An index also goes back where Consul forgets when keys were deleted.
+
+A poll that an unimportant change has answered is followed by a short rest. Consul tells a prefix without keys, and a
+key that doesn't exist, of every change in the store.
 """
 
 from __future__ import annotations
 
 import threading
-from operator import attrgetter
+from collections.abc import Iterable
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
 
 from tenure.errors import PluginError, StoreClosed, TenureError
 from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
+from tenure_consul.access import Access
 from tenure_consul.capabilities import MARGIN, poll_limit
 from tenure_consul.connection import Answer, Connection, ConnectionBroken
 from tenure_consul.errors import ERRORS, refused
 from tenure_consul.feed import ConsulFeed
-from tenure_consul.keys import Layout
+from tenure_consul.history import contradict, identity_of, revision_of
+from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
 
@@ -44,18 +54,30 @@ _SHORTEST_REST = 0.02
 _CONNECT = 5.0
 _JOIN = 5.0
 _BY_REVISION = attrgetter("mod_revision")
+_IDENTITY = itemgetter(1)
+
+
+class Watched(NamedTuple):
+    """What a poller follows: a prefix, or the only key."""
+
+    prefix: str
+    exact: bool
 
 
 class PrefixPoller:
-    """Polls ``prefix`` from when its first feed joins until its last one leaves or a poll fails."""
+    """Polls ``watched`` from when its first feed joins until its last one leaves or a poll fails."""
 
-    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, prefix: str, *, wait: float) -> None:
-        self.prefix = prefix
+    def __init__(
+        self, pool: Pool, layout: Layout, revisions: Revisions, access: Access, watched: Watched, *, wait: float
+    ) -> None:
+        self.watched = watched
         self._pool = pool
         self._layout = layout
         self._revisions = revisions
+        self._access = access
         self._wait = wait
-        self._path = reads.list_path(layout, prefix)
+        self._path = reads.list_path(layout, watched.prefix)
+        self._listing = "" if watched.exact else "recurse"
         self._action = "watching"
         self._changed = threading.Condition()
         self._joining: list[ConsulFeed] = []
@@ -65,8 +87,11 @@ class PrefixPoller:
         self._ended = False
         self._known: dict[str, int] = {}
         self._index = 0
+        self._content = self._names = 0
+        self._went_back = False
         self._cost = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"tenure-consul-watch-{prefix[:40]}", daemon=True)
+        name = f"tenure-consul-watch-{watched.prefix[:40]}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     # -- for feeds, from any thread --
 
@@ -139,40 +164,59 @@ class PrefixPoller:
                 if self._ended:
                     return
                 joined = list(self._joining)
-            present = self._present() if joined else 0
-            answer = self._ask(connection, "recurse", self._wait + MARGIN)
+            present = self._present() if joined or self._went_back else 0
+            self._went_back = False
+            answer = self._ask(connection, self._listing, self._wait + MARGIN)
             if answer is None:
                 return
-            self._cost = self._tell(answer, joined, present)
+            self._tell(answer, joined, present)
+            self._names = 0
             while (answer := self._block(connection)) is not None:
-                self._cost = self._tell(answer, [], 0)
+                if not self._tell(answer, [], 0):
+                    self._pause(_SHORTEST_REST)
 
     def _block(self, connection: Connection) -> Answer | None:
         """Wait for a change, and return the new content; ``None``: read it at once, or on a new connection."""
         many = len(self._known) > _MANY
-        listing = "keys&separator=%2F" if many else "recurse"
-        query = f"{listing}&index={max(self._index, 1)}&wait={int(self._wait * 1000)}ms"
+        listing = "keys&separator=%2F" if many else self._listing
+        query = f"{listing}&index={max(self._index, 1)}&wait={int(self._wait * 1000)}ms".lstrip("&")
         while not connection.spent:
+            if many:
+                self._pause(min(max(self._cost, _SHORTEST_REST), _LONGEST_REST))
             with self._changed:
-                if many:
-                    self._changed.wait_for(lambda: self._ended or self._joining, self._rest())
                 if self._ended or self._joining:
                     return None
                 self._blocking = True
             answer = self._ask(connection, query, poll_limit(self._wait))
             with self._changed:
                 self._blocking = False
-            if answer is None or many or answer.index < self._index:
-                if answer is not None and answer.index == self._index:
-                    continue
+            if answer is None:
                 return None
-            if answer.index > self._index:
+            self._went_back = answer.index < self._index
+            if many:
+                if not self._is_silent(connection, answer):
+                    return None
+            elif self._went_back:
+                return None
+            elif answer.index > self._index or hash(answer.body) != self._content:
                 return answer
         return None
 
-    def _rest(self) -> float:
-        """Seconds to rest after a read: as long as that took."""
-        return min(max(self._cost, _SHORTEST_REST), _LONGEST_REST)
+    def _is_silent(self, connection: Connection, names: Answer) -> bool:
+        """Whether a listing of names shows that nothing has changed: not the index, the names, nor the newest key."""
+        listed = hash(names.body)
+        known, self._names = self._names or listed, listed
+        if names.index != self._index or listed != known:
+            return False
+        newest, expected = max(self._known.items(), key=_IDENTITY)
+        path = f"/v1/kv/{url_path(self._layout.path(newest))}"
+        answer = self._exchange(connection, path, "", self._wait + MARGIN)
+        return answer is not None and answer.status == 200 and identity_of(reads.entries(answer)[0]) == expected
+
+    def _pause(self, seconds: float) -> None:
+        """Rest, unless somebody joins or leaves."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._joining, seconds)
 
     def _present(self) -> int:
         """How far the store is, which the prefix's own index doesn't show; 0 where the next read may be of before."""
@@ -181,9 +225,12 @@ class PrefixPoller:
         return reads.present(self._pool, self._layout, self._revisions, timeout=self._wait + MARGIN)
 
     def _ask(self, connection: Connection, query: str, limit: float) -> Answer | None:
-        """The answer to a read; ``None`` if the connection was shut from this side."""
+        """The answer to a read of what is watched; ``None`` if the connection was shut from this side."""
+        return self._exchange(connection, self._path, query, limit)
+
+    def _exchange(self, connection: Connection, path: str, query: str, limit: float) -> Answer | None:
         try:
-            answer = connection.exchange("GET", self._pool.target(self._path, query, read=True), None, Deadline(limit))
+            answer = connection.exchange("GET", self._pool.target(path, query, read=True), None, Deadline(limit))
         except ConnectionBroken as exc:
             if connection.spent:
                 return None
@@ -197,32 +244,60 @@ class PrefixPoller:
             raise refused(answer.status, answer.body, action=self._action, where=connection.where, write=False)
         return answer
 
-    def _tell(self, answer: Answer, joined: list[ConsulFeed], present: int) -> float:
-        """Deliver what is new: a snapshot to who has just joined, changes to the others. Returns the time it took.
+    def _tell(self, answer: Answer, joined: list[ConsulFeed], present: int) -> bool:
+        """Deliver what is new: a snapshot to who has just joined, changes to the others. Whether something was new.
 
         ``present``: the store's revision before the answer, at which what it shows was true as well.
         """
         started = monotonic()
-        items = tuple(reads.items_of(self._layout, answer))
-        fresh = {item.key: item.mod_revision for item in items}
-        known, self._known = self._known, fresh
-        index, self._index = self._index, answer.index
+        found = self._found(answer)
+        fresh = {key: identity_of(entry) for key, entry in found}
+        items = tuple(reads.items_of(found))
+        known = self._known
+        if joined or len(fresh) < len(known) or known.keys() - fresh:
+            self._check_complete(answer)
+        index, self._known, self._index, self._content = self._index, fresh, answer.index, hash(answer.body)
         whole = Snapshot(items, max(answer.index, present))
-        changes = None
-        if fresh != known:
-            changes = _difference(known, items, fresh, answer.index)
-            replaced = answer.index < index or any(fresh[key] < known.get(key, 0) for key in fresh)
+        changed = fresh != known
+        if changed:
+            self._revisions.history.note_all({key: last for key, last in fresh.items() if known.get(key) != last})
+        news: Snapshot | Changes = whole
+        if changed and answer.index >= index and not self._is_replaced(known, fresh):
+            news = _difference(known, items, fresh, answer.index)
         with self._changed:
-            if changes is not None:
+            if changed:
                 for feed in self._feeds:
-                    feed.sink.deliver(whole if replaced else changes)
+                    feed.sink.deliver(news)
             for feed in joined:
                 # It may have left meanwhile.
                 if feed in self._joining:
                     self._joining.remove(feed)
                     self._feeds.append(feed)
                     feed.sink.deliver(whole)
-        return monotonic() - started
+        self._cost = monotonic() - started
+        return changed
+
+    def _found(self, answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+        if not self.watched.exact:
+            return reads.by_key(self._layout, answer)
+        return [] if answer.status == 404 else [(self.watched.prefix, reads.entries(answer)[0])]
+
+    def _check_complete(self, answer: Answer) -> None:
+        """Raise ``PermissionDenied`` rather than tell of deletes where a right was taken away."""
+        if not self.watched.exact:
+            path = self._layout.path(self.watched.prefix)
+            self._access.check(self._pool, path, answer, action=self._action, deadline=Deadline(self._wait + MARGIN))
+
+    def _is_replaced(self, known: dict[str, int], fresh: dict[str, int]) -> bool:
+        """Whether a key shows that the data were replaced. Reads by any server may go back without that."""
+        shared = known.keys() & fresh.keys()
+        if any(contradict(known[key], fresh[key]) for key in shared):
+            self._revisions.history.replaced()
+            return True
+        went_back = any(revision_of(fresh[key]) < revision_of(known[key]) for key in shared)
+        if went_back and self._revisions.following:
+            self._revisions.history.replaced()
+        return went_back
 
     def _fail(self, error: TenureError) -> None:
         with self._changed:
@@ -233,9 +308,9 @@ class PrefixPoller:
                 feed.sink.fail(error)
 
 
-def _difference(known: dict[str, int], items: tuple[KeyValue, ...], fresh: dict[str, int], index: int) -> Changes:
+def _difference(known: dict[str, int], items: Iterable[KeyValue], fresh: dict[str, int], index: int) -> Changes:
     """What has changed, in the order of revisions. Consul doesn't tell when a key was deleted: no later than now."""
-    entries: list[KeyValue | Deleted] = [item for item in items if known.get(item.key) != item.mod_revision]
+    entries: list[KeyValue | Deleted] = [item for item in items if known.get(item.key) != fresh[item.key]]
     entries.sort(key=_BY_REVISION)
     entries.extend(Deleted(key, index) for key in known if key not in fresh)
     return Changes(tuple(entries), index)

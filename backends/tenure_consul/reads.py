@@ -1,20 +1,26 @@
-"""One key, the keys below a prefix, and the store's present revision, by plain GETs."""
+"""One key, several keys, the keys below a prefix, and the store's present revision."""
 
 from __future__ import annotations
 
 import json
 from binascii import a2b_base64
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from tenure.errors import StoreCorrupted
-from tenure.spi.types import KeyValue, Page, ReadResult
+from tenure.plugin_kit import Deadline
+from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
+from tenure_consul.access import Access
 from tenure_consul.connection import Answer
+from tenure_consul.errors import is_denied, refused, refused_operations
+from tenure_consul.history import identity_of
 from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
 
-_BYTE_ORDER = attrgetter("key")
+_KEY = itemgetter(0)
+_READING = "reading keys"
 
 
 def get(pool: Pool, layout: Layout, revisions: Revisions, key: str, *, timeout: float) -> ReadResult:
@@ -25,29 +31,65 @@ def get(pool: Pool, layout: Layout, revisions: Revisions, key: str, *, timeout: 
     if answer.status == 404:
         # What isn't there is told with the index of all keys.
         return ReadResult(None, revisions.of_store(answer.index, before=before))
-    return ReadResult(item_of(key, entries(answer)[0]), revisions.of_read(answer.index, before=before))
+    entry = entries(answer)[0]
+    revisions.history.note(key, identity_of(entry))
+    return ReadResult(item_of(key, entry), revisions.of_read(answer.index, before=before))
+
+
+def get_many(
+    pool: Pool, layout: Layout, revisions: Revisions, keys: Sequence[str], *, timeout: float
+) -> MultiReadResult:
+    """``Backend.get_many``, by a transaction of reads.
+
+    Older versions refuse it because of each key that is missing. Those are then checked to be missing still.
+    """
+    deadline = Deadline(timeout)
+    before = revisions.known
+    missing: set[int] = set()
+    while True:
+        verbs = [
+            {"KV": {"Verb": "check-not-exists" if number in missing else "get", "Key": layout.path(key)}}
+            for number, key in enumerate(keys)
+        ]
+        body = json.dumps(verbs, ensure_ascii=False, separators=(",", ":")).encode()
+        target = pool.target("/v1/txn", read=True)
+        answer = pool.call("PUT", target, body, timeout=deadline.remaining(), action=_READING, allow=(409,))
+        if answer.status == 200:
+            return _many(layout, revisions, keys, answer, before)
+        failed = refused_operations(answer, action=_READING, write=False)
+        if not failed or any(is_denied(what) for _, what in failed):
+            raise refused(answer.status, answer.body, action=_READING, where=answer.where, write=False)
+        missing.symmetric_difference_update(number for number, _ in failed)
+        deadline.check(f"{_READING}: others kept making and deleting them")
+
+
+def _many(layout: Layout, revisions: Revisions, keys: Sequence[str], answer: Answer, before: int) -> MultiReadResult:
+    try:
+        found = {result["KV"]["Key"]: result["KV"] for result in json.loads(answer.body)["Results"] or ()}
+    except (ValueError, KeyError, TypeError) as exc:
+        raise StoreCorrupted(f"Consul at {answer.where} answered a transaction of reads with something else") from exc
+    there = {key: found[path] for key in keys if (path := layout.path(key)) in found}
+    revisions.history.note_all({key: identity_of(entry) for key, entry in there.items()})
+    newest = max((entry["ModifyIndex"] for entry in there.values()), default=0)
+    items = tuple(item_of(key, there[key]) if key in there else None for key in keys)
+    return MultiReadResult(items, revisions.of_read(newest, before=before))
 
 
 def list_page(
-    pool: Pool,
-    layout: Layout,
-    revisions: Revisions,
-    prefix: str,
-    *,
-    after: str | None,
-    limit: int | None,
-    timeout: float,
+    pool: Pool, layout: Layout, revisions: Revisions, access: Access, request: ListRequest, *, timeout: float
 ) -> Page:
     """``Backend.list``: Consul answers the whole prefix at once, as it was at one point in time."""
+    deadline = Deadline(timeout)
     before = revisions.known
-    answer = pool.read(list_path(layout, prefix), "recurse", timeout=timeout, action="listing", allow=(404,))
-    items = items_of(layout, answer)
-    if after is not None:
-        first = after.encode()
-        items = [item for item in items if item.key.encode() > first]
-    more = limit is not None and len(items) > limit
-    chosen = items[:limit] if more else items
-    return Page(tuple(chosen), more, revisions.of_read(answer.index, before=before))
+    answer = pool.read(list_path(layout, request.prefix), "recurse", timeout=timeout, action="listing", allow=(404,))
+    access.check(pool, layout.path(request.prefix), answer, action="listing", deadline=deadline)
+    found = by_key(layout, answer)
+    revisions.history.note_all({key: identity_of(entry) for key, entry in found})
+    if request.after is not None:
+        found = [(key, entry) for key, entry in found if key > request.after]
+    more = request.limit is not None and len(found) > request.limit
+    items = items_of(found[: request.limit] if more else found, values=not request.keys_only)
+    return Page(tuple(items), more, revisions.of_read(answer.index, before=before))
 
 
 def present(pool: Pool, layout: Layout, revisions: Revisions, *, timeout: float) -> int:
@@ -62,18 +104,24 @@ def list_path(layout: Layout, prefix: str) -> str:
     return f"/v1/kv/{url_path(layout.path(prefix))}"
 
 
-def items_of(layout: Layout, answer: Answer) -> list[KeyValue]:
-    """The items of a recursive answer, in byte order."""
+def by_key(layout: Layout, answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+    """The keys in an answer with what Consul says of them, in byte order."""
     if answer.status == 404:
         return []
-    items = []
-    for entry in entries(answer):
-        key = layout.key(entry["Key"])
-        if key is not None:
-            items.append(item_of(key, entry))
+    found = [(key, entry) for entry in entries(answer) if (key := layout.key(entry["Key"])) is not None]
     # Code points sort like UTF-8 does.
-    items.sort(key=_BYTE_ORDER)
-    return items
+    found.sort(key=_KEY)
+    return found
+
+
+def items_of(found: Iterable[tuple[str, dict[str, Any]]], *, values: bool = True) -> list[KeyValue]:
+    """The items of :func:`by_key`; with empty values where none are wanted."""
+    if values:
+        return [item_of(key, entry) for key, entry in found]
+    return [
+        KeyValue(key, b"", entry["CreateIndex"], entry["ModifyIndex"], entry.get("Session") or None)
+        for key, entry in found
+    ]
 
 
 def item_of(key: str, entry: dict[str, Any]) -> KeyValue:
@@ -88,8 +136,17 @@ def item_of(key: str, entry: dict[str, Any]) -> KeyValue:
     )
 
 
+def names(answer: Answer) -> list[str]:
+    """What Consul calls the keys in an answer that lists names alone."""
+    return [] if answer.status == 404 else [str(name) for name in _list_in(answer)]
+
+
 def entries(answer: Answer) -> list[dict[str, Any]]:
-    """The list in an answer. Raises ``StoreCorrupted`` for anything else."""
+    """The list of keys in an answer. Raises ``StoreCorrupted`` for anything else."""
+    return _list_in(answer)
+
+
+def _list_in(answer: Answer) -> list[Any]:
     try:
         found = json.loads(answer.body)
     except ValueError as exc:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import threading
 
+from tenure_consul.history import History
+
 
 class Revisions:
     """The highest revision seen by one backend. Thread-safe. ``following``: reads see what was acknowledged before."""
@@ -18,6 +20,7 @@ class Revisions:
         self._following = following
         self._lock = threading.Lock()
         self._highest = 0
+        self.history = History()
 
     @property
     def following(self) -> bool:
@@ -35,8 +38,11 @@ class Revisions:
         One that isn't higher is of another history: the servers lost their data and count anew.
         """
         with self._lock:
-            if self._following and (revision > self._highest or revision <= before):
+            replaced = self._following and revision <= before
+            if self._following and (revision > self._highest or replaced):
                 self._highest = revision
+        if replaced:
+            self.history.replaced()
         return revision
 
     def of_read(self, index: int, *, before: int) -> int:
@@ -47,8 +53,11 @@ class Revisions:
         return max(index, before)
 
     def of_store(self, index: int, *, before: int) -> int:
-        """The same for an answer whose index is that of all keys together."""
+        """The same for an answer whose index is that of all keys together, which never goes back in one history."""
         with self._lock:
-            if self._following and (index > self._highest or index < before):
+            replaced = self._following and index < before
+            if self._following and (index > self._highest or replaced):
                 self._highest = index
+        if replaced:
+            self.history.replaced()
         return index

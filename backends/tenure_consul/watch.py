@@ -1,4 +1,4 @@
-"""Opens feeds: those on one prefix share a poller, which is one thread and one long poll."""
+"""Opens feeds: those on one prefix, or on one key, share a poller, which is one thread and one long poll."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ from functools import partial
 
 from tenure.errors import StoreClosed
 from tenure.spi.feed import Feed, Sink
+from tenure.spi.types import WatchRequest
+from tenure_consul.access import Access
 from tenure_consul.feed import ConsulFeed
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
-from tenure_consul.prefix_poller import PrefixPoller
+from tenure_consul.prefix_poller import PrefixPoller, Watched
 from tenure_consul.revisions import Revisions
 
 
 class Watches:
     """All feeds of one backend. Thread-safe."""
 
-    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, *, wait: float) -> None:
+    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, access: Access, *, wait: float) -> None:
         self._pool = pool
         self._layout = layout
         self._revisions = revisions
+        self._access = access
         self._wait = wait
         self._lock = threading.Lock()
-        self._pollers: dict[str, PrefixPoller] = {}
+        self._pollers: dict[Watched, PrefixPoller] = {}
         self._closed = False
 
-    def open(self, prefix: str, sink: Sink) -> Feed:
+    def open(self, request: WatchRequest, sink: Sink) -> Feed:
         """``Backend.watch``. Connecting and reading are left to the poller's thread."""
         feed = ConsulFeed(sink)
+        watched = Watched(request.prefix, request.exact)
         with self._lock:
             if self._closed:
                 raise StoreClosed("this store was closed")
-            poller = self._pollers.get(prefix)
+            poller = self._pollers.get(watched)
             if poller is None or not self._join(feed, poller):
-                poller = self._pollers[prefix] = PrefixPoller(
-                    self._pool, self._layout, self._revisions, prefix, wait=self._wait
+                poller = self._pollers[watched] = PrefixPoller(
+                    self._pool, self._layout, self._revisions, self._access, watched, wait=self._wait
                 )
                 self._join(feed, poller)
         return feed
@@ -49,8 +53,8 @@ class Watches:
         """Take a feed away, and end its poller if it was the last one."""
         with self._lock:
             last = poller.leave(feed)
-            if last and self._pollers.get(poller.prefix) is poller:
-                del self._pollers[poller.prefix]
+            if last and self._pollers.get(poller.watched) is poller:
+                del self._pollers[poller.watched]
         if last:
             poller.wait_ended()
 
