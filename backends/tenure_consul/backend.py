@@ -116,7 +116,13 @@ class ConsulBackend(Backend):
 
     def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
         return deletions.delete_prefix(
-            self._pool, self._layout, self._revisions, prefix, most_bytes=self._most_bytes, timeout=timeout
+            self._pool,
+            self._layout,
+            self._revisions,
+            self._access,
+            prefix,
+            most_bytes=self._most_bytes,
+            timeout=timeout,
         )
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:

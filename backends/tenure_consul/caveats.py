@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tenure.spi.plugin import Caveat
 
+_BULK = "tests/backends/consul/test_bulk.py"
+_HISTORY = "tests/backends/consul/test_history.py"
 _LEASES = "tests/backends/consul/test_leases.py"
 _OPEN = "tests/backends/consul/test_open.py"
 _TRANSACTIONS = "tests/backends/consul/test_transactions.py"
@@ -29,6 +31,41 @@ CAVEATS = (
             "watches.watchers_converge",
             "watches.after_a_revision_work_or_are_refused",
             f"{_WATCH}::test_kill_and_restart_under_a_writer",
+        ),
+    ),
+    Caveat(
+        "Lost or restored data",
+        "Indexes start again in servers that lost their data. The store refuses a revision of the lost data once it "
+        "has a new connection, and watches show the difference. It can't refuse a revision that it has not read. "
+        "Behind a client agent whose connections outlast the servers' data, it accepts an old revision until a read "
+        "or a watch has shown the loss. A backup restored into running servers repeats no index.",
+        (
+            f"{_HISTORY}::test_a_revision_of_lost_data_is_refused",
+            f"{_HISTORY}::test_all_watches_are_told_the_truth",
+            f"{_HISTORY}::test_a_feed_whose_agent_stays",
+            f"{_HISTORY}::test_an_agent_that_stays_hides_that_a_revision_is_of_lost_data",
+            f"{_HISTORY}::test_a_backup_restored_into_running_servers_repeats_no_revision",
+        ),
+    ),
+    Caveat(
+        "A deleted prefix may be delivered late",
+        "A watch below a prefix that `delete_prefix` deletes, with more than 31 keys, gets the deletes up to `wait` "
+        "seconds later. This happens if another key below the watched prefix was deleted in the 15 minutes before. "
+        "Deleting so many keys also sends their values once.",
+        (
+            f"{_BULK}::test_a_deleted_tree_may_be_told_late_below",
+            f"{_BULK}::test_a_prefix_is_deleted_by_one_transaction",
+        ),
+    ),
+    Caveat(
+        "Lists and ACLs",
+        "Consul leaves out of a list what the token may not read. The store raises `PermissionDenied` instead if the "
+        "token may not read the prefix. Before Consul 1.11 it can't see that a rule hides keys further below, and with "
+        "ACLs a list takes one more request.",
+        (
+            f"{_BULK}::test_a_right_that_was_taken_away_is_no_delete",
+            f"{_BULK}::test_rights_on_a_part_are_no_rights_on_the_whole",
+            f"{_BULK}::test_a_reader_is_not_told_of_a_rule_further_below",
         ),
     ),
     Caveat(

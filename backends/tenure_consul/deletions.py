@@ -16,6 +16,7 @@ from tenure.errors import OutcomeUnknown
 from tenure.plugin_kit import Deadline
 from tenure.spi.types import Delete, PrefixDeletion, Transaction
 from tenure_consul import reads, transactions
+from tenure_consul.access import Access
 from tenure_consul.errors import refused
 from tenure_consul.history import next_flags
 from tenure_consul.keys import Layout
@@ -26,12 +27,13 @@ _ACTION = "deleting a prefix"
 
 
 def delete_prefix(
-    pool: Pool, layout: Layout, revisions: Revisions, prefix: str, *, most_bytes: int, timeout: float
+    pool: Pool, layout: Layout, revisions: Revisions, access: Access, prefix: str, *, most_bytes: int, timeout: float
 ) -> PrefixDeletion:
     """``Backend.delete_prefix``. ``most_bytes``: the largest request that the agent takes."""
     deadline = Deadline(timeout)
     before = revisions.known
     listed = pool.read(reads.list_path(layout, prefix), "keys", timeout=timeout, action=_ACTION, allow=(404,))
+    access.check(pool, layout.path(prefix), listed, action=_ACTION, deadline=deadline)
     names = reads.names(listed)
     keys = [key for name in names if (key := layout.key(name)) is not None]
     if not keys:
