@@ -17,6 +17,7 @@ from tenure.spi.types import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     Page,
     ReadResult,
     ServerInfo,
@@ -82,6 +83,10 @@ class ZooKeeperBackend(Backend):
         """The started ``kazoo.client.KazooClient`` of this store; it closes with the store. kazoo has no deadlines."""
         return self._connection.native
 
+    @property
+    def history(self) -> str:
+        return self._connection.history.name
+
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._connection, key, deadline=Deadline(timeout))
 
@@ -90,9 +95,12 @@ class ZooKeeperBackend(Backend):
             raise Unsupported(
                 "ZooKeeper keeps no past states to list (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(
-            self._connection, request.prefix, after=request.after, limit=request.limit, deadline=Deadline(timeout)
-        )
+        return reads.list_page(self._connection, request, deadline=Deadline(timeout))
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        if not self._capabilities.multi_get:
+            return super().get_many(keys, timeout=timeout)
+        return reads.get_many(self._connection, keys, deadline=Deadline(timeout))
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         deadline = Deadline(timeout)
@@ -113,7 +121,7 @@ class ZooKeeperBackend(Backend):
         return self._leases.describe(lease_id, deadline=Deadline(timeout))
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request.prefix, sink=sink, deadline=Deadline(timeout))
+        return self._watches.open(request, sink=sink, deadline=Deadline(timeout))
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._connection, deadline=Deadline(timeout))

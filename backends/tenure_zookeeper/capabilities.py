@@ -28,6 +28,8 @@ def declare(
         # An event doesn't carry what was written: what changes twice in quick succession is read once.
         lossless_watch=False,
         list_leases=True,
+        # A packet of reads, which servers with persistent watches have.
+        multi_get=polling is None,
         max_value_bytes=max_packet_bytes - _OVERHEAD,
         max_transaction_operations=512,
         # A put on a lease goes over that lease's session, and a request goes over one.

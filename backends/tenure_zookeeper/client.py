@@ -28,11 +28,13 @@ from kazoo.retry import KazooRetry
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
 from tenure.plugin_kit import Deadline
 from tenure.spi.plugin import Host
-from tenure_zookeeper import encoding, sasl
+from tenure_zookeeper import encoding, history, sasl
 from tenure_zookeeper.auth import Login
 from tenure_zookeeper.endpoints import Servers
 
 _NEW, _SENT, _CANCELLED = range(3)
+_PATIENT_ROUNDS = 3
+"""How often all servers have to refuse a client before they are asked whether they lost their data."""
 _POLITE_STOP = 1.0
 """Seconds in which a server has to say goodbye before its connection is cut."""
 
@@ -103,19 +105,37 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
         super().__init__(client, client._conn_retry.copy(), logger=_log, sasl_options=options)
         self._endpoints = endpoints
         self._login = login
+        self._rounds = 0
+        self._behind = 0
+        self._expected = 0
 
     def _expand_client_hosts(self) -> list[tuple[str, str, int]]:
+        # Each round of attempts begins here.
+        self._rounds += 1
+        if self._rounds > _PATIENT_ROUNDS and self.client.last_zxid:
+            self._look_for_lost_data()
         # Names are resolved by the kit when a socket is made: kazoo would do it without a deadline.
         return [(host.name, host.name, host.port) for host in self._endpoints.in_order()]
 
+    def _look_for_lost_data(self) -> None:
+        """Servers refuse a client that has seen more than they have. If they say twice that they lost it, it is new."""
+        self._behind = self._behind + 1 if history.lost(self._endpoints, self.client.last_zxid) else 0
+        if self._behind > 1:
+            self._behind = 0
+            self.client.last_zxid = 0
+            self.client.on_replaced()
+
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
-        if self.client.alone and isinstance(request, Connect):
+        if not isinstance(request, Connect):
+            return super()._invoke(timeout, request, xid)
+        self._expected = request.last_zxid_seen
+        if self.client.alone:
             # A server is refused that is behind what was seen. Where there is no other, it has lost its data, and
             # nobody would ever be let in again.
             request = request._replace(last_zxid_seen=0)
-        if isinstance(request, Connect):
-            timeout = min(timeout, self._endpoints.attempt)
-        return super()._invoke(timeout, request, xid)
+        answer = super()._invoke(min(timeout, self._endpoints.attempt), request, xid)
+        self._rounds = self._behind = 0
+        return answer
 
     def _authenticate_with_sasl(self, host: str, timeout: float) -> None:
         xids = itertools.count(1)
@@ -136,6 +156,10 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
             raise ConnectionDropped(str(exc)) from exc
 
     def _read_response(self, header: Any, buffer: bytes, offset: int) -> Any:
+        if header.zxid > 0:
+            if header.zxid < self._expected:
+                self.client.on_replaced()
+            self._expected = 0
         pending = self.client._pending
         if not pending or not isinstance(pending[0][0], Call):
             return super()._read_response(header, buffer, offset)
@@ -172,7 +196,8 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has n
 
 class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     """A started kazoo client. ``on_event`` gets the path of each watch event, ``on_lost`` is called when the
-    connection breaks; both in kazoo's reading thread, so they mustn't block."""
+    connection breaks, ``on_replaced`` when the servers have lost what they told before. All are called in kazoo's
+    reading thread, so they mustn't block."""
 
     def __init__(
         self,
@@ -182,6 +207,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         login: Login,
         on_event: Callable[[str], None],
         on_lost: Callable[[], None],
+        on_replaced: Callable[[], None],
     ) -> None:
         _check_kazoo()
         # kazoo writes the credentials it sends into its debug messages.
@@ -198,6 +224,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         self.alone = False
         """Whether it is known that there is one server only."""
         self.on_event = on_event
+        self.on_replaced = on_replaced
         self._connection = _Reader(self, endpoints, login)
         self._on_lost = on_lost
         self.add_listener(self._state_changed)

@@ -24,6 +24,7 @@ from tenure_zookeeper.auth import login_of
 from tenure_zookeeper.client import Call, Client
 from tenure_zookeeper.endpoints import Servers
 from tenure_zookeeper.errors import translate
+from tenure_zookeeper.history import History
 from tenure_zookeeper.revisions import Revisions
 from tenure_zookeeper.version_cache import VersionCache
 
@@ -58,6 +59,9 @@ class Connection:
         self.namespace = namespace_prefix(request.namespace)
         """What all keys begin with."""
         self.versions = VersionCache()
+        self.history = History()
+        self.losses = 0
+        """How often the connection broke. What was read before a break may be of data that are lost."""
         self.ensemble = True
         """Whether there are several servers, so that the one asked may be behind another."""
         self.quorum_reads: bool = request.options["reads"] == "quorum"
@@ -83,6 +87,7 @@ class Connection:
             login=self.login,
             on_event=self._event,
             on_lost=self._lost,
+            on_replaced=self._replaced,
         )
         if not client.start_async().wait(timeout):
             raise DeadlineExceeded(f"ZooKeeper at {self.endpoints} didn't answer within {timeout:.1f} s")
@@ -212,6 +217,14 @@ class Connection:
     def _event(self, path: str) -> None:
         self._on_event(path)
 
+    def _replaced(self) -> None:
+        self.history.replaced()
+        self.versions.forget()
+        self._revisions = Revisions()
+        with self._reached_lock:
+            self._reached = 0
+
     def _lost(self) -> None:
+        self.losses += 1
         self.versions.forget()
         self._on_lost(Unavailable(f"the connection to ZooKeeper at {self.endpoints} was lost"))

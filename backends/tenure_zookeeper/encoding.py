@@ -19,7 +19,7 @@ _PART = struct.Struct("!iBi")
 _STAT = struct.Struct("!qqqqiiiqiiq")
 
 PERSISTENT, EPHEMERAL, CONTAINER = 0, 1, 4
-_RECURSIVE = 1
+_PERSISTENT_WATCH, _RECURSIVE_WATCH = 0, 1
 _ANY_WATCH = 3
 ANY_VERSION = -1
 
@@ -192,9 +192,9 @@ def _together(parts: Iterable[Request]) -> bytes:
     return bytes(packed + _PART.pack(-1, 1, -1))
 
 
-def add_watch(path: str) -> Request:
-    """A persistent watch on the node and everything below it (server 3.6 and later)."""
-    return Request(Op.ADD_WATCH, _text(path) + INT.pack(_RECURSIVE))
+def add_watch(path: str, *, recursive: bool) -> Request:
+    """A watch that stays, on the node, or on the node and everything below it (server 3.6 and later)."""
+    return Request(Op.ADD_WATCH, _text(path) + INT.pack(_RECURSIVE_WATCH if recursive else _PERSISTENT_WATCH))
 
 
 def remove_watches(path: str) -> Request:

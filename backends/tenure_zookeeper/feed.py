@@ -1,10 +1,11 @@
-"""One watch of one prefix: over a persistent watch of ZooKeeper's, or on old servers over a list twice a second."""
+"""One watch of one prefix or key: over persistent watches of ZooKeeper's, on old servers over a list twice a second."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tenure.spi.feed import Feed, PollingFeed, Sink, Snapshot
+from tenure.spi.types import WatchRequest
 from tenure_zookeeper import keys
 
 POLL_INTERVAL = 0.5
@@ -14,10 +15,10 @@ POLL_INTERVAL = 0.5
 class ZooKeeperFeed(Feed):
     """Guarded by the lock of the backend's ``Watches``; ``delivered`` belongs to the thread that reads stale keys."""
 
-    def __init__(self, prefix: str, sink: Sink, *, on_close: Callable[[ZooKeeperFeed], object]) -> None:
-        self.prefix = prefix
-        above, slash, _ = prefix.rpartition("/")
-        self.root = keys.folder_path(above) if slash else "/"
+    def __init__(self, request: WatchRequest, sink: Sink, *, on_close: Callable[[ZooKeeperFeed], object]) -> None:
+        self.request = request
+        self.watched = keys.leaves(request.prefix) if request.exact else (_folder_of(request.prefix),)
+        """Paths of the watches: the two leaves of the only key, or the folder with all that is in it."""
         self.sink = sink
         self.stale: dict[str, None] = {}
         """Keys that changed and are to be read."""
@@ -26,8 +27,17 @@ class ZooKeeperFeed(Feed):
         self.live = False
         self._on_close = on_close
 
+    def wants(self, key: str) -> bool:
+        """Whether a change of this key is one of the feed's."""
+        return key == self.request.prefix if self.request.exact else key.startswith(self.request.prefix)
+
     def close(self) -> None:
         self._on_close(self)
+
+
+def _folder_of(prefix: str) -> str:
+    above, slash, _ = prefix.rpartition("/")
+    return keys.folder_path(above) if slash else "/"
 
 
 class ZooKeeperPollingFeed(PollingFeed):

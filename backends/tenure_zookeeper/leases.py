@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from tenure.errors import LeaseNotFound, StoreClosed, TenureError
 from tenure.plugin_kit import Deadline
-from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo
+from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo, ListRequest
 from tenure_zookeeper import encoding, folders, keys, reads
 from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import translate
@@ -91,9 +91,8 @@ class Leases:
         attached: dict[LeaseId, list[str]] = {name: [] for name in timeouts}
         if timeouts:
             # Other namespaces may be closed to this user, and a lease is of the one that its record is in.
-            page = reads.list_page(
-                self._connection, self._connection.namespace, after=None, limit=None, deadline=deadline
-            )
+            request = ListRequest(prefix=self._connection.namespace, keys_only=True)
+            page = reads.list_page(self._connection, request, deadline=deadline)
             for item in page.items:
                 if item.lease_id in attached:
                     attached[item.lease_id].append(item.key)

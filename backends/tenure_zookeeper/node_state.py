@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tenure.plugin_kit import Deadline
 from tenure.spi.types import Transaction
-from tenure_zookeeper import encoding, keys
+from tenure_zookeeper import bulk_reads, encoding, keys
 from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import translate
 
@@ -91,43 +91,31 @@ def _read_nodes(
 ) -> tuple[dict[str, encoding.Node | None], int]:
     """The nodes at these paths, ``None`` for a missing one, and a zxid. Data is there for moved leaves at least.
 
-    Those in ``hidden`` may be forbidden to read, and count as missing then: whoever was given a folder of their own
-    may have no rights above it.
+    Those in ``hidden`` may be forbidden to read, and count as missing then: who was given a folder of their own may
+    have no rights above it.
     """
-    leaf = keys.PLAIN
-    requests = [
-        encoding.exists(path) if not at_once and path.rpartition("/")[2].startswith(leaf) else encoding.get_data(path)
-        for path in paths
-    ]
-    found: dict[str, encoding.Node | None] = {}
-    if at_once:
-        answer = connection.read([encoding.multi_read(requests)], deadline=deadline, action=_ACTION, fresh=fresh)[0]
-        if answer.error:
-            raise translate(answer.error, action=_ACTION, write=False)
-        for path, result in zip(paths, encoding.read_parts(answer), strict=True):
-            if isinstance(result, encoding.Node):
-                connection.versions.note(path, result.stat, answer.zxid)
-            elif not (result == encoding.Code.NO_AUTH and path in hidden):
-                _must_be_missing(result)
-            found[path] = result if isinstance(result, encoding.Node) else None
-        return found, answer.zxid
-    answers = connection.read(requests, deadline=deadline, action=_ACTION, fresh=fresh)
-    for path, request, answer in zip(paths, requests, answers, strict=True):
-        if answer.error:
-            if not (answer.error == encoding.Code.NO_AUTH and path in hidden):
-                _must_be_missing(answer.error)
-            found[path] = None
-        elif request.op == encoding.Op.GET_DATA:
-            found[path] = encoding.read_node(answer)
-        else:
-            found[path] = encoding.Node(b"", encoding.read_stat(answer))
-    return found, answers[-1].zxid
+    if not at_once:
+        answers = bulk_reads.read_nodes(connection, paths, deadline=deadline, fresh=fresh)
+        nodes = {path: _node(path, each.result, hidden) for path, each in zip(paths, answers, strict=True)}
+        return nodes, answers[-1].zxid
+    requests = [encoding.get_data(path) for path in paths]
+    answer = connection.read([encoding.multi_read(requests)], deadline=deadline, action=_ACTION, fresh=fresh)[0]
+    if answer.error:
+        raise translate(answer.error, action=_ACTION, write=False)
+    found = {path: _node(path, result, hidden) for path, result in zip(paths, encoding.read_parts(answer), strict=True)}
+    for path, node in found.items():
+        if node is not None:
+            connection.versions.note(path, node.stat, answer.zxid)
+    return found, answer.zxid
 
 
-def _must_be_missing(result: encoding.Result) -> None:
-    if result != encoding.Code.NO_NODE:
-        code = result if isinstance(result, int) else encoding.Code.RUNTIME_INCONSISTENCY
-        raise translate(code, action=_ACTION, write=False)
+def _node(path: str, result: encoding.Result, hidden: set[str]) -> encoding.Node | None:
+    """What an answer means: a node, a missing one, or an error that is raised."""
+    if isinstance(result, encoding.Node):
+        return result
+    if result == encoding.Code.NO_NODE or (result == encoding.Code.NO_AUTH and path in hidden):
+        return None
+    raise translate(bulk_reads.code(result), action=_ACTION, write=False)
 
 
 def _key_state(folder: str, name: str, nodes: dict[str, encoding.Node | None]) -> KeyState:

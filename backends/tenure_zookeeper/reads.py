@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tenure.plugin_kit import Deadline
-from tenure.spi.types import KeyValue, Page, ReadResult
+from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_zookeeper import bulk_reads, encoding, keys
 from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import translate
@@ -20,6 +20,9 @@ _FIRST_BATCH = 100
 _LARGEST_BATCH = 500
 _BATCH_BYTES = 4 << 20
 """Values aimed at in one answer; the server builds it in memory."""
+_SMALL = 1024
+"""Bytes of an average value up to which a list of keys alone reads the values too."""
+_READING = "reading keys"
 
 
 def lease_name(owner: int) -> str | None:
@@ -43,10 +46,22 @@ def get(connection: Connection, key: str, *, deadline: Deadline) -> ReadResult:
     if not answer.error:
         node = encoding.read_node(answer)
         connection.versions.note(plain, node.stat, answer.zxid)
+        connection.history.note(key, node.stat)
         return ReadResult(item(key, node, moved=False), answer.zxid)
     if answer.error != encoding.Code.NO_NODE:
         raise translate(answer.error, action="reading a key", write=False)
     return ReadResult(*read_keys(connection, [key], deadline=deadline)[0])
+
+
+def get_many(connection: Connection, wanted: Sequence[str], *, deadline: Deadline) -> MultiReadResult:
+    """``Backend.get_many``: both leaves of each key in one packet, which the server answers between two writes."""
+    requests = [encoding.get_data(path) for key in wanted for path in keys.leaves(key)]
+    answer = connection.read([encoding.multi_read(requests)], deadline=deadline, action=_READING)[0]
+    if answer.error:
+        raise translate(answer.error, action=_READING, write=False)
+    results = encoding.read_parts(answer)
+    found = zip(wanted, results[::2], results[1::2], strict=True)
+    return MultiReadResult(tuple(_item_in(connection, *leaves) for leaves in found), answer.zxid)
 
 
 def read_keys(
@@ -59,63 +74,97 @@ def read_keys(
     """
     requests = [encoding.get_data(path) for key in wanted for path in keys.leaves(key)]
     answers = bulk_reads.read(connection, requests, deadline=deadline)
-    found: list[tuple[KeyValue | None, int]] = []
-    for key, plain, moved in zip(wanted, answers[::2], answers[1::2], strict=True):
-        for result, _ in (plain, moved):
-            if not isinstance(result, encoding.Node) and result != encoding.Code.NO_NODE:
-                raise translate(bulk_reads.code(result), action="reading keys", write=False)
-        if isinstance(moved.result, encoding.Node):
-            found.append((item(key, moved.result, moved=True), moved.zxid))
-        elif isinstance(plain.result, encoding.Node):
-            found.append((item(key, plain.result, moved=False), plain.zxid))
-        else:
-            found.append((None, plain.zxid))
-    return found
+    return [
+        (_item_in(connection, key, plain.result, moved.result), (moved if _is_node(moved) else plain).zxid)
+        for key, plain, moved in zip(wanted, answers[::2], answers[1::2], strict=True)
+    ]
 
 
-def list_page(connection: Connection, prefix: str, *, after: str | None, limit: int | None, deadline: Deadline) -> Page:
-    """``Backend.list``. The revision is the one that the list began at."""
-    names, zxid = _key_names(connection, prefix, deadline=deadline)
-    wanted = sorted(names, key=str.encode)
-    if after is not None:
-        start = after.encode()
-        wanted = [key for key in wanted if key.encode() > start]
+def _is_node(answer: bulk_reads.Read) -> bool:
+    return isinstance(answer.result, encoding.Node)
+
+
+def _item_in(connection: Connection, key: str, plain: encoding.Result, moved: encoding.Result) -> KeyValue | None:
+    """The key as its two leaves show it."""
+    for result in (plain, moved):
+        if not isinstance(result, encoding.Node) and result != encoding.Code.NO_NODE:
+            raise translate(bulk_reads.code(result), action=_READING, write=False)
+    node = moved if isinstance(moved, encoding.Node) else plain
+    if not isinstance(node, encoding.Node):
+        return None
+    connection.history.note(key, node.stat)
+    return item(key, node, moved=node is moved)
+
+
+def list_page(connection: Connection, request: ListRequest, *, deadline: Deadline) -> Page:
+    """``Backend.list``; the revision is the one that the list began at."""
+    names, zxid = _key_names(connection, request.prefix, deadline=deadline)
+    # Code points sort like UTF-8 does.
+    wanted = sorted(key for key in names if request.after is None or key > request.after)
+    limit = request.limit
     items: list[KeyValue] = []
     # Some may vanish between being named and being read: go on until there is one more than asked for, or none.
-    for found in _values(connection, wanted, names, limit, deadline=deadline):
+    for found in _items(connection, wanted, names, request, deadline=deadline):
         items.append(found)
         if limit is not None and len(items) > limit:
             return Page(tuple(items[:limit]), True, zxid)
     return Page(tuple(items), False, zxid)
 
 
-def _values(
-    connection: Connection, wanted: list[str], names: dict[str, str], limit: int | None, *, deadline: Deadline
+def _items(
+    connection: Connection, wanted: list[str], names: dict[str, str], request: ListRequest, *, deadline: Deadline
 ) -> Iterator[KeyValue]:
-    start, size = 0, _FIRST_BATCH
-    if limit is not None:
-        size = min(size, limit + 1)
+    start, size = 0, _FIRST_BATCH // 5 if request.keys_only else _FIRST_BATCH
+    if request.limit is not None:
+        size = min(size, request.limit + 1)
+    values = True
     while start < len(wanted):
         batch = wanted[start : start + size]
         start += len(batch)
-        requests = [encoding.get_data(names[key]) for key in batch]
-        results = [answer.result for answer in bulk_reads.read(connection, requests, deadline=deadline)]
-        gone = [key for key, result in zip(batch, results, strict=True) if result == encoding.Code.NO_NODE]
-        elsewhere: dict[str, KeyValue | None] = {}
-        if gone:
-            again = read_keys(connection, gone, deadline=deadline)
-            elsewhere = {key: found for key, (found, _) in zip(gone, again, strict=True)}
-        volume = 1
-        for key, result in zip(batch, results, strict=True):
-            found = elsewhere.get(key)
-            if isinstance(result, encoding.Node):
-                found = item(key, result, moved=keys.is_moved(names[key]))
-            elif result != encoding.Code.NO_NODE:
-                raise translate(bulk_reads.code(result), action="listing keys", write=False)
-            if found is not None:
-                volume += len(found.value)
-                yield found
-        size = max(1, min(_LARGEST_BATCH, _BATCH_BYTES * len(batch) // volume, size * 5))
+        found = _read_batch(connection, batch, names, values=values, deadline=deadline)
+        connection.history.note_all((key, node.stat) for key, node in found.nodes)
+        volume = 1 + sum(node.stat.length for _, node in found.nodes)
+        # Values that nobody wants are cheap to read while they are small: hundreds of nodes come in a packet.
+        values = not (request.keys_only and volume > _SMALL * len(batch))
+        for each in found.items(names):
+            yield each._replace(value=b"") if request.keys_only else each
+        size = max(1, min(_LARGEST_BATCH, _BATCH_BYTES * len(batch) // volume if values else size * 5, size * 5))
+
+
+class _Batch(NamedTuple):
+    """Nodes of keys, and the keys that were found elsewhere than they were named."""
+
+    nodes: list[tuple[str, encoding.Node]]
+    elsewhere: dict[str, KeyValue]
+
+    def items(self, names: dict[str, str]) -> Iterator[KeyValue]:
+        """The items in the order of their keys."""
+        if not self.elsewhere:
+            return (item(key, node, moved=keys.is_moved(names[key])) for key, node in self.nodes)
+        found = {key: item(key, node, moved=keys.is_moved(names[key])) for key, node in self.nodes} | self.elsewhere
+        return (found[key] for key in sorted(found))
+
+
+def _read_batch(
+    connection: Connection, batch: list[str], names: dict[str, str], *, values: bool, deadline: Deadline
+) -> _Batch:
+    paths = [names[key] for key in batch]
+    if values:
+        requests = [encoding.get_data(path) for path in paths]
+        answers = bulk_reads.read(connection, requests, deadline=deadline)
+    else:
+        answers = bulk_reads.read_without_values(connection, paths, deadline=deadline)
+    nodes: list[tuple[str, encoding.Node]] = []
+    gone: list[str] = []
+    for key, (result, _) in zip(batch, answers, strict=True):
+        if isinstance(result, encoding.Node):
+            nodes.append((key, result))
+        elif result == encoding.Code.NO_NODE:
+            gone.append(key)
+        else:
+            raise translate(bulk_reads.code(result), action="listing keys", write=False)
+    again = read_keys(connection, gone, deadline=deadline) if gone else []
+    return _Batch(nodes, {key: found for key, (found, _) in zip(gone, again, strict=True) if found is not None})
 
 
 def _key_names(connection: Connection, prefix: str, *, deadline: Deadline) -> tuple[dict[str, str], int]:

@@ -139,8 +139,18 @@ class Session:
         if granted_ms <= 0:
             self.detach()
             raise LeaseNotFound(f"ZooKeeper knows no session {self.number:#x}: it has ended")
+        if self.number not in (0, number):
+            # A compatible server did this in place of saying that the session has ended. Nobody needs the new one.
+            self._end_new_session(deadline)
+            raise LeaseNotFound(f"the server opened a new session in place of {self.number:#x}, which has ended")
         self.number, self.password, self.timeout = number, password, granted_ms / 1000
         self._log_in(deadline)
+
+    def _end_new_session(self, deadline: Deadline) -> None:
+        """Spare the server the wait for its timeout; if that fails, the session ends all the same."""
+        with contextlib.suppress(OSError, TenureError):
+            self.request(encoding.Request(encoding.CLOSE, b""), deadline)
+        self.detach()
 
     def _log_in(self, deadline: Deadline) -> None:
         for scheme, credential in self._login.packets:
@@ -192,20 +202,26 @@ def ask(endpoints: Servers, word: str, deadline: Deadline) -> str:
     """What the first server that answers says to a four-letter word such as ``srvr``; empty if none does."""
 
     def ask_one(host: Host, share: Deadline) -> str:
-        answer = bytearray()
-        with contextlib.suppress(OSError), endpoints.dial(host, share) as connection:
-            connection.settimeout(share.remaining())
-            connection.sendall(word.encode())
-            while chunk := connection.recv(1 << 16):
-                answer += chunk
-                _set_limit(connection, share)
-        if not answer:
-            raise Unavailable(f"{host} doesn't answer {word}")
-        return answer.decode(errors="replace")
+        with contextlib.suppress(OSError):
+            if answer := ask_server(endpoints, host, word, share):
+                return answer
+        raise Unavailable(f"{host} doesn't answer {word}")
 
     with contextlib.suppress(TenureError):
         return endpoints.first(deadline, ask_one, action=f"asking for {word}")
     return ""
+
+
+def ask_server(endpoints: Servers, host: Host, word: str, deadline: Deadline) -> str:
+    """What one server says to a four-letter word, empty for nothing. Raises ``OSError`` or ``Unavailable``."""
+    answer = bytearray()
+    with endpoints.dial(host, deadline) as connection:
+        _set_limit(connection, deadline)
+        connection.sendall(word.encode())
+        while chunk := connection.recv(1 << 16):
+            answer += chunk
+            _set_limit(connection, deadline)
+    return answer.decode(errors="replace")
 
 
 def _set_limit(connection: socket.socket, deadline: Deadline) -> None:

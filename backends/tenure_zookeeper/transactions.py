@@ -24,10 +24,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tenure.errors import Conflict, DeadlineExceeded, LimitExceeded
+from tenure.errors import Conflict, DeadlineExceeded, HistoryReplaced, LimitExceeded
 from tenure.plugin_kit import Deadline
 from tenure.spi.types import CommitResult, Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals, Transaction
 from tenure_zookeeper import encoding, folders, keys, node_state
@@ -50,12 +50,14 @@ OnLease = Callable[[str], Send]
 class _Plan:
     """The parts of a multi. ``held`` are folders whose version must be as read, ``touched`` those to be touched.
 
-    ``in_place``: which parts put a key that never had a lease, with the paths of their leaves.
+    ``put``: which parts put a key. ``in_place``: which of them put one that never had a lease, with the paths of their
+    leaves.
     """
 
     held: dict[str, int] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     parts: list[encoding.Request] = field(default_factory=list)
+    put: dict[int, str] = field(default_factory=dict)
     in_place: dict[int, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     writes: bool = False
@@ -73,6 +75,7 @@ class _Plan:
 
 def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, *, deadline: Deadline) -> CommitResult:
     """``Backend.commit``."""
+    history = connection.history.name
     lease_id = _lease_of(transaction.operations)
     if len(transaction.operations) == 1 and isinstance(put := transaction.operations[0], Put) and lease_id is None:
         done = _put_in_place(connection, transaction.preconditions, put, deadline=deadline)
@@ -82,7 +85,7 @@ def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, 
     fresh = Fresh.AS_IS
     pause = 0.001
     while True:
-        done = _attempt(connection, send, transaction, fresh, deadline=deadline)
+        done = _attempt(connection, send, transaction, fresh, history=history, deadline=deadline)
         if done is not None:
             return done
         # A server that refuses a write has caught up with what made it fail; but a lease may have asked another server.
@@ -94,16 +97,20 @@ def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, 
 
 
 def _attempt(
-    connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, deadline: Deadline
+    connection: Connection, send: Send, transaction: Transaction, fresh: Fresh, *, history: str, deadline: Deadline
 ) -> CommitResult | None:
     """Read, judge, write. ``None`` if nothing was applied and it has to be tried again."""
+    losses = connection.losses
     state = node_state.read(connection, transaction, fresh=fresh, deadline=deadline)
+    connection.history.note_all((key, each.stat) for key, each in state.keys.items() if each.stat is not None)
+    if connection.history.name != history:
+        raise HistoryReplaced(f"{_ACTION}: ZooKeeper's data were lost or replaced by a backup; read the keys again")
     broken = _judge(transaction.preconditions, state)
     plan = _plan(connection, transaction, state.keys)
     if broken or not plan.writes:
         # No write will tell whether this state was right, so it mustn't be behind what any server has acknowledged.
         if fresh is not Fresh.SURE and connection.ensemble:
-            return _attempt(connection, send, transaction, Fresh.SURE, deadline=deadline)
+            return _attempt(connection, send, transaction, Fresh.SURE, history=history, deadline=deadline)
         if broken:
             _refuse(connection, broken, state, deadline=deadline)
             return None
@@ -114,19 +121,27 @@ def _attempt(
         return None
     request = plan.request()
     connection.check_size(request, action=_ACTION)
+    if connection.losses != losses:
+        return None  # what was read may be of data that are lost
     answer = send(request, deadline)
     results = [] if answer.error else encoding.read_parts(answer)
     error = answer.error or encoding.first_error(results)
     if not error:
-        written = results[len(results) - len(plan.parts) :]
-        for index, path in plan.in_place.items():
-            stat = written[index]
-            assert isinstance(stat, encoding.Stat)
-            connection.versions.note(path, stat, stat.mzxid)
+        _note(connection, plan, results[len(results) - len(plan.parts) :])
         return CommitResult(answer.zxid, plan.deleted)
     if error in RACES:
         return None
     raise translate(error, action=_ACTION, write=True)
+
+
+def _note(connection: Connection, plan: _Plan, written: Sequence[encoding.Result]) -> None:
+    """Remember what was written. Servers before 3.5 don't tell of a node that was made."""
+    for index, key in plan.put.items():
+        stat = written[index]
+        if isinstance(stat, encoding.Stat):
+            connection.history.note(key, stat)
+            if index in plan.in_place:
+                connection.versions.note(plan.in_place[index], stat, stat.mzxid)
 
 
 def _refuse(connection: Connection, broken: Precondition, state: TransactionState, *, deadline: Deadline) -> None:
@@ -206,6 +221,7 @@ def _put_in_place(
     stat = results[-1] if preconditions else encoding.read_stat(answer)
     assert isinstance(stat, encoding.Stat)
     connection.versions.note(path, stat, stat.mzxid)
+    connection.history.note(put.key, stat)
     return CommitResult(stat.mzxid)
 
 
@@ -243,6 +259,7 @@ def _plan(connection: Connection, transaction: Transaction, states: dict[str, Ke
         operation = operations.get(key)
         if isinstance(operation, Put):
             _plan_put(connection, plan, operation, state, version)
+            plan.put[len(plan.parts) - 1] = key
         elif state.stat is None:
             plan.held.update(state.above)
             if not state.above:

@@ -8,8 +8,9 @@ declared). What is read is never older than the event, as both come from the sam
 A feed begins by adding the watch and then listing, so nothing falls between. A list takes a while; what is marked
 meanwhile is read again for the snapshot, which so shows one revision as the SPI wants it: a key that vanished while
 the list was read, or while it was read again, isn't told as deleted before it was.
-Watches are shared by the feeds on the same folder. They end with the connection, and so do the feeds: core opens
-them again and finds the difference.
+A feed of one key watches the two leaves that the key can have. Watches are shared by the feeds on the same node. They
+end with the connection, and so do the feeds: core opens them again and finds the difference. So a feed never meets data
+that were replaced.
 
 Servers before 3.6 have no such watches: there a feed lists twice a second.
 """
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
 from tenure.plugin_kit import Deadline
 from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
-from tenure.spi.types import KeyValue, Page
+from tenure.spi.types import KeyValue, ListRequest, Page, WatchRequest
 from tenure_zookeeper import encoding, keys, reads
 from tenure_zookeeper.connection import Connection
 from tenure_zookeeper.errors import translate
@@ -33,6 +34,9 @@ from tenure_zookeeper.feed import ZooKeeperFeed, ZooKeeperPollingFeed
 _READ_TIMEOUT = 10.0
 """Seconds; the connection itself is found dead earlier."""
 _AT_A_TIME = 200
+
+_Work = list[tuple[ZooKeeperFeed, list[str]]]
+"""Feeds, each with the keys that are stale in it."""
 
 
 class Watches:
@@ -43,21 +47,21 @@ class Watches:
         self._condition = threading.Condition()
         self._feeds: set[ZooKeeperFeed] = set()
         self._polling: set[ZooKeeperPollingFeed] = set()
-        self._roots: Counter[str] = Counter()
+        self._watched: Counter[str] = Counter()
         self._losses = 0
         self._closed = False
         self._thread: threading.Thread | None = None
         connection.listen(self._on_event, self._on_lost)
 
-    def open(self, prefix: str, *, sink: Sink, deadline: Deadline) -> Feed:
+    def open(self, request: WatchRequest, *, sink: Sink, deadline: Deadline) -> Feed:
         """``Backend.watch``; it always begins with a snapshot."""
         self._connection.ensure_open()
         if not self._connection.modern:
-            return self._poll(prefix, sink)
-        feed = ZooKeeperFeed(prefix, sink, on_close=self.remove)
+            return self._poll(request, sink)
+        feed = ZooKeeperFeed(request, sink, on_close=self.remove)
         try:
             self._add(feed, deadline)
-            page = reads.list_page(self._connection, prefix, after=None, limit=None, deadline=deadline)
+            page = self._list(request, deadline)
             snapshot = self._settle(feed, page, deadline)
         except BaseException:
             self.remove(feed)
@@ -77,13 +81,14 @@ class Watches:
             if feed not in self._feeds:
                 return False
             self._feeds.discard(feed)
-            self._roots[feed.root] -= 1
-            if not self._roots[feed.root]:
-                del self._roots[feed.root]
-                # Sent under the lock, so that it can't overtake the watch of a feed that is being opened. Nobody
-                # waits for the answer: events that still come find no feed. Not connected: the watch is gone already.
-                with contextlib.suppress(TenureError):
-                    self._connection.send([encoding.remove_watches(feed.root)], action="ending a watch")
+            self._watched.subtract(feed.watched)
+            unwatched = [path for path in feed.watched if not self._watched[path]]
+            for path in unwatched:
+                del self._watched[path]
+            # Sent under the lock, so that it can't overtake the watch of a feed that is being opened. Nothing waits
+            # for the answer: events that still come find no feed. Not connected: the watch is gone already.
+            with contextlib.suppress(TenureError):
+                self._connection.send([encoding.remove_watches(path) for path in unwatched], action="ending a watch")
             return True
 
     def end(self) -> None:
@@ -105,12 +110,18 @@ class Watches:
 
     # -- opening --
 
-    def _poll(self, prefix: str, sink: Sink) -> Feed:
+    def _list(self, request: WatchRequest, deadline: Deadline) -> Page:
+        """What is watched, as it is now."""
+        if not request.exact:
+            return reads.list_page(self._connection, ListRequest(prefix=request.prefix), deadline=deadline)
+        item, revision = reads.get(self._connection, request.prefix, deadline=deadline)
+        return Page(() if item is None else (item,), False, revision)
+
+    def _poll(self, request: WatchRequest, sink: Sink) -> Feed:
         losses = self._losses
 
         def read() -> Snapshot:
-            deadline = Deadline(_READ_TIMEOUT)
-            page = reads.list_page(self._connection, prefix, after=None, limit=None, deadline=deadline)
+            page = self._list(request, Deadline(_READ_TIMEOUT))
             if self._losses != losses:  # it is back already, but a feed ends with its connection
                 raise Unavailable("the connection to ZooKeeper was lost")
             return Snapshot(page.items, page.revision)
@@ -129,12 +140,15 @@ class Watches:
         with self._condition:
             if self._closed:
                 raise StoreClosed("this store was closed")
-            calls = self._connection.send([encoding.add_watch(feed.root)], action=action)
+            recursive = not feed.request.exact
+            watches = [encoding.add_watch(path, recursive=recursive) for path in feed.watched]
+            calls = self._connection.send(watches, action=action)
             self._feeds.add(feed)
-            self._roots[feed.root] += 1
-        answer = self._connection.wait_for(calls[0], deadline=deadline, action=action)
-        if answer.error:
-            raise translate(answer.error, action=action, write=False)
+            self._watched.update(feed.watched)
+        for call in calls:
+            answer = self._connection.wait_for(call, deadline=deadline, action=action)
+            if answer.error:
+                raise translate(answer.error, action=action, write=False)
 
     def _settle(self, feed: ZooKeeperFeed, page: Page, deadline: Deadline) -> Snapshot:
         """The list with what changed while it was read."""
@@ -169,14 +183,14 @@ class Watches:
             return
         with self._condition:
             for feed in self._feeds:
-                if key.startswith(feed.prefix):
+                if feed.wants(key):
                     feed.stale[key] = None
             self._condition.notify()
 
     def _on_lost(self, error: TenureError) -> None:
         with self._condition:
             feeds, self._feeds = self._feeds, set()
-            self._roots.clear()
+            self._watched.clear()
             self._losses += 1
         if not self._closed:
             for feed in feeds:
@@ -185,29 +199,40 @@ class Watches:
     # -- the thread that reads stale keys --
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                while not self._closed and not any(feed.live and feed.stale for feed in self._feeds):
-                    self._condition.wait()
-                if self._closed:
-                    return
+        while (work := self._wait()) is not None:
+            state = self._read_for(work)
+            if state is not None:
+                self._deliver(work, state)
+
+    def _wait(self) -> _Work | None:
+        """Wait for stale keys, and take them; ``None`` once the watches are closed."""
+        with self._condition:
+            while not self._closed:
                 work = [(feed, self._take(feed)) for feed in self._feeds if feed.live and feed.stale]
-            wanted = sorted({key for _, stale in work for key in stale})
-            try:
-                state = self._read(wanted)
-            except TenureError as exc:
-                self._fail([feed for feed, _ in work], exc)
-                continue
-            except Exception as exc:  # noqa: BLE001 - a bug must end the feeds loudly, whatever it raised
-                error = PluginError(f"reading changed keys failed with {type(exc).__name__}: {exc}")
-                error.__cause__ = exc
-                self._fail([feed for feed, _ in work], error)
-                continue
-            for feed, stale in work:
-                entries = _entries(feed, stale, state)
-                with self._condition:
-                    if entries and feed in self._feeds:  # else it was told that it ended, which is the last word
-                        feed.sink.deliver(Changes(entries, max(_revision(entry) for entry in entries)))
+                if work:
+                    return work
+                self._condition.wait()
+        return None
+
+    def _read_for(self, work: _Work) -> dict[str, KeyValue | Deleted] | None:
+        """The stale keys as they are, or ``None`` after the feeds were failed because they can't be read."""
+        error: TenureError
+        try:
+            return self._read(sorted({key for _, stale in work for key in stale}))
+        except TenureError as exc:
+            error = exc
+        except Exception as exc:  # noqa: BLE001 - a bug must end the feeds loudly, whatever it raised
+            error = PluginError(f"reading changed keys failed with {type(exc).__name__}: {exc}")
+            error.__cause__ = exc
+        self._fail([feed for feed, _ in work], error)
+        return None
+
+    def _deliver(self, work: _Work, state: dict[str, KeyValue | Deleted]) -> None:
+        for feed, stale in work:
+            entries = _entries(feed, stale, state)
+            with self._condition:
+                if entries and feed in self._feeds:  # else it was told that it ended, which is the last word
+                    feed.sink.deliver(Changes(entries, max(_revision(entry) for entry in entries)))
 
     def _read(self, wanted: Sequence[str]) -> dict[str, KeyValue | Deleted]:
         """Each key as it is, or when it was seen to be gone."""
