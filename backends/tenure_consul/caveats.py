@@ -41,6 +41,7 @@ CAVEATS = (
         "or a watch has shown the loss. A backup restored into running servers repeats no index.",
         (
             f"{_HISTORY}::test_a_revision_of_lost_data_is_refused",
+            f"{_HISTORY}::test_a_revision_that_was_not_read_here_is_a_number",
             f"{_HISTORY}::test_all_watches_are_told_the_truth",
             f"{_HISTORY}::test_a_feed_whose_agent_stays",
             f"{_HISTORY}::test_an_agent_that_stays_hides_that_a_revision_is_of_lost_data",

@@ -6,6 +6,7 @@ from tenure.spi.plugin import Caveat
 
 _DATA = "tests/backends/zookeeper/test_data.py"
 _ENSEMBLE = "tests/backends/zookeeper/test_ensemble.py"
+_HISTORY = "tests/backends/zookeeper/test_history.py"
 _KEYS = "tests/backends/zookeeper/test_keys.py"
 _LEASES = "tests/backends/zookeeper/test_leases.py"
 _OPEN = "tests/backends/zookeeper/test_open.py"
@@ -36,6 +37,19 @@ CAVEATS = (
             "watches.watchers_converge",
             "watches.after_a_revision_work_or_are_refused",
             f"{_DATA}::test_keys_that_move_are_not_missed",
+        ),
+    ),
+    Caveat(
+        "Lost or restored data",
+        "Revisions start again in servers that lost their data. The store refuses a revision of the lost data, and "
+        "watches show the difference. It can't refuse a revision that it has not read. The servers of an ensemble "
+        "refuse a client that has seen more than they have. The store is used again once the leader and most servers "
+        "of the URL say twice by `srvr` that they are behind; it has to be among `4lw.commands.whitelist`.",
+        (
+            f"{_HISTORY}::test_a_revision_of_lost_data_is_refused",
+            f"{_HISTORY}::test_a_revision_that_was_not_read_here_is_a_number",
+            f"{_HISTORY}::test_all_watches_are_told_the_truth",
+            f"{_HISTORY}::test_an_emptied_ensemble_is_used_again",
         ),
     ),
     Caveat(

@@ -128,8 +128,9 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
         if not isinstance(request, Connect):
             return super()._invoke(timeout, request, xid)
-        self._expected = request.last_zxid_seen
         if self.client.alone:
+            # kazoo forgets it when the session has ended.
+            self._expected = max(self._expected, request.last_zxid_seen)
             # A server is refused that is behind what was seen. Where there is no other, it has lost its data, and
             # nobody would ever be let in again.
             request = request._replace(last_zxid_seen=0)

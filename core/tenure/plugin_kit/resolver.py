@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tenure._runtime.deadline import Deadline
+from tenure._runtime.deadline import Deadline, monotonic
 from tenure.errors import DeadlineExceeded, Unavailable
 from tenure.spi.plugin import Host
 
@@ -59,7 +59,7 @@ class Resolver:
     Args:
         look_up: asks the system for a host's addresses, and raises ``OSError`` if there are none; ``None`` for
             ``socket.getaddrinfo``. Tests pass their own.
-        patience: seconds to wait for an answer before the addresses that were found last time are used.
+        patience: seconds that a look-up may take before the addresses that were found last time are used.
     """
 
     def __init__(self, look_up: Callable[[Host], _Found] | None = None, *, patience: float = PATIENCE) -> None:
@@ -92,7 +92,7 @@ class Resolver:
             return (literal,)
         running = self._start(host)
         known = self._known.get(host, ())
-        limit = deadline.within(self._patience) if known else deadline.remaining()
+        limit = deadline.within(self._patience - running.age) if known else deadline.remaining()
         if not running.done.wait(limit):
             if known:
                 return known
@@ -149,12 +149,18 @@ class Resolver:
 class _LookUp:
     """One look-up under way, for all who wait for it."""
 
-    __slots__ = ("done", "error", "found")
+    __slots__ = ("_started", "done", "error", "found")
 
     def __init__(self) -> None:
+        self._started = monotonic()
         self.done = threading.Event()
         self.found: _Found = ()
         self.error: OSError | None = None
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began: a name server that hangs costs the patience once, not once for each call."""
+        return monotonic() - self._started
 
 
 def _ask_system(host: Host) -> _Found:

@@ -136,6 +136,16 @@ def test_a_read_of_the_new_history_refuses_the_others(consul_node: ConsulServer)
             store.put_if_unchanged(other, b"mine", revision=revisions[other])
 
 
+def test_a_revision_that_was_not_read_here_is_a_number(consul_node: ConsulServer):
+    """The limit: a store that has not read the key can't know that the revision is of lost data."""
+    with tenure.connect(consul_node.url, timeout=T) as store:
+        revisions = {f"key{number}": store.put(f"key{number}", b"old").revision for number in range(KEYS)}
+    lose_everything(consul_node)
+    key = repeat_one(consul_node, revisions, b"new")
+    with tenure.connect(consul_node.url, timeout=T) as another:
+        another.put_if_unchanged(key, b"mine", revision=revisions[key])
+
+
 def test_a_new_connection_alone_refuses_nothing(middle, consul_node: ConsulServer):
     with tenure.connect(f"consul://127.0.0.1:{middle.port}", timeout=T) as store:
         first, second_key = store.put("a", b"1").revision, store.put("b", b"1").revision

@@ -3,6 +3,7 @@
 import contextlib
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -163,3 +164,104 @@ def test_a_lease_that_ends_is_seen_by_watchers(zookeeper_own_url: str) -> None:
             if known == {"a", "b"}:
                 lease.revoke()
                 ended = True
+
+
+class ForgetfulRelay:
+    """Stands before a server, and makes a connect to a session a connect without one once it is told to."""
+
+    _CONNECT = struct.Struct("!iqiq")
+
+    def __init__(self, target: int) -> None:
+        self.forgets = False
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _changed(self, packet: bytes) -> bytes:
+        protocol, zxid, timeout, number = self._CONNECT.unpack_from(packet)
+        if not self.forgets or not number:
+            return packet
+        rest = packet[self._CONNECT.size + 4 + 16 :]
+        return self._CONNECT.pack(protocol, zxid, timeout, 0) + struct.pack("!i", 16) + bytes(16) + rest
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server, contextlib.suppress(OSError):
+            head = client.recv(4, socket.MSG_WAITALL)
+            server.sendall(head)
+            if head != b"srvr":
+                server.sendall(self._changed(client.recv(struct.unpack("!i", head)[0], socket.MSG_WAITALL)))
+            while True:
+                for source in select.select([client, server], [], [])[0]:
+                    data = source.recv(1 << 16)
+                    if not data:
+                        return
+                    (server if source is client else client).sendall(data)
+
+
+def test_a_new_session_in_place_of_the_old_one_is_a_lost_lease(zookeeper_server: ZooKeeperServer) -> None:
+    """A compatible server answered so. The holder must not take the new session for the lease with its keys."""
+    relay = ForgetfulRelay(zookeeper_server.port)
+    with contextlib.closing(relay), connect(f"zookeeper://127.0.0.1:{relay.port}/forgetful", timeout=5.0) as store:
+        lease = store.lease(5.0, keep_alive=False)
+        store.put("lock", b"", lease=lease)
+        another = store.lease(5.0, keep_alive=False)
+        relay.forgets = True
+        with pytest.raises(LeaseNotFound):
+            store.put("second", b"", lease=another.id)
+        with pytest.raises(LeaseLost):
+            lease.refresh()
+        with pytest.raises(LeaseLost):
+            lease.ensure_valid()
+
+
+def test_leases_live_on_without_a_name_server(
+    zookeeper_server: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each refresh connects to the session; the addresses that were found last still count."""
+    release = threading.Event()
+
+    def fails(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    def hangs(*_: object, **__: object) -> None:
+        release.wait(60.0)
+        fails()
+
+    with connect(f"zookeeper://localhost:{zookeeper_server.port}/nameless", timeout=5.0) as store:
+        leases = [store.lease(5.0, keep_alive=False) for _ in range(20)]
+        for outage in (fails, hangs):
+            monkeypatch.setattr(socket, "getaddrinfo", outage)
+            started = time.monotonic()
+            for lease in leases:
+                lease.refresh()
+            store.put("key", b"", lease=store.lease(5.0))
+            # A name server that hangs is waited for once.
+            assert time.monotonic() - started < 3.0
+        release.set()
+    monkeypatch.undo()
+
+
+def test_a_silent_server_among_others_costs_little(
+    zookeeper_server: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is off takes its share of the time of opening, and nothing of what comes later."""
+    monkeypatch.setattr("random.sample", lambda population, k: list(population)[:k])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"127.0.0.1:{silent.getsockname()[1]},127.0.0.1:{zookeeper_server.port}"
+        started = time.monotonic()
+        with connect(f"zookeeper://{hosts}/off", timeout=3.0) as store:
+            assert time.monotonic() - started < 3.0
+            opened = time.monotonic()
+            store.put("key", b"", lease=store.lease(5.0))
+            assert store.server_info().version != "unknown"
+            assert time.monotonic() - opened < 1.0

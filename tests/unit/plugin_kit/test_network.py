@@ -108,6 +108,24 @@ def test_the_last_known_addresses_serve_while_no_name_server_answers(fault):
     release.set()
 
 
+def test_a_name_server_that_hangs_costs_the_patience_once():
+    release, working = threading.Event(), True
+
+    def look_up(host):
+        if not working:
+            release.wait(LONG)
+        return FOUND
+
+    resolver = Resolver(look_up, patience=0.5)
+    assert resolver.addresses(HOST, Deadline(LONG)) == FOUND
+    working = False
+    started = monotonic()
+    for _ in range(20):
+        assert resolver.addresses(HOST, Deadline(LONG)) == FOUND
+    assert monotonic() - started < 5.0
+    release.set()
+
+
 def test_a_thread_that_cannot_be_started_is_an_outage_and_not_for_good(monkeypatch):
     resolver = Resolver(lambda host: FOUND)
     with monkeypatch.context() as patch:

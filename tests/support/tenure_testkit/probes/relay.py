@@ -45,6 +45,10 @@ class Relay:
             self._lose_to = self._counted = request
             self.asked = 0
 
+    def turn_to(self, target: int) -> None:
+        """Pass new connections on to another port of 127.0.0.1. Those to a port without a listener are closed."""
+        self._target = target
+
     def cut(self) -> int:
         """Break all connections now; answers how many."""
         with self._lock:
