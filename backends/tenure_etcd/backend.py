@@ -1,4 +1,4 @@
-"""The ten methods of the SPI, each handed to the module that does it, and how a store is opened."""
+"""The methods of the SPI, each handed to the module that does it, and how a store is opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tenure.spi.types import (
     LeaseId,
     LeaseInfo,
     ListRequest,
+    MultiReadResult,
     Page,
+    PrefixDeletion,
     ReadResult,
     ServerInfo,
     Transaction,
@@ -33,11 +35,11 @@ from tenure_etcd.watch import Watches
 class EtcdBackend(Backend):
     """One opened etcd cluster."""
 
-    def __init__(self, connection: Connection, capabilities: Capabilities, *, progress: bool, encrypted: bool) -> None:
+    def __init__(self, connection: Connection, capabilities: Capabilities, *, encrypted: bool) -> None:
         self._connection = connection
         self._capabilities = capabilities
         self._encrypted = encrypted
-        self._watches = Watches(connection, progress=progress)
+        self._watches = Watches(connection)
 
     @classmethod
     def open(cls, request: OpenRequest) -> EtcdBackend:
@@ -45,24 +47,19 @@ class EtcdBackend(Backend):
         until = monotonic() + request.timeout
         connection = Connection(request)
         try:
-            version = _greet(connection, until)
+            _greet(connection, until)
         except BaseException:
             connection.shut()
             connection.close()
             raise
-        return cls(
-            connection,
-            declare(request.options),
-            progress=server_info.progress_is_safe(version),
-            encrypted=request.tls is not None,
-        )
+        return cls(connection, declare(request.options), encrypted=request.tls is not None)
 
     @property
     def native(self) -> Any:
-        """The ``etcd3.Etcd3Client`` that owns the channel, logged in; for what Tenure doesn't offer.
+        """The ``etcd3.Etcd3Client`` of the member in use, logged in; for what Tenure doesn't offer.
 
-        It closes with the store. etcd3 has no deadline unless its ``timeout`` is set, and its watches and locks
-        have bugs that Tenure's don't.
+        It knows that member alone: ask again after an error. It closes with the store. etcd3 has no deadline unless its
+        ``timeout`` is set, and its watches and locks have bugs that Tenure's don't.
         """
         return self._connection.native
 
@@ -70,21 +67,24 @@ class EtcdBackend(Backend):
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
+    @property
+    def history(self) -> str:
+        return self._connection.history.name
+
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return reads.get(self._connection, key, timeout=timeout)
 
     def list(self, request: ListRequest, *, timeout: float) -> Page:
-        return reads.list_page(
-            self._connection,
-            request.prefix,
-            after=request.after,
-            limit=request.limit,
-            revision=request.revision,
-            timeout=timeout,
-        )
+        return reads.list_page(self._connection, request, timeout=timeout)
+
+    def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+        return reads.get_many(self._connection, keys, timeout=timeout)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return transactions.commit(self._connection, transaction, timeout=timeout)
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return transactions.delete_prefix(self._connection, prefix, timeout=timeout)
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         return leases.grant(self._connection, ttl, timeout=timeout)
@@ -99,7 +99,7 @@ class EtcdBackend(Backend):
         return leases.describe(self._connection, lease_id, timeout=timeout)
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request.prefix, after=request.after, sink=sink, timeout=timeout)
+        return self._watches.open(request, sink=sink, timeout=timeout)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._connection, encrypted=self._encrypted, timeout=timeout)
@@ -111,22 +111,25 @@ class EtcdBackend(Backend):
         self._connection.close()
 
 
-def _greet(connection: Connection, until: float) -> server_info.Version:
-    """First contact: credentials, quorum, version. Answers the version, empty where the user may not know it."""
+def _greet(connection: Connection, until: float) -> None:
+    """First contact: credentials, version, quorum."""
     try:
         if connection.user is not None:
             connection.renew(timeout=_left(until))
+        member = connection.connected(_left(until), "connecting")
+        index = server_info.introduce(connection, member, timeout=_left(until))
         # A user without rights on this key has logged in all right; which keys it may use shows later.
         with contextlib.suppress(PermissionDenied):
-            reads.read_history(connection, "", timeout=_left(until))
-        version = server_info.parse_version(server_info.oldest_version(connection, timeout=_left(until)))
+            moment = reads.read_moment(connection, "", timeout=_left(until))
+            if index is not None:
+                connection.history.learn_surplus(index - moment.revision, moment.generation)
     except DeadlineExceeded as exc:
         raise DeadlineExceeded(
             f"{exc}: check the address and port, the network and firewalls, and whether etcd has a leader there"
         ) from exc
+    version = member.version
     if version and not server_info.supported(version):
         raise Unsupported(f"etcd {'.'.join(map(str, version))} is too old: 3.4 or later is needed")
-    return version
 
 
 def _left(until: float) -> float:

@@ -29,6 +29,8 @@ def declare(options: Mapping[str, Any]) -> Capabilities:
         consistent_pagination=True,
         lossless_watch=True,
         list_leases=True,
+        multi_get=True,
+        prefix_delete=True,
         max_value_bytes=transaction_bytes - 4096,
         # etcd counts compares and operations apart and allows so many of each; together is the safe reading.
         max_transaction_operations=options["max_txn_ops"],

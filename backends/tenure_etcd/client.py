@@ -1,6 +1,6 @@
-"""Makes the etcd3 client that owns the channel: its target, its TLS, its settings.
+"""Makes the etcd3 client that owns the channel to one member: its target, its TLS, its settings.
 
-etcd3 knows one host and port, which it joins by a colon; a gRPC target that lists several endpoints passes
+etcd3 knows one host and port, which it joins by a colon; a gRPC target that lists several addresses passes
 through that unharmed. It is built without user and password, which would make it talk to the server at once.
 """
 
@@ -25,7 +25,9 @@ saw a restarted server again; and a child forked in the middle of calls hung. Bo
 
 
 def open_client(target: str, *, hosts: Sequence[Host], tls: Tls | None, options: Mapping[str, Any]) -> Any:
-    """An ``Etcd3Client`` for all endpoints of ``target``; doesn't connect yet.
+    """An ``Etcd3Client`` for all addresses of ``target``; doesn't connect yet.
+
+    Its TLS looks for the first name of ``hosts`` in the certificate, if no other one is given.
 
     Raises ``ConfigError`` for certificate files that can't be read, and for a gRPC that is too old.
     """
@@ -33,7 +35,7 @@ def open_client(target: str, *, hosts: Sequence[Host], tls: Tls | None, options:
     settings = _channel_settings(options)
     files: dict[str, str] = {}
     if tls is not None:
-        # One certificate name for all endpoints: the addresses in the target say nothing about names.
+        # The addresses in the target say nothing about names.
         settings.append(("grpc.default_authority", options["server_name"] or hosts[0].name))
         files = _tls_files(tls)
     elif options["server_name"]:
@@ -51,7 +53,6 @@ def check_grpc(version: str) -> None:
 def _channel_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
     keepalive_timeout = int(options["keepalive_timeout"] * 1000)
     return [
-        ("grpc.lb_policy_name", "round_robin"),
         # Lists may be of any size; gRPC would stop at 4 MiB.
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),

@@ -1,13 +1,11 @@
-"""The channel to etcd and every way to call over it: deadlines, tokens, the gate for forks, translated errors.
+"""Every way to call etcd: deadlines, tokens, the gate for forks, another member's turn, translated errors.
 
 Tokens: etcd gives one for user and password, and forgets it after some minutes or a change of its users. A
 call that it refuses for that was not applied, so it is repeated once with a new token; threads that find the
 same token stale share one renewal.
 
-Nothing else is repeated here. gRPC connects, and reconnects, in the background, to the addresses that the
-hosts' names had; when none of them can be connected to, names are resolved again and certificate files are looked
-at. If either has changed (all pods of a cluster were replaced, a certificate was renewed), a new channel takes the
-old one's place.
+A call that was certainly not applied is sent to the next member: nothing could be connected to, or the member said
+that it has no leader or is a learner. Nothing else is repeated here.
 """
 
 from __future__ import annotations
@@ -18,95 +16,57 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Resolver, TlsFiles, monotonic
+from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.plugin import OpenRequest
 from tenure_etcd import endpoints
-from tenure_etcd.errors import not_connected, stale_token, translate
+from tenure_etcd.errors import ask_another, broken, stale_token, translate
 from tenure_etcd.etcd3_import import import_grpc
 from tenure_etcd.fork import Gate
+from tenure_etcd.history import History
 
 grpc = import_grpc()
 
-from tenure_etcd.client import open_client  # noqa: E402 - loads etcd3 and with it grpc, which was to be quiet
-from tenure_etcd.messages import MESSAGES, METHODS, bind  # noqa: E402 - kept beside the line above
+from tenure_etcd.members import Member, Members  # noqa: E402 - loads etcd3 and with it grpc, which was to be quiet
+from tenure_etcd.messages import MESSAGES  # noqa: E402 - kept beside the line above
 
 _T = TypeVar("_T")
 Metadata = tuple[tuple[str, str], ...]
+Proof = Callable[[Member, float], None]
+"""Trusts a member within some seconds, or raises."""
 
 _LEADER: Metadata = (("hasleader", "true"),)
 """Makes a member that has lost its leader say so at once, instead of letting the call wait for one."""
 
 _ABOUT_KEYS = frozenset({"Range", "Put", "DeleteRange", "Txn"})
-"""Calls whose answers tell the store's revision."""
+"""Calls whose answers are linearizable and tell the store's revision."""
 
 _WINDOW = 64
 """Calls in flight at once in :meth:`Connection.call_many`."""
-
-_LOOK_AGAIN_SECONDS = 5.0
-"""Names are looked up no more often than this."""
-
-_LOOK_UP_SECONDS = 1.0
-"""Time that looking them up again may take out of a call that has failed already."""
 
 
 class Connection:
     """One client of one etcd cluster. Thread-safe."""
 
     def __init__(self, request: OpenRequest) -> None:
-        """Prepare the channel; the first call connects. Raises ``ConfigError``, ``Unavailable``."""
+        """Prepare the members; the first call connects. Raises ``ConfigError``."""
         self.hosts = request.hosts
         self.endpoints = endpoints.describe(request.hosts)
         self.user = request.username
+        self.history = History()
+        self._encrypted = request.tls is not None
         self._password = request.password
         self._gate = Gate()
         self._token_lock = threading.Lock()
         self._metadata = _LEADER
         self._token_since = float("-inf")
         self._distrusted: Metadata | None = None
-        self._tls, self._options = request.tls, request.options
-        self._files = None if request.tls is None else TlsFiles(request.tls)
-        self._moving = threading.Lock()
-        self._looked_up = monotonic()
-        self._resolver = Resolver()
-        self._target = endpoints.target(request.hosts, self._resolver, Deadline(request.timeout))
-        self.native: Any = None
-        self._calls: dict[str, Any] = {}
-        self.revision = 0
-        """A revision that the store has had: the one told by a call for keys that was answered just now."""
-        self._connect()
+        self._members = Members(request)
+        self._gate.keep(self._members)
 
-    def _connect(self) -> None:
-        """Make the client for the present target, and stubs on its channel."""
-        native = open_client(self._target, hosts=self.hosts, tls=self._tls, options=self._options)
-        calls: dict[str, Any] = {}
-        for service in METHODS:
-            calls.update(bind(native.channel, service))
-        self._gate.keep(native)
-        self.native, self._calls = native, calls
-
-    def _look_again(self) -> None:
-        """Follow the hosts' names to where they are now, and take up certificates that were renewed."""
-        if not (endpoints.may_move(self.hosts) or self._files) or not self._moving.acquire(blocking=False):
-            return
-        try:
-            # gRPC reads the files once, so another channel has to read them.
-            renewed = self._files is not None and self._files.renewed()
-            if not renewed and monotonic() - self._looked_up < _LOOK_AGAIN_SECONDS:
-                return
-            self._looked_up = monotonic()
-            try:
-                target = endpoints.target(self.hosts, self._resolver, Deadline(_LOOK_UP_SECONDS))
-            except Unavailable:  # no name server either: what is known has to do
-                target = self._target
-            if renewed or target != self._target:
-                old, self._target = self.native, target
-                self._connect()
-                self.native.metadata = old.metadata
-                old.close()
-                if self._gate.is_shut:
-                    self.native.close()
-        finally:
-            self._moving.release()
+    @property
+    def native(self) -> Any:
+        """The etcd3 client of the member that is asked first."""
+        return self._members.best.client
 
     @property
     def forked(self) -> bool:
@@ -115,35 +75,66 @@ class Connection:
 
     # -- calls ----------------------------------------------------------------------------------------
 
-    def call(self, method: str, request: Any, *, timeout: float, write: bool, action: str) -> Any:
-        """One call, one answer. ``write``: unanswered it is ``OutcomeUnknown``; ``action`` is for messages."""
-        started = monotonic()
-        metadata = self._metadata
-        self._gate.enter()
-        try:
-            return self._noted(method, self._calls[method](request, timeout, metadata))
-        except grpc.RpcError as exc:
-            if self.user is None or not stale_token(exc):
-                raise self._translate(exc, action, write, timeout) from exc
-        except ValueError as exc:
-            raise self._cut(action) from exc
-        finally:
-            self._gate.leave()
-        metadata = self.renew(metadata, timeout=self._left(started, timeout, action))
-        self._gate.enter()
-        try:
-            return self._noted(method, self._calls[method](request, self._left(started, timeout, action), metadata))
-        except grpc.RpcError as exc:
-            raise self._translate(exc, action, write, timeout) from exc
-        except ValueError as exc:
-            raise self._cut(action) from exc
-        finally:
-            self._gate.leave()
+    def call(
+        self,
+        method: str,
+        request: Any,
+        *,
+        timeout: float,
+        write: bool,
+        action: str,
+        member: Member | None = None,
+        proof: Proof | None = None,
+    ) -> Any:
+        """One call, one answer.
 
-    def _noted(self, method: str, answer: Any) -> Any:
-        if method in _ABOUT_KEYS:
-            self.revision = answer.header.revision
-        return answer
+        ``write``: unanswered it is ``OutcomeUnknown``; ``action`` is for messages. ``member``: the only one to ask.
+        ``proof``: is run before the call is sent over a connection that was made since the last proof.
+        """
+        attempts, left = _Attempts(self, timeout, action, pinned=member), timeout
+        while True:
+            failure = None
+            self._gate.enter()
+            try:
+                chosen = member or self._members.best
+                if not chosen.ready:
+                    chosen = self._ready(member, left)
+                    left = attempts.left()
+                if proof is None or chosen.trusted:
+                    before = self.history.latest
+                    answer = chosen.calls[method](request, left, attempts.metadata)
+                    if method in _ABOUT_KEYS:
+                        self.history.note(answer.header, before)
+                    return answer
+            except grpc.RpcError as exc:
+                failure = exc
+            except ValueError as exc:
+                raise self._cut(action) from exc
+            finally:
+                self._gate.leave()
+            if failure is None:
+                if proof is not None:
+                    proof(chosen, left)
+            elif not attempts.another(chosen, failure):
+                raise self._failed(chosen, failure, action, write, timeout) from failure
+            left = attempts.left()
+
+    def connected(self, timeout: float, action: str) -> Member:
+        """A member with a connection. Raises ``Unavailable``; nothing was sent then."""
+        return self._gated(lambda: self._ready(None, timeout), action)
+
+    def _ready(self, member: Member | None, seconds: float) -> Member:
+        if member is None:
+            return self._members.connect(seconds)
+        if not member.ready:
+            member.connect(Deadline(seconds))
+        return member
+
+    def status(self, member: Member, *, timeout: float) -> Any:
+        """etcd's ``StatusResponse`` of this member. Users without rights may be refused by later versions of etcd."""
+        action = "asking for the server's version"
+        request = MESSAGES["StatusRequest"]()
+        return self.call("Status", request, timeout=timeout, write=False, action=action, member=member)
 
     def call_many(
         self, method: str, requests: Sequence[Any], *, timeout: float, write: bool, action: str
@@ -156,20 +147,20 @@ class Connection:
             stale: list[int] = []
             while window := list(islice(numbers, _WINDOW)):
                 left = max(started + timeout - monotonic(), 0.001)
-                futures = [self._calls[method].future(requests[n], left, metadata) for n in window]
+                futures = [member.calls[method].future(requests[n], left, metadata) for n in window]
                 for number, future in zip(window, futures, strict=True):
                     try:
                         answers[number] = future.result()
                     except grpc.RpcError as exc:
                         if self.user is not None and stale_token(exc):
                             stale.append(number)
-                        answers[number] = self._translate(exc, action, write, timeout)
+                        answers[number] = self._failed(member, exc, action, write, timeout)
                         answers[number].__cause__ = exc
             return stale
 
         started = monotonic()
         answers: list[Any] = [None] * len(requests)
-        metadata = self._metadata
+        metadata, member = self._metadata, self.connected(timeout, action)
         stale = self._gated(lambda: run(metadata, range(len(requests))), action)
         if stale:
             renewed = self.renew(metadata, timeout=self._left(started, timeout, action))
@@ -181,27 +172,28 @@ class Connection:
 
         For calls that may be repeated without harm: whatever fails, it is told like a read.
         """
-        started = monotonic()
+        attempts, left = _Attempts(self, timeout, action), timeout
+        while True:
+            member = self.connected(left, action)
+            left = attempts.left()
+            try:
+                return self._gated(
+                    lambda: list(member.calls[method](iter(requests), left, attempts.metadata)),  # noqa: B023 - run now
+                    action,
+                )
+            except grpc.RpcError as exc:
+                if not attempts.another(member, exc):
+                    raise self._failed(member, exc, action, False, timeout) from exc
+            left = attempts.left()
 
-        def run(metadata: Metadata) -> list[Any]:
-            return list(self._calls[method](iter(requests), self._left(started, timeout, action), metadata))
+    def open_stream(self, method: str, requests: Iterator[Any], *, timeout: float) -> tuple[Any, Metadata, Member]:
+        """A long-lived stream without a deadline, the metadata it was opened with, and the member that has it.
 
-        metadata = self._metadata
-        try:
-            return self._gated(lambda: run(metadata), action)
-        except grpc.RpcError as exc:
-            if self.user is None or not stale_token(exc):
-                raise self._translate(exc, action, False, timeout) from exc
-        metadata = self.renew(metadata, timeout=self._left(started, timeout, action))
-        try:
-            return self._gated(lambda: run(metadata), action)
-        except grpc.RpcError as exc:
-            raise self._translate(exc, action, False, timeout) from exc
-
-    def open_stream(self, method: str, requests: Iterator[Any]) -> tuple[Any, Metadata]:
-        """A long-lived stream without a deadline, and the metadata it was opened with. Errors come from reading it."""
-        metadata = self._metadata
-        return self._gated(lambda: (self._calls[method](requests, metadata=metadata), metadata), "opening a stream")
+        Errors come from reading it.
+        """
+        action = "opening a stream"
+        metadata, member = self._metadata, self.connected(timeout, action)
+        return self._gated(lambda: member.calls[method](requests, metadata=metadata), action), metadata, member
 
     def _gated(self, run: Callable[[], _T], action: str) -> _T:
         self._gate.enter()
@@ -239,13 +231,14 @@ class Connection:
             password = self._password.reveal() if self._password is not None else ""
             request = MESSAGES["AuthenticateRequest"](name=self.user, password=password)
             left = self._left(started, timeout, action)
+            member = self.connected(left, action)
             try:
-                answer = self._gated(lambda: self._calls["Authenticate"](request, left, _LEADER), action)
+                answer = self._gated(lambda: member.calls["Authenticate"](request, left, _LEADER), action)
             except grpc.RpcError as exc:
-                raise self._translate(exc, action, False, timeout) from exc
+                raise self._failed(member, exc, action, False, timeout) from exc
             self._token_since = monotonic()
             self._metadata = (*_LEADER, ("token", answer.token))
-            self.native.metadata = (("token", answer.token),)
+            self._members.log_in((("token", answer.token),))
             return self._metadata
         finally:
             self._token_lock.release()
@@ -269,9 +262,9 @@ class Connection:
         return self._gate.shut()
 
     def close(self) -> None:
-        """Cut the channel: calls in flight fail."""
+        """Cut the channels: calls in flight fail."""
         if not self._gate.forked:
-            self.native.close()
+            self._members.close()
 
     def _cut(self, action: str) -> TenureError:
         """The error for a call that found its channel closed before it had begun."""
@@ -279,21 +272,18 @@ class Connection:
             return StoreClosed(f"{action}: this store was closed")
         return Unavailable(f"{action}: the connection to etcd at {self.endpoints} was just being replaced")
 
-    def _translate(self, exc: Any, action: str, write: bool, timeout: float | None) -> TenureError:
-        if not_connected(exc):
-            self._look_again()
+    def _failed(self, member: Member, exc: Any, action: str, write: bool, timeout: float | None) -> TenureError:
+        """The error for a call to ``member``; what it shows of the member is noted."""
+        if broken(exc) or ask_another(exc):
+            member.trusted = False
+            self._members.failed(member)
         return translate(
-            exc,
-            action=action,
-            write=write,
-            endpoints=self.endpoints,
-            timeout=timeout,
-            encrypted=self._tls is not None,
+            exc, action=action, write=write, endpoints=self.endpoints, timeout=timeout, encrypted=self._encrypted
         )
 
-    def translate_stream(self, exc: Any, action: str) -> TenureError:
+    def stream_failed(self, member: Member, exc: Any, action: str) -> TenureError:
         """The error for a stream that broke."""
-        return self._translate(exc, action, False, None)
+        return self._failed(member, exc, action, False, None)
 
     def incomplete(self, action: str, missing: int, total: int) -> TenureError:
         """The error for a stream that ended in good order before all answers had come."""
@@ -304,3 +294,30 @@ class Connection:
         if left <= 0:
             raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no answer within {timeout:.3g} s")
         return left
+
+
+class _Attempts:
+    """The attempts of one call: one at each member that certainly didn't apply it, and one with a new token."""
+
+    def __init__(self, connection: Connection, timeout: float, action: str, *, pinned: Member | None = None) -> None:
+        self._connection, self._timeout, self._action = connection, timeout, action
+        self._started = monotonic()
+        self._elsewhere = 0 if pinned is not None else len(connection._members) - 1
+        self._renewed = connection.user is None
+        self.metadata = connection.metadata
+
+    def left(self) -> float:
+        """Seconds that are left. Raises ``DeadlineExceeded`` if there are none."""
+        return self._connection._left(self._started, self._timeout, self._action)
+
+    def another(self, member: Member, failure: Any) -> bool:
+        """Prepare another attempt after this failure of ``member``. Returns ``False`` where there is none."""
+        if not self._renewed and stale_token(failure):
+            self._renewed = True
+            self.metadata = self._connection.renew(self.metadata, timeout=self.left())
+            return True
+        if self._elsewhere and ask_another(failure):
+            self._elsewhere -= 1
+            self._connection._members.failed(member)
+            return True
+        return False

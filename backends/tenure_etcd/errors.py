@@ -19,6 +19,7 @@ from tenure.errors import (
     AuthenticationFailed,
     Compacted,
     DeadlineExceeded,
+    HistoryReplaced,
     InvalidArgument,
     LeaseNotFound,
     LimitExceeded,
@@ -45,6 +46,8 @@ _NOT_SENT = (
     "empty address list",
 )
 
+_OTHERS_MAY = ("no leader", "not supported for learner", "not capable")
+
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
@@ -58,7 +61,11 @@ class _Rule:
 _REFUSED = (
     _Rule("requested lease not found", LeaseNotFound, "the lease has ended, was revoked or never was"),
     _Rule("required revision has been compacted", Compacted, "that revision is no longer in etcd's history"),
-    _Rule("required revision is a future revision", Compacted, "that revision isn't in the history of this etcd"),
+    _Rule(
+        "required revision is a future revision",
+        HistoryReplaced,
+        "that revision isn't in the history of this etcd: its data were lost or replaced by a backup",
+    ),
     _Rule(
         "database space exceeded",
         StoreFull,
@@ -92,6 +99,7 @@ _REFUSED = (
         Unavailable,
         "the etcd member has no leader, so most members are down or cut off from it; check 'etcdctl endpoint status'",
     ),
+    _Rule("not supported for learner", Unavailable, "the etcd member is a learner, which serves no such calls"),
     _Rule("not capable", Unavailable, "this etcd can't do that yet; are all its members upgraded?"),
     _Rule("corrupt cluster", StoreCorrupted, "etcd found its members' data to differ and has stopped serving"),
 )
@@ -110,6 +118,16 @@ def is_stale_token(reason: str) -> bool:
 def not_connected(exc: Any) -> bool:
     """Whether the call never left this machine, since none of the endpoints could be connected to."""
     return exc.code().name == "UNAVAILABLE" and any(text in _details(exc) for text in _NOT_SENT)
+
+
+def ask_another(exc: Any) -> bool:
+    """Whether the call was certainly not applied, for a reason that another member may not have."""
+    return not_connected(exc) or any(text in _details(exc) for text in _OTHERS_MAY)
+
+
+def broken(exc: Any) -> bool:
+    """Whether the member, or the way to it, may be gone."""
+    return exc.code().name in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL", "UNKNOWN"}
 
 
 def translate(

@@ -1,27 +1,33 @@
-"""Reads: one key, a page of a prefix, a whole prefix at one revision.
+"""Reads: one key, several keys, a page of a prefix, a whole prefix at one revision.
 
 All are linearizable. etcd limits a range by its number of keys only, and values may be large or small; so a
-page starts with a few keys and asks for more at the same revision as long as what came is light.
+list starts with some keys, and asks for more at the same revision as long as what came is light. It asks for as many
+as it can: for each limited range the server counts all keys up to the range's end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from tenure.errors import DeadlineExceeded
 from tenure.plugin_kit import monotonic
-from tenure.spi.types import KeyValue, Page, ReadResult
+from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_etcd.connection import Connection
 from tenure_etcd.encoding import item, items
+from tenure_etcd.history import Moment
 from tenure_etcd.keys import prefix_range
 from tenure_etcd.messages import MESSAGES
 
 _RangeRequest = MESSAGES["RangeRequest"]
+_RequestOp = MESSAGES["RequestOp"]
 
-_FIRST_KEYS = 64
-_PAGE_KEYS = 1000
-_PAGE_BYTES = 4 << 20
-_GROWTH = 8
+_FIRST_KEYS = 128
+_MOST_KEYS = 16_384
+_GROWTH = 32
+_RANGE_BYTES = 4 << 20
+"""What one answer should have."""
+_PAGE_BYTES = 16 << 20
+"""What one page should have."""
 
 
 def get(connection: Connection, key: str, *, timeout: float) -> ReadResult:
@@ -30,58 +36,67 @@ def get(connection: Connection, key: str, *, timeout: float) -> ReadResult:
         "Range", _RangeRequest(key=key.encode()), timeout=timeout, write=False, action="reading a key"
     )
     kvs = answer.kvs
-    return ReadResult(item(kvs[0]) if kvs else None, answer.header.revision)
+    if not kvs:
+        return ReadResult(None, answer.header.revision)
+    found = item(kvs[0])
+    connection.history.see(found)
+    return ReadResult(found, answer.header.revision)
 
 
-def list_page(
-    connection: Connection, prefix: str, *, after: str | None, limit: int | None, revision: int | None, timeout: float
-) -> Page:
-    """``Backend.list``: at most ``limit`` keys, and no more than fit into a reasonable answer."""
-    reading = _Reading(connection, prefix, after, revision, timeout)
-    most = _PAGE_KEYS if limit is None else min(limit, _PAGE_KEYS)
-    found = reading.take(most, _PAGE_BYTES)
-    return Page(tuple(found), reading.more, reading.revision)
+def get_many(connection: Connection, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
+    """``Backend.get_many``: a transaction that only reads."""
+    reads = [_RequestOp(request_range=_RangeRequest(key=key.encode())) for key in keys]
+    request = MESSAGES["TxnRequest"](success=reads)
+    answer = connection.call("Txn", request, timeout=timeout, write=False, action="reading keys")
+    found = (response.response_range.kvs for response in answer.responses)
+    return MultiReadResult(tuple(item(kvs[0]) if kvs else None for kvs in found), answer.header.revision)
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """Which life of which cluster answered, as its headers tell: terms and revisions only grow within one."""
-
-    cluster: int
-    term: int
-    revision: int
-
-
-def read_all(connection: Connection, prefix: str, *, timeout: float) -> tuple[list[KeyValue], History]:
-    """Everything under ``prefix`` at one revision, and the history it is part of."""
-    reading = _Reading(connection, prefix, None, None, timeout)
-    found = reading.take(None, None)
-    return found, History(reading.cluster, reading.term, reading.revision)
+def list_page(connection: Connection, request: ListRequest, *, timeout: float) -> Page:
+    """``Backend.list``: at most ``request.limit`` keys, and no more than fit into a reasonable answer."""
+    start, end = prefix_range(request.prefix)
+    if request.after is not None:
+        start = max(start, request.after.encode() + b"\0")
+    reading = _Reading(connection, start, end, request.revision, timeout, keys_only=request.keys_only)
+    found = reading.take(request.limit, _PAGE_BYTES)
+    return Page(tuple(found), reading.more, reading.moment.revision)
 
 
-def read_history(connection: Connection, prefix: str, *, timeout: float) -> History:
+def read_all(connection: Connection, start: bytes, end: bytes, *, timeout: float) -> tuple[list[KeyValue], Moment]:
+    """Everything in a range at one revision, and the moment of the history that it is."""
+    reading = _Reading(connection, start, end, None, timeout)
+    return reading.take(None, None), reading.moment
+
+
+def read_moment(connection: Connection, prefix: str, *, timeout: float) -> Moment:
     """The present moment of the store's history: a linearizable read that needs no more rights than the prefix."""
     start, _ = prefix_range(prefix)
     request = _RangeRequest(key=start, count_only=True)
+    generation = connection.history.latest.generation
     header = connection.call("Range", request, timeout=timeout, write=False, action="reading the revision").header
-    return History(header.cluster_id, header.raft_term, header.revision)
+    return Moment(generation, header.cluster_id, header.raft_term, header.revision)
 
 
 class _Reading:
-    """A list in progress: where it stands, and the revision it is pinned to after its first answer."""
+    """A list in progress: where it stands, and the moment that it is pinned to after its first answer."""
 
     def __init__(
-        self, connection: Connection, prefix: str, after: str | None, revision: int | None, timeout: float
+        self,
+        connection: Connection,
+        start: bytes,
+        end: bytes,
+        revision: int | None,
+        timeout: float,
+        *,
+        keys_only: bool = False,
     ) -> None:
         self._connection = connection
-        self._next, self._end = prefix_range(prefix)
-        if after is not None:
-            self._next = max(self._next, after.encode() + b"\0")
+        self._next, self._end = start, end
+        self._keys_only = keys_only
         self._until = monotonic() + timeout
         self._timeout = timeout
         self._weight = 0
-        self.revision = revision or 0
-        self.cluster = self.term = 0
+        self.moment = Moment(connection.history.latest.generation, 0, 0, revision or 0)
         self.more = True
 
     def take(self, keys: int | None, weight: int | None) -> list[KeyValue]:
@@ -93,7 +108,7 @@ class _Reading:
             wanted = size if keys is None else min(size, keys - len(found))
             found += self._range(wanted)
             grown = self._weight - before
-            size = max(1, min(size * _GROWTH, _PAGE_KEYS, size * _PAGE_BYTES // max(grown, 1)))
+            size = max(1, min(size * _GROWTH, _MOST_KEYS, wanted * _RANGE_BYTES // max(grown, 1)))
             # A page without items claims to be the last, so keys that can't be shown must not end it.
             if not found and self.more:
                 self._weight = 0
@@ -103,13 +118,19 @@ class _Reading:
         left = self._until - monotonic()
         if left <= 0:
             raise DeadlineExceeded(f"listing keys: not all pages came within {self._timeout:.3g} s")
-        request = _RangeRequest(key=self._next, range_end=self._end, limit=count, revision=self.revision)
+        request = _RangeRequest(
+            key=self._next,
+            range_end=self._end,
+            limit=count,
+            revision=self.moment.revision,
+            keys_only=self._keys_only,
+        )
         answer = self._connection.call("Range", request, timeout=left, write=False, action="listing keys")
         header, kvs = answer.header, answer.kvs
-        self.revision = self.revision or header.revision
-        self.cluster, self.term = header.cluster_id, header.raft_term
+        generation, _, _, revision = self.moment
+        self.moment = Moment(generation, header.cluster_id, header.raft_term, revision or header.revision)
         self.more = answer.more
         if kvs:
             self._next = kvs[-1].key + b"\0"
-            self._weight += sum(len(kv.key) + len(kv.value) for kv in kvs)
+            self._weight += answer.ByteSize()
         return items(kvs)

@@ -6,27 +6,20 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from tenure.errors import PermissionDenied, TenureError
+from tenure.errors import AuthenticationFailed, PermissionDenied
 from tenure.spi.types import ServerInfo
 from tenure_etcd.connection import Connection
 from tenure_etcd.endpoints import is_loopback
+from tenure_etcd.members import Member, Version
 from tenure_etcd.messages import ENUM_VALUES, MESSAGES
-from tenure_etcd.reads import read_history
+from tenure_etcd.reads import read_moment
 
 _DEFAULT_QUOTA = 2 << 30
 _QUOTA_WARNING = 0.8
 _MIB = 1 << 20
 
-Version = tuple[int, ...]
-
 _OLDEST: Version = (3, 4)
 _SAFE_PROGRESS: tuple[Version, ...] = ((3, 4, 25), (3, 5, 8))
-
-
-def status(connection: Connection, *, timeout: float) -> Any:
-    """etcd's ``StatusResponse`` of one member."""
-    request = MESSAGES["StatusRequest"]()
-    return connection.call("Status", request, timeout=timeout, write=False, action="asking for the server's version")
 
 
 def parse_version(version: str) -> Version:
@@ -44,10 +37,26 @@ def progress_is_safe(version: Version) -> bool:
     return any(version[:2] == first[:2] and version >= first for first in _SAFE_PROGRESS) or version >= (3, 6)
 
 
+def introduce(connection: Connection, member: Member, *, timeout: float) -> int | None:
+    """Learn a member's version, once for each connection to it. Returns its raft index if it was asked.
+
+    A user without rights may not ask a later etcd; then the version is empty.
+    """
+    if member.version is not None:
+        return None
+    try:
+        status = connection.status(member, timeout=timeout)
+    except (AuthenticationFailed, PermissionDenied):
+        member.version = ()
+        return None
+    member.version = parse_version(status.version)
+    return int(status.raftIndex)
+
+
 def describe(connection: Connection, *, encrypted: bool, timeout: float) -> ServerInfo:
     """``Backend.server_info``. What the user isn't allowed to ask for is said so in the details."""
-    answer = status(connection, timeout=timeout)
-    history = read_history(connection, "", timeout=timeout) if connection.user is None else None
+    answer = connection.status(connection.connected(timeout, "asking for the server's state"), timeout=timeout)
+    moment = read_moment(connection, "", timeout=timeout) if connection.user is None else None
     members = _ask(connection, "MemberList", MESSAGES["MemberListRequest"](), timeout)
     alarms = _ask(connection, "Alarm", MESSAGES["AlarmRequest"](), timeout)
     details = {
@@ -66,7 +75,7 @@ def describe(connection: Connection, *, encrypted: bool, timeout: float) -> Serv
     return ServerInfo(
         product="etcd",
         version=answer.version,
-        revision=history.revision if history is not None else answer.header.revision,
+        revision=moment.revision if moment is not None else answer.header.revision,
         warnings=tuple(_warnings(connection, answer, members, alarms, encrypted=encrypted)),
         details=details,
     )
@@ -127,19 +136,3 @@ def _cluster_warnings(connection: Connection, voters: list[Any]) -> Iterable[str
         yield f"There are {len(voters)} voting members: no more may fail than with {len(voters) - 1}."
     if len(voters) > len(connection.hosts) == 1:
         yield f"The URL names one of {len(voters)} members: when that one is down there is no failover. Name them all."
-
-
-def oldest_version(connection: Connection, *, timeout: float) -> str:
-    """The lowest version among the members that answer, ``""`` where this user may not know.
-
-    Calls go round the endpoints, so asking once per endpoint meets most of them.
-    """
-    found: list[str] = []
-    for _ in connection.hosts:
-        try:
-            found.append(status(connection, timeout=timeout).version)
-        except TenureError:
-            if not found:
-                continue
-            break
-    return min(found, key=parse_version, default="")

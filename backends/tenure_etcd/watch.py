@@ -1,51 +1,56 @@
-"""Opens feeds: where they start, on which stream, and whether the store's history is still the same.
+"""Opens feeds: where they start, on which stream, and the proof that the store's history is still theirs.
 
-A server whose data directory was wiped starts again at revision 1 under the same cluster id, and would let a
-watch from an old revision wait in silence for years. So resuming begins with a linearizable read, which must
-show the same cluster, no smaller term and no smaller revision. (Undetectable: a wiped store that has
-overtaken the old revision and the old term before anyone looked.)
+A server whose data were lost or replaced by a backup starts again at a lower revision under the same cluster id, and
+would let a watch from an old revision wait in silence for years. So resuming begins with a proof, see ``proof``; what
+is left to one member's being replaced in that very moment is noticed when the stream says that it was created.
 """
 
 from __future__ import annotations
 
 import threading
 
-from tenure.errors import Compacted, StoreClosed
-from tenure.plugin_kit import monotonic
-from tenure.spi.feed import Feed, Sink, Snapshot
+from tenure.errors import StoreClosed
+from tenure.plugin_kit import Deadline
+from tenure.spi.feed import Feed, Sink
+from tenure.spi.types import WatchRequest
 from tenure_etcd.connection import Connection
 from tenure_etcd.feed import EtcdFeed
-from tenure_etcd.keys import prefix_range
-from tenure_etcd.reads import History, read_all, read_history
+from tenure_etcd.keys import watched_range
+from tenure_etcd.proof import prove_feed
+from tenure_etcd.reads import read_all
+from tenure_etcd.server_info import introduce
 from tenure_etcd.watch_stream import WatchStream
 
 
 class Watches:
     """All feeds of one backend. Thread-safe."""
 
-    def __init__(self, connection: Connection, *, progress: bool) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._progress = progress
         self._lock = threading.Lock()
         self._streams: list[WatchStream] = []
         self._closed = False
-        self._history: History | None = None
         self._count = 0
 
-    def open(self, prefix: str, *, after: int | None, sink: Sink, timeout: float) -> Feed:
+    def open(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         """``Backend.watch``."""
-        until = monotonic() + timeout
-        if after is None:
-            found, history = read_all(self._connection, prefix, timeout=timeout)
-            self._history = history
-            sink.deliver(Snapshot(tuple(found), history.revision))
-            after = history.revision
+        deadline = Deadline(timeout)
+        start, end = watched_range(request)
+        connection = self._connection
+        member = connection.connected(timeout, "watching")
+        index = introduce(connection, member, timeout=deadline.remaining())
+        if request.after is None:
+            found, moment = read_all(connection, start, end, timeout=deadline.remaining())
+            if index is not None:
+                connection.history.learn_surplus(index - moment.revision, moment.generation)
+            feed = EtcdFeed(start, end, moment.revision, sink, moment, connection.history.surplus)
+            sink.deliver(feed.snapshot(found))
         else:
-            self._check_history(prefix, after, timeout=timeout)
-        start, end = prefix_range(prefix)
-        feed = EtcdFeed(start, end, after, sink)
-        self._connection.ensure_token(timeout=max(until - monotonic(), 0.001))
-        self._place(feed)
+            moment, mark = prove_feed(connection, member, request, timeout=deadline.remaining())
+            feed = EtcdFeed(start, end, request.after, sink, moment, connection.history.surplus)
+            feed.resume(mark)
+        connection.ensure_token(timeout=deadline.remaining())
+        self._place(feed, deadline)
         return feed
 
     def close(self) -> None:
@@ -56,7 +61,7 @@ class Watches:
         for stream in streams:
             stream.close()
 
-    def _place(self, feed: EtcdFeed) -> None:
+    def _place(self, feed: EtcdFeed, deadline: Deadline) -> None:
         """Put ``feed`` on the newest stream, or on a new one if that takes no more."""
         with self._lock:
             if self._closed:
@@ -66,17 +71,8 @@ class Watches:
                 return
             while True:
                 self._count += 1
-                stream = WatchStream(self._connection, progress=self._progress, name=f"etcd-watch-{self._count}")
+                name = f"etcd-watch-{self._count}"
+                stream = WatchStream(self._connection, name=name, timeout=deadline.remaining())
                 self._streams.append(stream)
                 if stream.add(feed):
                     return
-
-    def _check_history(self, prefix: str, after: int, *, timeout: float) -> None:
-        now = read_history(self._connection, prefix, timeout=timeout)
-        earlier = self._history or now
-        if now.revision < after or now.cluster != earlier.cluster or now.term < earlier.term:
-            raise Compacted(
-                f"watching: revision {after} isn't in the history of etcd at {self._connection.endpoints}, "
-                f"which is at revision {now.revision}: its data was replaced"
-            )
-        self._history = now

@@ -6,7 +6,9 @@ etcd answers many watches on a single stream, so that feeds cost neither threads
   (id -1); creates are answered in the order they were sent, so the oldest unanswered one is meant.
 * Large answers come in fragments. They are put together before anything is delivered, so that a transaction
   stays whole.
-* An answer says ``canceled`` when a watch has ended by itself: mostly since its revision was compacted.
+* An answer says ``canceled`` when a watch has ended by itself: mostly since its revision was compacted. One that only
+  wanted to see more than it has to is begun again, later.
+* An event from before what was delivered already can't be: the history was replaced.
 * A progress answer (id -1, no events) tells for all watches of the stream that everything up to its revision
   was sent. Asking for it keeps quiet watches from falling behind compaction. Servers before 3.4.25 and 3.5.8
   may answer too early, so they aren't asked.
@@ -24,20 +26,15 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from tenure.errors import Compacted, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import monotonic
-from tenure.spi.feed import Bookmark, Changes, Deleted
-from tenure.spi.types import KeyValue
+from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
 from tenure_etcd.connection import Connection, grpc
-from tenure_etcd.encoding import item
 from tenure_etcd.errors import is_stale_token, refusal
 from tenure_etcd.feed import EtcdFeed
-from tenure_etcd.keys import key_of
 from tenure_etcd.messages import MESSAGES
+from tenure_etcd.server_info import progress_is_safe
 
 _WatchRequest = MESSAGES["WatchRequest"]
 _PROGRESS = _WatchRequest(progress_request=MESSAGES["WatchProgressRequest"]())
-_DELETE = MESSAGES["Event"].DELETE
 
 _PROGRESS_SECONDS = 60.0
 _JOIN_SECONDS = 5.0
@@ -48,17 +45,17 @@ _FRESH_TOKEN_SECONDS = 30.0
 class WatchStream:
     """One Watch call and the feeds on it, from its first feed to its last."""
 
-    def __init__(self, connection: Connection, *, progress: bool, name: str) -> None:
+    def __init__(self, connection: Connection, *, name: str, timeout: float) -> None:
         self._connection = connection
-        self._progress = progress
         self._lock = threading.Lock()
         self._feeds: dict[int, EtcdFeed] = {}
         self._pending: deque[EtcdFeed] = deque()
         self._next_id = 1
         self._ended = self._retired = self._closing = False
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._call, self._metadata = connection.open_stream("Watch", self._outgoing())
-        self._opened = monotonic()
+        self._progress = False
+        self._call, self._metadata, self._member = connection.open_stream("Watch", self._outgoing(), timeout=timeout)
+        self._progress = progress_is_safe(self._member.version or ())
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
         self._thread.start()
 
@@ -69,19 +66,22 @@ class WatchStream:
         with self._lock:
             if self._ended or self._retired or self._metadata is not self._connection.metadata:
                 return False
-            feed.on_close, feed.watch_id = self.remove, self._next_id
-            self._next_id += 1
-            self._feeds[feed.watch_id] = feed
-            self._pending.append(feed)
-            create = MESSAGES["WatchCreateRequest"](
-                key=feed.start,
-                range_end=feed.end,
-                start_revision=feed.after + 1,
-                watch_id=feed.watch_id,
-                fragment=True,
-            )
-            self._requests.put(_WatchRequest(create_request=create))
+            feed.on_close = self.remove
+            self._begin(feed)
             return True
+
+    def _begin(self, feed: EtcdFeed) -> None:
+        feed.watch_id, self._next_id = self._next_id, self._next_id + 1
+        self._feeds[feed.watch_id] = feed
+        self._pending.append(feed)
+        create = MESSAGES["WatchCreateRequest"](
+            key=feed.start,
+            range_end=feed.end,
+            start_revision=feed.begin,
+            watch_id=feed.watch_id,
+            fragment=True,
+        )
+        self._requests.put(_WatchRequest(create_request=create))
 
     def remove(self, feed: EtcdFeed) -> None:
         """End ``feed``; the last one ends the stream."""
@@ -118,9 +118,10 @@ class WatchStream:
     def _outgoing(self) -> Iterator[Any]:
         while True:
             try:
-                request = self._requests.get(timeout=_PROGRESS_SECONDS if self._progress else None)
+                request = self._requests.get(timeout=_PROGRESS_SECONDS)
             except queue.Empty:
-                yield _PROGRESS
+                if self._progress:
+                    yield _PROGRESS
                 continue
             if request is None:
                 return
@@ -135,7 +136,7 @@ class WatchStream:
                 self._handle(response)
             error = Unavailable(f"watching: etcd at {self._connection.endpoints} ended the stream")
         except grpc.RpcError as exc:
-            error = self._connection.translate_stream(exc, "watching")
+            error = self._connection.stream_failed(self._member, exc, "watching")
             error.__cause__ = exc
         except Exception as exc:  # noqa: BLE001 - a bug here must end the feeds loudly, or they would wait for ever
             error = PluginError(f"watching: the plugin failed with {type(exc).__name__}: {exc}")
@@ -160,36 +161,53 @@ class WatchStream:
         if feed is None:  # closed meanwhile
             return
         if response.canceled:
-            self._fail(feed, self._why_canceled(feed, response))
+            if not self._begins_later(feed, response.compact_revision):
+                self._fail(feed, self._why_canceled(feed, response))
         elif response.events:
             feed.parts.extend(response.events)
             if not response.fragment:
                 parts, feed.parts = feed.parts, []
-                self._deliver(feed, parts)
+                self._deliver(feed, parts, response.header)
+
+    def _begins_later(self, feed: EtcdFeed, compacted: int) -> bool:
+        """Where only the overlap of a resumed feed was compacted, begin again with what is left of it."""
+        if not feed.begin < compacted <= feed.after + 1:
+            return False
+        with self._lock:
+            if self._feeds.pop(feed.watch_id, None) is None or self._ended:
+                return True
+            feed.begin, feed.created = compacted, False
+            self._begin(feed)
+        return True
 
     def _on_created(self, response: Any) -> None:
         with self._lock:
             feed = self._pending.popleft()
+        header, known = response.header, feed.moment
         if response.watch_id == -1 or response.canceled:
             self._fail(feed, self._why_refused(response.cancel_reason))
             return
         feed.created = True
-        if response.header.revision < feed.after:
-            # The revision was confirmed by a read just before: this member is behind, or its data was replaced
-            # in this moment. Either way the next attempt will know.
-            behind = f"is at revision {response.header.revision}, before {feed.after}"
+        if (
+            header.revision < feed.after
+            or header.cluster_id not in {known.cluster, 0}
+            or 0 < header.raft_term < known.term
+        ):
+            # The history was proven by a read just before: this member is behind, or its data was replaced in this
+            # moment. Either way the next attempt will know.
+            behind = f"is at revision {header.revision}, and {feed.after} was expected"
             self._fail(feed, Unavailable(f"watching: the etcd member that answered {behind}; it may be catching up"))
 
-    def _deliver(self, feed: EtcdFeed, events: list[Any]) -> None:
-        revision = events[-1].kv.mod_revision
-        if revision <= feed.after:
+    def _deliver(self, feed: EtcdFeed, events: list[Any], header: Any) -> None:
+        first = events[0].kv.mod_revision
+        if first > feed.after:
+            feed.sink.deliver(feed.changes(events, header.raft_term))
             return
-        try:
-            entries = tuple(_entry(event) for event in events)
-        except UnicodeDecodeError:
-            entries = tuple(_entry(event) for event in events if key_of(event.kv.key) is not None)
-        feed.after = revision
-        feed.sink.deliver(Changes(entries, revision) if entries else Bookmark(revision))
+        reason = f"revision {first} holds a change that wasn't there"
+        known = feed.moment
+        self._connection.history.replace(known, known._replace(revision=header.revision), reason)
+        message = f"watching: the data of etcd were lost or replaced by a backup ({reason}); read the present state"
+        self._fail(feed, HistoryReplaced(message))
 
     def _on_progress(self, revision: int) -> None:
         if not self._progress:
@@ -198,8 +216,7 @@ class WatchStream:
             feeds = list(self._feeds.values())
         for feed in feeds:
             if feed.created and not feed.parts and revision > feed.after:
-                feed.after = revision
-                feed.sink.deliver(Bookmark(revision))
+                feed.sink.deliver(feed.bookmark(revision))
 
     def _fail(self, feed: EtcdFeed, error: TenureError) -> None:
         """End one feed with ``error``."""
@@ -227,8 +244,3 @@ class WatchStream:
             return Unavailable(f"watching: etcd refused the login's token ({reason}); the next attempt logs in again")
         known = refusal(reason, action="watching")
         return known or Unavailable(f"watching: etcd ended the watch: {reason or 'it gave no reason'}")
-
-
-def _entry(event: Any) -> KeyValue | Deleted:
-    kv = event.kv
-    return Deleted(kv.key.decode(), kv.mod_revision) if event.type == _DELETE else item(kv)

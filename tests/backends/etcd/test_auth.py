@@ -146,7 +146,7 @@ def test_a_watch_refused_for_its_token_is_repeated_by_reopening(
     refused = recorder()
     from tenure_etcd.feed import EtcdFeed
 
-    assert stream.add(EtcdFeed(b"mine/", b"mine0", 1, refused))
+    assert stream.add(EtcdFeed(b"mine/", b"mine0", 1, refused, backend._connection.history.latest))
     assert isinstance(refused.error(), Unavailable)
     assert "the next attempt logs in again" in str(refused.errors[0])
     again = recorder()

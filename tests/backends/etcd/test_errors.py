@@ -31,7 +31,7 @@ def _translated(code: str, details: str | None, *, write: bool) -> errors.Tenure
     [
         ("NOT_FOUND", "etcdserver: requested lease not found", errors.LeaseNotFound),
         ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted", errors.Compacted),
-        ("OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision", errors.Compacted),
+        ("OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision", errors.HistoryReplaced),
         ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded", errors.StoreFull),
         ("RESOURCE_EXHAUSTED", "etcdserver: too many requests", errors.Unavailable),
         ("RESOURCE_EXHAUSTED", "grpc: received message larger than max (3 vs. 2)", errors.LimitExceeded),
@@ -47,6 +47,7 @@ def _translated(code: str, details: str | None, *, write: bool) -> errors.Tenure
         ("FAILED_PRECONDITION", "etcdserver: authentication is not enabled", errors.AuthenticationFailed),
         ("PERMISSION_DENIED", "etcdserver: permission denied", errors.PermissionDenied),
         ("UNAVAILABLE", "etcdserver: no leader", errors.Unavailable),
+        ("UNAVAILABLE", "etcdserver: rpc not supported for learner", errors.Unavailable),
         ("DATA_LOSS", "etcdserver: corrupt cluster", errors.StoreCorrupted),
         ("UNAVAILABLE", "failed to connect to all addresses; last error: refused", errors.Unavailable),
         ("UNAVAILABLE", "connections to all backends failing; last error: x", errors.Unavailable),

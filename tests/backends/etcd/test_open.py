@@ -179,7 +179,7 @@ def test_a_name_that_has_moved_is_followed(etcd_server: EtcdServer, monkeypatch)
         "tenure.plugin_kit.resolver._ask_system",
         lambda host: tuple(Address(socket.AF_INET, (address, host.port)) for address in addresses),
     )
-    monkeypatch.setattr("tenure_etcd.connection._LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("tenure_etcd.members._LOOK_AGAIN_SECONDS", 0.0)
     plugin = tenure_backend()
     assert plugin is not None
     url = f"etcd://etcd.example:{etcd_server.port}"

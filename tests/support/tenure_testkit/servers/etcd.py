@@ -4,10 +4,13 @@ import ssl
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
+from tenure_testkit.servers import engine
 from tenure_testkit.servers.container import ServerContainer
 from tenure_testkit.servers.disk import WhenFull
 from tenure_testkit.servers.etcd_gateway import Gateway
 from tenure_testkit.servers.tls import INNER, Certificates
+
+_UNPACKED = "unpacked-backup"
 
 
 class EtcdServer(ServerContainer):
@@ -70,6 +73,24 @@ class EtcdServer(ServerContainer):
         self.gateway.compact()
         self.etcdctl("defrag")
         self.etcdctl("alarm", "disarm")
+
+    def back_up(self, *, token: str = "etcd-cluster") -> None:
+        """Make a backup of the data as they are now, and unpack it beside them for a cluster with this token."""
+        saved, peer = f"{self.data_folder}/backup.db", "http://127.0.0.1:2380"
+        self.etcdctl("snapshot", "save", saved)
+        self.exec("rm", "-rf", f"{self.data_folder}/{_UNPACKED}")
+        self.exec(
+            *("etcdctl", "snapshot", "restore", saved, f"--data-dir={self.data_folder}/{_UNPACKED}", "--name=single"),
+            *(f"--initial-cluster=single={peer}", f"--initial-advertise-peer-urls={peer}"),
+            f"--initial-cluster-token={token}",
+        )
+
+    def restore(self) -> None:
+        """Replace the data of the server, which is down, by the last backup. `start` it afterwards."""
+        swap = f"cd {self.data_folder} && rm -rf data && mv {_UNPACKED} data"
+        engine.client().containers.run(
+            engine.image("etcd"), ["sh", "-c", swap], volumes_from=[self._get().id], remove=True, labels=engine.labels()
+        )
 
     def environment(self) -> Mapping[str, str]:
         scheme = "https" if self.tls else "http"
