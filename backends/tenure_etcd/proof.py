@@ -35,6 +35,8 @@ def prove_feed(
     asking, generation = _Asking(connection, Deadline(timeout)), connection.history.latest.generation
     after = request.after or 0
     if not request.mark:
+        if not member.trusted:
+            prove_member(connection, member, request.prefix, timeout=timeout)
         header = asking.read(member, _plain(request)).header
         if header.revision < after:
             raise HistoryReplaced(
