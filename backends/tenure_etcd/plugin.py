@@ -28,7 +28,7 @@ OPTIONS = (
         "server_name",
         str,
         None,
-        "with TLS: the name to look for in the servers' certificates, where it isn't the first host of the URL",
+        "with TLS: the name to look for in the servers' certificates, where it isn't the host of the URL",
     ),
     Option(
         "max_request_bytes",

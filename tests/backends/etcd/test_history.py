@@ -289,7 +289,9 @@ def soon_bookmarked(monkeypatch) -> None:
 @pytest.mark.usefixtures("soon_bookmarked")
 @pytest.mark.parametrize("change", [_put_leased, _delete_one, _transact, _put_twice, _nothing])
 @pytest.mark.parametrize("compacted", [True, False])
-def test_a_restart_is_no_other_history(open_etcd, etcd_node: EtcdServer, put, recorder, change, compacted) -> None:
+def test_a_restart_is_no_other_history(  # noqa: PLR0917 - fixtures and parameters
+    open_etcd, etcd_node: EtcdServer, put, recorder, change, compacted
+) -> None:
     """Neither for a watch that was there at the last change nor for one that began after it."""
     backend, early, late = open_etcd(etcd_node.url), recorder(), recorder()
     history = backend.history
