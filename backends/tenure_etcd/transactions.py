@@ -6,10 +6,10 @@ answer, and a tenth less time.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from tenure.errors import Conflict, StoreFull
+from tenure.plugin_kit import monotonic
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -38,7 +38,7 @@ _NEVER = -1
 
 def commit(connection: Connection, transaction: Transaction, *, timeout: float) -> CommitResult:
     """``Backend.commit``."""
-    until, seen = time.monotonic() + timeout, connection.revision
+    until, seen = monotonic() + timeout, connection.revision
     try:
         return _commit(connection, transaction, timeout=timeout)
     except StoreFull as exc:

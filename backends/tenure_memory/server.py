@@ -7,11 +7,11 @@ come, do the work. So no reader ever sees a key of an ended lease, and every eff
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
+from tenure.plugin_kit import wall_clock
 from tenure.spi import (
     Clock,
     CommitResult,
@@ -238,7 +238,7 @@ class MemoryServer:
                 product="tenure memory store",
                 version="in process",
                 revision=self._revision,
-                clock=time.time() if isinstance(self._clock, SystemClock) else None,
+                clock=wall_clock() if isinstance(self._clock, SystemClock) else None,
                 warnings=("nothing survives the end of this process",),
                 details={
                     "keys": str(sum(1 for _ in self._state.under(""))),

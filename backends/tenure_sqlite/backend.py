@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic
 
 from tenure.errors import Compacted, DeadlineExceeded, PermissionDenied, StoreFull, TenureError, Unsupported
+from tenure.plugin_kit import monotonic
 from tenure.spi import (
     Backend,
     Capabilities,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from tenure.errors import Conflict, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, TenureError
+from tenure.plugin_kit import monotonic
 from tenure.spi import CommitResult, KeyAbsent, LeaseId, Operation, Precondition, Put, RevisionEquals, Transaction
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
@@ -122,7 +122,7 @@ class Writing:
     def __call__(self, timeout: float) -> Iterator[Writer]:
         """A writer whose work is committed at the end of the block and taken back if it raises."""
         database = self._database
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         if not self._turn.acquire(timeout=timeout):
             raise DeadlineExceeded(f"{database.path}: other threads of this process wrote for the whole time")
         try:
@@ -155,7 +155,7 @@ class Writing:
                 connection.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.Error as exc:
-                if not is_busy(exc) or self._database.closed or time.monotonic() >= deadline:
+                if not is_busy(exc) or self._database.closed or monotonic() >= deadline:
                     raise
 
     def _commit(self, connection: Connection) -> None:

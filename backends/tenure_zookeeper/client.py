@@ -17,6 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import kazoo
+import kazoo.handlers.utils
+import kazoo.protocol.connection
+import kazoo.retry
 from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError
 from kazoo.handlers.threading import SequentialThreadingHandler
@@ -26,7 +29,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, RealTime
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, sasl
 from tenure_zookeeper.auth import Login
@@ -37,6 +40,10 @@ _POLITE_STOP = 1.0
 """Seconds in which a server has to say goodbye before its connection is cut."""
 
 _log = logging.getLogger("tenure.zookeeper.kazoo")
+
+# Where a test freezes time, kazoo would send no ping, and try nothing again.
+for _module in (kazoo.handlers.utils, kazoo.protocol.connection, kazoo.retry):
+    _module.time = RealTime  # type: ignore[attr-defined,unused-ignore]
 
 
 class Call:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tenure._runtime.clock import Clock
+from tenure._runtime.deadline import monotonic
 from tenure.errors import InvalidArgument, OutcomeUnknown, PluginError, TenureError, Unavailable
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ def _repeat(
     call: Callable[[float], T], timeout: float, clock: Clock, *, attempt: float, again: tuple[type[Exception], ...]
 ) -> T:
     attempt = min(attempt, timeout)
-    started = time.monotonic()
+    started = monotonic()
     try:
         return call(attempt)
     except again as exc:
@@ -99,13 +100,13 @@ def _repeat(
     backoff = Backoff()
     while True:
         delay = backoff.delay()
-        if time.monotonic() + delay >= deadline:
+        if monotonic() + delay >= deadline:
             raise last
         pause = clock.pause(delay)
         time.sleep(pause)
         deadline -= delay - pause
         attempt *= 2
         try:
-            return call(max(min(attempt, deadline - time.monotonic()), 0.001))
+            return call(max(min(attempt, deadline - monotonic()), 0.001))
         except again as exc:
             last = exc

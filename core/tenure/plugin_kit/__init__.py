@@ -13,7 +13,7 @@
 ``core/docs/write-a-backend.md`` has a whole example, which runs.
 """
 
-from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.deadline import Deadline, RealTime, monotonic, wall_clock
 from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
 from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
 from tenure.plugin_kit.errors import ErrorTable, Row, shorten
@@ -29,6 +29,7 @@ __all__ = [
     "Endpoints",
     "ErrorTable",
     "Pooled",
+    "RealTime",
     "Resolver",
     "Row",
     "TlsContext",
@@ -36,4 +37,5 @@ __all__ = [
     "dial",
     "monotonic",
     "shorten",
+    "wall_clock",
 ]
