@@ -26,7 +26,7 @@ import threading
 from operator import attrgetter
 
 from tenure.errors import PluginError, StoreClosed, TenureError
-from tenure.plugin_kit import Deadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
@@ -57,7 +57,7 @@ class PrefixPoller:
         self._wait = wait
         self._path = reads.list_path(layout, prefix)
         self._action = "watching"
-        self._changed = threading.Condition()
+        self._changed = Monitor()
         self._joining: list[ConsulFeed] = []
         self._feeds: list[ConsulFeed] = []
         self._connection: Connection | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 
 from tenure.errors import StoreClosed
+from tenure.plugin_kit import Monitor
 from tenure.spi.feed import Feed, Sink
 from tenure_consul.feed import ConsulFeed
 from tenure_consul.keys import Layout
@@ -22,7 +22,7 @@ class Watches:
         self._layout = layout
         self._revisions = revisions
         self._wait = wait
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._pollers: dict[str, PrefixPoller] = {}
         self._closed = False
 

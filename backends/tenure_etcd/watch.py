@@ -8,10 +8,8 @@ overtaken the old revision and the old term before anyone looked.)
 
 from __future__ import annotations
 
-import threading
-
 from tenure.errors import Compacted, StoreClosed
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Monitor, monotonic
 from tenure.spi.feed import Feed, Sink, Snapshot
 from tenure_etcd.connection import Connection
 from tenure_etcd.feed import EtcdFeed
@@ -26,7 +24,7 @@ class Watches:
     def __init__(self, connection: Connection, *, progress: bool) -> None:
         self._connection = connection
         self._progress = progress
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._streams: list[WatchStream] = []
         self._closed = False
         self._history: History | None = None

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tenure.errors import Compacted, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Monitor, monotonic
 from tenure.spi.feed import Bookmark, Changes, Deleted
 from tenure.spi.types import KeyValue
 from tenure_etcd.connection import Connection, grpc
@@ -51,7 +51,7 @@ class WatchStream:
     def __init__(self, connection: Connection, *, progress: bool, name: str) -> None:
         self._connection = connection
         self._progress = progress
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._feeds: dict[int, EtcdFeed] = {}
         self._pending: deque[EtcdFeed] = deque()
         self._next_id = 1

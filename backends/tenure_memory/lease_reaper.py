@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from tenure.plugin_kit import Monitor
 from tenure.spi import Clock
 
 
@@ -15,9 +16,7 @@ class LeaseReaper:
     methods are called with ``condition`` held, except that threads are joined without it.
     """
 
-    def __init__(
-        self, condition: threading.Condition, clock: Clock, step: Callable[[], float | None], *, name: str
-    ) -> None:
+    def __init__(self, condition: Monitor, clock: Clock, step: Callable[[], float | None], *, name: str) -> None:
         self._condition = condition
         self._clock = clock
         self._step = step

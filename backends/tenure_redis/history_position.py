@@ -10,12 +10,11 @@ what was seen before history was found to have been replaced.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
 from tenure.errors import Compacted
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure_redis import scripts
 from tenure_redis.pool import Pool
 
@@ -35,7 +34,7 @@ class HistoryPositions:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._ends: OrderedDict[int, HistoryPosition] = OrderedDict()
         self._doubtful = 0
 

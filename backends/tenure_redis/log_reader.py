@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 
 from tenure.errors import Compacted, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure_redis import scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
@@ -39,7 +39,7 @@ class LogReader:
         self._pool = pool
         self._positions = positions
         self._silence = silence
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._feeds: dict[RedisFeed, None] = {feed: None}
         self._position = feed.position
         self._connection: Connection | None = None

@@ -16,6 +16,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,7 +61,7 @@ class Database:
         self._synchronous = synchronous
         self._idle: deque[Connection] = deque()
         self._parked: deque[Connection] = deque(maxlen=1)
-        self._all: set[Connection] = set()
+        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()  # weak: an interrupt may lose one that was taken
         self._lock = threading.RLock()  # opening, closing, forking
         self._closed = False
         self._forked = False

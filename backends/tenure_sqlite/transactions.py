@@ -8,16 +8,18 @@ that be relied on, because the log on disk may be complete: that is the one ``Ou
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TypeVar
 
 from tenure.errors import Conflict, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, TenureError
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Monitor, monotonic
 from tenure.spi import CommitResult, KeyAbsent, LeaseId, Operation, Precondition, Put, RevisionEquals, Transaction
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
+
+_T = TypeVar("_T")
 
 _IOERR = 10
 _NO_LEASE = -1
@@ -116,38 +118,49 @@ class Writing:
         self._history = history
         self._reap = reap
         self._wake = wake
-        self._turn = threading.Lock()  # SQLite's own waiting is polling; threads of one process needn't
+        self._turn = Monitor()  # SQLite's own waiting is polling; threads of one process needn't
 
-    @contextmanager
-    def __call__(self, timeout: float) -> Iterator[Writer]:
-        """A writer whose work is committed at the end of the block and taken back if it raises."""
-        database = self._database
+    def run(self, work: Callable[[Writer], _T], *, timeout: float) -> _T:
+        """Commit what ``work`` does with a writer, and take it back if it raises. Returns what ``work`` returned.
+
+        Raises ``CallInterrupted`` for a signal handler that interrupted a writer: the file would wait for its own
+        process.
+        """
+        turn = self._turn.alone(f"{self._database.path}: writing")
         deadline = monotonic() + timeout
-        if not self._turn.acquire(timeout=timeout):
-            raise DeadlineExceeded(f"{database.path}: other threads of this process wrote for the whole time")
         try:
-            database.check_file(timeout=timeout)
-            connection = database.take()
-            try:
-                self._begin(connection, deadline)
-                writer = Writer(connection)
-                self._reap(writer)
-                yield writer
-                changed = writer.finish(self._history)
-            except sqlite3.Error as exc:
-                raise database.failure(exc) from exc
-            else:
-                self._commit(connection)
-            finally:
-                if connection.in_transaction:
-                    with suppress(sqlite3.Error):  # what went wrong before is being raised
-                        connection.execute("ROLLBACK")
-                database.give(connection)
+            if not turn.acquire(timeout=timeout):
+                raise DeadlineExceeded(f"{self._database.path}: other threads of this process wrote for the whole time")
+            return self._run(work, timeout, deadline)
         finally:
-            self._turn.release()
+            try:
+                turn.leave()
+            finally:
+                turn.leave()
+
+    def _run(self, work: Callable[[Writer], _T], timeout: float, deadline: float) -> _T:
+        database = self._database
+        database.check_file(timeout=timeout)
+        connection = database.take()
+        try:
+            self._begin(connection, deadline)
+            writer = Writer(connection)
+            self._reap(writer)
+            result = work(writer)
+            changed = writer.finish(self._history)
+        except sqlite3.Error as exc:
+            raise database.failure(exc) from exc
+        else:
+            self._commit(connection)
+        finally:
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):  # what went wrong before is being raised
+                    connection.execute("ROLLBACK")
+            database.give(connection)
         if changed:
             database.seen = writer.revision
             self._wake()
+        return result
 
     def _begin(self, connection: Connection, deadline: float) -> None:
         while True:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 
 from tenure.errors import Compacted, DeadlineExceeded, PluginError, TenureError, Unavailable
+from tenure.plugin_kit import Monitor
 from tenure.spi import Clock, Feed, Sink
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
@@ -38,7 +39,7 @@ class Watches:
         self._poll = poll
         self._bookmark_every = max(1, history // 10)
         self._reap = reap
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._numbers = itertools.count()
         self._feeds: dict[int, SqliteFeed] = {}
         self._shift: object | None = None  # identity of the run on duty; a retired run sees that it isn't its own

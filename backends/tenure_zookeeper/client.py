@@ -29,7 +29,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
-from tenure.plugin_kit import Deadline, RealTime
+from tenure.plugin_kit import Deadline, Monitor, RealTime
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, sasl
 from tenure_zookeeper.auth import Login
@@ -54,9 +54,12 @@ class Call:
 
     def __init__(self, request: encoding.Request) -> None:
         self._request = request
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._state = _NEW
-        self._done = threading.Event()
+        # An event's own lock is taken in Python: an interrupt could leave kazoo's thread waiting for it.
+        self._waiting = threading.Lock()
+        self._waiting.acquire()
+        self._ended = False
         self.reply: encoding.Reply | None = None
         self.lost: Exception | None = None
 
@@ -75,17 +78,22 @@ class Call:
 
     def set_exception(self, error: Exception) -> None:
         self.lost = error
-        self._done.set()
+        self._end()
 
     def answer(self, reply: encoding.Reply) -> None:
         self.reply = reply
-        self._done.set()
+        self._end()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._waiting.release()
 
     # -- for the caller --
 
     def wait(self, seconds: float) -> bool:
         """Whether an answer, or the news that there will be none, came within this time."""
-        return self._done.wait(max(seconds, 0.0))
+        return self._ended or self._waiting.acquire(timeout=max(seconds, 0.0))
 
     def take_back(self) -> bool:
         """Don't send it any more; whether that was in time."""

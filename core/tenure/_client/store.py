@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
@@ -24,6 +23,7 @@ from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.monitor import Monitor
 from tenure._runtime.timers import Timers
 from tenure.errors import (
     Conflict,
@@ -107,7 +107,7 @@ class Store:
         self._observers = observers
         self._fork_generation = fork_generation.value
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._watches: set[Watch] = set()
         self._capabilities = backend.capabilities
         self._pager = Pager(self._page, consistent=self._capabilities.consistent_pagination, strip=self._strip)

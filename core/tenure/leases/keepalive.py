@@ -26,6 +26,7 @@ from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.monitor import Monitor
 from tenure._runtime.timers import Timers
 from tenure.errors import LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.leases.lease import Lease
@@ -64,7 +65,7 @@ class LeaseKeepAlive:
         self._timeout = timeout
         self._name = name
         self._on_lost = on_lost
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._leases: dict[LeaseId, Lease] = {}
         self._refresh_queue: list[tuple[float, int, Lease]] = []
         self._deadlines: list[tuple[float, int, Lease]] = []

@@ -32,6 +32,7 @@ from typing import Self
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import (
     Compacted,
@@ -114,7 +115,7 @@ class Watch:
         self._resync_reason = ""
         self._ready: deque[Batch] = deque()
         self._consumer = threading.Lock()
-        self._state = threading.Lock()
+        self._state = Monitor()
         self._feed: Feed | None = None
         self._buffer = self._new_buffer()
         self._closed = False

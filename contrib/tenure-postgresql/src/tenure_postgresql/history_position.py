@@ -9,11 +9,11 @@ seen when a history was found to have been replaced.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from tenure.errors import Compacted
+from tenure.plugin_kit import Monitor
 from tenure_postgresql import encoding
 from tenure_postgresql.context import BackendContext
 
@@ -34,7 +34,7 @@ class HistoryPositions:
 
     def __init__(self, context: BackendContext) -> None:
         self._context = context
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._ends: OrderedDict[int, HistoryPosition] = OrderedDict()
         self._doubtful = -1
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.monitor import Monitor
 from tenure.registry.model.events import EventType, Handler, InstanceEvent, StatusChange, StatusHandler
 from tenure.registry.model.instance import Instance
 
@@ -43,7 +44,7 @@ class Dispatcher:
     def __init__(self, *, most_waiting: int = _MOST_WAITING) -> None:
         self._most_waiting = most_waiting
         self._compact_at = most_waiting
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._subscribers: tuple[_Subscriber, ...] = ()
         self._status_handlers: tuple[StatusHandler, ...] = ()
         self._queue: deque[_Waiting | Callable[[], object]] = deque()

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.monitor import Monitor
 from tenure.errors import (
     AlreadyRegistered,
     DeadlineExceeded,
@@ -76,7 +77,7 @@ class Registration:
         self._report = report
         self._offline = offline
         self._operation = threading.Lock()
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._backoff = FibonacciBackoff(first=config.retry_first, longest=config.retry_longest, jitter=config.jitter)
         self._generation = 0
         self._wanted: Instance | None = None
