@@ -25,7 +25,7 @@ from kazoo.exceptions import AuthFailedError
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.connection import ConnectionDropped, ConnectionHandler
 from kazoo.protocol.serialization import SASL, Connect
-from kazoo.protocol.states import KazooState
+from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
@@ -36,6 +36,7 @@ from tenure_zookeeper.auth import Login
 from tenure_zookeeper.endpoints import Servers
 
 _NEW, _SENT, _CANCELLED = range(3)
+_ENDED = (KeeperState.AUTH_FAILED, KeeperState.CLOSED, KeeperState.EXPIRED_SESSION)
 _POLITE_STOP = 1.0
 """Seconds in which a server has to say goodbye before its connection is cut."""
 
@@ -220,9 +221,30 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     def submit(self, requests: list[encoding.Request]) -> list[Call]:
         """Queue requests, to be sent in this order."""
         calls = [Call(request) for request in requests]
-        for call in calls:
-            self._call(call, call)
+        # Not by kazoo's own method: it swallows what a signal handler raises, and an interrupt there leaves a request
+        # without the byte that makes kazoo send it, so that every later one is late by one answer.
+        try:
+            for call in calls:
+                self._queue.append((call, call))
+            self._announce(calls)
+        except BaseException:
+            self._announce(calls)  # kazoo ignores a byte too many
+            raise
         return calls
+
+    def _announce(self, calls: list[Call]) -> None:
+        """Make kazoo send these; say so to the calls if it doesn't send any more."""
+        announcing = self._connection._write_sock
+        if announcing is not None:
+            try:
+                announcing.send(b"\0" * len(calls))
+            except OSError as exc:
+                if exc.errno is None:  # a signal handler's
+                    raise
+                announcing = None
+        if announcing is None or self._state in _ENDED:
+            for call in calls:
+                call.set_exception(ConnectionDropped("the connection has been closed"))
 
     def finish(self) -> None:
         """Stop and release everything, also when the server is frozen."""
@@ -265,7 +287,7 @@ def _check_kazoo() -> None:
         method = getattr(ConnectionHandler, name, None)
         if method is None or list(inspect.signature(method).parameters) != parameters:
             raise _unfit(f"ConnectionHandler.{name}")
-    for name in ("_call", "_session_callback", "_notify_pending"):
+    for name in ("_session_callback", "_notify_pending"):
         if not hasattr(KazooClient, name):
             raise _unfit(f"KazooClient.{name}")
 
