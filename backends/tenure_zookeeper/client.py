@@ -237,7 +237,9 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         announcing = self._connection._write_sock
         if announcing is not None:
             try:
-                announcing.send(b"\0" * len(calls))
+                announcing.send(
+                    b"\0" * max(len(calls), len(self._queue))
+                )  # also for one whose announcing is interrupted
             except OSError as exc:
                 if exc.errno is None:  # a signal handler's
                     raise

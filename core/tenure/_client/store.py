@@ -22,10 +22,13 @@ from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.exits import after_interrupted_call
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.timers import Timers
 from tenure.errors import (
+    CallInterrupted,
     Conflict,
     InvalidArgument,
     LeaseNotFound,
@@ -812,13 +815,24 @@ class Store:
         deadline = Deadline(self._timeout)
         for watch in watches:
             watch.close()
-        self._keeper.close(deadline)
+        leases = self._keeper.stop(deadline)
         self._timers.close()
+        try:
+            self._end(leases, deadline)
+        except CallInterrupted:  # by a signal handler, in the middle of a call that holds what this needs
+            after_interrupted_call(lambda: self._end(leases, Deadline(self._timeout)), f"closing {self._url}")
+
+    def _end(self, leases: list[LeaseId], deadline: Deadline) -> None:
+        self._keeper.revoke_all(leases, deadline)
         self._connecting.close(deadline)
         self._callbacks.close(deadline)
         try:
             self._backend.close()
-        except Exception:  # noqa: BLE001 - whatever a plugin raises here, the store is closed
+        except CallInterrupted:
+            raise
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
             _log.exception("the plugin failed to close %s", self._url)
         self._observers.store_closed()
 

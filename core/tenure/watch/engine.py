@@ -194,13 +194,17 @@ class Watch:
     def staleness(self) -> float:
         """Seconds since the watch noticed that its connection broke; 0.0 while it is connected.
 
+        In a forked child the inherited watch counts from the fork.
+
         A silent break is noticed within ``capabilities.max_watch_failure_detection`` seconds. If the store can't resume
         changes, the watch counts as connected once the new state has arrived.
         """
         since = self._disconnected_at
         if since is None:
             since = self._buffer.failed_at
-        return 0.0 if since is None else max(0.0, self._clock.now() - since)
+        if since is None:  # in a forked child nothing arrives any more
+            return fork_generation.seconds_since(self._fork_generation)
+        return max(0.0, self._clock.now() - since)
 
     def close(self) -> None:
         """End the watch and wake its consumer. Idempotent, callable from any thread and from callbacks; never raises.
