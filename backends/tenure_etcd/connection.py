@@ -12,12 +12,13 @@ old one's place.
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable
+from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable, Unsupported
 from tenure.plugin_kit import Deadline, Resolver, TlsFiles, monotonic
 from tenure.spi.plugin import OpenRequest
 from tenure_etcd import endpoints
@@ -150,8 +151,10 @@ class Connection:
     ) -> list[Any | TenureError]:
         """The same call for many requests, in flight together. Answers in their order; an error takes its place."""
 
-        def run(metadata: Metadata, todo: Iterable[int]) -> list[int]:
+        def run(metadata: Metadata, todo: Sequence[int]) -> list[int]:
             """Run the calls with these numbers; answers the ones refused for their token."""
+            if len(todo) == 1 or not threading.main_thread().is_alive():
+                return run_each(metadata, todo)
             numbers = iter(todo)
             stale: list[int] = []
             while window := list(islice(numbers, _WINDOW)):
@@ -165,6 +168,20 @@ class Connection:
                             stale.append(number)
                         answers[number] = self._translate(exc, action, write, timeout)
                         answers[number].__cause__ = exc
+            return stale
+
+        def run_each(metadata: Metadata, todo: Sequence[int]) -> list[int]:
+            """The same, one after the other: calls in flight together need a thread, and the end of Python has none."""
+            stale: list[int] = []
+            for number in todo:
+                try:
+                    left = max(started + timeout - monotonic(), 0.001)
+                    answers[number] = self._calls[method](requests[number], left, metadata)
+                except grpc.RpcError as exc:
+                    if self.user is not None and stale_token(exc):
+                        stale.append(number)
+                    answers[number] = self._translate(exc, action, write, timeout)
+                    answers[number].__cause__ = exc
             return stale
 
         started = monotonic()
@@ -182,6 +199,7 @@ class Connection:
         For calls that may be repeated without harm: whatever fails, it is told like a read.
         """
         started = monotonic()
+        _need_threads(action)
 
         def run(metadata: Metadata) -> list[Any]:
             return list(self._calls[method](iter(requests), self._left(started, timeout, action), metadata))
@@ -201,6 +219,7 @@ class Connection:
     def open_stream(self, method: str, requests: Iterator[Any]) -> tuple[Any, Metadata]:
         """A long-lived stream without a deadline, and the metadata it was opened with. Errors come from reading it."""
         metadata = self._metadata
+        _need_threads("opening a stream")
         return self._gated(lambda: (self._calls[method](requests, metadata=metadata), metadata), "opening a stream")
 
     def _gated(self, run: Callable[[], _T], action: str) -> _T:
@@ -304,3 +323,9 @@ class Connection:
         if left <= 0:
             raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no answer within {timeout:.3g} s")
         return left
+
+
+def _need_threads(action: str) -> None:
+    """Raise ``Unsupported`` at the end of the interpreter: gRPC would fail half way, and hang when it is closed."""
+    if sys.version_info >= (3, 12) and not threading.main_thread().is_alive():
+        raise Unsupported(f"{action}: the interpreter is ending, and a stream needs threads; do it before the end")

@@ -87,10 +87,16 @@ class Relay:
             thread = threading.Thread(target=self._work, args=(jobs,), name=f"{self._name}-calls", daemon=True)
             try:
                 # Not thread.start(): an interrupt there may leave the new thread waiting for the lock of its own event.
-                _thread.start_new_thread(thread.start, ())
+                _thread.start_new_thread(self._start, (thread, jobs))
             except RuntimeError:  # too many threads, or the interpreter is ending
                 return function()
         return job.wait()
+
+    def _start(self, thread: threading.Thread, jobs: SimpleQueue[_Job[Any]]) -> None:
+        try:
+            thread.start()
+        except RuntimeError:  # not a second one: this thread will do
+            self._work(jobs)
 
     def _work(self, jobs: SimpleQueue[_Job[Any]]) -> None:
         while True:

@@ -31,7 +31,13 @@ class LeaseReaper:
             self._shift = shift = object()
             thread = threading.Thread(target=self._run, args=(shift,), name=self._name, daemon=True)
             self._threads = [*(old for old in self._threads if old.is_alive()), thread]
-            thread.start()
+            try:
+                thread.start()
+            except BaseException as exc:
+                if thread.ident is None:
+                    self._shift = None  # the next lease tries again, and every call ends what is due
+                if not isinstance(exc, RuntimeError):
+                    raise
         elif deadline < self._until:
             self._condition.notify_all()
 

@@ -95,7 +95,7 @@ class MemoryServer:
             if not self._openers and self._reaper is not None:
                 threads = self._reaper.stop()
         for thread in threads:
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join()
 
     def _adopt_clock(self, clock: Clock) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -822,7 +822,7 @@ class Store:
         except CallInterrupted:  # by a signal handler, in the middle of a call that holds what this needs
             after_interrupted_call(lambda: self._end(leases, Deadline(self._timeout)), f"closing {self._url}")
 
-    def _end(self, leases: list[LeaseId], deadline: Deadline) -> None:
+    def _end(self, leases: Sequence[LeaseId], deadline: Deadline) -> None:
         self._keeper.revoke_all(leases, deadline)
         self._connecting.close(deadline)
         self._callbacks.close(deadline)

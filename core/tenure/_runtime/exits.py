@@ -6,12 +6,23 @@ import logging
 import threading
 from collections.abc import Callable
 
+from tenure.errors import TenureError, Unsupported
+
 _log = logging.getLogger("tenure")
 
 
 def ending(error: RuntimeError) -> bool:
     """Whether a thread could not be started because the interpreter is ending: from Python 3.12 on none can then."""
     return "interpreter shutdown" in str(error)
+
+
+def no_threads(action: str, error: Exception) -> TenureError | None:
+    """Return what to raise for ``error`` if it says that the interpreter is ending; else ``None``."""
+    if isinstance(error, RuntimeError) and ending(error):
+        return Unsupported(
+            f"{action}: the interpreter is ending, and Python starts no thread any more; do it before the program ends"
+        )
+    return None
 
 
 def after_interrupted_call(function: Callable[[], object], what: str) -> None:
@@ -30,6 +41,4 @@ def after_interrupted_call(function: Callable[[], object], what: str) -> None:
     try:
         threading.Thread(target=run, name="tenure-after-call", daemon=False).start()
     except RuntimeError as exc:
-        _log.warning(
-            "%s: a signal handler called it in the middle of another call, and no thread can do it: %s", what, exc
-        )
+        _log.warning("%s, called in the middle of another call: no thread can be started for it: %s", what, exc)

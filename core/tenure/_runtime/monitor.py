@@ -110,7 +110,11 @@ class Monitor(_Base):
                 self._notices.remove(waiter)
 
     def notify(self, n: int = 1) -> None:
-        """Wake ``n`` of the threads that wait, the longest waiting first."""
+        """Wake threads that wait, the longest waiting first.
+
+        Args:
+            n: the number of threads to wake.
+        """
         for _ in range(min(n, len(self._notices))):
             try:
                 waiter = self._notices.popleft()

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import monotonic
+from tenure._runtime.exits import no_threads
 from tenure._runtime.interruption import interruption
 from tenure.errors import CallInterrupted, InvalidArgument, OutcomeUnknown, PluginError, TenureError, Unavailable
 
@@ -65,6 +66,8 @@ def read(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
         return _repeat(call, timeout, clock, attempt=FIRST_ATTEMPT, again=(Unavailable, OutcomeUnknown))
     except Exception as exc:
         _pass_on(exc)
+        if (at_the_end := no_threads("reading", exc)) is not None:
+            raise at_the_end from exc
         raise PluginError(
             f"reading: the plugin failed with an untranslated {type(exc).__name__}; report the traceback to its author"
         ) from exc

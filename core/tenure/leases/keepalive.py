@@ -20,7 +20,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
@@ -105,7 +105,8 @@ class LeaseKeepAlive:
             self._thread.start()
         except RuntimeError as exc:  # too many threads
             self._thread = None
-            _log.error("%s: the thread that refreshes leases can't be started: %s", self._name, exc)
+            level = logging.INFO if ending(exc) else logging.ERROR  # a lease that is taken at the end just expires
+            _log.log(level, "%s: the thread that refreshes leases can't be started: %s", self._name, exc)
             if not ending(exc):
                 self._timers.call_at(monotonic() + _START_AGAIN, self._start_again)
         except BaseException:  # an interrupt: leases depend on this thread
@@ -168,7 +169,7 @@ class LeaseKeepAlive:
         if hook is not None:
             self._callbacks.submit(lambda: hook(lease))
 
-    def revoke_all(self, ids: list[LeaseId], deadline: Deadline) -> None:
+    def revoke_all(self, ids: Sequence[LeaseId], deadline: Deadline) -> None:
         """Revoke as many leases as ``deadline`` allows; the rest is logged and expires.
 
         Raises ``CallInterrupted`` and nothing else.
@@ -189,7 +190,7 @@ class LeaseKeepAlive:
 
     # -- inside --
 
-    def _revoke_batch(self, ids: list[LeaseId], timeout: float) -> None:
+    def _revoke_batch(self, ids: Sequence[LeaseId], timeout: float) -> None:
         # Revoking a lease twice does no harm, so this may be repeated like a read.
         retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout, self._clock)
 

@@ -31,7 +31,9 @@ from typing import Self
 
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
+from tenure._runtime.exits import no_threads
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import (
@@ -427,9 +429,14 @@ class Watch:
                 self._settings.prefix, after=self._revision if resume else None, sink=buffer, timeout=timeout
             )
         except TenureError as exc:
+            if (raised := interruption(exc)) is not None:
+                raise raised  # noqa: B904 - what a signal handler raised is no failure of the watch
             return exc
-        except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the watch loudly, whatever it raised
-            error = PluginError(
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
+            at_the_end = no_threads("opening a watch", exc)
+            error = at_the_end or PluginError(
                 f"opening a watch: the plugin failed with an untranslated {type(exc).__name__}: {exc}; report the "
                 "traceback to its author"
             )

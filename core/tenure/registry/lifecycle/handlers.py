@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.exits import ending
 from tenure._runtime.monitor import Monitor
 from tenure.registry.model.events import EventType, Handler, InstanceEvent, StatusChange, StatusHandler
 from tenure.registry.model.instance import Instance
@@ -98,7 +99,16 @@ class Dispatcher:
             self._compact()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="tenure-registry-handlers", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as exc:  # the next event tries again, and close calls what is left
+                self._thread = None
+                level = logging.DEBUG if ending(exc) else logging.WARNING
+                _log.log(level, "no thread for the registry's handlers can be started now: %s", exc)
+            except BaseException:
+                if self._thread.ident is None:  # interrupted before it was started
+                    self._thread = None
+                raise
         self._condition.notify()
 
     def _compact(self) -> None:
@@ -148,7 +158,9 @@ class Dispatcher:
             self._closed = True
             self._condition.notify_all()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:
+            self._run()  # it ends with the last event
+        elif thread is not threading.current_thread():
             thread.join(deadline.remaining())
             if thread.is_alive():
                 _log.warning("a handler of the registry is still running at the end of close")

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.exits import ending
 from tenure._runtime.monitor import Monitor
 from tenure.errors import (
     AlreadyRegistered,
@@ -383,7 +384,13 @@ class Registration:
                     self._set_status(Status.REGISTERED, reason)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="tenure-registry", daemon=True)
-                    self._thread.start()
+                    try:
+                        self._thread.start()
+                    except BaseException as exc:
+                        if self._thread.ident is None:
+                            self._thread = None
+                        if not isinstance(exc, RuntimeError) or not ending(exc):
+                            raise
                 if self.lease is None or not self.lease.alive:
                     self.mark_suspect("its lease was lost right after the entry was written")
         if not current:
