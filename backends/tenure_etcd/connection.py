@@ -12,7 +12,6 @@ old one's place.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -25,6 +24,7 @@ from tenure_etcd import endpoints
 from tenure_etcd.errors import not_connected, stale_token, translate
 from tenure_etcd.etcd3_import import import_grpc
 from tenure_etcd.fork import Gate
+from tenure_etcd.relay import threads_can_start
 
 grpc = import_grpc()
 
@@ -153,7 +153,7 @@ class Connection:
 
         def run(metadata: Metadata, todo: Sequence[int]) -> list[int]:
             """Run the calls with these numbers; answers the ones refused for their token."""
-            if len(todo) == 1 or not threading.main_thread().is_alive():
+            if len(todo) == 1 or not threads_can_start():
                 return run_each(metadata, todo)
             numbers = iter(todo)
             stale: list[int] = []
@@ -327,5 +327,5 @@ class Connection:
 
 def _need_threads(action: str) -> None:
     """Raise ``Unsupported`` at the end of the interpreter: gRPC would fail half way, and hang when it is closed."""
-    if sys.version_info >= (3, 12) and not threading.main_thread().is_alive():
+    if not threads_can_start():
         raise Unsupported(f"{action}: the interpreter is ending, and a stream needs threads; do it before the end")

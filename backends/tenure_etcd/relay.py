@@ -22,6 +22,17 @@ _IDLE_SECONDS = 1.0
 """A worker that had nothing to do for so long ends."""
 
 
+def threads_can_start() -> bool:
+    """Whether the interpreter still starts threads: at its end some versions of Python don't."""
+    if threading.main_thread().is_alive():
+        return True
+    try:
+        _thread.start_new_thread(int, ())
+    except RuntimeError:
+        return False
+    return True
+
+
 class _Job(Generic[T]):
     """A call, and where its answer goes."""
 
