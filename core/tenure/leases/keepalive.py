@@ -73,6 +73,8 @@ class LeaseKeepAlive:
         self._count = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._handed_over: dict[LeaseId, None] = {}
+        """Leases that a signal handler revoked in the middle of another call, until they are."""
 
     # -- for the store --
 
@@ -100,8 +102,8 @@ class LeaseKeepAlive:
         """Start the thread if there is none. A start that fails is tried again in a moment: leases depend on it."""
         if self._thread is not None or self._closed or not self._leases:
             return
-        self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
         try:
+            self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
             self._thread.start()
         except RuntimeError as exc:  # too many threads
             self._thread = None
@@ -129,13 +131,13 @@ class LeaseKeepAlive:
             self._closed = True
             self._condition.notify()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(deadline.remaining())
         with self._condition:
             leases = list(self._leases.values())
             self._leases.clear()
         # An overdue lease is LOST, and its callback is called. The others end here: their holders can't rely on them.
-        return [lease.id for lease in leases if lease.alive and lease.mark_revoked()]
+        return [*self._handed_over, *(lease.id for lease in leases if lease.alive and lease.mark_revoked())]
 
     # -- for the leases (see tenure.leases.lease.Keeper) --
 
@@ -159,7 +161,16 @@ class LeaseKeepAlive:
         try:
             self._revoke_batch([lease.id], seconds)
         except CallInterrupted:
-            after_interrupted_call(lambda: self._revoke_batch([lease.id], seconds), f"revoking lease {lease.id}")
+            self._handed_over[lease.id] = None
+            after_interrupted_call(lambda: self._revoke_later(lease.id, seconds), f"revoking lease {lease.id}")
+
+    def _revoke_later(self, lease_id: LeaseId, timeout: float) -> None:
+        try:
+            self._revoke_batch([lease_id], timeout)
+        except StoreClosed:  # the close has revoked it
+            return
+        finally:
+            self._handed_over.pop(lease_id, None)
 
     def lost(self, lease: Lease) -> None:
         self.forget(lease)

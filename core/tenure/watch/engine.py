@@ -475,5 +475,7 @@ def _close_quietly(feed: Feed) -> None:
     """Close a feed that is no longer needed. A failure is logged and has no other effect."""
     try:
         feed.close()
-    except Exception:  # noqa: BLE001 - a plugin's bug must not keep a watch or a store from closing
+    except Exception as exc:
+        if interruption(exc) is not None:
+            raise
         _log.exception("the plugin failed to close a feed")
