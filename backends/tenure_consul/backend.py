@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import ConfigError, Unsupported
-from tenure.plugin_kit import Deadline, TlsContext
+from tenure.plugin_kit import Deadline, Monitor, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.credentials import Secret
@@ -53,7 +52,7 @@ class ConsulBackend(Backend):
         self._access = Access.of(settings.version, acls=settings.acls, token=_token(request) is not None)
         self._watches = Watches(pool, layout, revisions, self._access, wait=options["wait"])
         self._native: Any = None
-        self._native_lock = threading.Lock()
+        self._native_lock = Monitor()
 
     @classmethod
     def open(cls, request: OpenRequest) -> ConsulBackend:

@@ -34,7 +34,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from tenure.errors import PluginError, StoreClosed, TenureError
-from tenure.plugin_kit import Deadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
@@ -79,7 +79,7 @@ class PrefixPoller:
         self._path = reads.list_path(layout, watched.prefix)
         self._listing = "" if watched.exact else "recurse"
         self._action = "watching"
-        self._changed = threading.Condition()
+        self._changed = Monitor()
         self._joining: list[ConsulFeed] = []
         self._feeds: list[ConsulFeed] = []
         self._connection: Connection | None = None

@@ -8,8 +8,7 @@ answer, what Consul says is what counts.
 
 from __future__ import annotations
 
-import threading
-
+from tenure.plugin_kit import Monitor
 from tenure_consul.history import History
 
 
@@ -18,7 +17,7 @@ class Revisions:
 
     def __init__(self, *, following: bool) -> None:
         self._following = following
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._highest = 0
         self.history = History()
 

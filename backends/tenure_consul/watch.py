@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 
 from tenure.errors import StoreClosed
+from tenure.plugin_kit import Monitor
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import WatchRequest
 from tenure_consul.access import Access
@@ -25,7 +25,7 @@ class Watches:
         self._revisions = revisions
         self._access = access
         self._wait = wait
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._pollers: dict[Watched, PrefixPoller] = {}
         self._closed = False
 

@@ -29,21 +29,28 @@ from tenure.spi.types import (
 from tenure_etcd import leases, reads, server_info, transactions
 from tenure_etcd.capabilities import declare
 from tenure_etcd.connection import Connection
+from tenure_etcd.relay import Relay
 from tenure_etcd.watch import Watches
 
 
 class EtcdBackend(Backend):
     """One opened etcd cluster."""
 
-    def __init__(self, connection: Connection, capabilities: Capabilities, *, encrypted: bool) -> None:
+    def __init__(self, connection: Connection, capabilities: Capabilities, relay: Relay, *, encrypted: bool) -> None:
         self._connection = connection
         self._capabilities = capabilities
         self._encrypted = encrypted
         self._watches = Watches(connection)
+        self._run = relay.run
 
     @classmethod
     def open(cls, request: OpenRequest) -> EtcdBackend:
         """Connect, log in, and see a linearizable read answered. Raises as ``BackendPlugin.open`` says."""
+        relay = Relay("tenure-etcd")
+        return relay.run(lambda: cls._open(request, relay), lambda backend: backend.close())
+
+    @classmethod
+    def _open(cls, request: OpenRequest, relay: Relay) -> EtcdBackend:
         until = monotonic() + request.timeout
         connection = Connection(request)
         try:
@@ -52,7 +59,7 @@ class EtcdBackend(Backend):
             connection.shut()
             connection.close()
             raise
-        return cls(connection, declare(request.options), encrypted=request.tls is not None)
+        return cls(connection, declare(request.options), relay, encrypted=request.tls is not None)
 
     @property
     def native(self) -> Any:
@@ -72,43 +79,46 @@ class EtcdBackend(Backend):
         return self._connection.history.name
 
     def get(self, key: str, *, timeout: float) -> ReadResult:
-        return reads.get(self._connection, key, timeout=timeout)
+        return self._run(lambda: reads.get(self._connection, key, timeout=timeout))
 
     def list(self, request: ListRequest, *, timeout: float) -> Page:
-        return reads.list_page(self._connection, request, timeout=timeout)
+        return self._run(lambda: reads.list_page(self._connection, request, timeout=timeout))
 
     def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
-        return reads.get_many(self._connection, keys, timeout=timeout)
+        return self._run(lambda: reads.get_many(self._connection, keys, timeout=timeout))
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        return transactions.commit(self._connection, transaction, timeout=timeout)
+        return self._run(lambda: transactions.commit(self._connection, transaction, timeout=timeout))
 
     def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
-        return transactions.delete_prefix(self._connection, prefix, timeout=timeout)
+        return self._run(lambda: transactions.delete_prefix(self._connection, prefix, timeout=timeout))
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
-        return leases.grant(self._connection, ttl, timeout=timeout)
+        return self._run(lambda: leases.grant(self._connection, ttl, timeout=timeout))
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
-        return leases.refresh(self._connection, lease_ids, timeout=timeout)
+        return self._run(lambda: leases.refresh(self._connection, lease_ids, timeout=timeout))
 
     def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
-        return leases.revoke(self._connection, lease_ids, timeout=timeout)
+        return self._run(lambda: leases.revoke(self._connection, lease_ids, timeout=timeout))
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
-        return leases.describe(self._connection, lease_id, timeout=timeout)
+        return self._run(lambda: leases.describe(self._connection, lease_id, timeout=timeout))
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request, sink=sink, timeout=timeout)
+        return self._run(lambda: self._watches.open(request, sink=sink, timeout=timeout), lambda feed: feed.close())
 
     def server_info(self, *, timeout: float) -> ServerInfo:
-        return server_info.describe(self._connection, encrypted=self._encrypted, timeout=timeout)
+        return self._run(lambda: server_info.describe(self._connection, encrypted=self._encrypted, timeout=timeout))
 
     def close(self) -> None:
-        if self._connection.forked or not self._connection.shut():
-            return
-        self._watches.close()
-        self._connection.close()
+        if not self._connection.forked:
+            self._run(self._close)
+
+    def _close(self) -> None:
+        if self._connection.shut():
+            self._watches.close()
+            self._connection.close()
 
 
 def _greet(connection: Connection, until: float) -> None:

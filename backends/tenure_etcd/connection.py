@@ -11,11 +11,11 @@ that it has no leader or is a learner. Nothing else is repeated here.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable
+from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable, Unsupported
 from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.plugin import OpenRequest
 from tenure_etcd import endpoints
@@ -23,6 +23,7 @@ from tenure_etcd.errors import ask_another, broken, stale_token, translate
 from tenure_etcd.etcd3_import import import_grpc
 from tenure_etcd.fork import Gate
 from tenure_etcd.history import History
+from tenure_etcd.relay import threads_can_start
 
 grpc = import_grpc()
 
@@ -141,8 +142,10 @@ class Connection:
     ) -> list[Any | TenureError]:
         """The same call for many requests, in flight together. Answers in their order; an error takes its place."""
 
-        def run(metadata: Metadata, todo: Iterable[int]) -> list[int]:
+        def run(metadata: Metadata, todo: Sequence[int]) -> list[int]:
             """Run the calls with these numbers; answers the ones refused for their token."""
+            if len(todo) == 1 or not threads_can_start():
+                return run_each(metadata, todo)
             numbers = iter(todo)
             stale: list[int] = []
             while window := list(islice(numbers, _WINDOW)):
@@ -156,6 +159,20 @@ class Connection:
                             stale.append(number)
                         answers[number] = self._failed(member, exc, action, write, timeout)
                         answers[number].__cause__ = exc
+            return stale
+
+        def run_each(metadata: Metadata, todo: Sequence[int]) -> list[int]:
+            """The same, one after the other: calls in flight together need a thread, and the end of Python has none."""
+            stale: list[int] = []
+            for number in todo:
+                try:
+                    left = max(started + timeout - monotonic(), 0.001)
+                    answers[number] = member.calls[method](requests[number], left, metadata)
+                except grpc.RpcError as exc:
+                    if self.user is not None and stale_token(exc):
+                        stale.append(number)
+                    answers[number] = self._failed(member, exc, action, write, timeout)
+                    answers[number].__cause__ = exc
             return stale
 
         started = monotonic()
@@ -172,6 +189,7 @@ class Connection:
 
         For calls that may be repeated without harm: whatever fails, it is told like a read.
         """
+        _need_threads(action)
         attempts, left = _Attempts(self, timeout, action), timeout
         while True:
             member = self.connected(left, action)
@@ -192,6 +210,7 @@ class Connection:
         Errors come from reading it.
         """
         action = "opening a stream"
+        _need_threads(action)
         metadata, member = self._metadata, self.connected(timeout, action)
         return self._gated(lambda: member.calls[method](requests, metadata=metadata), action), metadata, member
 
@@ -321,3 +340,9 @@ class _Attempts:
             self._connection._members.failed(member)
             return True
         return False
+
+
+def _need_threads(action: str) -> None:
+    """Raise ``Unsupported`` at the end of the interpreter: gRPC would fail half way, and hang when it is closed."""
+    if not threads_can_start():
+        raise Unsupported(f"{action}: the interpreter is ending, and a stream needs threads; do it before the end")

@@ -10,14 +10,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
 import types
 from typing import Any
 
+from tenure.plugin_kit import Monitor, RealTime
 from tenure_etcd.messages import ENUM_VALUES, MESSAGES, METHODS, stub_class
 
 _NAME = "etcd3.etcdrpc"
-_lock = threading.Lock()
+_lock = Monitor()
 
 
 def import_etcd3() -> Any:
@@ -33,18 +33,23 @@ def import_etcd3() -> Any:
 
 
 def import_grpc() -> Any:
-    """The ``grpc`` module, quiet: unless the user chose a verbosity, its C core logs nothing to the terminal.
+    """The ``grpc`` module with settings that it reads when it is loaded; those that the user chose are left alone.
 
-    Its log repeats, in its own words, what every error of this plugin says; it reads the setting when loaded.
+    It is quiet: its log repeats, in its own words, what every error of this plugin says. And it polls in a way that
+    survives a fork: with epoll, a child of a process that had a stream open dies by SIGABRT when it connects.
     """
-    ours = "GRPC_VERBOSITY" not in os.environ and "grpc" not in sys.modules
-    if ours:
-        os.environ["GRPC_VERBOSITY"] = "NONE"
+    settings = {"GRPC_VERBOSITY": "NONE", "GRPC_POLL_STRATEGY": "poll"}
+    ours = {} if "grpc" in sys.modules else {name: text for name, text in settings.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
-        return importlib.import_module("grpc")
+        grpc = importlib.import_module("grpc")
+        # gRPC counts its deadlines from time.time: frozen by a test, they would be over at once, or never.
+        for inside in ("grpc._channel", "grpc._common"):
+            vars(importlib.import_module(inside))["time"] = RealTime
+        return grpc
     finally:
-        if ours:
-            del os.environ["GRPC_VERBOSITY"]
+        for name in ours:
+            del os.environ[name]
 
 
 def _etcdrpc() -> types.ModuleType:

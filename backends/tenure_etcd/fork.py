@@ -12,12 +12,11 @@ The child never touches what it inherited, not even to free it. Core refuses inh
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from typing import Any
 
 from tenure.errors import StoreClosed
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Monitor, monotonic
 
 _DRAIN_SECONDS = 2.0
 
@@ -30,7 +29,7 @@ class Gate:
     """Counts the calls in flight; held during a fork, shut for good at close."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
+        self._condition = Monitor()
         self._in_flight = 0
         self._held = False
         self._shut = False
@@ -84,7 +83,7 @@ class Gate:
 
     def abandon(self) -> None:
         """In a child: the lock may be held by a thread that isn't here, and the calls are the parent's."""
-        self._condition = threading.Condition(threading.Lock())
+        self._condition = Monitor()
         self._in_flight, self._held, self._shut, self.forked = 0, False, True, True
         _inherited.append(self._kept)
 

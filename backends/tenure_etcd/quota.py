@@ -8,10 +8,10 @@ write was sent, shows that it wasn't applied; so does a store that is still at t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from tenure.errors import OutcomeUnknown, StoreFull, TenureError
+from tenure.plugin_kit import monotonic
 from tenure.spi.types import Operation, Put
 from tenure_etcd.connection import Connection
 from tenure_etcd.messages import MESSAGES
@@ -42,7 +42,7 @@ def judge(
 
 def _untouched(connection: Connection, key: str, seen: int, until: float) -> bool:
     """Whether nobody has put the key since the store was at the revision ``seen``."""
-    request, timeout = _RangeRequest(key=key.encode()), max(until - time.monotonic(), 0.001)
+    request, timeout = _RangeRequest(key=key.encode()), max(until - monotonic(), 0.001)
     answer = connection.call("Range", request, timeout=timeout, write=False, action="looking at a refused write's keys")
     found = answer.kvs
     return answer.header.revision == seen or (bool(found) and found[0].mod_revision <= seen)

@@ -6,12 +6,11 @@ answer, and a tenth less time.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import Conflict, StoreFull
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -48,7 +47,7 @@ _MOST_DELETED = 10_000
 
 def commit(connection: Connection, transaction: Transaction, *, timeout: float) -> CommitResult:
     """``Backend.commit``."""
-    until, seen = time.monotonic() + timeout, connection.history.latest.revision
+    until, seen = monotonic() + timeout, connection.history.latest.revision
     try:
         return _commit(connection, transaction, timeout=timeout)
     except StoreFull as exc:

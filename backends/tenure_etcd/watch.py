@@ -7,10 +7,8 @@ is left to one member's being replaced in that very moment is noticed when the s
 
 from __future__ import annotations
 
-import threading
-
 from tenure.errors import StoreClosed
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import WatchRequest
 from tenure_etcd.connection import Connection
@@ -27,7 +25,7 @@ class Watches:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._streams: list[WatchStream] = []
         self._closed = False
         self._count = 0

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
+from tenure.plugin_kit import Monitor
 from tenure_etcd.connection import Connection, grpc
 from tenure_etcd.errors import is_stale_token, refusal
 from tenure_etcd.feed import EtcdFeed
@@ -47,7 +48,7 @@ class WatchStream:
 
     def __init__(self, connection: Connection, *, name: str, timeout: float) -> None:
         self._connection = connection
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._feeds: dict[int, EtcdFeed] = {}
         self._pending: deque[EtcdFeed] = deque()
         self._next_id = 1

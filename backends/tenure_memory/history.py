@@ -38,8 +38,9 @@ class History:
         self.start = start
 
     def append(self, change: Change) -> None:
-        self._changes.append(change)
-        self._bytes += _size(change)
+        if not self._changes or self._changes[-1] is not change:
+            self._changes.append(change)
+            self._bytes += _size(change)
         while len(self._changes) > self._limit or (self._bytes > MAX_BYTES and len(self._changes) > 1):
             oldest = self._changes.popleft()
             self._bytes -= _size(oldest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from tenure.plugin_kit import Monitor
 from tenure.spi import Clock
 
 
@@ -15,9 +16,7 @@ class LeaseReaper:
     methods are called with ``condition`` held, except that threads are joined without it.
     """
 
-    def __init__(
-        self, condition: threading.Condition, clock: Clock, step: Callable[[], float | None], *, name: str
-    ) -> None:
+    def __init__(self, condition: Monitor, clock: Clock, step: Callable[[], float | None], *, name: str) -> None:
         self._condition = condition
         self._clock = clock
         self._step = step
@@ -32,7 +31,13 @@ class LeaseReaper:
             self._shift = shift = object()
             thread = threading.Thread(target=self._run, args=(shift,), name=self._name, daemon=True)
             self._threads = [*(old for old in self._threads if old.is_alive()), thread]
-            thread.start()
+            try:
+                thread.start()
+            except BaseException as exc:
+                if thread.ident is None:
+                    self._shift = None  # the next lease tries again, and every call ends what is due
+                if not isinstance(exc, RuntimeError):
+                    raise
         elif deadline < self._until:
             self._condition.notify_all()
 

@@ -41,8 +41,9 @@ class LeaseTable:
 
     def grant(self, ttl: float, now: float) -> Lease:
         lease = Lease(f"m{next(self._numbers)}", ttl, now + ttl)
-        self._leases[lease.lease_id] = lease
+        # In this order, here and below: an interrupt between the two lines must not leave a lease without an end.
         heapq.heappush(self._deadlines, (lease.deadline, lease.lease_id))
+        self._leases[lease.lease_id] = lease
         return lease
 
     def find(self, lease_id: LeaseId) -> Lease | None:
@@ -55,11 +56,11 @@ class LeaseTable:
         return lease
 
     def refresh(self, lease: Lease, now: float) -> None:
+        heapq.heappush(self._deadlines, (now + lease.ttl, lease.lease_id))
         lease.deadline = now + lease.ttl
-        heapq.heappush(self._deadlines, (lease.deadline, lease.lease_id))
 
     def end(self, lease: Lease) -> None:
-        del self._leases[lease.lease_id]
+        self._leases.pop(lease.lease_id, None)
 
     def due(self, now: float) -> Lease | None:
         """A lease whose deadline has come, the earliest first."""

@@ -7,11 +7,12 @@ come, do the work. So no reader ever sees a key of an ended lease, and every eff
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
+from tenure.plugin_kit import Monitor, wall_clock
 from tenure.spi import (
     Clock,
     CommitResult,
@@ -44,6 +45,14 @@ from tenure_memory.watch import Watches
 DEFAULT_HISTORY = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What happens as a whole: a transaction, the end of a lease, or both."""
+
+    change: Change | None
+    lease: Lease | None
+
+
 class MemoryServer:
     """What all openers of one ``memory://name`` share. Thread-safe.
 
@@ -52,13 +61,14 @@ class MemoryServer:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._condition = threading.Condition(threading.Lock())
+        self._monitor = Monitor()
         self._clock: Clock | None = None
         self._limit: int | None = None
         self._openers: set[object] = set()
         self._paused = False
         self._unknown: list[bool] = []
         self._revision = 0
+        self._begun: _Step | None = None
         self._state = State()
         self._leases = LeaseTable()
         self._history = History(DEFAULT_HISTORY)
@@ -69,7 +79,7 @@ class MemoryServer:
 
     def attach(self, opener: object, *, clock: Clock, history: int | None) -> None:
         """Let ``opener`` in. The first one decides on clock and history, ``ConfigError`` for one who differs."""
-        with self._condition:
+        with self._monitor.alone("opening the store"):
             if self._paused:
                 raise self._paused_error()
             self._adopt_clock(clock)
@@ -82,13 +92,13 @@ class MemoryServer:
     def detach(self, opener: object) -> None:
         """End the opener's feeds; when nobody is left, the thread too. The data stays for the next one."""
         threads: list[threading.Thread] = []
-        with self._condition:
+        with self._monitor.alone("closing the store"):
             self._watches.close(opener)
             self._openers.discard(opener)
             if not self._openers and self._reaper is not None:
                 threads = self._reaper.stop()
         for thread in threads:
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join()
 
     def _adopt_clock(self, clock: Clock) -> None:
@@ -97,7 +107,7 @@ class MemoryServer:
         unused = not self._openers and not len(self._leases)
         if self._clock is None or unused:
             self._clock = clock
-            self._reaper = LeaseReaper(self._condition, clock, self._reap, name=f"tenure-memory-{self.name}")
+            self._reaper = LeaseReaper(self._monitor, clock, self._reap, name=f"tenure-memory-{self.name}")
         elif clock is not self._clock and not (isinstance(clock, SystemClock) and isinstance(self._clock, SystemClock)):
             raise ConfigError(
                 f"memory://{self.name} is open with another clock ({type(self._clock).__name__}): "
@@ -118,15 +128,18 @@ class MemoryServer:
     # -- reading -----------------------------------------------------------------------------------
 
     def get(self, key: str) -> ReadResult:
-        with self._serving():
+        with self._monitor.alone("reading a key"):
+            self._serve()
             return ReadResult(self._state.get(key), self._revision)
 
     def get_many(self, keys: Sequence[str]) -> MultiReadResult:
-        with self._serving():
+        with self._monitor.alone("reading several keys"):
+            self._serve()
             return MultiReadResult(tuple(map(self._state.get, keys)), self._revision)
 
     def page(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None) -> Page:
-        with self._serving():
+        with self._monitor.alone("listing keys"):
+            self._serve()
             items = list(self._state.under(prefix, after)) if revision is None else self._past(prefix, after, revision)
             more = limit is not None and len(items) > limit
             return Page(tuple(items[:limit]), more, self._revision if revision is None else revision)
@@ -146,7 +159,8 @@ class MemoryServer:
 
     def commit(self, transaction: Callable[[], Transaction]) -> CommitResult:
         """Commit what ``transaction`` returns; it is called under the lock."""
-        with self._serving():
+        with self._monitor.alone("writing"):
+            self._serve()
             if not self._unknown:
                 return self._commit(transaction())
             if self._unknown.pop(0):
@@ -166,16 +180,32 @@ class MemoryServer:
         change = plan(operations, self._state, self._revision + 1)
         if change is None:
             return CommitResult(self._revision)
-        self._revision = change.revision
-        apply(change, self._state)
-        self._move_between_leases(change)
-        self._history.append(change)
-        self._watches.offer(change)
+        self._begin(_Step(change, None))
         return CommitResult(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
 
     def delete_prefix(self, prefix: str) -> PrefixDeletion:
         done = self.commit(lambda: Transaction((), tuple(Delete(item.key) for item in self._state.under(prefix))))
         return PrefixDeletion(deleted=done.deleted, revision=done.revision)
+
+    def _begin(self, step: _Step) -> None:
+        self._begun = step  # this is the commit: an interrupt before it takes back everything, one after it nothing
+        self._finish()
+
+    def _finish(self) -> None:
+        """Do what was begun. An interrupt may have left it half done, so doing it twice does no harm."""
+        step = self._begun
+        if step is None:
+            return
+        if step.lease is not None:
+            self._leases.end(step.lease)
+        change = step.change
+        if change is not None:
+            self._revision = change.revision
+            apply(change, self._state)
+            self._move_between_leases(change)
+            self._history.append(change)
+            self._watches.offer(change)
+        self._begun = None
 
     def _move_between_leases(self, change: Change) -> None:
         for entry, before in zip(change.entries, change.before, strict=True):
@@ -189,27 +219,31 @@ class MemoryServer:
     # -- leases ------------------------------------------------------------------------------------
 
     def grant(self, ttl: float) -> LeaseGrant:
-        with self._serving() as now:
+        with self._monitor.alone("granting a lease"):
+            now = self._serve()
             lease = self._leases.grant(ttl, now)
             self._reaping().ensure(lease.deadline)
             return LeaseGrant(lease.lease_id, ttl)
 
     def refresh(self, lease_ids: Sequence[LeaseId]) -> dict[LeaseId, float]:
-        with self._serving() as now:
+        with self._monitor.alone("refreshing leases"):
+            now = self._serve()
             alive = [lease for lease in map(self._leases.find, lease_ids) if lease is not None]
             for lease in alive:
                 self._leases.refresh(lease, now)
             return {lease.lease_id: lease.ttl for lease in alive}
 
     def revoke(self, lease_ids: Sequence[LeaseId]) -> frozenset[LeaseId]:
-        with self._serving():
+        with self._monitor.alone("revoking leases"):
+            self._serve()
             alive = [lease for lease in map(self._leases.find, dict.fromkeys(lease_ids)) if lease is not None]
             for lease in alive:
                 self._end(lease)
             return frozenset(lease.lease_id for lease in alive)
 
     def leases(self, lease_id: LeaseId | None) -> tuple[LeaseInfo, ...]:
-        with self._serving() as now:
+        with self._monitor.alone("listing leases"):
+            now = self._serve()
             return tuple(
                 LeaseInfo(lease.lease_id, lease.ttl, lease.deadline - now, tuple(sorted(lease.keys)))
                 for lease in self._leases
@@ -218,11 +252,12 @@ class MemoryServer:
 
     def _end(self, lease: Lease) -> None:
         """The lease goes, and its keys in one transaction of their own."""
-        self._leases.end(lease)
-        self._write([Delete(key) for key in sorted(lease.keys)])
+        change = plan([Delete(key) for key in sorted(lease.keys)], self._state, self._revision + 1)
+        self._begin(_Step(change, lease))
 
     def _reap(self) -> float | None:
         """End every lease whose time has come; answers when the next one's does."""
+        self._finish()
         if self._clock is None:
             return None
         now = self._clock.now()
@@ -233,7 +268,8 @@ class MemoryServer:
     # -- watching and housekeeping -----------------------------------------------------------------
 
     def watch(self, opener: object, request: WatchRequest, *, sink: Sink) -> Feed:
-        with self._serving():
+        with self._monitor.alone("watching"):
+            self._serve()
             feed = self._watches.new(opener, request, sink)
             if request.after is None:
                 sink.deliver(Snapshot(self._watched(request), self._revision))
@@ -251,12 +287,13 @@ class MemoryServer:
         return () if item is None else (item,)
 
     def info(self) -> ServerInfo:
-        with self._serving():
+        with self._monitor.alone("asking the server about itself"):
+            self._serve()
             return ServerInfo(
                 product="tenure memory store",
                 version="in process",
                 revision=self._revision,
-                clock=time.time() if isinstance(self._clock, SystemClock) else None,
+                clock=wall_clock() if isinstance(self._clock, SystemClock) else None,
                 warnings=("nothing survives the end of this process",),
                 details={
                     "keys": str(sum(1 for _ in self._state.under(""))),
@@ -266,14 +303,12 @@ class MemoryServer:
                 },
             )
 
-    @contextmanager
-    def _serving(self) -> Iterator[float]:
-        """The lock, for one operation of a server that answers; gives the time."""
-        with self._condition:
-            if self._paused:
-                raise self._paused_error()
-            self._reap()
-            yield self._clock.now() if self._clock is not None else 0.0
+    def _serve(self) -> float:
+        """Begin an operation, with the lock: finish what an interrupt left half done, end leases, tell the time."""
+        if self._paused:
+            raise self._paused_error()
+        self._reap()
+        return self._clock.now() if self._clock is not None else 0.0
 
     def _reaping(self) -> LeaseReaper:
         if self._reaper is None:
@@ -290,18 +325,18 @@ class MemoryServer:
 
         Raises ``LeaseNotFound`` if it isn't alive. Works while the server is paused.
         """
-        with self._condition:
+        with self._monitor.alone("ending a lease"):
             self._reap()
             self._end(self._leases.require(lease_id))
 
     def cut_watches(self) -> None:
         """Let every running watch lose its connection (``Unavailable``); resuming works at once."""
-        with self._condition:
+        with self._monitor.alone("cutting watches"):
             self._watches.fail(Unavailable(f"memory://{self.name} was told to cut its watches"))
 
     def compact(self) -> None:
         """Drop the history: resuming a watch or a paged list from before the present gets ``Compacted``."""
-        with self._condition:
+        with self._monitor.alone("compacting"):
             self._history.forget()
 
     def pause(self) -> None:
@@ -309,13 +344,13 @@ class MemoryServer:
 
         Time runs on, so leases end meanwhile.
         """
-        with self._condition:
+        with self._monitor.alone("pausing"):
             self._paused = True
             self._watches.fail(Unavailable(f"memory://{self.name} was paused"))
 
     def resume(self) -> None:
         """End the outage. Harmless if there is none."""
-        with self._condition:
+        with self._monitor.alone("resuming"):
             self._paused = False
 
     @contextmanager
@@ -332,7 +367,7 @@ class MemoryServer:
 
         Lease operations aren't affected. Calling it again queues up for the write after.
         """
-        with self._condition:
+        with self._monitor.alone("preparing an unknown write"):
             self._unknown.append(applied)
 
     def lose_data(self) -> None:
@@ -341,7 +376,7 @@ class MemoryServer:
         Running watches fail, and resuming them gets ``Compacted``. Revisions go on from where they were, so
         that one of the lost data is never taken for one of the new.
         """
-        with self._condition:
+        with self._monitor.alone("losing data"):
             self._revision += 1
             self._state = State()
             self._leases = LeaseTable()

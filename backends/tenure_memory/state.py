@@ -5,14 +5,14 @@ Text compares by code point in Python, which is the byte order of UTF-8.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from tenure.spi import KeyValue
 
 
 class State:
-    """Not thread-safe: the server's lock guards it."""
+    """Not thread-safe: the server's lock guards it. Setting and removing may be done twice, see ``MemoryServer``."""
 
     def __init__(self) -> None:
         self._items: dict[str, KeyValue] = {}
@@ -23,12 +23,16 @@ class State:
 
     def set(self, item: KeyValue) -> None:
         if item.key not in self._items:
-            insort(self._ordered, item.key)
+            position = bisect_left(self._ordered, item.key)
+            if self._ordered[position : position + 1] != [item.key]:
+                self._ordered.insert(position, item.key)
         self._items[item.key] = item
 
     def remove(self, key: str) -> None:
-        del self._items[key]
-        del self._ordered[bisect_left(self._ordered, key)]
+        position = bisect_left(self._ordered, key)
+        if self._ordered[position : position + 1] == [key]:
+            del self._ordered[position]
+        self._items.pop(key, None)
 
     def under(self, prefix: str, after: str | None = None) -> Iterator[KeyValue]:
         """Items whose keys start with ``prefix`` and are greater than ``after``, in order."""

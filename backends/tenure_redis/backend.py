@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import ConfigError, PermissionDenied, Unsupported
-from tenure.plugin_kit import Deadline, Resolver, TlsContext
+from tenure.plugin_kit import Deadline, Monitor, Resolver, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed, Sink
@@ -45,7 +44,7 @@ class RedisBackend(Backend):
         self._capabilities = capabilities
         self._watches = Watches(pool, silence=request.options["silence"])
         self._native: Any = None
-        self._native_lock = threading.Lock()
+        self._native_lock = Monitor()
 
     @classmethod
     def open(cls, request: OpenRequest) -> RedisBackend:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 
 from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure_redis import history, scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
@@ -38,7 +38,7 @@ class LogReader:
     def __init__(self, pool: Pool, feed: RedisFeed, position: int, *, silence: float) -> None:
         self._pool = pool
         self._silence = silence
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._feeds = FeedIndex()
         self._feeds.add(feed)
         self._ahead: dict[RedisFeed, int] = {}

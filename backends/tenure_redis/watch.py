@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from tenure.errors import StoreClosed
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.feed import Feed, Sink, Snapshot
 from tenure.spi.types import WatchRequest
 from tenure_redis import history
@@ -27,7 +26,7 @@ class Watches:
     def __init__(self, pool: Pool, *, silence: float) -> None:
         self._pool = pool
         self._silence = silence
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._reader: LogReader | None = None
 
     def open(self, request: WatchRequest, *, sink: Sink, deadline: Deadline) -> Feed:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic
 
 from tenure.errors import DeadlineExceeded, PermissionDenied, StoreFull, TenureError, Unsupported
+from tenure.plugin_kit import monotonic
 from tenure.spi import (
     Backend,
     Capabilities,
@@ -31,7 +31,7 @@ from tenure_sqlite.capabilities import declare, effective_ttl
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.file_location import locate
 from tenure_sqlite.lease_clock import lease_time
-from tenure_sqlite.transactions import Writing
+from tenure_sqlite.transactions import Writer, Writing
 from tenure_sqlite.watch import Watches, cut_off
 
 
@@ -101,38 +101,36 @@ class SqliteBackend(Backend):
     # -- writing -----------------------------------------------------------------------------------
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        with self._writing(timeout) as writer:
-            outcome = writer.commit(transaction)
+        outcome = self._writing.run(lambda writer: writer.commit(transaction), timeout=timeout)
         if isinstance(outcome, TenureError):  # raised here, where the leases that ended before are committed
             raise outcome
         return outcome
 
     def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
-        with self._writing(timeout) as writer:
-            return writer.delete_prefix(prefix)
+        return self._writing.run(lambda writer: writer.delete_prefix(prefix), timeout=timeout)
 
     def _reap(self, timeout: float) -> None:
-        with self._writing(timeout):
-            pass  # every writer ends the leases whose time has come
+        self._writing.run(lambda writer: None, timeout=timeout)  # every writer ends the leases whose time has come
 
     # -- leases ------------------------------------------------------------------------------------
 
     def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
         ttl = effective_ttl(ttl)
-        with self._writing(timeout) as writer:
+
+        def give(writer: Writer) -> tuple[LeaseId, float]:
             # The time is taken under the lock: waiting for it must not eat into the ttl.
             now = self._time.now()
-            lease_id = leases.grant(writer, ttl, now)
-        self._watches.granted(now + ttl)
+            return leases.grant(writer, ttl, now), now + ttl
+
+        lease_id, ends = self._writing.run(give, timeout=timeout)
+        self._watches.granted(ends)
         return LeaseGrant(lease_id, ttl)
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
-        with self._writing(timeout) as writer:
-            return leases.refresh(writer, lease_ids, self._time.now())
+        return self._writing.run(lambda writer: leases.refresh(writer, lease_ids, self._time.now()), timeout=timeout)
 
     def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
-        with self._writing(timeout) as writer:
-            return leases.revoke(writer, lease_ids)
+        return self._writing.run(lambda writer: leases.revoke(writer, lease_ids), timeout=timeout)
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         def read(connection: Connection) -> tuple[LeaseInfo, ...]:

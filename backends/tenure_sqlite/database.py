@@ -16,6 +16,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from tenure.errors import ConfigError, StoreClosed, TenureError, Unavailable, UsedAfterFork
+from tenure.plugin_kit import monotonic
 from tenure_sqlite import fork
 from tenure_sqlite.errors import corrupted, is_busy, require_access, translate
 from tenure_sqlite.lease_clock import LeaseTime
@@ -55,7 +57,7 @@ class Database:
         self._synchronous = synchronous
         self._idle: deque[Connection] = deque()
         self._parked: deque[Connection] = deque(maxlen=1)
-        self._all: set[Connection] = set()
+        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()  # weak: an interrupt may lose one that was taken
         self._lock = threading.RLock()  # opening, closing, forking
         self._closed = False
         self._forked = False
@@ -65,7 +67,7 @@ class Database:
         self._held_for_fork = False
         fork.remember(self)
         with self._lock:
-            self._prepare(time.monotonic() + timeout)
+            self._prepare(monotonic() + timeout)
 
     @property
     def closed(self) -> bool:
@@ -102,13 +104,13 @@ class Database:
 
     def run(self, work: Callable[[Connection], _T], *, timeout: float) -> _T:
         """``work`` on a connection, again and again while the file is locked; for reads."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         while True:
             connection = self.take()
             try:
                 return work(connection)
             except sqlite3.Error as exc:
-                if not is_busy(exc) or self._closed or time.monotonic() >= deadline:
+                if not is_busy(exc) or self._closed or monotonic() >= deadline:
                     raise self.failure(exc) from exc
             finally:
                 if connection.in_transaction:
@@ -130,7 +132,7 @@ class Database:
         ``now_and_then``: look at most once a second.
         """
         if now_and_then:
-            now = time.monotonic()
+            now = monotonic()
             if now < self._next_check:
                 return
             self._next_check = now + _FILE_CHECK
@@ -142,14 +144,14 @@ class Database:
         with self._lock:
             self._leave_history()
             self._log_identity = None  # the log goes with the file
-            self._prepare(time.monotonic() + MOMENT)
+            self._prepare(monotonic() + MOMENT)
 
     def _renew(self, timeout: float) -> None:
         with self._lock:
             if self._closed or self._is_current():
                 return
             self._leave_history()
-            self._prepare(time.monotonic() + timeout)
+            self._prepare(monotonic() + timeout)
 
     def _leave_history(self) -> None:
         if self._identity is None:
@@ -188,7 +190,7 @@ class Database:
                 if connection is not None:
                     self._discard(connection)
                     connection = None
-                if not is_busy(exc) or time.monotonic() >= deadline:
+                if not is_busy(exc) or monotonic() >= deadline:
                     raise translate(exc, self.path) from exc
             except TenureError:
                 if connection is not None:
@@ -286,9 +288,9 @@ class Database:
 
     def _wait_until_unused(self, seconds: float) -> bool:
         """Close what is idle until nothing is in use any more. Those who use one don't tell, to be quick."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         self._drain()
-        while self._all and time.monotonic() < deadline:
+        while self._all and monotonic() < deadline:
             time.sleep(0.001)
             self._drain()
         return not self._all

@@ -34,7 +34,7 @@ FileIdentity = tuple[int, int] | None
 """Device and inode of a file; ``None`` for one that isn't there."""
 
 _databases: tuple[weakref.ref[Forkable], ...] = ()  # replaced, never changed: a fork may come at any moment
-_remembering = threading.Lock()
+_remembering = threading.RLock()
 _leaked: list[sqlite3.Connection] = []  # of the parent: never closed here, see above
 _distrusted: set[FileIdentity] = set()  # files whose locks this process has a wrong idea of
 _forking: list[Forkable] = []

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenure.plugin_kit import wall_clock
 from tenure.spi import Clock, SystemClock
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -37,4 +38,4 @@ def lease_time(clock: Clock) -> LeaseTime:
             return LeaseTime(clock.now, f"boot:{_BOOT_ID.read_text('ascii').strip()}")
         except OSError:
             pass  # a sandbox without /proc: no telling one boot from the next
-    return LeaseTime(time.time, "wall")
+    return LeaseTime(wall_clock, "wall")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 
+from tenure.plugin_kit import wall_clock
 from tenure.spi import ServerInfo
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.file_location import filesystem, is_network
@@ -40,7 +40,7 @@ def describe(connection: Connection, database: Database) -> ServerInfo:
         product="SQLite",
         version=sqlite3.sqlite_version,
         revision=revision,
-        clock=time.time(),
+        clock=wall_clock(),
         warnings=tuple(warnings),
         details={
             "file": path,

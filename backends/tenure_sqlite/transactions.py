@@ -9,13 +9,12 @@ is the one ``OutcomeUnknown`` of this store.
 from __future__ import annotations
 
 import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TypeVar
 
 from tenure.errors import Conflict, DeadlineExceeded, LeaseNotFound, OutcomeUnknown, TenureError
-from tenure.plugin_kit import next_revision
+from tenure.plugin_kit import Monitor, monotonic, next_revision
 from tenure.spi import (
     CommitResult,
     KeyAbsent,
@@ -31,6 +30,8 @@ from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
 from tenure_sqlite.keys import condition
+
+_T = TypeVar("_T")
 
 _IOERR = 10
 _NO_LEASE = -1
@@ -161,37 +162,48 @@ class Writing:
         self._history = history
         self._reap = reap
         self._wake = wake
-        self._turn = threading.Lock()  # SQLite's own waiting is polling; threads of one process needn't
+        self._turn = Monitor()  # SQLite's own waiting is polling; threads of one process needn't
 
-    @contextmanager
-    def __call__(self, timeout: float) -> Iterator[Writer]:
-        """A writer whose work is committed at the end of the block and taken back if it raises."""
-        database = self._database
-        deadline = time.monotonic() + timeout
-        if not self._turn.acquire(timeout=timeout):
-            raise DeadlineExceeded(f"{database.path}: other threads of this process wrote for the whole time")
+    def run(self, work: Callable[[Writer], _T], *, timeout: float) -> _T:
+        """Commit what ``work`` does with a writer, and take it back if it raises. Returns what ``work`` returned.
+
+        Raises ``CallInterrupted`` for a signal handler that interrupted a writer: the file would wait for its own
+        process.
+        """
+        turn = self._turn.alone(f"{self._database.path}: writing")
+        deadline = monotonic() + timeout
         try:
-            database.check_file(timeout=timeout)
-            connection = database.take()
-            try:
-                self._begin(connection, deadline)
-                writer = Writer(connection)
-                self._reap(writer)
-                yield writer
-                changed = writer.finish(self._history)
-            except sqlite3.Error as exc:
-                raise database.failure(exc) from exc
-            else:
-                self._commit(connection)
-            finally:
-                if connection.in_transaction:
-                    with suppress(sqlite3.Error):  # what went wrong before is being raised
-                        connection.execute("ROLLBACK")
-                database.give(connection)
+            if not turn.acquire(timeout=timeout):
+                raise DeadlineExceeded(f"{self._database.path}: other threads of this process wrote for the whole time")
+            return self._run(work, timeout, deadline)
         finally:
-            self._turn.release()
+            try:
+                turn.leave()
+            finally:
+                turn.leave()
+
+    def _run(self, work: Callable[[Writer], _T], timeout: float, deadline: float) -> _T:
+        database = self._database
+        database.check_file(timeout=timeout)
+        connection = database.take()
+        try:
+            self._begin(connection, deadline)
+            writer = Writer(connection)
+            self._reap(writer)
+            result = work(writer)
+            changed = writer.finish(self._history)
+        except sqlite3.Error as exc:
+            raise database.failure(exc) from exc
+        else:
+            self._commit(connection)
+        finally:
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):  # what went wrong before is being raised
+                    connection.execute("ROLLBACK")
+            database.give(connection)
         if changed:
             self._wake()
+        return result
 
     def _begin(self, connection: Connection, deadline: float) -> None:
         while True:
@@ -199,7 +211,7 @@ class Writing:
                 connection.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.Error as exc:
-                if not is_busy(exc) or self._database.closed or time.monotonic() >= deadline:
+                if not is_busy(exc) or self._database.closed or monotonic() >= deadline:
                     raise
 
     def _commit(self, connection: Connection) -> None:

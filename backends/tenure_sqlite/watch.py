@@ -14,17 +14,21 @@ feed ends.
 from __future__ import annotations
 
 import itertools
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
 
 from tenure.errors import Compacted, DeadlineExceeded, HistoryReplaced, PluginError, TenureError
+from tenure.plugin_kit import Monitor
 from tenure.spi import Clock, Feed, Sink, WatchRequest
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
 from tenure_sqlite.feed import SqliteFeed
 from tenure_sqlite.leases import next_deadline
+
+_log = logging.getLogger("tenure.sqlite")
 
 _PATIENCE = 1.0  # seconds that ending a lease may wait for other writers, and between attempts that failed
 
@@ -40,7 +44,7 @@ class Watches:
         self._poll = poll
         self._bookmark_every = max(1, history // 10)
         self._reap = reap
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._numbers = itertools.count()
         self._feeds: dict[int, SqliteFeed] = {}
         self._shift: object | None = None  # identity of the run on duty; a retired run sees that it isn't its own
@@ -73,7 +77,10 @@ class Watches:
         with self._condition:
             self._minding_leases = True
             self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
-            self._start()
+            try:
+                self._start()
+            except RuntimeError as exc:  # the next call tries again; every writer ends the leases that are due
+                _log.info("%s: the thread that ends leases can't be started now: %s", self._database.path, exc)
 
     def wake(self) -> None:
         """This backend committed something."""
@@ -102,7 +109,13 @@ class Watches:
             self._shift = shift = object()
             thread = threading.Thread(target=self._run, args=(shift,), name="tenure-sqlite", daemon=True)
             self._threads = [*(old for old in self._threads if old.is_alive()), thread]
-            thread.start()
+            try:
+                thread.start()
+            except BaseException:
+                if thread.ident is None:
+                    self._shift = None
+                    self._threads.remove(thread)
+                raise
         else:
             self._condition.notify_all()
 

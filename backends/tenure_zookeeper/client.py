@@ -17,16 +17,19 @@ from collections.abc import Callable
 from typing import Any
 
 import kazoo
+import kazoo.handlers.utils
+import kazoo.protocol.connection
+import kazoo.retry
 from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.connection import ConnectionDropped, ConnectionHandler
 from kazoo.protocol.serialization import SASL, Connect
-from kazoo.protocol.states import KazooState
+from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor, RealTime
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, history, sasl
 from tenure_zookeeper.auth import Login
@@ -35,10 +38,15 @@ from tenure_zookeeper.endpoints import Servers
 _NEW, _SENT, _CANCELLED = range(3)
 _PATIENT_ROUNDS = 3
 """How often all servers have to refuse a client before they are asked whether they lost their data."""
+_ENDED = (KeeperState.AUTH_FAILED, KeeperState.CLOSED, KeeperState.EXPIRED_SESSION)
 _POLITE_STOP = 1.0
 """Seconds in which a server has to say goodbye before its connection is cut."""
 
 _log = logging.getLogger("tenure.zookeeper.kazoo")
+
+# Where a test freezes time, kazoo would send no ping, and try nothing again.
+for _module in (kazoo.handlers.utils, kazoo.protocol.connection, kazoo.retry):
+    _module.time = RealTime  # type: ignore[attr-defined,unused-ignore]
 
 
 class Call:
@@ -49,9 +57,12 @@ class Call:
 
     def __init__(self, request: encoding.Request) -> None:
         self._request = request
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._state = _NEW
-        self._done = threading.Event()
+        # An event's own lock is taken in Python: an interrupt could leave kazoo's thread waiting for it.
+        self._waiting = threading.Lock()
+        self._waiting.acquire()
+        self._ended = False
         self.reply: encoding.Reply | None = None
         self.lost: Exception | None = None
 
@@ -70,17 +81,22 @@ class Call:
 
     def set_exception(self, error: Exception) -> None:
         self.lost = error
-        self._done.set()
+        self._end()
 
     def answer(self, reply: encoding.Reply) -> None:
         self.reply = reply
-        self._done.set()
+        self._end()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._waiting.release()
 
     # -- for the caller --
 
     def wait(self, seconds: float) -> bool:
         """Whether an answer, or the news that there will be none, came within this time."""
-        return self._done.wait(max(seconds, 0.0))
+        return self._ended or self._waiting.acquire(timeout=max(seconds, 0.0))
 
     def take_back(self) -> bool:
         """Don't send it any more; whether that was in time."""
@@ -233,9 +249,32 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     def submit(self, requests: list[encoding.Request]) -> list[Call]:
         """Queue requests, to be sent in this order."""
         calls = [Call(request) for request in requests]
-        for call in calls:
-            self._call(call, call)
+        # Not by kazoo's own method: it swallows what a signal handler raises, and an interrupt there leaves a request
+        # without the byte that makes kazoo send it, so that every later one is late by one answer.
+        try:
+            for call in calls:
+                self._queue.append((call, call))
+            self._announce(calls)
+        except BaseException:
+            self._announce(calls)  # kazoo ignores a byte too many
+            raise
         return calls
+
+    def _announce(self, calls: list[Call]) -> None:
+        """Make kazoo send these; say so to the calls if it doesn't send any more."""
+        announcing = self._connection._write_sock
+        if announcing is not None:
+            try:
+                announcing.send(
+                    b"\0" * max(len(calls), len(self._queue))
+                )  # also for one whose announcing is interrupted
+            except OSError as exc:
+                if exc.errno is None:  # a signal handler's
+                    raise
+                announcing = None
+        if announcing is None or self._state in _ENDED:
+            for call in calls:
+                call.set_exception(ConnectionDropped("the connection has been closed"))
 
     def finish(self) -> None:
         """Stop and release everything, also when the server is frozen."""
@@ -278,7 +317,7 @@ def _check_kazoo() -> None:
         method = getattr(ConnectionHandler, name, None)
         if method is None or list(inspect.signature(method).parameters) != parameters:
             raise _unfit(f"ConnectionHandler.{name}")
-    for name in ("_call", "_session_callback", "_notify_pending"):
+    for name in ("_session_callback", "_notify_pending"):
         if not hasattr(KazooClient, name):
             raise _unfit(f"KazooClient.{name}")
 

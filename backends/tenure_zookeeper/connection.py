@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
@@ -16,7 +15,7 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import OpenRequest
 from tenure_zookeeper import encoding
@@ -69,7 +68,7 @@ class Connection:
         """Whether the server has multi-reads, persistent watches and containers."""
         self._revisions = Revisions()
         self._reached = 0
-        self._reached_lock = threading.Lock()
+        self._reached_lock = Monitor()
         self._closed = False
         self._client: Client | None = None
         self._on_event: Callable[[str], None] = lambda path: None

@@ -11,14 +11,13 @@ A connection that was made for a put stays for the next one, for as long as the 
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tenure.errors import LeaseNotFound, StoreClosed, TenureError
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo, ListRequest
 from tenure_zookeeper import encoding, folders, keys, reads
 from tenure_zookeeper.connection import Connection, Fresh
@@ -40,7 +39,7 @@ class _Held:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.lock = threading.Lock()
+        self.lock = Monitor()
         self.gone = False
 
 
@@ -51,7 +50,7 @@ class Leases:
         self._connection = connection
         base = keys.folder_path(connection.namespace[:-1]) if connection.namespace else "/"
         self._folder = keys.join(keys.join(base, keys.INTERNAL), "leases")
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._held: dict[LeaseId, _Held] = {}
         self._warm: OrderedDict[LeaseId, _Held] = OrderedDict()
         self._workers: ThreadPoolExecutor | None = None
@@ -103,7 +102,7 @@ class Leases:
         held = self._find(lease_id, deadline)
 
         def send(request: encoding.Request, deadline: Deadline) -> encoding.Reply:
-            with held.lock:
+            with held.lock.alone("using a lease"):
                 if held.gone:
                     raise _not_found(lease_id)
                 try:
@@ -135,8 +134,9 @@ class Leases:
         if workers is not None:
             workers.shutdown(wait=True, cancel_futures=True)
         for each in held:
-            with each.lock:
-                each.session.detach()
+            if not each.lock.entered:  # a handler may close what it has interrupted
+                with each.lock:
+                    each.session.detach()
 
     # -- one lease --
 
@@ -145,7 +145,7 @@ class Leases:
             held = self._find(lease_id, deadline)
         except LeaseNotFound:
             return None
-        with held.lock:
+        with held.lock.alone("using a lease"):
             if held.gone:
                 return None
             try:
@@ -163,7 +163,7 @@ class Leases:
             held = self._find(lease_id, deadline)
         except LeaseNotFound:
             return False
-        with held.lock:
+        with held.lock.alone("using a lease"):
             if held.gone:
                 return False
             alive = held.session.close(deadline)
@@ -205,7 +205,9 @@ class Leases:
             self._warm.move_to_end(lease_id)
             surplus = [self._warm.popitem(last=False)[1]] if len(self._warm) > _POOL else []
         for other in surplus:
-            if other.lock.acquire(blocking=False):  # one in use just now is dropped after its next refresh
+            if not other.lock.entered and other.lock.acquire(
+                blocking=False
+            ):  # one in use just now is dropped after its next refresh
                 other.session.detach()
                 other.lock.release()
 

@@ -7,14 +7,14 @@ or come and go, which also takes zxids.
 
 from __future__ import annotations
 
-import threading
+from tenure.plugin_kit import Monitor
 
 
 class Revisions:
     """What was seen last: the store was the same from one zxid to another. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._first = self._last = 0
 
     def of(self, zxid: int, nothing: int = 0) -> int:

@@ -98,6 +98,9 @@ class Session:
         except (OSError, ssl.SSLError) as exc:
             self.detach()
             raise OutcomeUnknown(f"no answer from ZooKeeper: {_words(exc)}") from exc
+        except BaseException:  # an interrupt: what comes next on it would be the answer to this
+            self.detach()
+            raise
 
     def close(self, deadline: Deadline) -> bool:
         """End the session now: its ephemeral nodes are deleted. Answers whether it was alive.

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
 from tenure.spi.types import KeyValue, ListRequest, Page, WatchRequest
 from tenure_zookeeper import encoding, keys, reads
@@ -44,7 +44,7 @@ class Watches:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._feeds: set[ZooKeeperFeed] = set()
         self._polling: set[ZooKeeperPollingFeed] = set()
         self._watched: Counter[str] = Counter()

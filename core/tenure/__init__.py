@@ -18,6 +18,7 @@ from tenure._runtime.clock import Clock, ManualClock, SystemClock
 from tenure.errors import (
     AlreadyRegistered,
     AuthenticationFailed,
+    CallInterrupted,
     Compacted,
     ConfigError,
     Conflict,
@@ -58,6 +59,7 @@ __all__ = [
     "AuthenticationFailed",
     "Batch",
     "BatchType",
+    "CallInterrupted",
     "Capabilities",
     "Clock",
     "CommitResult",

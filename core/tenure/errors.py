@@ -220,6 +220,17 @@ class DeadlineExceeded(Unavailable):
     """
 
 
+class CallInterrupted(Unavailable):
+    """A signal handler or a finalizer made the call in the middle of another call of the same thread.
+
+    Cause: the interrupted call holds what this one needs, and can't go on before the handler returns.
+    Certain: nothing was applied, and nothing will be. The interrupted call continues afterwards.
+    What to do: set a flag in the handler and call after it, or call from another thread.
+    """
+
+    origin = ErrorOrigin.CALLER
+
+
 class PartiallyApplied(TenureError):
     """A call of several transactions stopped between two of them.
 

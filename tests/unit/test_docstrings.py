@@ -24,6 +24,15 @@ CLASSES = [value for value in dict.fromkeys([*NAMED.values(), *ERRORS]) if inspe
 ENUMS = [errors.ErrorOrigin, errors.RetryAdvice]
 
 RAISES_NOTHING = {
+    "RealTime.monotonic": "it reads a clock",
+    "RealTime.perf_counter": "it reads a clock",
+    "RealTime.time": "it reads a clock",
+    "wall_clock": "it reads a clock",
+    "interruption": "it looks at an exception",
+    "Monitor.leave": "it does nothing if the lock isn't held",
+    "Monitor.wait": "its caller holds the lock",
+    "Monitor.notify": "its caller holds the lock",
+    "Monitor.notify_all": "its caller holds the lock",
     "tenure_backend": "the plugin writes it; core turns what it raises into PluginError",
     "tenure_store_opened": "what an observer raises is logged",
     "tenure_store_closed": "what an observer raises is logged",

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -27,9 +26,13 @@ from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.exits import after_interrupted_call
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.interruption import interruption
+from tenure._runtime.monitor import Monitor
 from tenure._runtime.timers import Timers
 from tenure.errors import (
+    CallInterrupted,
     Conflict,
     HistoryReplaced,
     InvalidArgument,
@@ -118,7 +121,7 @@ class Store:
         self._observers = observers
         self._fork_generation = fork_generation.value
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         # An application that drops a watch drops its memory, too. A callback holds its watch until it is closed.
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._callback_watches: set[Watch] = set()
@@ -933,13 +936,24 @@ class Store:
         for watch in watches:
             watch.close()
         self._close_abandoned_feeds()
-        self._keeper.close(deadline)
+        leases = self._keeper.stop(deadline)
         self._timers.close()
+        try:
+            self._end(leases, deadline)
+        except CallInterrupted:  # by a signal handler, in the middle of a call that holds what this needs
+            after_interrupted_call(lambda: self._end(leases, Deadline(self._timeout)), f"closing {self._url}")
+
+    def _end(self, leases: Sequence[LeaseId], deadline: Deadline) -> None:
+        self._keeper.revoke_all(leases, deadline)
         self._connecting.close(deadline)
         self._callbacks.close(deadline)
         try:
             self._backend.close()
-        except Exception:  # noqa: BLE001 - whatever a plugin raises here, the store is closed
+        except CallInterrupted:
+            raise
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
             _log.exception("the plugin failed to close %s", self._url)
         self._observers.store_closed()
 

@@ -13,6 +13,7 @@ submitted from a signal handler or from ``__del__``, whatever they interrupt.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -21,6 +22,7 @@ from queue import Empty, SimpleQueue
 
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.exits import ending
 from tenure._runtime.timers import Timers
 
 _log = logging.getLogger("tenure.callbacks")
@@ -67,7 +69,7 @@ class CallbackPool:
         self._threads: deque[_Worker] = deque()
         self._idle: deque[None] = deque()
         self._finished = 0
-        self._watched = threading.Lock()
+        self._watched: dict[None, object] = {}
         self._closed = False
 
     def submit(self, function: Callable[[], object]) -> None:
@@ -84,13 +86,22 @@ class CallbackPool:
             return
         if len(self._threads) < _AT_ONCE:
             self._start()
-        # The lock is a flag: one timer at a time looks whether the pool goes on.
-        elif self._watched.acquire(blocking=False):
-            finished = self._finished
-            self._timers.call_at(monotonic() + _BLOCKED_SECONDS, lambda: self._look(finished))
+        elif not self._watched:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Let a timer look whether the pool goes on, one timer at a time."""
+        mine, finished = object(), self._finished
+        try:
+            if self._watched.setdefault(None, mine) is mine:
+                self._timers.call_at(monotonic() + _BLOCKED_SECONDS, lambda: self._look(finished))
+        except BaseException:  # an interrupt: the next work sees to it
+            if self._watched.get(None) is mine:
+                self._watched.clear()
+            raise
 
     def _look(self, finished: int) -> None:
-        self._watched.release()
+        self._watched.clear()
         if self._queue.qsize() and len(self._threads) < self._most:
             if self._finished == finished:
                 self._start()
@@ -104,7 +115,18 @@ class CallbackPool:
         except RuntimeError as exc:  # too many threads, or the interpreter is ending
             self._threads.remove(thread)
             thread.gone.put(None)
-            _log.warning("%s: no thread for callbacks can be started now, trying again: %s", self._name, exc)
+            _log.log(
+                logging.DEBUG if ending(exc) else logging.WARNING,
+                "%s: no thread for callbacks can be started now, trying again: %s",
+                self._name,
+                exc,
+            )
+        except BaseException:
+            if thread.ident is None:  # interrupted before it was started
+                with contextlib.suppress(ValueError):
+                    self._threads.remove(thread)
+                thread.gone.put(None)
+            raise
 
     def close(self, deadline: Deadline) -> None:
         """Run what was submitted, end the threads, and wait for them until ``deadline``.
@@ -137,6 +159,8 @@ class CallbackPool:
     def _work(self) -> None:
         me = threading.current_thread()
         assert isinstance(me, _Worker)
+        if me not in self._threads:  # started all the same when its start was interrupted
+            self._threads.append(me)
         while True:
             self._idle.append(None)
             try:
@@ -165,6 +189,10 @@ class CallbackPool:
         self._finished += 1
 
 
+_Ticket = deque[None]
+"""The right to one run: who pops it runs."""
+
+
 class Strand:
     """Runs one function on a pool whenever it is woken: never twice at a time, and once more after the last wake-up.
 
@@ -177,20 +205,29 @@ class Strand:
         self._submit = submit
         self._function = function
         self._wake_ups: deque[None] = deque(maxlen=1)
-        self._scheduled = threading.Lock()
+        self._scheduled: dict[None, _Ticket] = {}
 
     def wake(self) -> None:
         """Let the function run soon. Never blocks, callable from anywhere."""
         self._wake_ups.append(None)
-        # The lock is a flag here: whoever gets it schedules the run, and nobody ever waits for it.
-        if self._scheduled.acquire(blocking=False):
-            self._submit(self._run)
+        ticket: _Ticket = deque((None,))
+        try:
+            if self._scheduled.setdefault(None, ticket) is ticket:
+                self._submit(lambda: self._run(ticket))
+        except BaseException:  # an interrupt: perhaps the run was submitted, and a second one does nothing
+            if self._scheduled.get(None) is ticket:
+                self._submit(lambda: self._run(ticket))
+            raise
 
-    def _run(self) -> None:
+    def _run(self, ticket: _Ticket) -> None:
+        try:
+            ticket.pop()
+        except IndexError:
+            return  # submitted twice
         self._wake_ups.clear()
         try:
             self._function()
         finally:
-            self._scheduled.release()
-            if self._wake_ups and self._scheduled.acquire(blocking=False):
-                self._submit(self._run)
+            self._scheduled.clear()
+            if self._wake_ups:
+                self.wake()

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from tenure._runtime.deadline import monotonic
+
 _NOTHING = nullcontext()
 _SLICE = 0.25
 """Seconds after a suspend within which a waiter notices what has passed."""
@@ -168,11 +170,11 @@ class TimeLimit:
 
     def __init__(self, clock: Clock, seconds: float | None) -> None:
         self._clock = clock
-        self._ends = None if seconds is None else (clock.now() + seconds, time.monotonic() + seconds)
+        self._ends = None if seconds is None else (clock.now() + seconds, monotonic() + seconds)
 
     def left(self) -> float | None:
         """Return the seconds until the limit ends, negative afterwards; ``None`` if it never ends."""
         if self._ends is None:
             return None
         ours, real = self._ends
-        return min(ours - self._clock.now(), real - time.monotonic())
+        return min(ours - self._clock.now(), real - monotonic())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from tenure.errors import DeadlineExceeded
+
+_REALTIME = 5 if sys.platform == "linux" else time.CLOCK_REALTIME
+"""Linux's coarse clock: time-machine replaces the other one in ``clock_gettime``, too."""
 
 SHORTEST = 0.001
 """Seconds that are always granted: clients and sockets take zero for "without a limit"."""
@@ -20,6 +24,27 @@ def monotonic() -> float:
         Seconds; only differences between two values mean something.
     """
     return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def wall_clock() -> float:
+    """Return the machine's calendar time, also while a test has frozen the application's.
+
+    Returns:
+        Seconds since 1970, to a few milliseconds.
+    """
+    return time.clock_gettime(_REALTIME)
+
+
+class RealTime:
+    """Stands in for the module ``time`` in a client library whose waits have to end while a test freezes time.
+
+    Freezing tools replace what the module ``time`` offers, and such a library computes its deadlines from that. A
+    plugin puts an object of this class in the place of ``time`` among the library's module globals.
+    """
+
+    sleep = staticmethod(time.sleep)
+    monotonic = perf_counter = staticmethod(monotonic)
+    time = staticmethod(wall_clock)
 
 
 class Deadline:

@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import os
 
+from tenure._runtime.clock import SystemClock
+
+_CLOCK = SystemClock()
+
 
 class _ForkGeneration:
     """The process's fork count, as an attribute so that readers always see the present one."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_times", "value")
 
     def __init__(self) -> None:
         self.value = 0
+        self._times: list[float] = []
 
     def advance(self) -> None:
+        self._times.append(_CLOCK.now())
         self.value += 1
+
+    def seconds_since(self, generation: int) -> float:
+        """Return how long ago what was made in ``generation`` was inherited; 0.0 in the process that made it."""
+        return 0.0 if generation == self.value else _CLOCK.now() - self._times[generation]
 
 
 fork_generation = _ForkGeneration()

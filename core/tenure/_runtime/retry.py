@@ -13,7 +13,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tenure._runtime.clock import Clock
-from tenure.errors import InvalidArgument, OutcomeUnknown, PluginError, TenureError, Unavailable
+from tenure._runtime.deadline import monotonic
+from tenure._runtime.exits import no_threads
+from tenure._runtime.interruption import interruption
+from tenure.errors import CallInterrupted, InvalidArgument, OutcomeUnknown, PluginError, TenureError, Unavailable
 
 T = TypeVar("T")
 
@@ -61,9 +64,10 @@ def read(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
     """
     try:
         return _repeat(call, timeout, clock, attempt=FIRST_ATTEMPT, again=(Unavailable, OutcomeUnknown))
-    except TenureError:
-        raise
     except Exception as exc:
+        _pass_on(exc)
+        if (at_the_end := no_threads("reading", exc)) is not None:
+            raise at_the_end from exc
         raise PluginError(
             f"reading: the plugin failed with an untranslated {type(exc).__name__}; report the traceback to its author"
         ) from exc
@@ -76,9 +80,8 @@ def write(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
     """
     try:
         return _repeat(call, timeout, clock, attempt=timeout, again=(Unavailable,))
-    except TenureError:
-        raise
     except Exception as exc:
+        _pass_on(exc)
         # The plugin may have sent the write before it failed.
         raise OutcomeUnknown(
             f"writing: the plugin failed with an untranslated {type(exc).__name__}, and the write may be applied; read "
@@ -86,26 +89,42 @@ def write(call: Callable[[float], T], timeout: float, clock: Clock) -> T:
         ) from exc
 
 
+def _pass_on(error: Exception) -> None:
+    """Raise ``error`` unless it has to be translated: as it is, or as what a signal handler raised it is."""
+    raised = interruption(error)
+    if raised is not None and raised is not error:
+        raise raised
+    if raised is not None or isinstance(error, TenureError):
+        raise error
+
+
 def _repeat(
     call: Callable[[float], T], timeout: float, clock: Clock, *, attempt: float, again: tuple[type[Exception], ...]
 ) -> T:
     attempt = min(attempt, timeout)
-    started = time.monotonic()
+    started = monotonic()
     try:
         return call(attempt)
     except again as exc:
-        last = exc
+        last = _worth_repeating(exc)
     deadline = started + timeout
     backoff = Backoff()
     while True:
         delay = backoff.delay()
-        if time.monotonic() + delay >= deadline:
+        if monotonic() + delay >= deadline:
             raise last
         pause = clock.pause(delay)
         time.sleep(pause)
         deadline -= delay - pause
         attempt *= 2
         try:
-            return call(max(min(attempt, deadline - time.monotonic()), 0.001))
+            return call(max(min(attempt, deadline - monotonic()), 0.001))
         except again as exc:
-            last = exc
+            last = _worth_repeating(exc)
+
+
+def _worth_repeating(error: Exception) -> Exception:
+    """Return ``error``, or raise it: what a signal handler raised or did can't be helped by trying again."""
+    if isinstance(error, CallInterrupted) or interruption(error) is not None:
+        raise error
+    return error

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from tenure._runtime.deadline import monotonic
+from tenure._runtime.exits import ending
+from tenure._runtime.interruption import interruption
 
 _log = logging.getLogger("tenure.timers")
 _IDLE_SECONDS = 1.0
@@ -28,7 +30,7 @@ class Timers:
         self._name = name
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._count = itertools.count()
-        self._running = threading.Lock()
+        self._running: dict[None, threading.Thread] = {}
         self._closed = False
 
     def call_at(self, when: float, function: Callable[[], object]) -> None:
@@ -40,13 +42,23 @@ class Timers:
 
     def ensure(self) -> None:
         """Start the thread if something waits and it doesn't run; a start that fails is tried again next time."""
-        if self._queue.qsize() and self._running.acquire(blocking=False):
-            thread = threading.Thread(target=self._run, name=f"{self._name}-timers", daemon=True)
-            try:
+        if not self._queue.qsize() or self._running:
+            return
+        thread = threading.Thread(target=self._run, name=f"{self._name}-timers", daemon=True)
+        try:
+            if self._running.setdefault(None, thread) is thread:
                 thread.start()
-            except RuntimeError as exc:
-                self._running.release()
-                _log.warning("%s: the thread for timers can't be started now, trying again: %s", self._name, exc)
+        except BaseException as exc:
+            if thread.ident is None and self._running.get(None) is thread:
+                self._running.clear()
+            if not isinstance(exc, RuntimeError) or interruption(exc) is not None:
+                raise
+            _log.log(
+                logging.DEBUG if ending(exc) else logging.WARNING,
+                "%s: the thread for timers can't be started now, trying again: %s",
+                self._name,
+                exc,
+            )
 
     def close(self) -> None:
         """Call nothing any more, and let the thread end."""
@@ -67,7 +79,7 @@ class Timers:
                 break
             if entry is not None:
                 heapq.heappush(waiting, entry)
-        self._running.release()
+        self._running.clear()
         if not self._closed:
             self.ensure()  # something came while the thread was leaving
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from tenure._client.store import Store
+from tenure._runtime.deadline import monotonic, wall_clock
 from tenure._text import seconds
 from tenure.errors import TenureError
 from tenure.spi.types import ServerInfo
@@ -76,12 +76,12 @@ def examine(
 ) -> Checkup:
     """Open a store and look at it. Raises what opening it raises; what fails later is a finding."""
     with progress:
-        started = time.monotonic()
+        started = monotonic()
         with connect() as store:
-            connected = time.monotonic() - started
-            asked = time.time()
+            connected = monotonic() - started
+            asked = wall_clock()
             server = store.server_info()
-            answered = time.time()
+            answered = wall_clock()
             checks = [Check("open", Verdict.OK, f"reachable, opened in {seconds(connected)}")]
             difference, clock_check = _clock(server, asked, answered)
             checks += clock_check
@@ -142,7 +142,7 @@ def _try_out(store: Store, samples: int, read_only: bool, checks: list[Check]) -
 def _median(samples: int, call: Callable[[int], object]) -> float:
     taken = []
     for i in range(samples):
-        started = time.perf_counter()
+        started = monotonic()
         call(i)
-        taken.append(time.perf_counter() - started)
+        taken.append(monotonic() - started)
     return statistics.median(taken)

@@ -20,14 +20,16 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.exits import after_interrupted_call, ending
+from tenure._runtime.monitor import Monitor
 from tenure._runtime.timers import Timers
-from tenure.errors import LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
+from tenure.errors import CallInterrupted, LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.leases.lease import Lease
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
@@ -64,13 +66,15 @@ class LeaseKeepAlive:
         self._timeout = timeout
         self._name = name
         self._on_lost = on_lost
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._leases: dict[LeaseId, Lease] = {}
         self._refresh_queue: list[tuple[float, int, Lease]] = []
         self._deadlines: list[tuple[float, int, Lease]] = []
         self._count = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._handed_over: dict[LeaseId, None] = {}
+        """Leases that a signal handler revoked in the middle of another call, until they are."""
 
     # -- for the store --
 
@@ -81,14 +85,13 @@ class LeaseKeepAlive:
                 self._keep(lease)
                 return
         lease.mark_revoked()
-        self._revoke_all([lease.id], Deadline(self._timeout))
+        self.revoke_all([lease.id], Deadline(self._timeout))
         raise StoreClosed(
             f"taking a lease: the store was closed while lease {lease.id} was being granted; call connect() again"
         )
 
     def _keep(self, lease: Lease) -> None:
         self._leases[lease.id] = lease
-        self._prune()
         self._push(self._deadlines, lease.deadline, lease)
         if lease.keep_alive:
             self._push(self._refresh_queue, lease.deadline - lease.ttl * 2 / 3, lease)
@@ -99,13 +102,20 @@ class LeaseKeepAlive:
         """Start the thread if there is none. A start that fails is tried again in a moment: leases depend on it."""
         if self._thread is not None or self._closed or not self._leases:
             return
-        self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
         try:
+            self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
             self._thread.start()
         except RuntimeError as exc:  # too many threads
             self._thread = None
-            _log.error("%s: the thread that refreshes leases can't be started, trying again: %s", self._name, exc)
-            self._timers.call_at(monotonic() + _START_AGAIN, self._start_again)
+            level = logging.INFO if ending(exc) else logging.ERROR  # a lease that is taken at the end just expires
+            _log.log(level, "%s: the thread that refreshes leases can't be started: %s", self._name, exc)
+            if not ending(exc):
+                self._timers.call_at(monotonic() + _START_AGAIN, self._start_again)
+        except BaseException:  # an interrupt: leases depend on this thread
+            if self._thread is not None and self._thread.ident is None:
+                self._thread = None
+                self._timers.call_at(monotonic() + _START_AGAIN, self._start_again)
+            raise
 
     def _start_again(self) -> None:
         with self._condition:
@@ -115,19 +125,19 @@ class LeaseKeepAlive:
         """Return the lease with this id if this store object holds it."""
         return self._leases.get(lease_id)
 
-    def close(self, deadline: Deadline) -> None:
-        """Stop refreshing and revoke every lease, by ``deadline``. Never raises."""
+    def stop(self, deadline: Deadline) -> list[LeaseId]:
+        """Stop refreshing, by ``deadline``. Returns the leases that are left to :meth:`revoke_all`."""
         with self._condition:
             self._closed = True
             self._condition.notify()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(deadline.remaining())
         with self._condition:
             leases = list(self._leases.values())
             self._leases.clear()
         # An overdue lease is LOST, and its callback is called. The others end here: their holders can't rely on them.
-        self._revoke_all([lease.id for lease in leases if lease.alive and lease.mark_revoked()], deadline)
+        return [*self._handed_over, *(lease.id for lease in leases if lease.alive and lease.mark_revoked())]
 
     # -- for the leases (see tenure.leases.lease.Keeper) --
 
@@ -147,7 +157,20 @@ class LeaseKeepAlive:
 
     def revoke(self, lease: Lease, timeout: float | None) -> None:
         self.forget(lease)
-        self._revoke_batch([lease.id], self._timeout if timeout is None else retry.check_timeout(timeout))
+        seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
+        try:
+            self._revoke_batch([lease.id], seconds)
+        except CallInterrupted:
+            self._handed_over[lease.id] = None
+            after_interrupted_call(lambda: self._revoke_later(lease.id, seconds), f"revoking lease {lease.id}")
+
+    def _revoke_later(self, lease_id: LeaseId, timeout: float) -> None:
+        try:
+            self._revoke_batch([lease_id], timeout)
+        except StoreClosed:  # the close has revoked it
+            return
+        finally:
+            self._handed_over.pop(lease_id, None)
 
     def lost(self, lease: Lease) -> None:
         self.forget(lease)
@@ -157,13 +180,16 @@ class LeaseKeepAlive:
         if hook is not None:
             self._callbacks.submit(lambda: hook(lease))
 
-    # -- inside --
+    def revoke_all(self, ids: Sequence[LeaseId], deadline: Deadline) -> None:
+        """Revoke as many leases as ``deadline`` allows; the rest is logged and expires.
 
-    def _revoke_all(self, ids: list[LeaseId], deadline: Deadline) -> None:
-        """Revoke as many leases as ``deadline`` allows; the rest is logged and expires."""
+        Raises ``CallInterrupted`` and nothing else.
+        """
         for start in range(0, len(ids), _BATCH):
             try:
                 self._revoke_batch(ids[start : start + _BATCH], max(_SHORTEST_ATTEMPT, deadline.remaining()))
+            except CallInterrupted:
+                raise
             except TenureError as exc:
                 _log.warning(
                     "%s: %d leases could not be revoked at close and will expire: %s",
@@ -173,7 +199,9 @@ class LeaseKeepAlive:
                 )
                 return
 
-    def _revoke_batch(self, ids: list[LeaseId], timeout: float) -> None:
+    # -- inside --
+
+    def _revoke_batch(self, ids: Sequence[LeaseId], timeout: float) -> None:
         # Revoking a lease twice does no harm, so this may be repeated like a read.
         retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout, self._clock)
 
@@ -196,6 +224,8 @@ class LeaseKeepAlive:
         return self._leases.get(lease.id) is lease
 
     def _run(self) -> None:
+        with self._condition:
+            self._thread = threading.current_thread()  # one whose start was interrupted may have a successor
         while True:
             try:
                 self._keep_alive()
@@ -209,9 +239,12 @@ class LeaseKeepAlive:
         while True:
             overdue: list[Lease] = []
             with self._condition:
+                if self._thread is not threading.current_thread():
+                    return
                 if self._closed or not self._leases:
                     self._thread = None
                     return
+                self._prune()
                 now = self._clock.now()
                 while self._next_deadline() <= now:
                     overdue.append(heapq.heappop(self._deadlines)[2])

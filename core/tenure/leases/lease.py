@@ -16,7 +16,6 @@ A forked child doesn't hold its parent's leases: in the child they are LOST, and
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
@@ -24,6 +23,7 @@ from typing import Protocol, Self
 
 from tenure._runtime.clock import Clock
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.monitor import Monitor
 from tenure.errors import LeaseLost, UsedAfterFork
 from tenure.spi.types import LeaseGrant, LeaseId
 
@@ -103,7 +103,7 @@ class Lease:
         self.on_lost = on_lost
         self._clock = clock
         self._keeper = keeper
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._end: LeaseState | None = None
         self._reason = ""
         self._refreshed = started

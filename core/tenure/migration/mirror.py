@@ -14,7 +14,6 @@ leased key has what the mirror read as its precondition, so a process that moves
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 from tenure._client.store import Store
 from tenure._client.transaction import TransactionBuilder
 from tenure._outages import OutageTracker
+from tenure._runtime.deadline import monotonic
 from tenure._runtime.retry import Backoff
 from tenure._text import plural, seconds, size
 from tenure.errors import (
@@ -103,7 +103,7 @@ class Mirror:
         self._failing: dict[str, float] = {}
         self._backoff = Backoff(first=0.1, longest=5.0)
         self._side = "target"
-        self._told = (Totals(), time.monotonic())
+        self._told = (Totals(), monotonic())
         self.totals = Totals()
 
     def run(self) -> float:
@@ -153,7 +153,7 @@ class Mirror:
     # -- outages --
 
     def _wait(self, error: TenureError) -> None:
-        now = time.monotonic()
+        now = monotonic()
         age = now - self._failing.setdefault(self._side, now)
         self._look(self._side, max(age, 0.001), str(error))
         self._stop(self._backoff.delay())
@@ -174,8 +174,8 @@ class Mirror:
 
     def _status(self) -> None:
         before, since = self._told
-        if self.totals != before and time.monotonic() - since >= _STATUS:
-            self._told = (self.totals, time.monotonic())
+        if self.totals != before and monotonic() - since >= _STATUS:
+            self._told = (self.totals, monotonic())
             self._tell("status", _counted(self.totals), **_fields(self.totals))
 
     # -- reconciling --

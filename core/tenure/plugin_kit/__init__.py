@@ -7,6 +7,7 @@
 :class:`Endpoints`       several servers of one store: which is asked first, and how long each may take
 :func:`dial`             a TCP or TLS connection to one host, from the parts above
 :class:`ConnectionPool`  connections between calls; safe to interrupt at any line
+:class:`Monitor`         a lock and condition that no interrupt leaves held
 :class:`ErrorTable`      from a server's words to an error of :mod:`tenure.errors`, with one rule for doubt
 :func:`next_revision`    revisions that a restored backup never repeats
 =======================  =======================================================================================
@@ -14,7 +15,9 @@
 ``core/docs/write-a-backend.md`` has a whole example, which runs.
 """
 
-from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.deadline import Deadline, RealTime, monotonic, wall_clock
+from tenure._runtime.interruption import interruption
+from tenure._runtime.monitor import Monitor
 from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
 from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
 from tenure.plugin_kit.errors import ErrorTable, Row, shorten
@@ -30,13 +33,17 @@ __all__ = [
     "Deadline",
     "Endpoints",
     "ErrorTable",
+    "Monitor",
     "Pooled",
+    "RealTime",
     "Resolver",
     "Row",
     "TlsContext",
     "TlsFiles",
     "dial",
+    "interruption",
     "monotonic",
     "next_revision",
     "shorten",
+    "wall_clock",
 ]

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.monitor import Monitor
 from tenure.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -62,7 +62,7 @@ class Endpoints:
     def __init__(self, hosts: Sequence[Host], *, shuffle: bool = False) -> None:
         self.hosts = tuple(hosts)
         self._shuffle = shuffle
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._best = self.hosts[0]
 
     @property

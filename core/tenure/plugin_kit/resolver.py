@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.monitor import Monitor
 from tenure.errors import DeadlineExceeded, Unavailable
 from tenure.spi.plugin import Host
 
@@ -65,7 +66,7 @@ class Resolver:
     def __init__(self, look_up: Callable[[Host], _Found] | None = None, *, patience: float = PATIENCE) -> None:
         self._look_up = look_up or _ask_system
         self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._pid = os.getpid()
         self._running: dict[Host, _LookUp] = {}
         self._known: dict[Host, _Found] = {}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-import threading
 
+from tenure._runtime.monitor import Monitor
 from tenure.errors import ConfigError
 from tenure.spi.plugin import Tls
 
@@ -57,7 +57,7 @@ class TlsContext:
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._stamp = _stamp(tls)
         self._context = _make(tls)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 
 from tenure._client.opening import connect
 from tenure._client.store import Store
+from tenure._runtime.monitor import Monitor
 from tenure.errors import AlreadyRegistered, StoreClosed
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Status
@@ -22,14 +22,14 @@ class _Process:
     """The registry of this process, and its store if ``init`` opened it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = Monitor()
         self.registry: Registry | None = None
         self.opened: Store | None = None
         self.inherited = False
 
     def after_fork(self) -> None:
         # A thread that the child doesn't have may have held the lock.
-        self.lock = threading.Lock()
+        self.lock = Monitor()
         self.inherited = self.registry is not None
         self.opened = None
 

@@ -330,7 +330,9 @@ class Registry:
 
     @property
     def status(self) -> Status:
-        """The status of this registry's registration."""
+        """The status of this registry's registration. A forked child has inherited none: IDLE."""
+        if self._fork_generation != fork_generation.value:
+            return Status.IDLE
         return self._registration.status
 
     @property
@@ -460,6 +462,8 @@ class Registry:
     def staleness(self) -> float:
         """Seconds since the cache was last known to be up to date: 0.0 while the watch is connected.
 
+        In a forked child the inherited cache ages from the fork on.
+
         A broken connection is noticed within ``store.capabilities.max_watch_failure_detection`` seconds.
         """
         if self._frozen_at is not None:
@@ -468,8 +472,9 @@ class Registry:
 
     @property
     def closed(self) -> bool:
-        """Whether the cache stopped following the store: by the close, or by the :attr:`error` of its watch."""
-        return self._cache.frozen or self._watch_error is not None
+        """Whether the cache stopped following the store: by a fork, the close or its watch's :attr:`error`."""
+        forked = self._fork_generation != fork_generation.value
+        return forked or self._cache.frozen or self._watch_error is not None
 
     # -- handlers ----------------------------------------------------------------------------------
 

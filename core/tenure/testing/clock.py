@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from math import inf
 
 from tenure._runtime.clock import ManualClock
+from tenure._runtime.deadline import monotonic
 
 _POLL = 0.0005
 _OURS = "tenure"  # prefix of the names of core's and the plugins' threads
@@ -37,9 +38,9 @@ def wait_until(condition: Callable[[], object], within: float = 5.0) -> None:
     Raises:
         AssertionError: the condition was still not true after ``within`` seconds.
     """
-    ends = time.monotonic() + within
+    ends = monotonic() + within
     while not condition():
-        if time.monotonic() >= ends:
+        if monotonic() >= ends:
             code = getattr(condition, "__code__", None)
             name = getattr(condition, "__name__", repr(condition))
             where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
@@ -139,7 +140,7 @@ class VirtualClock(ManualClock):
 
     def _wait_until_asleep(self, woken: set[threading.Thread]) -> None:
         """Wait until the threads that use this clock sleep again, each until a later time."""
-        started = time.monotonic()
+        started = monotonic()
         while True:
             now = self.now()
             with self._book:
@@ -147,7 +148,7 @@ class VirtualClock(ManualClock):
                 asleep |= {thread for thread, idle in self._resting.items() if idle()}
                 busy = {thread for thread in threading.enumerate() if self._concerns(thread)} - asleep
                 sure = {thread for thread in busy if thread in woken or thread.name in _TIMERS}
-                waited = time.monotonic() - started
+                waited = monotonic() - started
                 if waited >= _HARDLY:
                     self._strangers |= busy - sure - self._known
                 if waited >= _PERHAPS:

@@ -6,11 +6,11 @@ Without a planned fault it changes nothing: the conformance suite checks it agai
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
 from tenure._runtime.clock import Clock
+from tenure._runtime.monitor import Monitor
 from tenure.errors import OutcomeUnknown, StoreClosed, TenureError
 from tenure.spi import (
     Backend,
@@ -140,7 +140,7 @@ class FaultyFeed(Feed):
         self._plan = plan
         self._sink = sink
         # Held during calls of core's sink, which never block; never during calls of the inner store.
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._held: list[FeedItem | TenureError] = []
         self._inner: Feed | None = None
         self._ended = False

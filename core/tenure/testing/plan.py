@@ -7,13 +7,13 @@ call that passes reaches the store.
 from __future__ import annotations
 
 import copy
-import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tenure._runtime.clock import Clock
+from tenure._runtime.monitor import Monitor
 from tenure.errors import Compacted, DeadlineExceeded, InvalidArgument, OutcomeUnknown, TenureError, Unavailable
 from tenure.spi.types import CommitResult
 
@@ -98,7 +98,7 @@ class Plan:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.calls: Counter[str] = Counter()
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._refusals: list[Refusal] = []
         self._lost: deque[LostAnswer] = deque()
         self._watches: set[Cuttable] = set()

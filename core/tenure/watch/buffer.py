@@ -7,12 +7,12 @@ stays bounded, no other consumer waits, and no change is lost silently.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenure._runtime.clock import Clock, TimeLimit
+from tenure._runtime.monitor import Monitor
 from tenure.errors import TenureError
 from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
 from tenure.spi.types import KeyValue
@@ -59,7 +59,7 @@ class FeedBuffer:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._on_ready = on_ready
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._items: deque[FeedItem] = deque()
         self._entries = 0
         self._bytes = 0

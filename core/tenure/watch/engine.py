@@ -8,7 +8,6 @@ change counts as delivered only once its batch is ready for the consumer.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,10 @@ from typing import Self
 
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
+from tenure._runtime.exits import no_threads
 from tenure._runtime.fork import fork_generation
+from tenure._runtime.interruption import interruption
+from tenure._runtime.monitor import Monitor
 from tenure.errors import InvalidArgument, PluginError, StoreClosed, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Feed
@@ -75,7 +77,7 @@ class Watch:
         self._on_ready = on_ready
         self._machine = WatchMachine(settings, backend.capabilities)
         self._consumer = SingleConsumer()
-        self._state = threading.Lock()
+        self._state = Monitor()
         self._feed: Feed | None = None
         self._buffer = self._new_buffer()
         self._closed = False
@@ -143,13 +145,17 @@ class Watch:
     def staleness(self) -> float:
         """Seconds since the watch noticed that its connection broke; 0.0 while it is connected.
 
+        In a forked child the inherited watch counts from the fork.
+
         A silent break is noticed within ``capabilities.max_watch_failure_detection`` seconds. If the store can't resume
         changes, the watch counts as connected once the new state has arrived.
         """
         since = self._machine.disconnected_at
         if since is None:
             since = self._buffer.failed_at
-        return 0.0 if since is None else max(0.0, self._clock.now() - since)
+        if since is None:  # in a forked child nothing arrives any more
+            return fork_generation.seconds_since(self._fork_generation)
+        return max(0.0, self._clock.now() - since)
 
     def close(self) -> None:
         """End the watch and wake its consumer. Idempotent, callable from any thread and from callbacks; never raises.
@@ -338,9 +344,14 @@ class Watch:
         try:
             feed = self._backend.watch(request, sink=buffer, timeout=timeout)
         except TenureError as exc:
+            if (raised := interruption(exc)) is not None:
+                raise raised  # noqa: B904 - what a signal handler raised is no failure of the watch
             return exc
-        except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the watch loudly, whatever it raised
-            error = PluginError(
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
+            at_the_end = no_threads("opening a watch", exc)
+            error = at_the_end or PluginError(
                 f"opening a watch: the plugin failed with an untranslated {type(exc).__name__}: {exc}; report the "
                 "traceback to its author"
             )
@@ -376,5 +387,7 @@ def close_quietly(feed: Feed) -> None:
     """Close a feed that is no longer needed. A failure is logged and has no other effect."""
     try:
         feed.close()
-    except Exception:  # noqa: BLE001 - a plugin's bug must not keep a watch or a store from closing
+    except Exception as exc:
+        if interruption(exc) is not None:
+            raise
         _log.exception("the plugin failed to close a feed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 import weakref
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tenure.errors import ConfigError, StoreClosed, Unsupported
+from tenure.plugin_kit import wall_clock
 from tenure.spi import (
     Backend,
     Capabilities,
@@ -131,7 +131,7 @@ class JsonFileBackend(Backend):
             product="JSON file",
             version=metadata.version("tenure-jsonfile"),
             revision=state.revision,
-            clock=time.time(),
+            clock=wall_clock(),
             warnings=(slow,) if size > _LARGE else (),
             details={"path": str(self._file.path), "bytes": str(size), "keys": str(len(state.keys))},
         )

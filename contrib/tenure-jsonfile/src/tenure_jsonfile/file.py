@@ -27,6 +27,7 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
+from tenure.plugin_kit import monotonic
 from tenure.spi import Clock
 from tenure_jsonfile.state import State, dump, load, this_boot
 
@@ -92,7 +93,7 @@ class StateFile:
 
     @contextmanager
     def _locked(self, timeout: float) -> Iterator[None]:
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         if not self._mutex.acquire(timeout=timeout):
             raise DeadlineExceeded(f"{self.path}: another thread held the lock for {timeout:g} s; nothing was changed")
         try:
@@ -102,7 +103,7 @@ class StateFile:
                 raise _translated(exc, self._lock_path) from exc
             try:
                 while not _try_lock(lock):
-                    if time.monotonic() >= deadline:
+                    if monotonic() >= deadline:
                         raise DeadlineExceeded(
                             f"{self.path}: another process held the lock for {timeout:g} s; nothing was changed"
                         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
 from tenure.errors import StoreClosed, Unavailable, Unsupported
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi import (
     Backend,
     Capabilities,
@@ -51,7 +50,7 @@ class PostgresqlBackend(Backend):
         self._watches = Watches(context, poll=request.options["poll"], silence=request.options["silence"])
         self._lease_reaper = LeaseReaper(context)
         self._native: psycopg.Connection[Any] | None = None
-        self._native_lock = threading.Lock()
+        self._native_lock = Monitor()
 
     @classmethod
     def open(cls, request: OpenRequest) -> PostgresqlBackend:

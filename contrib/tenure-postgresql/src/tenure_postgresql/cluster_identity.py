@@ -14,10 +14,9 @@ Leases are lost in both. Watches notice it, since the log no longer has their re
 from __future__ import annotations
 
 import math
-import threading
 
 from tenure.errors import PermissionDenied, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure_postgresql import encoding, schema
 from tenure_postgresql.connection import Statement
 from tenure_postgresql.pool import Pool
@@ -33,7 +32,7 @@ class ClusterIdentity:
     def __init__(self, pool: Pool, name: schema.Schema, *, deadline: Deadline) -> None:
         self._pool = pool
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._cluster = self._look(deadline)
         self._made_anew = -math.inf
 

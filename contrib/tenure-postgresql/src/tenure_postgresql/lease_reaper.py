@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 from tenure.errors import TenureError
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Monitor, monotonic
 from tenure_postgresql import encoding
 from tenure_postgresql.context import BackendContext
 
@@ -24,7 +24,7 @@ class LeaseReaper:
 
     def __init__(self, context: BackendContext) -> None:
         self._context = context
-        self._changed = threading.Condition()
+        self._changed = Monitor()
         self._thread: threading.Thread | None = None
         self._at: float | None = None  # of the monotonic clock: when something may be due
         self._closed = False

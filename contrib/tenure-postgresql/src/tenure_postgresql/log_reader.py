@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from tenure.errors import PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure.spi import Deleted, KeyValue
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Connection, ConnectionBroken, Row, ServerError
@@ -75,7 +75,7 @@ class LogReader:
         self._connection = connection
         self._poll = poll
         self._silence = silence
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._feeds: dict[PostgresqlFeed, None] = {}
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None

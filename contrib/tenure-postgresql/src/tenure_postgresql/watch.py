@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
 from tenure.errors import DeadlineExceeded, StoreClosed
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi import Feed, Sink, WatchRequest
 from tenure_postgresql import log_position, reads
 from tenure_postgresql.context import BackendContext
@@ -20,7 +18,7 @@ class Watches:
         self._context = context
         self._poll = poll
         self._silence = silence
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._reader: LogReader | None = None
         self._closed = False
 

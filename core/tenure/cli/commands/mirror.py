@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import click
 
+from tenure._runtime.deadline import monotonic
 from tenure._text import seconds
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.process.registration import Reporter
@@ -69,9 +69,9 @@ class _Stopping:
         self.number = 0
 
     def __call__(self, pause: float) -> bool:
-        deadline = time.monotonic() + pause
+        deadline = monotonic() + pause
         while not self.number:
-            taken = self._inbox.take(deadline - time.monotonic())
+            taken = self._inbox.take(deadline - monotonic())
             if taken is None:
                 return False
             if taken.si_signo in ENDING or taken.si_signo == signal.SIGHUP:

@@ -18,11 +18,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import click
 
+from tenure._runtime.deadline import monotonic
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.process import child
 from tenure.cli.process.registration import Reporter, instance_options, registered
@@ -129,12 +129,12 @@ class _Running:
         if self._draining:
             return
         self._draining = True
-        deadline = time.monotonic() + self._drain
+        deadline = monotonic() + self._drain
         self._report.say("draining", "draining")
         marking = threading.Thread(target=self._try_mark, name="tenure-drain", daemon=True)
         marking.start()
         marking.join(_DRAIN_MARK)
-        while (left := deadline - time.monotonic()) > 0 and self._process.poll() is None:
+        while (left := deadline - monotonic()) > 0 and self._process.poll() is None:
             taken = self._inbox.take(left)
             if taken is not None and taken.si_signo in ENDING:
                 return  # a second signal means that there is no more time

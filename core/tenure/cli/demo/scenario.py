@@ -13,11 +13,11 @@ import queue
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenure._failed import Failed
+from tenure._runtime.deadline import monotonic
 from tenure._text import plural, seconds
 from tenure.cli.commands.watch import change_pieces
 from tenure.cli.ui.output import Output
@@ -78,7 +78,7 @@ class Scenes:
         self._registry = registry
         self._url = url
         self._events: queue.SimpleQueue[tuple[float, InstanceEvent]] = queue.SimpleQueue()
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._workers: list[Worker] = []
         self._shown = 0
         limits = registry.store.capabilities
@@ -88,7 +88,7 @@ class Scenes:
         registry.add_handler(self._receive, service=SERVICE)
 
     def _receive(self, event: InstanceEvent) -> None:
-        self._events.put((time.monotonic(), event))
+        self._events.put((monotonic(), event))
 
     # -- the scenes --
 
@@ -121,7 +121,7 @@ class Scenes:
             raise Failed(f"the cache should know the instance 'two' alone, with its new metadata, and knows {left}")
 
     def _summary(self, stopped: float, killed: float) -> None:
-        taken = time.monotonic() - self._started
+        taken = monotonic() - self._started
         store = self._registry.store
         self._title("What was seen")
         limit = f"lease {self._ttl:g} s, at most {self._worst:.1f} s on this store"
@@ -165,7 +165,7 @@ class Scenes:
 
     def _expect(self, wanted: set[tuple[str, str]], *, action: str = "", patience: float = _PATIENCE) -> float:
         """Show events until all expected ones came; return the seconds. Any other event is a failure."""
-        began = time.monotonic()
+        began = monotonic()
         deadline = began + patience
         taken = 0.0
         missing = set(wanted)
@@ -174,7 +174,7 @@ class Scenes:
                 at, event = self._events.get(timeout=_LOOK)
             except queue.Empty:
                 self._check_workers()
-                if time.monotonic() >= deadline:
+                if monotonic() >= deadline:
                     names = ", ".join(f"{kind} of {name!r}" for kind, name in sorted(missing))
                     raise Failed(f"no event came for: {names}, within {seconds(patience)}") from None
                 continue

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tenure._runtime.deadline import monotonic
 from tenure._runtime.retry import Backoff
 from tenure._text import iso_time, visible
 from tenure.cli.options import Settings
@@ -104,10 +104,10 @@ def registered(
     from tenure.registry import Registry, RegistryConfig
 
     config = RegistryConfig(options.name, heartbeat=heartbeat, max_retry=None)
-    deadline = time.monotonic() + wait
+    deadline = monotonic() + wait
 
     def left() -> float:
-        return max(0.0, deadline - time.monotonic())
+        return max(0.0, deadline - monotonic())
 
     with _retrying(options.connect, left, inbox, report) as store:
         registry = _retrying(lambda: Registry(store, config).start(), left, inbox, report)

@@ -7,9 +7,10 @@ main thread takes them. A signal that the parent ignored (``nohup``, background 
 from __future__ import annotations
 
 import signal
-import time
 from types import TracebackType
 from typing import Self
+
+from tenure._runtime.deadline import monotonic
 
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Signals that ask a program to end."""
@@ -55,9 +56,9 @@ class SignalInbox:
 
     def pause(self, seconds: float) -> None:
         """Sleep; raises :class:`Ended` at once when a signal asks to end."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         while True:
-            taken = self.take(deadline - time.monotonic())
+            taken = self.take(deadline - monotonic())
             if taken is None:
                 return
             if taken.si_signo in ENDING or taken.si_signo == signal.SIGHUP:

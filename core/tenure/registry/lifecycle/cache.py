@@ -13,11 +13,11 @@ Rules:
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from tenure._runtime.clock import Clock, SystemClock, TimeLimit
+from tenure._runtime.monitor import Monitor
 from tenure.errors import MalformedEntry
 from tenure.registry.model.events import EventType, InstanceEvent
 from tenure.registry.model.instance import Instance
@@ -44,7 +44,7 @@ class Cache:
         self.malformed: Mapping[str, str] = MappingProxyType({})
         self.in_sync = False
         self.frozen = False
-        self.changed = threading.Condition()
+        self.changed = Monitor()
         """The writer holds it while it applies a batch, and notifies it afterwards."""
 
     # -- reading, beyond `services` ----------------------------------------------------------------

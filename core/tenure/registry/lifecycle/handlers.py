@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.exits import ending
+from tenure._runtime.monitor import Monitor
 from tenure.registry.model.events import EventType, Handler, InstanceEvent, StatusChange, StatusHandler
 from tenure.registry.model.instance import Instance
 
@@ -43,7 +45,7 @@ class Dispatcher:
     def __init__(self, *, most_waiting: int = _MOST_WAITING) -> None:
         self._most_waiting = most_waiting
         self._compact_at = most_waiting
-        self._condition = threading.Condition()
+        self._condition = Monitor()
         self._subscribers: tuple[_Subscriber, ...] = ()
         self._status_handlers: tuple[StatusHandler, ...] = ()
         self._queue: deque[_Waiting | Callable[[], object]] = deque()
@@ -97,7 +99,16 @@ class Dispatcher:
             self._compact()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="tenure-registry-handlers", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as exc:  # the next event tries again, and close calls what is left
+                self._thread = None
+                level = logging.DEBUG if ending(exc) else logging.WARNING
+                _log.log(level, "no thread for the registry's handlers can be started now: %s", exc)
+            except BaseException:
+                if self._thread.ident is None:  # interrupted before it was started
+                    self._thread = None
+                raise
         self._condition.notify()
 
     def _compact(self) -> None:
@@ -147,7 +158,9 @@ class Dispatcher:
             self._closed = True
             self._condition.notify_all()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:
+            self._run()  # it ends with the last event
+        elif thread is not threading.current_thread():
             thread.join(deadline.remaining())
             if thread.is_alive():
                 _log.warning("a handler of the registry is still running at the end of close")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.exits import ending
 from tenure.errors import RegistrationReplaced, StoreClosed, TenureError
 from tenure.registry.lifecycle.backoff import FibonacciBackoff
 from tenure.registry.lifecycle.entry import OwnEntry
@@ -69,7 +70,13 @@ class Recovery:
                     state.set_status(Status.REGISTERED, reason)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="tenure-registry", daemon=True)
-                    self._thread.start()
+                    try:
+                        self._thread.start()
+                    except BaseException as exc:
+                        if self._thread.ident is None:
+                            self._thread = None
+                        if not isinstance(exc, RuntimeError) or not ending(exc):
+                            raise
                 if not entry.has_lease:
                     self.mark_suspect("its lease was lost right after the entry was written")
         if not current:

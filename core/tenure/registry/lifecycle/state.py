@@ -15,9 +15,9 @@ deregister.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
+from tenure._runtime.monitor import Monitor
 from tenure.errors import TenureError
 from tenure.registry.model.events import Part, Status, StatusChange
 from tenure.registry.model.instance import Instance
@@ -30,7 +30,7 @@ class RegistrationState:
 
     def __init__(self, report: Callable[[StatusChange], None]) -> None:
         self._report = report
-        self.condition = threading.Condition()
+        self.condition = Monitor()
         self.generation = 0
         self.wanted: Instance | None = None
         """The instance that is registered, or is to be registered again."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
+from tenure._runtime.monitor import Monitor
 from tenure.errors import InvalidArgument
 from tenure.registry.model.filters import Filter
 from tenure.registry.model.instance import Instance
@@ -37,7 +37,7 @@ class Picker:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._turns: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._last: OrderedDict[str, dict[tuple[str, str], int]] = OrderedDict()
         self._count = 0

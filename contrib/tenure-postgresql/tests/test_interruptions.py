@@ -1,0 +1,26 @@
+"""Interrupts, forks and the end of the process: the same as for the stores of the main distribution."""
+
+import pytest
+
+from tenure_testkit.probes import programs
+
+
+@pytest.mark.parametrize(
+    ("program", "amount"),
+    [
+        (programs.EVERY_LINE, 7),
+        (programs.AT_RANDOM, 40),
+        (programs.HANDLER_CALLS, 40),
+        (programs.HANDLER_CLOSES, 0),
+        (programs.FINALIZERS, 10),
+        (programs.FORKS, 2),
+    ],
+    ids=["every line", "at random", "handler calls", "handler closes", "finalizers", "forks"],
+)
+def test_interrupts_and_forks(url, program, amount):
+    assert programs.run(program, url, amount).startswith("done")
+
+
+@pytest.mark.parametrize("what", programs.ENDS)
+def test_a_program_ends_in_good_order(url, what):
+    programs.end(what, url)
