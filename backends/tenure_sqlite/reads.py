@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from time import monotonic
 
+from tenure.plugin_kit import monotonic
 from tenure.spi import KeyValue, Page, ReadResult
 from tenure_sqlite import leases
 from tenure_sqlite.database import Connection, Database
