@@ -18,6 +18,7 @@ from tenure_etcd.messages import ENUM_VALUES, MESSAGES, METHODS, stub_class
 
 _NAME = "etcd3.etcdrpc"
 _lock = Monitor()
+os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # another thread of the parent may have held it
 
 
 def import_etcd3() -> Any:

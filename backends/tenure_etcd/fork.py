@@ -6,7 +6,9 @@ held until the calls in flight have ended (two seconds at most, a hung server mu
 the parent's open again. Streams that wait for the server stay open: measured to be harmless in both processes.
 The child never touches what it inherited, not even to free it. Core refuses inherited stores anyway.
 
-``GRPC_ENABLE_FORK_SUPPORT`` does something else and is left alone.
+gRPC polls by ``poll`` (``etcd3_import``): with epoll, a child of a process that had a stream open died by SIGABRT when
+it connected. ``GRPC_ENABLE_FORK_SUPPORT`` prevents that too, but closes what the child inherited and cost a lease in
+the parent; it is left alone.
 """
 
 from __future__ import annotations

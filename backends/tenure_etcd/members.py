@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from tenure.errors import DeadlineExceeded, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Endpoints, Resolver, TlsFiles, monotonic
+from tenure.plugin_kit import Deadline, Endpoints, Resolver, TlsFiles, monotonic, wall_clock
 from tenure.spi.plugin import Host, OpenRequest, Tls
 from tenure_etcd import endpoints
 from tenure_etcd.errors import translate
@@ -109,7 +108,7 @@ class Member:
                 raise DeadlineExceeded(
                     f"connecting to etcd: {self.host} gave no answer within {deadline.seconds:.3g} s"
                 )
-            channel.watch_connectivity_state(state, time.time() + min(_SLICE_SECONDS, deadline.remaining()))
+            channel.watch_connectivity_state(state, wall_clock() + min(_SLICE_SECONDS, deadline.remaining()))
 
     def log_in(self, metadata: Any) -> None:
         """Give the etcd3 client, now and when it is made again, what its calls are to be sent with."""

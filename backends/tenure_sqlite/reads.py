@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import TypeVar
 
+from tenure.plugin_kit import monotonic
 from tenure.spi import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_sqlite import leases
 from tenure_sqlite.database import Connection, Database

@@ -15,9 +15,13 @@ import _thread
 import contextlib
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from tenure._runtime.deadline import monotonic
 from tenure.errors import CallInterrupted
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
         def _is_owned(self) -> bool: ...
         def _release_save(self) -> tuple[int, int]: ...
         def _acquire_restore(self, state: tuple[int, int]) -> None: ...
+        def _at_fork_reinit(self) -> None: ...
 
 else:
     _Base = _thread.RLock
@@ -108,6 +113,24 @@ class Monitor(_Base):
                 self._acquire_restore(state)
             with contextlib.suppress(ValueError):
                 self._notices.remove(waiter)
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        """Wait until ``predicate`` is true, or for ``timeout`` seconds.
+
+        Args:
+            predicate: called with the lock held, at first and after each notification.
+            timeout: seconds; ``None`` for no limit.
+
+        Returns:
+            What ``predicate`` returned last.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        while not (result := predicate()):
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+        return result
 
     def notify(self, n: int = 1) -> None:
         """Wake threads that wait, the longest waiting first.
