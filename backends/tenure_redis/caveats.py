@@ -22,7 +22,9 @@ CAVEATS = (
     Caveat(
         "A failover may lose writes",
         "With replicas, Sentinel or Cluster, writes that were acknowledged just before it may be missing after it. "
-        "Watchers are told by a RESYNC batch.",
+        "Watchers are told by a RESYNC batch, and compare-and-set on a lost revision is refused. Revisions follow the "
+        "server's clock: while the new primary's clock is behind the old one's, its revisions are lower than the lost "
+        "ones.",
         (
             f"{_SENTINEL}::test_a_replica_that_lagged_is_a_resync_not_a_silence",
             f"{_OPEN}::test_of_several_hosts_the_primary_is_used",
@@ -33,6 +35,7 @@ CAVEATS = (
         "Watchers are told by a RESYNC batch with the deletes, and registered instances are back within a heartbeat.",
         (
             f"{_WATCH}::test_a_restart_without_persistence_is_a_resync_with_its_deletes",
+            f"{_WATCH}::test_a_history_put_back_under_running_watches",
             f"{_LEASES}::test_a_registration_is_back_after_a_restart_without_persistence",
         ),
     ),

@@ -19,8 +19,8 @@ OPTIONS = (
         "history",
         int,
         10_000,
-        "revisions kept for watches that resume; they hold the values written, so they take memory, and of "
-        "clients that differ the lowest counts",
+        "revisions kept for watches that resume, fewer where they fill more than 64 MiB; they hold the values "
+        "written, so they take memory, and of clients that differ the lowest counts",
         minimum=100,
         maximum=100_000_000,
     ),

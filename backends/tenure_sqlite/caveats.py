@@ -51,12 +51,24 @@ CAVEATS = (
     ),
     Caveat(
         "A file that was replaced is another history",
-        "Whoever has it open goes on with what is there now, and watches get a RESYNC batch. Files that "
-        "aren't a store, or are damaged, are left as they are.",
+        "Programs that have it open continue with what is there now, and watches get a RESYNC batch. No revision of "
+        "the lost history is used again, unless the machine's clock is set back. Files that aren't a store, or are "
+        "damaged, are left as they are.",
         (
             f"{_WATCH}::test_a_replaced_file_is_another_history",
+            f"{_WATCH}::test_restored_backups_are_told_to_every_watch_and_their_revisions_end",
             f"{_ERRORS}::test_the_database_of_another_application_is_left_alone",
             f"{_ERRORS}::test_a_damaged_store_is_left_alone",
+        ),
+    ),
+    Caveat(
+        "How to restore a backup",
+        "SQLite's own `.restore` works while programs run. To copy a file instead, stop every program, delete the "
+        "`-wal` and `-shm` files, then put the copy in place. SQLite mixes a copied file with a `-wal` file that was "
+        "left beside it; programs that were running refuse such a file, programs that start later can't tell.",
+        (
+            f"{_WATCH}::test_a_backup_restored_in_place_fails_the_watch",
+            f"{_WATCH}::test_a_replaced_file_is_not_mixed_with_the_log_of_the_one_before",
         ),
     ),
     Caveat(
