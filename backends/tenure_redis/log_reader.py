@@ -18,7 +18,7 @@ import threading
 
 from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
 from tenure.plugin_kit import Deadline, Monitor, monotonic
-from tenure_redis import history, scripts
+from tenure_redis import history_position, scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
 from tenure_redis.errors import ERRORS, ServerError, refused
@@ -134,7 +134,7 @@ class LogReader:
             answer = connection.call(*command, f"{self._position}-0", deadline=Deadline(block / 1000 + self._silence))
             found = [] if answer is None else [entry(one) for one in answer[0][1]]
             if not self._tell(found) or (not found and self._position < present):
-                raise history.cut_off(self._pool, connection, self._position, Deadline(self._silence))
+                raise history_position.cut_off(self._pool, connection, self._position, Deadline(self._silence))
 
     def _tell(self, found: list[Entry]) -> bool:
         """Deliver entries. False: they don't follow the position."""
@@ -182,7 +182,7 @@ class LogReader:
         self._pool.reaped = max(self._pool.reaped, started)
         present = int(revision)
         if present < self._position:
-            raise history.cut_off(self._pool, connection, self._position, Deadline(self._silence))
+            raise history_position.cut_off(self._pool, connection, self._position, Deadline(self._silence))
         with self._lock:
             if present == self._position:
                 self._bookmark()

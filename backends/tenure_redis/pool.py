@@ -112,43 +112,56 @@ class Pool:
     def _run_once(self, script: Script, slot: _Slot, args: list[Any], deadline: Deadline, action: str) -> bytes:
         keys = (*self.names.all, slot.key)
         head = ("EVALSHA", script.sha, len(keys), *keys, f"{slot.name}.{slot.number}", self._history, slot.number)
-        request = pack((*head, *args))
+        command = (*head, *args)
+        request = pack(command)
         doubt: ConnectionBroken | None = None
         fresh = False
         pause = _FIRST_PAUSE
         while True:
-            started = monotonic()
             try:
-                pooled = self._take(deadline, action, fresh=fresh)
+                return self._try_once(script, request, command, deadline, action, fresh=fresh)
+            except ConnectionBroken as exc:
+                reason: Exception = exc
+                if exc.sent:
+                    doubt = exc
+                elif doubt is None:
+                    if fresh or exc.late:
+                        raise self._unanswered(exc, action, write=True) from exc
+                    fresh = True
+                    continue
+                fresh = True
             except TenureError as exc:
                 if doubt is None:
                     raise
-                reason: Exception = exc
-            else:
-                try:
-                    answer = self._send_packed(pooled.connection, script, request, (*head, *args), deadline)
-                except ConnectionBroken as exc:
-                    pooled.drop(with_idle=True)
-                    reason, fresh = exc, True
-                    if exc.sent:
-                        doubt = exc
-                    elif doubt is None:
-                        if pooled.fresh or exc.late:
-                            raise self._unanswered(exc, action, write=True) from exc
-                        continue
-                except ServerError as exc:
-                    error = self._refused(pooled, exc, action, write=True)
-                    if doubt is None:
-                        raise error from exc
-                    reason = exc
-                else:
-                    pooled.give_back()
-                    self.reaped = max(self.reaped, started)
-                    return answer
+                reason = exc
             if deadline.remaining() <= pause or self.closed:
                 raise self._unanswered(doubt, action, write=True) from reason
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _try_once(
+        self,
+        script: Script,
+        request: bytes,
+        command: tuple[Any, ...],
+        deadline: Deadline,
+        action: str,
+        *,
+        fresh: bool,
+    ) -> bytes:
+        """The answer to one copy of a request. Raises ``ConnectionBroken`` if that broke the connection."""
+        started = monotonic()
+        pooled = self._take(deadline, action, fresh=fresh)
+        try:
+            answer = self._send_packed(pooled.connection, script, request, command, deadline)
+        except ConnectionBroken:
+            pooled.drop(with_idle=True)
+            raise
+        except ServerError as exc:
+            raise self._refused(pooled, exc, action, write=True) from exc
+        pooled.give_back()
+        self.reaped = max(self.reaped, started)
+        return answer
 
     def _send_packed(
         self, connection: Connection, script: Script, request: bytes, command: tuple[Any, ...], deadline: Deadline

@@ -8,7 +8,7 @@ from tenure.errors import StoreClosed
 from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.feed import Feed, Sink, Snapshot
 from tenure.spi.types import WatchRequest
-from tenure_redis import history
+from tenure_redis import history_position
 from tenure_redis.feed import RedisFeed
 from tenure_redis.feed_index import FeedIndex
 from tenure_redis.log_reader import LogReader
@@ -38,7 +38,7 @@ class Watches:
             feed.deliver(snapshot)
         else:
             position = request.after
-            history.require(self._pool, position, deadline)
+            history_position.require(self._pool, position, deadline)
             feed = RedisFeed(request, sink, told=position, on_close=self._close_feed)
         self._join(feed, position, deadline)
         return feed
@@ -93,7 +93,7 @@ class Watches:
         with self._pool.session(deadline, _ACTION) as connection:
             for entry in entries(self._pool, connection, position, most=_CATCH_UP, deadline=deadline):
                 if entry.follows != position:
-                    raise history.cut_off(self._pool, connection, position, deadline)
+                    raise history_position.cut_off(self._pool, connection, position, deadline)
                 alone.offer(entry)
                 position = entry.revision
         return position
