@@ -24,10 +24,10 @@ _PATH = "/v1/internal/acl/authorize"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What is known of an opened store: whether ACLs are on, and whether lists tell that they were filtered."""
+    """What is known of an opened store: whether ACLs are on, and whether a list reports that it was filtered."""
 
     acls: bool
-    told: bool
+    reported: bool
 
     @classmethod
     def of(cls, version: str, *, acls: bool, token: bool) -> Access:
@@ -39,7 +39,7 @@ class Access:
         """Raise ``PermissionDenied`` if ``listed``, an answer for everything below ``path``, leaves something out."""
         if listed.headers.get(_HEADER, "") == "true":
             raise _denied(action, "a rule hides keys below the prefix")
-        if self.told or not self.acls:
+        if self.reported or not self.acls:
             return
         rights = [{"Resource": "key", "Access": access, "Segment": path} for access in ("write-prefix", "read")]
         body, target = json.dumps(rights).encode(), pool.target(_PATH, read=True)

@@ -1,6 +1,6 @@
 """Deleting all keys of a prefix by one transaction of Consul's, which is one entry in its log.
 
-A delete of a tree doesn't tell what it deleted. So the transaction first reads the tree, which sends all its values
+A delete of a tree doesn't report what it deleted. So the transaction first reads the tree, which sends all its values
 once, and writes ``Layout.revision``, which gives the delete its revision. Sessions that hold keys don't stand in its
 way. The names are listed before, so that nothing is written where there is nothing to delete.
 

@@ -1,11 +1,11 @@
-"""Whether the servers still have the history that this store has read, as far as a client of Consul can tell.
+"""Whether the servers still have the history that this store has read, as far as a client of Consul can see.
 
 Consul has no name for a history. But each put of the plugin's goes with a random number in Flags, so a key's
-ModifyIndex and Flags together tell one put from every other, in whatever history. A key that shows its old ModifyIndex
+ModifyIndex and Flags together identify one put among all histories. A key that shows its old ModifyIndex
 with other Flags proves that the data were lost or replaced. An index of the whole store that went back proves it too.
 
 While a connection lasts, the server behind it lasts, and a server that restores a backup while it runs uses no index
-again. So a revision is in doubt only after a connection was made anew. Then its key is read again before a
+again. So a revision is in doubt only after a connection was made again. Then its key is read again before a
 compare-and-set on it is sent.
 """
 

@@ -22,8 +22,8 @@ counts as unchanged only if its bytes are. For a listing of names, the newest ke
 if every revision that is still shown stands for the put that it stood for, else a snapshot: core compares that by
 content. An index also goes back where Consul forgets when keys were deleted.
 
-A poll that an unimportant change has answered is followed by a short rest. Consul tells a prefix without keys, and a
-key that doesn't exist, of every change in the store.
+A poll that an unimportant change has answered is followed by a short rest. Consul answers the poll of a prefix
+without keys, and of a key that doesn't exist, after every change in the store.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class PrefixPoller:
             self._fail(error)
 
     def _follow(self, connection: Connection) -> None:
-        """READ and BLOCK on one connection, until it is shut or there is nobody to tell."""
+        """READ and BLOCK on one connection, until it is shut or no feed is left."""
         with self._changed:
             self._connection = connection
         while not connection.spent:
@@ -214,7 +214,7 @@ class PrefixPoller:
         return answer is not None and answer.status == 200 and identity_of(reads.entries(answer)[0]) == expected
 
     def _pause(self, seconds: float) -> None:
-        """Rest, unless somebody joins or leaves."""
+        """Rest, unless a feed joins or the last one leaves."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._joining, seconds)
 
@@ -283,7 +283,7 @@ class PrefixPoller:
         return [] if answer.status == 404 else [(self.watched.prefix, reads.entries(answer)[0])]
 
     def _check_complete(self, answer: Answer) -> None:
-        """Raise ``PermissionDenied`` rather than tell of deletes where a right was taken away."""
+        """Raise ``PermissionDenied`` rather than deliver deletes where a right was taken away."""
         if not self.watched.exact:
             path = self._layout.path(self.watched.prefix)
             self._access.check(self._pool, path, answer, action=self._action, deadline=Deadline(self._wait + MARGIN))

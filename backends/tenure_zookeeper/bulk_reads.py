@@ -21,7 +21,7 @@ _MOST_BYTES = 400_000
 _FIRST_PARTS = 20
 """Nodes that are read before it is known how large values are."""
 _SMALL = 1024
-"""Bytes of an average node up to which values are read though nobody wants them."""
+"""Bytes of an average node up to which values are read although they aren't needed."""
 _ACTION = "reading nodes"
 _LOOKS = 10
 """How often an old server is asked for nodes that keep changing."""
@@ -72,7 +72,7 @@ def read_nodes(
 ) -> list[Read]:
     """Nodes in this order; those of plain leaves may have empty data. Large values are left out as far as possible.
 
-    The answers tell how large values are. While they are small, packets of many reads are quicker by far.
+    The answers show how large values are. While they are small, packets of many reads are quicker by far.
     """
     if not connection.modern:
         return read_without_values(connection, paths, deadline=deadline, fresh=fresh)

@@ -1,9 +1,9 @@
-"""Whether the servers still have the history that this store has read, as far as a client of ZooKeeper can tell.
+"""Whether the servers still have the history that this store has read, as far as a client of ZooKeeper can see.
 
 ZooKeeper has no name for a history, and servers that lost their data count zxids from the beginning. Three things show
 it. A server that has no peers answers with a lower zxid after a new connection. The leader of an ensemble and most of
-its servers say that they are behind what they once told this client (:func:`lost`). A node shows the mzxid that it had,
-with another time of modification: the clock of the server that wrote it tells one write from every other.
+its servers say that they are behind what they once answered this client (:func:`lost`). A node shows the mzxid that it
+had, with another time of modification: the clock of the server distinguishes one write from every other.
 
 While a connection lasts, its server lasts with its data. A commit after a lost connection reads its keys again before
 it writes, so a revision that was read here is never taken for one of another history.
@@ -84,7 +84,7 @@ def lost(endpoints: Servers, seen: int) -> bool:
 
 
 def _how_far(endpoints: Servers, host: Host) -> tuple[int, str] | None:
-    """The zxid and the mode of a server, ``None`` for one that serves nobody or doesn't say."""
+    """The zxid and the mode of a server, ``None`` for one that serves no clients or doesn't answer."""
     try:
         said = ask_server(endpoints, host, "srvr", Deadline(_LOOK))
     except (OSError, TenureError):

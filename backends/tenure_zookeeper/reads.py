@@ -124,7 +124,7 @@ def _items(
         found = _read_batch(connection, batch, names, values=values, deadline=deadline)
         connection.history.note_all((key, node.stat) for key, node in found.nodes)
         volume = 1 + sum(node.stat.length for _, node in found.nodes)
-        # Values that nobody wants are cheap to read while they are small: hundreds of nodes come in a packet.
+        # Values that the caller doesn't want cost little while they are small: hundreds of nodes come in a packet.
         values = not (request.keys_only and volume > _SMALL * len(batch))
         for each in found.items(names):
             yield each._replace(value=b"") if request.keys_only else each

@@ -143,7 +143,7 @@ class Session:
             self.detach()
             raise LeaseNotFound(f"ZooKeeper knows no session {self.number:#x}: it has ended")
         if self.number not in (0, number):
-            # A compatible server did this in place of saying that the session has ended. Nobody needs the new one.
+            # A compatible server did this in place of saying that the session has ended. The new one has no use.
             self._end_new_session(deadline)
             raise LeaseNotFound(f"the server opened a new session in place of {self.number:#x}, which has ended")
         self.number, self.password, self.timeout = number, password, granted_ms / 1000
