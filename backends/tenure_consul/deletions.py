@@ -18,7 +18,7 @@ from tenure.spi.types import Delete, PrefixDeletion, Transaction
 from tenure_consul import reads, transactions
 from tenure_consul.access import Access
 from tenure_consul.errors import refused
-from tenure_consul.history import next_flags
+from tenure_consul.history_evidence import next_flags
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions

@@ -2,7 +2,7 @@
 
 Theory of operation. A read of the prefix answers its whole content and an index. A blocking read with that index
 answers when something below the prefix has changed, or when its time is up. What the thread knows is the identity of
-each key's last put (``history``); the difference to the next answer is what it delivers. Only this thread reads and
+each key's last put (``history_evidence``); the difference to the next answer is what it delivers. Only this thread reads and
 delivers::
 
     READ (at once) ──► tell: snapshots to feeds that joined before it, the difference to the others
@@ -43,7 +43,7 @@ from tenure_consul.capabilities import MARGIN, poll_limit
 from tenure_consul.connection import Answer, Connection, ConnectionBroken
 from tenure_consul.errors import ERRORS, refused
 from tenure_consul.feed import ConsulFeed
-from tenure_consul.history import contradict, identity_of, revision_of
+from tenure_consul.history_evidence import contradict, identity_of, revision_of
 from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions

@@ -14,7 +14,7 @@ from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadR
 from tenure_consul.access import Access
 from tenure_consul.connection import Answer
 from tenure_consul.errors import is_denied, refused, refused_operations
-from tenure_consul.history import identity_of
+from tenure_consul.history_evidence import identity_of
 from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions

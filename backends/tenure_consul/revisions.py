@@ -9,7 +9,7 @@ answer, what Consul says is what counts.
 from __future__ import annotations
 
 from tenure.plugin_kit import Monitor
-from tenure_consul.history import History
+from tenure_consul.history_evidence import History
 
 
 class Revisions:

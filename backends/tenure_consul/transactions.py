@@ -16,7 +16,7 @@ changed nothing; the key is read, and the transaction planned again until the de
 the caller's makes it a ``Conflict``: preconditions go first, where they meet the store as it was.
 
 The revision is the index of what was put. A transaction that only deletes also writes ``Layout.revision``. Each value
-goes with a random number in Flags (``history``), since Consul takes a write of what is there already for no change.
+goes with a random number in Flags (``history_evidence``), since Consul takes a write of what is there already for no change.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, LeaseId
 from tenure_consul import reads
 from tenure_consul.connection import Answer
 from tenure_consul.errors import is_denied, refused, refused_operations
-from tenure_consul.history import History, identity, next_flags
+from tenure_consul.history_evidence import History, identity, next_flags
 from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions

@@ -31,7 +31,7 @@ from kazoo.retry import KazooRetry
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
 from tenure.plugin_kit import Deadline, Monitor, RealTime
 from tenure.spi.plugin import Host
-from tenure_zookeeper import encoding, history, sasl
+from tenure_zookeeper import encoding, history_evidence, sasl
 from tenure_zookeeper.auth import Login
 from tenure_zookeeper.endpoints import Servers
 
@@ -135,7 +135,7 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
 
     def _look_for_lost_data(self) -> None:
         """Servers refuse a client that has seen more than they have. If they say twice that they lost it, it is new."""
-        self._behind = self._behind + 1 if history.lost(self._endpoints, self.client.last_zxid) else 0
+        self._behind = self._behind + 1 if history_evidence.lost(self._endpoints, self.client.last_zxid) else 0
         if self._behind > 1:
             self._behind = 0
             self.client.last_zxid = 0

@@ -23,7 +23,7 @@ from tenure_zookeeper.auth import login_of
 from tenure_zookeeper.client import Call, Client
 from tenure_zookeeper.endpoints import Servers
 from tenure_zookeeper.errors import translate
-from tenure_zookeeper.history import History
+from tenure_zookeeper.history_evidence import History
 from tenure_zookeeper.revisions import Revisions
 from tenure_zookeeper.version_cache import VersionCache
 
