@@ -2,8 +2,8 @@
 
 Theory of operation. A read of the prefix answers its whole content and an index. A blocking read with that index
 answers when something below the prefix has changed, or when its time is up. What the thread knows is the identity of
-each key's last put (``history_evidence``); the difference to the next answer is what it delivers. Only this thread reads and
-delivers::
+each key's last put (``history_evidence``); the difference to the next answer is what it delivers. Only this thread
+reads and delivers::
 
     READ (at once) ──► tell: snapshots to feeds that joined before it, the difference to the others
       ▲                  │

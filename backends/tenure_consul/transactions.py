@@ -16,7 +16,8 @@ changed nothing; the key is read, and the transaction planned again until the de
 the caller's makes it a ``Conflict``: preconditions go first, where they meet the store as it was.
 
 The revision is the index of what was put. A transaction that only deletes also writes ``Layout.revision``. Each value
-goes with a random number in Flags (``history_evidence``), since Consul takes a write of what is there already for no change.
+goes with a random number in Flags (``history_evidence``), since Consul takes a write of what is there already for no
+change.
 """
 
 from __future__ import annotations
