@@ -92,7 +92,8 @@ class Connection:
         ``write``: unanswered it is ``OutcomeUnknown``; ``action`` is for messages. ``member``: the only one to ask.
         ``proof``: is run before the call is sent over a connection that was made since the last proof.
         """
-        attempts, left = _Attempts(self, timeout, action, pinned=member), timeout
+        started, left, metadata = monotonic(), timeout, self._metadata
+        attempts: _Attempts | None = None
         while True:
             failure = None
             self._gate.enter()
@@ -100,10 +101,10 @@ class Connection:
                 chosen = member or self._members.best
                 if not chosen.ready:
                     chosen = self._ready(member, left)
-                    left = attempts.left()
+                    left = self._left(started, timeout, action)
                 if proof is None or chosen.trusted:
                     before = self.history.latest
-                    answer = chosen.calls[method](request, left, attempts.metadata)
+                    answer = chosen.calls[method](request, left, metadata)
                     if method in _ABOUT_KEYS:
                         self.history.note(answer.header, before)
                     return answer
@@ -113,11 +114,8 @@ class Connection:
                 raise self._cut(action) from exc
             finally:
                 self._gate.leave()
-            if failure is None:
-                if proof is not None:
-                    proof(chosen, left)
-            elif not attempts.another(chosen, failure):
-                raise self._failed(chosen, failure, action, write, timeout) from failure
+            attempts = attempts or _Attempts(self, started, timeout, action, pinned=member)
+            metadata = attempts.after(chosen, failure, proof, write)
             left = attempts.left()
 
     def connected(self, timeout: float, action: str) -> Member:
@@ -190,18 +188,18 @@ class Connection:
         For calls that may be repeated without harm: whatever fails, it is told like a read.
         """
         _need_threads(action)
-        attempts, left = _Attempts(self, timeout, action), timeout
+        attempts, left = _Attempts(self, monotonic(), timeout, action), timeout
+        metadata = self._metadata
         while True:
             member = self.connected(left, action)
             left = attempts.left()
             try:
                 return self._gated(
-                    lambda: list(member.calls[method](iter(requests), left, attempts.metadata)),  # noqa: B023 - run now
+                    lambda: list(member.calls[method](iter(requests), left, metadata)),  # noqa: B023 - run now
                     action,
                 )
             except grpc.RpcError as exc:
-                if not attempts.another(member, exc):
-                    raise self._failed(member, exc, action, False, timeout) from exc
+                metadata = attempts.after(member, exc, None, False)
             left = attempts.left()
 
     def open_stream(self, method: str, requests: Iterator[Any], *, timeout: float) -> tuple[Any, Metadata, Member]:
@@ -318,28 +316,34 @@ class Connection:
 class _Attempts:
     """The attempts of one call: one at each member that certainly didn't apply it, and one with a new token."""
 
-    def __init__(self, connection: Connection, timeout: float, action: str, *, pinned: Member | None = None) -> None:
-        self._connection, self._timeout, self._action = connection, timeout, action
-        self._started = monotonic()
+    def __init__(
+        self, connection: Connection, started: float, timeout: float, action: str, *, pinned: Member | None = None
+    ) -> None:
+        self._connection, self._started, self._timeout, self._action = connection, started, timeout, action
         self._elsewhere = 0 if pinned is not None else len(connection._members) - 1
         self._renewed = connection.user is None
-        self.metadata = connection.metadata
+        self._metadata = connection.metadata
 
     def left(self) -> float:
         """Seconds that are left. Raises ``DeadlineExceeded`` if there are none."""
         return self._connection._left(self._started, self._timeout, self._action)
 
-    def another(self, member: Member, failure: Any) -> bool:
-        """Prepare another attempt after this failure of ``member``. Returns ``False`` where there is none."""
-        if not self._renewed and stale_token(failure):
+    def after(self, member: Member, failure: Any, proof: Proof | None, write: bool) -> Metadata:
+        """Prepare the next attempt after ``failure``, or after none: then ``member`` has to be proven first.
+
+        Returns what the next attempt is sent with. Raises if there is none.
+        """
+        if failure is None and proof is not None:
+            proof(member, self.left())
+        elif not self._renewed and stale_token(failure):
             self._renewed = True
-            self.metadata = self._connection.renew(self.metadata, timeout=self.left())
-            return True
-        if self._elsewhere and ask_another(failure):
+            self._metadata = self._connection.renew(self._metadata, timeout=self.left())
+        elif self._elsewhere and ask_another(failure):
             self._elsewhere -= 1
             self._connection._members.failed(member)
-            return True
-        return False
+        else:
+            raise self._connection._failed(member, failure, self._action, write, self._timeout) from failure
+        return self._metadata
 
 
 def _need_threads(action: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tenure.spi.feed import Bookmark, Changes, Deleted, Feed, FeedItem, Sink, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_etcd.encoding import item
-from tenure_etcd.history import Mark, Moment, Witness, content_of, mark_head, mark_text
+from tenure_etcd.history import Mark, Moment, Witness, content_of, mark_head, mark_tail
 from tenure_etcd.keys import key_of
 from tenure_etcd.messages import MESSAGES
 
@@ -26,7 +26,7 @@ class EtcdFeed(Feed):
         "_head",
         "_quiet_since",
         "_surplus",
-        "_witness",
+        "_tail",
         "after",
         "begin",
         "closed",
@@ -64,14 +64,13 @@ class EtcdFeed(Feed):
         """Takes the feed off its stream; set by the stream that it is added to."""
         self._surplus = surplus
         self._quiet_since = after
-        self._witness: Witness | None = None
-        self._head = mark_head(moment, surplus)
+        self._head, self._tail = mark_head(moment, surplus), ""
 
     def resume(self, mark: Mark | None) -> None:
         """Go on where the feed before was, whose mark is proven."""
         if mark is None:
             return
-        self._quiet_since, self._witness = mark.quiet_since, mark.witness
+        self._quiet_since, self._tail = mark.quiet_since, mark_tail(mark.witness)
         self.begin = max(mark.quiet_since, self.after - _OVERLAP) + 1
 
     def snapshot(self, found: Iterable[KeyValue]) -> Snapshot:
@@ -79,9 +78,9 @@ class EtcdFeed(Feed):
         items = tuple(found)
         if items:
             last = max(items, key=_revision)
-            self._witness = Witness(last.key, last.mod_revision, content_of(last))
+            self._tail = mark_tail(Witness(last.key, last.mod_revision, content_of(last)))
         else:
-            self._witness = Witness("", self.after, None)
+            self._tail = mark_tail(Witness("", self.after, None))
         return Snapshot(items, self.after, self._mark())
 
     def changes(self, events: list[Any], term: int) -> FeedItem:
@@ -97,11 +96,12 @@ class EtcdFeed(Feed):
         if not entries:
             return Bookmark(self.after, self._mark())
         last = entries[-1]
+        # As in ``mark_tail``, for each change pays for it.
         if isinstance(last, Deleted):
-            self._witness = Witness(last.key, last.revision, None)
+            self._tail = f",{last.revision},,{last.key}"
         else:
-            self._witness = Witness(last.key, last.mod_revision, content_of(last))
-        return Changes(entries, self.after, self._mark())
+            self._tail = f",{last.mod_revision},{content_of(last)},{last.key}"
+        return Changes(entries, self.after, f"{self._head},{self._quiet_since}{self._tail}")
 
     def bookmark(self, revision: int) -> Bookmark:
         """Everything up to ``revision`` was delivered."""
@@ -109,7 +109,7 @@ class EtcdFeed(Feed):
         return Bookmark(revision, self._mark())
 
     def _mark(self) -> str:
-        return mark_text(self._head, self._quiet_since, self._witness)
+        return f"{self._head},{self._quiet_since}{self._tail}"
 
     def close(self) -> None:
         self.closed = True

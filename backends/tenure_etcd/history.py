@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from tenure.spi.types import KeyValue
 
 _log = logging.getLogger("tenure.etcd")
+_new = tuple.__new__
 
 
 class Moment(NamedTuple):
@@ -64,16 +65,17 @@ def mark_head(moment: Moment, surplus: int | None) -> str:
     return f"{moment.generation},{moment.cluster},{moment.term},{'' if surplus is None else surplus}"
 
 
-def mark_text(head: str, quiet_since: int, witness: Witness | None) -> str:
-    """A mark as text."""
-    if witness is None:
-        return f"{head},{quiet_since}"
-    key, revision, content = witness
-    return f"{head},{quiet_since},{revision},{'' if content is None else content},{key}"
+def mark_tail(witness: Witness | None) -> str:
+    """The rest of the text, after the revision since which the prefix is quiet."""
+    return (
+        ""
+        if witness is None
+        else f",{witness.revision},{'' if witness.content is None else witness.content},{witness.key}"
+    )
 
 
 def parse_mark(text: str) -> Mark:
-    """Read what :func:`mark_text` wrote."""
+    """Read a mark's text: head, quiet revision and tail."""
     generation, cluster, term, surplus, quiet_since, *rest = text.split(",", 7)
     witness = Witness(rest[2], int(rest[0]), int(rest[1]) if rest[1] else None) if rest else None
     return Mark(int(generation), int(cluster), int(term), int(surplus) if surplus else None, int(quiet_since), witness)
@@ -109,12 +111,20 @@ class History:
         if before.cluster and (cluster != before.cluster or term < before.term or revision < before.revision):
             self.replace(before, Moment(0, cluster, term, revision), "an answer went back behind an earlier one")
             return
-        latest = self.latest
-        if revision > latest.revision or term > latest.term:
+        _, _, known_term, known = self.latest
+        if revision > known or term > known_term:
             with self._lock:
-                generation, _, known_term, known = self.latest
-                if generation == before.generation:
-                    self.latest = Moment(generation, cluster, max(term, known_term), max(revision, known))
+                latest = self.latest
+                if latest[0] == before[0]:
+                    self.latest = _new(
+                        Moment,
+                        (
+                            latest[0],
+                            cluster,
+                            term if term > latest[2] else latest[2],
+                            revision if revision > latest[3] else latest[3],
+                        ),
+                    )
 
     def learn_surplus(self, surplus: int, generation: int) -> None:
         """Take in that the history of this generation has had this surplus."""

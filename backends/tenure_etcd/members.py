@@ -63,7 +63,8 @@ class Files:
 class Member:
     """One host of the URL and the channel to it. Thread-safe.
 
-    ``trusted``: the member was shown to have the store's history since its connection was made.
+    ``breaks``: how often its connection was found to be gone. ``trusted``: the member was shown to have the store's
+    history since its connection was made.
     ``version``: what the member said of its version since then; ``None`` before, empty where this user may not know.
     """
 
@@ -71,6 +72,7 @@ class Member:
         self, host: Host, *, tls: Tls | None, files: Files, options: Mapping[str, Any], resolver: Resolver
     ) -> None:
         self.host = host
+        self.breaks = 0
         self.trusted = False
         self.version: Version | None = None
         self.client: Any = None
@@ -90,6 +92,7 @@ class Member:
         state = self._state
         if state is not None and state.check_connectivity_state(False) == _READY:
             return True
+        self.breaks += 1
         self.trusted, self.version = False, None
         return False
 

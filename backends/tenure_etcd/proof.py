@@ -59,7 +59,7 @@ def prove_member(connection: Connection, member: Member, key: str, *, timeout: f
     Raises ``HistoryReplaced`` on any evidence that it has another history than the store had.
     """
     history, asking = connection.history, _Asking(connection, Deadline(timeout))
-    latest, surplus, seen = history.latest, history.surplus, history.seen
+    latest, surplus, seen, breaks = history.latest, history.surplus, history.seen, member.breaks
     evidence = ""
     header = None
     if seen is not None:
@@ -77,7 +77,7 @@ def prove_member(connection: Connection, member: Member, key: str, *, timeout: f
     if header is None:
         header = asking.read(member, _RangeRequest(key=key.encode(), count_only=True)).header
     asking.judge(member, latest, header, surplus, evidence)
-    member.trusted = True
+    member.trusted = member.breaks == breaks
 
 
 class _Asking:

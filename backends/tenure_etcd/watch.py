@@ -7,13 +7,14 @@ is left to one member's being replaced in that very moment is noticed when the s
 
 from __future__ import annotations
 
-from tenure.errors import StoreClosed
+from tenure.errors import StoreClosed, Unavailable
 from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import WatchRequest
 from tenure_etcd.connection import Connection
 from tenure_etcd.feed import EtcdFeed
 from tenure_etcd.keys import watched_range
+from tenure_etcd.members import Member
 from tenure_etcd.proof import prove_feed
 from tenure_etcd.reads import read_all
 from tenure_etcd.server_info import introduce
@@ -36,6 +37,7 @@ class Watches:
         start, end = watched_range(request)
         connection = self._connection
         member = connection.connected(timeout, "watching")
+        breaks = member.breaks
         index = introduce(connection, member, timeout=deadline.remaining())
         if request.after is None:
             found, moment = read_all(connection, start, end, timeout=deadline.remaining())
@@ -48,7 +50,7 @@ class Watches:
             feed = EtcdFeed(start, end, request.after, sink, moment, connection.history.surplus)
             feed.resume(mark)
         connection.ensure_token(timeout=deadline.remaining())
-        self._place(feed, deadline)
+        self._place(feed, member, breaks, deadline)
         return feed
 
     def close(self) -> None:
@@ -59,8 +61,12 @@ class Watches:
         for stream in streams:
             stream.close()
 
-    def _place(self, feed: EtcdFeed, deadline: Deadline) -> None:
-        """Put ``feed`` on the newest stream, or on a new one if that takes no more."""
+    def _place(self, feed: EtcdFeed, member: Member, breaks: int, deadline: Deadline) -> None:
+        """Put ``feed`` on the newest stream, or on a new one if that takes no more.
+
+        A new one has to be on the connection that showed where the feed begins: on another one the server may be
+        another one, too.
+        """
         with self._lock:
             if self._closed:
                 raise StoreClosed("this store was closed")
@@ -72,5 +78,8 @@ class Watches:
                 name = f"etcd-watch-{self._count}"
                 stream = WatchStream(self._connection, name=name, timeout=deadline.remaining())
                 self._streams.append(stream)
+                if stream.member is not member or member.breaks != breaks:
+                    stream.close()
+                    raise Unavailable("watching: the connection to etcd was just being replaced; try again")
                 if stream.add(feed):
                     return

@@ -55,8 +55,8 @@ class WatchStream:
         self._ended = self._retired = self._closing = False
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._progress = False
-        self._call, self._metadata, self._member = connection.open_stream("Watch", self._outgoing(), timeout=timeout)
-        self._progress = progress_is_safe(self._member.version or ())
+        self._call, self._metadata, self.member = connection.open_stream("Watch", self._outgoing(), timeout=timeout)
+        self._progress = progress_is_safe(self.member.version or ())
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
         self._thread.start()
 
@@ -137,7 +137,7 @@ class WatchStream:
                 self._handle(response)
             error = Unavailable(f"watching: etcd at {self._connection.endpoints} ended the stream")
         except grpc.RpcError as exc:
-            error = self._connection.stream_failed(self._member, exc, "watching")
+            error = self._connection.stream_failed(self.member, exc, "watching")
             error.__cause__ = exc
         except Exception as exc:  # noqa: BLE001 - a bug here must end the feeds loudly, or they would wait for ever
             error = PluginError(f"watching: the plugin failed with {type(exc).__name__}: {exc}")
