@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -139,48 +140,14 @@ class Connection:
         self, method: str, requests: Sequence[Any], *, timeout: float, write: bool, action: str
     ) -> list[Any | TenureError]:
         """The same call for many requests, in flight together. Answers in their order; an error takes its place."""
-
-        def run(metadata: Metadata, todo: Sequence[int]) -> list[int]:
-            """Run the calls with these numbers; answers the ones refused for their token."""
-            if len(todo) == 1 or not threads_can_start():
-                return run_each(metadata, todo)
-            numbers = iter(todo)
-            stale: list[int] = []
-            while window := list(islice(numbers, _WINDOW)):
-                left = max(started + timeout - monotonic(), 0.001)
-                futures = [member.calls[method].future(requests[n], left, metadata) for n in window]
-                for number, future in zip(window, futures, strict=True):
-                    try:
-                        answers[number] = future.result()
-                    except grpc.RpcError as exc:
-                        if self.user is not None and stale_token(exc):
-                            stale.append(number)
-                        answers[number] = self._failed(member, exc, action, write, timeout)
-                        answers[number].__cause__ = exc
-            return stale
-
-        def run_each(metadata: Metadata, todo: Sequence[int]) -> list[int]:
-            """The same, one after the other: calls in flight together need a thread, and the end of Python has none."""
-            stale: list[int] = []
-            for number in todo:
-                try:
-                    left = max(started + timeout - monotonic(), 0.001)
-                    answers[number] = member.calls[method](requests[number], left, metadata)
-                except grpc.RpcError as exc:
-                    if self.user is not None and stale_token(exc):
-                        stale.append(number)
-                    answers[number] = self._failed(member, exc, action, write, timeout)
-                    answers[number].__cause__ = exc
-            return stale
-
         started = monotonic()
-        answers: list[Any] = [None] * len(requests)
         metadata, member = self._metadata, self.connected(timeout, action)
-        stale = self._gated(lambda: run(metadata, range(len(requests))), action)
+        calls = _ManyCalls(self, member, method, requests, Deadline(timeout), write=write, action=action)
+        stale = self._gated(lambda: calls.run(metadata, range(len(requests))), action)
         if stale:
             renewed = self.renew(metadata, timeout=self._left(started, timeout, action))
-            self._gated(lambda: run(renewed, stale), action)
-        return answers
+            self._gated(lambda: calls.run(renewed, stale), action)
+        return calls.answers
 
     def exchange(self, method: str, requests: Sequence[Any], *, timeout: float, action: str) -> list[Any]:
         """Send ``requests`` over one stream of a call that streams both ways, and collect what comes back.
@@ -311,6 +278,56 @@ class Connection:
         if left <= 0:
             raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no answer within {timeout:.3g} s")
         return left
+
+
+class _ManyCalls:
+    """The same call with many requests at one member."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        member: Member,
+        method: str,
+        requests: Sequence[Any],
+        deadline: Deadline,
+        *,
+        write: bool,
+        action: str,
+    ) -> None:
+        self._connection, self._member, self._call = connection, member, member.calls[method]
+        self._requests = requests
+        self._deadline = deadline
+        self._write, self._action = write, action
+        self.answers: list[Any] = [None] * len(requests)
+
+    def run(self, metadata: Metadata, numbers: Sequence[int]) -> list[int]:
+        """Run the calls with these numbers, in flight together. Returns the ones refused for their token."""
+        if len(numbers) == 1 or not threads_can_start():  # calls in flight together need a thread
+            return [number for number in numbers if self._is_stale(number, partial(self._one, number, metadata))]
+        waiting = iter(numbers)
+        stale: list[int] = []
+        while window := list(islice(waiting, _WINDOW)):
+            left = self._deadline.remaining()
+            futures = [self._call.future(self._requests[number], left, metadata) for number in window]
+            stale += [
+                number for number, future in zip(window, futures, strict=True) if self._is_stale(number, future.result)
+            ]
+        return stale
+
+    def _one(self, number: int, metadata: Metadata) -> Any:
+        return self._call(self._requests[number], self._deadline.remaining(), metadata)
+
+    def _is_stale(self, number: int, result: Callable[[], Any]) -> bool:
+        """Record one answer. Returns whether it was refused for its token."""
+        try:
+            self.answers[number] = result()
+        except grpc.RpcError as exc:
+            seconds = self._deadline.seconds
+            error = self._connection._failed(self._member, exc, self._action, self._write, seconds)
+            error.__cause__ = exc
+            self.answers[number] = error
+            return self._connection.user is not None and stale_token(exc)
+        return False
 
 
 class _Attempts:

@@ -237,7 +237,6 @@ class LeaseKeepAlive:
 
     def _keep_alive(self) -> None:
         while True:
-            overdue: list[Lease] = []
             with self._condition:
                 if self._thread is not threading.current_thread():
                     return
@@ -246,8 +245,7 @@ class LeaseKeepAlive:
                     return
                 self._prune()
                 now = self._clock.now()
-                while self._next_deadline() <= now:
-                    overdue.append(heapq.heappop(self._deadlines)[2])
+                overdue = self._take_overdue(now)
                 batch = self._take_due(now)
                 next_deadline = self._next_deadline()
                 if not overdue and not batch:
@@ -274,6 +272,12 @@ class LeaseKeepAlive:
             if self._held(lease):
                 self._push(self._deadlines, lease.deadline, lease)
         return math.inf
+
+    def _take_overdue(self, now: float) -> list[Lease]:
+        overdue: list[Lease] = []
+        while self._next_deadline() <= now:
+            overdue.append(heapq.heappop(self._deadlines)[2])
+        return overdue
 
     def _take_due(self, now: float) -> list[Lease]:
         batch: list[Lease] = []
