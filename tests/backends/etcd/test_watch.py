@@ -263,7 +263,8 @@ def test_five_hundred_feeds_reopen_after_a_restart(open_etcd, etcd_node: EtcdSer
     for sink in again:
         sink.wait(lambda r: r.last_revision == revision or r.errors)
         assert len(sink.entries) == 1
-    assert threading.active_count() <= threads + 3
+    # One may be waiting to make the next call of the main thread.
+    assert threading.active_count() <= threads + 4
 
 
 def test_an_emptied_server_is_another_history(open_etcd, etcd_node: EtcdServer, recorder, put) -> None:
