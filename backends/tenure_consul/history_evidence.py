@@ -32,8 +32,7 @@ def next_flags() -> int:
 
 def identity_of(entry: Mapping[str, Any]) -> int:
     """One number for a key's last put, as Consul describes the key: its revision, followed by its Flags."""
-    known: int = entry["ModifyIndex"] << _FLAGS_BITS | entry["Flags"]
-    return known
+    return int(entry["ModifyIndex"] << _FLAGS_BITS | entry["Flags"])
 
 
 def identity(revision: int, flags: int) -> int:
@@ -126,17 +125,6 @@ class History:
         self._seen, self._doubted = {}, {}
 
 
-<<<<<<< HEAD
-=======
-def _contradicted(known: dict[str, int], found: dict[str, int]) -> bool:
-    # A list may have thousands of keys, most of which are as they were.
-    if not known or found.items() <= known.items():
-        return False
-    changed = found.items() - known.items() if len(found) <= len(known) else found.items()
-    return any(contradict(known[key], last) for key, last in changed if key in known)
-
-
->>>>>>> 91c80c0 (Consul: compare many identities at once)
 def _shorten(known: dict[str, int]) -> None:
     surplus = len(known) - _MOST_KEYS
     if surplus > 0:
