@@ -62,7 +62,8 @@ def delete_prefix(
         raise refused(answer.status, answer.body, action=_ACTION, where=answer.where, write=True)
     try:
         *deleted, revision = [result["KV"] for result in json.loads(answer.body)["Results"]]
-        ours = sum(layout.key(entry["Key"]) is not None for entry in deleted)
-        return PrefixDeletion(deleted=ours, revision=revisions.of_write(int(revision["ModifyIndex"]), before=before))
+        return PrefixDeletion(
+            deleted=len(deleted), revision=revisions.of_write(int(revision["ModifyIndex"]), before=before)
+        )
     except (ValueError, KeyError, TypeError) as exc:
         raise OutcomeUnknown(f"{_ACTION}: Consul at {answer.where} deleted and answered without a count") from exc

@@ -72,15 +72,24 @@ class History:
 
     def note(self, key: str, found: int) -> None:
         """Remember how a key was just seen or written."""
-        self.note_all({key: found})
+        if self._doubted:
+            self.note_all({key: found})
+            return
+        with self._lock:
+            known = self._seen.get(key)
+            if known is not None and contradict(known, found):
+                self._forget()
+            self._seen[key] = found
+            _shorten(self._seen)
 
-    def note_all(self, found: Mapping[str, int]) -> None:
+    def note_all(self, found: dict[str, int]) -> None:
         """The same for many keys."""
         with self._lock:
-            if self._contradicted(found):
+            if _contradicted(self._seen, found) or _contradicted(self._doubted, found):
                 self._forget()
-            for key in self._doubted.keys() & found.keys() if self._doubted else ():
-                del self._doubted[key]
+            if self._doubted:
+                for key in self._doubted.keys() & found.keys():
+                    del self._doubted[key]
             self._seen.update(found)
             _shorten(self._seen)
 
@@ -115,14 +124,20 @@ class History:
             for key in keys:
                 self._doubted.pop(key, None)
 
-    def _contradicted(self, found: Mapping[str, int]) -> bool:
-        return any(
-            contradict(known[key], found[key]) for known in (self._seen, self._doubted) for key in known.keys() & found
-        )
-
     def _forget(self) -> None:
         self._number += 1
         self._seen, self._doubted = {}, {}
+
+
+def _contradicted(known: dict[str, int], found: dict[str, int]) -> bool:
+    if not known:
+        return False
+    seen = known.get
+    # Written out, since a list may have thousands of keys.
+    return any(
+        (old := seen(key)) is not None and old != new and old >> _FLAGS_BITS == new >> _FLAGS_BITS
+        for key, new in found.items()
+    )
 
 
 def _shorten(known: dict[str, int]) -> None:

@@ -160,8 +160,8 @@ def _applied(revisions: Revisions, plan: _Plan, answer: Answer, *, present: int,
     if not plan.writes:
         return CommitResult(present)
     revision = revisions.of_write(_index(answer), before=before)
-    if plan.flags:
-        revisions.history.note_all({key: identity(revision, flags) for key, flags in plan.flags.items()})
+    for key, flags in plan.flags.items():
+        revisions.history.note(key, identity(revision, flags))
     return CommitResult(revision, plan.deleted)
 
 

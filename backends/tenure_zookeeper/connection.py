@@ -132,9 +132,13 @@ class Connection:
             self.check_size(request, action=action)
         return client.submit(list(requests))
 
+    def fits(self, request: encoding.Request) -> bool:
+        """Whether the server takes a packet of this size."""
+        return len(request.body) + _FRAMING <= self.max_packet
+
     def check_size(self, request: encoding.Request, *, action: str) -> None:
         """Raise ``LimitExceeded`` for a packet that would make the server close the connection."""
-        if len(request.body) + _FRAMING > self.max_packet:
+        if not self.fits(request):
             raise LimitExceeded(
                 f"{action}: the request has {len(request.body)} bytes and ZooKeeper's jute.maxbuffer is "
                 f"{self.max_packet} (option max_packet_bytes): write less at once"

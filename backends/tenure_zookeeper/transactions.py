@@ -81,6 +81,10 @@ def commit(connection: Connection, on_lease: OnLease, transaction: Transaction, 
         done = _put_in_place(connection, transaction.preconditions, put, deadline=deadline)
         if done is not None:
             return done
+    if len(transaction.operations) > 1 and not transaction.preconditions:
+        done = _delete_in_place(connection, transaction.operations, deadline=deadline)
+        if done is not None:
+            return done
     send = _plain(connection) if lease_id is None else on_lease(lease_id)
     fresh = Fresh.AS_IS
     pause = 0.001
@@ -223,6 +227,27 @@ def _put_in_place(
     connection.versions.note(path, stat, stat.mzxid)
     connection.history.note(put.key, stat)
     return CommitResult(stat.mzxid)
+
+
+def _delete_in_place(
+    connection: Connection, operations: tuple[Operation, ...], *, deadline: Deadline
+) -> CommitResult | None:
+    """Deletes of keys that all exist and never had a lease, by one request.
+
+    ``None`` if it can't be done so; then nothing was applied, and the keys have to be read.
+    """
+    if not all(isinstance(operation, Delete) for operation in operations):
+        return None
+    request = encoding.multi(encoding.delete(keys.leaves(operation.key)[0]) for operation in operations)
+    if not connection.fits(request):
+        return None
+    answer = connection.call(request, deadline=deadline, action=_ACTION, write=True)
+    error = answer.error or encoding.first_error(encoding.read_parts(answer))
+    if error in RACES:
+        return None
+    if error:
+        raise translate(error, action=_ACTION, write=True)
+    return CommitResult(answer.zxid, len(operations))
 
 
 # -- judging and planning --------------------------------------------------------------------------
