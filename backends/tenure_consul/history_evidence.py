@@ -32,7 +32,8 @@ def next_flags() -> int:
 
 def identity_of(entry: Mapping[str, Any]) -> int:
     """One number for a key's last put, as Consul describes the key: its revision, followed by its Flags."""
-    return int(entry["ModifyIndex"] << _FLAGS_BITS | entry["Flags"])
+    known: int = entry["ModifyIndex"] << _FLAGS_BITS | entry["Flags"]
+    return known
 
 
 def identity(revision: int, flags: int) -> int:
@@ -130,14 +131,11 @@ class History:
 
 
 def _contradicted(known: dict[str, int], found: dict[str, int]) -> bool:
-    if not known:
+    # A list may have thousands of keys, most of which are as they were.
+    if not known or found.items() <= known.items():
         return False
-    seen = known.get
-    # Written out, since a list may have thousands of keys.
-    return any(
-        (old := seen(key)) is not None and old != new and old >> _FLAGS_BITS == new >> _FLAGS_BITS
-        for key, new in found.items()
-    )
+    changed = found.items() - known.items() if len(found) <= len(known) else found.items()
+    return any(contradict(known[key], last) for key, last in changed if key in known)
 
 
 def _shorten(known: dict[str, int]) -> None:
