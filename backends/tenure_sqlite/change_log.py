@@ -34,13 +34,13 @@ _LAST_OF_FIRST = (
     "SELECT max(revision) FROM (SELECT DISTINCT revision FROM log WHERE revision < ? ORDER BY revision LIMIT ?)"
 )
 _TRIM = "DELETE FROM log WHERE revision <= ?"
-LAST_POSITION = "SELECT position FROM log WHERE log.revision = store.revision ORDER BY position DESC LIMIT 1"
-"""A column for a query of the table ``store``: a position in the last transaction, null in an empty log."""
+_POSITION = "SELECT position FROM log WHERE revision = ? LIMIT 1"
 
 
-def number_of(position: int | None) -> int:
-    """The number of the transaction that has an entry at ``position``."""
-    return 0 if position is None else position >> _NUMBER_SHIFT
+def number_of(connection: sqlite3.Connection, revision: int) -> int:
+    """The number of the transaction at ``revision``; zero if the log doesn't have it."""
+    row = connection.execute(_POSITION, (revision,)).fetchone()
+    return 0 if row is None else row[0] >> _NUMBER_SHIFT
 
 
 def first_position(number: int) -> int:
@@ -87,7 +87,7 @@ def trim(
     step = max(1, min(64, history // 4))
     count = 0
     if numbers.start // step != numbers.stop // step:
-        excess = numbers.stop - number_of(connection.execute(_FIRST).fetchone()[0]) - history
+        excess = numbers.stop - (connection.execute(_FIRST).fetchone()[0] >> _NUMBER_SHIFT) - history
         count = min(excess, _STEP) if excess >= step else 0
     if count <= 0 and size > MAX_BYTES:
         count = 64

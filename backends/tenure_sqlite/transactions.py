@@ -38,16 +38,21 @@ _NO_LEASE = -1
 MOST_DELETED = 10_000
 """Keys that one transaction deletes by their prefix, so that other writers get their turn."""
 
-_STORE = f"SELECT revision, log_start, log_bytes, ({change_log.LAST_POSITION}) FROM store"  # noqa: S608 - constant
-
 
 class Writer:
-    """The SQLite transaction under way. ``revision`` is the last one given."""
+    """The SQLite transaction under way. ``revision`` is the last one given.
 
-    def __init__(self, connection: Connection) -> None:
+    ``known`` are a revision and the number of its transaction, which need not be asked for if it is still the last one.
+    """
+
+    def __init__(self, connection: Connection, known: tuple[int, int]) -> None:
         self.connection = connection
-        self.revision, self._log_start, self._log_bytes, position = connection.execute(_STORE).fetchone()
-        self._number = self._first_number = change_log.number_of(position)
+        self.revision, self._log_start, self._log_bytes = connection.execute(
+            "SELECT revision, log_start, log_bytes FROM store"
+        ).fetchone()
+        revision, number = known
+        self._number = number if revision == self.revision else change_log.number_of(connection, self.revision)
+        self._first_number = self._number
 
     def commit(self, transaction: Transaction) -> CommitResult | Conflict | LeaseNotFound:
         """Apply the transaction, or answer why not: an error to raise once the ended leases are committed."""
@@ -101,6 +106,11 @@ class Writer:
         self.connection.execute(f"DELETE FROM item WHERE {within}", bounds)  # noqa: S608 - question marks only
         self._added(revision, size)
         return PrefixDeletion(deleted=deleted, revision=revision, has_more=upto is not None)
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The last revision and the number of its transaction, for the next writer."""
+        return self.revision, self._number
 
     def _added(self, revision: int, size: int) -> None:
         self.revision = revision
@@ -162,6 +172,7 @@ class Writing:
         self._history = history
         self._reap = reap
         self._wake = wake
+        self._last = (-1, 0)
         self._turn = Monitor()  # SQLite's own waiting is polling; threads of one process needn't
 
     def run(self, work: Callable[[Writer], _T], *, timeout: float) -> _T:
@@ -188,7 +199,7 @@ class Writing:
         connection = database.take()
         try:
             self._begin(connection, deadline)
-            writer = Writer(connection)
+            writer = Writer(connection, self._last)
             self._reap(writer)
             result = work(writer)
             changed = writer.finish(self._history)
@@ -196,6 +207,7 @@ class Writing:
             raise database.failure(exc) from exc
         else:
             self._commit(connection)
+            self._last = writer.last
         finally:
             if connection.in_transaction:
                 with suppress(sqlite3.Error):  # what went wrong before is being raised
