@@ -38,18 +38,20 @@ _NO_LEASE = -1
 MOST_DELETED = 10_000
 """Keys that one transaction deletes by their prefix, so that other writers get their turn."""
 
+_STATE = "SELECT revision, log_start, log_bytes, (SELECT min(deadline) FROM lease) FROM store"
+
 
 class Writer:
-    """The SQLite transaction under way. ``revision`` is the last one given.
+    """The SQLite transaction under way.
+
+    ``revision`` is the last one given. ``next_deadline`` is when the first lease ends.
 
     ``known`` are a revision and the number of its transaction, which need not be asked for if it is still the last one.
     """
 
     def __init__(self, connection: Connection, known: tuple[int, int]) -> None:
         self.connection = connection
-        self.revision, self._log_start, self._log_bytes = connection.execute(
-            "SELECT revision, log_start, log_bytes FROM store"
-        ).fetchone()
+        self.revision, self._log_start, self._log_bytes, self.next_deadline = connection.execute(_STATE).fetchone()
         revision, number = known
         self._number = number if revision == self.revision else change_log.number_of(connection, self.revision)
         self._first_number = self._number

@@ -26,11 +26,15 @@ from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
 from tenure_sqlite.feed import SqliteFeed
-from tenure_sqlite.leases import next_deadline
 
 _log = logging.getLogger("tenure.sqlite")
 
 _PATIENCE = 1.0  # seconds that ending a lease may wait for other writers, and between attempts that failed
+
+_STATE = (
+    "SELECT history_id, revision, log_start, (SELECT min(deadline) FROM lease), "
+    "EXISTS (SELECT 1 FROM log WHERE log.revision = ?) FROM store"
+)
 
 
 class Watches:
@@ -181,14 +185,13 @@ class Watches:
     def _read(self, connection: Connection) -> None:
         feeds = list(self._feeds.values())
         connection.execute("BEGIN")
-        history_id, revision, log_start = connection.execute(
-            "SELECT history_id, revision, log_start FROM store"
-        ).fetchone()
-        self._learn_deadline(next_deadline(connection))
-        found = {
-            position: change_log.has(connection, position, start=log_start, present=revision)
-            for position in {feed.position for feed in feeds}
-        }
+        hindmost = min((feed.position for feed in feeds), default=0)
+        history_id, revision, log_start, deadline, has_hindmost = connection.execute(_STATE, (hindmost,)).fetchone()
+        self._learn_deadline(deadline)
+        found = {hindmost: hindmost in (log_start, revision) or (bool(has_hindmost) and hindmost > log_start)}
+        for feed in feeds:
+            if feed.position not in found:
+                found[feed.position] = change_log.has(connection, feed.position, start=log_start, present=revision)
         following = [feed for feed in feeds if found[feed.position]]
         if following and min(feed.position for feed in following) < revision:
             for at, entries in change_log.read(connection, min(feed.position for feed in following)):
