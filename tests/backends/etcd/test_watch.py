@@ -285,7 +285,7 @@ def test_an_emptied_server_is_another_history(open_etcd, etcd_node: EtcdServer, 
             return None
         raise AssertionError("the watch went on in another history")
 
-    assert "isn't in the history" in str(until(reopen, 60.0, "the server answers"))
+    assert "lost or replaced by a backup" in str(until(reopen, 60.0, "the server answers"))
     fresh = recorder()
     backend.watch(WatchRequest(prefix="wiped/"), sink=fresh, timeout=5)
     assert fresh.items[0].items == ()
