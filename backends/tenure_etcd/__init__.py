@@ -8,6 +8,7 @@ The client, its channel and its TLS are etcd3's, and ``Backend.native`` gives it
 more of etcd. Calls go through stubs of our own on that channel (``messages``), since etcd3 0.12.0 doesn't load on
 current protobuf by itself (``etcd3_import``) and its watch, tokens and range options don't work.
 
-Where to find what: ``plugin`` is what the entry point names, ``backend`` the ten methods, ``connection`` channel,
-tokens and deadlines, ``errors`` the only place where gRPC's errors are understood.
+Where to find what: ``plugin`` is what the entry point names, ``backend`` the methods of the SPI, ``connection`` tokens
+and deadlines, ``members`` the channels, ``history`` and ``proof`` what tells a replaced history, ``errors`` the only
+place where gRPC's errors are understood.
 """
