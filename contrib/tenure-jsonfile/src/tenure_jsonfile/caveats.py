@@ -20,6 +20,12 @@ CAVEATS = (
         ("watches.watchers_converge", "watches.after_a_revision_work_or_are_refused"),
     ),
     Caveat(
+        "An older copy may be put in the file's place",
+        "Revisions follow the clock, so none of those that the copy lacks is used again: a compare-and-set on one is "
+        "refused, and watches deliver the difference.",
+        (f"{_TESTS}::test_revisions_stay_unique_when_a_copy_is_put_back",),
+    ),
+    Caveat(
         "Leases end with the machine's run",
         "They live by its clock since it started; after a restart of the machine all of them have ended.",
         (f"{_TESTS}::test_leases_end_with_the_machines_run",),

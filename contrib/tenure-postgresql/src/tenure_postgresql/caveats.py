@@ -7,6 +7,7 @@ from tenure.spi import Caveat
 _DATA = "tests/test_data.py"
 _FAILOVER = "tests/test_failover.py"
 _FAULTS = "tests/test_faults.py"
+_OLD = "tests/test_written_before_the_rename.py"
 _OPEN = "tests/test_open.py"
 _PROCESSES = "tests/test_processes.py"
 _WATCH = "tests/test_watch.py"
@@ -14,9 +15,9 @@ _WATCH = "tests/test_watch.py"
 CAVEATS = (
     Caveat(
         "Writes to one store take turns",
-        "A writer locks the one row that has the revision: so revisions have no holes, are committed in their order, "
-        "and no reader sees one before those below it. The price is one flush of the disk after another. Stores in "
-        "different schemas don't wait for each other.",
+        "A writer locks the one row that has the revision: so revisions are committed in their order, and no reader "
+        "sees one before those below it. The price is one flush of the disk after another. Stores in different "
+        "schemas don't wait for each other.",
         ("watches.watchers_converge", f"{_PROCESSES}::test_processes_take_turns_and_watchers_see_each"),
     ),
     Caveat(
@@ -28,6 +29,28 @@ CAVEATS = (
             "restarts.lose_no_acknowledged_write",
             f"{_OPEN}::test_what_the_server_is_set_to_is_declared",
             f"{_FAILOVER}::test_a_watch_over_such_a_loss_ends_with_the_truth",
+        ),
+    ),
+    Caveat(
+        "Revisions follow the server's clock",
+        "A revision is the time in microseconds since 1970, and in any case larger than the last one. So a restored "
+        "backup, or a standby that lagged and took over, uses no revision of the lost history again. That assumes "
+        "that clocks of servers that replace each other agree, and that no clock is set back before a restore.",
+        (
+            "restarts.repeat_no_revision",
+            f"{_WATCH}::test_revisions_follow_the_clock_and_only_grow",
+            f"{_WATCH}::test_revisions_of_a_lost_history_are_refused",
+            f"{_WATCH}::test_watches_over_a_lost_history_end_with_the_truth",
+            f"{_FAILOVER}::test_a_replica_that_lagged_is_another_history",
+        ),
+    ),
+    Caveat(
+        "A store of an earlier version",
+        "The first client that opens it adds a column and replaces the functions, which takes the rights of their "
+        "owner. Programs of the earlier version may run beside new ones, and revisions grow all the same.",
+        (
+            f"{_OLD}::test_an_old_process_and_a_new_one_write_side_by_side",
+            f"{_OLD}::test_the_owner_brings_an_old_store_up_to_date",
         ),
     ),
     Caveat(
