@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 from unittest import mock
 
-from tenure._client import store as client
+from tenure._client import multi_read
 from tenure._runtime.deadline import Deadline
 from tenure.spi import (
     Changes,
@@ -139,7 +139,7 @@ class SeveralKeysAreOld(_Several):
 class SeveralKeysUnproven(Faithful):
     """Core reads several keys one after another, without the proof that they were so at one revision."""
 
-    rules = ("bulk.several_keys_are_of_one_revision",)
+    rules = ("bulk.several_keys_read_by_core_are_of_one_revision",)
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -152,7 +152,7 @@ class SeveralKeysUnproven(Faithful):
                 time.sleep(_BETWEEN_READS)
             return MultiReadResult(tuple(each.item for each in found), found[0].revision)
 
-        return mock.patch.object(client, "read_until_proven", unproven)
+        return mock.patch.object(multi_read, "read_until_proven", unproven)
 
 
 class PrefixTakesTheNextKey(_Prefix):
@@ -202,6 +202,16 @@ class PrefixIsMiscounted(_Prefix):
         return PrefixDeletion(deleted=len(self.keys("")), revision=done.revision)
 
 
+class PrefixGoesKeyByKey(_Prefix):
+    """Deleting a prefix deletes each of its keys by a transaction of its own."""
+
+    rules = ("bulk.a_prefix_is_deleted_as_one_transaction",)
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        done = [self.delete([key]) for key in self.keys(prefix)]
+        return PrefixDeletion(deleted=len(done), revision=done[-1].revision if done else self.present)
+
+
 class PrefixGoesUnseen(_Prefix, BentWatch):
     """Watchers aren't told of the keys of a deleted prefix."""
 
@@ -230,5 +240,6 @@ MUTANTS: tuple[type[Faithful], ...] = (
     PrefixEndsTooEarly,
     PrefixIsDeletedInPart,
     PrefixIsMiscounted,
+    PrefixGoesKeyByKey,
     PrefixGoesUnseen,
 )

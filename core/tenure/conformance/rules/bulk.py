@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tenure._client.multi_read import read_until_proven
+from tenure._client import multi_read
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
 from tenure.conformance.harness.context import TIMEOUT, RuleContext
-from tenure.conformance.harness.rule import Rules
+from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.rules.lists import fill
+from tenure.conformance.rules.spi import Recorder
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.sample_keys import ODD_KEYS, in_order
 from tenure.conformance.workloads.threads import Running
 from tenure.errors import Unsupported
-from tenure.spi import MultiReadResult
+from tenure.spi import Deleted, MultiReadResult, WatchRequest
 from tenure.watch import EventType
 
 _NEIGHBOURS = tuple({*ODD_KEYS, "a.", "a/\x01", "a/\U0010ffff", "a/\U0010ffff\U0010ffff", "a0", "b"})
@@ -24,6 +25,7 @@ _NEIGHBOURS = tuple({*ODD_KEYS, "a.", "a/\x01", "a/\U0010ffff", "a/\U0010ffff\U0
 
 _TOGETHER = ("t/1", "t/2", "t/3")
 _ODD_ONLY = "t/odd"
+_ALL = (*_TOGETHER, _ODD_ONLY)
 _READS = 30
 _LONGEST = 10.0
 _LEAST_STATES = 5
@@ -78,22 +80,24 @@ class BulkRules(Rules, area="bulk"):
                 found.revision >= revision, "get_many after a put", expected=f"{revision} or more", seen=found.revision
             )
 
+    @requires_capability("multi_get")
     def test_bulk_several_keys_are_of_one_revision(self, context: RuleContext) -> None:
-        """get_many shows whole transactions while others commit them, by the store's own call and by core's."""
-        backend = context.backend()
-        physical = [context.physical(key) for key in (*_TOGETHER, _ODD_ONLY)]
+        """get_many shows whole transactions while others commit them, and none older than its revision."""
+        self._reads_whole(context, partial(context.store.get_many, _ALL), "get_many")
 
-        def by_core() -> MultiReadResult:
-            return read_until_proven(
+    def test_bulk_several_keys_read_by_core_are_of_one_revision(self, context: RuleContext) -> None:
+        """Core's way to read several keys shows whole transactions, whether or not the store has one of its own."""
+        backend = context.backend()
+
+        def read() -> MultiReadResult:
+            return multi_read.read_until_proven(
                 lambda key, seconds: backend.get(key, timeout=seconds),
                 lambda transaction, seconds: backend.commit(transaction, timeout=seconds),
-                physical,
+                tuple(map(context.physical, _ALL)),
                 Deadline(TIMEOUT),
             )
 
-        self._reads_whole(context, partial(context.store.get_many, (*_TOGETHER, _ODD_ONLY)), "get_many")
-        if context.capabilities.multi_get:
-            self._reads_whole(context, by_core, "core's reading of several keys")
+        self._reads_whole(context, read, "core's reading of several keys")
 
     def _reads_whole(self, context: RuleContext, read: Callable[[], MultiReadResult], did: str) -> None:
         """Read while another client commits transactions of all keys; each read shows one of them, and no old one."""
@@ -164,6 +168,27 @@ class BulkRules(Rules, area="bulk"):
         if context.capabilities.lossless_watch:
             latest = max(event.revision for event in deletes)
             context.check.equal(latest, done.revision, "the revision of the last delete, against delete_prefix's")
+
+    @requires_capability("prefix_delete")
+    def test_bulk_a_prefix_is_deleted_as_one_transaction(self, context: RuleContext) -> None:
+        """The deletes of one call of the backend's delete_prefix come at one revision, the one that it returns."""
+        backend = context.backend()
+        keys = tuple(f"p/{number}" for number in range(20))
+        fill(context.store, keys)
+        sink = Recorder()
+        feed = backend.watch(WatchRequest(prefix=context.physical("p/")), sink=sink, timeout=TIMEOUT)
+        try:
+            connected = context.store.put("p/0", b"connected").revision
+            sink.wait(context, lambda: sink.knows(context.physical("p/0"), connected), "put a key", "its change")
+            done = backend.delete_prefix(context.physical("p/"), timeout=TIMEOUT)
+            context.check.equal((done.deleted, done.has_more), (len(keys), False), "delete_prefix of twenty keys")
+            last = context.store.put("p/last", b"").revision
+            sink.wait(context, lambda: sink.knows(context.physical("p/last"), last), "put a key", "its change")
+        finally:
+            feed.close()
+        revisions = {entry.revision for entry in sink.entries() if isinstance(entry, Deleted)}
+        expected = {done.revision} if context.capabilities.lossless_watch else revisions
+        context.check.equal(revisions, expected, "the revisions of the deletes, against delete_prefix's")
 
 
 def _commit(store: Store, number: int) -> int:
