@@ -192,20 +192,24 @@ class Watches:
         for feed in feeds:
             if feed.position not in found:
                 found[feed.position] = change_log.has(connection, feed.position, start=log_start, present=revision)
-        following = [feed for feed in feeds if found[feed.position]]
-        if following and min(feed.position for feed in following) < revision:
-            for at, entries in change_log.read(connection, min(feed.position for feed in following)):
-                for feed in following:
-                    feed.offer(at, entries)
-        for feed in following:
-            feed.catch_up(revision, bookmark_every=self._bookmark_every)
-        for feed in feeds:
-            if feed not in following:
-                self._end(feed, cut_off(self._database.path, feed.position, start=log_start, present=revision))
-        if history_id != self._database.history_id or not all(found.values()):
+        lost = [feed for feed in feeds if not found[feed.position]]
+        self._deliver(connection, [feed for feed in feeds if found[feed.position]], revision)
+        for feed in lost:
+            self._end(feed, cut_off(self._database.path, feed.position, start=log_start, present=revision))
+        if history_id != self._database.history_id or lost:
             connection.execute("ROLLBACK")
             self._nudged = True  # look at what is there now
             self._database.suspect()
+
+    def _deliver(self, connection: Connection, feeds: list[SqliteFeed], revision: int) -> None:
+        """Bring these feeds, whose positions are in the log, up to ``revision``."""
+        hindmost = min((feed.position for feed in feeds), default=revision)
+        if hindmost < revision:
+            for at, entries in change_log.read(connection, hindmost):
+                for feed in feeds:
+                    feed.offer(at, entries)
+        for feed in feeds:
+            feed.catch_up(revision, bookmark_every=self._bookmark_every)
 
     def _learn_deadline(self, deadline: float | None) -> None:
         with self._condition:
