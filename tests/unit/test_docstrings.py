@@ -30,6 +30,7 @@ RAISES_NOTHING = {
     "wall_clock": "it reads a clock",
     "interruption": "it looks at an exception",
     "Monitor.leave": "it does nothing if the lock isn't held",
+    "Monitor.wait_for": "raises what the predicate raises",
     "Monitor.wait": "its caller holds the lock",
     "Monitor.notify": "its caller holds the lock",
     "Monitor.notify_all": "its caller holds the lock",
