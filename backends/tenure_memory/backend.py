@@ -52,7 +52,7 @@ class MemoryBackend(Backend):
         return self._open().page(request.prefix, after=request.after, limit=request.limit, revision=request.revision)
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
-        return self._open().commit(lambda: transaction)
+        return self._open().commit(transaction)
 
     def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
         return self._open().get_many(keys)

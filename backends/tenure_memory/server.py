@@ -157,7 +157,10 @@ class MemoryServer:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def commit(self, transaction: Callable[[], Transaction]) -> CommitResult:
+    def commit(self, transaction: Transaction) -> CommitResult:
+        return self._commit_made(lambda: transaction)
+
+    def _commit_made(self, transaction: Callable[[], Transaction]) -> CommitResult:
         """Commit what ``transaction`` returns; it is called under the lock."""
         with self._monitor.alone("writing"):
             self._serve()
@@ -184,7 +187,7 @@ class MemoryServer:
         return CommitResult(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
 
     def delete_prefix(self, prefix: str) -> PrefixDeletion:
-        done = self.commit(lambda: Transaction((), tuple(Delete(item.key) for item in self._state.under(prefix))))
+        done = self._commit_made(lambda: Transaction((), tuple(Delete(item.key) for item in self._state.under(prefix))))
         return PrefixDeletion(deleted=done.deleted, revision=done.revision)
 
     def _begin(self, step: _Step) -> None:

@@ -111,17 +111,17 @@ def _check_limits(
     preconditions: tuple[Precondition, ...], operations: tuple[Operation, ...], total: int, limits: Capabilities
 ) -> None:
     """Raise ``LimitExceeded`` if the transaction as a whole is more than the store takes."""
+    count = len(preconditions) + len(operations)
+    if count > limits.max_transaction_operations:
+        counts = {"preconditions": len(preconditions), "operations": len(operations)}
+        raise LimitExceeded(_TOO_MANY_OPERATIONS.format(limit=limits.max_transaction_operations, **counts))
+    if len(operations) < 2:
+        return  # a single write is limited by its value alone, and has one lease at most
+    if total > limits.max_transaction_bytes:
+        raise LimitExceeded(_TOO_MANY_BYTES.format(used=total, limit=limits.max_transaction_bytes))
     leases = {operation.lease_id for operation in operations if isinstance(operation, Put)} - {None}
-    for used, limit, message in (
-        (len(preconditions) + len(operations), limits.max_transaction_operations, _TOO_MANY_OPERATIONS),
-        # A single put is limited by its value alone.
-        (total if len(operations) > 1 else 0, limits.max_transaction_bytes, _TOO_MANY_BYTES),
-        (len(leases), limits.max_transaction_leases, _TOO_MANY_LEASES),
-    ):
-        if used > limit:
-            raise LimitExceeded(
-                message.format(used=used, limit=limit, preconditions=len(preconditions), operations=len(operations))
-            )
+    if len(leases) > limits.max_transaction_leases:
+        raise LimitExceeded(_TOO_MANY_LEASES.format(used=len(leases), limit=limits.max_transaction_leases))
 
 
 def _precondition_with_prefix(precondition: Precondition, prefix: str) -> Precondition:

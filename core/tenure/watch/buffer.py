@@ -60,7 +60,7 @@ class FeedBuffer:
         self._max_bytes = max_bytes
         self._on_ready = on_ready
         self._condition = Monitor()
-        self._items: deque[FeedItem] = deque()
+        self._items: deque[tuple[FeedItem, int, int]] = deque()  # with its entries and bytes
         self._entries = 0
         self._bytes = 0
         self._dropped = 0
@@ -82,10 +82,11 @@ class FeedBuffer:
             if self._overflowed:
                 self._dropped += _entries(item)
                 return
+            entries = size = 0
             if isinstance(item, Snapshot):
                 # It includes the effect of all items before it.
                 self._clear()
-            elif isinstance(item, Bookmark) and self._items and isinstance(self._items[-1], Bookmark):
+            elif isinstance(item, Bookmark) and self._items and isinstance(self._items[-1][0], Bookmark):
                 self._items.pop()
             elif isinstance(item, Changes):
                 entries, size = _entries(item), _bytes(item)
@@ -101,7 +102,7 @@ class FeedBuffer:
                     return
                 self._entries += entries
                 self._bytes += size
-            self._items.append(item)
+            self._items.append((item, entries, size))
             self._condition.notify()
 
     def fail(self, error: TenureError, /) -> None:
@@ -121,12 +122,12 @@ class FeedBuffer:
         ``None`` on timeout or :meth:`wake`.
         """
         with self._condition:
-            if not self._ready():
+            if not self._items and not self._ready():
                 limit = TimeLimit(self._clock, timeout)
                 while not self._ready() and ((left := limit.left()) is None or left > 0):
                     self._clock.wait(self._condition, left)
             if self._items:
-                return self._items[0]
+                return self._items[0][0]
             if self._overflowed:
                 return Overflowed(self._dropped)
             self._woken = False
@@ -135,11 +136,10 @@ class FeedBuffer:
     def remove(self, item: FeedItem) -> None:
         """Remove the item that :meth:`first` returned. Does nothing if a later snapshot has replaced it."""
         with self._condition:
-            if self._items and self._items[0] is item:
-                self._items.popleft()
-                if isinstance(item, Changes):
-                    self._entries -= _entries(item)
-                    self._bytes -= _bytes(item)
+            if self._items and self._items[0][0] is item:
+                _, entries, size = self._items.popleft()
+                self._entries -= entries
+                self._bytes -= size
 
     def pause(self, seconds: float) -> None:
         """Wait for ``seconds`` of real time, or until :meth:`wake`. Used between two tries to open a feed."""

@@ -11,7 +11,9 @@ is the same as once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
@@ -19,10 +21,10 @@ from tenure.watch.events import Event, EventType
 
 _CONTENT_BITS = 64
 _CONTENT_MASK = (1 << _CONTENT_BITS) - 1
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """What an item changes: the events, and the state after them.
 
     ``known`` and ``items`` hold the keys that change, ``None`` for one that goes. ``floor`` is the revision up to which
@@ -31,8 +33,8 @@ class Difference:
 
     events: tuple[Event, ...]
     floor: int
-    known: dict[str, int | None] = field(default_factory=dict)
-    items: dict[str, KeyValue | None] = field(default_factory=dict)
+    known: Mapping[str, int | None] = _NOTHING
+    items: Mapping[str, KeyValue | None] = _NOTHING
 
 
 class ClientState:

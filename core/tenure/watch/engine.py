@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -201,10 +200,13 @@ class Watch:
             InvalidArgument: another thread reads the watch.
             TenureError: what ended the watch, as for :meth:`next`.
         """
-        with self._reading():
+        self._enter()
+        try:
             while not self._has_batch():
                 if self._feed is None or not self._step(0.0):
                     return None
+        finally:
+            self._consumer.leave()
         return self._machine.deliver()
 
     @property
@@ -221,24 +223,23 @@ class Watch:
         Raises:
             InvalidArgument: another thread reads the watch.
         """
-        with self._reading():
+        self._enter()
+        try:
             if self.closed or self._feed is not None:
                 return None
             if self._not_before <= monotonic():
                 self._reopen(0.0)
             return None if self._feed is not None or self.closed else self._not_before
+        finally:
+            self._consumer.leave()
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _enter(self) -> None:
+        # An interrupt between this and the ``try`` that leaves again does no harm: the thread is let in again.
         if not self._consumer.enter():
             raise InvalidArgument(
                 f"reading the watch of {self._prefix!r}: another thread is reading "
                 "it, and a watch has one consumer at a time; open one watch per thread"
             )
-        try:
-            yield
-        finally:
-            self._consumer.leave()
 
     def _has_batch(self) -> bool:
         """Whether a batch is ready. Raises what ended the watch, after the last one."""
@@ -257,11 +258,14 @@ class Watch:
     def _wait(self, timeout: float | None) -> bool:
         """Wait for a batch. The caller takes it out and returns it in one line: an interrupt before loses nothing."""
         limit = TimeLimit(self._clock, timeout)
-        with self._reading():
+        self._enter()
+        try:
             while not self._has_batch():
                 left = limit.left()
                 if not self._step(left) and left is not None and left <= 0:
                     return False
+        finally:
+            self._consumer.leave()
         return True
 
     # -- taking one step: the consumer's thread, under self._consumer --

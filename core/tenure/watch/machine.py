@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import Compacted, HistoryReplaced, OutcomeUnknown, StoreFull, TenureError, Unavailable
@@ -49,8 +50,7 @@ class WatchSettings:
     max_pending: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """What follows from one item: everything that has to be recorded, as it will be afterwards."""
 
     batches: tuple[Batch, ...]
@@ -126,7 +126,8 @@ class WatchMachine:
 
     def take(self, item: FeedItem) -> None:
         """Work out what follows from an item. May be interrupted, and called again with the same item."""
-        self._finish()
+        if self._pending is not None:
+            self._finish()
         self._pending = self._step(item)
         # Only an item proves the feed good: a feed that opens and fails at once is opened again with a delay.
         self.backoff.reset()
@@ -168,7 +169,8 @@ class WatchMachine:
 
     def first_batch(self) -> Batch | None:
         """The next batch, which stays the next one until :meth:`deliver`."""
-        self._finish()
+        if self._pending is not None:
+            self._finish()
         return self._batches[0] if self._batches else None
 
     def deliver(self) -> Batch:

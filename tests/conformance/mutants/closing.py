@@ -50,7 +50,7 @@ class LeasesAreLeft(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(LeaseKeepAlive, "_revoke_all", lambda keeper, ids, deadline: None)
+        return patch.object(LeaseKeepAlive, "revoke_all", lambda keeper, ids, deadline: None)
 
 
 class ClosedIsOpen(Faithful):

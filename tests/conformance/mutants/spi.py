@@ -257,7 +257,7 @@ class FailedFeedGoesOn(BentWatch):
         feed.sink.fail(error)
         # The server's lock is held here, so what watch() does can't be called.
         watches = self.server._watches
-        watches.add(watches.new(self.inner, feed.known["prefix"], feed))
+        watches.add(watches.new(self.inner, WatchRequest(prefix=feed.known["prefix"]), feed))
 
 
 class ClosedBackendAnswers(Faithful):

@@ -21,15 +21,16 @@ from .base import BentFeed, BentWatch, Faithful
 
 def batches_bent(bend: Callable[[Watch, Batch], Sequence[Batch]]) -> AbstractContextManager[object]:
     """Each batch of changes that a watch is about to tell becomes what ``bend`` makes of it."""
-    sound = Watch._take_changes
+    sound = Watch._step
 
-    def take(watch: Any, item: Changes) -> None:
-        before = len(watch._ready)
-        sound(watch, item)
-        if len(watch._ready) > before:
-            watch._ready.extend(bend(watch, watch._ready.pop()))
+    def step(watch: Any, left: float | None) -> bool:
+        happened = sound(watch, left)
+        ready = watch._machine._batches
+        if happened and ready and ready[0].type is BatchType.CHANGES:
+            ready.extend(bend(watch, ready.popleft()))
+        return happened
 
-    return patch.object(Watch, "_take_changes", take)
+    return patch.object(Watch, "_step", step)
 
 
 class ToldTwice(Faithful):
@@ -54,7 +55,7 @@ class ToldBackwards(Faithful):
         def swap(watch: Watch, batch: Batch) -> Sequence[Batch]:
             earlier = held.pop(watch, None)
             waiting = watch._buffer._items
-            if earlier is None and waiting and isinstance(waiting[0], Changes):
+            if earlier is None and waiting and isinstance(waiting[0][0], Changes):
                 held[watch] = batch
                 return []
             return [batch] if earlier is None else [batch, earlier]
@@ -80,7 +81,7 @@ class UpdatesAreCreates(Faithful):
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
         sound = ClientState._put
-        return patch.object(ClientState, "_put", lambda view, item, known: sound(view, item, False))
+        return patch.object(ClientState, "_put", lambda view, item, known, before: sound(view, item, False, before))
 
 
 class PreviousIsThePresent(Faithful):
@@ -92,8 +93,8 @@ class PreviousIsThePresent(Faithful):
     def bent(cls) -> AbstractContextManager[object]:
         sound = ClientState._put
 
-        def put(view: ClientState, item: KeyValue, known: bool) -> Event:
-            event = sound(view, item, known)
+        def put(view: ClientState, item: KeyValue, known: bool, before: KeyValue | None) -> Event:
+            event = sound(view, item, known, before)
             kind = EventType.UPDATE if known else EventType.CREATE
             return Event(kind, event.key, item, event.revision, item if known and event.previous else None)
 
@@ -157,13 +158,13 @@ class SlowConsumerJumpsAhead(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = Watch._overflow
+        sound = Watch._drop_feed
 
-        def overflow(watch: Any, item: Any) -> None:
-            sound(watch, item)
-            watch._revision = watch._backend.server_info(timeout=10.0).revision
+        def drop(watch: Any) -> None:
+            sound(watch)
+            watch._machine.revision = watch._backend.server_info(timeout=10.0).revision
 
-        return patch.object(Watch, "_overflow", overflow)
+        return patch.object(Watch, "_drop_feed", drop)
 
 
 class CallbackHoldsTheStore(Faithful):

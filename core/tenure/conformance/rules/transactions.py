@@ -316,7 +316,7 @@ class TransactionRules(Rules, area="transactions"):
     @requires_capability("consistent_list")
     def test_transactions_are_whole_in_every_list(self, context: RuleContext) -> None:
         """A list during transactions on several keys shows each transaction as a whole or not at all."""
-        keys, enough = 6, 15
+        keys, enough = 6, 40
         broken = threading.Event()
         readers = [context.connect() for _ in range(2)]
         seen: list[set[int]] = [set() for _ in readers]
