@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tenure.errors import ConfigError, Unsupported
+from tenure.errors import Unsupported
 from tenure.plugin_kit import Deadline, Monitor, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
-from tenure.spi.credentials import Secret
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
 from tenure.spi.types import (
@@ -33,6 +32,7 @@ from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
 from tenure_consul.server_settings import ServerSettings
+from tenure_consul.token import Token
 from tenure_consul.watch import Watches
 
 
@@ -49,7 +49,7 @@ class ConsulBackend(Backend):
         self._request = request
         self._most_bytes = settings.largest_request
         self._capabilities = declare(settings, consistency=options["consistency"], wait=options["wait"])
-        self._access = Access.of(settings.version, acls=settings.acls, token=_token(request) is not None)
+        self._access = Access.of(settings.version, acls=settings.acls, token=Token(request).given)
         self._watches = Watches(pool, layout, revisions, self._access, wait=options["wait"])
         self._native: Any = None
         self._native_lock = Monitor()
@@ -64,7 +64,7 @@ class ConsulBackend(Backend):
         pool = Pool(
             request.hosts,
             tls=None if request.tls is None else TlsContext(request.tls),
-            headers=_headers(request),
+            token=Token(request),
             dc=options["dc"],
             consistency=options["consistency"],
             on_connect=revisions.history.doubt,
@@ -146,7 +146,7 @@ class ConsulBackend(Backend):
             self._layout,
             self._revisions,
             encrypted=self._request.tls is not None,
-            token=_token(self._request) is not None,
+            token=Token(self._request).given,
             consistency=self._request.options["consistency"],
             timeout=timeout,
         )
@@ -154,25 +154,3 @@ class ConsulBackend(Backend):
     def close(self) -> None:
         if self._pool.close():
             self._watches.close()
-
-
-def _token(request: OpenRequest) -> Secret | None:
-    """The ACL token of the URL. Raises ``ConfigError`` for what can't be one."""
-    option: Secret | None = request.options["token"]
-    if request.username is not None:
-        raise ConfigError("Consul has no user names: write the ACL token as password, as in consul://:TOKEN@host")
-    if option is not None and request.password is not None:
-        raise ConfigError("the URL has two ACL tokens, its password and the option token: leave out one of them")
-    token = request.password if option is None else option
-    if token is not None and (not token.reveal().isascii() or not token.reveal().isprintable()):
-        raise ConfigError(
-            "the ACL token has characters that no token has: letters, digits and dashes are what is expected"
-        )
-    return token
-
-
-def _headers(request: OpenRequest) -> str:
-    """The lines that every request begins with."""
-    token = _token(request)
-    lines = "Accept: application/json\r\nUser-Agent: tenure\r\n"
-    return f"{lines}X-Consul-Token: {token.reveal()}\r\n" if token is not None and token.reveal() else lines

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from tenure.plugin_kit import Deadline
+from tenure.spi.credentials import Login
 from tenure.spi.plugin import Host
 
 
@@ -49,10 +50,12 @@ class Answer:
 
 
 class Connection:
-    """A connection to ``where``, over a connected socket. ``fixed`` are header lines that every request has."""
+    """A connection to ``where``, over a connected socket. ``fixed`` are header lines that every request has,
+    with the token of ``login`` among them."""
 
-    def __init__(self, where: Host, connected: socket.socket, fixed: str) -> None:
+    def __init__(self, where: Host, connected: socket.socket, fixed: str, login: Login) -> None:
         self.where = where
+        self.login = login
         self._head = f" HTTP/1.1\r\nHost: {where}\r\n{fixed}"
         self._interrupted = False
         self._socket = connected

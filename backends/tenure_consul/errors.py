@@ -80,6 +80,12 @@ def refused_operations(answer: Answer, *, action: str, write: bool) -> list[tupl
         raise refused(answer.status, answer.body, action=action, where=answer.where, write=write) from exc
 
 
+def is_unknown_token(body: bytes) -> bool:
+    """Whether a request was refused because Consul doesn't know its token, or no longer does."""
+    said = body.decode(errors="replace")
+    return any(text in said for text in _UNKNOWN_TOKEN)
+
+
 def is_denied(what: str) -> bool:
     """Whether an operation failed because of the token."""
     return "Permission denied" in what or "ACL not found" in what

@@ -11,16 +11,19 @@ from contextlib import contextmanager
 from urllib.parse import urlencode
 
 from tenure.plugin_kit import ConnectionPool, Deadline, Endpoints, Resolver, TlsContext, dial
+from tenure.spi.credentials import Login
 from tenure.spi.plugin import Host
 from tenure_consul.connection import Answer, Connection, ConnectionBroken
-from tenure_consul.errors import ERRORS, cannot_connect, refused
+from tenure_consul.errors import ERRORS, cannot_connect, is_unknown_token, refused
+from tenure_consul.token import Token
 
 
 class Pool:
     """Requests to whichever agent answers. Thread-safe.
 
-    ``headers`` go with every request, as lines that end by CRLF. ``dc`` is added to every query, and ``consistency`` to
-    every read that is not declared to be answered by the agent alone. ``on_connect`` is called for each new connection.
+    ``token`` makes the headers of every request, as lines that end by CRLF, and is read again when it is refused.
+    ``dc`` is added to every query, and ``consistency`` to every read that is not declared to be answered by the agent
+    alone. ``on_connect`` is called for each new connection.
     """
 
     def __init__(
@@ -28,7 +31,7 @@ class Pool:
         hosts: tuple[Host, ...],
         *,
         tls: TlsContext | None,
-        headers: str,
+        token: Token,
         dc: str | None,
         consistency: str,
         on_connect: Callable[[], None],
@@ -36,7 +39,7 @@ class Pool:
         self._endpoints = Endpoints(hosts)
         self._resolver = Resolver()
         self._tls = tls
-        self._headers = headers
+        self._token = token
         self._on_connect = on_connect
         self._everywhere = urlencode({"dc": dc}) if dc else ""
         # The third mode is what Consul does unasked, and has no parameter of its own.
@@ -98,18 +101,41 @@ class Pool:
     ) -> Answer:
         """One request, whatever the answer's status. Raises what a broken connection means."""
         deadline = Deadline(timeout)
+        answer, login = self._exchange(method, target, body, deadline, action=action, write=write, guard=guard)
+        if self.token_renewed(answer, login):  # it was refused, so nothing was applied
+            answer, _ = self._exchange(method, target, body, deadline, action=action, write=write, guard=guard)
+        return answer
+
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        deadline: Deadline,
+        *,
+        action: str,
+        write: bool,
+        guard: Callable[[], None] | None,
+    ) -> tuple[Answer, Login]:
         with self.connection(deadline, action) as connection:
             deadline.check(action)
             if guard is not None:
                 guard()
             try:
-                return connection.exchange(method, target, body, deadline)
+                return connection.exchange(method, target, body, deadline), connection.login
             except ConnectionBroken as exc:
                 self.turn(connection.where)
                 reason = "this store was closed" if self.closed else str(exc)
                 raise ERRORS.unanswered(
                     reason, action=action, where=connection.where, write=write, sent=exc.sent, late=exc.late
                 ) from exc
+
+    def token_renewed(self, answer: Answer, login: Login) -> bool:
+        """Whether a request was refused for its token, and there is another one. New connections have that."""
+        if answer.status != 403 or not is_unknown_token(answer.body) or not self._token.renewed(login):
+            return False
+        self._connections.drop_idle()  # connections keep the headers that they were made with
+        return True
 
     # -- connections --
 
@@ -136,7 +162,8 @@ class Pool:
         except OSError as exc:
             raise cannot_connect(exc, host, encrypted=self._tls is not None) from exc
         self._on_connect()
-        return Connection(host, connected, self._headers)
+        login = self._token.current()
+        return Connection(host, connected, self._token.headers(login), login)
 
     def turn(self, failed: Host) -> None:
         """Go on with the next agent, unless that was decided already; idle connections are closed."""

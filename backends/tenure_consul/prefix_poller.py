@@ -33,7 +33,7 @@ from collections.abc import Iterable
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from tenure.errors import PluginError, StoreClosed, TenureError
+from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
 from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
@@ -241,6 +241,8 @@ class PrefixPoller:
         if answer.status not in (200, 404):
             if answer.status >= 500:
                 self._pool.turn(connection.where)
+            if self._pool.token_renewed(answer, connection.login):
+                raise Unavailable(f"{self._action}: the ACL token was replaced; connecting again with the new one")
             raise refused(answer.status, answer.body, action=self._action, where=connection.where, write=False)
         return answer
 

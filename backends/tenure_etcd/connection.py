@@ -16,8 +16,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from tenure.errors import DeadlineExceeded, StoreClosed, TenureError, Unavailable, Unsupported
+from tenure.errors import AuthenticationFailed, DeadlineExceeded, StoreClosed, TenureError, Unavailable, Unsupported
 from tenure.plugin_kit import Deadline, monotonic
+from tenure.spi.credentials import Login
 from tenure.spi.plugin import OpenRequest
 from tenure_etcd import endpoints
 from tenure_etcd.errors import ask_another, broken, stale_token, translate
@@ -53,10 +54,10 @@ class Connection:
         """Prepare the members; the first call connects. Raises ``ConfigError``."""
         self.hosts = request.hosts
         self.endpoints = endpoints.describe(request.hosts)
-        self.user = request.username
+        self._credentials = request.login_source()
+        self.user = self._credentials.current().username
         self.history = History()
         self._encrypted = request.tls is not None
-        self._password = request.password
         self._gate = Gate()
         self._token_lock = threading.Lock()
         self._metadata = _LEADER
@@ -212,20 +213,30 @@ class Connection:
         try:
             if stale is not None and self._metadata is not stale:
                 return self._metadata
-            password = self._password.reveal() if self._password is not None else ""
-            request = MESSAGES["AuthenticateRequest"](name=self.user, password=password)
-            left = self._left(started, timeout, action)
-            member = self.connected(left, action)
+            login = self._credentials.current()
             try:
-                answer = self._gated(lambda: member.calls["Authenticate"](request, left, _LEADER), action)
-            except grpc.RpcError as exc:
-                raise self._failed(member, exc, action, False, timeout) from exc
+                answer = self._authenticate(login, Deadline(self._left(started, timeout, action)))
+            except AuthenticationFailed:
+                if not self._credentials.refused(login):
+                    raise
+                login = self._credentials.current()
+                answer = self._authenticate(login, Deadline(self._left(started, timeout, action)))
             self._token_since = monotonic()
             self._metadata = (*_LEADER, ("token", answer.token))
             self._members.log_in((("token", answer.token),))
             return self._metadata
         finally:
             self._token_lock.release()
+
+    def _authenticate(self, login: Login, deadline: Deadline) -> Any:
+        action = "logging in"
+        password = login.password.reveal() if login.password is not None else ""
+        request = MESSAGES["AuthenticateRequest"](name=login.username, password=password)
+        member = self.connected(deadline.remaining(), action)
+        try:
+            return self._gated(lambda: member.calls["Authenticate"](request, deadline.remaining(), _LEADER), action)
+        except grpc.RpcError as exc:
+            raise self._failed(member, exc, action, False, deadline.seconds) from exc
 
     def distrust_token(self, used: Metadata) -> None:
         """Say that the token in ``used`` was refused where no call could be repeated."""

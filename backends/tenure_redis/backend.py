@@ -9,6 +9,7 @@ from tenure.errors import ConfigError, PermissionDenied, Unsupported
 from tenure.plugin_kit import Deadline, Monitor, Resolver, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.credentials import Credentials
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import Host, OpenRequest
 from tenure.spi.types import (
@@ -114,7 +115,7 @@ class RedisBackend(Backend):
             _hosts(self._request),
             Deadline(timeout),
             encrypted=self._request.tls is not None,
-            login=self._request.password is not None,
+            login=self._request.login_source().current().password is not None,
         )
 
     def close(self) -> None:
@@ -139,9 +140,10 @@ def _locator(request: OpenRequest, names: Names) -> Locator:
     options, modes, hosts = request.options, request.variants, _hosts(request)
     tls = None if request.tls is None else TlsContext(request.tls)
     resolver = Resolver()
-    login = Login(request.username, request.password, options["db"], tls, resolver)
+    login = Login(request.login_source(), options["db"], tls, resolver)
     if "sentinel" in modes:
-        sentinel_login = Login(options["sentinel_user"], options["sentinel_password"], 0, tls, resolver)
+        sentinel_user = Credentials.fixed(options["sentinel_user"], options["sentinel_password"])
+        sentinel_login = Login(sentinel_user, 0, tls, resolver)
         return Sentinels(hosts, options["master"], login, sentinel_login)
     if "cluster" in modes:
         return Cluster(hosts, names.tag, login)

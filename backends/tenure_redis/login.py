@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
-from tenure.errors import TenureError
+from tenure.errors import AuthenticationFailed, TenureError
 from tenure.plugin_kit import Deadline, Resolver, TlsContext, dial
-from tenure.spi.credentials import Secret
+from tenure.spi.credentials import Credentials
+from tenure.spi.credentials import Login as User
 from tenure.spi.plugin import Host
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.errors import ServerError, cannot_connect, refused
@@ -25,8 +26,7 @@ class UnixSocket(Host):
 class Login:
     """How connections to a kind of server are made: who asks, in which database, and whether encrypted."""
 
-    username: str | None
-    password: Secret | None
+    credentials: Credentials
     db: int
     tls: TlsContext | None
     resolver: Resolver
@@ -40,6 +40,15 @@ class Login:
             AuthenticationFailed: it doesn't accept user and password, or wants some.
             ConfigError: it has no database of this number.
         """
+        user = self.credentials.current()
+        try:
+            return self._connect(where, user, deadline)
+        except AuthenticationFailed:
+            if not self.credentials.refused(user):
+                raise
+            return self._connect(where, self.credentials.current(), deadline)
+
+    def _connect(self, where: Host, user: User, deadline: Deadline) -> Connection:
         try:
             connected = (
                 _connect_unix(where, deadline)
@@ -50,7 +59,7 @@ class Login:
             raise self.unreached(exc, where, late=isinstance(exc, TimeoutError)) from exc
         connection = Connection(where, connected)
         try:
-            self._log_in(connection, deadline)
+            self._log_in(connection, user, deadline)
         except BaseException:
             connection.close()
             raise
@@ -60,11 +69,11 @@ class Login:
         """The error for a connection that failed before anything but greetings was sent."""
         return cannot_connect(str(exc), where=where, encrypted=self.tls is not None, late=late)
 
-    def _log_in(self, connection: Connection, deadline: Deadline) -> None:
+    def _log_in(self, connection: Connection, user: User, deadline: Deadline) -> None:
         steps: list[tuple[str | int, ...]] = []
-        if self.password is not None:
-            user = (self.username,) if self.username else ()
-            steps.append(("AUTH", *user, self.password.reveal()))
+        if user.password is not None:
+            name = (user.username,) if user.username else ()
+            steps.append(("AUTH", *name, user.password.reveal()))
         if self.db:
             steps.append(("SELECT", self.db))
         for step in steps:

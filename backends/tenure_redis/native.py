@@ -18,9 +18,10 @@ _sentinel: Any = sentinel
 
 def client(request: OpenRequest) -> Any:
     """A client with the URL's login, database and encryption."""
+    login = request.login_source().current()
     common: dict[str, Any] = {
-        "username": request.username,
-        "password": _text(request.password),
+        "username": login.username,
+        "password": _text(login.password),
         "socket_timeout": request.timeout,
         "socket_connect_timeout": request.timeout,
         # redis-py's own default repeats any command ten times, also one that was applied.

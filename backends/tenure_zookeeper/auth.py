@@ -32,8 +32,10 @@ class Login:
 def login_of(request: OpenRequest) -> Login:
     """What the URL says. Raises ``ConfigError`` where it asks for SASL, or for nodes of one user, and names none."""
     sasl = request.options["auth"] == "sasl"
-    if request.username is not None:
-        return Login(request.username, request.password.reveal() if request.password is not None else "", sasl)
+    # Read once: ZooKeeper never refuses a digest, and the nodes' access lists are made for this user.
+    login = request.login_source().current()
+    if login.username is not None:
+        return Login(login.username, login.password.reveal() if login.password is not None else "", sasl)
     if sasl:
         raise ConfigError(f"auth=sasl logs a user in, but {request.url} names none: write user:password@ {_WHERE}")
     if request.options["acl"] != "open":

@@ -119,8 +119,8 @@ def test_a_blocked_handler_does_not_hold_up_the_cache(registry, store):
     release.set()
 
 
-def test_too_many_waiting_events_become_fewer_with_the_same_effect(told):
-    dispatcher = Dispatcher(most_waiting=10)
+def test_too_many_waiting_events_become_fewer_with_the_same_effect(store, told):
+    dispatcher = Dispatcher(store._strand, most_waiting=10)
     release, seen = threading.Event(), told()
 
     def handler(event):

@@ -296,7 +296,7 @@ def test_a_deregister_that_meets_a_recovery_wins(*, registry, gated, server, sto
     assert not ending.is_alive()
     assert entries(store) == []
     assert store.leases() == ()
-    seen.wait(lambda changes: changes[-1].status is Status.IDLE)
+    seen.wait(lambda changes: changes and changes[-1].status is Status.IDLE)
     assert own.status is Status.IDLE
 
 

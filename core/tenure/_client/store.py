@@ -23,7 +23,7 @@ from tenure._client.pagination import Listing, Pager
 from tenure._client.transaction import TransactionBuilder, lease_id
 from tenure._client.validation import check_distinct_keys, check_unique_keys, restore_caller_keys, validate_and_prefix
 from tenure._runtime import retry
-from tenure._runtime.callback_pool import CallbackPool
+from tenure._runtime.callback_pool import CallbackPool, Strand
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.exits import after_interrupted_call
@@ -1007,6 +1007,10 @@ class Store:
             raise
         finally:
             self._observers.operation_finished(operation, monotonic() - started, error)
+
+    def _strand(self, function: Callable[[], object]) -> Strand:
+        """Return what runs ``function`` on the pool for callbacks, never twice at a time. For the registry."""
+        return Strand(self._callbacks.submit, function)
 
     def _local_lease(self, info: LeaseInfo) -> LeaseInfo:
         own = tuple(key[self._strip :] for key in info.keys if key.startswith(self._prefix))

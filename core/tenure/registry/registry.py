@@ -82,7 +82,7 @@ class Registry:
         self._first = instance or self.config.instance
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
-        self._dispatcher = Dispatcher()
+        self._dispatcher = Dispatcher(store._strand)
         self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch)
         self._picker = Picker()
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
@@ -173,7 +173,7 @@ class Registry:
             self._frozen_at = self.store.clock.now()
             self._cache.freeze(without=key if deregistered else None)
             self._registration.close(deadline)
-            self._dispatcher.close(deadline)
+            self._dispatcher.close(deadline, here=lambda: self.store.closed)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 from psycopg.conninfo import make_conninfo
 
-from tenure.errors import ConfigError
+from tenure.errors import AuthenticationFailed, ConfigError
 from tenure.plugin_kit import Deadline, Endpoints, Resolver
-from tenure.spi import Host, OpenRequest
+from tenure.spi import Host, Login, OpenRequest
 from tenure_postgresql.connection import CannotConnect, Connection
 from tenure_postgresql.errors import cannot_connect
 
@@ -37,9 +37,11 @@ class PrimaryFinder:
     def __init__(self, request: OpenRequest) -> None:
         self._endpoints = Endpoints(request.hosts)
         self._resolver = Resolver()
-        self.user = request.username or _this_user(request)
+        self._request = request
+        self._credentials = request.login_source()
+        self.user = self._credentials.current().username or _this_user(request)
         self.database: str = request.options["database"] or self.user
-        self._conninfos = {host: _conninfo(request, host, self.user, self.database) for host in request.hosts}
+        self._conninfo(request.hosts[0], self._credentials.current())  # what is wrong with it is told at once
 
     @property
     def several(self) -> bool:
@@ -57,29 +59,37 @@ class PrimaryFinder:
 
         Has the password in it.
         """
-        return make_conninfo(self._conninfos[self._endpoints.best], options="")
+        return make_conninfo(self._conninfo(self._endpoints.best, self._credentials.current()), options="")
+
+    def _conninfo(self, host: Host, login: Login) -> str:
+        return _conninfo(self._request, host, login, user=login.username or self.user, database=self.database)
 
     def connect(self, deadline: Deadline, *, given_up: Callable[[], bool]) -> Connection:
         """A connection to the first host that takes writes. Raises ``Unavailable`` and what ``errors`` makes."""
 
         def connect_to(host: Host, share: Deadline) -> Connection:
+            login = self._credentials.current()
             try:
-                return self._connect(host, share, given_up)
-            except CannotConnect as exc:
-                where = f"{host}/{self.database}"
-                raise cannot_connect(exc, where=where, user=self.user, database=self.database) from exc
+                return self._connect(host, login, share, given_up)
+            except AuthenticationFailed:
+                if not self._credentials.refused(login):
+                    raise
+                return self._connect(host, self._credentials.current(), share, given_up)
 
         return self._endpoints.connect(deadline, connect_to, action="looking for a host that takes writes")
 
-    def _connect(self, host: Host, deadline: Deadline, given_up: Callable[[], bool]) -> Connection:
-        conninfo = self._conninfos[host]
+    def _connect(self, host: Host, login: Login, deadline: Deadline, given_up: Callable[[], bool]) -> Connection:
+        conninfo = self._conninfo(host, login)
         if not host.name.startswith("/"):  # a path is that of a socket
             found = [address.text for address in self._resolver.addresses(host, deadline)]
             # The name stays, for the server's certificate; libpq takes lists of the same length.
             words = {"host": [host.name] * len(found), "hostaddr": found, "port": [str(host.port)] * len(found)}
             conninfo = make_conninfo(conninfo, **{word: ",".join(parts) for word, parts in words.items()})
         where = f"{host}/{self.database}"
-        return Connection.connect(conninfo.encode(), where, deadline=deadline, given_up=given_up)
+        try:
+            return Connection.connect(conninfo.encode(), where, deadline=deadline, given_up=given_up)
+        except CannotConnect as exc:
+            raise cannot_connect(exc, where=where, user=login.username or self.user, database=self.database) from exc
 
 
 def _this_user(request: OpenRequest) -> str:
@@ -89,7 +99,7 @@ def _this_user(request: OpenRequest) -> str:
         raise ConfigError(f"{request.url} names no user, and this process has none: write user:password@host") from exc
 
 
-def _conninfo(request: OpenRequest, host: Host, user: str, database: str) -> str:
+def _conninfo(request: OpenRequest, host: Host, login: Login, *, user: str, database: str) -> str:
     words: dict[str, str | int | None] = {
         "host": host.name,
         "port": host.port,
@@ -101,8 +111,8 @@ def _conninfo(request: OpenRequest, host: Host, user: str, database: str) -> str
         "options": _SESSION,
         "sslmode": "disable",
     }
-    if request.password is not None:
-        words["password"] = request.password.reveal()
+    if login.password is not None:
+        words["password"] = login.password.reveal()
     if request.tls is not None:
         roots = request.tls.ca or ssl.get_default_verify_paths().cafile or "system"
         words |= {"sslmode": "verify-full", "sslrootcert": roots, "sslcert": request.tls.cert or ""}

@@ -110,6 +110,10 @@ class Gateway:
         if role is not None:
             self._authorised("/v3/auth/user/grant", {"user": name, "role": role})
 
+    def change_password(self, name: str, password: str) -> None:
+        """Give a user another password. Tokens that etcd gave before end."""
+        self._authorised("/v3/auth/user/changepw", {"name": name, "password": password})
+
     def add_role(self, name: str, prefix: str | bytes, permission: str = "READWRITE") -> None:
         """Add a role that may READ, WRITE or READWRITE what is below a prefix."""
         start = prefix.encode() if isinstance(prefix, str) else prefix
