@@ -54,6 +54,25 @@ def test_a_wrong_password(server: PostgresqlServer) -> None:
     refusal(server.url(password=SECRET), AuthenticationFailed, "doesn't accept this user name and password")
 
 
+def test_a_password_that_is_rotated_is_read_again(server: PostgresqlServer, role: str, tmp_path: Path) -> None:
+    """From a file; connections are cut, so that the old one is refused."""
+    server.sql(f"GRANT CREATE ON DATABASE postgres TO {role}")
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    url = server.url(user=role, password="", schema=role, password_file=str(file)).replace(":@", "@")
+    with tenure.connect(url, timeout=20.0) as store, store.watch("") as watch:
+        lease = store.lease(20.0)
+        store.put("a", b"1", lease=lease)
+        file.write_text("another one")
+        server.sql(f"ALTER ROLE {role} PASSWORD 'another one'")
+        server.sql(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = '{role}'")
+        revision = store.put("a", b"2", lease=lease).revision
+        lease.refresh()
+        while watch.revision < revision:
+            assert watch.next(60.0) is not None
+        assert lease.alive
+
+
 def test_no_password(server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
     url = server.url().replace(":tenure@", "@")
