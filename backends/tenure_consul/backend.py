@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tenure.errors import Unsupported
+from tenure.errors import Unavailable, Unsupported
 from tenure.plugin_kit import Deadline, Monitor, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
@@ -70,7 +70,7 @@ class ConsulBackend(Backend):
             on_connect=revisions.history.doubt,
         )
         try:
-            reads.present(pool, layout, revisions, timeout=request.timeout)
+            _greet(pool, layout, revisions, len(request.hosts), deadline)
             settings = server_settings.ask(pool, timeout=deadline.remaining())
         except BaseException:
             pool.close()
@@ -154,3 +154,15 @@ class ConsulBackend(Backend):
     def close(self) -> None:
         if self._pool.close():
             self._watches.close()
+
+
+def _greet(pool: Pool, layout: Layout, revisions: Revisions, hosts: int, deadline: Deadline) -> None:
+    """Read a key from the first agent that answers. One that takes connections and says nothing costs its share."""
+    for others in range(hosts - 1, -1, -1):
+        try:
+            reads.present(pool, layout, revisions, timeout=deadline.remaining() / (others + 1))
+        except Unavailable:
+            if not others:
+                raise
+        else:
+            return

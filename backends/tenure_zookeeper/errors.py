@@ -63,4 +63,7 @@ def translate(code: int, *, action: str, write: bool) -> TenureError:
         return known[0](f"{action}: {known[1]}")
     if code in RACES:
         return Unavailable(f"{action}: the nodes changed meanwhile (code {code})")
+    if write:
+        # A code that isn't known isn't known to mean that nothing was applied.
+        return OutcomeUnknown(f"{action}: ZooKeeper answered with the unknown code {code}; it may have been applied")
     return Unavailable(f"{action}: ZooKeeper refused it with code {code}")
