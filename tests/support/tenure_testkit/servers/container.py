@@ -111,7 +111,19 @@ class ServerContainer(Lifetime):
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
-        self._get().pause()
+        until(self._froze, PATIENCE, f"{type(self).__name__} on port {self.port} is frozen")
+
+    def _froze(self) -> bool:
+        """Ask the engine, which gives up after a moment ("unable to freeze") on a machine too busy to be frozen."""
+        from docker.errors import APIError
+
+        try:
+            self._get().pause()
+        except APIError as exc:
+            if "unable to freeze" not in str(exc):
+                raise
+            return False
+        return True
 
     def resume(self) -> None:
         """Go on after `pause`."""
