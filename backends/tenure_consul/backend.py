@@ -27,12 +27,12 @@ from tenure.spi.types import (
 )
 from tenure_consul import deletions, leases, reads, server_info, server_settings, transactions
 from tenure_consul.access import Access
+from tenure_consul.auth import Token
 from tenure_consul.capabilities import declare
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
 from tenure_consul.server_settings import ServerSettings
-from tenure_consul.token import Token
 from tenure_consul.watch import Watches
 
 

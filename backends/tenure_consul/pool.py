@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 from tenure.plugin_kit import ConnectionPool, Deadline, Endpoints, Resolver, TlsContext, dial
 from tenure.spi.credentials import Login
 from tenure.spi.plugin import Host
+from tenure_consul.auth import Token
 from tenure_consul.connection import Answer, Connection, ConnectionBroken
 from tenure_consul.errors import ERRORS, cannot_connect, is_unknown_token, refused
-from tenure_consul.token import Token
 
 
 class Pool:
