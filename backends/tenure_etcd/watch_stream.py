@@ -107,7 +107,7 @@ class WatchStream:
             self._closing = self._ended = True
             self._feeds.clear()
         self._stop()
-        if self._thread is not threading.current_thread():
+        if self._thread is not threading.current_thread() and self._thread.ident is not None:
             self._thread.join(_JOIN_SECONDS)
 
     def _stop(self) -> None:

@@ -78,7 +78,8 @@ class LogReader:
             self._feeds, self._ahead = FeedIndex(), {}
             if self._connection is not None:
                 self._connection.interrupt()
-        if self._thread is not threading.current_thread():
+        # An interrupt may have come before the thread was started.
+        if self._thread is not threading.current_thread() and self._thread.ident is not None:
             self._thread.join(self._silence + 1.0)
 
     # -- the thread --

@@ -102,7 +102,7 @@ class Watches:
             self._condition.notify_all()
             threads = list(self._threads)
         for thread in threads:
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(_PATIENCE * 3)
 
     def _start(self) -> None:

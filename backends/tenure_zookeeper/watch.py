@@ -105,7 +105,7 @@ class Watches:
             thread = self._thread
         for feed in polling:
             feed.close()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(_READ_TIMEOUT)
 
     # -- opening --

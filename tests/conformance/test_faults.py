@@ -106,7 +106,12 @@ class LeadsElsewhere(Networked):
             return cls(Host("127.0.0.1", cls.real_port), timeout=request.timeout)
 
         return BackendPlugin(
-            scheme=scheme, summary="elsewhere", open=open_elsewhere, url_form=plugin.url_form, default_port=1
+            scheme=scheme,
+            summary="elsewhere",
+            open=open_elsewhere,
+            url_form=plugin.url_form,
+            spi_version=1,
+            default_port=1,
         )
 
     real_port = 0

@@ -52,8 +52,8 @@ def test_the_memory_store_keeps_everything_that_it_is_asked_for(url):
     found = run(Plan(url=url, controls=controls, areas=("restarts", "namespaces")))
     assert [r.verdict for r in found.results if r.verdict.verdict not in (Verdict.PASS, Verdict.NOT_SUPPORTED)] == []
     assert found.conclusion is Conclusion.PARTIAL
-    assert found.counts[Verdict.NOT_SUPPORTED] == 3
-    assert len(found.results) == len(found.selected) == found.executed + 3
+    assert found.counts[Verdict.NOT_SUPPORTED] == 4
+    assert len(found.results) == len(found.selected) == found.executed + 4
     assert not found.notes
 
 

@@ -47,7 +47,7 @@ class LeaseReaper:
             self._closed = True
             self._changed.notify_all()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(_TIME + 1.0)
 
     def _run(self) -> None:

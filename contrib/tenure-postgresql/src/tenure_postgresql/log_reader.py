@@ -111,7 +111,7 @@ class LogReader:
             self._feeds.clear()
             self._retire()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(self._silence + 1.0)
 
     def _retire(self) -> None:

@@ -99,7 +99,7 @@ class Recovery:
         with self._state.condition:
             self._state.condition.notify_all()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(deadline.remaining())
 
     # -- the thread --------------------------------------------------------------------------------

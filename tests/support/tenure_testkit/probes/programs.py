@@ -50,9 +50,9 @@ def interrupt_at(last, call):
         nonlocal seen
         if inside not in frame.f_code.co_filename or "threading" in frame.f_code.co_filename: return None
         if frame.f_code.co_name == "__del__": return None  # there Python swallows what is raised
-        # At the end of a block of a lock, where no signal is looked for, its first line is traced again.
-        source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and not source.lstrip().startswith("with "):
+        # No signal is looked for at the end of a lock's block, whose first line is traced again, nor in a bare "try:".
+        source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and not source.startswith("with ") and source != "try:":
             seen += 1
             if seen == last: raise Interrupted
         return trace
