@@ -28,7 +28,7 @@ class RestartLosesTheLastWrites(Durable):
     def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
         def start() -> None:
             server.resume()
-            server.commit(lambda: Transaction((), (Delete(cls.last["key"]),)))
+            server.commit(Transaction((), (Delete(cls.last["key"]),)))
 
         return ServerControls(kill=server.pause, start=start)
 
@@ -180,7 +180,7 @@ class RestartForgetsLeasedKeys(Durable):
         def start() -> None:
             server.resume()
             keys = [key for info in server.leases(None) for key in info.keys]
-            server.commit(lambda: Transaction((), tuple(Delete(key) for key in keys)))
+            server.commit(Transaction((), tuple(Delete(key) for key in keys)))
 
         return ServerControls(kill=server.pause, start=start)
 
