@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tenure.plugin_kit import Monitor
 from tenure.spi.types import Precondition, RevisionEquals
 
 _MOST_KEYS = 10_000
@@ -55,7 +55,7 @@ class History:
     """The identities of the keys that one backend has read or written. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._number = 0
         self._doubts = 0
         self._seen: dict[str, int] = {}

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 from collections.abc import Iterable
 
 from tenure.errors import TenureError
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding
 from tenure_zookeeper.endpoints import Servers
@@ -35,7 +34,7 @@ class History:
     """The last write of each key that one backend has seen. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._number = 0
         self._seen: dict[str, tuple[int, int]] = {}
 

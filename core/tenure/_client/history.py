@@ -8,9 +8,9 @@ this store object before a revision of it counts.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 
+from tenure._runtime.monitor import Monitor
 from tenure.errors import Conflict
 from tenure.spi.backend import Backend
 from tenure.spi.types import Precondition, RevisionEquals
@@ -30,7 +30,7 @@ class HistoryGuard:
         self._backend = backend
         self._unique = backend.capabilities.unique_revisions
         self._history = backend.history
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._current: dict[str, None] = {}
         self.replaced = False
         """Whether the history was replaced: only then do reads have to be noted."""

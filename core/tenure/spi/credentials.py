@@ -6,10 +6,10 @@ refused them: then they are read again, and tried again if they are others.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tenure._runtime.monitor import Monitor
 from tenure.errors import AuthenticationFailed, TenureError
 
 
@@ -78,7 +78,7 @@ class Credentials:
 
     def __init__(self, read: Callable[[], Login] = Login) -> None:
         self._read = read
-        self._lock = threading.Lock()
+        self._lock = Monitor()
         self._login: Login | None = None
 
     @classmethod
