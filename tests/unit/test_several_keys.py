@@ -7,6 +7,7 @@ import pytest
 from tenure.errors import (
     Conflict,
     DeadlineExceeded,
+    HistoryReplaced,
     InvalidArgument,
     InvalidKey,
     LimitExceeded,
@@ -28,9 +29,9 @@ def test_one_request_where_the_store_can(open_store):
 
 def test_elsewhere_a_transaction_proves_what_was_read(store, backend):
     backend.always("get", lambda key, timeout: ReadResult(item("a", 2) if key == "a" else None, 5))
-    backend.script("commit", Conflict("changed", keys=["a"]), CommitResult(9))
+    backend.script("commit", Conflict("changed", keys=["a"]), HistoryReplaced("another one"), CommitResult(9))
     assert store.get_many(("a", "b")) == MultiReadResult((item("a", 2), None), 9)
-    assert backend.count("get") == 4
+    assert backend.count("get") == 6
     proof = backend.called("commit")[0].arguments["transaction"]
     assert (proof.preconditions, proof.operations) == ((RevisionEquals("a", 2), KeyAbsent("b")), ())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tenure._runtime.deadline import Deadline
-from tenure.errors import Conflict
+from tenure.errors import Conflict, HistoryReplaced
 from tenure.spi.types import (
     CommitResult,
     KeyAbsent,
@@ -43,7 +43,7 @@ def read_until_proven(
         proof = Transaction(tuple(map(_unchanged, keys, items)), ())
         try:
             return MultiReadResult(items, commit(proof, deadline.remaining()).revision)
-        except Conflict:
+        except (Conflict, HistoryReplaced):  # of either kind: what was read is no longer so
             deadline.check(f"reading {len(keys)} keys at one revision: others kept changing them")
 
 
