@@ -12,7 +12,7 @@ import pytest
 
 import tenure
 from tenure import BatchType
-from tenure.errors import Compacted
+from tenure.errors import Compacted, InvalidArgument
 from tenure.spi import Changes, Deleted, Snapshot
 
 from .doubles import ScriptedBackend, item
@@ -168,3 +168,13 @@ def test_a_watch_with_a_callback_lives_on_without_being_held():
         gc.collect()
         store.put("a", b"")
         assert told.wait(60.0)
+
+
+def test_a_batch_that_another_thread_has_taken_is_no_crash(open_store):
+    backend = ScriptedBackend()
+    watch, feed = started(open_store(backend), backend)
+    feed.deliver(Changes((item("a", 6),), 6))
+    assert watch._wait(0.0)
+    assert watch.next(0.0) is not None
+    with pytest.raises(InvalidArgument, match="one consumer at a time"):
+        watch._machine.deliver()

@@ -24,7 +24,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
-from tenure.errors import Compacted, HistoryReplaced, OutcomeUnknown, StoreFull, TenureError, Unavailable
+from tenure.errors import (
+    Compacted,
+    HistoryReplaced,
+    InvalidArgument,
+    OutcomeUnknown,
+    StoreFull,
+    TenureError,
+    Unavailable,
+)
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
 from tenure.spi.types import WatchRequest
@@ -174,8 +182,17 @@ class WatchMachine:
         return self._batches[0] if self._batches else None
 
     def deliver(self) -> Batch:
-        """Take the next batch out: from now on it counts as delivered."""
-        return self._batches.popleft()
+        """Take the next batch out: from now on it counts as delivered.
+
+        Raises ``InvalidArgument`` if there is none, since another thread has just taken it.
+        """
+        try:
+            return self._batches.popleft()
+        except IndexError:
+            raise InvalidArgument(
+                f"reading the watch of {self._settings.prefix!r}: another thread has just taken the batch, and a watch "
+                "has one consumer at a time; open one watch per thread"
+            ) from None
 
     # -- one item --
 
