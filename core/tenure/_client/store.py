@@ -841,8 +841,8 @@ class Store:
             previous: whether events carry the value before the change. Needs memory for all values of the prefix.
             after: deliver no present state, but every change after this revision. Needs a store that declares
                 ``lossless_watch``, and excludes ``previous``.
-            callback: called with each batch, in order, on a thread of the watch. What it raises is logged.
-            on_error: called once with the error that ended the watch, on the same thread.
+            callback: called with each batch, in order, on the store's pool of threads. What it raises is logged.
+            on_error: called once with the error that ended the watch, after the last batch.
             max_pending: how many changes may wait for a slow consumer. More are replaced by a RESYNC batch; with
                 ``after`` the watch resumes after its last revision instead.
             timeout: seconds that opening the watch may take; by default the store's timeout.
