@@ -208,6 +208,7 @@ class LeaseKeepAlive:
     def forget(self, lease: Lease) -> None:
         with self._condition:
             self._leases.pop(lease.id, None)
+            self._prune()  # here, not on the thread alone: that may not get its turn for thousands of leases
             self._condition.notify()
 
     def _prune(self) -> None:
@@ -243,7 +244,6 @@ class LeaseKeepAlive:
                 if self._closed or not self._leases:
                     self._thread = None
                     return
-                self._prune()
                 now = self._clock.now()
                 overdue = self._take_overdue(now)
                 batch = self._take_due(now)
