@@ -111,11 +111,12 @@ class Copier:
         try:
             record = json.loads(found.value)
             begun_from, merging = record["source"], record["merge"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             begun_from = merging = None
         if begun_from != self._source.url:
+            shown = begun_from[:200] if isinstance(begun_from, str) else "somewhere unreadable"
             raise Failed(
-                f"the target {self._target.url} holds an unfinished copy from {begun_from or 'somewhere unreadable'}: "
+                f"the target {self._target.url} holds an unfinished copy from {shown}: "
                 f"finish that one, or delete the key {RECORD!r} and say --merge"
             )
         self._merge = self._merge or bool(merging)

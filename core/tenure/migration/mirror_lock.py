@@ -165,6 +165,6 @@ def _held(lease: Lease | None) -> Lease:
 def _parsed(item: KeyValue) -> dict[str, Any]:
     try:
         value = json.loads(item.value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

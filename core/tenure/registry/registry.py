@@ -455,7 +455,7 @@ class Registry:
 
     @property
     def malformed_entries(self) -> Mapping[str, str]:
-        """Keys under the prefix whose entries are no instance, each with the reason."""
+        """Keys under the prefix whose entries are no instance, each with the reason. It names at most 1,000."""
         return self._cache.malformed
 
     @property

@@ -7,6 +7,8 @@ Rules:
 * A batch rebuilds only the services that it touches, once each. The first snapshot of many instances takes one pass.
 * The key identifies an entry. Entries that are no instance are kept by key in ``malformed`` and logged once; they
   delay no other entry. A delete of an unknown key does nothing.
+* Anybody may write under the prefix, so every entry costs time by its size alone, whatever it holds. A batch logs a few
+  bad entries by name and the others by number, and ``malformed`` names at most 1,000.
 * A frozen cache stays frozen: it accepts no further batch, and stays readable.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 
 from tenure._runtime.clock import Clock, SystemClock, TimeLimit
@@ -28,6 +31,8 @@ from tenure.watch.events import Batch, BatchType, Event
 _log = logging.getLogger("tenure.registry")
 
 _REAL_TIME = SystemClock()
+_MOST_NAMED = 1_000
+_MOST_LOGGED = 10
 Emit = Callable[[list[tuple[str, InstanceEvent]]], None]
 
 
@@ -41,7 +46,9 @@ class Cache:
         self._members: dict[str, dict[str, Instance]] = {}
         self.services: dict[str, Service] = {}
         """Replaced, never changed. Read it once to get one consistent state."""
+        self._reasons: dict[str, str] = {}
         self.malformed: Mapping[str, str] = MappingProxyType({})
+        """Replaced, never changed, like ``services``: the first bad entries, each with its reason."""
         self.in_sync = False
         self.frozen = False
         self.changed = Monitor()
@@ -55,7 +62,7 @@ class Cache:
 
     def present(self, key: str) -> bool:
         """Return whether ``key`` exists, whether it holds an instance or not."""
-        return key in self._entries or key in self.malformed
+        return key in self._entries or key in self._reasons
 
     def entries(self) -> Iterable[tuple[str, Instance]]:
         """Return keys and instances; the caller holds :attr:`changed`."""
@@ -103,29 +110,46 @@ class Cache:
     def _take(self, events: tuple[Event, ...]) -> None:
         touched: set[str] = set()
         changes: list[tuple[str, InstanceEvent]] = []
+        warnings = _Warnings()
+        bad_entries_changed = False
         for event in events:
-            if event.item is None:
-                self._unreject(event.key)
+            earlier = self._reasons.pop(event.key, None)
+            instance = None if event.item is None else self._read(event.key, event.item.value, earlier, warnings)
+            bad_entries_changed |= earlier is not None or event.key in self._reasons
+            if instance is None:
                 changes += self._remove(event.key, touched)
-                continue
-            try:
-                instance = decode(self._prefix, event.key, event.item.value)
-            except MalformedEntry as exc:
-                self._reject(event.key, str(exc))
-                changes += self._remove(event.key, touched)
-                continue
-            self._unreject(event.key)
-            changes += self._set(event.key, instance, touched)
+            else:
+                changes += self._set(event.key, instance, touched, warnings)
+        if bad_entries_changed:
+            self.malformed = MappingProxyType(dict(islice(self._reasons.items(), _MOST_NAMED)))
         self._publish(changes, touched)
+        warnings.finish()
 
-    def _set(self, key: str, instance: Instance, touched: set[str]) -> list[tuple[str, InstanceEvent]]:
+    def _read(self, key: str, value: bytes, earlier: str | None, warnings: _Warnings) -> Instance | None:
+        """Return the instance; ``None`` for an entry that is none."""
+        try:
+            return decode(self._prefix, key, value)
+        except MalformedEntry as exc:
+            reason = str(exc)
+        except Exception as exc:  # noqa: BLE001
+            # An entry that nobody foresaw takes nothing away from the others.
+            _log.exception("an entry can't be read: %.80r", key)
+            reason = f"reading an entry: {key!r:.80} failed with {type(exc).__name__}: {exc!s:.200}"
+        if earlier is None:
+            warnings.add("an entry is ignored, since it is no instance: %s", reason)
+        self._reasons[key] = reason
+        return None
+
+    def _set(
+        self, key: str, instance: Instance, touched: set[str], warnings: _Warnings
+    ) -> list[tuple[str, InstanceEvent]]:
         before = self._entries.get(key)
         changes = []
         if before is not None and before.service_name != instance.service_name:
             changes = self._remove(key, touched)
             before = None
         if before is None:
-            self._warn_about_disagreement(key, instance)
+            self._warn_about_disagreement(key, instance, warnings)
         self._entries[key] = instance
         self._members.setdefault(instance.service_name, {})[key] = instance
         touched.add(instance.service_name)
@@ -156,17 +180,25 @@ class Cache:
         self.services = services
         self._emit(changes)
 
-    def _reject(self, key: str, reason: str) -> None:
-        if key not in self.malformed:
-            _log.warning("an entry is ignored, since it is no instance: %s", reason)
-        self.malformed = MappingProxyType({**self.malformed, key: reason})
-
-    def _unreject(self, key: str) -> None:
-        if key in self.malformed:
-            self.malformed = MappingProxyType({known: why for known, why in self.malformed.items() if known != key})
-
-    def _warn_about_disagreement(self, key: str, instance: Instance) -> None:
+    def _warn_about_disagreement(self, key: str, instance: Instance, warnings: _Warnings) -> None:
         named = split_key(self._prefix, key)
         own = (instance.service_name, instance.id, instance.host)
         if named != own:
-            _log.warning("the entry at %r names itself %r: it is listed under that name", key, instance.identity())
+            message = "the entry at %.200r names itself %.200r: it is listed under that name"
+            warnings.add(message, key, instance.identity())
+
+
+class _Warnings:
+    """What one batch logs about its entries: a few by name, the others by number."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, message: str, *arguments: object) -> None:
+        self._count += 1
+        if self._count <= _MOST_LOGGED:
+            _log.warning(message, *arguments)
+
+    def finish(self) -> None:
+        if self._count > _MOST_LOGGED:
+            _log.warning("%d more entries of the same batch are ignored or misnamed", self._count - _MOST_LOGGED)

@@ -6,10 +6,11 @@ The cache returns the same instance to every caller without a copy, which is saf
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from sys import intern
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, cast
 
 from tenure.errors import InvalidArgument
 
@@ -18,6 +19,27 @@ NO_META: Mapping[str, object] = MappingProxyType({})
 
 _DEEPEST = 100
 _SHORT = 16
+_SHOWN = 80
+_PLAIN = frozenset({int, bool, type(None)})
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_Text = Callable[[str, "_Where"], str]
+
+
+class _Where(NamedTuple):
+    """The place of a value. Text is made of it only for a message: a long name would cost its length per value."""
+
+    parent: _Where | None
+    step: object = None
+
+    def __str__(self) -> str:
+        steps: list[str] = []
+        place: _Where = self
+        while place.parent is not None:
+            steps.append(f"[{shown(place.step)}]")
+            place = place.parent
+        text = "meta" + "".join(reversed(steps))
+        return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def freeze_meta(meta: Mapping[str, object] | None) -> Mapping[str, object]:
@@ -26,18 +48,37 @@ def freeze_meta(meta: Mapping[str, object] | None) -> Mapping[str, object]:
         return NO_META
     if not isinstance(meta, Mapping):
         raise InvalidArgument(
-            f"making an instance: meta is a mapping of text to JSON values, not {type(meta).__name__}: {meta!r}"
+            f"making an instance: meta is a mapping of text to JSON values, not {type(meta).__name__}: {meta!r:.80}"
         )
-    return cast("Mapping[str, object]", _freeze(meta, "meta", 0))
+    return cast("Mapping[str, object]", _freeze(meta, _Where(None), 0, _valid))
 
 
-def _freeze(value: object, where: str, depth: int) -> object:
+def freeze_stored_meta(meta: dict[str, object]) -> Mapping[str, object]:
+    """Do the same for parsed JSON, with replacement characters for lone surrogates, which JSON can express."""
+    return cast("Mapping[str, object]", _freeze(meta, _Where(None), 0, _repaired)) if meta else MappingProxyType({})
+
+
+def without_surrogates(text: str) -> str:
+    """Return ``text`` with replacement characters for lone surrogates, as Go's reader has them."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def shown(value: object) -> str:
+    """Return ``value`` for a message, short whatever it is. ``repr`` of a nested value takes its whole depth."""
+    if isinstance(value, str | bytes):
+        return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
+    if isinstance(value, int) and value.bit_length() > 4 * _SHOWN:
+        return f"a number of {value.bit_length()} bits"
+    return repr(value) if value is None or isinstance(value, int | float) else f"a {type(value).__name__}"
+
+
+def _freeze(value: object, where: _Where, depth: int, text: _Text) -> object:
     if depth > _DEEPEST:
-        raise InvalidArgument(f"making an instance: {where[:80]}... is nested more than {_DEEPEST} levels deep")
+        raise InvalidArgument(f"making an instance: {where} is nested more than {_DEEPEST} levels deep")
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _text(value, where)
+        return text(value, where)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -49,19 +90,23 @@ def _freeze(value: object, where: str, depth: int) -> object:
         for key, below in value.items():
             if not isinstance(key, str):
                 raise InvalidArgument(
-                    f"making an instance: the keys of {where} are text, not {type(key).__name__}: {key!r}"
+                    f"making an instance: the keys of {where} are text, not {type(key).__name__}: {key!r:.80}"
                 )
-            frozen[intern(_text(key, where))] = _freeze(below, f"{where}[{key!r}]", depth + 1)
+            frozen[intern(text(key, where))] = _freeze(below, _Where(where, key), depth + 1, text)
         return MappingProxyType(frozen)
     if isinstance(value, list | tuple):
-        return tuple(_freeze(below, f"{where}[{number}]", depth + 1) for number, below in enumerate(value))
+        # Lists may be long: the common values need no place of their own.
+        return tuple(
+            below if type(below) in _PLAIN else _freeze(below, _Where(where, number), depth + 1, text)
+            for number, below in enumerate(value)
+        )
     raise InvalidArgument(
         f"making an instance: {where} is a {type(value).__name__}; give a JSON value: text, a number, a boolean, "
         "None, a list or a mapping"
     )
 
 
-def _text(value: str, where: str) -> str:
+def _valid(value: str, where: _Where) -> str:
     if not value.isascii():
         try:
             value.encode()
@@ -69,6 +114,14 @@ def _text(value: str, where: str) -> str:
             raise InvalidArgument(
                 f"making an instance: {where} has a lone surrogate at position {exc.start}, so it isn't valid text"
             ) from exc
+    return _shared(value)
+
+
+def _repaired(value: str, _where: _Where) -> str:
+    return _shared(without_surrogates(value))
+
+
+def _shared(value: str) -> str:
     # Instances share much of their metadata (zones, versions): one object for all saves most of the memory.
     return intern(str(value)) if len(value) <= _SHORT else str(value)
 

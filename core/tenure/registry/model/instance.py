@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from tenure.errors import InvalidArgument
 from tenure.registry.model.address import default_host
-from tenure.registry.model.immutable_json import NO_META, freeze_meta, thaw
+from tenure.registry.model.immutable_json import NO_META, freeze_meta, shown, thaw
 from tenure.spi.keys import check_text
 
 DEFAULT_SERVICE = "default"
@@ -121,7 +121,8 @@ class Instance:
     @property
     def status(self) -> str:
         """The text under ``status`` in ``meta``; ``ready`` if there is none. Other programs may use other words."""
-        return str(self.meta.get(STATUS_KEY) or InstanceStatus.READY)
+        found = self.meta.get(STATUS_KEY) or InstanceStatus.READY
+        return str(found) if isinstance(found, str) else shown(found)
 
     @property
     def ready(self) -> bool:

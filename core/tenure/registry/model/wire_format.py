@@ -20,11 +20,14 @@ from sys import intern
 from typing import NoReturn
 
 from tenure.errors import InvalidArgument, MalformedEntry
-from tenure.registry.model.immutable_json import NO_META, freeze_meta
+from tenure.registry.model.immutable_json import NO_META, freeze_stored_meta, shown, without_surrogates
 from tenure.registry.model.instance import Instance, assemble, valid_port
 
 _UNSAFE = re.compile("[<>&\u2028\u2029]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+"""Text, which is skipped, or a bracket. Text may lack its end: otherwise it would be tried again at each quote."""
+_DEEPEST = 128
+_LONGEST_NUMBER = 310
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -48,7 +51,7 @@ def split_key(prefix: str, key: str) -> tuple[str, str, str]:
     service_name, slash, rest = key[len(prefix) :].rpartition("/")
     id_, at, host = rest.rpartition("@")
     if not slash or not at or not service_name or not id_ or not host:
-        raise MalformedEntry(f"reading an entry: the key {key!r} isn't {prefix}<service>/<id>@<host>")
+        raise MalformedEntry(f"reading an entry: the key {shown(key)} isn't {prefix}<service>/<id>@<host>")
     return service_name, id_, host
 
 
@@ -129,15 +132,7 @@ def decode(prefix: str, key: str, value: bytes) -> Instance:
         MalformedEntry: the key or the value is not that of an instance.
     """
     service_name, id_, host = split_key(prefix, key)
-    try:
-        # Go's reader turns broken UTF-8 into replacement characters too.
-        fields = _decoder.decode(value.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as exc:
-        raise MalformedEntry(f"reading an entry: the value at {key!r} isn't JSON: {exc}") from exc
-    if not isinstance(fields, dict):
-        raise MalformedEntry(f"reading an entry: the value at {key!r} is a JSON {type(fields).__name__}, not an object")
-    if b"\\ud" in value or b"\\uD" in value:
-        fields = _whole(fields)
+    fields = _object(key, value)
     host = _text(key, fields, "host") or host
     return assemble(
         id=_text(key, fields, "id") or id_,
@@ -149,13 +144,45 @@ def decode(prefix: str, key: str, value: bytes) -> Instance:
     )
 
 
+def _object(key: str, value: bytes) -> dict[str, object]:
+    if _nested_too_deep(value):
+        raise MalformedEntry(
+            f"reading an entry: the value at {shown(key)} isn't JSON of at most {_DEEPEST} levels: it is nested deeper"
+        )
+    try:
+        # Go's reader turns broken UTF-8 into replacement characters too.
+        fields = _decoder.decode(value.decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as exc:
+        raise MalformedEntry(f"reading an entry: the value at {shown(key)} isn't JSON: {exc}") from exc
+    if not isinstance(fields, dict):
+        raise MalformedEntry(
+            f"reading an entry: the value at {shown(key)} is a JSON {type(fields).__name__}, not an object"
+        )
+    return fields
+
+
+def _nested_too_deep(value: bytes) -> bool:
+    """Return whether lists and objects are nested too deep. The parser's own limit depends on the thread's stack."""
+    if value.count(b"[") + value.count(b"{") <= _DEEPEST:
+        return False
+    depth = 0
+    for bracket in _STRUCTURE.finditer(value):
+        if bracket[0] in b"[{":
+            depth += 1
+            if depth > _DEEPEST:
+                return True
+        elif bracket[0] in b"]}":
+            depth -= 1
+    return False
+
+
 def _text(key: str, fields: Mapping[str, object], name: str) -> str:
     value = fields.get(name)
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise MalformedEntry(f"reading an entry: {name!r} at {key!r} is {value!r}, not text")
-    return value
+        raise MalformedEntry(f"reading an entry: {name!r} at {shown(key)} is {shown(value)}, not text")
+    return without_surrogates(value)
 
 
 def _port(key: str, fields: Mapping[str, object]) -> int:
@@ -163,7 +190,7 @@ def _port(key: str, fields: Mapping[str, object]) -> int:
     if isinstance(port, float) and port.is_integer():
         port = int(port)
     if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
-        raise MalformedEntry(f"reading an entry: 'port' at {key!r} is {port!r}, not a whole number")
+        raise MalformedEntry(f"reading an entry: 'port' at {shown(key)} is {shown(port)}, not a whole number")
     return valid_port(port)
 
 
@@ -172,26 +199,22 @@ def _meta(key: str, fields: Mapping[str, object]) -> Mapping[str, object]:
     if meta is None:
         return NO_META
     if not isinstance(meta, dict):
-        raise MalformedEntry(f"reading an entry: 'meta' at {key!r} is {meta!r}, not an object")
+        raise MalformedEntry(f"reading an entry: 'meta' at {shown(key)} is {shown(meta)}, not an object")
     try:
-        return freeze_meta(meta)
+        return freeze_stored_meta(meta)
     except InvalidArgument as exc:
-        raise MalformedEntry(f"reading an entry: 'meta' at {key!r} can't be used: {exc}") from exc
-
-
-def _whole(value: object) -> object:
-    """Return ``value`` with replacement characters for lone surrogates, which JSON can express and text can't."""
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {_whole(name): _whole(below) for name, below in value.items()}
-    if isinstance(value, list):
-        return [_whole(below) for below in value]
-    return value
+        raise MalformedEntry(f"reading an entry: 'meta' at {shown(key)} can't be used: {exc}") from exc
 
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
-_decoder = json.JSONDecoder(parse_constant=_no_number)
+def _whole_number(text: str) -> int:
+    # Go reads numbers as 64-bit floats. For a longer one, Python takes time by the square of its length.
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number has {len(text)} digits")
+    return int(text)
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_number, parse_int=_whole_number)
