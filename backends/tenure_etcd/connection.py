@@ -151,7 +151,7 @@ class Connection:
         return calls.answers
 
     def exchange(self, method: str, requests: Sequence[Any], *, timeout: float, action: str) -> list[Any]:
-        """Send ``requests`` over one stream of a call that streams both ways, and collect what comes back.
+        """Send ``requests`` over one stream of a call that streams both ways, and collect an answer for each.
 
         For calls that may be repeated without harm: whatever fails, it is told like a read.
         """
@@ -163,7 +163,7 @@ class Connection:
             left = attempts.left()
             try:
                 return self._gated(
-                    lambda: list(member.calls[method](iter(requests), left, metadata)),  # noqa: B023 - run now
+                    lambda: _answers(member.calls[method], requests, left, metadata),  # noqa: B023 - run now
                     action,
                 )
             except grpc.RpcError as exc:
@@ -289,6 +289,25 @@ class Connection:
         if left <= 0:
             raise DeadlineExceeded(f"{action}: etcd at {self.endpoints} gave no answer within {timeout:.3g} s")
         return left
+
+
+def _answers(call: Any, requests: Sequence[Any], timeout: float, metadata: Metadata) -> list[Any]:
+    """Send all requests on one stream, and end it once each is answered.
+
+    The stream stays open until then: etcd's grpc-proxy drops what it hasn't answered when its client ends the sending.
+    """
+    answered = threading.Event()
+
+    def outgoing() -> Iterator[Any]:
+        yield from requests
+        answered.wait(timeout)
+
+    stream = call(outgoing(), timeout, metadata)
+    try:
+        return list(islice(stream, len(requests)))
+    finally:
+        answered.set()
+        stream.cancel()
 
 
 class _ManyCalls:

@@ -59,7 +59,8 @@ class EtcdFeed(Feed):
         self.sink = sink
         self.parts: list[Any] = []
         self.created = self.closed = False
-        self.watch_id = 0
+        self.watch_id = -1
+        """What the server calls it, once it was created."""
         self.on_close: Callable[[EtcdFeed], None] | None = None
         """Takes the feed off its stream; set by the stream that it is added to."""
         self._surplus = surplus

@@ -121,7 +121,12 @@ def _warnings(
             f"etcd {answer.version} can't tell watches safely how far they are, so a quiet watch may need a resync "
             "after a compaction: upgrade to 3.5.8 or later."
         )
-    if members is not None:
+    if members is not None and answer.header.member_id not in {member.ID for member in members.members}:
+        yield (
+            "A proxy, such as etcd's grpc-proxy, answers for the members. When they are down behind it, a watch isn't "
+            "told, and its staleness stays 0: give the URL the members' own addresses."
+        )
+    elif members is not None:
         yield from _cluster_warnings(connection, [member for member in members.members if not member.isLearner])
     if not encrypted and not all(is_loopback(host) for host in connection.hosts):
         yield "The connection isn't encrypted: anyone on the network between can read and change what is stored."

@@ -2,8 +2,8 @@
 
 etcd answers many watches on a single stream, so that feeds cost neither threads nor connections. Rules:
 
-* A watch is named by an id of our choice, unique on its stream. Only a refused create comes back without it
-  (id -1); creates are answered in the order they were sent, so the oldest unanswered one is meant.
+* A watch is named by the id in the answer to its create. One create is under way at a time, so the answer is its
+  own: etcd's grpc-proxy chooses ids itself and doesn't answer in the order of the requests.
 * Large answers come in fragments. They are put together before anything is delivered, so that a transaction
   stays whole.
 * An answer says ``canceled`` when a watch has ended by itself: mostly since its revision was compacted. One that only
@@ -49,9 +49,11 @@ class WatchStream:
     def __init__(self, connection: Connection, *, name: str, timeout: float) -> None:
         self._connection = connection
         self._lock = Monitor()
-        self._feeds: dict[int, EtcdFeed] = {}
+        self._members: set[EtcdFeed] = set()
         self._pending: deque[EtcdFeed] = deque()
-        self._next_id = 1
+        self._creating: EtcdFeed | None = None
+        self._feeds: dict[int, EtcdFeed] = {}
+        """Those that were created, by the id that the server gave."""
         self._ended = self._retired = self._closing = False
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._progress = False
@@ -68,33 +70,53 @@ class WatchStream:
             if self._ended or self._retired or self._metadata is not self._connection.metadata:
                 return False
             feed.on_close = self.remove
+            self._members.add(feed)
             self._begin(feed)
             return True
 
     def _begin(self, feed: EtcdFeed) -> None:
-        feed.watch_id, self._next_id = self._next_id, self._next_id + 1
-        self._feeds[feed.watch_id] = feed
         self._pending.append(feed)
-        create = MESSAGES["WatchCreateRequest"](
-            key=feed.start,
-            range_end=feed.end,
-            start_revision=feed.begin,
-            watch_id=feed.watch_id,
-            fragment=True,
-        )
-        self._requests.put(_WatchRequest(create_request=create))
+        if self._creating is None:
+            self._create_next()
+
+    def _create_next(self) -> None:
+        """Ask for the next watch; the answer to this one asks for the one after it."""
+        while self._pending:
+            feed = self._pending.popleft()
+            if feed.closed:
+                continue
+            self._creating = feed
+            create = MESSAGES["WatchCreateRequest"](
+                key=feed.start,
+                range_end=feed.end,
+                start_revision=feed.begin,
+                fragment=True,
+            )
+            self._requests.put(_WatchRequest(create_request=create))
+            return
+        self._creating = None
 
     def remove(self, feed: EtcdFeed) -> None:
         """End ``feed``; the last one ends the stream."""
         with self._lock:
-            if self._feeds.pop(feed.watch_id, None) is None or self._ended:
+            feed.closed = True
+            if self._ended or feed not in self._members:
                 return
-            if self._feeds:
-                cancel = MESSAGES["WatchCancelRequest"](watch_id=feed.watch_id)
-                self._requests.put(_WatchRequest(cancel_request=cancel))
+            self._members.discard(feed)
+            if self._members:
+                if self._feeds.get(feed.watch_id) is feed:
+                    self._forget(feed)
                 return
             self._ended = self._closing = True
         self._stop()
+
+    def _forget(self, feed: EtcdFeed) -> None:
+        """Take a created watch off the stream."""
+        del self._feeds[feed.watch_id]
+        self._cancel(feed.watch_id)
+
+    def _cancel(self, watch_id: int) -> None:
+        self._requests.put(_WatchRequest(cancel_request=MESSAGES["WatchCancelRequest"](watch_id=watch_id)))
 
     @property
     def finished(self) -> bool:
@@ -105,6 +127,7 @@ class WatchStream:
         """End the stream and its feeds, without telling them, and wait for its thread."""
         with self._lock:
             self._closing = self._ended = True
+            self._members.clear()
             self._feeds.clear()
         self._stop()
         if self._thread is not threading.current_thread() and self._thread.ident is not None:
@@ -144,7 +167,7 @@ class WatchStream:
             error.__cause__ = exc
         with self._lock:
             self._ended = True
-            feeds, self._feeds = list(self._feeds.values()), {}
+            feeds, self._members, self._feeds = list(self._members), set(), {}
             silent = self._closing
         self._stop()
         if not silent:
@@ -175,19 +198,29 @@ class WatchStream:
         if not feed.begin < compacted <= feed.after + 1:
             return False
         with self._lock:
-            if self._feeds.pop(feed.watch_id, None) is None or self._ended:
+            if self._feeds.pop(feed.watch_id, None) is None or self._ended or feed.closed:
                 return True
             feed.begin, feed.created = compacted, False
             self._begin(feed)
         return True
 
     def _on_created(self, response: Any) -> None:
+        refused = response.watch_id == -1 or response.canceled
         with self._lock:
-            feed = self._pending.popleft()
-        header, known = response.header, feed.moment
-        if response.watch_id == -1 or response.canceled:
+            feed = self._creating
+            if feed is not None and not refused:
+                feed.watch_id = response.watch_id
+                if feed.closed:
+                    self._cancel(feed.watch_id)
+                else:
+                    self._feeds[feed.watch_id] = feed
+            self._create_next()
+        if feed is None or feed.closed:
+            return
+        if refused:
             self._fail(feed, self._why_refused(response.cancel_reason))
             return
+        header, known = response.header, feed.moment
         feed.created = True
         if (
             header.revision < feed.after

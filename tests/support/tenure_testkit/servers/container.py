@@ -192,6 +192,13 @@ class ServerContainer(Lifetime):
         """The container's id, for the engine's own tools."""
         return str(self._get().id)
 
+    @property
+    def inner_address(self) -> str:
+        """Where other containers reach it. It may change when the server starts again."""
+        self._get().reload()
+        networks = self._get().attrs["NetworkSettings"]["Networks"]
+        return str(next(iter(networks.values()))["IPAddress"])
+
     def logs(self) -> str:
         """What the server has written so far."""
         if self._container is None:
