@@ -137,7 +137,9 @@ class _Timed(io.RawIOBase):
         if self._deadline.expired:
             raise TimeoutError("timed out")
         self._sock.settimeout(self._deadline.remaining())
-        return self._sock.recv_into(buffer)
+        received = self._sock.recv_into(buffer)
+        self._deadline.progressed()
+        return received
 
 
 def _reason(exc: BaseException) -> str:

@@ -34,7 +34,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, monotonic
+from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
@@ -229,8 +229,9 @@ class PrefixPoller:
         return self._exchange(connection, self._path, query, limit)
 
     def _exchange(self, connection: Connection, path: str, query: str, limit: float) -> Answer | None:
+        deadline = ProgressDeadline(limit)
         try:
-            answer = connection.exchange("GET", self._pool.target(path, query, read=True), None, Deadline(limit))
+            answer = connection.exchange("GET", self._pool.target(path, query, read=True), None, deadline)
         except ConnectionBroken as exc:
             if connection.spent:
                 return None

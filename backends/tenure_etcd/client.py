@@ -19,6 +19,8 @@ from tenure_etcd.etcd3_import import import_etcd3, import_grpc
 grpc = import_grpc()
 etcd3 = import_etcd3()
 
+_WINDOW = 1 << 20
+"""Bytes of an answer that may be under way: enough for 20 MB/s over 50 ms."""
 _OLDEST_GRPC = (1, 80)
 """Before, gRPC made progress with a connection only while a call waited on it, so calls that fail at once never
 saw a restarted server again; and a child forked in the middle of calls hung. Both measured up to 1.78."""
@@ -60,6 +62,10 @@ def _channel_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
         # Both are needed: with the first alone a frozen server is noticed after a minute.
         ("grpc.keepalive_timeout_ms", keepalive_timeout),
         ("grpc.http2.ping_timeout_ms", keepalive_timeout),
+        # gRPC pings beside each answer to measure the link, and takes a late reply for a broken connection. On a slow
+        # link the reply comes after the answer, so nothing long would ever arrive. Keepalive pings wait for silence.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _WINDOW),
         # A quiet watch sends nothing but pings.
         ("grpc.http2.max_pings_without_data", 0),
         # Short, so that a restarted server is found at once; gRPC's own grow to two minutes. The middle one is the

@@ -100,6 +100,7 @@ class Connection:
                 continue
             if not data:
                 raise ConnectionBroken("it closed the connection")
+            deadline.progressed()
             self._reader.feed(data)
             answer = self._reader.gets()
             if answer is not _MORE:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import threading
 
 from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, monotonic
+from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic
+from tenure.spi.types import KeyValue
 from tenure_redis import history_position, scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
@@ -27,7 +28,8 @@ from tenure_redis.feed_index import FeedIndex
 from tenure_redis.pool import Pool
 
 _TICK = 0.5
-_BATCH = 100
+_FIRST_BATCH, _BATCH = 10, 100
+_BATCH_BYTES = 1 << 20
 _BOOKMARK_EVERY = 500
 _ACTION = "watching"
 
@@ -43,6 +45,7 @@ class LogReader:
         self._feeds.add(feed)
         self._ahead: dict[RedisFeed, int] = {}
         self._position = position
+        self._count = _FIRST_BATCH
         self._untold = 0  # entries since all feeds were last told how far the reader is
         self._connection: Connection | None = None
         self._stopping = False
@@ -131,11 +134,23 @@ class LogReader:
                 present, pause = self._tick(connection)
                 next_tick = now + pause
             block = max(1, int((next_tick - monotonic()) * 1000))
-            command = ("XREAD", "COUNT", _BATCH, "BLOCK", block, "STREAMS", self._pool.names.log)
-            answer = connection.call(*command, f"{self._position}-0", deadline=Deadline(block / 1000 + self._silence))
+            command = ("XREAD", "COUNT", self._count, "BLOCK", block, "STREAMS", self._pool.names.log)
+            deadline = ProgressDeadline(block / 1000 + self._silence)
+            answer = connection.call(*command, f"{self._position}-0", deadline=deadline)
             found = [] if answer is None else [entry(one) for one in answer[0][1]]
+            self._adapt(found)
             if not self._tell(found) or (not found and self._position < present):
                 raise history_position.cut_off(self._pool, connection, self._position, Deadline(self._silence))
+
+    def _adapt(self, found: list[Entry]) -> None:
+        """Choose how many entries to ask for next: XREAD has no limit in bytes, and an answer is held as a whole."""
+        if len(found) < self._count:
+            return
+        size = sum(map(_size, found))
+        if size > _BATCH_BYTES:
+            self._count = max(1, self._count * _BATCH_BYTES // size)
+        else:
+            self._count = min(2 * self._count, _BATCH)
 
     def _tell(self, found: list[Entry]) -> bool:
         """Deliver entries. False: they don't follow the position."""
@@ -191,3 +206,7 @@ class LogReader:
                 if position > present and self._ahead.pop(feed, None) is not None:
                     feed.fail(self._replaced(position, present))
         return present, _TICK if due < 0 else min(_TICK, due / 1000 + 0.002)
+
+
+def _size(one: Entry) -> int:
+    return sum(len(change.value) for change in one.changes if isinstance(change, KeyValue))

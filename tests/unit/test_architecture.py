@@ -36,6 +36,7 @@ OF_LIKE_THINGS = {
     "core/tenure/cli/commands": "one command to a module",
     "core/tenure/conformance/rules": "one area of the catalogue to a module",
     "tests/cli": "one command to a module",
+    "tests/backends/etcd": "one part of the backend, or one thing in front of the servers, to a module",
     "tests/cross_store": "one scenario on every store to a module",
     "tests/conformance": "one part of the suite to a module",
     "tests/conformance/mutants": "one area's broken stores to a module",

@@ -64,6 +64,8 @@ RAISES_NOTHING = {
     "Clock.wait_for_real": "returns early rather than fail",
     "Clock.pause": "arithmetic",
     "Clock.resting": "records a fact",
+    "Deadline.progressed": "records a fact",
+    "ProgressDeadline.progressed": "records a fact",
     "Deadline.remaining": "returns a minimum once the time is up",
     "Deadline.within": "returns a minimum once the time is up",
     "Secret.reveal": "returns a field",

@@ -107,5 +107,30 @@ class Deadline:
                 f"{action}: the {self.seconds:g} s given were over; give a longer timeout, or try again"
             )
 
+    def progressed(self) -> None:
+        """Take notice that some bytes of an answer have arrived. A plain deadline stays where it is."""
+
     def __repr__(self) -> str:
         return f"<Deadline in {self._ends - monotonic():.3f} s of {self.seconds:g} s>"
+
+
+class ProgressDeadline(Deadline):
+    """A deadline for what has to get on, however slow the link is: it moves on with each piece that arrives.
+
+    For a feed, whose answers nobody waits for by a certain moment. A call of the application has a plain deadline,
+    since a server that trickles must not hold it beyond that.
+
+    >>> deadline = ProgressDeadline(5.0)
+    >>> deadline.progressed()
+    >>> 4.0 < deadline.remaining() <= 5.0
+    True
+
+    Args:
+        seconds: time without any progress until the deadline, in seconds.
+    """
+
+    __slots__ = ()
+
+    def progressed(self) -> None:
+        """Begin the time anew."""
+        self._ends = monotonic() + self.seconds

@@ -116,11 +116,20 @@ def _repeat(
         pause = clock.pause(delay)
         time.sleep(pause)
         deadline -= delay - pause
-        attempt *= 2
+        attempt = longer_attempt(attempt, deadline - monotonic())
         try:
             return call(max(min(attempt, deadline - monotonic()), 0.001))
         except again as exc:
             last = _worth_repeating(exc)
+
+
+def longer_attempt(last: float, left: float) -> float:
+    """Return how long the attempt after one of ``last`` seconds may take, with ``left`` seconds for all further ones.
+
+    It may take twice as long, and everything that is left where that isn't enough for one more: an answer that needs
+    half of the caller's time, over a slow link, still comes.
+    """
+    return left if 6 * last > left else 2 * last
 
 
 def _worth_repeating(error: Exception) -> Exception:

@@ -19,6 +19,7 @@ from tenure._runtime.exits import no_threads
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.retry import longer_attempt
 from tenure.errors import InvalidArgument, PluginError, StoreClosed, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Feed
@@ -310,8 +311,9 @@ class Watch:
 
     def _open_first(self, timeout: float) -> None:
         deadline = monotonic() + timeout
+        attempt = self._machine.attempt
         while True:
-            error = self._try_open(max(0.001, min(self._machine.attempt, deadline - monotonic())))
+            error = self._try_open(max(0.001, min(attempt, deadline - monotonic())))
             if error is None:
                 return
             self._machine.not_opened(error)
@@ -323,6 +325,7 @@ class Watch:
             pause = self._clock.pause(delay)
             time.sleep(pause)
             deadline -= delay - pause
+            attempt = longer_attempt(attempt, deadline - monotonic())
 
     def _delay_reopen(self) -> None:
         self._not_before = monotonic() + self._clock.pause(self._machine.backoff.delay())

@@ -26,6 +26,7 @@ from typing import NamedTuple
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import (
     Compacted,
+    DeadlineExceeded,
     HistoryReplaced,
     InvalidArgument,
     OutcomeUnknown,
@@ -41,6 +42,7 @@ from tenure.watch.events import Batch, BatchType
 
 _TRANSIENT = (Unavailable, OutcomeUnknown, StoreFull)
 _LONGEST_ATTEMPT = 30.0
+_LONGEST_SLOW_ATTEMPT = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,13 @@ class WatchMachine:
         self.attempt = FIRST_ATTEMPT
 
     def not_opened(self, error: TenureError) -> None:
-        """The attempt has failed; the next one may take twice as long."""
-        self.attempt = min(self.attempt * 2, _LONGEST_ATTEMPT)
+        """The attempt has failed; the next one may take twice as long.
+
+        Where the time wasn't enough, a longer attempt may be: the state may be long, and the link slow. A server that
+        can't be reached gets no longer ones, for it may be back at any moment.
+        """
+        longest = _LONGEST_SLOW_ATTEMPT if isinstance(error, DeadlineExceeded) else _LONGEST_ATTEMPT
+        self.attempt = min(self.attempt * 2, longest)
         self._decide(error)
 
     # -- what the feed delivers --
