@@ -28,7 +28,7 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
-from tenure_postgresql import leases, reads, schema, server_info, server_settings, transactions
+from tenure_postgresql import leases, reads, schema, server_info, server_settings, session, transactions
 from tenure_postgresql.capabilities import declare
 from tenure_postgresql.cluster_identity import ClusterIdentity
 from tenure_postgresql.context import BackendContext
@@ -61,6 +61,10 @@ class PostgresqlBackend(Backend):
         pool = Pool(endpoints, connections=request.options["connections"])
         context = BackendContext(pool, Statements(name), request.options["history"])
         try:
+            with pool.asking(deadline, "connecting") as connection:
+                session.require_own(
+                    connection, lambda: endpoints.connect(deadline, given_up=lambda: pool.closed), deadline
+                )
             schema.prepare(pool, name, deadline=deadline)
             pool.missing = ClusterIdentity(pool, name, deadline=deadline).missing
             settings = server_settings.ask(context, timeout=deadline.remaining())

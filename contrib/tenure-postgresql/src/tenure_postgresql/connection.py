@@ -258,6 +258,11 @@ class Connection:
         return (self._conn.parameter_status(name.encode()) or b"").decode()
 
     @property
+    def announced_process(self) -> int:
+        """The number of the server's process, as told at the log-in."""
+        return int(self._conn.backend_pid)
+
+    @property
     def encrypted(self) -> bool:
         return bool(self._conn.ssl_in_use)
 

@@ -18,17 +18,9 @@ from psycopg.conninfo import make_conninfo
 from tenure.errors import AuthenticationFailed, ConfigError
 from tenure.plugin_kit import Deadline, Endpoints, Resolver
 from tenure.spi import Host, Login, OpenRequest
-from tenure_postgresql.connection import CannotConnect, Connection
-from tenure_postgresql.errors import cannot_connect
-
-# What statements rely on. Plans are made once per connection, before there is any data to judge by: so they must not
-# count on tables being small. Keepalives are the server's, so that it notices when a client's machine has gone.
-_SESSION = (
-    r"-c default_transaction_isolation=read\ committed "
-    "-c search_path= -c client_encoding=UTF8 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 "
-    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off "
-    "-c jit=off -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-)
+from tenure_postgresql import session
+from tenure_postgresql.connection import CannotConnect, Connection, ConnectionBroken, ServerError
+from tenure_postgresql.errors import broken, cannot_connect, refused
 
 
 class PrimaryFinder:
@@ -59,7 +51,7 @@ class PrimaryFinder:
 
         Has the password in it.
         """
-        return make_conninfo(self._conninfo(self._endpoints.best, self._credentials.current()), options="")
+        return self._conninfo(self._endpoints.best, self._credentials.current())
 
     def _conninfo(self, host: Host, login: Login) -> str:
         return _conninfo(self._request, host, login, user=login.username or self.user, database=self.database)
@@ -87,9 +79,21 @@ class PrimaryFinder:
             conninfo = make_conninfo(conninfo, **{word: ",".join(parts) for word, parts in words.items()})
         where = f"{host}/{self.database}"
         try:
-            return Connection.connect(conninfo.encode(), where, deadline=deadline, given_up=given_up)
+            connection = Connection.connect(conninfo.encode(), where, deadline=deadline, given_up=given_up)
         except CannotConnect as exc:
             raise cannot_connect(exc, where=where, user=login.username or self.user, database=self.database) from exc
+        try:
+            session.settle(connection, deadline)
+        except ConnectionBroken as exc:
+            connection.close()
+            raise broken(exc, action="connecting", where=where, write=False) from exc
+        except ServerError as exc:
+            connection.close()
+            raise refused(exc, action="connecting", where=where, write=False) from exc
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def _this_user(request: OpenRequest) -> str:
@@ -108,7 +112,6 @@ def _conninfo(request: OpenRequest, host: Host, login: Login, *, user: str, data
         "application_name": "tenure",
         "target_session_attrs": "read-write",
         "gssencmode": "disable",
-        "options": _SESSION,
         "sslmode": "disable",
     }
     if login.password is not None:

@@ -109,7 +109,7 @@ _BY_TEXT: tuple[tuple[str, type[TenureError], str], ...] = (
     (
         "unsupported startup parameter",
         ConfigError,
-        "a pooler stands before the server and refuses what a session needs: connect to the server itself",
+        "a pooler stands before the server and refuses what PGOPTIONS says: leave it out, or connect to the server",
     ),
     ("session is read-only", Unavailable, "this server is read-only, a replica most likely: name the primary, too"),
     ("session is not read-only", Unavailable, "this server isn't what it was asked to be"),

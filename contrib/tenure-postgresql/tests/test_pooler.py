@@ -1,0 +1,78 @@
+"""Behind pgbouncer: session mode works as the server itself does; other modes are refused in words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from pgbouncer import Pgbouncer
+from postgresql_server import PostgresqlServer
+
+import tenure
+from tenure.errors import ConfigError, TenureError
+
+
+@pytest.fixture
+def pooler(server: PostgresqlServer) -> Iterator[Callable[[str], Pgbouncer]]:
+    started: list[Pgbouncer] = []
+
+    def start(mode: str) -> Pgbouncer:
+        started.append(Pgbouncer(server, mode))
+        return started[-1].start()
+
+    yield start
+    for one in started:
+        one.remove()
+
+
+def test_a_pooler_in_session_mode_changes_nothing(pooler, schema, url) -> None:
+    through = pooler("session").url(schema)
+    with tenure.connect(url, timeout=10) as near, tenure.connect(through, timeout=10) as far:
+        wrong: list[object] = []
+
+        def work(name: str) -> None:
+            for number in range(20):
+                try:
+                    far.put(name, str(number).encode())
+                    if far.get(name).value != str(number).encode():
+                        wrong.append(name)
+                except TenureError as exc:
+                    wrong.append(exc)
+
+        threads = [threading.Thread(target=work, args=(f"k/{name}",)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        with far.watch("w/") as watch:
+            watch.next(10)
+            watch.next(10)
+            near.put("w/1", b"x")
+            assert [event.key for event in watch.next(10).events] == ["w/1"]
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_another_mode_is_refused_in_words(pooler, schema, mode) -> None:
+    through = pooler(mode).url(schema)
+    with pytest.raises(ConfigError, match="pool_mode=session"):
+        tenure.connect(through, timeout=10)
+
+
+def test_sessions_that_others_left_in_the_pool_hide_nothing(pooler, schema) -> None:
+    one = pooler("transaction")
+
+    words = {"host": "127.0.0.1", "port": one.port, "user": "postgres", "dbname": "postgres"}
+    others = [psycopg.connect(**words) for _ in range(6)]
+    for other in others:  # each in a transaction, so that the pool has as many sessions
+        other.execute("SELECT 1")
+    for other in others:
+        other.commit()
+    try:
+        with pytest.raises(ConfigError, match="pool_mode=session"):
+            tenure.connect(one.url(schema), timeout=10)
+    finally:
+        for other in others:
+            other.close()
