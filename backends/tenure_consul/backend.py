@@ -50,7 +50,7 @@ class ConsulBackend(Backend):
         self._most_bytes = settings.largest_request
         self._capabilities = declare(settings, consistency=options["consistency"], wait=options["wait"])
         self._access = Access.of(settings.version, acls=settings.acls, token=Token(request).given)
-        self._watches = Watches(pool, layout, revisions, self._access, wait=options["wait"])
+        self._watches = Watches(pool, layout, revisions, self._access, wait=options["wait"], most=options["watches"])
         self._native: Any = None
         self._native_lock = Monitor()
 

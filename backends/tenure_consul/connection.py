@@ -23,6 +23,9 @@ from tenure.plugin_kit import Deadline
 from tenure.spi.credentials import Login
 from tenure.spi.plugin import Host
 
+_CLOSED = "it closed the connection"
+_LIMIT_HINT = "see http_max_conns_per_client (by default 200) in its configuration, and watch fewer prefixes"
+
 
 class ConnectionBroken(Exception):
     """The exchange failed. ``sent``: the agent may have got the whole request. ``late``: the time ran out."""
@@ -58,6 +61,7 @@ class Connection:
         self.login = login
         self._head = f" HTTP/1.1\r\nHost: {where}\r\n{fixed}"
         self._interrupted = False
+        self._fresh = True
         self._socket = connected
 
     def exchange(self, method: str, target: str, body: bytes | None, deadline: Deadline) -> Answer:
@@ -77,7 +81,11 @@ class Connection:
             answer.begin()
             content = answer.read()
         except (OSError, http.client.HTTPException, ValueError) as exc:
-            raise ConnectionBroken(_reason(exc), sent=True, late=isinstance(exc, TimeoutError)) from exc
+            reason = _reason(exc)
+            if reason == _CLOSED and self._fresh:
+                reason = f"{_CLOSED} at once, perhaps for its limit of connections from one address; {_LIMIT_HINT}"
+            raise ConnectionBroken(reason, sent=True, late=isinstance(exc, TimeoutError)) from exc
+        self._fresh = False
         if answer.will_close:
             self._interrupted = True
         return Answer(answer.status, answer.headers, content, self.where)
@@ -146,7 +154,7 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer in time"
     if isinstance(exc, http.client.RemoteDisconnected | http.client.IncompleteRead | ConnectionError):
-        return "it closed the connection"
+        return _CLOSED
     if isinstance(exc, ssl.SSLError):
         return f"TLS failed, check the options cert and key ({exc})"
     return str(exc) or type(exc).__name__

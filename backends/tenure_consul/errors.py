@@ -63,7 +63,10 @@ def refused(status: int, body: bytes, *, action: str, where: object, write: bool
     if status == 413 or (status == 400 and ("too large" in said or "exceeds" in said)):
         return LimitExceeded(f"{action}: more than this Consul takes in one request {told}")
     if status == 429:
-        return Unavailable(f"{action}: the agent limits how many requests it takes {told}")
+        return Unavailable(
+            f"{action}: the agent limits how many requests it takes, or connections from one address "
+            f"(http_max_conns_per_client); watches hold one for each prefix {told}"
+        )
     if write or status >= 500:
         return ERRORS.refusal(f"{status} {said}", action=action, where=where, write=write)
     return Unsupported(

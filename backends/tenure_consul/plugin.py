@@ -26,6 +26,15 @@ OPTIONS = (
         minimum=1.0,
         maximum=600.0,
     ),
+    Option(
+        "watches",
+        int,
+        100,
+        "different prefixes watched at once, each over a connection of its own; an agent takes 200 from one address "
+        "(its http_max_conns_per_client), those of other processes and of calls among them",
+        minimum=1,
+        maximum=100_000,
+    ),
 )
 
 

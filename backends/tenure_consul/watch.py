@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tenure.errors import StoreClosed
+from tenure.errors import LimitExceeded, StoreClosed
 from tenure.plugin_kit import Monitor
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import WatchRequest
@@ -19,12 +19,15 @@ from tenure_consul.revisions import Revisions
 class Watches:
     """All feeds of one backend. Thread-safe."""
 
-    def __init__(self, pool: Pool, layout: Layout, revisions: Revisions, access: Access, *, wait: float) -> None:
+    def __init__(
+        self, pool: Pool, layout: Layout, revisions: Revisions, access: Access, *, wait: float, most: int
+    ) -> None:
         self._pool = pool
         self._layout = layout
         self._revisions = revisions
         self._access = access
         self._wait = wait
+        self._most = most
         self._lock = Monitor()
         self._pollers: dict[Watched, PrefixPoller] = {}
         self._closed = False
@@ -37,6 +40,13 @@ class Watches:
             if self._closed:
                 raise StoreClosed("this store was closed")
             poller = self._pollers.get(watched)
+            if poller is None and len(self._pollers) >= self._most:
+                raise LimitExceeded(
+                    f"watching {watched.prefix!r}: this store watches {self._most} prefixes already, each over a "
+                    "connection of its own, and a Consul agent takes only so many from one address "
+                    "(http_max_conns_per_client, by default 200): watch a prefix that they share, or raise that limit "
+                    "and the option watches"
+                )
             if poller is None or not self._join(feed, poller):
                 poller = self._pollers[watched] = PrefixPoller(
                     self._pool, self._layout, self._revisions, self._access, watched, wait=self._wait

@@ -10,7 +10,7 @@ import pytest
 
 import tenure
 from tenure import BatchType, Unavailable
-from tenure.errors import OutcomeUnknown
+from tenure.errors import LimitExceeded, OutcomeUnknown
 from tenure.spi import Delete, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.waiting import until
@@ -263,3 +263,26 @@ def test_an_agent_that_lost_its_data(consul_node: ConsulServer):
         until(converged(told, store), 60.0, "the watch tells what came later")
         assert store.get_with_revision("second").revision >= store.get("second").mod_revision
         told.close()
+
+
+def test_more_prefixes_than_the_option_allows_are_refused_by_name(opened, consul_own_url, recorder):
+    separator = "&" if "?" in consul_own_url else "?"
+    backend = opened(f"{consul_own_url}{separator}watches=3")
+    feeds = [backend.watch(WatchRequest(prefix=f"{name}/"), sink=recorder(), timeout=T) for name in "abc"]
+    backend.watch(WatchRequest(prefix="a/"), sink=recorder(), timeout=T)  # shares
+    with pytest.raises(LimitExceeded, match="http_max_conns_per_client"):
+        backend.watch(WatchRequest(prefix="d/"), sink=recorder(), timeout=T)
+    commit(backend, Put("x", b"1"))
+    feeds[2].close()
+    backend.watch(WatchRequest(prefix="d/"), sink=recorder(), timeout=T)
+
+
+def test_an_agent_that_takes_no_more_connections_is_named(opened, recorder):
+    with ConsulServer(settings=["limits { http_max_conns_per_client = 6 }"]) as server:
+        backend = opened(server.url_with())
+        sinks = [recorder() for _ in range(10)]
+        for number, sink in enumerate(sinks):
+            backend.watch(WatchRequest(prefix=f"{number}/"), sink=sink, timeout=T)
+        found = until(lambda: [error for sink in sinks for error in sink.errors], what="a watch without a connection")
+        assert "http_max_conns_per_client" in str(found[0])
+        commit(backend, Put("x", b"1"))  # a call has the connection that it had
