@@ -66,6 +66,8 @@ def _channel_settings(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
         # link the reply comes after the answer, so nothing long would ever arrive. Keepalive pings wait for silence.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", _WINDOW),
+        # gRPC would ask an HTTP proxy of the environment for the address, as no other store's client does.
+        ("grpc.enable_http_proxy", 0),
         # A quiet watch sends nothing but pings.
         ("grpc.http2.max_pings_without_data", 0),
         # Short, so that a restarted server is found at once; gRPC's own grow to two minutes. The middle one is the

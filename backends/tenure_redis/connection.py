@@ -53,6 +53,8 @@ class Connection:
         self._incoming = select.poll()
         self._incoming.register(connected, select.POLLIN)
         self._usable = True
+        self.primary_until = 0.0
+        """Until when, on the monotonic clock, the server counts as a primary without being asked again."""
 
     def call(self, *command: Any, deadline: Deadline) -> Any:
         """Send one command and return its answer.

@@ -6,6 +6,7 @@ most likely lost the old one because the primary has changed.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +15,13 @@ from typing import Any
 from redis.crc import key_slot
 
 from tenure.errors import Unavailable
-from tenure.plugin_kit import Deadline, Endpoints
+from tenure.plugin_kit import Deadline, Endpoints, monotonic
 from tenure.spi.plugin import Host
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.errors import ERRORS, ServerError, refused
 from tenure_redis.login import Login
+
+_ROLE_SECONDS = 1.0
 
 
 class Locator(ABC):
@@ -97,6 +100,16 @@ class Cluster(Locator):
         raise Unavailable(f"the Redis Cluster, says {host}, has no shard for slot {self._slot} now")
 
 
+def confirm(connection: Connection, deadline: Deadline) -> None:
+    """Raise ``Unavailable`` if the server of a connection is no primary any more, as far as it may be asked.
+
+    A server that was demoted keeps its connections and goes on answering reads, with data that grow stale. It is asked
+    at most once in ``_ROLE_SECONDS``. Also raises ``ConnectionBroken``.
+    """
+    if monotonic() >= connection.primary_until:
+        _require_primary(connection, deadline)
+
+
 def _primary(place: Host, login: Login, deadline: Deadline) -> Connection:
     """A connection to ``place`` if it takes writes, as far as it may be asked."""
     connection = login.connect(place, deadline)
@@ -109,15 +122,22 @@ def _primary(place: Host, login: Login, deadline: Deadline) -> Connection:
 
 
 def _check_role(connection: Connection, login: Login, deadline: Deadline) -> None:
-    place = connection.where
+    try:
+        _require_primary(connection, deadline)
+    except ConnectionBroken as exc:
+        raise login.unreached(exc, connection.where, late=exc.late) from exc
+
+
+def _require_primary(connection: Connection, deadline: Deadline) -> None:
+    place, asked = connection.where, monotonic()
     try:
         role = connection.call("ROLE", deadline=deadline)[0]
     except ServerError as exc:
         if exc.word in {"NOAUTH", "LOADING", "BUSY"}:
             raise refused(exc, action="connecting", where=place, write=False) from exc
-        return  # Not allowed to ask: the first write will tell.
-    except ConnectionBroken as exc:
-        raise login.unreached(exc, place, late=exc.late) from exc
+        connection.primary_until = math.inf  # Not allowed to ask: the first write will tell.
+        return
+    connection.primary_until = asked + _ROLE_SECONDS
     if role != b"master":
         said = "a read-only replica" if role == b"slave" else f"a {role.decode()}"
         hint = (

@@ -19,7 +19,7 @@ import threading
 from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
 from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic
 from tenure.spi.types import KeyValue
-from tenure_redis import history_position, scripts
+from tenure_redis import endpoints, history_position, scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
 from tenure_redis.errors import ERRORS, ServerError, refused
@@ -193,6 +193,7 @@ class LogReader:
         """End leases, and answer where the store is and after how many seconds to do it again."""
         with self._lock:
             waiting = dict(self._ahead)
+        endpoints.confirm(connection, Deadline(self._silence))
         started = monotonic()
         revision, due = self._pool.evaluate(connection, scripts.TICK, (), Deadline(self._silence))
         self._pool.reaped = max(self._pool.reaped, started)

@@ -23,6 +23,7 @@ from typing import Any
 
 from tenure.errors import TenureError
 from tenure.plugin_kit import ConnectionPool, Deadline, Pooled, monotonic
+from tenure_redis import endpoints
 from tenure_redis.connection import Connection, ConnectionBroken, pack
 from tenure_redis.encoding import new_id
 from tenure_redis.endpoints import Locator
@@ -64,7 +65,7 @@ class Pool:
 
     def read(self, *command: Any, deadline: Deadline, action: str) -> Any:
         """The answer of a command without effects, asked a second time if an idle connection turned out dead."""
-        pooled = self._connections.take(deadline, action=action)
+        pooled = self._take_primary(deadline, action)
         while True:
             try:
                 answer = pooled.connection.call(*command, deadline=deadline)
@@ -188,7 +189,7 @@ class Pool:
     @contextmanager
     def session(self, deadline: Deadline, action: str) -> Iterator[Connection]:
         """A connection for several commands without effects, their errors translated."""
-        pooled = self._connections.take(deadline, action=action)
+        pooled = self._take_primary(deadline, action)
         try:
             yield pooled.connection
         except ConnectionBroken as exc:
@@ -205,11 +206,29 @@ class Pool:
 
     def _take(self, deadline: Deadline, action: str, *, fresh: bool = False) -> Pooled[Connection]:
         """A connection for a request that must not be sent once the time is up."""
-        pooled = self._connections.take(deadline, action=action, fresh=fresh)
+        pooled = self._take_primary(deadline, action, fresh=fresh)
         if pooled.fresh and deadline.expired:  # it took all the time to make
             pooled.give_back()
             deadline.check(action)
         return pooled
+
+    def _take_primary(self, deadline: Deadline, action: str, *, fresh: bool = False) -> Pooled[Connection]:
+        """A connection to a server that said a moment ago that it is a primary; a new one where one says no more."""
+        while True:
+            pooled = self._connections.take(deadline, action=action, fresh=fresh)
+            if monotonic() < pooled.connection.primary_until:
+                return pooled
+            try:
+                endpoints.confirm(pooled.connection, deadline)
+            except (TenureError, ConnectionBroken):
+                pooled.drop(with_idle=True)
+                if pooled.fresh:
+                    raise
+            except BaseException:
+                pooled.drop()
+                raise
+            else:
+                return pooled
 
     def _refused(self, pooled: Pooled[Connection], exc: ServerError, action: str, *, write: bool) -> TenureError:
         """What an error reply means; also what becomes of the connection."""

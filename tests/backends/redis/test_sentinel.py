@@ -8,6 +8,7 @@ import tenure
 from tenure import BatchType, ConfigError, Conflict, EventType, Unavailable
 from tenure.errors import HistoryReplaced
 from tenure.registry import Instance, Registry, RegistryConfig
+from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_group import RedisCluster, RedisSentinelGroup
 from tenure_testkit.waiting import until
 
@@ -156,3 +157,31 @@ def test_a_cluster_opened_as_one_server_says_what_to_write(redis_cluster: RedisC
     assert ["redis+cluster" in message for message in refused] == [True, True]
     with pytest.raises(ConfigError, match="one database"):
         tenure.connect(f"redis://127.0.0.1:{redis_cluster.nodes[0].port}?db=1", timeout=1)
+
+
+@pytest.mark.faults
+def test_reads_and_watches_leave_a_server_that_was_demoted(redis_node: RedisServer):
+    """By hand, without a Sentinel: the server keeps its connections and answers reads, from data that grow stale."""
+    with (
+        RedisServer() as promoted,
+        tenure.connect(f"redis://127.0.0.1:{redis_node.port},127.0.0.1:{promoted.port}", timeout=20) as store,
+        tenure.connect(f"redis://127.0.0.1:{promoted.port}", timeout=20) as writer,
+        store.watch("") as watch,
+    ):
+        store.put("key", b"old")
+        told(watch, b"old")
+        redis_node.ask("REPLICAOF", "127.0.0.1", "1")
+        writer.put("key", b"new")
+        until(lambda: store.get("key").value == b"new", 30.0, "a read is the new primary's")
+        assert [item.value for item in store.list("")] == [b"new"]
+        told(watch, b"new")
+
+
+def told(watch: tenure.Watch, value: bytes) -> None:
+    """Wait until a watch delivers this value."""
+
+    def arrived() -> bool:
+        batch = watch.next(1)
+        return batch is not None and any(event.item and event.item.value == value for event in batch.events)
+
+    until(arrived, 60.0, f"the watch delivers {value!r}")
