@@ -72,6 +72,13 @@ CAVEATS = (
         ),
     ),
     Caveat(
+        "A reader that never pauses",
+        "While a program has a transaction open, or programs read without a pause between them, SQLite can't begin "
+        "its write-ahead log again, and the file grows with every write. `tenure doctor` names a long one; "
+        "`PRAGMA wal_checkpoint(TRUNCATE)` empties it once the reader has ended.",
+        (f"{_DATA}::test_a_log_that_a_reader_keeps_from_ending_is_told",),
+    ),
+    Caveat(
         "A full disk",
         "It refuses writes by `StoreFull` and goes on answering reads; with room it takes writes again.",
         (f"{_ERRORS}::test_a_full_disk", "tests/cross_store/test_no_room.py::test_a_file_without_room"),

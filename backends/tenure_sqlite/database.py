@@ -36,7 +36,7 @@ MOMENT = 0.1  # seconds that SQLite itself waits for a lock before the loop here
 _CLOSING = 2.0  # seconds that close() gives calls under way, after interrupting them
 _FORKING = 1.0  # seconds that a fork waits for calls under way
 _FILE_CHECK = 1.0  # seconds between looks at the path by those who can afford to look late
-_WAL_KEPT = 64 * 1024 * 1024  # bytes that the -wal file may keep after a burst of writes
+WAL_KEPT = 64 * 1024 * 1024  # bytes that the -wal file may keep after a burst of writes
 
 
 class Connection(sqlite3.Connection):
@@ -242,7 +242,7 @@ class Database:
                 connection.history = self.history
                 self._all.add(connection)
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-                connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+                connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
                 if not first:
                     connection.execute("SELECT 1 FROM store").fetchone()  # opens the write-ahead log
             except sqlite3.Error as exc:

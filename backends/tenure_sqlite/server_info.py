@@ -7,9 +7,10 @@ import sqlite3
 
 from tenure.plugin_kit import wall_clock
 from tenure.spi import ServerInfo
-from tenure_sqlite.database import Connection, Database
+from tenure_sqlite.database import WAL_KEPT, Connection, Database
 from tenure_sqlite.file_location import filesystem, is_network
 
+_LONG_LOG = 2 * WAL_KEPT
 _CHECKED_AT_MOST = 256 * 1024 * 1024  # bytes of a file that is checked within a call's time
 
 
@@ -30,6 +31,12 @@ def describe(connection: Connection, database: Database) -> ServerInfo:
         warnings.append("a loss of power may take the last writes (synchronous=full prevents it, at a price per write)")
     if mode != "wal":
         warnings.append(f"the journal mode is {mode} instead of wal: readers and writers block each other")
+    log = _size_of(path + "-wal")
+    if log > _LONG_LOG:
+        warnings.append(
+            f"the write-ahead log has {log // (1 << 20)} MiB: a program reads without a pause, or keeps a transaction "
+            "open, so that SQLite can't begin the log again; end that, then run PRAGMA wal_checkpoint(TRUNCATE)"
+        )
     check = "skipped, the file is large"
     if size <= _CHECKED_AT_MOST:
         problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
@@ -45,7 +52,7 @@ def describe(connection: Connection, database: Database) -> ServerInfo:
         details={
             "file": path,
             "size": f"{size} bytes",
-            "write-ahead log": f"{_size_of(path + '-wal')} bytes",
+            "write-ahead log": f"{log} bytes",
             "filesystem": kind or "unknown",
             "journal mode": mode,
             "synchronous": synchronous,

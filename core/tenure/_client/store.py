@@ -914,8 +914,12 @@ class Store:
             self._callback_watches.discard(watch)
 
     def _close_abandoned_feeds(self) -> None:
-        while self._abandoned:
-            close_quietly(self._abandoned.popleft())
+        while True:
+            try:
+                feed = self._abandoned.popleft()
+            except IndexError:
+                return  # also where another thread was quicker
+            close_quietly(feed)
 
     # -- closing -----------------------------------------------------------------------------------
 
@@ -995,6 +999,8 @@ class Store:
     ) -> T:
         if self._closed or self._fork_generation != fork_generation.value:
             self._check_process()
+        if self._abandoned:
+            self._callbacks.submit(self._close_abandoned_feeds)  # which may wait for the server
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         if not self._observers.active:
             return policy(call, seconds, self._clock)

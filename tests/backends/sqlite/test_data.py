@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -19,6 +20,7 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
+from tenure_sqlite import server_info
 from tenure_sqlite.keys import end_of
 
 T = 10.0
@@ -237,3 +239,18 @@ def test_another_time_base_gives_each_lease_its_full_ttl_again(open_store, clock
     assert open_store(clock=clock).leases(lease, timeout=T)[0].remaining == 2.0
     later = ManualClock(start=5.0)  # as after a reboot
     assert open_store(clock=later).leases(lease, timeout=T)[0].remaining == 10.0
+
+
+def test_a_log_that_a_reader_keeps_from_ending_is_told(open_store, path, monkeypatch):
+    monkeypatch.setattr(server_info, "_LONG_LOG", 1 << 20)
+    store = open_store()
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM store").fetchall()
+        for number in range(30):
+            put(store, f"k{number % 3}", b"x" * 100_000)
+        assert any("write-ahead log" in warning for warning in store.server_info(timeout=T).warnings)
+        reader.execute("COMMIT")
+    with closing(sqlite3.connect(path, isolation_level=None)) as operator:
+        operator.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert not any("write-ahead log" in warning for warning in store.server_info(timeout=T).warnings)
