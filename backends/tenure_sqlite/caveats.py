@@ -72,11 +72,14 @@ CAVEATS = (
         ),
     ),
     Caveat(
-        "A reader that never pauses",
-        "While a program has a transaction open, or programs read without a pause between them, SQLite can't begin "
-        "its write-ahead log again, and the file grows with every write. `tenure doctor` names a long one; "
-        "`PRAGMA wal_checkpoint(TRUNCATE)` empties it once the reader has ended.",
-        (f"{_DATA}::test_a_log_that_a_reader_keeps_from_ending_is_told",),
+        "A transaction left open",
+        "While another program keeps a transaction open, SQLite can't begin its write-ahead log again, and the file "
+        "grows with every write. `tenure doctor` names a long one; `PRAGMA wal_checkpoint(TRUNCATE)` empties it once "
+        "the transaction has ended. Readers that follow each other without a pause don't keep it from that.",
+        (
+            f"{_DATA}::test_a_log_that_a_reader_keeps_from_ending_is_told",
+            f"{_DATA}::test_readers_that_never_pause_keep_no_log_from_ending",
+        ),
     ),
     Caveat(
         "A full disk",

@@ -36,6 +36,8 @@ MOMENT = 0.1  # seconds that SQLite itself waits for a lock before the loop here
 _CLOSING = 2.0  # seconds that close() gives calls under way, after interrupting them
 _FORKING = 1.0  # seconds that a fork waits for calls under way
 _FILE_CHECK = 1.0  # seconds between looks at the path by those who can afford to look late
+_LOG_LENGTH = 16 * 1024 * 1024  # bytes of the -wal file from which writers wait for readers to begin it again
+_BETWEEN_LOOKS = 0.5  # seconds
 WAL_KEPT = 64 * 1024 * 1024  # bytes that the -wal file may keep after a burst of writes
 
 
@@ -64,6 +66,7 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
         self._next_check = 0.0
+        self._next_shortening = 0.0
         self._held_for_fork = False
         fork.remember(self)
         with self._lock:
@@ -123,6 +126,20 @@ class Database:
         if self._closed:
             return Unavailable(f"{self.path}: the store was closed during the call")
         return translate(error, self.path)
+
+    def shorten_log(self, connection: Connection) -> None:
+        """After a commit: let SQLite begin a write-ahead log again that has become long.
+
+        It does so by itself only at a moment without readers, which never comes where they follow each other closely.
+        Here the writer waits a moment for those that read just now; later ones read the file.
+        """
+        now = monotonic()
+        if now < self._next_shortening:
+            return
+        self._next_shortening = now + _BETWEEN_LOOKS
+        with suppress(sqlite3.Error, OSError):
+            if os.path.getsize(self.path + "-wal") > _LOG_LENGTH:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # -- the file at the path ----------------------------------------------------------------------
 

@@ -34,8 +34,8 @@ def describe(connection: Connection, database: Database) -> ServerInfo:
     log = _size_of(path + "-wal")
     if log > _LONG_LOG:
         warnings.append(
-            f"the write-ahead log has {log // (1 << 20)} MiB: a program reads without a pause, or keeps a transaction "
-            "open, so that SQLite can't begin the log again; end that, then run PRAGMA wal_checkpoint(TRUNCATE)"
+            f"the write-ahead log has {log // (1 << 20)} MiB: a program keeps a transaction open, so that SQLite "
+            "can't begin the log again; end that, then run PRAGMA wal_checkpoint(TRUNCATE)"
         )
     check = "skipped, the file is large"
     if size <= _CHECKED_AT_MOST:

@@ -210,6 +210,7 @@ class Writing:
         else:
             self._commit(connection)
             self._last = writer.last
+            database.shorten_log(connection)
         finally:
             if connection.in_transaction:
                 with suppress(sqlite3.Error):  # what went wrong before is being raised

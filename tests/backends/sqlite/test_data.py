@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
@@ -20,7 +21,7 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
-from tenure_sqlite import server_info
+from tenure_sqlite import database, server_info
 from tenure_sqlite.keys import end_of
 
 T = 10.0
@@ -254,3 +255,28 @@ def test_a_log_that_a_reader_keeps_from_ending_is_told(open_store, path, monkeyp
     with closing(sqlite3.connect(path, isolation_level=None)) as operator:
         operator.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert not any("write-ahead log" in warning for warning in store.server_info(timeout=T).warnings)
+
+
+def test_readers_that_never_pause_keep_no_log_from_ending(open_store, path, monkeypatch):
+    monkeypatch.setattr(database, "_LOG_LENGTH", 1 << 20)
+    monkeypatch.setattr(database, "_BETWEEN_LOOKS", 0.0)
+    store, ended = open_store(), threading.Event()
+    for number in range(20):
+        put(store, f"k{number}", b"x" * 10_000)
+
+    def read():
+        while not ended.is_set():
+            store.list(ListRequest(prefix=""), timeout=T)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(120):
+            put(store, f"k{number % 20}", b"y" * 50_000)
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+    # 6 MB were written, with the log of changes twice that.
+    assert (path.parent / f"{path.name}-wal").stat().st_size < 6 << 20
