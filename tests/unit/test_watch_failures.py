@@ -7,8 +7,9 @@ import time
 import pytest
 
 from tenure import BatchType
-from tenure.errors import AuthenticationFailed, Compacted, PluginError, Unavailable
+from tenure.errors import AuthenticationFailed, Compacted, DeadlineExceeded, PluginError, Unavailable
 from tenure.spi import Bookmark, Changes, Deleted, Snapshot
+from tenure.watch.machine import WatchMachine, WatchSettings
 
 from .doubles import ScriptedBackend, item
 from .watching import kinds, reopen, started
@@ -106,6 +107,31 @@ def test_a_consumer_that_stops_reading_holds_a_bounded_number_of_changes(store, 
     for revision in range(6, 5000):
         feed.deliver(Changes((item("a", revision, b"x" * 100, created=6),), revision))
     assert len(watch._buffer._items) <= 100
+
+
+def test_a_consumer_that_stops_reading_holds_a_bounded_number_of_bytes(store, backend):
+    watch, feed = started(store, backend, item("a", 1))
+    large = b"x" * (1 << 20)
+    for revision in range(6, 70):
+        feed.deliver(Changes((item("a", revision, large, created=6),), revision))
+        assert sum(size for _, _, size in watch._buffer._items) <= 64 << 20
+    feed.deliver(Changes((item("a", 70, large, created=6),), 70))
+    assert not watch._buffer._items
+    assert watch.next(0.01) is None
+    backend.feed(1).deliver(Snapshot((item("a", 70, large, created=6),), 70))
+    assert "max_pending is 10000 and at most 64 MiB" in watch.next(5).reason
+
+
+def test_attempts_grow_where_time_ran_out_and_only_there(store, backend):
+    machine = WatchMachine(WatchSettings("", False, 0, False, None, 10), backend.capabilities)
+    for _ in range(20):
+        machine.not_opened(Unavailable("nothing listens there"))
+    assert machine.attempt == 30.0
+    for _ in range(3):
+        machine.not_opened(DeadlineExceeded("the state did not come in time"))
+    assert machine.attempt == 240.0
+    machine.not_opened(Unavailable("nothing listens there"))
+    assert machine.attempt == 30.0
 
 
 def test_a_feed_that_fails_at_once_is_opened_ever_more_slowly(store, backend):

@@ -843,8 +843,8 @@ class Store:
                 ``lossless_watch``, and excludes ``previous``.
             callback: called with each batch, in order, on the store's pool of threads. What it raises is logged.
             on_error: called once with the error that ended the watch, after the last batch.
-            max_pending: how many changes may wait for a slow consumer. More are replaced by a RESYNC batch; with
-                ``after`` the watch resumes after its last revision instead.
+            max_pending: how many changes may wait for a slow consumer, 64 MiB of values at most. More are replaced by a
+                RESYNC batch; with ``after`` the watch resumes after its last revision instead.
             timeout: seconds that opening the watch may take; by default the store's timeout.
 
         Returns:

@@ -37,6 +37,7 @@ from tenure.errors import (
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
 from tenure.spi.types import WatchRequest
+from tenure.watch.buffer import MAX_BYTES
 from tenure.watch.diff import ClientState, Difference, PassThrough
 from tenure.watch.events import Batch, BatchType
 
@@ -152,7 +153,8 @@ class WatchMachine:
     def overflowed(self, entries: int, now: float) -> str:
         """The consumer was too slow, and the feed was dropped. Returns the reason, as text."""
         limit = self._settings.max_pending
-        reason = f"the consumer was too slow: {entries} changes waited, max_pending is {limit}"
+        most = MAX_BYTES >> 20
+        reason = f"the consumer was too slow: {entries} changes waited, max_pending is {limit} and at most {most} MiB"
         self.backoff.reset()
         self._outage_since = None
         self.disconnected_at = now
