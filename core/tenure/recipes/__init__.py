@@ -1,0 +1,10 @@
+"""Recipes: locks and what else people come for, on any store.
+
+Each is written once as steps without I/O (:mod:`tenure._steps`), and has a synchronous face here.
+"""
+
+from tenure.recipes._holding import Held, Holding
+from tenure.recipes.lock import Lock
+from tenure.recipes.session import Session
+
+__all__ = ["Held", "Holding", "Lock", "Session"]

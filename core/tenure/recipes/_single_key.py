@@ -1,0 +1,118 @@
+"""The unfair way to a lock: one key that all participants put if it is absent. Steps, without I/O.
+
+One round trip takes it and one gives it back. Who gets it next is a race that any participant may win.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from dataclasses import dataclass
+
+from tenure._client.store import Store
+from tenure._runtime.clock import TimeLimit
+from tenure._steps.effects import Commit, Get, Sleep, Steps, WaitUntil
+from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
+from tenure.recipes._janitor import Janitor
+from tenure.recipes._queue import Acquired, Ticket
+from tenure.recipes.session import Session, session_for
+from tenure.spi.types import Delete, KeyAbsent, Put, RevisionEquals
+
+_PAUSE = 0.2
+"""Seconds, on average, before a put is repeated that the store could not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleKey:
+    """One key and who competes for it.
+
+    Attributes:
+        store: the store.
+        key: the key.
+        what: what is acquired, for messages, such as ``the lock 'job'``.
+        janitor: removes what is left behind.
+        session: a session of the participant's own; ``None`` for the store's.
+    """
+
+    store: Store
+    key: str
+    what: str
+    janitor: Janitor
+    session: Session | None
+
+    def acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""
+        while True:
+            session = yield from session_for(self.store, self.session, limit)
+            try:
+                acquired = yield from self._try(session, mode, value, limit)
+                if acquired is not None:
+                    return acquired
+                yield from WaitUntil(self.key, lambda present: not present, limit, session.lease, exact=True)
+            except (LeaseLost, LeaseNotFound):
+                if self.session is not None:
+                    raise
+            except (Unavailable, OutcomeUnknown):
+                if _over(limit):
+                    raise
+                yield from Sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
+            if _over(limit):
+                raise WaitTimeout(
+                    f"acquiring {self.what}: others held it all the time; give a longer timeout, or try again"
+                )
+
+    def try_acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+        """Steps that put the key if it is absent now."""
+        session = yield from session_for(self.store, self.session, limit)
+        return (yield from self._try(session, mode, value, limit))
+
+    def release(self, held: Acquired, limit: TimeLimit) -> Steps[bool]:
+        """Steps that give the key back. Returns whether it was still held; another holder's key is safe."""
+        key, place = held.ticket.key, held.ticket.place
+        removed, there = False, True
+        try:
+            yield from Commit((RevisionEquals(key, place),), (Delete(key),), limit)
+            removed = True
+        except Conflict:
+            removed, there = True, False
+        except (OutcomeUnknown, Unavailable):
+            pass
+        finally:
+            if not removed or held.uncertain:
+                self.janitor.remove(key, held.session, value=held.value, uncertain=held.uncertain)
+        return there and held.session.alive
+
+    def _try(self, session: Session, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+        unique = secrets.token_hex(8).encode() + b" " + value
+        lease = session.lease
+        put = Commit((KeyAbsent(self.key),), (Put(self.key, unique, lease.id),), limit, lease)
+        uncertain, leave = False, True
+        try:
+            while True:
+                try:
+                    place = (yield from put).revision
+                except (OutcomeUnknown, Conflict) as exc:
+                    uncertain = uncertain or isinstance(exc, OutcomeUnknown)
+                    if not uncertain:
+                        leave = False
+                        return None
+                    item = yield from Get(self.key, limit)
+                    if item is None:
+                        continue
+                    if item.value != unique:
+                        return None  # and the janitor looks for the put that had no answer
+                    place = item.create_revision
+                session.check()
+                leave = False
+                return Acquired(Ticket(self.key, place, mode), session, uncertain, unique)
+        except (Unavailable, LeaseLost, LeaseNotFound):
+            leave = uncertain
+            raise
+        finally:
+            if leave:
+                self.janitor.remove(self.key, session, value=unique, uncertain=True)
+
+
+def _over(limit: TimeLimit) -> bool:
+    left = limit.left()
+    return left is not None and left <= 0
