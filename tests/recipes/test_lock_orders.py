@@ -8,14 +8,14 @@ import pytest
 
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Steps
-from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, TenureError, Unavailable
+from tenure.errors import Conflict, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Contest
 from tenure.recipes._queue import Acquired, Queue
 from tenure.recipes._single_key import SingleKey
 from tenure.recipes.lock import InOrder
 from tenure.spi.types import Put, RevisionEquals
-from tenure_testkit.exploration import Cancelled, Fault, Mark, Scenario, World, explore_all, explore_some
+from tenure_testkit.exploration import Cancelled, Mark, Scenario, World, explore_all
 
 _FOLDER = _names.folder("lock", "l")
 
@@ -52,11 +52,10 @@ class LockScenario(Scenario):
 
     def _take_part(self, world: World, name: str, contest: Contest) -> Steps[None]:
         limit = TimeLimit(world.clock, None)
-        held = yield from contest.acquire("x", name.encode(), limit)
+        held = yield from contest.acquire(name.encode(), limit)
         try:
             yield from Mark(lambda: self._enter(world, name, held))
             yield from self._write(held, limit)
-            yield from Mark(lambda: None)
         finally:
             # What ``with`` does, after a cancel as well. It counts as inside until its release has begun.
             self._inside.pop(name, None)

@@ -19,11 +19,11 @@ H = TypeVar("H", bound=HeldState)
 class Contest(Protocol):
     """How participants compete: a queue or a single key."""
 
-    def acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that wait until it is acquired."""
         ...
 
-    def try_acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire it if that is possible now."""
         ...
 
@@ -48,23 +48,23 @@ class Acquirable(Generic[H]):
         self._present: H | None = None
         self._acquiring = False
 
-    def acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[H]:
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[H]:
         """Steps that wait until it is acquired."""
         again = self._reserve()
         if again is not None:
             return again
         try:
-            return self._keep((yield from self._contest.acquire(mode, value, limit)))
+            return self._keep((yield from self._contest.acquire(value, limit)))
         finally:
             self._acquiring = False
 
-    def try_acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[H | None]:
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[H | None]:
         """Steps that acquire it if that is possible now."""
         again = self._reserve()
         if again is not None:
             return again
         try:
-            acquired = yield from self._contest.try_acquire(mode, value, limit)
+            acquired = yield from self._contest.try_acquire(value, limit)
             return None if acquired is None else self._keep(acquired)
         finally:
             self._acquiring = False

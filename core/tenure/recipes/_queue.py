@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
+_DIGITS = 16
+"""Length of a ticket's own part of its key. The names of settings in the same folder have another length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +41,47 @@ class Ticket:
     Attributes:
         key: the ticket's key.
         place: its create revision, by which the queue is ordered.
-        mode: what the ticket asks for, such as ``x`` (exclusive) or ``s`` (shared).
+        value: its value, if the queue reads values.
+        revision: the revision of its last put.
     """
 
     key: str
     place: int
-    mode: str
+    value: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a participant sees of a queue.
+
+    Attributes:
+        tickets: the tickets, in order.
+        settings: the values of other keys in the queue's folder, by their names in it.
+    """
+
+    tickets: tuple[Ticket, ...]
+    settings: Mapping[str, bytes]
+
+    def find(self, key: str) -> Ticket | None:
+        """Return the ticket with this key."""
+        return next((ticket for ticket in self.tickets if ticket.key == key), None)
+
+    def before(self, mine: Ticket) -> tuple[Ticket, ...]:
+        """Return the tickets before ``mine``, in order."""
+        return self.tickets[: self.tickets.index(mine)]
 
 
 class Turn(Protocol):
     """Decides whose turn it is."""
 
+    values: bool
+    """Whether the values of tickets matter, and are read."""
     whole_folder: bool
     """Whether a waiter has to look at the whole folder, because no single ticket is in its way."""
 
-    def blocker(self, tickets: Sequence[Ticket], mine: Ticket) -> Ticket | None:
-        """Return a ticket that ``mine`` has to wait for, ``None`` if it is its turn. Tickets are in order."""
+    def blocker(self, view: View, mine: Ticket) -> Ticket | None:
+        """Return a ticket that ``mine`` has to wait for, ``None`` if it is its turn."""
         ...
 
 
@@ -66,13 +93,11 @@ class Acquired:
         ticket: the ticket that holds.
         session: the session that it is on.
         uncertain: whether the ticket may appear again after it was removed, as a write of it had no answer.
-        value: the ticket's value, if others may write its key, too.
     """
 
     ticket: Ticket
     session: Session
     uncertain: bool
-    value: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +120,19 @@ class Queue:
     janitor: Janitor
     session: Session | None
 
-    def acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that take a ticket and wait for its turn until ``limit``.
 
         Raises ``WaitTimeout`` when the time is up, ``LeaseLost`` when the session or the ticket is lost.
         """
-        attempt = yield from self._enter(mode, value, limit)
+        attempt = yield from self._enter(value, limit)
         try:
             while True:
-                tickets = yield from self._tickets(limit, attempt.session)
-                mine = yield from self._find(tickets, attempt)
+                view = yield from self._view(limit, attempt.session)
+                mine = yield from self._find(view, attempt)
                 if mine is None:
                     continue
-                blocker = self.turn.blocker(tickets, mine)
+                blocker = self.turn.blocker(view, mine)
                 if blocker is None:
                     attempt.session.check()
                     return Acquired(mine, attempt.session, attempt.uncertain)
@@ -116,19 +141,20 @@ class Queue:
             self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
             raise
 
-    def try_acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
-        tickets = yield from self._tickets(limit, None)
-        last = Ticket("", tickets[-1].place + 1 if tickets else 1, mode)
-        if self.turn.blocker([*tickets, last], last) is not None:
+        view = yield from self._view(limit, None)
+        after = view.tickets[-1].place + 1 if view.tickets else 1
+        last = Ticket("", after, value, after)
+        if self.turn.blocker(View((*view.tickets, last), view.settings), last) is not None:
             return None
-        attempt = yield from self._enter(mode, value, limit)
+        attempt = yield from self._enter(value, limit)
         try:
             mine = None
             while mine is None:
-                tickets = yield from self._tickets(limit, attempt.session)
-                mine = yield from self._find(tickets, attempt)
-            if self.turn.blocker(tickets, mine) is None:
+                view = yield from self._view(limit, attempt.session)
+                mine = yield from self._find(view, attempt)
+            if self.turn.blocker(view, mine) is None:
                 attempt.session.check()
                 return Acquired(mine, attempt.session, attempt.uncertain)
             yield from Commit((), (Delete(attempt.key),), limit)
@@ -160,11 +186,11 @@ class Queue:
 
     # -- inside --
 
-    def _enter(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[_Attempt]:
+    def _enter(self, value: bytes, limit: TimeLimit) -> Steps[_Attempt]:
         """Put a ticket. The store's own session may end at that moment; then another one is taken, once."""
         for last in (False, True):
             session = yield from session_for(self.store, self.session, limit)
-            attempt = _Attempt(f"{self.folder}{mode}-{secrets.token_hex(8)}", session)
+            attempt = _Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
             try:
                 yield from self._put(attempt, value, limit)
             except (LeaseLost, LeaseNotFound):
@@ -198,15 +224,15 @@ class Queue:
             if sent:
                 self.janitor.remove(attempt.key, attempt.session, uncertain=True)
 
-    def _tickets(self, limit: TimeLimit, session: Session | None) -> Steps[list[Ticket]]:
-        listing = yield from self._patiently(ListKeys(self.folder, limit), limit, session)
-        return tickets_of(self.folder, {item.key: item for item in listing.items})
+    def _view(self, limit: TimeLimit, session: Session | None) -> Steps[View]:
+        listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
+        return view_of(self.folder, listing.items)
 
-    def _find(self, tickets: Sequence[Ticket], attempt: _Attempt) -> Steps[Ticket | None]:
+    def _find(self, view: View, attempt: _Attempt) -> Steps[Ticket | None]:
         """Find the ticket of ``attempt``. ``None``: the list was older than the ticket."""
-        for ticket in tickets:
-            if ticket.key == attempt.key:
-                return ticket
+        mine = view.find(attempt.key)
+        if mine is not None:
+            return mine
         attempt.session.check()
         item = yield from self._patiently(Get(attempt.key, TimeLimit(self.store.clock, None)), None, attempt.session)
         if item is not None:
@@ -217,12 +243,18 @@ class Queue:
         if self.turn.whole_folder:
 
             def ready(present: Mapping[str, KeyValue]) -> bool:
-                tickets = tickets_of(self.folder, present)
-                return mine not in tickets or self.turn.blocker(tickets, mine) is None
+                view = view_of(self.folder, present.values())
+                me = view.find(mine.key)
+                return me is None or self.turn.blocker(view, me) is None
 
             wait = WaitUntil(self.folder, ready, limit, session.lease)
         else:
-            wait = WaitUntil(blocker.key, lambda present: not present, limit, session.lease, exact=True)
+
+            def gone(present: Mapping[str, KeyValue]) -> bool:
+                item = present.get(blocker.key)
+                return item is None or item.mod_revision != blocker.revision
+
+            wait = WaitUntil(blocker.key, gone, limit, session.lease, exact=True)
         try:
             done = yield from wait
         except Unavailable:
@@ -266,12 +298,14 @@ class _Attempt:
         self.uncertain = False
 
 
-def tickets_of(folder: str, present: Mapping[str, KeyValue]) -> list[Ticket]:
-    """Return the tickets among the keys of a folder, in order. Other keys of the folder are settings."""
-    found = []
-    for key, item in present.items():
-        mode, dash, _ = key[len(folder) :].partition("-")
-        if dash and len(mode) == 1:
-            found.append(Ticket(key, item.create_revision, mode))
-    found.sort(key=lambda ticket: (ticket.place, ticket.key))
-    return found
+def view_of(folder: str, items: Iterable[KeyValue]) -> View:
+    """Return what the keys of a folder mean."""
+    start, length = len(folder), len(folder) + _DIGITS
+    tickets, settings = [], {}
+    for item in items:
+        if len(item.key) == length:
+            tickets.append(Ticket(item.key, item.create_revision, item.value, item.mod_revision))
+        else:
+            settings[item.key[start:]] = item.value
+    tickets.sort(key=lambda ticket: (ticket.place, ticket.key))
+    return View(tuple(tickets), settings)

@@ -40,12 +40,12 @@ class SingleKey:
     janitor: Janitor
     session: Session | None
 
-    def acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""
         while True:
             session = yield from session_for(self.store, self.session, limit)
             try:
-                acquired = yield from self._try(session, mode, value, limit)
+                acquired = yield from self._try(session, value, limit)
                 if acquired is not None:
                     return acquired
                 yield from WaitUntil(self.key, lambda present: not present, limit, session.lease, exact=True)
@@ -61,10 +61,10 @@ class SingleKey:
                     f"acquiring {self.what}: others held it all the time; give a longer timeout, or try again"
                 )
 
-    def try_acquire(self, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that put the key if it is absent now."""
         session = yield from session_for(self.store, self.session, limit)
-        return (yield from self._try(session, mode, value, limit))
+        return (yield from self._try(session, value, limit))
 
     def release(self, held: Acquired, limit: TimeLimit) -> Steps[bool]:
         """Steps that give the key back. Returns whether it was still held; another holder's key is safe."""
@@ -79,10 +79,10 @@ class SingleKey:
             pass
         finally:
             if not removed or held.uncertain:
-                self.janitor.remove(key, held.session, value=held.value, uncertain=held.uncertain)
+                self.janitor.remove(key, held.session, value=held.ticket.value, uncertain=held.uncertain)
         return there and held.session.alive
 
-    def _try(self, session: Session, mode: str, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+    def _try(self, session: Session, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         unique = secrets.token_hex(8).encode() + b" " + value
         lease = session.lease
         put = Commit((KeyAbsent(self.key),), (Put(self.key, unique, lease.id),), limit, lease)
@@ -104,7 +104,7 @@ class SingleKey:
                     place = item.create_revision
                 session.check()
                 leave = False
-                return Acquired(Ticket(self.key, place, mode), session, uncertain, unique)
+                return Acquired(Ticket(self.key, place, unique, place), session, uncertain)
         except (Unavailable, LeaseLost, LeaseNotFound):
             leave = uncertain
             raise

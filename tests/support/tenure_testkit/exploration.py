@@ -30,7 +30,7 @@ from tenure_memory.server import MemoryServer
 
 TTL = 10.0
 _LATEST = 3.0
-"""Seconds after which a write without an answer is applied at the latest: the moment that ``OutcomeUnknown`` speaks of."""
+"""Seconds after which a write without an answer is applied at the latest; ``OutcomeUnknown`` calls it a moment."""
 
 
 class Fault(StrEnum):
@@ -147,7 +147,9 @@ class World:
         possible: list[tuple[Participant | None, Fault | None]] = []
         if self._late:
             possible.append((None, Fault.LATE))
-        for one in self.participants:
+        awake = [one for one in self.participants if not (one.background and isinstance(one.effect, Sleep))]
+        # A janitor sleeps until the others can't continue, and one at a time: its second look changes little.
+        for one in awake:
             if one.effect is None or one.done:
                 continue
             if self._can_continue(one):
@@ -155,6 +157,8 @@ class World:
             if one.background:
                 continue
             possible += [(one, fault) for fault in faults if _applies(fault, one)]
+        if not any(fault is None or one is None for one, fault in possible):
+            possible += [(one, None) for one in self.participants if one.background and not one.done][:1]
         return possible
 
     def act(self, one: Participant | None, fault: Fault | None) -> None:
@@ -422,7 +426,7 @@ def explore_some(
     Raises:
         Violation: a run broke a promise.
     """
-    source = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    source = random.Random(seed)
     for _ in range(runs):
         run_once(make, [], source.randrange, faults=faults, most_faults=most_faults)
     return Result(runs, complete=False)
