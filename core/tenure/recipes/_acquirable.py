@@ -46,6 +46,7 @@ class Acquirable(Generic[H]):
         self._reentrant = reentrant
         self._lock = Monitor()
         self._present: H | None = None
+        self._acquired: Acquired | None = None
         self._acquiring = False
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[H]:
@@ -97,8 +98,8 @@ class Acquirable(Generic[H]):
             kind=self.kind,
             name=self.name,
             key=acquired.ticket.key,
-            token=acquired.ticket.place,
+            token=acquired.ticket.revision,
             give_back=lambda limit: self._contest.release(acquired, limit),
         )
-        self._present = held
+        self._present, self._acquired = held, acquired
         return held

@@ -126,11 +126,15 @@ class HeldState:
             self._count -= 1
             if self._count:
                 return self.held
-            self._released = True
+        self.end()
+        return (yield from self._give_back(limit))
+
+    def end(self) -> None:
+        """Note that it is no longer held, as the store has given it to another, or will."""
+        self._released = True
         self._ended.set()
         for owner in self._owners:
             self._session.unsubscribe(owner)
-        return (yield from self._give_back(limit))
 
     def count(self) -> None:
         """Note that a reentrant object has acquired it once more: it takes one more release to give it back."""

@@ -24,7 +24,7 @@ from tenure._steps.effects import Commit, Effect, Get, ListKeys, Sleep, Steps, W
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
 from tenure.recipes.session import Session, session_for
-from tenure.spi.types import Delete, KeyAbsent, KeyValue, Put, RevisionEquals
+from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, RevisionEquals
 
 T = TypeVar("T")
 
@@ -42,13 +42,15 @@ class Ticket:
         key: the ticket's key.
         place: its create revision, by which the queue is ordered.
         value: its value, if the queue reads values.
-        revision: the revision of its last put.
+        revision: the revision of its last put. The first put's is the place.
+        lease_id: the lease that it is on.
     """
 
     key: str
     place: int
     value: bytes
     revision: int
+    lease_id: LeaseId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class Queue:
         key = held.ticket.key
         removed, there = False, True
         try:
-            yield from Commit((RevisionEquals(key, held.ticket.place),), (Delete(key),), limit)
+            yield from Commit((RevisionEquals(key, held.ticket.revision),), (Delete(key),), limit)
             removed = True
         except Conflict:
             removed, there = True, False  # its session ended, or an operator removed it
@@ -304,7 +306,7 @@ def view_of(folder: str, items: Iterable[KeyValue]) -> View:
     tickets, settings = [], {}
     for item in items:
         if len(item.key) == length:
-            tickets.append(Ticket(item.key, item.create_revision, item.value, item.mod_revision))
+            tickets.append(Ticket(item.key, item.create_revision, item.value, item.mod_revision, item.lease_id))
         else:
             settings[item.key[start:]] = item.value
     tickets.sort(key=lambda ticket: (ticket.place, ticket.key))
