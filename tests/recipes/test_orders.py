@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import orders
 import pytest
+
 from tenure_testkit.exploration import explore_all, explore_some
 
 SMALL = [
