@@ -134,7 +134,7 @@ class HeldState:
         self._released = True
         self._ended.set()
         for owner in self._owners:
-            self._session.unsubscribe(owner)
+            self._session._unsubscribe(owner)
 
     def count(self) -> None:
         """Note that a reentrant object has acquired it once more: it takes one more release to give it back."""
@@ -144,7 +144,7 @@ class HeldState:
     def _subscribe(self, callback: Callable[[], object], submit: Callable[[Callable[[], object]], object]) -> None:
         owner = object()
         self._owners.append(owner)
-        self._session.subscribe(owner, callback, submit)
+        self._session._subscribe(owner, callback, submit)
 
     def __repr__(self) -> str:
         state = "released" if self._released else "held" if self._session.alive else "lost"

@@ -314,7 +314,11 @@ class Election:
             timeout: seconds to wait for the term; ``None`` waits as long as the session lives.
 
         Returns:
-            A context manager that gives the term. Entering it raises like :meth:`campaign`.
+            A context manager that gives the term.
+
+        Raises:
+            AlreadyHeld: entered while this object leads, or is a candidate already. What :meth:`campaign` raises is
+                raised on entering, too.
         """
         return Holding(lambda: self.campaign(timeout=timeout))
 

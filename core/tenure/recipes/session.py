@@ -118,7 +118,7 @@ class Session:
 
     # -- for recipes --
 
-    def subscribe(
+    def _subscribe(
         self, owner: object, callback: Callable[[], object], submit: Callable[[Callable[[], object]], object]
     ) -> None:
         """Call ``callback`` once when the session is lost, on the pool; at once if it is lost already."""
@@ -128,7 +128,7 @@ class Session:
                 return
         submit(callback)
 
-    def unsubscribe(self, owner: object) -> None:
+    def _unsubscribe(self, owner: object) -> None:
         """Forget the callback of ``owner``."""
         with self._lock:
             self._callbacks.pop(owner, None)
