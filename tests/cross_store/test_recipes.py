@@ -116,6 +116,15 @@ def test_the_same_object_twice(store: Store) -> None:
     assert not store.list().keys
 
 
+def test_fair_and_unfair_participants_are_told_apart(store: Store) -> None:
+    with Lock(store, "l").hold(), pytest.raises(InvalidArgument, match="fair=True"):
+        Lock(store, "l", fair=False).acquire(timeout=PATIENCE)
+    until(lambda: not store.list().keys)
+    with Lock(store, "l", fair=False).hold(), pytest.raises(InvalidArgument, match="fair=False"):
+        Lock(store, "l").acquire(timeout=PATIENCE)
+    until(lambda: not store.list().keys)
+
+
 def test_readers_together_writers_alone(store: Store) -> None:
     one, two, three = (ReadWriteLock(store, "rw") for _ in range(3))
     with one.read.hold(), two.read.hold():

@@ -56,7 +56,7 @@ def _election(world: World, session: Session, janitor: Janitor) -> Contest:
 
 
 def _single(world: World, session: Session, janitor: Janitor) -> Contest:
-    return SingleKey(world.store, f"{FOLDER}holder", "it", janitor, session)
+    return SingleKey(world.store, FOLDER, "it", janitor, session)
 
 
 def _alone(values: list[bytes]) -> bool:

@@ -7,38 +7,34 @@ from __future__ import annotations
 
 import random
 import secrets
-from dataclasses import dataclass
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Commit, Get, Sleep, Steps, WaitUntil
-from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
+from tenure._steps.effects import Commit, Get, ListKeys, Sleep, Steps, WaitUntil
+from tenure.errors import Conflict, InvalidArgument, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
-from tenure.recipes._queue import Acquired, Ticket
+from tenure.recipes._queue import Acquired, Ticket, view_of
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import Delete, KeyAbsent, Put, RevisionEquals
 
+HOLDER = "holder"
+"""The name of the key in its folder."""
 _PAUSE = 0.2
 """Seconds, on average, before a put is repeated that the store could not take."""
 
 
-@dataclass(frozen=True, slots=True)
 class SingleKey:
-    """One key and who competes for it.
+    """One key and who competes for it."""
 
-    Attributes:
-        store: the store.
-        key: the key.
-        what: what is acquired, for messages, such as ``the lock 'job'``.
-        janitor: removes what is left behind.
-        session: a session of the participant's own; ``None`` for the store's.
-    """
-
-    store: Store
-    key: str
-    what: str
-    janitor: Janitor
-    session: Session | None
+    def __init__(self, store: Store, folder: str, what: str, janitor: Janitor, session: Session | None) -> None:
+        """``what`` is acquired, for messages; ``session`` is the participant's own, ``None`` for the store's."""
+        self.store = store
+        self.key = folder + HOLDER
+        self.what = what
+        self.janitor = janitor
+        self.session = session
+        self._folder = folder
+        self._checked = False
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""
@@ -86,7 +82,7 @@ class SingleKey:
         unique = secrets.token_hex(8).encode() + b" " + value
         lease = session.lease
         put = Commit((KeyAbsent(self.key),), (Put(self.key, unique, lease.id),), limit, lease)
-        uncertain, leave = False, True
+        uncertain, placed, leave = False, False, True
         try:
             while True:
                 try:
@@ -102,15 +98,28 @@ class SingleKey:
                     if item.value != unique:
                         return None  # and the janitor looks for the put that had no answer
                     place = item.create_revision
+                placed = True
+                if not self._checked:
+                    yield from self._check_others(limit)
                 session.check()
                 leave = False
                 return Acquired(Ticket(self.key, place, unique, place), session, uncertain)
         except (Unavailable, LeaseLost, LeaseNotFound):
-            leave = uncertain
+            leave = uncertain or placed
             raise
         finally:
             if leave:
                 self.janitor.remove(self.key, session, value=unique, uncertain=True)
+
+    def _check_others(self, limit: TimeLimit) -> Steps[None]:
+        """Refuse to compete with participants of a queue of the same name, the first time."""
+        listing = yield from ListKeys(self._folder, limit)
+        if view_of(self._folder, listing.items).tickets:
+            raise InvalidArgument(
+                f"acquiring {self.what} with fair=False: another participant of the same name has fair=True, and the "
+                "two don't exclude each other; give the same everywhere"
+            )
+        self._checked = True
 
 
 def _over(limit: TimeLimit) -> bool:
