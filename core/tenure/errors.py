@@ -355,6 +355,32 @@ class HistoryReplaced(Compacted):
     """
 
 
+# -- recipes ---------------------------------------------------------------------------------------
+
+
+class WaitTimeout(TenureError):
+    """The time to wait for a lock, an election or another recipe is up.
+
+    Cause: others held it, or what was waited for did not happen.
+    Certain: nothing is held. A key that the acquisition put is removed within a moment.
+    What to do: try again, or give a longer timeout.
+    """
+
+    origin = ErrorOrigin.CONTENTION
+    retry = RetryAdvice.SAFE
+
+
+class AlreadyHeld(TenureError):
+    """The same object was asked to acquire what it holds already, or is acquiring.
+
+    Cause: two threads share the object, or a release is missing.
+    Certain: nothing was changed; what is held stays held.
+    What to do: use an object per participant, or ``reentrant=True`` where the recipe has it.
+    """
+
+    origin = ErrorOrigin.CALLER
+
+
 class StoreClosed(TenureError):
     """The store is closed, or the watch or registry that belongs to it.
 

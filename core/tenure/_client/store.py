@@ -675,6 +675,7 @@ class Store:
         ttl: float,
         *,
         keep_alive: bool = True,
+        margin: float = 0.0,
         on_lost: Callable[[Lease], object] | None = None,
         timeout: float | None = None,
     ) -> Lease:
@@ -685,6 +686,8 @@ class Store:
         Args:
             ttl: the TTL in seconds. The store may give a longer one, which is ``lease.ttl``.
             keep_alive: whether to refresh the lease in the background. Otherwise only ``lease.refresh()`` does.
+            margin: seconds before the end of the TTL from which this holder counts the lease as lost, so that it has
+                time to stop its work before the store removes the keys. Less than half of ``ttl``.
             on_lost: called once with the lease if it is lost, on a thread for callbacks. What it raises is logged.
             timeout: seconds that the grant may take; by default the store's timeout.
 
@@ -692,7 +695,7 @@ class Store:
             The lease, alive. In ``with`` it is revoked at the end.
 
         Raises:
-            InvalidArgument: ``ttl`` is not a positive number.
+            InvalidArgument: ``ttl`` is not a positive number, or ``margin`` is not between 0 and half of it.
             LimitExceeded: ``ttl`` is longer than ``capabilities.max_ttl``.
             StoreFull: the store has no room for another lease.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
@@ -703,6 +706,11 @@ class Store:
         if not isinstance(ttl, int | float) or not 0 < ttl < math.inf:
             raise InvalidArgument(
                 f"taking a lease: a TTL is a positive, finite number of seconds, not {ttl!r}; give such a number"
+            )
+        if not isinstance(margin, int | float) or not 0 <= margin < ttl / 2:
+            raise InvalidArgument(
+                f"taking a lease: margin={margin!r} is no number of seconds from 0 to half of the TTL, {ttl:g} s; give "
+                "such a number"
             )
         limits = self._capabilities
         if ttl > limits.max_ttl:
@@ -728,6 +736,7 @@ class Store:
             max_lifetime_after_refresh=limits.max_lifetime_after_refresh(grant.ttl),
             keep_alive=keep_alive,
             started=started,
+            margin=float(margin),
             clock=self._clock,
             keeper=self._keeper,
             on_lost=on_lost,

@@ -80,6 +80,7 @@ class Lease:
         max_lifetime_after_refresh: seconds after the last refresh within which the store removes the keys, if the
             lease is not revoked.
         keep_alive: whether the lease is refreshed in the background.
+        margin: seconds before the end of the TTL from which the holder counts the lease as lost.
         on_lost: called once with the lease if it is lost, on a thread for callbacks.
     """
 
@@ -91,6 +92,7 @@ class Lease:
         max_lifetime_after_refresh: float,
         keep_alive: bool,
         started: float,
+        margin: float,
         clock: Clock,
         keeper: Keeper,
         on_lost: Callable[[Lease], object] | None,
@@ -100,6 +102,7 @@ class Lease:
         self.ttl = grant.ttl
         self.max_lifetime_after_refresh = max_lifetime_after_refresh
         self.keep_alive = keep_alive
+        self.margin = margin
         self.on_lost = on_lost
         self._clock = clock
         self._keeper = keeper
@@ -114,7 +117,7 @@ class Lease:
     @property
     def deadline(self) -> float:
         """The moment, in seconds of the store's ``clock``, from which the lease counts as lost."""
-        return self._refreshed + self.ttl
+        return self._refreshed + self.ttl - self.margin
 
     @property
     def remaining(self) -> float:

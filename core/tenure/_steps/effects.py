@@ -1,0 +1,133 @@
+"""What steps can ask for: each effect is a request to the store or to the clock, as data.
+
+Steps are generators. ``revision = (yield from Commit(...)).revision`` hands the effect to whatever drives the steps,
+and gets its result or its error::
+
+    def read_twice(key: str) -> Steps[bool]:
+        first = yield from Get(key)
+        second = yield from Get(key)
+        return first == second
+
+Steps never block, sleep, start a thread or call a store. So the same steps run on threads, on an event loop, and in a
+test that decides at each effect which participant continues, what fails and who dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from tenure._client.pagination import Listing
+from tenure._runtime.clock import TimeLimit
+from tenure.leases.lease import Lease
+from tenure.spi.types import CommitResult, KeyValue, Operation, Precondition
+
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Effect(Generic[R_co]):
+    """A request whose result has the type ``R``."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Effect[Any], Any, R_co]:
+        result: R_co = yield self
+        return result
+
+
+Steps: TypeAlias = Generator[Effect[Any], Any, T]
+"""Steps that end with a result of type ``T``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Effect[Lease]):
+    """Take a lease.
+
+    Attributes:
+        ttl: the TTL in seconds.
+        margin: seconds before the end of the TTL from which the holder counts the lease as lost.
+        on_lost: called once with the lease when it is lost.
+        limit: the time that the call may take, beside the store's timeout.
+    """
+
+    ttl: float
+    margin: float
+    on_lost: Callable[[Lease], object]
+    limit: TimeLimit
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(Effect[CommitResult]):
+    """Commit a transaction.
+
+    Attributes:
+        preconditions: what has to hold.
+        operations: what is applied then.
+        limit: the time that the call may take, beside the store's timeout.
+        lease: the lease that puts name. An ended one is refused before anything is sent.
+    """
+
+    preconditions: tuple[Precondition, ...]
+    operations: tuple[Operation, ...]
+    limit: TimeLimit
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Get(Effect[KeyValue | None]):
+    """Read one key.
+
+    Attributes:
+        key: the key.
+        limit: the time that the call may take, beside the store's timeout.
+    """
+
+    key: str
+    limit: TimeLimit
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeys(Effect[Listing]):
+    """List the keys that start with a prefix.
+
+    Attributes:
+        prefix: the string that the keys start with.
+        limit: the time that the call may take, beside the store's timeout.
+        values: whether the values are read, too.
+    """
+
+    prefix: str
+    limit: TimeLimit
+    values: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil(Effect[bool]):
+    """Watch keys until a condition holds. The result tells whether it does; otherwise the time is up.
+
+    Attributes:
+        prefix: the string that the watched keys start with.
+        ready: the condition. It is called with the present keys, and never in the middle of a transaction.
+        limit: the time that the wait may take.
+        lease: the wait also ends when this lease does. The result is false then.
+        exact: whether only the key that equals ``prefix`` is watched.
+    """
+
+    prefix: str
+    ready: Callable[[Mapping[str, KeyValue]], bool]
+    limit: TimeLimit
+    lease: Lease
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep(Effect[None]):
+    """Wait for some time.
+
+    Attributes:
+        seconds: seconds of the store's clock.
+    """
+
+    seconds: float

@@ -1,0 +1,175 @@
+"""Perform steps with threads: on the caller's own, or in the background on the store's pool."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from tenure._client.store import Store
+from tenure._client.transaction import TransactionBuilder
+from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import monotonic
+from tenure._runtime.monitor import Monitor
+from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
+from tenure.errors import StoreClosed, TenureError
+from tenure.leases.lease import Lease
+from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, KeyValue, Operation, Precondition
+from tenure.watch.events import Batch, BatchType
+
+T = TypeVar("T")
+
+_log = logging.getLogger("tenure.steps")
+_LEAST = 0.001
+"""Seconds that a call gets when the time is up, so that it fails by itself, in the store's words."""
+_LOOK_AT_LEASE = 1.0
+"""A wait looks so often, in seconds, whether its lease was lost in the store."""
+
+
+def run(store: Store, steps: Steps[T]) -> T:
+    """Perform ``steps`` on this thread and return their result.
+
+    An interrupt is raised in the steps too, where they stand, so that they can hand over what they would leave.
+    """
+    result: Any = None
+    failed: BaseException | None = None
+    while True:
+        try:
+            effect = steps.send(result) if failed is None else steps.throw(failed)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        failed = None
+        try:
+            result = perform(store, effect)
+        except BaseException as exc:  # noqa: BLE001 - passed on to the steps, which raise it again
+            failed = exc
+
+
+def perform(store: Store, effect: Effect[Any]) -> Any:
+    """Do what ``effect`` asks for, and return its result or raise its error."""
+    return _PERFORM[type(effect)](store, effect)
+
+
+def _seconds(store: Store, limit: TimeLimit) -> float:
+    left = limit.left()
+    return store.timeout if left is None else max(_LEAST, min(left, store.timeout))
+
+
+def _grant(store: Store, effect: Grant) -> Lease:
+    return store.lease(effect.ttl, margin=effect.margin, on_lost=effect.on_lost, timeout=_seconds(store, effect.limit))
+
+
+def _commit(store: Store, effect: Commit) -> CommitResult:
+    built = build(store.transaction(), effect.preconditions, effect.operations, effect.lease)
+    return built.commit(timeout=_seconds(store, effect.limit))
+
+
+def build(
+    transaction: TransactionBuilder,
+    preconditions: Iterable[Precondition],
+    operations: Iterable[Operation],
+    lease: Lease | None,
+) -> TransactionBuilder:
+    """Add preconditions and operations to a transaction. Puts that name ``lease`` are checked by its local deadline."""
+    for precondition in preconditions:
+        if isinstance(precondition, KeyAbsent):
+            transaction.if_absent(precondition.key)
+        elif isinstance(precondition, KeyExists):
+            transaction.if_exists(precondition.key)
+        else:
+            transaction.if_unchanged(precondition.key, revision=precondition.revision)
+    for operation in operations:
+        if isinstance(operation, Delete):
+            transaction.delete(operation.key)
+        else:
+            named = lease if lease is not None and operation.lease_id == lease.id else operation.lease_id
+            transaction.put(operation.key, operation.value, lease=named)
+    return transaction
+
+
+def _get(store: Store, effect: Get) -> KeyValue | None:
+    return store.get(effect.key, timeout=_seconds(store, effect.limit))
+
+
+def _list(store: Store, effect: ListKeys) -> Any:
+    return store.list(effect.prefix, keys_only=not effect.values, timeout=_seconds(store, effect.limit))
+
+
+def _wait(store: Store, effect: WaitUntil) -> bool:
+    present: dict[str, KeyValue] = {}
+    with store.watch(effect.prefix, exact=effect.exact, timeout=_seconds(store, effect.limit)) as watch:
+        while effect.lease.alive:
+            left = effect.limit.left()
+            pause = min(_LOOK_AT_LEASE, effect.lease.remaining)
+            batch = watch.next(pause if left is None else max(0.0, min(left, pause)))
+            if batch is not None:
+                if follow(present, batch) and effect.ready(present):
+                    return True
+            elif left is not None and left <= 0:
+                return False
+    return False
+
+
+def follow(present: dict[str, KeyValue], batch: Batch) -> bool:
+    """Apply a batch to the keys that are present. Returns whether they are complete: not within the first state."""
+    for event in batch.events:
+        if event.item is None:
+            present.pop(event.key, None)
+        else:
+            present[event.key] = event.item
+    return batch.type is not BatchType.SNAPSHOT
+
+
+def _sleep(store: Store, effect: Sleep) -> None:
+    limit = TimeLimit(store.clock, effect.seconds)
+    condition = Monitor()
+    with condition:
+        while (left := limit.left() or 0.0) > 0:
+            store.clock.wait(condition, left)
+
+
+_PERFORM: dict[type[Effect[Any]], Callable[[Store, Any], Any]] = {
+    Grant: _grant,
+    Commit: _commit,
+    Get: _get,
+    ListKeys: _list,
+    WaitUntil: _wait,
+    Sleep: _sleep,
+}
+
+
+class Background:
+    """Steps that run on the store's pool for callbacks. While they sleep, they take no thread."""
+
+    def __init__(self, store: Store, steps: Steps[None]) -> None:
+        self._store = store
+        self._steps = steps
+        self._strand = store._strand(self._advance)
+        self._due = 0.0
+
+    def start(self) -> None:
+        """Begin, or continue after a sleep. Never blocks."""
+        self._strand.wake()
+
+    def _advance(self) -> None:
+        if monotonic() < self._due:
+            return
+        result: Any = None
+        failed: TenureError | None = None
+        while True:
+            try:
+                effect = self._steps.send(result) if failed is None else self._steps.throw(failed)
+            except StopIteration:
+                return
+            except StoreClosed:  # closing has revoked the leases, and their keys are gone
+                return
+            failed = None
+            if isinstance(effect, Sleep):
+                self._due = monotonic() + self._store.clock.pause(effect.seconds)
+                self._store._timers.call_at(self._due, self.start)
+                return
+            try:
+                result = perform(self._store, effect)
+            except TenureError as exc:
+                failed = exc

@@ -1,0 +1,16 @@
+"""Recipes: locks and what else people come for, on any store.
+
+Each is written once as steps without I/O (:mod:`tenure._steps`), and has a synchronous face here. All are importable
+from ``tenure``.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenure.recipes._holding import Held as Held
+    from tenure.recipes.election import Election as Election
+    from tenure.recipes.election import Leader as Leader
+    from tenure.recipes.lock import Lock as Lock
+    from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
+    from tenure.recipes.semaphore import Semaphore as Semaphore
+    from tenure.recipes.session import Session as Session

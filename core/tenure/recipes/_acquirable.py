@@ -1,0 +1,105 @@
+"""What locks, semaphores and elections have in common: one object holds once, or counts. Steps, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from tenure._client.store import Store
+from tenure._runtime.clock import TimeLimit
+from tenure._runtime.monitor import Monitor
+from tenure._steps.effects import Steps
+from tenure.errors import AlreadyHeld
+from tenure.recipes._held_state import HeldState
+from tenure.recipes._queue import Acquired
+
+H = TypeVar("H", bound=HeldState)
+
+
+class Contest(Protocol):
+    """How participants compete: a queue or a single key."""
+
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that wait until it is acquired."""
+        ...
+
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+        """Steps that acquire it if that is possible now."""
+        ...
+
+    def release(self, held: Acquired, limit: TimeLimit) -> Steps[bool]:
+        """Steps that give it back."""
+        ...
+
+
+class Acquirable(Generic[H]):
+    """One participant's object. It holds at most one thing at a time; ``make`` gives a face to what it holds."""
+
+    def __init__(
+        self, store: Store, contest: Contest, make: Callable[..., H], *, kind: str, name: str, reentrant: bool = False
+    ) -> None:
+        self.store = store
+        self.kind = kind
+        self.name = name
+        self._contest = contest
+        self._make = make
+        self._reentrant = reentrant
+        self._lock = Monitor()
+        self._present: H | None = None
+        self._acquired: Acquired | None = None
+        self._acquiring = False
+
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[H]:
+        """Steps that wait until it is acquired."""
+        again = self._reserve()
+        if again is not None:
+            return again
+        try:
+            return self._keep((yield from self._contest.acquire(value, limit)))
+        finally:
+            self._acquiring = False
+
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[H | None]:
+        """Steps that acquire it if that is possible now."""
+        again = self._reserve()
+        if again is not None:
+            return again
+        try:
+            acquired = yield from self._contest.try_acquire(value, limit)
+            return None if acquired is None else self._keep(acquired)
+        finally:
+            self._acquiring = False
+
+    @property
+    def held(self) -> H | None:
+        """What this object holds now, ``None`` if nothing."""
+        held = self._present
+        return held if held is not None and held.held else None
+
+    def _reserve(self) -> H | None:
+        """Begin an acquisition. Returns what is held if that may be shared; raises ``AlreadyHeld`` otherwise."""
+        with self._lock:
+            held = self.held
+            if held is None and not self._acquiring:
+                self._acquiring = True
+                return None
+            if self._reentrant and held is not None:
+                held.count()
+                return held
+        state = "holds it" if held is not None else "is acquiring it"
+        raise AlreadyHeld(
+            f"acquiring the {self.kind} {self.name!r}: this object {state} already; use an object for each participant"
+        )
+
+    def _keep(self, acquired: Acquired) -> H:
+        held = self._make(
+            self.store,
+            acquired.session,
+            kind=self.kind,
+            name=self.name,
+            key=acquired.ticket.key,
+            token=acquired.ticket.revision,
+            give_back=lambda limit: self._contest.release(acquired, limit),
+        )
+        self._present, self._acquired = held, acquired
+        return held

@@ -1,0 +1,151 @@
+"""What is held, whichever face holds it: the token, the local deadline, the guard. No I/O."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from tenure._client.store import Store
+from tenure._client.transaction import TransactionBuilder
+from tenure._runtime.clock import TimeLimit
+from tenure._runtime.monitor import Monitor
+from tenure._steps.effects import Steps
+from tenure.errors import LeaseLost
+from tenure.recipes.session import Session
+
+
+class HeldState:
+    """The result of an acquisition, bound to no thread or task. Reading it makes no call to the store.
+
+    Attributes:
+        name: the name of what is held.
+        token: the fencing token. It grows with each holder of the name.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        session: Session,
+        *,
+        kind: str,
+        name: str,
+        key: str,
+        token: int,
+        give_back: Callable[[TimeLimit], Steps[bool]],
+    ) -> None:
+        self.name = name
+        self.token = token
+        self._kind = kind
+        self._key = key
+        self._store = store
+        self._session = session
+        self._give_back = give_back
+        self._released = False
+        self._count = 1
+        self._counting = Monitor()
+        self._ended = threading.Event()
+        self._owners: list[object] = []
+        self._subscribe(self._ended.set, lambda callback: callback())
+
+    @property
+    def session(self) -> Session:
+        """The session that it is held on."""
+        return self._session
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held now, by the local clock: neither released nor lost."""
+        return not self._released and self._session.alive
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was lost before it was released."""
+        return not self._released and not self._session.alive
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which the holder can still rely on it, without another refresh; 0.0 once it has ended."""
+        return 0.0 if self._released else self._session.remaining
+
+    def check(self, margin: float = 0.0) -> None:
+        """Raise unless the holder can rely on it for ``margin`` seconds more. Makes no call to the store.
+
+        Args:
+            margin: seconds for which it has to remain held, such as the duration of the next piece of work.
+
+        Raises:
+            LeaseLost: it was lost or released, or less time is left.
+            UsedAfterFork: it is held by the parent of this process.
+        """
+        if self._released:
+            raise LeaseLost(f"checking the {self._kind} {self.name!r}: it was released; acquire it again")
+        self._session.check(margin)
+
+    def guard(self, transaction: TransactionBuilder) -> TransactionBuilder:
+        """Add the precondition that it is still held: otherwise the store refuses the whole transaction.
+
+        Args:
+            transaction: a transaction of the same store.
+
+        Returns:
+            The same builder. Its ``commit`` raises ``Conflict`` if another holder may have it.
+
+        Raises:
+            LeaseLost: it is known to be lost or released already.
+            UsedAfterFork: it is held by the parent of this process.
+        """
+        self.check()
+        return transaction.if_unchanged(self._key, revision=self.token)
+
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` once if it is lost, on a thread for callbacks; soon, if it is lost already.
+
+        Args:
+            callback: called without arguments. What it raises is logged.
+        """
+        self._subscribe(callback, self._store._callbacks.submit)
+
+    def wait_until_lost(self, timeout: float | None = None) -> bool:
+        """Wait until it is lost or released.
+
+        Args:
+            timeout: seconds to wait; ``None`` for no limit.
+
+        Returns:
+            Whether it was lost or released; ``False`` if the time is up.
+        """
+        return self._ended.wait(timeout)
+
+    # -- for the faces --
+
+    def release_steps(self, limit: TimeLimit) -> Steps[bool]:
+        """Steps that give it back. Returns whether it was held until then. A second call does nothing."""
+        with self._counting:
+            if self._released:
+                return False
+            self._count -= 1
+            if self._count:
+                return self.held
+        self.end()
+        return (yield from self._give_back(limit))
+
+    def end(self) -> None:
+        """Note that it is no longer held, as the store has given it to another, or will."""
+        self._released = True
+        self._ended.set()
+        for owner in self._owners:
+            self._session._unsubscribe(owner)
+
+    def count(self) -> None:
+        """Note that a reentrant object has acquired it once more: it takes one more release to give it back."""
+        with self._counting:
+            self._count += 1
+
+    def _subscribe(self, callback: Callable[[], object], submit: Callable[[Callable[[], object]], object]) -> None:
+        owner = object()
+        self._owners.append(owner)
+        self._session._subscribe(owner, callback, submit)
+
+    def __repr__(self) -> str:
+        state = "released" if self._released else "held" if self._session.alive else "lost"
+        return f"<Held {self._kind} {self.name!r} {state} token={self.token} remaining={self.remaining:.1f}s>"

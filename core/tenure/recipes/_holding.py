@@ -1,0 +1,132 @@
+"""The synchronous face of what can be held: ``acquire``, ``Held`` with ``release``, and ``with ... .hold()``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from tenure._runtime.clock import TimeLimit
+from tenure._steps.threads import run
+from tenure.errors import LeaseLost, TenureError
+from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._held_state import HeldState
+
+
+class Held(HeldState):
+    """What is held, with the call that gives it back."""
+
+    def release(self, *, timeout: float | None = None) -> bool:
+        """Give it back. A second call does nothing, and so does one in a forked child.
+
+        If the store can't be reached, the key is removed in the background, or with its session.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            Whether it was held until now.
+
+        Raises:
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        return run(self._store, self.release_steps(TimeLimit(self._store.clock, timeout)))
+
+
+class Holding:
+    """A context manager: acquires when it is entered, releases at the end. Each can be entered once at a time."""
+
+    def __init__(self, acquire: Callable[[], Held]) -> None:
+        self._acquire = acquire
+        self._held: Held | None = None
+
+    def __enter__(self) -> Held:
+        self._held = self._acquire()
+        return self._held
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        try:
+            kept = held.release()
+        except TenureError:
+            if error is None:
+                raise
+            return  # the error of the body tells more
+        if not kept and error is None:
+            raise LeaseLost(
+                f"leaving {held!r}: it was lost before the end of the block, so others may have held it meanwhile; "
+                "guard what the block writes by the token"
+            )
+
+
+class Acquires:
+    """The calls of an object that can hold something. One object is one participant, and holds once at a time."""
+
+    def __init__(self, steps: Acquirable[Held], value: bytes) -> None:
+        self._steps = steps
+        self._value = value
+
+    @property
+    def held(self) -> Held | None:
+        """What this object holds now; ``None`` if nothing. Reads the local clock and makes no call to the store."""
+        return self._steps.held
+
+    def acquire(self, *, timeout: float | None = None) -> Held:
+        """Wait until it is held.
+
+        Args:
+            timeout: seconds to wait; ``None`` waits as long as the session lives.
+
+        Returns:
+            What is held. Release it when done.
+
+        Raises:
+            WaitTimeout: others held it all the time.
+            AlreadyHeld: this object holds it, or is acquiring it.
+            LeaseLost: the session ended during the wait.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            OutcomeUnknown: the time ran out while a write had no answer. What it left is removed in the background.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        store = self._steps.store
+        return run(store, self._steps.acquire(self._value, TimeLimit(store.clock, timeout)))
+
+    def try_acquire(self, *, timeout: float | None = None) -> Held | None:
+        """Take it if nothing is in the way now: no holder, and no other participant that waits.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
+
+        Returns:
+            What is held; ``None`` if another participant is in the way.
+
+        Raises:
+            AlreadyHeld: this object holds it, or is acquiring it.
+            LeaseLost: the session ended meanwhile.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            OutcomeUnknown: a write had no answer. What it left is removed in the background.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        store = self._steps.store
+        return run(store, self._steps.try_acquire(self._value, TimeLimit(store.clock, timeout)))
+
+    def hold(self, *, timeout: float | None = None) -> Holding:
+        """Hold it for the block of ``with``.
+
+        At the end of the block it is released. If it was lost before, and the block raised nothing, leaving the
+        block raises ``LeaseLost``.
+
+        Args:
+            timeout: seconds to wait; ``None`` waits as long as the session lives.
+
+        Returns:
+            A context manager that gives the :class:`Held`. Entering it raises like :meth:`acquire`.
+        """
+        return Holding(lambda: self.acquire(timeout=timeout))

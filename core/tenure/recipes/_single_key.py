@@ -1,0 +1,127 @@
+"""The unfair way to a lock: one key that all participants put if it is absent. Steps, without I/O.
+
+One round trip takes it and one gives it back. Who gets it next is a race that any participant may win.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+
+from tenure._client.store import Store
+from tenure._runtime.clock import TimeLimit
+from tenure._steps.effects import Commit, Get, ListKeys, Sleep, Steps, WaitUntil
+from tenure.errors import Conflict, InvalidArgument, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
+from tenure.recipes._janitor import Janitor
+from tenure.recipes._queue import Acquired, Ticket, view_of
+from tenure.recipes.session import Session, session_for
+from tenure.spi.types import Delete, KeyAbsent, Put, RevisionEquals
+
+HOLDER = "holder"
+"""The name of the key in its folder."""
+_PAUSE = 0.2
+"""Seconds, on average, before a put is repeated that the store could not take."""
+
+
+class SingleKey:
+    """One key and who competes for it."""
+
+    def __init__(self, store: Store, folder: str, what: str, janitor: Janitor, session: Session | None) -> None:
+        """``what`` is acquired, for messages; ``session`` is the participant's own, ``None`` for the store's."""
+        self.store = store
+        self.key = folder + HOLDER
+        self.what = what
+        self.janitor = janitor
+        self.session = session
+        self._folder = folder
+        self._checked = False
+
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""
+        while True:
+            session = yield from session_for(self.store, self.session, limit)
+            try:
+                acquired = yield from self._try(session, value, limit)
+                if acquired is not None:
+                    return acquired
+                yield from WaitUntil(self.key, lambda present: not present, limit, session.lease, exact=True)
+            except (LeaseLost, LeaseNotFound):
+                if self.session is not None:
+                    raise
+            except (Unavailable, OutcomeUnknown):
+                if _over(limit):
+                    raise
+                yield from Sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
+            if _over(limit):
+                raise WaitTimeout(
+                    f"acquiring {self.what}: others held it all the time; give a longer timeout, or try again"
+                )
+
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+        """Steps that put the key if it is absent now."""
+        session = yield from session_for(self.store, self.session, limit)
+        return (yield from self._try(session, value, limit))
+
+    def release(self, held: Acquired, limit: TimeLimit) -> Steps[bool]:
+        """Steps that give the key back. Returns whether it was still held; another holder's key is safe."""
+        key, place = held.ticket.key, held.ticket.place
+        removed, there = False, True
+        try:
+            yield from Commit((RevisionEquals(key, place),), (Delete(key),), limit)
+            removed = True
+        except Conflict:
+            removed, there = True, False
+        except (OutcomeUnknown, Unavailable):
+            pass
+        finally:
+            if not removed or held.uncertain:
+                self.janitor.remove(key, held.session, value=held.ticket.value, uncertain=held.uncertain)
+        return there and held.session.alive
+
+    def _try(self, session: Session, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+        unique = secrets.token_hex(8).encode() + b" " + value
+        lease = session.lease
+        put = Commit((KeyAbsent(self.key),), (Put(self.key, unique, lease.id),), limit, lease)
+        uncertain, placed, leave = False, False, True
+        try:
+            while True:
+                try:
+                    place = (yield from put).revision
+                except (OutcomeUnknown, Conflict) as exc:
+                    uncertain = uncertain or isinstance(exc, OutcomeUnknown)
+                    if not uncertain:
+                        leave = False
+                        return None
+                    item = yield from Get(self.key, limit)
+                    if item is None:
+                        continue
+                    if item.value != unique:
+                        return None  # and the janitor looks for the put that had no answer
+                    place = item.create_revision
+                placed = True
+                if not self._checked:
+                    yield from self._check_others(limit)
+                session.check()
+                leave = False
+                return Acquired(Ticket(self.key, place, unique, place), session, uncertain)
+        except (Unavailable, LeaseLost, LeaseNotFound):
+            leave = uncertain or placed
+            raise
+        finally:
+            if leave:
+                self.janitor.remove(self.key, session, value=unique, uncertain=True)
+
+    def _check_others(self, limit: TimeLimit) -> Steps[None]:
+        """Refuse to compete with participants of a queue of the same name, the first time."""
+        listing = yield from ListKeys(self._folder, limit)
+        if view_of(self._folder, listing.items).tickets:
+            raise InvalidArgument(
+                f"acquiring {self.what} with fair=False: another participant of the same name has fair=True, and the "
+                "two don't exclude each other; give the same everywhere"
+            )
+        self._checked = True
+
+
+def _over(limit: TimeLimit) -> bool:
+    left = limit.left()
+    return left is not None and left <= 0

@@ -1,0 +1,378 @@
+"""An election: of all candidates for a name, one leads.
+
+It is a queue of tickets (:mod:`tenure.recipes._queue`). A candidate whose turn comes puts its ticket once more, marked
+as the leader's. The revision of that put is the token, so it grows with each leader, also when a leader hands over to a
+candidate that is not the next in the queue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self, TypeVar
+
+from tenure._client.store import Store
+from tenure._runtime.clock import Clock, TimeLimit
+from tenure._steps.effects import Commit, Get, ListKeys, Steps
+from tenure._steps.threads import follow, run
+from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, WaitTimeout
+from tenure.recipes import _names
+from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._held_state import HeldState
+from tenure.recipes._holding import Held, Holding
+from tenure.recipes._janitor import janitor_of
+from tenure.recipes._owner import fields_of, owner_value
+from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
+from tenure.recipes.session import Session
+from tenure.spi.types import Delete, KeyValue, Put, RevisionEquals
+from tenure.watch.engine import Watch
+
+H = TypeVar("H", bound=HeldState)
+
+_CANDIDATE, _DATA, _LEADING, _HEIR = "owner", "data", "leading", "heir"
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who leads.
+
+    Attributes:
+        candidate: the name that the leader gave itself.
+        token: the fencing token of its term. It grows with each leader.
+        data: the text that the leader attached, such as its address.
+    """
+
+    candidate: str
+    token: int
+    data: str
+
+
+class InOrderOrHeir:
+    """One at a time: the candidate that the last leader named, else the first in order."""
+
+    values = True
+    whole_folder = True
+
+    def blocker(self, view: View, mine: Ticket) -> Ticket | None:
+        """Return the ticket whose turn it is, unless it is ``mine``."""
+        first = view.tickets[0]
+        if not _leads(first):
+            named = view.settings.get(_HEIR, b"").decode(errors="replace")
+            first = next((ticket for ticket in view.tickets if _leads(ticket)), None) or view.find(named) or first
+        return None if first.key == mine.key else first
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """The queue of an election, whose winner marks its ticket."""
+
+    queue: Queue
+
+    def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that wait until the candidate leads."""
+        acquired = yield from self.queue.acquire(value, limit)
+        return (yield from self._mark(acquired, value, limit))
+
+    def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
+        """Steps that make the candidate the leader if there is no other candidate."""
+        acquired = yield from self.queue.try_acquire(value, limit)
+        return None if acquired is None else (yield from self._mark(acquired, value, limit))
+
+    def release(self, held: Acquired, limit: TimeLimit) -> Steps[bool]:
+        """Steps that let the next candidate lead."""
+        return (yield from self.queue.release(held, limit))
+
+    def hand_over(self, held: Acquired, candidate: str, limit: TimeLimit) -> Steps[bool]:
+        """Steps that let ``candidate`` lead next. Return ``False`` if it isn't a candidate; then nothing changes."""
+        mine = held.ticket
+        while True:
+            listing = yield from ListKeys(self.queue.folder, limit, values=True)
+            view = view_of(self.queue.folder, listing.items)
+            if view.find(mine.key) is None:
+                raise LeaseLost(f"handing over {self.queue.what}: this candidate no longer leads")
+            named = (one for one in view.tickets if fields_of(one.value).get(_CANDIDATE) == candidate)
+            heir = next((one for one in named if one.key != mine.key), None)
+            if heir is None:
+                return False
+            guards = RevisionEquals(mine.key, mine.revision), RevisionEquals(heir.key, heir.revision)
+            change = Delete(mine.key), Put(self.queue.folder + _HEIR, heir.key.encode(), heir.lease_id)
+            try:
+                yield from Commit(guards, change, limit)
+            except (Conflict, LeaseNotFound):
+                continue  # the heir has gone, or this leader
+            except OutcomeUnknown:
+                self.queue.janitor.remove(mine.key, held.session)
+                raise
+            return True
+
+    def _mark(self, acquired: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+        ticket, lease = acquired.ticket, acquired.session.lease
+        marked = json.dumps({**fields_of(value), _LEADING: True}, ensure_ascii=False).encode()
+        put = Commit(
+            (RevisionEquals(ticket.key, ticket.revision),),
+            (Put(ticket.key, marked, lease.id), Delete(self.queue.folder + _HEIR)),
+            limit,
+            lease,
+        )
+        try:
+            revision = 0
+            while not revision:
+                try:
+                    revision = (yield from put).revision
+                except (Conflict, OutcomeUnknown) as exc:
+                    acquired.session.check()
+                    item = yield from Get(ticket.key, limit)
+                    if item is not None and item.value == marked:  # an earlier put had no answer and was applied
+                        revision = item.mod_revision
+                    elif item is None or isinstance(exc, Conflict):
+                        raise LeaseLost(f"leading {self.queue.what}: another client removed this candidate") from exc
+            acquired.session.check()
+            return replace(acquired, ticket=replace(ticket, value=marked, revision=revision))
+        except BaseException:
+            self.queue.janitor.remove(ticket.key, acquired.session, uncertain=acquired.uncertain)
+            raise
+
+
+def _leads(ticket: Ticket) -> bool:
+    return fields_of(ticket.value).get(_LEADING) is True
+
+
+def leader_of(view: View) -> Leader | None:
+    """Return who leads, as the tickets tell."""
+    for ticket in view.tickets:
+        if _leads(ticket):
+            fields = fields_of(ticket.value)
+            return Leader(str(fields.get(_CANDIDATE, "")), ticket.revision, str(fields.get(_DATA, "")))
+    return None
+
+
+class Candidate(Acquirable[H]):
+    """One candidate. Steps, without I/O."""
+
+    def __init__(self, campaign: Campaign, make: Callable[..., H], *, name: str) -> None:
+        super().__init__(campaign.queue.store, campaign, make, kind="election", name=name)
+        self._campaign = campaign
+
+    def hand_over(self, candidate: str, limit: TimeLimit) -> Steps[bool]:
+        """Steps that end this candidate's term and let ``candidate`` lead next."""
+        term, acquired = self.held, self._acquired
+        if term is None or acquired is None:
+            raise LeaseLost(f"handing over the election {self.name!r}: this candidate doesn't lead")
+        try:
+            done = yield from self._campaign.hand_over(acquired, candidate, limit)
+        except OutcomeUnknown:
+            term.end()
+            raise
+        if done:
+            term.end()
+        return done
+
+
+class Observation:
+    """Who leads, and each change. Made by :meth:`Election.observe`. One consumer at a time."""
+
+    def __init__(self, watch: Watch, folder: str, clock: Clock) -> None:
+        self._watch = watch
+        self._clock = clock
+        self._folder = folder
+        self._present: dict[str, KeyValue] = {}
+        self._told: Leader | None = None
+        self._first = True
+
+    def next(self, timeout: float | None = None) -> Leader | None:
+        """Return the present leader, the first time; then wait until it is another one.
+
+        Args:
+            timeout: seconds to wait; ``None`` to wait indefinitely.
+
+        Returns:
+            The leader; ``None`` if there is none now.
+
+        Raises:
+            WaitTimeout: nothing has changed in that time.
+            StoreClosed: the observation or the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        limit = TimeLimit(self._clock, timeout)
+        while True:
+            batch = self._watch.next(limit.left())
+            if batch is None:
+                raise WaitTimeout(f"observing {self._folder!r}: the leader did not change in {timeout:g} s")
+            if not follow(self._present, batch):
+                continue
+            leader = leader_of(view_of(self._folder, self._present.values()))
+            if self._first or leader != self._told:
+                self._first, self._told = False, leader
+                return leader
+
+    def __iter__(self) -> Iterator[Leader | None]:
+        """Iterate until the observation is closed."""
+        while True:
+            try:
+                leader = self.next()
+            except StoreClosed:
+                if self._watch.closed:
+                    return
+                raise
+            yield leader
+
+    def close(self) -> None:
+        """End the observation. Idempotent, callable from any thread."""
+        self._watch.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+class Election:
+    """An election of one leader among candidates, with a fencing token for each term.
+
+    * Candidates lead in the order in which they began to campaign, unless a leader hands over to another one.
+    * A leader that dies, hangs or is cut off loses its term when its session ends. It knows by its local clock before
+      another candidate can lead.
+    * The term ends after the work has ended: leaving the block of :meth:`lead` resigns.
+
+    One object is one candidate: a second campaign by it is an error.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     election = tenure.Election(store, "scheduler", candidate="node-a", data="10.0.0.1:80")
+    ...     with election.lead() as term:
+    ...         leader = election.leader()
+    ...         print(leader.candidate, leader.data, leader.token == term.token)
+    ...     print(election.leader())
+    node-a 10.0.0.1:80 True
+    None
+
+    Args:
+        store: the store.
+        name: the name that candidates share, at most 400 bytes.
+        candidate: this candidate's name for observers; by default host and process id.
+        data: a text for observers, such as the candidate's address.
+        session: a session of one's own; by default one that all recipes of the store object share.
+
+    Raises:
+        InvalidArgument: the name is empty, too long, or no text without NUL.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        candidate: str | None = None,
+        data: str = "",
+        session: Session | None = None,
+    ) -> None:
+        self._folder = _names.folder("election", name)
+        self._store = store
+        queue = Queue(store, self._folder, f"the election {name!r}", InOrderOrHeir(), janitor_of(store), session)
+        self._steps = Candidate(Campaign(queue), Held, name=name)
+        self._value = owner_value(candidate, data=data)
+
+    @property
+    def name(self) -> str:
+        """The name that candidates share."""
+        return self._steps.name
+
+    @property
+    def term(self) -> Held | None:
+        """This candidate's term if it leads now. Reads the local clock and makes no call to the store."""
+        return self._steps.held
+
+    def campaign(self, *, timeout: float | None = None) -> Held:
+        """Wait until this candidate leads.
+
+        Args:
+            timeout: seconds to wait; ``None`` waits as long as the session lives.
+
+        Returns:
+            The term. Its ``release`` resigns.
+
+        Raises:
+            WaitTimeout: others led all the time.
+            AlreadyHeld: this object leads, or is a candidate already.
+            LeaseLost: the session ended during the wait.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            OutcomeUnknown: the time ran out while a write had no answer. What it left is removed in the background.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        return run(self._store, self._steps.acquire(self._value, TimeLimit(self._store.clock, timeout)))
+
+    def lead(self, *, timeout: float | None = None) -> Holding:
+        """Lead for the block of ``with``. Leaving the block resigns.
+
+        If the term was lost before the end of the block, and the block raised nothing, leaving it raises ``LeaseLost``.
+
+        Args:
+            timeout: seconds to wait for the term; ``None`` waits as long as the session lives.
+
+        Returns:
+            A context manager that gives the term.
+
+        Raises:
+            AlreadyHeld: entered while this object leads, or is a candidate already. What :meth:`campaign` raises is
+                raised on entering, too.
+        """
+        return Holding(lambda: self.campaign(timeout=timeout))
+
+    def hand_over(self, candidate: str, *, timeout: float | None = None) -> bool:
+        """End this candidate's term, and let ``candidate`` lead next, before those that have waited longer.
+
+        Args:
+            candidate: the name of another candidate that campaigns now.
+            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
+
+        Returns:
+            Whether it was handed over. ``False``: there is no such candidate, and the term goes on.
+
+        Raises:
+            LeaseLost: this candidate doesn't lead.
+            OutcomeUnknown: no answer came. The term has ended; if it was not handed over, the next in order leads.
+            Unavailable: the store can't be reached; the term goes on. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        return run(self._store, self._steps.hand_over(candidate, TimeLimit(self._store.clock, timeout)))
+
+    def leader(self, *, timeout: float | None = None) -> Leader | None:
+        """Read who leads now.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Returns:
+            The leader; ``None`` while there is none, also between two terms.
+
+        Raises:
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        return leader_of(view_of(self._folder, self._store.list(self._folder, timeout=timeout).items))
+
+    def observe(self) -> Observation:
+        """Follow who leads.
+
+        Returns:
+            An iterator over the leaders: the present one first, then one item whenever it changes, ``None`` while
+            there is none. Close it when done, or use it in ``with``.
+
+        Raises:
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        return Observation(self._store.watch(self._folder), self._folder, self._store.clock)
+
+    def __repr__(self) -> str:
+        return f"<Election {self.name!r} {self.term or 'not leading'}>"

@@ -1,0 +1,82 @@
+"""A read-write lock: one writer, or any number of readers, in the order in which they asked.
+
+It is a queue of tickets (:mod:`tenure.recipes._queue`) whose values say ``read`` or ``write``. A reader waits for the
+last writer before it, a writer for the last ticket before it. Readers that come after a waiting writer wait, too, so
+that no writer waits indefinitely.
+"""
+
+from __future__ import annotations
+
+from tenure._client.store import Store
+from tenure.recipes import _names
+from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._holding import Acquires, Held
+from tenure.recipes._janitor import janitor_of
+from tenure.recipes._owner import fields_of, owner_value
+from tenure.recipes._queue import Queue, Ticket, View
+from tenure.recipes.session import Session
+
+_READ, _WRITE = "read", "write"
+
+
+class ReadersTogether:
+    """Readers share a turn, a writer has one alone."""
+
+    values = True
+    whole_folder = False
+
+    def blocker(self, view: View, mine: Ticket) -> Ticket | None:
+        """Return the last ticket before ``mine`` that can't be held together with it."""
+        shared = _is_reader(mine)
+        for ticket in reversed(view.before(mine)):
+            if not (shared and _is_reader(ticket)):
+                return ticket
+        return None
+
+
+def _is_reader(ticket: Ticket) -> bool:
+    return fields_of(ticket.value).get("mode") == _READ
+
+
+class Side(Acquires):
+    """The read side or the write side of a :class:`ReadWriteLock`. One object holds a side once at a time."""
+
+
+class ReadWriteLock:
+    """A lock that any number of readers hold together, or one writer alone, with a fencing token for each.
+
+    Participants get their turn in the order in which they asked: a reader that comes after a waiting writer waits for
+    it. A participant that holds one side and asks for the other waits for itself, until its timeout.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     one, other = tenure.ReadWriteLock(store, "index"), tenure.ReadWriteLock(store, "index")
+    ...     with one.read.hold(), other.read.hold():
+    ...         print(tenure.ReadWriteLock(store, "index").write.try_acquire())
+    None
+
+    Args:
+        store: the store.
+        name: the name that participants share, at most 400 bytes.
+        session: a session of one's own; by default one that all recipes of the store object share.
+        owner: a text for people who look who holds the lock; by default host and process id.
+
+    Raises:
+        InvalidArgument: the name is empty, too long, or no text without NUL.
+
+    Attributes:
+        read: the side for readers.
+        write: the side for writers.
+    """
+
+    def __init__(self, store: Store, name: str, *, session: Session | None = None, owner: str | None = None) -> None:
+        what = f"the read-write lock {name!r}"
+        queue = Queue(
+            store, _names.folder("read-write-lock", name), what, ReadersTogether(), janitor_of(store), session
+        )
+        self.name = name
+        self.read = Side(Acquirable(store, queue, Held, kind="read lock", name=name), owner_value(owner, mode=_READ))
+        self.write = Side(Acquirable(store, queue, Held, kind="write lock", name=name), owner_value(owner, mode=_WRITE))
+
+    def __repr__(self) -> str:
+        return f"<ReadWriteLock {self.name!r} read={self.read.held} write={self.write.held}>"
