@@ -6,9 +6,19 @@ import threading
 
 import pytest
 
-from tenure import Store
-from tenure.errors import OutcomeUnknown, ServiceNotFound, Unavailable
-from tenure.registry import Instance, Status, encode
+from tenure import ManualClock, Store
+from tenure._runtime.monitor import Monitor
+from tenure.errors import (
+    AuthenticationFailed,
+    OutcomeUnknown,
+    PermissionDenied,
+    ServiceNotFound,
+    StoreFull,
+    Unavailable,
+)
+from tenure.registry import Instance, RegistryConfig, Status, encode
+from tenure.registry.lifecycle.recovery import Recovery
+from tenure.registry.lifecycle.state import RegistrationState
 from tenure.spi.types import Put
 
 WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80)
@@ -116,24 +126,82 @@ def test_an_outage_shorter_than_the_lease_changes_nothing(registry, store, serve
     assert [change.status for change in seen] == []
 
 
-def test_attempts_are_spaced_and_given_up_in_the_end(registry, store, server, clock, told):
+def failing(error):
+    def fail(*arguments, **named):
+        raise error
+
+    return fail
+
+
+def test_refused_attempts_are_spaced_and_given_up_in_the_end(*, registry, store, server, clock, told, monkeypatch):
     own = registry(WEB, max_retry=4)
     seen = statuses_of(own, told)
-    server.pause()
-    clock.jump(10.0)
+    monkeypatch.setattr(store, "lease", failing(StoreFull("no room")))
+    server.expire_lease(own.lease.id)
     for number, delay in enumerate((3.0, 6.0, 9.0), start=1):
         seen.wait(lambda changes, n=number: any(f"attempt {n} failed" in change.reason for change in changes))
         assert f"next in {delay:.1f} s" in seen[-1].reason
         assert own.status is Status.RECOVERING
         clock.jump(delay)
     seen.wait(lambda changes: changes[-1].status is Status.FAILED)
-    assert "gave up after 4 attempts" in seen[-1].reason
-    server.resume()
+    assert "gave up after 4 refusals" in seen[-1].reason
+    monkeypatch.undo()
     assert (own.current(), own.status) == (None, Status.FAILED)
     assert entries(store) == []
     own.register(WEB)
     assert own.status is Status.REGISTERED
     assert entries(store) == [(KEY, encode(WEB))]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unavailable("down"), OutcomeUnknown("no answer"), PermissionDenied("no right"), AuthenticationFailed("no login")],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_outage_of_any_length_gives_nothing_up(*, registry, store, server, clock, told, monkeypatch, error):
+    own = registry(WEB, max_retry=1, retry_first=1.0, retry_longest=1.0)
+    seen = statuses_of(own, told)
+    monkeypatch.setattr(store, "lease", failing(error))
+    server.expire_lease(own.lease.id)
+    for number in range(1, 25):
+        seen.wait(lambda changes, n=number: any(f"attempt {n} failed" in change.reason for change in changes))
+        assert own.status is Status.RECOVERING
+        assert own.error is error
+        clock.jump(1.0)
+    monkeypatch.undo()
+    clock.jump(1.0)
+    seen.wait(back)
+    assert own.error is None
+    assert entries(store) == [(KEY, encode(WEB))]
+
+
+def test_the_status_tells_of_a_lost_lease_before_anything_else_has_noticed(registry, server, clock):
+    own = registry(WEB)
+    server.pause()
+    clock.jump(10.0)
+    assert own.status is Status.RECOVERING
+    server.resume()
+
+
+def test_first_attempts_are_spread_over_a_time_that_grows_with_the_number_of_instances():
+    def spread(known: int) -> float:
+        now = ManualClock()
+        state = RegistrationState(lambda change: None)
+        state.begin(WEB)
+        config = RegistryConfig(heartbeat=10.0, jitter=1.0, retry_longest=30.0)
+        dues = []
+        for _ in range(200):
+            recovery = Recovery(
+                state, None, Monitor(), clock=now, config=config, offline=lambda: 0.0, known=lambda: known
+            )
+            state.suspicion = ""
+            recovery.mark_suspect("its lease was lost")
+            dues.append(recovery._due - now.now())
+        return max(dues)
+
+    assert spread(10) <= 1.0
+    assert 4.0 < spread(8_000) <= 8.0
+    assert 15.0 < spread(1_000_000) <= 30.0
 
 
 def test_unlimited_retry_never_gives_up(registry, server, clock, told):
@@ -148,7 +216,7 @@ def test_unlimited_retry_never_gives_up(registry, server, clock, told):
 
 
 def test_an_identity_taken_while_away_is_not_fought_over(*, registry, open_store, store, server, clock, told):
-    own, watcher = registry(WEB, max_retry=2), registry(on=open_store())
+    own, watcher = registry(WEB, max_retry=1), registry(on=open_store())
     seen = statuses_of(own, told)
     with server.outage():
         clock.jump(10.0)
@@ -173,6 +241,23 @@ def test_an_update_while_recovering_brings_it_back_at_once(registry, store, serv
     own.update(WEB.copy(port=82))
     seen.wait(back)
     assert entries(store) == [(KEY, encode(WEB.copy(port=82)))]
+
+
+def test_a_lease_whose_grant_was_not_answered_is_taken_again_beside_an_old_entry(
+    *, registry, store, clock, monkeypatch
+):
+    own = registry()
+    store.put(KEY, b"{}")
+    grant, answers = store.lease, [OutcomeUnknown("no answer")]
+
+    def lease(*arguments, **named):
+        if answers:
+            raise answers.pop()
+        return grant(*arguments, **named)
+
+    monkeypatch.setattr(store, "lease", lease)
+    own.register(WEB, take_over=True)
+    assert entries(store) == [(KEY, encode(WEB))]
 
 
 @pytest.mark.parametrize("applied", [True, False])

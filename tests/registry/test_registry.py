@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import threading
 from collections.abc import Callable
 
@@ -19,13 +21,14 @@ from tenure.errors import (
     RegistryError,
     ServiceNotFound,
     StoreClosed,
+    TenureError,
     Unavailable,
 )
 from tenure.plugin_kit import monotonic
 from tenure.registry import Instance, Registry, RegistryConfig, Status
-from tenure.testing import Sandbox
+from tenure.testing import Sandbox, wait_until
 from tenure.watch.engine import Watch
-from tenure_testkit.waiting import until
+from tenure_testkit.waiting import PATIENCE, until
 
 WEB = Instance("web", id="1", host="10.0.0.1", host_name="n", port=80, meta={"zone": "a"})
 WEB_KEY = "/registry/default/web/1@10.0.0.1"
@@ -212,10 +215,19 @@ def test_a_store_that_is_down_at_the_start(server, store):
         Registry(store).start()
 
 
-def test_a_store_closed_under_the_registry(registry, open_store, clock):
+def test_a_store_closed_under_the_registry(*, registry, open_store, store, clock, told):
     underlying = open_store()
     own = registry(WEB, on=underlying)
+    seen = told()
+    own.add_status_handler(seen)
     underlying.close()
+    assert [(change.part, change.status) for change in seen.of(2)] == [
+        ("registration", Status.FAILED),
+        ("cache", Status.FAILED),
+    ]
+    assert (own.status, own.current(), own.closed) == (Status.FAILED, None, True)
+    assert isinstance(own.error, StoreClosed)
+    assert list(store.list("/registry/")) == []
     clock.jump(3.0)
     assert own.staleness == 3.0
     assert len(own.get_service("web")) == 1
@@ -457,6 +469,56 @@ def test_close_ends_within_its_timeout_on_a_frozen_store():
             own.close(timeout=0.2)
             assert monotonic() - started < 5.0
         assert own.status is Status.CLOSED
+
+
+@pytest.mark.parametrize("action", ["update", "drain", "undrain", "deregister", "close"])
+def test_without_a_timeout_each_action_takes_the_stores_once_on_a_frozen_store(action):
+    with Sandbox(clock=SystemClock()) as box, box.connect(timeout=2.0) as store:
+        own = Registry(store, instance=WEB).start()
+        calls = {
+            "update": lambda: own.update(WEB.with_metadata({"a": 1})),
+            "drain": own.drain,
+            "undrain": own.undrain,
+            "deregister": own.deregister,
+        }
+        with box.faults.hang():
+            started = monotonic()
+            if action == "close":
+                own.close()
+            else:
+                with pytest.raises((OutcomeUnknown, Unavailable)):
+                    calls[action]()
+            assert monotonic() - started < 3.5
+        own.close()
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_close_in_a_signal_handler_in_the_middle_of_a_change_deregisters_afterwards(gated, raises):
+    gate, store = gated
+    own = Registry(store, instance=WEB).start()
+    gate.stops = lambda transaction: True
+
+    def handle(number: int, frame: object) -> None:
+        own.close(timeout=10.0)
+        gate.go_on.set()
+        if raises:
+            raise SystemExit(3)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        main = threading.get_ident()
+        threading.Thread(target=lambda: gate.reached.wait(60.0) and signal.pthread_kill(main, signal.SIGALRM)).start()
+        if raises:
+            with pytest.raises(SystemExit):
+                own.drain()
+        else:
+            with contextlib.suppress(TenureError):
+                own.drain()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    wait_until(lambda: own.status is Status.CLOSED, within=PATIENCE)
+    assert list(store.list("/registry/")) == []
+    assert list(store.leases()) == []
 
 
 def test_a_handler_that_blocks_holds_close_up_no_longer_than_its_timeout(registry, store):

@@ -126,6 +126,8 @@ class Store:
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._callback_watches: set[Watch] = set()
         self._abandoned: deque[Feed] = deque()
+        self._before_close: set[Callable[[], object]] = set()
+        """Called, quickly, when the close begins: for a registry on this store, whose lease and watch end by it."""
         self._capabilities = backend.capabilities
         self._history = HistoryGuard(backend)
         self._pager = Pager(self._page, consistent=self._capabilities.consistent_pagination, strip=self._strip)
@@ -932,20 +934,29 @@ class Store:
 
     # -- closing -----------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """End watches, revoke this store's leases, release connections and threads. Idempotent; never raises.
+    def close(self, *, timeout: float | None = None) -> None:
+        """End watches, revoke this store's leases, release connections and threads. Idempotent.
 
-        If the store is down, leases that could not be revoked expire. Revoking leases and waiting for callbacks that
-        are running take at most the store's timeout together. Does nothing in a forked child.
+        If the store is down, leases that could not be revoked expire. Does nothing in a forked child. A registry on
+        this store is no longer registered; close it first.
+
+        Args:
+            timeout: seconds for revoking leases and for callbacks that are running, together; default: the store's
+                timeout.
+
+        Raises:
+            InvalidArgument: ``timeout`` is not a positive number.
         """
         if self._fork_generation != fork_generation.value:
             return  # inherited connections belong to the parent
+        deadline = Deadline(self._seconds(timeout))
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             watches = list(self._watches)
-        deadline = Deadline(self._timeout)
+        for tell in tuple(self._before_close):
+            tell()
         for watch in watches:
             watch.close()
         self._close_abandoned_feeds()
@@ -954,7 +965,7 @@ class Store:
         try:
             self._end(leases, deadline)
         except CallInterrupted:  # by a signal handler, in the middle of a call that holds what this needs
-            after_interrupted_call(lambda: self._end(leases, Deadline(self._timeout)), f"closing {self._url}")
+            after_interrupted_call(lambda: self._end(leases, Deadline(deadline.seconds)), f"closing {self._url}")
 
     def _end(self, leases: Sequence[LeaseId], deadline: Deadline) -> None:
         self._keeper.revoke_all(leases, deadline)

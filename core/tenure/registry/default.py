@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 from tenure._client.opening import connect
 from tenure._client.store import Store
+from tenure._runtime.deadline import Deadline
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.retry import check_timeout
 from tenure.errors import AlreadyRegistered, StoreClosed
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Status
@@ -85,18 +87,21 @@ def close(*, timeout: float | None = None) -> None:
     """Close the registry of this process, and its store if ``init`` opened it. The cache stays readable.
 
     Args:
-        timeout: seconds for closing the registry; default: the store's timeout.
+        timeout: seconds for everything together; default: the store's timeout.
     """
     with _process.lock:
-        if _process.registry is not None:
-            _process.registry.close(timeout=timeout)
-        _close_opened()
+        registry = _process.registry
+        if registry is None:
+            return
+        deadline = Deadline(registry.store.timeout if timeout is None else check_timeout(timeout))
+        registry.close(timeout=deadline.remaining())
+        _close_opened(deadline)
 
 
-def _close_opened() -> None:
+def _close_opened(deadline: Deadline | None = None) -> None:
     store, _process.opened = _process.opened, None
     if store is not None:
-        store.close()
+        store.close(timeout=None if deadline is None else deadline.remaining())
 
 
 def get_registry() -> Registry:
@@ -155,7 +160,7 @@ def update(instance: Instance, *, timeout: float | None = None) -> Instance:
 
     Args:
         instance: the new instance; service, id and host stay the same.
-        timeout: seconds for everything; default: the store's timeout for each call.
+        timeout: seconds for everything; default: the store's timeout.
 
     Returns:
         The instance as registered.
@@ -173,7 +178,7 @@ def deregister(*, timeout: float | None = None) -> None:
     """End the registration of this process's registry, as :meth:`Registry.deregister`.
 
     Args:
-        timeout: seconds for everything; default: the store's timeout for each call.
+        timeout: seconds for everything; default: the store's timeout.
 
     Raises:
         Unavailable: the store did not confirm; the entry is removed when its lease expires.

@@ -16,10 +16,12 @@ from typing import NoReturn, Self
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.exits import after_interrupted_call
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.retry import check_timeout
 from tenure.errors import (
     AlreadyRegistered,
+    CallInterrupted,
     ConfigError,
     DeadlineExceeded,
     InvalidArgument,
@@ -88,12 +90,15 @@ class Registry:
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
         self._watch_error: TenureError | None = None
-        self._last_batch_at = 0.0
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
         self._closing = False
         self._registration = Registration(
-            store, self.config, report=self._dispatcher.dispatch_status, offline=self._disconnected_for
+            store,
+            self.config,
+            report=self._dispatcher.dispatch_status,
+            offline=self._disconnected_for,
+            known=self._cache.size,
         )
 
     # -- starting and closing ----------------------------------------------------------------------
@@ -104,8 +109,8 @@ class Registry:
         When it returns, the cache is complete. When it raises, the registry is closed.
 
         Args:
-            timeout: seconds for the cache, and as long again for the registration; default: the store's timeout for
-                the cache and for each call of the registration.
+            timeout: seconds for everything together; default: the store's timeout for the cache, and for each call of
+                the registration.
 
         Returns:
             The registry itself.
@@ -123,16 +128,18 @@ class Registry:
                 raise StoreClosed("using the registry: it is closed; make a new one")
             if self._watch is not None:
                 return self
+            deadline = Deadline(self._seconds(timeout))
             try:
-                self._open_watch(Deadline(self._seconds(timeout)))
+                self._open_watch(deadline)
                 if self._first is not None:
-                    self.register(self._first, timeout=timeout)
+                    self.register(self._first, timeout=None if timeout is None else deadline.remaining())
             except BaseException:
                 self.close()
                 raise
             return self
 
     def _open_watch(self, deadline: Deadline) -> None:
+        self.store._before_close.add(self._store_closes)
         self._watch = self.store.watch(
             self.config.key_prefix, callback=self._apply, on_error=self._watch_ended, timeout=deadline.remaining()
         )
@@ -149,7 +156,8 @@ class Registry:
         """Deregister, stop watching, and end the threads. Idempotent. The cache stays readable.
 
         If the store is down, the call logs a warning and raises nothing; the entry is then removed when its lease
-        expires. In a forked child the call does nothing.
+        expires. In a forked child the call does nothing. In a signal handler that interrupted a call of this registry,
+        another thread does the rest, as soon as that call lets it.
 
         Args:
             timeout: seconds for everything together; default: the store's timeout.
@@ -161,19 +169,28 @@ class Registry:
                 return
             deadline = Deadline(self._seconds(timeout))
             self._closing = True
-            key = self._registration.key
+            self.store._before_close.discard(self._store_closes)
             self._frozen_age = self.staleness
             if self._watch is not None:
                 self._watch.close()
             try:
-                deregistered = self._registration.deregister(deadline)
-            except TenureError as exc:
-                deregistered = False
-                _log.warning("closed without confirmation that the instance is deregistered: %s", exc)
-            self._frozen_at = self.store.clock.now()
-            self._cache.freeze(without=key if deregistered else None)
-            self._registration.close(deadline)
-            self._dispatcher.close(deadline, here=lambda: self.store.closed)
+                self._end(deadline)
+            except CallInterrupted:  # in the middle of a change that this thread makes
+                after_interrupted_call(lambda: self._end(Deadline(deadline.seconds)), f"closing {self!r}")
+
+    def _end(self, deadline: Deadline) -> None:
+        key = self._registration.key
+        try:
+            deregistered = self._registration.deregister(deadline)
+        except CallInterrupted:
+            raise
+        except TenureError as exc:
+            deregistered = False
+            _log.warning("closed without confirmation that the instance is deregistered: %s", exc)
+        self._frozen_at = self.store.clock.now()
+        self._cache.freeze(without=key if deregistered else None)
+        self._registration.close(deadline)
+        self._dispatcher.close(deadline, here=lambda: self.store.closed)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -237,7 +254,7 @@ class Registry:
                 # Wakes up when the entry disappears; also checks now and then, since the watch may be behind.
                 self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
                 self._check()
-        self._wait_for_own(chosen)
+        self._wait_for_own(chosen, self._catch_up_time)
         return chosen
 
     def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
@@ -245,7 +262,7 @@ class Registry:
 
         Args:
             instance: the new instance; service, id and host stay the same.
-            timeout: seconds for everything; default: the store's timeout for each call.
+            timeout: seconds for everything; default: the store's timeout.
 
         Returns:
             The instance as registered.
@@ -261,7 +278,7 @@ class Registry:
         """Mark the registered instance as draining: it stays registered, and ``pick`` skips it.
 
         Args:
-            timeout: seconds for everything; default: the store's timeout for each call.
+            timeout: seconds for everything; default: the store's timeout.
 
         Returns:
             The instance as registered.
@@ -276,7 +293,7 @@ class Registry:
         """Mark the registered instance as ready again.
 
         Args:
-            timeout: seconds for everything; default: the store's timeout for each call.
+            timeout: seconds for everything; default: the store's timeout.
 
         Returns:
             The instance as registered.
@@ -289,8 +306,9 @@ class Registry:
 
     def _update(self, change: Callable[[Instance], Instance], timeout: float | None) -> Instance:
         self._check()
-        instance = self._registration.update(change, self._deadline(timeout))
-        self._wait_for_own(instance)
+        deadline = Deadline(self._seconds(timeout))
+        instance = self._registration.update(change, deadline)
+        self._wait_for_own(instance, deadline.within(self._catch_up_time))
         return instance
 
     def deregister(self, *, timeout: float | None = None) -> None:
@@ -299,7 +317,7 @@ class Registry:
         The entry never comes back, not even by a recovery that was under way.
 
         Args:
-            timeout: seconds for everything; default: the store's timeout for each call.
+            timeout: seconds for everything; default: the store's timeout.
 
         Raises:
             Unavailable: the store did not confirm; the entry is removed when its lease expires.
@@ -307,8 +325,9 @@ class Registry:
         """
         self._check()
         key = self._registration.key
-        if self._registration.deregister(self._deadline(timeout)) and key is not None:
-            self._cache.wait(lambda: not self._cache.present(key), self._catch_up_time)
+        deadline = Deadline(self._seconds(timeout))
+        if self._registration.deregister(deadline) and key is not None:
+            self._cache.wait(lambda: not self._cache.present(key), deadline.within(self._catch_up_time))
 
     def current(self) -> Instance | None:
         """Return the registered instance.
@@ -524,33 +543,40 @@ class Registry:
 
     def _apply(self, batch: Batch) -> None:
         self._cache.apply(batch)
-        self._last_batch_at = self.store.clock.now()
         self._registration.observe(batch)
 
     def _watch_ended(self, error: TenureError) -> None:
+        _log.error("registry %s: the cache no longer follows the store: %s", self.config.key_prefix, error)
+        self._end_cache(error)
+
+    def _end_cache(self, error: TenureError) -> None:
         self._watch_error = error
         reason = f"the cache no longer follows the store: {error}"
-        _log.error("registry %s: %s", self.config.key_prefix, reason)
         self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.FAILED, reason, error))
         self._cache.wake()
+
+    def _store_closes(self) -> None:
+        """The store is being closed before this registry: it revokes the lease and ends the watch."""
+        error = StoreClosed(
+            f"keeping {self.config.key_prefix!r}: the store {self.store.url} was closed; close the registry first"
+        )
+        self._frozen_age, self._frozen_at = self.staleness, self.store.clock.now()
+        self._registration.store_closed(error)
+        if self._watch_error is None:
+            self._end_cache(error)
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _disconnected_for(self) -> float:
-        if (watch := self._watch) is None:
-            return 0.0
-        if watch.closed and watch.error is None:
-            # The store was closed before the registry: the last batch is the last known state.
-            return max(watch.staleness, self.store.clock.now() - self._last_batch_at)
-        return watch.staleness
+        return 0.0 if self._watch is None else self._watch.staleness
 
-    def _wait_for_own(self, instance: Instance) -> None:
+    def _wait_for_own(self, instance: Instance, seconds: float) -> None:
         """Let the cache catch up with this registry's own write, so that a client finds its instance.
 
         The wait is bounded: the write is done, even if the watch is behind.
         """
         key = key_of(self.config.key_prefix, instance)
-        self._cache.wait(lambda: self._cache.entry(key) == instance, self._catch_up_time)
+        self._cache.wait(lambda: self._cache.entry(key) == instance, seconds)
 
     def _not_found(self, name: str) -> NoReturn:
         self._check_started()
@@ -570,6 +596,8 @@ class Registry:
         self._check_fork()
         if self._closing:
             raise StoreClosed("using the registry: it is closed; make a new one")
+        if self.store.closed:
+            raise StoreClosed("using the registry: its store was closed; connect, and make a new registry")
         self._check_started()
 
     def _check_started(self) -> None:

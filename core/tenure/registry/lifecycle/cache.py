@@ -68,6 +68,10 @@ class Cache:
         """Return keys and instances; the caller holds :attr:`changed`."""
         return self._entries.items()
 
+    def size(self) -> int:
+        """Return the number of instances."""
+        return len(self._entries)
+
     def wait(self, condition: Callable[[], bool], seconds: float, clock: Clock = _REAL_TIME) -> bool:
         """Wait at most ``seconds`` of ``clock`` for ``condition``; return whether it holds. Ends early if frozen."""
         limit = TimeLimit(clock, seconds)

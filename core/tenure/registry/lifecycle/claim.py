@@ -46,9 +46,16 @@ def claim(
     nor the read after it.
     """
     unknown: OutcomeUnknown | None = None
-    for _ in range(_TRIES):
+    for attempt in range(1, _TRIES + 1):
         try:
             held = lease()
+        except OutcomeUnknown as exc:  # a lease whose grant wasn't answered has no keys, so another one does no harm
+            if attempt == _TRIES or deadline.expired:
+                raise unknown or exc from exc
+            continue
+        except TenureError as exc:
+            raise unknown or exc from exc
+        try:
             return _write(store, key, value, held, revision=revision, deadline=deadline)
         except Conflict:
             pass

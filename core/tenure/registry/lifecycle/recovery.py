@@ -4,7 +4,11 @@ A hint at a loss, from the lease or the watch, only marks the registration as su
 acts on what it finds, so a false or late hint costs one read. The thread lives as long as an instance is registered.
 
 The first attempt comes at once (with jitter: within a tenth of the heartbeat), the next ones after Fibonacci delays.
-When the watch reconnects after a break, the next attempt comes earlier.
+When the watch reconnects after a break, the next attempt comes earlier. In a registry of thousands of instances an
+outage hits them all, so first attempts are spread over a time that grows with their number.
+
+The limit of attempts counts those that the store refused. An outage of any length counts none, and neither does a
+right or a login that is gone for a while: the instance comes back with the store.
 """
 
 from __future__ import annotations
@@ -15,7 +19,16 @@ from collections.abc import Callable
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import ending
-from tenure.errors import RegistrationReplaced, StoreClosed, TenureError
+from tenure._runtime.monitor import Monitor
+from tenure.errors import (
+    AuthenticationFailed,
+    OutcomeUnknown,
+    PermissionDenied,
+    RegistrationReplaced,
+    StoreClosed,
+    TenureError,
+    Unavailable,
+)
 from tenure.registry.lifecycle.backoff import FibonacciBackoff
 from tenure.registry.lifecycle.entry import OwnEntry
 from tenure.registry.lifecycle.state import RegistrationState
@@ -25,35 +38,43 @@ from tenure.registry.model.instance import Instance
 
 _SPREAD = 0.1
 """Part of a heartbeat over which first attempts are spread."""
+_SPREAD_PER_INSTANCE = 0.001
+"""Seconds over which they are spread for each known instance, up to the longest delay."""
+_OUTAGE = (Unavailable, OutcomeUnknown, AuthenticationFailed, PermissionDenied)
+"""Attempts that fail by these don't count: the store didn't judge the registration."""
 
 
 class Recovery:
     """The thread that recovers the entry.
 
     ``operation`` is held during each attempt. ``offline`` returns the seconds for which the watch has been
-    disconnected, 0.0 while it is connected.
+    disconnected, 0.0 while it is connected. ``known`` returns the number of instances in the registry.
     """
 
     def __init__(
         self,
         state: RegistrationState,
         entry: OwnEntry,
-        operation: threading.Lock,
+        operation: Monitor,
         *,
         clock: Clock,
         config: RegistryConfig,
         offline: Callable[[], float],
+        known: Callable[[], int],
     ) -> None:
         self._state = state
         self._entry = entry
         self._operation = operation
         self._clock = clock
         self._offline = offline
+        self._known = known
         self._spread = config.heartbeat * _SPREAD
-        self._max_attempts = config.max_retry
+        self._longest_spread = max(self._spread, config.retry_longest)
+        self._max_refusals = config.max_retry
         self._backoff = FibonacciBackoff(first=config.retry_first, longest=config.retry_longest, jitter=config.jitter)
         self._due = 0.0
         self._attempts = 0
+        self._refusals = 0
         self._was_offline = False
         self._thread: threading.Thread | None = None
 
@@ -63,7 +84,7 @@ class Recovery:
         with state.condition:
             current = generation == state.generation
             if current:
-                self._attempts = 0
+                self._attempts = self._refusals = 0
                 self._backoff.reset()
                 entry.forget_former_leases()
                 if state.status is not Status.REGISTERED:
@@ -78,21 +99,31 @@ class Recovery:
                         if not isinstance(exc, RuntimeError) or not ending(exc):
                             raise
                 if not entry.has_lease:
-                    self.mark_suspect("its lease was lost right after the entry was written")
+                    self.mark_suspect("its lease was lost right after the entry was written", lost=True)
         if not current:
             entry.end_quietly(entry.default_deadline())
 
-    def mark_suspect(self, reason: str) -> None:
+    def mark_suspect(self, reason: str, *, lost: bool = False) -> None:
         """Have the thread check the entry soon, since ``reason`` hints that it is gone.
 
-        Any thread may call it; it never waits for the store.
+        ``lost`` says that it is no mere hint: the lease is gone, so the status is RECOVERING from now on. Any thread
+        may call it; it never waits for the store.
         """
-        with self._state.condition:
-            if self._state.wanted is None or self._state.suspicion:
+        state = self._state
+        with state.condition:
+            if state.wanted is None:
                 return
-            self._state.suspicion = reason
-            self._due = self._clock.now() + self._backoff.first(self._spread)
-            self._state.condition.notify_all()
+            if lost and state.status is Status.REGISTERED:
+                state.set_status(Status.RECOVERING, reason)
+            if state.suspicion:
+                return
+            state.suspicion = reason
+            self._due = self._clock.now() + self._first_delay()
+            state.condition.notify_all()
+
+    def _first_delay(self) -> float:
+        whole = max(self._spread, min(self._known() * _SPREAD_PER_INSTANCE, self._longest_spread))
+        return self._backoff.first(whole)
 
     def join(self, deadline: Deadline) -> None:
         """Wait until ``deadline`` for the thread, which ends because no instance is wanted any more."""
@@ -130,7 +161,7 @@ class Recovery:
             self._was_offline = True
         elif self._was_offline:
             self._was_offline = False
-            self._due = min(self._due, now + self._backoff.first(self._spread))
+            self._due = min(self._due, now + self._first_delay())
         left = self._due - now
         return min(left, self._spread) if left > 0 else 0.0
 
@@ -166,7 +197,9 @@ class Recovery:
         with state.condition:
             ended = generation != state.generation
             self._attempts += not ended
-            if not ended and (self._max_attempts is None or self._attempts < self._max_attempts):
+            refused = not isinstance(error, _OUTAGE)
+            self._refusals += refused and not ended
+            if not ended and (not refused or self._max_refusals is None or self._refusals < self._max_refusals):
                 delay = self._backoff.delay()
                 state.suspicion = reason
                 self._due = self._clock.now() + delay
@@ -175,7 +208,7 @@ class Recovery:
                     Status.RECOVERING, f"{reason}; attempt {self._attempts} failed, next in {delay:.1f} s", error
                 )
                 return
-        self._fail(generation, f"{reason}; gave up after {self._attempts} attempts: {error}", error)
+        self._fail(generation, f"{reason}; gave up after {self._refusals} refusals: {error}", error)
 
     def _fail(self, generation: int, reason: str, error: TenureError) -> None:
         failed = self._state.end(generation)

@@ -7,14 +7,15 @@ thread in :mod:`.recovery` writes the entry again if it is gone. An operation th
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.monitor import Monitor
 from tenure.errors import (
     AlreadyRegistered,
+    CallInterrupted,
     DeadlineExceeded,
     InvalidArgument,
     OutcomeUnknown,
@@ -35,7 +36,7 @@ class Registration:
     """Keep at most one instance registered.
 
     ``report`` receives status changes. ``offline`` returns the seconds for which the watch has been disconnected, 0.0
-    while it is connected.
+    while it is connected. ``known`` returns the number of instances in the registry.
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class Registration:
         *,
         report: Callable[[StatusChange], None],
         offline: Callable[[], float],
+        known: Callable[[], int],
     ) -> None:
-        self._operation = threading.Lock()
+        self._operation = Monitor()
         self._state = RegistrationState(report)
         self._entry = OwnEntry(store, config, self._lease_lost)
         self._recovery = Recovery(
-            self._state, self._entry, self._operation, clock=store.clock, config=config, offline=offline
+            self._state, self._entry, self._operation, clock=store.clock, config=config, offline=offline, known=known
         )
 
     @property
@@ -70,8 +72,13 @@ class Registration:
 
     @property
     def status(self) -> Status:
-        """The present status."""
-        return self._state.status
+        """The present status: REGISTERED only while the lease is alive, also before anything has noticed its end."""
+        state = self._state
+        if state.status is Status.REGISTERED and state.wanted is not None:
+            lease = self._entry.lease
+            if lease is not None and not lease.alive:
+                return Status.RECOVERING
+        return state.status
 
     @property
     def error(self) -> TenureError | None:
@@ -128,7 +135,7 @@ class Registration:
                 raise
             except TenureError:
                 if not self._entry.has_lease:
-                    self._recovery.mark_suspect("its lease was lost during an update")
+                    self._recovery.mark_suspect("its lease was lost during an update", lost=True)
                 raise
             self._state.replace(generation, instance)
             self._recovery.keep(generation, f"{instance.identity()} is registered")
@@ -138,8 +145,10 @@ class Registration:
         """End the registration: heartbeat, recovery and entry. Return whether there was one.
 
         Raises ``Unavailable`` or ``OutcomeUnknown`` if the store doesn't confirm within ``deadline``. Then no client
-        refreshes the lease any more, and the entry disappears when it expires.
+        refreshes the lease any more, and the entry disappears when it expires. Raises ``CallInterrupted``, with nothing
+        done, in a signal handler that interrupted an operation.
         """
+        self._check_not_interrupting()
         state = self._state
         with state.condition:
             was = state.wanted
@@ -163,6 +172,14 @@ class Registration:
                     state.set_status(Status.IDLE, f"{was.identity()} was deregistered")
         return True
 
+    def store_closed(self, error: TenureError) -> None:
+        """End the registration, whose lease the closing store revokes. Never waits for the store."""
+        state = self._state
+        with state.condition:
+            if state.wanted is not None:
+                state.end(state.generation)
+                state.set_status(Status.FAILED, str(error), error)
+
     def close(self, deadline: Deadline) -> None:
         """After the last deregister: wait for the thread until ``deadline``, and report CLOSED."""
         self._recovery.join(deadline)
@@ -171,15 +188,26 @@ class Registration:
 
     @contextmanager
     def _operating(self, deadline: Deadline) -> Iterator[None]:
-        if not self._operation.acquire(timeout=deadline.remaining()):
-            raise DeadlineExceeded(
-                f"changing the registration: an earlier operation was still running after {deadline.seconds:g} s; try "
-                "again, or give a longer timeout"
-            )
+        self._check_not_interrupting()
         try:
+            if not self._operation.acquire(timeout=deadline.remaining()):
+                raise DeadlineExceeded(
+                    f"changing the registration: an earlier operation was still running after {deadline.seconds:g} s; "
+                    "try again, or give a longer timeout"
+                )
             yield
         finally:
-            self._operation.release()
+            try:
+                self._operation.leave()
+            finally:
+                self._operation.leave()
+
+    def _check_not_interrupting(self) -> None:
+        if self._operation.entered:
+            raise CallInterrupted(
+                "changing the registration: a signal handler or finalizer made this call in the middle of another "
+                "change by the same thread; let the handler set a flag, or call from another thread"
+            )
 
     # -- hints at a loss; called from any thread, never waits for the store ------------------------
 
@@ -195,4 +223,4 @@ class Registration:
 
     def _lease_lost(self, lease: Lease) -> None:
         if lease is self._entry.lease:
-            self._recovery.mark_suspect(f"its lease was lost: {lease.reason}")
+            self._recovery.mark_suspect(f"its lease was lost: {lease.reason}", lost=True)

@@ -21,13 +21,15 @@ class RegistryConfig:
         name: the entries are under ``/registry/<name>/``.
         prefix: replaces ``/registry/<name>/``, exactly as given; ``None`` keeps it.
         heartbeat: seconds, the TTL of the lease. An instance whose process dies disappears after this time.
-        max_retry: number of attempts in a row to register again before the status is FAILED; ``None`` never gives up.
+        max_retry: number of attempts in a row to register again that the store may refuse before the status is FAILED;
+            ``None`` never gives up. Attempts during an outage, or while a right or a login is missing, don't count.
         wait: seconds that ``register`` waits for an entry of the same identity to disappear, for example the entry of
             a process that crashed.
         retry_first: seconds, the delay after the first failed attempt. Delays grow in Fibonacci steps.
         retry_longest: seconds, the longest delay.
         jitter: random part of each delay, 0 to 1. A delay lies between ``delay * (1 - jitter)`` and ``delay``, so that
-            many instances don't come back at the same time.
+            many instances don't come back at the same time. First attempts are spread over a tenth of the heartbeat,
+            or over a millisecond for each known instance if that is longer, times ``jitter``.
         instance: the instance to register at the start, unless the registry itself is given one.
 
     Raises:
