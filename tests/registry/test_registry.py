@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -498,22 +499,35 @@ def test_close_in_a_signal_handler_in_the_middle_of_a_change_deregisters_afterwa
     own = Registry(store, instance=WEB).start()
     gate.stops = lambda transaction: True
 
+    handled = threading.Event()
+    main = threading.get_ident()
+
+    def send() -> None:
+        gate.reached.wait(PATIENCE)
+        while not handled.is_set():  # a signal that comes right before a wait begins doesn't interrupt it
+            signal.pthread_kill(main, signal.SIGALRM)
+            time.sleep(0.05)
+
     def handle(number: int, frame: object) -> None:
-        own.close(timeout=10.0)
+        if handled.is_set():
+            return
+        handled.set()
+        own.close(timeout=PATIENCE)
         gate.go_on.set()
         if raises:
             raise SystemExit(3)
 
     before = signal.signal(signal.SIGALRM, handle)
     try:
-        main = threading.get_ident()
-        threading.Thread(target=lambda: gate.reached.wait(60.0) and signal.pthread_kill(main, signal.SIGALRM)).start()
+        sender = threading.Thread(target=send)
+        sender.start()
         if raises:
             with pytest.raises(SystemExit):
                 own.drain()
         else:
             with contextlib.suppress(TenureError):
                 own.drain()
+        sender.join()
     finally:
         signal.signal(signal.SIGALRM, before)
     wait_until(lambda: own.status is Status.CLOSED, within=PATIENCE)

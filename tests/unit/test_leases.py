@@ -299,6 +299,15 @@ def test_one_thread_for_all_leases_and_none_when_they_are_gone(held):
     assert again.alive
 
 
+def test_a_with_block_raises_its_own_error_although_the_lease_can_not_be_revoked(held, backend, caplog):
+    backend.always("revoke", Unavailable("down"))
+    with pytest.raises(KeyError), held.lease(9):
+        raise KeyError("the application's own")
+    assert "could not be revoked after an error" in caplog.text
+    with pytest.raises(Unavailable), held.lease(9):
+        pass
+
+
 def test_the_books_do_not_grow_with_leases_that_are_gone(held):
     kept = held.lease(500)
     for _ in range(10_000):

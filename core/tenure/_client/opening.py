@@ -2,17 +2,117 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+import math
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
-from tenure._runtime.retry import check_timeout
-from tenure.errors import ConfigError, PluginError, TenureError
+from tenure._runtime.deadline import Deadline
+from tenure._runtime.interruption import interruption
+from tenure._runtime.retry import Backoff, check_timeout
+from tenure.errors import (
+    CallInterrupted,
+    ConfigError,
+    InvalidArgument,
+    OutcomeUnknown,
+    PluginError,
+    TenureError,
+    Unavailable,
+)
 from tenure.spi.backend import Backend
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, OpenRequest
+
+_log = logging.getLogger("tenure._client.opening")
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+"""Seconds between attempts, at first and at most: many programs may wait for the same store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A store to open: everything that can be wrong without asking the server is checked.
+
+    ``wait`` is how many seconds to keep trying while the store can't be reached.
+    """
+
+    plugin: BackendPlugin
+    request: OpenRequest
+    prefix: str
+    require: tuple[str, ...]
+    observers: Observers
+    wait: float
+
+    def once(self, timeout: float | None = None) -> Store:
+        """Try once, within the request's timeout, or ``timeout`` seconds if that is less."""
+        request = self.request
+        if timeout is not None and timeout < request.timeout:
+            request = dataclasses.replace(request, timeout=timeout)
+        backend = open_backend(self.plugin, request)
+        try:
+            backend.capabilities.require(self.require, store=self.request.url)
+        except TenureError:
+            backend.close()
+            raise
+        return Store(
+            backend,
+            url=self.request.url,
+            namespace_prefix=self.prefix,
+            timeout=self.request.timeout,
+            clock=backend.clock or self.request.clock,
+            observers=self.observers,
+        )
+
+    def patiently(self) -> Store:
+        """Try until the store can be reached, for :attr:`wait` seconds. Any other error ends it at once."""
+        if not self.wait:
+            return self.once()
+        deadline = Deadline(self.wait)
+        backoff = Backoff(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        while True:
+            try:
+                return self.once(deadline.remaining())
+            except (Unavailable, OutcomeUnknown) as exc:
+                pause = backoff.delay()
+                if isinstance(exc, CallInterrupted) or interruption(exc) is not None or deadline.remaining() <= pause:
+                    raise
+                _log.info("%s can't be reached yet, trying again in %.1f s: %s", self.request.url, pause, exc)
+                time.sleep(self.request.clock.pause(pause))
+
+
+def prepare(
+    store_url: str,
+    *,
+    require: Iterable[str] = (),
+    timeout: float = DEFAULT_TIMEOUT,
+    wait_for_store: float = 0.0,
+    clock: Clock | None = None,
+    observers: Iterable[object] = (),
+    credentials: Callable[[], tuple[str | None, str | None]] | None = None,
+) -> Opening:
+    """Check everything that :func:`connect` is given, without asking the server. Raises like it."""
+    raw = url.split(store_url)
+    plugin = discovery.find(raw.scheme)
+    if not isinstance(wait_for_store, int | float) or not 0 <= wait_for_store < math.inf:
+        raise InvalidArgument(
+            f"wait_for_store={wait_for_store!r}: it is a finite number of seconds, 0 or more; leave it out to try once"
+        )
+    request, wait = url.parse_with_wait(
+        store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock(), credentials=credentials
+    )
+    prefix = namespace_prefix(request.namespace)
+    registered = Observers(observers, request.url)
+    if isinstance(require, str):
+        raise ConfigError(
+            f"require={require!r}: require is a list of requirements, not one string; write require=[{require!r}]"
+        )
+    return Opening(plugin, request, prefix, tuple(require), registered, wait_for_store if wait is None else wait)
 
 
 def connect(
@@ -20,6 +120,7 @@ def connect(
     *,
     require: Iterable[str] = (),
     timeout: float = DEFAULT_TIMEOUT,
+    wait_for_store: float = 0.0,
     clock: Clock | None = None,
     observers: Iterable[object] = (),
     credentials: Callable[[], tuple[str | None, str | None]] | None = None,
@@ -37,7 +138,11 @@ def connect(
         store_url: ``scheme[+variant]://[user[:password]@]host[:port][,host...][/namespace][?option=value]``.
         require: what the store has to guarantee, such as ``["durable", "min_ttl<=5"]``. The names are the fields
             of :class:`tenure.Capabilities`.
-        timeout: default timeout per call, in seconds, also for opening. The URL's option ``timeout`` takes precedence.
+        timeout: default timeout per call, in seconds, also for each attempt to open. The URL's option ``timeout`` takes
+            precedence.
+        wait_for_store: seconds to keep trying while the store can't be reached, for a program that may start before its
+            store does; by default one attempt. The URL's option ``wait_for_store`` takes precedence. A wrong URL,
+            refused credentials, a missing right and a requirement that isn't met are errors at once.
         clock: the clock of leases and waits, for tests on embedded stores; by default the system's.
         observers: objects with observer hooks (``tenure.hookspecs``).
         credentials: returns the user name and the password (or token) as they are now, instead of those in the URL.
@@ -49,7 +154,7 @@ def connect(
     Raises:
         ConfigError: the URL, an option or an observer is wrong, or a client library is missing; for a scheme that no
             installed plugin serves, the subclass ``UnknownScheme``.
-        InvalidArgument: the timeout isn't a positive number.
+        InvalidArgument: ``timeout`` isn't a positive number, or ``wait_for_store`` isn't a number of 0 or more.
         PluginError: the plugin is broken, or two plugins claim the scheme.
         Unsupported: a requirement isn't met.
         Unavailable: the server can't be reached; ``DeadlineExceeded`` if the time ran out.
@@ -57,31 +162,15 @@ def connect(
         PermissionDenied: the server forbids a call that opening needs.
         StoreCorrupted: what the URL names is not a store of Tenure.
     """
-    raw = url.split(store_url)
-    plugin = discovery.find(raw.scheme)
-    request = url.parse(
-        store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock(), credentials=credentials
-    )
-    prefix = namespace_prefix(request.namespace)
-    registered = Observers(observers, request.url)
-    if isinstance(require, str):
-        raise ConfigError(
-            f"require={require!r}: require is a list of requirements, not one string; write require=[{require!r}]"
-        )
-    backend = open_backend(plugin, request)
-    try:
-        backend.capabilities.require(require, store=request.url)
-    except TenureError:
-        backend.close()
-        raise
-    return Store(
-        backend,
-        url=request.url,
-        namespace_prefix=prefix,
-        timeout=request.timeout,
-        clock=backend.clock or request.clock,
-        observers=registered,
-    )
+    return prepare(
+        store_url,
+        require=require,
+        timeout=timeout,
+        wait_for_store=wait_for_store,
+        clock=clock,
+        observers=observers,
+        credentials=credentials,
+    ).patiently()
 
 
 def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:

@@ -29,6 +29,7 @@ TLS = "tls"
 CORE_OPTIONS = (
     Option("namespace", str, None, "the namespace of all keys (also: the URL's path after the hosts)"),
     Option("timeout", float, None, "default timeout per call, in seconds", minimum=0.001),
+    Option("wait_for_store", float, None, "seconds to keep trying while the store can't be reached yet", minimum=0.0),
 )
 CREDENTIAL_OPTIONS = (
     Option("password_file", str, None, "file whose first line is the password, read again when it is refused"),
@@ -108,6 +109,18 @@ def parse(
     credentials: Callable[[], tuple[str | None, str | None]] | None = None,
 ) -> OpenRequest:
     """Return the request that the plugin's ``open`` receives, from a URL of its scheme. Raises ``ConfigError``."""
+    return parse_with_wait(url, plugin, timeout=timeout, clock=clock, credentials=credentials)[0]
+
+
+def parse_with_wait(
+    url: str,
+    plugin: BackendPlugin,
+    *,
+    timeout: float,
+    clock: Clock,
+    credentials: Callable[[], tuple[str | None, str | None]] | None = None,
+) -> tuple[OpenRequest, float | None]:
+    """Do the same, and return the option ``wait_for_store`` too: it is core's, and plugins never see it."""
     raw = split(url)
     for variant in sorted(raw.variants - plugin.variants):
         choices = ", ".join(f"{plugin.scheme}+{v}" for v in sorted(plugin.variants)) or "none"
@@ -137,7 +150,7 @@ def parse(
         raise ConfigError(
             "parsing the URL's options: cert and key come together, and only one was given; give both or neither"
         )
-    return OpenRequest(
+    request = OpenRequest(
         url=_shown(raw, secret_names),
         variants=raw.variants - {TLS},
         hosts=hosts,
@@ -151,6 +164,7 @@ def parse(
         clock=clock,
         credentials=source,
     )
+    return request, core["wait_for_store"]
 
 
 def _login_source(

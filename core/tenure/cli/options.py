@@ -12,6 +12,7 @@ from tenure._client.store import DEFAULT_TIMEOUT
 from tenure.cli.ui.output import Output
 
 if TYPE_CHECKING:
+    from tenure._client.opening import Opening
     from tenure._client.store import Store
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -37,6 +38,12 @@ class Settings:
         from tenure._plugins import discovery
 
         return self.url if self.url is not None else discovery.default_url()
+
+    def prepare(self) -> Opening:
+        """Check the URL, for a command that decides itself how long to try."""
+        from tenure._client.opening import prepare
+
+        return prepare(self.store_url, timeout=self.timeout)
 
     def connect(self, url: str | None = None, **more: Any) -> Store:
         """Open the store, or the one at ``url``."""

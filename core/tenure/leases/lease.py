@@ -16,6 +16,7 @@ A forked child doesn't hold its parent's leases: in the child they are LOST, and
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
@@ -24,9 +25,10 @@ from typing import Protocol, Self
 from tenure._runtime.clock import Clock
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.monitor import Monitor
-from tenure.errors import LeaseLost, UsedAfterFork
+from tenure.errors import LeaseLost, TenureError, UsedAfterFork
 from tenure.spi.types import LeaseGrant, LeaseId
 
+_log = logging.getLogger("tenure.leases")
 _AT_RISK_AFTER = 2 / 3
 
 
@@ -60,6 +62,8 @@ class Keeper(Protocol):
 
 class Lease:
     """A lease held by this process, made by ``store.lease(ttl)``. In ``with`` it is revoked at the end. Thread-safe.
+
+    If the block raises, that error is raised, also if the lease can't be revoked.
 
     While :attr:`alive` is true, the lease has not expired in the store: the holder's deadline passes first, also after
     a pause or without a connection. A lease that is LOST or REVOKED never becomes alive again.
@@ -227,7 +231,13 @@ class Lease:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.revoke()
+        try:
+            self.revoke()
+        except TenureError as exc:
+            if error is None:
+                raise
+            # The body's own error is what the caller has to see. The lease expires.
+            _log.warning("lease %s could not be revoked after an error and will expire: %s", self.id, exc)
 
     def __repr__(self) -> str:
         return f"<Lease {self.id} {self.state} ttl={self.ttl:g}s remaining={self.remaining:.1f}s>"

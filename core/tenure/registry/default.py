@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenure._client.opening import connect
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import check_timeout
-from tenure.errors import AlreadyRegistered, StoreClosed
+from tenure.errors import AlreadyRegistered, ConfigError, StoreClosed
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Status
 from tenure.registry.model.filters import Filter
@@ -40,7 +40,14 @@ _process = _Process()
 os.register_at_fork(after_in_child=_process.after_fork)
 
 
-def init(store_or_url: Store | str, config: RegistryConfig | None = None, instance: Instance | None = None) -> Registry:
+def init(
+    store_or_url: Store | str,
+    config: RegistryConfig | None = None,
+    instance: Instance | None = None,
+    *,
+    wait_for_store: float = 0.0,
+    observers: Iterable[object] = (),
+) -> Registry:
     """Start the registry of this process.
 
     >>> from tenure import registry
@@ -54,13 +61,17 @@ def init(store_or_url: Store | str, config: RegistryConfig | None = None, instan
             closes.
         config: prefix, heartbeat and retries; default: ``RegistryConfig()``.
         instance: the instance to register; default: that of ``config``, and none if it has none.
+        wait_for_store: seconds to keep trying to open the URL while the store can't be reached, as for
+            ``tenure.connect``.
+        observers: objects with observer hooks, as for ``tenure.connect``; only with a URL.
 
     Returns:
         The registry, started.
 
     Raises:
         AlreadyRegistered: this process has an open registry, or another registration holds the identity.
-        ConfigError: the URL is wrong, or ``store_or_url`` is neither a URL nor an open store.
+        ConfigError: the URL is wrong, ``store_or_url`` is neither a URL nor an open store, or observers were given for
+            a store that is open already.
         Unavailable: the store can't be reached.
         DeadlineExceeded: the store did not deliver the entries in time.
     """
@@ -72,7 +83,14 @@ def init(store_or_url: Store | str, config: RegistryConfig | None = None, instan
                 "Registry for another one"
             )
         _close_opened()
-        opened = connect(store_or_url) if isinstance(store_or_url, str) else None
+        opened = None
+        if isinstance(store_or_url, str):
+            opened = connect(store_or_url, wait_for_store=wait_for_store, observers=observers)
+        elif tuple(observers):
+            raise ConfigError(
+                "starting the registry of this process: observers belong to a store, and this one is open already; "
+                "give them to tenure.connect"
+            )
         try:
             registry = Registry(opened or store_or_url, config, instance).start()  # type: ignore[arg-type]  # Registry refuses anything but a store
         except BaseException:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tenure._runtime.deadline import monotonic
+from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.retry import Backoff
 from tenure._text import iso_time, visible
 from tenure.cli.options import Settings
 from tenure.cli.process.signals import SignalInbox
-from tenure.errors import Unavailable
+from tenure.errors import TenureError, Unavailable
 
 if TYPE_CHECKING:
     from tenure.registry import Instance, Registry, StatusChange
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T")
 _LONGEST_PAUSE = 5.0
+GOODBYE = 8.0
+"""Seconds for everything after the command has ended: container engines kill ten seconds after they ask."""
+_FOR_DEREGISTERING = 0.9
+"""Part of the time left: the rest is for closing the connection."""
 
 
 def meta_option(text: str) -> Callable[[F], F]:
@@ -79,11 +83,11 @@ class Reporter:
         self._json = json
         self._quiet = quiet
 
-    def say(self, kind: str, text: str, **more: Any) -> None:
-        """Print one remark; ``kind`` identifies it for programs."""
+    def say(self, kind: str, text: str, *, always: bool = False, **more: Any) -> None:
+        """Print one remark; ``kind`` identifies it for programs. ``always``: also if ``--quiet`` was given."""
         if self._json:
             click.echo(json.dumps({"time": iso_time(), "type": kind, "message": text, **more}), err=True)
-        elif not self._quiet:
+        elif always or not self._quiet:
             click.echo(f"tenure: {visible(text)}", err=True)
 
     def status(self, change: StatusChange) -> None:
@@ -97,19 +101,23 @@ class Reporter:
 def registered(
     options: Settings, instance: Instance, *, heartbeat: float, wait: float, inbox: SignalInbox, report: Reporter
 ) -> Iterator[Registry]:
-    """Register an instance for the ``with`` block, and deregister it at the end.
+    """Register an instance for the ``with`` block, and deregister it at the end, within :data:`GOODBYE` seconds.
 
-    Raises the errors of registering; ``Unavailable`` after ``wait`` seconds of attempts.
+    Raises the errors of registering; ``Unavailable`` after ``wait`` seconds of attempts, or those of the URL's option
+    ``wait_for_store`` if that is longer.
     """
     from tenure.registry import Registry, RegistryConfig
 
     config = RegistryConfig(options.name, heartbeat=heartbeat, max_retry=None)
-    deadline = monotonic() + wait
+    opening = options.prepare()
+    deadline = monotonic() + max(wait, opening.wait)
 
     def left() -> float:
         return max(0.0, deadline - monotonic())
 
-    with _retrying(options.connect, left, inbox, report) as store:
+    store = _retrying(opening.once, left, inbox, report)
+    end: Deadline | None = None
+    try:
         registry = _retrying(lambda: Registry(store, config).start(), left, inbox, report)
         try:
             made = _retrying(lambda: registry.register(instance, wait=left()), left, inbox, report)
@@ -119,10 +127,32 @@ def registered(
             registry.add_status_handler(report.status)
             yield registry
         finally:
-            last = registry.current()
-            registry.close()
-        if last is not None:
-            report.say("deregistered", f"deregistered {last.identity()}", instance=last.to_dict())
+            end = Deadline(min(GOODBYE, store.timeout))
+            _deregister(registry, heartbeat, end, report)
+            registry.close(timeout=end.remaining())
+    finally:
+        store.close(timeout=None if end is None else end.remaining())
+
+
+def _deregister(registry: Registry, heartbeat: float, deadline: Deadline, report: Reporter) -> None:
+    """Deregister what is registered, and report what the store has confirmed."""
+    last = registry.current()
+    if last is None:
+        return
+    who, named = last.identity(), last.to_dict()
+    try:
+        registry.deregister(timeout=deadline.remaining() * _FOR_DEREGISTERING)
+    except TenureError as exc:
+        report.say(
+            "not-confirmed",
+            f"could not confirm that {who} is deregistered: {exc}; at the latest it is gone when its lease expires "
+            f"({heartbeat:g} s)",
+            instance=named,
+            error=str(exc),
+            always=True,
+        )
+    else:
+        report.say("deregistered", f"deregistered {who}", instance=named)
 
 
 def _retrying(call: Callable[[], T], left: Callable[[], float], inbox: SignalInbox, report: Reporter) -> T:
