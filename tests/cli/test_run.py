@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +16,9 @@ from pathlib import Path
 import pytest
 
 import tenure
+from tenure.cli.commands.run import _DRAIN_MARK
+from tenure.cli.process.registration import GOODBYE
+from tenure.errors import ServiceNotFound
 from tenure.registry import Registry, RegistryConfig
 
 from .processes import DEADLINE, Command, read_terminal
@@ -128,6 +133,55 @@ def test_a_store_that_is_down_starts_no_command(tmp_path: Path) -> None:
         assert command.wait() in (2, 3)
         assert len(command.err.rest()) == 1
     assert not started.exists()
+
+
+@contextlib.contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Keep every other process from writing to the store's file."""
+    connection = sqlite3.connect(url.removeprefix("sqlite://"), isolation_level=None, timeout=DEADLINE)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("by_url", [False, True])
+def test_it_may_start_before_its_store(file_url: str, registry: Registry, *, by_url: bool) -> None:
+    url, options = (f"{file_url}?wait_for_store={DEADLINE}", ()) if by_url else (file_url, ("--wait", str(DEADLINE)))
+    with locked(file_url), run(url, *GRACEFUL, options=(*options, "--timeout", "0.5")) as command:
+        command.err.with_text("waiting for the store")
+        with pytest.raises(ServiceNotFound):
+            registry.get_service("web")
+        command.signal(signal.SIGTERM)  # an end in the middle of it is taken at once
+        assert command.wait() == 128 + signal.SIGTERM
+    with run(url, *GRACEFUL, options=(*options, "--timeout", "0.5")) as command:
+        with locked(file_url):
+            pass
+        command.out.with_text("up")
+        registry.wait_for("web", 1, DEADLINE)
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 7
+
+
+@pytest.mark.parametrize("options", [(), ("--quiet",), ("--json",)])
+def test_it_says_deregistered_only_if_the_store_has_confirmed_it(
+    file_url: str, registry: Registry, options: tuple[str, ...]
+) -> None:
+    with run(file_url, *GRACEFUL, options=(*options, "--timeout", "1")) as command:
+        command.out.with_text("up")
+        registry.wait_for("web", 1, DEADLINE)
+        with locked(file_url):
+            command.signal(signal.SIGTERM)
+            assert command.wait() == 7
+            said = "\n".join(command.err.rest())
+    assert "could not confirm" in said
+    assert "deregistered web" not in said
+    assert '"type": "deregistered"' not in said
+
+
+def test_the_end_takes_less_than_a_container_engine_waits() -> None:
+    assert GOODBYE + _DRAIN_MARK < 10
 
 
 def test_the_command_gets_its_signals_unblocked_and_sigpipe_back(file_url: str) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _LOOK = 5.0
 _DRAIN_MARK = 1.0
+_DRAIN_LIMIT = 2.0
+"""Seconds after which marking gives up: deregistering has to wait for it."""
 
 
 @click.command(short_help="Run a command that is registered while it runs.")
@@ -141,6 +143,6 @@ class _Running:
 
     def _try_mark(self) -> None:
         try:
-            self._registry.drain()
+            self._registry.drain(timeout=_DRAIN_LIMIT)
         except TenureError as exc:
             self._report.say("draining", f"could not be marked as draining: {exc}")
