@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 from datetime import datetime
+
+_CANDIDATES = re.compile(r"[^\n -~]")
 
 
 def visible(text: str) -> str:
@@ -13,6 +17,25 @@ def visible(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """Return ``value`` as JSON that is safe on a terminal: control and bidi characters are escapes in it.
+
+    Args:
+        value: what ``json.dumps`` takes.
+        indent: spaces for each level; ``None`` for one line.
+        ascii_only: escape every character that isn't ASCII, for an output that can't show it.
+
+    Returns:
+        The JSON text, which means the same as without the escapes.
+    """
+    return _CANDIDATES.sub(_json_escape, json.dumps(value, indent=indent, ensure_ascii=ascii_only))
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 
 
 def decode(value: bytes) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +10,7 @@ import click
 
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.retry import Backoff
-from tenure._text import iso_time, visible
+from tenure._text import iso_time, json_text, visible
 from tenure.cli.options import Settings
 from tenure.cli.process.signals import SignalInbox
 from tenure.errors import TenureError, Unavailable
@@ -86,7 +85,8 @@ class Reporter:
     def say(self, kind: str, text: str, *, always: bool = False, **more: Any) -> None:
         """Print one remark; ``kind`` identifies it for programs. ``always``: also if ``--quiet`` was given."""
         if self._json:
-            click.echo(json.dumps({"time": iso_time(), "type": kind, "message": text, **more}), err=True)
+            record = {"time": iso_time(), "type": kind, "message": text, **more}
+            click.echo(json_text(record, ascii_only=True), err=True)
         elif always or not self._quiet:
             click.echo(f"tenure: {visible(text)}", err=True)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 
 import click
 
 from tenure._failed import Failed
-from tenure._text import visible
+from tenure._text import json_text, visible
 from tenure.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -83,7 +82,7 @@ def report(error: TenureError, *, as_json: bool) -> int:
             "retry": str(error.retry),
             "exit_code": code,
         }
-        click.echo(json.dumps(record), err=True)
+        click.echo(json_text(record, ascii_only=True), err=True)
     else:
         hint = "" if isinstance(error, Failed) else f" [{_ORIGINS[error.origin]}; {_RETRIES[error.retry]}]"
         click.echo(f"tenure: {visible(str(error)) or type(error).__name__}{hint}", err=True)

@@ -4,13 +4,12 @@
 * In a pipe: one line per row, columns separated by a tab, no header, nothing cut or wrapped.
 * ``--json``: one document; streaming commands print one object per line, each flushed at once.
 
-Results go to stdout, remarks to stderr. Text from a store is always escaped: neither escape sequences nor markup in it
-reach the terminal.
+Results go to stdout, remarks to stderr. Text from a store is always escaped, in JSON too: no control or bidi character
+and no markup in it reaches the terminal.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenure._text import visible
+from tenure._text import json_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,9 +142,9 @@ class Output:
 
 
 def _dumps(value: object, *, indent: int | None = None) -> str:
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    text = json_text(value, indent=indent)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        return json.dumps(value, indent=indent)
+        return json_text(value, indent=indent, ascii_only=True)
     return text
