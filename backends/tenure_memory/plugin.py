@@ -33,4 +33,5 @@ def tenure_backend() -> BackendPlugin:
             ),
         ),
         caveats=CAVEATS,
+        private=lambda request: not request.path,
     )

@@ -29,7 +29,7 @@ from tenure.spi import (
 from tenure_sqlite import change_log, leases, reads, server_info
 from tenure_sqlite.capabilities import declare, effective_ttl
 from tenure_sqlite.database import Connection, Database
-from tenure_sqlite.file_location import locate
+from tenure_sqlite.file_location import locate, make_private
 from tenure_sqlite.lease_clock import lease_time
 from tenure_sqlite.transactions import Writer, Writing
 from tenure_sqlite.watch import Watches, cut_off
@@ -47,8 +47,11 @@ class SqliteBackend(Backend):
         options = request.options
         self._capabilities = declare(poll=options["poll"])
         self._time = lease_time(request.clock)
+        file = locate(request.path)
+        if not request.path:
+            make_private(file)
         self._database = database = Database(
-            locate(request.path),
+            file,
             synchronous=options["synchronous"],
             lease_time=self._time,
             timeout=request.timeout,

@@ -9,6 +9,7 @@ SQLite finds the two files beside it by its name.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from tenure.errors import ConfigError, PermissionDenied
@@ -42,7 +43,7 @@ def _default() -> Path:
     base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     file, before_the_rename = base / "tenure" / "tenure.db", base / "leasehold" / "leasehold.db"
     if not os.path.lexists(file) and os.path.isfile(before_the_rename):
-        return before_the_rename
+        file = before_the_rename
     folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,7 +52,42 @@ def _default() -> Path:
             f"can't make the folder {folder} of the default store ({exc.strerror}): "
             "set XDG_STATE_HOME to a folder that can be written, or give a path in the URL"
         ) from exc
+    _refuse_what_others_own(folder)
+    _refuse_what_others_own(file)
     return file
+
+
+def make_private(file: str) -> None:
+    """Make the file of the default store, readable by its user alone. SQLite gives the files beside it the same rights.
+
+    A store at a path that the user chose gets the rights that new files of the user get.
+    """
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as exc:
+        raise PermissionDenied(
+            f"can't open the default store {file} ({exc.strerror}): set XDG_STATE_HOME to a folder that can be "
+            "written, or give a path in the URL"
+        ) from exc
+
+
+def _refuse_what_others_own(path: Path) -> None:
+    """Refuse a default place that another user made, such as a link out of the user's folders, or can change."""
+    for look, what in ((os.lstat, "belongs to"), (os.stat, "leads to what belongs to")):
+        try:
+            found = look(path)
+        except FileNotFoundError:
+            return
+        if found.st_uid not in (os.geteuid(), 0):
+            raise PermissionDenied(
+                f"the default store's {path} {what} another user (id {found.st_uid}): remove it, set XDG_STATE_HOME "
+                "to a folder of your own, or give a path in the URL"
+            )
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionDenied(
+            f"other users can write into the default store's folder {path}: run chmod go-w on it, set XDG_STATE_HOME "
+            "to a folder of your own, or give a path in the URL"
+        )
 
 
 def filesystem(path: str) -> str:

@@ -40,6 +40,8 @@ def test_what_is_inconclusive_exits_2(run, url):
     ("arguments", "words"),
     [
         (["nowhere://x"], "no installed plugin serves nowhere://"),
+        (["memory://"], "give the store a name, as in memory://NAME"),
+        (["memory://?namespace=x"], "each of them gets a store of its own"),
         (["--area", "nowhere"], "no such area: 'nowhere'"),
         (["--rule", "nothing"], "no such rule: 'nothing'"),
         (["--controls", "nocolon"], "package.module:attribute"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
-from tenure._text import plural, preview, seconds, size, visible
+from tenure._text import json_text, plural, preview, seconds, size, visible
 from tenure.cli.ui.output import Column, Output
 
 
@@ -41,6 +42,28 @@ def test_markup_and_escapes_from_a_store_are_shown_not_obeyed(out: Output, scree
 def test_visible() -> None:
     assert visible("plain é 漢") == "plain é 漢"
     assert visible("a\tb\nc\x1b\udcff") == "a\\tb\\nc\\x1b\\udcff"
+
+
+_CODES = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F))
+HOSTILE = "".join(map(chr, (*_CODES, *range(0x2066, 0x206A), 0xFEFF, 0xE0001, 0xD800)))
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_shows_no_control_and_no_bidi_character(*, indent: int | None, ascii_only: bool) -> None:
+    value = {"key" + HOSTILE: [HOSTILE, "plain é 漢 🙂", 1.5, None]}
+    text = json_text(value, indent=indent, ascii_only=ascii_only)
+    assert json.loads(text) == value
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert not indent or "\n" in text
+    assert ascii_only or "é 漢 🙂" in text
+
+
+def test_what_tables_and_lines_show_has_no_such_character_either(out: Output, screen: io.StringIO) -> None:
+    out.listing([{"a": HOSTILE}], [Column("name", lambda r: r["a"])], empty="")
+    out.pairs([("name", HOSTILE)])
+    out.line((HOSTILE, "bold"))
+    assert not set(HOSTILE) - {"\n", "\x1b"} & set(screen.getvalue())
 
 
 def test_preview() -> None:

@@ -48,7 +48,6 @@ RAISES_NOTHING = {
     "OpenRequest.login_source": "keeps what it is given",
     "Backend.close": "closing never fails: what can't be released is given up",
     "Feed.close": "closing never fails: what can't be released is given up",
-    "Store.close": "closing never fails: what can't be revoked expires",
     "Watch.close": "closing never fails",
     "Watch.__iter__": "raises what Watch.next raises",
     "Sink.deliver": "a plugin's reader thread calls it",

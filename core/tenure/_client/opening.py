@@ -115,6 +115,16 @@ def prepare(
     return Opening(plugin, request, prefix, tuple(require), registered, wait_for_store if wait is None else wait)
 
 
+def check_shared(store_url: str) -> None:
+    """Raise ``ConfigError`` if each opener of ``store_url`` gets a store of its own. Asks no server."""
+    opening = prepare(store_url)
+    if opening.plugin.private(opening.request):
+        raise ConfigError(
+            f"using {opening.request.url} from several clients: each of them gets a store of its own; give the store a "
+            f"name, as in {opening.plugin.scheme}://NAME"
+        )
+
+
 def connect(
     store_url: str,
     *,

@@ -177,6 +177,8 @@ class BackendPlugin:
         caveats: what the capabilities and options don't show.
         required_modules: the modules of the client library that ``open`` imports. If one is missing, ``connect`` names
             what to install.
+        private: returns whether each opener of a request's URL gets a store of its own, as for a store in memory that
+            has no name. What needs several clients of one store, such as the conformance suite, refuses such a URL.
     """
 
     scheme: str
@@ -191,3 +193,4 @@ class BackendPlugin:
     pip_extra: str | None = None
     caveats: tuple[Caveat, ...] = ()
     required_modules: tuple[str, ...] = ()
+    private: Callable[[OpenRequest], bool] = lambda _request: False

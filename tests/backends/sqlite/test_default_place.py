@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -103,3 +104,49 @@ def test_the_store_of_another_application_in_the_old_place_is_left_alone(state: 
     with pytest.raises(StoreCorrupted, match="another application"):
         tenure.connect("sqlite://")
     assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+@pytest.mark.parametrize("what", ["folder", "link", "target", "file"])
+def test_a_default_place_that_another_user_made_is_refused(state: Path, tmp_path: Path, what: str) -> None:
+    folder, other = state / "tenure", tmp_path / "other"
+    state.mkdir()
+    other.mkdir()
+    (folder.symlink_to if what in ("link", "target") else folder.mkdir)(
+        *((other,) if what in ("link", "target") else ())
+    )
+    if what == "file":
+        (folder / "tenure.db").touch()
+    theirs = {"folder": folder, "link": folder, "target": other, "file": folder / "tenure.db"}[what]
+    os.chown(theirs, 54321, -1, follow_symlinks=False)
+    with pytest.raises(PermissionDenied, match="another user"):
+        tenure.connect("sqlite://")
+    assert not (other / "tenure.db").exists()
+
+
+def test_a_default_folder_that_others_can_write_into_is_refused(state: Path) -> None:
+    (state / "tenure").mkdir(parents=True)
+    (state / "tenure").chmod(0o777)
+    with pytest.raises(PermissionDenied, match="chmod go-w"):
+        tenure.connect("sqlite://")
+
+
+def test_a_link_of_the_users_own_is_followed(state: Path, tmp_path: Path) -> None:
+    state.mkdir()
+    (tmp_path / "own").mkdir(mode=0o700)
+    (state / "tenure").symlink_to(tmp_path / "own")
+    with tenure.connect("sqlite://") as store:
+        store.put("a", b"")
+    assert (tmp_path / "own" / "tenure.db").exists()
+
+
+def test_nobody_else_can_read_the_files_of_the_default_store(state: Path) -> None:
+    before = os.umask(0)
+    try:
+        with tenure.connect("sqlite://") as store:
+            store.put("secret", b"hunter2")
+            modes = {path.name: path.stat().st_mode & 0o077 for path in (state / "tenure").iterdir()}
+    finally:
+        os.umask(before)
+    assert {"tenure.db", "tenure.db-wal"} <= set(modes)
+    assert set(modes.values()) == {0}

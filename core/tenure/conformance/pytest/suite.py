@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tenure._client.opening import check_shared
 from tenure.conformance.catalogue import AllRules
 from tenure.conformance.controls.controls import ServerControls
 from tenure.conformance.harness.assertions import inconclusive
@@ -135,7 +136,9 @@ class StoreConformance(AllRules):
 
         Raises:
             RuleInconclusive: the controls left the server down in an earlier rule.
+            ConfigError: each opener of the URL gets a store of its own.
         """
+        check_shared(store_url)
         rule = catalogue(type(self))[request.function.__name__]
         monitor = ControlMonitor(store_controls)
         request.node.stash[OPENING] = True

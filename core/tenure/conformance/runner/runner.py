@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 
-from tenure._client.opening import connect
+from tenure._client.opening import check_shared, connect
 from tenure._plugins import url as urls
 from tenure.conformance.controls.controls import NETWORK, ServerControls, offered, with_network
 from tenure.conformance.harness.assertions import inconclusive_reason
@@ -201,6 +201,7 @@ class _Runner:
         self._rule_budget = plan.rule_budget or default_rule_budget(self._store.capabilities, plan.profile)
 
     def _look(self) -> StoreFacts:
+        check_shared(self._plan.url)
         url = in_namespace(self._plan.url, "")
         with connect(url, timeout=self._plan.timeout) as store:
             info = None
