@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import ipaddress
 import pickle
+import shutil
 import socket
+import subprocess
+import sys
 import uuid
 from dataclasses import FrozenInstanceError
 
@@ -42,15 +45,61 @@ def test_the_default_host_is_no_loopback():
 
 
 def test_without_any_address_the_host_name_stands_in(monkeypatch):
-    monkeypatch.setattr(address, "_interface_addresses", lambda: iter(["127.0.0.1", "0.0.0.0"]))
-    monkeypatch.setattr(address, "_outgoing_address", lambda: iter(()))
+    useless = ["127.0.0.1", "0.0.0.0", "169.254.7.7", "fe80::1", "::1"]
+    monkeypatch.setattr(address, "_interface_addresses", lambda: iter(useless))
+    monkeypatch.setattr(address, "_outgoing_addresses", lambda: iter(useless))
     assert address.default_host() == socket.gethostname()
 
 
-def test_without_interfaces_the_outgoing_address_stands_in(monkeypatch):
-    monkeypatch.setattr(address, "_interface_addresses", lambda: iter(()))
-    monkeypatch.setattr(address, "_outgoing_address", lambda: iter(["10.1.2.3"]))
+def test_the_address_of_the_default_route_comes_first(monkeypatch):
+    monkeypatch.setattr(address, "_interface_addresses", lambda: iter(["172.17.0.1"]))
+    monkeypatch.setattr(address, "_outgoing_addresses", lambda: iter(["10.1.2.3"]))
     assert address.default_host() == "10.1.2.3"
+
+
+def test_without_a_default_route_the_first_interface_stands_in(monkeypatch):
+    monkeypatch.setattr(address, "_interface_addresses", lambda: iter(["169.254.1.1", "10.1.2.4"]))
+    monkeypatch.setattr(address, "_outgoing_addresses", lambda: iter(()))
+    assert address.default_host() == "10.1.2.4"
+
+
+ETH0 = "ip link add eth0 type veth peer name e1; ip link set eth0 up; ip link set e1 up; "
+BRIDGE = "ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0; "
+ROUTE = "ip addr add 10.0.0.5/24 dev eth0; ip route add default via 10.0.0.1; "
+NETWORKS = {
+    "a bridge that is down": (BRIDGE + ETH0 + ROUTE, "10.0.0.5"),
+    "a bridge that is down, and no default route": (BRIDGE + ETH0 + "ip addr add 10.0.0.5/24 dev eth0", "10.0.0.5"),
+    "a bridge that is up, and no default route": (
+        BRIDGE + ETH0 + "ip link add v0 type veth peer name v1; ip link set v0 master docker0; ip link set v0 up; "
+        "ip link set v1 up; ip link set docker0 up; ip addr add 10.0.0.5/24 dev eth0",
+        "10.0.0.5",
+    ),
+    "a tunnel beside the default route": (
+        "ip link add vpn type veth peer name vpn1; ip addr add 10.8.0.2/24 dev vpn; ip link set vpn up; "
+        "ip link set vpn1 up; " + ETH0 + ROUTE,
+        "10.0.0.5",
+    ),
+    "link-local first": (ETH0 + "ip addr add 169.254.7.7/16 dev eth0; " + ROUTE, "10.0.0.5"),
+    "IPv6 alone": (
+        ETH0 + "ip -6 addr add fd00::5/64 dev eth0 nodad; ip -6 route add default via fd00::1",
+        "fd00::5",
+    ),
+}
+
+
+def _can_make_networks() -> bool:
+    tools = shutil.which("unshare") and shutil.which("ip")
+    return bool(tools) and subprocess.run(["unshare", "-n", "true"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _can_make_networks(), reason="makes network namespaces, which needs root")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_address_that_others_can_reach_is_found(network):
+    commands, expected = NETWORKS[network]
+    program = "from tenure.registry.model import address; print(address.default_host())"
+    script = f"set -e; ip link set lo up; {commands}; exec {sys.executable} -c '{program}'".replace("; ;", ";")
+    ended = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.stdout.strip(), ended.returncode) == (expected, 0), ended.stderr
 
 
 def test_identity_and_address():
