@@ -21,7 +21,7 @@ from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.credentials import Login
 from tenure.spi.plugin import OpenRequest
 from tenure_etcd import endpoints
-from tenure_etcd.errors import ask_another, broken, stale_token, translate
+from tenure_etcd.errors import ask_another, broken, silent, stale_token, translate
 from tenure_etcd.etcd3_import import import_grpc
 from tenure_etcd.fork import Gate
 from tenure_etcd.history import History
@@ -277,8 +277,11 @@ class Connection:
         )
 
     def stream_failed(self, member: Member, exc: Any, action: str) -> TenureError:
-        """The error for a stream that broke."""
-        return self._failed(member, exc, action, False, None)
+        """The error for a stream that broke: ``DeadlineExceeded`` if keep-alive probes went unanswered."""
+        error = self._failed(member, exc, action, False, None)
+        if type(error) is Unavailable and silent(exc):
+            return DeadlineExceeded(str(error))
+        return error
 
     def incomplete(self, action: str, missing: int, total: int) -> TenureError:
         """The error for a stream that ended in good order before all answers had come."""

@@ -46,6 +46,8 @@ _NOT_SENT = (
     "empty address list",
 )
 
+_SILENT = ("ping timeout", "keepalive watchdog timeout", "keepalive timeout")
+
 _OTHERS_MAY = ("no leader", "not supported for learner", "not capable")
 
 
@@ -128,6 +130,12 @@ def ask_another(exc: Any) -> bool:
 def broken(exc: Any) -> bool:
     """Whether the member, or the way to it, may be gone."""
     return exc.code().name in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL", "UNKNOWN"}
+
+
+def silent(exc: Any) -> bool:
+    """Whether gRPC gave a connection up since nothing came any more, not even the answer to its probe."""
+    details = _details(exc).lower()
+    return any(text in details for text in _SILENT)
 
 
 def translate(

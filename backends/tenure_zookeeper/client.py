@@ -29,7 +29,7 @@ from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
-from tenure.plugin_kit import Deadline, Monitor, RealTime
+from tenure.plugin_kit import Deadline, Monitor, RealTime, monotonic
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, history_evidence, sasl
 from tenure_zookeeper.auth import Login
@@ -141,6 +141,11 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
             self.client.last_zxid = 0
             self.client.on_replaced()
 
+    def _read_header(self, timeout: float) -> Any:
+        header = super()._read_header(timeout)
+        self.client.heard_at = monotonic()
+        return header
+
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
         if not isinstance(request, Connect):
             return super()._invoke(timeout, request, xid)
@@ -238,6 +243,9 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             command_retry=KazooRetry(max_tries=0),
             logger=_log,
         )
+        self.heard_at = monotonic()
+        """When the server last said anything. kazoo asks it a few times in each session timeout."""
+        self._silence = session_timeout / 2
         self.alone = False
         """Whether it is known that there is one server only."""
         self.on_event = on_event
@@ -245,6 +253,11 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         self._connection = _Reader(self, endpoints, login)
         self._on_lost = on_lost
         self.add_listener(self._state_changed)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the server has said nothing for so long that a break now was noticed by the silence."""
+        return monotonic() - self.heard_at > self._silence
 
     def submit(self, requests: list[encoding.Request]) -> list[Call]:
         """Queue requests, to be sent in this order."""

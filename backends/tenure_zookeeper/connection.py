@@ -230,4 +230,5 @@ class Connection:
     def _lost(self) -> None:
         self.losses += 1
         self.versions.forget()
-        self._on_lost(Unavailable(f"the connection to ZooKeeper at {self.endpoints} was lost"))
+        kind = DeadlineExceeded if self._client is not None and self._client.silent else Unavailable
+        self._on_lost(kind(f"the connection to ZooKeeper at {self.endpoints} was lost"))

@@ -1,4 +1,4 @@
-"""The hooks of Tenure: one for store plugins, five for observers such as metrics and tracing.
+"""The hooks of Tenure: one for store plugins, the others for observers such as metrics and tracing.
 
 An observer is any object or module with functions marked by :data:`hookimpl`. Pass observers to
 ``connect(url, observers=[...])``. A hook function may leave out parameters that it does not need. What an observer
@@ -69,14 +69,15 @@ def tenure_store_closed(url: str) -> None:
 
 @hookspec
 def tenure_operation_finished(url: str, operation: str, seconds: float, error: TenureError | None) -> None:
-    """Observe that an operation returned or raised. Called once per operation, in the caller's thread.
+    """Observe that an operation returned or raised. Called once per operation, in the thread that made it.
 
-    The caller waits for the observer, so keep the function short.
+    That thread waits for the observer, so keep the function short. Refreshes of leases in the background are reported
+    too, once per request, which may be for many leases.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
-        operation: the kind of call: ``"get"``, ``"list"``, ``"commit"`` (every write), ``"grant"``, ``"revoke"``,
-            ``"leases"`` or ``"server_info"``.
+        operation: the kind of call: ``"get"``, ``"list"``, ``"commit"`` (every write), ``"grant"``, ``"refresh"``,
+            ``"revoke"``, ``"leases"`` or ``"server_info"``.
         seconds: how long the operation took in seconds, retries included.
         error: what the operation raised, ``None`` if it returned.
     """
@@ -101,4 +102,19 @@ def tenure_watch_resynced(url: str, prefix: str, reason: str) -> None:
         url: the store's URL, any password replaced by ``***``.
         prefix: the prefix that the watch was opened with, without the namespace.
         reason: what caused the gap, as text.
+    """
+
+
+@hookspec
+def tenure_registration_changed(url: str, prefix: str, status: str, reason: str, error: TenureError | None) -> None:
+    """Observe that a registry's own registration has another status, or that an attempt to register again failed.
+
+    Called once per change, in order, on a thread for callbacks.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        prefix: the prefix of the registry's keys.
+        status: the status now, such as ``"registered"`` or ``"recovering"`` (``tenure.registry.Status``).
+        reason: why, for people.
+        error: the error behind it, ``None`` if there is none.
     """

@@ -39,6 +39,7 @@ RAISES_NOTHING = {
     "tenure_store_closed": "what an observer raises is logged",
     "tenure_operation_finished": "what an observer raises is logged",
     "tenure_lease_lost": "what an observer raises is logged",
+    "tenure_registration_changed": "what an observer raises is logged",
     "tenure_watch_resynced": "what an observer raises is logged",
     "field_notes": "describes a class of this package",
     "monotonic": "reads the clock",

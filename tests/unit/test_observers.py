@@ -9,6 +9,7 @@ import pytest
 import tenure
 from tenure.errors import ConfigError, Unavailable
 from tenure.hookspecs import hookimpl
+from tenure.registry import Instance, Registry, RegistryConfig
 from tenure.spi import Snapshot
 from tenure_testkit.waiting import until
 
@@ -87,6 +88,45 @@ def test_each_hook_hears_what_happened(open_store, clock):
         ("resynced", url, "p", "the connection was lost: cut"),
         ("closed", url),
     ]
+
+
+def test_refreshes_in_the_background_are_heard(open_store, backend, clock):
+    observer = Everything()
+    store = open_store(backend, clock=clock, observers=[observer])
+    store.lease(9)
+    clock.jump(3)
+    until(lambda: ("refresh", "double://", None) in observer.heard)
+    error = Unavailable("down")
+    backend.always("refresh", error)
+    clock.jump(3)
+    until(lambda: ("refresh", "double://", error) in observer.heard)
+
+
+def test_the_status_of_a_registry_is_heard():
+    heard = []
+
+    class Observer:
+        @hookimpl
+        def tenure_registration_changed(self, url, prefix, status):
+            heard.append((url, prefix, status))
+
+    with tenure.connect("memory://", observers=[Observer()]) as store:
+        own = Registry(store, RegistryConfig("prod"), Instance("web", port=80)).start()
+        store.delete(own.key)
+        until(lambda: [entry[2] for entry in heard] == ["registered", "recovering", "registered"])
+        own.close()
+    assert {entry[:2] for entry in heard} == {("memory://", "/registry/prod/")}
+    assert [entry[2] for entry in heard][3:] == ["idle", "closed"]
+
+
+def test_the_registry_of_a_process_takes_observers():
+    observer = Everything()
+    with tenure.registry.init("memory://", observers=[observer]):
+        pass
+    tenure.registry.close()
+    assert ("opened", "memory://") in observer.heard
+    with tenure.connect("memory://") as store, pytest.raises(ConfigError, match="observers belong to a store"):
+        tenure.registry.init(store, observers=[observer])
 
 
 def test_an_observer_that_raises_breaks_neither_the_store_nor_another_observer(open_store, backend, caplog):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import pluggy
 
 from tenure._plugins import discovery
+from tenure._runtime.deadline import monotonic
 from tenure.errors import ConfigError, TenureError
+from tenure.spi.backend import Backend
+from tenure.spi.types import LeaseId
 
 _log = logging.getLogger("tenure._client.observers")
 
@@ -20,6 +22,7 @@ class Observers:
         # One manager per observer: pluggy doesn't call the next observer once one has raised.
         self._hooks = [_hooks_of(observer) for observer in observers]
         self.url = url
+        self.of_registrations = any(hooks.tenure_registration_changed.get_hookimpls() for hooks in self._hooks)
         self.active = any(hooks.tenure_operation_finished.get_hookimpls() for hooks in self._hooks)
 
     def store_opened(self) -> None:
@@ -41,12 +44,40 @@ class Observers:
     def watch_resynced(self, prefix: str, reason: str) -> None:
         self._call(lambda hooks: hooks.tenure_watch_resynced(url=self.url, prefix=prefix, reason=reason))
 
+    def registration_changed(self, prefix: str, status: str, reason: str, error: TenureError | None) -> None:
+        self._call(
+            lambda hooks: hooks.tenure_registration_changed(
+                url=self.url, prefix=prefix, status=status, reason=reason, error=error
+            )
+        )
+
     def _call(self, call: Callable[[pluggy.HookRelay], object]) -> None:
         for hooks in self._hooks:
             try:
                 call(hooks)
             except Exception:  # noqa: BLE001 - an observer's own error, logged
                 _log.exception("an observer of %s raised", self.url)
+
+
+class ObservedLeases:
+    """What keeps leases alive sees of a backend; observers hear of each refresh."""
+
+    def __init__(self, backend: Backend, observers: Observers) -> None:
+        self._observers = observers
+        self._refresh = backend.refresh
+        self.revoke = backend.revoke
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> Mapping[LeaseId, float]:
+        """Refresh leases by the backend. Raises what it raises."""
+        started = monotonic()
+        error: TenureError | None = None
+        try:
+            return self._refresh(lease_ids, timeout=timeout)
+        except TenureError as exc:
+            error = exc
+            raise
+        finally:
+            self._observers.operation_finished("refresh", monotonic() - started, error)
 
 
 def _hooks_of(observer: object) -> pluggy.HookRelay:

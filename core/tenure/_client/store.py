@@ -13,12 +13,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from tenure._client.history import HistoryGuard
 from tenure._client.keys import check_key, check_prefix
 from tenure._client.multi_read import read_until_proven
-from tenure._client.observers import Observers
+from tenure._client.observers import ObservedLeases, Observers
 from tenure._client.pagination import Listing, Pager
 from tenure._client.transaction import TransactionBuilder, lease_id
 from tenure._client.validation import check_distinct_keys, check_unique_keys, restore_caller_keys, validate_and_prefix
@@ -135,8 +135,9 @@ class Store:
         self._callbacks = CallbackPool("tenure", clock, self._timers)
         self._connecting = CallbackPool("tenure-connecting", clock, self._timers, most_threads=_MOST_CONNECTING)
         self._threads = watch_callback.Threads(self._callbacks, self._connecting, self._timers)
+        kept = cast("Backend", ObservedLeases(backend, observers)) if observers.active else backend
         self._keeper = LeaseKeepAlive(
-            backend,
+            kept,
             clock=clock,
             callbacks=self._callbacks,
             timers=self._timers,

@@ -8,6 +8,7 @@ has at most three threads: the watch's, one for handlers, one for its own regist
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
@@ -86,6 +87,8 @@ class Registry:
         self._lifecycle = threading.RLock()
         self._dispatcher = Dispatcher(store._strand)
         self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch)
+        if store._observers.of_registrations:
+            self._dispatcher.add_status(self._tell_observers)
         self._picker = Picker()
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
@@ -481,13 +484,14 @@ class Registry:
     def staleness(self) -> float:
         """Seconds since the cache was last known to be up to date: 0.0 while the watch is connected.
 
-        In a forked child the inherited cache ages from the fork on.
+        Before the start has filled the cache it is infinite. Once a break is noticed, it counts from the connection's
+        last sign of life. In a forked child the inherited cache ages from the fork on.
 
         A broken connection is noticed within ``store.capabilities.max_watch_failure_detection`` seconds.
         """
         if self._frozen_at is not None:
             return self._frozen_age + max(0.0, self.store.clock.now() - self._frozen_at)
-        return self._disconnected_for()
+        return self._disconnected_for() if self._cache.in_sync else math.inf
 
     @property
     def closed(self) -> bool:
@@ -565,6 +569,11 @@ class Registry:
         if self._watch_error is None:
             self._end_cache(error)
 
+    def _tell_observers(self, change: StatusChange) -> None:
+        if change.part is Part.REGISTRATION:
+            observers = self.store._observers
+            observers.registration_changed(self.config.key_prefix, str(change.status), change.reason, change.error)
+
     # -- inside ------------------------------------------------------------------------------------
 
     def _disconnected_for(self) -> float:
@@ -583,7 +592,10 @@ class Registry:
         raise ServiceNotFound(f"no instance of {name!r} is known{self._how_stale()}")
 
     def _how_stale(self) -> str:
-        return f" (the cache is {age:.1f} s old)" if (age := self.staleness) else ""
+        age = self.staleness
+        if age == math.inf:
+            return " (the cache was never filled)"
+        return f" (the cache is {age:.1f} s old)" if age else ""
 
     def _seconds(self, timeout: float | None) -> float:
         return self.store.timeout if timeout is None else check_timeout(timeout)

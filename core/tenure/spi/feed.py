@@ -18,7 +18,8 @@ Rules for the plugin (the conformance suite checks them):
 4. A transaction is never split over two items (where ``lossless_watch`` is declared).
 5. The feed ends once, by ``sink.fail(error)``, when it can't continue: connection lost, authentication
    refused, history compacted. A feed doesn't reconnect. If a server stops answering without
-   closing the connection, the feed fails within ``capabilities.max_watch_failure_detection`` seconds.
+   closing the connection, the feed fails within ``capabilities.max_watch_failure_detection`` seconds, by
+   ``DeadlineExceeded``: core then counts the outage from the last item, or from that many seconds before the error.
 6. ``deliver`` and ``fail`` never block, so a plugin may call them from its reader thread, under a lock of its
    own, and also before ``watch`` has returned. Calls after ``close`` are ignored.
 """

@@ -69,6 +69,14 @@ class FeedBuffer:
         self._woken = False
         self.failed_at: float | None = None
         """When the feed failed, on the clock given; ``None`` while it runs."""
+        self.alive_at = clock.now()
+        """When the feed was opened, or delivered its last item: the last sign of life that is known here."""
+
+    @property
+    def failure(self) -> tuple[TenureError, float, float] | None:
+        """Why and when the feed failed, and its last sign of life before; ``None`` while it runs."""
+        error, failed_at = self._error, self.failed_at
+        return None if error is None or failed_at is None else (error, failed_at, self.alive_at)
 
     # -- the plugin's side: never blocks --
 
@@ -79,6 +87,7 @@ class FeedBuffer:
 
     def _put(self, item: FeedItem) -> None:
         with self._condition:
+            self.alive_at = self._clock.now()
             if self._overflowed:
                 self._dropped += _entries(item)
                 return

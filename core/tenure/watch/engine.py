@@ -143,7 +143,7 @@ class Watch:
 
     @property
     def staleness(self) -> float:
-        """Seconds since the watch noticed that its connection broke; 0.0 while it is connected.
+        """Seconds since the connection's last sign of life, once a break is noticed; 0.0 while it is connected.
 
         In a forked child the inherited watch counts from the fork.
 
@@ -151,8 +151,8 @@ class Watch:
         changes, the watch counts as connected once the new state has arrived.
         """
         since = self._machine.disconnected_at
-        if since is None:
-            since = self._buffer.failed_at
+        if since is None and (failure := self._buffer.failure) is not None:
+            since = self._machine.broken_since(*failure)
         if since is None:  # in a forked child nothing arrives any more
             return fork_generation.seconds_since(self._fork_generation)
         return max(0.0, self._clock.now() - since)
@@ -291,10 +291,11 @@ class Watch:
         return True
 
     def _disconnect(self, error: TenureError) -> None:
-        failed_at = self._clock.now() if self._buffer.failed_at is None else self._buffer.failed_at
+        buffer = self._buffer
+        failed_at = self._clock.now() if buffer.failed_at is None else buffer.failed_at
         self._drop_feed()
         self._delay_reopen()
-        self._machine.failed(error, failed_at)
+        self._machine.failed(error, failed_at, buffer.alive_at)
         self._after_error(error)
 
     def _after_error(self, error: TenureError) -> None:

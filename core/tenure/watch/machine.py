@@ -163,12 +163,22 @@ class WatchMachine:
             self._resync_reason = reason
         return reason
 
-    def failed(self, error: TenureError, failed_at: float) -> None:
-        """The feed has ended. One that was opened and failed before it delivered anything has not ended the outage."""
+    def failed(self, error: TenureError, failed_at: float, alive_at: float) -> None:
+        """The feed has ended. One that was opened and failed before it delivered anything has not ended the outage.
+
+        A silent break began when the last sign of life came, ``alive_at``, at most the time of detection ago.
+        """
+        failed_at = self.broken_since(error, failed_at, alive_at)
         if self._outage_since is None or failed_at - self._opened_at > self._detection:
             self._outage_since = failed_at
         self.disconnected_at = self._outage_since
         self._decide(error)
+
+    def broken_since(self, error: TenureError, failed_at: float, alive_at: float) -> float:
+        """Since when nothing came for certain. A connection that was closed had delivered everything until then."""
+        if isinstance(error, DeadlineExceeded):
+            return min(failed_at, max(alive_at, failed_at - self._detection))
+        return failed_at
 
     def _decide(self, error: TenureError) -> None:
         """What follows an error: resume, begin with a snapshot, or end the watch."""
