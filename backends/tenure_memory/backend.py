@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenure.errors import StoreClosed
+from tenure.plugin_kit import Deadline
 from tenure.spi import (
     Backend,
     Capabilities,
@@ -49,7 +50,13 @@ class MemoryBackend(Backend):
         *,
         timeout: float,
     ) -> Page:
-        return self._open().page(request.prefix, after=request.after, limit=request.limit, revision=request.revision)
+        return self._open().page(
+            request.prefix,
+            after=request.after,
+            limit=request.limit,
+            revision=request.revision,
+            deadline=Deadline(timeout),
+        )
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
         return self._open().commit(transaction)

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from tenure.errors import ConfigError, OutcomeUnknown, TenureError, Unavailable
-from tenure.plugin_kit import Monitor, wall_clock
+from tenure.plugin_kit import Deadline, Monitor, wall_clock
 from tenure.spi import (
     Clock,
     CommitResult,
@@ -43,6 +44,10 @@ from tenure_memory.transactions import apply, check, plan
 from tenure_memory.watch import Watches
 
 DEFAULT_HISTORY = 10_000
+_LOOK_EVERY = 1_000
+"""Keys that are listed between two looks at the deadline."""
+_MOST_DELETED = 10_000
+"""Keys that one transaction deletes with their prefix, so that a call looks at its deadline now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +142,26 @@ class MemoryServer:
             self._serve()
             return MultiReadResult(tuple(map(self._state.get, keys)), self._revision)
 
-    def page(self, prefix: str, *, after: str | None, limit: int | None, revision: int | None) -> Page:
+    def page(
+        self,
+        prefix: str,
+        *,
+        after: str | None,
+        limit: int | None,
+        revision: int | None,
+        deadline: Deadline | None = None,
+    ) -> Page:
         with self._monitor.alone("listing keys"):
             self._serve()
-            items = list(self._state.under(prefix, after)) if revision is None else self._past(prefix, after, revision)
+            if revision is None:
+                items: list[KeyValue] = []
+                present = self._state.under(prefix, after)
+                while (limit is None or len(items) <= limit) and (found := list(islice(present, _LOOK_EVERY))):
+                    items += found
+                    if deadline is not None and len(found) == _LOOK_EVERY:
+                        deadline.check(f"listing, {len(items)} keys had been read")
+            else:
+                items = self._past(prefix, after, revision)
             more = limit is not None and len(items) > limit
             return Page(tuple(items[:limit]), more, self._revision if revision is None else revision)
 
@@ -187,8 +208,16 @@ class MemoryServer:
         return CommitResult(change.revision, sum(not isinstance(entry, KeyValue) for entry in change.entries))
 
     def delete_prefix(self, prefix: str) -> PrefixDeletion:
-        done = self._commit_made(lambda: Transaction((), tuple(Delete(item.key) for item in self._state.under(prefix))))
-        return PrefixDeletion(deleted=done.deleted, revision=done.revision)
+        more = False
+
+        def deletes() -> Transaction:
+            nonlocal more
+            keys = [item.key for item in islice(self._state.under(prefix), _MOST_DELETED + 1)]
+            more = len(keys) > _MOST_DELETED
+            return Transaction((), tuple(map(Delete, keys[:_MOST_DELETED])))
+
+        done = self._commit_made(deletes)
+        return PrefixDeletion(deleted=done.deleted, revision=done.revision, has_more=more)
 
     def _begin(self, step: _Step) -> None:
         self._begun = step  # this is the commit: an interrupt before it takes back everything, one after it nothing

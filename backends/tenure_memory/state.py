@@ -6,7 +6,7 @@ Text compares by code point in Python, which is the byte order of UTF-8.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from tenure.spi import KeyValue
 
@@ -33,6 +33,12 @@ class State:
         if self._ordered[position : position + 1] == [key]:
             del self._ordered[position]
         self._items.pop(key, None)
+
+    def remove_many(self, keys: Collection[str]) -> None:
+        """Remove ``keys`` in one pass over all keys: one by one, many would take quadratic time."""
+        self._ordered = [key for key in self._ordered if key not in keys]
+        for key in keys:
+            self._items.pop(key, None)
 
     def under(self, prefix: str, after: str | None = None) -> Iterator[KeyValue]:
         """Items whose keys start with ``prefix`` and are greater than ``after``, in order."""

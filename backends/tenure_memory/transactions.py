@@ -9,6 +9,9 @@ from tenure.spi import Delete, Deleted, KeyAbsent, KeyExists, KeyValue, Operatio
 from tenure_memory.history import Change
 from tenure_memory.state import State
 
+_MANY = 100
+"""Deletes of one transaction from which on they are made in one pass."""
+
 
 def check(preconditions: Iterable[Precondition], state: State, revision: int) -> None:
     """Raise ``Conflict`` for the first precondition that doesn't hold."""
@@ -45,8 +48,13 @@ def plan(operations: Iterable[Operation], state: State, revision: int) -> Change
 
 
 def apply(change: Change, state: State) -> None:
+    """Bring ``state`` to what ``change`` has made of it. Doing it twice is the same as once."""
+    gone = {entry.key for entry in change.entries if not isinstance(entry, KeyValue)}
+    if len(gone) > _MANY:
+        state.remove_many(gone)
+    else:
+        for key in gone:
+            state.remove(key)
     for entry in change.entries:
         if isinstance(entry, KeyValue):
             state.set(entry)
-        else:
-            state.remove(entry.key)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_sqlite import leases
 from tenure_sqlite.database import Connection, Database
@@ -31,6 +31,7 @@ _LIST = (
     "AND (lease IS NULL OR lease NOT IN (SELECT id FROM lease WHERE deadline <= ?)) ORDER BY key LIMIT ?"
 )
 _BATCH = 500  # parameters of one statement; SQLite takes at least 999
+_ROWS = 1_000  # read between two looks at the deadline
 _NEVER = float("-inf")
 
 
@@ -79,10 +80,17 @@ def list_page(database: Database, request: ListRequest, *, reap: Reap, timeout: 
     limit = request.limit
     most = -1 if limit is None else limit + 1  # one more tells whether there are more
     query = _LIST.format("x''" if request.keys_only else "value", within)
+    deadline = Deadline(timeout)
 
     def read(connection: Connection, hide: float) -> Page:
         (present,) = connection.execute("SELECT revision FROM store").fetchone()
-        items = tuple(_item(*row) for row in connection.execute(query, (*bounds, hide, most)))
+        rows = connection.execute(query, (*bounds, hide, most))
+        found: list[KeyValue] = []
+        while batch := rows.fetchmany(_ROWS):
+            found += [_item(*row) for row in batch]
+            if len(batch) == _ROWS:
+                deadline.check(f"listing, {len(found)} keys had been read")
+        items = tuple(found)
         if limit is not None and len(items) > limit:
             return Page(items[:limit], True, present)
         return Page(items, False, present)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
@@ -202,7 +203,7 @@ def test_before_the_start_it_says_so(store):
     for act in (idle.get_service, idle.register, idle.wait_for):
         with pytest.raises(StoreClosed, match="hasn't started"):
             act()
-    assert idle.staleness == 0.0
+    assert idle.staleness == math.inf
     idle.close()
 
 

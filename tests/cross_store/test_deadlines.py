@@ -1,0 +1,76 @@
+"""Reads and deletions of very many keys end with their timeout, on the stores that run in the caller's own thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import tenure
+from tenure import Store
+from tenure.errors import DeadlineExceeded, PartiallyApplied, TenureError
+from tenure.plugin_kit import monotonic
+
+KEYS = 30_000
+LIMIT = 0.01
+"""Seconds: far less than any machine takes for so many keys."""
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
+    store = tenure.connect(url, timeout=60.0)
+    size = store.capabilities.max_transaction_operations
+    for start in range(0, KEYS, size):
+        making = store.transaction()
+        for number in range(start, min(start + size, KEYS)):
+            making.put(f"key/{number:06d}", b"x" * 100)
+        making.commit()
+    yield store
+    store.close()
+
+
+def took(call: Callable[[], object]) -> tuple[float, TenureError | None]:
+    began = monotonic()
+    error = None
+    try:
+        call()
+    except TenureError as exc:
+        error = exc
+    return monotonic() - began, error
+
+
+def test_a_list_ends_with_its_timeout(full: Store) -> None:
+    whole, none = took(lambda: full.list("key/"))
+    assert none is None
+    seconds, error = took(lambda: full.list("key/", timeout=LIMIT))
+    assert isinstance(error, DeadlineExceeded)
+    assert seconds < LIMIT + max(0.1, whole / 2)
+
+
+def test_a_deletion_ends_with_its_timeout_and_tells_how_far_it_came(full: Store) -> None:
+    _, error = took(lambda: full.delete_prefix("key/", timeout=LIMIT))
+    assert isinstance(error, PartiallyApplied | DeadlineExceeded)
+    left = len(full.list("key/", keys_only=True))
+    assert left == KEYS - getattr(error, "deleted", 0)
+    _, none = took(lambda: full.delete_prefix("key/"))
+    assert none is None
+    assert len(full.list("key/")) == 0
+
+
+def test_deleting_takes_time_by_the_number_of_keys() -> None:
+    def seconds(count: int) -> float:
+        with tenure.connect("memory://") as store:
+            for start in range(0, count, 100):
+                making = store.transaction()
+                for number in range(start, start + 100):
+                    making.put(f"key/{number:06d}", b"")
+                making.commit()
+            began = time.thread_time()
+            store.delete_prefix("key/")
+            return time.thread_time() - began
+
+    few = min(seconds(5_000) for _ in range(3))
+    assert seconds(40_000) < 8 * few * 3
