@@ -11,7 +11,7 @@ OPTIONS = (
     Option(
         "keepalive",
         float,
-        10.0,
+        6.0,
         "seconds of silence after which the server is asked for a sign of life; servers refuse less than 5",
         minimum=5.0,
         maximum=3600.0,
@@ -19,7 +19,7 @@ OPTIONS = (
     Option(
         "keepalive_timeout",
         float,
-        4.0,
+        2.5,
         "seconds to wait for that sign before the connection counts as dead",
         minimum=0.5,
         maximum=600.0,

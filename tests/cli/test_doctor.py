@@ -11,7 +11,7 @@ from tenure.spi.capabilities import field_notes
 
 from .conftest import Run
 
-CHECKS = ("open", "clock", "read", "write", "lease", "server")
+CHECKS = ("open", "clock", "read", "write", "lease", "silence", "server")
 
 
 def test_a_healthy_store(run: Run, run_json: Any, url: str, store: tenure.Store) -> None:
@@ -22,7 +22,7 @@ def test_a_healthy_store(run: Run, run_json: Any, url: str, store: tenure.Store)
     assert found["caveats"][0]["title"] in run("doctor", url).stdout
     assert found["latency_p50_seconds"]["put"] > 0
     assert abs(found["clock_difference_seconds"]) < 1
-    assert {check["name"] for check in found["checks"]} >= {"open", "read", "write", "lease", "clock"}
+    assert {check["name"] for check in found["checks"]} >= {"open", "read", "write", "lease", "clock", "silence"}
     assert store.list().keys == ()
     assert store.leases() == ()
 
@@ -37,7 +37,7 @@ def test_risks_are_warnings_and_strict_makes_them_failures(run: Run) -> None:
 def test_the_verdict_column_has_three_words(run: Run) -> None:
     lines = [line.split("\t")[0] for line in run("doctor").stdout.splitlines()]
     verdicts = [line.split()[0] for line in lines if line.split()[1:2] and line.split()[1] in CHECKS]
-    assert verdicts == ["ok", "ok", "ok", "ok", "ok", "warning"]
+    assert verdicts == ["ok", "ok", "ok", "ok", "ok", "ok", "warning"]
 
 
 def test_facts_are_words_of_an_operator(run: Run) -> None:

@@ -86,6 +86,7 @@ def examine(
             difference, clock_check = _clock(server, asked, answered)
             checks += clock_check
             get_seconds, put_seconds = _try_out(store, samples, read_only, checks)
+            checks.append(_silence(store))
             checks += [Check("server", Verdict.WARNING, warning) for warning in server.warnings]
             return Checkup(
                 url=store.url,
@@ -97,6 +98,18 @@ def examine(
                 clock_difference=difference,
                 checks=tuple(checks),
             )
+
+
+def _silence(store: Store) -> Check:
+    """Whether the default heartbeat outlives a connection that leads nowhere, as after a NAT has forgotten it."""
+    from tenure.registry import RegistryConfig
+
+    noticed, heartbeat = store.capabilities.max_watch_failure_detection, RegistryConfig().heartbeat
+    text = f"a connection that leads nowhere is given up within {seconds(noticed)}"
+    if noticed < heartbeat:
+        return Check("silence", Verdict.OK, f"{text}; leases with a shorter TTL may be lost by it")
+    advice = f"the default heartbeat is {heartbeat:g} s: set a longer one, or a shorter time by the URL's options"
+    return Check("silence", Verdict.WARNING, f"{text}, and {advice}")
 
 
 def _clock(server: ServerInfo, asked: float, answered: float) -> tuple[float | None, list[Check]]:

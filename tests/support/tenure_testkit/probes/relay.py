@@ -22,6 +22,7 @@ class Relay:
         self._target = target
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._forgotten: set[tuple[socket.socket, socket.socket]] = set()
         self._lose = 0
         self._lose_to = b""
         self._counted = b""
@@ -56,6 +57,12 @@ class Relay:
         for pair in pairs:
             _shut(*pair)
         return len(pairs)
+
+    def forget(self) -> int:
+        """Let all connections lead nowhere, as a NAT that lost its table; new ones work. Answers how many."""
+        with self._lock:
+            self._forgotten |= self._pairs
+            return len(self._forgotten)
 
     def close(self) -> None:
         """Break everything and stop listening."""
@@ -93,6 +100,8 @@ class Relay:
                     data = source.recv(65_536)
                     if not data:
                         return
+                    if pair in self._forgotten:
+                        continue
                     if source is client:
                         losing = self._asks_to_lose(data) or losing
                         server.sendall(data)
@@ -105,6 +114,7 @@ class Relay:
         finally:
             with self._lock:
                 self._pairs.discard(pair)
+                self._forgotten.discard(pair)
             _shut(*pair)
             for end in pair:
                 end.close()
