@@ -187,6 +187,8 @@ class Registry:
             deregistered = self._registration.deregister(deadline)
         except CallInterrupted:
             raise
+        except StoreClosed:  # meanwhile, by the same handler: the close of the store revokes the lease
+            deregistered = False
         except TenureError as exc:
             deregistered = False
             _log.warning("closed without confirmation that the instance is deregistered: %s", exc)

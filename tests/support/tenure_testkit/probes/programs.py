@@ -279,6 +279,13 @@ atexit.register(end)
     "registry never closed": """
 registry = Registry(store, instance=Instance("web", port=1)).start(); registry.add_handler(lambda event: None)
 """,
+    "closed by the handler of SIGTERM": """
+registry = Registry(store, instance=Instance("web", port=1)).start()
+def end(*arguments): registry.close(); store.close(); sys.exit()
+signal.signal(signal.SIGTERM, end)
+threading.Timer(random.uniform(0.1, 0.5), os.kill, (os.getpid(), signal.SIGTERM)).start()
+while True: store.put("a", b"1"); registry.drain(); store.get("a"); registry.undrain()
+""",
     "a thread outlives main": """
 def late():
     threading.main_thread().join(); store.put("late", b"1", lease=store.lease(30)); store.close()
