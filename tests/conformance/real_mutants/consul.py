@@ -48,7 +48,7 @@ MUTANTS = (
         old="                self._highest = max(self._highest, index)\n        return max(index, before)\n",
         new="                self._highest = max(self._highest, index)\n        return index\n",
         wrong="A read has a lower revision than a write that was acknowledged before it.",
-        rules=("kv.revisions_only_grow", "kv.*", "order.*"),
+        rules=("kv.revisions_only_grow", "kv.*"),
         tests=_TRANSACTIONS,
     ),
     RealMutant(

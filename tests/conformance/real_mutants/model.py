@@ -88,9 +88,7 @@ class RealMutant:
 def copy_sources(folder: Path, mutant: RealMutant | None, root: Path = ROOT) -> tuple[Path, ...]:
     """Copy all packages below ``folder``, with the fault in them. Returns what to put into ``PYTHONPATH``."""
     for source in SOURCES:
-        shutil.copytree(
-            root / source, folder / source, ignore=shutil.ignore_patterns("__pycache__", "docs", "*.egg-info")
-        )
+        shutil.copytree(root / source, folder / source, ignore=shutil.ignore_patterns("docs", "*.egg-info"))
     if mutant is not None:
         if mutant.occurrences(root) != 1:
             raise ValueError(f"{mutant.id}: its text stands {mutant.occurrences(root)} times in {mutant.file}")
