@@ -140,7 +140,7 @@ class Trier:
                 server.recover()
                 url = server.url()
                 words += ["--controls", stack.enter_context(_serving(server.controls(url)))]
-            command = [sys.executable, str(SUITE), *words, url, str(file), *rules]
+            command = [sys.executable, "-P", str(SUITE), *words, url, str(file), *rules]
             said = _run_bounded(command, path, SUITE_SECONDS + GRACE, ROOT)
         if not file.exists():
             result.trouble.append(f"the suite on {store} came to no end: {said[-300:]}")
