@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +11,7 @@ from tenure._client.store import Store
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.workloads.sample_keys import ODD_KEYS, in_order
+from tenure.conformance.workloads.threads import Running
 from tenure.errors import InvalidArgument
 from tenure.spi import KeyValue
 
@@ -106,6 +108,41 @@ class ListRules(Rules, area="lists"):
         context.check.equal(listed.keys, keys, "the keys of a list of 6 MiB")
         wrong = [item.key for item in listed if item.value != item.key.encode() + value]
         context.check.equal(wrong, [], "keys of it with a wrong value")
+
+    @requires_capability("consistent_list")
+    def test_lists_of_many_keys_show_transactions_whole(self, context: RuleContext) -> None:
+        """A list of more keys than a page of the store's own interface holds shows each transaction whole."""
+        fill(context.store, tuple(f"k{number:05}" for number in range(_MANY)))
+        reader = context.connect()
+        stop = threading.Event()
+        written = 0
+
+        def write() -> None:
+            nonlocal written
+            while not stop.is_set():
+                value = str(written + 1).encode()
+                # At the two ends, so that no page has both.
+                context.store.transaction().put("k", value).put("k99999", value).commit()
+                written += 1
+
+        writing = Running(context.check, [write], "transactions beside lists")
+        beside = 0
+        try:
+            for _ in range(context.profile.pick(quick=40, full=200)):
+                before = written
+                listed = reader.list("k")
+                beside += written > before
+                ends = {item.key: item.value for item in (listed[0], listed[-1]) if item.key in ("k", "k99999")}
+                context.check.true(
+                    len(ends) in (0, 2) and len(set(ends.values())) <= 1,
+                    f"list('k') of {_MANY} keys while transactions on its first and last key run",
+                    expected="both with the same value, or neither",
+                    seen=ends,
+                )
+        finally:
+            stop.set()
+            writing.join()
+        context.check.enough(beside, 5, "a list during which a transaction was committed")
 
     def test_lists_by_scan_equal_lists(self, context: RuleContext) -> None:
         """A scan with any page size returns what a list returns, while no client writes."""
