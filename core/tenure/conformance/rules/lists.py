@@ -178,4 +178,5 @@ class ListRules(Rules, area="lists"):
             scanned.append(item.key)
             other.put(f"{(number * 7) % 60:03}t", b"new")
             other.delete(f"{(number * 11) % 60:03}t")
+            other.put(scanned[number // 2], b"changed")
         return scanned
