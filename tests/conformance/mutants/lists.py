@@ -130,6 +130,23 @@ class PagesOfTwoMoments(BentPages):
         return Page(page.items[:1000] + self.inner.list(rest, timeout=10.0).items, page.has_more, page.revision)
 
 
+class LargePagesOfTwoMoments(BentPages):
+    """Declares consistent_list, and reads what is beyond the first 8 MiB of a list a moment later."""
+
+    rules = ("lists.of_many_bytes_show_transactions_whole",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        size = 0
+        for count, item in enumerate(page.items):
+            size += len(item.value)
+            if size > 8 << 20:
+                time.sleep(ROUND_TRIP)
+                rest = ListRequest(prefix=prefix, after=item.key)
+                later = self.inner.list(rest, timeout=10.0).items
+                return Page(page.items[: count + 1] + later, page.has_more, page.revision)
+        return page
+
+
 class NextPageRepeats(Faithful):
     """A page begins with the last key of the page before."""
 
@@ -179,6 +196,7 @@ MUTANTS: tuple[type[Faithful], ...] = (
     CutAtAThousand,
     CutAtAMessage,
     PagesOfTwoMoments,
+    LargePagesOfTwoMoments,
     NextPageRepeats,
     PagesByOffset,
     PagesAreNotPinned,
