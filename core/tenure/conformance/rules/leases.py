@@ -142,7 +142,7 @@ class LeaseRules(Rules, area="leases"):
         over: dict[str, tuple[float, str]] = {}
         for number, name in enumerate(looks):
             # One after the other, so that no look ends the leases of the next.
-            ttl = context.short_ttl + number * (slack + 0.5)
+            ttl = context.short_ttl + number * (slack + CLOCK_TOLERANCE + 0.5)
             many = 1 if name in {"get", "list"} else _ENDING_TOGETHER
             grants = [holder.grant(ttl, timeout=TIMEOUT) for _ in range(many)]
             ends = time.monotonic() + context.capabilities.max_lifetime_after_refresh(grants[-1].ttl)
