@@ -1,13 +1,13 @@
 """Tries realistic faults of the real backends and of core on real servers: which does the suite find, which the tests?
 
     python tests/conformance/run_real_mutants.py [--store NAME ...] [--only ID ...] [--jobs N] [--json FILE]
-                                                   [--whole] [--no-tests] [--no-suite]
+                                                   [--whole] [--no-tests] [--no-suite] [--into PAGE]
 
 Each mutant of ``real_mutants`` is applied to a copy of the packages. The rules of the conformance suite that ask for
 its kind of fault (quick profile; ``--whole``: then all others) run on a server of the store up to the first that fails;
 then the tests that the mutant names. A rule counts only if it fails twice, and passes on the sound store. ``--json``
-keeps what was found; results of other mutants in the file stay. The exit code is 1
-if a fault that a client can notice was found by nothing.
+keeps what was found; results of other mutants in the file stay. The exit code is 1 if a fault that a client can notice
+was found by nothing.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tenure.conformance.runner.runner import all_rules
+
 if __package__:
+    from .mutants import MUTANTS
     from .real_mutants import REAL_MUTANTS, ROOT, RealMutant
-    from .real_mutants.score import Score
+    from .real_mutants.score import Score, into_page
     from .real_mutants.servers import Running, start
     from .real_mutants.trial import Result, Trier
 else:
-    sys.path[:0] = [str(Path(__file__).parent)]
+    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
+    from mutants import MUTANTS
     from real_mutants import REAL_MUTANTS, ROOT, RealMutant
-    from real_mutants.score import Score
+    from real_mutants.score import Score, into_page
     from real_mutants.servers import Running, start
     from real_mutants.trial import Result, Trier
 
@@ -113,6 +117,11 @@ def try_all(
         thread.join()
 
 
+def scores(score: Score) -> str:
+    """Both scores, as the page on conformance has them."""
+    return score.page(wrapped=len(MUTANTS), rules=len(all_rules()))
+
+
 def commit_now() -> str:
     """The commit that was tried."""
     done = subprocess.run(
@@ -129,6 +138,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants tried at a time, each on servers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results in this file")
     parser.add_argument("--whole", action="store_true", help="where the rules named find nothing, all others as well")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="write both scores into this page, and try nothing")
     parser.add_argument("--no-tests", action="store_true", help="the suite alone")
     parser.add_argument("--no-suite", action="store_true", help="the tests alone")
     given = parser.parse_args()
@@ -140,6 +150,9 @@ def main() -> int:
     if not mutants:
         parser.error("no mutant is called so")
     score = Score.read(given.json)
+    if given.into is not None:
+        given.into.write_text(into_page(given.into.read_text(), scores(score)))
+        return 0
     commit = commit_now()
 
     def keep(result: Result) -> None:

@@ -13,6 +13,8 @@ import pytest
 from tenure.conformance.runner.runner import all_rules
 
 from .real_mutants import REAL_MUTANTS, ROOT, Kind
+from .real_mutants.score import Score, into_page
+from .run_real_mutants import scores
 
 RULES = [rule.id for rule in all_rules()]
 
@@ -45,3 +47,12 @@ def test_there_are_many_of_each_store_and_of_each_kind():
     assert stores["memory"] >= 5
     assert stores["sqlite"] >= 5
     assert {mutant.kind for mutant in REAL_MUTANTS} == set(Kind)
+
+
+def test_the_page_shows_the_scores_that_are_kept():
+    page = (ROOT / "core/docs/conformance.md").read_text()
+    shown = into_page(page, scores(Score.read(ROOT / "tests/conformance/real_mutants/results.json")))
+    assert shown == page, (
+        "python tests/conformance/run_real_mutants.py --json tests/conformance/real_mutants/results.json "
+        "--into core/docs/conformance.md brings the page up to date"
+    )

@@ -118,6 +118,7 @@ MUTANTS = (
         old="(TTL=math.ceil(ttl))",
         new="(TTL=math.floor(ttl))",
         wrong="A lease of 2.5 s lives for 2 s.",
+        unnoticeable="Core rounds a TTL up to the seconds that the store declares before it asks the backend.",
         rules=("leases.have_a_truthful_ttl", "leases.have_limits"),
         tests=_LEASES,
     ),

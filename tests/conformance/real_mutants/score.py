@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -83,14 +84,37 @@ class Score:
         ]
         return "\n".join(lines)
 
-    def page(self) -> str:
-        """A table for the page on conformance."""
-        rows = ["| store | faults | a client can notice | found by the suite | found by tests | by either |"]
-        rows.append("|---|---|---|---|---|---|")
+    def page(self, *, wrapped: int, rules: int) -> str:
+        """Both scores for the page on conformance. ``wrapped`` mutants of the first family, all found by ``rules``."""
+        numbers = self.numbers
+        score = 100 * numbers["noticeable_by_suite"] // max(numbers["noticeable"], 1)
+        rows = [
+            f"- Broken wrappers of the memory store: {wrapped}, all found, by {rules} rules.",
+            f"- Faults in real backends and core, on real servers: {numbers['mutants']}. A client can notice "
+            f"{numbers['noticeable']}; the suite found {numbers['noticeable_by_suite']} of them ({score} %). Suite and "
+            f"tests together found {numbers['by_either']} of all.",
+            "",
+            "| store | faults | noticeable | of these found by the suite | found by tests | found by either |",
+            "|---|---|---|---|---|---|",
+        ]
         stores = list(dict.fromkeys(each["store"] for each in self.results))
         parts = [(store, Score(each for each in self.results if each["store"] == store)) for store in stores]
-        for name, part in [*parts, ("**all**", self)]:
-            numbers = part.numbers
+        for name, part in [*parts, ("all", self)]:
             counts = ("mutants", "noticeable", "noticeable_by_suite", "by_tests", "by_either")
-            rows.append(f"| {name} | " + " | ".join(str(numbers[count]) for count in counts) + " |")
+            rows.append(f"| {name} | " + " | ".join(str(part.numbers[count]) for count in counts) + " |")
+        commits = ", ".join(sorted({each["commit"] for each in self.results}))
+        rows += ["", f"Found by nothing ({len(self.missed)}):" if self.missed else "Nothing was missed."]
+        rows += ["", *(f"- `{each['id']}`: {each['wrong']}" for each in self.missed)] if self.missed else []
+        hidden = [each for each in self.results if each["unnoticeable"]]
+        rows += ["", "No client can notice:", ""] if hidden else []
+        rows += [f"- `{each['id']}`: {each['unnoticeable']}" for each in hidden]
+        rows += ["", f"Commits that were tried: {commits}."]
         return "\n".join(rows) + "\n"
+
+
+_MARKED = re.compile(r"(<!-- scores of mutants -->\n).*?(<!-- end of scores -->)", re.DOTALL)
+
+
+def into_page(text: str, scores: str) -> str:
+    """A page with the scores between its marks."""
+    return _MARKED.sub(lambda marks: marks[1] + scores + marks[2], text)

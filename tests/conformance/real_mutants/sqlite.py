@@ -94,7 +94,7 @@ MUTANTS = (
         kind=Kind.DETECTION,
         file=f"{_FOLDER}/watch.py",
         old="pauses = [self._poll] if self._feeds else []",
-        new="pauses = [self._poll * 100] if self._feeds else []",
+        new="pauses = [self._poll * 1000] if self._feeds else []",
         wrong="A watch hears of what another process writes many seconds later.",
         rules=("watches.are_quick",),
         tests=_WATCH,

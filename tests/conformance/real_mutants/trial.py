@@ -149,6 +149,7 @@ class Trier:
         if not document["tenure"].startswith(str(folder)):
             raise RuntimeError(f"the suite ran on {document['tenure']}, not on the patched copy in {folder}")
         result.trouble += [f"{rule} didn't end on {store}" for rule in document["hung"]]
+        result.trouble += [f"{rule} was inconclusive on {store}" for rule in document["inconclusive"]]
         return document
 
 
