@@ -19,7 +19,7 @@ _MANY = 1200
 """Keys; more than the usual page of a store's own interface."""
 _BESIDE = 5
 """Lists beside a transaction that are needed."""
-_LARGE = 256 * 1024
+_LARGE = 64 * 1024
 _LARGE_LIST = 20 << 20
 """Bytes; more than a plugin reads at once, so that core has to put pages together."""
 
