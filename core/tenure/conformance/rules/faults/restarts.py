@@ -260,7 +260,9 @@ def _lost_data(context: RuleContext) -> _LostData:
         _lose(context)
         lost = _LostData()
         other = context.connect()
-        refill = [*(("guarded", number) for number in range(_WRITES)), ("same/1", 0), ("same/2", 0)]
+        # As many writes as before, so that a store that counts uses the same revisions for other values.
+        refill = [*(("guarded", number) for number in range(_WRITES)), ("free/1", 0), ("free/2", 0)]
+        refill += [("same/1", 0), ("same/2", 0)]
         refill += [(f"busy/{number % 3}", number) for number in range(4 * _WRITES)]
         refill += [("guarded", number) for number in range(4 * _WRITES)]
         for key, number in refill:
