@@ -27,7 +27,7 @@ from tenure.spi import (
 from tenure_memory import MemoryServer
 from tenure_memory.history import Change
 
-from .base import BentFeed, BentWatch, Faithful
+from .base import BentFeed, BentItems, BentWatch, Faithful
 
 
 class LeaseNeverEnds(Faithful):
@@ -271,7 +271,17 @@ class LeasesEndWhenTheyAreWatched(Faithful):
         super().close()
 
 
+class LeasedKeysBeginAnew(BentItems):
+    """A key that is put on a lease looks as if it had been deleted and made again."""
+
+    rules = ("leases.changing_keeps_the_create_revision",)
+
+    def item(self, item: KeyValue) -> KeyValue:
+        return item if item.lease_id is None else item._replace(create_revision=item.mod_revision)
+
+
 MUTANTS: tuple[type[Faithful], ...] = (
+    LeasedKeysBeginAnew,
     RevokedIsRefreshed,
     LeasesEndWhenTheyAreWatched,
     LeaseNeverEnds,

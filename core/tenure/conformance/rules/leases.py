@@ -264,6 +264,19 @@ class LeaseRules(Rules, area="leases"):
         revoked = backend.revoke(ids, timeout=10.0)
         context.check.equal(revoked, frozenset(set(ids) - set(ids[::3])), "revoke of all, ten of them revoked already")
 
+    def test_leases_changing_keeps_the_create_revision(self, context: RuleContext) -> None:
+        """A key that is put on a lease, on another one and on none is the same key: its create revision stays."""
+        created = context.store.put("key", b"0").revision
+        leases = [context.store.lease(context.long_ttl) for _ in range(2)]
+        for number, lease in enumerate([*leases, None, leases[0]], start=1):
+            revision = context.store.put("key", b"%d" % number, lease=lease).revision
+            item = context.store.get("key")
+            context.check.equal(
+                item and (item.create_revision, item.mod_revision, item.lease_id),
+                (created, revision, lease and lease.id),
+                f"a key's create revision, mod revision and lease after {number} changes of its lease",
+            )
+
     def test_leases_deleted_keys_do_not_come_back(self, context: RuleContext) -> None:
         """A key deleted and put again without its lease survives the end of that lease."""
         backend = context.backend()
