@@ -88,11 +88,14 @@ class Score:
         """Both scores for the page on conformance. ``wrapped`` mutants of the first family, all found by ``rules``."""
         numbers = self.numbers
         score = 100 * numbers["noticeable_by_suite"] // max(numbers["noticeable"], 1)
-        rows = [
-            f"- Broken wrappers of the memory store: {wrapped}, all found, by {rules} rules.",
+        real = (
             f"- Faults in real backends and core, on real servers: {numbers['mutants']}. A client can notice "
             f"{numbers['noticeable']}; the suite found {numbers['noticeable_by_suite']} of them ({score} %). Suite and "
-            f"tests together found {numbers['by_either']} of all.",
+            f"tests together found {numbers['by_either']} of all."
+        )
+        rows = [
+            f"- Broken wrappers of the memory store: {wrapped}, all found, by {rules} rules.",
+            real,
             "",
             "| store | faults | noticeable | of these found by the suite | found by tests | found by either |",
             "|---|---|---|---|---|---|",

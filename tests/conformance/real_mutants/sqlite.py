@@ -66,7 +66,7 @@ MUTANTS = (
         old="created = revision if row is None else row[0]",
         new="created = revision if row is None or operation.lease_id is not None else row[0]",
         wrong="A key that is put on a lease looks as if it had been deleted and made again.",
-        rules=("leases.leave_what_is_not_theirs", "kv.put_replaces_and_keeps_the_create_revision"),
+        rules=("leases.changing_keeps_the_create_revision", "kv.put_replaces_and_keeps_the_create_revision"),
         tests=_DATA,
     ),
     RealMutant(
