@@ -248,9 +248,12 @@ def _lost_data(context: RuleContext) -> _LostData:
     # A store that counts its revisions begins anew here, so that refilling it takes few writes.
     _lose(context)
     idle, watcher = context.connect(), context.connect()
-    old = [context.store.put("guarded", b"old").revision for _ in range(_WRITES)]
-    idle.get("guarded")
-    for name in ("quiet/1", "quiet/2", "same/1", "same/2", "busy/0"):
+    for number in range(_WRITES):  # so that the refilled store comes from below to the revisions of the lost data
+        context.store.put(f"free/{number}", b"")
+    guarded = [f"guarded/{number}" for number in range(_WRITES)]
+    old = {key: context.store.put(key, b"old").revision for key in (*guarded, "same/1", "same/2")}
+    idle.list("guarded/")
+    for name in ("quiet/1", "quiet/2", "busy/0"):
         context.store.put(name, b"old")
     prefixes = ("quiet/", "same/", "busy/", "empty/")
     with contextlib.ExitStack() as stack:
@@ -260,20 +263,21 @@ def _lost_data(context: RuleContext) -> _LostData:
         _lose(context)
         lost = _LostData()
         other = context.connect()
-        # As many writes as before, so that a store that counts uses the same revisions for other values.
-        refill = [*(("guarded", number) for number in range(_WRITES)), ("free/1", 0), ("free/2", 0)]
-        refill += [("same/1", 0), ("same/2", 0)]
-        refill += [(f"busy/{number % 3}", number) for number in range(4 * _WRITES)]
-        refill += [("guarded", number) for number in range(4 * _WRITES)]
-        for key, number in refill:
-            present = other.put(key, b"new %d" % number, timeout=RECOVERY).revision
-            if key == "guarded" and present in old:
-                lost.tried.append(present)
-                _use(idle, present, "an idle client", lost)
-        for revision in (old[0], old[-1]):
-            lost.tried.append(revision)
-            _use(context.store, revision, "a client that noticed", lost)
-            _use(idle, revision, "an idle client", lost)
+        for key, revision in old.items():
+            present = 0
+            for number in range(4 * _WRITES):
+                present = other.put(key, b"new %d" % number, timeout=RECOVERY).revision
+                if present >= revision:
+                    break
+            if present == revision and key in guarded:
+                lost.tried.append(revision)
+                _use(idle, key, revision, "an idle client", lost)
+        for number in range(_WRITES):
+            other.put(f"busy/{number % 3}", b"new", timeout=RECOVERY)
+        for key in (guarded[0], guarded[-1]):
+            lost.tried.append(old[key])
+            _use(context.store, key, old[key], "a client that noticed", lost)
+            _use(idle, key, old[key], "an idle client", lost)
         limit = RECOVERY + context.capabilities.max_watch_failure_detection
         for prefix, follower in followers.items():
             lost.untold += _untold(context, prefix, follower, time.monotonic() + limit)
@@ -295,13 +299,13 @@ def _lose(context: RuleContext) -> None:
     context.check.enough(window.effects, 1, "a key lost with the store's data")
 
 
-def _use(store: Store, revision: int, who: str, lost: _LostData) -> None:
+def _use(store: Store, key: str, revision: int, who: str, lost: _LostData) -> None:
     """Replace a key at a revision of the lost data; note if that isn't a Conflict."""
     try:
-        store.put_if_unchanged("guarded", b"stale", revision=revision, timeout=RECOVERY)
+        store.put_if_unchanged(key, b"stale", revision=revision, timeout=RECOVERY)
     except Conflict:
         return
-    lost.accepted.append(f"{who}: put_if_unchanged(revision={revision}) was applied")
+    lost.accepted.append(f"{who}: put_if_unchanged({key!r}, revision={revision}) was applied")
 
 
 def _untold(context: RuleContext, prefix: str, follower: Follower, deadline: float) -> list[str]:
