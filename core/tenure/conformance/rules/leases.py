@@ -125,10 +125,7 @@ class LeaseRules(Rules, area="leases"):
         )
 
     def test_leases_that_ended_are_over_for_the_first_who_looks(self, context: RuleContext) -> None:
-        """Where no client watches or writes, the first read shows no key of an ended lease, and no write uses one.
-
-        Many leases end together, and whose they were is gone.
-        """
+        """Where no client watches or writes, the first read shows no key of an ended lease, and no write uses one."""
         slack = context.capabilities.expiry_slack
         holder, looker = context.backend(), context.backend()
         seen: dict[str, object] = {}
