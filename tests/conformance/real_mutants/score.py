@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 
+NOT_TRIED = "its tests were not tried"
+
+
 class Score:
     """The latest result of each mutant."""
 
@@ -34,6 +37,8 @@ class Score:
             result["rules"] = before.get("rules", {})
         if not tests:
             result["tests"] = before.get("tests", [])
+            if not before or NOT_TRIED in before["trouble"]:
+                result["trouble"] = [*result["trouble"], NOT_TRIED]
         self._results[result["id"]] = {**result, "commit": commit}
 
     @property
@@ -76,7 +81,7 @@ class Score:
             f"the suite found {numbers['noticeable_by_suite']} of {numbers['noticeable']} that a client can notice",
             f"suite and tests together found {numbers['by_either']} of {numbers['mutants']}",
         ]
-        lines += [f"found by nothing: {each['id']}: {each['wrong']}" for each in self.missed]
+        lines += [f"found by nothing: {each['id']}: {each['wrong']}{_left_out(each)}" for each in self.missed]
         lines += [
             f"found by nothing, and no client can notice it: {each['id']}: {each['unnoticeable']}"
             for each in self.results
@@ -88,10 +93,11 @@ class Score:
         """Both scores for the page on conformance. ``wrapped`` mutants of the first family, all found by ``rules``."""
         numbers = self.numbers
         score = 100 * numbers["noticeable_by_suite"] // max(numbers["noticeable"], 1)
+        untried = sum(NOT_TRIED in each["trouble"] for each in self.results)
         real = (
             f"- Faults in real backends and core, on real servers: {numbers['mutants']}. A client can notice "
             f"{numbers['noticeable']}; the suite found {numbers['noticeable_by_suite']} of them ({score} %). Suite and "
-            f"tests together found {numbers['by_either']} of all."
+            f"tests together found {numbers['by_either']} of all; the tests of {untried} were not tried yet."
         )
         rows = [
             f"- Broken wrappers of the memory store: {wrapped}, all found, by {rules} rules.",
@@ -107,12 +113,20 @@ class Score:
             rows.append(f"| {name} | " + " | ".join(str(part.numbers[count]) for count in counts) + " |")
         commits = ", ".join(sorted({each["commit"] for each in self.results}))
         rows += ["", f"Found by nothing ({len(self.missed)}):" if self.missed else "Nothing was missed."]
-        rows += ["", *(f"- `{each['id']}`: {each['wrong']}" for each in self.missed)] if self.missed else []
+        rows += (
+            ["", *(f"- `{each['id']}`: {each['wrong']}{_left_out(each)}" for each in self.missed)]
+            if self.missed
+            else []
+        )
         hidden = [each for each in self.results if each["unnoticeable"]]
         rows += ["", "No client can notice:", ""] if hidden else []
         rows += [f"- `{each['id']}`: {each['unnoticeable']}" for each in hidden]
         rows += ["", f"Commits that were tried: {commits}."]
         return "\n".join(rows) + "\n"
+
+
+def _left_out(result: dict[str, Any]) -> str:
+    return " (Its tests were not tried yet.)" if NOT_TRIED in result["trouble"] else ""
 
 
 _MARKED = re.compile(r"(<!-- scores of mutants -->\n).*?(<!-- end of scores -->)", re.DOTALL)
