@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-
 NOT_TRIED = "its tests were not tried"
 
 
