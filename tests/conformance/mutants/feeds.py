@@ -256,7 +256,18 @@ class ForgottenIsThePresent(Faithful):
             return self.inner.watch(WatchRequest(prefix=request.prefix, after=self.present), sink=sink, timeout=timeout)
 
 
+class LargeTransactionsComeInPieces(BentWatch):
+    """A change of more than a hundred keys is delivered in pieces of a hundred."""
+
+    rules = ("watches.resume_over_a_large_backlog",)
+
+    def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
+        pieces = [item.entries[start : start + 100] for start in range(0, len(item.entries), 100)]
+        return [Changes(piece, item.revision) for piece in pieces]
+
+
 MUTANTS: tuple[type[Faithful], ...] = (
+    LargeTransactionsComeInPieces,
     DeletesAreDropped,
     ChangesAreDropped,
     ChangesAreSwapped,

@@ -20,7 +20,8 @@ from tenure.spi import (
     Transaction,
 )
 
-from .base import BentItems, Faithful
+from .base import BentItems, Faithful, Mutant
+from .tcp import Networked
 
 
 class LostUpdate(Faithful):
@@ -110,6 +111,22 @@ class IdenticalPutIsSkipped(Faithful):
             if isinstance(operation, Put) and item is not None and item.value == operation.value:
                 return CommitResult(item.mod_revision)
         return self.inner.commit(transaction, timeout=timeout)
+
+
+class FirstPutsOfProcessesAreAlike(Networked):
+    """The first put of each process looks like that of every other: where the value is there already, it is lost."""
+
+    rules = ("kv.the_same_put_by_several_processes_is_a_change_each",)
+    first: ClassVar[list[Transaction]] = []
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        if not self.first:
+            self.first.append(transaction)
+            if len(transaction.operations) == 1 and isinstance(put := transaction.operations[0], Put):
+                item = self.get(put.key, timeout=timeout).item
+                if item is not None and item.value == put.value:
+                    return CommitResult(item.mod_revision)
+        return super().commit(transaction, timeout=timeout)
 
 
 class ReadRevisionLags(Faithful):
@@ -239,7 +256,7 @@ class LaggingReplica(Faithful):
         return self.inner.commit(transaction, timeout=timeout)
 
 
-MUTANTS: tuple[type[Faithful], ...] = (
+MUTANTS: tuple[Mutant, ...] = (
     LostUpdate,
     WrongAnswerToAWrite,
     MissingIsEmpty,
@@ -247,6 +264,7 @@ MUTANTS: tuple[type[Faithful], ...] = (
     CreateRevisionMoves,
     CreateRevisionOutlivesTheKey,
     IdenticalPutIsSkipped,
+    FirstPutsOfProcessesAreAlike,
     ReadRevisionLags,
     DeletingNothingIsAChange,
     AbsentIsIgnored,

@@ -12,6 +12,7 @@ from tenure._client.store import Store
 from tenure.leases import Lease
 from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.spi import (
+    Backend,
     Changes,
     CommitResult,
     Delete,
@@ -26,7 +27,7 @@ from tenure.spi import (
 from tenure_memory import MemoryServer
 from tenure_memory.history import Change
 
-from .base import BentFeed, BentWatch, Faithful
+from .base import BentFeed, BentItems, BentWatch, Faithful
 
 
 class LeaseNeverEnds(Faithful):
@@ -239,7 +240,50 @@ class KeysGoOneByOne(Faithful):
         return self.inner.revoke(lease_ids, timeout=timeout)
 
 
+class RevokedIsRefreshed(Faithful):
+    """A refresh of a lease that was revoked is answered as if it were alive."""
+
+    rules = ("leases.revoked_by_others_are_lost_before_their_deadline",)
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        return dict.fromkeys(lease_ids, 9.0) | self.inner.refresh(lease_ids, timeout=timeout)
+
+
+class LeasesEndWhenTheyAreWatched(Faithful):
+    """A lease ends on the clock of its backend alone: where that is closed, nothing ends it."""
+
+    rules = ("leases.that_ended_are_over_for_the_first_who_looks",)
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.granted: list[tuple[LeaseId, float]] = []
+
+    def grant(self, ttl: float, *, timeout: float) -> LeaseGrant:
+        lease_id = self.inner.grant(ttl, timeout=timeout).lease_id
+        self.granted.append((lease_id, ttl))
+        return LeaseGrant(lease_id, ttl)
+
+    def close(self) -> None:
+        for lease_id, ttl in self.granted:
+            for lease in self.server._leases:
+                if lease.lease_id == lease_id:
+                    self.server._leases.refresh(lease, self.server._clock.now() + 60.0 - ttl)
+        super().close()
+
+
+class LeasedKeysBeginAnew(BentItems):
+    """A key that is put on a lease looks as if it had been deleted and made again."""
+
+    rules = ("leases.changing_keeps_the_create_revision",)
+
+    def item(self, item: KeyValue) -> KeyValue:
+        return item if item.lease_id is None else item._replace(create_revision=item.mod_revision)
+
+
 MUTANTS: tuple[type[Faithful], ...] = (
+    LeasedKeysBeginAnew,
+    RevokedIsRefreshed,
+    LeasesEndWhenTheyAreWatched,
     LeaseNeverEnds,
     LeaseEndsLate,
     LeaseEndsEarly,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from typing import ClassVar
 
 from tenure.spi import KeyValue, ListRequest, Page
 
 from .base import BentPages, Faithful
+
+ROUND_TRIP = 0.001
 
 _THOUSAND = 1000
 _MESSAGE = 4 * 1024 * 1024
@@ -114,6 +117,36 @@ class CutAtAMessage(BentPages):
         return Page(tuple(items), page.has_more, page.revision)
 
 
+class PagesOfTwoMoments(BentPages):
+    """Declares consistent_list, and reads what is beyond the thousandth key of a list a moment later."""
+
+    rules = ("lists.of_many_keys_show_transactions_whole",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        if len(page.items) <= 1000:
+            return page
+        time.sleep(ROUND_TRIP)
+        rest = ListRequest(prefix=prefix, after=page.items[999].key)
+        return Page(page.items[:1000] + self.inner.list(rest, timeout=10.0).items, page.has_more, page.revision)
+
+
+class LargePagesOfTwoMoments(BentPages):
+    """Declares consistent_list, and reads what is beyond the first 8 MiB of a list a moment later."""
+
+    rules = ("lists.of_many_bytes_show_transactions_whole",)
+
+    def page(self, page: Page, prefix: str, limit: int | None) -> Page:
+        size = 0
+        for count, item in enumerate(page.items):
+            size += len(item.value)
+            if size > 8 << 20:
+                time.sleep(ROUND_TRIP)
+                rest = ListRequest(prefix=prefix, after=item.key)
+                later = self.inner.list(rest, timeout=10.0).items
+                return Page(page.items[: count + 1] + later, page.has_more, page.revision)
+        return page
+
+
 class NextPageRepeats(Faithful):
     """A page begins with the last key of the page before."""
 
@@ -162,6 +195,8 @@ MUTANTS: tuple[type[Faithful], ...] = (
     MoreThanThereIs,
     CutAtAThousand,
     CutAtAMessage,
+    PagesOfTwoMoments,
+    LargePagesOfTwoMoments,
     NextPageRepeats,
     PagesByOffset,
     PagesAreNotPinned,

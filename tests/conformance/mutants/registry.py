@@ -189,7 +189,18 @@ class ServicesAreMixedUp(Faithful):
         return patch.object(Cache, "_set", set_)
 
 
+class DeletedEntryIsNotMissed(Faithful):
+    """A registry doesn't look at its own entry in what the watch delivers."""
+
+    rules = ("registry.an_entry_deleted_by_others_comes_back",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        return patch.object(Registration, "observe", lambda registration, batch: None)
+
+
 MUTANTS: tuple[type[Faithful], ...] = (
+    DeletedEntryIsNotMissed,
     UpdatesAreNotWritten,
     TheLastOneStays,
     OtherFields,

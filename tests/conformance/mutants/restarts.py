@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import tenure_memory
 from tenure.conformance import ServerControls
 from tenure.errors import Compacted, TenureError, Unavailable
-from tenure.spi import CommitResult, Delete, Feed, KeyValue, LeaseId, Put, ReadResult, Sink, Transaction, WatchRequest
+from tenure.spi import (
+    CommitResult,
+    Delete,
+    Feed,
+    KeyValue,
+    LeaseId,
+    ListRequest,
+    Put,
+    ReadResult,
+    RevisionEquals,
+    Sink,
+    Transaction,
+    WatchRequest,
+)
 
 from .base import BentFeed, BentItems, BentWatch, Faithful
 from .controls import Durable
@@ -210,6 +223,41 @@ class RevisionsStartAgain(BentItems):
         return item._replace(mod_revision=self.count(item.mod_revision))
 
 
+class OldRevisionsFitNewData(RevisionsStartAgain):
+    """Counts revisions by one, from one again after its data were lost, and takes an old one for a new one."""
+
+    rules = ("restarts.revisions_of_lost_data_count_no_more",)
+    declares: ClassVar[Mapping[str, Any]] = {"unique_revisions": False}
+    counted: ClassVar[dict[int, int]] = {}
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        real = {number: revision for revision, number in self.counted.items()}
+        preconditions = tuple(
+            RevisionEquals(each.key, real.get(each.revision, 0)) if isinstance(each, RevisionEquals) else each
+            for each in transaction.preconditions
+        )
+        return super().commit(Transaction(preconditions, transaction.operations), timeout=timeout)
+
+
+class QuietPrefixesAreNotTold(Faithful):
+    """A watch of lost data goes on at the present if nothing is under its prefix now."""
+
+    rules = ("restarts.lost_data_are_told_to_every_watch",)
+
+    @classmethod
+    def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
+        return ServerControls(kill=server.pause, wipe=server.lose_data, start=server.resume)
+
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        try:
+            return self.inner.watch(request, sink=sink, timeout=timeout)
+        except Compacted:
+            if self.inner.list(ListRequest(prefix=request.prefix), timeout=timeout).items:
+                raise
+            present = WatchRequest(prefix=request.prefix, exact=request.exact, after=self.present)
+            return self.inner.watch(present, sink=sink, timeout=timeout)
+
+
 class LostRevisionsAreResumed(Faithful):
     """A watch after a revision of the lost data begins at the present."""
 
@@ -241,5 +289,7 @@ MUTANTS: tuple[type[Faithful], ...] = (
     RestartForgetsLeases,
     RestartForgetsLeasedKeys,
     RevisionsStartAgain,
+    OldRevisionsFitNewData,
+    QuietPrefixesAreNotTold,
     LostRevisionsAreResumed,
 )

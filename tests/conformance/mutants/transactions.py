@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from tenure.errors import Conflict, LeaseNotFound
 from tenure.spi import (
+    Backend,
     CommitResult,
     Delete,
     KeyExists,
@@ -116,6 +117,34 @@ class ComparesValues(Faithful):
         for each in transaction.operations:
             if isinstance(each, Put):
                 self.values[each.key, committed.revision] = each.value
+        return committed
+
+
+class TrustsItsOwnPuts(Faithful):
+    """A connection that has put a key compares the number of its puts, which begins again with each life."""
+
+    rules = ("transactions.notice_what_others_delete_and_recreate",)
+    puts: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.mine: dict[tuple[str, int], int] = {}
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        preconditions = tuple(
+            KeyExists(each.key)
+            if isinstance(each, RevisionEquals)
+            and self.mine.get((each.key, each.revision), 0) == self.puts.get(each.key, -1)
+            else each
+            for each in transaction.preconditions
+        )
+        committed = self.inner.commit(Transaction(preconditions, transaction.operations), timeout=timeout)
+        for each in transaction.operations:
+            if isinstance(each, Put):
+                self.puts[each.key] = self.puts.get(each.key, 0) + 1
+                self.mine[each.key, committed.revision] = self.puts[each.key]
+            else:
+                self.puts.pop(each.key, None)
         return committed
 
 
@@ -266,6 +295,7 @@ MUTANTS: tuple[type[Faithful], ...] = (
     OneGuardForEachKey,
     RefusedBumps,
     ComparesValues,
+    TrustsItsOwnPuts,
     ChecksAlwaysHold,
     DeleteCountsMissing,
     KeysMayBeWrittenTwice,

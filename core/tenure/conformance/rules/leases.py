@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
 
-from tenure.conformance.harness.assertions import EVENT_TIMEOUT
-from tenure.conformance.harness.context import RuleContext
+from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
+from tenure.conformance.harness.context import TIMEOUT, RuleContext
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE, observe, recorded
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, LimitExceeded, Unsupported
 from tenure.leases import LeaseState
-from tenure.spi import Delete, LeaseInfo, Put, Transaction
+from tenure.spi import Backend, Delete, LeaseId, LeaseInfo, ListRequest, Put, Transaction
 from tenure.watch import EventType
 
 _CLOCKS = 0.02
 """Seconds that clocks may run apart within one lease's time."""
+
+
+_LONG_ENOUGH = 9.0
+"""Seconds of a TTL of which a third is far from the whole, also on a slow machine."""
+_ENDING_TOGETHER = 120
+"""Leases; more than a store ends at once."""
 
 
 class LeaseRules(Rules, area="leases"):
@@ -92,6 +100,62 @@ class LeaseRules(Rules, area="leases"):
         context.check.equal(run.lost_calls, 1, "the number of calls of on_lost")
         states = {name: run.states[name] for name in run.endings}
         context.check.equal(set(states.values()), {LeaseState.LOST.value}, "the states of leases left alone")
+
+    @parallel_safe
+    def test_leases_revoked_by_others_are_lost_before_their_deadline(self, context: RuleContext) -> None:
+        """A holder hears from the next refresh that another client revoked its lease, and not at its deadline."""
+        other = context.connect()
+        lease = context.store.lease(max(context.short_ttl, _LONG_ENOUGH))
+        other.revoke_lease(lease.id)
+        polled = time.monotonic()
+        most, did = polled + lease.ttl, "revoked a lease by another client, and waited for its holder to find out"
+        while lease.alive and polled < most:
+            polled = time.monotonic()
+            time.sleep(0.02)
+        found = time.monotonic()
+        context.check.true(not lease.alive, did, expected="LOST", seen=f"{lease!r} after its whole TTL")
+        left = lease.deadline - context.store.clock.now()
+        if left <= 0 and found - polled > lease.ttl / 3:
+            raise inconclusive(context.rule, "the machine was too slow to tell the next refresh from the deadline")
+        context.check.true(
+            left > 0,
+            did,
+            expected=f"LOST after a third of its TTL of {lease.ttl:g} s",
+            seen=f"LOST at its own deadline, for {lease.reason!r}",
+        )
+
+    def test_leases_that_ended_are_over_for_the_first_who_looks(self, context: RuleContext) -> None:
+        """Where no client watches or writes, the first read shows no key of an ended lease, and no write uses one."""
+        slack = context.capabilities.expiry_slack
+        holder, looker = context.backend(), context.backend()
+        seen: dict[str, object] = {}
+        looks: dict[str, Callable[[str, str], object]] = {
+            "get": lambda key, _: looker.get(key, timeout=TIMEOUT).item,
+            "list": lambda key, _: looker.list(ListRequest(prefix=key), timeout=TIMEOUT).items,
+            "refresh": lambda _, lease_id: looker.refresh([lease_id], timeout=TIMEOUT),
+            "put": lambda key, lease_id: _put_on(looker, key, lease_id),
+        }
+        looker.list(ListRequest(prefix=context.physical("")), timeout=TIMEOUT)
+        over: dict[str, tuple[float, str]] = {}
+        for number, name in enumerate(looks):
+            # One after the other, so that no look ends the leases of the next.
+            ttl = context.short_ttl + number * (slack + CLOCK_TOLERANCE + 0.5)
+            many = 1 if name in {"get", "list"} else _ENDING_TOGETHER
+            grants = [holder.grant(ttl, timeout=TIMEOUT) for _ in range(many)]
+            ends = time.monotonic() + context.capabilities.max_lifetime_after_refresh(grants[-1].ttl)
+            put = Put(context.physical(name), b"held", grants[-1].lease_id)
+            holder.commit(Transaction((), (put,)), timeout=TIMEOUT)
+            over[name] = ends + CLOCK_TOLERANCE, grants[-1].lease_id
+        holder.close()
+        for name, (moment, lease_id) in over.items():
+            time.sleep(max(0.0, moment - time.monotonic()))
+            seen[name] = looks[name](context.physical(name), lease_id)
+        problems = [f"{name}: {found!r}" for name, found in seen.items() if found]
+        context.check.no_problems(
+            problems,
+            f"left leases alone, {_ENDING_TOGETHER} of them at a time, until they were over",
+            expected="no trace",
+        )
 
     # -- without waiting --
 
@@ -197,6 +261,19 @@ class LeaseRules(Rules, area="leases"):
         revoked = backend.revoke(ids, timeout=10.0)
         context.check.equal(revoked, frozenset(set(ids) - set(ids[::3])), "revoke of all, ten of them revoked already")
 
+    def test_leases_changing_keeps_the_create_revision(self, context: RuleContext) -> None:
+        """A key that is put on a lease, on another one and on none is the same key: its create revision stays."""
+        created = context.store.put("key", b"0").revision
+        leases = [context.store.lease(context.long_ttl) for _ in range(2)]
+        for number, lease in enumerate([*leases, None, leases[0]], start=1):
+            revision = context.store.put("key", b"%d" % number, lease=lease).revision
+            item = context.store.get("key")
+            context.check.equal(
+                item and (item.create_revision, item.mod_revision, item.lease_id),
+                (created, revision, lease and lease.id),
+                f"a key's create revision, mod revision and lease after {number} changes of its lease",
+            )
+
     def test_leases_deleted_keys_do_not_come_back(self, context: RuleContext) -> None:
         """A key deleted and put again without its lease survives the end of that lease."""
         backend = context.backend()
@@ -245,3 +322,12 @@ class LeaseRules(Rules, area="leases"):
         context.check.raises(LeaseNotFound, lambda: context.store.describe_lease(lease.id), "describe a revoked lease")
         living = {each.lease_id for each in context.store.leases()}
         context.check.true(lease.id not in living, "leases() after revoke", expected="without it", seen="listed")
+
+
+def _put_on(backend: Backend, key: str, lease_id: LeaseId) -> str:
+    """Put a key on a lease that is over; empty if that was refused."""
+    try:
+        done = backend.commit(Transaction((), (Put(key, b"late", lease_id),)), timeout=TIMEOUT)
+    except LeaseNotFound:
+        return ""
+    return f"applied at {done.revision}"

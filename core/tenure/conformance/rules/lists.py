@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -10,11 +11,17 @@ from tenure._client.store import Store
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.workloads.sample_keys import ODD_KEYS, in_order
+from tenure.conformance.workloads.threads import Running
 from tenure.errors import InvalidArgument
 from tenure.spi import KeyValue
 
 _MANY = 1200
 """Keys; more than the usual page of a store's own interface."""
+_BESIDE = 5
+"""Lists beside a transaction that are needed."""
+_LARGE = 64 * 1024
+_LARGE_LIST = 20 << 20
+"""Bytes; more than a plugin reads at once, so that core has to put pages together."""
 
 
 def fill(store: Store, keys: tuple[str, ...], value: bytes = b"") -> None:
@@ -107,6 +114,21 @@ class ListRules(Rules, area="lists"):
         wrong = [item.key for item in listed if item.value != item.key.encode() + value]
         context.check.equal(wrong, [], "keys of it with a wrong value")
 
+    @requires_capability("consistent_list")
+    def test_lists_of_many_keys_show_transactions_whole(self, context: RuleContext) -> None:
+        """A list of more keys than a page of the store's own interface holds shows each transaction whole."""
+        fill(context.store, tuple(f"k{number:05}" for number in range(_MANY)))
+        self._ends_agree(context, f"{_MANY} keys", context.profile.pick(quick=40, full=200))
+
+    @requires_capability("consistent_list")
+    def test_lists_of_many_bytes_show_transactions_whole(self, context: RuleContext) -> None:
+        """A list of more bytes than an answer of the store's own interface holds shows each transaction whole."""
+        value = b"x" * min(_LARGE, context.capabilities.max_value_bytes)
+        keys = range(_LARGE_LIST // len(value) + 1)
+        for number in keys:
+            context.store.put(f"k{number:05}", value)
+        self._ends_agree(context, f"{_LARGE_LIST >> 20} MiB", context.profile.pick(quick=10, full=50))
+
     def test_lists_by_scan_equal_lists(self, context: RuleContext) -> None:
         """A scan with any page size returns what a list returns, while no client writes."""
         keys = tuple(f"k/{number:03}" for number in range(40))
@@ -133,6 +155,41 @@ class ListRules(Rules, area="lists"):
         scanned = self._scan_beside_writes(context, context.store.scan("", page_size=5))
         context.check.equal(scanned, list(keys), "a scan while others put and delete keys: the keys of its first page")
 
+    def _ends_agree(self, context: RuleContext, what: str, lists: int) -> None:
+        """List keys that begin with ``k`` while transactions on the first and the last of them run."""
+        reader = context.connect()
+        stop = threading.Event()
+        written = 0
+
+        def write() -> None:
+            nonlocal written
+            while not stop.is_set():
+                value = str(written + 1).encode()
+                # At the two ends, so that no page has both.
+                context.store.transaction().put("k", value).put("k99999", value).commit()
+                written += 1
+
+        writing = Running(context.check, [write], "transactions beside lists")
+        done = beside = 0
+        try:
+            # Where a list takes no time, it takes many until a transaction comes between.
+            while done < lists or (beside < _BESIDE and done < lists * 50):
+                done += 1
+                before = written
+                listed = reader.list("k")
+                beside += written > before
+                ends = {item.key: item.value for item in (listed[0], listed[-1]) if item.key in ("k", "k99999")}
+                context.check.true(
+                    len(ends) in (0, 2) and len(set(ends.values())) <= 1,
+                    f"list('k') of {what} while transactions on its first and last key run",
+                    expected="both with the same value, or neither",
+                    seen=ends,
+                )
+        finally:
+            stop.set()
+            writing.join()
+        context.check.enough(beside, _BESIDE, "a list during which a transaction was committed")
+
     def _scan_beside_writes(self, context: RuleContext, scan: Iterator[KeyValue]) -> list[str]:
         """Take a key, then change something before and behind it, and so on."""
         scanned = []
@@ -141,4 +198,5 @@ class ListRules(Rules, area="lists"):
             scanned.append(item.key)
             other.put(f"{(number * 7) % 60:03}t", b"new")
             other.delete(f"{(number * 11) % 60:03}t")
+            other.put(scanned[number // 2], b"changed")
         return scanned

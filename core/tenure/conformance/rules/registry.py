@@ -173,6 +173,31 @@ class RegistryRules(Rules, area="registry"):
             registry.register(instance())
             context.check.true(context.store.get(key) is not None, "registered again", expected="the key", seen=None)
 
+    def test_registry_an_entry_deleted_by_others_comes_back(self, context: RuleContext) -> None:
+        """An instance whose entry another client deletes is registered again, under a lease that is alive."""
+        with (
+            Registry(context.connect(), self._config(context), instance()) as mine,
+            Registry(context.connect(), self._config(context)) as observer,
+        ):
+            self._count(context, observer, 1, "registered an instance")
+            (key,) = (item.key for item in context.store.list("/registry/"))
+            deleted = context.store.delete(key).revision
+            again = context.check.eventually(
+                lambda: context.store.get(key),
+                lambda item: item is not None and item.mod_revision > deleted,
+                "deleted the entry of a registered instance",
+                expected="it is there again",
+                within=self._config(context).heartbeat / 10 + EVENT_TIMEOUT,
+            )
+            context.check.true(
+                again is not None and again.lease_id is not None,
+                "deleted the entry of a registered instance",
+                expected="it is there again, under a lease",
+                seen=again,
+            )
+            self._count(context, observer, 1, "deleted the entry of a registered instance")
+            self._count(context, mine, 1, "deleted the entry of a registered instance")
+
     def test_registry_handlers_are_called_in_order(self, context: RuleContext) -> None:
         """Handlers receive the create, upserts and delete of an instance, each once, in order."""
         config = self._config(context)

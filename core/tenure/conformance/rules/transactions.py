@@ -109,6 +109,29 @@ class TransactionRules(Rules, area="transactions"):
         transaction = context.store.transaction().if_unchanged("key", revision=revision).put("won", b"")
         context.check.raises(Conflict, transaction.commit, "a precondition on the revision of the key's earlier life")
 
+    def test_transactions_notice_what_others_delete_and_recreate(self, context: RuleContext) -> None:
+        """A precondition on a revision fails if others made the key again, with as many puts and the same value."""
+        other = context.connect()
+        for number in range(4):
+            key = f"folder/{number}/key"
+            # The client that puts a key may remember it, and so may the one that reads it.
+            for knows, client in (("put", context.store), ("read", context.connect())):
+                for _ in range(number + 1):
+                    revision = (context.store if knows == "put" else other).put(key, b"same").revision
+                if knows == "read":
+                    client.get(key)
+                other.delete(key)
+                for _ in range(number + 1):
+                    other.put(key, b"same")
+                did = f"after others deleted the key that it {knows} and made it again by {number + 1} puts"
+                replace = partial(client.put_if_unchanged, key, b"lost", revision=revision)
+                context.check.raises(Conflict, replace, f"put_if_unchanged {did}")
+                transaction = client.transaction().if_unchanged(key, revision=revision).put(f"{key}/won", b"")
+                context.check.raises(Conflict, transaction.commit, f"a transaction on its revision {did}")
+                context.check.raises(
+                    Conflict, partial(client.delete, key, revision=revision), f"delete(revision=...) {did}"
+                )
+
     def test_transactions_without_operations_are_checks(self, context: RuleContext) -> None:
         """A transaction of preconditions alone changes nothing: it returns a revision, or is a Conflict."""
         revision = context.store.put("there", b"").revision

@@ -22,6 +22,10 @@ _CLOCK_TOLERANCE = 0.5
 """Seconds by which this machine may be late, in addition to what the store declares."""
 
 
+_BACKLOG = 40
+"""Transactions, of many keys or of many bytes in turn: more than fits into a message or a page of the history."""
+
+
 class WatchRules(Rules, area="watches"):
     """The state, then changes, as long as the watch is open."""
 
@@ -258,6 +262,40 @@ class WatchRules(Rules, area="watches"):
                 delivered = [event.revision for event in write_history.events_of(follower.batches)]
                 problems += [f"the event at {early} isn't after {after}" for early in delivered if early <= after]
                 context.check.no_problems(problems, f"watch(after={after})", expected="each transaction after it, once")
+
+    @requires_capability("lossless_watch")
+    def test_watches_resume_over_a_large_backlog(self, context: RuleContext) -> None:
+        """A watch after a revision delivers every later transaction whole, however many keys and bytes they have."""
+        limits = context.capabilities
+        start = context.store.put("w/start", b"").revision
+        many = min(200, limits.max_transaction_operations)
+        value = b"x" * min(64 * 1024, limits.max_value_bytes, limits.max_transaction_bytes // 8)
+        expected: dict[int, tuple[str, ...]] = {}
+        for number in range(_BACKLOG):
+            large = number % 2
+            keys = tuple(f"w/{number:02}/{key:03}" for key in range(min(4, many) if large else many))
+            transaction = context.store.transaction()
+            for key in keys:
+                transaction.put(key, value if large else b"")
+            expected[transaction.commit().revision] = keys
+        last = max(expected)
+        with Follower(context.check, context.store.watch("w/", after=start)) as follower:
+            follower.wait_for(expected[last][-1], last, f"watch(after={start})", within=3 * EVENT_TIMEOUT)
+            batches = list(follower.batches)
+        seen: dict[int, list[tuple[str, ...]]] = {}
+        for batch in batches:
+            parts: dict[int, list[str]] = {}
+            for event in batch.events:
+                parts.setdefault(event.revision, []).append(event.key)
+            for revision, part in parts.items():
+                seen.setdefault(revision, []).append(tuple(sorted(part)))
+        problems = [
+            f"the transaction at {revision} has {len(keys)} keys; {[len(part) for part in seen.get(revision, [])]} came"
+            for revision, keys in expected.items()
+            if seen.get(revision) != [keys]
+        ]
+        problems += [f"there was no transaction at {revision}" for revision in seen if revision not in expected]
+        context.check.no_problems(problems, f"watch(after={start}) over a backlog", expected="each transaction, whole")
 
     @requires_capability("lossless_watch")
     def test_watches_resume_at_the_present(self, context: RuleContext) -> None:

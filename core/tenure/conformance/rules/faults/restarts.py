@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 
+from tenure._client.store import Store
 from tenure.conformance.checkers import write_history
 from tenure.conformance.fault_injection.faults import (
     RECOVERY,
@@ -75,6 +77,26 @@ class RestartRules(Rules, area="restarts"):
                     return opened.next(EVENT_TIMEOUT)
 
             context.check.raises(Compacted, watch, f"watch(after={old[-1]}), of the data that were lost")
+
+    @requires_control("kill", "wipe", "start")
+    def test_restarts_revisions_of_lost_data_count_no_more(self, context: RuleContext) -> None:
+        """After the data were lost, a precondition on a revision read before is a Conflict, even if it comes again."""
+        lost = context.run_once("restarts.lost_data", _lost_data)
+        context.check.no_problems(
+            lost.accepted,
+            f"lost the data, filled the store again, then used {len(lost.tried)} revisions of the lost data",
+            expected="each is a Conflict",
+        )
+
+    @requires_control("kill", "wipe", "start")
+    def test_restarts_lost_data_are_told_to_every_watch(self, context: RuleContext) -> None:
+        """Watches of lost data that others refill end with the truth by a RESYNC: quiet, busy, refilled or empty."""
+        lost = context.run_once("restarts.lost_data", _lost_data)
+        context.check.no_problems(
+            lost.untold,
+            "lost the data, and filled the store again beyond the revision of the watches",
+            expected="each watch shows what a list shows, and told the gap",
+        )
 
     @requires_control("kill", "start")
     def test_restarts_outages_are_told_in_time(self, context: RuleContext) -> None:
@@ -210,3 +232,90 @@ class RestartRules(Rules, area="restarts"):
 def _down(context: RuleContext) -> Iterator[None]:
     with outage(context, "kill", "start"):
         yield
+
+
+@dataclass(slots=True)
+class _LostData:
+    """What clients that knew the lost data saw afterwards; texts are problems."""
+
+    tried: list[int] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+
+
+def _lost_data(context: RuleContext) -> _LostData:
+    """Lose the data under clients that know them, and refill the store by another one, beyond what they know."""
+    # A store that counts its revisions begins anew here, so that refilling it takes few writes.
+    _lose(context)
+    idle, watcher = context.connect(), context.connect()
+    for number in range(_WRITES):  # so that the refilled store comes from below to the revisions of the lost data
+        context.store.put(f"free/{number}", b"")
+    guarded = [f"guarded/{number}" for number in range(_WRITES)]
+    old = {key: context.store.put(key, b"old").revision for key in (*guarded, "same/1", "same/2")}
+    idle.list("guarded/")
+    for name in ("quiet/1", "quiet/2", "busy/0"):
+        context.store.put(name, b"old")
+    prefixes = ("quiet/", "same/", "busy/", "empty/")
+    with contextlib.ExitStack() as stack:
+        followers = {prefix: stack.enter_context(Follower(context.check, watcher.watch(prefix))) for prefix in prefixes}
+        for follower in followers.values():
+            follower.wait_in_sync()
+        _lose(context)
+        lost = _LostData()
+        other = context.connect()
+        for key, revision in old.items():
+            present = 0
+            for number in range(4 * _WRITES):
+                present = other.put(key, b"new %d" % number, timeout=RECOVERY).revision
+                if present >= revision:
+                    break
+            if present == revision and key in guarded:
+                lost.tried.append(revision)
+                _use(idle, key, revision, "an idle client", lost)
+        for number in range(_WRITES):
+            other.put(f"busy/{number % 3}", b"new", timeout=RECOVERY)
+        for key in (guarded[0], guarded[-1]):
+            lost.tried.append(old[key])
+            _use(context.store, key, old[key], "a client that noticed", lost)
+            _use(idle, key, old[key], "an idle client", lost)
+        limit = RECOVERY + context.capabilities.max_watch_failure_detection
+        for prefix, follower in followers.items():
+            lost.untold += _untold(context, prefix, follower, time.monotonic() + limit)
+    return lost
+
+
+def _lose(context: RuleContext) -> None:
+    """Lose the store's data."""
+    context.store.put("kept", b"", timeout=RECOVERY)
+    with context.evidence.fault("wiped store") as window:
+        window.what = "keys that are gone"
+        context.controls.do("kill")
+        try:
+            context.controls.do("wipe")
+        finally:
+            context.controls.do("start")
+        works_again(context, context.store)
+        window.effects = int(context.store.get("kept") is None)
+    context.check.enough(window.effects, 1, "a key lost with the store's data")
+
+
+def _use(store: Store, key: str, revision: int, who: str, lost: _LostData) -> None:
+    """Replace a key at a revision of the lost data; note if that isn't a Conflict."""
+    try:
+        store.put_if_unchanged(key, b"stale", revision=revision, timeout=RECOVERY)
+    except Conflict:
+        return
+    lost.accepted.append(f"{who}: put_if_unchanged({key!r}, revision={revision}) was applied")
+
+
+def _untold(context: RuleContext, prefix: str, follower: Follower, deadline: float) -> list[str]:
+    """What is wrong with a watch of lost data, once it had time to tell."""
+    while True:
+        batches = list(follower.batches)
+        wrong = write_history.check_convergence(batches, context.store.list(prefix, timeout=RECOVERY))
+        if not wrong or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    if not wrong and prefix != "empty/" and not any(batch.type is BatchType.RESYNC for batch in batches):
+        wrong = ["it told the difference without a RESYNC"]
+    return [f"the watch of {prefix!r}: {problem}" for problem in wrong]
