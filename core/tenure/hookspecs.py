@@ -1,4 +1,4 @@
-"""The hooks of Tenure: one for store plugins, five for observers such as metrics and tracing.
+"""The hooks of Tenure: one for store plugins, seven for observers such as metrics and tracing.
 
 An observer is any object or module with functions marked by :data:`hookimpl`. Pass observers to
 ``connect(url, observers=[...])``. A hook function may leave out parameters that it does not need. What an observer
@@ -101,4 +101,28 @@ def tenure_watch_resynced(url: str, prefix: str, reason: str) -> None:
         url: the store's URL, any password replaced by ``***``.
         prefix: the prefix that the watch was opened with, without the namespace.
         reason: what caused the gap, as text.
+    """
+
+
+@hookspec
+def tenure_watch_disconnected(url: str, prefix: str, error: TenureError) -> None:
+    """Observe that a watch is without its store. Called again when the class of the error changes.
+
+    A refusal is reported at once, such as a right that was taken away; another break, once an attempt to connect again
+    has failed. The watch keeps trying.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        prefix: the prefix that the watch was opened with, without the namespace.
+        error: the refusal, or what the attempt has failed with.
+    """
+
+
+@hookspec
+def tenure_watch_reconnected(url: str, prefix: str) -> None:
+    """Observe that a watch is connected again, after ``tenure_watch_disconnected``.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        prefix: the prefix that the watch was opened with, without the namespace.
     """
