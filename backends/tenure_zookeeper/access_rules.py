@@ -2,8 +2,8 @@
 
 A server says nothing when a node's rules change, and since 3.8.4 and 3.9.2 it sends a client no event of a node that
 the client may not read. A watch would so be silent and wrong. But each node counts the changes of its rules, and who
-has no rights may ask for the count too. A feed whose count has changed ends: its successor begins with a list, which the server refuses
-or answers in full.
+has no rights may ask for the count too. A feed whose count has changed ends: its successor begins with a list, which
+the server refuses or answers in full.
 """
 
 from __future__ import annotations
