@@ -39,16 +39,31 @@ class Access:
         """Raise ``PermissionDenied`` if ``listed``, an answer for everything below ``path``, leaves something out."""
         if listed.headers.get(_HEADER, "") == "true":
             raise _denied(action, "a rule hides keys below the prefix")
-        if self.reported or not self.acls:
-            return
         rights = [{"Resource": "key", "Access": access, "Segment": path} for access in ("write-prefix", "read")]
-        body, target = json.dumps(rights).encode(), pool.target(_PATH, read=True)
-        answer = pool.call("POST", target, body, timeout=deadline.remaining(), action=action, allow=(404, 405))
-        if answer.status == 200 and not any(_allowed(answer, action)):
+        if not self._allowed(pool, rights, action=action, deadline=deadline):
             raise _denied(action, "Consul leaves out what the token may not read")
 
+    def check_sessions(self, pool: Pool, node: str, listed: Answer, *, action: str, deadline: Deadline) -> None:
+        """Raise ``PermissionDenied`` if ``listed``, a list of sessions, leaves some out that are on ``node``."""
+        rights = [{"Resource": "session", "Access": "read", "Segment": node}]
+        if listed.headers.get(_HEADER, "") == "true" or not self._allowed(
+            pool, rights, action=action, deadline=deadline
+        ):
+            raise PermissionDenied(
+                f"{action}: the ACL token, or what is allowed without one, may not read all sessions, and Consul "
+                "leaves out the others; grant session_prefix read"
+            )
 
-def _allowed(answer: Answer, action: str) -> list[bool]:
+    def _allowed(self, pool: Pool, rights: list[dict[str, str]], *, action: str, deadline: Deadline) -> bool:
+        """Whether the token has one of these rights, as far as the agent has to be asked and answers."""
+        if self.reported or not self.acls:
+            return True
+        body, target = json.dumps(rights).encode(), pool.target(_PATH, read=True)
+        answer = pool.call("POST", target, body, timeout=deadline.remaining(), action=action, allow=(404, 405))
+        return answer.status != 200 or any(_verdicts(answer, action))
+
+
+def _verdicts(answer: Answer, action: str) -> list[bool]:
     try:
         return [bool(right["Allow"]) for right in json.loads(answer.body)]
     except (ValueError, KeyError, TypeError) as exc:

@@ -134,7 +134,7 @@ class ConsulBackend(Backend):
         return leases.revoke(self._pool, lease_ids, timeout=timeout)
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
-        return leases.describe(self._pool, self._layout, lease_id, timeout=timeout)
+        return leases.describe(self._pool, self._layout, self._access, lease_id, timeout=timeout)
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         del timeout  # it begins with a snapshot, and connects later

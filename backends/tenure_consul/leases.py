@@ -23,6 +23,7 @@ from tenure.errors import OutcomeUnknown
 from tenure.plugin_kit import Deadline
 from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo
 from tenure_consul import reads
+from tenure_consul.access import Access
 from tenure_consul.connection import Answer
 from tenure_consul.errors import refused
 from tenure_consul.keys import Layout
@@ -107,20 +108,27 @@ def revoke(pool: Pool, lease_ids: Sequence[LeaseId], *, timeout: float) -> froze
     return frozenset(lease_id for lease_id, alive in found.items() if alive)
 
 
-def describe(pool: Pool, layout: Layout, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
+def describe(
+    pool: Pool, layout: Layout, access: Access, lease_id: LeaseId | None, *, timeout: float
+) -> tuple[LeaseInfo, ...]:
     """``Backend.leases``: the sessions that this store's clients made, or the one asked for."""
     deadline = Deadline(timeout)
     if lease_id is not None and not is_session(lease_id):
         return ()
     path = "/v1/session/list" if lease_id is None else f"/v1/session/info/{lease_id}"
-    sessions = reads.entries(pool.read(path, timeout=timeout, action="listing leases"))
+    action = "listing leases"
+    found = pool.read(path, timeout=timeout, action=action)
+    sessions = reads.entries(found)
+    if lease_id is None or not sessions:
+        access.check_sessions(pool, NODE, found, action=action, deadline=deadline)
     if lease_id is None:
         sessions = [session for session in sessions if session.get("Name") == session_name(layout)]
     if not sessions:
         return ()
     listed = pool.read(
-        reads.list_path(layout, ""), "recurse", timeout=deadline.remaining(), action="listing leases", allow=(404,)
+        reads.list_path(layout, ""), "recurse", timeout=deadline.remaining(), action=action, allow=(404,)
     )
+    access.check(pool, layout.path(""), listed, action=action, deadline=deadline)
     keys: dict[LeaseId, list[str]] = {}
     for item in reads.items_of(reads.by_key(layout, listed), values=False):
         if item.lease_id is not None:

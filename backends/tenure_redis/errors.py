@@ -1,9 +1,9 @@
 """The one place where Redis's errors are understood.
 
 An error reply begins with a word that says what it is (``OOM``, ``READONLY``, ``NOAUTH``), and a script that got one
-of those below has written nothing: every script decides before it writes, and begins to write with the command that
-may be refused. So a known error reply is a refusal. A connection that breaks leaves doubt, and so does a reply that
-isn't known here: it may be that of a script that failed half way.
+of those below has written nothing: every script decides before it writes, asks for the rights to all that it will
+write, and begins with the command that a full memory refuses. So a known error reply is a refusal. A connection that
+breaks leaves doubt, and so does a reply that isn't known here: it may be that of a script that failed half way.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class ZooKeeperBackend(Backend):
 
 def _allowed(connection: Connection, timeout: float, deadline: Deadline) -> float:
     """The session timeout that the server makes of this one."""
-    session = Session(connection.endpoints, connection.login)
+    session = Session(connection.endpoints, connection.logins)
     session.attach(timeout, deadline)
     session.close(deadline)
     return session.timeout

@@ -81,6 +81,15 @@ CAVEATS = (
         ),
     ),
     Caveat(
+        "Rights that change are noticed by the folder",
+        "ZooKeeper 3.8.4, 3.9.2 and later send no event of a node that the client may not read, and none when access "
+        "lists change. A watch looks at the list of its folder, or of its only key, every five seconds. If that was "
+        "changed, the watch reads everything again, and reports a missing right. So change the list of the folder when "
+        "you change those of the keys below it, as `setAcl -R` does. A right that is taken away on a key alone hides "
+        "the changes of that key from watches of the folder.",
+        ("tests/cross_store/test_rights.py::test_rights_that_go_and_come_back",),
+    ),
+    Caveat(
         "About a megabyte in all",
         "A value and the path have to fit into a packet of about 1 MB, and so has a whole transaction.",
         (f"{_OPEN}::test_too_large_is_refused_before_it_is_sent",),

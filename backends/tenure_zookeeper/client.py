@@ -32,7 +32,7 @@ from tenure.errors import AuthenticationFailed, PluginError, TenureError
 from tenure.plugin_kit import Deadline, Monitor, RealTime, monotonic
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, history_evidence, sasl
-from tenure_zookeeper.auth import Login
+from tenure_zookeeper.auth import Logins
 from tenure_zookeeper.endpoints import Servers
 
 _NEW, _SENT, _CANCELLED = range(3)
@@ -115,12 +115,13 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
     Logs in by SASL itself (:mod:`tenure_zookeeper.sasl` says why).
     """
 
-    def __init__(self, client: Client, endpoints: Servers, login: Login) -> None:
+    def __init__(self, client: Client, endpoints: Servers, logins: Logins) -> None:
         # kazoo only asks whether there are options.
-        options = {"mechanism": "DIGEST-MD5"} if login.sasl else None
+        options = {"mechanism": "DIGEST-MD5"} if logins.sasl else None
         super().__init__(client, client._conn_retry.copy(), logger=_log, sasl_options=options)
         self._endpoints = endpoints
-        self._login = login
+        self._logins = logins
+        self._accepted = False
         self._rounds = 0
         self._behind = 0
         self._expected = 0
@@ -170,12 +171,19 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
                 raise ConnectionDropped("the server answered something else than the login")
             return encoding.Reply(header.zxid, header.err, buffer, offset)
 
+        login = self._logins.current()
         try:
-            sasl.log_in(self._login, ask)
+            sasl.log_in(login, ask)
         except AuthenticationFailed as exc:
+            self.client.refusal = exc
+            # Not kazoo's error for this, once there was a login: it would never connect again.
+            if self._logins.refused(login) or self._accepted:
+                raise ConnectionDropped(str(exc)) from exc
             raise AuthFailedError(str(exc)) from exc
-        except TenureError as exc:
+        except (TenureError, ConnectionDropped) as exc:
+            self._logins.refused(login)  # old servers say no by closing the connection
             raise ConnectionDropped(str(exc)) from exc
+        self.client.refusal, self._accepted = None, True
 
     def _read_response(self, header: Any, buffer: bytes, offset: int) -> Any:
         if header.zxid > 0:
@@ -226,7 +234,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         endpoints: Servers,
         *,
         session_timeout: float,
-        login: Login,
+        logins: Logins,
         on_event: Callable[[str], None],
         on_lost: Callable[[], None],
         on_replaced: Callable[[], None],
@@ -238,7 +246,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             hosts=str(endpoints),
             timeout=session_timeout,
             handler=_Handler(endpoints),
-            auth_data=login.packets,
+            auth_data=logins.first.packets,
             connection_retry=KazooRetry(max_tries=-1, delay=0.1, backoff=1.5, max_delay=1.0),
             command_retry=KazooRetry(max_tries=0),
             logger=_log,
@@ -246,11 +254,13 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         self.heard_at = monotonic()
         """When the server last said anything. kazoo asks it a few times in each session timeout."""
         self._silence = session_timeout / 2
+        self.refusal: AuthenticationFailed | None = None
+        """Why the last login was refused; ``None`` after one that was accepted."""
         self.alone = False
         """Whether it is known that there is one server only."""
         self.on_event = on_event
         self.on_replaced = on_replaced
-        self._connection = _Reader(self, endpoints, login)
+        self._connection = _Reader(self, endpoints, logins)
         self._on_lost = on_lost
         self.add_listener(self._state_changed)
 

@@ -19,7 +19,7 @@ from tenure.plugin_kit import Deadline, Monitor
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import OpenRequest
 from tenure_zookeeper import encoding
-from tenure_zookeeper.auth import login_of
+from tenure_zookeeper.auth import Logins
 from tenure_zookeeper.client import Call, Client
 from tenure_zookeeper.endpoints import Servers
 from tenure_zookeeper.errors import translate
@@ -51,7 +51,8 @@ class Connection:
 
     def __init__(self, request: OpenRequest) -> None:
         self.endpoints = Servers(request)
-        self.login = login_of(request)
+        self.logins = Logins(request)
+        self.login = self.logins.first
         self.acl = _ACLS[request.options["acl"]]
         self.private_acl = (_CREATOR,) if self.login.user is not None else (_WORLD,)
         self.max_packet: int = request.options["max_packet_bytes"]
@@ -83,7 +84,7 @@ class Connection:
         client = self._client = Client(
             self.endpoints,
             session_timeout=session_timeout,
-            login=self.login,
+            logins=self.logins,
             on_event=self._event,
             on_lost=self._lost,
             on_replaced=self._replaced,
@@ -125,8 +126,8 @@ class Connection:
         self.ensure_open()
         client = self._client
         if client is None or not client.connected:
-            if client is not None and str(client.client_state) == "AUTH_FAILED":
-                raise AuthenticationFailed(f"{action}: ZooKeeper doesn't accept the credentials of the URL")
+            if client is not None and client.refusal is not None:
+                raise AuthenticationFailed(f"{action}: {client.refusal}") from client.refusal
             raise Unavailable(f"{action}: not connected to ZooKeeper at {self.endpoints}")
         for request in requests:
             self.check_size(request, action=action)

@@ -25,6 +25,8 @@ class ZooKeeperFeed(Feed):
         self.delivered: dict[str, int] = {}
         """The revision of each key that the sink knows."""
         self.live = False
+        self.rules: dict[str, int | None] = {}
+        """The counts of ``access_rules`` for each watched path."""
         self._on_close = on_close
 
     def wants(self, key: str) -> bool:

@@ -61,7 +61,7 @@ class Leases:
     def grant(self, ttl: float, *, deadline: Deadline) -> LeaseGrant:
         """``Backend.grant``."""
         self._connection.ensure_open()
-        session = Session(self._connection.endpoints, self._connection.login)
+        session = Session(self._connection.endpoints, self._connection.logins)
         try:
             session.attach(ttl, deadline)
             self._record(session, deadline=deadline)
@@ -182,7 +182,7 @@ class Leases:
         record = None if number is None else self._read_record(lease_id, deadline)
         if number is None or record is None or record.stat.owner != number:
             raise _not_found(lease_id)
-        session = Session(self._connection.endpoints, self._connection.login, number=number, password=record.data[:16])
+        session = Session(self._connection.endpoints, self._connection.logins, number=number, password=record.data[:16])
         session.timeout = _ttl(record)
         with self._lock:
             if self._closed:

@@ -26,7 +26,7 @@ from tenure.errors import (
 from tenure.plugin_kit import Deadline
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, sasl
-from tenure_zookeeper.auth import Login
+from tenure_zookeeper.auth import Login, Logins
 from tenure_zookeeper.endpoints import Servers
 from tenure_zookeeper.errors import translate
 
@@ -43,9 +43,9 @@ _LARGEST_FIRST_ANSWER = 1024
 class Session:
     """One session. ``number`` is 0 until it was opened."""
 
-    def __init__(self, endpoints: Servers, login: Login, *, number: int = 0, password: bytes = b"") -> None:
+    def __init__(self, endpoints: Servers, logins: Logins, *, number: int = 0, password: bytes = b"") -> None:
         self._endpoints = endpoints
-        self._login = login
+        self._logins = logins
         self._socket: socket.socket | None = None
         self._xid = 0
         self.number = number
@@ -122,8 +122,15 @@ class Session:
     # -- inside --
 
     def _attach_to(self, host: Host, timeout: float, deadline: Deadline) -> None:
+        login = self._logins.current()
         try:
-            self._try_to_attach(host, timeout, deadline)
+            try:
+                self._try_to_attach(host, timeout, login, deadline)
+            except (AuthenticationFailed, ConnectionResetError):
+                self.detach()
+                if not login.sasl or not self._logins.refused(login):
+                    raise
+                self._try_to_attach(host, timeout, self._logins.current(), deadline)
         except (ssl.SSLError, OSError) as exc:
             self.detach()
             late = isinstance(exc, TimeoutError)
@@ -134,7 +141,7 @@ class Session:
             self.detach()
             raise
 
-    def _try_to_attach(self, host: Host, timeout: float, deadline: Deadline) -> None:
+    def _try_to_attach(self, host: Host, timeout: float, login: Login, deadline: Deadline) -> None:
         self._socket = self._endpoints.dial(host, deadline)
         self._xid = 0
         self._send(encoding.connect(max(1, round(timeout * 1000)), self.number, self.password), deadline)
@@ -147,7 +154,7 @@ class Session:
             self._end_new_session(deadline)
             raise LeaseNotFound(f"the server opened a new session in place of {self.number:#x}, which has ended")
         self.number, self.password, self.timeout = number, password, granted_ms / 1000
-        self._log_in(deadline)
+        self._log_in(login, deadline)
 
     def _end_new_session(self, deadline: Deadline) -> None:
         """Spare the server the wait for its timeout; if that fails, the session ends all the same."""
@@ -155,16 +162,16 @@ class Session:
             self.request(encoding.Request(encoding.CLOSE, b""), deadline)
         self.detach()
 
-    def _log_in(self, deadline: Deadline) -> None:
-        for scheme, credential in self._login.packets:
+    def _log_in(self, login: Login, deadline: Deadline) -> None:
+        for scheme, credential in login.packets:
             request = encoding.auth(scheme, credential)
             self._send(encoding.INT.pack(encoding.AUTH_XID) + encoding.INT.pack(request.op) + request.body, deadline)
             xid, answer = encoding.reply(self._receive(deadline))
             if xid == encoding.AUTH_XID and answer.error:
                 raise AuthenticationFailed("ZooKeeper doesn't accept the user name and password of the URL")
-        if self._login.sasl:
+        if login.sasl:
             try:
-                sasl.log_in(self._login, lambda token: self._step(token, deadline))
+                sasl.log_in(login, lambda token: self._step(token, deadline))
             except ConnectionResetError as exc:
                 reason = "it closed the connection during the login; old servers do so if the password is wrong"
                 raise ConnectionResetError(reason) from exc

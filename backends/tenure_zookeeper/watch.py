@@ -12,6 +12,9 @@ A feed of one key watches the two leaves that the key can have. Watches are shar
 end with the connection, and so do the feeds: core opens them again and finds the difference. So a feed never meets data
 that were replaced.
 
+A server hides the events of nodes that the client may no longer read. So the thread looks at the access rules now and
+then (``access_rules``).
+
 Servers before 3.6 have no such watches: there a feed lists twice a second.
 """
 
@@ -23,10 +26,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor
+from tenure.plugin_kit import Deadline, Monitor, monotonic
 from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
 from tenure.spi.types import KeyValue, ListRequest, Page, WatchRequest
-from tenure_zookeeper import encoding, keys, reads
+from tenure_zookeeper import access_rules, encoding, keys, reads
 from tenure_zookeeper.connection import Connection
 from tenure_zookeeper.errors import translate
 from tenure_zookeeper.feed import ZooKeeperFeed, ZooKeeperPollingFeed
@@ -49,6 +52,7 @@ class Watches:
         self._polling: set[ZooKeeperPollingFeed] = set()
         self._watched: Counter[str] = Counter()
         self._losses = 0
+        self._check_at = 0.0
         self._closed = False
         self._thread: threading.Thread | None = None
         connection.listen(self._on_event, self._on_lost)
@@ -149,6 +153,7 @@ class Watches:
             answer = self._connection.wait_for(call, deadline=deadline, action=action)
             if answer.error:
                 raise translate(answer.error, action=action, write=False)
+        feed.rules = access_rules.counts(self._connection, _rules_of([feed]), deadline=deadline)
 
     def _settle(self, feed: ZooKeeperFeed, page: Page, deadline: Deadline) -> Snapshot:
         """The list with what changed while it was read."""
@@ -200,19 +205,45 @@ class Watches:
 
     def _run(self) -> None:
         while (work := self._wait()) is not None:
+            if not work:
+                self._check_rules()
+                continue
             state = self._read_for(work)
             if state is not None:
                 self._deliver(work, state)
 
     def _wait(self) -> _Work | None:
-        """Wait for stale keys, and take them; ``None`` once the watches are closed."""
+        """Wait for stale keys, and take them; none if the rules are to be looked at; ``None`` once it is closed."""
         with self._condition:
             while not self._closed:
+                left = self._check_at - monotonic()
+                if left <= 0:
+                    self._check_at = monotonic() + access_rules.CHECK_INTERVAL
+                    return []
                 work = [(feed, self._take(feed)) for feed in self._feeds if feed.live and feed.stale]
                 if work:
                     return work
-                self._condition.wait()
+                self._condition.wait(left)
         return None
+
+    def _check_rules(self) -> None:
+        """End the feeds whose access rules have changed."""
+        with self._condition:
+            feeds = [feed for feed in self._feeds if feed.live]
+        if not feeds:
+            return
+        try:
+            now = access_rules.counts(self._connection, _rules_of(feeds), deadline=Deadline(_READ_TIMEOUT))
+        except TenureError:
+            return  # the connection is lost or slow, which is found out elsewhere
+        for feed in feeds:
+            try:
+                access_rules.check(feed.rules, now)
+            except TenureError as exc:
+                self._fail([feed], exc)
+            else:
+                new = [path for path, count in feed.rules.items() if count == access_rules.NONE]
+                feed.rules |= {path: now[path] for path in new}
 
     def _read_for(self, work: _Work) -> dict[str, KeyValue | Deleted] | None:
         """The stale keys as they are, or ``None`` after the feeds were failed because they can't be read."""
@@ -254,6 +285,11 @@ class Watches:
             # The connection may have failed it already, while its keys were being read.
             if self.remove(feed) and not self._closed:
                 feed.sink.fail(error)
+
+
+def _rules_of(feeds: Sequence[ZooKeeperFeed]) -> dict[access_rules.Watched, None]:
+    """What to look at for these feeds."""
+    return {(path, not feed.request.exact): None for feed in feeds for path in feed.watched}
 
 
 def _entries(

@@ -118,3 +118,27 @@ def tenure_registration_changed(url: str, prefix: str, status: str, reason: str,
         reason: why, for people.
         error: the error behind it, ``None`` if there is none.
     """
+
+
+@hookspec
+def tenure_watch_disconnected(url: str, prefix: str, error: TenureError) -> None:
+    """Observe that a watch is without its store. Called again when the class of the error changes.
+
+    A refusal is reported at once, such as a right that was taken away; another break, once an attempt to connect again
+    has failed. The watch keeps trying.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        prefix: the prefix that the watch was opened with, without the namespace.
+        error: the refusal, or what the attempt has failed with.
+    """
+
+
+@hookspec
+def tenure_watch_reconnected(url: str, prefix: str) -> None:
+    """Observe that a watch is connected again, after ``tenure_watch_disconnected``.
+
+    Args:
+        url: the store's URL, any password replaced by ``***``.
+        prefix: the prefix that the watch was opened with, without the namespace.
+    """

@@ -1,5 +1,8 @@
-"""A user that may write some keys and not others: a transaction over both is refused as a whole, on every store that
-has rights for keys. (Redis has them for a whole store at once, files for the whole file.)"""
+"""Rights on every store that has them.
+
+A user that may write some keys and not others: a transaction over both is refused as a whole. (Redis has rights for a
+whole store at once, files for the whole file.) And rights that are taken away while a program runs, and come back.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,12 @@ import pytest
 
 from tenure import Store
 from tenure.errors import PermissionDenied
+from tenure_testkit.probes.rights import Rights, survives_the_loss_of_rights
 from tenure_testkit.servers import EtcdServer
-from tenure_testkit.servers.consul import ConsulServer
+from tenure_testkit.servers.consul import AclToken, ConsulServer
 from tenure_testkit.servers.plugin import need_container
+from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.redis_plugin import need_redis
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 
 MINE, OTHERS = "mine/", "others/"
@@ -78,3 +84,124 @@ def test_a_transaction_in_part_forbidden_is_refused_whole(urls: tuple[str, str],
     item = everything.get(f"{OTHERS}there")
     assert item is not None
     assert item.mod_revision == before
+
+
+def etcd_rights() -> Iterator[Rights]:
+    need_container("etcd")
+    with EtcdServer(password="secret") as server:
+        server.gateway.add_role("all", "")
+        server.gateway.add_user("app", "secret", role="all")
+
+        def restrict() -> None:
+            server.gateway.revoke_role("app", "all")
+            server.restart()  # etcd asks for the rights of a watch when it is opened, and not again
+
+        app = f"etcd://app:secret@127.0.0.1:{server.port}"
+        yield Rights(server.url, app, restrict, lambda: server.gateway.grant_role("app", "all"))
+
+
+def redis_rights() -> Iterator[Rights]:
+    need_redis()
+    with RedisServer() as server:
+        server.ask("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")
+        app = f"redis://app:secret@127.0.0.1:{server.port}"
+        may_not, may = ("-@read", "-@write"), ("+@all",)
+        yield Rights(
+            server.url,
+            app,
+            lambda: server.ask("ACL", "SETUSER", "app", *may_not),
+            lambda: server.ask("ACL", "SETUSER", "app", *may),
+        )
+
+
+def redis_logins() -> Iterator[Rights]:
+    """The user is switched off, and its connections are cut."""
+    need_redis()
+    with RedisServer() as server:
+        server.ask("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")
+        app = f"redis://app:secret@127.0.0.1:{server.port}"
+
+        def restrict() -> None:
+            server.ask("ACL", "SETUSER", "app", "off")
+            server.drop_clients()
+
+        yield Rights(server.url, app, restrict, lambda: server.ask("ACL", "SETUSER", "app", "on"))
+
+
+def zookeeper_rights(server: ZooKeeperServer) -> Iterator[Rights]:
+    from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
+
+    place = f"rights-{uuid.uuid4().hex}"
+    native = server.client()
+    native.add_auth("digest", "admin:secret")
+    native.create(f"/{place}", b"", acl=OPEN_ACL_UNSAFE)
+
+    def below(path: str) -> Iterator[str]:
+        yield path
+        for name in native.get_children(path):
+            yield from below(f"{path}/{name}")
+
+    def allow(acl: object) -> None:
+        for path in list(below(f"/{place}")):
+            native.set_acls(path, acl)
+
+    base = f"127.0.0.1:{server.port}/{place}"
+    try:
+        yield Rights(
+            f"zookeeper://admin:secret@{base}",
+            f"zookeeper://{base}",
+            lambda: allow([make_digest_acl("admin", "secret", all=True)]),
+            lambda: allow(OPEN_ACL_UNSAFE),
+        )
+    finally:
+        native.stop()
+        native.close()
+
+
+def consul_rights(server: ConsulServer) -> Iterator[Rights]:
+    root = f"rights-{uuid.uuid4().hex}"
+    token = AclToken(server, CONSUL_RULES.format(root=root, policy="write"))
+    yield Rights(
+        server.url_with(root=root, wait="2"),
+        server.url_with(token.secret, root=root, wait="2"),
+        lambda: token.allow(CONSUL_RULES.format(root=root, policy="deny")),
+        lambda: token.allow(CONSUL_RULES.format(root=root, policy="write")),
+    )
+
+
+def consul_tokens(server: ConsulServer) -> Iterator[Rights]:
+    """The token is deleted, and made again."""
+    root = f"rights-{uuid.uuid4().hex}"
+    token = AclToken(server, CONSUL_RULES.format(root=root, policy="write"))
+    yield Rights(
+        server.url_with(root=root, wait="2"),
+        server.url_with(token.secret, root=root, wait="2"),
+        token.delete,
+        token.make,
+    )
+
+
+CONSUL_RULES = """
+key_prefix "{root}/" {{ policy = "{policy}" }}
+session_prefix "" {{ policy = "{policy}" }}
+"""
+
+
+@pytest.fixture(params=["etcd", "redis", "redis-login", "zookeeper", "consul", "consul-token"])
+def rights(request: pytest.FixtureRequest) -> Iterator[Rights]:
+    if request.param == "etcd":
+        yield from etcd_rights()
+    elif request.param == "redis":
+        yield from redis_rights()
+    elif request.param == "redis-login":
+        yield from redis_logins()
+    elif request.param == "zookeeper":
+        yield from zookeeper_rights(request.getfixturevalue("zookeeper_server"))
+    elif request.param == "consul":
+        yield from consul_rights(request.getfixturevalue("consul_acl"))
+    else:
+        yield from consul_tokens(request.getfixturevalue("consul_acl"))
+
+
+def test_rights_that_go_and_come_back(rights: Rights) -> None:
+    survives_the_loss_of_rights(rights)

@@ -20,6 +20,7 @@ from tenure.errors import (
     NoInstanceAvailable,
     OutcomeUnknown,
     PermissionDenied,
+    PluginError,
     RegistryError,
     ServiceNotFound,
     StoreClosed,
@@ -406,15 +407,36 @@ def test_a_delete_of_what_is_not_known_is_harmless(registry, store):
     assert len(own.wait_for("web", 2)) == 2
 
 
+def test_a_right_that_goes_and_comes_back_is_told_and_the_cache_follows_again(
+    registry, server, clock, monkeypatch, told
+):
+    own = registry(WEB)
+    statuses = told()
+    own.add_status_handler(statuses)
+    with monkeypatch.context() as patched:
+        patched.setattr(Watch, "_try_open", lambda watch, timeout: PermissionDenied("not any more"))
+        server.cut_watches()
+        change = statuses.of(1)[0]
+        assert (change.part, change.status) == ("cache", Status.RECOVERING)
+        assert isinstance(own.error, PermissionDenied)
+        clock.jump(4.0)
+        assert (own.staleness, own.closed) == (4.0, False)
+        assert own.get_service("web").instances == (WEB,)
+        own.store.put("/registry/default/web/2@h", b"{}")
+    assert len(own.wait_for("web", 2, timeout=PATIENCE)) == 2
+    change = statuses.of(2)[1]
+    assert (change.part, change.status, own.error, own.staleness) == ("cache", Status.FOLLOWING, None, 0.0)
+
+
 def test_a_watch_that_ends_for_good_is_told_and_the_cache_goes_on_serving(registry, server, clock, monkeypatch, told):
     own = registry(WEB)
     statuses = told()
     own.add_status_handler(statuses)
-    monkeypatch.setattr(Watch, "_try_open", lambda watch, timeout: PermissionDenied("not any more"))
+    monkeypatch.setattr(Watch, "_try_open", lambda watch, timeout: PluginError("broken"))
     server.cut_watches()
     change = statuses.of(1)[0]
     assert (change.part, change.status) == ("cache", Status.FAILED)
-    assert isinstance(own.error, PermissionDenied)
+    assert isinstance(own.error, PluginError)
     clock.jump(4.0)
     assert (own.staleness, own.closed) == (4.0, True)
     assert own.get_service("web").instances == (WEB,)

@@ -41,6 +41,8 @@ RAISES_NOTHING = {
     "tenure_lease_lost": "what an observer raises is logged",
     "tenure_registration_changed": "what an observer raises is logged",
     "tenure_watch_resynced": "what an observer raises is logged",
+    "tenure_watch_disconnected": "what an observer raises is logged",
+    "tenure_watch_reconnected": "what an observer raises is logged",
     "field_notes": "describes a class of this package",
     "monotonic": "reads the clock",
     "next_revision": "reads the clock and counts",

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 
 import pytest
 
 from tenure import BatchType
-from tenure.errors import AuthenticationFailed, Compacted, DeadlineExceeded, PluginError, Unavailable
+from tenure.errors import (
+    AuthenticationFailed,
+    Compacted,
+    ConfigError,
+    DeadlineExceeded,
+    PermissionDenied,
+    PluginError,
+    StoreCorrupted,
+    Unavailable,
+)
+from tenure.hookspecs import hookimpl
 from tenure.spi import Bookmark, Changes, Deleted, Snapshot
 from tenure.watch.machine import WatchMachine, WatchSettings
+from tenure_testkit.waiting import PATIENCE
 
 from .doubles import ScriptedBackend, item
 from .watching import kinds, reopen, started
+
+REFUSALS = [AuthenticationFailed("not now"), PermissionDenied("not now"), ConfigError("not now")]
+
+
+class Outages:
+    """What observers hear of outages: errors, and ``None`` when one is over."""
+
+    def __init__(self):
+        self.heard = []
+
+    @hookimpl
+    def tenure_watch_disconnected(self, prefix, error):
+        self.heard.append(error)
+
+    @hookimpl
+    def tenure_watch_reconnected(self, prefix):
+        self.heard.append(None)
 
 
 def test_resumes_after_what_was_told_where_every_revision_is_kept(store, backend):
@@ -148,17 +178,84 @@ def test_a_feed_that_fails_at_once_is_opened_ever_more_slowly(store, backend):
     assert watch.staleness > 0.5, "opening alone doesn't end an outage"
 
 
-def test_an_error_that_cannot_pass_ends_the_watch_loudly(store, backend):
-    watch, feed = started(store, backend)
-    feed.fail(AuthenticationFailed("the token is no longer good"))
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refusal_before_the_first_batch_ends_the_watch_loudly(store, backend, refusal):
+    watch = store.watch("")
+    backend.feed(0).fail(refusal)
     for _ in range(2):
-        with pytest.raises(AuthenticationFailed, match="no longer good"):
+        with pytest.raises(type(refusal), match="not now"):
             watch.next(5)
-    with pytest.raises(AuthenticationFailed):
+    with pytest.raises(type(refusal)):
         list(watch)
     assert watch.closed
-    assert isinstance(watch.error, AuthenticationFailed)
+    assert watch.error is refusal
     watch.close()
+
+
+def test_data_that_cannot_be_read_end_the_watch_loudly(store, backend):
+    watch, feed = started(store, backend)
+    feed.fail(StoreCorrupted("not ours"))
+    with pytest.raises(StoreCorrupted, match="not ours"):
+        watch.next(5)
+    assert watch.closed
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_right_that_goes_and_comes_back_ends_nothing(open_store, refusal, lossless, clock):
+    backend, outages = ScriptedBackend(lossless_watch=lossless), Outages()
+    watch, feed = started(open_store(backend, clock=clock, observers=[outages]), backend, item("a", 5))
+    backend.script("watch", *[refusal] * 5)
+    feed.fail(refusal)
+    assert watch.next(0.0) is None
+    assert (watch.outage, watch.error, watch.closed) == (refusal, None, False)
+    assert outages.heard == [refusal], "told at once"
+    clock.jump(7)
+    assert watch.staleness == 7.0
+    reopen(watch, backend)
+    assert backend.count("watch") == 7
+    again = backend.feed(1)
+    assert again.after == (5 if lossless else None)
+    again.deliver(Changes((item("b", 6),), 6) if lossless else Snapshot((item("a", 5), item("b", 6)), 6))
+    batch = watch.next(5)
+    assert kinds(batch) == [("create", "b", 6)]
+    assert (watch.outage, watch.staleness) == (None, 0.0)
+    assert outages.heard == [refusal, None]
+
+
+def test_a_refused_watch_after_a_revision_continues_too(store, backend):
+    watch = store.watch("", after=5)
+    backend.feed(0).fail(PermissionDenied("not now"))
+    assert watch.next(0.0) is None
+    reopen(watch, backend)
+    backend.feed(1).deliver(Changes((item("b", 6),), 6))
+    assert watch.next(5).revision == 6
+
+
+def test_a_connection_that_is_made_again_at_once_is_no_news(open_store, backend):
+    outages = Outages()
+    watch, feed = started(open_store(backend, observers=[outages]), backend)
+    feed.fail(Unavailable("cut"))
+    reopen(watch, backend)
+    assert (watch.outage, outages.heard) == (None, [])
+    errors = Unavailable("down"), Unavailable("still down"), PermissionDenied("not you")
+    backend.script("watch", *errors)
+    backend.feed(1).deliver(Bookmark(6))
+    backend.feed(1).fail(Unavailable("cut again"))
+    reopen(watch, backend, 3)
+    assert outages.heard == [errors[0], errors[2], None], "told again only when the cause is another"
+
+
+def test_an_outage_is_told_while_a_callback_is_busy(store, backend):
+    release, heard = threading.Event(), queue.SimpleQueue()
+    store.watch("", callback=lambda batch: None if batch.type != "changes" else release.wait(60), on_outage=heard.put)
+    feed = backend.feed(0)
+    feed.deliver(Snapshot((item("a", 5),), 5))
+    feed.fail(PermissionDenied("not you"))
+    assert isinstance(heard.get(timeout=PATIENCE), PermissionDenied)
+    backend.feed(1).deliver(Changes((item("b", 6),), 6))
+    assert heard.get(timeout=PATIENCE) is None
+    release.set()
 
 
 def test_a_plugins_bug_ends_the_watch_loudly(store, backend):

@@ -64,6 +64,12 @@ end
 
 if #fields == 0 and #gone == 0 then return finally('ok ' .. text(revision) .. ' 0') end
 
+permit_entry()
+if #gone > 0 then permit_taking_out() end
+if #added > 0 then permit('ZADD', Z, 0, '') end
+if #detached > 0 then permit('ZREM', H, '') end
+if #attached > 0 then permit('ZADD', H, 0, '') end
+
 local function take_out()
   remove('HDEL', D, gone)
   remove('ZREM', Z, gone)

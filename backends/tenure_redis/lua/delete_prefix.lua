@@ -25,6 +25,10 @@ local more = #names > found and ' 1' or ' 0'
 for i = #names, found + 1, -1 do names[i] = nil end
 if found == 0 then return finally('ok ' .. text(revision) .. ' 0' .. more) end
 
+permit_entry()
+permit_taking_out()
+if #detached > 0 then permit('ZREM', H, '') end
+
 -- Deletes free memory, so they come first and are let through where the memory is full.
 remove('HDEL', D, names)
 remove('ZREM', Z, names)

@@ -13,6 +13,8 @@ if last then
   if tonumber(seen) > number then return 'stale' end
 end
 
+permit('SET', slot, '', 'PX', 1)
+
 -- A refusal is remembered too: a copy of this write that arrives late must not succeed after it.
 local function finally(answer)
   call('SET', slot, ARGV[3] .. ' ' .. answer, 'PX', 3600000)

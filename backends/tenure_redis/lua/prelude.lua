@@ -21,6 +21,26 @@ local function remove(command, from, names)
   for i = 1, #names, CHUNK do call(command, from, unpack(names, i, math.min(i + CHUNK - 1, #names))) end
 end
 
+-- Refuse a command before the script's first write: a script that is refused half way isn't rolled back. The arguments
+-- are those of a call, since rights may differ by key.
+local function permit(...)
+  if not redis.acl_check_cmd(...) then
+    error({err = 'NOPERM this user has no permissions to run the \'' .. string.lower((...)) .. '\' command'})
+  end
+end
+
+-- What an entry of the log and the revision need.
+local function permit_entry()
+  permit('XRANGE', S, '-', '+')
+  permit('XADD', S, '*', 'op', '')
+  permit('HSET', D, '\0', '')
+end
+
+local function permit_taking_out()
+  permit('HDEL', D, '')
+  permit('ZREM', Z, '')
+end
+
 local state = call('HMGET', D, '\0', '\0op')
 local revision, head = tonumber(state[1] or nil), state[2] or ''
 
@@ -35,6 +55,8 @@ end
 if not revision then
   -- An empty store, which begins with an entry that follows itself. What is left of an earlier store under this name
   -- has lost its meaning.
+  permit('DEL', Z, S, L, E, H)
+  permit_entry()
   call('DEL', Z, S, L, E, H)
   revision = following()
   head = text(revision) .. ' 0 1'
@@ -67,7 +89,17 @@ end
 
 -- End one lease: it goes, and its keys at a revision of their own. Begins with a command that is allowed in a full
 -- memory; the ones after it then are, too.
+local may_finish = false
 local function finish(lease)
+  if not may_finish then
+    permit('ZREM', E, '')
+    permit('HDEL', L, '')
+    permit('ZRANGEBYLEX', H, '-', '+')
+    permit_entry()
+    permit_taking_out()
+    permit('ZREM', H, '')
+    may_finish = true
+  end
   call('ZREM', E, lease)
   call('HDEL', L, lease)
   local members = call('ZRANGEBYLEX', H, '[' .. lease, '(' .. lease .. '\255')

@@ -52,6 +52,13 @@ class Observers:
             )
         )
 
+    def watch_outage(self, prefix: str, error: TenureError | None) -> None:
+        """``error`` keeps a watch from its store; ``None``: it is connected again."""
+        if error is None:
+            self._call(lambda hooks: hooks.tenure_watch_reconnected(url=self.url, prefix=prefix))
+        else:
+            self._call(lambda hooks: hooks.tenure_watch_disconnected(url=self.url, prefix=prefix, error=error))
+
     def _call(self, call: Callable[[pluggy.HookRelay], object]) -> None:
         for hooks in self._hooks:
             try:

@@ -839,6 +839,7 @@ class Store:
         after: int | None = None,
         callback: watch_callback.WatchCallback | None = None,
         on_error: watch_callback.ErrorCallback | None = None,
+        on_outage: watch_callback.OutageCallback | None = None,
         max_pending: int = MAX_ENTRIES,
         timeout: float | None = None,
     ) -> Watch:
@@ -855,6 +856,8 @@ class Store:
                 ``lossless_watch``, and excludes ``previous``.
             callback: called with each batch, in order, on the store's pool of threads. What it raises is logged.
             on_error: called once with the error that ended the watch, after the last batch.
+            on_outage: called with the error that keeps the watch from the store, and with ``None`` once it is connected
+                again. Like ``on_error`` it needs ``callback``.
             max_pending: how many changes may wait for a slow consumer, 64 MiB of values at most. More are replaced by a
                 RESYNC batch; with ``after`` the watch resumes after its last revision instead.
             timeout: seconds that opening the watch may take; by default the store's timeout.
@@ -897,7 +900,15 @@ class Store:
                 f"max_pending={max_pending!r}: max_pending is a number of changes, at least 1; leave it out for "
                 f"{MAX_ENTRIES}"
             )
-        driver = None if callback is None else watch_callback.CallbackWatch(callback, on_error, self._threads)
+        driver = None
+        if callback is not None:
+            driver = watch_callback.CallbackWatch(callback, on_error, on_outage, self._threads)
+
+        def outage(error: TenureError | None) -> None:
+            self._observers.watch_outage(prefix, error)
+            if driver is not None:
+                driver.outage(error)
+
         watch = Watch(
             self._backend,
             WatchSettings(self._prefix + prefix, exact, self._strip, previous, after, max_pending),
@@ -905,6 +916,7 @@ class Store:
             timeout=self._seconds(timeout),
             check_process=self._check_fork,
             on_resync=lambda reason: self._observers.watch_resynced(prefix, reason),
+            on_outage=outage,
             on_close=self._forget_watch,
             on_abandon=self._abandoned.append,
             on_ready=None if driver is None else driver.wake,

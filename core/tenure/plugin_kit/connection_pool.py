@@ -172,8 +172,12 @@ class ConnectionPool(Generic[C]):
                 return pooled
             if self._max_open is None:
                 return self._make(deadline, None)
-            if (place := self._pop_place()) is not None:
-                return self._make(deadline, place)
+            place = self._pop_place()
+            if place is not None:
+                try:
+                    return self._make(deadline, place)
+                finally:
+                    del place  # an error that somebody keeps has this frame, which would have the place
             if (waited := self._wait(deadline, action)) is not None:
                 return waited
         raise StoreClosed(f"{action}: this store was closed")
@@ -261,7 +265,10 @@ class ConnectionPool(Generic[C]):
             return None
 
     def _make(self, deadline: Deadline, place: _Place | None) -> Pooled[C]:
-        pooled = Pooled(self, self._connect(deadline), place)
+        try:
+            pooled = Pooled(self, self._connect(deadline), place)
+        finally:
+            del place
         self._open[id(pooled.connection)] = weakref.ref(pooled.connection)
         if self._closed:
             pooled.drop()

@@ -144,7 +144,11 @@ class Registry:
     def _open_watch(self, deadline: Deadline) -> None:
         self.store._before_close.add(self._store_closes)
         self._watch = self.store.watch(
-            self.config.key_prefix, callback=self._apply, on_error=self._watch_ended, timeout=deadline.remaining()
+            self.config.key_prefix,
+            callback=self._apply,
+            on_error=self._watch_ended,
+            on_outage=self._watch_outage,
+            timeout=deadline.remaining(),
         )
         self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline.remaining())
         if self._watch_error is not None:
@@ -361,8 +365,12 @@ class Registry:
 
     @property
     def error(self) -> TenureError | None:
-        """The error behind RECOVERING or FAILED, or the error that ended the watch; ``None`` if there is none."""
-        return self._registration.error or self._watch_error
+        """The error behind the status of the registration, or of the cache; ``None`` if there is none.
+
+        It is there while the registration is RECOVERING or FAILED, and while the cache's watch is without its store.
+        """
+        watch = self._watch
+        return self._registration.error or self._watch_error or (None if watch is None else watch.outage)
 
     # -- the instances of all clients: from the cache, no lock and no call ---------------------------------
 
@@ -534,7 +542,7 @@ class Registry:
         self._dispatcher.remove(handler)
 
     def add_status_handler(self, handler: StatusHandler) -> None:
-        """Call a handler with each :class:`StatusChange` of the registration, and if the watch ends permanently.
+        """Call a handler with each :class:`StatusChange` of the registration and of the cache.
 
         Args:
             handler: the function to call, on the same thread as other handlers; its result is ignored.
@@ -575,6 +583,15 @@ class Registry:
         if change.part is Part.REGISTRATION:
             observers = self.store._observers
             observers.registration_changed(self.config.key_prefix, str(change.status), change.reason, change.error)
+
+    def _watch_outage(self, error: TenureError | None) -> None:
+        if error is None:
+            change = StatusChange(Part.CACHE, Status.FOLLOWING, "the cache follows the store again")
+        else:
+            reason = f"the cache doesn't follow the store at present: {error}"
+            _log.warning("registry %s: %s", self.config.key_prefix, reason)
+            change = StatusChange(Part.CACHE, Status.RECOVERING, reason, error)
+        self._dispatcher.dispatch_status(change)
 
     # -- inside ------------------------------------------------------------------------------------
 

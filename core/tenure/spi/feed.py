@@ -112,7 +112,8 @@ class Sink(Protocol):
 
         Args:
             error: why the feed ended. After ``Unavailable`` core opens another feed; after ``Compacted`` that feed
-                begins with a snapshot. Errors of authentication and permission end the watch.
+                begins with a snapshot. Errors of authentication and permission end a watch that has delivered nothing
+                yet; after that core opens feeds until the right is there again.
         """
 
 

@@ -12,6 +12,7 @@ leases that are lost, never wait for it. A callback may call the store, open and
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,7 @@ _log = logging.getLogger("tenure.watch")
 T = TypeVar("T")
 WatchCallback = Callable[[Batch], object]
 ErrorCallback = Callable[[TenureError], object]
+OutageCallback = Callable[[TenureError | None], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,22 @@ class CallbackWatch:
     """Calls ``callback`` with each batch of a watch, in order, until the watch ends; then ``on_error`` with its error.
 
     What a callback raises is logged, and the watch continues. Without ``on_error`` the watch's error is logged.
+    ``on_outage`` has a strand of its own: an outage is reported while a batch's callback still runs, and by a thread
+    that connects nothing.
     """
 
-    def __init__(self, callback: WatchCallback, on_error: ErrorCallback | None, threads: Threads) -> None:
+    def __init__(
+        self,
+        callback: WatchCallback,
+        on_error: ErrorCallback | None,
+        on_outage: OutageCallback | None,
+        threads: Threads,
+    ) -> None:
         self._callback = callback
         self._on_error = on_error
+        self._on_outage = on_outage
+        self._outages: deque[TenureError | None] = deque()
+        self._outage_strand = Strand(threads.callbacks.submit, self._report_outages)
         self._threads = threads
         self._watch: Watch | None = None
         self._ended = False
@@ -58,6 +71,16 @@ class CallbackWatch:
     def wake(self) -> None:
         """Look for batches soon. Never blocks; the buffer of the watch calls it for each item."""
         self._strand.wake()
+
+    def outage(self, error: TenureError | None) -> None:
+        """Report what keeps the watch from the store; ``None``: it is connected again. Never blocks."""
+        if self._on_outage is not None:
+            self._outages.append(error)
+            self._outage_strand.wake()
+
+    def _report_outages(self) -> None:
+        while self._outages and self._on_outage is not None:
+            _call(self._on_outage, self._outages.popleft(), "an outage")
 
     def start(self, watch: Watch) -> None:
         """Begin to call back; ``watch`` has :meth:`wake` as its ``on_ready``."""

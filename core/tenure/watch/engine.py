@@ -62,6 +62,7 @@ class Watch:
         timeout: float,
         check_process: Callable[[], None],
         on_resync: Callable[[str], None],
+        on_outage: Callable[[TenureError | None], None],
         on_close: Callable[[Watch], None],
         on_abandon: Callable[[Feed], None],
         on_ready: Callable[[], None] | None = None,
@@ -72,6 +73,7 @@ class Watch:
         self._clock = clock
         self._check_process = check_process
         self._on_resync = on_resync
+        self._on_outage = on_outage
         self._on_close = on_close
         self._on_abandon = on_abandon
         self._on_ready = on_ready
@@ -81,6 +83,7 @@ class Watch:
         self._feed: Feed | None = None
         self._buffer = self._new_buffer()
         self._closed = False
+        self._told: type[TenureError] | None = None
         self._not_before = 0.0
         self._fork_generation = fork_generation.value
         self._open_first(timeout)
@@ -103,8 +106,8 @@ class Watch:
             StoreClosed: the watch or the store was closed.
             UsedAfterFork: the watch belongs to the parent of this process.
             InvalidArgument: another thread is in this method; a watch has one consumer at a time.
-            AuthenticationFailed: the store no longer accepts the credentials; the watch has ended.
-            PermissionDenied: the store forbids the watch; the watch has ended.
+            AuthenticationFailed: the store refused the credentials before the first batch; the watch has ended.
+            PermissionDenied: the store forbade the watch before the first batch; the watch has ended.
             Compacted: the watch was opened with ``after``, and the store's history no longer reaches back; the watch
                 has ended.
             PluginError: the plugin is broken; the watch has ended.
@@ -140,6 +143,15 @@ class Watch:
     def error(self) -> TenureError | None:
         """The error that ended the watch; ``None`` while the watch is open, and after ``close``."""
         return self._machine.error
+
+    @property
+    def outage(self) -> TenureError | None:
+        """Why the watch has no connection at present; ``None`` while it is connected.
+
+        A refusal by the store is here at once, such as ``PermissionDenied`` for a right that was taken away. Another
+        break is here once an attempt to connect again has failed. The watch keeps trying.
+        """
+        return self._machine.outage
 
     @property
     def staleness(self) -> float:
@@ -288,6 +300,7 @@ class Watch:
         else:
             self._machine.take(item)
             buffer.remove(item)
+            self._tell()
         return True
 
     def _disconnect(self, error: TenureError) -> None:
@@ -301,12 +314,21 @@ class Watch:
     def _after_error(self, error: TenureError) -> None:
         if self._machine.error is None:
             _log.info("watch of %r lost its connection at revision %s: %s", self._settings.prefix, self.revision, error)
+            self._tell()
             return
         with self._state:
             if self._closed:
                 self._machine.error = None  # an error of a store that is being closed is no error of the watch
                 return
         self._on_close(self)
+
+    def _tell(self) -> None:
+        """Report an outage that has begun, has got another cause, or is over."""
+        outage = self._machine.outage
+        kind = None if outage is None else type(outage)
+        if kind is not self._told and not self._closed:
+            self._told = kind
+            self._on_outage(outage)
 
     # -- opening the feed --
 
@@ -341,6 +363,8 @@ class Watch:
             self._machine.not_opened(error)
             self._after_error(error)
             self._delay_reopen()
+        else:
+            self._tell()
         return error is None
 
     def _try_open(self, timeout: float) -> TenureError | None:

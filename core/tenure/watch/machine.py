@@ -12,6 +12,9 @@ How the feed is opened again decides what the watch delivers:
 * otherwise, or if that revision has left the store's history or belongs to another one, or if the consumer was too
   slow: from a fresh snapshot. The difference to the delivered state is one RESYNC batch with the reason.
 
+A right, a password or a certificate that the store refuses ends a watch that has not begun. Once it has begun, the
+operator may give the right back: the refusal is an outage like another.
+
 An exception may interrupt the caller at any line (a time limit, Ctrl-C). So an item is worked out first and recorded in
 one assignment; what follows from it may be done again from the start, and an item that is taken twice delivers nothing
 twice.
@@ -25,11 +28,14 @@ from typing import NamedTuple
 
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
 from tenure.errors import (
+    AuthenticationFailed,
     Compacted,
+    ConfigError,
     DeadlineExceeded,
     HistoryReplaced,
     InvalidArgument,
     OutcomeUnknown,
+    PermissionDenied,
     StoreFull,
     TenureError,
     Unavailable,
@@ -42,6 +48,8 @@ from tenure.watch.diff import ClientState, Difference, PassThrough
 from tenure.watch.events import Batch, BatchType
 
 _TRANSIENT = (Unavailable, OutcomeUnknown, StoreFull)
+_REFUSALS = (AuthenticationFailed, PermissionDenied, ConfigError)
+"""What the operator can mend while the watch runs: rights, passwords, files of certificates."""
 _LONGEST_ATTEMPT = 30.0
 _LONGEST_SLOW_ATTEMPT = 3600.0
 
@@ -98,12 +106,15 @@ class WatchMachine:
         self._resync_reason = ""
         self._outage_since: float | None = None
         self._opened_at = 0.0
+        self._begun = False
         self.revision = settings.after or 0
         """Up to which all changes are delivered, or ready to be."""
         self.disconnected_at: float | None = None
         """Since when there is no connection; ``None`` while there is one."""
         self.error: TenureError | None = None
         """What has ended the watch."""
+        self.outage: TenureError | None = None
+        """Why there is no connection: a refusal, or what an attempt to connect again has failed with."""
         self.attempt = FIRST_ATTEMPT
         """Seconds that the next attempt to open a feed may take."""
         self.backoff = Backoff()
@@ -124,7 +135,8 @@ class WatchMachine:
     def opened(self, request: WatchRequest, now: float) -> None:
         """A feed was opened by ``request``. One that begins with a snapshot is connected once that has arrived."""
         if request.after is not None:
-            self.disconnected_at = None
+            self.disconnected_at = self.outage = None
+            self._begun = True
         self._opened_at = now
         self.attempt = FIRST_ATTEMPT
 
@@ -136,6 +148,7 @@ class WatchMachine:
         """
         longest = _LONGEST_SLOW_ATTEMPT if isinstance(error, DeadlineExceeded) else _LONGEST_ATTEMPT
         self.attempt = min(self.attempt * 2, longest)
+        self.outage = error
         self._decide(error)
 
     # -- what the feed delivers --
@@ -147,7 +160,8 @@ class WatchMachine:
         self._pending = self._step(item)
         # Only an item proves the feed good: a feed that opens and fails at once is opened again with a delay.
         self.backoff.reset()
-        self._outage_since = self.disconnected_at = None
+        self._outage_since = self.disconnected_at = self.outage = None
+        self._begun = True
         self._finish()
 
     def overflowed(self, entries: int, now: float) -> str:
@@ -168,10 +182,13 @@ class WatchMachine:
 
         A silent break began when the last sign of life came, ``alive_at``, at most the time of detection ago.
         """
+        again = self._outage_since is not None
         failed_at = self.broken_since(error, failed_at, alive_at)
-        if self._outage_since is None or failed_at - self._opened_at > self._detection:
+        if not again or failed_at - self._opened_at > self._detection:
             self._outage_since = failed_at
         self.disconnected_at = self._outage_since
+        if again or isinstance(error, _REFUSALS):  # a connection that is made again at once is no news
+            self.outage = error
         self._decide(error)
 
     def broken_since(self, error: TenureError, failed_at: float, alive_at: float) -> float:
@@ -186,7 +203,7 @@ class WatchMachine:
             self._resync_reason = f"the store's history was replaced after revision {self.revision}: {error}"
         elif isinstance(error, Compacted) and not self.resumes_only:
             self._resync_reason = f"the store no longer has the changes after revision {self.revision}: {error}"
-        elif isinstance(error, _TRANSIENT):
+        elif isinstance(error, _TRANSIENT) or (self._begun and isinstance(error, _REFUSALS)):
             if not self._lossless:
                 self._resync_reason = self._resync_reason or f"the connection was lost: {error}"
         else:

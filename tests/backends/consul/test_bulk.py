@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from tenure.errors import PermissionDenied
+from tenure.errors import LeaseNotFound, PermissionDenied
 from tenure.spi import Delete, Deleted, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
 from tenure_consul import reads
-from tenure_testkit.servers.consul import ConsulServer
+from tenure_testkit.servers.consul import AclToken, ConsulServer
 
 T = 5.0
 
@@ -157,23 +157,8 @@ def test_a_deleted_tree_may_be_told_late_below(consul_url, opened, prefix, recor
 RULES = 'key_prefix "leasehold/" {{ policy = "{}" }} session_prefix "" {{ policy = "write" }}'
 
 
-class Token:
-    """A token whose rules can be changed."""
-
-    def __init__(self, server: ConsulServer, rules: str) -> None:
-        self._server = server
-        self._name = f"policy-{id(self)}"
-        made = server.ask("PUT", "/v1/acl/policy", {"Name": self._name, "Rules": rules})
-        self._policy = made["ID"]
-        self.secret = server.ask("PUT", "/v1/acl/token", {"Policies": [{"ID": self._policy}]})["SecretID"]
-
-    def allow(self, rules: str) -> None:
-        policy = {"ID": self._policy, "Name": self._name, "Rules": rules}
-        self._server.ask("PUT", f"/v1/acl/policy/{self._policy}", policy)
-
-
 def test_a_right_that_was_taken_away_is_no_delete(consul_acl: ConsulServer, opened, prefix, recorder):
-    token = Token(consul_acl, RULES.format("write"))
+    token = AclToken(consul_acl, RULES.format("write"))
     backend = opened(consul_acl.url_with(token.secret, wait="1"))
     commit(backend, Put(prefix + "a", b""), Put(prefix + "b", b""))
     sink = recorder()
@@ -188,6 +173,28 @@ def test_a_right_that_was_taken_away_is_no_delete(consul_acl: ConsulServer, open
         backend.get_many([prefix + "a", prefix + "missing"], timeout=T)
     with pytest.raises(PermissionDenied):
         backend.delete_prefix(prefix, timeout=T)
+
+
+def test_a_lease_that_may_not_be_read_is_not_lost(consul_acl: ConsulServer, opened, prefix):
+    token = AclToken(consul_acl, RULES.format("write"))
+    backend = opened(consul_acl.url_with(token.secret))
+    lease = backend.grant(60, timeout=T).lease_id
+    token.allow('key_prefix "leasehold/" { policy = "write" }')
+    calls = [
+        lambda: backend.refresh([lease], timeout=T),
+        lambda: backend.revoke([lease], timeout=T),
+        lambda: backend.leases(lease, timeout=T),
+        lambda: backend.leases(None, timeout=T),
+        lambda: backend.grant(60, timeout=T),
+    ]
+    for number, call in enumerate(calls):
+        with pytest.raises(PermissionDenied):
+            pytest.fail(f"call {number} returned {call()}")
+    commit(backend, Put(prefix + "a", b"", lease))  # Consul asks for no right to a session here
+    token.allow(RULES.format("write"))
+    assert backend.revoke([lease], timeout=T) == {lease}
+    with pytest.raises(LeaseNotFound):
+        commit(backend, Put(prefix + "b", b"", lease))
 
 
 def test_rights_on_a_part_are_no_rights_on_the_whole(consul_acl: ConsulServer, opened, prefix):

@@ -1,6 +1,7 @@
 """Users who log in by SASL: the mechanism itself, and servers that have users, or serve nobody else."""
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -8,12 +9,13 @@ from contextlib import suppress
 
 import pytest
 
-from tenure import Store, connect
-from tenure.errors import AuthenticationFailed, ConfigError, OutcomeUnknown, PermissionDenied, Unavailable
+from tenure import Batch, Store, connect
+from tenure.errors import AuthenticationFailed, ConfigError, OutcomeUnknown, PermissionDenied, TenureError, Unavailable
 from tenure_testkit.servers import until
 from tenure_testkit.servers.ports import free_port
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
+from tenure_testkit.waiting import PATIENCE
 from tenure_zookeeper import encoding
 from tenure_zookeeper.auth import Login
 from tenure_zookeeper.sasl import DigestMd5, log_in
@@ -113,6 +115,41 @@ def test_a_wrong_password_is_told_in_time(
         assert time.monotonic() - started < 10.0
         assert "wrong-word" not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert "wrong-word" not in caplog.text
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_password_that_was_changed_is_read_again(required: bool) -> None:
+    """The servers' list of users is read at their start, so they begin again, and without data."""
+    need_zookeeper()
+    password = ["old-word"]
+    outages: queue.SimpleQueue[TenureError | None] = queue.SimpleQueue()
+    seen: list[str] = []
+
+    def hear(batch: Batch) -> None:
+        seen.extend(event.key for event in batch.events)
+
+    with ZooKeeperServer(sasl_users={"me": "old-word"}, sasl_required=required) as server:
+        url = f"{server.url}?auth=sasl"
+        with (
+            connect(url, timeout=PATIENCE, credentials=lambda: ("me", password[-1])) as store,
+            store.watch("", callback=hear, on_outage=outages.put) as watch,
+        ):
+            store.put("before", b"")
+            until(lambda: "before" in seen, PATIENCE)
+            server.kill()
+            server.wipe()
+            server.sasl_users = {"me": "new-word"}
+            server.start()
+            until(lambda: isinstance(outages.get(timeout=PATIENCE), AuthenticationFailed), PATIENCE)
+            assert isinstance(watch.outage, AuthenticationFailed)
+            for call in (lambda: store.get("before"), lambda: store.put("k", b""), lambda: store.lease(10.0)):
+                with pytest.raises(AuthenticationFailed):
+                    call()
+            password.append("new-word")
+            until(lambda: outages.get(timeout=PATIENCE) is None, PATIENCE)
+            with store.lease(10.0) as lease:
+                store.put("after", b"", lease=lease)
+                until(lambda: "after" in seen, PATIENCE)
 
 
 def test_passwords_stay_out_of_what_is_shown(strict: ZooKeeperServer, caplog: pytest.LogCaptureFixture) -> None:

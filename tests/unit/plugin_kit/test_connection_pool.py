@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from tenure.errors import DeadlineExceeded, StoreClosed, Unavailable
+from tenure.errors import DeadlineExceeded, PermissionDenied, StoreClosed, Unavailable
 from tenure.plugin_kit import ConnectionPool, Deadline
 
 LONG = 30.0
@@ -53,6 +53,19 @@ def test_a_connection_given_back_is_used_again(opened):
     second = take(pool)
     assert (second.connection, second.fresh, len(opened)) == (opened[0], False, 1)
     assert take(pool, fresh=True).connection is not opened[0]
+
+
+def test_an_error_that_somebody_keeps_takes_no_place():
+    """An exception has the frames that it went through, and those have what they were working on."""
+
+    def refuse(deadline):
+        raise PermissionDenied("not now")
+
+    pool, kept = ConnectionPool(refuse, max_open=1), []
+    for _ in range(3):
+        with pytest.raises(PermissionDenied) as caught:
+            take(pool, seconds=1.0)
+        kept.append(caught.value)
 
 
 def test_a_connection_that_the_server_closed_is_not_used_again(opened):

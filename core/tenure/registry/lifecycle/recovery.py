@@ -22,6 +22,7 @@ from tenure._runtime.exits import ending
 from tenure._runtime.monitor import Monitor
 from tenure.errors import (
     AuthenticationFailed,
+    ConfigError,
     OutcomeUnknown,
     PermissionDenied,
     RegistrationReplaced,
@@ -40,7 +41,7 @@ _SPREAD = 0.1
 """Part of a heartbeat over which first attempts are spread."""
 _SPREAD_PER_INSTANCE = 0.001
 """Seconds over which they are spread for each known instance, up to the longest delay."""
-_OUTAGE = (Unavailable, OutcomeUnknown, AuthenticationFailed, PermissionDenied)
+_OUTAGE = (Unavailable, OutcomeUnknown, AuthenticationFailed, PermissionDenied, ConfigError)
 """Attempts that fail by these don't count: the store didn't judge the registration."""
 
 

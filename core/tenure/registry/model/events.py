@@ -45,10 +45,12 @@ class Status(StrEnum):
     Attributes:
         IDLE: nothing is registered.
         REGISTERED: the instance is registered, and its lease is kept alive.
-        RECOVERING: the registration was lost, or may be; the registry registers again.
+        RECOVERING: the registration was lost, or may be; the registry registers again. Of the cache: the store refuses
+            its watch or can't be reached; the watch keeps trying.
         FAILED: the registration was lost and the registry gave up: too many attempts failed, or another client took
             the identity over. ``register`` starts again.
         CLOSED: the registry was closed.
+        FOLLOWING: of the cache alone: it follows the store again.
     """
 
     IDLE = "idle"
@@ -56,6 +58,7 @@ class Status(StrEnum):
     RECOVERING = "recovering"
     FAILED = "failed"
     CLOSED = "closed"
+    FOLLOWING = "following"
 
 
 class Part(StrEnum):
@@ -74,8 +77,8 @@ class Part(StrEnum):
 class StatusChange:
     """A change of status, or a failed attempt to register again. Immutable.
 
-    About the cache only FAILED is reported: its watch ended permanently, so the cache serves what it knew and grows
-    stale.
+    About the cache three are reported. RECOVERING: its watch is without the store, so the cache serves what it knew and
+    grows stale. FOLLOWING: it is connected again. FAILED: the watch ended permanently.
 
     Attributes:
         part: what changed, the registration or the cache.

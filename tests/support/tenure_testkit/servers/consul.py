@@ -4,6 +4,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -125,6 +126,32 @@ class ConsulServer(ServerContainer):
             return bool(self.ask("GET", "/v1/catalog/nodes?consistent"))
         except (OSError, ValueError):
             return False
+
+
+class AclToken:
+    """A token whose rules change, and that is deleted and made again."""
+
+    def __init__(self, server: ConsulServer, rules: str) -> None:
+        self._server = server
+        self._name = f"policy-{uuid.uuid4().hex}"
+        self._policy = server.ask("PUT", "/v1/acl/policy", {"Name": self._name, "Rules": rules})["ID"]
+        self._accessor = ""
+        self.secret = str(uuid.uuid4())
+        self.make()
+
+    def make(self) -> None:
+        """Make the token, with the secret and the rules that it has."""
+        made = {"SecretID": self.secret, "Policies": [{"ID": self._policy}]}
+        self._accessor = str(self._server.ask("PUT", "/v1/acl/token", made)["AccessorID"])
+
+    def delete(self) -> None:
+        """Delete the token: Consul doesn't know it any more."""
+        self._server.ask("DELETE", f"/v1/acl/token/{self._accessor}")
+
+    def allow(self, rules: str) -> None:
+        """Give the token these rules instead."""
+        policy = {"ID": self._policy, "Name": self._name, "Rules": rules}
+        self._server.ask("PUT", f"/v1/acl/policy/{self._policy}", policy)
 
 
 class ClusterNode(LoopbackNode, ConsulServer):

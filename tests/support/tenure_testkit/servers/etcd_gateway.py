@@ -110,6 +110,14 @@ class Gateway:
         if role is not None:
             self._authorised("/v3/auth/user/grant", {"user": name, "role": role})
 
+    def grant_role(self, name: str, role: str) -> None:
+        """Give a user a role."""
+        self._authorised("/v3/auth/user/grant", {"user": name, "role": role})
+
+    def revoke_role(self, name: str, role: str) -> None:
+        """Take a role from a user. A watch that is open stays open."""
+        self._authorised("/v3/auth/user/revoke", {"name": name, "role": role})
+
     def change_password(self, name: str, password: str) -> None:
         """Give a user another password. Tokens that etcd gave before end."""
         self._authorised("/v3/auth/user/changepw", {"name": name, "password": password})
