@@ -401,7 +401,7 @@ def test_what_on_lost_raises_ends_no_keeping_alive(held, backend, clock, lost, e
         backend.wait_for_calls("refresh", number)
         until(lambda: kept.remaining == 9.0)
     assert doomed.state is LeaseState.LOST
-    until(lambda: "on_lost" in doomed._told)
+    until(lambda: hasattr(doomed, "_told_on_lost"))
     assert not lost.calls
 
 

@@ -80,17 +80,16 @@ class LeaseKeepAlive:
 
     def _keep(self, lease: Lease) -> None:
         try:
-            self._ensure_thread()
+            if self._thread is None:
+                self._start_thread()
             self._machine.add(lease)
             self._condition.notify()
         except BaseException:  # no thread, or an interrupt: the caller doesn't get the lease
             lease.abandon()
             raise
 
-    def _ensure_thread(self) -> None:
-        """Start the thread if there is none. Raises ``Unavailable`` if that isn't possible."""
-        if self._thread is not None:
-            return
+    def _start_thread(self) -> None:
+        """Raises ``Unavailable`` if that isn't possible."""
         try:
             self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
             self._thread.start()

@@ -111,7 +111,6 @@ class Lease:
         self._reason = ""
         self._refreshed = started
         self._fork_generation = fork_generation.value
-        self._told: dict[str, object] = {}
 
     # -- reading the state: no call to the store --
 
@@ -250,7 +249,9 @@ class Lease:
             Whether the caller is the first to ask.
         """
         mine = object()
-        return self._told.setdefault(receiver, mine) is mine
+        return (
+            self.__dict__.setdefault(f"_told_{receiver}", mine) is mine
+        )  # atomic, and costs a lease that lives nothing
 
     def mark_refreshed(self, started: float, ttl: float, now: float) -> None:
         """Record that a refresh sent at ``started`` was answered with ``ttl``, both in seconds.

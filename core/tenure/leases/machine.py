@@ -18,7 +18,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tenure.leases.lease import Lease
 from tenure.spi.types import LeaseId
@@ -36,8 +36,7 @@ _SPARE = 64
 _Heap = list[tuple[float, int, Lease]]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What to do now. ``wait``: seconds until the next step if there is nothing to do and nothing changes.
 
     ``attempt``: seconds that the refresh of ``batch`` may take.
@@ -80,9 +79,10 @@ class LeaseMachine:
     def add(self, lease: Lease) -> None:
         """Keep ``lease`` from now on."""
         # The heaps first: an entry without its lease is dropped, a lease without its entries would be overlooked.
-        self._push(self._deadlines, lease.deadline, lease)
+        deadline = lease.deadline
+        heapq.heappush(self._deadlines, (deadline, next(self._count), lease))
         if lease.keep_alive:
-            self._push(self._due, lease.deadline - lease.ttl * 2 / 3, lease)
+            heapq.heappush(self._due, (deadline - lease.ttl * 2 / 3, next(self._count), lease))
         self._leases[lease.id] = lease
 
     def forget(self, lease: Lease) -> None:
@@ -104,11 +104,16 @@ class LeaseMachine:
 
     def step(self, now: float) -> Step:
         """Return what to do at ``now``. A batch counts as being refreshed until its outcome is reported."""
-        overdue = self.overdue(now)
-        batch = () if self._refreshing else self._take_due(now)
-        self._refreshing = self._refreshing or bool(batch)
         next_deadline = self._next_deadline()
-        wait = next_deadline - now
+        overdue: tuple[Lease, ...] = ()
+        if next_deadline <= now:
+            overdue = self._pop_overdue(now)
+            next_deadline = self._next_deadline()
+            self._track(overdue)
+        batch = () if self._refreshing else self._take_due(now)
+        if batch:
+            self._refreshing = True
+        wait = 0.0 if overdue else next_deadline - now
         if self._due and not self._refreshing:
             wait = min(wait, self._due[0][0] - now)
         attempt = max(SHORTEST_ATTEMPT, min(_LONGEST_ATTEMPT, (next_deadline - now) / 2))
@@ -116,12 +121,19 @@ class LeaseMachine:
 
     def overdue(self, now: float) -> tuple[Lease, ...]:
         """Return the leases whose deadline has passed. The driver ends and forgets them."""
+        overdue = self._pop_overdue(now)
+        self._track(overdue)
+        return overdue
+
+    def _pop_overdue(self, now: float) -> tuple[Lease, ...]:
         overdue = []
         while self._next_deadline() <= now:
             overdue.append(heapq.heappop(self._deadlines)[2])
-        for lease in overdue:
-            self._push(self._deadlines, lease.deadline, lease)
         return tuple(overdue)
+
+    def _track(self, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            self._push(self._deadlines, lease.deadline, lease)
 
     def _next_deadline(self) -> float:
         """Return the earliest deadline of any lease. A refresh leaves heap entries stale; they are corrected here."""
