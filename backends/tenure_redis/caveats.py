@@ -63,6 +63,17 @@ CAVEATS = (
         ),
     ),
     Caveat(
+        "Leases live by the clock of the server's machine",
+        "When another process answers, after a failover or a restart, each lease gets its full TTL again, whatever the "
+        "clocks say. That needs the right to `INFO` (ACL `+info`). While one process runs, a step of its machine's "
+        "clock counts: a step forward ends leases earlier by as much, one back later. Let the time service slew the "
+        "clock, not step it.",
+        (
+            f"{_LEASES}::test_a_server_whose_clock_is_ahead_gives_no_held_lease_away",
+            f"{_LEASES}::test_a_step_of_the_running_servers_clock_ends_leases_by_as_much_earlier",
+        ),
+    ),
+    Caveat(
         "A full memory or disk",
         "At `maxmemory` it refuses puts by `StoreFull` and lets deletes through. On a full disk it refuses "
         "every write by `StoreFull` and answers reads, unless `appendfsync` is `always`: then its process "

@@ -46,6 +46,8 @@ class Connection:
 
     def __init__(self, where: Host, connected: socket.socket) -> None:
         self.where = where
+        self.server = ""
+        """The run id of the server's process; empty where the user may not ask for it."""
         self._socket = connected
         self._reader = hiredis.Reader(replyError=ServerError, protocolError=_Garbage, notEnoughData=_MORE)
         # What waits for the server is poll, which goes on with the time that is left after a signal.
@@ -61,10 +63,7 @@ class Connection:
 
         Raises ``ServerError`` for an error reply (the connection is still good), ``ConnectionBroken`` otherwise.
         """
-        return self.call_packed(pack(command), deadline)
-
-    def call_packed(self, request: bytes, deadline: Deadline) -> Any:
-        """:meth:`call` for a command that :func:`pack` has packed."""
+        request = pack(command)
         sent = False
         try:
             self._send(request, deadline)

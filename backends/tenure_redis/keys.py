@@ -5,7 +5,8 @@ their load apart, on shards or in logs of their own, gives them stores of differ
 
 ==================  ===========  ==================================================================================
 ``{tag}:data``      hash         key -> record; ``\\0`` -> revision, ``\\0op`` -> head of its log entry, ``\\0id`` ->
-                                 the store's identity, for older versions
+                                 the store's identity, for older versions, ``\\0server`` -> the run id of the server
+                                 whose clock ``expiry`` is by, ``\\0late`` -> there while ended leases are left
 ``{tag}:keys``      sorted set   the keys, all with score 0, for ranges in byte order
 ``{tag}:log``       stream       entry ``REVISION-0`` for each transaction: ``op`` -> head, then ``p<key>`` -> record
                                  for each put, and ``d`` -> the deleted keys with NUL between them. The head is: the
@@ -26,6 +27,8 @@ from urllib.parse import quote
 
 REVISION = b"\0"
 """The field of ``data`` that holds the store's revision."""
+LATE = b"\0late"
+"""The field of ``data`` that is there while leases are left that have ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from tenure.spi.credentials import Login as User
 from tenure.spi.plugin import Host
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.errors import ServerError, cannot_connect, refused
+
+_RUN_ID = re.compile(rb"^run_id:([0-9A-Za-z]+)\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,19 @@ class Login:
                 raise refused(exc, action="logging in", where=connection.where, write=False) from exc
             except ConnectionBroken as exc:
                 raise self.unreached(exc, connection.where, late=exc.late) from exc
+        self._name_server(connection, deadline)
+
+    def _name_server(self, connection: Connection, deadline: Deadline) -> None:
+        """Ask which process this is: what its clock says means nothing to another one."""
+        try:
+            answer = connection.call("INFO", "server", deadline=deadline)
+        except ServerError:
+            return  # the user has no right to ask
+        except ConnectionBroken as exc:
+            raise self.unreached(exc, connection.where, late=exc.late) from exc
+        found = _RUN_ID.search(answer) if isinstance(answer, bytes) else None
+        if found is not None:
+            connection.server = found[1].decode()
 
 
 def _connect_unix(where: UnixSocket, deadline: Deadline) -> socket.socket:

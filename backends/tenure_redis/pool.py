@@ -24,7 +24,7 @@ from typing import Any
 from tenure.errors import TenureError
 from tenure.plugin_kit import ConnectionPool, Deadline, Pooled, monotonic
 from tenure_redis import endpoints
-from tenure_redis.connection import Connection, ConnectionBroken, pack
+from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import new_id
 from tenure_redis.endpoints import Locator
 from tenure_redis.errors import ERRORS, MOVED, ServerError, refused
@@ -50,7 +50,7 @@ class Pool:
         self._runs = itertools.count(1)
         self.reaped = 0.0
         """When, on the monotonic clock, the last script was sent that has since answered: every script ends the
-        leases whose time has come, so no lease that ended before then has keys any more."""
+        leases whose time has come. So no lease that ended before then has keys any more, unless the store is late."""
 
     @property
     def closed(self) -> bool:
@@ -112,15 +112,14 @@ class Pool:
 
     def _run_once(self, script: Script, slot: _Slot, args: list[Any], deadline: Deadline, action: str) -> bytes:
         keys = (*self.names.all, slot.key)
-        head = ("EVALSHA", script.sha, len(keys), *keys, f"{slot.name}.{slot.number}", self._history, slot.number)
-        command = (*head, *args)
-        request = pack(command)
+        before = (len(keys), *keys, f"{slot.name}.{slot.number}")
+        after = (slot.number, *args)
         doubt: ConnectionBroken | None = None
         fresh = False
         pause = _FIRST_PAUSE
         while True:
             try:
-                return self._try_once(script, request, command, deadline, action, fresh=fresh)
+                return self._try_once(script, before, after, deadline, action, fresh=fresh)
             except ConnectionBroken as exc:
                 reason: Exception = exc
                 if exc.sent:
@@ -143,18 +142,22 @@ class Pool:
     def _try_once(
         self,
         script: Script,
-        request: bytes,
-        command: tuple[Any, ...],
+        before: tuple[Any, ...],
+        after: tuple[Any, ...],
         deadline: Deadline,
         action: str,
         *,
         fresh: bool,
     ) -> bytes:
-        """The answer to one copy of a request. Raises ``ConnectionBroken`` if that broke the connection."""
+        """The answer to one copy of a request. All copies have the same ``before`` and ``after`` the settings.
+
+        Raises ``ConnectionBroken`` if that broke the connection.
+        """
         started = monotonic()
         pooled = self._take(deadline, action, fresh=fresh)
         try:
-            answer = self._send_packed(pooled.connection, script, request, command, deadline)
+            command = (*before, self._settings(pooled.connection), *after)
+            answer: bytes = self._call(pooled.connection, script, command, deadline)
         except ConnectionBroken:
             pooled.drop(with_idle=True)
             raise
@@ -164,27 +167,24 @@ class Pool:
         self.reaped = max(self.reaped, started)
         return answer
 
-    def _send_packed(
-        self, connection: Connection, script: Script, request: bytes, command: tuple[Any, ...], deadline: Deadline
-    ) -> bytes:
-        try:
-            answer: bytes = connection.call_packed(request, deadline)
-        except ServerError as exc:
-            if exc.word != "NOSCRIPT":
-                raise
-            answer = connection.call("EVAL", script.text, *command[2:], deadline=deadline)
-        return answer
-
     def evaluate(self, connection: Connection, script: Script, args: tuple[Any, ...], deadline: Deadline) -> Any:
-        """Run a script on a connection. Nothing has run when the server says that it doesn't know the script."""
+        """Run a script on a connection."""
         names = self.names.all
-        tail = (len(names), *names, f"{self._client}:{next(self._runs)}", self._history, *args)
+        run = f"{self._client}:{next(self._runs)}"
+        command = (len(names), *names, run, self._settings(connection), *args)
+        return self._call(connection, script, command, deadline)
+
+    def _settings(self, connection: Connection) -> str:
+        return f"{self._history} {connection.server}"
+
+    def _call(self, connection: Connection, script: Script, command: tuple[Any, ...], deadline: Deadline) -> Any:
+        """Nothing has run when the server says that it doesn't know the script."""
         try:
-            return connection.call("EVALSHA", script.sha, *tail, deadline=deadline)
+            return connection.call("EVALSHA", script.sha, *command, deadline=deadline)
         except ServerError as exc:
             if exc.word != "NOSCRIPT":
                 raise
-            return connection.call("EVAL", script.text, *tail, deadline=deadline)
+            return connection.call("EVAL", script.text, *command, deadline=deadline)
 
     @contextmanager
     def session(self, deadline: Deadline, action: str) -> Iterator[Connection]:

@@ -1,7 +1,8 @@
 """Reads: one key, several keys, a page, a whole prefix, each at one revision.
 
 Some keys are one HMGET of them and the revision: the hash is the whole truth, and Redis does one command at a time.
-Only where one is on a lease that may have ended since the last script ran, a script ends leases and reads them.
+Only where one is on a lease that may have ended since the last script ran, a script ends leases and reads them. It also
+does so while the store is late: more leases have ended together than one script ends.
 
 A long list must not keep the server from everybody else, so it is read in pages, and the pages are brought to the
 revision of the last one by what the log says happened meanwhile. The result is the prefix at one point in time,
@@ -21,7 +22,7 @@ from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadR
 from tenure_redis import scripts
 from tenure_redis.connection import Connection
 from tenure_redis.encoding import Entry, entry, is_leased, item
-from tenure_redis.keys import REVISION, bounds
+from tenure_redis.keys import LATE, REVISION, bounds
 from tenure_redis.pool import Pool
 
 FRESH = 0.25
@@ -36,17 +37,20 @@ _TRIES = 3
 
 def get(pool: Pool, key: str, deadline: Deadline) -> ReadResult:
     """``Backend.get``."""
-    record, revision = pool.read("HMGET", pool.names.data, key, REVISION, deadline=deadline, action="reading a key")
-    if revision is None or (record is not None and is_leased(record) and monotonic() - pool.reaped > FRESH):
-        record, revision = pool.run(scripts.READ, key, deadline=deadline, action="reading a key")
+    action = "reading a key"
+    record, revision, late = pool.read("HMGET", pool.names.data, key, REVISION, LATE, deadline=deadline, action=action)
+    stale = late is not None or monotonic() - pool.reaped > FRESH
+    if revision is None or (stale and record is not None and is_leased(record)):
+        record, revision = pool.run(scripts.READ, key, deadline=deadline, action=action)
     return ReadResult(None if record is None else item(key, record), int(revision))
 
 
 def get_many(pool: Pool, keys: Sequence[str], deadline: Deadline) -> MultiReadResult:
     """``Backend.get_many``."""
     action = f"reading {len(keys)} keys"
-    *records, revision = pool.read("HMGET", pool.names.data, *keys, REVISION, deadline=deadline, action=action)
-    stale = monotonic() - pool.reaped > FRESH
+    fields = (*keys, REVISION, LATE)
+    *records, revision, late = pool.read("HMGET", pool.names.data, *fields, deadline=deadline, action=action)
+    stale = late is not None or monotonic() - pool.reaped > FRESH
     if revision is None or (stale and any(record is not None and is_leased(record) for record in records)):
         *records, revision = pool.run(scripts.READ, *keys, deadline=deadline, action=action)
     found = zip(keys, records, strict=True)

@@ -36,8 +36,14 @@ CAVEATS = (
     ),
     Caveat(
         "Leases live by the time since boot",
-        "Sleep included. After a restart of the machine each lease gets its full ttl again.",
-        (f"{_DATA}::test_another_time_base_gives_each_lease_its_full_ttl_again",),
+        "Sleep included. After a restart of the machine each lease gets its full TTL again. So it does if Linux's "
+        "name of the boot is hidden, each time a program opens a file that no other program has open. While a program "
+        "has the file open, one that counts by another clock is refused.",
+        (
+            f"{_DATA}::test_another_time_base_gives_each_lease_its_full_ttl_again",
+            f"{_DATA}::test_a_boot_without_a_name_is_another_one_once_nobody_has_the_file_open",
+            f"{_DATA}::test_a_program_with_another_clock_is_refused_while_the_file_is_in_use",
+        ),
     ),
     Caveat(
         "Pages of a scan aren't pinned",

@@ -13,6 +13,7 @@ don't belong together, and would mix them.
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -36,6 +37,7 @@ MOMENT = 0.1  # seconds that SQLite itself waits for a lock before the loop here
 _CLOSING = 2.0  # seconds that close() gives calls under way, after interrupting them
 _FORKING = 1.0  # seconds that a fork waits for calls under way
 _FILE_CHECK = 1.0  # seconds between looks at the path by those who can afford to look late
+_OPENING = 0.5  # seconds after which another program that has the file open isn't just opening it
 _LOG_LENGTH = 16 * 1024 * 1024  # bytes of the -wal file from which writers wait for readers to begin it again
 _BETWEEN_LOOKS = 0.5  # seconds
 WAL_KEPT = 64 * 1024 * 1024  # bytes that the -wal file may keep after a burst of writes
@@ -65,6 +67,7 @@ class Database:
         self._forked = False
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
+        self._time_base = ""
         self._next_check = 0.0
         self._next_shortening = 0.0
         self._held_for_fork = False
@@ -161,7 +164,7 @@ class Database:
         with self._lock:
             self._leave_history()
             self._log_identity = None  # the log goes with the file
-            self._prepare(monotonic() + MOMENT)
+            self._prepare(monotonic() + MOMENT, restored=True)
 
     def _renew(self, timeout: float) -> None:
         with self._lock:
@@ -187,7 +190,7 @@ class Database:
             return None
         return found.st_dev, found.st_ino
 
-    def _prepare(self, deadline: float) -> None:
+    def _prepare(self, deadline: float, *, restored: bool = False) -> None:
         """Make the file if there is none, check that it is ours, and agree on the leases' time base."""
         require_access(self.path)
         refuse_foreign_file(self.path)
@@ -198,11 +201,19 @@ class Database:
                 f"{self.path} was in use by another thread when this process was forked, so it can't be opened here: "
                 "fork before opening the store or while it is idle, or start processes without forking ('spawn')"
             )
+        accept_at = min(deadline, monotonic() + _OPENING)
         connection: Connection | None = None
         while connection is None:
             try:
                 connection = self._connect(first=True)
-                self._initialise(connection)
+                self._initialise(connection, restored=restored, accept_at=accept_at)
+            except _OtherTimeError as exc:
+                if connection is not None:
+                    self._discard(connection)
+                    connection = None
+                if monotonic() >= deadline:
+                    raise self._other_time(exc.recorded) from None
+                time.sleep(random.uniform(0, MOMENT))  # noqa: S311 - two that open it at once must not meet again
             except sqlite3.Error as exc:
                 if connection is not None:
                     self._discard(connection)
@@ -216,7 +227,14 @@ class Database:
         self._identity, self._log_identity = self._found(), self._found("-wal")
         self.give(connection)
 
-    def _initialise(self, connection: Connection) -> None:
+    def _other_time(self, recorded: str) -> ConfigError:
+        kinds = recorded.partition(":")[0], self.time.base.partition(":")[0]
+        return ConfigError(
+            f"opening {self.path}: another program has it open and counts the time of leases otherwise (by {kinds[0]}, "
+            f"this one by {kinds[1]}); close that program, use the same clock in both, or name another file"
+        )
+
+    def _initialise(self, connection: Connection, *, restored: bool, accept_at: float) -> None:
         if is_without_tables(connection):  # new, or its maker died in the middle and SQLite has just cleared up
             connection.execute("BEGIN EXCLUSIVE")
             try:
@@ -232,11 +250,31 @@ class Database:
                 f"{self.path}: its filesystem can't share memory between processes, which SQLite's write-ahead log "
                 "needs: put the store on a local disk"
             )
-        if connection.execute("SELECT time_base FROM store").fetchone()[0] != self.time.base:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("UPDATE lease SET deadline = ? + ttl", (self.time.now(),))
-            connection.execute("UPDATE store SET time_base = ?", (self.time.base,))
-            connection.execute("COMMIT")
+        self._agree_on_time(connection, restored=restored, accept_at=accept_at)
+
+    def _agree_on_time(self, connection: Connection, *, restored: bool, accept_at: float) -> None:
+        """Let the leases' deadlines count from this store's time base, unless other programs count from another.
+
+        Nothing rewrites the deadlines of leases whose holders may live: those have the file open. The exception is a
+        state that was ``restored`` under the programs that have it open.
+        """
+        recorded = _time_base(connection)
+        if not self.time.continues(recorded):
+            if restored:
+                connection.execute("BEGIN IMMEDIATE")
+                self._rebase(connection)
+            elif _lock_alone(connection):
+                connection.execute("BEGIN EXCLUSIVE")
+                self._rebase(connection)
+                _unlock(connection)
+            elif not self.time.counts_with(recorded) or monotonic() < accept_at:
+                raise _OtherTimeError(recorded)  # perhaps the other program is just opening the file, too
+        self._time_base = _time_base(connection)
+
+    def _rebase(self, connection: Connection) -> None:
+        connection.execute("UPDATE lease SET deadline = ? + ttl", (self.time.now(),))
+        connection.execute("UPDATE store SET time_base = ?", (self.time.base,))
+        connection.execute("COMMIT")
 
     # -- opening and closing -----------------------------------------------------------------------
 
@@ -260,8 +298,8 @@ class Database:
                 self._all.add(connection)
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
                 connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
-                if not first:
-                    connection.execute("SELECT 1 FROM store").fetchone()  # opens the write-ahead log
+                if not first and _time_base(connection) != self._time_base:  # reading it opens the write-ahead log
+                    return self._connect_again(connection)
             except sqlite3.Error as exc:
                 if first:
                     raise
@@ -269,6 +307,15 @@ class Database:
             if not first:
                 self._log_identity = self._found("-wal")
             return connection
+
+    def _connect_again(self, connection: Connection) -> Connection:
+        """The time base is another one than before: open the file as for the first time."""
+        # Only a state that was restored can have changed it while this store had the file open.
+        others = [each for each in self._all if each is not connection and each.history == self.history]
+        self._discard(connection)
+        self._leave_history()
+        self._prepare(monotonic() + MOMENT, restored=bool(others))
+        return self._connect()
 
     def _discard(self, connection: Connection) -> None:
         with self._lock:
@@ -329,3 +376,38 @@ class Database:
         fork.leak(self._all)
         if self._all or not self._held_for_fork:
             fork.distrust(self._found())
+
+
+class _OtherTimeError(Exception):
+    """Another program has the file open, and its deadlines count from the time base ``recorded``."""
+
+    def __init__(self, recorded: str) -> None:
+        super().__init__(recorded)
+        self.recorded = recorded
+
+
+def _time_base(connection: Connection) -> str:
+    return str(connection.execute("SELECT time_base FROM store").fetchone()[0])
+
+
+def _lock_alone(connection: Connection) -> bool:
+    """Lock the file against all other connections, if there is none, until :func:`_unlock`.
+
+    Every program that has the file open holds a lock on it, and SQLite leaves the write-ahead log only without others.
+    """
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    try:
+        alone: bool = connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0] == "delete"
+    except sqlite3.OperationalError as exc:
+        if not is_busy(exc):
+            raise
+        alone = False
+    if not alone:
+        connection.execute("PRAGMA locking_mode = NORMAL")
+    return alone
+
+
+def _unlock(connection: Connection) -> None:
+    connection.execute("PRAGMA locking_mode = NORMAL")
+    connection.execute("SELECT 1 FROM store").fetchone()  # only a use of the file releases the lock
+    connection.execute("PRAGMA journal_mode = WAL")

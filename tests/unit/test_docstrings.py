@@ -56,6 +56,7 @@ RAISES_NOTHING = {
     "Sink.deliver": "a plugin's reader thread calls it",
     "Sink.fail": "a plugin's reader thread calls it",
     "Lease.abandon": "makes no call to the store",
+    "Lease.tells": "records a fact",
     "Lease.mark_lost": "records a fact",
     "Lease.mark_refreshed": "records a fact",
     "Lease.mark_revoked": "records a fact",

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tenure import LeaseState
+from tenure import LeaseState, SystemClock
 from tenure.errors import LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, Unavailable
 from tenure.spi import LeaseGrant
 from tenure_testkit.waiting import until
@@ -312,10 +312,8 @@ def test_the_books_do_not_grow_with_leases_that_are_gone(held):
     kept = held.lease(500)
     for _ in range(10_000):
         held.lease(9).revoke()
-    keeper = held._keeper
-    assert len(keeper._leases) == 1
-    assert len(keeper._refresh_queue) < 200
-    assert len(keeper._deadlines) < 200
+    assert len(held._keeper._machine) == 1
+    assert held._keeper._machine.entries < 200
     assert kept.alive
 
 
@@ -325,8 +323,7 @@ def test_the_books_do_not_grow_with_refreshes(held, backend, clock):
         clock.jump(3)
         until(lambda: all(lease.remaining > 8 for lease in leases))
         backend.wait_for_calls("refresh", number)
-    assert len(held._keeper._refresh_queue) <= 20
-    assert len(held._keeper._deadlines) <= 20
+    assert held._keeper._machine.entries <= 20
 
 
 def test_ten_thousand_leases_for_a_minute_without_a_false_loss(held, backend, clock, lost):
@@ -341,3 +338,150 @@ def test_ten_thousand_leases_for_a_minute_without_a_false_loss(held, backend, cl
     assert max(len(call.arguments["lease_ids"]) for call in backend.called("refresh")) <= 500
     held.close()
     assert sum(len(call.arguments["lease_ids"]) for call in backend.called("revoke")) == 10_000
+
+
+# -- a loss is told in time, whatever else happens -----------------------------------------------------------
+
+
+class Suspendable(SystemClock):
+    """Real time that a suspended machine leaves out, as ``CLOCK_BOOTTIME`` shows it afterwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.suspended = 0.0
+
+    def now(self):
+        return super().now() + self.suspended
+
+
+def test_a_loss_is_told_soon_after_the_machine_wakes_up(backend, open_store, lost):
+    clock = Suspendable()
+    lease = open_store(backend, clock=clock).lease(600, on_lost=lost)
+    clock.suspended = 3600.0
+    assert lost.called.wait(20.0), "the next refresh would be due in 200 s"
+    assert lease.state is LeaseState.LOST
+
+
+def test_a_loss_is_told_while_a_refresh_waits_longer_than_it_may(backend, open_store, lost):
+    """The machine was suspended in the middle of the refresh, and the plugin overruns its timeout."""
+    clock, frozen, over = Suspendable(), threading.Event(), threading.Event()
+
+    def hang(timeout, lease_ids):
+        frozen.set()
+        over.wait(60.0)
+        raise Unavailable("frozen")
+
+    backend.always("refresh", hang)
+    store = open_store(backend, clock=clock)
+    store.lease(0.3)
+    doomed = store.lease(600, on_lost=lost)
+    assert frozen.wait(60.0)
+    clock.suspended = 3600.0
+    try:
+        assert lost.called.wait(20.0)
+        assert lost.calls == [doomed]
+    finally:
+        over.set()
+
+
+def test_callbacks_that_block_keep_no_loss_back(held, backend, clock, lost):
+    release = threading.Event()
+    backend.always("refresh", Unavailable("down"))
+    with held.watch("", callback=lambda batch: release.wait(60.0)):
+        for _ in range(40):  # more than the threads for callbacks of watches
+            held.lease(8, on_lost=lambda lease: release.wait(60.0))
+        held.lease(9, on_lost=lost)
+        clock.jump(9)
+        try:
+            assert lost.called.wait(20.0)
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), RuntimeError("a bug")])
+def test_what_on_lost_raises_ends_no_keeping_alive(held, backend, clock, lost, error):
+    def raises(lease):
+        raise error
+
+    doomed = held.lease(9, on_lost=raises, keep_alive=False)
+    kept = held.lease(9, on_lost=lost)
+    for number in range(1, 5):
+        clock.jump(3)
+        backend.wait_for_calls("refresh", number)
+        until(lambda: kept.remaining == 9.0)
+    assert doomed.state is LeaseState.LOST
+    until(lambda: hasattr(doomed, "_told_on_lost"))
+    assert not lost.calls
+
+
+def test_a_lease_that_no_thread_can_keep_alive_is_not_handed_out(held, backend, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Unavailable, match="no thread can be started to keep it alive"):
+            held.lease(9)
+    assert len(held._keeper._machine) == 0
+    assert held.lease(9).alive
+
+
+def test_a_loss_is_told_once_threads_can_be_started_again(held, backend, clock, lost, monkeypatch):
+    """The keeper's thread runs, but those for callbacks and timers can't be started for a while."""
+    refused, allowed, start = threading.Event(), threading.Event(), threading.Thread.start
+
+    def sometimes(thread):
+        if not allowed.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    kept = held.lease(9)
+    doomed = held.lease(8, on_lost=lost, keep_alive=False)
+    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    for number in (1, 2, 3):
+        clock.jump(3)
+        backend.wait_for_calls("refresh", number)
+        until(lambda: kept.remaining == 9.0)
+    assert refused.wait(60.0)
+    assert doomed.state is LeaseState.LOST
+    assert not lost.calls
+    allowed.set()
+    assert lost.called.wait(60.0)
+    kept.revoke()
+
+
+def test_a_revocation_that_is_interrupted_ends_the_refreshing(held, backend, clock, monkeypatch):
+    """A signal handler raises between the end of the lease and the call to the store."""
+
+    def interrupt(lease):
+        raise KeyboardInterrupt
+
+    lease, other = held.lease(9), held.lease(9)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(held._keeper, "forget", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lease.revoke()
+    for number in (1, 2, 3):
+        clock.jump(3)
+        backend.wait_for_calls("refresh", number)
+        until(lambda: other.remaining == 9.0)
+    assert all(call.arguments["lease_ids"] == [other.id] for call in backend.called("refresh"))
+    until(lambda: len(held._keeper._machine) == 1)
+
+
+def test_a_loss_that_is_interrupted_is_told_at_the_deadline(held, backend, clock, lost, monkeypatch):
+    def interrupt(lease):
+        raise KeyboardInterrupt
+
+    lease = held.lease(9, on_lost=lost)
+    backend.script("commit", LeaseNotFound("gone"))
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(held._keeper, "lost", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            held.put("a", b"", lease=lease)
+    assert lease.state is LeaseState.LOST
+    clock.jump(9)
+    assert lost.called.wait(60.0)
+    held.close()
+    assert lost.calls == [lease]

@@ -13,6 +13,13 @@ local function record(key)
   return found
 end
 
+-- Ending leases makes revisions, so it comes before everything else.
+if late then
+  local first = 5 + 3 * tonumber(ARGV[4])
+  for j = 6, first - 1, 3 do ended(call('HGET', D, ARGV[j])) end
+  for j = first + 1, #ARGV, 4 do ended(call('HGET', D, ARGV[j])) end
+end
+
 local i = 5
 for _ = 1, tonumber(ARGV[4]) do
   local kind, found = ARGV[i], record(ARGV[i + 1])

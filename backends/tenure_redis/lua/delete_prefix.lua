@@ -4,6 +4,12 @@
 -- Answers one line: "ok REVISION DELETED MORE", where MORE is 1 if keys are left; or "stale".
 local most, room = tonumber(ARGV[6]), tonumber(ARGV[7])
 local names = call('ZRANGEBYLEX', Z, ARGV[4], ARGV[5], 'LIMIT', 0, most + 1)
+if late then
+  for i = 1, #names, 50 do
+    for _, packed in ipairs(call('HMGET', D, unpack(names, i, math.min(i + 49, #names)))) do ended(packed) end
+  end
+  names = call('ZRANGEBYLEX', Z, ARGV[4], ARGV[5], 'LIMIT', 0, most + 1)
+end
 local found, detached = math.min(#names, most), {}
 
 -- Only the records tell which keys are on a lease.

@@ -1,17 +1,20 @@
 -- Goes in front of every script: opens the store, tells the time, ends the leases whose time has come.
 --
 -- KEYS   data, keys, log, leases, expiry, held (see keys.py), and for a write at most once the caller's slot
--- ARGV   1: an id no other run has   2: revisions to keep in the log   then the script's own
+-- ARGV   1: an id no other run has   2: revisions to keep in the log, a space and the run id of this server, which may be
+--        missing   then the script's own
 --
--- The fields '\0', '\0op' and '\0id' of the data hash are the revision, the head of its entry in the log and the store's
--- identity. Keys have no NUL, so no key is ever mistaken for them.
+-- Fields of the data hash that begin with NUL are the store's own, since keys have no NUL: '\0' is the revision, '\0op' the
+-- head of its entry in the log, '\0id' the store's identity, '\0server' the run id of the server whose clock the leases'
+-- deadlines are times of, and '\0late' is there while leases are left that have to be ended.
 -- A revision is a whole number below 2^53, exact as a Lua number but not in Lua's own idea of its text: use text().
 local D, Z, S, L, E, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call = redis.call
-local keep = ARGV[2]
+local keep, server = string.match(ARGV[2], '^(%d+) ?(.*)$')
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local CHUNK = 1000
+local ENDED_AT_ONCE, KEYS_AT_ONCE = 500, 10000
 local LOG_BYTES, LOG_STEP = 67108864, 4194304
 
 local function text(number) return string.format('%.0f', number) end
@@ -41,7 +44,7 @@ local function permit_taking_out()
   permit('ZREM', Z, '')
 end
 
-local state = call('HMGET', D, '\0', '\0op')
+local state = call('HMGET', D, '\0', '\0op', '\0server', '\0late')
 local revision, head = tonumber(state[1] or nil), state[2] or ''
 
 -- The next revision: microseconds of the clock, and in any case above the last one. A store that was restored or took
@@ -115,14 +118,42 @@ local function finish(lease)
   return #names
 end
 
--- The server does nothing else meanwhile, so not all at once; whoever is left counts as ended all the same.
-local left = 2000
-for _, lease in ipairs(call('ZRANGEBYSCORE', E, '-inf', now, 'LIMIT', 0, 100)) do
-  left = left - 10 - finish(lease)
-  if left < 0 then break end
+-- A deadline is a time of one server's clock. When another server answers, or the same one after a restart, every lease
+-- gets its full ttl again: so no difference between clocks ends one early. Removing nobody is allowed in a full memory, and
+-- so is then what follows.
+if server ~= '' and server ~= state[3] then
+  call('ZREM', E, '')
+  local leases = call('ZRANGE', E, 0, -1)
+  for i = 1, #leases, CHUNK do
+    local last = math.min(i + CHUNK - 1, #leases)
+    for j, ttl in ipairs(call('HMGET', L, unpack(leases, i, last))) do
+      if ttl then call('ZADD', E, now + tonumber(ttl) + 1, leases[i + j - 1]) end
+    end
+  end
+  call('HSET', D, '\0server', server)
 end
+
+-- The server does nothing else meanwhile, so not all at once; whoever is left counts as ended all the same.
+local left, late = KEYS_AT_ONCE, false
+for i, lease in ipairs(call('ZRANGEBYSCORE', E, '-inf', now, 'LIMIT', 0, ENDED_AT_ONCE + 1)) do
+  late = i > ENDED_AT_ONCE or left < 0
+  if late then break end
+  left = left - 10 - finish(lease)
+end
+if late and not state[4] then call('HSET', D, '\0late', '1') end
+if state[4] and not late then call('HDEL', D, '\0late') end
 
 local function alive(lease)
   local deadline = call('ZSCORE', E, lease)
   return deadline and tonumber(deadline) > now
+end
+
+-- Whether a record is on a lease that has ended. One that was left is ended now.
+local function ended(packed)
+  local held = packed and string.byte(packed, 17) or 0
+  if held == 0 then return false end
+  local lease = string.sub(packed, 18, 17 + held)
+  if alive(lease) then return false end
+  finish(lease)
+  return true
 end

@@ -323,3 +323,28 @@ def test_a_lease_that_is_being_refreshed_is_not_ended(server: PostgresqlServer, 
         assert backend.get("key", timeout=5.0).item is not None
     assert backend.get("key", timeout=5.0).item is not None
     assert backend.refresh([lease], timeout=5.0) == {lease: 0.5}
+
+
+def test_thousands_of_leases_that_end_together_end_in_one_call(
+    server: PostgresqlServer, schema: str, backend: Backend, recorder: Any
+) -> None:
+    """Each at a revision of its own, the earliest first. One by one they would take longer than a call may."""
+    sink, count = recorder(), 2_000
+    start = put(backend, "first")
+    feed = backend.watch(WatchRequest(prefix="", after=start), sink=sink, timeout=5.0)
+    server.sql(
+        f"INSERT INTO {schema}.item SELECT k || '/' || n, '', {start}, {start}, n::text "
+        f"FROM generate_series(1, {count}) n, unnest(ARRAY['a', 'b']) k"
+    )
+    server.sql(
+        f"INSERT INTO {schema}.lease SELECT n::text, 1000, now() - interval '1 minute' + n * interval '1 ms' "
+        f"FROM generate_series(1, {count}) n"
+    )
+    last = backend.commit(Transaction((), (Put("other", b""),)), timeout=60.0).revision
+    sink.wait(lambda r: r.items and r.items[-1].revision >= last, 60.0)
+    ended = [entry for entry in sink.entries if isinstance(entry, Deleted)]
+    assert len(ended) == 2 * count
+    assert [entry.key for entry in ended[:4]] == ["a/1", "b/1", "a/2", "b/2"]
+    assert len({entry.revision for entry in ended}) == count
+    assert server.sql(f"SELECT count(*) FROM {schema}.lease")[0][0] == 0
+    feed.close()

@@ -85,6 +85,8 @@ _log = logging.getLogger("tenure._client.store")
 _SCAN_PAGE = 500
 _MOST_CONNECTING = 4
 """Threads that open the feeds of watches again after an outage."""
+_MOST_LOSSES = 256
+"""``on_lost`` callbacks that may block before others wait."""
 
 
 class Store:
@@ -134,12 +136,14 @@ class Store:
         self._timers = Timers("tenure")
         self._callbacks = CallbackPool("tenure", clock, self._timers)
         self._connecting = CallbackPool("tenure-connecting", clock, self._timers, most_threads=_MOST_CONNECTING)
+        # Pools of their own: a callback of a watch that blocks must not keep a holder from learning of its loss.
+        self._losses = CallbackPool("tenure-lost", clock, self._timers, most_threads=_MOST_LOSSES)
         self._threads = watch_callback.Threads(self._callbacks, self._connecting, self._timers)
         kept = cast("Backend", ObservedLeases(backend, observers)) if observers.active else backend
         self._keeper = LeaseKeepAlive(
             kept,
             clock=clock,
-            callbacks=self._callbacks,
+            callbacks=self._losses,
             timers=self._timers,
             timeout=timeout,
             name="tenure",
@@ -984,6 +988,7 @@ class Store:
         self._keeper.revoke_all(leases, deadline)
         self._connecting.close(deadline)
         self._callbacks.close(deadline)
+        self._losses.close(deadline)
         try:
             self._backend.close()
         except CallInterrupted:

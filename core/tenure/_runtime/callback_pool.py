@@ -80,6 +80,11 @@ class CallbackPool:
         self._queue.put(function)
         self.ensure()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a function waits for a thread."""
+        return self._queue.qsize() > 0
+
     def ensure(self) -> None:
         """Start a thread if work waits and no thread is idle."""
         if len(self._idle) >= self._queue.qsize() or len(self._threads) >= self._most:

@@ -1,26 +1,19 @@
-"""Keep all leases of a store alive with one thread.
+"""Keep all leases of a store alive with one thread: what to do is decided in ``machine.py``, and done here.
 
-Rules:
-
-* A lease is refreshed a third of its TTL after its last refresh, together with all others that are almost
-  due, in batches (``Backend.refresh`` takes many).
-* A failed batch is tried again after a tenth of the TTL, at most a second. Leases that the answer leaves
-  out are LOST.
-* A lease whose deadline passes is LOST at that moment for every reader of its state, also while a refresh is still
-  waiting for its answer. ``on_lost`` follows within a quarter of a second: an attempt lasts half of the time to the
-  next deadline of any lease, so that there is time for another one, but no less than that quarter.
-* The thread starts with the first lease and ends when none is left.
+* The thread starts with the first lease and ends when none is left and every lost lease's callback has begun.
+* A lease whose deadline passes is LOST at that moment for every reader of its state. ``on_lost`` follows within a
+  quarter of a second. The thread sees to it, and a timer while the thread waits for the answer to a refresh: the
+  machine may have been suspended meanwhile, and a plugin may overrun its timeout.
+* ``on_lost`` is called once for each lost lease. An interrupt may end the thread that has found the loss at any line.
+  So the callback is handed over before the lease is forgotten, and what is handed over twice runs once.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
-import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
@@ -30,18 +23,16 @@ from tenure._runtime.exits import after_interrupted_call, ending
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.timers import Timers
 from tenure.errors import CallInterrupted, LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
-from tenure.leases.lease import Lease
+from tenure.leases.lease import Lease, LeaseState
+from tenure.leases.machine import BATCH, SHORTEST_ATTEMPT, LeaseMachine
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
 
 _log = logging.getLogger("tenure.leases")
 
-_BATCH = 500
-_EARLY = 0.1
-"""Leases due within this fraction of their refresh interval join a batch that is sent anyway."""
-_ATTEMPT = 2.0
-_SHORTEST_ATTEMPT = 0.25
-_START_AGAIN = 0.1
+_TRY_AGAIN = 0.1
+_LOOK_AGAIN = 0.25
+"""Seconds between two looks for overdue leases while a refresh is under way."""
 _GONE = "the store no longer knows the lease"
 
 
@@ -67,10 +58,7 @@ class LeaseKeepAlive:
         self._name = name
         self._on_lost = on_lost
         self._condition = Monitor()
-        self._leases: dict[LeaseId, Lease] = {}
-        self._refresh_queue: list[tuple[float, int, Lease]] = []
-        self._deadlines: list[tuple[float, int, Lease]] = []
-        self._count = itertools.count()
+        self._machine = LeaseMachine()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._handed_over: dict[LeaseId, None] = {}
@@ -91,39 +79,37 @@ class LeaseKeepAlive:
         )
 
     def _keep(self, lease: Lease) -> None:
-        self._leases[lease.id] = lease
-        self._push(self._deadlines, lease.deadline, lease)
-        if lease.keep_alive:
-            self._push(self._refresh_queue, lease.deadline - lease.ttl * 2 / 3, lease)
-        self._ensure_thread()
-        self._condition.notify()
+        try:
+            if self._thread is None:
+                self._start_thread()
+            self._machine.add(lease)
+            self._condition.notify()
+        except BaseException:  # no thread, or an interrupt: the caller doesn't get the lease
+            lease.abandon()
+            raise
 
-    def _ensure_thread(self) -> None:
-        """Start the thread if there is none. A start that fails is tried again in a moment: leases depend on it."""
-        if self._thread is not None or self._closed or not self._leases:
-            return
+    def _start_thread(self) -> None:
+        """Raises ``Unavailable`` if that isn't possible."""
         try:
             self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
             self._thread.start()
         except RuntimeError as exc:  # too many threads
             self._thread = None
-            level = logging.INFO if ending(exc) else logging.ERROR  # a lease that is taken at the end just expires
-            _log.log(level, "%s: the thread that refreshes leases can't be started: %s", self._name, exc)
             if not ending(exc):
-                self._timers.call_at(monotonic() + _START_AGAIN, self._start_again)
-        except BaseException:  # an interrupt: leases depend on this thread
+                raise Unavailable(
+                    f"taking a lease: no thread can be started to keep it alive ({exc}); raise the limit of threads, "
+                    "or try again when others have ended"
+                ) from exc
+            # A lease that is taken as the interpreter ends just expires.
+            _log.info("%s: the thread that refreshes leases can't be started: %s", self._name, exc)
+        except BaseException:
             if self._thread is not None and self._thread.ident is None:
                 self._thread = None
-                self._timers.call_at(monotonic() + _START_AGAIN, self._start_again)
             raise
-
-    def _start_again(self) -> None:
-        with self._condition:
-            self._ensure_thread()
 
     def find(self, lease_id: LeaseId) -> Lease | None:
         """Return the lease with this id if this store object holds it."""
-        return self._leases.get(lease_id)
+        return self._machine.find(lease_id)
 
     def stop(self, deadline: Deadline) -> list[LeaseId]:
         """Stop refreshing, by ``deadline``. Returns the leases that are left to :meth:`revoke_all`."""
@@ -134,8 +120,7 @@ class LeaseKeepAlive:
         if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(deadline.remaining())
         with self._condition:
-            leases = list(self._leases.values())
-            self._leases.clear()
+            leases = self._machine.clear()
         # An overdue lease is LOST, and its callback is called. The others end here: their holders can't rely on them.
         return [*self._handed_over, *(lease.id for lease in leases if lease.alive and lease.mark_revoked())]
 
@@ -146,7 +131,7 @@ class LeaseKeepAlive:
             started = self._clock.now()
             ttls = self._backend.refresh([lease.id], timeout=seconds)
             if lease.id in ttls:
-                lease.mark_refreshed(started, ttls[lease.id])
+                lease.mark_refreshed(started, ttls[lease.id], self._clock.now())
             else:
                 lease.mark_lost(_GONE)
 
@@ -173,21 +158,25 @@ class LeaseKeepAlive:
             self._handed_over.pop(lease_id, None)
 
     def lost(self, lease: Lease) -> None:
-        self.forget(lease)
-        _log.warning("%s: lease %s is lost: %s", self._name, lease.id, lease.reason)
-        self._callbacks.submit(lambda: self._on_lost(lease))
         hook = lease.on_lost
+        self._callbacks.submit(lambda: self._report(lease))
         if hook is not None:
-            self._callbacks.submit(lambda: hook(lease))
+            self._callbacks.submit(lambda: hook(lease) if lease.tells("on_lost") else None)
+        self.forget(lease)
+
+    def _report(self, lease: Lease) -> None:
+        if lease.tells("observers"):
+            _log.warning("%s: lease %s is lost: %s", self._name, lease.id, lease.reason)
+            self._on_lost(lease)
 
     def revoke_all(self, ids: Sequence[LeaseId], deadline: Deadline) -> None:
         """Revoke as many leases as ``deadline`` allows; the rest is logged and expires.
 
         Raises ``CallInterrupted`` and nothing else.
         """
-        for start in range(0, len(ids), _BATCH):
+        for start in range(0, len(ids), BATCH):
             try:
-                self._revoke_batch(ids[start : start + _BATCH], max(_SHORTEST_ATTEMPT, deadline.remaining()))
+                self._revoke_batch(ids[start : start + BATCH], max(SHORTEST_ATTEMPT, deadline.remaining()))
             except CallInterrupted:
                 raise
             except TenureError as exc:
@@ -207,22 +196,8 @@ class LeaseKeepAlive:
 
     def forget(self, lease: Lease) -> None:
         with self._condition:
-            self._leases.pop(lease.id, None)
-            self._prune()  # here, not on the thread alone: that may not get its turn for thousands of leases
+            self._machine.forget(lease)
             self._condition.notify()
-
-    def _prune(self) -> None:
-        """Drop heap entries of leases that have ended, once they outnumber the others."""
-        for heap in (self._refresh_queue, self._deadlines):
-            if len(heap) > 2 * len(self._leases) + 64:
-                heap[:] = [entry for entry in heap if self._held(entry[2])]
-                heapq.heapify(heap)
-
-    def _push(self, heap: list[tuple[float, int, Lease]], when: float, lease: Lease) -> None:
-        heapq.heappush(heap, (when, next(self._count), lease))
-
-    def _held(self, lease: Lease) -> bool:
-        return self._leases.get(lease.id) is lease
 
     def _run(self) -> None:
         with self._condition:
@@ -232,7 +207,7 @@ class LeaseKeepAlive:
                 self._keep_alive()
             except BaseException:  # noqa: BLE001 - nothing may end the thread that all leases depend on
                 _log.exception("%s: keeping leases alive failed, trying again", self._name)
-                time.sleep(_START_AGAIN)
+                time.sleep(_TRY_AGAIN)
             else:
                 return
 
@@ -241,81 +216,58 @@ class LeaseKeepAlive:
             with self._condition:
                 if self._thread is not threading.current_thread():
                     return
-                if self._closed or not self._leases:
+                waiting = self._callbacks.waiting
+                if self._closed or not (self._machine or waiting):
                     self._thread = None
                     return
-                now = self._clock.now()
-                overdue = self._take_overdue(now)
-                batch = self._take_due(now)
-                next_deadline = self._next_deadline()
-                if not overdue and not batch:
-                    next_due = self._refresh_queue[0][0] if self._refresh_queue else next_deadline
-                    self._clock.wait(self._condition, max(0.0, min(next_due, next_deadline) - now))
+                step = self._machine.step(self._clock.now())
+                if not step.overdue and not step.batch:
+                    if waiting:  # for a thread that couldn't be started
+                        self._callbacks.ensure()
+                    self._clock.wait(self._condition, min(step.wait, _TRY_AGAIN) if waiting else step.wait)
                     continue
-            for lease in overdue:
-                if lease.alive:  # reading this turns the lease LOST, unless an answer came at the last moment
-                    self._track_deadline(lease)
-            if batch:
-                self._refresh(batch, max(_SHORTEST_ATTEMPT, min(_ATTEMPT, (next_deadline - now) / 2)))
+            self._end(step.overdue)
+            if step.batch:
+                self._refresh(step.batch, step.attempt)
 
-    def _track_deadline(self, lease: Lease) -> None:
-        with self._condition:
-            self._push(self._deadlines, lease.deadline, lease)
+    def _end(self, overdue: Iterable[Lease]) -> None:
+        for lease in overdue:
+            state = lease.state  # reading this turns the lease LOST, unless an answer came at the last moment
+            if lease.ended and self._machine.holds(lease):
+                # An interrupt has kept another thread from finishing this.
+                (self.lost if state is LeaseState.LOST else self.forget)(lease)
 
-    def _next_deadline(self) -> float:
-        """Return the earliest deadline of any lease. A refresh leaves heap entries stale; they are corrected here."""
-        while self._deadlines:
-            when, _, lease = self._deadlines[0]
-            if self._held(lease) and lease.deadline <= when:
-                return when
-            heapq.heappop(self._deadlines)
-            if self._held(lease):
-                self._push(self._deadlines, lease.deadline, lease)
-        return math.inf
-
-    def _take_overdue(self, now: float) -> list[Lease]:
-        overdue: list[Lease] = []
-        while self._next_deadline() <= now:
-            overdue.append(heapq.heappop(self._deadlines)[2])
-        return overdue
-
-    def _take_due(self, now: float) -> list[Lease]:
-        batch: list[Lease] = []
-        while self._refresh_queue and len(batch) < _BATCH:
-            when, _, lease = self._refresh_queue[0]
-            early = lease.ttl / 3 * _EARLY if batch else 0.0
-            if when - early > now:
-                break
-            heapq.heappop(self._refresh_queue)
-            if self._held(lease) and lease.deadline > now:  # refreshing a lost lease would only keep its keys longer
-                batch.append(lease)
-        return batch
-
-    def _refresh(self, batch: list[Lease], timeout: float) -> None:
-        started = self._clock.now()
+    def _refresh(self, batch: Sequence[Lease], timeout: float) -> None:
+        sent = self._clock.now()
+        under_way = [True]
+        self._look_later(under_way)
+        ttls = None
         try:
-            ttls = dict(self._backend.refresh([lease.id for lease in batch], timeout=timeout))
+            answer = self._backend.refresh([lease.id for lease in batch], timeout=timeout)
+            ttls = {lease_id: float(ttl) for lease_id, ttl in answer.items()}
         except TenureError as exc:
             level = logging.INFO if isinstance(exc, Unavailable | OutcomeUnknown) else logging.ERROR
             _log.log(level, "%s: refreshing %d leases failed, trying again: %s", self._name, len(batch), exc)
-            self._schedule(batch, lambda lease: started + min(1.0, lease.ttl / 10))
-            return
         except Exception:  # noqa: BLE001 - a plugin's bug must not end the thread that all leases depend on
             _log.exception("%s: the plugin failed to refresh %d leases, trying again", self._name, len(batch))
-            self._schedule(batch, lambda lease: started + min(1.0, lease.ttl / 10))
-            return
-        kept = []
-        for lease in batch:
-            ttl = ttls.get(lease.id)
-            if ttl is None:
-                lease.mark_lost(_GONE)
-            else:
-                lease.mark_refreshed(started, ttl)
-                kept.append(lease)
-        self._schedule(kept, lambda lease: started + lease.ttl / 3)
+        finally:
+            under_way.clear()
+            with self._condition:
+                if ttls is None:
+                    gone = []
+                    self._machine.failed(batch, sent=sent)
+                else:
+                    gone = self._machine.answered(batch, ttls, sent=sent, now=self._clock.now())
+        for lease in gone:
+            lease.mark_lost(_GONE)
 
-    def _schedule(self, leases: list[Lease], when: Callable[[Lease], float]) -> None:
-        with self._condition:
-            for lease in leases:
-                if self._held(lease):
-                    self._push(self._refresh_queue, when(lease), lease)
+    def _look_later(self, under_way: list[bool]) -> None:
+        """Let a timer look for overdue leases while a refresh is ``under_way``."""
+        self._timers.call_at(monotonic() + _LOOK_AGAIN, lambda: self._look(under_way))
+
+    def _look(self, under_way: list[bool]) -> None:
+        if under_way:
+            with self._condition:
+                overdue = self._machine.overdue(self._clock.now())
+            self._end(overdue)
+            self._look_later(under_way)

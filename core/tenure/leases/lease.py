@@ -244,7 +244,26 @@ class Lease:
 
     # -- for the keep-alive --
 
-    def mark_refreshed(self, started: float, ttl: float) -> None:
+    @property
+    def ended(self) -> bool:
+        """Whether the lease is recorded as LOST or REVOKED. Unlike :attr:`state`, this reads no clock."""
+        return self._end is not None
+
+    def tells(self, receiver: str) -> bool:
+        """Claim the right to tell ``receiver`` of the loss. Any thread may ask.
+
+        Args:
+            receiver: who is told, such as ``"on_lost"``.
+
+        Returns:
+            Whether the caller is the first to ask.
+        """
+        mine = object()
+        return (
+            self.__dict__.setdefault(f"_told_{receiver}", mine) is mine
+        )  # atomic, and costs a lease that lives nothing
+
+    def mark_refreshed(self, started: float, ttl: float, now: float) -> None:
         """Record that a refresh sent at ``started`` was answered with ``ttl``, both in seconds.
 
         An answer received after the deadline is ignored, and so is one that is older than another answer.
@@ -252,9 +271,10 @@ class Lease:
         Args:
             started: when the refresh was sent, on the store's clock.
             ttl: the TTL that the store gave.
+            now: when the answer was received, on the store's clock.
         """
         with self._lock:
-            if self._end is None and self._clock.now() < self.deadline and started >= self._refreshed:
+            if self._end is None and now < self.deadline and started >= self._refreshed:
                 self._refreshed = started
                 self.ttl = ttl
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
 import pytest
 
 import tenure
-from tenure import LeaseState, Unavailable
+from tenure import Conflict, LeaseState, Unavailable
 from tenure.registry import Instance, Registry, RegistryConfig
-from tenure.spi import Delete, ListRequest, Put, Transaction, WatchRequest
+from tenure.spi import Delete, KeyAbsent, ListRequest, Put, Transaction, WatchRequest
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.waiting import until
 
@@ -102,16 +103,85 @@ def test_many_leases_and_a_lease_of_many_keys(open_redis, fresh, recorder):
 
 
 def test_leases_that_end_together_are_ended_bit_by_bit(open_redis, redis_server: RedisServer, fresh, recorder):
+    """More than one look ends: the next ones follow at once."""
     backend, sink = open_redis(fresh), recorder()
     backend.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
-    leases = [backend.grant(60.0, timeout=T).lease_id for _ in range(250)]
-    puts = tuple(Put(f"{number}", b"", lease) for number, lease in enumerate(leases))
-    backend.commit(Transaction((), puts), timeout=T)
-    now = int(time.time() * 1000)
-    ends = [part for lease in leases for part in (now, lease)]
-    redis_server.ask("ZADD", f"{{{fresh.partition('store=')[2]}}}:expiry", "XX", *ends)
-    sink.wait(lambda r: len(r.entries) == 500, 10)
+    leases = [backend.grant(60.0, timeout=T).lease_id for _ in range(1100)]
+    for start in (0, 550):
+        puts = tuple(Put(f"{n}", b"", leases[n]) for n in range(start, start + 550))
+        backend.commit(Transaction((), puts), timeout=T)
+    _shift(redis_server, fresh, -70.0)
+    sink.wait(lambda r: len(r.entries) == 2200, 60.0)
     assert backend.refresh(leases, timeout=T) == {}
+
+
+def test_however_many_leases_ended_together_none_of_their_keys_is_shown(open_redis, redis_server, fresh, put):
+    """More than one script ends, and nobody has looked since: each kind of call is the first."""
+    count = 1200
+
+    def ended():
+        """A store whose leases have all ended, and a backend that has just opened it."""
+        name = f"{fresh}{next(numbers)}"
+        backend = open_redis(name)
+        lease_ids = [backend.grant(600.0, timeout=T).lease_id for _ in range(count)]
+        for start in range(0, count, 600):
+            puts = tuple(Put(f"e/{n:04d}", b"", lease_ids[n]) for n in range(start, start + 600))
+            backend.commit(Transaction((), puts), timeout=T)
+        put(backend, "e/plain")
+        _shift(redis_server, name, -700.0)
+        return open_redis(name)
+
+    numbers = itertools.count()
+    last = [f"e/{n:04d}" for n in (count - 1, count - 2)]
+    assert ended().get(last[0], timeout=T).item is None
+    backend = ended()
+    assert backend.get_many([*last, "e/plain"], timeout=T).items[:2] == (None, None)
+    assert backend.get(last[0], timeout=T).item is None, "a plain read after a script that left some"
+    assert [item.key for item in ended().list(ListRequest(prefix=""), timeout=T).items] == ["e/plain"]
+    assert [item.key for item in ended().list(ListRequest(prefix="e/", limit=3), timeout=T).items] == ["e/plain"]
+    backend = ended()
+    backend.commit(Transaction((KeyAbsent(last[0]),), (Put(last[0], b"mine"), Delete(last[1]))), timeout=T)
+    assert backend.get(last[0], timeout=T).item.value == b"mine"
+    assert ended().delete_prefix("e/", timeout=T).deleted == 1
+    assert ended().leases(None, timeout=T) == ()
+
+
+def test_a_step_of_the_running_servers_clock_ends_leases_by_as_much_earlier(open_redis, redis_server, fresh, put):
+    """The declared limit. A step of the clock is the same as all deadlines moved by as much, which can be done here."""
+    backend = open_redis(fresh)
+    lease = backend.grant(30.0, timeout=T).lease_id
+    put(backend, "key", b"", lease)
+    _shift(redis_server, fresh, -20.0)
+    assert 9.0 < backend.leases(lease, timeout=T)[0].remaining <= 10.1
+    _shift(redis_server, fresh, -20.0)
+    assert open_redis(fresh).get("key", timeout=T).item is None
+
+
+def _shift(server: RedisServer, url: str, seconds: float) -> None:
+    """Move the deadlines of all leases, as a step of the server's clock in the other direction does."""
+    move = """
+        local all = redis.call('ZRANGE', KEYS[1], 0, -1)
+        for _, lease in ipairs(all) do redis.call('ZINCRBY', KEYS[1], ARGV[1], lease) end
+    """
+    store = url.partition("store=")[2] or "leasehold"
+    server.ask("EVAL", move, 1, f"{{{store}}}:expiry", round(seconds * 1000))
+
+
+@pytest.mark.faults
+def test_a_server_whose_clock_is_ahead_gives_no_held_lease_away(redis_node: RedisServer):
+    """Another process answers after a failover or restart. Its clock is half a minute ahead of the one before."""
+    with tenure.connect(redis_node.url, timeout=30) as store, tenure.connect(redis_node.url, timeout=30) as rival:
+        lost = threading.Event()
+        lease = store.lease(20, on_lost=lambda lease: lost.set())
+        store.put_if_absent("lock", b"holder", lease=lease)
+        _shift(redis_node, redis_node.url, -30.0)
+        redis_node.kill()
+        redis_node.start()
+        with pytest.raises(Conflict):
+            rival.put_if_absent("lock", b"rival")
+        lease.refresh()
+        assert lease.state is LeaseState.ALIVE
+        assert not lost.is_set()
 
 
 @pytest.mark.faults

@@ -83,23 +83,23 @@ def test_a_copy_that_arrives_after_a_refusal_is_refused_too(open_redis, fresh):
     """A precondition that failed for the copy that was answered must not hold for the other one, later."""
     backend = open_redis(fresh)
     pool = backend._pool
-    sent: list[bytes] = []
-    original = pool._send_packed
+    sent: list[tuple[object, ...]] = []
+    original = pool._call
 
-    def spy(link, script, request, command, deadline):
-        sent.append(request)
-        return original(link, script, request, command, deadline)
+    def spy(link, script, command, deadline):
+        sent.append(("EVALSHA", script.sha, *command))
+        return original(link, script, command, deadline)
 
-    pool._send_packed = spy
+    pool._call = spy
     with pytest.raises(Conflict):
         backend.commit(Transaction((KeyExists("later"),), (Put("applied", b""),)), timeout=T)
-    pool._send_packed = original
+    pool._call = original
     link = pool.locator.open(Deadline(T))
     other = open_redis(fresh)
     other.commit(Transaction((), (Put("later", b""),)), timeout=T)
-    assert link.call_packed(sent[0], Deadline(T)).startswith(b"conflict")
+    assert link.call(*sent[0], deadline=Deadline(T)).startswith(b"conflict")
     backend.commit(Transaction((), (Put("next", b""),)), timeout=T)
-    assert link.call_packed(sent[0], Deadline(T)) == b"stale"
+    assert link.call(*sent[0], deadline=Deadline(T)) == b"stale"
     link.close()
     assert backend.get("applied", timeout=T).item is None
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from tenure._runtime.clock import ManualClock
-from tenure.errors import Conflict, LeaseNotFound, Unsupported
+from tenure._runtime.clock import ManualClock, SystemClock
+from tenure.errors import ConfigError, Conflict, HistoryReplaced, LeaseNotFound, Unsupported
 from tenure.spi import (
     Changes,
     CommitResult,
@@ -21,7 +23,7 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
-from tenure_sqlite import database, server_info
+from tenure_sqlite import database, lease_clock, server_info
 from tenure_sqlite.keys import end_of
 
 T = 10.0
@@ -237,7 +239,9 @@ def test_another_time_base_gives_each_lease_its_full_ttl_again(open_store, clock
     lease = store.grant(10.0, timeout=T).lease_id
     clock.jump(8.0)
     store.close()
-    assert open_store(clock=clock).leases(lease, timeout=T)[0].remaining == 2.0
+    store = open_store(clock=clock)
+    assert store.leases(lease, timeout=T)[0].remaining == 2.0
+    store.close()
     later = ManualClock(start=5.0)  # as after a reboot
     assert open_store(clock=later).leases(lease, timeout=T)[0].remaining == 10.0
 
@@ -280,3 +284,86 @@ def test_readers_that_never_pause_keep_no_log_from_ending(open_store, path, monk
             reader.join()
     # 6 MB were written, with the log of changes twice that.
     assert (path.parent / f"{path.name}-wal").stat().st_size < 6 << 20
+
+
+# -- other time bases while the file is in use ---------------------------------------------------------------
+
+
+def test_a_program_with_another_clock_is_refused_while_the_file_is_in_use(open_store, clock):
+    store = open_store()
+    lease = store.grant(10.0, timeout=T).lease_id
+    with pytest.raises(ConfigError, match=r"another program has it open .* \(by boot, this one by given\)"):
+        open_store(clock=clock, timeout=0.3)
+    assert 0.0 < store.leases(lease, timeout=T)[0].remaining < 10.0
+    assert store.refresh([lease], timeout=T) == {lease: 10.0}
+    store.close()
+    assert open_store(clock=clock).leases(lease, timeout=T)[0].remaining == 10.0
+
+
+def test_a_sandbox_that_hides_the_boots_name_counts_with_the_others(open_store, monkeypatch):
+    """Both read the time since boot, and a file that is in use is in use within one boot."""
+    outside = open_store()
+    lease = outside.grant(100.0, timeout=T).lease_id
+    before = outside.leases(lease, timeout=T)[0].remaining
+    monkeypatch.setattr(lease_clock, "_BOOT_ID", Path("/nonexistent"))
+    inside = open_store()
+    second = inside.grant(100.0, timeout=T).lease_id
+    assert inside.leases(lease, timeout=T)[0].remaining < before
+    assert outside.leases(second, timeout=T)[0].remaining <= 100.0
+    monkeypatch.undo()
+    inside.close()
+    outside.close()
+
+
+class Ahead(SystemClock):
+    by = 0.0
+
+    def now(self):
+        return super().now() + self.by
+
+
+def test_a_boot_without_a_name_is_another_one_once_nobody_has_the_file_open(open_store, monkeypatch):
+    monkeypatch.setattr(lease_clock, "_BOOT_ID", Path("/nonexistent"))
+    clock = Ahead()
+    store = open_store(clock=clock)
+    lease = store.grant(600.0, timeout=T).lease_id
+    clock.by = 300.0
+    assert store.leases(lease, timeout=T)[0].remaining <= 300.0
+    store.close()
+    assert open_store(clock=clock).leases(lease, timeout=T)[0].remaining > 500.0
+
+
+def test_a_time_namespace_counts_as_the_machine_does(open_store, monkeypatch, tmp_path):
+    """A container whose time since boot is shifted by an hour, as ``unshare --time --boottime 3600`` does."""
+    outside = open_store()
+    lease = outside.grant(100.0, timeout=T).lease_id
+    offsets = tmp_path / "timens_offsets"
+    offsets.write_text("monotonic           0         0\nboottime         3600         0\n")
+    monkeypatch.setattr(lease_clock, "_OFFSETS", offsets)
+    monkeypatch.setattr(lease_clock, "_NAMESPACE", offsets)
+    monkeypatch.setattr(lease_clock, "_CHILDREN", offsets)
+    monkeypatch.setattr(SystemClock, "now", lambda clock: time.clock_gettime(time.CLOCK_BOOTTIME) + 3600)
+    inside = open_store()
+    assert 0.0 < inside.leases(lease, timeout=T)[0].remaining <= 100.0
+    monkeypatch.undo()
+    assert 0.0 < outside.leases(lease, timeout=T)[0].remaining <= 100.0
+    inside.close()
+
+
+def test_a_restored_state_of_another_boot_is_taken_over_by_the_programs_that_run(open_store, path, tmp_path, sink):
+    store = open_store()
+    lease = store.grant(10.0, timeout=T).lease_id
+    put(store, "a", b"1", lease)
+    backup = tmp_path / "backup.db"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as copy:
+        source.backup(copy)
+        copy.execute("UPDATE store SET time_base = 'boot:before'")
+        copy.execute("UPDATE lease SET deadline = 5")
+        copy.commit()
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
+    put(store, "b")
+    with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(path)) as running:
+        source.backup(running)
+    assert isinstance(sink.error(), HistoryReplaced)
+    assert store.leases(lease, timeout=T)[0].remaining > 5.0
+    assert store.get("a", timeout=T).item.lease_id == lease

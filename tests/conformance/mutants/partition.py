@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
 from unittest.mock import patch
 
 from tenure.leases import Lease, LeaseState
-from tenure.leases.keepalive import LeaseKeepAlive
+from tenure.leases.machine import LeaseMachine
 from tenure.registry import Registry
 from tenure.registry.lifecycle.recovery import Recovery
 
@@ -25,13 +25,9 @@ class LossIsHearsay(Networked):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        def look_again(keeper: Any, lease: Lease) -> None:
-            with keeper._condition:
-                keeper._push(keeper._deadlines, keeper._clock.now() + 0.1, lease)
-
         patches = ExitStack()
         patches.enter_context(patch.object(Lease, "state", property(lambda lease: lease._end or LeaseState.ALIVE)))
-        patches.enter_context(patch.object(LeaseKeepAlive, "_track_deadline", look_again))
+        patches.enter_context(patch.object(LeaseMachine, "_next_deadline", lambda machine: math.inf))
         return patches
 
 

@@ -86,7 +86,7 @@ DROP FUNCTION {schema}.commit_v1(
 """
 """What the tables of the version before lack, before the functions are replaced. Doing it twice does no harm."""
 
-NEWEST_FUNCTION = "next_v1"
+NEWEST_FUNCTION = "end_overdue_v1"
 """A store without this function was made by the version before."""
 
 _NEXT = """
@@ -155,28 +155,48 @@ BEGIN
 END $$
 """
 
+_END_OVERDUE = """
+CREATE OR REPLACE FUNCTION {schema}.end_overdue_v1(a_now timestamptz, INOUT a_revision bigint, OUT ended bigint)
+LANGUAGE plpgsql AS $$
+-- End all leases that are overdue: the keys of each go at a revision of their own. Answers the last revision and their
+-- number. One statement for all, since thousands may end together, and a call has a limited time.
+DECLARE
+    v_next bigint := {schema}.next_v1(a_revision);
+BEGIN
+    WITH overdue AS (
+        SELECT l.id FROM {schema}.lease l WHERE l.deadline <= a_now FOR UPDATE SKIP LOCKED
+    ), past AS (
+        DELETE FROM {schema}.lease l USING overdue o WHERE l.id = o.id RETURNING l.id, l.deadline
+    ), gone AS (
+        DELETE FROM {schema}.item i USING past p WHERE i.lease = p.id RETURNING i.key, p.id, p.deadline
+    ), logged AS (
+        INSERT INTO {schema}.log AS l (revision, key)
+        SELECT v_next - 1 + dense_rank() OVER (ORDER BY g.deadline, g.id), g.key FROM gone g
+        RETURNING l.revision
+    )
+    SELECT count(DISTINCT m.revision) INTO ended FROM logged m;
+    IF ended > 0 THEN
+        a_revision := v_next - 1 + ended;
+    END IF;
+END $$
+"""
+
 _ENTER = """
 CREATE OR REPLACE FUNCTION {schema}.enter_v1(a_wait bigint, a_history bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 -- The first step of a writer: lock the store, waiting at most a_wait milliseconds, and end the leases that are overdue.
 DECLARE
-    v_before bigint;
     v_revision bigint;
-    v_ended bigint := 0;
+    v_ended bigint;
     v_now timestamptz;
-    v_lease text;
 BEGIN
     PERFORM set_config('lock_timeout', greatest(a_wait, 1)::text, true);
     SELECT s.revision INTO STRICT v_revision FROM {schema}.store s FOR UPDATE;
     v_now := clock_timestamp();
-    FOR v_lease IN
-        SELECT l.id FROM {schema}.lease l WHERE l.deadline <= v_now ORDER BY l.deadline, l.id FOR UPDATE SKIP LOCKED
-    LOOP
-        v_before := v_revision;
-        v_revision := {schema}.end_v1(v_lease, v_before);
-        v_ended := v_ended + (v_revision > v_before)::integer;
-    END LOOP;
-    IF v_ended > 0 THEN
-        PERFORM {schema}.leave_v1(v_revision, v_ended, 0, a_history);
+    IF EXISTS (SELECT FROM {schema}.lease l WHERE l.deadline <= v_now) THEN
+        SELECT o.a_revision, o.ended INTO v_revision, v_ended FROM {schema}.end_overdue_v1(v_now, v_revision) o;
+        IF v_ended > 0 THEN
+            PERFORM {schema}.leave_v1(v_revision, v_ended, 0, a_history);
+        END IF;
     END IF;
     RETURN v_revision;
 END $$
@@ -289,4 +309,4 @@ BEGIN
 END $$
 """
 
-FUNCTIONS = (_NEXT, _TRIM, _LEAVE, _END, _ENTER, _COMMIT, _DELETE_PREFIX, _REVOKE)
+FUNCTIONS = (_NEXT, _TRIM, _LEAVE, _END, _END_OVERDUE, _ENTER, _COMMIT, _DELETE_PREFIX, _REVOKE)
