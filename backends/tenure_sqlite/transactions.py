@@ -26,7 +26,7 @@ from tenure.spi import (
     RevisionEquals,
     Transaction,
 )
-from tenure_sqlite import change_log
+from tenure_sqlite import change_log, schema
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
 from tenure_sqlite.keys import condition
@@ -104,6 +104,7 @@ class Writer:
         deleted = self.connection.execute(f"DELETE FROM item WHERE {within}", bounds).rowcount  # noqa: S608 - as above
         if not deleted:
             return PrefixDeletion(deleted=0, revision=self.revision)
+        schema.adopt_version(self.connection)
         self._added(revision, size)
         return PrefixDeletion(deleted=deleted, revision=revision, has_more=last is not None)
 
