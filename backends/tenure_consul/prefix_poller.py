@@ -28,13 +28,12 @@ without keys, and of a key that doesn't exist, after every change in the store.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic
+from tenure.errors import StoreClosed, TenureError, Unavailable
+from tenure.plugin_kit import Deadline, FeedHub, HubFeed, Monitor, ProgressDeadline, Worker, monotonic
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
@@ -42,7 +41,6 @@ from tenure_consul.access import Access
 from tenure_consul.capabilities import MARGIN, poll_limit
 from tenure_consul.connection import Answer, Connection, ConnectionBroken
 from tenure_consul.errors import ERRORS, refused
-from tenure_consul.feed import ConsulFeed
 from tenure_consul.history_evidence import contradict, identity_of, revision_of
 from tenure_consul.keys import Layout, url_path
 from tenure_consul.pool import Pool
@@ -80,8 +78,7 @@ class PrefixPoller:
         self._listing = "" if watched.exact else "recurse"
         self._action = "watching"
         self._changed = Monitor()
-        self._joining: list[ConsulFeed] = []
-        self._feeds: list[ConsulFeed] = []
+        self._hub = FeedHub()
         self._connection: Connection | None = None
         self._blocking = False
         self._ended = False
@@ -90,31 +87,33 @@ class PrefixPoller:
         self._content = self._names = 0
         self._went_back = False
         self._cost = 0.0
-        name = f"tenure-consul-watch-{watched.prefix[:40]}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._worker = Worker(self._run, name=f"tenure-consul-watch-{watched.prefix[:40]}", on_error=self._fail)
 
     # -- for feeds, from any thread --
 
-    def join(self, feed: ConsulFeed) -> bool:
+    def join(self, feed: HubFeed) -> bool:
         """Let the feed in; ``False`` if this poller has ended."""
         with self._changed:
             if self._ended:
                 return False
-            self._joining.append(feed)
-            if not self._thread.ident:
-                self._thread.start()
+            first = not self._hub
+            self._hub.add(feed)
+            if first:
+                try:
+                    self._worker.start(self._action)
+                except BaseException:
+                    self.stop()
+                    raise
             if self._blocking:
                 self._shut()
             self._changed.notify_all()
             return True
 
-    def leave(self, feed: ConsulFeed) -> bool:
+    def leave(self, feed: HubFeed) -> bool:
         """Deliver nothing more to the feed; whether it was the last, and the poller has ended."""
         with self._changed:
-            for feeds in (self._joining, self._feeds):
-                if feed in feeds:
-                    feeds.remove(feed)
-            if self._joining or self._feeds:
+            self._hub.remove(feed)
+            if self._hub:
                 return False
             self._end()
             return True
@@ -122,16 +121,16 @@ class PrefixPoller:
     def stop(self) -> None:
         """End without telling the feeds. Doesn't wait."""
         with self._changed:
-            self._feeds, self._joining = [], []
+            self._hub.clear()
             self._end()
 
     def wait_ended(self) -> None:
         """Wait for the thread, in bounded time."""
-        if self._thread is not threading.current_thread() and self._thread.ident:
-            self._thread.join(_JOIN)
+        self._worker.join(_JOIN)
 
     def _end(self) -> None:
         self._ended = True
+        self._worker.stop()
         self._shut()
         self._changed.notify_all()
 
@@ -148,12 +147,6 @@ class PrefixPoller:
                     self._follow(connection)
         except StoreClosed:
             self.stop()
-        except TenureError as exc:
-            self._fail(exc)
-        except Exception as exc:  # noqa: BLE001 - a bug must end the feeds loudly, whatever it raised
-            error = PluginError(f"watching failed with an untranslated {type(exc).__name__}: {exc}")
-            error.__cause__ = exc
-            self._fail(error)
 
     def _follow(self, connection: Connection) -> None:
         """READ and BLOCK on one connection, until it is shut or no feed is left."""
@@ -163,16 +156,16 @@ class PrefixPoller:
             with self._changed:
                 if self._ended:
                     return
-                joined = list(self._joining)
-            present = self._present() if joined or self._went_back else 0
+                self._hub.admit()
+            present = self._present() if self._hub.apart or self._went_back else 0
             self._went_back = False
             answer = self._ask(connection, self._listing, self._wait + MARGIN)
             if answer is None:
                 return
-            self._tell(answer, joined, present)
+            self._tell(answer, present)
             self._names = 0
             while (answer := self._block(connection)) is not None:
-                if not self._tell(answer, [], 0):
+                if not self._tell(answer, 0):
                     self._pause(_SHORTEST_REST)
 
     def _block(self, connection: Connection) -> Answer | None:
@@ -184,7 +177,7 @@ class PrefixPoller:
             if many:
                 self._pause(min(max(self._cost, _SHORTEST_REST), _LONGEST_REST))
             with self._changed:
-                if self._ended or self._joining:
+                if self._ended or self._hub.waiting:
                     return None
                 self._blocking = True
             answer = self._ask(connection, query, poll_limit(self._wait))
@@ -216,7 +209,7 @@ class PrefixPoller:
     def _pause(self, seconds: float) -> None:
         """Rest, unless a feed joins or the last one leaves."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._joining, seconds)
+            self._changed.wait_for(lambda: self._ended or self._hub.waiting, seconds)
 
     def _present(self) -> int:
         """How far the store is, which the prefix's own index doesn't show; 0 where the next read may be of before."""
@@ -247,7 +240,7 @@ class PrefixPoller:
             raise refused(answer.status, answer.body, action=self._action, where=connection.where, write=False)
         return answer
 
-    def _tell(self, answer: Answer, joined: list[ConsulFeed], present: int) -> bool:
+    def _tell(self, answer: Answer, present: int) -> bool:
         """Deliver what is new: a snapshot to who has just joined, changes to the others. Whether something was new.
 
         ``present``: the store's revision before the answer, at which what it shows was true as well.
@@ -257,7 +250,7 @@ class PrefixPoller:
         fresh = {key: identity_of(entry) for key, entry in found}
         items = tuple(reads.items_of(found))
         known = self._known
-        if joined or len(fresh) < len(known) or known.keys() - fresh:
+        if self._hub.apart or len(fresh) < len(known) or known.keys() - fresh:
             self._check_complete(answer)
         index, self._known, self._index, self._content = self._index, fresh, answer.index, hash(answer.body)
         whole = Snapshot(items, max(answer.index, present))
@@ -269,14 +262,8 @@ class PrefixPoller:
             news = _difference(known, items, fresh, answer.index)
         with self._changed:
             if changed:
-                for feed in self._feeds:
-                    feed.sink.deliver(news)
-            for feed in joined:
-                # It may have left meanwhile.
-                if feed in self._joining:
-                    self._joining.remove(feed)
-                    self._feeds.append(feed)
-                    feed.sink.deliver(whole)
+                self._hub.tell(news)
+            self._hub.begin(whole)
         self._cost = monotonic() - started
         return changed
 
@@ -304,11 +291,10 @@ class PrefixPoller:
 
     def _fail(self, error: TenureError) -> None:
         with self._changed:
-            feeds = [] if self._pool.closed else self._feeds + self._joining
-            self._feeds, self._joining = [], []
             self._end()
-            for feed in feeds:
-                feed.sink.fail(error)
+            if self._pool.closed:
+                self._hub.clear()
+            self._hub.fail(error)
 
 
 def _difference(known: dict[str, int], items: Iterable[KeyValue], fresh: dict[str, int], index: int) -> Changes:

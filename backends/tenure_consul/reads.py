@@ -20,6 +20,7 @@ from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
 
 _KEY = itemgetter(0)
+_NAME = itemgetter("Key")
 _READING = "reading keys"
 
 
@@ -108,7 +109,9 @@ def by_key(layout: Layout, answer: Answer) -> list[tuple[str, dict[str, Any]]]:
     """The keys in an answer with what Consul says of them, in byte order."""
     if answer.status == 404:
         return []
-    found = [(key, entry) for entry in entries(answer) if (key := layout.key(entry["Key"])) is not None]
+    there = entries(answer)
+    keys = layout.keys(map(_NAME, there))
+    found = [(key, entry) for key, entry in zip(keys, there, strict=True) if key is not None]
     # Code points sort like UTF-8 does.
     found.sort(key=_KEY)
     return found

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from tenure.errors import LimitExceeded, StoreClosed
-from tenure.plugin_kit import Monitor
+from tenure.errors import LimitExceeded, StoreClosed, Unavailable
+from tenure.plugin_kit import HubFeed, Monitor
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import WatchRequest
 from tenure_consul.access import Access
-from tenure_consul.feed import ConsulFeed
 from tenure_consul.keys import Layout
 from tenure_consul.pool import Pool
 from tenure_consul.prefix_poller import PrefixPoller, Watched
@@ -34,7 +33,6 @@ class Watches:
 
     def open(self, request: WatchRequest, sink: Sink) -> Feed:
         """``Backend.watch``. Connecting and reading are left to the poller's thread."""
-        feed = ConsulFeed(sink)
         watched = Watched(request.prefix, request.exact)
         with self._lock:
             if self._closed:
@@ -47,19 +45,22 @@ class Watches:
                     "(http_max_conns_per_client, by default 200): watch a prefix that they share, or raise that limit "
                     "and the option watches"
                 )
-            if poller is None or not self._join(feed, poller):
+            feed = None if poller is None else self._join(poller, request, sink)
+            if feed is None:
                 poller = self._pollers[watched] = PrefixPoller(
                     self._pool, self._layout, self._revisions, self._access, watched, wait=self._wait
                 )
-                self._join(feed, poller)
+                feed = self._join(poller, request, sink)
+        if feed is None:
+            raise Unavailable("watching: the poll of the prefix has just failed; try again")
         return feed
 
-    def _join(self, feed: ConsulFeed, poller: PrefixPoller) -> bool:
-        """Let the feed in; ``False`` if the poller has ended."""
-        feed.on_close = partial(self._leave, poller)
-        return poller.join(feed)
+    def _join(self, poller: PrefixPoller, request: WatchRequest, sink: Sink) -> Feed | None:
+        """A feed of this poller; ``None`` if the poller has ended."""
+        feed = HubFeed(request, sink, position=-1, on_close=partial(self._leave, poller))
+        return feed if poller.join(feed) else None
 
-    def _leave(self, poller: PrefixPoller, feed: ConsulFeed) -> None:
+    def _leave(self, poller: PrefixPoller, feed: HubFeed) -> None:
         """Take a feed away, and end its poller if it was the last one."""
         with self._lock:
             last = poller.leave(feed)

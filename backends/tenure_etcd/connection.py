@@ -57,6 +57,8 @@ class Connection:
         self._credentials = request.login_source()
         self.user = self._credentials.current().username
         self.history = History()
+        self.first_keys: dict[bytes, int] = {}
+        """With how many keys a list of the range with this end begins; see ``reads``."""
         self._encrypted = request.tls is not None
         self._gate = Gate()
         self._token_lock = threading.Lock()

@@ -2,7 +2,8 @@
 
 All are linearizable. etcd limits a range by its number of keys only, and values may be large or small; so a
 list starts with some keys, and asks for more at the same revision as long as what came is light. It asks for as many
-as it can: for each limited range the server counts all keys up to the range's end.
+as it can: for each limited range the server counts all keys up to the range's end. The next list of the same range
+starts with as many keys as fitted into an answer this time, so that an ordinary list is one call.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _RequestOp = MESSAGES["RequestOp"]
 _FIRST_KEYS = 128
 _MOST_KEYS = 16_384
 _GROWTH = 32
+_REMEMBERED = 1000
+"""Ranges whose sizes are remembered."""
 _RANGE_BYTES = 4 << 20
 """What one answer should have."""
 _PAGE_BYTES = 16 << 20
@@ -102,17 +105,26 @@ class _Reading:
     def take(self, keys: int | None, weight: int | None) -> list[KeyValue]:
         """Read on until the end, or until so many ``keys`` or about so many bytes (``weight``) were taken."""
         found: list[KeyValue] = []
-        size = _FIRST_KEYS
+        size = self._connection.first_keys.get(self._end, _FIRST_KEYS)
         while self.more and (keys is None or len(found) < keys) and (weight is None or self._weight < weight):
             before = self._weight
             wanted = size if keys is None else min(size, keys - len(found))
             found += self._range(wanted)
+            if not self.more:
+                break
             grown = self._weight - before
             size = max(1, min(size * _GROWTH, _MOST_KEYS, wanted * _RANGE_BYTES // max(grown, 1)))
+            self._remember(size)
             # A page without items claims to be the last, so keys that can't be shown must not end it.
-            if not found and self.more:
+            if not found:
                 self._weight = 0
         return found
+
+    def _remember(self, size: int) -> None:
+        remembered = self._connection.first_keys
+        if len(remembered) >= _REMEMBERED:
+            remembered.clear()
+        remembered[self._end] = min(size, _FIRST_KEYS * _GROWTH)
 
     def _range(self, count: int) -> list[KeyValue]:
         left = self._until - monotonic()
@@ -132,5 +144,6 @@ class _Reading:
         self.more = answer.more
         if kvs:
             self._next = kvs[-1].key + b"\0"
-            self._weight += answer.ByteSize()
+            if self.more:  # weighing takes as long as reading
+                self._weight += answer.ByteSize()
         return items(kvs)

@@ -21,13 +21,12 @@ Threads: one of ours reads, one of gRPC's takes requests from the queue; both en
 from __future__ import annotations
 
 import queue
-import threading
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Monitor
+from tenure.errors import Compacted, HistoryReplaced, TenureError, Unavailable
+from tenure.plugin_kit import Monitor, Worker
 from tenure_etcd.connection import Connection, grpc
 from tenure_etcd.errors import is_stale_token, refusal
 from tenure_etcd.feed import EtcdFeed
@@ -59,8 +58,12 @@ class WatchStream:
         self._progress = False
         self._call, self._metadata, self.member = connection.open_stream("Watch", self._outgoing(), timeout=timeout)
         self._progress = progress_is_safe(self.member.version or ())
-        self._thread = threading.Thread(target=self._read, name=name, daemon=True)
-        self._thread.start()
+        self._worker = Worker(self._read, name=name, on_error=self._end)
+        try:
+            self._worker.start("watching")
+        except BaseException:
+            self._stop()
+            raise
 
     # -- called by users of feeds ---------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class WatchStream:
     @property
     def finished(self) -> bool:
         """Whether the stream has ended and its thread with it."""
-        return not self._thread.is_alive()
+        return not self._worker.running
 
     def close(self) -> None:
         """End the stream and its feeds, without telling them, and wait for its thread."""
@@ -130,8 +133,8 @@ class WatchStream:
             self._members.clear()
             self._feeds.clear()
         self._stop()
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(_JOIN_SECONDS)
+        self._worker.stop()
+        self._worker.join(_JOIN_SECONDS)
 
     def _stop(self) -> None:
         self._requests.put(None)
@@ -154,17 +157,14 @@ class WatchStream:
     # -- the reader thread ----------------------------------------------------------------------------
 
     def _read(self) -> None:
-        error: TenureError
         try:
             for response in self._call:
                 self._handle(response)
-            error = Unavailable(f"watching: etcd at {self._connection.endpoints} ended the stream")
         except grpc.RpcError as exc:
-            error = self._connection.stream_failed(self.member, exc, "watching")
-            error.__cause__ = exc
-        except Exception as exc:  # noqa: BLE001 - a bug here must end the feeds loudly, or they would wait for ever
-            error = PluginError(f"watching: the plugin failed with {type(exc).__name__}: {exc}")
-            error.__cause__ = exc
+            raise self._connection.stream_failed(self.member, exc, "watching") from exc
+        raise Unavailable(f"watching: etcd at {self._connection.endpoints} ended the stream")
+
+    def _end(self, error: TenureError) -> None:
         with self._lock:
             self._ended = True
             feeds, self._members, self._feeds = list(self._members), set(), {}

@@ -2,58 +2,46 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
-from tenure.plugin_kit import Monitor
+from tenure.plugin_kit import Monitor, Worker
 from tenure.spi import Clock
+
+_JOIN = 5.0
 
 
 class LeaseReaper:
-    """One daemon thread, alive only while there is a lease to wait for.
+    """One thread, alive only while there is a lease to wait for.
 
     ``step`` ends what is due and answers the next deadline, or ``None`` to let the thread finish. It and all
-    methods are called with ``condition`` held, except that threads are joined without it.
+    methods are called with ``condition`` held, except for :meth:`join`.
     """
 
     def __init__(self, condition: Monitor, clock: Clock, step: Callable[[], float | None], *, name: str) -> None:
         self._condition = condition
         self._clock = clock
         self._step = step
-        self._name = name
-        self._shift: object | None = None  # identity of the run on duty; a retired run sees that it isn't its own
         self._until = float("inf")
-        self._threads: list[threading.Thread] = []
+        self._worker = Worker(self._run, name=name, lasting=True)
 
     def ensure(self, deadline: float) -> None:
-        """See to it that someone wakes up at ``deadline``."""
-        if self._shift is None:
-            self._shift = shift = object()
-            thread = threading.Thread(target=self._run, args=(shift,), name=self._name, daemon=True)
-            self._threads = [*(old for old in self._threads if old.is_alive()), thread]
-            try:
-                thread.start()
-            except BaseException as exc:
-                if thread.ident is None:
-                    self._shift = None  # the next lease tries again, and every call ends what is due
-                if not isinstance(exc, RuntimeError):
-                    raise
-        elif deadline < self._until:
+        """See to it that someone wakes up at ``deadline``. Without a thread every call ends what is due."""
+        self._worker.request()
+        if deadline < self._until:
             self._condition.notify_all()
 
-    def stop(self) -> list[threading.Thread]:
-        """Send the thread home. Answers what the caller has to join once it doesn't hold the condition."""
-        self._shift = None
+    def stop(self) -> None:
+        """Send the thread home."""
+        self._worker.stop()
         self._condition.notify_all()
-        threads, self._threads = self._threads, []
-        return threads
 
-    def _run(self, shift: object) -> None:
+    def join(self) -> None:
+        """Wait for threads that were sent home."""
+        self._worker.join(_JOIN)
+
+    def _run(self) -> None:
         with self._condition:
-            while self._shift is shift:
-                deadline = self._step()
-                if deadline is None:
-                    self._shift = None
-                    return
+            while self._worker.on_duty and (deadline := self._step()) is not None:
                 self._until = deadline
                 self._clock.wait(self._condition, deadline - self._clock.now())
+            self._until = float("inf")

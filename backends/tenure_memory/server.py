@@ -6,7 +6,6 @@ come, do the work. So no reader ever sees a key of an ended lease, and every eff
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -96,15 +95,15 @@ class MemoryServer:
 
     def detach(self, opener: object) -> None:
         """End the opener's feeds; when nobody is left, the thread too. The data stays for the next one."""
-        threads: list[threading.Thread] = []
+        reaper = None
         with self._monitor.alone("closing the store"):
             self._watches.close(opener)
             self._openers.discard(opener)
             if not self._openers and self._reaper is not None:
-                threads = self._reaper.stop()
-        for thread in threads:
-            if thread is not threading.current_thread() and thread.ident is not None:
-                thread.join()
+                reaper = self._reaper
+                reaper.stop()
+        if reaper is not None:
+            reaper.join()
 
     def _adopt_clock(self, clock: Clock) -> None:
         if self._clock is not None and not self._openers:
@@ -302,14 +301,13 @@ class MemoryServer:
     def watch(self, opener: object, request: WatchRequest, *, sink: Sink) -> Feed:
         with self._monitor.alone("watching"):
             self._serve()
-            feed = self._watches.new(opener, request, sink)
+            feed = self._watches.new(opener, request, sink, position=self._revision)
             if request.after is None:
-                sink.deliver(Snapshot(self._watched(request), self._revision))
+                feed.deliver(Snapshot(self._watched(request), self._revision))
             else:
                 for change in self._history.since(request.after, present=self._revision):
-                    feed.offer(change, bookmark_every=self._watches.bookmark_every)
-            feed.bookmark(self._revision)
-            self._watches.add(feed)
+                    feed.offer(change.revision, change.entries)
+            self._watches.add(opener, feed, self._revision)
             return feed
 
     def _watched(self, request: WatchRequest) -> tuple[KeyValue, ...]:

@@ -5,49 +5,50 @@ That makes order and completeness evident, and costs nothing because sinks never
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import chain
 
 from tenure.errors import TenureError
+from tenure.plugin_kit import FeedHub, HubFeed
 from tenure.spi import Sink, WatchRequest
-from tenure_memory.feed import MemoryFeed
 from tenure_memory.history import Change
 
 
 class Watches:
-    """The running feeds. Adding and delivering happen under the server's lock; leaving is one dictionary
-    operation, which needs none."""
+    """The running feeds, a hub for each opener. All methods are called under the server's lock."""
 
     def __init__(self, bookmark_every: int) -> None:
         self.bookmark_every = bookmark_every
-        self._numbers = itertools.count()
-        self._feeds: dict[int, MemoryFeed] = {}
+        self._hubs: dict[object, FeedHub] = {}
 
-    def new(self, owner: object, request: WatchRequest, sink: Sink) -> MemoryFeed:
+    def new(self, owner: object, request: WatchRequest, sink: Sink, *, position: int) -> HubFeed:
         """A feed that gets nothing before it is added."""
-        return MemoryFeed(owner, request, sink, number=next(self._numbers), on_close=self.discard)
+        hub = self._hubs.setdefault(owner, FeedHub(bookmark_every=self.bookmark_every))
+        return HubFeed(request, sink, position=position, on_close=hub.remove)
 
-    def add(self, feed: MemoryFeed) -> None:
-        self._feeds[feed.number] = feed
-
-    def discard(self, feed: MemoryFeed) -> None:
-        self._feeds.pop(feed.number, None)
+    def add(self, owner: object, feed: HubFeed, revision: int) -> None:
+        """Serve ``feed``, which has had everything up to the present ``revision``."""
+        hub = self._hubs[owner]
+        hub.add(feed)
+        hub.admit()
+        hub.reached(revision)
 
     def offer(self, change: Change) -> None:
-        for feed in self._present():
-            feed.offer(change, bookmark_every=self.bookmark_every)
+        for hub in self._hubs.values():
+            hub.admit()
+            hub.offer(change.revision, change.entries)
 
     def fail(self, error: TenureError) -> None:
         """End all feeds."""
-        for feed in self._present():
-            self.discard(feed)
-            feed.fail(error)
+        for hub in self._hubs.values():
+            hub.fail(error)
 
     def close(self, owner: object) -> None:
         """End one opener's feeds without a word."""
-        for feed in self._present():
-            if feed.owner is owner:
-                self.discard(feed)
+        self._hubs.pop(owner, FeedHub()).clear()
 
-    def _present(self) -> Iterable[MemoryFeed]:
-        return list(self._feeds.values())
+    def __len__(self) -> int:
+        return sum(map(len, self._hubs.values()))
+
+    def __iter__(self) -> Iterator[HubFeed]:
+        return chain.from_iterable(tuple(self._hubs.values()))

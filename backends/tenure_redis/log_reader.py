@@ -14,17 +14,13 @@ the store's history was replaced. A feed that joins ahead of the reader waits un
 
 from __future__ import annotations
 
-import threading
-
-from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic
+from tenure.errors import Compacted, HistoryReplaced, TenureError, Unavailable
+from tenure.plugin_kit import Deadline, FeedHub, HubFeed, Monitor, ProgressDeadline, Worker, monotonic
 from tenure.spi.types import KeyValue
 from tenure_redis import endpoints, history_position, scripts
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.encoding import Entry, entry
 from tenure_redis.errors import ERRORS, ServerError, refused
-from tenure_redis.feed import RedisFeed
-from tenure_redis.feed_index import FeedIndex
 from tenure_redis.pool import Pool
 
 _TICK = 0.5
@@ -37,89 +33,68 @@ _ACTION = "watching"
 class LogReader:
     """Reads on from where its first feed is. Ends by itself when something is wrong, or by :meth:`close`."""
 
-    def __init__(self, pool: Pool, feed: RedisFeed, position: int, *, silence: float) -> None:
+    def __init__(self, pool: Pool, feed: HubFeed, position: int, *, silence: float) -> None:
         self._pool = pool
         self._silence = silence
         self._lock = Monitor()
-        self._feeds = FeedIndex()
-        self._feeds.add(feed)
-        self._ahead: dict[RedisFeed, int] = {}
-        self._position = position
+        self.hub = FeedHub(position, bookmark_every=_BOOKMARK_EVERY)
+        self.hub.add(feed)
         self._count = _FIRST_BATCH
-        self._untold = 0  # entries since all feeds were last told how far the reader is
         self._connection: Connection | None = None
-        self._stopping = False
         self.finished = False
-        self._thread = threading.Thread(target=self._run, name="tenure-redis-watch", daemon=True)
+        self._worker = Worker(self._run, name="tenure-redis-watch", on_error=self._fail)
 
     def start(self) -> None:
         """Begin reading."""
-        self._thread.start()
+        self._worker.start(_ACTION)
 
-    def add(self, feed: RedisFeed, position: int) -> bool:
-        """Serve ``feed``, too, from ``position`` on, unless it has to be told first what is behind us."""
+    def add(self, feed: HubFeed) -> bool:
+        """Serve ``feed``, too, from its position on, unless it has to be told first what is behind us."""
         with self._lock:
-            if self.finished or position < self._position:
+            if self.finished or feed.position < self.hub.position:
                 return False
-            if position == self._position:
-                self._feeds.add(feed)
-            else:
-                self._ahead[feed] = position
+            self.hub.add(feed)
             return True
-
-    def remove(self, feed: RedisFeed) -> bool:
-        """Serve ``feed`` no longer. Answers whether nobody is left."""
-        with self._lock:
-            self._feeds.remove(feed)
-            self._ahead.pop(feed, None)
-            return not self._feeds and not self._ahead
 
     def close(self) -> None:
         """Stop and wait until the thread is gone: at once, unless it is connecting."""
         with self._lock:
-            self._stopping = True
-            self._feeds, self._ahead = FeedIndex(), {}
+            self._worker.stop()
+            self.hub.clear()
             if self._connection is not None:
                 self._connection.interrupt()
-        # An interrupt may have come before the thread was started.
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(self._silence + 1.0)
+        self._worker.join(self._silence + 1.0)
 
     # -- the thread --
 
     def _run(self) -> None:
         try:
             self._read()
-        except TenureError as exc:
-            error = exc
-        except Exception as exc:  # noqa: BLE001 - a bug must end the feeds loudly, whatever it raised
-            error = PluginError(f"reading the log failed with {type(exc).__name__}: {exc}")
-            error.__cause__ = exc
-        else:
-            error = Unavailable("watching: the store was closed")
-        with self._lock:
-            self.finished = True
-            feeds, self._feeds = tuple(self._feeds), FeedIndex()
-            ahead, self._ahead = tuple(self._ahead), {}
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-        for feed in feeds:
-            feed.fail(error)
-        for feed in ahead:  # the log may well go on after their position
-            feed.fail(Unavailable(str(error)) if isinstance(error, Compacted) else error)
+        finally:
+            with self._lock:
+                self.finished = True
+                connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def _fail(self, error: TenureError) -> None:
+        self.hub.admit()
+        if isinstance(error, Compacted):
+            for feed in self.hub.apart:  # the log may well go on after their position
+                self.hub.end(feed, Unavailable(str(error)))
+        self.hub.fail(error)
 
     def _read(self) -> None:
         connection = self._pool.locator.open(Deadline(self._silence))
         with self._lock:
-            if self._stopping:
+            if not self._worker.on_duty:
                 connection.close()
                 return
             self._connection = connection
         try:
             self._follow(connection)
         except ConnectionBroken as exc:
-            if not self._stopping:
+            if self._worker.on_duty:
                 raise ERRORS.unanswered(
                     str(exc), action=_ACTION, where=connection.where, write=False, late=exc.late
                 ) from exc
@@ -127,8 +102,9 @@ class LogReader:
             raise refused(exc, action=_ACTION, where=connection.where, write=False) from exc
 
     def _follow(self, connection: Connection) -> None:
-        next_tick, present = 0.0, self._position
-        while not self._stopping:
+        hub = self.hub
+        next_tick, present = 0.0, hub.position
+        while self._worker.on_duty:
             now = monotonic()
             if now >= next_tick:
                 present, pause = self._tick(connection)
@@ -136,11 +112,11 @@ class LogReader:
             block = max(1, int((next_tick - monotonic()) * 1000))
             command = ("XREAD", "COUNT", self._count, "BLOCK", block, "STREAMS", self._pool.names.log)
             deadline = ProgressDeadline(block / 1000 + self._silence)
-            answer = connection.call(*command, f"{self._position}-0", deadline=deadline)
+            answer = connection.call(*command, f"{hub.position}-0", deadline=deadline)
             found = [] if answer is None else [entry(one) for one in answer[0][1]]
             self._adapt(found)
-            if not self._tell(found) or (not found and self._position < present):
-                raise history_position.cut_off(self._pool, connection, self._position, Deadline(self._silence))
+            if not self._tell(found) or (not found and hub.position < present):
+                raise history_position.cut_off(self._pool, connection, hub.position, Deadline(self._silence))
 
     def _adapt(self, found: list[Entry]) -> None:
         """Choose how many entries to ask for next: XREAD has no limit in bytes, and an answer is held as a whole."""
@@ -155,28 +131,15 @@ class LogReader:
     def _tell(self, found: list[Entry]) -> bool:
         """Deliver entries. False: they don't follow the position."""
         with self._lock:
+            self.hub.admit()
             for one in found:
-                if one.follows != self._position:
+                if one.follows != self.hub.position:
                     return False
-                self._position = one.revision
-                self._feeds.offer(one)
-                if self._ahead:
-                    self._admit(one.revision)
-            self._untold += len(found)
-            if self._untold >= _BOOKMARK_EVERY:
-                self._bookmark()
+                for feed in self.hub.apart:  # passed without having been reached: of another history
+                    if feed.position < one.revision:
+                        self.hub.end(feed, self._replaced(feed.position, one.revision))
+                self.hub.offer(one.revision, one.changes)
         return True
-
-    def _admit(self, reached: int) -> None:
-        """Serve the feeds that waited for this revision. Those that it has passed are of another history."""
-        for feed, position in list(self._ahead.items()):
-            if position > reached:
-                continue
-            del self._ahead[feed]
-            if position == reached:
-                self._feeds.add(feed)
-            else:
-                feed.fail(self._replaced(position, reached))
 
     def _replaced(self, position: int, present: int) -> HistoryReplaced:
         return HistoryReplaced(
@@ -184,28 +147,23 @@ class LogReader:
             "revision: its data were lost or replaced; read the present state"
         )
 
-    def _bookmark(self) -> None:
-        self._untold = 0
-        for feed in self._feeds:
-            feed.bookmark(self._position)
-
     def _tick(self, connection: Connection) -> tuple[int, float]:
         """End leases, and answer where the store is and after how many seconds to do it again."""
         with self._lock:
-            waiting = dict(self._ahead)
+            self.hub.admit()
+        waiting = self.hub.apart
         endpoints.confirm(connection, Deadline(self._silence))
         started = monotonic()
         revision, due = self._pool.evaluate(connection, scripts.TICK, (), Deadline(self._silence))
         self._pool.reaped = max(self._pool.reaped, started)
         present = int(revision)
-        if present < self._position:
-            raise history_position.cut_off(self._pool, connection, self._position, Deadline(self._silence))
-        with self._lock:
-            if present == self._position:
-                self._bookmark()
-            for feed, position in waiting.items():  # those that came later may be beyond this look
-                if position > present and self._ahead.pop(feed, None) is not None:
-                    feed.fail(self._replaced(position, present))
+        if present < self.hub.position:
+            raise history_position.cut_off(self._pool, connection, self.hub.position, Deadline(self._silence))
+        if present == self.hub.position:
+            self.hub.bookmark()
+        for feed in waiting:  # those that came later may be beyond this look
+            if feed.position > present:
+                self.hub.end(feed, self._replaced(feed.position, present))
         return present, _TICK if due < 0 else min(_TICK, due / 1000 + 0.002)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 
 from tenure.errors import StoreClosed
-from tenure.plugin_kit import Deadline, Monitor
+from tenure.plugin_kit import Deadline, HubFeed, Monitor
 from tenure.spi.feed import Feed, Sink, Snapshot
 from tenure.spi.types import WatchRequest
 from tenure_redis import history_position
-from tenure_redis.feed import RedisFeed
-from tenure_redis.feed_index import FeedIndex
 from tenure_redis.log_reader import LogReader
 from tenure_redis.pool import Pool
 from tenure_redis.reads import entries, get, read_all
@@ -33,14 +31,12 @@ class Watches:
         """``Backend.watch``."""
         if request.after is None:
             snapshot = self._snapshot(request, deadline)
-            position = snapshot.revision
-            feed = RedisFeed(request, sink, told=position, on_close=self._close_feed)
+            feed = HubFeed(request, sink, position=snapshot.revision, on_close=self._close_feed)
             feed.deliver(snapshot)
         else:
-            position = request.after
-            history_position.require(self._pool, position, deadline)
-            feed = RedisFeed(request, sink, told=position, on_close=self._close_feed)
-        self._join(feed, position, deadline)
+            history_position.require(self._pool, request.after, deadline)
+            feed = HubFeed(request, sink, position=request.after, on_close=self._close_feed)
+        self._join(feed, deadline)
         return feed
 
     def _snapshot(self, request: WatchRequest, deadline: Deadline) -> Snapshot:
@@ -50,11 +46,11 @@ class Watches:
         state = read_all(self._pool, request.prefix, after=None, deadline=deadline)
         return Snapshot(state.items, state.revision)
 
-    def _close_feed(self, feed: RedisFeed) -> None:
+    def _close_feed(self, feed: HubFeed) -> None:
         """Take a feed off the reader, and end the reader with its last feed."""
         with self._lock:
             reader = self._reader
-            idle = reader is not None and reader.remove(feed)
+            idle = reader is not None and reader.hub.remove(feed)
             if idle:
                 self._reader = None
         if reader is not None and idle:
@@ -67,7 +63,7 @@ class Watches:
         if reader is not None:
             reader.close()
 
-    def _join(self, feed: RedisFeed, position: int, deadline: Deadline) -> None:
+    def _join(self, feed: HubFeed, deadline: Deadline) -> None:
         """Put the feed on the reader, after telling it what the reader has already seen."""
         while True:
             with self._lock:
@@ -75,25 +71,27 @@ class Watches:
                     raise StoreClosed("watching: this store was closed")
                 reader = self._reader
                 if reader is None or reader.finished:
-                    reader = self._reader = LogReader(self._pool, feed, position, silence=self._silence)
-                    reader.start()
+                    reader = self._reader = LogReader(self._pool, feed, feed.position, silence=self._silence)
+                    try:
+                        reader.start()
+                    except BaseException:
+                        self._reader = None
+                        reader.hub.clear()
+                        raise
                     return
-                if reader.add(feed, position):
+                if reader.add(feed):
                     return
-            before, position = position, self._catch_up(feed, position, deadline)
-            if position == before:
+            before = feed.position
+            self._catch_up(feed, deadline)
+            if feed.position == before:
                 # The reader is ahead of the log: of another history, as it will find out at its next tick.
                 time.sleep(deadline.within(_PAUSE))
 
-    def _catch_up(self, feed: RedisFeed, position: int, deadline: Deadline) -> int:
-        """Deliver some of what follows ``position``; answers how far that goes."""
+    def _catch_up(self, feed: HubFeed, deadline: Deadline) -> None:
+        """Deliver some of what follows the feed's position."""
         deadline.check(_ACTION)
-        alone = FeedIndex()
-        alone.add(feed)
         with self._pool.session(deadline, _ACTION) as connection:
-            for entry in entries(self._pool, connection, position, most=_CATCH_UP, deadline=deadline):
-                if entry.follows != position:
-                    raise history_position.cut_off(self._pool, connection, position, deadline)
-                alone.offer(entry)
-                position = entry.revision
-        return position
+            for entry in entries(self._pool, connection, feed.position, most=_CATCH_UP, deadline=deadline):
+                if entry.follows != feed.position:
+                    raise history_position.cut_off(self._pool, connection, feed.position, deadline)
+                feed.offer(entry.revision, entry.changes)

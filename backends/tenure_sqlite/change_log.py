@@ -3,6 +3,9 @@
 It is trimmed by writers in small steps, as revisions and as bytes, so that no write pays for many. Revisions follow the
 clock and so don't count transactions. The high bits of an entry's position do: the number of its transaction, one more
 than that of the transaction before. Entries that an older version wrote have the number zero.
+
+A prefix is deleted by one entry, however many keys it has: its value is their names, and it has no lease nor revision
+of creation.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from itertools import groupby
 from operator import itemgetter
 
 from tenure.spi import Deleted, KeyValue
-from tenure_sqlite.keys import condition
 
 MAX_BYTES = 64 * 1024 * 1024
 _STEP = 256  # transactions removed at once, at most
@@ -22,10 +24,10 @@ _NUMBER_SHIFT = 24  # bits of a position below the transaction's number
 Row = tuple[int, int, str, bytes | None, int | None, int | None]
 """Revision, position, key, value (``None``: a delete), revision of creation, lease."""
 
+_BETWEEN_KEYS = "\0"  # in no key
+
 _APPEND = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
-_APPEND_DELETES = (
-    "INSERT INTO log SELECT ?, ? + row_number() OVER (ORDER BY key), key, NULL, NULL, NULL FROM item WHERE {}"
-)
+_NAMES = "SELECT CAST(group_concat(key, char(0)) AS BLOB) FROM item WHERE {}"
 _READ = "SELECT revision, key, value, created, lease FROM log WHERE revision > ? ORDER BY revision, position"
 _SIZE = "SELECT total(length(key) + ifnull(length(value), 0)) FROM log WHERE revision <= ?"
 _HAS = "SELECT 1 FROM log WHERE revision = ? LIMIT 1"
@@ -55,15 +57,11 @@ def append(connection: sqlite3.Connection, entries: list[Row]) -> int:
 
 
 def append_deletes(
-    connection: sqlite3.Connection, prefix: str, *, upto: str | None, revision: int, position: int
-) -> tuple[int, int]:
-    """Add the deletes of the keys under ``prefix``, up to the key ``upto`` if given; answers their count and bytes."""
-    within, bounds = condition(prefix, None, upto=upto)
-    count = connection.execute(_APPEND_DELETES.format(within), (revision, position - 1, *bounds)).rowcount
-    if not count:
-        return 0, 0
-    (size,) = connection.execute("SELECT total(length(key)) FROM log WHERE revision = ?", (revision,)).fetchone()
-    return count, int(size)
+    connection: sqlite3.Connection, within: str, bounds: tuple[str, ...], *, revision: int, position: int
+) -> int:
+    """Add the deletes of the keys that the condition ``within`` names; answers how many bytes they count for."""
+    (names,) = connection.execute(_NAMES.format(within), bounds).fetchone()
+    return 0 if names is None else append(connection, [(revision, position, "", names, None, None)])
 
 
 def has(connection: sqlite3.Connection, revision: int, *, start: int, present: int) -> bool:
@@ -104,10 +102,15 @@ def trim(
 def read(connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, list[KeyValue | Deleted]]]:
     """The transactions after revision ``after``, each with its entries, as they are read."""
     for revision, rows in groupby(connection.execute(_READ, (after,)), key=itemgetter(0)):
-        yield revision, [_entry(*row) for row in rows]
+        yield revision, [entry for row in rows for entry in _entries(*row)]
 
 
-def _entry(revision: int, key: str, value: bytes | None, created: int, lease: int | None) -> KeyValue | Deleted:
+def _entries(
+    revision: int, key: str, value: bytes | None, created: int | None, lease: int | None
+) -> Iterator[KeyValue | Deleted]:
     if value is None:
-        return Deleted(key, revision)
-    return KeyValue(key, value, created, revision, None if lease is None else format(lease, "x"))
+        yield Deleted(key, revision)
+    elif created is None:
+        yield from (Deleted(name, revision) for name in value.decode().split(_BETWEEN_KEYS))
+    else:
+        yield KeyValue(key, value, created, revision, None if lease is None else format(lease, "x"))

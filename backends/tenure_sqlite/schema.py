@@ -18,7 +18,8 @@ from tenure.plugin_kit import next_revision
 from tenure_sqlite.errors import corrupted
 
 APPLICATION_ID = 0x4C736864  # "Lshd", in the file's header
-VERSION = 1
+VERSION = 2
+"""From 2 on the log may tell the deletes of a prefix by one entry, which older programs would take for a put."""
 
 _HEADER = 100  # bytes
 
@@ -108,6 +109,12 @@ def create_if_empty(connection: sqlite3.Connection, time_base: str) -> None:
     connection.execute("INSERT INTO store VALUES (0, ?, ?, ?, 0, ?)", (uuid.uuid4().hex, start, start, time_base))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def adopt_version(connection: sqlite3.Connection) -> None:
+    """Keep older programs from opening the file from now on. Called inside a write transaction."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def verify(connection: sqlite3.Connection, path: str) -> str:

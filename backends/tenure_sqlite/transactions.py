@@ -26,7 +26,7 @@ from tenure.spi import (
     RevisionEquals,
     Transaction,
 )
-from tenure_sqlite import change_log
+from tenure_sqlite import change_log, schema
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
 from tenure_sqlite.keys import condition
@@ -96,18 +96,17 @@ class Writer:
             f"SELECT key FROM item WHERE {within} ORDER BY key LIMIT 1 OFFSET ?",  # noqa: S608 - question marks only
             (*bounds, MOST_DELETED - 1),
         ).fetchone()
-        upto = None if last is None else last[0]
+        if last is not None:
+            within, bounds = condition(prefix, None, upto=last[0])
         revision = next_revision(self.revision)
         position = change_log.first_position(self._number + 1)
-        deleted, size = change_log.append_deletes(
-            self.connection, prefix, upto=upto, revision=revision, position=position
-        )
+        size = change_log.append_deletes(self.connection, within, bounds, revision=revision, position=position)
+        deleted = self.connection.execute(f"DELETE FROM item WHERE {within}", bounds).rowcount  # noqa: S608 - as above
         if not deleted:
             return PrefixDeletion(deleted=0, revision=self.revision)
-        within, bounds = condition(prefix, None, upto=upto)
-        self.connection.execute(f"DELETE FROM item WHERE {within}", bounds)  # noqa: S608 - question marks only
+        schema.adopt_version(self.connection)
         self._added(revision, size)
-        return PrefixDeletion(deleted=deleted, revision=revision, has_more=upto is not None)
+        return PrefixDeletion(deleted=deleted, revision=revision, has_more=last is not None)
 
     @property
     def last(self) -> tuple[int, int]:

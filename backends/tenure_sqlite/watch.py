@@ -13,21 +13,15 @@ feed ends.
 
 from __future__ import annotations
 
-import itertools
-import logging
 import sqlite3
-import threading
 from collections.abc import Callable
 
-from tenure.errors import Compacted, DeadlineExceeded, HistoryReplaced, PluginError, TenureError
-from tenure.plugin_kit import Monitor
+from tenure.errors import Compacted, DeadlineExceeded, HistoryReplaced, TenureError
+from tenure.plugin_kit import FeedHub, HubFeed, Monitor, Worker
 from tenure.spi import Clock, Feed, Sink, WatchRequest
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
-from tenure_sqlite.feed import SqliteFeed
-
-_log = logging.getLogger("tenure.sqlite")
 
 _PATIENCE = 1.0  # seconds that ending a lease may wait for other writers, and between attempts that failed
 
@@ -46,13 +40,10 @@ class Watches:
         self._database = database
         self._clock = clock
         self._poll = poll
-        self._bookmark_every = max(1, history // 10)
         self._reap = reap
         self._condition = Monitor()
-        self._numbers = itertools.count()
-        self._feeds: dict[int, SqliteFeed] = {}
-        self._shift: object | None = None  # identity of the run on duty; a retired run sees that it isn't its own
-        self._threads: list[threading.Thread] = []
+        self._hub = FeedHub(bookmark_every=max(1, history // 10))
+        self._worker = Worker(self._run, name="tenure-sqlite", on_error=self._fail, lasting=True)
         self._nudged = False
         self._closed = False
         self._deadline: float | None = None  # of the next lease to end, whosever it is
@@ -64,31 +55,33 @@ class Watches:
 
     def feed(self, request: WatchRequest, sink: Sink, *, position: int) -> Feed:
         """A feed that gets what follows ``position``."""
-        number = next(self._numbers)
-        feed = SqliteFeed(request, sink, position=position, number=number, on_close=self.discard)
+        # Closing takes no lock. Without feeds the thread finds out by itself, at its next look.
+        feed = HubFeed(request, sink, position=position, on_close=self._hub.remove)
         with self._condition:
-            self._feeds[number] = feed
-            self._start()
+            if not self._closed:
+                self._hub.add(feed)
+                self._nudged = True
+                try:
+                    self._worker.start("watching")
+                except BaseException:
+                    self._hub.remove(feed)
+                    raise
+                self._condition.notify_all()
         return feed
-
-    def discard(self, feed: SqliteFeed) -> None:
-        # One dictionary operation, without the lock: the closer may hold one of its own that delivering waits for.
-        # Without feeds the thread finds out by itself, at its next look.
-        self._feeds.pop(feed.number, None)
 
     def granted(self, deadline: float) -> None:
         """This backend granted a lease: from now on somebody has to be there when one ends."""
         with self._condition:
             self._minding_leases = True
             self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
-            try:
-                self._start()
-            except RuntimeError as exc:  # the next call tries again; every writer ends the leases that are due
-                _log.info("%s: the thread that ends leases can't be started now: %s", self._database.path, exc)
+            if not self._closed:
+                self._nudged = True
+                self._worker.request()  # without a thread every writer ends the leases that are due
+                self._condition.notify_all()
 
     def wake(self) -> None:
         """This backend committed something."""
-        if self._feeds:
+        if self._hub:
             with self._condition:
                 self._nudged = True
                 self._condition.notify_all()
@@ -97,36 +90,15 @@ class Watches:
         """End all feeds without a word, and the thread."""
         with self._condition:
             self._closed = True
-            self._feeds.clear()
-            self._shift = None
+            self._hub.clear()
+            self._worker.stop()
             self._condition.notify_all()
-            threads = list(self._threads)
-        for thread in threads:
-            if thread is not threading.current_thread() and thread.ident is not None:
-                thread.join(_PATIENCE * 3)
-
-    def _start(self) -> None:
-        self._nudged = True
-        if self._closed:
-            self._feeds.clear()
-        elif self._shift is None:
-            self._shift = shift = object()
-            thread = threading.Thread(target=self._run, args=(shift,), name="tenure-sqlite", daemon=True)
-            self._threads = [*(old for old in self._threads if old.is_alive()), thread]
-            try:
-                thread.start()
-            except BaseException:
-                if thread.ident is None:
-                    self._shift = None
-                    self._threads.remove(thread)
-                raise
-        else:
-            self._condition.notify_all()
+        self._worker.join(_PATIENCE * 3)
 
     # -- the thread --------------------------------------------------------------------------------
 
-    def _run(self, shift: object) -> None:
-        while self._wait(shift):
+    def _run(self) -> None:
+        while self._wait():
             try:
                 self._look()
                 self._end_leases()
@@ -137,25 +109,18 @@ class Watches:
                     self._fail(self._database.failure(exc))
             except TenureError as exc:
                 self._fail(exc)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, watchers must hear of it
-                error = PluginError(f"reading the change log failed with an unexpected {type(exc).__name__}: {exc}")
-                error.__cause__ = exc
-                self._fail(error)
 
-    def _wait(self, shift: object) -> bool:
+    def _wait(self) -> bool:
         """Until there is something to look at; false when the thread is to end."""
         with self._condition:
-            if self._shift is not shift:
-                return False
-            if not self._feeds and not self._minding_leases:
-                self._shift = None
+            if not self._worker.on_duty or not (self._hub or self._minding_leases):
                 return False
             if not self._nudged:
                 self._clock.wait(self._condition, self._pause())
-            return self._shift is shift
+            return self._worker.on_duty
 
     def _pause(self) -> float:
-        pauses = [self._poll] if self._feeds else []
+        pauses = [self._poll] if self._hub else []
         if self._deadline is not None:
             now = self._database.time.now()
             pauses.append(max(self._deadline, self._retry_reaping_at) - now)
@@ -173,7 +138,7 @@ class Watches:
             connection, self._version = self._database.take(), None
         try:
             version = connection.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._version or not self._feeds:
+            if version != self._version or not self._hub:
                 self._version = None  # until reading has succeeded
                 self._read(connection)
                 self._version = version
@@ -183,33 +148,31 @@ class Watches:
             self._database.park(connection)
 
     def _read(self, connection: Connection) -> None:
-        feeds = list(self._feeds.values())
+        hub = self._hub
+        hub.admit()
+        places = hub.places()
         connection.execute("BEGIN")
-        hindmost = min((feed.position for feed in feeds), default=0)
+        hindmost = min(places, default=0)
         history_id, revision, log_start, deadline, has_hindmost = connection.execute(_STATE, (hindmost,)).fetchone()
         self._learn_deadline(deadline)
         found = {hindmost: hindmost in (log_start, revision) or (bool(has_hindmost) and hindmost > log_start)}
-        for feed in feeds:
-            if feed.position not in found:
-                found[feed.position] = change_log.has(connection, feed.position, start=log_start, present=revision)
-        lost = [feed for feed in feeds if not found[feed.position]]
-        self._deliver(connection, [feed for feed in feeds if found[feed.position]], revision)
-        for feed in lost:
-            self._end(feed, cut_off(self._database.path, feed.position, start=log_start, present=revision))
+        for position in places.keys() - {hindmost}:
+            found[position] = change_log.has(connection, position, start=log_start, present=revision)
+        lost = [position for position in places if not found[position]]
+        for position in lost:
+            for feed in places[position]:
+                hub.end(feed, cut_off(self._database.path, position, start=log_start, present=revision))
+        if lost:
+            hub.admit()
+        hindmost = min((position for position in places if found[position]), default=revision)
+        if hindmost < revision:
+            for at, entries in change_log.read(connection, hindmost):
+                hub.offer(at, entries)
+        hub.reached(revision)
         if history_id != self._database.history_id or lost:
             connection.execute("ROLLBACK")
             self._nudged = True  # look at what is there now
             self._database.suspect()
-
-    def _deliver(self, connection: Connection, feeds: list[SqliteFeed], revision: int) -> None:
-        """Bring these feeds, whose positions are in the log, up to ``revision``."""
-        hindmost = min((feed.position for feed in feeds), default=revision)
-        if hindmost < revision:
-            for at, entries in change_log.read(connection, hindmost):
-                for feed in feeds:
-                    feed.offer(at, entries)
-        for feed in feeds:
-            feed.catch_up(revision, bookmark_every=self._bookmark_every)
 
     def _learn_deadline(self, deadline: float | None) -> None:
         with self._condition:
@@ -229,12 +192,7 @@ class Watches:
     def _fail(self, error: TenureError) -> None:
         """End all feeds. Leases go on being looked after, but not in a hurry."""
         self._retry_reaping_at = self._database.time.now() + _PATIENCE
-        for feed in list(self._feeds.values()):
-            self._end(feed, error)
-
-    def _end(self, feed: SqliteFeed, error: TenureError) -> None:
-        if self._feeds.pop(feed.number, None) is not None:
-            feed.fail(error)
+        self._hub.fail(error)
 
 
 def cut_off(path: str, position: int, *, start: int, present: int) -> Compacted:

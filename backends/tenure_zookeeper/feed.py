@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tenure.spi.feed import Feed, PollingFeed, Sink, Snapshot
+from tenure.plugin_kit import HubFeed
+from tenure.spi.feed import PollingFeed, Sink, Snapshot
 from tenure.spi.types import WatchRequest
 from tenure_zookeeper import keys
 
@@ -12,14 +13,13 @@ POLL_INTERVAL = 0.5
 """Seconds between two lists of a feed on a server without persistent watches."""
 
 
-class ZooKeeperFeed(Feed):
+class ZooKeeperFeed(HubFeed):
     """Guarded by the lock of the backend's ``Watches``; ``delivered`` belongs to the thread that reads stale keys."""
 
-    def __init__(self, request: WatchRequest, sink: Sink, *, on_close: Callable[[ZooKeeperFeed], object]) -> None:
-        self.request = request
+    def __init__(self, request: WatchRequest, sink: Sink, *, on_close: Callable[[HubFeed], object]) -> None:
+        super().__init__(request, sink, position=-1, on_close=on_close)
         self.watched = keys.leaves(request.prefix) if request.exact else (_folder_of(request.prefix),)
         """Paths of the watches: the two leaves of the only key, or the folder with all that is in it."""
-        self.sink = sink
         self.stale: dict[str, None] = {}
         """Keys that changed and are to be read."""
         self.delivered: dict[str, int] = {}
@@ -27,14 +27,6 @@ class ZooKeeperFeed(Feed):
         self.live = False
         self.rules: dict[str, int | None] = {}
         """The counts of ``access_rules`` for each watched path."""
-        self._on_close = on_close
-
-    def wants(self, key: str) -> bool:
-        """Whether a change of this key is one of the feed's."""
-        return key == self.request.prefix if self.request.exact else key.startswith(self.request.prefix)
-
-    def close(self) -> None:
-        self._on_close(self)
 
 
 def _folder_of(prefix: str) -> str:

@@ -21,12 +21,11 @@ Servers before 3.6 have no such watches: there a feed lists twice a second.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import Counter
 from collections.abc import Sequence
 
-from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, monotonic
+from tenure.errors import StoreClosed, TenureError, Unavailable
+from tenure.plugin_kit import Deadline, FeedHub, HubFeed, Monitor, Worker, monotonic, untranslated
 from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
 from tenure.spi.types import KeyValue, ListRequest, Page, WatchRequest
 from tenure_zookeeper import access_rules, encoding, keys, reads
@@ -48,13 +47,15 @@ class Watches:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._condition = Monitor()
-        self._feeds: set[ZooKeeperFeed] = set()
+        self._hub = FeedHub(-1)
+        self._marked: dict[ZooKeeperFeed, None] = {}
+        """Feeds with stale keys."""
         self._polling: set[ZooKeeperPollingFeed] = set()
         self._watched: Counter[str] = Counter()
         self._losses = 0
         self._check_at = 0.0
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._worker = Worker(self._run, name="zookeeper-watch", lasting=True)
         connection.listen(self._on_event, self._on_lost)
 
     def open(self, request: WatchRequest, *, sink: Sink, deadline: Deadline) -> Feed:
@@ -65,6 +66,7 @@ class Watches:
         feed = ZooKeeperFeed(request, sink, on_close=self.remove)
         try:
             self._add(feed, deadline)
+            self._worker.start("watching")
             page = self._list(request, deadline)
             snapshot = self._settle(feed, page, deadline)
         except BaseException:
@@ -72,19 +74,20 @@ class Watches:
             raise
         feed.delivered = {item.key: item.mod_revision for item in snapshot.items}
         with self._condition:
-            if feed in self._feeds:  # else the connection was lost, and the sink has been told
+            if feed in self._hub:  # else the connection was lost, and the sink has been told
                 sink.deliver(snapshot)
                 feed.live = True
-                self._start()
                 self._condition.notify()
         return feed
 
-    def remove(self, feed: ZooKeeperFeed) -> bool:
+    def remove(self, feed: HubFeed) -> bool:
         """End a feed; the last one on a folder takes its watch away. Whether it hadn't ended before."""
         with self._condition:
-            if feed not in self._feeds:
+            if feed not in self._hub or not isinstance(feed, ZooKeeperFeed):
                 return False
-            self._feeds.discard(feed)
+            self._hub.remove(feed)
+            self._hub.admit()
+            self._marked.pop(feed, None)
             self._watched.subtract(feed.watched)
             unwatched = [path for path in feed.watched if not self._watched[path]]
             for path in unwatched:
@@ -99,18 +102,17 @@ class Watches:
         """End all feeds; sinks aren't told."""
         with self._condition:
             self._closed = True
-            self._feeds.clear()
+            self._hub.clear()
+            self._worker.stop()
             self._condition.notify()
 
     def close(self) -> None:
         """Wait for the threads of ended feeds; the connection is closed, so that they wait for nothing."""
         with self._condition:
             polling = list(self._polling)
-            thread = self._thread
         for feed in polling:
             feed.close()
-        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
-            thread.join(_READ_TIMEOUT)
+        self._worker.join(_READ_TIMEOUT)
 
     # -- opening --
 
@@ -147,7 +149,8 @@ class Watches:
             recursive = not feed.request.exact
             watches = [encoding.add_watch(path, recursive=recursive) for path in feed.watched]
             calls = self._connection.send(watches, action=action)
-            self._feeds.add(feed)
+            self._hub.add(feed)
+            self._hub.admit()
             self._watched.update(feed.watched)
         for call in calls:
             answer = self._connection.wait_for(call, deadline=deadline, action=action)
@@ -160,6 +163,7 @@ class Watches:
         with self._condition:
             revision = self._connection.answered()  # every change up to it has been marked
             stale, feed.stale = list(feed.stale), {}
+            self._marked.pop(feed, None)
         if not stale:
             return Snapshot(page.items, page.revision)
         items = {item.key: item for item in page.items}
@@ -172,13 +176,9 @@ class Watches:
             else:
                 gone_later.append(key)  # perhaps after the snapshot: what the list had stays, the delete follows
         with self._condition:
-            feed.stale.update(dict.fromkeys(gone_later))
+            for key in gone_later:
+                self._mark(feed, key)
         return Snapshot(tuple(items[key] for key in sorted(items, key=str.encode)), revision)
-
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="zookeeper-watch", daemon=True)
-            self._thread.start()
 
     # -- kazoo's reading thread --
 
@@ -187,19 +187,25 @@ class Watches:
         if key is None:
             return
         with self._condition:
-            for feed in self._feeds:
-                if feed.wants(key):
-                    feed.stale[key] = None
+            for feed in self._hub.watching(key):
+                if isinstance(feed, ZooKeeperFeed):
+                    self._mark(feed, key)
             self._condition.notify()
+
+    def _mark(self, feed: ZooKeeperFeed, key: str) -> None:
+        feed.stale[key] = None
+        self._marked[feed] = None
 
     def _on_lost(self, error: TenureError) -> None:
         with self._condition:
-            feeds, self._feeds = self._feeds, set()
             self._watched.clear()
+            self._marked.clear()
             self._losses += 1
-        if not self._closed:
-            for feed in feeds:
-                feed.sink.fail(error)
+            if self._closed:
+                self._hub.clear()
+            else:
+                self._hub.fail(error)
+            self._hub.admit()
 
     # -- the thread that reads stale keys --
 
@@ -220,7 +226,7 @@ class Watches:
                 if left <= 0:
                     self._check_at = monotonic() + access_rules.CHECK_INTERVAL
                     return []
-                work = [(feed, self._take(feed)) for feed in self._feeds if feed.live and feed.stale]
+                work = [(feed, self._take(feed)) for feed in tuple(self._marked) if feed.live]
                 if work:
                     return work
                 self._condition.wait(left)
@@ -229,7 +235,7 @@ class Watches:
     def _check_rules(self) -> None:
         """End the feeds whose access rules have changed."""
         with self._condition:
-            feeds = [feed for feed in self._feeds if feed.live]
+            feeds = [feed for feed in self._hub if isinstance(feed, ZooKeeperFeed) and feed.live]
         if not feeds:
             return
         try:
@@ -253,8 +259,7 @@ class Watches:
         except TenureError as exc:
             error = exc
         except Exception as exc:  # noqa: BLE001 - a bug must end the feeds loudly, whatever it raised
-            error = PluginError(f"reading changed keys failed with {type(exc).__name__}: {exc}")
-            error.__cause__ = exc
+            error = untranslated("reading changed keys", exc)
         self._fail([feed for feed, _ in work], error)
         return None
 
@@ -262,7 +267,7 @@ class Watches:
         for feed, stale in work:
             entries = _entries(feed, stale, state)
             with self._condition:
-                if entries and feed in self._feeds:  # else it was told that it ended, which is the last word
+                if entries and feed in self._hub:  # else it was told that it ended, which is the last word
                     feed.sink.deliver(Changes(entries, max(_revision(entry) for entry in entries)))
 
     def _read(self, wanted: Sequence[str]) -> dict[str, KeyValue | Deleted]:
@@ -278,6 +283,8 @@ class Watches:
         taken = list(feed.stale)[:_AT_A_TIME]
         for key in taken:
             del feed.stale[key]
+        if not feed.stale:
+            self._marked.pop(feed, None)
         return taken
 
     def _fail(self, feeds: Sequence[ZooKeeperFeed], error: TenureError) -> None:

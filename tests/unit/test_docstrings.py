@@ -34,6 +34,14 @@ RAISES_NOTHING = {
     "Monitor.wait": "its caller holds the lock",
     "Monitor.notify": "its caller holds the lock",
     "Monitor.notify_all": "its caller holds the lock",
+    **{
+        f"FeedHub.{name}": "it calls sinks, which never raise"
+        for name, value in vars(plugin_kit.FeedHub).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    },
+    **{f"HubFeed.{name}": "it calls a sink, which never raises" for name in ("deliver", "offer", "bookmark")},
+    **{f"Worker.{name}": "only a start can fail, and request logs that" for name in ("request", "stop", "join")},
+    "untranslated": "returns the error",
     "tenure_backend": "the plugin writes it; core turns what it raises into PluginError",
     "tenure_store_opened": "what an observer raises is logged",
     "tenure_store_closed": "what an observer raises is logged",

@@ -160,7 +160,7 @@ def test_a_watch_that_is_dropped_ends():
         store.watch("a")
         gc.collect()
         # The last one goes with the next call, or with the store.
-        until(lambda: (store.get("a"), not store._backend._server._watches._feeds)[1])
+        until(lambda: (store.get("a"), not len(store._backend._server._watches))[1])
 
 
 def test_a_watch_with_a_callback_lives_on_without_being_held():

@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
+from tenure._client.committing import Committer
 from tenure._client.history import HistoryGuard
 from tenure._client.keys import check_key, check_prefix
 from tenure._client.multi_read import read_until_proven
 from tenure._client.observers import ObservedLeases, Observers
 from tenure._client.pagination import Listing, Pager
+from tenure._client.prefix_deletion import MOST_AT_ONCE, delete_by_store, delete_listed
 from tenure._client.transaction import TransactionBuilder, lease_id
-from tenure._client.validation import check_distinct_keys, check_unique_keys, restore_caller_keys, validate_and_prefix
+from tenure._client.validation import check_distinct_keys, check_unique_keys
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool, Strand
 from tenure._runtime.clock import Clock, SystemClock
@@ -33,15 +35,11 @@ from tenure._runtime.monitor import Monitor
 from tenure._runtime.timers import Timers
 from tenure.errors import (
     CallInterrupted,
-    Conflict,
-    HistoryReplaced,
     InvalidArgument,
     LeaseNotFound,
     LimitExceeded,
-    PartiallyApplied,
     StoreClosed,
     TenureError,
-    Unavailable,
     Unsupported,
     UsedAfterFork,
 )
@@ -149,7 +147,7 @@ class Store:
             name="tenure",
             on_lost=lambda lease: observers.lease_lost(lease.id, lease.reason),
         )
-
+        self._committer = Committer(backend, self._history, self._keeper, namespace_prefix)
         observers.store_opened()
 
     @classmethod
@@ -571,47 +569,25 @@ class Store:
         check_prefix(prefix)
         deadline = Deadline(self._seconds(timeout))
         if self._capabilities.prefix_delete:
-            return self._delete_at_once(prefix, deadline)
+            return delete_by_store(prefix, lambda seconds: self._delete_prefix(prefix, seconds), deadline)
         listing = self.list(prefix, keys_only=True, timeout=deadline.remaining())
-        keys = listing.keys
-        size = min(self._capabilities.max_transaction_operations, _SCAN_PAGE)
-        deleted, revision = 0, listing.revision
-        for start in range(0, len(keys), size):
-            operations = tuple(Delete(key) for key in keys[start : start + size])
-            try:
-                deadline.check(f"deleting {len(keys)} keys")
-                done = self._write((), operations, None, deadline.remaining())
-            except TenureError as exc:
-                if not deleted:
-                    raise
-                raise PartiallyApplied(
-                    f"deleting keys under {prefix!r}: {deleted} of {len(keys)} were deleted, then: {exc}; delete "
-                    "again, which is safe",
-                    deleted=deleted,
-                ) from exc
-            deleted, revision = deleted + done.deleted, done.revision
-        return CommitResult(revision, deleted)
+        return delete_listed(
+            prefix,
+            listing.keys,
+            lambda operations, seconds: self._write((), operations, None, seconds),
+            deadline,
+            revision=listing.revision,
+            size=min(self._capabilities.max_transaction_operations, MOST_AT_ONCE),
+        )
 
-    def _delete_at_once(self, prefix: str, deadline: Deadline) -> CommitResult:
-        deleted = 0
-
-        def attempt(seconds: float) -> PrefixDeletion:
-            return self._backend.delete_prefix(self._prefix + prefix, timeout=seconds)
-
-        while True:
-            try:
-                done = self._run("delete_prefix", retry.write, attempt, deadline.remaining())
-                deleted += done.deleted
-                if not done.has_more:
-                    return CommitResult(done.revision, deleted)
-                deadline.check(f"deleting keys under {prefix!r}")
-            except TenureError as exc:
-                if not deleted:
-                    raise
-                raise PartiallyApplied(
-                    f"deleting keys under {prefix!r}: {deleted} were deleted, then: {exc}; delete again, which is safe",
-                    deleted=deleted,
-                ) from exc
+    def _delete_prefix(self, prefix: str, seconds: float) -> PrefixDeletion:
+        complete = self._prefix + prefix
+        return self._run(
+            "delete_prefix",
+            retry.write,
+            lambda attempt: self._backend.delete_prefix(complete, timeout=attempt),
+            seconds,
+        )
 
     def transaction(self) -> TransactionBuilder:
         """Begin a transaction of several preconditions, puts and deletes. Nothing is sent before its ``commit()``.
@@ -640,40 +616,9 @@ class Store:
     ) -> CommitResult:
         if isinstance(lease, Lease):
             lease.ensure_valid()
-        transaction = validate_and_prefix(preconditions, operations, self._prefix, self._capabilities)
-
-        def attempt(seconds: float) -> CommitResult:
-            try:
-                return self._commit_in_present_history(transaction, seconds)
-            except Conflict as exc:
-                restore_caller_keys(exc, preconditions, transaction)
-                raise
-
-        try:
-            result = self._run("commit", retry.write, attempt, timeout)
-            if self._history.replaced:
-                self._history.note([operation.key for operation in transaction.operations])
-            return result
-        except LeaseNotFound as exc:
-            self._mark_lost(operations, exc)
-            raise
-
-    def _commit_in_present_history(self, transaction: Transaction, seconds: float) -> CommitResult:
-        self._history.check(transaction.preconditions)
-        try:
-            return self._backend.commit(transaction, timeout=seconds)
-        except HistoryReplaced as exc:
-            # Certainly not applied. A revision of the old history is refused; anything else is committed again.
-            self._history.check(transaction.preconditions)
-            raise Unavailable(f"committing: {exc}; try again") from exc
-
-    def _mark_lost(self, operations: tuple[Operation, ...], error: LeaseNotFound) -> None:
-        """Mark a lease of this process as lost if the store refused a put for it, whatever the local clock says."""
-        named = {operation.lease_id for operation in operations if isinstance(operation, Put) and operation.lease_id}
-        if len(named) == 1:
-            lease = self._keeper.find(named.pop())
-            if lease is not None:
-                lease.mark_lost(str(error))
+        return self._committer.commit(
+            preconditions, operations, lambda attempt: self._run("commit", retry.write, attempt, timeout)
+        )
 
     # -- leases ------------------------------------------------------------------------------------
 

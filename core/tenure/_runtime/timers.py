@@ -9,13 +9,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from tenure._runtime.deadline import monotonic
-from tenure._runtime.exits import ending
-from tenure._runtime.interruption import interruption
+from tenure._runtime.worker import Worker
 
 _log = logging.getLogger("tenure.timers")
 _IDLE_SECONDS = 1.0
@@ -28,9 +26,9 @@ class Timers:
     def __init__(self, name: str) -> None:
         """``name`` begins the thread's name."""
         self._name = name
+        self._worker = Worker(self._run, name=f"{name}-timers", lasting=True)
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._count = itertools.count()
-        self._running: dict[None, threading.Thread] = {}
         self._closed = False
 
     def call_at(self, when: float, function: Callable[[], object]) -> None:
@@ -42,23 +40,8 @@ class Timers:
 
     def ensure(self) -> None:
         """Start the thread if something waits and it doesn't run; a start that fails is tried again next time."""
-        if not self._queue.qsize() or self._running:
-            return
-        thread = threading.Thread(target=self._run, name=f"{self._name}-timers", daemon=True)
-        try:
-            if self._running.setdefault(None, thread) is thread:
-                thread.start()
-        except BaseException as exc:
-            if thread.ident is None and self._running.get(None) is thread:
-                self._running.clear()
-            if not isinstance(exc, RuntimeError) or interruption(exc) is not None:
-                raise
-            _log.log(
-                logging.DEBUG if ending(exc) else logging.WARNING,
-                "%s: the thread for timers can't be started now, trying again: %s",
-                self._name,
-                exc,
-            )
+        if self._queue.qsize():
+            self._worker.request()
 
     def close(self) -> None:
         """Call nothing any more, and let the thread end."""
@@ -79,9 +62,6 @@ class Timers:
                 break
             if entry is not None:
                 heapq.heappush(waiting, entry)
-        self._running.clear()
-        if not self._closed:
-            self.ensure()  # something came while the thread was leaving
 
     def _call(self, function: Callable[[], object]) -> None:
         try:

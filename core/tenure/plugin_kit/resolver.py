@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.monitor import Monitor
-from tenure.errors import DeadlineExceeded, Unavailable
+from tenure._runtime.worker import Worker
+from tenure.errors import DeadlineExceeded, TenureError, Unavailable
 from tenure.spi.plugin import Host
 
 PATIENCE = 1.0
@@ -118,12 +119,14 @@ class Resolver:
             if running is not None:
                 return running
             running = self._running[host] = _LookUp()
-        thread = threading.Thread(target=self._run, args=(host, running), name="tenure-resolve", daemon=True)
         try:
-            thread.start()
-        except RuntimeError as exc:  # no thread can be started now
-            running.error = OSError(f"no thread could be started ({exc})")
+            Worker(lambda: self._run(host, running), name="tenure-resolve").start(f"looking up {host.name!r}")
+        except TenureError as exc:
+            running.error = OSError(str(exc))
             self._finish(host, running)
+        except BaseException:  # an interrupt: the next call looks up again
+            self._finish(host, running)
+            raise
         return running
 
     def _run(self, host: Host, running: _LookUp) -> None:

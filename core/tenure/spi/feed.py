@@ -32,7 +32,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenure.errors import PluginError, TenureError
+from tenure._runtime.worker import Worker, untranslated
+from tenure.errors import TenureError
 from tenure.spi.types import KeyValue
 
 
@@ -143,32 +144,21 @@ class PollingFeed(Feed):
         self._sink = sink
         self._interval = interval
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"{name}-poll", daemon=True)
-        self._thread.start()
+        self._worker = Worker(self._run, name=f"{name}-poll", on_error=sink.fail)
+        self._worker.start("watching")
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 snapshot = self._read()
-            except TenureError as exc:
-                self._fail(exc)
-                return
-            except Exception as exc:  # noqa: BLE001 - a plugin's bug must end the feed loudly, whatever it raised
-                error = PluginError(
-                    f"polling for a watch: the plugin's list failed with an untranslated {type(exc).__name__}: {exc}; "
-                    "report the traceback to the plugin's author"
-                )
-                error.__cause__ = exc
-                self._fail(error)
-                return
+            except TenureError:
+                raise
+            except Exception as exc:
+                raise untranslated("polling for a watch: the plugin's list", exc) from exc
             self._sink.deliver(snapshot)
             self._stop.wait(self._interval)
 
-    def _fail(self, error: TenureError) -> None:
-        if not self._stop.is_set():  # a feed that is being closed ends without an error
-            self._sink.fail(error)
-
     def close(self) -> None:
+        self._worker.stop()  # from now on an error of the read is no error of the feed
         self._stop.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        self._worker.join(threading.TIMEOUT_MAX)

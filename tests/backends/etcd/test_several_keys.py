@@ -103,3 +103,16 @@ def test_a_right_on_one_key_is_enough_to_watch_it(open_etcd, recorder) -> None:
         again.wait(lambda r: r.entries)
         with pytest.raises(PermissionDenied):
             backend.watch(WatchRequest(prefix="one/"), sink=recorder(), timeout=5)
+
+
+def test_a_list_that_was_read_before_is_one_call(open_etcd, etcd_own_url, monkeypatch) -> None:
+    backend = open_etcd(etcd_own_url)
+    for start in range(0, 500, 100):
+        part = tuple(Put(f"known-size/{start + n:03d}", b"v" * 100) for n in range(100))
+        backend.commit(Transaction((), part), timeout=5)
+    calls = []
+    call = backend._connection.call
+    monkeypatch.setattr(backend._connection, "call", lambda *args, **rest: calls.append(args[0]) or call(*args, **rest))
+    pages = [backend.list(ListRequest(prefix="known-size/"), timeout=10) for _ in range(2)]
+    assert [len(page.items) for page in pages] == [500, 500]
+    assert calls == ["Range"] * 3

@@ -1,13 +1,11 @@
-"""Parts without a server: which page owns a key, pages brought to one revision, and who hears of a change."""
+"""Parts without a server: which page owns a key, and pages brought to one revision."""
 
 from __future__ import annotations
 
 import pytest
 
-from tenure.spi import Changes, Deleted, KeyValue, WatchRequest
+from tenure.spi import Deleted, KeyValue
 from tenure_redis.encoding import Entry
-from tenure_redis.feed import RedisFeed
-from tenure_redis.feed_index import FeedIndex
 from tenure_redis.reads import Owner, Part, merge
 
 
@@ -44,27 +42,3 @@ def test_a_page_takes_what_happened_after_it_alone():
         ("h", b""),
     ]
     assert [one.value for one in merge([FIRST, SECOND, LAST], meanwhile, "", keys_only=True).items] == [b""] * 4
-
-
-def test_a_change_is_delivered_to_its_own_watchers(recorder):
-    index, sinks = FeedIndex(), {}
-    for prefix, exact in (("", False), ("a", False), ("a/", False), ("a/b", True), ("a/b", False), ("z", True)):
-        sinks[prefix, exact] = [recorder(), recorder()]
-        for sink in sinks[prefix, exact]:
-            index.add(RedisFeed(WatchRequest(prefix=prefix, exact=exact), sink, told=0, on_close=lambda feed: None))
-    changes = (item("a/b", 7), Deleted("a", 7), item("b", 7), item("a/bc", 7))
-    index.offer(Entry(7, 6, changes))
-    assert {watched: [sink.items for sink in group] for watched, group in sinks.items()} == {
-        ("", False): [[Changes(changes, 7)]] * 2,
-        ("a", False): [[Changes((changes[0], changes[1], changes[3]), 7)]] * 2,
-        ("a/", False): [[Changes((changes[0], changes[3]), 7)]] * 2,
-        ("a/b", True): [[Changes((changes[0],), 7)]] * 2,
-        ("a/b", False): [[Changes((changes[0], changes[3]), 7)]] * 2,
-        ("z", True): [[]] * 2,
-    }
-    for feed in list(index):
-        index.remove(feed)
-        index.remove(feed)
-    assert not index
-    index.offer(Entry(8, 7, changes))
-    assert [len(sink.items) for sink in sinks["", False]] == [1, 1]

@@ -16,6 +16,7 @@ from tenure.spi import (
     Changes,
     CommitResult,
     Delete,
+    Deleted,
     KeyExists,
     KeyValue,
     ListRequest,
@@ -367,3 +368,19 @@ def test_a_restored_state_of_another_boot_is_taken_over_by_the_programs_that_run
     assert isinstance(sink.error(), HistoryReplaced)
     assert store.leases(lease, timeout=T)[0].remaining > 5.0
     assert store.get("a", timeout=T).item.lease_id == lease
+
+
+def test_a_deleted_prefix_is_one_entry_and_keeps_older_programs_out(open_store, path, sink):
+    store = open_store()
+    names = [f"many/{number:03}" for number in range(300)]
+    for name in names:
+        put(store, name)
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("PRAGMA user_version = 1")
+    store.watch(WatchRequest(prefix="many/"), sink=sink, timeout=T)
+    done = store.delete_prefix("many/", timeout=T)
+    items = sink.items_when(lambda items: any(isinstance(item, Changes) for item in items))
+    assert items[-1] == Changes(tuple(Deleted(name, done.revision) for name in names), done.revision)
+    assert other.execute("SELECT count(*) FROM log WHERE revision = ?", (done.revision,)).fetchone() == (1,)
+    assert other.execute("PRAGMA user_version").fetchone() == (2,)
+    other.close()

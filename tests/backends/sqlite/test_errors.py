@@ -111,7 +111,7 @@ def test_a_file_whose_maker_died_in_the_middle_is_finished(open_store, path):
 def test_a_newer_format_is_refused(open_store, path):
     open_store().close()
     with sqlite3.connect(path) as other:
-        other.execute("PRAGMA user_version = 2")
+        other.execute("PRAGMA user_version = 3")
     other.close()
     with pytest.raises(ConfigError, match="newer Tenure"):
         open_store()

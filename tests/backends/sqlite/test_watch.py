@@ -59,8 +59,11 @@ def test_resuming(open_store, sink, another_sink):
     store = open_store()
     revisions = [put(store, "a", b"%d" % number) for number in range(5)]
     store.watch(WatchRequest(prefix="", after=revisions[1]), sink=sink, timeout=T)
-    seen = sink.items_when(lambda items: any(isinstance(item, Bookmark) for item in items))
-    assert [item.revision for item in seen] == [*revisions[2:], revisions[-1]]
+    seen = sink.items_when(lambda items: items and items[-1].revision == revisions[-1])
+    assert [item.revision for item in seen] == revisions[2:]
+    store.watch(WatchRequest(prefix="", after=revisions[-1]), sink=another_sink, timeout=T)
+    assert another_sink.items_when(bool) == [Bookmark(revisions[-1])]
+    another_sink.items.clear()
     for never in (revisions[-1] + 1, revisions[0] + 1, 10**30):
         with pytest.raises(HistoryReplaced):
             store.watch(WatchRequest(prefix="", after=never), sink=another_sink, timeout=T)

@@ -82,7 +82,7 @@ class CloseEndsAllWatches(Faithful):
     rules = ("closing.one_leaves_the_others",)
 
     def close(self) -> None:
-        for feed in list(self.server._watches._present()):
+        for feed in self.server._watches:
             feed.close()
         self.inner.close()
 

@@ -191,7 +191,7 @@ class FewWatchesWork(BentWatch):
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         bent = BentFeed(self, sink)
-        bent.known["dead"] = len(self.server._watches._feeds) >= _FEW
+        bent.known["dead"] = len(self.server._watches) >= _FEW
         return self.inner.watch(request, sink=bent, timeout=timeout)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:

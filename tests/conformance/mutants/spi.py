@@ -203,7 +203,7 @@ class _ClosesAll(Feed):
 
     def close(self) -> None:
         self.feed.close()
-        for feed in list(self.store.server._watches._present()):
+        for feed in self.store.server._watches:
             feed.close()
 
 

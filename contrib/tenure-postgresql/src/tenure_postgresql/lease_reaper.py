@@ -6,10 +6,8 @@ keys should go all the same, for people who look with ``psql``. The thread ends 
 
 from __future__ import annotations
 
-import threading
-
 from tenure.errors import TenureError
-from tenure.plugin_kit import Monitor, monotonic
+from tenure.plugin_kit import Monitor, Worker, monotonic
 from tenure_postgresql import encoding
 from tenure_postgresql.context import BackendContext
 
@@ -25,7 +23,7 @@ class LeaseReaper:
     def __init__(self, context: BackendContext) -> None:
         self._context = context
         self._changed = Monitor()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker(self._run, name="tenure-postgresql-leases", lasting=True)
         self._at: float | None = None  # of the monotonic clock: when something may be due
         self._closed = False
 
@@ -35,20 +33,16 @@ class LeaseReaper:
             if self._closed:
                 return
             self._look_in(ttl)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tenure-postgresql-leases", daemon=True)
-                self._thread.start()
-            else:
-                self._changed.notify_all()
+            self._worker.request()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End the thread; a look under way is interrupted by closing the pool first."""
         with self._changed:
             self._closed = True
+            self._worker.stop()
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
-            thread.join(_TIME + 1.0)
+        self._worker.join(_TIME + 1.0)
 
     def _run(self) -> None:
         while self._sleep():
@@ -73,7 +67,6 @@ class LeaseReaper:
                     self._at = None
                     return True
                 self._changed.wait(left)
-            self._thread = None
             return False
 
     def _look(self) -> float | None:

@@ -23,18 +23,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
-from tenure.errors import PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, monotonic
+from tenure.errors import TenureError
+from tenure.plugin_kit import Deadline, FeedHub, HubFeed, Monitor, Worker, monotonic
 from tenure.spi import Deleted, KeyValue
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Connection, ConnectionBroken, Row, ServerError
 from tenure_postgresql.context import BackendContext, lost_row
 from tenure_postgresql.errors import broken, refused
-from tenure_postgresql.feed import PostgresqlFeed
 from tenure_postgresql.log_position import missing
 
 _ROWS = 500
@@ -76,49 +74,51 @@ class LogReader:
         self._poll = poll
         self._silence = silence
         self._lock = Monitor()
-        self._feeds: dict[PostgresqlFeed, None] = {}
+        self._hub = FeedHub()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._thread: threading.Thread | None = None
+        self._worker = Worker(self._run, name="tenure-postgresql-watch", on_error=self._hub.fail)
+        self._begun = False
         self.retired = False
         self._since = monotonic()
 
     # -- called from any thread; no lock is held while a sink is called --
 
-    def add(self, feed: PostgresqlFeed) -> bool:
+    def add(self, feed: HubFeed) -> bool:
         """Serve ``feed``, too; false if this reader has retired."""
         with self._lock:
             if self.retired:
                 return False
-            self._feeds[feed] = None
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tenure-postgresql-watch", daemon=True)
-                self._thread.start()
-            else:
-                os.eventfd_write(self._wake, 1)
+            if not self._begun:
+                try:
+                    self._worker.start(_ACTION)
+                except BaseException:
+                    self._retire()
+                    raise
+                self._begun = True
+            self._hub.add(feed)
+            os.eventfd_write(self._wake, 1)
             return True
 
-    def remove(self, feed: PostgresqlFeed) -> None:
+    def remove(self, feed: HubFeed) -> None:
         """Serve ``feed`` no longer; without any the reader retires."""
-        with self._lock:
-            served = feed in self._feeds
-            self._feeds.pop(feed, None)
-            if served and not self._feeds:
-                self._retire()
+        if self._hub.remove(feed):
+            with self._lock:
+                if not self._hub:
+                    self._retire()
 
     def close(self) -> None:
         """Forget all feeds and wait until the thread is gone."""
         with self._lock:
-            self._feeds.clear()
+            self._hub.clear()
             self._retire()
-            thread = self._thread
-        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
-            thread.join(self._silence + 1.0)
+        self._worker.join(self._silence + 1.0)
 
     def _retire(self) -> None:
         if not self.retired:
             self.retired = True
+            self._worker.stop()
             self._connection.interrupt()  # which also wakes the thread
-            if self._thread is None:
+            if not self._begun:
                 self._free()
 
     def _free(self) -> None:
@@ -128,34 +128,26 @@ class LogReader:
     # -- the thread --
 
     def _run(self) -> None:
-        error: TenureError = Unavailable("watching: the store was closed")
         try:
             self._follow(self._connection)
         except ConnectionBroken as exc:
-            error = broken(exc, action=_ACTION, where=self._connection.where, write=False)
-            error.__cause__ = exc
+            raise broken(exc, action=_ACTION, where=self._connection.where, write=False) from exc
         except ServerError as exc:
-            deadline = Deadline(self._silence)
-            error = self._context.pool.refused(
-                exc,
-                action=_ACTION,
-                where=self._connection.where,
-                write=False,
-                since=self._since,
-                deadline=deadline,
-            )
-            error.__cause__ = exc
-        except TenureError as exc:
-            error = exc
-        except Exception as exc:  # noqa: BLE001 - a bug must end the feeds loudly, whatever it raised
-            error = PluginError(f"reading the change log failed with {type(exc).__name__}: {exc}")
-            error.__cause__ = exc
-        with self._lock:
-            self.retired = True
-            feeds, self._feeds = tuple(self._feeds), {}
-            self._free()
-        for feed in feeds:
-            feed.fail(error)
+            raise self._refused(exc) from exc
+        finally:
+            with self._lock:
+                self.retired = True
+                self._free()
+
+    def _refused(self, exc: ServerError) -> TenureError:
+        return self._context.pool.refused(
+            exc,
+            action=_ACTION,
+            where=self._connection.where,
+            write=False,
+            since=self._since,
+            deadline=Deadline(self._silence),
+        )
 
     def _follow(self, connection: Connection) -> None:
         next_tick = 0.0
@@ -176,8 +168,7 @@ class LogReader:
             connection.ask(self._context.statements.tick, args, deadline=Deadline(self._silence))
             due = self._due(connection)
         self._catch_up(connection)
-        for feed in self._served():
-            feed.bookmark()
+        self._hub.bookmark()
         # One that is still overdue is being refreshed by somebody at this moment: no use in asking at once.
         return self._poll if due is None or due <= 0 else min(self._poll, max(due, _SOONEST))
 
@@ -190,20 +181,28 @@ class LogReader:
 
     def _catch_up(self, connection: Connection) -> None:
         """Deliver everything that the log has and some feed hasn't."""
-        while feeds := self._served():  # before reading: one that comes meanwhile may be ahead of the answer
-            for feed in feeds:
-                feed.begin()
-            page = self._read(connection, min(feed.position for feed in feeds))
-            for feed in feeds:
-                if page.lacks(feed.position):
-                    self.remove(feed)
-                    feed.fail(missing(feed.position, page.start, connection.where))
-                    continue
-                for revision, entries in page.transactions:
-                    if revision > feed.position:
-                        feed.offer(revision, entries)
-            if page.complete:
+        hub = self._hub
+        while not self.retired:
+            hub.admit()  # before reading: one that comes meanwhile may be ahead of the answer
+            places = hub.places()
+            if not places:
                 return
+            page = self._read(connection, min(places))
+            for position in [position for position in places if page.lacks(position)]:
+                for feed in places.pop(position):
+                    self._end(feed, missing(position, page.start, connection.where))
+            hub.admit()
+            for revision, entries in page.transactions:
+                hub.offer(revision, entries)
+            if page.complete:
+                hub.reached(max((*places, *(revision for revision, _ in page.transactions)), default=page.start))
+                return
+
+    def _end(self, feed: HubFeed, error: TenureError) -> None:
+        self._hub.end(feed, error)
+        with self._lock:
+            if not self._hub:
+                self._retire()
 
     def _read(self, connection: Connection, after: int) -> _LogPage:
         args = [encoding.bigint(after), encoding.bigint(_ROWS), encoding.bigint(_BYTES)]
@@ -212,10 +211,6 @@ class LogReader:
         if not rows:
             raise lost_row(_ACTION, connection.where)
         return _LogPage(after, rows)
-
-    def _served(self) -> tuple[PostgresqlFeed, ...]:
-        with self._lock:
-            return tuple(self._feeds)
 
 
 class _LogPage:

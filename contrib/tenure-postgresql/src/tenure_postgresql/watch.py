@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from tenure.errors import DeadlineExceeded, StoreClosed
-from tenure.plugin_kit import Deadline, Monitor
+from tenure.plugin_kit import Deadline, HubFeed, Monitor
 from tenure.spi import Feed, Sink, WatchRequest
 from tenure_postgresql import log_position, reads
 from tenure_postgresql.context import BackendContext
-from tenure_postgresql.feed import PostgresqlFeed
 from tenure_postgresql.log_reader import LogReader, connect
 
 
@@ -25,14 +24,13 @@ class Watches:
     def open(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         """``Backend.watch``."""
         deadline = Deadline(timeout)
-        first = None
         if request.after is not None:
             log_position.verify(self._context, request.after, timeout=timeout)
-            position = request.after
+            feed = HubFeed(request, sink, position=request.after, on_close=self._discard)
         else:
             first = reads.snapshot(self._context, request, timeout=timeout)
-            position = first.revision
-        feed = PostgresqlFeed(request, position, sink, first=first, on_close=self._discard)
+            feed = HubFeed(request, sink, position=first.revision, on_close=self._discard)
+            feed.deliver(first)
         while not self._running(deadline).add(feed):
             pass  # it has retired meanwhile: the next one is another
         return feed
@@ -51,7 +49,7 @@ class Watches:
         finally:
             self._lock.release()
 
-    def _discard(self, feed: PostgresqlFeed) -> None:
+    def _discard(self, feed: HubFeed) -> None:
         """A feed was closed."""
         reader = self._reader
         if reader is not None:
