@@ -34,7 +34,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic, start_thread
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
 from tenure_consul import reads
@@ -102,7 +102,7 @@ class PrefixPoller:
                 return False
             self._joining.append(feed)
             if not self._thread.ident:
-                self._thread.start()
+                start_thread(self._thread)
             if self._blocking:
                 self._shut()
             self._changed.notify_all()

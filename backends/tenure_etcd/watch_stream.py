@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Monitor
+from tenure.plugin_kit import Monitor, start_thread
 from tenure_etcd.connection import Connection, grpc
 from tenure_etcd.errors import is_stale_token, refusal
 from tenure_etcd.feed import EtcdFeed
@@ -60,7 +60,11 @@ class WatchStream:
         self._call, self._metadata, self.member = connection.open_stream("Watch", self._outgoing(), timeout=timeout)
         self._progress = progress_is_safe(self.member.version or ())
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
-        self._thread.start()
+        try:
+            start_thread(self._thread)
+        except BaseException:  # an interrupt, or too many threads: nobody would end the call
+            self._call.cancel()
+            raise
 
     # -- called by users of feeds ---------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from tenure.plugin_kit import Monitor
+from tenure.plugin_kit import Monitor, start_thread
 from tenure.spi import Clock
 
 
@@ -32,7 +32,7 @@ class LeaseReaper:
             thread = threading.Thread(target=self._run, args=(shift,), name=self._name, daemon=True)
             self._threads = [*(old for old in self._threads if old.is_alive()), thread]
             try:
-                thread.start()
+                start_thread(thread)
             except BaseException as exc:
                 if thread.ident is None:
                     self._shift = None  # the next lease tries again, and every call ends what is due

@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 
 from tenure.errors import Compacted, HistoryReplaced, PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic
+from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, monotonic, start_thread
 from tenure.spi.types import KeyValue
 from tenure_redis import endpoints, history_position, scripts
 from tenure_redis.connection import Connection, ConnectionBroken
@@ -54,7 +54,12 @@ class LogReader:
 
     def start(self) -> None:
         """Begin reading."""
-        self._thread.start()
+        start_thread(self._thread)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started; it may have finished since."""
+        return self._thread.ident is not None
 
     def add(self, feed: RedisFeed, position: int) -> bool:
         """Serve ``feed``, too, from ``position`` on, unless it has to be told first what is behind us."""

@@ -76,7 +76,12 @@ class Watches:
                 reader = self._reader
                 if reader is None or reader.finished:
                     reader = self._reader = LogReader(self._pool, feed, position, silence=self._silence)
-                    reader.start()
+                    try:
+                        reader.start()
+                    except BaseException:  # an interrupt, or too many threads: the next watch brings another one
+                        if not reader.running:
+                            self._reader = None
+                        raise
                     return
                 if reader.add(feed, position):
                     return

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 
 from tenure.errors import Compacted, DeadlineExceeded, HistoryReplaced, PluginError, TenureError
-from tenure.plugin_kit import Monitor
+from tenure.plugin_kit import Monitor, start_thread
 from tenure.spi import Clock, Feed, Sink, WatchRequest
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
@@ -114,7 +114,7 @@ class Watches:
             thread = threading.Thread(target=self._run, args=(shift,), name="tenure-sqlite", daemon=True)
             self._threads = [*(old for old in self._threads if old.is_alive()), thread]
             try:
-                thread.start()
+                start_thread(thread)
             except BaseException:
                 if thread.ident is None:
                     self._shift = None

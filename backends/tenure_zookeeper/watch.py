@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tenure.errors import PluginError, StoreClosed, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor
+from tenure.plugin_kit import Deadline, Monitor, start_thread
 from tenure.spi.feed import Changes, Deleted, Feed, Sink, Snapshot
 from tenure.spi.types import KeyValue, ListRequest, Page, WatchRequest
 from tenure_zookeeper import encoding, keys, reads
@@ -171,9 +171,9 @@ class Watches:
         return Snapshot(tuple(items[key] for key in sorted(items, key=str.encode)), revision)
 
     def _start(self) -> None:
-        if self._thread is None:
+        if self._thread is None or self._thread.ident is None:  # an interrupt may have kept it from starting
             self._thread = threading.Thread(target=self._run, name="zookeeper-watch", daemon=True)
-            self._thread.start()
+            start_thread(self._thread)
 
     # -- kazoo's reading thread --
 

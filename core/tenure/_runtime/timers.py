@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.exits import ending
 from tenure._runtime.interruption import interruption
+from tenure._runtime.thread_start import start_thread
 
 _log = logging.getLogger("tenure.timers")
 _IDLE_SECONDS = 1.0
@@ -47,7 +48,7 @@ class Timers:
         thread = threading.Thread(target=self._run, name=f"{self._name}-timers", daemon=True)
         try:
             if self._running.setdefault(None, thread) is thread:
-                thread.start()
+                start_thread(thread)
         except BaseException as exc:
             if thread.ident is None and self._running.get(None) is thread:
                 self._running.clear()

@@ -28,6 +28,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.exits import after_interrupted_call, ending
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.thread_start import start_thread
 from tenure._runtime.timers import Timers
 from tenure.errors import CallInterrupted, LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.leases.lease import Lease
@@ -104,7 +105,7 @@ class LeaseKeepAlive:
             return
         try:
             self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
-            self._thread.start()
+            start_thread(self._thread)
         except RuntimeError as exc:  # too many threads
             self._thread = None
             level = logging.INFO if ending(exc) else logging.ERROR  # a lease that is taken at the end just expires

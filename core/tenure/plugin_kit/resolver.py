@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.thread_start import start_thread
 from tenure.errors import DeadlineExceeded, Unavailable
 from tenure.spi.plugin import Host
 
@@ -120,7 +121,7 @@ class Resolver:
             running = self._running[host] = _LookUp()
         thread = threading.Thread(target=self._run, args=(host, running), name="tenure-resolve", daemon=True)
         try:
-            thread.start()
+            start_thread(thread)
         except RuntimeError as exc:  # no thread can be started now
             running.error = OSError(f"no thread could be started ({exc})")
             self._finish(host, running)

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from tenure._runtime.thread_start import start_thread
 from tenure.errors import PluginError, TenureError
 from tenure.spi.types import KeyValue
 
@@ -142,7 +143,7 @@ class PollingFeed(Feed):
         self._interval = interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-poll", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 from tenure.errors import TenureError
-from tenure.plugin_kit import Monitor, monotonic
+from tenure.plugin_kit import Monitor, monotonic, start_thread
 from tenure_postgresql import encoding
 from tenure_postgresql.context import BackendContext
 
@@ -35,9 +35,9 @@ class LeaseReaper:
             if self._closed:
                 return
             self._look_in(ttl)
-            if self._thread is None:
+            if self._thread is None or self._thread.ident is None:  # an interrupt may have kept it from starting
                 self._thread = threading.Thread(target=self._run, name="tenure-postgresql-leases", daemon=True)
-                self._thread.start()
+                start_thread(self._thread)
             else:
                 self._changed.notify_all()
 

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from tenure.errors import PluginError, TenureError, Unavailable
-from tenure.plugin_kit import Deadline, Monitor, monotonic
+from tenure.plugin_kit import Deadline, Monitor, monotonic, start_thread
 from tenure.spi import Deleted, KeyValue
 from tenure_postgresql import encoding
 from tenure_postgresql.connection import Connection, ConnectionBroken, Row, ServerError
@@ -90,9 +90,9 @@ class LogReader:
             if self.retired:
                 return False
             self._feeds[feed] = None
-            if self._thread is None:
+            if self._thread is None or self._thread.ident is None:  # an interrupt may have kept it from starting
                 self._thread = threading.Thread(target=self._run, name="tenure-postgresql-watch", daemon=True)
-                self._thread.start()
+                start_thread(self._thread)
             else:
                 os.eventfd_write(self._wake, 1)
             return True
