@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import pluggy
 
 from tenure._plugins import discovery
+from tenure._runtime.interruption import interruption
 from tenure.errors import ConfigError, TenureError
 
 _log = logging.getLogger("tenure._client.observers")
@@ -45,7 +46,9 @@ class Observers:
         for hooks in self._hooks:
             try:
                 call(hooks)
-            except Exception:  # noqa: BLE001 - an observer's own error, logged
+            except Exception as exc:
+                if interruption(exc) is not None:
+                    raise
                 _log.exception("an observer of %s raised", self.url)
 
 
@@ -55,6 +58,8 @@ def _hooks_of(observer: object) -> pluggy.HookRelay:
         manager.register(observer)
         manager.check_pending()
     except Exception as exc:
+        if interruption(exc) is not None:
+            raise
         raise ConfigError(
             f"registering the observer {observer!r}: one of its hooks doesn't exist: {exc}; use the hooks and "
             "parameters of tenure.hookspecs"

@@ -8,6 +8,7 @@ from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
+from tenure._runtime.interruption import interruption
 from tenure._runtime.retry import check_timeout
 from tenure.errors import ConfigError, PluginError, TenureError
 from tenure.spi.backend import Backend
@@ -71,17 +72,17 @@ def connect(
     backend = open_backend(plugin, request)
     try:
         backend.capabilities.require(require, store=request.url)
-    except TenureError:
+        return Store(
+            backend,
+            url=request.url,
+            namespace_prefix=prefix,
+            timeout=request.timeout,
+            clock=backend.clock or request.clock,
+            observers=registered,
+        )
+    except BaseException:  # also what a signal handler raised
         backend.close()
         raise
-    return Store(
-        backend,
-        url=request.url,
-        namespace_prefix=prefix,
-        timeout=request.timeout,
-        clock=backend.clock or request.clock,
-        observers=registered,
-    )
 
 
 def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
@@ -89,9 +90,11 @@ def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
     _check_modules(plugin)
     try:
         backend = plugin.open(request)
-    except TenureError:
-        raise
     except Exception as exc:
+        if (raised := interruption(exc)) is not None:
+            raise raised  # noqa: B904 - what a signal handler raised is no failure of the plugin
+        if isinstance(exc, TenureError):
+            raise
         # A driver's exception that the plugin did not translate never reaches the caller. Its text may contain a
         # password, unless the exception is about an import.
         why = f"{type(exc).__name__}: {exc}" if isinstance(exc, ImportError) else type(exc).__name__

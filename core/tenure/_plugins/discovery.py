@@ -16,6 +16,7 @@ from importlib import metadata
 import pluggy
 
 from tenure import hookspecs
+from tenure._runtime.interruption import interruption
 from tenure.errors import ConfigError, PluginError, TenureError, UnknownScheme
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin
 
@@ -102,6 +103,8 @@ def default_url() -> str:
         except TenureError:
             raise
         except Exception as exc:
+            if interruption(exc) is not None:
+                raise
             raise PluginError(
                 f"finding the default store ({entry.value}): {type(exc).__name__}: {exc}; give a store's URL"
             ) from exc
@@ -158,6 +161,8 @@ def _describe(scheme: str, source: str) -> BackendPlugin:
         described = _manager.subset_hook_caller("tenure_backend", remove_plugins=others)()
     except Exception as exc:
         _forget(scheme)
+        if interruption(exc) is not None:
+            raise
         raise PluginError(
             f"loading the plugin for {scheme}:// ({source}): the plugin is broken: {exc}; update or uninstall the "
             "plugin"

@@ -17,11 +17,10 @@ _LOOK_AGAIN = 0.05
 def start_thread(thread: threading.Thread) -> None:
     """Start ``thread``. An exception of a signal handler passes, and ``thread`` then runs if it has an ``ident``.
 
+    It raises what ``Thread.start`` raises if there are too many threads, or the interpreter is ending.
+
     Args:
         thread: a thread that has not been started.
-
-    Raises:
-        RuntimeError: no thread can be started: there are too many, or the interpreter is ending.
     """
     if threading.get_ident() != threading.main_thread().ident:
         thread.start()

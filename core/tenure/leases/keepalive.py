@@ -288,7 +288,9 @@ class LeaseKeepAlive:
             if when - early > now:
                 break
             heapq.heappop(self._refresh_queue)
-            if self._held(lease) and lease.deadline > now:  # refreshing a lost lease would only keep its keys longer
+            if lease.ended:  # a revoke that was interrupted: the lease expires
+                self._leases.pop(lease.id, None)
+            elif self._held(lease) and lease.deadline > now:  # refreshing a lost one would only keep its keys longer
                 batch.append(lease)
         return batch
 

@@ -145,6 +145,11 @@ class Lease:
         return self.state in (LeaseState.ALIVE, LeaseState.AT_RISK)
 
     @property
+    def ended(self) -> bool:
+        """Whether the lease is LOST or REVOKED already. Unlike :attr:`state`, reading it changes nothing."""
+        return self._end is not None
+
+    @property
     def reason(self) -> str:
         """Why the lease was lost; empty in any other state."""
         return self._reason
