@@ -17,7 +17,9 @@ import tenure_memory
 from tenure_testkit.waiting import until
 
 INSIDE = (f"{os.sep}tenure{os.sep}", f"{os.sep}tenure_memory{os.sep}")
-TTL = 0.3
+TTL = 2.0
+LONG = 300.0
+"""Nothing ends by itself within the time that a test waits."""
 
 
 class Limit(Exception):
@@ -81,12 +83,13 @@ def every_line(act: Callable[[int], tuple[Callable[[], object], Callable[[], obj
 
 
 def test_an_interrupted_close_ends_leases_and_threads(url):
-    before = set(threading.enumerate())
+    before, kept = set(threading.enumerate()), []
     with tenure.connect(url) as other:
 
         def close(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
             store = tenure.connect(url, timeout=20)
-            store.put(f"k/{last}", b"", lease=store.lease(TTL))
+            kept.append(store)
+            store.put(f"k/{last}", b"", lease=store.lease(LONG))
             store.watch("", callback=lambda batch: None)
             # One that was interrupted before it began is called again, as the application would.
             return store.close, lambda: None if store.closed else store.close()
@@ -97,10 +100,12 @@ def test_an_interrupted_close_ends_leases_and_threads(url):
 
 
 def test_an_interrupted_revoke_refreshes_the_lease_no_more(url):
+    kept: list[tenure.Lease] = []
     with tenure.connect(url, timeout=20) as store:
 
         def revoke(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
             lease = store.lease(TTL)
+            kept.append(lease)
             store.put(f"k/{last}", b"", lease=lease)
             return lease.revoke, lambda: lease.revoke() if lease.alive else None
 

@@ -136,9 +136,14 @@ class LeaseKeepAlive:
             thread.join(deadline.remaining())
         with self._condition:
             leases = list(self._leases.values())
-            self._leases.clear()
         # An overdue lease is LOST, and its callback is called. The others end here: their holders can't rely on them.
-        return [*self._handed_over, *(lease.id for lease in leases if lease.alive and lease.mark_revoked())]
+        for lease in leases:
+            if lease.alive:
+                self._handed_over[lease.id] = None  # first, so that an interrupt loses none
+                lease.mark_revoked()
+        with self._condition:
+            self._leases.clear()
+        return list(self._handed_over)
 
     # -- for the leases (see tenure.leases.lease.Keeper) --
 

@@ -196,7 +196,10 @@ class WatchMachine:
         Raises ``InvalidArgument`` if there is none, since another thread has just taken it.
         """
         try:
-            return self._batches.popleft()
+            batch = self._batches[0]
+            # Not popleft(): after a call the interpreter looks for signals, and the batch would be lost by one.
+            del self._batches[0]
+            return batch
         except IndexError:
             raise InvalidArgument(
                 f"reading the watch of {self._settings.prefix!r}: another thread has just taken the batch, and a watch "
