@@ -7,6 +7,7 @@ A turn of each store, which has a thread of its own here::
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -58,7 +59,8 @@ class Process:
         )
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         assert self._process.stdout is not None
-        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
 
     def _read(self, lines: IO[str]) -> None:
         for line in lines:
@@ -71,7 +73,7 @@ class Process:
         try:
             self._process.stdin.write(" ".join(map(str, words)) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):
             pass
 
     def answer(self) -> dict[str, Any]:
@@ -108,9 +110,14 @@ class Process:
             raise AssertionError(f"{self.name} ended with {code}:\n{self._errors.read()[-4_000:].decode()}")
 
     def kill(self) -> None:
-        """As the kernel does when memory is short."""
+        """As the kernel does when memory is short. Does nothing if it has ended."""
         self._process.kill()
         self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout, self._errors):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     def suspend(self) -> Callable[[], object]:
         """As Ctrl-Z does; return what continues it."""
@@ -144,7 +151,7 @@ class StoreSoak(threading.Thread):
     """The soak of one store."""
 
     def __init__(
-        self, name: str, folder: Path, *, seed: str, ends: float, processes: int, tell: Callable[[str], None]
+        self, name: str, folder: Path, *, seed: str, seconds: float, processes: int, tell: Callable[[str], None]
     ) -> None:
         super().__init__(name=f"soak {name}", daemon=True)
         self.store = name
@@ -153,7 +160,8 @@ class StoreSoak(threading.Thread):
         self._folder.mkdir(parents=True)
         self._seed = f"{seed}/{name}"
         self._random = random.Random(self._seed)
-        self._ends = ends
+        self._seconds = seconds
+        self._ends = 0.0
         self._wanted = processes
         self._tell = tell
         self._number = 0
@@ -182,6 +190,9 @@ class StoreSoak(threading.Thread):
         weather = Weather(_WithClients(target, self._clients), self._seed)
         for _ in range(self._wanted if target.shared else 1):
             self._add(target)
+        self._each("quiet")
+        self._answers()  # all have started
+        self._ends = monotonic() + self._seconds
         while True:
             self._each("act", self._epoch)
             if target.shared:
@@ -322,8 +333,8 @@ def soak(
         processes: application processes for each store; each has two threads that act.
         tell: called with a line about the progress.
     """
-    began, ends = monotonic(), monotonic() + 60 * minutes
-    runs = [StoreSoak(name, folder, seed=seed, ends=ends, processes=processes, tell=tell) for name in stores]
+    began = monotonic()
+    runs = [StoreSoak(name, folder, seed=seed, seconds=60 * minutes, processes=processes, tell=tell) for name in stores]
     for run in runs:
         run.start()
     for run in runs:

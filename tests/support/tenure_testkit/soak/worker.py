@@ -14,6 +14,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import os
 import select
 import signal
 import sys
@@ -100,6 +101,7 @@ class Worker:
         self._main = Actor(settings, journal, lateness, config["epoch"])
         self._beside = Beside(lambda: Actor(beside, journal, lateness, config["epoch"]))
         self._acting = False
+        self._read = b""
 
     @property
     def _actors(self) -> list[Actor]:
@@ -109,10 +111,10 @@ class Worker:
     def run(self) -> None:
         """Follow the commands until the end."""
         while True:
-            if self._acting and not select.select([sys.stdin], [], [], 0)[0]:
+            words = self._command()
+            if words is None:
                 self._main.step()
                 continue
-            words = sys.stdin.readline().split()
             if not words:  # the soak has ended
                 return
             answer = getattr(self, f"_{words[0]}")(*words[1:])
@@ -120,6 +122,18 @@ class Worker:
                 print(json.dumps({"at": words[0], **answer}), flush=True)
             if words[0] == "stop":
                 return
+
+    def _command(self) -> list[str] | None:
+        """The words of the next command; ``None`` if there is none yet and there is something to do meanwhile."""
+        while b"\n" not in self._read:
+            if self._acting and not select.select([0], [], [], 0)[0]:
+                return None
+            data = os.read(0, 4096)
+            if not data:
+                return []
+            self._read += data
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode().split()
 
     def _act(self, epoch: str) -> None:
         self._main.epoch = int(epoch)
