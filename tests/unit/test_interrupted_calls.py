@@ -14,6 +14,7 @@ import pytest
 
 import tenure
 import tenure_memory
+from tenure._plugins import discovery
 from tenure_testkit.waiting import until
 
 INSIDE = (f"{os.sep}tenure{os.sep}", f"{os.sep}tenure_memory{os.sep}")
@@ -139,3 +140,28 @@ def test_an_interrupted_connect_leaves_no_thread(url):
 
     assert every_line(connect) > 30
     until(lambda: set(threading.enumerate()) <= before, what="no thread is left")
+
+
+@pytest.mark.parametrize("library", ["gevent.thread", "eventlet.green.thread"])
+def test_green_threads_are_refused_at_once(monkeypatch, library):
+    def start_new_thread(*arguments: object) -> int:
+        raise AssertionError("a store was opened")
+
+    start_new_thread.__module__ = library
+    monkeypatch.setattr("_thread.start_new_thread", start_new_thread)
+    with pytest.raises(tenure.Unsupported, match="thread=False"):
+        tenure.connect("memory://")
+
+
+def test_plugins_are_looked_for_where_no_signal_handler_runs(monkeypatch):
+    looked: list[threading.Thread] = []
+    entry_points = discovery.metadata.entry_points
+
+    def look(**selection: Any) -> Any:
+        looked.append(threading.current_thread())
+        return entry_points(**selection)
+
+    monkeypatch.setattr(discovery.metadata, "entry_points", look)
+    assert "memory" in {claim.scheme for claim in discovery.claims()}
+    assert looked
+    assert threading.main_thread() not in looked

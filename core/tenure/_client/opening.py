@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable, Iterable
 
 from tenure._client.observers import Observers
@@ -10,10 +11,13 @@ from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.interruption import interruption
 from tenure._runtime.retry import check_timeout
-from tenure.errors import ConfigError, PluginError, TenureError
+from tenure.errors import ConfigError, PluginError, TenureError, Unsupported
 from tenure.spi.backend import Backend
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, OpenRequest
+
+_GREEN = ("gevent", "eventlet")
+"""Libraries that replace threads by functions that take turns."""
 
 
 def connect(
@@ -58,6 +62,7 @@ def connect(
         PermissionDenied: the server forbids a call that opening needs.
         StoreCorrupted: what the URL names is not a store of Tenure.
     """
+    _check_threads()
     raw = url.split(store_url)
     plugin = discovery.find(raw.scheme)
     request = url.parse(
@@ -83,6 +88,17 @@ def connect(
     except BaseException:  # also what a signal handler raised
         backend.close()
         raise
+
+
+def _check_threads() -> None:
+    """Refuse green threads: a lease must be refreshed, and a deadline pass, while the application's code runs."""
+    library = str(_thread.start_new_thread.__module__).partition(".")[0]
+    if library in _GREEN:
+        raise Unsupported(
+            f"connecting: {library} has replaced Python's threads, and leases and deadlines need real ones; leave "
+            "threads out of the patching (monkey.patch_all(thread=False), monkey_patch(thread=False)), or use another "
+            "process"
+        )
 
 
 def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:

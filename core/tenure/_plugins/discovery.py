@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import queue
 import threading
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,6 +18,7 @@ import pluggy
 
 from tenure import hookspecs
 from tenure._runtime.interruption import interruption
+from tenure._runtime.thread_start import start_thread
 from tenure.errors import ConfigError, PluginError, TenureError, UnknownScheme
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin
 
@@ -56,7 +58,30 @@ _manager = new_manager()
 
 
 def claims(group: str = GROUP) -> tuple[Claim, ...]:
-    """Return every installed claim to a scheme, sorted. An editable install that is found twice counts once."""
+    """Return every installed claim to a scheme, sorted. An editable install that is found twice counts once.
+
+    ``importlib.metadata`` takes an exception of a signal handler for an empty folder, and remembers that. No signal
+    handler runs on the thread that looks here.
+    """
+    answer: queue.SimpleQueue[tuple[Claim, ...] | BaseException] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            answer.put(_claims(group))
+        except BaseException as exc:  # noqa: BLE001 - raised in the caller
+            answer.put(exc)
+
+    try:
+        start_thread(threading.Thread(target=look, name="tenure-plugins", daemon=True))
+    except RuntimeError:  # too many threads, or the interpreter is ending
+        return _claims(group)
+    found = answer.get()
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _claims(group: str) -> tuple[Claim, ...]:
     found = set()
     for entry in metadata.entry_points(group=group):
         name, version = ("?", "?") if entry.dist is None else (entry.dist.name, entry.dist.version)

@@ -2,7 +2,8 @@
 
 ``Thread.start`` keeps books of threads that are about to run. An exception of a signal handler inside of it makes the
 books wrong: the new thread then dies by a ``KeyError`` before its first line, or the caller gets that in place of the
-handler's exception. Handlers run on the main thread alone, so another thread starts the new one.
+handler's exception. The same is true of an exception that a time limit sets in a thread. So a thread that no such
+exception can know starts the new one.
 """
 
 from __future__ import annotations
@@ -22,17 +23,14 @@ def start_thread(thread: threading.Thread) -> None:
     Args:
         thread: a thread that has not been started.
     """
-    if threading.get_ident() != threading.main_thread().ident:
-        thread.start()
-        return
-    claimed: dict[str, bool] = {}
+    claimed: dict[str, object] = {}
     ended: list[BaseException | None] = []
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def help_out() -> None:
-        if not claimed.setdefault("started", True):
-            return  # the caller was interrupted, and has given up
         try:
+            if claimed.setdefault("started", mine := object()) is not mine:
+                return  # another helper does it, or the caller was interrupted and has given up
             thread.start()
         except BaseException as exc:  # noqa: BLE001 - raised in the caller
             ended.append(exc)
@@ -45,13 +43,15 @@ def start_thread(thread: threading.Thread) -> None:
             try:
                 woken.get(timeout=_LOOK_AGAIN)
             except queue.Empty:
-                continue
+                if not claimed:
+                    # Python may have set in the helper what was meant for this thread, and so have ended it.
+                    _thread.start_new_thread(help_out, ())
 
     try:
         _thread.start_new_thread(help_out, ())
         wait()
     except BaseException:
-        if claimed.setdefault("started", False):
+        if claimed.setdefault("started", None) is not None:
             wait()
         raise
     if ended[0] is not None:

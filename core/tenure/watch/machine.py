@@ -253,8 +253,9 @@ class WatchMachine:
 
     def _changes(self, item: Changes) -> _Step:
         difference = self._state.changes(self._only_watched_entries(item))
-        batches = (Batch(BatchType.CHANGES, difference.events, item.revision),) if difference.events else ()
+        # A store that looks at one key after the other may tell of an earlier revision later.
         revision = max(self.revision, item.revision)
+        batches = (Batch(BatchType.CHANGES, difference.events, revision),) if difference.events else ()
         return _Step(batches, revision, item.mark, self._snapshot_delivered, self._resync_reason, difference)
 
     def _only_watched_items(self, item: Snapshot) -> Snapshot:
