@@ -1,6 +1,5 @@
 """What plugins of stores on a network share: the parts that each of them would otherwise write again.
 
-<<<<<<< HEAD
 =========================  =====================================================================================
 :class:`Deadline`          the moment by which a call has to return; every other part takes one
 :class:`ProgressDeadline`  the same, moved on by each piece of an answer: for feeds over slow links
@@ -12,21 +11,8 @@
 :class:`Monitor`           a lock and condition that no interrupt leaves held
 :class:`ErrorTable`        from a server's words to an error of :mod:`tenure.errors`, with one rule for doubt
 :func:`next_revision`      revisions that a restored backup never repeats
+:func:`start_thread`       a start that no interrupt harms
 =========================  =====================================================================================
-=======
-=======================  =======================================================================================
-:class:`Deadline`        the moment by which a call has to return; every other part takes one
-:class:`Resolver`        a host's addresses, within a deadline
-:class:`TlsContext`      the TLS context of a URL; it follows certificates that are renewed
-:class:`Endpoints`       several servers of one store: which is asked first, and how long each may take
-:func:`dial`             a TCP or TLS connection to one host, from the parts above
-:class:`ConnectionPool`  connections between calls; safe to interrupt at any line
-:class:`Monitor`         a lock and condition that no interrupt leaves held
-:class:`ErrorTable`      from a server's words to an error of :mod:`tenure.errors`, with one rule for doubt
-:func:`next_revision`    revisions that a restored backup never repeats
-:func:`start_thread`     a start that no interrupt harms
-=======================  =======================================================================================
->>>>>>> d3c4444 (Start threads so that no interrupt harms them)
 
 ``core/docs/write-a-backend.md`` has a whole example, which runs.
 """
