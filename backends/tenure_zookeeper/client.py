@@ -29,7 +29,7 @@ from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 
 from tenure.errors import AuthenticationFailed, PluginError, TenureError
-from tenure.plugin_kit import Deadline, Monitor, RealTime, monotonic
+from tenure.plugin_kit import Deadline, Monitor, RealTime, monotonic, start_thread
 from tenure.spi.plugin import Host
 from tenure_zookeeper import encoding, history_evidence, sasl
 from tenure_zookeeper.auth import Logins
@@ -303,7 +303,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         """Stop and release everything, also when the server is frozen."""
         impatient = threading.Timer(_POLITE_STOP, self._cut)
         impatient.daemon = True
-        impatient.start()
+        start_thread(impatient)
         try:
             # kazoo may complain that its writer didn't end; there is nobody to tell.
             with contextlib.suppress(Exception):

@@ -29,6 +29,7 @@ RAISES_NOTHING = {
     "RealTime.time": "it reads a clock",
     "wall_clock": "it reads a clock",
     "interruption": "it looks at an exception",
+    "start_thread": "raises what Thread.start raises",
     "Monitor.leave": "it does nothing if the lock isn't held",
     "Monitor.wait_for": "raises what the predicate raises",
     "Monitor.wait": "its caller holds the lock",

@@ -274,7 +274,7 @@ def test_opening_is_tried_until_the_deadline(store, backend):
     before = time.monotonic()
     with pytest.raises(Unavailable, match="down"):
         store.watch("", timeout=0.2)
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 20  # it doesn't try for ever, on a busy machine either
     backend.always("watch", AuthenticationFailed("no"))
     with pytest.raises(AuthenticationFailed):
         store.watch("")
@@ -293,3 +293,11 @@ def test_how_long_it_has_been_disconnected(held, backend, clock):
     watch.next(0.0)
     clock.jump(1)
     assert watch.staleness == 8.0
+
+
+def test_the_revision_of_batches_never_falls(open_store):
+    backend = ScriptedBackend(lossless_watch=False)
+    watch, feed = started(open_store(backend), backend)
+    feed.deliver(Changes((item("a", 8),), 8))
+    feed.deliver(Changes((item("b", 7),), 7))
+    assert [watch.next(5).revision for _ in range(2)] == [8, 8]

@@ -9,6 +9,7 @@ import pluggy
 
 from tenure._plugins import discovery
 from tenure._runtime.deadline import monotonic
+from tenure._runtime.interruption import interruption
 from tenure.errors import ConfigError, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
@@ -63,7 +64,9 @@ class Observers:
         for hooks in self._hooks:
             try:
                 call(hooks)
-            except Exception:  # noqa: BLE001 - an observer's own error, logged
+            except Exception as exc:
+                if interruption(exc) is not None:
+                    raise
                 _log.exception("an observer of %s raised", self.url)
 
 
@@ -94,6 +97,8 @@ def _hooks_of(observer: object) -> pluggy.HookRelay:
         manager.register(observer)
         manager.check_pending()
     except Exception as exc:
+        if interruption(exc) is not None:
+            raise
         raise ConfigError(
             f"registering the observer {observer!r}: one of its hooks doesn't exist: {exc}; use the hooks and "
             "parameters of tenure.hookspecs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
 import logging
 import math
@@ -24,11 +25,14 @@ from tenure.errors import (
     PluginError,
     TenureError,
     Unavailable,
+    Unsupported,
 )
 from tenure.spi.backend import Backend
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, OpenRequest
 
+_GREEN = ("gevent", "eventlet")
+"""Libraries that replace threads by functions that take turns."""
 _log = logging.getLogger("tenure._client.opening")
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -57,17 +61,17 @@ class Opening:
         backend = open_backend(self.plugin, request)
         try:
             backend.capabilities.require(self.require, store=self.request.url)
-        except TenureError:
+            return Store(
+                backend,
+                url=self.request.url,
+                namespace_prefix=self.prefix,
+                timeout=self.request.timeout,
+                clock=backend.clock or self.request.clock,
+                observers=self.observers,
+            )
+        except BaseException:  # also what a signal handler raised
             backend.close()
             raise
-        return Store(
-            backend,
-            url=self.request.url,
-            namespace_prefix=self.prefix,
-            timeout=self.request.timeout,
-            clock=backend.clock or self.request.clock,
-            observers=self.observers,
-        )
 
     def patiently(self) -> Store:
         """Try until the store can be reached, for :attr:`wait` seconds. Any other error ends it at once."""
@@ -172,6 +176,7 @@ def connect(
         PermissionDenied: the server forbids a call that opening needs.
         StoreCorrupted: what the URL names is not a store of Tenure.
     """
+    _check_threads()
     return prepare(
         store_url,
         require=require,
@@ -183,14 +188,27 @@ def connect(
     ).patiently()
 
 
+def _check_threads() -> None:
+    """Refuse green threads: a lease must be refreshed, and a deadline pass, while the application's code runs."""
+    library = str(_thread.start_new_thread.__module__).partition(".")[0]
+    if library in _GREEN:
+        raise Unsupported(
+            f"connecting: {library} has replaced Python's threads, and leases and deadlines need real ones; leave "
+            "threads out of the patching (monkey.patch_all(thread=False), monkey_patch(thread=False)), or use another "
+            "process"
+        )
+
+
 def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
     """Open the backend of ``plugin`` for ``request``, without core on top. Raises like :func:`connect`."""
     _check_modules(plugin)
     try:
         backend = plugin.open(request)
-    except TenureError:
-        raise
     except Exception as exc:
+        if (raised := interruption(exc)) is not None:
+            raise raised  # noqa: B904 - what a signal handler raised is no failure of the plugin
+        if isinstance(exc, TenureError):
+            raise
         # A driver's exception that the plugin did not translate never reaches the caller. Its text may contain a
         # password, unless the exception is about an import.
         why = f"{type(exc).__name__}: {exc}" if isinstance(exc, ImportError) else type(exc).__name__

@@ -693,7 +693,11 @@ class Store:
             keeper=self._keeper,
             on_lost=on_lost,
         )
-        self._keeper.add(lease)
+        try:
+            self._keeper.add(lease)
+        except BaseException:  # an interrupt: nobody gets the lease, so nothing may refresh it
+            lease.abandon()
+            raise
         return lease
 
     def leases(self, *, timeout: float | None = None) -> tuple[LeaseInfo, ...]:
@@ -916,6 +920,15 @@ class Store:
             if self._closed:
                 return
             self._closed = True
+        try:
+            self._close(deadline)
+        except BaseException:  # an interrupt: what is left of the close is done without the caller
+            after_interrupted_call(lambda: self._close(Deadline(deadline.seconds)), f"closing {self._url}")
+            raise
+
+    def _close(self, deadline: Deadline) -> None:
+        """End everything. May be called again after an interrupt."""
+        with self._lock:
             watches = list(self._watches)
         for tell in tuple(self._before_close):
             tell()

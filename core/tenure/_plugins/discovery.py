@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import queue
 import threading
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +17,8 @@ from importlib import metadata
 import pluggy
 
 from tenure import hookspecs
+from tenure._runtime.interruption import interruption
+from tenure._runtime.thread_start import start_thread
 from tenure.errors import ConfigError, PluginError, TenureError, UnknownScheme
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin
 
@@ -55,7 +58,30 @@ _manager = new_manager()
 
 
 def claims(group: str = GROUP) -> tuple[Claim, ...]:
-    """Return every installed claim to a scheme, sorted. An editable install that is found twice counts once."""
+    """Return every installed claim to a scheme, sorted. An editable install that is found twice counts once.
+
+    ``importlib.metadata`` takes an exception of a signal handler for an empty folder, and remembers that. No signal
+    handler runs on the thread that looks here.
+    """
+    answer: queue.SimpleQueue[tuple[Claim, ...] | BaseException] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            answer.put(_claims(group))
+        except BaseException as exc:  # noqa: BLE001 - raised in the caller
+            answer.put(exc)
+
+    try:
+        start_thread(threading.Thread(target=look, name="tenure-plugins", daemon=True))
+    except RuntimeError:  # too many threads, or the interpreter is ending
+        return _claims(group)
+    found = answer.get()
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _claims(group: str) -> tuple[Claim, ...]:
     found = set()
     for entry in metadata.entry_points(group=group):
         name, version = ("?", "?") if entry.dist is None else (entry.dist.name, entry.dist.version)
@@ -102,6 +128,8 @@ def default_url() -> str:
         except TenureError:
             raise
         except Exception as exc:
+            if interruption(exc) is not None:
+                raise
             raise PluginError(
                 f"finding the default store ({entry.value}): {type(exc).__name__}: {exc}; give a store's URL"
             ) from exc
@@ -158,6 +186,8 @@ def _describe(scheme: str, source: str) -> BackendPlugin:
         described = _manager.subset_hook_caller("tenure_backend", remove_plugins=others)()
     except Exception as exc:
         _forget(scheme)
+        if interruption(exc) is not None:
+            raise
         raise PluginError(
             f"loading the plugin for {scheme}:// ({source}): the plugin is broken: {exc}; update or uninstall the "
             "plugin"

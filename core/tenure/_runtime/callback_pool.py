@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.exits import ending
+from tenure._runtime.thread_start import start_thread
 from tenure._runtime.timers import Timers
 
 _log = logging.getLogger("tenure.callbacks")
@@ -116,7 +117,7 @@ class CallbackPool:
         thread = _Worker(self._work, f"{self._name}-callbacks")
         self._threads.append(thread)
         try:
-            thread.start()
+            start_thread(thread)
         except RuntimeError as exc:  # too many threads, or the interpreter is ending
             self._threads.remove(thread)
             thread.gone.put(None)

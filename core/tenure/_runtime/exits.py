@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from tenure._runtime.thread_start import start_thread
 from tenure.errors import TenureError, Unsupported
 
 _log = logging.getLogger("tenure")
@@ -39,6 +40,6 @@ def after_interrupted_call(function: Callable[[], object], what: str) -> None:
             _log.warning("%s, called in the middle of another call, failed: %s", what, exc)
 
     try:
-        threading.Thread(target=run, name="tenure-after-call", daemon=False).start()
+        start_thread(threading.Thread(target=run, name="tenure-after-call", daemon=False))
     except RuntimeError as exc:
         _log.warning("%s, called in the middle of another call: no thread can be started for it: %s", what, exc)

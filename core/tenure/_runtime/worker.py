@@ -6,21 +6,20 @@
 * A request is never missed: one that comes while the thread is leaving keeps it, or starts another one.
 * A fork leaves the thread behind; the child's first request starts its own. At the end of the interpreter, when Python
   starts no thread any more, the error says so.
-* An exception of a signal handler that interrupts a start leaves no thread half made. ``Thread.start`` waits in Python
-  for a lock of the new thread, so the main thread leaves the call to a helper and waits in C.
+* An exception of a signal handler that interrupts a start leaves no thread half made
+  (:mod:`tenure._runtime.thread_start`).
 """
 
 from __future__ import annotations
 
-import _thread
 import logging
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 
 from tenure._runtime.exits import ending, no_threads
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.thread_start import start_thread
 from tenure.errors import PluginError, TenureError, Unavailable
 
 _log = logging.getLogger("tenure.worker")
@@ -84,7 +83,7 @@ class Worker:
             thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             try:
                 self._thread, self._generation = thread, fork_generation.value
-                self._launch(thread)
+                start_thread(thread)
             except BaseException as exc:
                 self._thread = None  # one that was started all the same sees that it isn't on duty
                 if not isinstance(exc, RuntimeError):
@@ -126,25 +125,6 @@ class Worker:
             # One without an identity was not started yet, and will see that it isn't on duty.
             if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(seconds)
-
-    def _launch(self, thread: threading.Thread) -> None:
-        if threading.get_ident() != threading.main_thread().ident:
-            thread.start()
-            return
-        outcome: SimpleQueue[RuntimeError | None] = SimpleQueue()
-
-        def start() -> None:
-            try:
-                thread.start()
-            except RuntimeError as exc:
-                outcome.put(exc)
-            else:
-                outcome.put(None)
-
-        _thread.start_new_thread(start, ())
-        error = outcome.get()
-        if error is not None:
-            raise error
 
     def _main(self) -> None:
         pause = _FIRST_PAUSE

@@ -21,6 +21,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.exits import after_interrupted_call, ending
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.thread_start import start_thread
 from tenure._runtime.timers import Timers
 from tenure.errors import CallInterrupted, LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.leases.lease import Lease, LeaseState
@@ -92,7 +93,7 @@ class LeaseKeepAlive:
         """Raises ``Unavailable`` if that isn't possible."""
         try:
             self._thread = threading.Thread(target=self._run, name=f"{self._name}-leases", daemon=True)
-            self._thread.start()
+            start_thread(self._thread)
         except RuntimeError as exc:  # too many threads
             self._thread = None
             if not ending(exc):
@@ -120,9 +121,15 @@ class LeaseKeepAlive:
         if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(deadline.remaining())
         with self._condition:
-            leases = self._machine.clear()
+            leases = self._machine.leases
         # An overdue lease is LOST, and its callback is called. The others end here: their holders can't rely on them.
-        return [*self._handed_over, *(lease.id for lease in leases if lease.alive and lease.mark_revoked())]
+        for lease in leases:
+            if lease.alive:
+                self._handed_over[lease.id] = None  # first, so that an interrupt loses none
+                lease.mark_revoked()
+        with self._condition:
+            self._machine.clear()
+        return list(self._handed_over)
 
     # -- for the leases (see tenure.leases.lease.Keeper) --
 

@@ -94,11 +94,14 @@ class LeaseMachine:
                 heap[:] = [entry for entry in heap if self.holds(entry[2])]
                 heapq.heapify(heap)
 
-    def clear(self) -> list[Lease]:
-        """Drop all leases and return them."""
-        leases = list(self._leases.values())
+    @property
+    def leases(self) -> list[Lease]:
+        """The leases in the books."""
+        return list(self._leases.values())
+
+    def clear(self) -> None:
+        """Drop all leases."""
         self._leases.clear()
-        return leases
 
     # -- what to do --
 

@@ -1,12 +1,28 @@
 """What plugins of stores on a network share: the parts that each of them would otherwise write again.
 
-=========================  ==============================================================================
+=========================  =====================================================================================
+:class:`Deadline`          the moment by which a call has to return; every other part takes one
+:class:`ProgressDeadline`  the same, moved on by each piece of an answer: for feeds over slow links
+:class:`Resolver`          a host's addresses, within a deadline
+:class:`TlsContext`        the TLS context of a URL; it follows certificates that are renewed
+:class:`Endpoints`         several servers of one store: which is asked first, and how long each may take
+:func:`dial`               a TCP or TLS connection to one host, from the parts above
+:class:`ConnectionPool`    connections between calls; safe to interrupt at any line
+:class:`FeedHub`           which feeds a change concerns, what each has seen, and how they end
+:class:`Worker`            a supervised thread, for whatever a store does beside its calls
+:class:`Monitor`           a lock and condition that no interrupt leaves held
+:class:`ErrorTable`        from a server's words to an error of :mod:`tenure.errors`, with one rule for doubt
+:func:`next_revision`      revisions that a restored backup never repeats
+:func:`start_thread`       a start of a thread that no interrupt harms; :class:`Worker` uses it
+=========================  =====================================================================================
+
 ``core/docs/write-a-backend.md`` has a whole example, which runs.
 """
 
 from tenure._runtime.deadline import Deadline, ProgressDeadline, RealTime, monotonic, wall_clock
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.thread_start import start_thread
 from tenure._runtime.worker import Worker, untranslated
 from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
 from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
@@ -40,6 +56,7 @@ __all__ = [
     "monotonic",
     "next_revision",
     "shorten",
+    "start_thread",
     "untranslated",
     "wall_clock",
 ]

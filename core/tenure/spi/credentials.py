@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure.errors import AuthenticationFailed, TenureError
 
@@ -145,6 +146,8 @@ class Credentials:
         except TenureError:
             raise
         except Exception as exc:
+            if interruption(exc) is not None:
+                raise
             # The exception's text may contain what is secret.
             raise AuthenticationFailed(
                 f"reading the credentials: the application's function raised {type(exc).__name__}; correct it"

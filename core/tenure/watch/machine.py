@@ -223,7 +223,10 @@ class WatchMachine:
         Raises ``InvalidArgument`` if there is none, since another thread has just taken it.
         """
         try:
-            return self._batches.popleft()
+            batch = self._batches[0]
+            # Not popleft(): after a call the interpreter looks for signals, and the batch would be lost by one.
+            del self._batches[0]
+            return batch
         except IndexError:
             raise InvalidArgument(
                 f"reading the watch of {self._settings.prefix!r}: another thread has just taken the batch, and a watch "
@@ -277,8 +280,9 @@ class WatchMachine:
 
     def _changes(self, item: Changes) -> _Step:
         difference = self._state.changes(self._only_watched_entries(item))
-        batches = (Batch(BatchType.CHANGES, difference.events, item.revision),) if difference.events else ()
+        # A store that looks at one key after the other may tell of an earlier revision later.
         revision = max(self.revision, item.revision)
+        batches = (Batch(BatchType.CHANGES, difference.events, revision),) if difference.events else ()
         return _Step(batches, revision, item.mark, self._snapshot_delivered, self._resync_reason, difference)
 
     def _only_watched_items(self, item: Snapshot) -> Snapshot:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from psycopg.conninfo import make_conninfo
 
 from tenure.errors import AuthenticationFailed, ConfigError
-from tenure.plugin_kit import Deadline, Endpoints, Resolver
+from tenure.plugin_kit import Deadline, Endpoints, Resolver, interruption
 from tenure.spi import Host, Login, OpenRequest
 from tenure_postgresql import session
 from tenure_postgresql.connection import CannotConnect, Connection, ConnectionBroken, ServerError
@@ -123,5 +123,7 @@ def _conninfo(request: OpenRequest, host: Host, login: Login, *, user: str, data
     try:
         return make_conninfo("", **words)
     except Exception as exc:
+        if interruption(exc) is not None:
+            raise
         # libpq's own message might quote what it was given, password included.
         raise ConfigError(f"{request.url} can't be turned into a connection string of libpq") from exc

@@ -20,6 +20,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import ending
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.thread_start import start_thread
 from tenure.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -93,7 +94,7 @@ class Recovery:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="tenure-registry", daemon=True)
                     try:
-                        self._thread.start()
+                        start_thread(self._thread)
                     except BaseException as exc:
                         if self._thread.ident is None:
                             self._thread = None

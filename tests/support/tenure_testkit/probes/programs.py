@@ -50,9 +50,10 @@ def interrupt_at(last, call):
         nonlocal seen
         if inside not in frame.f_code.co_filename or "threading" in frame.f_code.co_filename: return None
         if frame.f_code.co_name == "__del__": return None  # there Python swallows what is raised
-        # No signal is looked for at the end of a lock's block, whose first line is traced again, nor in a bare "try:".
-        source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not source.startswith("with ") and source != "try:":
+        # No signal is looked for at the end of a lock's block, whose first line is traced again, nor in a bare "try:",
+        # nor after a "del".
+        before, source = (linecache.getline(frame.f_code.co_filename, frame.f_lineno + i).strip() for i in (-1, 0))
+        if event == "line" and not source.startswith("with ") and source != "try:" and not before.startswith("del "):
             seen += 1
             if seen == last: raise Interrupted
         return trace

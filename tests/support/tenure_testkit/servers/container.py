@@ -5,6 +5,7 @@
                           ▼
                         down ── start ──► running        same port, same data
                         down ── wipe ───► absent         same port, no data
+                        down ── start_on ► running       same port, data that were saved earlier
     any state ── remove ──► absent                       also at the end of a `with` block
 
 A method called in a state that it has no arrow from raises the engine's error: a fault that did not happen must not
@@ -16,6 +17,7 @@ import io
 import tarfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
 from tenure_testkit.servers import engine
@@ -144,6 +146,23 @@ class ServerContainer(Lifetime):
         if self.disk is not None:
             self.disk.clear()
 
+    def save_data(self, file: Path) -> None:
+        """While it is down: copy its data into a file, for `start_on`."""
+        chunks, _ = self._get().get_archive(self.data_folder)
+        with file.open("wb") as saved:
+            saved.writelines(chunks)
+
+    def start_on(self, file: Path) -> None:
+        """While it is down: start it with data that were saved, in place of those it has."""
+        self.wipe()
+        self._saved = file
+        try:
+            self._create_and_start()
+        finally:
+            self._saved = None
+        self._fresh = False
+        self.wait_ready()
+
     def wait_ready(self, timeout: float = PATIENCE) -> None:
         """Return when the server answers; raises with the end of its log when it does not in `timeout` seconds."""
         try:
@@ -218,6 +237,7 @@ class ServerContainer(Lifetime):
         return said
 
     _fresh = False
+    _saved: Path | None = None
 
     def _get(self) -> "Container":
         if self._container is None:
@@ -250,6 +270,9 @@ class ServerContainer(Lifetime):
                 if files:
                     container.put_archive("/", _tar(files))
                 self.created()
+                if self._saved is not None:
+                    with self._saved.open("rb") as data:
+                        container.put_archive(str(PurePosixPath(self.data_folder).parent), data)
                 container.start()
             except APIError as exc:
                 self.remove()

@@ -1,0 +1,167 @@
+"""Calls that a signal handler interrupts at any line: what they had begun ends by itself, and nothing stays held."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import tenure
+import tenure_memory
+from tenure._plugins import discovery
+from tenure_testkit.waiting import until
+
+INSIDE = (f"{os.sep}tenure{os.sep}", f"{os.sep}tenure_memory{os.sep}")
+TTL = 2.0
+LONG = 300.0
+"""Nothing ends by itself within the time that a test waits."""
+
+
+class Limit(Exception):
+    """What a signal handler raises."""
+
+
+def handler(number: int, frame: FrameType) -> None:
+    raise Limit
+
+
+def interrupted_at(last: int, call: Callable[[], object]) -> tuple[bool, BaseException | None]:
+    """Make ``call``, with an exception at the ``last`` line; whether that was reached, and what came out."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        if not any(part in frame.f_code.co_filename for part in INSIDE) or frame.f_code.co_name == "__del__":
+            return None
+        text = linecache_line(frame)
+        if event == "line" and not text.startswith("with ") and text != "try:":
+            lines += 1
+            if lines == last:
+                handler(0, frame)
+        return trace
+
+    came: BaseException | None = None
+    sys.settrace(trace)
+    try:
+        call()
+    except BaseException as exc:  # noqa: BLE001 - judged by the caller
+        came = exc
+    finally:
+        sys.settrace(None)
+    return lines >= last, came
+
+
+def linecache_line(frame: FrameType) -> str:
+    """The source of the line. The interpreter looks for no signal at the end of a lock's block, nor in a bare try."""
+    import linecache
+
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+
+
+@pytest.fixture
+def url():
+    name = f"interrupted-{uuid.uuid4().hex}"
+    yield f"memory://{name}"
+    tenure_memory.forget(name)
+
+
+def every_line(act: Callable[[int], tuple[Callable[[], object], Callable[[], object]]]) -> int:
+    """Interrupt at each line the first of what ``act`` makes, and then call the second; return how many lines."""
+    for last in range(1, 10_000):
+        call, afterwards = act(last)
+        reached, came = interrupted_at(last, call)
+        assert came is None or isinstance(came, Limit), f"interrupted at line {last}: {came!r}"
+        afterwards()
+        if not reached:
+            return last
+    raise AssertionError("it never ends")
+
+
+def test_an_interrupted_close_ends_leases_and_threads(url):
+    before, kept = set(threading.enumerate()), []
+    with tenure.connect(url) as other:
+
+        def close(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
+            store = tenure.connect(url, timeout=20)
+            kept.append(store)
+            store.put(f"k/{last}", b"", lease=store.lease(LONG))
+            store.watch("", callback=lambda batch: None)
+            # One that was interrupted before it began is called again, as the application would.
+            return store.close, lambda: None if store.closed else store.close()
+
+        assert every_line(close) > 30
+        until(lambda: not other.list("k/"), what="the leases of stores whose close was interrupted end")
+    until(lambda: set(threading.enumerate()) <= before, what="no thread is left")
+
+
+def test_an_interrupted_revoke_refreshes_the_lease_no_more(url):
+    kept: list[tenure.Lease] = []
+    with tenure.connect(url, timeout=20) as store:
+
+        def revoke(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
+            lease = store.lease(TTL)
+            kept.append(lease)
+            store.put(f"k/{last}", b"", lease=lease)
+            return lease.revoke, lambda: lease.revoke() if lease.alive else None
+
+        assert every_line(revoke) > 10
+        until(lambda: not store.list("k/"), what="leases whose revoke was interrupted end")
+
+
+def test_an_interrupted_lease_is_held_by_nobody(url):
+    with tenure.connect(url, timeout=20) as store:
+        taken: list[tenure.Lease] = []
+
+        def give_up() -> None:
+            while taken:
+                taken.pop().abandon()
+
+        assert every_line(lambda last: (lambda: taken.append(store.lease(TTL)), give_up)) > 10
+        until(lambda: not store.leases(), what="leases that nobody got end")
+
+
+def test_an_interrupted_connect_leaves_no_thread(url):
+    before = set(threading.enumerate())
+
+    opened: list[tenure.Store] = []
+
+    def close() -> None:
+        while opened:
+            opened.pop().close()
+
+    def connect(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
+        return lambda: opened.append(tenure.connect(url, timeout=20)), close
+
+    assert every_line(connect) > 30
+    until(lambda: set(threading.enumerate()) <= before, what="no thread is left")
+
+
+@pytest.mark.parametrize("library", ["gevent.thread", "eventlet.green.thread"])
+def test_green_threads_are_refused_at_once(monkeypatch, library):
+    def start_new_thread(*arguments: object) -> int:
+        raise AssertionError("a store was opened")
+
+    start_new_thread.__module__ = library
+    monkeypatch.setattr("_thread.start_new_thread", start_new_thread)
+    with pytest.raises(tenure.Unsupported, match="thread=False"):
+        tenure.connect("memory://")
+
+
+def test_plugins_are_looked_for_where_no_signal_handler_runs(monkeypatch):
+    looked: list[threading.Thread] = []
+    entry_points = discovery.metadata.entry_points
+
+    def look(**selection: Any) -> Any:
+        looked.append(threading.current_thread())
+        return entry_points(**selection)
+
+    monkeypatch.setattr(discovery.metadata, "entry_points", look)
+    assert "memory" in {claim.scheme for claim in discovery.claims()}
+    assert looked
+    assert threading.main_thread() not in looked
