@@ -7,7 +7,7 @@ from functools import partial
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
-from tenure.conformance.workloads.leases import CLOCK_TOLERANCE, observe, recorded
+from tenure.conformance.workloads.leases import observe, recorded
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, LimitExceeded, Unsupported
 from tenure.leases import LeaseState
@@ -34,9 +34,9 @@ class LeaseRules(Rules, area="leases"):
 
     def test_leases_left_alone_end_in_time(self, context: RuleContext) -> None:
         """An unrefreshed lease expires by the declared worst case, and its keys are gone for every reader."""
-        endings = context.run_once("leases", observe).endings.values()
+        run = context.run_once("leases", observe)
         problems = context.evidence.check(
-            "leases-in-time", recorded(endings, seen_by=["reader"], tolerance=CLOCK_TOLERANCE)
+            "leases-in-time", recorded(run.endings.values(), seen_by=["reader"], tolerance=run.tolerance)
         )
         context.check.no_problems(problems, "left leases alone", expected="a reader finds each key gone in time")
 
@@ -44,7 +44,7 @@ class LeaseRules(Rules, area="leases"):
         """When a lease expires, watchers receive a delete of each of its keys, with the old value."""
         run = context.run_once("leases", observe)
         latency = context.capabilities.max_watch_latency
-        data = recorded(run.endings.values(), seen_by=["watcher"], tolerance=CLOCK_TOLERANCE, latency=latency)
+        data = recorded(run.endings.values(), seen_by=["watcher"], tolerance=run.tolerance, latency=latency)
         problems = context.evidence.check("leases-in-time", data)
         context.check.no_problems(problems, "left leases alone", expected="a watcher receives each delete in time")
         for ending in run.endings.values():
