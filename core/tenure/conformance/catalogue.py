@@ -14,12 +14,14 @@ from tenure.conformance.rules.faults.restarts import RestartRules
 from tenure.conformance.rules.faults.watches import FaultWatchRules
 from tenure.conformance.rules.faults.writes import FaultRules
 from tenure.conformance.rules.kv import KvRules, NamespaceRules
+from tenure.conformance.rules.lease_ends import LeaseEndRules
 from tenure.conformance.rules.leases import LeaseRules
 from tenure.conformance.rules.lists import ListRules
 from tenure.conformance.rules.locks import LockRules
 from tenure.conformance.rules.model import ModelRules
 from tenure.conformance.rules.order import OrderRules
 from tenure.conformance.rules.registry import RegistryRules
+from tenure.conformance.rules.several_clients import IdenticalPutRules, RecreatedKeyRules
 from tenure.conformance.rules.spi import SpiRules
 from tenure.conformance.rules.transactions import TransactionRules
 from tenure.conformance.rules.watches import WatchRules
@@ -28,11 +30,14 @@ from tenure.conformance.rules.watches import WatchRules
 class AllRules(
     KvRules,
     OrderRules,
+    IdenticalPutRules,
     NamespaceRules,
     TransactionRules,
+    RecreatedKeyRules,
     ListRules,
     BulkRules,
     LeaseRules,
+    LeaseEndRules,
     LockRules,
     WatchRules,
     ClosingRules,

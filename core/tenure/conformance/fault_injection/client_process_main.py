@@ -36,6 +36,7 @@ class Client:
             "state": self._state,
             "write": self._write,
             "replace": self._replace,
+            "puts": self._puts,
         }
         try:
             return commands[command.pop("do")](**command)
@@ -76,6 +77,11 @@ class Client:
 
     def _write(self, key: str, value: str) -> dict[str, Any]:
         return {"revision": self._opened.put(key, value.encode(), lease=self._lease).revision}
+
+    def _puts(self, key: str, value: str, count: int, lease: str | None = None) -> dict[str, Any]:
+        """Put a key repeatedly, on a lease that another process may hold."""
+        data = value.encode()
+        return {"revisions": [self._opened.put(key, data, lease=lease).revision for _ in range(count)]}
 
     def _replace(self, key: str, value: str, revision: int) -> dict[str, Any]:
         return {"revision": self._opened.put_if_unchanged(key, value.encode(), revision=revision).revision}
