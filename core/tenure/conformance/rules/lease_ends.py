@@ -91,11 +91,9 @@ class LeaseEndRules(Rules, area="leases"):
                 revoker.revoke_lease(lease.id)
                 return 0
 
-            together(
-                context.check,
-                [partial(_put_until_refused, putter, lease, last, started), revoke],
-                "put keys on a lease while another client revoked it",
-            )
+            puts = partial(_put_until_refused, putter, lease, last, started)
+            racers: list[Callable[[], int]] = [puts, revoke]
+            together(context.check, racers, "put keys on a lease while another client revoked it")
             left = context.store.list("race/").keys
             context.check.equal(left, (), f"keys of the lease number {number + 1} that was revoked during puts")
             if time.monotonic() > last:

@@ -106,7 +106,7 @@ def observe(context: RuleContext) -> LeaseRun:
     ttl = context.short_ttl
     why = ""
     for attempt in range(_ATTEMPTS):
-        ttl = min(max(ttl * (1 + attempt), _TIMES * _CALLS * _seconds_of_a_put(context)), context.capabilities.max_ttl)
+        ttl = min(max(ttl * (1 + attempt), paced_ttl(context)), context.capabilities.max_ttl)
         with Lateness() as lateness:
             observation = _Observation(context, ttl, lateness)
             try:
@@ -122,7 +122,13 @@ def observe(context: RuleContext) -> LeaseRun:
     )
 
 
-def _seconds_of_a_put(context: RuleContext) -> float:
+def paced_ttl(context: RuleContext) -> float:
+    """Return the shortest TTL in which a few calls can be made, however slow the store is."""
+    return max(context.short_ttl, _TIMES * _CALLS * seconds_of_a_put(context))
+
+
+def seconds_of_a_put(context: RuleContext) -> float:
+    """Measure how long a put takes; it leaves a key."""
     started = time.monotonic()
     for _ in range(2):
         context.store.put("before", b"")
