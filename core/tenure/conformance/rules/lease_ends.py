@@ -13,6 +13,7 @@ from tenure._client.store import Store
 from tenure.conformance.fault_injection.client_process import ClientProcess
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
 from tenure.conformance.harness.context import TIMEOUT, RuleContext
+from tenure.conformance.harness.lateness import Lateness
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.conformance.workloads.threads import Running, together
@@ -26,10 +27,13 @@ _CLIENTS = 6
 _PLACING = 4.0
 """Seconds in which the keys of one group are put, about."""
 _SPARE = 2.0
-_GAP = 0.5
-"""Seconds between the ends of two groups."""
-_LONGEST = 12.0
-"""A store whose leases may live longer than so many seconds ends all groups together, so that the rule ends."""
+_GRACE = 0.5
+"""Seconds after the declared end until a group is looked at."""
+_GAP = 0.25
+"""Seconds between the look at one group and the end of the next."""
+_SLACK = 1.0
+"""A store whose leases may end so many seconds late ends all groups together: one look is the first."""
+_LATE = 0.05
 
 _RACES = 12
 _ROUNDS = 6
@@ -46,9 +50,14 @@ class LeaseEndRules(Rules, area="leases"):
         looks = _looks(context)
         groups = _groups(context, tuple(looks))
         for group in groups:
-            while time.monotonic() < group.over:
-                time.sleep(0.01)
-            seen = looks[group.name](group)
+            with Lateness() as lateness:
+                while time.monotonic() < group.over:
+                    time.sleep(0.01)
+                seen = looks[group.name](group)
+            if seen and lateness.longest > _LATE:
+                # What ends leases in the store may have been as late as this process.
+                time.sleep(CLOCK_TOLERANCE + lateness.longest)
+                seen = looks[group.name](group)
             did = f"let {len(group.leases)} leases end unwatched, then the first {group.name}"
             context.check.equal(seen, [], f"{did}: what it showed of them")
         context.check.equal(context.store.list("ends/").keys, (), "the list of their keys at the end")
@@ -215,8 +224,8 @@ def _groups(context: RuleContext, names: tuple[str, ...]) -> list[_Group]:
     one = max(time.monotonic() - started, 1e-4)
     count = int(min(_TOGETHER, max(_FEWEST, _PLACING / len(names) * _CLIENTS / (2 * one))))
     placing = max(2 * one * count * len(names) / _CLIENTS, context.short_ttl)
-    longest = context.capabilities.max_lifetime_after_refresh(context.short_ttl)
-    gap = 0.0 if longest > _LONGEST else max(_GAP, context.capabilities.ttl_granularity)
+    slack = context.capabilities.max_lifetime_after_refresh(context.short_ttl) - context.short_ttl
+    gap = 0.0 if slack > _SLACK else slack + _GRACE + max(_GAP, context.capabilities.ttl_granularity)
     groups = [_Group(name) for name in names]
     for attempt in range(3):
         ttl = min(context.short_ttl + _SPARE * placing * (1 + attempt), context.capabilities.max_ttl - gap * len(names))
@@ -238,7 +247,7 @@ def _placed(context: RuleContext, stores: list[Store], groups: list[_Group], ttl
         for index, group in enumerate(groups):
             for number in range(client, len(group.leases), len(stores)):
                 lease = stores[client].lease(ttl + index * gap, keep_alive=False)
-                over = time.monotonic() + lease.max_lifetime_after_refresh + CLOCK_TOLERANCE
+                over = time.monotonic() + lease.max_lifetime_after_refresh + _GRACE
                 group.leases[number] = lease.id
                 group.over = max(group.over, over)
                 stores[client].put(group.key(number), b"", lease=lease.id)
