@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from tenure.conformance.rules.bulk import BulkRules
 from tenure.conformance.rules.closing import ClosingRules
+from tenure.conformance.rules.faults.clocks import ClockRules
+from tenure.conformance.rules.faults.late_answers import LateAnswerRules
 from tenure.conformance.rules.faults.leases import FaultLeaseRules
 from tenure.conformance.rules.faults.registry import FaultRegistryRules
 from tenure.conformance.rules.faults.restarts import RestartRules
+from tenure.conformance.rules.faults.restores import RestoreRules
+from tenure.conformance.rules.faults.rights import RightRules
 from tenure.conformance.rules.faults.watches import FaultWatchRules
 from tenure.conformance.rules.faults.writes import FaultRules
 from tenure.conformance.rules.kv import KvRules, NamespaceRules
@@ -21,7 +25,7 @@ from tenure.conformance.rules.locks import LockRules
 from tenure.conformance.rules.model import ModelRules
 from tenure.conformance.rules.order import OrderRules
 from tenure.conformance.rules.registry import RegistryRules
-from tenure.conformance.rules.several_clients import IdenticalPutRules, RecreatedKeyRules
+from tenure.conformance.rules.several_clients import IdenticalPutRules
 from tenure.conformance.rules.spi import SpiRules
 from tenure.conformance.rules.transactions import TransactionRules
 from tenure.conformance.rules.watches import WatchRules
@@ -33,7 +37,6 @@ class AllRules(
     IdenticalPutRules,
     NamespaceRules,
     TransactionRules,
-    RecreatedKeyRules,
     ListRules,
     BulkRules,
     LeaseRules,
@@ -44,9 +47,13 @@ class AllRules(
     SpiRules,
     RegistryRules,
     RestartRules,
+    RestoreRules,
     FaultRules,
     FaultWatchRules,
     FaultLeaseRules,
+    LateAnswerRules,
+    ClockRules,
+    RightRules,
     FaultRegistryRules,
     ModelRules,
 ):

@@ -12,6 +12,7 @@ from . import (
     feeds,
     keys,
     kv,
+    later_faults,
     lease_ends,
     lease_ids,
     leases,
@@ -56,6 +57,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *restarts.MUTANTS,
     *faults.MUTANTS,
     *partition.MUTANTS,
+    *later_faults.MUTANTS,
     *model.MUTANTS,
 )
 """All of them, area by area."""

@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tenure.conformance.checkers import write_history
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules
+from tenure.conformance.workloads.leases import seconds_of_a_put
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import Conflict, TenureError
 from tenure.leases import Lease
@@ -34,7 +35,7 @@ EXAMPLES = 30
 STEPS = 40
 
 _LONGEST = 45.0
-"""Seconds after which a slow store has run enough sequences."""
+"""Seconds that all sequences may take, about; a slow store runs fewer."""
 
 _SHRINKING = 20.0
 """Seconds for finding a shorter sequence once one has failed."""
@@ -55,7 +56,7 @@ _VALUES = st.binary(max_size=20)
 
 
 class _Enough(BaseException):
-    """Ends the search for a sequence that fails, or for a shorter one."""
+    """Ends the search for a shorter sequence."""
 
 
 @dataclass(slots=True)
@@ -83,7 +84,8 @@ class ModelRules(Rules, area="model"):
         counter = itertools.count()
         steps = 0
         failure = _Failure()
-        failure.until = time.monotonic() + _LONGEST
+        one = seconds_of_a_put(context)
+        examples = max(1, min(EXAMPLES, int(_LONGEST / (STEPS * one))))
 
         class Machine(_Machine):
             def __init__(self) -> None:
@@ -111,18 +113,14 @@ class ModelRules(Rules, area="model"):
                 # A thread of a client library may use the module `random` while something is drawn, as kazoo's does
                 # for its signs of life; Hypothesis takes that for the state machine's doing.
                 warnings.filterwarnings("ignore", "Do not use the `random` module", HypothesisDeprecationWarning)
-                run_state_machine_as_test(Machine, settings=PROFILE)
+                run_state_machine_as_test(Machine, settings=settings(PROFILE, max_examples=examples))
         except (Exception, _Enough) as exc:
             # Hypothesis takes it badly when the search is ended, or a sequence fails only now and then.
-            slow = failure.error is None and isinstance(exc, _Enough)
-            if not slow and (failure.error is None or exc is failure.error):
+            if failure.error is None or exc is failure.error:
                 raise
-            if failure.error is None:
-                context.check.enough(steps, STEPS // 2, "an operation of the state machine")
-                return
             failure.error.add_note(f"after these writes to an empty prefix: {'; '.join(failure.did)}")
             raise failure.error from None
-        context.check.enough(steps, EXAMPLES * STEPS // 4, "an operation of the state machine")
+        context.check.enough(steps, examples * STEPS // 4, "an operation of the state machine")
 
 
 def _has_leases(machine: Any) -> bool:

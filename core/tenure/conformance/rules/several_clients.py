@@ -1,4 +1,4 @@
-"""Rules about several clients of one key: processes that write the same value, and a key that was made again."""
+"""Rules about several clients of one key: processes that write the same value at the same time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.threads import together
-from tenure.errors import Conflict
 
 _PROCESSES = 3
 _PUTS = 30
-_ROUNDS = 3
 
 
 class IdenticalPutRules(Rules, area="kv"):
@@ -39,30 +37,3 @@ class IdenticalPutRules(Rules, area="kv"):
             if context.capabilities.lossless_watch:
                 seen = [event.revision for batch in list(follower.batches)[2:] for event in batch.events]
                 context.check.equal(seen, sorted(revisions), f"{did}: the revisions that a watcher saw")
-
-
-class RecreatedKeyRules(Rules, area="transactions"):
-    """A key that another client deleted and made again."""
-
-    def test_transactions_notice_that_others_recreated_a_key(self, context: RuleContext) -> None:
-        """Clients that know a key are refused at its revision after another client deleted it and made it again."""
-        first, second, third = context.store, context.connect(), context.connect()
-        for number in range(_ROUNDS):
-            key = f"key{number}"
-            revision = third.put(key, b"same").revision
-            for puts in range(number + 1):
-                for store in (first, second):
-                    item = store.get(key)
-                    context.check.equal(item and item.mod_revision, revision, "the revision of a key as read")
-                third.delete(key)
-                for _ in range(puts + 1):
-                    made = third.put(key, b"same").revision
-                did = f"another client deleted a key and put it {puts + 1} times with the same value"
-                guarded = partial(first.put_if_unchanged, key, b"stale", revision=revision)
-                context.check.raises(Conflict, guarded, f"{did}; put_if_unchanged at the old revision")
-                context.check.raises(
-                    Conflict, partial(second.delete, key, revision=revision), f"{did}; delete at the old revision"
-                )
-                item = first.get(key)
-                context.check.equal(item and (item.value, item.mod_revision), (b"same", made), f"{did}; the key")
-                revision = made

@@ -235,14 +235,12 @@ def observe_endings(context: RuleContext) -> Endings:
         with Lateness() as lateness:
             before = len(context.evidence.operations)
             try:
-                return _observe_endings(context, ttl)
+                return _observe_endings(context, ttl, f"{attempt}/")
             except (LeaseLost, LeaseNotFound, Conflict):
                 calls = [seen.seconds for seen in context.evidence.operations[before:]]
                 late = lateness.longest + max(calls, default=0.0)
                 if late < ttl / _ATTEMPTS / 2:
                     raise
-        for prefix in ("fence/expired/", "queue/", "leader"):
-            context.store.delete_prefix(prefix)
     raise inconclusive(
         context.rule,
         f"in {_ATTEMPTS} runs leases ended before their holders had the lock, and threads or calls took {late:.2f} s. "
@@ -250,7 +248,8 @@ def observe_endings(context: RuleContext) -> Endings:
     )
 
 
-def _observe_endings(context: RuleContext, ttl: float) -> Endings:
+def _observe_endings(context: RuleContext, ttl: float, place: str) -> Endings:
+    """Do everything with keys under ``place``."""
     timeout = (
         context.capabilities.max_lifetime_after_refresh(ttl) + context.capabilities.max_watch_latency + EVENT_TIMEOUT
     )
@@ -260,9 +259,9 @@ def _observe_endings(context: RuleContext, ttl: float) -> Endings:
     together(
         context.check,
         [
-            lambda: expired.append(fence(context, timeout, expire=ttl)),
-            lambda: waiter.append(_dead_waiter(context, timeout, ttl)),
-            lambda: led.append(_leaders(context, timeout, ttl)),
+            lambda: expired.append(fence(context, timeout, expire=ttl, place=place)),
+            lambda: waiter.append(_dead_waiter(context, timeout, ttl, f"{place}queue/")),
+            lambda: led.append(_leaders(context, timeout, ttl, f"{place}leader")),
         ],
         "let leases end",
         within=timeout * 2 + EVENT_TIMEOUT,
@@ -271,14 +270,14 @@ def _observe_endings(context: RuleContext, ttl: float) -> Endings:
     return Endings(expired[0], waiter[0], leaders, loss)
 
 
-def fence(context: RuleContext, timeout: float, *, expire: float | None) -> Fencing:
+def fence(context: RuleContext, timeout: float, *, expire: float | None, place: str = "") -> Fencing:
     """Let a holder lose its lock to another client without knowing; both write to the protected resource.
 
     Its lease of ``expire`` seconds expires; with ``None`` it is revoked.
     """
     holder, other = context.connect(), context.connect()
     how = "revoked" if expire is None else "expired"
-    lock, resource = f"fence/{how}/lock", f"fence/{how}/resource"
+    lock, resource = f"{place}fence/{how}/lock", f"{place}fence/{how}/resource"
     lease = holder.lease(expire or context.long_ttl, keep_alive=expire is None)
     stale = acquire(context.check, holder, lock, "the first holder", lease, within=timeout)
     writes = [Write("the first holder", stale, _write_if_held(holder, lock, stale, resource))]
@@ -302,29 +301,29 @@ def _write_if_held(store: Store, lock: str, token: int, resource: str) -> int:
     return transaction.put(resource, str(token).encode()).commit().revision
 
 
-def _dead_waiter(context: RuleContext, timeout: float, ttl: float) -> Ending:
+def _dead_waiter(context: RuleContext, timeout: float, ttl: float, queue: str) -> Ending:
     """Put three clients in a queue; the second dies, the first leaves. When has the third its turn?"""
     first, second, third = context.connect(), context.connect(), context.connect()
-    enqueue(first, "queue/", "first", first.lease(context.long_ttl))
+    enqueue(first, queue, "first", first.lease(context.long_ttl))
     sent = time.monotonic()
     lease = second.lease(ttl, keep_alive=False)
     answered = time.monotonic()
-    enqueue(second, "queue/", "second", lease)
-    enqueue(third, "queue/", "third", third.lease(context.long_ttl))
-    first.delete("queue/first")
-    wait_for_turn(context.check, third, "queue/", "third", within=timeout)
+    enqueue(second, queue, "second", lease)
+    enqueue(third, queue, "third", third.lease(context.long_ttl))
+    first.delete(f"{queue}first")
+    wait_for_turn(context.check, third, queue, "third", within=timeout)
     turn = time.monotonic()
     return Ending("second", lease.ttl, lease.max_lifetime_after_refresh, sent, answered, notified=turn, missed=turn)
 
 
-def _leaders(context: RuleContext, timeout: float, ttl: float) -> tuple[tuple[Span, ...], Loss]:
+def _leaders(context: RuleContext, timeout: float, ttl: float, leader: str) -> tuple[tuple[Span, ...], Loss]:
     """Let the first leader's lease expire, the second resign, the third revoke its lease."""
     spans: list[Span] = []
     stores = [context.connect() for _ in range(4)]
     clock = context.store.clock
     sent = clock.now()
     lease = stores[0].lease(ttl, keep_alive=False)
-    token = acquire(context.check, stores[0], "leader", "candidate 1", lease, within=timeout)
+    token = acquire(context.check, stores[0], leader, "candidate 1", lease, within=timeout)
     began = clock.now()
 
     def lead() -> tuple[float, float]:
@@ -343,12 +342,12 @@ def _leaders(context: RuleContext, timeout: float, ttl: float) -> tuple[tuple[Sp
         """Return when the second leader began, and when the last one ended."""
         for number in (1, 2, 3):
             name, own = f"candidate {number + 1}", stores[number].lease(ttl)
-            mine = acquire(context.check, stores[number], "leader", name, own, within=timeout)
+            mine = acquire(context.check, stores[number], leader, name, own, within=timeout)
             since = clock.now()
             own.ensure_valid()
             spans.append(Span(name, mine, since, clock.now()))
             if number == 1:
-                release(stores[number], "leader", mine)
+                release(stores[number], leader, mine)
             else:
                 own.revoke()
         return spans[0].began, clock.now()

@@ -2,10 +2,31 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tenure.spi import KeyValue, Put
 from tenure_testkit.servers.container import ServerContainer
 
 if TYPE_CHECKING:
     from tenure.conformance import ServerControls
+    from tenure_memory import MemoryServer
+
+
+class MemoryBackup:
+    """A copy of what a memory server has, which comes back with revisions of its own."""
+
+    def __init__(self, server: "MemoryServer") -> None:
+        self._server = server
+        self._items: tuple[KeyValue, ...] = ()
+
+    def back_up(self) -> None:
+        """Keep the present keys; those on leases are left out, since leases end."""
+        with self._server._monitor.alone("backing up"):
+            self._items = tuple(item for item in self._server._state.under("") if item.lease_id is None)
+
+    def restore(self) -> None:
+        """Bring these keys back and no others, also while the server is paused."""
+        self._server.lose_data()
+        with self._server._monitor.alone("restoring"):
+            self._server._write([Put(item.key, item.value) for item in self._items])
 
 
 def memory_controls(name: str) -> "ServerControls":
@@ -14,12 +35,15 @@ def memory_controls(name: str) -> "ServerControls":
     from tenure.conformance import ServerControls
 
     server = tenure_memory.server(name)
+    backup = MemoryBackup(server)
     return ServerControls(
         kill=server.pause,
         start=server.resume,
         wipe=server.lose_data,
         cut=server.cut_watches,
         compact=server.compact,
+        backup=backup.back_up,
+        restore=backup.restore,
     )
 
 
