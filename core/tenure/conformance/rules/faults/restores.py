@@ -41,15 +41,17 @@ class RestoreRules(Rules, area="restarts"):
             for prefix, revision in later.items():
                 followers[prefix].wait_for(f"{prefix}last", revision, "wrote after the backup", within=RECOVERY)
                 read[prefix] += _read_up_to(context, asleep[prefix], revision)
-            _bring_back(context)
+            told = _bring_back(context) or context.capabilities.lossless_watch
             _write_beyond(store, max(later.values()))
             deadline = time.monotonic() + RECOVERY + context.capabilities.max_watch_failure_detection
             problems = []
             for prefix in _PREFIXES:
                 waking = Follower(context.check, asleep[prefix])
                 waking.batches[:0] = read[prefix]
-                problems += _wait_for_truth(context, prefix, followers[prefix].batches, deadline, "read all the while")
-                problems += _wait_for_truth(context, prefix, waking.batches, deadline, "read again later")
+                problems += _wait_for_truth(
+                    context, prefix, followers[prefix].batches, deadline, "read all the while", told
+                )
+                problems += _wait_for_truth(context, prefix, waking.batches, deadline, "read again later", told)
         context.check.no_problems(
             problems, "brought older data back, and wrote beyond the revisions known before", expected="the true state"
         )
@@ -93,8 +95,8 @@ def _write_the_later(store: Store) -> dict[str, int]:
     return {prefix: store.put(f"{prefix}last", b"later").revision for prefix in ("quiet/", "busy/", "came/")}
 
 
-def _bring_back(context: RuleContext) -> None:
-    """Restore the backup, with the server down if it can be killed."""
+def _bring_back(context: RuleContext) -> bool:
+    """Restore the backup, with the server down if it can be killed; return whether it was."""
     offline = context.controls.offers("kill") and context.controls.offers("start")
     context.store.put("gone", b"", timeout=RECOVERY)
     with context.evidence.fault("restored data") as window:
@@ -109,6 +111,7 @@ def _bring_back(context: RuleContext) -> None:
         works_again(context, context.store)
         window.effects = int(context.store.get("gone", timeout=RECOVERY) is None)
     context.check.enough(window.effects, 1, "a key lost with the data after the backup")
+    return offline
 
 
 def _write_beyond(store: Store, known: int) -> None:
@@ -147,8 +150,13 @@ def _next(context: RuleContext, watch: Watch) -> Batch:
     return batch
 
 
-def _wait_for_truth(context: RuleContext, prefix: str, batches: list[Batch], deadline: float, which: str) -> list[str]:
-    """Return what is wrong with a watch, once it had time to tell."""
+def _wait_for_truth(
+    context: RuleContext, prefix: str, batches: list[Batch], deadline: float, which: str, told: bool
+) -> list[str]:
+    """Return what is wrong with a watch, once it had time to tell.
+
+    If it must have broken, or shows every revision, then it has to have ``told`` the gap.
+    """
     while True:
         try:
             listing = context.store.list(prefix, timeout=RECOVERY)
@@ -159,6 +167,6 @@ def _wait_for_truth(context: RuleContext, prefix: str, batches: list[Batch], dea
         if not wrong or time.monotonic() > deadline:
             break
         time.sleep(0.05)
-    if not wrong and prefix != "empty/" and not any(batch.type is BatchType.RESYNC for batch in seen):
+    if told and not wrong and prefix != "empty/" and not any(batch.type is BatchType.RESYNC for batch in seen):
         wrong = ["it told the difference without a RESYNC"]
     return [f"the watch of {prefix!r} that was {which}: {problem}" for problem in wrong]
