@@ -27,9 +27,11 @@ sys.path[:0] = [str(HERE.parent)]
 from outsider.broken import ALL, BROKEN, SOUND, Broken  # noqa: E402 - the path has to be set first
 from outsider.plugin import VERSION  # noqa: E402
 from tenure.conformance import ServerControls  # noqa: E402
+from tenure.conformance.runner.runner import Plan, all_rules, run  # noqa: E402
 
 _METADATA = "Metadata-Version: 2.1\nName: outsider\nVersion: 0\n"
 _LONGEST = 1_800.0
+RULES = frozenset(rule.id for rule in all_rules())
 _WRONG = ("fail", "inconclusive", "unknown")
 
 
@@ -48,8 +50,6 @@ def controls(file: str, url: str) -> ServerControls:
 
 def one(name: str, rules: Sequence[str]) -> dict[str, Any]:
     """In a process of its own: run the rules, all if none is named."""
-    from tenure.conformance.runner.runner import Plan, run
-
     with tempfile.TemporaryDirectory() as folder:
         url = f"ledger://{folder}/ledger.db"
         found = run(Plan(url=url, controls=controls(f"{folder}/ledger.db", url), rules=tuple(rules)))
@@ -89,7 +89,7 @@ def judge(name: str, times: int, *, whole: bool) -> dict[str, Any]:
     """What the suite says of one version, and what of that is wrong."""
     version = ALL[name]
     broken = issubclass(version, Broken)
-    problems = []
+    problems: list[str] = []
     summary: dict[str, Any] = {"name": name, "says": " ".join((version.__doc__ or "").split()), "problems": problems}
     if whole:
         found = summary["whole"] = apart(name, ())
@@ -120,7 +120,9 @@ def main() -> int:
         print(json.dumps(one(given.names[0], given.names[1:])))
         return 0
     names = given.names or [each.__name__ for each in (*SOUND, *BROKEN)]
-    started, problems, all_found = time.monotonic(), [], []
+    started = time.monotonic()
+    problems: list[str] = []
+    all_found: list[dict[str, Any]] = []
     with ThreadPoolExecutor(given.jobs) as pool:
         for found in pool.map(lambda name: judge(name, given.times, whole=not given.no_whole), names):
             all_found.append(found)

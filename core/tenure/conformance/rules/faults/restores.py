@@ -41,6 +41,7 @@ class RestoreRules(Rules, area="restarts"):
             for prefix, revision in later.items():
                 followers[prefix].wait_for(f"{prefix}last", revision, "wrote after the backup", within=RECOVERY)
                 read[prefix] += _read_up_to(context, asleep[prefix], revision)
+            # A store that was down has broken its watches, and one that shows every revision shows the gap.
             told = _bring_back(context) or context.capabilities.lossless_watch
             _write_beyond(store, max(later.values()))
             deadline = time.monotonic() + RECOVERY + context.capabilities.max_watch_failure_detection
@@ -48,10 +49,11 @@ class RestoreRules(Rules, area="restarts"):
             for prefix in _PREFIXES:
                 waking = Follower(context.check, asleep[prefix])
                 waking.batches[:0] = read[prefix]
-                problems += _wait_for_truth(
-                    context, prefix, followers[prefix].batches, deadline, "read all the while", told
-                )
-                problems += _wait_for_truth(context, prefix, waking.batches, deadline, "read again later", told)
+                for which, watch in {"all the while": followers[prefix], "again later": waking}.items():
+                    wrong = _wait_for_truth(context, prefix, watch.batches, deadline)
+                    if told and not wrong and prefix != "empty/" and not watch.resyncs:
+                        wrong = ["it told the difference without a RESYNC"]
+                    problems += [f"the watch of {prefix!r} that was read {which}: {each}" for each in wrong]
         context.check.no_problems(
             problems, "brought older data back, and wrote beyond the revisions known before", expected="the true state"
         )
@@ -150,23 +152,13 @@ def _next(context: RuleContext, watch: Watch) -> Batch:
     return batch
 
 
-def _wait_for_truth(
-    context: RuleContext, prefix: str, batches: list[Batch], deadline: float, which: str, told: bool
-) -> list[str]:
-    """Return what is wrong with a watch, once it had time to tell.
-
-    If it must have broken, or shows every revision, then it has to have ``told`` the gap.
-    """
+def _wait_for_truth(context: RuleContext, prefix: str, batches: list[Batch], deadline: float) -> list[str]:
+    """Return what is wrong with what a watch delivered, once it had time."""
     while True:
         try:
-            listing = context.store.list(prefix, timeout=RECOVERY)
-            seen = list(batches)
-            wrong = write_history.check_convergence(seen, listing)
+            wrong = write_history.check_convergence(list(batches), context.store.list(prefix, timeout=RECOVERY))
         except TenureError as exc:
             wrong = [f"list({prefix!r}): {exc}"]
         if not wrong or time.monotonic() > deadline:
-            break
+            return wrong
         time.sleep(0.05)
-    if told and not wrong and prefix != "empty/" and not any(batch.type is BatchType.RESYNC for batch in seen):
-        wrong = ["it told the difference without a RESYNC"]
-    return [f"the watch of {prefix!r} that was {which}: {problem}" for problem in wrong]
