@@ -81,7 +81,7 @@ class EndsFew(Broken):
             self._end(db, lease_id)
         self._looked = True
 
-    def _overdue(self, db: sqlite3.Connection) -> list[LeaseId]:
+    def _overdue(self, db: sqlite3.Connection) -> Sequence[LeaseId]:
         looked, self._looked = getattr(self, "_looked", False), False
         return [] if looked else super()._overdue(db)
 
@@ -360,14 +360,14 @@ class LikeIsPrefix(Broken):
         return [self._item(row) for row in db.execute(query, words)]
 
 
-class OrderOfCreation(Broken):
-    """A list comes in the order in which keys were made."""
+class ListsBackwards(Broken):
+    """A list comes with the last key first."""
 
     rules = ("lists.are_in_byte_order",)
 
     def list(self, request: ListRequest, *, timeout: float) -> Page:
         page = super().list(request, timeout=timeout)
-        return dataclasses.replace(page, items=tuple(sorted(page.items, key=lambda item: item.create_revision)))
+        return dataclasses.replace(page, items=page.items[::-1])
 
 
 class ListsInPages(Broken):
@@ -404,8 +404,10 @@ class FoldsCase(Broken):
     rules = ("kv.odd_keys_are_all_different",)
 
     def _find(self, db: sqlite3.Connection, key: str) -> KeyValue | None:
-        item = super()._find(db, key)
-        return item or super()._find(db, key.lower()) or super()._find(db, key.upper())
+        return super()._find(db, key.lower())
+
+    def _put(self, db: sqlite3.Connection, put: Put, revision: int) -> None:
+        super()._put(db, dataclasses.replace(put, key=put.key.lower()), revision)
 
 
 # -- writes and watches --

@@ -266,7 +266,7 @@ class Ledger(Backend):
 
     # -- leases --
 
-    def _overdue(self, db: sqlite3.Connection) -> list[LeaseId]:
+    def _overdue(self, db: sqlite3.Connection) -> Sequence[LeaseId]:
         return [row[0] for row in db.execute("SELECT id FROM leases WHERE deadline <= ?", (self._now(),))]
 
     def _end_overdue(self, db: sqlite3.Connection) -> None:
