@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "support")]
 
 from outsider.broken import ALL, BROKEN, SOUND, Broken  # noqa: E402 - the path has to be set first
 from outsider.plugin import VERSION  # noqa: E402
-from tenure.conformance import ServerControls  # noqa: E402
 from tenure.conformance.runner.runner import Plan, all_rules, run  # noqa: E402
+from tenure_testkit.servers.controls import file_controls  # noqa: E402
 
 _METADATA = "Metadata-Version: 2.1\nName: outsider\nVersion: 0\n"
 _LONGEST = 1_800.0
@@ -35,24 +34,11 @@ RULES = frozenset(rule.id for rule in all_rules())
 _WRONG = ("fail", "inconclusive", "unknown")
 
 
-def controls(file: str, url: str) -> ServerControls:
-    """A backup and its restoration, by SQLite's own means, while clients have the file open."""
-    saved = f"{file}.saved"
-
-    def copy(source: str, target: str) -> None:
-        with sqlite3.connect(source, timeout=30) as old, sqlite3.connect(target, timeout=30) as new:
-            old.backup(new)
-        old.close()
-        new.close()
-
-    return ServerControls(backup=lambda: copy(file, saved), restore=lambda: copy(saved, file))
-
-
 def one(name: str, rules: Sequence[str]) -> dict[str, Any]:
     """In a process of its own: run the rules, all if none is named."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"ledger://{folder}/ledger.db"
-        found = run(Plan(url=url, controls=controls(f"{folder}/ledger.db", url), rules=tuple(rules)))
+        found = run(Plan(url=url, controls=file_controls(f"{folder}/ledger.db"), rules=tuple(rules)))
         results = [(each.rule.id, each.verdict.verdict.value, each.verdict.reason) for each in found.results]
         return {
             "conclusion": found.conclusion.value,

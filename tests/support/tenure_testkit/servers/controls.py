@@ -1,5 +1,7 @@
 """The controls over a test server that the conformance suite can use."""
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from tenure.spi import KeyValue, Put
@@ -27,6 +29,17 @@ class MemoryBackup:
         self._server.lose_data()
         with self._server._monitor.alone("restoring"):
             self._server._write([Put(item.key, item.value) for item in self._items])
+
+
+def file_controls(file: str) -> "ServerControls":
+    """Of a store in an SQLite file: a backup and its restoration by SQLite's own means, while clients have it open."""
+    from tenure.conformance import ServerControls
+
+    def copy(source: str, target: str) -> None:
+        with closing(sqlite3.connect(source, timeout=30)) as old, closing(sqlite3.connect(target, timeout=30)) as new:
+            old.backup(new)
+
+    return ServerControls(backup=lambda: copy(file, f"{file}.saved"), restore=lambda: copy(f"{file}.saved", file))
 
 
 def memory_controls(name: str) -> "ServerControls":
