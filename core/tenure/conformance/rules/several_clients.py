@@ -12,7 +12,7 @@ from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.threads import together
 
 _PROCESSES = 3
-_PUTS = 30
+_PUTS = 10
 
 
 class IdenticalPutRules(Rules, area="kv"):
