@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "contrib/tenure-postgres
 from tenure.conformance.controls.controls import ServerControls  # noqa: E402 - the path has to be set first
 from tenure.conformance.report.verify import verify  # noqa: E402
 from tenure.conformance.runner.runner import all_rules  # noqa: E402
-from tenure_testkit.servers.controls import controls, memory_controls  # noqa: E402
+from tenure_testkit.servers.controls import controls, file_controls, memory_controls  # noqa: E402
 
 LIMITS = {"quick": 180.0, "full": 900.0}
 """Seconds for a run of a profile."""
@@ -54,7 +54,8 @@ def memory(stack: ExitStack) -> Started:
 
 def sqlite(stack: ExitStack) -> Started:
     """A file; it has no server."""
-    return f"sqlite://{stack.enter_context(tempfile.TemporaryDirectory())}/tried.db", ServerControls()
+    file = f"{stack.enter_context(tempfile.TemporaryDirectory())}/tried.db"
+    return f"sqlite://{file}", file_controls(file)
 
 
 def etcd(stack: ExitStack) -> Started:
@@ -62,7 +63,9 @@ def etcd(stack: ExitStack) -> Started:
     from tenure_testkit.servers import EtcdServer
 
     server = on_disk(stack, EtcdServer())
-    return server.url, of_container(server, compact=server.gateway.compact)
+    return server.url, of_container(
+        server, compact=server.gateway.compact, backup=server.back_up, restore=server.restore
+    )
 
 
 def redis(stack: ExitStack) -> Started:

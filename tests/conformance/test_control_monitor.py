@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import uuid
 from collections.abc import Callable
 
@@ -197,6 +198,7 @@ def test_a_promise_broken_before_a_control_failed_stays_broken():
 def test_only_what_was_done_is_undone():
     done: list[str] = []
     names = ("kill", "start", "pause", "resume", "partition", "heal", "fill_disk", "free_disk")
+    names += ("restrict", "permit", "advance_clock", "reset_clock", "backup", "restore")
     monitor = ControlMonitor(ServerControls(**{name: (lambda name=name: done.append(name)) for name in names}))
     monitor.restore(lambda: False)
     assert done == []
@@ -208,6 +210,31 @@ def test_only_what_was_done_is_undone():
     assert done == ["pause", "kill", "start", "resume"]
     assert not monitor.degraded
     assert monitor.take_failure() is None
+
+
+@pytest.mark.parametrize(("fault", "remedy"), [("restrict", "permit"), ("advance_clock", "reset_clock")])
+def test_rights_and_clocks_are_put_right(fault, remedy):
+    done: list[str] = []
+    monitor = ControlMonitor(
+        ServerControls(**{name: (lambda name=name: done.append(name)) for name in (fault, remedy, "backup", "restore")})
+    )
+    monitor.controls.do("backup")
+    monitor.controls.do("restore")
+    assert not monitor.degraded
+    monitor.controls.do(fault)
+    monitor.restore(lambda: False)
+    assert done == ["backup", "restore", fault, remedy]
+    assert not monitor.degraded
+
+
+def test_a_control_with_a_late_effect_is_awaited(server):
+    def kill() -> None:
+        timer = threading.Timer(0.5, server.pause)
+        timer.daemon = True
+        timer.start()
+
+    (result,) = tried(server, (DEGRADING,), ServerControls(kill=kill, start=server.resume)).results
+    assert result.verdict.verdict is Verdict.PASS, result.verdict.reason
 
 
 def test_the_first_failure_is_told_once():

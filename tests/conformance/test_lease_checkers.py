@@ -47,4 +47,5 @@ def test_the_clock_of_a_run_is_its_own():
     first = recorded([ENDED], clocks=0.0)["endings"]
     assert first == [
         {"name": "one", "ttl": 2.0, "worst": 3.0, "sent": 0.0, "answered": 0.2, "notified": 3.0, "missed": 2.5}
+        | {"present": None}
     ]

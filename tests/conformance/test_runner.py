@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from tenure.conformance.runner import runner
 from tenure.conformance.runner.rule_run import verdict_on
 from tenure.conformance.runner.runner import Plan, Progress, Run, all_rules, run
 from tenure.errors import ConfigError, StoreClosed, Unavailable, Unsupported
-from tenure.spi import Capabilities, ReadResult
+from tenure.spi import Capabilities, LeaseId, ReadResult
 
 from .mutants import Faithful, installed
 from .mutants.harness import DeclaresNothing, RefusesAll
@@ -66,6 +67,25 @@ def test_a_rule_tells_what_was_done(url):
     shared = [result for result in found.results if result.shared_with]
     assert shared
     assert {result.shared_with for result in shared} <= set(by_id)
+
+
+class RefusesToRefresh(Faithful):
+    """Refuses every refresh, so that no run of leases comes to its end."""
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
+        raise Unsupported("this store can't refresh leases")
+
+
+def test_a_shared_run_that_failed_condemns_one_rule_alone():
+    with installed(RefusesToRefresh) as url:
+        found = run(Plan(url=url, rules=("leases.never_end*", "leases.left_alone*", "leases.kept_alive*")))
+    assert [result.verdict.verdict for result in found.results] == [
+        Verdict.FAIL,
+        Verdict.INCONCLUSIVE,
+        Verdict.INCONCLUSIVE,
+    ]
+    assert "the run that leases.left_alone_end_in_time inspects failed" in found.results[1].verdict.reason
+    assert found.conclusion is Conclusion.NOT_CONFORMANT
 
 
 def test_a_run_needs_no_pytest():

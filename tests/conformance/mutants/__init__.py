@@ -12,6 +12,8 @@ from . import (
     feeds,
     keys,
     kv,
+    later_faults,
+    lease_ends,
     lease_ids,
     leases,
     lists,
@@ -23,6 +25,7 @@ from . import (
     partition,
     registry,
     restarts,
+    several_clients,
     spi,
     transactions,
     watches,
@@ -42,6 +45,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *bulk.MUTANTS,
     *leases.MUTANTS,
     *lease_ids.MUTANTS,
+    *lease_ends.MUTANTS,
+    *several_clients.MUTANTS,
     *locks.MUTANTS,
     *feeds.MUTANTS,
     *watches.MUTANTS,
@@ -52,6 +57,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *restarts.MUTANTS,
     *faults.MUTANTS,
     *partition.MUTANTS,
+    *later_faults.MUTANTS,
     *model.MUTANTS,
 )
 """All of them, area by area."""

@@ -44,6 +44,7 @@ from tenure.spi import (
     WatchRequest,
 )
 from tenure_memory.servers import open_backend
+from tenure_testkit.servers.controls import MemoryBackup
 
 
 class Breakable:
@@ -114,7 +115,15 @@ class Faithful(Breakable, Backend):
     @classmethod
     def controls(cls, server: tenure_memory.MemoryServer) -> ServerControls:
         """Controls over the server; a kill is an outage that keeps the data."""
-        return ServerControls(kill=server.pause, start=server.resume, cut=server.cut_watches, compact=server.compact)
+        backup = MemoryBackup(server)
+        return ServerControls(
+            kill=server.pause,
+            start=server.resume,
+            cut=server.cut_watches,
+            compact=server.compact,
+            backup=backup.back_up,
+            restore=backup.restore,
+        )
 
     # -- the SPI --
 

@@ -45,7 +45,11 @@ class PutKeepsTheLease(Faithful):
 class DeadLeaseIsRefreshed(Faithful):
     """A refresh of a lease that has ended is answered as if it lived."""
 
-    rules = ("leases.revoked_stay_dead", "leases.are_refreshed_and_revoked_in_batches")
+    rules = (
+        "leases.revoked_stay_dead",
+        "leases.are_refreshed_and_revoked_in_batches",
+        "leases.revoked_elsewhere_are_lost_without_a_call",
+    )
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
         return dict.fromkeys(lease_ids, 60.0) | self.inner.refresh(lease_ids, timeout=timeout)

@@ -14,15 +14,14 @@ from .run_one import Finding, Job, Kind
 _MARKS = {
     Kind.BROKEN: "X",
     Kind.ERROR: "e",
-    Kind.UNDECIDED: "u",
     Kind.INCONCLUSIVE: "i",
     Kind.HANG: "h",
     Kind.NOT_SUPPORTED: "-",
     Kind.PASSED: ".",
 }
 LEGEND = (
-    "X killed by a broken guarantee, e by an error, i too little happened, h hung, "
-    "u its shared run failed for another rule, - not supported, . found nothing"
+    "X killed by a broken guarantee, e by an error, i too little happened or its shared run failed, h hung, "
+    "- not supported, . found nothing"
 )
 
 

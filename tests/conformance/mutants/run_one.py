@@ -39,9 +39,8 @@ class Kind(StrEnum):
     """The rule says which guarantee is broken, and how."""
     ERROR = "error"
     """An error came out that the guarantee doesn't allow."""
-    UNDECIDED = "undecided"
-    """The run that the rule inspects failed for another rule."""
     INCONCLUSIVE = "inconclusive"
+    """It shows nothing, for example since the run that the rule inspects failed for another rule."""
     HANG = "hang"
     NOT_SUPPORTED = "not_supported"
     PASSED = "passed"
@@ -85,11 +84,8 @@ def finding_of(result: RuleRun) -> Finding:
         Verdict.UNKNOWN: Kind.HANG,
         Verdict.FAIL: Kind.ERROR,
     }[verdict]
-    if verdict is Verdict.FAIL:
-        if not reason.startswith(f"rule {result.rule.id} is violated"):
-            kind = Kind.UNDECIDED
-        elif "tenure.conformance.harness.assertions.RuleViolated" in result.trace:
-            kind = Kind.BROKEN
+    if verdict is Verdict.FAIL and "tenure.conformance.harness.assertions.RuleViolated" in result.trace:
+        kind = Kind.BROKEN
     return Finding(result.rule.id, kind, reason, result.seconds)
 
 

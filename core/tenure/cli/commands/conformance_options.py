@@ -83,6 +83,12 @@ _HELP = {
     "kill_leader": "Kill the leader of several servers.",
     "fill_disk": "Fill its disk.",
     "free_disk": "Free the disk again.",
+    "backup": "Keep its present data aside.",
+    "restore": "Bring the data of the last backup back; while it is killed, if --kill is given.",
+    "restrict": "Take away the right to read and write keys from the user of the URL.",
+    "permit": "Give the right back.",
+    "advance_clock": "Let its wall clock jump two minutes ahead.",
+    "reset_clock": "Set its wall clock right again.",
 }
 
 

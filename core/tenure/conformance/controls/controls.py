@@ -45,6 +45,14 @@ class ServerControls:
         fill_disk: the server's disk has no space left.
         free_disk: after ``fill_disk``: the disk has space again, and the server takes writes. It is restarted if it
             needs that.
+        backup: the present data are kept aside, for ``restore``. The server may be restarted for that.
+        restore: the data are those of the last ``backup`` again, and what was written since is gone. It is called
+            between ``kill`` and ``start`` if these are given, and else on the running store.
+        restrict: the user that the URL names may no longer read or write any key; connections stay.
+        permit: after ``restrict``: the user may again.
+        advance_clock: the wall clock of the server jumps two minutes ahead, in no other way than by an operator or a
+            time server. A clock that counts the time since the start isn't concerned.
+        reset_clock: after ``advance_clock``: the wall clock is right again.
     """
 
     kill: Control | None = None
@@ -59,6 +67,12 @@ class ServerControls:
     kill_leader: Control | None = None
     fill_disk: Control | None = None
     free_disk: Control | None = None
+    backup: Control | None = None
+    restore: Control | None = None
+    restrict: Control | None = None
+    permit: Control | None = None
+    advance_clock: Control | None = None
+    reset_clock: Control | None = None
 
     def offers(self, control: str) -> bool:
         """Return whether the control was given.

@@ -30,8 +30,8 @@ _PROBE = 2.0
 """Seconds in which a running store answers."""
 _POLL = 0.05
 
-_STOPS = frozenset({"kill"})
-_STARTS = frozenset({"start", "resume", "heal", "free_disk"})
+_STOPS = frozenset({"kill", "pause", "restrict"})
+_STARTS = frozenset({"start", "resume", "heal", "free_disk", "backup", "permit"})
 
 
 class ControlFailed(Exception):
@@ -61,8 +61,8 @@ def from_commands(commands: Mapping[str, str], *, url: str | None = None) -> Ser
     """Return controls that run shell commands.
 
     A control raises :class:`ControlFailed` if its command exits with a status other than 0, or runs for more than 60
-    seconds. With ``url``, ``kill`` returns once the store no longer answers; ``start``, ``resume``, ``heal`` and
-    ``free_disk`` return once it answers.
+    seconds. With ``url``, ``kill`` and ``pause`` return once the store no longer answers, ``restrict`` once it refuses;
+    ``start``, ``resume``, ``heal``, ``free_disk``, ``backup`` and ``permit`` return once it answers.
 
     Args:
         commands: commands by the names of the controls: ``{"kill": "...", "start": "..."}``.

@@ -17,12 +17,16 @@ from tenure.conformance.harness.context import RuleContext
 
 
 class ClientProcess:
-    """A client process that has the store of ``context`` open. Use it in ``with``: its end kills the process."""
+    """A client process that has the store of ``context`` open. Use it in ``with``: its end kills the process.
 
-    def __init__(self, context: RuleContext) -> None:
+    ``clock_ahead``: by so many seconds its wall clock is ahead.
+    """
+
+    def __init__(self, context: RuleContext, *, clock_ahead: float = 0.0) -> None:
         self._context = context
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tenure.conformance.fault_injection.client_process_main"],
+        module = "tenure.conformance.fault_injection.client_process_main"
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a number
+            [sys.executable, "-m", module, str(clock_ahead)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

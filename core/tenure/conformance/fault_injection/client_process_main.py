@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,9 @@ class Client:
             "state": self._state,
             "write": self._write,
             "replace": self._replace,
+            "puts": self._puts,
+            "leave": self._leave,
+            "read": self._read,
         }
         try:
             return commands[command.pop("do")](**command)
@@ -77,12 +81,38 @@ class Client:
     def _write(self, key: str, value: str) -> dict[str, Any]:
         return {"revision": self._opened.put(key, value.encode(), lease=self._lease).revision}
 
+    def _puts(self, key: str, value: str, count: int, lease: str | None = None) -> dict[str, Any]:
+        """Put a key repeatedly, on a lease that another process may hold."""
+        data = value.encode()
+        return {"revisions": [self._opened.put(key, data, lease=lease).revision for _ in range(count)]}
+
+    def _leave(self, key: str, value: str, ttl: float) -> dict[str, Any]:
+        """Put a key on a lease that is not kept alive."""
+        lease = self._opened.lease(ttl, keep_alive=False)
+        self._opened.put(key, value.encode(), lease=lease)
+        return {"ttl": lease.ttl, "max_lifetime_after_refresh": lease.max_lifetime_after_refresh}
+
+    def _read(self, key: str) -> dict[str, Any]:
+        """Return the value as get and list show it; the values differ only in a broken store."""
+        item = self._opened.get(key)
+        listed = {each.key: each.value for each in self._opened.list(key)}
+        found = None if item is None else item.value.decode()
+        return {"value": found if listed.get(key) == (item and item.value) else f"{found!r}, listed {listed!r}"}
+
     def _replace(self, key: str, value: str, revision: int) -> dict[str, Any]:
         return {"revision": self._opened.put_if_unchanged(key, value.encode(), revision=revision).revision}
 
 
+def _advance_clock(seconds: float) -> None:
+    """Let the wall clock of this process be ahead; the one that counts from the machine's start isn't concerned."""
+    now, now_ns = time.time, time.time_ns
+    time.time = lambda: now() + seconds
+    time.time_ns = lambda: now_ns() + int(seconds * 1e9)
+
+
 def main() -> None:
-    """Answer each line of the input, until it ends."""
+    """Answer each line of the input, until it ends. The argument is by how many seconds the wall clock is ahead."""
+    _advance_clock(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
     client = Client()
     try:
         for line in sys.stdin:

@@ -33,6 +33,7 @@ DEADLINE_TOLERANCE = 1.5
 SHORT = 1.0
 """Seconds; the timeout of a call that can't succeed."""
 
+_POLL = 0.05
 _USUAL = 50
 _LONG = 0.3
 """Seconds. An election takes longer, or breaks connections; a busy machine rarely delays a put this long."""
@@ -66,14 +67,17 @@ def black_hole_name(directions: tuple[Direction, ...]) -> str:
 def outage(context: RuleContext, begin: str, end: str) -> Iterator[FaultWindow]:
     """Keep the server from answering, between the controls ``begin`` and ``end``.
 
-    A store that still returns the right value shows that the control had no effect. The rule checks any other result.
+    A control may return before the last client notices, so the effect is awaited. A store that returns the right value
+    all the while shows that the control had none. The rule checks any other result.
     """
     known = _some_key(context)
     with context.evidence.fault(begin) as window:
         window.what = "calls that failed or were delayed"
         context.controls.do(begin)
         try:
-            unaffected = _returns(context, known)
+            deadline = time.monotonic() + RECOVERY
+            while (unaffected := _returns(context, known)) and time.monotonic() < deadline:
+                time.sleep(_POLL)
             context.check.enough(0 if unaffected else 1, 1, f"an effect of the control {begin!r}")
             yield window
         finally:

@@ -48,7 +48,7 @@ class LockRules(Rules, area="locks"):
     def test_locks_tokens_grow(self, context: RuleContext) -> None:
         """A lock's create revision is its fencing token: all clients read it, and each is greater than the last."""
         run = context.run_once("turns", take_turns)
-        context.check.enough(len(run.spans), 20, "a worker taking the lock")
+        context.check.enough(len(run.spans), run.least, "a worker taking the lock")
         problems = context.evidence.check("fencing-tokens", run.as_json())
         context.check.no_problems(problems, f"{len(run.spans)} times a worker took the lock", expected="growing tokens")
         if not context.capabilities.linearizable:
@@ -60,7 +60,7 @@ class LockRules(Rules, area="locks"):
 
     def test_locks_guard_against_stale_holders(self, context: RuleContext) -> None:
         """A write conditional on the lock's revision is refused if its writer's lease was revoked."""
-        self._fenced(context, fence(context, EVENT_TIMEOUT, expire=False))
+        self._fenced(context, fence(context, EVENT_TIMEOUT, expire=None))
 
     @parallel_safe
     def test_locks_guard_against_expired_holders(self, context: RuleContext) -> None:

@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tenure.conformance.checkers import write_history
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules
+from tenure.conformance.workloads.leases import seconds_of_a_put
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import Conflict, TenureError
 from tenure.leases import Lease
@@ -32,6 +33,9 @@ from tenure.spi import CommitResult, KeyValue
 
 EXAMPLES = 30
 STEPS = 40
+
+_LONGEST = 45.0
+"""Seconds that all sequences may take, about; a slow store runs fewer."""
 
 _SHRINKING = 20.0
 """Seconds for finding a shorter sequence once one has failed."""
@@ -80,6 +84,8 @@ class ModelRules(Rules, area="model"):
         counter = itertools.count()
         steps = 0
         failure = _Failure()
+        one = seconds_of_a_put(context)
+        examples = max(1, min(EXAMPLES, int(_LONGEST / (STEPS * one))))
 
         class Machine(_Machine):
             def __init__(self) -> None:
@@ -107,14 +113,14 @@ class ModelRules(Rules, area="model"):
                 # A thread of a client library may use the module `random` while something is drawn, as kazoo's does
                 # for its signs of life; Hypothesis takes that for the state machine's doing.
                 warnings.filterwarnings("ignore", "Do not use the `random` module", HypothesisDeprecationWarning)
-                run_state_machine_as_test(Machine, settings=PROFILE)
+                run_state_machine_as_test(Machine, settings=settings(PROFILE, max_examples=examples))
         except (Exception, _Enough) as exc:
             # Hypothesis takes it badly when the search is ended, or a sequence fails only now and then.
             if failure.error is None or exc is failure.error:
                 raise
             failure.error.add_note(f"after these writes to an empty prefix: {'; '.join(failure.did)}")
             raise failure.error from None
-        context.check.enough(steps, EXAMPLES * STEPS // 4, "an operation of the state machine")
+        context.check.enough(steps, examples * STEPS // 4, "an operation of the state machine")
 
 
 def _has_leases(machine: Any) -> bool:

@@ -8,7 +8,7 @@ from tenure.conformance.checkers.linearizability import by_revision, search
 from tenure.conformance.checkers.linearizability.operations import Operation, beginning, to_json
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, requires_capability
-from tenure.conformance.workloads.concurrent_operations import least_of, observe
+from tenure.conformance.workloads.concurrent_operations import observe
 
 _SEARCHED = (300, 100, 40)
 """Numbers of first operations that are also searched for an order; the next number if a search takes too long."""
@@ -20,7 +20,7 @@ class OrderRules(Rules, area="kv"):
     def test_kv_clients_see_their_own_order(self, context: RuleContext) -> None:
         """Each client reads its own writes and never goes back; all writes and preconditions follow one order."""
         run = context.run_once("order", observe)
-        run.check_enough(context, least_of(context))
+        run.check_enough(context)
         data = {"operations": to_json(run.operations), "order": by_revision.CLIENT}
         context.check.no_problems(
             context.evidence.check("linearizability", data),
@@ -32,7 +32,7 @@ class OrderRules(Rules, area="kv"):
     def test_kv_is_linearizable(self, context: RuleContext) -> None:
         """One order of all operations, which real time allows, explains what many clients did and saw."""
         run = context.run_once("order", observe)
-        run.check_enough(context, least_of(context))
+        run.check_enough(context)
         did = f"recorded {len(run.operations)} operations of {run.clients} clients at once"
         expected = "one order that explains every answer"
         data = {"operations": to_json(run.operations)}

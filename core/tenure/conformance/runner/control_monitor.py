@@ -3,6 +3,7 @@
 The monitor keeps the faults that are in effect, so undoing them never starts a server that wasn't killed:
 
     kill, kill_leader ── start        pause ── resume        partition ── heal        fill_disk ── free_disk
+    restrict ── permit                advance_clock ── reset_clock
 
 A fault counts as in effect as soon as its control is called, since a control that failed may have had its effect. It
 counts as undone once the control that undoes it has returned.
@@ -19,6 +20,8 @@ from tenure.conformance.controls.controls import CONTROLS, Control, ServerContro
 _UNDOES = {
     "free_disk": ("fill_disk",),
     "heal": ("partition",),
+    "permit": ("restrict",),
+    "reset_clock": ("advance_clock",),
     "resume": ("pause",),
     "start": ("kill", "kill_leader"),
 }

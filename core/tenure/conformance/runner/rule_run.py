@@ -4,7 +4,8 @@ The thread makes a hanging rule harmless. The runner abandons the thread, closes
 calls), empties its namespaces, and continues with the next rule. Whatever a rule raises ends here:
 
 * ``RuleViolated``, and any error that no guarantee allows, such as ``Unsupported``: FAIL.
-* ``RuleInconclusive``, a control that failed, a fault that had no effect: INCONCLUSIVE.
+* ``RuleInconclusive``, a control that failed, a fault that had no effect, a shared run that failed for another rule:
+  INCONCLUSIVE.
 * no end in time: UNKNOWN.
 """
 
@@ -154,7 +155,8 @@ def verdict_on(rule: Rule, error: BaseException | None, evidence: Evidence | Non
         decisive = root = _violated_before(root) or root
     if isinstance(root, SharedRunUnfinished):
         verdict = Verdict.UNKNOWN
-    elif isinstance(root, RuleInconclusive | ControlRaised):
+    elif isinstance(root, RuleInconclusive | ControlRaised) or isinstance(decisive, SharedRunFailed):
+        # What broke a shared run is the verdict on the rule that made the run. The others could not be judged.
         verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.FAIL

@@ -24,6 +24,11 @@ _STALE = 0.3
 
 _SUCCESSES = (Kind.READ, Kind.PUT, Kind.COMPARE_AND_SET, Kind.DELETE, Kind.PUT_IF_ABSENT, Kind.TRANSACTION)
 
+_SLOW = 0.05
+"""Seconds; a store that takes longer for a put has fewer clients, more time and less to do."""
+_FEW, _FEWEST = 4, 4
+_PATIENCE = 60.0
+"""Seconds for a slow store."""
 
 _PHASE = 500
 """Number of operations of all clients after which they start or stop to yield after each operation.
@@ -39,9 +44,12 @@ class OrderRun:
 
     operations: tuple[Operation, ...]
     clients: int
+    least: int
+    """How often each kind has to be done for the run to be conclusive."""
 
-    def check_enough(self, context: RuleContext, least: int) -> None:
+    def check_enough(self, context: RuleContext) -> None:
         """Require that every kind was done, writes were refused, and operations overlapped."""
+        least = self.least
         for kind in _SUCCESSES:
             done = sum(each.kind is kind and each.outcome is Outcome.DONE for each in self.operations)
             context.check.enough(done, least, f"a {kind.value} that was done")
@@ -61,27 +69,33 @@ def overlapping(operations: Sequence[Operation]) -> int:
 
 def observe(context: RuleContext) -> OrderRun:
     """Run ten or twenty clients on three or five connections, for some seconds or thousands of operations."""
-    clients = context.profile.pick(quick=10, full=20)
+    started = time.monotonic()
+    context.store.put("before", b"")
+    slow = time.monotonic() - started > _SLOW
+    clients = _FEW if slow else context.profile.pick(quick=10, full=20)
     stores = [context.store, *(context.connect() for _ in range(context.profile.pick(quick=2, full=4)))]
     recorder = Recorder()
-    run = _Clients(context, recorder, [f"o/{number}" for number in range(clients // 2)])
+    run = _Clients(context, recorder, [f"o/{number}" for number in range(clients // 2)], slow=slow)
     together(
         context.check,
         [partial(run.work, recorder.client(number, stores[number % len(stores)])) for number in range(clients)],
         f"{clients} clients reading and writing {clients // 2} keys",
+        within=_PATIENCE + DEADLINE if slow else None,
     )
-    return OrderRun(tuple(sorted(recorder.operations, key=lambda each: each.invoked)), clients)
+    operations = tuple(sorted(recorder.operations, key=lambda each: each.invoked))
+    return OrderRun(operations, clients, least_of(context, slow=slow))
 
 
 class _Clients:
     """What all clients of a run share: how much they do, and when it is enough."""
 
-    def __init__(self, context: RuleContext, recorder: Recorder, keys: Sequence[str]) -> None:
+    def __init__(self, context: RuleContext, recorder: Recorder, keys: Sequence[str], *, slow: bool) -> None:
         self._recorder = recorder
         self._keys = keys
         self._most = context.profile.pick(quick=3_000, full=9_000)
         self._seconds = context.profile.pick(quick=2.0, full=8.0)
-        self._least = least_of(context)
+        self._least = least_of(context, slow=slow)
+        self._patience = _PATIENCE if slow else DEADLINE / 2
         self._seed = context.profile.seed
         self._whole_lists = context.capabilities.consistent_list
         self._started = time.monotonic()
@@ -107,7 +121,7 @@ class _Clients:
 
     def _may_go_on(self) -> bool:
         seconds = time.monotonic() - self._started
-        if seconds >= DEADLINE / 2:
+        if seconds >= self._patience:
             return False  # even a slow store has done enough by then
         over = len(self._recorder.operations) >= self._most or seconds >= self._seconds
         enough = over and min(*self._counts.values(), self._refused) >= self._least
@@ -141,6 +155,6 @@ class _Clients:
         return Kind.TRANSACTION, client.transaction(puts={key: value}, deletes=(other,), unchanged=unchanged)
 
 
-def least_of(context: RuleContext) -> int:
+def least_of(context: RuleContext, *, slow: bool = False) -> int:
     """Return how often each kind has to be done for the run to be conclusive."""
-    return context.profile.pick(quick=15, full=40)
+    return _FEWEST if slow else context.profile.pick(quick=15, full=40)

@@ -15,9 +15,10 @@ from typing import Any
 
 import tenure_memory
 from tenure.conformance import ServerControls
-from tenure.errors import StoreFull, TenureError
+from tenure.errors import PermissionDenied, StoreFull, TenureError
 from tenure.spi import Feed, FeedItem, OpenRequest, Put, SystemClock
 from tenure_memory.servers import open_backend
+from tenure_testkit.servers.controls import MemoryBackup
 from tenure_testkit.tcp import wire
 
 _FOR_EVER = 3600.0
@@ -42,6 +43,8 @@ class TcpServer:
         self._thawed = threading.Event()
         self._thawed.set()
         self._full = False
+        self._backup = MemoryBackup(self.memory)
+        self._restricted = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._listener: socket.socket | None = None
@@ -63,6 +66,12 @@ class TcpServer:
             kill_leader=self.kill_leader,
             fill_disk=self.fill,
             free_disk=self.free,
+            backup=self._backup.back_up,
+            restore=self._backup.restore,
+            restrict=self._restricted.set,
+            permit=self._restricted.clear,
+            advance_clock=self.advance_clock,
+            reset_clock=lambda: None,
         )
 
     def start(self) -> None:
@@ -108,6 +117,9 @@ class TcpServer:
         """There is room again."""
         self._full = False
 
+    def advance_clock(self) -> None:
+        """Its wall clock jumps, which it doesn't look at."""
+
     def close(self) -> None:
         """The end: nothing runs any more."""
         self.kill()
@@ -132,6 +144,9 @@ class TcpServer:
             while True:
                 method, arguments = wire.receive(sock, time.monotonic() + _FOR_EVER)
                 self._thawed.wait()
+                if self._restricted.is_set():
+                    wire.send(sock, wire.packed(self.denied(method)), time.monotonic() + _FOR_EVER)
+                    continue
                 if method == "watch":
                     self._tell(sock, **arguments)
                     return
@@ -147,6 +162,10 @@ class TcpServer:
             with self._lock:
                 self._connections.discard(sock)
             sock.close()
+
+    def denied(self, method: str) -> TenureError:
+        """The answer to a user without rights."""
+        return PermissionDenied(f"the user may not {method}: ask for the right")
 
     def do(self, method: str, arguments: dict[str, Any]) -> Any:
         """One call of the backend."""
