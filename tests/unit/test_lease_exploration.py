@@ -82,6 +82,7 @@ class World:
             requested_ttl=TTL,
             max_lifetime_after_refresh=TTL + 1,
             keep_alive=keep_alive,
+            margin=0.0,
             started=self.clock.time,
             clock=self.clock,
             keeper=self,  # type: ignore[arg-type]  # without the calls to a store

@@ -11,6 +11,8 @@ from queue import SimpleQueue
 import pytest
 
 import tenure
+from tenure._runtime import thread_start
+from tenure._runtime import worker as worker_module
 from tenure._runtime.worker import Worker
 from tenure.errors import PluginError, TenureError, Unavailable, Unsupported
 
@@ -18,6 +20,7 @@ T = 30.0
 ROOT = Path(__file__).parents[2]
 
 MADE_ELSEWHERE = {
+    "core/tenure/_plugins/discovery.py": "looks for plugins where no signal handler runs",
     "core/tenure/_runtime/exits.py": "the end of the interpreter waits for this thread",
     "core/tenure/leases/keepalive.py": "leases outlive every failure of their thread",
     "core/tenure/registry/lifecycle/recovery.py": "the registration's own thread",
@@ -166,13 +169,13 @@ def test_the_end_of_the_interpreter_is_told(monkeypatch):
 def test_an_interrupted_start_leaves_nothing_behind(monkeypatch):
     ran = SimpleQueue()
     worker = Worker(lambda: ran.put(None), name="test-worker")
-    launch = worker._launch
+    launch = thread_start.start_thread
 
     def interrupted(thread: threading.Thread) -> None:
         launch(thread)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(worker, "_launch", interrupted)
+    monkeypatch.setattr(worker_module, "start_thread", interrupted)
     with pytest.raises(KeyboardInterrupt):
         worker.start("watching")
     assert not worker.running

@@ -9,7 +9,7 @@ from functools import partial
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
 from tenure.conformance.harness.context import TIMEOUT, RuleContext
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
-from tenure.conformance.workloads.leases import observe, recorded
+from tenure.conformance.workloads.leases import CLOCK_TOLERANCE, observe, recorded
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, LimitExceeded, Unsupported
 from tenure.leases import LeaseState
