@@ -1,7 +1,7 @@
 """Recipes in every order of their steps, with whatever can befall a participant at any of them.
 
-What two participants can do with one fault is tried completely (``pytest -m slow tests/recipes``). More participants and
-more faults are tried by seed.
+What two participants can do with one fault is tried completely (``pytest -m slow tests/recipes``). More participants
+and more faults are tried by seed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGE = [
 def test_two_participants_in_every_order(kind: kinds.Kind) -> None:
     result = explore_all(lambda: kinds.Holders(kind), most_faults=0)
     assert result.complete
-    assert result.runs > 10
+    assert result.runs >= 10
 
 
 @pytest.mark.slow

@@ -59,9 +59,11 @@ class _NoReaper:
     def ensure(self, deadline: float) -> None:
         """Start nothing."""
 
-    def stop(self) -> list[Any]:
+    def stop(self) -> None:
         """Nothing runs."""
-        return []
+
+    def join(self) -> None:
+        """Nothing runs."""
 
 
 class _Keeper:
@@ -225,7 +227,7 @@ class World:
                 continue
             answer = self.backend.refresh([session.lease.id], timeout=1.0)
             if session.lease.id in answer:
-                session.lease.mark_refreshed(self.clock.now(), answer[session.lease.id])
+                session.lease.mark_refreshed(self.clock.now(), answer[session.lease.id], self.clock.now())
             else:
                 session.lease.mark_lost("the store no longer knows the lease")
 
