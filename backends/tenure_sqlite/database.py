@@ -202,30 +202,29 @@ class Database:
                 "fork before opening the store or while it is idle, or start processes without forking ('spawn')"
             )
         accept_at = min(deadline, monotonic() + _OPENING)
-        connection: Connection | None = None
-        while connection is None:
-            try:
-                connection = self._connect(first=True)
-                self._initialise(connection, restored=restored, accept_at=accept_at)
-            except _OtherTimeError as exc:
-                if connection is not None:
-                    self._discard(connection)
-                    connection = None
-                if monotonic() >= deadline:
-                    raise self._other_time(exc.recorded) from None
-                time.sleep(random.uniform(0, MOMENT))  # noqa: S311 - two that open it at once must not meet again
-            except sqlite3.Error as exc:
-                if connection is not None:
-                    self._discard(connection)
-                    connection = None
-                if not is_busy(exc) or monotonic() >= deadline:
-                    raise translate(exc, self.path) from exc
-            except TenureError:
-                if connection is not None:
-                    self._discard(connection)
-                raise
+        while (connection := self._try_to_prepare(deadline, restored=restored, accept_at=accept_at)) is None:
+            time.sleep(random.uniform(0, MOMENT))  # noqa: S311 - two that open it at once must not meet again
         self._identity, self._log_identity = self._found(), self._found("-wal")
         self.give(connection)
+
+    def _try_to_prepare(self, deadline: float, *, restored: bool, accept_at: float) -> Connection | None:
+        """Return a connection to the file, which is initialised; ``None`` to try again."""
+        connection: Connection | None = None
+        done = False
+        try:
+            connection = self._connect(first=True)
+            self._initialise(connection, restored=restored, accept_at=accept_at)
+            done = True
+        except _OtherTimeError as exc:
+            if monotonic() >= deadline:
+                raise self._other_time(exc.recorded) from None
+        except sqlite3.Error as exc:
+            if not is_busy(exc) or monotonic() >= deadline:
+                raise translate(exc, self.path) from exc
+        finally:
+            if connection is not None and not done:
+                self._discard(connection)
+        return connection if done else None
 
     def _other_time(self, recorded: str) -> ConfigError:
         kinds = recorded.partition(":")[0], self.time.base.partition(":")[0]

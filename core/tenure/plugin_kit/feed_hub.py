@@ -227,20 +227,24 @@ class FeedHub:
             if feed.position < revision and feed in self._members:
                 feed.offer(revision, entries)
         if revision > self.position:
-            found: dict[_Watched, list[KeyValue | Deleted]] = {}
-            for entry in entries:
-                for watched in self._watched_by(entry.key):
-                    found.setdefault(watched, []).append(entry)
-            for watched, mine in found.items():
-                item = Changes(tuple(mine), revision)
-                for feed in self._level[watched]:
-                    if feed in self._members:
-                        feed.deliver(item)
+            self._deliver(revision, entries)
             self.position = revision
             self._untold += 1
             if self._untold >= self.bookmark_every:
                 self.bookmark()
         self._settle()
+
+    def _deliver(self, revision: int, entries: Sequence[KeyValue | Deleted]) -> None:
+        """Deliver to each level feed what it watches."""
+        found: dict[_Watched, list[KeyValue | Deleted]] = {}
+        for entry in entries:
+            for watched in self._watched_by(entry.key):
+                found.setdefault(watched, []).append(entry)
+        for watched, mine in found.items():
+            item = Changes(tuple(mine), revision)
+            for feed in self._level[watched]:
+                if feed in self._members:
+                    feed.deliver(item)
 
     def tell(self, item: FeedItem) -> None:
         """Deliver one item to all level feeds, for a reader whose feeds watch the same.

@@ -355,17 +355,10 @@ def run_once(
     try:
         scenario.begin(world)
         for _ in range(most_steps):
-            actions = world.actions(faults if left else frozenset())
-            steps = [action for action in actions if action[1] is None or action[0] is None]
-            if not steps:
-                if world.abandon_crashed():
-                    told.append("sessions of dead processes expire")
-                    continue
+            happened = _next(world, choices, faults if left else frozenset(), told)
+            if happened is None:
                 break
-            one, fault = actions[choices.choose(len(actions))] if len(actions) > 1 else actions[0]
-            left -= one is not None and fault is not None
-            told.append(f"{one.name if one else 'the store'}: {fault or type(one.effect).__name__ if one else fault}")
-            world.act(one, fault)
+            left -= happened
         else:
             raise Violation("the run does not end")
         stuck = [one.name for one in world.participants if not one.done]
@@ -378,6 +371,23 @@ def run_once(
     finally:
         world.close()
     return choices.made, told
+
+
+def _next(world: World, choices: _Choices, faults: frozenset[Fault], told: list[str]) -> int | None:
+    """Let one thing happen. Returns how many faults that was, ``None`` if nothing more can happen."""
+    actions = world.actions(faults)
+    if not any(fault is None or one is None for one, fault in actions):
+        if not world.abandon_crashed():
+            return None
+        told.append("sessions of dead processes expire")
+        return 0
+    one, fault = actions[choices.choose(len(actions))] if len(actions) > 1 else actions[0]
+    if one is None:
+        told.append(f"the store: {fault}")
+    else:
+        told.append(f"{one.name}: {fault or type(one.effect).__name__}")
+    world.act(one, fault)
+    return int(one is not None and fault is not None)
 
 
 def _traces(

@@ -7,6 +7,7 @@ whether an unanswered write arrived, and whether an entry is left over from a lo
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from typing import TypeGuard
 
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
@@ -48,25 +49,21 @@ def claim(
     unknown: OutcomeUnknown | None = None
     for attempt in range(1, _TRIES + 1):
         try:
-            held = lease()
-        except OutcomeUnknown as exc:  # a lease whose grant wasn't answered has no keys, so another one does no harm
-            if attempt == _TRIES or deadline.expired:
-                raise unknown or exc from exc
-            continue
-        except TenureError as exc:
-            raise unknown or exc from exc
-        try:
+            held = _lease(lease, last=attempt == _TRIES or deadline.expired)
+            if held is None:
+                continue
             return _write(store, key, value, held, revision=revision, deadline=deadline)
         except Conflict:
             pass
-        except OutcomeUnknown as exc:
-            unknown = exc
+        except _Unanswered as exc:
+            unknown = exc.error
         except (LeaseLost, LeaseNotFound):
             continue
         except TenureError as exc:
             raise unknown or exc from exc
+        assert held is not None
         item = _read(store, key, deadline=deadline, unknown=unknown)
-        if item is not None and item.lease_id == held.id and item.value == value:
+        if _is_written(item, held, value):
             return item.mod_revision
         if item is not None and item.lease_id not in own_lease_ids and not may_replace(item):
             raise AlreadyRegistered(describe_holder(key, item))
@@ -74,12 +71,37 @@ def claim(
     raise Unavailable(f"registering {key!r}: the key changed {_TRIES} times meanwhile; try again")
 
 
+class _Unanswered(Exception):
+    """The entry's write was not answered, unlike a grant's, which raises its ``OutcomeUnknown`` itself."""
+
+    def __init__(self, error: OutcomeUnknown) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _lease(lease: Callable[[], Lease], *, last: bool) -> Lease | None:
+    """Return the lease, ``None`` to try again: one whose grant wasn't answered has no keys and does no harm."""
+    try:
+        return lease()
+    except OutcomeUnknown:
+        if last:
+            raise
+        return None
+
+
+def _is_written(item: KeyValue | None, lease: Lease, value: bytes) -> TypeGuard[KeyValue]:
+    return item is not None and item.lease_id == lease.id and item.value == value
+
+
 def _write(store: Store, key: str, value: bytes, lease: Lease, *, revision: int | None, deadline: Deadline) -> int:
     # If the store doesn't answer a write, there is time left to read the key.
     seconds = min(store.timeout, deadline.remaining() * _FOR_WRITING)
-    if revision is None:
-        return store.put_if_absent(key, value, lease=lease, timeout=seconds).revision
-    return store.put_if_unchanged(key, value, revision=revision, lease=lease, timeout=seconds).revision
+    try:
+        if revision is None:
+            return store.put_if_absent(key, value, lease=lease, timeout=seconds).revision
+        return store.put_if_unchanged(key, value, revision=revision, lease=lease, timeout=seconds).revision
+    except OutcomeUnknown as exc:
+        raise _Unanswered(exc) from exc
 
 
 def _read(store: Store, key: str, *, deadline: Deadline, unknown: OutcomeUnknown | None) -> KeyValue | None:

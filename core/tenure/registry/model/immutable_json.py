@@ -86,14 +86,12 @@ def _freeze(value: object, where: _Where, depth: int, text: _Text) -> object:
             raise InvalidArgument(f"making an instance: {where} is {value!r}, which JSON can't express")
         return float(value)
     if isinstance(value, Mapping):
-        frozen = {}
-        for key, below in value.items():
-            if not isinstance(key, str):
-                raise InvalidArgument(
-                    f"making an instance: the keys of {where} are text, not {type(key).__name__}: {key!r:.80}"
-                )
-            frozen[intern(text(key, where))] = _freeze(below, _Where(where, key), depth + 1, text)
-        return MappingProxyType(frozen)
+        return MappingProxyType(
+            {
+                _key(key, where, text): _freeze(below, _Where(where, key), depth + 1, text)
+                for key, below in value.items()
+            }
+        )
     if isinstance(value, list | tuple):
         # Lists may be long: the common values need no place of their own.
         return tuple(
@@ -104,6 +102,14 @@ def _freeze(value: object, where: _Where, depth: int, text: _Text) -> object:
         f"making an instance: {where} is a {type(value).__name__}; give a JSON value: text, a number, a boolean, "
         "None, a list or a mapping"
     )
+
+
+def _key(key: object, where: _Where, text: _Text) -> str:
+    if not isinstance(key, str):
+        raise InvalidArgument(
+            f"making an instance: the keys of {where} are text, not {type(key).__name__}: {key!r:.80}"
+        )
+    return intern(text(key, where))
 
 
 def _valid(value: str, where: _Where) -> str:
