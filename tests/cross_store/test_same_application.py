@@ -19,7 +19,7 @@ import pytest
 import tenure
 import tenure_memory
 from tenure.errors import Unavailable
-from tenure.registry import EventType, Instance, InstanceEvent, Registry, RegistryConfig, Status, encode, key_of
+from tenure.registry import EventType, Instance, InstanceEvent, Part, Registry, RegistryConfig, Status, encode, key_of
 from tenure_testkit.servers.container import ServerContainer
 
 Outage = Callable[[], AbstractContextManager[None]]
@@ -94,7 +94,9 @@ def application(url: str, outage: Outage | None) -> tuple[list[Line], bool]:
         merged = not store.capabilities.lossless_watch
         with Registry(other, CONFIG) as watcher, Registry(store, CONFIG) as own:
             watcher.add_handler(log)
-            own.add_status_handler(lambda change: statuses.append(change.status))
+            own.add_status_handler(
+                lambda change: statuses.append(change.status) if change.part is Part.REGISTRATION else None
+            )
             # register
             own.register(WEB)
             log.wait(EventType.CREATE, WEB)

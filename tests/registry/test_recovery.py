@@ -16,7 +16,7 @@ from tenure.errors import (
     StoreFull,
     Unavailable,
 )
-from tenure.registry import Instance, RegistryConfig, Status, encode
+from tenure.registry import Instance, Part, RegistryConfig, Status, encode
 from tenure.registry.lifecycle.recovery import Recovery
 from tenure.registry.lifecycle.state import RegistrationState
 from tenure.spi.types import Put
@@ -26,8 +26,9 @@ KEY = "/registry/default/web/1@10.0.0.1"
 
 
 def statuses_of(own, told):
+    """What is told of the registration; that the cache follows again may be told before or after it."""
     seen = told()
-    own.add_status_handler(seen)
+    own.add_status_handler(lambda change: seen(change) if change.part is Part.REGISTRATION else None)
     return seen
 
 
