@@ -221,10 +221,15 @@ def _looks(context: RuleContext) -> dict[str, Callable[[_Group], list[object]]]:
     def refresh(group: _Group) -> list[object]:
         return list(backend.refresh(group.leases[::-1], timeout=TIMEOUT))
 
+    def get_several(group: _Group) -> list[str]:
+        most = store.capabilities.max_transaction_operations
+        parts = [group.keys[start : start + most] for start in range(0, len(group.keys), most)]
+        return [item.key for part in parts for item in store.get_many(part).items if item]
+
     return {
         "get": lambda group: [key for key in group.keys if store.get(key) is not None],
         "list": lambda group: list(store.list(f"ends/{group.name}/").keys),
-        "get of several keys": lambda group: [item.key for item in store.get_many(group.keys).items if item],
+        "get of several keys": get_several,
         "put_if_absent": take,
         "put on the lease": put,
         "refresh": refresh,
