@@ -221,7 +221,7 @@ def _looks(context: RuleContext) -> dict[str, Callable[[_Group], list[object]]]:
     def refresh(group: _Group) -> list[object]:
         return list(backend.refresh(group.leases[::-1], timeout=TIMEOUT))
 
-    def get_several(group: _Group) -> list[str]:
+    def get_several(group: _Group) -> list[object]:
         most = store.capabilities.max_transaction_operations
         parts = [group.keys[start : start + most] for start in range(0, len(group.keys), most)]
         return [item.key for part in parts for item in store.get_many(part).items if item]
