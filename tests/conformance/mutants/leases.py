@@ -252,7 +252,7 @@ class RevokedIsRefreshed(Faithful):
 class LeasesEndWhenTheyAreWatched(Faithful):
     """A lease ends on the clock of its backend alone: where that is closed, nothing ends it."""
 
-    rules = ("leases.that_ended_are_over_for_the_first_who_looks",)
+    rules = ("leases.ended_together_are_gone_at_the_first_look",)
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)

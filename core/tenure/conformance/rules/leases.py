@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
-from tenure.conformance.harness.context import TIMEOUT, RuleContext
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
-from tenure.conformance.workloads.leases import CLOCK_TOLERANCE, observe, recorded
+from tenure.conformance.workloads.leases import observe, recorded
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, LimitExceeded, Unsupported
 from tenure.leases import LeaseState
-from tenure.spi import Backend, Delete, LeaseId, LeaseInfo, ListRequest, Put, Transaction
+from tenure.spi import Delete, LeaseInfo, Put, Transaction
 from tenure.watch import EventType
 
 _CLOCKS = 0.02
@@ -22,8 +21,6 @@ _CLOCKS = 0.02
 
 _LONG_ENOUGH = 9.0
 """Seconds of a TTL of which a third is far from the whole, also on a slow machine."""
-_ENDING_TOGETHER = 120
-"""Leases; more than a store ends at once."""
 
 
 class LeaseRules(Rules, area="leases"):
@@ -125,39 +122,6 @@ class LeaseRules(Rules, area="leases"):
             did,
             expected=f"LOST after a third of its TTL of {lease.ttl:g} s",
             seen=f"LOST at its own deadline, for {lease.reason!r}",
-        )
-
-    def test_leases_that_ended_are_over_for_the_first_who_looks(self, context: RuleContext) -> None:
-        """Where no client watches or writes, the first read shows no key of an ended lease, and no write uses one."""
-        slack = context.capabilities.expiry_slack
-        holder, looker = context.backend(), context.backend()
-        seen: dict[str, object] = {}
-        looks: dict[str, Callable[[str, str], object]] = {
-            "get": lambda key, _: looker.get(key, timeout=TIMEOUT).item,
-            "list": lambda key, _: looker.list(ListRequest(prefix=key), timeout=TIMEOUT).items,
-            "refresh": lambda _, lease_id: looker.refresh([lease_id], timeout=TIMEOUT),
-            "put": lambda key, lease_id: _put_on(looker, key, lease_id),
-        }
-        looker.list(ListRequest(prefix=context.physical("")), timeout=TIMEOUT)
-        over: dict[str, tuple[float, str]] = {}
-        for number, name in enumerate(looks):
-            # One after the other, so that no look ends the leases of the next.
-            ttl = context.short_ttl + number * (slack + CLOCK_TOLERANCE + 0.5)
-            many = 1 if name in {"get", "list"} else _ENDING_TOGETHER
-            grants = [holder.grant(ttl, timeout=TIMEOUT) for _ in range(many)]
-            ends = time.monotonic() + context.capabilities.max_lifetime_after_refresh(grants[-1].ttl)
-            put = Put(context.physical(name), b"held", grants[-1].lease_id)
-            holder.commit(Transaction((), (put,)), timeout=TIMEOUT)
-            over[name] = ends + CLOCK_TOLERANCE, grants[-1].lease_id
-        holder.close()
-        for name, (moment, lease_id) in over.items():
-            time.sleep(max(0.0, moment - time.monotonic()))
-            seen[name] = looks[name](context.physical(name), lease_id)
-        problems = [f"{name}: {found!r}" for name, found in seen.items() if found]
-        context.check.no_problems(
-            problems,
-            f"left leases alone, {_ENDING_TOGETHER} of them at a time, until they were over",
-            expected="no trace",
         )
 
     # -- without waiting --
@@ -325,12 +289,3 @@ class LeaseRules(Rules, area="leases"):
         context.check.raises(LeaseNotFound, lambda: context.store.describe_lease(lease.id), "describe a revoked lease")
         living = {each.lease_id for each in context.store.leases()}
         context.check.true(lease.id not in living, "leases() after revoke", expected="without it", seen="listed")
-
-
-def _put_on(backend: Backend, key: str, lease_id: LeaseId) -> str:
-    """Put a key on a lease that is over; empty if that was refused."""
-    try:
-        done = backend.commit(Transaction((), (Put(key, b"late", lease_id),)), timeout=TIMEOUT)
-    except LeaseNotFound:
-        return ""
-    return f"applied at {done.revision}"

@@ -18,7 +18,7 @@ from tenure.conformance.network import Direction, Latency, Network, Slicer
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.threads import together
-from tenure.errors import Conflict, LeaseLost, LeaseNotFound
+from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown
 from tenure.leases import Lease, LeaseState
 
 _LATE = 0.4
@@ -65,6 +65,7 @@ class LateAnswerRules(Rules, area="faults"):
             trickle = partial(context.network.add, Slicer(size=1, delay=_TRICKLE), Direction.DOWN)
             with fault(context, "byte by byte", trickle, "pieces made"):
                 fails_in_time(context, f"{name} with an answer that comes byte by byte", call)
+            context.network.cut()  # what is on its way would go on trickling
             works_again(context, store)
             item = store.get("long/0", timeout=RECOVERY)
             context.check.equal(item and item.value, value, f"a value after a {name} that ran out of time")
@@ -131,7 +132,7 @@ def _granted(context: RuleContext, network: Network, holder: Store, contender: S
     _counts_from_the_question(context, lease, answered - delay, "granted a lease")
     try:
         contender.put_if_absent(key, b"holder", lease=lease.id)
-    except LeaseNotFound:
+    except (LeaseNotFound, OutcomeUnknown):  # where sessions move between servers, a put may lose its connection
         return None
     return lease
 
@@ -144,7 +145,7 @@ def _refreshed(context: RuleContext, network: Network, holder: Store, contender:
         with _late(context, network, delay):
             lease.refresh()
             answered = holder.clock.now()
-    except (LeaseLost, LeaseNotFound):
+    except (LeaseLost, LeaseNotFound, OutcomeUnknown):
         return None
     _counts_from_the_question(context, lease, answered - delay, "refreshed a lease")
     return lease
@@ -164,7 +165,7 @@ def _refreshed_in_background(
                     return None
                 time.sleep(0.002)
             answered = holder.clock.now()
-    except (LeaseLost, LeaseNotFound):
+    except (LeaseLost, LeaseNotFound, OutcomeUnknown):
         return None
     _counts_from_the_question(context, lease, answered - delay, "refreshed a lease in the background")
     return lease
