@@ -162,8 +162,6 @@ class Watches:
         for position in lost:
             for feed in places[position]:
                 hub.end(feed, cut_off(self._database.path, position, start=log_start, present=revision))
-        if lost:
-            hub.admit()
         hindmost = min((position for position in places if found[position]), default=revision)
         if hindmost < revision:
             for at, entries in change_log.read(connection, hindmost):

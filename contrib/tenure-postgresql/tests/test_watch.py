@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import tenure_postgresql.schema
 from postgresql_server import PostgresqlServer
+from tenure_postgresql.log_reader import LogReader
 
 import tenure
 from tenure.errors import Compacted, Conflict, HistoryReplaced, TenureError
@@ -53,6 +54,26 @@ def test_a_lost_notification_only_costs_time(
     until(lambda: any(isinstance(item, Changes) and item.revision == revision for item in sink.items), 4, "it is told")
     assert time.monotonic() - told < 1.5 + 0.5
     feed.close()
+
+
+def test_a_feed_that_joins_while_the_log_is_read_misses_nothing(
+    open_backend: Callable[..., Backend], recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, first, second = open_backend(), recorder(), recorder()
+    backend.watch(WatchRequest(prefix=""), sink=first, timeout=5.0)
+    revisions = [put(backend, "a"), put(backend, "b")]
+    until(lambda: [item.revision for item in first.items if isinstance(item, Changes)] == revisions, 30, "both told")
+    read, joined = LogReader._read, []
+
+    def joining(reader: LogReader, connection: Any, after: int) -> Any:
+        page = read(reader, connection, after)
+        if page.transactions and not joined:
+            joined.append(backend.watch(WatchRequest(prefix="", after=revisions[0]), sink=second, timeout=30.0))
+        return page
+
+    monkeypatch.setattr(LogReader, "_read", joining)
+    revisions.append(put(backend, "c"))
+    until(lambda: [i.revision for i in second.items if isinstance(i, Changes)] == revisions[1:], 30, "the joined one")
 
 
 def test_notifications_make_it_quick(open_backend: Callable[..., Backend], recorder: Any) -> None:

@@ -125,7 +125,7 @@ MUTANTS = (
         id="redis-gap-unseen",
         kind=Kind.GAP,
         file=f"{_FOLDER}/log_reader.py",
-        old="                if one.follows != self._position:\n",
+        old="                if one.follows != self.hub.position:\n",
         new="                if one.follows > one.revision:\n",
         wrong="A watch goes on over entries that left the log, or in data that were replaced, in silence.",
         rules=("restarts.a_watcher_left_behind_is_resynced", "restarts.*", "faults.*"),

@@ -183,7 +183,7 @@ class LogReader:
         """Deliver everything that the log has and some feed hasn't."""
         hub = self._hub
         while not self.retired:
-            hub.admit()  # before reading: one that comes meanwhile may be ahead of the answer
+            hub.admit()  # before reading alone: one that comes meanwhile may be ahead of the answer, or behind it
             places = hub.places()
             if not places:
                 return
@@ -191,7 +191,6 @@ class LogReader:
             for position in [position for position in places if page.lacks(position)]:
                 for feed in places.pop(position):
                     self._end(feed, missing(position, page.start, connection.where))
-            hub.admit()
             for revision, entries in page.transactions:
                 hub.offer(revision, entries)
             if page.complete:
