@@ -7,6 +7,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,10 @@ import pytest
 
 import tenure
 import tenure_memory
+from tenure import Lease, ManualClock
 from tenure._plugins import discovery
+from tenure.leases.machine import LeaseMachine
+from tenure.spi import LeaseGrant
 from tenure_testkit.waiting import until
 
 INSIDE = (f"{os.sep}tenure{os.sep}", f"{os.sep}tenure_memory{os.sep}")
@@ -165,3 +169,52 @@ def test_plugins_are_looked_for_where_no_signal_handler_runs(monkeypatch):
     assert "memory" in {claim.scheme for claim in discovery.claims()}
     assert looked
     assert threading.main_thread() not in looked
+
+
+class _Keeper:
+    """A lease's keeper that does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: None
+
+
+def _forget_all(machine: LeaseMachine, leases: list[Lease]) -> None:
+    for lease in leases:
+        machine.forget(lease)
+
+
+def test_an_interrupted_forget_leaves_the_books_in_order():
+    """Leases that end out of order leave heap entries that are cleared at times: at any line of that, and then all."""
+
+    def books() -> tuple[LeaseMachine, list[Lease], ManualClock]:
+        machine, clock, leases = LeaseMachine(), ManualClock(), []
+        for number in range(100):
+            ttl = 30.0 + (number * 37) % 100  # in no order
+            leases.append(
+                Lease(
+                    LeaseGrant(str(number), ttl),
+                    requested_ttl=ttl,
+                    max_lifetime_after_refresh=ttl,
+                    keep_alive=True,
+                    margin=0.0,
+                    started=clock.now(),
+                    clock=clock,
+                    keeper=_Keeper(),  # type: ignore[arg-type]
+                    on_lost=None,
+                )
+            )
+            machine.add(leases[-1])
+        for lease in leases[:82]:  # one more, and the entries are cleared
+            machine.forget(lease)
+        return machine, leases, clock
+
+    last, reached = 0, True
+    while reached:
+        last += 1
+        machine, leases, clock = books()
+        reached, _ = interrupted_at(last, partial(_forget_all, machine, leases[82:85]))
+        left = machine.leases
+        clock.jump(30.0 - 0.001)  # a third of the longest TTL is later; of those of 30 to 90 s it has passed
+        due = {lease.id for lease in left if clock.now() >= lease.deadline - lease.ttl * 2 / 3}
+        assert {lease.id for lease in machine.step(clock.now()).batch} >= due, f"interrupted at line {last}"
+    assert last > 10

@@ -91,8 +91,9 @@ class LeaseMachine:
             del self._leases[lease.id]
         for heap in (self._due, self._deadlines):
             if len(heap) > 2 * len(self._leases) + _SPARE:
-                heap[:] = [entry for entry in heap if self.holds(entry[2])]
-                heapq.heapify(heap)
+                kept = [entry for entry in heap if self.holds(entry[2])]
+                heapq.heapify(kept)  # before it is put in place: an interrupt in between would leave it in no order
+                heap[:] = kept
 
     @property
     def leases(self) -> list[Lease]:
