@@ -188,8 +188,8 @@ def test_an_interrupted_forget_leaves_the_books_in_order():
 
     def books() -> tuple[LeaseMachine, list[Lease], ManualClock]:
         machine, clock, leases = LeaseMachine(), ManualClock(), []
-        for number in range(100):
-            ttl = 30.0 + (number * 37) % 100  # in no order
+        for number in range(160):
+            ttl = 30.0 + (number * 37) % 160  # in no order
             leases.append(
                 Lease(
                     LeaseGrant(str(number), ttl),
@@ -204,7 +204,7 @@ def test_an_interrupted_forget_leaves_the_books_in_order():
                 )
             )
             machine.add(leases[-1])
-        for lease in leases[:82]:  # one more, and the entries are cleared
+        for lease in leases[:112]:  # one more, and the entries are cleared
             machine.forget(lease)
         return machine, leases, clock
 
@@ -212,7 +212,7 @@ def test_an_interrupted_forget_leaves_the_books_in_order():
     while reached:
         last += 1
         machine, leases, clock = books()
-        reached, _ = interrupted_at(last, partial(_forget_all, machine, leases[82:85]))
+        reached, _ = interrupted_at(last, partial(_forget_all, machine, leases[112:115]))
         left = machine.leases
         clock.jump(30.0 - 0.001)  # a third of the longest TTL is later; of those of 30 to 90 s it has passed
         due = {lease.id for lease in left if clock.now() >= lease.deadline - lease.ttl * 2 / 3}
