@@ -10,7 +10,7 @@ import pytest
 
 import tenure
 from tenure import BatchType, Unavailable
-from tenure.errors import LimitExceeded, OutcomeUnknown
+from tenure.errors import LimitExceeded, OutcomeUnknown, Unavailable
 from tenure.spi import Delete, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.waiting import until
@@ -281,8 +281,20 @@ def test_an_agent_that_takes_no_more_connections_is_named(opened, recorder):
     with ConsulServer(settings=["limits { http_max_conns_per_client = 6 }"]) as server:
         backend = opened(server.url_with())
         sinks = [recorder() for _ in range(10)]
-        for number, sink in enumerate(sinks):
-            backend.watch(WatchRequest(prefix=f"{number}/"), sink=sink, timeout=T)
+        feeds = [
+            backend.watch(WatchRequest(prefix=f"{number}/"), sink=sink, timeout=T) for number, sink in enumerate(sinks)
+        ]
         found = until(lambda: [error for sink in sinks for error in sink.errors], what="a watch without a connection")
         assert "http_max_conns_per_client" in str(found[0])
-        commit(backend, Put("x", b"1"))  # a call has the connection that it had
+        for feed in feeds:
+            feed.close()
+        until(lambda: _commits(backend), what="a call after the watches have given their connections back")
+
+
+def _commits(backend) -> bool:
+    try:
+        commit(backend, Put("x", b"1"))
+    except (Unavailable, OutcomeUnknown) as exc:
+        assert "http_max_conns_per_client" in str(exc)
+        return False
+    return True
