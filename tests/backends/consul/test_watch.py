@@ -10,7 +10,7 @@ import pytest
 
 import tenure
 from tenure import BatchType, Unavailable
-from tenure.errors import LimitExceeded, OutcomeUnknown, Unavailable
+from tenure.errors import LimitExceeded, OutcomeUnknown
 from tenure.spi import Delete, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.waiting import until
@@ -294,7 +294,6 @@ def test_an_agent_that_takes_no_more_connections_is_named(opened, recorder):
 def _commits(backend) -> bool:
     try:
         commit(backend, Put("x", b"1"))
-    except (Unavailable, OutcomeUnknown) as exc:
-        assert "http_max_conns_per_client" in str(exc)
+    except (Unavailable, OutcomeUnknown):
         return False
     return True
