@@ -240,14 +240,15 @@ def _groups(context: RuleContext, names: tuple[str, ...]) -> list[_Group]:
     """Put the keys of all groups; each ends a moment after the one before."""
     stores = [context.connect() for _ in range(_CLIENTS)]
     started = time.monotonic()
-    context.store.put("ends", b"")
-    one = max(time.monotonic() - started, 1e-4)
+    first = stores[0].lease(context.long_ttl, keep_alive=False)
+    stores[0].put("ends", b"", lease=first.id)
+    one = max(time.monotonic() - started, 1e-4)  # a lease may cost more than a put
     count = int(min(_TOGETHER, max(_FEWEST, _PLACING / len(names) * _CLIENTS / (2 * one))))
-    placing = max(2 * one * count * len(names) / _CLIENTS, context.short_ttl)
     slack = context.capabilities.max_lifetime_after_refresh(context.short_ttl) - context.short_ttl
     gap = 0.0 if slack > _SLACK else slack + _GRACE + max(_GAP, context.capabilities.ttl_granularity)
     groups = [_Group(name) for name in names]
     for attempt in range(3):
+        placing = max(2 * one * count * len(names) / _CLIENTS, context.short_ttl)
         ttl = min(context.short_ttl + _SPARE * placing * (1 + attempt), context.capabilities.max_ttl - gap * len(names))
         for group in groups:
             group.leases = [""] * count
@@ -256,6 +257,7 @@ def _groups(context: RuleContext, names: tuple[str, ...]) -> list[_Group]:
                 store.close()
             return groups
         context.store.delete_prefix("ends/")
+        count = max(_FEWEST, count // 2)  # the machine is slower than the first lease was
     raise inconclusive(
         context.rule, "leases ended before their keys were put; the store may be too slow, or the machine overloaded"
     )
