@@ -37,8 +37,8 @@ class CountsFromTheAnswer(Networked):
             made._refreshed = store.clock.now()
             return made
 
-        def mark_refreshed(lease: Lease, started: float, ttl: float) -> None:
-            refreshed(lease, lease._clock.now(), ttl)
+        def mark_refreshed(lease: Lease, started: float, ttl: float, now: float) -> None:
+            refreshed(lease, now, ttl, now)
 
         patches = ExitStack()
         patches.enter_context(patch.object(Store, "lease", lease))
@@ -55,8 +55,8 @@ class RefreshCountsFromTheAnswer(Networked):
     def bent(cls) -> AbstractContextManager[object]:
         refreshed = Lease.mark_refreshed
 
-        def mark_refreshed(lease: Lease, started: float, ttl: float) -> None:
-            refreshed(lease, lease._clock.now(), ttl)
+        def mark_refreshed(lease: Lease, started: float, ttl: float, now: float) -> None:
+            refreshed(lease, now, ttl, now)
 
         return patch.object(Lease, "mark_refreshed", mark_refreshed)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
 
 from tenure._client.store import Store
 from tenure.leases import Lease
 from tenure.leases.keepalive import LeaseKeepAlive
+from tenure.leases.machine import LeaseMachine
 from tenure.spi import (
     Backend,
     Changes,
@@ -118,7 +119,7 @@ class NobodyKeepsLeases(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        return patch.object(LeaseKeepAlive, "_take_due", lambda keeper, now: [])
+        return patch.object(LeaseMachine, "_take_due", lambda machine, now: ())
 
 
 class EndTakesFormerKeys(Faithful):
@@ -174,7 +175,10 @@ class LossIsToldTwice(Faithful):
             once(keeper, lease)
             once(keeper, lease)
 
-        return patch.object(LeaseKeepAlive, "lost", twice)
+        stack = ExitStack()
+        stack.enter_context(patch.object(LeaseKeepAlive, "lost", twice))
+        stack.enter_context(patch.object(Lease, "tells", lambda lease, what: True))
+        return stack
 
 
 class TtlIsDoubled(Faithful):

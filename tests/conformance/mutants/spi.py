@@ -257,7 +257,9 @@ class FailedFeedGoesOn(BentWatch):
         feed.sink.fail(error)
         # The server's lock is held here, so what watch() does can't be called.
         watches = self.server._watches
-        watches.add(watches.new(self.inner, WatchRequest(prefix=feed.known["prefix"]), feed))
+        revision = self.server._revision
+        request = WatchRequest(prefix=feed.known["prefix"])
+        watches.add(self.inner, watches.new(self.inner, request, feed, position=revision), revision)
 
 
 class ClosedBackendAnswers(Faithful):
