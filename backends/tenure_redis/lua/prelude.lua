@@ -119,10 +119,13 @@ local function finish(lease)
 end
 
 -- A deadline is a time of one server's clock. When another server answers, or the same one after a restart, every lease
--- gets its full ttl again: so no difference between clocks ends one early. Removing nobody is allowed in a full memory, and
--- so is then what follows.
+-- gets its full ttl again: so no difference between clocks ends one early. Data of an older program name no server: those
+-- are taken for this one's, as that program took them. Removing nobody is allowed in a full memory, and so is then what
+-- follows.
 if server ~= '' and server ~= state[3] then
   call('ZREM', E, '')
+end
+if server ~= '' and state[3] and server ~= state[3] then
   local leases = call('ZRANGE', E, 0, -1)
   for i = 1, #leases, CHUNK do
     local last = math.min(i + CHUNK - 1, #leases)
@@ -130,8 +133,8 @@ if server ~= '' and server ~= state[3] then
       if ttl then call('ZADD', E, now + tonumber(ttl) + 1, leases[i + j - 1]) end
     end
   end
-  call('HSET', D, '\0server', server)
 end
+if server ~= '' and server ~= state[3] then call('HSET', D, '\0server', server) end
 
 -- The server does nothing else meanwhile, so not all at once; whoever is left counts as ended all the same.
 local left, late = KEYS_AT_ONCE, false
