@@ -15,7 +15,9 @@ from tenure.conformance.fault_injection.client_process import ClientProcess
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.profile import QUICK
 from tenure.conformance.harness.rule import Rule
+from tenure.conformance.harness.verdicts import Verdict
 from tenure.conformance.network import Network
+from tenure.conformance.runner.rule_run import verdict_on
 from tenure.conformance.runner.runner import all_rules
 from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.spi import Backend, BackendPlugin, Host, OpenRequest
@@ -53,26 +55,24 @@ def tried(url: str, rule: Rule, *, controls: ServerControls | None = None, enabl
         return context
 
 
-def outcomes(rules: list[Rule], try_one: Callable[[Rule], object], *, at_a_time: int) -> dict[str, str]:
+def outcomes(rules: list[Rule], try_one: Callable[[Rule], RuleContext]) -> dict[str, str]:
     """How each rule ends. Several at a time, where most of it is waiting for what doesn't happen."""
 
     def outcome(rule: Rule) -> str:
         try:
-            try_one(rule)
-        except RuleInconclusive:
-            return "inconclusive"
+            found, _ = verdict_on(rule, None, try_one(rule).evidence)
         except AssertionError as exc:
-            return f"broken: {exc}"
-        return "kept"
+            found, _ = verdict_on(rule, exc, None)
+        return "inconclusive" if found.verdict is Verdict.INCONCLUSIVE else f"{found.verdict}: {found.reason}"
 
-    with ThreadPoolExecutor(at_a_time) as pool:
+    with ThreadPoolExecutor(8) as pool:
         return dict(zip([rule.id for rule in rules], pool.map(outcome, rules), strict=True))
 
 
 def test_a_network_without_effect_makes_rules_inconclusive(toy: tuple[str, ServerControls]):
     url, controls = toy
     controls = ServerControls(compact=controls.compact)
-    found = outcomes(ON_CONNECTIONS, lambda rule: tried(url, rule, controls=controls, enabled=False), at_a_time=8)
+    found = outcomes(ON_CONNECTIONS, lambda rule: tried(url, rule, controls=controls, enabled=False))
     assert len(found) >= 10
     assert found == dict.fromkeys(found, "inconclusive")
 
@@ -80,7 +80,7 @@ def test_a_network_without_effect_makes_rules_inconclusive(toy: tuple[str, Serve
 def test_controls_without_effect_make_rules_inconclusive(toy: tuple[str, ServerControls]):
     url, _ = toy
     controls = ServerControls(**dict.fromkeys(CONTROLS, lambda: None))
-    found = outcomes(ON_SERVERS, lambda rule: tried(url, rule, controls=controls), at_a_time=2)
+    found = outcomes(ON_SERVERS, lambda rule: tried(url, rule, controls=controls))
     assert len(found) >= 10
     assert found == dict.fromkeys(found, "inconclusive")
 

@@ -6,6 +6,7 @@ The plugin is the one that ``tenure new-backend`` writes out, with one line of i
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -77,10 +78,9 @@ def test_a_lease_that_never_ends(suite_on):
         suite_on(LEASE, "if deadline <= now - 1e9]:", "-k", "test_leases_are_extended or test_leases_left_alone")
     )
     assert "rule leases.left_alone_end_in_time is violated" in told
-    assert any(
-        "had to go within 1.25 s (and 1 s for a busy machine): a reader found it gone not at all" in line
-        for line in told
-    )
+    # A busy machine gets the time that its threads were seen to be late.
+    late = r"had to go within 1\.25 s \(and [\d.]+ s for a busy machine\): a reader found it gone not at all"
+    assert any(re.search(late, line) for line in told)
     assert "rule leases.are_extended_by_refreshing is violated" in told
     assert "  expected:  its key lives for 1 s more, and then it ends" in told
     assert "  seen:      it was still there at the end" in told

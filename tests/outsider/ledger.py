@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -49,6 +50,8 @@ _COLUMNS = "key, value, made, changed, lease"
 _LIMIT = 1000
 _POLL = 0.05
 _OPENING = 10.0
+_TURNS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""Writers of one process take turns, whoever opened the file: SQLite's own waiting may starve one of many."""
 
 
 class Ledger(Backend):
@@ -60,7 +63,7 @@ class Ledger(Backend):
     def __init__(self, path: str, *, timeout: float = _OPENING) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._writing = threading.Lock()
+        self._writing = _TURNS[path]
         self._idle: list[sqlite3.Connection] = []
         self._feeds: list[Feed] = []
         self._closed = False

@@ -7,6 +7,7 @@ answers nothing; a full one refuses writes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import queue
 import socket
 import threading
@@ -24,6 +25,8 @@ from tenure_testkit.tcp import wire
 _FOR_EVER = 3600.0
 _FAILOVER = 0.3
 """Seconds without a leader."""
+_JUMP = 120.0
+"""Seconds that the wall clock jumps ahead."""
 
 
 class TcpServer:
@@ -43,6 +46,7 @@ class TcpServer:
         self._thawed = threading.Event()
         self._thawed.set()
         self._full = False
+        self._ahead = 0.0
         self._backup = MemoryBackup(self.memory)
         self._restricted = threading.Event()
         self._lock = threading.Lock()
@@ -71,7 +75,7 @@ class TcpServer:
             restrict=self._restricted.set,
             permit=self._restricted.clear,
             advance_clock=self.advance_clock,
-            reset_clock=lambda: None,
+            reset_clock=self.reset_clock,
         )
 
     def start(self) -> None:
@@ -118,7 +122,12 @@ class TcpServer:
         self._full = False
 
     def advance_clock(self) -> None:
-        """Its wall clock jumps, which it doesn't look at."""
+        """Its wall clock jumps, which it reports, and by which it ends no lease."""
+        self._ahead = _JUMP
+
+    def reset_clock(self) -> None:
+        """Its wall clock is right again."""
+        self._ahead = 0.0
 
     def close(self) -> None:
         """The end: nothing runs any more."""
@@ -173,7 +182,10 @@ class TcpServer:
             operations = arguments["transaction"].operations
             if any(isinstance(each, Put) for each in operations):
                 raise StoreFull("there is no room left on the disk: nothing was written")
-        return getattr(self.backend, method)(**arguments)
+        answer = getattr(self.backend, method)(**arguments)
+        if method == "server_info" and answer.clock is not None:
+            return dataclasses.replace(answer, clock=answer.clock + self._ahead)
+        return answer
 
     def _tell(self, sock: socket.socket, **arguments: Any) -> None:
         sink = _Queue()
