@@ -34,7 +34,7 @@ class TestConsul(StoreConformance):
         return controls(own_server)
 
 
-@pytest.mark.slow
+@pytest.mark.variant
 class TestConsulDefaults(StoreConformance):
     """Sessions of ten seconds and more: rules that wait for a lease to end. Nothing else depends on these limits.
 

@@ -47,7 +47,7 @@ class TestRedis(StoreConformance):
         return all_controls(own_server)
 
 
-@pytest.mark.slow
+@pytest.mark.variant
 class TestRedisDefaults(StoreConformance):
     """A restart may forget writes: rules about servers that end. A server that runs serves from memory either way."""
 

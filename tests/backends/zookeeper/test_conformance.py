@@ -35,7 +35,7 @@ class TestZooKeeper(StoreConformance):
         return controls(own_server)
 
 
-@pytest.mark.slow
+@pytest.mark.variant
 class TestZooKeeperDefaults(StoreConformance):
     """Sessions of four seconds and more: rules that wait for a lease to end, or for a lost connection to be noticed.
 

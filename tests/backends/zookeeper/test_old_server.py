@@ -19,7 +19,7 @@ def old_server() -> Iterator[OldZooKeeperServer]:
         yield server
 
 
-@pytest.mark.slow
+@pytest.mark.variant
 class TestOldZooKeeper(StoreConformance):
     """Rules about what is done in another way there: reading many nodes, and watching.
 

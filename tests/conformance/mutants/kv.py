@@ -116,7 +116,7 @@ class IdenticalPutIsSkipped(Faithful):
 class FirstPutsOfProcessesAreAlike(Networked):
     """The first put of each process looks like that of every other: where the value is there already, it is lost."""
 
-    rules = ("kv.the_same_put_by_several_processes_is_a_change_each",)
+    rules = ("kv.identical_puts_of_several_processes_all_count",)
     first: ClassVar[list[Transaction]] = []
 
     def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:

@@ -191,7 +191,8 @@ class Jumping(TcpServer):
     """Its leases end by the wall clock."""
 
     def advance_clock(self) -> None:
-        """Two minutes pass for the leases."""
+        """Two minutes pass, for the leases too."""
+        super().advance_clock()
         self.memory.revoke([info.lease_id for info in self.memory.leases(None) if (info.remaining or 0.0) < 120.0])
 
 

@@ -247,7 +247,7 @@ class KeysGoOneByOne(Faithful):
 class RevokedIsRefreshed(Faithful):
     """A refresh of a lease that was revoked is answered as if it were alive."""
 
-    rules = ("leases.revoked_by_others_are_lost_before_their_deadline",)
+    rules = ("leases.revoked_elsewhere_are_lost_without_a_call",)
 
     def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
         return dict.fromkeys(lease_ids, 9.0) | self.inner.refresh(lease_ids, timeout=timeout)

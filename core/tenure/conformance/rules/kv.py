@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tenure.conformance.fault_injection.client_process import ClientProcess
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, requires_capability
-from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.sample_keys import BINARY_VALUES, ODD_KEYS, in_order
 from tenure.conformance.workloads.threads import Running, together
 from tenure.errors import Conflict, InvalidArgument, InvalidKey, LimitExceeded
@@ -126,23 +124,6 @@ class KvRules(Rules, area="kv"):
             seen=second.revision,
         )
         context.check.equal(item and item.mod_revision, second.revision, "the mod_revision after the second put")
-
-    @requires_capability("multi_process")
-    def test_kv_the_same_put_by_several_processes_is_a_change_each(self, context: RuleContext) -> None:
-        """Each put makes a revision and an event, also if new processes put the value that is there already."""
-        revisions: list[int] = []
-        with Follower(context.check, context.store.watch("same")) as follower:
-            follower.wait_in_sync()
-            for number in range(3):
-                did = f"put the same value, each time by a new process, the {number + 1}. time"
-                with ClientProcess(context) as client:
-                    answer = client.ask("write", key="same", value="same")
-                context.check.true("error" not in answer, did, expected="an answer", seen=answer)
-                revisions.append(answer["revision"])
-                item = context.store.get("same")
-                context.check.equal(item and item.mod_revision, revisions[-1], f"{did}; the key's revision")
-                follower.wait_for("same", revisions[-1], did)
-        context.check.equal(sorted(set(revisions)), revisions, "the revisions of three identical puts, in order")
 
     def test_kv_revisions_only_grow(self, context: RuleContext) -> None:
         """Every change has a greater revision than all before, store-wide, and every read shows one not older."""
