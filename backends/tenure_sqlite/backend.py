@@ -136,12 +136,16 @@ class SqliteBackend(Backend):
         return self._writing.run(lambda writer: leases.revoke(writer, lease_ids), timeout=timeout)
 
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
-        def read(connection: Connection) -> tuple[LeaseInfo, ...]:
+        def read(connection: Connection) -> tuple[LeaseInfo, ...] | None:
             connection.execute("BEGIN")
+            if not self._database.is_state_of(connection):
+                return None
             return leases.listing(connection, lease_id, self._time.now())
 
         self._database.check_file(timeout=timeout)
-        return self._database.run(read, timeout=timeout)
+        while (found := self._database.run(read, timeout=timeout)) is None:
+            self._database.suspect()
+        return found
 
     # -- watching and housekeeping -----------------------------------------------------------------
 

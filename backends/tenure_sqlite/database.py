@@ -159,6 +159,15 @@ class Database:
         if not self._is_current():
             self._renew(timeout)
 
+    @property
+    def identity(self) -> str:
+        """The history, and what its leases' deadlines count from, of the state that this store was opened on."""
+        return f"{self.history_id} {self._time_base}"
+
+    def is_state_of(self, connection: Connection) -> bool:
+        """Whether what ``connection`` reads now is of that history and time, and no restored backup of others."""
+        return self.identity == f"{_history_id(connection)} {_time_base(connection)}"
+
     def suspect(self) -> None:
         """The file was overwritten in place, by another history or an older state: open it as for the first time."""
         with self._lock:
@@ -383,6 +392,10 @@ class _OtherTimeError(Exception):
     def __init__(self, recorded: str) -> None:
         super().__init__(recorded)
         self.recorded = recorded
+
+
+def _history_id(connection: Connection) -> str:
+    return str(connection.execute("SELECT history_id FROM store").fetchone()[0])
 
 
 def _time_base(connection: Connection) -> str:

@@ -38,20 +38,23 @@ _NO_LEASE = -1
 MOST_DELETED = 10_000
 """Keys that one transaction deletes by their prefix, so that other writers get their turn."""
 
-_STATE = "SELECT revision, log_start, log_bytes, (SELECT min(deadline) FROM lease) FROM store"
+_STATE = """
+SELECT revision, log_start, log_bytes, (SELECT min(deadline) FROM lease), history_id || ' ' || time_base FROM store
+"""
 
 
 class Writer:
     """The SQLite transaction under way.
 
-    ``revision`` is the last one given. ``next_deadline`` is when the first lease ends.
+    ``revision`` is the last one given. ``next_deadline`` is when the first lease ends, in the time of ``identity``.
 
     ``known`` are a revision and the number of its transaction, which need not be asked for if it is still the last one.
     """
 
     def __init__(self, connection: Connection, known: tuple[int, int]) -> None:
         self.connection = connection
-        self.revision, self._log_start, self._log_bytes, self.next_deadline = connection.execute(_STATE).fetchone()
+        state = connection.execute(_STATE).fetchone()
+        self.revision, self._log_start, self._log_bytes, self.next_deadline, self.identity = state
         revision, number = known
         self._number = number if revision == self.revision else change_log.number_of(connection, self.revision)
         self._first_number = self._number
@@ -187,7 +190,12 @@ class Writing:
         try:
             if not turn.acquire(timeout=timeout):
                 raise DeadlineExceeded(f"{self._database.path}: other threads of this process wrote for the whole time")
-            return self._run(work, timeout, deadline)
+            while True:
+                with suppress(_Overwritten):
+                    return self._run(work, timeout, deadline)
+                self._database.suspect()
+                if monotonic() >= deadline:
+                    raise DeadlineExceeded(f"{self._database.path}: the file was overwritten again and again")
         finally:
             try:
                 turn.leave()
@@ -201,6 +209,8 @@ class Writing:
         try:
             self._begin(connection, deadline)
             writer = Writer(connection, self._last)
+            if writer.identity != database.identity:  # before its leases end by another clock than theirs
+                raise _Overwritten
             self._reap(writer)
             result = work(writer)
             changed = writer.finish(self._history)
@@ -236,6 +246,10 @@ class Writing:
             if not connection.in_transaction and (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF == _IOERR:
                 error = OutcomeUnknown(f"{self._database.path}: writing to the disk failed in the last step ({exc})")
             raise error from exc
+
+
+class _Overwritten(Exception):
+    """A restored backup took the place of the state that this store was opened on."""
 
 
 def parse_lease_id(lease_id: LeaseId) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -351,20 +352,46 @@ def test_a_time_namespace_counts_as_the_machine_does(open_store, monkeypatch, tm
     inside.close()
 
 
-def test_a_restored_state_of_another_boot_is_taken_over_by_the_programs_that_run(open_store, path, tmp_path, sink):
-    store = open_store()
-    lease = store.grant(10.0, timeout=T).lease_id
-    put(store, "a", b"1", lease)
+def backed_up_in_another_boot(path, tmp_path) -> Callable[[], None]:
+    """A backup of the present state whose leases' deadlines count from another boot; what is returned restores it."""
     backup = tmp_path / "backup.db"
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as copy:
         source.backup(copy)
         copy.execute("UPDATE store SET time_base = 'boot:before'")
         copy.execute("UPDATE lease SET deadline = 5")
         copy.commit()
+
+    def restore() -> None:
+        with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(path)) as running:
+            source.backup(running)
+
+    return restore
+
+
+@pytest.mark.parametrize("first", ["leases", "get", "list", "put"])
+def test_a_restored_state_of_another_boot_is_taken_over_by_the_first_call(open_store, path, tmp_path, first):
+    store = open_store()
+    lease = store.grant(10.0, timeout=T).lease_id
+    put(store, "a", b"1", lease)
+    backed_up_in_another_boot(path, tmp_path)()
+    {
+        "leases": lambda: store.leases(lease, timeout=T),
+        "get": lambda: store.get("a", timeout=T),
+        "list": lambda: store.list(ListRequest(prefix=""), timeout=T),
+        "put": lambda: put(store, "b"),
+    }[first]()
+    assert store.leases(lease, timeout=T)[0].remaining > 5.0
+    assert store.get("a", timeout=T).item.lease_id == lease
+
+
+def test_a_restored_state_of_another_boot_is_taken_over_by_the_programs_that_run(open_store, path, tmp_path, sink):
+    store = open_store()
+    lease = store.grant(10.0, timeout=T).lease_id
+    put(store, "a", b"1", lease)
     store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
+    restore = backed_up_in_another_boot(path, tmp_path)
     put(store, "b")
-    with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(path)) as running:
-        source.backup(running)
+    restore()
     assert isinstance(sink.error(), HistoryReplaced)
     assert store.leases(lease, timeout=T)[0].remaining > 5.0
     assert store.get("a", timeout=T).item.lease_id == lease
