@@ -241,6 +241,7 @@ def test_two_openings_that_declare_different_things_are_told():
 
 
 def test_a_rule_that_hangs_is_unknown_and_the_others_go_on():
+    before = set(threading.enumerate())  # threads of a rule that another test broke off end at their own deadlines
     with installed(Hangs) as url:
         found = run(Plan(url=url, rules=(KV, "kv.illegal_keys_are_refused"), rule_budget=0.5))
     assert verdict_of(found, KV) is Verdict.UNKNOWN
@@ -250,10 +251,9 @@ def test_a_rule_that_hangs_is_unknown_and_the_others_go_on():
     assert "did not end: it took longer than the 0.5 s" in hung.verdict.reason
     assert "in get" in hung.trace, "the report shows where it hangs"
     # Closing the store wakes the thread of the rule that hung. Its end needs a turn of its own.
-    for thread in threading.enumerate():
-        if thread.name.startswith("conformance-"):
-            thread.join(30)
-            assert not thread.is_alive(), thread.name
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive(), thread.name
 
 
 def test_rules_that_inspect_a_shared_run_that_hung_are_unknown_too():
@@ -306,7 +306,7 @@ def test_a_budget_that_is_used_up_leaves_the_rest_unknown(url):
     found = run(Plan(url=url, rules=("kv.*",), budget=1e-9))
     # What the store does not declare needs no time.
     assert {result.verdict.verdict for result in found.results} == {Verdict.UNKNOWN, Verdict.NOT_SUPPORTED}
-    assert found.counts[Verdict.NOT_SUPPORTED] == 2
+    assert found.counts[Verdict.NOT_SUPPORTED] == 1
     assert len(found.results) == len(found.selected)
     assert found.conclusion is not Conclusion.PARTIAL
 
