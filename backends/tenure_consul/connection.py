@@ -76,10 +76,11 @@ class Connection:
             self._socket.sendall(request)
         except OSError as exc:
             raise ConnectionBroken(_reason(exc), sent=False, late=isinstance(exc, TimeoutError)) from exc
+        answer = http.client.HTTPResponse(cast("Any", _Incoming(self._socket, deadline)), method=method)
         try:
-            answer = http.client.HTTPResponse(cast("Any", _Incoming(self._socket, deadline)), method=method)
-            answer.begin()
-            content = answer.read()
+            with contextlib.closing(answer):  # a finalizer would do it, and drop what a signal handler raises meanwhile
+                answer.begin()
+                content = answer.read()
         except (OSError, http.client.HTTPException, ValueError) as exc:
             reason = _reason(exc)
             if reason == _CLOSED and self._fresh:

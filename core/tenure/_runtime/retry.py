@@ -116,20 +116,21 @@ def _repeat(
         pause = clock.pause(delay)
         time.sleep(pause)
         deadline -= delay - pause
-        attempt = longer_attempt(attempt, deadline - monotonic())
+        attempt = longer_attempt(attempt, deadline - monotonic(), timeout)
         try:
             return call(max(min(attempt, deadline - monotonic()), 0.001))
         except again as exc:
             last = _worth_repeating(exc)
 
 
-def longer_attempt(last: float, left: float) -> float:
-    """Return how long the attempt after one of ``last`` seconds may take, with ``left`` seconds for all further ones.
+def longer_attempt(last: float, left: float, timeout: float) -> float:
+    """Return how long the attempt after one of ``last`` seconds may take, with ``left`` of ``timeout`` seconds to go.
 
-    It may take twice as long, and everything that is left where that isn't enough for one more: an answer that needs
-    half of the caller's time, over a slow link, still comes.
+    It may take twice as long, but leaves half of ``timeout`` to a last attempt: an answer that needs so long, over a
+    slow link, still comes. And a last attempt that begins so late finds the servers' next leader.
     """
-    return left if 6 * last > left else 2 * last
+    spare = left - timeout / 2
+    return left if spare < last else min(2 * last, spare)
 
 
 def _worth_repeating(error: Exception) -> Exception:

@@ -348,7 +348,7 @@ class Watch:
             pause = self._clock.pause(delay)
             time.sleep(pause)
             deadline -= delay - pause
-            attempt = longer_attempt(attempt, deadline - monotonic())
+            attempt = longer_attempt(attempt, deadline - monotonic(), timeout)
 
     def _delay_reopen(self) -> None:
         self._not_before = monotonic() + self._clock.pause(self._machine.backoff.delay())

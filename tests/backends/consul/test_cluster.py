@@ -8,7 +8,7 @@ import pytest
 
 import tenure
 from tenure import Unavailable
-from tenure.errors import Conflict, OutcomeUnknown
+from tenure.errors import Conflict, DeadlineExceeded, OutcomeUnknown
 from tenure_testkit.servers.consul import ConsulCluster
 from tenure_testkit.waiting import PATIENCE, until
 
@@ -29,15 +29,15 @@ def test_work_goes_on_without_the_leader(consul_cluster: ConsulCluster, fault: s
         end = time.monotonic() + 2 * PATIENCE
         while acknowledged < 100:
             assert time.monotonic() < end, f"only {acknowledged} writes were acknowledged"
-            item = store.get("counter")
             try:
+                item = store.get("counter")
                 revision = store.put_if_unchanged(
                     "counter", b"%d" % (int(item.value) + 1), revision=item.mod_revision, timeout=3
                 ).revision
                 acknowledged += 1
             except OutcomeUnknown:
                 unknown += 1
-            except (Conflict, Unavailable):
+            except (Conflict, DeadlineExceeded, Unavailable):
                 continue
         total = int(store.get("counter").value)
         assert acknowledged <= total <= acknowledged + unknown
