@@ -695,10 +695,10 @@ class Store:
         )
         try:
             self._keeper.add(lease)
-        except BaseException:  # an interrupt: nobody gets the lease, so nothing may refresh it
+            return lease  # in here: an interrupt on this line, too, leaves a lease that no caller has
+        except BaseException:  # an interrupt: the caller doesn't get the lease, so nothing may refresh it
             lease.abandon()
             raise
-        return lease
 
     def leases(self, *, timeout: float | None = None) -> tuple[LeaseInfo, ...]:
         """List all leases that are alive in the store, of every client, with their keys in this namespace.
