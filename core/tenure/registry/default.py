@@ -91,14 +91,18 @@ def init(
                 "starting the registry of this process: observers belong to a store, and this one is open already; "
                 "give them to tenure.connect"
             )
+        registry = None
         try:
-            registry = Registry(opened or store_or_url, config, instance).start()  # type: ignore[arg-type]  # Registry refuses anything but a store
-        except BaseException:
+            registry = Registry(opened or store_or_url, config, instance)  # type: ignore[arg-type]  # Registry refuses anything but a store
+            registry.start()
+            _process.registry, _process.opened, _process.inherited = registry, opened, False
+            return registry
+        except BaseException:  # also an interrupt after the start: the caller doesn't get the registry
+            if registry is not None:
+                registry.close()
             if opened is not None:
                 opened.close()
             raise
-        _process.registry, _process.opened, _process.inherited = registry, opened, False
-        return registry
 
 
 def close(*, timeout: float | None = None) -> None:

@@ -140,10 +140,10 @@ class Registry:
                 self._open_watch(deadline)
                 if self._first is not None:
                     self.register(self._first, timeout=None if timeout is None else deadline.remaining())
+                return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()
                 raise
-            return self
 
     def _open_watch(self, deadline: Deadline) -> None:
         self.store._before_close.add(self._store_closes)
