@@ -429,7 +429,8 @@ class Registry:
         """Choose one instance of a service to send work to. Makes no call to the store.
 
         Instances whose failure was reported rest and are passed over, see :meth:`report_failure`. If all instances that
-        are left rest, the one whose rest ends first is returned, a warning is logged, and :attr:`resting` has it.
+        are left rest, the one whose rest ends first is returned. :attr:`resting` has it, and a warning is logged,
+        at most once in ``config.rest_longest`` seconds for a service.
 
         Args:
             name: the service.
@@ -464,7 +465,7 @@ class Registry:
                 f"no instance of {name!r}{described} is available, all {len(candidates)} are excluded"
                 f"{self._how_stale()}"
             )
-        awake = self._rests.awake(name, left) if self._rests.remembered else left
+        awake = self._rests.awake(left) if self._rests.remembered else left
         if not awake:
             return self._least_bad(name, left)
         zone, near = nearest(name, awake, zones) if zones else ("", awake)
@@ -475,8 +476,8 @@ class Registry:
         return self._picker.pick(name, near, strategy, meta, narrowed)
 
     def _least_bad(self, name: str, candidates: Sequence[Instance]) -> Instance:
-        chosen, news = self._rests.least_bad(name, candidates)
-        if news:
+        chosen, due = self._rests.least_bad(name, candidates)
+        if due:
             _log.warning(
                 "picking an instance of %r: all that are left (%d) rest after failures that were reported; taking %s, "
                 "whose rest ends first",

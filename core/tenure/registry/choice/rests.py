@@ -44,7 +44,7 @@ class Rests:
         self._lock = Monitor()
         self.remembered: dict[_Who, _Rest] = {}
         self._next_look = inf
-        self._told: set[str] = set()
+        self._told: dict[str, float] = {}
 
     def failed(self, instance: Instance) -> float:
         """Record a failure of ``instance``; return for how many seconds it rests from now on."""
@@ -67,31 +67,29 @@ class Rests:
         if self.remembered:
             with self._lock:
                 self.remembered.pop(_who(instance), None)
-                self._told.discard(instance.service_name)
 
-    def awake(self, service: str, candidates: Sequence[Instance]) -> Sequence[Instance]:
-        """Return those of ``candidates``, instances of ``service``, that don't rest."""
+    def awake(self, candidates: Sequence[Instance]) -> Sequence[Instance]:
+        """Return those of ``candidates`` that don't rest."""
         now = self._clock.now()
         with self._lock:
             self._forget_old(now)
-            found = [each for each in candidates if self._until(each) <= now]
-            if found:
-                self._told.discard(service)
-            return found
+            return [each for each in candidates if self._until(each) <= now]
 
     def least_bad(self, service: str, candidates: Sequence[Instance]) -> tuple[Instance, bool]:
-        """Return the one of ``candidates``, which isn't empty, whose rest ends first, and whether that is news.
+        """Return the one of ``candidates``, which isn't empty, whose rest ends first, and whether to warn of it.
 
-        It is news once, until an instance of ``service`` is awake again. The next failure of the instance counts.
+        A warning is due at most once in ``longest`` seconds for each service. The instance's next failure counts.
         """
+        now = self._clock.now()
         with self._lock:
             chosen = min(candidates, key=self._until)
             rest = self.remembered.get(_who(chosen))
             if rest is not None:
                 rest.tried = True
-            news = service not in self._told
-            self._told.add(service)
-        return chosen, news
+            due = now >= self._told.get(service, -inf) + self._longest
+            if due:
+                self._told[service] = now
+        return chosen, due
 
     def left(self) -> Mapping[str, float]:
         """Return the identity of each instance that rests, with the seconds that are left."""
@@ -116,7 +114,7 @@ class Rests:
                 self.remembered.pop(who, None)
         self._next_look = min((rest.until + self._longest for rest in list(self.remembered.values())), default=inf)
         if not self.remembered:
-            self._told.clear()
+            self._told = {service: when for service, when in list(self._told.items()) if now < when + self._longest}
 
 
 def _who(instance: Instance) -> _Who:
