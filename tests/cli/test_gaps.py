@@ -6,9 +6,13 @@ The commands run in this process; what happens next to the store is hung on the 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 import tenure
 import tenure_memory
@@ -69,29 +73,49 @@ def test_kv_watch_tells_a_resync_and_the_difference(
     assert told == ["snapshot", "synced", "resync", "delete"]
 
 
-@pytest.mark.parametrize("command", [("watch",), ("kv", "watch")])
-def test_an_outage_is_told_and_its_end_too(
-    command: tuple[str, ...],
+@pytest.fixture(params=[("watch",), ("kv", "watch")], ids=" ".join)
+def outage_of(
+    request: pytest.FixtureRequest,
     run: Run,
     store: tenure.Store,
     server: tenure_memory.MemoryServer,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> Callable[..., Result]:
+    """The command through an outage that begins when it is in sync and ends when its cause was told; then a change."""
+
     def told(out: Any, outage: Any, *_: Any) -> None:
         if outage.over:
             store.put(KEY, VALUE)
-        else:
+        elif outage.cause is not None:
             server.resume()
 
     def in_sync(out: Any, *details: Any) -> None:
         if not isinstance(details[0], tenure.Batch) or details[0].type is tenure.BatchType.SYNCED:
             server.pause()
 
-    module: Any = watch if command == ("watch",) else kv_watch
+    module: Any = watch if request.param == ("watch",) else kv_watch
     after(monkeypatch, module, "show_outage", told)
     after(monkeypatch, module, "_show_in_sync" if module is watch else "_show", in_sync)
-    result = run(*command, "--changes", "1", "--json")
-    assert types(result.stdout) == ["synced", "outage", "reconnected", "create"]
+    return partial(run, *request.param, "--changes", "1")
+
+
+def test_an_outage_its_cause_and_its_end_are_told(outage_of: Callable[..., Result]) -> None:
+    records = [json.loads(line) for line in outage_of("--json").stdout.splitlines()]
+    kinds = [record["type"] for record in records]
+    # The cause may become known after the outage: then it is told twice.
+    assert [kind for kind, _ in groupby(kinds)] == ["synced", "outage", "reconnected", "create"]
+    told = records[kinds.index("reconnected") - 1]
+    assert told["error"] == "Unavailable"
+    assert "paused" in told["reason"]
+
+
+def test_people_are_told_of_an_outage_apart_from_the_changes(outage_of: Callable[..., Result]) -> None:
+    result = outage_of()
+    assert len(result.stdout.splitlines()) == 2  # in sync, and the change
+    *begun, over = result.stderr.splitlines()
+    assert "no changes from the store for" in begun[-1]
+    assert "paused" in begun[-1]
+    assert "the store is back after" in over
 
 
 def test_a_watch_that_can_not_go_on_ends_with_its_error(

@@ -6,6 +6,7 @@ import pytest
 
 import tenure
 from tenure._outages import Outage, OutageTracker
+from tenure.errors import PermissionDenied, Unavailable
 
 from .processes import terminal
 
@@ -66,3 +67,18 @@ def test_outages_are_told_when_they_begin_now_and_then_and_when_they_end() -> No
     tracker = OutageTracker()
     told = [tracker.look(age) for age in (0.0, 0.4, 0.9, 31.0, 45.0, 0.0, 0.0)]
     assert told == [None, Outage(0.4), None, Outage(31.0), None, Outage(45.0, over=True), None]
+
+
+def test_the_cause_of_an_outage_is_told_when_it_is_known_and_when_it_is_another() -> None:
+    tracker = OutageTracker()
+    away, still, refused = Unavailable("away"), Unavailable("still away"), PermissionDenied("no")
+    looks = [(0.1, None), (0.2, away), (0.3, still), (0.4, None), (0.5, refused), (0.0, None), (0.1, refused)]
+    assert [tracker.look(*look) for look in looks] == [
+        Outage(0.1),
+        Outage(0.2, cause=away),
+        None,
+        None,
+        Outage(0.5, cause=refused),
+        Outage(0.5, over=True),
+        Outage(0.1, cause=refused),
+    ]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import linecache
+import sys
 import uuid
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
 
 import pytest
 
+import tenure
 import tenure.registry as convenience
 from tenure.errors import AlreadyRegistered, ConfigError, ServiceNotFound, StoreClosed, UnknownScheme, UsedAfterFork
 from tenure.registry import Instance, Registry, RegistryConfig
@@ -30,6 +36,10 @@ def test_init_by_url_and_the_functions():
     assert convenience.get_service("web").instances == (WEB,)
     assert list(convenience.get_services()) == ["web"]
     assert convenience.pick("web") == WEB
+    assert convenience.pick("web", sticky="key", zones=["a"], exclude=["2"]) == WEB
+    assert convenience.report_failure(WEB) == 1.0
+    convenience.report_success(WEB)
+    assert own.resting == {}
     assert convenience.wait_for("web").instances == (WEB,)
     events: list[object] = []
     convenience.add_handler(events.append, replay=True)
@@ -50,6 +60,48 @@ def test_init_with_a_store_leaves_it_open(store):
     convenience.close()
     assert not store.closed
     assert store.list().items == ()
+
+
+class Limit(Exception):
+    """What a signal handler raises."""
+
+
+def interrupted_on(code: CodeType, text: str, call: Callable[[], object]) -> None:
+    """Make ``call``, with an exception as it comes to the line ``text`` of ``code``."""
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code is not code:
+            return None
+        if event == "line" and linecache.getline(code.co_filename, frame.f_lineno).strip().startswith(text):
+            raise Limit
+        return trace
+
+    def traced() -> None:
+        sys.settrace(trace)
+        try:
+            call()
+        finally:
+            sys.settrace(None)
+
+    with pytest.raises(Limit):
+        traced()
+
+
+def test_an_interrupt_as_a_start_returns_leaves_nothing_registered(store):
+    own = Registry(store, instance=WEB)
+    interrupted_on(Registry.start.__code__, "return self", own.start)
+    assert own.closed
+    assert store.list("/registry/").items == ()
+
+
+@pytest.mark.parametrize("line", ["_process.registry", "return registry"])
+def test_an_interrupt_as_init_returns_leaves_nothing_registered(line):
+    url = f"memory://{uuid.uuid4().hex}"
+    with tenure.connect(url) as store:
+        interrupted_on(convenience.init.__code__, line, lambda: convenience.init(url, instance=WEB))
+        assert store.list("/registry/").items == ()
+        assert convenience.init(url, instance=WEB).current() == WEB
+        convenience.close()
 
 
 def test_a_second_init_is_refused_until_the_first_is_closed(store):

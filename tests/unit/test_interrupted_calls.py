@@ -122,16 +122,34 @@ def test_an_interrupted_revoke_refreshes_the_lease_no_more(url):
         until(lambda: not store.list("k/"), what="leases whose revoke was interrupted end")
 
 
-def test_an_interrupted_lease_is_held_by_nobody(url):
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_interrupted_lease_is_held_by_nobody(url, others):
+    """With another lease the thread that refreshes runs already. So a call always has the same lines, to its last."""
     with tenure.connect(url, timeout=20) as store:
         taken: list[tenure.Lease] = []
+        for _ in range(others):
+            store.lease(LONG)
 
         def give_up() -> None:
             while taken:
                 taken.pop().abandon()
 
         assert every_line(lambda last: (lambda: taken.append(store.lease(TTL)), give_up)) > 10
-        until(lambda: not store.leases(), what="leases that nobody got end")
+        until(lambda: len(store.leases()) == others, what="leases that nobody got end")
+
+
+def test_an_interrupted_watch_calls_back_no_more(url):
+    """Another watch is open, so that the threads for callbacks run already and a call has the same lines each time."""
+    with tenure.connect(url, timeout=20) as store, store.watch("other", callback=lambda batch: None) as other:
+        taken: list[tenure.Watch] = []
+
+        def give_up() -> None:
+            while taken:
+                taken.pop().close()
+            until(lambda: store._callback_watches == {other}, what="watches that nobody got are closed")
+
+        call = partial(store.watch, "k", callback=lambda batch: None)
+        assert every_line(lambda last: (lambda: taken.append(call()), give_up)) > 10
 
 
 def test_an_interrupted_connect_leaves_no_thread(url):

@@ -695,10 +695,10 @@ class Store:
         )
         try:
             self._keeper.add(lease)
-        except BaseException:  # an interrupt: nobody gets the lease, so nothing may refresh it
+            return lease  # in here: an interrupt on this line, too, leaves a lease that no caller has
+        except BaseException:  # an interrupt: the caller doesn't get the lease, so nothing may refresh it
             lease.abandon()
             raise
-        return lease
 
     def leases(self, *, timeout: float | None = None) -> tuple[LeaseInfo, ...]:
         """List all leases that are alive in the store, of every client, with their keys in this namespace.
@@ -874,16 +874,20 @@ class Store:
             on_abandon=self._abandoned.append,
             on_ready=None if driver is None else driver.wake,
         )
-        with self._lock:
-            if not watch.closed:
-                self._watches.add(watch)
-                if driver is not None:
-                    self._callback_watches.add(watch)
-        if driver is not None:
-            driver.start(watch)
-        if self._closed:
+        try:
+            with self._lock:
+                if not watch.closed:
+                    self._watches.add(watch)
+                    if driver is not None:
+                        self._callback_watches.add(watch)
+            if driver is not None:
+                driver.start(watch)
+            if self._closed:
+                watch.close()
+            return watch
+        except BaseException:  # an interrupt: the caller doesn't get the watch, so its callback may not be called
             watch.close()
-        return watch
+            raise
 
     def _forget_watch(self, watch: Watch) -> None:
         with self._lock:

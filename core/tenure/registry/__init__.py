@@ -1,7 +1,8 @@
 """Service registry on any store: register an instance, find those of others, get events when they come and go.
 
 ``Registry`` is one registry per object; the module's functions serve one registry per process. ``model/`` has the data
-and the wire format; ``lifecycle/`` has the registration's state machine, the cache and the handlers.
+and the wire format; ``lifecycle/`` has the registration's state machine, the cache and the handlers; ``choice/`` is how
+``pick`` chooses.
 
 >>> import tenure
 >>> from tenure.registry import Instance, Registry
@@ -13,6 +14,7 @@ Keys and values are those of the Go package `registry` (gocomponents v0.3), so b
 """
 
 from tenure.errors import MalformedEntry, RegistrationReplaced
+from tenure.registry.choice.strategies import Strategy
 from tenure.registry.default import (
     add_handler,
     close,
@@ -24,6 +26,8 @@ from tenure.registry.default import (
     init,
     pick,
     register,
+    report_failure,
+    report_success,
     update,
     wait_for,
 )
@@ -31,7 +35,6 @@ from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import EventType, Handler, InstanceEvent, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter
 from tenure.registry.model.instance import Instance, InstanceStatus
-from tenure.registry.model.selection import Strategy
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import decode, encode, key_of
 from tenure.registry.registry import Registry
@@ -66,6 +69,8 @@ __all__ = [
     "key_of",
     "pick",
     "register",
+    "report_failure",
+    "report_success",
     "update",
     "wait_for",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tenure._client.opening import connect
 from tenure._client.store import Store
@@ -11,11 +11,11 @@ from tenure._runtime.deadline import Deadline
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import check_timeout
 from tenure.errors import AlreadyRegistered, ConfigError, StoreClosed
+from tenure.registry.choice.strategies import Strategy
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Status
 from tenure.registry.model.filters import Filter
 from tenure.registry.model.instance import DEFAULT_SERVICE, Instance
-from tenure.registry.model.selection import Strategy
 from tenure.registry.model.service import Service
 from tenure.registry.registry import Registry
 
@@ -91,14 +91,18 @@ def init(
                 "starting the registry of this process: observers belong to a store, and this one is open already; "
                 "give them to tenure.connect"
             )
+        registry = None
         try:
-            registry = Registry(opened or store_or_url, config, instance).start()  # type: ignore[arg-type]  # Registry refuses anything but a store
-        except BaseException:
+            registry = Registry(opened or store_or_url, config, instance)  # type: ignore[arg-type]  # Registry refuses anything but a store
+            registry.start()
+            _process.registry, _process.opened, _process.inherited = registry, opened, False
+            return registry
+        except BaseException:  # also an interrupt after the start: the caller doesn't get the registry
+            if registry is not None:
+                registry.close()
             if opened is not None:
                 opened.close()
             raise
-        _process.registry, _process.opened, _process.inherited = registry, opened, False
-        return registry
 
 
 def close(*, timeout: float | None = None) -> None:
@@ -243,6 +247,9 @@ def pick(
     *,
     meta: Filter = None,
     include_draining: bool = False,
+    exclude: Collection[Instance | str] = (),
+    zones: Sequence[str] = (),
+    sticky: str | bytes | None = None,
 ) -> Instance:
     """Choose one instance of a service from this process's registry, as :meth:`Registry.pick`.
 
@@ -251,17 +258,58 @@ def pick(
         strategy: how to choose, see :class:`Strategy`.
         meta: only instances whose metadata have these items, or for which this function returns true.
         include_draining: choose among draining instances, too.
+        exclude: instances, or their ids, to leave out.
+        zones: names of zones in the order of preference, the caller's own first.
+        sticky: a key that gets the same instance each time; it takes the place of ``strategy``.
 
     Returns:
         One instance.
 
     Raises:
         ServiceNotFound: no instance of the service is known.
-        NoInstanceAvailable: instances are known, but none passes the filter, or all are draining.
-        InvalidArgument: there is no such strategy.
+        NoInstanceAvailable: instances are known, but none passes the filter, or all are draining or excluded.
+        InvalidArgument: there is no such strategy, a strategy is given beside ``sticky``, or ``exclude``, ``zones``
+            or ``sticky`` is of the wrong type.
         StoreClosed: ``init`` was never called.
     """
-    return get_registry().pick(name, strategy, meta=meta, include_draining=include_draining)
+    return get_registry().pick(
+        name,
+        strategy,
+        meta=meta,
+        include_draining=include_draining,
+        exclude=exclude,
+        zones=zones,
+        sticky=sticky,
+    )
+
+
+def report_failure(instance: Instance) -> float:
+    """Report to this process's registry that an instance failed, as :meth:`Registry.report_failure`.
+
+    Args:
+        instance: the instance, as ``pick`` returned it.
+
+    Returns:
+        Seconds for which ``pick`` passes it over from now on.
+
+    Raises:
+        InvalidArgument: ``instance`` is no instance.
+        StoreClosed: ``init`` was never called.
+    """
+    return get_registry().report_failure(instance)
+
+
+def report_success(instance: Instance) -> None:
+    """Report to this process's registry that an instance works, as :meth:`Registry.report_success`.
+
+    Args:
+        instance: the instance, as ``pick`` returned it.
+
+    Raises:
+        InvalidArgument: ``instance`` is no instance.
+        StoreClosed: ``init`` was never called.
+    """
+    get_registry().report_success(instance)
 
 
 def wait_for(

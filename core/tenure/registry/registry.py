@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import NoReturn, Self
 
@@ -33,6 +33,10 @@ from tenure.errors import (
     UsedAfterFork,
 )
 from tenure.leases.lease import Lease
+from tenure.registry.choice.narrowing import nearest, without
+from tenure.registry.choice.rendezvous import by_key, check_sticky
+from tenure.registry.choice.rests import Rests
+from tenure.registry.choice.strategies import Picker, Strategy
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.handlers import Dispatcher
@@ -41,7 +45,6 @@ from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter, describe, select
 from tenure.registry.model.instance import DEFAULT_SERVICE, Instance, InstanceStatus
-from tenure.registry.model.selection import Picker, Strategy
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import key_of
 from tenure.watch.engine import Watch
@@ -90,6 +93,7 @@ class Registry:
         if store._observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
         self._picker = Picker()
+        self._rests = Rests(store.clock, self.config.rest_first, self.config.rest_longest)
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
         self._watch_error: TenureError | None = None
@@ -136,10 +140,10 @@ class Registry:
                 self._open_watch(deadline)
                 if self._first is not None:
                     self.register(self._first, timeout=None if timeout is None else deadline.remaining())
+                return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()
                 raise
-            return self
 
     def _open_watch(self, deadline: Deadline) -> None:
         self.store._before_close.add(self._store_closes)
@@ -418,26 +422,106 @@ class Registry:
         *,
         meta: Filter = None,
         include_draining: bool = False,
+        exclude: Collection[Instance | str] = (),
+        zones: Sequence[str] = (),
+        sticky: str | bytes | None = None,
     ) -> Instance:
         """Choose one instance of a service to send work to. Makes no call to the store.
+
+        Instances whose failure was reported rest and are passed over, see :meth:`report_failure`. If all instances that
+        are left rest, the one whose rest ends first is returned. :attr:`resting` has it, and a warning is logged,
+        at most once in ``config.rest_longest`` seconds for a service.
 
         Args:
             name: the service.
             strategy: how to choose, see :class:`Strategy`.
             meta: only instances whose metadata have these items, or for which this function returns true.
             include_draining: choose among draining instances, too.
+            exclude: instances, or their ids, to leave out: for example those that this call has tried.
+            zones: names of zones in the order of preference, the caller's own first. Only instances of the first zone
+                that has any are chosen from; if no zone has any, all are. An instance's zone is its ``zone`` metadata.
+            sticky: a key, such as a user's id. Each registry with the same entries chooses the same instance for it,
+                by :attr:`Instance.weight`. When an instance comes or leaves, only its own part of the keys moves.
+                It takes the place of ``strategy``.
 
         Returns:
             One instance.
 
         Raises:
             ServiceNotFound: no instance of the service is known.
-            NoInstanceAvailable: instances are known, but none passes the filter, or all are draining.
-            InvalidArgument: there is no such strategy.
+            NoInstanceAvailable: instances are known, but none passes the filter, or all are draining or excluded.
+            InvalidArgument: there is no such strategy, a strategy is given beside ``sticky``, or ``exclude``,
+                ``zones`` or ``sticky`` is of the wrong type.
             StoreClosed: the registry has not started.
         """
-        service = self.get_service(name, meta, ready_only=not include_draining)
-        return self._picker.pick(name, service.instances, strategy, meta)
+        candidates = self.get_service(name, meta, ready_only=not include_draining).instances
+        if sticky is None and not exclude and not zones and not self._rests.remembered:
+            return self._picker.pick(name, candidates, strategy, meta)
+        key = None if sticky is None else check_sticky(name, sticky, strategy)
+        left = without(name, candidates, exclude) if exclude else candidates
+        if not left:
+            described = describe(meta, ready=not include_draining)
+            raise NoInstanceAvailable(
+                f"no instance of {name!r}{described} is available, all {len(candidates)} are excluded"
+                f"{self._how_stale()}"
+            )
+        awake = self._rests.awake(left) if self._rests.remembered else left
+        if not awake:
+            return self._least_bad(name, left)
+        zone, near = nearest(name, awake, zones) if zones else ("", awake)
+        if key is not None:
+            return by_key(near, key)
+        # An exclusion has turns of its own: in those of all, it would shift who is next.
+        narrowed = (zone, "excluded" if exclude else "") if zone or exclude else ()
+        return self._picker.pick(name, near, strategy, meta, narrowed)
+
+    def _least_bad(self, name: str, candidates: Sequence[Instance]) -> Instance:
+        chosen, due = self._rests.least_bad(name, candidates)
+        if due:
+            _log.warning(
+                "picking an instance of %r: all that are left (%d) rest after failures that were reported; taking %s, "
+                "whose rest ends first",
+                name,
+                len(candidates),
+                chosen.identity(),
+            )
+        return chosen
+
+    def report_failure(self, instance: Instance) -> float:
+        """Report that an instance failed: :meth:`pick` of this registry passes it over for a while.
+
+        The first rest takes ``config.rest_first`` seconds, and each further failure doubles it, up to
+        ``config.rest_longest``. Failures of calls that began before the rest don't add to it. The failures are
+        forgotten by :meth:`report_success`, or ``rest_longest`` seconds after the rest. Other clients aren't told.
+
+        Args:
+            instance: the instance, as ``pick`` returned it.
+
+        Returns:
+            Seconds for which the instance rests from now on.
+
+        Raises:
+            InvalidArgument: ``instance`` is no instance.
+        """
+        return self._rests.failed(_instance("reporting a failure", instance))
+
+    def report_success(self, instance: Instance) -> None:
+        """Report that an instance works: its rest ends, and its failures are forgotten.
+
+        It costs nothing while no failure is remembered, so it can be called after each piece of work.
+
+        Args:
+            instance: the instance, as ``pick`` returned it.
+
+        Raises:
+            InvalidArgument: ``instance`` is no instance.
+        """
+        self._rests.succeeded(_instance("reporting a success", instance))
+
+    @property
+    def resting(self) -> Mapping[str, float]:
+        """The identities of the instances that rest after reported failures, each with the seconds that are left."""
+        return self._rests.left()
 
     def wait_for(
         self,
@@ -641,3 +725,12 @@ class Registry:
                 "using the registry: it was started before the process forked; its cache can be read, but to register, "
                 "connect and make a new registry in the child"
             )
+
+
+def _instance(action: str, instance: object) -> Instance:
+    if not isinstance(instance, Instance):
+        raise InvalidArgument(
+            f"{action}: it takes an Instance, not {type(instance).__name__}: {instance!r:.80}; pass the one that pick "
+            "returned"
+        )
+    return instance

@@ -17,6 +17,10 @@ def serve(url: str) -> None:
         for instance in service:
             reveal_type(instance.address)  # reveals: str
         chosen = registry.pick("web", Strategy.LEAST_RECENTLY_USED, meta={"zone": "a"})
+        another = registry.pick("web", "weighted", exclude=[chosen, "1"], zones=("a", "b"))
+        reveal_type(registry.report_failure(another))  # reveals: float
+        registry.report_success(registry.pick("web", sticky=b"key"))
+        registry.pick("web", exclude=7)  # error: arg-type
         reveal_type(chosen.meta)  # reveals: typing.Mapping[str, object]
         reveal_type(registry.current())  # reveals: tenure.registry.model.instance.Instance | None
         reveal_type(registry.staleness)  # reveals: float

@@ -27,7 +27,8 @@ def watch(options: Settings, *, key: str | None, prefix: str | None, after: int 
     """Show the present state of KEY or of a prefix, then changes until Ctrl-C.
 
     It continues after outages of the store; after a gap it prints resync and the difference. With --json each
-    line has a "type": snapshot, create, update, delete, synced, resync, outage or reconnected.
+    line has a "type": snapshot, create, update, delete, synced, resync, outage or reconnected. An outage has an
+    "error" and a "reason" once its cause is known; without --json it is a remark on stderr.
     """
     if key is not None and prefix is not None:
         raise click.UsageError("give either a KEY or --prefix TEXT")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenure._outages import Outage, OutageTracker
+from tenure._outages import OutageTracker
 from tenure._text import clock_time, iso_time, plural
 from tenure.cli.commands.services import describe_meta, opened_registry
 from tenure.cli.options import Settings, common, settings
@@ -67,7 +67,8 @@ def watch(options: Settings, *, service: str | None, changes: int | None) -> Non
     """Show the instances of SERVICE, or of all services, then changes until Ctrl-C.
 
     It continues after outages of the store, and shows how stale its data are. With --json each line has a "type":
-    snapshot, synced, create, upsert, delete, resync, outage or reconnected.
+    snapshot, synced, create, upsert, delete, resync, outage or reconnected. An outage has an "error" and a "reason"
+    once its cause is known; without --json it is a remark on stderr.
     """
     out = options.output
     news = _News()
@@ -98,9 +99,9 @@ def _follow(
         except queue.Empty:
             item = None
             present.clear()  # no delete comes for an instance that left during the start
-        outage = tracker.look(registry.staleness)
+        outage = tracker.look(registry.staleness, registry.error)
         if outage is not None:
-            _show_outage(out, outage)
+            show_outage(out, outage, meanwhile="the instances shown are the last known")
         if isinstance(item, _Resync):
             out.event(
                 {"time": iso_time(item.at), "type": "resync", "reason": item.reason},
@@ -126,10 +127,6 @@ def _show_in_sync(out: Output, count: int, url: str) -> None:
         (clock_time() + "  ", "dim"),
         (f"{plural(count, 'instance')} in {url}; changes follow, Ctrl-C ends", "dim"),
     )
-
-
-def _show_outage(out: Output, outage: Outage) -> None:
-    show_outage(out, outage, meanwhile="the instances shown are the last known")
 
 
 def show_change(out: Output, event: InstanceEvent, at: datetime, *, snapshot: bool = False, lead: str = "") -> None:

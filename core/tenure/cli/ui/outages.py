@@ -18,7 +18,7 @@ def follow(watch: Watch) -> Iterator[Batch | Outage]:
     tracker = OutageTracker()
     while True:
         batch = watch.next(_LOOK)
-        outage = tracker.look(watch.staleness)
+        outage = tracker.look(watch.staleness, watch.outage)
         if outage is not None:
             yield outage
         if batch is not None:
@@ -26,17 +26,28 @@ def follow(watch: Watch) -> Iterator[Batch | Outage]:
 
 
 def show_outage(out: Output, outage: Outage, *, meanwhile: str) -> None:
-    """Print one line about an outage; ``meanwhile`` is its consequence for the output."""
+    """Print one line about an outage; ``meanwhile`` is its consequence for the output.
+
+    It is a remark for people, on stderr: stdout has changes alone. With ``--json`` it is a record among the others.
+    """
+    if out.json:
+        out.event(_record(outage))
+    elif outage.over:
+        out.note(f"{clock_time()}  the store is back after {seconds(outage.age)}")
+    else:
+        why = "" if outage.cause is None else f": {outage.cause}"
+        out.note(f"{clock_time()}  no changes from the store for {seconds(outage.age)}; {meanwhile}{why}")
+
+
+def _record(outage: Outage) -> dict[str, Any]:
     record: dict[str, Any] = {
         "time": iso_time(),
         "type": "reconnected" if outage.over else "outage",
         "seconds": round(outage.age, 3),
     }
-    if outage.over:
-        text = f"the store is back after {seconds(outage.age)}"
-    else:
-        text = f"no connection to the store for {seconds(outage.age)}; {meanwhile}"
-    out.event(record, (clock_time() + "  ", "dim"), (text, "green" if outage.over else "yellow"))
+    if outage.cause is not None:
+        record |= {"error": type(outage.cause).__name__, "reason": str(outage.cause)}
+    return record
 
 
 def show_resync(out: Output, batch: Batch, *, changes: int) -> None:

@@ -1,4 +1,4 @@
-"""Settings of a registry: the prefix of its entries, the heartbeat, and how it registers again."""
+"""Settings of a registry: the prefix of its entries, the heartbeat, how it registers again, how failed ones rest."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class RegistryConfig:
         jitter: random part of each delay, 0 to 1. A delay lies between ``delay * (1 - jitter)`` and ``delay``, so that
             many instances don't come back at the same time. First attempts are spread over a tenth of the heartbeat,
             or over a millisecond for each known instance if that is longer, times ``jitter``.
+        rest_first: seconds for which ``pick`` passes over an instance after its first reported failure. Each further
+            failure doubles the time.
+        rest_longest: seconds, the longest rest.
         instance: the instance to register at the start, unless the registry itself is given one.
 
     Raises:
@@ -44,6 +47,8 @@ class RegistryConfig:
     retry_first: float = 3.0
     retry_longest: float = 30.0
     jitter: float = 0.5
+    rest_first: float = 1.0
+    rest_longest: float = 60.0
     instance: Instance | None = None
 
     def __post_init__(self) -> None:
@@ -55,17 +60,18 @@ class RegistryConfig:
             raise ConfigError(
                 f"configuring a registry: its keys can't start with {self.key_prefix[:80]!r}: {exc}"
             ) from exc
-        for field in ("heartbeat", "retry_first", "retry_longest"):
+        for field in ("heartbeat", "retry_first", "retry_longest", "rest_first", "rest_longest"):
             _number(field, getattr(self, field), above=0.0)
         _number("wait", self.wait)
         _number("jitter", self.jitter)
         if self.jitter > 1:
             raise ConfigError(f"configuring a registry: jitter is a part of the delay, 0 to 1, not {self.jitter!r}")
-        if self.retry_longest < self.retry_first:
-            raise ConfigError(
-                f"configuring a registry: retry_longest ({self.retry_longest:g} s) is below retry_first "
-                f"({self.retry_first:g} s)"
-            )
+        for what in ("retry", "rest"):
+            first, longest = getattr(self, f"{what}_first"), getattr(self, f"{what}_longest")
+            if longest < first:
+                raise ConfigError(
+                    f"configuring a registry: {what}_longest ({longest:g} s) is below {what}_first ({first:g} s)"
+                )
         if self.max_retry is not None and (not isinstance(self.max_retry, int) or self.max_retry < 0):
             raise ConfigError(
                 f"configuring a registry: max_retry is a number of attempts, or None to never give up, not "

@@ -17,6 +17,7 @@ from uuid import uuid4
 from tenure.errors import InvalidArgument
 from tenure.registry.model.address import default_host
 from tenure.registry.model.immutable_json import NO_META, freeze_meta, shown, thaw
+from tenure.registry.model.traits import MOST_WEIGHT, WEIGHT_KEY, is_weight, weight_of, zone_of
 from tenure.spi.keys import check_text
 
 DEFAULT_SERVICE = "default"
@@ -129,6 +130,16 @@ class Instance:
         """Whether it accepts new work: its status is ``ready``."""
         return self.status == InstanceStatus.READY
 
+    @property
+    def zone(self) -> str:
+        """The text under ``zone`` in ``meta``, such as a data center's name; empty if there is none."""
+        return zone_of(self.meta)
+
+    @property
+    def weight(self) -> float:
+        """The number under ``weight`` in ``meta``, to a thousandth and at most 1,000,000; 1.0 if there is none."""
+        return weight_of(self.meta)
+
     def copy(
         self,
         *,
@@ -194,6 +205,23 @@ class Instance:
         if status != InstanceStatus.READY:
             meta[STATUS_KEY] = str(status)
         return self.copy(meta=meta or NO_META)
+
+    def with_weight(self, weight: float) -> Instance:
+        """Return a copy with this weight in its ``meta``: its part of the work, compared with other instances.
+
+        Args:
+            weight: 0 to 1,000,000, in steps of a thousandth. One of weight 0 is a standby: it gets work if no other
+                instance is left.
+
+        Raises:
+            InvalidArgument: ``weight`` is not such a number.
+        """
+        if not is_weight(weight) or weight > MOST_WEIGHT:
+            raise InvalidArgument(
+                f"making an instance: a weight is a number from 0 to {MOST_WEIGHT}, not {weight!r:.80}; leave it out "
+                "for 1"
+            )
+        return self.copy(meta={**self.meta, WEIGHT_KEY: weight})
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as plain, mutable data, in the order of the wire format.

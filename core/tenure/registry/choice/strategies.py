@@ -1,4 +1,4 @@
-"""Choose one instance of several."""
+"""Choose one instance of several: each strategy, and whose turn it is by it. No I/O."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from tenure._runtime.monitor import Monitor
 from tenure.errors import InvalidArgument
+from tenure.registry.choice.turns import WeightedTurns
 from tenure.registry.model.filters import Filter
 from tenure.registry.model.instance import Instance
 
@@ -22,11 +23,14 @@ class Strategy(StrEnum):
         ROUND_ROBIN: each instance in turn.
         RANDOM: any instance, all with the same probability.
         LEAST_RECENTLY_USED: the instance whose last turn is longest ago; an instance without a turn comes first.
+        WEIGHTED: each instance in turn, as often as its :attr:`Instance.weight` says, evenly spread. One of weight 0
+            has no turn unless all weights are 0.
     """
 
     ROUND_ROBIN = "round_robin"
     RANDOM = "random"
     LEAST_RECENTLY_USED = "least_recently_used"
+    WEIGHTED = "weighted"
 
 
 class Picker:
@@ -38,27 +42,40 @@ class Picker:
 
     def __init__(self) -> None:
         self._lock = Monitor()
-        self._turns: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._turns: OrderedDict[tuple[str, ...], int] = OrderedDict()
+        self._weighted = WeightedTurns()
         self._last: OrderedDict[str, dict[tuple[str, str], int]] = OrderedDict()
         self._count = 0
 
-    def pick(self, service: str, candidates: Sequence[Instance], strategy: Strategy | str, meta: Filter) -> Instance:
-        """Return one of ``candidates``, which isn't empty. Raises ``InvalidArgument`` for an unknown strategy."""
+    def pick(
+        self,
+        service: str,
+        candidates: Sequence[Instance],
+        strategy: Strategy | str,
+        meta: Filter,
+        narrowed: tuple[str, ...] = (),
+    ) -> Instance:
+        """Return one of ``candidates``, which isn't empty. Raises ``InvalidArgument`` for an unknown strategy.
+
+        ``narrowed`` says to what else the candidates were narrowed: turns are counted separately for it.
+        """
         if strategy == Strategy.RANDOM:
             return random.choice(candidates)  # noqa: S311 - spreads load, hides nothing
         if strategy == Strategy.ROUND_ROBIN:
-            return self._round_robin(service, candidates, meta)
+            return self._round_robin(_group(service, meta, narrowed), candidates)
         if strategy == Strategy.LEAST_RECENTLY_USED:
             return self._least_recent(service, candidates)
+        if strategy == Strategy.WEIGHTED:
+            with self._lock:
+                return self._weighted.take(_group(service, meta, narrowed), candidates)
         raise InvalidArgument(
             f"picking an instance of {service!r}: no such strategy: {strategy!r}; choose from {', '.join(Strategy)}"
         )
 
-    def _round_robin(self, service: str, candidates: Sequence[Instance], meta: Filter) -> Instance:
-        key = (service, repr(sorted(meta.items(), key=str)) if isinstance(meta, Mapping) else "")
+    def _round_robin(self, group: tuple[str, ...], candidates: Sequence[Instance]) -> Instance:
         with self._lock:
-            turn = self._turns.pop(key, 0)
-            self._turns[key] = turn + 1
+            turn = self._turns.pop(group, 0)
+            self._turns[group] = turn + 1
             if len(self._turns) > _REMEMBERED:
                 self._turns.popitem(last=False)
         return candidates[turn % len(candidates)]
@@ -76,3 +93,7 @@ class Picker:
             if len(self._last) > _REMEMBERED:
                 self._last.popitem(last=False)
         return chosen
+
+
+def _group(service: str, meta: Filter, narrowed: tuple[str, ...]) -> tuple[str, ...]:
+    return (service, repr(sorted(meta.items(), key=str)) if isinstance(meta, Mapping) else "", *narrowed)

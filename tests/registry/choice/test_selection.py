@@ -8,7 +8,7 @@ import pytest
 
 from tenure.errors import InvalidArgument, ServiceNotFound
 from tenure.registry import Instance, Strategy
-from tenure.registry.model.selection import Picker
+from tenure.registry.choice.strategies import Picker
 
 ZONES = {"1": "a", "2": "a", "3": "b", "4": "b"}
 

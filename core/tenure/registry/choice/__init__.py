@@ -1,0 +1,1 @@
+"""How ``pick`` chooses one instance: exclusion, rests after failures, zones, turns by weight, sticky keys. No I/O."""
