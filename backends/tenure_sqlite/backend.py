@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenure.errors import DeadlineExceeded, PermissionDenied, StoreFull, TenureError, Unsupported
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi import (
     Backend,
     Capabilities,
@@ -138,12 +138,14 @@ class SqliteBackend(Backend):
     def leases(self, lease_id: LeaseId | None, *, timeout: float) -> tuple[LeaseInfo, ...]:
         def read(connection: Connection) -> tuple[LeaseInfo, ...] | None:
             connection.execute("BEGIN")
-            if not self._database.is_state_of(connection):
+            if not self._database.is_current_state(connection):
                 return None
             return leases.listing(connection, lease_id, self._time.now())
 
+        deadline = Deadline(timeout)
         self._database.check_file(timeout=timeout)
-        while (found := self._database.run(read, timeout=timeout)) is None:
+        while (found := self._database.run(read, timeout=deadline.remaining())) is None:
+            deadline.check("listing leases, the file was overwritten again and again")
             self._database.suspect()
         return found
 

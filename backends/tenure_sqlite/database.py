@@ -68,6 +68,8 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
         self._time_base = ""
+        self._agreed: set[str] = set()
+        """Other time bases that this store has counted with, of programs that had the file open, too."""
         self._next_check = 0.0
         self._next_shortening = 0.0
         self._held_for_fork = False
@@ -160,20 +162,25 @@ class Database:
             self._renew(timeout)
 
     @property
-    def identity(self) -> str:
+    def identity(self) -> tuple[str, str]:
         """The history, and what its leases' deadlines count from, of the state that this store was opened on."""
-        return f"{self.history_id} {self._time_base}"
+        return self.history_id, self._time_base
 
-    def is_state_of(self, connection: Connection) -> bool:
-        """Whether what ``connection`` reads now is of that history and time, and no restored backup of others."""
-        return self.identity == f"{_history_id(connection)} {_time_base(connection)}"
+    def is_current_state(self, connection: Connection) -> bool:
+        """Whether what ``connection`` reads has this store's :attr:`identity`, and is no restored backup of another."""
+        found: tuple[str, str] = connection.execute("SELECT history_id, time_base FROM store").fetchone()
+        return found == self.identity
 
     def suspect(self) -> None:
         """The file was overwritten in place, by another history or an older state: open it as for the first time."""
         with self._lock:
-            self._leave_history()
+            self._reopen(restored=True)
+
+    def _reopen(self, *, restored: bool) -> None:
+        self._leave_history()
+        if restored:
             self._log_identity = None  # the log goes with the file
-            self._prepare(monotonic() + MOMENT, restored=True)
+        self._prepare(monotonic() + MOMENT, restored=restored)
 
     def _renew(self, timeout: float) -> None:
         with self._lock:
@@ -264,10 +271,11 @@ class Database:
         """Let the leases' deadlines count from this store's time base, unless other programs count from another.
 
         Nothing rewrites the deadlines of leases whose holders may live: those have the file open. The exception is a
-        state that was ``restored`` under the programs that have it open.
+        state that was ``restored`` under the programs that have it open. The first of them to notice it sets its own
+        time base. The others keep that one if they agreed on it before, else each would set its own again and again.
         """
         recorded = _time_base(connection)
-        if not self.time.continues(recorded):
+        if not self.time.continues(recorded) and not (restored and recorded in self._agreed):
             if restored:
                 connection.execute("BEGIN IMMEDIATE")
                 self._rebase(connection)
@@ -277,6 +285,8 @@ class Database:
                 _unlock(connection)
             elif not self.time.counts_with(recorded) or monotonic() < accept_at:
                 raise _OtherTimeError(recorded)  # perhaps the other program is just opening the file, too
+            else:
+                self._agreed.add(recorded)
         self._time_base = _time_base(connection)
 
     def _rebase(self, connection: Connection) -> None:
@@ -321,8 +331,7 @@ class Database:
         # Only a state that was restored can have changed it while this store had the file open.
         others = [each for each in self._all if each is not connection and each.history == self.history]
         self._discard(connection)
-        self._leave_history()
-        self._prepare(monotonic() + MOMENT, restored=bool(others))
+        self._reopen(restored=bool(others))
         return self._connect()
 
     def _discard(self, connection: Connection) -> None:
@@ -392,10 +401,6 @@ class _OtherTimeError(Exception):
     def __init__(self, recorded: str) -> None:
         super().__init__(recorded)
         self.recorded = recorded
-
-
-def _history_id(connection: Connection) -> str:
-    return str(connection.execute("SELECT history_id FROM store").fetchone()[0])
 
 
 def _time_base(connection: Connection) -> str:

@@ -39,7 +39,7 @@ MOST_DELETED = 10_000
 """Keys that one transaction deletes by their prefix, so that other writers get their turn."""
 
 _STATE = """
-SELECT revision, log_start, log_bytes, (SELECT min(deadline) FROM lease), history_id || ' ' || time_base FROM store
+SELECT revision, log_start, log_bytes, (SELECT min(deadline) FROM lease), history_id, time_base FROM store
 """
 
 
@@ -54,7 +54,8 @@ class Writer:
     def __init__(self, connection: Connection, known: tuple[int, int]) -> None:
         self.connection = connection
         state = connection.execute(_STATE).fetchone()
-        self.revision, self._log_start, self._log_bytes, self.next_deadline, self.identity = state
+        self.revision, self._log_start, self._log_bytes, self.next_deadline = state[:4]
+        self.identity = state[4:]
         revision, number = known
         self._number = number if revision == self.revision else change_log.number_of(connection, self.revision)
         self._first_number = self._number

@@ -384,6 +384,30 @@ def test_a_restored_state_of_another_boot_is_taken_over_by_the_first_call(open_s
     assert store.get("a", timeout=T).item.lease_id == lease
 
 
+@pytest.mark.parametrize("named_first", [True, False])
+def test_programs_with_two_names_for_their_boot_agree_on_one_after_a_restore(
+    open_store, path, tmp_path, monkeypatch, named_first
+):
+    """A change of the time base gives each lease its full TTL again: if each set its own again, no lease would end."""
+
+    def open_it(*, named: bool):
+        with monkeypatch.context() as patch:
+            if not named:
+                patch.setattr(lease_clock, "_BOOT_ID", Path("/nonexistent"))
+            return open_store()
+
+    stores = [open_it(named=named_first), open_it(named=not named_first)]
+    lease = stores[0].grant(10.0, timeout=T).lease_id
+    backed_up_in_another_boot(path, tmp_path)()
+    deadlines = []
+    for number in range(6):
+        put(stores[number % 2], "a", b"%d" % number)
+        with closing(sqlite3.connect(path)) as reader:
+            deadlines.append(reader.execute("SELECT deadline FROM lease").fetchone()[0])
+    assert len(set(deadlines[2:])) == 1, deadlines
+    assert stores[1].leases(lease, timeout=T)[0].remaining > 5.0
+
+
 def test_a_restored_state_of_another_boot_is_taken_over_by_the_programs_that_run(open_store, path, tmp_path, sink):
     store = open_store()
     lease = store.grant(10.0, timeout=T).lease_id
