@@ -384,9 +384,10 @@ def test_a_restored_state_of_another_boot_is_taken_over_by_the_first_call(open_s
     assert store.get("a", timeout=T).item.lease_id == lease
 
 
+@pytest.mark.parametrize("notices", [0, 1])
 @pytest.mark.parametrize("named_first", [True, False])
 def test_programs_with_two_names_for_their_boot_agree_on_one_after_a_restore(
-    open_store, path, tmp_path, monkeypatch, named_first
+    open_store, path, tmp_path, monkeypatch, *, named_first, notices
 ):
     """A change of the time base gives each lease its full TTL again: if each set its own again, no lease would end."""
 
@@ -398,10 +399,12 @@ def test_programs_with_two_names_for_their_boot_agree_on_one_after_a_restore(
 
     stores = [open_it(named=named_first), open_it(named=not named_first)]
     lease = stores[0].grant(10.0, timeout=T).lease_id
+    for store in stores:
+        put(store, "a")  # each keeps a connection
     backed_up_in_another_boot(path, tmp_path)()
     deadlines = []
     for number in range(6):
-        put(stores[number % 2], "a", b"%d" % number)
+        put(stores[(notices + number) % 2], "a", b"%d" % number)
         with closing(sqlite3.connect(path)) as reader:
             deadlines.append(reader.execute("SELECT deadline FROM lease").fetchone()[0])
     assert len(set(deadlines[2:])) == 1, deadlines
