@@ -124,17 +124,17 @@ end
 -- follows.
 if server ~= '' and server ~= state[3] then
   call('ZREM', E, '')
-end
-if server ~= '' and state[3] and server ~= state[3] then
-  local leases = call('ZRANGE', E, 0, -1)
-  for i = 1, #leases, CHUNK do
-    local last = math.min(i + CHUNK - 1, #leases)
-    for j, ttl in ipairs(call('HMGET', L, unpack(leases, i, last))) do
-      if ttl then call('ZADD', E, now + tonumber(ttl) + 1, leases[i + j - 1]) end
+  if state[3] then
+    local leases = call('ZRANGE', E, 0, -1)
+    for i = 1, #leases, CHUNK do
+      local last = math.min(i + CHUNK - 1, #leases)
+      for j, ttl in ipairs(call('HMGET', L, unpack(leases, i, last))) do
+        if ttl then call('ZADD', E, now + tonumber(ttl) + 1, leases[i + j - 1]) end
+      end
     end
   end
+  call('HSET', D, '\0server', server)
 end
-if server ~= '' and server ~= state[3] then call('HSET', D, '\0server', server) end
 
 -- The server does nothing else meanwhile, so not all at once; whoever is left counts as ended all the same.
 local left, late = KEYS_AT_ONCE, false
