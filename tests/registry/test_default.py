@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import linecache
+import signal
 import sys
+import threading
 import uuid
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -153,6 +155,33 @@ def test_a_forked_child_reads_but_does_not_act(store, registry):
 
     assert forked(check) == ""
     assert store.get(own.key).lease_id == own.lease.id
+
+
+def test_a_fork_in_the_middle_of_a_choice_leaves_the_child_able_to_choose(registry):
+    own = registry(WEB)
+    own.report_failure(WEB)
+    held, over = threading.Event(), threading.Event()
+
+    def choose() -> None:
+        with own._picker._lock, own._rests._lock:
+            held.set()
+            over.wait(60)
+
+    def check() -> None:
+        signal.alarm(30)  # ends a child that hangs
+        assert own.pick("web") == WEB
+        own.report_failure(WEB)
+        assert list(own.resting) == [WEB.identity()]
+        own.report_success(WEB)
+
+    chooser = threading.Thread(target=choose)
+    chooser.start()
+    assert held.wait(60)
+    try:
+        assert forked(check) == ""
+    finally:
+        over.set()
+        chooser.join()
 
 
 def test_a_forked_child_may_have_a_registry_of_its_own(store):

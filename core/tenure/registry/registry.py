@@ -92,8 +92,7 @@ class Registry:
         self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch)
         if store._observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
-        self._picker = Picker()
-        self._rests = Rests(store.clock, self.config.rest_first, self.config.rest_longest)
+        self._start_choosing()
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
         self._watch_error: TenureError | None = None
@@ -144,6 +143,16 @@ class Registry:
             except BaseException:
                 self.close()
                 raise
+
+    def _choose_after_fork(self) -> None:
+        """In a forked child begin turns and rests again: another thread may have held their locks at the fork."""
+        if self._choosing_since != fork_generation.value:
+            self._start_choosing()
+
+    def _start_choosing(self) -> None:
+        self._picker = Picker()
+        self._rests = Rests(self.store.clock, self.config.rest_first, self.config.rest_longest)
+        self._choosing_since = fork_generation.value
 
     def _open_watch(self, deadline: Deadline) -> None:
         self.store._before_close.add(self._store_closes)
@@ -454,6 +463,7 @@ class Registry:
                 ``zones`` or ``sticky`` is of the wrong type.
             StoreClosed: the registry has not started.
         """
+        self._choose_after_fork()
         candidates = self.get_service(name, meta, ready_only=not include_draining).instances
         if sticky is None and not exclude and not zones and not self._rests.remembered:
             return self._picker.pick(name, candidates, strategy, meta)
@@ -503,6 +513,7 @@ class Registry:
         Raises:
             InvalidArgument: ``instance`` is no instance.
         """
+        self._choose_after_fork()
         return self._rests.failed(_instance("reporting a failure", instance))
 
     def report_success(self, instance: Instance) -> None:
@@ -516,11 +527,13 @@ class Registry:
         Raises:
             InvalidArgument: ``instance`` is no instance.
         """
+        self._choose_after_fork()
         self._rests.succeeded(_instance("reporting a success", instance))
 
     @property
     def resting(self) -> Mapping[str, float]:
         """The identities of the instances that rest after reported failures, each with the seconds that are left."""
+        self._choose_after_fork()
         return self._rests.left()
 
     def wait_for(
