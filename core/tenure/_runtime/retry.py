@@ -126,8 +126,8 @@ def _repeat(
 def longer_attempt(last: float, left: float, timeout: float) -> float:
     """Return how long the attempt after one of ``last`` seconds may take, with ``left`` of ``timeout`` seconds to go.
 
-    It may take twice as long, but leaves half of ``timeout`` to a last attempt: an answer that needs so long, over a
-    slow link, still comes. And a last attempt that begins so late finds the servers' next leader.
+    It may take twice as long, but leaves half of ``timeout`` to a last attempt. So an answer that needs half of the
+    time, over a slow link, still comes; and servers that elect a leader within the other half are asked after that.
     """
     spare = left - timeout / 2
     return left if spare < last else min(2 * last, spare)
