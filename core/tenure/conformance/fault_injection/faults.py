@@ -17,6 +17,7 @@ from tenure._client.store import Store
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.evidence import FaultWindow
+from tenure.conformance.harness.lateness import Lateness
 from tenure.conformance.network import BOTH, Direction, Sight, Together
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.conformance.workloads.threads import Running
@@ -37,6 +38,8 @@ _POLL = 0.05
 _USUAL = 50
 _LONG = 0.3
 """Seconds. An election takes longer, or breaks connections; a busy machine rarely delays a put this long."""
+_TURNS = 5
+"""Threads of this machine that a put may wait for, one after the other."""
 
 WAYS: tuple[tuple[Direction, ...], ...] = ((Direction.UP,), (Direction.DOWN,), BOTH)
 """The two one-way partitions, and the whole one."""
@@ -90,7 +93,8 @@ def outage(context: RuleContext, begin: str, end: str) -> Iterator[FaultWindow]:
 def degraded_window(context: RuleContext, begin: str, end: str) -> Iterator[FaultWindow]:
     """Remove one of several servers, between the controls ``begin`` and ``end``; the others need a moment to take over.
 
-    Puts run all the while. Some of them fail, or take much longer than the slowest put before.
+    Puts run all the while. Some of them fail, or take much longer than the slowest put before. How late this process
+    was itself is no effect of the fault.
     """
     store, stop = context.connect(timeout=SHORT), threading.Event()
 
@@ -104,7 +108,7 @@ def degraded_window(context: RuleContext, begin: str, end: str) -> Iterator[Faul
     slowest = max(seen.seconds for seen in context.evidence.operations[-_USUAL:])
     running = Running(context.check, [put], "puts during the fault")
     try:
-        with context.evidence.fault(begin) as window:
+        with Lateness() as lateness, context.evidence.fault(begin) as window:
             window.what = "calls that failed or were slow"
             try:
                 context.controls.do(begin)
@@ -114,7 +118,7 @@ def degraded_window(context: RuleContext, begin: str, end: str) -> Iterator[Faul
     finally:
         stop.set()
         running.join()
-    window.effects = affected_calls(context, window, max(_LONG, 3 * slowest))
+    window.effects = affected_calls(context, window, max(_LONG, 3 * slowest, _TURNS * lateness.longest))
     context.check.enough(window.effects, 1, f"a call affected by the control {begin!r}")
 
 
