@@ -17,7 +17,6 @@ from tenure_testkit.tcp import TcpServer
 from .base import Faithful, Mutant
 from .tcp import Networked
 
-_AT_A_TIME = 20
 _GAP = 0.003
 
 
@@ -25,6 +24,7 @@ class EndsAFewAtATime(Faithful):
     """One call ends at most twenty leases, so of many that ended together the others are still shown."""
 
     rules = ("leases.ended_together_are_gone_at_the_first_look",)
+    at_a_time = 20
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
@@ -33,13 +33,19 @@ class EndsAFewAtATime(Faithful):
             if server._clock is None:
                 return
             now = server._clock.now()
-            for _ in range(_AT_A_TIME):
+            for _ in range(cls.at_a_time):
                 lease = server._leases.due(now)
                 if lease is None:
                     return
                 server._end(lease)
 
         return patch.object(MemoryServer, "_reap", reap)
+
+
+class EndsAHundredAtATime(EndsAFewAtATime):
+    """One call ends at most a hundred leases, so of many that ended together the others are still shown."""
+
+    at_a_time = 100
 
 
 class RefreshRevives(Faithful):
@@ -109,4 +115,10 @@ class KeyIsAwayWhileItMoves(Networked):
     )
 
 
-MUTANTS: tuple[Mutant, ...] = (EndsAFewAtATime, RefreshRevives, LeaseIsCheckedTooEarly, KeyIsAwayWhileItMoves)
+MUTANTS: tuple[Mutant, ...] = (
+    EndsAFewAtATime,
+    EndsAHundredAtATime,
+    RefreshRevives,
+    LeaseIsCheckedTooEarly,
+    KeyIsAwayWhileItMoves,
+)

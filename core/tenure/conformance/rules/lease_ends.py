@@ -20,6 +20,11 @@ from tenure.conformance.workloads.threads import Running, together
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown
 from tenure.leases import Lease, LeaseState
 
+_TOGETHER = 150
+"""Leases that end together, unless the store is too slow to put their keys in a moment. A list shows each that is left,
+so it finds a store whose calls end a hundred at a time."""
+_FEWER = 60
+"""The same for calls that look at one key or lease, in the quick profile."""
 _FEWEST = 20
 _CLIENTS = 6
 _PLACING = 4.0
@@ -32,8 +37,8 @@ _GAP = 0.25
 _SLACK = 1.0
 """A store whose leases may end so many seconds late ends all groups together: one look is the first."""
 _LATE = 0.05
-_LONG_ENOUGH = 4.0
-"""Seconds. A third of it, until the next refresh, is more than a busy machine is late."""
+_LONG_ENOUGH = 9.0
+"""Seconds of a TTL of which a third is far from the whole, also on a slow machine."""
 
 _RACES, _FEW_RACES = 12, 4
 _SLOW = 0.05
@@ -253,23 +258,24 @@ def _groups(context: RuleContext, names: tuple[str, ...]) -> list[_Group]:
     first = stores[0].lease(context.long_ttl, keep_alive=False)
     stores[0].put("ends", b"", lease=first.id)
     one = max(time.monotonic() - started, 1e-4)  # a lease may cost more than a put
-    # Unless the store is too slow to put their keys in a moment. More than a hundred find what ends a hundred at once.
-    most = context.profile.pick(quick=60, full=150)
-    count = int(min(most, max(_FEWEST, _PLACING / len(names) * _CLIENTS / (2 * one))))
+    in_a_moment = int(max(_FEWEST, _PLACING / len(names) * _CLIENTS / (2 * one)))
+    fewer = context.profile.pick(quick=_FEWER, full=_TOGETHER)
+    counts = {name: min(_TOGETHER if name == "list" else fewer, in_a_moment) for name in names}
     slack = context.capabilities.max_lifetime_after_refresh(context.short_ttl) - context.short_ttl
     gap = 0.0 if slack > _SLACK else slack + _GRACE + max(_GAP, context.capabilities.ttl_granularity)
     groups = [_Group(name) for name in names]
     for attempt in range(3):
-        placing = max(2 * one * count * len(names) / _CLIENTS, context.short_ttl)
+        placing = max(2 * one * sum(counts.values()) / _CLIENTS, context.short_ttl)
         ttl = min(context.short_ttl + _SPARE * placing * (1 + attempt), context.capabilities.max_ttl - gap * len(names))
         for group in groups:
-            group.leases = [""] * count
+            group.leases = [""] * counts[group.name]
         if _placed(context, stores, groups, ttl, gap):
             for store in stores:  # leases end without the client that took them
                 store.close()
             return groups
         context.store.delete_prefix("ends/")
-        count = max(_FEWEST, count // 2)  # the machine is slower than the first lease was
+        # The machine is slower than the first lease was.
+        counts = {name: max(_FEWEST, count // 2) for name, count in counts.items()}
     raise inconclusive(
         context.rule, "leases ended before their keys were put; the store may be too slow, or the machine overloaded"
     )

@@ -18,10 +18,6 @@ _CLOCKS = 0.02
 """Seconds that clocks may run apart within one lease's time."""
 
 
-_LONG_ENOUGH = 9.0
-"""Seconds of a TTL of which a third is far from the whole, also on a slow machine."""
-
-
 class LeaseRules(Rules, area="leases"):
     """Keys that live as long as their lease."""
 
