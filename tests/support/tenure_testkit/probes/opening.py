@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from tenure._plugins import url as urls
 from tenure.spi import Backend, BackendPlugin, Put, SystemClock, Transaction
+from tenure_testkit.probes.relay import RELAY_THREADS
 
 P = ParamSpec("P")
 B = TypeVar("B", bound=Backend)
@@ -22,7 +23,7 @@ def closing_all(open_one: Callable[P, B], *, threads: str | None) -> Iterator[Ca
     """`open_one` for one test: what it opened is closed at the end, and no thread of the plugin may be left then.
 
     `threads`: how the names of the plugin's threads begin; None where they have no common name, and no new thread at
-    all may be left.
+    all may be left, but those of a relay, which the test closes later.
     """
     before = set(threading.enumerate())
     opened: list[B] = []
@@ -35,9 +36,14 @@ def closing_all(open_one: Callable[P, B], *, threads: str | None) -> Iterator[Ca
     yield open_and_keep
     for backend in opened:
         backend.close()
-    living = threading.enumerate()
-    left = [one.name for one in living if (one not in before if threads is None else one.name.startswith(threads))]
+    left = [one.name for one in threading.enumerate() if _counts(one, before, threads)]
     assert not left, f"threads left behind: {left}"
+
+
+def _counts(thread: threading.Thread, before: set[threading.Thread], threads: str | None) -> bool:
+    if threads is not None:
+        return thread.name.startswith(threads)
+    return thread not in before and not thread.name.startswith(RELAY_THREADS)
 
 
 def put(backend: Backend, key: str, value: bytes = b"x", lease_id: str | None = None) -> int:

@@ -6,6 +6,9 @@ import socket
 import threading
 from pathlib import Path
 
+RELAY_THREADS = "probe-relay"
+"""How the names of its threads begin. One that carries a connection ends a moment after both sides have closed it."""
+
 
 class Relay:
     """Listens on a `port` of its own, or on a unix socket at `path`, and passes on to `target` on 127.0.0.1."""
@@ -29,7 +32,7 @@ class Relay:
         self.asked = 0
         self.lost = 0
         self.connections = 0
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads = [threading.Thread(target=self._accept, name=f"{RELAY_THREADS}-accept", daemon=True)]
         self._threads[0].start()
 
     def lose_answers(self, count: int) -> None:
@@ -84,7 +87,9 @@ class Relay:
                 client.close()
                 continue
             self.connections += 1
-            thread = threading.Thread(target=self._carry, args=(client, server), daemon=True)
+            thread = threading.Thread(
+                target=self._carry, name=f"{RELAY_THREADS}-carry", args=(client, server), daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 
