@@ -35,11 +35,13 @@ MOST_MODULES = 14
 OF_LIKE_THINGS = {
     "core/tenure/cli/commands": "one command to a module",
     "core/tenure/conformance/rules": "one area of the catalogue to a module",
+    "core/tenure/recipes": "one recipe to a module, and what recipes share",
     "tests/cli": "one command to a module",
     "tests/backends/etcd": "one part of the backend, or one thing in front of the servers, to a module",
     "tests/cross_store": "one scenario on every store to a module",
     "tests/conformance": "one part of the suite to a module",
     "tests/conformance/mutants": "one area's broken stores to a module",
+    "tests/recipes": "one kind of recipes to a module",
     "tests/support/tenure_testkit/servers": "one kind of server to a module, and its fixtures",
     "tests/unit": "one part of core to a module",
     **{str(folder.relative_to(ROOT)): "one backend" for folder in (*BACKENDS, *CONTRIB)},
