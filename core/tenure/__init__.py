@@ -58,7 +58,18 @@ from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult,
 from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 if TYPE_CHECKING:
-    from tenure.recipes import Election, Held, Leader, Lock, ReadWriteLock, Semaphore, Session
+    from tenure.recipes import (
+        Counter,
+        Election,
+        Held,
+        Leader,
+        Lock,
+        ReadWriteLock,
+        Semaphore,
+        Session,
+        TransactView,
+        transact,
+    )
 
 __version__ = "0.1.0"
 
@@ -75,6 +86,7 @@ __all__ = [
     "Compacted",
     "ConfigError",
     "Conflict",
+    "Counter",
     "DeadlineExceeded",
     "Election",
     "Event",
@@ -115,6 +127,7 @@ __all__ = [
     "StoreFull",
     "SystemClock",
     "TenureError",
+    "TransactView",
     "TransactionBuilder",
     "Unavailable",
     "UnknownScheme",
@@ -123,9 +136,11 @@ __all__ = [
     "WaitTimeout",
     "Watch",
     "connect",
+    "transact",
 ]
 
 _RECIPES = {
+    "Counter": "tenure.recipes.counter",
     "Election": "tenure.recipes.election",
     "Held": "tenure.recipes._holding",
     "Leader": "tenure.recipes.election",
@@ -133,6 +148,8 @@ _RECIPES = {
     "ReadWriteLock": "tenure.recipes.read_write_lock",
     "Semaphore": "tenure.recipes.semaphore",
     "Session": "tenure.recipes.session",
+    "TransactView": "tenure.recipes.transact",
+    "transact": "tenure.recipes.transact",
 }
 """Where each recipe is. A program that uses none imports none."""
 

@@ -1,0 +1,172 @@
+"""Scenarios for exploring what has to apply exactly once: each participant makes calls, and the end is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tenure._runtime.clock import TimeLimit
+from tenure._steps.effects import Steps
+from tenure.errors import OutcomeUnknown, TenureError
+from tenure.recipes._marks import MarkedCommits
+from tenure.recipes.counter import Counting
+from tenure.recipes.session import Session
+from tenure.recipes.transact import Optimistic, TransactView
+from tenure_testkit.exploration import Cancelled, Participant, Scenario, World
+
+BASE = 10
+"""Each participant adds another power of it, so the digits of the sum tell how often each was counted."""
+
+
+@dataclass
+class Calls:
+    """What became of the calls of one participant.
+
+    Attributes:
+        done: the results of the calls that returned.
+        open: the calls that began and were neither done nor refused: they may have been applied.
+    """
+
+    done: list[int] = field(default_factory=list)
+    open: int = 0
+
+    def make(self, call: Steps[int]) -> Steps[None]:
+        """Make a call and note what became of it."""
+        self.open += 1
+        try:
+            self.done.append((yield from call))
+        except (OutcomeUnknown, Cancelled):
+            return
+        except TenureError:
+            pass  # refused: not applied, and never will be
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self.open -= 1
+            raise
+        self.open -= 1
+
+    def check(self, applied: int, what: str) -> None:
+        """Raise unless all calls that returned were applied once, and those that may have been at most once."""
+        least, most = len(self.done), len(self.done) + self.open
+        assert least <= applied <= most, f"{what} was applied {applied} times, not {least} to {most} times"
+
+
+def transactions(world: World, session: Session) -> Optimistic:
+    """Return what transacts for a participant with a session."""
+    return Optimistic(MarkedCommits(world.store, world, session))
+
+
+def check_marks(world: World) -> None:
+    """Raise if more marks are left than one for each participant whose session lives."""
+    alive = sum(one.session is not None and one.session.alive for one in world.participants)
+    left = world.store.list("tenure/mark/").keys
+    assert len(left) <= alive, f"{left} are left of {alive} participants"
+
+
+@dataclass
+class Counters(Scenario):
+    """Participants that add to one counter.
+
+    Attributes:
+        count: how many participants there are.
+        calls: how often each adds.
+    """
+
+    count: int = 2
+    calls: int = 1
+
+    def __post_init__(self) -> None:
+        self._made = [Calls() for _ in range(self.count)]
+
+    def begin(self, world: World) -> None:
+        for number, made in enumerate(self._made):
+            session = world.session()
+            world.add(f"p{number + 1}", self._take_part(world, session, BASE**number, made), session)
+
+    def check_end(self, world: World) -> None:
+        item = world.store.get("counted")
+        total = 0 if item is None else int(item.value)
+        for number, made in enumerate(self._made):
+            made.check(total // BASE**number % BASE, f"the addition of p{number + 1}")
+        sums = sorted(result for made in self._made for result in made.done)
+        assert len(set(sums)) == len(sums), f"two additions returned the same sum: {sums}"
+        check_marks(world)
+
+    def _take_part(self, world: World, session: Session, n: int, made: Calls) -> Steps[None]:
+        counter = Counting(transactions(world, session), "counted")
+        for _ in range(self.calls):
+            yield from made.make(counter.add(n, TimeLimit(world.clock, None)))
+
+
+@dataclass
+class Transfers(Scenario):
+    """Participants that move one unit between two keys, to and fro. A key of nothing is deleted."""
+
+    count: int = 2
+    total: int = 2
+
+    def __post_init__(self) -> None:
+        self._made = [Calls() for _ in range(self.count)]
+
+    def begin(self, world: World) -> None:
+        world.store.put("a", str(self.total).encode())
+        for number, made in enumerate(self._made):
+            session = world.session()
+            world.add(f"p{number + 1}", self._take_part(world, session, number, made), session)
+
+    def check_end(self, world: World) -> None:
+        b = world.store.get("b")
+        moved = 0 if b is None else int(b.value)
+        there, back = ([one for number, one in enumerate(self._made) if number % 2 == side] for side in (0, 1))
+        least = _sum(there) - _sum(back) - sum(one.open for one in back)
+        most = _sum(there) - _sum(back) + sum(one.open for one in there)
+        assert least <= moved <= most, f"{moved} units were moved, not {least} to {most}"
+        for one in world.participants:
+            assert one.error is None, f"{one.name}: {one.error!r}"
+        check_marks(world)
+
+    def _take_part(self, world: World, session: Session, number: int, made: Calls) -> Steps[None]:
+        source, target = ("a", "b") if number % 2 == 0 else ("b", "a")
+
+        def move(view: TransactView) -> int:
+            left, there = (int(view.get(key) or 0) for key in (source, target))
+            if left + there != self.total:
+                raise ZeroDivisionError(f"{left} and {there} units were never there together")
+            if not left:
+                return 0
+            for key, units in ((source, left - 1), (target, there + 1)):
+                if units:
+                    view.put(key, str(units).encode())
+                else:
+                    view.delete(key)
+            return 1
+
+        yield from made.make(transactions(world, session).transact(move, TimeLimit(world.clock, None)))
+
+
+def _sum(calls: list[Calls]) -> int:
+    return sum(result for one in calls for result in one.done)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is explored, with two and with more participants.
+
+    Attributes:
+        name: the recipe's name.
+        small: makes the scenario that is tried completely.
+        large: makes the scenario that is tried by seed.
+    """
+
+    name: str
+    small: Callable[[], Scenario]
+    large: Callable[[], Scenario]
+
+
+KINDS = (
+    Kind("counter", Counters, lambda: Counters(3, calls=2)),
+    Kind("transact", Transfers, lambda: Transfers(3)),
+)
+
+__all__ = ["KINDS", "Calls", "Counters", "Kind", "Participant", "Transfers", "check_marks", "transactions"]
