@@ -131,8 +131,7 @@ class Transfers(Scenario):
 
         def move(view: TransactView) -> int:
             left, there = (int(view.get(key) or 0) for key in (source, target))
-            if left + there != self.total:
-                raise ZeroDivisionError(f"{left} and {there} units were never there together")
+            assert left + there == self.total, f"{left} and {there} units were never there together"
             if not left:
                 return 0
             for key, units in ((source, left - 1), (target, there + 1)):
