@@ -59,9 +59,11 @@ from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 if TYPE_CHECKING:
     from tenure.recipes import (
+        AtomicValue,
         Counter,
         Election,
         Held,
+        IdBlock,
         Leader,
         Lock,
         ReadWriteLock,
@@ -76,6 +78,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AlreadyHeld",
     "AlreadyRegistered",
+    "AtomicValue",
     "AuthenticationFailed",
     "Batch",
     "BatchType",
@@ -93,6 +96,7 @@ __all__ = [
     "EventType",
     "Held",
     "HistoryReplaced",
+    "IdBlock",
     "InvalidArgument",
     "InvalidKey",
     "KeyValue",
@@ -140,9 +144,11 @@ __all__ = [
 ]
 
 _RECIPES = {
+    "AtomicValue": "tenure.recipes.atomic_value",
     "Counter": "tenure.recipes.counter",
     "Election": "tenure.recipes.election",
     "Held": "tenure.recipes._holding",
+    "IdBlock": "tenure.recipes.id_block",
     "Leader": "tenure.recipes.election",
     "Lock": "tenure.recipes.lock",
     "ReadWriteLock": "tenure.recipes.read_write_lock",

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tenure import Counter, Store
-from tenure.errors import InvalidArgument, StoreCorrupted
+from tenure import AtomicValue, Counter, IdBlock, Store, TransactView, transact
+from tenure.errors import InvalidArgument, InvalidKey, StoreCorrupted
 from tenure_testkit.waiting import PATIENCE
 
 Opener = Callable[..., Store]
@@ -74,3 +74,77 @@ def test_what_is_no_number_is_told(store: Store) -> None:
     with pytest.raises(InvalidArgument, match="whole number"):
         counter.add(1.5)  # type: ignore[arg-type]
     assert store.list().keys == (counter.key,)
+
+
+def test_no_change_of_a_value_is_lost(store_url: str, opened: Opener, store: Store) -> None:
+    def work(number: int) -> None:
+        value = AtomicValue(stores[number % 2], "v")
+        for _ in range(5):
+            value.update(lambda present: (present or b"") + b"%d" % number)
+
+    stores = [store, opened(store_url, timeout=PATIENCE)]
+    value = AtomicValue(store, "v")
+    assert value.get() is None
+    assert not value.compare_and_set(b"", b"x")
+    assert value.compare_and_set(None, b"")
+    _together(3, work)
+    assert sorted(value.get() or b"") == sorted(b"01201201201201" + b"2")
+    value.set(b"other")
+    assert not value.compare_and_set(b"", b"x")
+    assert value.compare_and_set(b"other", b"last")
+    assert value.get() == b"last"
+    with pytest.raises(ZeroDivisionError):
+        value.update(lambda present: b"%d" % (1 // 0))
+    with pytest.raises(InvalidArgument):
+        value.set("text")  # type: ignore[arg-type]
+    assert value.get() == b"last"
+
+
+def test_no_id_is_given_twice(store_url: str, opened: Opener, store: Store) -> None:
+    given: list[int] = []
+
+    def work(number: int) -> None:
+        mine = [ids[number % 2].next() for _ in range(20)]
+        given.extend(mine)
+
+    ids = [IdBlock(used, "i", size=7) for used in (store, opened(store_url, timeout=PATIENCE))]
+    _together(4, work)
+    assert len(set(given)) == 80
+    assert min(given) >= 1
+    assert store.list().keys == (ids[0].key,)
+    with pytest.raises(InvalidArgument, match="size=0"):
+        IdBlock(store, "i", size=0)
+
+
+def test_a_transaction_is_applied_to_what_it_read(store_url: str, opened: Opener, store: Store) -> None:
+    def move(source: str, target: str) -> Callable[[TransactView], int]:
+        def function(view: TransactView) -> int:
+            left, there = int(view.get(source) or 0), int(view.get(target) or 0)
+            assert left + there == 20, "what it read was never so at one moment"
+            view.put(source, b"%d" % (left - 1))
+            view.put(target, b"%d" % (there + 1))
+            assert view.get(target) == b"%d" % (there + 1)
+            return left - 1
+
+        return function
+
+    def work(number: int) -> None:
+        for _ in range(5):
+            transact(stores[number % 2], move("a", "b") if number < 3 else move("b", "a"))
+
+    stores = [store, opened(store_url, timeout=PATIENCE)]
+    store.put("a", b"20")
+    _together(4, work)
+    assert [int(item.value) for item in store.list("", limit=2)] == [10, 10]
+
+    def refused(view: TransactView) -> None:
+        view.delete("a")
+        assert view.get("a") is None
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        transact(store, refused)
+    with pytest.raises(InvalidKey):
+        transact(store, lambda view: view.get(""))
+    assert store.get("a") is not None
+    assert transact(store, lambda view: (view.get("a"), view.get("none"))) == (b"10", None)

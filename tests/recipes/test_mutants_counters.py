@@ -6,15 +6,19 @@ Each mutant changes one step in a way that an author could get wrong, and names 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from tenure._steps.effects import Steps
+from tenure._steps.effects import Commit, Get, Steps
+from tenure.errors import OutcomeUnknown
 from tenure.recipes import _marks
-from tenure.recipes.transact import Optimistic
-from tenure.spi.types import KeyAbsent
+from tenure.recipes.atomic_value import Changing
+from tenure.recipes.id_block import Numbering
+from tenure.recipes.transact import Optimistic, unchanged
+from tenure.spi.types import KeyAbsent, Put
 from tenure_testkit import counters_scenarios as kinds
 from tenure_testkit.exploration import Fault, Scenario, Violation, explore_all, explore_some
 
@@ -60,7 +64,7 @@ def _always_applied(right: Any) -> Any:
 
 def _only_read(right: Any) -> Any:
     def settle(self: Any, mark: Any, unknown: Any, limit: Any) -> Steps[bool]:
-        item = yield from _marks.Get(mark.key, limit)
+        item = yield from Get(mark.key, limit)
         if item is None or item.mod_revision == mark.revision:
             return False
         mark.revision = item.mod_revision
@@ -105,6 +109,39 @@ def _unguarded_mark(right: Any) -> Any:
     return lambda self: KeyAbsent("nothing")
 
 
+def _blind_put(right: Any) -> Any:
+    def set_value(self: Any, value: bytes, limit: Any) -> Steps[None]:
+        while True:
+            try:
+                yield from Commit((), (Put(self._key, value),), limit)
+            except OutcomeUnknown:
+                continue
+            return
+
+    return set_value
+
+
+def _block_of_unknown_outcome(right: Any) -> Any:
+    def reserve(self: Any, limit: Any) -> Steps[range]:
+        item = yield from Get(self._key, limit)
+        last = (int(item.value) if item else 0) + self._size
+        with suppress(OutcomeUnknown):
+            yield from Commit((unchanged(self._key, item),), (Put(self._key, str(last).encode()),), limit)
+        return range(last - self._size + 1, last + 1)
+
+    return reserve
+
+
+def _unguarded_block(right: Any) -> Any:
+    def reserve(self: Any, limit: Any) -> Steps[range]:
+        item = yield from Get(self._key, limit)
+        last = (int(item.value) if item else 0) + self._size
+        yield from Commit((), (Put(self._key, str(last).encode()),), limit)
+        return range(last - self._size + 1, last + 1)
+
+    return reserve
+
+
 MUTANTS = [
     Mutant(
         "a write without an answer counts as refused",
@@ -138,6 +175,11 @@ MUTANTS = [
     Mutant("a missing key is not guarded", kinds.Counters, Optimistic, "_apply", _unguarded_reads),
     Mutant("only the last key read is guarded", kinds.Transfers, Optimistic, "_apply", _last_read_guarded),
     Mutant("an error from keys of two moments is told", kinds.Transfers, Optimistic, "_apply", _no_check_of_reads),
+    Mutant("a value is set again without a mark", kinds.Sets, Changing, "set", _blind_put),
+    Mutant(
+        "a block is used though it may not be reserved", kinds.Numbers, Numbering, "_reserve", _block_of_unknown_outcome
+    ),
+    Mutant("a block is reserved unguarded", kinds.Numbers, Numbering, "_reserve", _unguarded_block),
     Mutant("a mark is written unguarded", kinds.Transfers, _marks.Mark, "unchanged", _unguarded_mark),
 ]
 

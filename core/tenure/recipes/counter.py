@@ -22,7 +22,7 @@ class Counting:
         """Steps that add ``n`` exactly once and return the sum."""
 
         def change(view: TransactView) -> int:
-            total = self._number(view.get(self._key)) + n
+            total = number_of(view.get(self._key), self._key) + n
             view.put(self._key, str(total).encode())
             return total
 
@@ -31,15 +31,17 @@ class Counting:
     def value(self, limit: TimeLimit) -> Steps[int]:
         """Steps that read the number."""
         item = yield from Get(self._key, limit)
-        return self._number(None if item is None else item.value)
+        return number_of(None if item is None else item.value, self._key)
 
-    def _number(self, value: bytes | None) -> int:
-        try:
-            return 0 if value is None else int(value)
-        except ValueError as exc:
-            raise StoreCorrupted(
-                f"counting in {self._key!r}: {value!r} is no number, so another program wrote it; delete the key"
-            ) from exc
+
+def number_of(value: bytes | None, key: str) -> int:
+    """Return the number that a key holds, 0 if there is none."""
+    try:
+        return 0 if value is None else int(value)
+    except ValueError as exc:
+        raise StoreCorrupted(
+            f"reading {key!r}: {value!r} is no number, so another program wrote it; delete the key"
+        ) from exc
 
 
 class Counter:

@@ -123,7 +123,7 @@ class Optimistic:
         self, read: Mapping[str, KeyValue | None], operations: tuple[Operation, ...], limit: TimeLimit
     ) -> Steps[bool]:
         """Apply ``operations`` if all that was read is still so. Without any, find out whether it was so at once."""
-        guards = tuple(_unchanged(key, item) for key, item in read.items())
+        guards = tuple(unchanged(key, item) for key, item in read.items())
         if operations:
             return (yield from self.marks.commit(guards, operations, limit))
         if len(guards) > 1:
@@ -134,7 +134,8 @@ class Optimistic:
         return True
 
 
-def _unchanged(key: str, item: KeyValue | None) -> Precondition:
+def unchanged(key: str, item: KeyValue | None) -> Precondition:
+    """Return the precondition that a key is still as it was read."""
     return KeyAbsent(key) if item is None else RevisionEquals(key, item.mod_revision)
 
 

@@ -9,10 +9,12 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure.errors import OutcomeUnknown, TenureError
 from tenure.recipes._marks import MarkedCommits
+from tenure.recipes.atomic_value import Changing
 from tenure.recipes.counter import Counting
+from tenure.recipes.id_block import Numbering
 from tenure.recipes.session import Session
 from tenure.recipes.transact import Optimistic, TransactView
-from tenure_testkit.exploration import Cancelled, Participant, Scenario, World
+from tenure_testkit.exploration import Cancelled, Scenario, World
 
 BASE = 10
 """Each participant adds another power of it, so the digits of the sum tell how often each was counted."""
@@ -144,6 +146,68 @@ class Transfers(Scenario):
         yield from made.make(transactions(world, session).transact(move, TimeLimit(world.clock, None)))
 
 
+@dataclass
+class Sets(Scenario):
+    """Participants that change a value: the first sets it twice, the second replaces the last of these if it is there.
+
+    A change that is late never replaces a later one.
+    """
+
+    def __post_init__(self) -> None:
+        self._order = [None, b"one", b"two", b"three"]
+        self._last = 0
+
+    def begin(self, world: World) -> None:
+        for name, steps in (("p1", self._set_twice), ("p2", self._replace)):
+            session = world.session()
+            world.add(name, steps(world, Changing(transactions(world, session), "value")), session)
+
+    def check_end(self, world: World) -> None:
+        item = world.store.get("value")
+        present = None if item is None else item.value
+        assert self._order.index(present) >= self._last, f"{present!r} replaced {self._order[self._last]!r}"
+        check_marks(world)
+
+    def _set_twice(self, world: World, value: Changing) -> Steps[None]:
+        for place in (1, 2):
+            yield from value.set(self._order[place] or b"", TimeLimit(world.clock, None))
+            self._last = max(self._last, place)
+
+    def _replace(self, world: World, value: Changing) -> Steps[None]:
+        for _ in range(2):
+            if (yield from value.compare_and_set(b"two", b"three", TimeLimit(world.clock, None))):
+                self._last = 3
+
+
+@dataclass
+class Numbers(Scenario):
+    """Participants that take numbers from blocks of two.
+
+    Attributes:
+        count: how many participants there are.
+        calls: how many numbers each takes.
+    """
+
+    count: int = 2
+    calls: int = 1
+
+    def __post_init__(self) -> None:
+        self._given: list[int] = []
+
+    def begin(self, world: World) -> None:
+        for number in range(self.count):
+            world.add(f"p{number + 1}", self._take_part(world, Numbering(world.store, "last", 2)))
+
+    def check_end(self, world: World) -> None:
+        assert len(set(self._given)) == len(self._given), f"a number was given twice: {self._given}"
+        assert all(number >= 1 for number in self._given)
+        assert world.store.list().keys in ((), ("last",))
+
+    def _take_part(self, world: World, numbers: Numbering) -> Steps[None]:
+        for _ in range(self.calls):
+            self._given.append((yield from numbers.next(TimeLimit(world.clock, None))))
+
+
 def _sum(calls: list[Calls]) -> int:
     return sum(result for one in calls for result in one.done)
 
@@ -165,7 +229,9 @@ class Kind:
 
 KINDS = (
     Kind("counter", Counters, lambda: Counters(3, calls=2)),
+    Kind("value", Sets, Sets),
+    Kind("ids", Numbers, lambda: Numbers(3, calls=3)),
     Kind("transact", Transfers, lambda: Transfers(3)),
 )
 
-__all__ = ["KINDS", "Calls", "Counters", "Kind", "Participant", "Transfers", "check_marks", "transactions"]
+__all__ = ["KINDS", "Calls", "Counters", "Kind", "Numbers", "Sets", "Transfers", "check_marks", "transactions"]
