@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         Semaphore,
         Session,
         TransactView,
+        once,
         transact,
     )
 
@@ -140,6 +141,7 @@ __all__ = [
     "WaitTimeout",
     "Watch",
     "connect",
+    "once",
     "transact",
 ]
 
@@ -155,6 +157,7 @@ _RECIPES = {
     "Semaphore": "tenure.recipes.semaphore",
     "Session": "tenure.recipes.session",
     "TransactView": "tenure.recipes.transact",
+    "once": "tenure.recipes.once",
     "transact": "tenure.recipes.transact",
 }
 """Where each recipe is. A program that uses none imports none."""

@@ -7,9 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
-from tenure import AtomicValue, Counter, IdBlock, Store, TransactView, transact
-from tenure.errors import InvalidArgument, InvalidKey, StoreCorrupted
-from tenure_testkit.waiting import PATIENCE
+from tenure import AtomicValue, Counter, Held, IdBlock, Session, Store, TransactView, once, transact
+from tenure.errors import (
+    Conflict,
+    InvalidArgument,
+    InvalidKey,
+    LeaseLost,
+    OutcomeUnknown,
+    StoreCorrupted,
+    Unavailable,
+    WaitTimeout,
+)
+from tenure_testkit.waiting import PATIENCE, until
 
 Opener = Callable[..., Store]
 
@@ -148,3 +157,54 @@ def test_a_transaction_is_applied_to_what_it_read(store_url: str, opened: Opener
         transact(store, lambda view: view.get(""))
     assert store.get("a") is not None
     assert transact(store, lambda view: (view.get("a"), view.get("none"))) == (b"10", None)
+
+
+def test_one_of_several_runs_it_and_all_get_its_result(store_url: str, opened: Opener, store: Store) -> None:
+    ran: list[int] = []
+    told: list[bytes] = []
+
+    def work(number: int) -> None:
+        def function(held: Held) -> bytes:
+            held.guard(stores[number % 2].transaction().put("resource", b"%d" % number)).commit()
+            ran.append(number)
+            return b"by %d" % number
+
+        told.append(once(stores[number % 2], "job", function, timeout=PATIENCE))
+
+    stores = [store, opened(store_url, timeout=PATIENCE)]
+    _together(4, work)
+    assert len(ran) == 1
+    assert told == [b"by %d" % ran[0]] * 4
+    assert once(store, "job", lambda held: b"again") == told[0]
+    until(lambda: set(store.list().keys) == {"resource", "tenure/once/job/done"})
+
+
+def test_who_fails_is_replaced(store: Store) -> None:
+    def fails(held: Held) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        once(store, "job", fails)
+    with pytest.raises(InvalidArgument, match="bytes"):
+        once(store, "job", lambda held: "text")  # type: ignore[arg-type, return-value]
+    assert not store.list().keys
+    assert once(store, "job", lambda held: None) == b""
+
+
+def test_who_is_lost_is_replaced_and_told(store_url: str, opened: Opener, store: Store) -> None:
+    def is_lost(held: Held) -> bytes:
+        with pytest.raises((WaitTimeout, Unavailable, OutcomeUnknown)):  # by how busy the machine is
+            once(other, "job", lambda held: b"other", timeout=0.2)
+        late = held.guard(store.transaction().put("resource", b"late"))
+        other.revoke_lease(session.lease.id)  # as if it had expired
+        assert once(other, "job", lambda held: b"other", timeout=PATIENCE) == b"other"
+        with pytest.raises(Conflict):
+            late.commit()
+        return b"lost"
+
+    other = opened(store_url, timeout=PATIENCE)
+    session = Session.open(store, ttl=30)
+    with pytest.raises(LeaseLost, match="'job'"):
+        once(store, "job", is_lost, session=session)
+    assert once(store, "job", is_lost) == b"other"
+    until(lambda: store.list().keys == ("tenure/once/job/done",))

@@ -14,9 +14,10 @@ import pytest
 
 from tenure._steps.effects import Commit, Get, Steps
 from tenure.errors import OutcomeUnknown
-from tenure.recipes import _marks
+from tenure.recipes import _marks, once
 from tenure.recipes.atomic_value import Changing
 from tenure.recipes.id_block import Numbering
+from tenure.recipes.once import UntilDone
 from tenure.recipes.transact import Optimistic, unchanged
 from tenure.spi.types import KeyAbsent, Put
 from tenure_testkit import counters_scenarios as kinds
@@ -142,6 +143,33 @@ def _unguarded_block(right: Any) -> Any:
     return reserve
 
 
+def _result_unguarded(right: Any) -> Any:
+    return lambda preconditions, operations, limit: right((), operations, limit)
+
+
+def _ticket_left(right: Any) -> Any:
+    return lambda preconditions, operations, limit: right(preconditions, operations[:1], limit)
+
+
+def _any_conflict_is_mine(right: Any) -> Any:
+    return lambda value: (AlwaysEqual(), right(value)[1])
+
+
+class AlwaysEqual:
+    """Equal to everything."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+def _all_at_once(right: Any) -> Any:
+    return lambda self, view, mine: None
+
+
+def _paused() -> Scenario:
+    return kinds.Runs(paused=True)
+
+
 MUTANTS = [
     Mutant(
         "a write without an answer counts as refused",
@@ -180,16 +208,18 @@ MUTANTS = [
         "a block is used though it may not be reserved", kinds.Numbers, Numbering, "_reserve", _block_of_unknown_outcome
     ),
     Mutant("a block is reserved unguarded", kinds.Numbers, Numbering, "_reserve", _unguarded_block),
+    Mutant("a former runner's result is kept", _paused, once, "Commit", _result_unguarded),
+    Mutant("a run that is done leaves its ticket", kinds.Runs, once, "Commit", _ticket_left),
+    Mutant("another runner's result counts as the own", _paused, once, "_result", _any_conflict_is_mine),
+    Mutant("nobody waits for a runner", kinds.Runs, UntilDone, "blocker", _all_at_once),
     Mutant("a mark is written unguarded", kinds.Transfers, _marks.Mark, "unchanged", _unguarded_mark),
 ]
 
 
 def explore(mutant: Mutant) -> None:
-    """Look for the fault: completely with no fault and one, then by seed."""
+    """Look for the fault: completely without a fault, then by seed."""
     explore_all(mutant.scenario, most_faults=0)
-    explore_all(mutant.scenario, faults=UNKNOWN, most_faults=1, most_runs=2_000)
-    if mutant.most_faults > 1:
-        explore_some(mutant.scenario, runs=2_000, seed=1, faults=UNKNOWN, most_faults=mutant.most_faults)
+    explore_some(mutant.scenario, runs=3_000, seed=1, faults=UNKNOWN, most_faults=mutant.most_faults)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenure.recipes.election import Leader as Leader
     from tenure.recipes.id_block import IdBlock as IdBlock
     from tenure.recipes.lock import Lock as Lock
+    from tenure.recipes.once import once as once
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
     from tenure.recipes.semaphore import Semaphore as Semaphore
     from tenure.recipes.session import Session as Session

@@ -6,18 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Steps
+from tenure._steps.effects import Commit, Steps
 from tenure.errors import OutcomeUnknown, TenureError
+from tenure.recipes import _names
+from tenure.recipes._held_state import HeldState
 from tenure.recipes._marks import MarkedCommits
+from tenure.recipes._queue import Queue
 from tenure.recipes.atomic_value import Changing
 from tenure.recipes.counter import Counting
 from tenure.recipes.id_block import Numbering
+from tenure.recipes.once import OneRun, UntilDone
 from tenure.recipes.session import Session
 from tenure.recipes.transact import Optimistic, TransactView
-from tenure_testkit.exploration import Cancelled, Scenario, World
+from tenure.spi.types import Put, RevisionEquals
+from tenure_testkit.exploration import Cancelled, Mark, Scenario, World
 
 BASE = 10
 """Each participant adds another power of it, so the digits of the sum tell how often each was counted."""
+
+
+ONCE = _names.folder("once", "it")
 
 
 @dataclass
@@ -208,6 +216,76 @@ class Numbers(Scenario):
             self._given.append((yield from numbers.next(TimeLimit(world.clock, None))))
 
 
+@dataclass
+class Runs(Scenario):
+    """Participants that run something once. Each makes a guarded write, and its result is its own name.
+
+    Attributes:
+        count: how many participants there are.
+        paused: whether the first is paused, before its result is kept, until its session has expired.
+    """
+
+    count: int = 2
+    paused: bool = False
+
+    def __post_init__(self) -> None:
+        self._running: dict[str, Callable[[], bool]] = {}
+        self._results: list[bytes] = []
+        self._kept: list[bytes] = []
+
+    def begin(self, world: World) -> None:
+        for number in range(self.count):
+            session = world.session()
+            queue = Queue(world.store, ONCE, "it", UntilDone(), world, session)
+            world.add(
+                f"p{number + 1}", self._take_part(world, f"p{number + 1}", OneRun(queue, "it", HeldState)), session
+            )
+
+    def check_end(self, world: World) -> None:
+        left = set(world.store.list(ONCE).keys)
+        assert left <= {f"{ONCE}done"}, f"{left} are left behind"
+        assert len(self._kept) <= 1, f"the results of {self._kept} were kept"
+        found = world.store.get(f"{ONCE}done")
+        kept = None if found is None else found.value.partition(b"\n")[2]
+        assert all(result == kept for result in self._results), f"{self._results} were told, {kept!r} is kept"
+        written = world.store.get("resource")
+        if self._kept:
+            assert written is not None
+            assert written.value == self._kept[0], f"{written.value!r} replaced what the run of {kept!r} wrote"
+        for one in world.participants:
+            assert one.done
+            assert one.error is None or isinstance(one.error, TenureError | Cancelled), f"{one.name}: {one.error!r}"
+            if one.session is not None and one.error is None and not one.crashed:
+                assert kept is not None, f"{one.name} returned, and it isn't done"
+
+    def _take_part(self, world: World, name: str, steps: OneRun[HeldState]) -> Steps[None]:
+        found = yield from steps.enter(TimeLimit(world.clock, None))
+        if isinstance(found, bytes):
+            self._results.append(found)
+            return
+        try:
+            yield from Mark(lambda: self._begin(world, name, found))
+            guard = RevisionEquals(found._key, found.token)
+            yield from Commit((guard,), (Put("resource", name.encode()),), TimeLimit(world.clock, None))
+            if self.paused and name == "p1":
+                yield from Mark(lambda: world.expire(world.participants[0]))
+        except BaseException:
+            yield from found.release_steps(TimeLimit(world.clock, None))
+            raise
+        finally:
+            self._running.pop(name, None)
+        yield from steps.finish(found, name.encode())
+        self._results.append(name.encode())
+        self._kept.append(name.encode())
+
+    def _begin(self, world: World, name: str, held: HeldState) -> None:
+        if held.held:
+            others = [other for other, relies in self._running.items() if relies()]
+            assert not others, f"{name} runs while {others} rely on running alone"
+            me = next(one for one in world.participants if one.name == name)
+            self._running[name] = lambda: held.held and not me.crashed
+
+
 def _sum(calls: list[Calls]) -> int:
     return sum(result for one in calls for result in one.done)
 
@@ -231,7 +309,8 @@ KINDS = (
     Kind("counter", Counters, lambda: Counters(3, calls=2)),
     Kind("value", Sets, Sets),
     Kind("ids", Numbers, lambda: Numbers(3, calls=3)),
+    Kind("once", Runs, lambda: Runs(3)),
     Kind("transact", Transfers, lambda: Transfers(3)),
 )
 
-__all__ = ["KINDS", "Calls", "Counters", "Kind", "Numbers", "Sets", "Transfers", "check_marks", "transactions"]
+__all__ = ["KINDS", "Calls", "Counters", "Kind", "Numbers", "Runs", "Sets", "Transfers", "check_marks", "transactions"]
