@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
@@ -31,6 +31,10 @@ class Contest(Protocol):
         """Steps that give it back."""
         ...
 
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor give it back. Never blocks or raises."""
+        ...
+
 
 class Acquirable(Generic[H]):
     """One participant's object. It holds at most one thing at a time; ``make`` gives a face to what it holds."""
@@ -51,24 +55,11 @@ class Acquirable(Generic[H]):
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[H]:
         """Steps that wait until it is acquired."""
-        again = self._reserve()
-        if again is not None:
-            return again
-        try:
-            return self._keep((yield from self._contest.acquire(value, limit)))
-        finally:
-            self._acquiring = False
+        return cast("Steps[H]", self._take(self._contest.acquire(value, limit)))
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[H | None]:
         """Steps that acquire it if that is possible now."""
-        again = self._reserve()
-        if again is not None:
-            return again
-        try:
-            acquired = yield from self._contest.try_acquire(value, limit)
-            return None if acquired is None else self._keep(acquired)
-        finally:
-            self._acquiring = False
+        return self._take(self._contest.try_acquire(value, limit))
 
     @property
     def held(self) -> H | None:
@@ -91,6 +82,24 @@ class Acquirable(Generic[H]):
             f"acquiring the {self.kind} {self.name!r}: this object {state} already; use an object for each participant"
         )
 
+    def _take(self, steps: Steps[Acquired] | Steps[Acquired | None]) -> Steps[H | None]:
+        """Steps that keep what ``steps`` acquire. What the caller of an interrupted one doesn't get is given back."""
+        again = self._reserve()
+        if again is not None:
+            return again
+        acquired = None
+        try:
+            acquired = yield from steps
+            held = None if acquired is None else self._keep(acquired)
+            self._acquiring = False
+            return held
+        except BaseException:
+            self._acquiring = False
+            if acquired is not None:
+                self._present = self._acquired = None
+                self._contest.give_up(acquired)
+            raise
+
     def _keep(self, acquired: Acquired) -> H:
         held = self._make(
             self.store,
@@ -100,6 +109,7 @@ class Acquirable(Generic[H]):
             key=acquired.ticket.key,
             token=acquired.ticket.revision,
             give_back=lambda limit: self._contest.release(acquired, limit),
+            leave=lambda: self._contest.give_up(acquired),
         )
         self._present, self._acquired = held, acquired
         return held

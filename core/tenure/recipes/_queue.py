@@ -186,6 +186,10 @@ class Queue:
                 self.janitor.remove(key, held.session, uncertain=held.uncertain)
         return there and held.session.alive
 
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor give back what is held. Never blocks or raises."""
+        self.janitor.remove(held.ticket.key, held.session, uncertain=held.uncertain)
+
     # -- inside --
 
     def _enter(self, value: bytes, limit: TimeLimit) -> Steps[_Attempt]:
@@ -195,17 +199,19 @@ class Queue:
             attempt = _Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
             try:
                 yield from self._put(attempt, value, limit)
-            except (LeaseLost, LeaseNotFound):
-                if last or self.session is not None:
-                    raise
-            else:
                 return attempt
+            except BaseException as exc:
+                if attempt.sent:
+                    uncertain = attempt.uncertain or not attempt.place
+                    self.janitor.remove(attempt.key, attempt.session, uncertain=uncertain)
+                if last or self.session is not None or not isinstance(exc, LeaseLost | LeaseNotFound):
+                    raise
         raise AssertionError
 
     def _put(self, attempt: _Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
         lease = attempt.session.lease
         put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
-        sent = True
+        attempt.sent = True
         try:
             while attempt.place == 0:
                 try:
@@ -218,13 +224,9 @@ class Queue:
                     item = yield from self._patiently(Get(attempt.key, limit), limit, attempt.session)
                     if item is not None:
                         attempt.place = item.create_revision
-            sent = False
         except (Unavailable, LeaseLost, LeaseNotFound):
-            sent = attempt.uncertain  # certainly not applied, unless an earlier put had no answer
+            attempt.sent = attempt.uncertain  # certainly not applied, unless an earlier put had no answer
             raise
-        finally:
-            if sent:
-                self.janitor.remove(attempt.key, attempt.session, uncertain=True)
 
     def _view(self, limit: TimeLimit, session: Session | None) -> Steps[View]:
         listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
@@ -291,12 +293,13 @@ class Queue:
 class _Attempt:
     """A ticket that is being put, and what is known of it."""
 
-    __slots__ = ("key", "place", "session", "uncertain")
+    __slots__ = ("key", "place", "sent", "session", "uncertain")
 
     def __init__(self, key: str, session: Session) -> None:
         self.key = key
         self.session = session
         self.place = 0
+        self.sent = False
         self.uncertain = False
 
 
