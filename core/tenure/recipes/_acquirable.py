@@ -9,7 +9,7 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Steps
-from tenure.errors import AlreadyHeld
+from tenure.errors import AlreadyHeld, LeaseLost, Unavailable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._queue import Acquired
 
@@ -52,6 +52,30 @@ class Acquirable(Generic[H]):
         self._present: H | None = None
         self._acquired: Acquired | None = None
         self._acquiring = False
+        self._other: Acquirable[H] | None = None
+
+    def exclude(self, other: Acquirable[H]) -> None:
+        """Let one object, of which these are two sides, hold one of them at a time."""
+        self._other, other._other = other, self
+        other._lock = self._lock
+
+    def move(self, steps: Callable[[Acquired], Steps[Acquired]]) -> Steps[H]:
+        """Steps that turn what the other side holds into what this side holds. ``steps`` change the key."""
+        other = self._other
+        held, acquired = (None, None) if other is None else (other.held, other._acquired)
+        if other is None or held is None or acquired is None:
+            raise LeaseLost(f"moving to the {self.kind} {self.name!r}: this object doesn't hold the other side")
+        try:
+            moved = self._keep((yield from steps(acquired)))
+            held.end()
+            return moved
+        except Unavailable:
+            raise  # nothing was changed
+        except BaseException:
+            held.end()
+            self._present = self._acquired = None
+            self._contest.give_up(acquired)
+            raise
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[H]:
         """Steps that wait until it is acquired."""
@@ -69,7 +93,13 @@ class Acquirable(Generic[H]):
 
     def _reserve(self) -> H | None:
         """Begin an acquisition. Returns what is held if that may be shared; raises ``AlreadyHeld`` otherwise."""
+        other = self._other
         with self._lock:
+            if other is not None and (other._acquiring or other.held is not None):
+                raise AlreadyHeld(
+                    f"acquiring the {self.kind} {self.name!r}: this object has or acquires the {other.kind}, and "
+                    "would wait for itself; release that first"
+                )
             held = self.held
             if held is None and not self._acquiring:
                 self._acquiring = True

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from tenure._client.store import Store
@@ -24,7 +24,7 @@ from tenure._steps.effects import Commit, Effect, Get, ListKeys, Sleep, Steps, W
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
 from tenure.recipes.session import Session, session_for
-from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, RevisionEquals
+from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Operation, Put, RevisionEquals
 
 T = TypeVar("T")
 
@@ -185,6 +185,36 @@ class Queue:
             if not removed or held.uncertain:
                 self.janitor.remove(key, held.session, uncertain=held.uncertain)
         return there and held.session.alive
+
+    def change(self, held: Acquired, value: bytes, limit: TimeLimit, *more: Operation) -> Steps[Acquired]:
+        """Steps that give the ticket another value in its place in the queue. The token grows.
+
+        ``more`` is done in the same transaction. Raises ``LeaseLost`` if it is not held any more.
+        """
+        ticket, session = held.ticket, held.session
+        operations = (Put(ticket.key, value, session.lease.id), *more)
+        put = Commit((RevisionEquals(ticket.key, ticket.revision),), operations, limit, session.lease)
+        revision, uncertain = 0, False
+        try:
+            while not revision:
+                try:
+                    revision = (yield from put).revision
+                except (Conflict, OutcomeUnknown) as exc:
+                    uncertain = True
+                    session.check()
+                    item = yield from Get(ticket.key, limit)
+                    if item is not None and item.value == value:  # an earlier put had no answer and was applied
+                        revision = item.mod_revision
+                    elif item is None or isinstance(exc, Conflict):
+                        raise LeaseLost(
+                            f"holding {self.what}: another client removed its key; acquire it again"
+                        ) from exc
+        except Unavailable as exc:
+            if not uncertain:
+                raise
+            raise OutcomeUnknown(f"holding {self.what}: no answer tells whether it changed; acquire it again") from exc
+        session.check()
+        return replace(held, ticket=replace(ticket, value=value, revision=revision))
 
     def give_up(self, held: Acquired) -> None:
         """Let the janitor give back what is held. Never blocks or raises."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import Clock, TimeLimit
-from tenure._steps.effects import Commit, Get, ListKeys, Steps
+from tenure._steps.effects import Commit, ListKeys, Steps
 from tenure._steps.threads import follow, run
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, WaitTimeout
 from tenure.recipes import _names
@@ -121,27 +121,8 @@ class Campaign:
             return True
 
     def _mark(self, acquired: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
-        ticket, lease = acquired.ticket, acquired.session.lease
         marked = json.dumps({**fields_of(value), _LEADING: True}, ensure_ascii=False).encode()
-        put = Commit(
-            (RevisionEquals(ticket.key, ticket.revision),),
-            (Put(ticket.key, marked, lease.id), Delete(self.queue.folder + _HEIR)),
-            limit,
-            lease,
-        )
-        revision = 0
-        while not revision:
-            try:
-                revision = (yield from put).revision
-            except (Conflict, OutcomeUnknown) as exc:
-                acquired.session.check()
-                item = yield from Get(ticket.key, limit)
-                if item is not None and item.value == marked:  # an earlier put had no answer and was applied
-                    revision = item.mod_revision
-                elif item is None or isinstance(exc, Conflict):
-                    raise LeaseLost(f"leading {self.queue.what}: another client removed this candidate") from exc
-        acquired.session.check()
-        return replace(acquired, ticket=replace(ticket, value=marked, revision=revision))
+        return self.queue.change(acquired, marked, limit, Delete(self.queue.folder + _HEIR))
 
 
 def _leads(ticket: Ticket) -> bool:
