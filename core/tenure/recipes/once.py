@@ -65,7 +65,7 @@ class OneRun(Generic[H]):
             try:
                 listing = yield from ListKeys(self._queue.folder, limit, values=True)
             except BaseException:
-                self._queue.janitor.remove(acquired.ticket.key, acquired.session, uncertain=acquired.uncertain)
+                self._queue.give_up(acquired)
                 raise
             view = view_of(self._queue.folder, listing.items)
             done, mine = view.settings.get(_DONE), view.find(acquired.ticket.key)
@@ -103,7 +103,7 @@ class OneRun(Generic[H]):
         finally:
             held.end()
             if not kept or acquired.uncertain:
-                self._queue.janitor.remove(ticket.key, acquired.session, uncertain=acquired.uncertain)
+                self._queue.give_up(acquired)
 
     def _hold(self, acquired: Acquired) -> H:
         return self._make(
@@ -114,6 +114,7 @@ class OneRun(Generic[H]):
             key=acquired.ticket.key,
             token=acquired.ticket.revision,
             give_back=lambda limit: self._queue.release(acquired, limit),
+            leave=lambda: self._queue.give_up(acquired),
         )
 
     def _lost(self) -> LeaseLost:
@@ -183,17 +184,24 @@ def once(
     """
     queue = Queue(store, _names.folder("once", name), f"once {name!r}", UntilDone(), janitor_of(store), session)
     steps = OneRun(queue, name, Held)
-    found = run(store, steps.enter(TimeLimit(store.clock, timeout)))
-    if isinstance(found, bytes):
-        return found
+    found: Held | bytes = b""
     try:
+        found = run(store, steps.enter(TimeLimit(store.clock, timeout)), undo=_undo)
+        if isinstance(found, bytes):
+            return found
         result = _checked(name, function(found))
     except BaseException:
-        with suppress(TenureError):  # the error of the function tells more
-            found.release()
+        if isinstance(found, Held):
+            with suppress(TenureError):  # the error that is raised tells more
+                found.release()
         raise
     run(store, steps.finish(found, result))
     return result
+
+
+def _undo(found: Held | bytes) -> None:
+    if isinstance(found, Held):
+        found.give_up()
 
 
 def _checked(name: str, result: bytes | None) -> bytes:
