@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tenure.recipes.lock import Lock as Lock
     from tenure.recipes.once import once as once
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
+    from tenure.recipes.schedule import Schedule as Schedule
     from tenure.recipes.semaphore import Semaphore as Semaphore
     from tenure.recipes.session import Session as Session
     from tenure.recipes.transact import TransactView as TransactView
