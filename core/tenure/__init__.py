@@ -58,13 +58,28 @@ from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult,
 from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 if TYPE_CHECKING:
-    from tenure.recipes import Election, Held, Leader, Lock, ReadWriteLock, Semaphore, Session
+    from tenure.recipes import (
+        AtomicValue,
+        Counter,
+        Election,
+        Held,
+        IdBlock,
+        Leader,
+        Lock,
+        ReadWriteLock,
+        Semaphore,
+        Session,
+        TransactView,
+        once,
+        transact,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyHeld",
     "AlreadyRegistered",
+    "AtomicValue",
     "AuthenticationFailed",
     "Batch",
     "BatchType",
@@ -75,12 +90,14 @@ __all__ = [
     "Compacted",
     "ConfigError",
     "Conflict",
+    "Counter",
     "DeadlineExceeded",
     "Election",
     "Event",
     "EventType",
     "Held",
     "HistoryReplaced",
+    "IdBlock",
     "InvalidArgument",
     "InvalidKey",
     "KeyValue",
@@ -115,6 +132,7 @@ __all__ = [
     "StoreFull",
     "SystemClock",
     "TenureError",
+    "TransactView",
     "TransactionBuilder",
     "Unavailable",
     "UnknownScheme",
@@ -123,16 +141,24 @@ __all__ = [
     "WaitTimeout",
     "Watch",
     "connect",
+    "once",
+    "transact",
 ]
 
 _RECIPES = {
+    "AtomicValue": "tenure.recipes.atomic_value",
+    "Counter": "tenure.recipes.counter",
     "Election": "tenure.recipes.election",
     "Held": "tenure.recipes._holding",
+    "IdBlock": "tenure.recipes.id_block",
     "Leader": "tenure.recipes.election",
     "Lock": "tenure.recipes.lock",
     "ReadWriteLock": "tenure.recipes.read_write_lock",
     "Semaphore": "tenure.recipes.semaphore",
     "Session": "tenure.recipes.session",
+    "TransactView": "tenure.recipes.transact",
+    "once": "tenure.recipes.once",
+    "transact": "tenure.recipes.transact",
 }
 """Where each recipe is. A program that uses none imports none."""
 

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tenure.recipes._holding import Held as Held
+    from tenure.recipes.atomic_value import AtomicValue as AtomicValue
+    from tenure.recipes.counter import Counter as Counter
     from tenure.recipes.election import Election as Election
     from tenure.recipes.election import Leader as Leader
+    from tenure.recipes.id_block import IdBlock as IdBlock
     from tenure.recipes.lock import Lock as Lock
+    from tenure.recipes.once import once as once
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
     from tenure.recipes.semaphore import Semaphore as Semaphore
     from tenure.recipes.session import Session as Session
+    from tenure.recipes.transact import TransactView as TransactView
+    from tenure.recipes.transact import transact as transact
