@@ -58,7 +58,18 @@ from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult,
 from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 if TYPE_CHECKING:
-    from tenure.recipes import Election, Held, Leader, Lock, ReadWriteLock, Semaphore, Session
+    from tenure.recipes import (
+        Claim,
+        DeadLetter,
+        Election,
+        Held,
+        Leader,
+        Lock,
+        ReadWriteLock,
+        Semaphore,
+        Session,
+        WorkQueue,
+    )
 
 __version__ = "0.1.0"
 
@@ -70,11 +81,13 @@ __all__ = [
     "BatchType",
     "CallInterrupted",
     "Capabilities",
+    "Claim",
     "Clock",
     "CommitResult",
     "Compacted",
     "ConfigError",
     "Conflict",
+    "DeadLetter",
     "DeadlineExceeded",
     "Election",
     "Event",
@@ -122,10 +135,13 @@ __all__ = [
     "UsedAfterFork",
     "WaitTimeout",
     "Watch",
+    "WorkQueue",
     "connect",
 ]
 
 _RECIPES = {
+    "Claim": "tenure.recipes.work_queue",
+    "DeadLetter": "tenure.recipes.work_queue",
     "Election": "tenure.recipes.election",
     "Held": "tenure.recipes._holding",
     "Leader": "tenure.recipes.election",
@@ -133,6 +149,7 @@ _RECIPES = {
     "ReadWriteLock": "tenure.recipes.read_write_lock",
     "Semaphore": "tenure.recipes.semaphore",
     "Session": "tenure.recipes.session",
+    "WorkQueue": "tenure.recipes.work_queue",
 }
 """Where each recipe is. A program that uses none imports none."""
 

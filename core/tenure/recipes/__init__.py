@@ -14,3 +14,6 @@ if TYPE_CHECKING:
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
     from tenure.recipes.semaphore import Semaphore as Semaphore
     from tenure.recipes.session import Session as Session
+    from tenure.recipes.work_queue import Claim as Claim
+    from tenure.recipes.work_queue import DeadLetter as DeadLetter
+    from tenure.recipes.work_queue import WorkQueue as WorkQueue

@@ -1,0 +1,156 @@
+"""Sharing work on every store: nothing lost, nothing done twice under the guard, nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tenure import Session, Store, WorkQueue
+from tenure.errors import Conflict, LeaseLost, LimitExceeded
+from tenure_testkit.waiting import PATIENCE, until
+
+Opener = Callable[..., Store]
+
+
+@pytest.fixture
+def store(store_url: str, opened: Opener) -> Store:
+    return opened(store_url, timeout=PATIENCE)
+
+
+def test_consumers_do_each_item_once_and_leave_nothing(store_url: str, opened: Opener, store: Store) -> None:
+    queue = WorkQueue(store, "q", max_items=40)
+    values = {str(number).encode() for number in range(20)}
+    for value in values:
+        queue.put(value)
+    done: list[bytes] = []
+
+    def consume(consumer: WorkQueue) -> None:
+        while len(done) < len(values):
+            claim = consumer.claim(timeout=0.2)
+            if claim is not None:
+                with claim:
+                    done.append(claim.value)
+
+    consumers = [WorkQueue(opened(store_url, timeout=PATIENCE), "q") for _ in range(3)]
+    threads = [threading.Thread(target=consume, args=(consumer,)) for consumer in consumers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(done) == sorted(values)
+    until(lambda: not store.list().keys)
+
+
+def test_items_come_by_priority_and_then_in_the_order_of_their_puts(store: Store) -> None:
+    queue = WorkQueue(store, "q")
+    for value, priority in ((b"c", 0), (b"a", 5), (b"d", 0), (b"b", 5), (b"e", -1)):
+        queue.put(value, priority=priority)
+    found = b""
+    while claim := queue.try_claim(timeout=PATIENCE):
+        found += claim.value
+        claim.ack(timeout=PATIENCE)
+    assert found == b"abcde"
+
+
+def test_a_waiting_consumer_gets_what_is_put(store_url: str, opened: Opener, store: Store) -> None:
+    found: list[bytes] = []
+
+    def consume() -> None:
+        claim = WorkQueue(opened(store_url, timeout=PATIENCE), "q").claim(timeout=PATIENCE)
+        assert claim is not None
+        with claim:
+            found.append(claim.value)
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    WorkQueue(store, "q").put(b"1")
+    thread.join(PATIENCE)
+    assert found == [b"1"]
+    assert WorkQueue(store, "q").claim(timeout=0.05) is None
+
+
+def test_the_item_of_a_dead_consumer_comes_back_and_the_dead_one_can_write_nothing(store: Store) -> None:
+    queue = WorkQueue(store, "q", max_attempts=2)
+    queue.put(b"1")
+    session = Session.open(store, ttl=30)
+    first = WorkQueue(store, "q", session=session).claim(timeout=PATIENCE)
+    assert first is not None
+    assert queue.try_claim(timeout=PATIENCE) is None
+    late = first.guard(store.transaction().put("result", b"late"))
+    store.revoke_lease(session.lease.id)  # as if it had expired
+    second = queue.claim(timeout=PATIENCE)
+    assert second is not None
+    assert (second.value, second.attempts) == (b"1", 2)
+    assert second.token > first.token
+    with pytest.raises(Conflict):
+        late.commit()
+    with pytest.raises(LeaseLost):
+        first.ack(store.transaction().put("result", b"late"), timeout=PATIENCE)
+    second.ack(store.transaction().put("result", b"second"), timeout=PATIENCE)
+    result = store.get("result")
+    assert result is not None
+    assert result.value == b"second"
+    until(lambda: store.list().keys == ("result",))
+
+
+def test_a_refused_write_of_the_work_leaves_the_item_with_its_consumer(store: Store) -> None:
+    queue = WorkQueue(store, "q")
+    queue.put(b"1")
+    claim = queue.claim(timeout=PATIENCE)
+    assert claim is not None
+    store.put("there", b"")
+    with pytest.raises(Conflict, match="there"):
+        claim.ack(store.transaction().if_absent("there").put("result", b"1"), timeout=PATIENCE)
+    assert claim.held
+    claim.ack(store.transaction().if_exists("there").delete("there"), timeout=PATIENCE)
+    assert not claim.held
+    assert not store.list().keys
+
+
+def test_an_item_without_attempts_left_is_a_dead_letter(store: Store) -> None:
+    queue = WorkQueue(store, "q", max_attempts=1)
+    name = queue.put(b"1")
+    claim = queue.claim(timeout=PATIENCE)
+    assert claim is not None
+    with pytest.raises(ZeroDivisionError), claim:
+        raise ZeroDivisionError
+    assert queue.try_claim(timeout=PATIENCE) is None
+    (letter,) = queue.dead(timeout=PATIENCE)
+    assert (letter.id, letter.value, letter.attempts) == (name, b"1", 1)
+    assert queue.retry_dead(letter)
+    assert not queue.retry_dead(letter)
+    again = queue.claim(timeout=PATIENCE)
+    assert again is not None
+    assert again.release()
+    assert not again.release()
+    assert queue.drop_dead(letter)
+    assert not store.list().keys
+
+
+def test_a_delayed_item_waits(store: Store) -> None:
+    queue = WorkQueue(store, "q")
+    queue.put(b"late", delay=3600, priority=1)
+    queue.put(b"now")
+    claim = queue.claim(timeout=PATIENCE)
+    assert claim is not None
+    assert claim.value == b"now"
+    assert claim.release(delay=0.3)
+    again = queue.claim(timeout=PATIENCE)
+    assert again is not None
+    assert (again.value, again.attempts) == (b"now", 2)
+    assert queue.try_claim(timeout=PATIENCE) is None
+
+
+def test_there_are_never_more_items_than_places(store: Store) -> None:
+    queue = WorkQueue(store, "q", max_items=5)
+    for _ in range(5):
+        queue.put(b"")
+    with pytest.raises(LimitExceeded, match="max_items"):
+        queue.put(b"")
+    until(lambda: len(store.list().keys) == 10)  # no ticket of the refused put
+    claim = queue.claim(timeout=PATIENCE)
+    assert claim is not None
+    claim.ack(timeout=PATIENCE)
+    queue.put(b"")
