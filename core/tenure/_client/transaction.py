@@ -148,7 +148,7 @@ class TransactionBuilder:
         transaction = Transaction(tuple(self._preconditions), tuple(self._operations))
         return self._commit(transaction, tuple(self._leases), timeout)
 
-    def take(self) -> tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[Lease, ...]]:
+    def _take(self) -> tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[Lease, ...]]:
         """Hand over what was collected, to be committed by a recipe as part of its own transaction.
 
         Returns:

@@ -69,7 +69,7 @@ class ClaimState(HeldState):
     def ack_steps(self, transaction: TransactionBuilder | None, limit: TimeLimit) -> Steps[None]:
         """Steps that acknowledge the item, with what ``transaction`` writes."""
         self.check()
-        writes = transaction.take() if transaction is not None else ((), (), ())
+        writes = transaction._take() if transaction is not None else ((), (), ())
         try:
             yield from acknowledge(self._layout, self._claimed, writes, limit)
         except (LeaseLost, OutcomeUnknown):
