@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tenure import Session, Store, WorkQueue
-from tenure.errors import Conflict, LeaseLost, LimitExceeded
+from tenure import Group, Session, Store, WorkQueue
+from tenure.errors import AlreadyHeld, Conflict, LeaseLost, LimitExceeded, WaitTimeout
 from tenure_testkit.waiting import PATIENCE, until
 
 Opener = Callable[..., Store]
@@ -154,3 +154,25 @@ def test_there_are_never_more_items_than_places(store: Store) -> None:
     assert claim is not None
     claim.ack(timeout=PATIENCE)
     queue.put(b"")
+
+
+def test_members_of_a_group_see_each_other_come_and_go(store_url: str, opened: Opener, store: Store) -> None:
+    session = Session.open(store, ttl=30)
+    one, two = Group(store, "g"), Group(store, "g", session=session)
+    with opened(store_url, timeout=PATIENCE) as watcher, Group(watcher, "g").watch() as changes:
+        assert changes.next(PATIENCE) == ()
+        with one.join(member="a", data="a:80", timeout=PATIENCE) as membership:
+            (member,) = changes.next(PATIENCE)
+            assert (member.name, member.data, member.token) == ("a", "a:80", membership.token)
+            with pytest.raises(AlreadyHeld):
+                one.join()
+            late = two.join(member="b", timeout=PATIENCE)
+            assert [member.name for member in changes.next(PATIENCE)] == ["a", "b"]
+            with pytest.raises(WaitTimeout):
+                changes.next(0.01)
+            store.revoke_lease(session.lease.id)  # as if it had expired
+            assert [member.name for member in changes.next(PATIENCE)] == ["a"]
+        assert changes.next(PATIENCE) == ()
+    assert not late.release()
+    assert one.membership is None
+    assert not store.list().keys
