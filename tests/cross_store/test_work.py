@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tenure import Group, Session, Store, WorkQueue
-from tenure.errors import AlreadyHeld, Conflict, LeaseLost, LimitExceeded, WaitTimeout
+from tenure import Group, Held, Partitioner, Session, Store, WorkQueue
+from tenure.errors import AlreadyHeld, Conflict, InvalidArgument, LeaseLost, LimitExceeded, WaitTimeout
 from tenure_testkit.waiting import PATIENCE, until
 
 Opener = Callable[..., Store]
@@ -176,3 +176,39 @@ def test_members_of_a_group_see_each_other_come_and_go(store_url: str, opened: O
     assert not late.release()
     assert one.membership is None
     assert not store.list().keys
+
+
+def test_partitions_are_shared_evenly_and_given_back_before_they_are_taken(
+    store_url: str, opened: Opener, store: Store
+) -> None:
+    session = Session.open(store, ttl=30)
+    given: list[int] = []
+
+    def stop(partition: int, held: Held) -> None:
+        assert held.held
+        assert partition not in two.owned
+        given.append(partition)
+
+    one = Partitioner(store, "p", partitions=5, on_release=stop, session=session)
+    two = Partitioner(opened(store_url, timeout=PATIENCE), "p", partitions=5)
+    assert one.wait(timeout=PATIENCE)
+    assert list(one.owned) == [0, 1, 2, 3, 4]
+    late = one.guard(store.transaction().put("written", b"late"), 4)
+    thread = threading.Thread(target=lambda: one.wait(timeout=PATIENCE))
+    thread.start()
+    assert two.wait(timeout=PATIENCE)
+    thread.join(PATIENCE)
+    until(lambda: two.update() or len(two.owned) == 2)
+    assert (list(one.owned), list(two.owned)) == ([0, 1, 2], [3, 4])
+    assert sorted(given) == [3, 4]
+    with pytest.raises(Conflict):
+        late.commit()
+    with pytest.raises(LeaseLost):
+        one.guard(store.transaction(), 4)
+    two.guard(store.transaction().put("written", b"in time"), 4).commit()
+    with pytest.raises(InvalidArgument, match="partitions=5"), Partitioner(store, "p", partitions=6) as other:
+        other.wait(timeout=PATIENCE)
+    store.revoke_lease(session.lease.id)  # as if it had expired
+    until(lambda: two.wait(timeout=PATIENCE) and len(two.owned) == 5)
+    two.close()
+    until(lambda: store.list().keys == ("written",))

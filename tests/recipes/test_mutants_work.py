@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tenure._steps.effects import Commit
-from tenure.recipes import _work_claims, _work_puts
-from tenure.spi.types import Delete, KeyAbsent, Operation, Precondition, RevisionEquals
+from tenure.recipes import _single_key, _work_claims, _work_puts
+from tenure.recipes._shares import Share
+from tenure.spi.types import Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals
 from tenure_testkit import work_scenarios as kinds
-from tenure_testkit.exploration import Fault, Violation, explore_all
+from tenure_testkit.exploration import Fault, Scenario, Violation, explore_all, explore_some
 
 Parts = tuple[tuple[Precondition, ...], tuple[Operation, ...]]
 
@@ -59,11 +60,14 @@ def forgotten_claim(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_work_claims, "_claim", _without_janitor(_work_claims._claim))
 
 
-def _without_janitor(steps: Callable[..., Any]) -> Callable[..., Any]:
-    class Nobody:
-        def remove(self, *_: Any, **__: Any) -> None:
-            """Remove nothing."""
+class Nobody:
+    """A janitor that does nothing."""
 
+    def remove(self, *_: Any, **__: Any) -> None:
+        """Remove nothing."""
+
+
+def _without_janitor(steps: Callable[..., Any]) -> Callable[..., Any]:
     def broken(layout: Any, *rest: Any) -> Any:
         return steps(replace(layout, janitor=Nobody()), *rest)
 
@@ -90,6 +94,37 @@ def hopeful_put(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_work_puts, "_used", used)
 
 
+def hand_over_while_the_work_goes_on(patch: pytest.MonkeyPatch) -> None:
+    """A member gives a partition back without telling the one who works on it."""
+
+    def give(self: Any, number: int, limit: Any) -> Any:
+        held, _ = self._owned.pop(number)
+        yield from held.release_steps(limit)
+
+    patch.setattr(Share, "_give", give)
+
+
+def keep_what_is_taken_while_the_session_ends(patch: pytest.MonkeyPatch) -> None:
+    """A member relies on what it owns without a look at its clock."""
+    patch.setattr(Share, "owned", property(lambda self: {number: held for number, (held, _) in self._owned.items()}))
+
+
+def take_what_another_owns(patch: pytest.MonkeyPatch) -> None:
+    """A member puts the key of a partition although it is there."""
+    break_commits(patch, _single_key, lambda pre, ops: ((() if any(isinstance(o, Put) for o in ops) else pre), ops))
+
+
+def leave_without_giving_back(patch: pytest.MonkeyPatch) -> None:
+    """A member that is interrupted as it leaves forgets what it still owns."""
+    real = Share.leave
+
+    def leave(self: Any, limit: Any) -> Any:
+        self._janitor = Nobody()
+        return real(self, limit)
+
+    patch.setattr(Share, "leave", leave)
+
+
 MUTANTS = [
     (unguarded_acknowledgement, kinds.one_item, Fault.EXPIRE),
     (claim_of_what_was_seen, kinds.one_item, Fault.CRASH),
@@ -98,16 +133,24 @@ MUTANTS = [
     (ticket_that_stays, kinds.put_and_claim, Fault.APPLIED),
     (put_without_ticket, kinds.put_and_claim, Fault.LATE),
     (hopeful_put, kinds.put_and_claim, Fault.NOT_APPLIED),
+    (hand_over_while_the_work_goes_on, kinds.two_partitions, None),
+    (keep_what_is_taken_while_the_session_ends, kinds.partitioner, Fault.EXPIRE),
+    (take_what_another_owns, kinds.two_partitions, None),
+    (leave_without_giving_back, kinds.partitioner, Fault.CANCEL),
 ]
 
 
 @pytest.mark.parametrize(("mutant", "make", "fault"), MUTANTS, ids=[mutant.__name__ for mutant, _, _ in MUTANTS])
 def test_the_exploration_finds_it(
     mutant: Callable[[pytest.MonkeyPatch], None],
-    make: Callable[[], kinds.WorkQueue],
-    fault: Fault,
+    make: Callable[[], Scenario],
+    fault: Fault | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mutant(monkeypatch)
-    with pytest.raises(Violation):
-        explore_all(make, faults=frozenset([fault]), most_faults=1)
+    if fault is None:
+        with pytest.raises(Violation):
+            explore_some(make, runs=1000, seed=1, most_faults=0)
+    else:
+        with pytest.raises(Violation):
+            explore_all(make, faults=frozenset([fault]), most_faults=1, most_runs=2000)

@@ -15,8 +15,8 @@ from tenure_testkit.exploration import Fault, Scenario, explore_all, explore_som
 
 Make = Callable[[], Scenario]
 
-SMALL = [kinds.one_item, kinds.an_item_each, kinds.put_and_claim]
-LARGE = [kinds.many]
+SMALL = [kinds.one_item, kinds.an_item_each, kinds.put_and_claim, kinds.partitioner]
+LARGE = [kinds.many, kinds.two_partitions, kinds.three_members]
 
 
 @pytest.mark.parametrize("make", SMALL)
@@ -32,6 +32,11 @@ def test_two_participants_in_every_order_with_one_fault(make: Make, fault: Fault
     result = explore_all(make, faults=frozenset([fault]), most_faults=1)
     assert result.complete
     assert result.runs > 20
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_two_members_in_the_first_orders_with_one_fault(fault: Fault) -> None:
+    explore_all(kinds.partitioner, faults=frozenset([fault]), most_faults=1, most_runs=200)
 
 
 @pytest.mark.parametrize("make", LARGE)

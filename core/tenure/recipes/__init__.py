@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tenure.recipes.group import Group as Group
     from tenure.recipes.group import Member as Member
     from tenure.recipes.lock import Lock as Lock
+    from tenure.recipes.partitioner import Partitioner as Partitioner
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
     from tenure.recipes.semaphore import Semaphore as Semaphore
     from tenure.recipes.session import Session as Session

@@ -105,7 +105,7 @@ class Group:
         Args:
             member: a name of this member for the others; by default host and process id.
             data: a text for the others, such as an address.
-            timeout: seconds that the call may take; ``None`` tries as long as the session lives.
+            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
 
         Returns:
             The membership. Its ``release`` leaves the group.

@@ -1,4 +1,4 @@
-"""Scenarios for exploring what shares work: producers and consumers of a queue."""
+"""Scenarios for exploring what shares work: producers and consumers of a queue, members that share partitions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import random
 from dataclasses import dataclass, field
 
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Steps
-from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, TenureError
+from tenure._steps.effects import Commit, Steps
+from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
+from tenure.recipes._held_state import HeldState
+from tenure.recipes._owner import owner_value
+from tenure.recipes._shares import PARTITIONS, Share
 from tenure.recipes._work_claims import claim
 from tenure.recipes._work_items import Layout, items_of
 from tenure.recipes._work_puts import put
 from tenure.recipes.session import Session
 from tenure.recipes.work_queue import ClaimState
+from tenure.spi.types import Put, RevisionEquals
 from tenure_testkit.exploration import Cancelled, Mark, Participant, Scenario, World
 
 QUEUE = _names.folder("queue", "explored")
+SHARES = _names.folder("partitioner", "explored")
 
 
 @dataclass
@@ -139,3 +144,100 @@ def put_and_claim() -> WorkQueue:
 def many() -> WorkQueue:
     """Producers and consumers, more than places."""
     return WorkQueue("work queue, many", before=1, producers=2, consumers=(2, 2), places=2)
+
+
+@dataclass
+class Partitioner(Scenario):
+    """Members that join, look at their share a few times, write for what they own, and leave.
+
+    Attributes:
+        name: what is explored.
+        members: how many.
+        partitions: how many.
+        looks: how often each member goes towards its fair share.
+    """
+
+    name: str
+    members: int = 2
+    partitions: int = 2
+    looks: int = 2
+    _shares: dict[str, tuple[Share[HeldState], Participant]] = field(default_factory=dict)
+    _acknowledged: dict[int, list[int]] = field(default_factory=dict)
+    _tokens: dict[int, dict[int, str]] = field(default_factory=dict)
+    _working: set[tuple[str, int]] = field(default_factory=set)
+
+    def begin(self, world: World) -> None:
+        random.seed(1)
+        for number in range(self.members):
+            name, session = f"member{number}", world.session()
+            share = Share(
+                world.store,
+                SHARES,
+                "explored",
+                self.partitions,
+                value=owner_value(name, **{PARTITIONS: self.partitions}),
+                make=HeldState,
+                janitor=world,
+                session=session,
+                on_release=lambda partition, _, name=name: self._working.discard((name, partition)),  # type: ignore[misc]
+            )
+            self._shares[name] = share, world.add(name, self._take_part(world, name, share), session)
+
+    def check_end(self, world: World) -> None:
+        left = world.store.list(SHARES).keys
+        assert not left, f"{left} are left behind"
+        for partition, tokens in self._acknowledged.items():
+            written = world.store.get(f"resource/{partition}")
+            assert written is not None
+            assert int(written.value) >= max(tokens), "a former owner's write replaced a later one"
+        for one in world.participants:
+            assert one.error is None or isinstance(one.error, TenureError | Cancelled), f"{one.name}: {one.error!r}"
+
+    def _take_part(self, world: World, name: str, share: Share[HeldState]) -> Steps[None]:
+        limit = TimeLimit(world.clock, None)
+        try:
+            for _ in range(self.looks):
+                yield from share.update(limit)
+                yield from Mark(lambda: self._look(name))
+            for partition, held in share.owned.items():
+                yield from self._write(partition, held, limit)
+        finally:
+            self._working -= {(name, partition) for partition in range(self.partitions)}
+            yield from share.leave(limit)
+
+    def _look(self, name: str) -> None:
+        share, _ = self._shares[name]
+        for partition, held in share.owned.items():
+            for other, (theirs, participant) in self._shares.items():
+                relies = not participant.crashed and partition in theirs.owned
+                works = not participant.crashed and participant.session is not None and participant.session.alive
+                if other != name:
+                    assert not relies, f"{name} and {other} rely on partition {partition}"
+                    assert not works or (other, partition) not in self._working, f"{other} still works on {partition}"
+            self._working.add((name, partition))
+            owner = self._tokens.setdefault(partition, {}).setdefault(held.token, name)
+            assert owner == name, "two owners have one token"
+            assert held.token == max(self._tokens[partition]), "a token did not grow"
+
+    def _write(self, partition: int, held: HeldState, limit: TimeLimit) -> Steps[None]:
+        guard = RevisionEquals(held._key, held.token)
+        try:
+            yield from Commit((guard,), (Put(f"resource/{partition}", str(held.token).encode()),), limit)
+        except (Conflict, OutcomeUnknown, Unavailable):
+            return
+        self._acknowledged.setdefault(partition, []).append(held.token)
+
+
+def partitioner() -> Partitioner:
+    """Two members and one partition."""
+    return Partitioner("partitioner, one partition", partitions=1, looks=1)
+
+
+def two_partitions() -> Partitioner:
+    """Two members that share two partitions."""
+    return Partitioner("partitioner, two partitions")
+
+
+def three_members() -> Partitioner:
+    """Three members that share three partitions, with time to give some back."""
+    return Partitioner("partitioner, three members", members=3, partitions=3, looks=3)
