@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tenure import Group, Held, Partitioner, Session, Store, WorkQueue
+from tenure import Group, Held, Partitioner, PersistentKey, RateLimiter, Session, Store, WorkQueue
 from tenure.errors import AlreadyHeld, Conflict, InvalidArgument, LeaseLost, LimitExceeded, WaitTimeout
 from tenure_testkit.waiting import PATIENCE, until
 
@@ -212,3 +212,45 @@ def test_partitions_are_shared_evenly_and_given_back_before_they_are_taken(
     until(lambda: two.wait(timeout=PATIENCE) and len(two.owned) == 5)
     two.close()
     until(lambda: store.list().keys == ("written",))
+
+
+def test_a_persistent_key_comes_back_after_a_lost_session(store_url: str, opened: Opener, store: Store) -> None:
+    other = opened(store_url, timeout=PATIENCE)
+    with PersistentKey(store, "up/a", b"1", ttl=30) as key:
+        first = other.get("up/a")
+        assert first is not None
+        assert first.lease_id is not None
+        with pytest.raises(Conflict, match="up/a"):
+            PersistentKey(other, "up/a", b"2").start(timeout=PATIENCE)
+        with pytest.raises(AlreadyHeld):
+            key.start()
+        other.revoke_lease(first.lease_id)  # as if it had expired
+        key._session.lease.mark_lost("as the next refresh would tell")  # type: ignore[union-attr]
+        again = until(lambda: other.get("up/a"))
+        assert (again.value, again.lease_id != first.lease_id) == (b"1", True)
+        until(lambda: key.present)
+    assert other.get("up/a") is None
+    assert not key.present
+
+
+def test_participants_share_the_permits_of_a_rate(store_url: str, opened: Opener, store: Store) -> None:
+    taken: list[bool] = []
+
+    def take(limiter: RateLimiter) -> None:
+        taken.extend(limiter.try_acquire(timeout=PATIENCE) for _ in range(4))
+
+    limiters = [RateLimiter(opened(store_url, timeout=PATIENCE), "r", rate=5, per=3600) for _ in range(3)]
+    threads = [threading.Thread(target=take, args=(limiter,)) for limiter in limiters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert taken.count(True) == 5
+    assert taken.count(False) == 7
+    with pytest.raises(WaitTimeout, match="'r'"):
+        limiters[0].acquire(timeout=60)
+    with pytest.raises(InvalidArgument):
+        limiters[0].acquire(6)
+    quick = RateLimiter(store, "quick", rate=50, burst=1)
+    for _ in range(4):
+        quick.acquire(timeout=PATIENCE)

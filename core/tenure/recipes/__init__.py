@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tenure.recipes.group import Member as Member
     from tenure.recipes.lock import Lock as Lock
     from tenure.recipes.partitioner import Partitioner as Partitioner
+    from tenure.recipes.persistent_key import PersistentKey as PersistentKey
+    from tenure.recipes.rate_limiter import RateLimiter as RateLimiter
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
     from tenure.recipes.semaphore import Semaphore as Semaphore
     from tenure.recipes.session import Session as Session
