@@ -220,7 +220,7 @@ def _claim(layout: Layout, item: Item, owner: str | None, session: Session, limi
             )
         session.check()
         leave = False
-        mine = replace(item, header=header, revision=token, claimed=True)
+        mine = item._replace(header=header, revision=token, claimed=True)
         return Claimed(mine, data.value, token, claim_key, mark, session)
     except TenureError:
         leave = uncertain or token > 0
