@@ -11,6 +11,7 @@ import pytest
 
 from tenure._steps.effects import Commit
 from tenure.recipes import _single_key, _work_claims, _work_puts
+from tenure.recipes._held_state import HeldState
 from tenure.recipes._shares import Share
 from tenure.spi.types import Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals
 from tenure_testkit import work_scenarios as kinds
@@ -98,7 +99,7 @@ def hand_over_while_the_work_goes_on(patch: pytest.MonkeyPatch) -> None:
     """A member gives a partition back without telling the one who works on it."""
 
     def give(self: Any, number: int, limit: Any) -> Any:
-        held, _ = self._owned.pop(number)
+        held = self._owned.pop(number)
         yield from held.release_steps(limit)
 
     patch.setattr(Share, "_give", give)
@@ -106,7 +107,7 @@ def hand_over_while_the_work_goes_on(patch: pytest.MonkeyPatch) -> None:
 
 def keep_what_is_taken_while_the_session_ends(patch: pytest.MonkeyPatch) -> None:
     """A member relies on what it owns without a look at its clock."""
-    patch.setattr(Share, "owned", property(lambda self: {number: held for number, (held, _) in self._owned.items()}))
+    patch.setattr(Share, "owned", property(lambda self: dict(self._owned)))
 
 
 def take_what_another_owns(patch: pytest.MonkeyPatch) -> None:
@@ -116,13 +117,7 @@ def take_what_another_owns(patch: pytest.MonkeyPatch) -> None:
 
 def leave_without_giving_back(patch: pytest.MonkeyPatch) -> None:
     """A member that is interrupted as it leaves forgets what it still owns."""
-    real = Share.leave
-
-    def leave(self: Any, limit: Any) -> Any:
-        self._janitor = Nobody()
-        return real(self, limit)
-
-    patch.setattr(Share, "leave", leave)
+    patch.setattr(HeldState, "give_up", lambda self: None)
 
 
 MUTANTS = [
@@ -136,7 +131,7 @@ MUTANTS = [
     (hand_over_while_the_work_goes_on, kinds.two_partitions, None),
     (keep_what_is_taken_while_the_session_ends, kinds.partitioner, Fault.EXPIRE),
     (take_what_another_owns, kinds.two_partitions, None),
-    (leave_without_giving_back, kinds.partitioner, Fault.CANCEL),
+    (leave_without_giving_back, kinds.two_partitions, Fault.CANCEL),
 ]
 
 

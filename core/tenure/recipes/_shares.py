@@ -82,14 +82,14 @@ class Share(Generic[H]):
         self._session = session
         self._members = Queue(store, folder + "members/", self.what, Together(), janitor, session)
         self._me: Acquired | None = None
-        self._owned: dict[int, tuple[H, Acquired]] = {}
+        self._owned: dict[int, H] = {}
         self._told: set[tuple[int, int]] = set()
         self._on_release = on_release
 
     @property
     def owned(self) -> dict[int, H]:
         """The partitions that the member can rely on now, by the local clock."""
-        return {number: held for number, (held, _) in sorted(self._owned.items()) if held.held}
+        return {number: held for number, held in sorted(self._owned.items()) if held.held}
 
     def update(self, limit: TimeLimit) -> Steps[bool]:
         """Steps that join if necessary, and go once towards the fair share. Return whether what is owned has changed.
@@ -126,13 +126,12 @@ class Share(Generic[H]):
             for number in tuple(self._owned):
                 yield from self._give(number, limit)
         except BaseException:
-            for held, got in self._owned.values():
-                held.end()
-                self._janitor.remove(got.ticket.key, got.session, value=got.ticket.value, uncertain=got.uncertain)
+            for held in self._owned.values():
+                held.give_up()
             self._owned.clear()
             me, self._me = self._me, None
             if me is not None:
-                self._janitor.remove(me.ticket.key, me.session, uncertain=me.uncertain)
+                self._members.give_up(me)
             raise
         me, self._me = self._me, None
         if me is not None:
@@ -188,7 +187,7 @@ class Share(Generic[H]):
         got = yield from part.try_acquire(self._value, limit)
         if got is None:
             return False
-        held = self._make(
+        self._owned[number] = self._make(
             self._store,
             got.session,
             kind="partition",
@@ -196,12 +195,12 @@ class Share(Generic[H]):
             key=got.ticket.key,
             token=got.ticket.revision,
             give_back=lambda limit: part.release(got, limit),
+            leave=lambda: part.give_up(got),
         )
-        self._owned[number] = held, got
         return True
 
     def _give(self, number: int, limit: TimeLimit) -> Steps[None]:
-        held, _ = self._owned[number]
+        held = self._owned[number]
         if held.held and self._on_release is not None:
             self._on_release(number, held)
         del self._owned[number]
@@ -211,10 +210,10 @@ class Share(Generic[H]):
         return f"{self._folder}owners/{number:05}/"
 
     def _changed(self) -> bool:
-        for number, (held, _) in tuple(self._owned.items()):
+        for number, held in tuple(self._owned.items()):
             if not held.held:
                 held.end()
                 del self._owned[number]
-        now = {(number, held.token) for number, (held, _) in self._owned.items()}
+        now = {(number, held.token) for number, held in self._owned.items()}
         before, self._told = self._told, now
         return now != before

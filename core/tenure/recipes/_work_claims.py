@@ -66,6 +66,7 @@ def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = T
     present: list[Item] | None = None
     while True:
         session = yield from session_for(layout.store, layout.session, limit)
+        claimed = None
         try:
             if present is None:
                 listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
@@ -78,6 +79,10 @@ def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = T
             if layout.session is not None:
                 raise
             present = None
+        except BaseException:
+            if claimed is not None:
+                give_up(layout, claimed)
+            raise
         if present is None and over(limit):
             return None
 
@@ -101,7 +106,7 @@ def acknowledge(layout: Layout, claimed: Claimed, writes: Writes, limit: TimeLim
         known = not isinstance(error, OutcomeUnknown)
     finally:
         if not known:
-            layout.janitor.remove(claimed.key, claimed.session, value=claimed.mark)
+            give_up(layout, claimed)
     if error is not None:
         raise error
 
@@ -151,8 +156,13 @@ def give_back(layout: Layout, claimed: Claimed, delay: float, limit: TimeLimit) 
         pass
     finally:
         if not removed:
-            layout.janitor.remove(claimed.key, claimed.session, value=claimed.mark)
+            give_up(layout, claimed)
     return there and claimed.session.alive
+
+
+def give_up(layout: Layout, claimed: Claimed) -> None:
+    """Let the janitor give the item back. Never blocks or raises."""
+    layout.janitor.remove(claimed.key, claimed.session, value=claimed.mark)
 
 
 def _due(layout: Layout, items: Iterable[Item]) -> list[Item]:
@@ -196,7 +206,7 @@ def _claim(layout: Layout, item: Item, owner: str | None, session: Session, limi
     header = replace(item.header, attempts=item.header.attempts + 1)
     guards = RevisionEquals(key, item.revision), KeyAbsent(claim_key)
     commit = Commit(guards, (Put(key, header.encode()), Put(claim_key, mark, lease.id)), limit, lease)
-    token, uncertain, leave = 0, False, True
+    token, uncertain = 0, False
     try:
         while not token:
             try:
@@ -204,30 +214,34 @@ def _claim(layout: Layout, item: Item, owner: str | None, session: Session, limi
             except (OutcomeUnknown, Conflict) as exc:
                 uncertain = uncertain or isinstance(exc, OutcomeUnknown)
                 if not uncertain:
-                    leave = False
                     return None
                 found = yield from patiently(Get(claim_key, limit), limit, session)
                 if found is not None and found.value == mark:
                     token = found.mod_revision
                 elif isinstance(exc, Conflict):
-                    return None  # the item has changed, so no try can be applied any more
+                    # The item has changed, so no try can be applied any more. One may have been, on a lease that ended.
+                    layout.janitor.remove(claim_key, session, value=mark)
+                    return None
                 elif over(limit):
                     raise
-        data = yield from patiently(Get(layout.data(item.place), limit), limit, session)
-        if data is None:
-            raise StoreCorrupted(
-                f"claiming from {layout.what}: the value {layout.data(item.place)!r} is missing; remove {key!r}, too"
-            )
+        value = yield from _value(layout, item, session, limit)
         session.check()
-        leave = False
         mine = item._replace(header=header, revision=token, claimed=True)
-        return Claimed(mine, data.value, token, claim_key, mark, session)
-    except TenureError:
-        leave = uncertain or token > 0
-        raise
-    finally:
-        if leave:
+        return Claimed(mine, value, token, claim_key, mark, session)
+    except BaseException as exc:
+        if uncertain or token or not isinstance(exc, TenureError):
             layout.janitor.remove(claim_key, session, value=mark, uncertain=not token)
+        raise
+
+
+def _value(layout: Layout, item: Item, session: Session, limit: TimeLimit) -> Steps[bytes]:
+    key = layout.data(item.place)
+    found = yield from patiently(Get(key, limit), limit, session)
+    if found is None:
+        raise StoreCorrupted(
+            f"claiming from {layout.what}: the value {key!r} is missing; remove {layout.item(item.place)!r}, too"
+        )
+    return found.value
 
 
 def _has_it(layout: Layout, claimed: Claimed, unknown: OutcomeUnknown | None, limit: TimeLimit) -> Steps[bool]:

@@ -17,7 +17,7 @@ from tenure.errors import InvalidArgument, LeaseLost, OutcomeUnknown, TenureErro
 from tenure.recipes import _names
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import janitor_of
-from tenure.recipes._work_claims import Claimed, acknowledge, claim, give_back
+from tenure.recipes._work_claims import Claimed, acknowledge, claim, give_back, give_up
 from tenure.recipes._work_items import Layout
 from tenure.recipes._work_puts import put
 from tenure.recipes.session import Session
@@ -59,6 +59,7 @@ class ClaimState(HeldState):
             key=claimed.key,
             token=claimed.token,
             give_back=lambda limit: give_back(layout, claimed, 0.0, limit),
+            leave=lambda: give_up(layout, claimed),
         )
         self.id = claimed.item.header.id
         self.value = claimed.value
@@ -346,11 +347,19 @@ class WorkQueue:
 
     def _claim(self, timeout: float | None, *, wait: bool) -> Claim | None:
         store = self._layout.store
-        claimed = run(store, claim(self._layout, self._owner, TimeLimit(store.clock, timeout), wait=wait))
+        return run(store, self._claim_steps(TimeLimit(store.clock, timeout), wait=wait), undo=_give_up)
+
+    def _claim_steps(self, limit: TimeLimit, *, wait: bool) -> Steps[Claim | None]:
+        claimed = yield from claim(self._layout, self._owner, limit, wait=wait)
         return None if claimed is None else Claim(self._layout, self._name, claimed)
 
     def __repr__(self) -> str:
         return f"<WorkQueue {json.dumps(self._name, ensure_ascii=False)} max_items={self._layout.most}>"
+
+
+def _give_up(claim: Claim | None) -> None:
+    if claim is not None:
+        claim.give_up()
 
 
 def _check_count(name: str, value: int, most: int | None = None) -> None:
