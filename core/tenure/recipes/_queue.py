@@ -87,6 +87,17 @@ class Turn(Protocol):
         ...
 
 
+class Together:
+    """No ticket waits for another one."""
+
+    values = False
+    whole_folder = False
+
+    def blocker(self, view: View, mine: Ticket) -> Ticket | None:
+        """Return no ticket."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Acquired:
     """What an acquisition got.
@@ -127,7 +138,7 @@ class Queue:
 
         Raises ``WaitTimeout`` when the time is up, ``LeaseLost`` when the session or the ticket is lost.
         """
-        attempt = yield from self._enter(value, limit)
+        attempt = yield from self.enter(value, limit)
         try:
             while True:
                 view = yield from self._view(limit, attempt.session)
@@ -150,7 +161,7 @@ class Queue:
         last = Ticket("", after, value, after)
         if self.turn.blocker(View((*view.tickets, last), view.settings), last) is not None:
             return None
-        attempt = yield from self._enter(value, limit)
+        attempt = yield from self.enter(value, limit)
         try:
             mine = None
             while mine is None:
@@ -220,13 +231,11 @@ class Queue:
         """Let the janitor give back what is held. Never blocks or raises."""
         self.janitor.remove(held.ticket.key, held.session, uncertain=held.uncertain)
 
-    # -- inside --
-
-    def _enter(self, value: bytes, limit: TimeLimit) -> Steps[_Attempt]:
-        """Put a ticket. The store's own session may end at that moment; then another one is taken, once."""
+    def enter(self, value: bytes, limit: TimeLimit) -> Steps[Attempt]:
+        """Steps that put a ticket. The store's own session may end at that moment; then another one is taken, once."""
         for last in (False, True):
             session = yield from session_for(self.store, self.session, limit)
-            attempt = _Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
+            attempt = Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
             try:
                 yield from self._put(attempt, value, limit)
                 return attempt
@@ -238,7 +247,9 @@ class Queue:
                     raise
         raise AssertionError
 
-    def _put(self, attempt: _Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
+    # -- inside --
+
+    def _put(self, attempt: Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
         lease = attempt.session.lease
         put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
         attempt.sent = True
@@ -262,7 +273,7 @@ class Queue:
         listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
         return view_of(self.folder, listing.items)
 
-    def _find(self, view: View, attempt: _Attempt) -> Steps[Ticket | None]:
+    def _find(self, view: View, attempt: Attempt) -> Steps[Ticket | None]:
         """Find the ticket of ``attempt``. ``None``: the list was older than the ticket."""
         mine = view.find(attempt.key)
         if mine is not None:
@@ -320,8 +331,8 @@ class Queue:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-class _Attempt:
-    """A ticket that is being put, and what is known of it."""
+class Attempt:
+    """A ticket that is being put, and what is known of it: its place, once it is there."""
 
     __slots__ = ("key", "place", "sent", "session", "uncertain")
 
