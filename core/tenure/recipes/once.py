@@ -182,7 +182,7 @@ def once(
             credentials.
         StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
     """
-    queue = Queue(store, _names.folder("once", name), f"once {name!r}", UntilDone(), janitor_of(store), session)
+    queue = Queue(store, _names.folder("once", name), f"the run of {name!r}", UntilDone(), janitor_of(store), session)
     steps = OneRun(queue, name, Held)
     found: Held | bytes = b""
     try:
