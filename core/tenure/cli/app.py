@@ -18,6 +18,8 @@ _COMMANDS = {
     "demo": "demo.command",
     "run": "commands.run",
     "register": "commands.register",
+    "lock": "commands.lock",
+    "elect": "commands.lock",
     "services": "commands.services",
     "instances": "commands.services",
     "watch": "commands.watch",

@@ -20,6 +20,7 @@ class HeldState:
     Attributes:
         name: the name of what is held.
         token: the fencing token. It grows with each holder of the name.
+        key: the holder's key in the store. While it is held, the token is the revision of the key's last put.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class HeldState:
         self.name = name
         self.token = token
         self._kind = kind
-        self._key = key
+        self.key = key
         self._store = store
         self._session = session
         self._give_back = give_back
@@ -95,7 +96,7 @@ class HeldState:
             UsedAfterFork: it is held by the parent of this process.
         """
         self.check()
-        return transaction.if_unchanged(self._key, revision=self.token)
+        return transaction.if_unchanged(self.key, revision=self.token)
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` once if it is lost, on a thread for callbacks; soon, if it is lost already.
