@@ -20,6 +20,7 @@ _COMMANDS = {
     "register": "commands.register",
     "lock": "commands.lock",
     "elect": "commands.lock",
+    "locks": "commands.locks",
     "services": "commands.services",
     "instances": "commands.services",
     "watch": "commands.watch",

@@ -10,6 +10,7 @@ from tenure._steps.threads import run
 from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
+from tenure.recipes._owner import stamped
 
 
 class Held(HeldState):
@@ -94,7 +95,7 @@ class Acquires:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         store = self._steps.store
-        return run(store, self._steps.acquire(self._value, TimeLimit(store.clock, timeout)))
+        return run(store, self._steps.acquire(stamped(self._value), TimeLimit(store.clock, timeout)))
 
     def try_acquire(self, *, timeout: float | None = None) -> Held | None:
         """Take it if nothing is in the way now: no holder, and no other participant that waits.
@@ -115,7 +116,7 @@ class Acquires:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         store = self._steps.store
-        return run(store, self._steps.try_acquire(self._value, TimeLimit(store.clock, timeout)))
+        return run(store, self._steps.try_acquire(stamped(self._value), TimeLimit(store.clock, timeout)))
 
     def hold(self, *, timeout: float | None = None) -> Holding:
         """Hold it for the block of ``with``.

@@ -122,6 +122,11 @@ class SingleKey:
         self._checked = True
 
 
+def value_of(value: bytes) -> bytes:
+    """Return what the holder gave as value, without what makes the key's value unique."""
+    return value.partition(b" ")[2]
+
+
 def refuse_unfair(view: View) -> None:
     """Refuse to queue for a lock whose single key another participant has."""
     if HOLDER in view.settings:

@@ -23,7 +23,7 @@ from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._holding import Held, Holding
 from tenure.recipes._janitor import janitor_of
-from tenure.recipes._owner import fields_of, owner_value
+from tenure.recipes._owner import fields_of, owner_value, stamped
 from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, KeyValue, Put, RevisionEquals
@@ -58,9 +58,9 @@ class InOrderOrHeir:
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket whose turn it is, unless it is ``mine``."""
         first = view.tickets[0]
-        if not _leads(first):
+        if not leads(first):
             named = view.settings.get(_HEIR, b"").decode(errors="replace")
-            first = next((ticket for ticket in view.tickets if _leads(ticket)), None) or view.find(named) or first
+            first = next((ticket for ticket in view.tickets if leads(ticket)), None) or view.find(named) or first
         return None if first.key == mine.key else first
 
 
@@ -135,14 +135,15 @@ class Campaign:
             raise
 
 
-def _leads(ticket: Ticket) -> bool:
+def leads(ticket: Ticket) -> bool:
+    """Whether the candidate with this ticket leads."""
     return fields_of(ticket.value).get(_LEADING) is True
 
 
 def leader_of(view: View) -> Leader | None:
     """Return who leads, as the tickets tell."""
     for ticket in view.tickets:
-        if _leads(ticket):
+        if leads(ticket):
             fields = fields_of(ticket.value)
             return Leader(str(fields.get(_CANDIDATE, "")), ticket.revision, str(fields.get(_DATA, "")))
     return None
@@ -303,7 +304,7 @@ class Election:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.acquire(self._value, TimeLimit(self._store.clock, timeout)))
+        return run(self._store, self._steps.acquire(stamped(self._value), TimeLimit(self._store.clock, timeout)))
 
     def lead(self, *, timeout: float | None = None) -> Holding:
         """Lead for the block of ``with``. Leaving the block resigns.

@@ -31,14 +31,15 @@ class ReadersTogether:
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the last ticket before ``mine`` that can't be held together with it."""
         refuse_unfair(view)
-        shared = _is_reader(mine)
+        shared = is_reader(mine)
         for ticket in reversed(view.before(mine)):
-            if not (shared and _is_reader(ticket)):
+            if not (shared and is_reader(ticket)):
                 return ticket
         return None
 
 
-def _is_reader(ticket: Ticket) -> bool:
+def is_reader(ticket: Ticket) -> bool:
+    """Whether the ticket is a reader's."""
     return fields_of(ticket.value).get("mode") == _READ
 
 

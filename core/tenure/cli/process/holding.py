@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tenure._runtime.deadline import monotonic
@@ -163,7 +163,7 @@ class _Running:
         finally:
             self._guarded.close()
             self._watch.close()
-        return end
+        return replace(end, lost=end.lost or self._removed)
 
     def _look(self) -> None:
         """Notice that the store no longer has the key: an operator removed it, or data were lost."""
@@ -183,7 +183,7 @@ class _Running:
 def _conclude(held: Held, task: Task, end: End, report: Reporter) -> int:
     """Release, and return the exit code."""
     if end.lost or not held.held:
-        why = held.session.lease.reason
+        why = held.session.lease.reason or ("its key was removed from the store" if held.held else "")
         report.say(
             "lost",
             f"lost {task.what} while the command ran{f' ({why})' if why else ''}; the command was ended before others "
