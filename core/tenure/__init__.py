@@ -58,7 +58,7 @@ from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult,
 from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 if TYPE_CHECKING:
-    from tenure.recipes import Election, Held, Leader, Lock, ReadWriteLock, Semaphore, Session
+    from tenure.recipes import Election, Fence, Gate, Held, Leader, Lock, ReadWriteLock, Semaphore, Session
 
 __version__ = "0.1.0"
 
@@ -79,6 +79,8 @@ __all__ = [
     "Election",
     "Event",
     "EventType",
+    "Fence",
+    "Gate",
     "Held",
     "HistoryReplaced",
     "InvalidArgument",
@@ -127,6 +129,8 @@ __all__ = [
 
 _RECIPES = {
     "Election": "tenure.recipes.election",
+    "Fence": "tenure.recipes.fencing",
+    "Gate": "tenure.recipes.fencing",
     "Held": "tenure.recipes._holding",
     "Leader": "tenure.recipes.election",
     "Lock": "tenure.recipes.lock",

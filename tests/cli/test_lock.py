@@ -17,7 +17,8 @@ from tenure_testkit.waiting import until
 
 from .processes import Command
 
-TTL = 1.0
+TTL = 2.0
+"""Where the lock is lost: long enough for a start on a busy machine."""
 STUBBORN = "trap '' TERM; echo up $$ $TENURE_TOKEN; while :; do sleep 0.05; done"
 """A shell that SIGTERM does not end."""
 
@@ -28,8 +29,8 @@ def store(file_url: str) -> Iterator[tenure.Store]:
         yield opened
 
 
-def lock(url: str, *command: str, options: tuple[str, ...] = (), name: str = "job") -> Command:
-    return Command("lock", name, "--ttl", str(TTL), *options, "--", *command, url=url)
+def lock(url: str, *command: str, options: tuple[str, ...] = (), ttl: float = 30.0) -> Command:
+    return Command("lock", "job", "--ttl", str(ttl), *options, "--", *command, url=url)
 
 
 def is_alive(pid: int) -> bool:
@@ -51,8 +52,8 @@ def guardian_of(command: Command) -> int:
     return int(found.stdout.split()[0])
 
 
-def is_free(store: tenure.Store, name: str = "job") -> bool:
-    held = tenure.Lock(store, name).try_acquire()
+def is_free(store: tenure.Store) -> bool:
+    held = tenure.Lock(store, "job").try_acquire()
     return held is not None and held.release()
 
 
@@ -155,7 +156,7 @@ def killed(command: Command) -> None:
 def test_the_command_is_dead_before_another_holder_starts(
     file_url: str, store: tenure.Store, harm: object, *, also_stopped: bool
 ) -> None:
-    with lock(file_url, "sh", "-c", STUBBORN) as command:
+    with lock(file_url, "sh", "-c", STUBBORN, ttl=TTL) as command:
         pid, token = started(command)
         if also_stopped:
             os.kill(pid, signal.SIGSTOP)
@@ -170,7 +171,7 @@ def test_the_command_is_dead_before_another_holder_starts(
 
 def test_sigterm_comes_first(file_url: str) -> None:
     script = "trap 'echo told; exit 5' TERM; echo up $$ 0; while :; do sleep 0.01; done"
-    with lock(file_url, "sh", "-c", script) as command:
+    with lock(file_url, "sh", "-c", script, ttl=TTL) as command:
         started(command)
         command.signal(signal.SIGSTOP)
         command.out.with_text("told")
@@ -212,7 +213,7 @@ def test_with_all_processes_stopped_the_next_guarded_write_is_refused(file_url: 
         "    change = store.transaction().put('result', b'late')\n"
         "    change.if_unchanged(os.environ['TENURE_TOKEN_KEY'], revision=int(os.environ['TENURE_TOKEN'])).commit()\n"
     )
-    with lock(file_url, sys.executable, "-c", code) as command:
+    with lock(file_url, sys.executable, "-c", code, ttl=TTL) as command:
         pid, _ = started(command)
         guardian = guardian_of(command)
         for one in (command.process.pid, guardian, pid):

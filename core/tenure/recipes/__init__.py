@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from tenure.recipes._holding import Held as Held
     from tenure.recipes.election import Election as Election
     from tenure.recipes.election import Leader as Leader
+    from tenure.recipes.fencing import Fence as Fence
+    from tenure.recipes.fencing import Gate as Gate
     from tenure.recipes.lock import Lock as Lock
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
     from tenure.recipes.semaphore import Semaphore as Semaphore

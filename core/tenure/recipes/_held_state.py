@@ -9,8 +9,10 @@ from tenure._client.store import Store
 from tenure._client.transaction import TransactionBuilder
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
-from tenure._steps.effects import Steps
+from tenure._steps.effects import Get, Steps
 from tenure.errors import LeaseLost
+from tenure.recipes._history_number import history_number
+from tenure.recipes.fencing import Fence
 from tenure.recipes.session import Session
 
 
@@ -41,6 +43,7 @@ class HeldState:
         self._store = store
         self._session = session
         self._give_back = give_back
+        self._fence: Fence | None = None
         self._released = False
         self._count = 1
         self._counting = Monitor()
@@ -129,6 +132,18 @@ class HeldState:
                 return self.held
         self.end()
         return (yield from self._give_back(limit))
+
+    def fence_steps(self, limit: TimeLimit) -> Steps[Fence]:
+        """Steps that return the token with its history. The history is read before the key is seen to be there."""
+        if self._fence is None:
+            self.check()
+            history = yield from history_number(self._store, limit)
+            item = (yield from Get(self.key, limit)) if history else None
+            if history and (item is None or item.mod_revision != self.token):
+                raise LeaseLost(f"fencing the {self._kind} {self.name!r}: the store no longer has it; acquire it again")
+            self.check()
+            self._fence = Fence(history, self.token)
+        return self._fence
 
     def end(self) -> None:
         """Note that it is no longer held, as the store has given it to another, or will."""

@@ -137,10 +137,13 @@ class _Running:
         self._ttl = held.session.lease.ttl
         self._watch = store.watch(held.key, exact=True)
         self._removed = False
+        fence = held.fence()
         environment: dict[str, Any] = {
             "TENURE_TOKEN": held.token,
             "TENURE_TOKEN_NAME": task.name,
             "TENURE_TOKEN_KEY": held.key,
+            "TENURE_TOKEN_HISTORY": fence.history,
+            "TENURE_FENCE": fence,
         }
         self._guarded = Guarded(
             task.command,
