@@ -12,6 +12,7 @@ import json
 import sys
 import time
 
+from tenure_testkit import gate_scenarios as gates
 from tenure_testkit import recipe_scenarios as kinds
 from tenure_testkit.exploration import Violation, explore_all, explore_some
 
@@ -45,11 +46,20 @@ def main() -> int:
         failed += _report(kind, lambda kind=kind: _all(kind, options.most_runs), as_json=options.json)
     for kind in LARGE:
         failed += _report(kind, lambda kind=kind: _some(kind, options.seconds, options.seed), as_json=options.json)
+    for writers in (gates.Writers(), gates.Writers(admits=True)):
+        failed += _report(
+            writers, lambda writers=writers: _all_at_gate(writers, options.most_runs), as_json=options.json
+        )
     return 1 if failed else 0
 
 
 def _all(kind: kinds.Kind, most: int) -> tuple[int, bool]:
     result = explore_all(lambda: kinds.Holders(kind), most_faults=1, most_runs=most)
+    return result.runs, result.complete
+
+
+def _all_at_gate(writers: gates.Writers, most: int) -> tuple[int, bool]:
+    result = explore_all(lambda: gates.Writers(writers.fences, writers.admits), most_faults=2, most_runs=most)
     return result.runs, result.complete
 
 
@@ -60,7 +70,7 @@ def _some(kind: kinds.Kind, seconds: float, seed: int) -> tuple[int, bool]:
     return runs, False
 
 
-def _report(kind: kinds.Kind, explore: object, *, as_json: bool) -> int:
+def _report(kind: kinds.Kind | gates.Writers, explore: object, *, as_json: bool) -> int:
     started = time.monotonic()
     try:
         runs, complete = explore()  # type: ignore[operator]

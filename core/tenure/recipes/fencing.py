@@ -20,7 +20,7 @@ from tenure.errors import Conflict, InvalidArgument
 from tenure.recipes import _names
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
-_TEXT = re.compile(r"(\d{15})\.(\d{19})")
+_TEXT = re.compile(r"([0-9]{15})\.([0-9]{19})")
 _MOST_HISTORY, _MOST_TOKEN = 10**15, 10**19
 
 
