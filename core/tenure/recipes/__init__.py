@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tenure.recipes.counter import Counter as Counter
     from tenure.recipes.election import Election as Election
     from tenure.recipes.election import Leader as Leader
+    from tenure.recipes.fencing import Fence as Fence
+    from tenure.recipes.fencing import Gate as Gate
     from tenure.recipes.group import Group as Group
     from tenure.recipes.group import Member as Member
     from tenure.recipes.id_block import IdBlock as IdBlock
