@@ -58,19 +58,39 @@ from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult,
 from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 if TYPE_CHECKING:
-    from tenure.recipes import Election, Held, Leader, Lock, ReadWriteLock, Semaphore, Session
+    from tenure.recipes import (
+        BYTES,
+        JSON,
+        TEXT,
+        CachedPrefix,
+        CachedValue,
+        Codec,
+        Election,
+        Held,
+        Leader,
+        Lock,
+        ReadWriteLock,
+        Semaphore,
+        Session,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BYTES",
+    "JSON",
+    "TEXT",
     "AlreadyHeld",
     "AlreadyRegistered",
     "AuthenticationFailed",
     "Batch",
     "BatchType",
+    "CachedPrefix",
+    "CachedValue",
     "CallInterrupted",
     "Capabilities",
     "Clock",
+    "Codec",
     "CommitResult",
     "Compacted",
     "ConfigError",
@@ -126,13 +146,19 @@ __all__ = [
 ]
 
 _RECIPES = {
+    "BYTES": "tenure.recipes.codec",
+    "CachedPrefix": "tenure.recipes.cached",
+    "CachedValue": "tenure.recipes.cached",
+    "Codec": "tenure.recipes.codec",
     "Election": "tenure.recipes.election",
     "Held": "tenure.recipes._holding",
+    "JSON": "tenure.recipes.codec",
     "Leader": "tenure.recipes.election",
     "Lock": "tenure.recipes.lock",
     "ReadWriteLock": "tenure.recipes.read_write_lock",
     "Semaphore": "tenure.recipes.semaphore",
     "Session": "tenure.recipes.session",
+    "TEXT": "tenure.recipes.codec",
 }
 """Where each recipe is. A program that uses none imports none."""
 

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tenure.recipes._holding import Held as Held
+    from tenure.recipes.cached import CachedPrefix as CachedPrefix
+    from tenure.recipes.cached import CachedValue as CachedValue
+    from tenure.recipes.codec import BYTES as BYTES
+    from tenure.recipes.codec import JSON as JSON
+    from tenure.recipes.codec import TEXT as TEXT
+    from tenure.recipes.codec import Codec as Codec
     from tenure.recipes.election import Election as Election
     from tenure.recipes.election import Leader as Leader
     from tenure.recipes.lock import Lock as Lock
