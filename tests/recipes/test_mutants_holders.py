@@ -70,7 +70,7 @@ def queue_is_ordered_from_the_newest(patch: pytest.MonkeyPatch) -> None:
 @MUTANTS.add(holders(kinds.lock, 3), Fault.CANCEL, by_seed=True)
 def queue_does_not_list_again_after_the_wait(patch: pytest.MonkeyPatch) -> None:
     def acquire(queue: Queue, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
-        attempt = yield from queue._enter(value, limit)
+        attempt = yield from queue.enter(value, limit)
         try:
             mine = yield from queue._find((view := (yield from queue._view(limit, attempt.session))), attempt)
             assert mine is not None

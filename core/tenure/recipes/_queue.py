@@ -127,21 +127,29 @@ class Queue:
 
         Raises ``WaitTimeout`` when the time is up, ``LeaseLost`` when the session or the ticket is lost.
         """
-        attempt = yield from self._enter(value, limit)
+        attempt = yield from self.enter(value, limit)
         try:
-            while True:
-                view = yield from self._view(limit, attempt.session)
-                mine = yield from self._find(view, attempt)
-                if mine is None:
-                    continue
-                blocker = self.turn.blocker(view, mine)
-                if blocker is None:
-                    attempt.session.check()
-                    return Acquired(mine, attempt.session, attempt.uncertain)
-                yield from self._wait(blocker, mine, limit, attempt.session)
+            return (yield from self.await_turn(attempt, limit))
         except BaseException:
-            self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
+            self.give_up(attempt)
             raise
+
+    def await_turn(self, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that wait for the turn of a ticket. They raise what :meth:`acquire` does, and leave the ticket."""
+        while True:
+            view = yield from self._view(limit, attempt.session)
+            mine = yield from self._find(view, attempt)
+            if mine is None:
+                continue
+            blocker = self.turn.blocker(view, mine)
+            if blocker is None:
+                attempt.session.check()
+                return Acquired(mine, attempt.session, attempt.uncertain)
+            yield from self._wait(blocker, mine, limit, attempt.session)
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Leave a ticket to the janitor."""
+        self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
@@ -150,7 +158,7 @@ class Queue:
         last = Ticket("", after, value, after)
         if self.turn.blocker(View((*view.tickets, last), view.settings), last) is not None:
             return None
-        attempt = yield from self._enter(value, limit)
+        attempt = yield from self.enter(value, limit)
         try:
             mine = None
             while mine is None:
@@ -161,7 +169,7 @@ class Queue:
                 return Acquired(mine, attempt.session, attempt.uncertain)
             yield from Commit((), (Delete(attempt.key),), limit)
         except BaseException:
-            self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
+            self.give_up(attempt)
             raise
         if attempt.uncertain:
             self.janitor.remove(attempt.key, attempt.session, uncertain=True)
@@ -186,13 +194,11 @@ class Queue:
                 self.janitor.remove(key, held.session, uncertain=held.uncertain)
         return there and held.session.alive
 
-    # -- inside --
-
-    def _enter(self, value: bytes, limit: TimeLimit) -> Steps[_Attempt]:
-        """Put a ticket. The store's own session may end at that moment; then another one is taken, once."""
+    def enter(self, value: bytes, limit: TimeLimit) -> Steps[Attempt]:
+        """Steps that put a ticket. The store's own session may end at that moment; then another one is taken, once."""
         for last in (False, True):
             session = yield from session_for(self.store, self.session, limit)
-            attempt = _Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
+            attempt = Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
             try:
                 yield from self._put(attempt, value, limit)
             except (LeaseLost, LeaseNotFound):
@@ -202,7 +208,9 @@ class Queue:
                 return attempt
         raise AssertionError
 
-    def _put(self, attempt: _Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
+    # -- inside --
+
+    def _put(self, attempt: Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
         lease = attempt.session.lease
         put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
         sent = True
@@ -230,7 +238,7 @@ class Queue:
         listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
         return view_of(self.folder, listing.items)
 
-    def _find(self, view: View, attempt: _Attempt) -> Steps[Ticket | None]:
+    def _find(self, view: View, attempt: Attempt) -> Steps[Ticket | None]:
         """Find the ticket of ``attempt``. ``None``: the list was older than the ticket."""
         mine = view.find(attempt.key)
         if mine is not None:
@@ -288,8 +296,8 @@ class Queue:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-class _Attempt:
-    """A ticket that is being put, and what is known of it."""
+class Attempt:
+    """A ticket that is being put, and what is known of it: its place, once it is there."""
 
     __slots__ = ("key", "place", "session", "uncertain")
 
