@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from tenure._client.store import Store
@@ -131,7 +131,7 @@ class Queue:
         try:
             return (yield from self.await_turn(attempt, limit))
         except BaseException:
-            self.give_up(attempt)
+            self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
             raise
 
     def await_turn(self, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
@@ -146,10 +146,6 @@ class Queue:
                 attempt.session.check()
                 return Acquired(mine, attempt.session, attempt.uncertain)
             yield from self._wait(blocker, mine, limit, attempt.session)
-
-    def give_up(self, attempt: Attempt) -> None:
-        """Leave a ticket to the janitor."""
-        self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
@@ -169,7 +165,7 @@ class Queue:
                 return Acquired(mine, attempt.session, attempt.uncertain)
             yield from Commit((), (Delete(attempt.key),), limit)
         except BaseException:
-            self.give_up(attempt)
+            self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
             raise
         if attempt.uncertain:
             self.janitor.remove(attempt.key, attempt.session, uncertain=True)
@@ -194,6 +190,40 @@ class Queue:
                 self.janitor.remove(key, held.session, uncertain=held.uncertain)
         return there and held.session.alive
 
+    def change(self, held: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that give the ticket another value in its place in the queue. The token grows.
+
+        Raises ``LeaseLost`` if it is not held any more.
+        """
+        ticket, session = held.ticket, held.session
+        operation = Put(ticket.key, value, session.lease.id)
+        put = Commit((RevisionEquals(ticket.key, ticket.revision),), (operation,), limit, session.lease)
+        revision, uncertain = 0, False
+        try:
+            while not revision:
+                try:
+                    revision = (yield from put).revision
+                except (Conflict, OutcomeUnknown) as exc:
+                    uncertain = True
+                    session.check()
+                    item = yield from Get(ticket.key, limit)
+                    if item is not None and item.value == value:  # an earlier put had no answer and was applied
+                        revision = item.mod_revision
+                    elif item is None or isinstance(exc, Conflict):
+                        raise LeaseLost(
+                            f"holding {self.what}: another client removed its key; acquire it again"
+                        ) from exc
+        except Unavailable as exc:
+            if not uncertain:
+                raise
+            raise OutcomeUnknown(f"holding {self.what}: no answer tells whether it changed; acquire it again") from exc
+        session.check()
+        return replace(held, ticket=replace(ticket, value=value, revision=revision))
+
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor give back what is held. Never blocks or raises."""
+        self.janitor.remove(held.ticket.key, held.session, uncertain=held.uncertain)
+
     def enter(self, value: bytes, limit: TimeLimit) -> Steps[Attempt]:
         """Steps that put a ticket. The store's own session may end at that moment; then another one is taken, once."""
         for last in (False, True):
@@ -201,11 +231,13 @@ class Queue:
             attempt = Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
             try:
                 yield from self._put(attempt, value, limit)
-            except (LeaseLost, LeaseNotFound):
-                if last or self.session is not None:
-                    raise
-            else:
                 return attempt
+            except BaseException as exc:
+                if attempt.sent:
+                    uncertain = attempt.uncertain or not attempt.place
+                    self.janitor.remove(attempt.key, attempt.session, uncertain=uncertain)
+                if last or self.session is not None or not isinstance(exc, LeaseLost | LeaseNotFound):
+                    raise
         raise AssertionError
 
     # -- inside --
@@ -213,7 +245,7 @@ class Queue:
     def _put(self, attempt: Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
         lease = attempt.session.lease
         put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
-        sent = True
+        attempt.sent = True
         try:
             while attempt.place == 0:
                 try:
@@ -226,13 +258,9 @@ class Queue:
                     item = yield from self._patiently(Get(attempt.key, limit), limit, attempt.session)
                     if item is not None:
                         attempt.place = item.create_revision
-            sent = False
         except (Unavailable, LeaseLost, LeaseNotFound):
-            sent = attempt.uncertain  # certainly not applied, unless an earlier put had no answer
+            attempt.sent = attempt.uncertain  # certainly not applied, unless an earlier put had no answer
             raise
-        finally:
-            if sent:
-                self.janitor.remove(attempt.key, attempt.session, uncertain=True)
 
     def _view(self, limit: TimeLimit, session: Session | None) -> Steps[View]:
         listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
@@ -299,12 +327,13 @@ class Queue:
 class Attempt:
     """A ticket that is being put, and what is known of it: its place, once it is there."""
 
-    __slots__ = ("key", "place", "session", "uncertain")
+    __slots__ = ("key", "place", "sent", "session", "uncertain")
 
     def __init__(self, key: str, session: Session) -> None:
         self.key = key
         self.session = session
         self.place = 0
+        self.sent = False
         self.uncertain = False
 
 

@@ -121,7 +121,7 @@ class Meeting:
                 assert self._gathering.seen is not None
                 yield from self._announce(acquired.ticket, self._gathering.seen, attempt, limit)
         except BaseException:
-            self.queue.give_up(attempt)
+            self.queue.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
             raise
 
     def leave(self, entered: Acquired, limit: TimeLimit) -> Steps[None]:
@@ -137,7 +137,7 @@ class Meeting:
         try:
             yield from wait(WaitUntil(queue.folder, all_know, limit, session.lease), timed_out, session)
         except BaseException:
-            queue.janitor.remove(mine.key, session, uncertain=entered.uncertain)
+            queue.give_up(entered)
             raise
         if not (yield from queue.release(entered, limit)):
             raise LeaseLost(f"leaving {queue.what}: this member was lost, so the others may have left before it")

@@ -60,6 +60,11 @@ class AllInOrder:
         assert isinstance(held, AcquiredAll)
         return (yield from self._release(list(held.parts), limit))
 
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor give all back. Never blocks or raises."""
+        assert isinstance(held, AcquiredAll)
+        self._leave(held.parts)
+
     def _collect(
         self,
         acquire: Callable[[Queue, bytes, TimeLimit], Steps[Acquired] | Steps[Acquired | None]],
@@ -94,9 +99,9 @@ class AllInOrder:
             self._leave(parts)
         return held
 
-    def _leave(self, parts: list[Acquired]) -> None:
+    def _leave(self, parts: Iterable[Acquired]) -> None:
         for part in parts:
-            self.queues[0].janitor.remove(part.ticket.key, part.session, uncertain=part.uncertain)
+            self.queues[0].give_up(part)
 
 
 class AllHeld(Held):
