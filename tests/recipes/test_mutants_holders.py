@@ -21,7 +21,7 @@ from tenure.recipes._queue import Acquired, Queue, Ticket, View
 from tenure.recipes._single_key import SingleKey
 from tenure.recipes.election import Campaign, InOrderOrHeir, _marked
 from tenure.recipes.lock import InOrder
-from tenure.recipes.read_write_lock import ReadersTogether, _is_reader
+from tenure.recipes.read_write_lock import ReadersTogether, is_reader
 from tenure.recipes.semaphore import FirstOnes
 from tenure.recipes.session import Session
 from tenure.spi.types import Put
@@ -90,7 +90,7 @@ def queue_does_not_list_again_after_the_wait(patch: pytest.MonkeyPatch) -> None:
 def reader_looks_only_at_the_ticket_before_it(patch: pytest.MonkeyPatch) -> None:
     def blocker(turn: ReadersTogether, view: View, mine: Ticket) -> Ticket | None:
         before = view.before(mine)[-1:]
-        return None if not before or (_is_reader(mine) and _is_reader(before[0])) else before[0]
+        return None if not before or (is_reader(mine) and is_reader(before[0])) else before[0]
 
     patch.setattr(ReadersTogether, "blocker", blocker)
 
@@ -98,7 +98,7 @@ def reader_looks_only_at_the_ticket_before_it(patch: pytest.MonkeyPatch) -> None
 @MUTANTS.add(holders(kinds.read_write_lock, "read", "write"))
 def writer_does_not_wait_for_readers(patch: pytest.MonkeyPatch) -> None:
     def blocker(turn: ReadersTogether, view: View, mine: Ticket) -> Ticket | None:
-        return next((ticket for ticket in reversed(view.before(mine)) if not _is_reader(ticket)), None)
+        return next((ticket for ticket in reversed(view.before(mine)) if not is_reader(ticket)), None)
 
     patch.setattr(ReadersTogether, "blocker", blocker)
 

@@ -13,6 +13,7 @@ from tenure.spi.types import (
     KeyAbsent,
     KeyExists,
     LeaseId,
+    Operation,
     Precondition,
     Put,
     RevisionEquals,
@@ -146,6 +147,15 @@ class TransactionBuilder:
         self._sent = True
         transaction = Transaction(tuple(self._preconditions), tuple(self._operations))
         return self._commit(transaction, tuple(self._leases), timeout)
+
+    def _take(self) -> tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[Lease, ...]]:
+        """Hand over what was collected, to be committed by a recipe as part of its own transaction.
+
+        Returns:
+            The preconditions, the operations, and the leases that they name.
+        """
+        self._sent = True
+        return tuple(self._preconditions), tuple(self._operations), tuple(self._leases)
 
     def __del__(self) -> None:
         # An exception in __init__ leaves an object without fields.

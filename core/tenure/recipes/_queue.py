@@ -87,6 +87,17 @@ class Turn(Protocol):
         ...
 
 
+class Together:
+    """No ticket waits for another one."""
+
+    values = False
+    whole_folder = False
+
+    def blocker(self, view: View, mine: Ticket) -> Ticket | None:
+        """Return no ticket."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Acquired:
     """What an acquisition got.

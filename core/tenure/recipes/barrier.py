@@ -12,7 +12,7 @@ from tenure._steps.effects import WaitUntil
 from tenure._steps.threads import run
 from tenure.recipes import _names
 from tenure.recipes._owner import owner_value
-from tenure.recipes._waiting import wait
+from tenure.recipes._patience import wait
 
 
 class Barrier:

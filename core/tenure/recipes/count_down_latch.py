@@ -17,7 +17,7 @@ from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._owner import owner_value
-from tenure.recipes._waiting import over, pause, wait
+from tenure.recipes._patience import over, pause, wait
 from tenure.spi.types import KeyAbsent, KeyValue, Put
 
 

@@ -26,8 +26,8 @@ from tenure.errors import AlreadyHeld, Conflict, InvalidArgument, LeaseLost, Out
 from tenure.recipes import _names
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
+from tenure.recipes._patience import over, pause, wait
 from tenure.recipes._queue import Acquired, Attempt, Queue, Ticket, View, view_of
-from tenure.recipes._waiting import over, pause, wait
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, KeyValue, Put, RevisionEquals
 

@@ -1,16 +1,35 @@
-"""Waits that go on through an outage, as long as the time and the session last. Steps, without I/O."""
+"""Reads and waits that go on through an outage, as long as the session and the time last. Steps, without I/O."""
 
 from __future__ import annotations
 
 import random
+from typing import TypeVar
 
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Sleep, Steps, WaitUntil
+from tenure._steps.effects import Effect, Sleep, Steps, WaitUntil
 from tenure.errors import Unavailable, WaitTimeout
 from tenure.recipes.session import Session
 
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
 _PAUSE = 0.2
 """Seconds, on average, before the next try of what the store could not do."""
+
+
+def patiently(effect: Effect[T], limit: TimeLimit, session: Session) -> Steps[T]:
+    """Repeat a read while the store can't be reached. Raise ``Unavailable`` when the time is up, else ``LeaseLost``."""
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return (yield from effect)
+        except Unavailable:
+            if over(limit):
+                raise
+            session.check()
+        yield from Sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def wait(effect: WaitUntil, timed_out: str, session: Session | None = None) -> Steps[None]:
