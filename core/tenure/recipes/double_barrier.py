@@ -247,7 +247,8 @@ class DoubleBarrier:
         """Wait until ``count`` members have entered.
 
         Args:
-            timeout: seconds to wait; ``None`` waits as long as the session lives.
+            timeout: seconds to wait; ``None`` waits as long as the session lives. To leave when the time is up may take
+                the store's timeout longer.
 
         Raises:
             WaitTimeout: not enough members came. This one has left.
