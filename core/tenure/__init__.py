@@ -59,11 +59,16 @@ from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 if TYPE_CHECKING:
     from tenure.recipes import (
+        AtomicValue,
         Claim,
+        Counter,
         DeadLetter,
         Election,
+        Fence,
+        Gate,
         Group,
         Held,
+        IdBlock,
         Leader,
         Lock,
         Member,
@@ -73,7 +78,10 @@ if TYPE_CHECKING:
         ReadWriteLock,
         Semaphore,
         Session,
+        TransactView,
         WorkQueue,
+        once,
+        transact,
     )
 
 __version__ = "0.1.0"
@@ -81,6 +89,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AlreadyHeld",
     "AlreadyRegistered",
+    "AtomicValue",
     "AuthenticationFailed",
     "Batch",
     "BatchType",
@@ -92,14 +101,18 @@ __all__ = [
     "Compacted",
     "ConfigError",
     "Conflict",
+    "Counter",
     "DeadLetter",
     "DeadlineExceeded",
     "Election",
     "Event",
     "EventType",
+    "Fence",
+    "Gate",
     "Group",
     "Held",
     "HistoryReplaced",
+    "IdBlock",
     "InvalidArgument",
     "InvalidKey",
     "KeyValue",
@@ -138,6 +151,7 @@ __all__ = [
     "StoreFull",
     "SystemClock",
     "TenureError",
+    "TransactView",
     "TransactionBuilder",
     "Unavailable",
     "UnknownScheme",
@@ -147,14 +161,21 @@ __all__ = [
     "Watch",
     "WorkQueue",
     "connect",
+    "once",
+    "transact",
 ]
 
 _RECIPES = {
+    "AtomicValue": "tenure.recipes.atomic_value",
+    "Counter": "tenure.recipes.counter",
     "Claim": "tenure.recipes.work_queue",
     "DeadLetter": "tenure.recipes.work_queue",
     "Election": "tenure.recipes.election",
     "Group": "tenure.recipes.group",
+    "Fence": "tenure.recipes.fencing",
+    "Gate": "tenure.recipes.fencing",
     "Held": "tenure.recipes._holding",
+    "IdBlock": "tenure.recipes.id_block",
     "Leader": "tenure.recipes.election",
     "Lock": "tenure.recipes.lock",
     "Member": "tenure.recipes.group",
@@ -164,6 +185,9 @@ _RECIPES = {
     "ReadWriteLock": "tenure.recipes.read_write_lock",
     "Semaphore": "tenure.recipes.semaphore",
     "Session": "tenure.recipes.session",
+    "TransactView": "tenure.recipes.transact",
+    "once": "tenure.recipes.once",
+    "transact": "tenure.recipes.transact",
     "WorkQueue": "tenure.recipes.work_queue",
 }
 """Where each recipe is. A program that uses none imports none."""

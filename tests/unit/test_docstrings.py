@@ -108,6 +108,7 @@ MADE_BY_CORE = {
     "Lease": "Store.lease",
     "Pooled": "ConnectionPool.take",
     "TransactionBuilder": "Store.transaction",
+    "TransactView": "transact",
 }
 NO_FIELDS_TO_EXPLAIN = {"Secret": "its one field is hidden on purpose"}
 

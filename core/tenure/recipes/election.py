@@ -57,9 +57,9 @@ class InOrderOrHeir:
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket whose turn it is, unless it is ``mine``."""
         first = view.tickets[0]
-        if not _leads(first):
+        if not leads(first):
             named = view.settings.get(_HEIR, b"").decode(errors="replace")
-            first = next((ticket for ticket in view.tickets if _leads(ticket)), None) or view.find(named) or first
+            first = next((ticket for ticket in view.tickets if leads(ticket)), None) or view.find(named) or first
         return None if first.key == mine.key else first
 
 
@@ -124,14 +124,15 @@ class Campaign:
         return self.queue.change(acquired, marked, limit, Delete(self.queue.folder + _HEIR))
 
 
-def _leads(ticket: Ticket) -> bool:
+def leads(ticket: Ticket) -> bool:
+    """Whether the candidate with this ticket leads."""
     return fields_of(ticket.value).get(_LEADING) is True
 
 
 def leader_of(view: View) -> Leader | None:
     """Return who leads, as the tickets tell."""
     for ticket in view.tickets:
-        if _leads(ticket):
+        if leads(ticket):
             fields = fields_of(ticket.value)
             return Leader(str(fields.get(_CANDIDATE, "")), ticket.revision, str(fields.get(_DATA, "")))
     return None
