@@ -10,6 +10,8 @@ from tenure._steps.threads import run
 from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
+from tenure.recipes._owner import stamped
+from tenure.recipes.fencing import Fence
 
 
 class Held(HeldState):
@@ -32,6 +34,27 @@ class Held(HeldState):
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         return run(self._store, self.release_steps(TimeLimit(self._store.clock, timeout)))
+
+    def fence(self, *, timeout: float | None = None) -> Fence:
+        """Return the token with the history that it belongs to, to send along to what is not in this store.
+
+        The first call reads two keys, on stores that may repeat revisions after a restore; others make none.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
+
+        Returns:
+            The fence. It is greater than that of each earlier holder.
+
+        Raises:
+            LeaseLost: it is held no longer.
+            OutcomeUnknown: no answer came; calling again is safe.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        return run(self._store, self.fence_steps(TimeLimit(self._store.clock, timeout)))
 
 
 class Holding:
@@ -70,7 +93,7 @@ class Holding:
 def acquire(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Held:
     """Wait until it is held. If an interrupt comes as this returns, it is given back in the background."""
     store = steps.store
-    return run(store, steps.acquire(value, TimeLimit(store.clock, timeout)), undo=_give_up)
+    return run(store, steps.acquire(stamped(value), TimeLimit(store.clock, timeout)), undo=_give_up)
 
 
 def _give_up(held: Held | None) -> None:
@@ -130,7 +153,7 @@ class Acquires:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         store = self._steps.store
-        steps = self._steps.try_acquire(self._value, TimeLimit(store.clock, timeout))
+        steps = self._steps.try_acquire(stamped(self._value), TimeLimit(store.clock, timeout))
         return run(store, steps, undo=_give_up)
 
     def hold(self, *, timeout: float | None = None) -> Holding:

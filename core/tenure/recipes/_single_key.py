@@ -13,7 +13,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, ListKeys, Sleep, Steps, WaitUntil
 from tenure.errors import Conflict, InvalidArgument, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
-from tenure.recipes._queue import Acquired, Ticket, view_of
+from tenure.recipes._queue import Acquired, Ticket, View, view_of
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import Delete, KeyAbsent, Put, RevisionEquals
 
@@ -139,6 +139,20 @@ class SingleKey:
                 "two don't exclude each other; give the same everywhere"
             )
         self._checked = True
+
+
+def value_of(value: bytes) -> bytes:
+    """Return what the holder gave as value, without what makes the key's value unique."""
+    return value.partition(b" ")[2]
+
+
+def refuse_unfair(view: View) -> None:
+    """Refuse to queue for a lock whose single key another participant has."""
+    if HOLDER in view.settings:
+        raise InvalidArgument(
+            "acquiring a lock with fair=True: another participant of the same name has fair=False, and the two "
+            "don't exclude each other; give the same everywhere"
+        )
 
 
 def _over(limit: TimeLimit) -> bool:

@@ -268,7 +268,7 @@ class Runs(Scenario):
             return
         try:
             yield from Mark(lambda: self._begin(world, name, found))
-            guard = RevisionEquals(found._key, found.token)
+            guard = RevisionEquals(found.key, found.token)
             yield from Commit((guard,), (Put("resource", name.encode()),), TimeLimit(world.clock, None))
             if self.paused and name == "p1":
                 yield from Mark(lambda: world.expire(world.participants[0]))
