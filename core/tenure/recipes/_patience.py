@@ -1,10 +1,11 @@
-"""Reads that go on through an outage, as long as the session lives and the time lasts. Steps, without I/O."""
+"""Reads that go on through an outage, as long as the session lives, and time for calls beside a wait. No I/O."""
 
 from __future__ import annotations
 
 import random
 from typing import TypeVar
 
+from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Effect, Sleep, Steps
 from tenure.errors import Unavailable
@@ -34,3 +35,9 @@ def over(limit: TimeLimit) -> bool:
     """Return whether the time is up."""
     left = limit.left()
     return left is not None and left <= 0
+
+
+def beside(store: Store, wait: TimeLimit) -> TimeLimit:
+    """Return the limit of calls beside a wait: what comes at the end of the wait still has the store's timeout."""
+    left = wait.left()
+    return wait if left is None else TimeLimit(store.clock, max(0.0, left) + store.timeout)

@@ -25,7 +25,7 @@ from tenure.errors import (
 )
 from tenure.leases.lease import Lease
 from tenure.recipes._owner import fields_of, owner_value
-from tenure.recipes._patience import over, patiently
+from tenure.recipes._patience import beside, over, patiently
 from tenure.recipes._work_items import CLAIM, Item, Layout, items_of
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, Operation, Precondition, Put, RevisionEquals
@@ -64,18 +64,19 @@ class Claimed:
 def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = True) -> Steps[Claimed | None]:
     """Steps that claim the first item that is due, and wait for one until ``limit``. ``None``: there was none."""
     present: list[Item] | None = None
+    calls = beside(layout.store, limit)
     while True:
-        session = yield from session_for(layout.store, layout.session, limit)
+        session = yield from session_for(layout.store, layout.session, calls)
         claimed = None
         try:
             if present is None:
-                listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
+                listing = yield from patiently(ListKeys(layout.items, calls, values=True), calls, session)
                 present = items_of(listing.items)
             for item in _in_order(_due(layout, present)):
-                claimed = yield from _claim(layout, item, owner, session, limit)
+                claimed = yield from _claim(layout, item, owner, session, calls)
                 if claimed is not None:
                     return claimed
-            if not wait:
+            if not wait or over(limit):
                 return None
             present = yield from _wait(layout, present, limit, session)
         except (LeaseLost, LeaseNotFound):
