@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from tenure_testkit import counters_scenarios as counters
 from tenure_testkit import gate_scenarios as gates
+from tenure_testkit import meeting_scenarios as meeting
 from tenure_testkit import recipe_scenarios as kinds
 from tenure_testkit import work_scenarios as work
 from tenure_testkit.exploration import Scenario, Violation, explore_all, explore_some
@@ -48,6 +49,11 @@ SMALL = [
     Case("work queue, an item each", 2, work.an_item_each),
     Case("work queue, put and claim", 2, work.put_and_claim),
     Case("partitioner", 2, work.partitioner),
+    Case("election, handed over", 2, kinds.HandsOver),
+    Case("double barrier", 2, meeting.Meets),
+    Case("double barrier, out of time", 2, lambda: meeting.Meets(2, hasty=1)),
+    Case("latch", 3, meeting.CountsDown),
+    Case("several locks", 2, meeting.LocksSeveral),
 ]
 LARGE = [
     _holders(kinds.lock(3)),
@@ -58,6 +64,9 @@ LARGE = [
     *(Case(kind.name, 3, kind.large) for kind in counters.KINDS),
     Case("work queue", 3, work.many),
     Case("partitioner", 3, work.three_members),
+    Case("election, handed over", 3, lambda: kinds.HandsOver(3)),
+    Case("double barrier", 3, lambda: meeting.Meets(3, hasty=1)),
+    Case("several locks", 3, lambda: meeting.LocksSeveral((("a", "b"), ("b", "c"), ("a", "c")))),
 ]
 
 

@@ -111,14 +111,15 @@ class WaitUntil(Effect[bool]):
         prefix: the string that the watched keys start with.
         ready: the condition. It is called with the present keys, and never in the middle of a transaction.
         limit: the time that the wait may take.
-        lease: the wait also ends when this lease does. The result is false then.
+        lease: the wait also ends when this lease does. The result is false then. ``None`` for a wait that depends on
+            no lease.
         exact: whether only the key that equals ``prefix`` is watched.
     """
 
     prefix: str
     ready: Callable[[Mapping[str, KeyValue]], bool]
     limit: TimeLimit
-    lease: Lease
+    lease: Lease | None
     exact: bool = False
 
 

@@ -116,10 +116,11 @@ def _list(store: Store, effect: ListKeys) -> Any:
 
 def _wait(store: Store, effect: WaitUntil) -> bool:
     present: dict[str, KeyValue] = {}
+    lease = effect.lease
     with store.watch(effect.prefix, exact=effect.exact, timeout=_seconds(store, effect.limit)) as watch:
-        while effect.lease.alive:
+        while lease is None or lease.alive:
             left = effect.limit.left()
-            pause = min(_LOOK_AT_LEASE, effect.lease.remaining)
+            pause = _LOOK_AT_LEASE if lease is None else min(_LOOK_AT_LEASE, lease.remaining)
             batch = watch.next(pause if left is None else max(0.0, min(left, pause)))
             if batch is not None:
                 if follow(present, batch) and effect.ready(present):

@@ -24,7 +24,7 @@ from tenure._steps.effects import Commit, Effect, Get, ListKeys, Sleep, Steps, W
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
 from tenure.recipes.session import Session, session_for
-from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Operation, Put, RevisionEquals
+from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, RevisionEquals
 
 T = TypeVar("T")
 
@@ -140,19 +140,23 @@ class Queue:
         """
         attempt = yield from self.enter(value, limit)
         try:
-            while True:
-                view = yield from self._view(limit, attempt.session)
-                mine = yield from self._find(view, attempt)
-                if mine is None:
-                    continue
-                blocker = self.turn.blocker(view, mine)
-                if blocker is None:
-                    attempt.session.check()
-                    return Acquired(mine, attempt.session, attempt.uncertain)
-                yield from self._wait(blocker, mine, limit, attempt.session)
+            return (yield from self.await_turn(attempt, limit))
         except BaseException:
             self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
             raise
+
+    def await_turn(self, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that wait for the turn of a ticket. They raise what :meth:`acquire` does, and leave the ticket."""
+        while True:
+            view = yield from self._view(limit, attempt.session)
+            mine = yield from self._find(view, attempt)
+            if mine is None:
+                continue
+            blocker = self.turn.blocker(view, mine)
+            if blocker is None:
+                attempt.session.check()
+                return Acquired(mine, attempt.session, attempt.uncertain)
+            yield from self._wait(blocker, mine, limit, attempt.session)
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
@@ -197,14 +201,14 @@ class Queue:
                 self.janitor.remove(key, held.session, uncertain=held.uncertain)
         return there and held.session.alive
 
-    def change(self, held: Acquired, value: bytes, limit: TimeLimit, *more: Operation) -> Steps[Acquired]:
+    def change(self, held: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that give the ticket another value in its place in the queue. The token grows.
 
-        ``more`` is done in the same transaction. Raises ``LeaseLost`` if it is not held any more.
+        Raises ``LeaseLost`` if it is not held any more.
         """
         ticket, session = held.ticket, held.session
-        operations = (Put(ticket.key, value, session.lease.id), *more)
-        put = Commit((RevisionEquals(ticket.key, ticket.revision),), operations, limit, session.lease)
+        operation = Put(ticket.key, value, session.lease.id)
+        put = Commit((RevisionEquals(ticket.key, ticket.revision),), (operation,), limit, session.lease)
         revision, uncertain = 0, False
         try:
             while not revision:

@@ -2,7 +2,7 @@
 
 It is a queue of tickets (:mod:`tenure.recipes._queue`). A candidate whose turn comes puts its ticket once more, marked
 as the leader's. The revision of that put is the token, so it grows with each leader, also when a leader hands over to a
-candidate that is not the next in the queue.
+candidate that is not the next in the queue. Handing over marks that candidate's ticket: the mark ends with the ticket.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class InOrderOrHeir:
         """Return the ticket whose turn it is, unless it is ``mine``."""
         first = view.tickets[0]
         if not leads(first):
-            named = view.settings.get(_HEIR, b"").decode(errors="replace")
-            first = next((ticket for ticket in view.tickets if leads(ticket)), None) or view.find(named) or first
+            named = next((ticket for ticket in view.tickets if _marked(ticket, _HEIR)), first)
+            first = next((ticket for ticket in view.tickets if leads(ticket)), named)
         return None if first.key == mine.key else first
 
 
@@ -109,24 +109,33 @@ class Campaign:
             if heir is None:
                 return False
             guards = RevisionEquals(mine.key, mine.revision), RevisionEquals(heir.key, heir.revision)
-            change = Delete(mine.key), Put(self.queue.folder + _HEIR, heir.key.encode(), heir.lease_id)
+            change = Delete(mine.key), Put(heir.key, _with_mark(heir.value, _HEIR), heir.lease_id)
             try:
                 yield from Commit(guards, change, limit)
             except (Conflict, LeaseNotFound):
                 continue  # the heir has gone, or this leader
             except OutcomeUnknown:
-                self.queue.janitor.remove(mine.key, held.session)
+                self.give_up(held)
                 raise
+            if held.uncertain:
+                self.give_up(held)
             return True
 
     def _mark(self, acquired: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
-        marked = json.dumps({**fields_of(value), _LEADING: True}, ensure_ascii=False).encode()
-        return self.queue.change(acquired, marked, limit, Delete(self.queue.folder + _HEIR))
+        return self.queue.change(acquired, _with_mark(value, _LEADING), limit)
+
+
+def _with_mark(value: bytes, mark: str) -> bytes:
+    return json.dumps({**fields_of(value), mark: True}, ensure_ascii=False).encode()
+
+
+def _marked(ticket: Ticket, mark: str) -> bool:
+    return fields_of(ticket.value).get(mark) is True
 
 
 def leads(ticket: Ticket) -> bool:
     """Whether the candidate with this ticket leads."""
-    return fields_of(ticket.value).get(_LEADING) is True
+    return _marked(ticket, _LEADING)
 
 
 def leader_of(view: View) -> Leader | None:
