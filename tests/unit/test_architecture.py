@@ -20,7 +20,7 @@ import tenure.registry
 import tenure.spi
 import tenure.testing
 from tenure._plugins.discovery import claims
-from tenure.leases import Lease
+from tenure.leases import HeldLease, Lease
 from tenure.watch import Watch
 
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def test_what_is_public_is_documented() -> None:
 def test_each_method_of_the_api_and_the_spi_states_its_guarantee() -> None:
     assert [
         f"{owner.__name__}.{name}"
-        for owner in (tenure.Store, tenure.spi.Backend, Lease, Watch)
+        for owner in (tenure.Store, tenure.spi.Backend, HeldLease, Lease, Watch)
         for name, member in members(owner)
         if len(inspect.getdoc(member) or "") < 20
     ] == []
