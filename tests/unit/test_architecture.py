@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import tenure
+import tenure.aio
 import tenure.conformance
 import tenure.registry
 import tenure.spi
@@ -28,7 +29,7 @@ CORE = ROOT / "core" / "tenure"
 BACKENDS = sorted(path.parent for path in (ROOT / "backends").glob("*/__init__.py"))
 CONTRIB = sorted(path.parent for path in (ROOT / "contrib").glob("*/src/*/__init__.py"))
 
-PUBLIC: tuple[ModuleType, ...] = (tenure, tenure.spi, tenure.registry, tenure.testing, tenure.conformance)
+PUBLIC: tuple[ModuleType, ...] = (tenure, tenure.aio, tenure.spi, tenure.registry, tenure.testing, tenure.conformance)
 
 MOST_MODULES = 14
 """So many modules of a folder can be taken in at a glance."""

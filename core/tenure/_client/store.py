@@ -81,7 +81,7 @@ DEFAULT_TIMEOUT = 5.0
 """Seconds that a call may take by default."""
 
 _log = logging.getLogger("tenure._client.store")
-_SCAN_PAGE = 500
+SCAN_PAGE = 500
 _MOST_CONNECTING = 4
 """Threads that open the feeds of watches again after an outage."""
 _MOST_LOSSES = 256
@@ -370,9 +370,7 @@ class Store:
             self._history.note([self._prefix + item.key for item in listing.items])
         return listing
 
-    def scan(
-        self, prefix: str = "", *, page_size: int = _SCAN_PAGE, timeout: float | None = None
-    ) -> Iterator[KeyValue]:
+    def scan(self, prefix: str = "", *, page_size: int = SCAN_PAGE, timeout: float | None = None) -> Iterator[KeyValue]:
         """Iterate over the keys that start with ``prefix``, in UTF-8 byte order, one page in memory at a time.
 
         Where ``consistent_pagination`` is declared, all pages show the revision of the first. On other stores each page
@@ -399,7 +397,7 @@ class Store:
         check_prefix(prefix)
         if not isinstance(page_size, int) or page_size < 1:
             raise InvalidArgument(
-                f"page_size={page_size!r}: page_size is a number of keys, at least 1; leave it out for {_SCAN_PAGE}"
+                f"page_size={page_size!r}: page_size is a number of keys, at least 1; leave it out for {SCAN_PAGE}"
             )
         return self._pager.iter_items(self._prefix + prefix, page_size, self._seconds(timeout))
 
