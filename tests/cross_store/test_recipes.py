@@ -135,6 +135,32 @@ def test_readers_together_writers_alone(store: Store) -> None:
     assert not store.list().keys
 
 
+def test_a_writer_becomes_a_reader_and_a_reader_no_writer(store: Store) -> None:
+    one, two, three = (ReadWriteLock(store, "rw") for _ in range(3))
+    with pytest.raises(LeaseLost, match="doesn't hold the other side"):
+        one.downgrade()
+    written = one.write.acquire(timeout=PATIENCE)
+    with pytest.raises(AlreadyHeld, match="release that first"):
+        one.read.acquire(timeout=PATIENCE)
+    waiting = threading.Thread(target=lambda: two.read.acquire(timeout=PATIENCE))
+    waiting.start()
+    _until_more(store, 1)
+    read = one.downgrade(timeout=PATIENCE)
+    waiting.join(PATIENCE)
+    assert two.read.held is not None
+    assert not written.held
+    assert read.token > written.token
+    assert one.write.held is None
+    read.guard(store.transaction().put("resource", b"x")).commit()
+    with pytest.raises(AlreadyHeld, match="write lock 'rw': this object has or acquires the read lock"):
+        one.write.acquire(timeout=PATIENCE)
+    assert three.write.try_acquire() is None
+    assert read.release()
+    assert two.read.held.release()
+    store.delete("resource")
+    assert not store.list().keys
+
+
 def test_a_semaphore_keeps_its_limit(store: Store) -> None:
     one, two, three = (Semaphore(store, "s", limit=2) for _ in range(3))
     with one.hold(), two.hold():

@@ -23,6 +23,8 @@ from tenure_testkit.waiting import until
 
 INSIDE = (f"{os.sep}tenure{os.sep}", f"{os.sep}tenure_memory{os.sep}")
 TTL = 2.0
+UNINTERRUPTIBLE = ("try:", "except StopIteration as stop:", "ended.append(stop.value)")
+"""Lines in which the interpreter looks for no signal: it does so in calls of functions and in turns of loops."""
 LONG = 300.0
 """Nothing ends by itself within the time that a test waits."""
 
@@ -48,7 +50,7 @@ def interrupted_at(last: int, call: Callable[[], object]) -> tuple[bool, BaseExc
         # From Python 3.12 on each turn of a comprehension is told as its line once more. An exception there that comes
         # by tracing leaves the lock of a "with" around it held; one that a signal brings never does.
         again, before[frame] = before.get(frame) == frame.f_lineno, frame.f_lineno
-        if event == "line" and not again and not text.startswith("with ") and text != "try:":
+        if event == "line" and not again and not text.startswith("with ") and text not in UNINTERRUPTIBLE:
             lines += 1
             if lines == last:
                 handler(0, frame)
@@ -66,7 +68,7 @@ def interrupted_at(last: int, call: Callable[[], object]) -> tuple[bool, BaseExc
 
 
 def linecache_line(frame: FrameType) -> str:
-    """The source of the line. The interpreter looks for no signal at the end of a lock's block, nor in a bare try."""
+    """The source of the line. The interpreter looks for no signal at the end of a lock's block."""
     import linecache
 
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
@@ -150,6 +152,34 @@ def test_an_interrupted_watch_calls_back_no_more(url):
 
         call = partial(store.watch, "k", callback=lambda batch: None)
         assert every_line(lambda last: (lambda: taken.append(call()), give_up)) > 10
+
+
+ACQUISITIONS: dict[str, Callable[[tenure.Store], Callable[[], tenure.Held | None]]] = {
+    "unfair": lambda store: tenure.Lock(store, "l", fair=False).acquire,
+    "try": lambda store: tenure.Lock(store, "l").try_acquire,
+    "lead": lambda store: tenure.Election(store, "l").lead().__enter__,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:dropping a transaction")
+@pytest.mark.parametrize("acquisition", ACQUISITIONS)
+def test_an_interrupted_acquisition_is_held_by_nobody(url, acquisition):
+    with tenure.connect(url, timeout=20) as store:
+        tenure.Session.open(store)  # the thread that refreshes runs already, so that a call always has the same lines
+        with tenure.Lock(store, "other").hold():  # and the store has its session
+            pass
+        held: list[tenure.Held | None] = []
+
+        def give_back() -> None:
+            while held:
+                kept = held.pop()
+                assert kept is not None
+                kept.release()
+            until(lambda: not store.list(), what="what nobody got is given back")
+
+        acquire = ACQUISITIONS[acquisition]
+        assert every_line(lambda last: (lambda: held.append(acquire(store)()), give_back)) > 30
 
 
 def test_an_interrupted_connect_leaves_no_thread(url):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -26,23 +27,40 @@ _LOOK_AT_LEASE = 1.0
 """A wait looks so often, in seconds, whether its lease was lost in the store."""
 
 
-def run(store: Store, steps: Steps[T]) -> T:
+def run(store: Store, steps: Steps[T], *, undo: Callable[[T], object] | None = None) -> T:
     """Perform ``steps`` on this thread and return their result.
 
-    An interrupt is raised in the steps too, where they stand, so that they can hand over what they would leave.
+    An interrupt is raised in the steps too, where they stand, so that they can hand over what they would leave. One
+    that comes when they have ended calls ``undo`` with their result, as the caller does not get it. ``undo`` does not
+    block.
     """
-    result: Any = None
+    ended: list[T] = []
     failed: BaseException | None = None
+    while True:
+        try:
+            _go_on(store, steps, failed, ended)
+            return ended[0]
+        except BaseException as exc:
+            if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:
+                if ended and undo is not None:
+                    undo(ended[0])
+                raise
+            failed = exc
+
+
+def _go_on(store: Store, steps: Steps[T], failed: BaseException | None, ended: list[T]) -> None:
+    """Perform ``steps`` to their end, beginning with ``failed`` raised in them; add their result to ``ended``."""
+    result: Any = None
     while True:
         try:
             effect = steps.send(result) if failed is None else steps.throw(failed)
         except StopIteration as stop:
-            value: T = stop.value
-            return value
+            ended.append(stop.value)
+            return
         failed = None
         try:
             result = perform(store, effect)
-        except BaseException as exc:  # noqa: BLE001 - passed on to the steps, which raise it again
+        except TenureError as exc:
             failed = exc
 
 

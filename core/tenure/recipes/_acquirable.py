@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Steps
-from tenure.errors import AlreadyHeld
+from tenure.errors import AlreadyHeld, LeaseLost, Unavailable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._queue import Acquired
 
@@ -31,6 +31,10 @@ class Contest(Protocol):
         """Steps that give it back."""
         ...
 
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor give it back. Never blocks or raises."""
+        ...
+
 
 class Acquirable(Generic[H]):
     """One participant's object. It holds at most one thing at a time; ``make`` gives a face to what it holds."""
@@ -48,27 +52,38 @@ class Acquirable(Generic[H]):
         self._present: H | None = None
         self._acquired: Acquired | None = None
         self._acquiring = False
+        self._other: Acquirable[H] | None = None
+
+    def exclude(self, other: Acquirable[H]) -> None:
+        """Let one object, of which these are two sides, hold one of them at a time."""
+        self._other, other._other = other, self
+        other._lock = self._lock
+
+    def move(self, steps: Callable[[Acquired], Steps[Acquired]]) -> Steps[H]:
+        """Steps that turn what the other side holds into what this side holds. ``steps`` change the key."""
+        other = self._other
+        held, acquired = (None, None) if other is None else (other.held, other._acquired)
+        if other is None or held is None or acquired is None:
+            raise LeaseLost(f"moving to the {self.kind} {self.name!r}: this object doesn't hold the other side")
+        try:
+            moved = self._keep((yield from steps(acquired)))
+            held.end()
+            return moved
+        except Unavailable:
+            raise  # nothing was changed
+        except BaseException:
+            held.end()
+            self._present = self._acquired = None
+            self._contest.give_up(acquired)
+            raise
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[H]:
         """Steps that wait until it is acquired."""
-        again = self._reserve()
-        if again is not None:
-            return again
-        try:
-            return self._keep((yield from self._contest.acquire(value, limit)))
-        finally:
-            self._acquiring = False
+        return cast("Steps[H]", self._take(self._contest.acquire(value, limit)))
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[H | None]:
         """Steps that acquire it if that is possible now."""
-        again = self._reserve()
-        if again is not None:
-            return again
-        try:
-            acquired = yield from self._contest.try_acquire(value, limit)
-            return None if acquired is None else self._keep(acquired)
-        finally:
-            self._acquiring = False
+        return self._take(self._contest.try_acquire(value, limit))
 
     @property
     def held(self) -> H | None:
@@ -78,7 +93,13 @@ class Acquirable(Generic[H]):
 
     def _reserve(self) -> H | None:
         """Begin an acquisition. Returns what is held if that may be shared; raises ``AlreadyHeld`` otherwise."""
+        other = self._other
         with self._lock:
+            if other is not None and (other._acquiring or other.held is not None):
+                raise AlreadyHeld(
+                    f"acquiring the {self.kind} {self.name!r}: this object has or acquires the {other.kind}, and "
+                    "would wait for itself; release that first"
+                )
             held = self.held
             if held is None and not self._acquiring:
                 self._acquiring = True
@@ -91,6 +112,24 @@ class Acquirable(Generic[H]):
             f"acquiring the {self.kind} {self.name!r}: this object {state} already; use an object for each participant"
         )
 
+    def _take(self, steps: Steps[Acquired] | Steps[Acquired | None]) -> Steps[H | None]:
+        """Steps that keep what ``steps`` acquire. What the caller of an interrupted one doesn't get is given back."""
+        again = self._reserve()
+        if again is not None:
+            return again
+        acquired = None
+        try:
+            acquired = yield from steps
+            held = None if acquired is None else self._keep(acquired)
+            self._acquiring = False
+            return held
+        except BaseException:
+            self._acquiring = False
+            if acquired is not None:
+                self._present = self._acquired = None
+                self._contest.give_up(acquired)
+            raise
+
     def _keep(self, acquired: Acquired) -> H:
         held = self._make(
             self.store,
@@ -100,6 +139,7 @@ class Acquirable(Generic[H]):
             key=acquired.ticket.key,
             token=acquired.ticket.revision,
             give_back=lambda limit: self._contest.release(acquired, limit),
+            leave=lambda: self._contest.give_up(acquired),
         )
         self._present, self._acquired = held, acquired
         return held

@@ -32,6 +32,7 @@ class HeldState:
         key: str,
         token: int,
         give_back: Callable[[TimeLimit], Steps[bool]],
+        leave: Callable[[], None],
     ) -> None:
         self.name = name
         self.token = token
@@ -40,6 +41,7 @@ class HeldState:
         self._store = store
         self._session = session
         self._give_back = give_back
+        self._leave = leave
         self._released = False
         self._count = 1
         self._counting = Monitor()
@@ -128,6 +130,15 @@ class HeldState:
                 return self.held
         self.end()
         return (yield from self._give_back(limit))
+
+    def give_up(self) -> None:
+        """Give it back in the background, as nobody got it: an interrupt came as the acquisition returned."""
+        with self._counting:
+            self._count -= 1
+            if self._count or self._released:
+                return
+        self.end()
+        self._leave()
 
     def end(self) -> None:
         """Note that it is no longer held, as the store has given it to another, or will."""

@@ -42,8 +42,13 @@ class Holding:
         self._held: Held | None = None
 
     def __enter__(self) -> Held:
-        self._held = self._acquire()
-        return self._held
+        try:
+            self._held = self._acquire()
+            return self._held
+        except BaseException:  # an interrupt after it was acquired: the block isn't entered, so nothing would release
+            if self._held is not None:
+                self._held.give_up()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         held, self._held = self._held, None
@@ -60,6 +65,17 @@ class Holding:
                 f"leaving {held!r}: it was lost before the end of the block, so others may have held it meanwhile; "
                 "guard what the block writes by the token"
             )
+
+
+def acquire(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Held:
+    """Wait until it is held. If an interrupt comes as this returns, it is given back in the background."""
+    store = steps.store
+    return run(store, steps.acquire(value, TimeLimit(store.clock, timeout)), undo=_give_up)
+
+
+def _give_up(held: Held | None) -> None:
+    if held is not None:
+        held.give_up()
 
 
 class Acquires:
@@ -93,8 +109,7 @@ class Acquires:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        store = self._steps.store
-        return run(store, self._steps.acquire(self._value, TimeLimit(store.clock, timeout)))
+        return acquire(self._steps, self._value, timeout)
 
     def try_acquire(self, *, timeout: float | None = None) -> Held | None:
         """Take it if nothing is in the way now: no holder, and no other participant that waits.
@@ -115,7 +130,8 @@ class Acquires:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         store = self._steps.store
-        return run(store, self._steps.try_acquire(self._value, TimeLimit(store.clock, timeout)))
+        steps = self._steps.try_acquire(self._value, TimeLimit(store.clock, timeout))
+        return run(store, steps, undo=_give_up)
 
     def hold(self, *, timeout: float | None = None) -> Holding:
         """Hold it for the block of ``with``.

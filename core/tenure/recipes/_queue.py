@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from tenure._client.store import Store
@@ -24,7 +24,7 @@ from tenure._steps.effects import Commit, Effect, Get, ListKeys, Sleep, Steps, W
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
 from tenure.recipes.session import Session, session_for
-from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, RevisionEquals
+from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Operation, Put, RevisionEquals
 
 T = TypeVar("T")
 
@@ -186,6 +186,40 @@ class Queue:
                 self.janitor.remove(key, held.session, uncertain=held.uncertain)
         return there and held.session.alive
 
+    def change(self, held: Acquired, value: bytes, limit: TimeLimit, *more: Operation) -> Steps[Acquired]:
+        """Steps that give the ticket another value in its place in the queue. The token grows.
+
+        ``more`` is done in the same transaction. Raises ``LeaseLost`` if it is not held any more.
+        """
+        ticket, session = held.ticket, held.session
+        operations = (Put(ticket.key, value, session.lease.id), *more)
+        put = Commit((RevisionEquals(ticket.key, ticket.revision),), operations, limit, session.lease)
+        revision, uncertain = 0, False
+        try:
+            while not revision:
+                try:
+                    revision = (yield from put).revision
+                except (Conflict, OutcomeUnknown) as exc:
+                    uncertain = True
+                    session.check()
+                    item = yield from Get(ticket.key, limit)
+                    if item is not None and item.value == value:  # an earlier put had no answer and was applied
+                        revision = item.mod_revision
+                    elif item is None or isinstance(exc, Conflict):
+                        raise LeaseLost(
+                            f"holding {self.what}: another client removed its key; acquire it again"
+                        ) from exc
+        except Unavailable as exc:
+            if not uncertain:
+                raise
+            raise OutcomeUnknown(f"holding {self.what}: no answer tells whether it changed; acquire it again") from exc
+        session.check()
+        return replace(held, ticket=replace(ticket, value=value, revision=revision))
+
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor give back what is held. Never blocks or raises."""
+        self.janitor.remove(held.ticket.key, held.session, uncertain=held.uncertain)
+
     # -- inside --
 
     def _enter(self, value: bytes, limit: TimeLimit) -> Steps[_Attempt]:
@@ -195,17 +229,19 @@ class Queue:
             attempt = _Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
             try:
                 yield from self._put(attempt, value, limit)
-            except (LeaseLost, LeaseNotFound):
-                if last or self.session is not None:
-                    raise
-            else:
                 return attempt
+            except BaseException as exc:
+                if attempt.sent:
+                    uncertain = attempt.uncertain or not attempt.place
+                    self.janitor.remove(attempt.key, attempt.session, uncertain=uncertain)
+                if last or self.session is not None or not isinstance(exc, LeaseLost | LeaseNotFound):
+                    raise
         raise AssertionError
 
     def _put(self, attempt: _Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
         lease = attempt.session.lease
         put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
-        sent = True
+        attempt.sent = True
         try:
             while attempt.place == 0:
                 try:
@@ -218,13 +254,9 @@ class Queue:
                     item = yield from self._patiently(Get(attempt.key, limit), limit, attempt.session)
                     if item is not None:
                         attempt.place = item.create_revision
-            sent = False
         except (Unavailable, LeaseLost, LeaseNotFound):
-            sent = attempt.uncertain  # certainly not applied, unless an earlier put had no answer
+            attempt.sent = attempt.uncertain  # certainly not applied, unless an earlier put had no answer
             raise
-        finally:
-            if sent:
-                self.janitor.remove(attempt.key, attempt.session, uncertain=True)
 
     def _view(self, limit: TimeLimit, session: Session | None) -> Steps[View]:
         listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
@@ -291,12 +323,13 @@ class Queue:
 class _Attempt:
     """A ticket that is being put, and what is known of it."""
 
-    __slots__ = ("key", "place", "session", "uncertain")
+    __slots__ = ("key", "place", "sent", "session", "uncertain")
 
     def __init__(self, key: str, session: Session) -> None:
         self.key = key
         self.session = session
         self.place = 0
+        self.sent = False
         self.uncertain = False
 
 

@@ -40,6 +40,7 @@ class SingleKey:
         """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""
         while True:
             session = yield from session_for(self.store, self.session, limit)
+            acquired = None
             try:
                 acquired = yield from self._try(session, value, limit)
                 if acquired is not None:
@@ -52,6 +53,10 @@ class SingleKey:
                 if _over(limit):
                     raise
                 yield from Sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
+            except BaseException:
+                if acquired is not None:
+                    self.give_up(acquired)
+                raise
             if _over(limit):
                 raise WaitTimeout(
                     f"acquiring {self.what}: others held it all the time; give a longer timeout, or try again"
@@ -78,11 +83,15 @@ class SingleKey:
                 self.janitor.remove(key, held.session, value=held.ticket.value, uncertain=held.uncertain)
         return there and held.session.alive
 
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor give back what is held. Never blocks or raises."""
+        self.janitor.remove(held.ticket.key, held.session, value=held.ticket.value, uncertain=held.uncertain)
+
     def _try(self, session: Session, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         unique = secrets.token_hex(8).encode() + b" " + value
         lease = session.lease
         put = Commit((KeyAbsent(self.key),), (Put(self.key, unique, lease.id),), limit, lease)
-        uncertain, placed, leave = False, False, True
+        uncertain, placed = False, False
         try:
             while True:
                 try:
@@ -90,26 +99,24 @@ class SingleKey:
                 except (OutcomeUnknown, Conflict) as exc:
                     uncertain = uncertain or isinstance(exc, OutcomeUnknown)
                     if not uncertain:
-                        leave = False
                         return None
                     item = yield from Get(self.key, limit)
                     if item is None:
                         continue
                     if item.value != unique:
-                        return None  # and the janitor looks for the put that had no answer
+                        self.janitor.remove(self.key, session, value=unique, uncertain=True)
+                        return None
                     place = item.create_revision
                 placed = True
                 if not self._checked:
                     yield from self._check_others(limit)
                 session.check()
-                leave = False
                 return Acquired(Ticket(self.key, place, unique, place), session, uncertain)
-        except (Unavailable, LeaseLost, LeaseNotFound):
-            leave = uncertain or placed
-            raise
-        finally:
-            if leave:
+        except BaseException as exc:
+            refused = isinstance(exc, Unavailable | LeaseLost | LeaseNotFound)
+            if uncertain or placed or not refused:
                 self.janitor.remove(self.key, session, value=unique, uncertain=True)
+            raise
 
     def _check_others(self, limit: TimeLimit) -> Steps[None]:
         """Refuse to compete with participants of a queue of the same name, the first time."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import Clock, TimeLimit
-from tenure._steps.effects import Commit, Get, ListKeys, Steps
+from tenure._steps.effects import Commit, ListKeys, Steps
 from tenure._steps.threads import follow, run
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
-from tenure.recipes._holding import Held, Holding
+from tenure.recipes._holding import Held, Holding, acquire
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
@@ -73,16 +73,29 @@ class Campaign:
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that wait until the candidate leads."""
         acquired = yield from self.queue.acquire(value, limit)
-        return (yield from self._mark(acquired, value, limit))
+        try:
+            return (yield from self._mark(acquired, value, limit))
+        except BaseException:
+            self.give_up(acquired)
+            raise
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that make the candidate the leader if there is no other candidate."""
         acquired = yield from self.queue.try_acquire(value, limit)
-        return None if acquired is None else (yield from self._mark(acquired, value, limit))
+        try:
+            return None if acquired is None else (yield from self._mark(acquired, value, limit))
+        except BaseException:
+            if acquired is not None:
+                self.give_up(acquired)
+            raise
 
     def release(self, held: Acquired, limit: TimeLimit) -> Steps[bool]:
         """Steps that let the next candidate lead."""
         return (yield from self.queue.release(held, limit))
+
+    def give_up(self, held: Acquired) -> None:
+        """Let the janitor end the term. Never blocks or raises."""
+        self.queue.give_up(held)
 
     def hand_over(self, held: Acquired, candidate: str, limit: TimeLimit) -> Steps[bool]:
         """Steps that let ``candidate`` lead next. Return ``False`` if it isn't a candidate; then nothing changes."""
@@ -108,31 +121,8 @@ class Campaign:
             return True
 
     def _mark(self, acquired: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
-        ticket, lease = acquired.ticket, acquired.session.lease
         marked = json.dumps({**fields_of(value), _LEADING: True}, ensure_ascii=False).encode()
-        put = Commit(
-            (RevisionEquals(ticket.key, ticket.revision),),
-            (Put(ticket.key, marked, lease.id), Delete(self.queue.folder + _HEIR)),
-            limit,
-            lease,
-        )
-        try:
-            revision = 0
-            while not revision:
-                try:
-                    revision = (yield from put).revision
-                except (Conflict, OutcomeUnknown) as exc:
-                    acquired.session.check()
-                    item = yield from Get(ticket.key, limit)
-                    if item is not None and item.value == marked:  # an earlier put had no answer and was applied
-                        revision = item.mod_revision
-                    elif item is None or isinstance(exc, Conflict):
-                        raise LeaseLost(f"leading {self.queue.what}: another client removed this candidate") from exc
-            acquired.session.check()
-            return replace(acquired, ticket=replace(ticket, value=marked, revision=revision))
-        except BaseException:
-            self.queue.janitor.remove(ticket.key, acquired.session, uncertain=acquired.uncertain)
-            raise
+        return self.queue.change(acquired, marked, limit, Delete(self.queue.folder + _HEIR))
 
 
 def _leads(ticket: Ticket) -> bool:
@@ -303,7 +293,7 @@ class Election:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.acquire(self._value, TimeLimit(self._store.clock, timeout)))
+        return acquire(self._steps, self._value, timeout)
 
     def lead(self, *, timeout: float | None = None) -> Holding:
         """Lead for the block of ``with``. Leaving the block resigns.

@@ -7,7 +7,11 @@ that no writer waits indefinitely.
 
 from __future__ import annotations
 
+from functools import partial
+
 from tenure._client.store import Store
+from tenure._runtime.clock import TimeLimit
+from tenure._steps.threads import run
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._holding import Acquires, Held
@@ -46,7 +50,8 @@ class ReadWriteLock:
     """A lock that any number of readers hold together, or one writer alone, with a fencing token for each.
 
     Participants get their turn in the order in which they asked: a reader that comes after a waiting writer waits for
-    it. A participant that holds one side and asks for the other waits for itself, until its timeout.
+    it. One object holds one side at a time: :meth:`downgrade` turns a writer into a reader, and a reader that wants to
+    write releases first.
 
     >>> import tenure
     >>> with tenure.connect("memory://") as store:
@@ -77,6 +82,31 @@ class ReadWriteLock:
         self.name = name
         self.read = Side(Acquirable(store, queue, Held, kind="read lock", name=name), owner_value(owner, mode=_READ))
         self.write = Side(Acquirable(store, queue, Held, kind="write lock", name=name), owner_value(owner, mode=_WRITE))
+        self.read._steps.exclude(self.write._steps)
+        self._store = store
+        self._queue = queue
+
+    def downgrade(self, *, timeout: float | None = None) -> Held:
+        """Turn this object's write side into its read side, without a moment in which another writer could hold it.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
+
+        Returns:
+            The read side, held, with a larger token. What held the write side counts as released.
+
+        Raises:
+            LeaseLost: this object doesn't hold the write side, or has lost it.
+            OutcomeUnknown: no answer came. Neither side is held any more.
+            Unavailable: the store can't be reached; the write side is still held. ``DeadlineExceeded`` if the time ran
+                out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials. Neither side is held any more.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        limit = TimeLimit(self._store.clock, timeout)
+        change = partial(self._queue.change, value=self.read._value, limit=limit)
+        return run(self._store, self.read._steps.move(change), undo=Held.give_up)
 
     def __repr__(self) -> str:
         return f"<ReadWriteLock {self.name!r} read={self.read.held} write={self.write.held}>"
