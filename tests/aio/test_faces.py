@@ -18,10 +18,11 @@ TWINS = [
     if inspect.isclass(getattr(tenure, name, None))
 ]
 ONLY_THERE = {
+    "Held": {"release_steps", "give_up", "end", "count"},
     "Store": {"from_backend"},
     "Watch": {"__iter__", "poll", "reconnect", "connected", "broken", "mend"},
 }
-"""For tests of plugins, and for what drives a watch."""
+"""For tests of plugins, and for what drives a watch or steps."""
 ONLY_HERE = {"Watch": {"__aiter__", "__anext__"}}
 
 

@@ -16,7 +16,8 @@ from typing import Self, TypeVar
 from tenure._client.store import Store
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._steps.effects import Commit, ListKeys, Steps
-from tenure._steps.threads import follow, run
+from tenure._steps.following import follow
+from tenure._steps.threads import run
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
