@@ -265,6 +265,22 @@ def test_readers_a_writer_and_a_downgrade(url: str) -> None:
     run(main)
 
 
+def test_several_locks_are_held_together(url: str) -> None:
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            both = aio.MultiLock(store, ["b", "a"])
+            async with both.hold() as held:
+                assert sorted(both.tokens) == sorted(both.names) == ["a", "b"]
+                assert held.token in both.tokens.values()
+                assert (await held.fence()).token == held.token
+                with pytest.raises(WaitTimeout):
+                    await aio.Lock(store, "a").acquire(timeout=0.01)
+            assert not both.tokens
+            await no_keys(store)
+
+    run(main)
+
+
 def test_a_semaphore_is_resized(url: str) -> None:
     async def main() -> None:
         async with aio.connect(url, timeout=PATIENCE) as store:

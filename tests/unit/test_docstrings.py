@@ -69,6 +69,11 @@ RAISES_NOTHING = {
     "HeldLease.mark_lost": "records a fact",
     "HeldLease.mark_refreshed": "records a fact",
     "HeldLease.mark_revoked": "records a fact",
+    "CachedPrefix.on_change": "keeps what it is given",
+    "CachedPrefix.snapshot": "copies fields",
+    "CachedValue.on_change": "keeps what it is given",
+    "Codec.decode": "the application writes it, and raises what it likes",
+    "Codec.encode": "the application writes it, and raises what it likes",
     "Capabilities.as_dict": "copies fields",
     "Capabilities.max_lifetime_after_refresh": "arithmetic",
     "Clock.now": "reads the clock",
@@ -100,7 +105,6 @@ RAISES_NOTHING = {
     "TransactionDraft.delete": "only collects; commit checks",
     "TransactionDraft.if_absent": "only collects; commit checks",
     "TransactionDraft.if_exists": "only collects; commit checks",
-    "TransactionDraft.take": "only collects; commit checks",
     "TransactionDraft.if_unchanged": "only collects; commit checks",
 }
 MADE_BY_CORE = {
@@ -111,6 +115,7 @@ MADE_BY_CORE = {
     "Pooled": "ConnectionPool.take",
     "TransactionBuilder": "Store.transaction",
     "TransactionDraft": "Store.transaction",
+    "TransactView": "transact",
 }
 NO_FIELDS_TO_EXPLAIN = {"Secret": "its one field is hidden on purpose"}
 

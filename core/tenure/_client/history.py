@@ -30,10 +30,17 @@ class HistoryGuard:
         self._backend = backend
         self._unique = backend.capabilities.unique_revisions
         self._history = backend.history
+        self.first = self._history
+        """The history when the store was opened, as the backend names it."""
         self._lock = Monitor()
         self._current: dict[str, None] = {}
         self.replaced = False
         """Whether the history was replaced: only then do reads have to be noted."""
+
+    @property
+    def name(self) -> str:
+        """The history of the latest answer, as the backend names it: another text after each that was replaced."""
+        return self._backend.history
 
     def check(self, preconditions: Iterable[Precondition]) -> None:
         """Raise ``Conflict`` if a revision may belong to the history that was replaced. Keys are complete ones."""

@@ -17,6 +17,7 @@ from tenure.spi.types import (
     KeyAbsent,
     KeyExists,
     LeaseId,
+    Operation,
     Precondition,
     Put,
     RevisionEquals,
@@ -108,14 +109,14 @@ class TransactionDraft:
         self._operations.append(Delete(key))
         return self
 
-    def take(self) -> tuple[Transaction, tuple[HeldLease, ...]]:
-        """Return what is to be committed, and the leases that are checked before. It may be taken again.
+    def _take(self) -> tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[HeldLease, ...]]:
+        """Hand over what was collected: to a commit, or to a recipe as part of its own transaction.
 
         Returns:
-            The transaction, and the leases of this process that its puts name.
+            The preconditions, the operations, and the leases that they name.
         """
         self._sent = True
-        return Transaction(tuple(self._preconditions), tuple(self._operations)), tuple(self._leases)
+        return tuple(self._preconditions), tuple(self._operations), tuple(self._leases)
 
     def __del__(self) -> None:
         # An exception in __init__ leaves an object without fields.
@@ -174,7 +175,9 @@ class TransactionBuilder(TransactionDraft):
                 longer accepts the credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if the store belongs to the parent process.
         """
-        return self._commit(*self.take(), timeout)
+        self._sent = True
+        transaction = Transaction(tuple(self._preconditions), tuple(self._operations))
+        return self._commit(transaction, tuple(self._leases), timeout)
 
 
 def lease_id(lease: HeldLease | LeaseId | None) -> LeaseId | None:

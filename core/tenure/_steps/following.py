@@ -35,9 +35,10 @@ def wait(effect: WaitUntil) -> Generator[float, Batch | None, bool]:
         The result of the effect.
     """
     present: dict[str, KeyValue] = {}
-    while effect.lease.alive:
+    lease = effect.lease
+    while lease is None or lease.alive:
         left = effect.limit.left()
-        pause = min(_LOOK_AT_LEASE, effect.lease.remaining)
+        pause = _LOOK_AT_LEASE if lease is None else min(_LOOK_AT_LEASE, lease.remaining)
         batch = yield pause if left is None else max(0.0, min(left, pause))
         if batch is not None:
             if follow(present, batch) and effect.ready(present):

@@ -15,7 +15,7 @@ from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
 from tenure._steps.following import wait
 from tenure.errors import StoreClosed, TenureError
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease, Lease
 from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, KeyValue, Operation, Precondition
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def build(
     transaction: TransactionBuilder,
     preconditions: Iterable[Precondition],
     operations: Iterable[Operation],
-    lease: Lease | None,
+    lease: HeldLease | None,
 ) -> TransactionBuilder:
     """Add preconditions and operations to a transaction. Puts that name ``lease`` are checked by its local deadline."""
     for precondition in preconditions:

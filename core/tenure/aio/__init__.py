@@ -21,7 +21,7 @@ from tenure.aio._watch import Watch
 if TYPE_CHECKING:
     from tenure.aio.recipes._election import Election
     from tenure.aio.recipes._holding import Held
-    from tenure.aio.recipes._locks import Lock, ReadWriteLock, Semaphore
+    from tenure.aio.recipes._locks import Lock, MultiLock, ReadWriteLock, Semaphore
     from tenure.aio.recipes._session import Session
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Held",
     "Lease",
     "Lock",
+    "MultiLock",
     "ReadWriteLock",
     "Semaphore",
     "Session",
@@ -42,6 +43,7 @@ _LATER = {
     "Election": "tenure.aio.recipes._election",
     "Held": "tenure.aio.recipes._holding",
     "Lock": "tenure.aio.recipes._locks",
+    "MultiLock": "tenure.aio.recipes._locks",
     "ReadWriteLock": "tenure.aio.recipes._locks",
     "Semaphore": "tenure.aio.recipes._locks",
     "Session": "tenure.aio.recipes._session",

@@ -9,7 +9,7 @@ from typing import Any
 from tenure._client import transaction as sync
 from tenure.aio._bridge import Bridge
 from tenure.aio._faces import described, documented
-from tenure.spi.types import CommitResult
+from tenure.spi.types import CommitResult, Transaction
 
 
 @described(sync.TransactionBuilder)
@@ -33,4 +33,6 @@ class TransactionBuilder(sync.TransactionDraft):
     @documented(sync.TransactionBuilder.commit)
     def commit(self, *, timeout: float | None = None) -> Coroutine[Any, Any, CommitResult]:
         # Taken now, so that a task that is cancelled before it begins is no reason to warn of a dropped transaction.
-        return self._bridge.call(partial(self._bridge.sync._commit_built, *self.take(), timeout))
+        preconditions, operations, leases = self._take()
+        transaction = Transaction(preconditions, operations)
+        return self._bridge.call(partial(self._bridge.sync._commit_built, transaction, leases, timeout))

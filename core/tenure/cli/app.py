@@ -18,6 +18,9 @@ _COMMANDS = {
     "demo": "demo.command",
     "run": "commands.run",
     "register": "commands.register",
+    "lock": "commands.lock",
+    "elect": "commands.lock",
+    "locks": "commands.locks",
     "services": "commands.services",
     "instances": "commands.services",
     "watch": "commands.watch",
@@ -81,10 +84,11 @@ def _asked_for_json(ctx: click.Context) -> bool:
 @options.top
 @click.version_option(__version__, message="tenure %(version)s")
 def cli() -> None:
-    """Register services, find them, and manage keys and leases, on any store that a URL names.
+    """Register services, find them, hold locks, and manage keys and leases, on any store that a URL names.
 
     \b
     tenure demo                                   see it work, nothing needed
     tenure run web --port 8000 -- command ...     registered while the command runs
     tenure watch                                  services as they come and go
+    tenure lock job -- command ...                one at a time, on all machines
     """

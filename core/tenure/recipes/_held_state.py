@@ -10,8 +10,10 @@ from tenure._client.store import Store
 from tenure._client.transaction import TransactionDraft
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
-from tenure._steps.effects import Steps
+from tenure._steps.effects import Get, Steps
 from tenure.errors import LeaseLost
+from tenure.recipes._history_number import history_number
+from tenure.recipes.fencing import Fence
 from tenure.recipes.session import Session
 
 D = TypeVar("D", bound=TransactionDraft)
@@ -23,6 +25,7 @@ class HeldState:
     Attributes:
         name: the name of what is held.
         token: the fencing token. It grows with each holder of the name.
+        key: the holder's key in the store. While it is held, the token is the revision of the key's last put.
     """
 
     def __init__(
@@ -40,10 +43,11 @@ class HeldState:
         self.name = name
         self.token = token
         self._kind = kind
-        self._key = key
+        self.key = key
         self._store = store
         self._session = session
         self._give_back = give_back
+        self._fence: Fence | None = None
         self._leave = leave
         self._released = False
         self._count = 1
@@ -100,7 +104,7 @@ class HeldState:
             UsedAfterFork: it is held by the parent of this process.
         """
         self.check()
-        return transaction.if_unchanged(self._key, revision=self.token)
+        return transaction.if_unchanged(self.key, revision=self.token)
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` once if it is lost, on a thread for callbacks; soon, if it is lost already.
@@ -133,6 +137,18 @@ class HeldState:
                 return self.held
         self.end()
         return (yield from self._give_back(limit))
+
+    def fence_steps(self, limit: TimeLimit) -> Steps[Fence]:
+        """Steps that return the token with its history. The history is read before the key is seen to be there."""
+        if self._fence is None:
+            self.check()
+            history = yield from history_number(self._store, limit)
+            item = (yield from Get(self.key, limit)) if history else None
+            if history and (item is None or item.mod_revision != self.token):
+                raise LeaseLost(f"fencing the {self._kind} {self.name!r}: the store no longer has it; acquire it again")
+            self.check()
+            self._fence = Fence(history, self.token)
+        return self._fence
 
     def give_up(self) -> None:
         """Give it back in the background, as nobody got it: an interrupt came as the acquisition returned."""

@@ -11,6 +11,8 @@ from tenure._steps.threads import run
 from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
+from tenure.recipes._owner import stamped
+from tenure.recipes.fencing import Fence
 
 
 class Held(HeldState):
@@ -33,6 +35,27 @@ class Held(HeldState):
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         return run(self._store, self.release_steps(TimeLimit(self._store.clock, timeout)))
+
+    def fence(self, *, timeout: float | None = None) -> Fence:
+        """Return the token with the history that it belongs to, to send along to what is not in this store.
+
+        The first call reads two keys, on stores that may repeat revisions after a restore; others make none.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
+
+        Returns:
+            The fence. It is greater than that of each earlier holder.
+
+        Raises:
+            LeaseLost: it is held no longer.
+            OutcomeUnknown: no answer came; calling again is safe.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        return run(self._store, self.fence_steps(TimeLimit(self._store.clock, timeout)))
 
 
 class Holding:
@@ -75,12 +98,12 @@ def lost_within(held: object) -> LeaseLost:
 
 def acquisition(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Steps[Held]:
     """Steps that wait until it is held."""
-    return steps.acquire(value, TimeLimit(steps.store.clock, timeout))
+    return steps.acquire(stamped(value), TimeLimit(steps.store.clock, timeout))
 
 
 def attempt(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Steps[Held | None]:
     """Steps that take it if nothing is in the way now."""
-    return steps.try_acquire(value, TimeLimit(steps.store.clock, timeout))
+    return steps.try_acquire(stamped(value), TimeLimit(steps.store.clock, timeout))
 
 
 def acquire(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Held:

@@ -6,6 +6,11 @@ import functools
 import json
 import os
 import socket
+from collections.abc import Mapping
+
+from tenure._runtime.deadline import wall_clock
+
+_ASKED = "asked"
 
 
 @functools.cache
@@ -16,6 +21,17 @@ def _host() -> str:
 def owner_value(owner: str | None, **fields: str | int) -> bytes:
     """Return the value of a ticket: JSON with the owner, by default host and process id, and more fields."""
     return json.dumps({"owner": owner or f"{_host()}:{os.getpid()}", **fields}, ensure_ascii=False).encode()
+
+
+def stamped(value: bytes) -> bytes:
+    """Return ``value`` with the time of day, by which people see how old it is. Nothing is decided by it."""
+    return json.dumps({**fields_of(value), _ASKED: round(wall_clock(), 3)}, ensure_ascii=False).encode()
+
+
+def asked_at(fields: Mapping[str, object]) -> float | None:
+    """Return when a participant asked, in seconds since 1970 by its own clock."""
+    asked = fields.get(_ASKED)
+    return float(asked) if isinstance(asked, int | float) else None
 
 
 def fields_of(value: bytes) -> dict[str, object]:

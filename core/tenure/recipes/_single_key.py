@@ -13,7 +13,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, ListKeys, Sleep, Steps, WaitUntil
 from tenure.errors import Conflict, InvalidArgument, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
-from tenure.recipes._queue import Acquired, Ticket, view_of
+from tenure.recipes._queue import Acquired, Ticket, View, view_of
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import Delete, KeyAbsent, Put, RevisionEquals
 
@@ -26,15 +26,27 @@ _PAUSE = 0.2
 class SingleKey:
     """One key and who competes for it."""
 
-    def __init__(self, store: Store, folder: str, what: str, janitor: Janitor, session: Session | None) -> None:
-        """``what`` is acquired, for messages; ``session`` is the participant's own, ``None`` for the store's."""
+    def __init__(
+        self,
+        store: Store,
+        folder: str,
+        what: str,
+        janitor: Janitor,
+        session: Session | None,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """``what`` is acquired, for messages; ``session`` is the participant's own, ``None`` for the store's.
+
+        ``alone``: no queue can have the same folder, so that none is looked for.
+        """
         self.store = store
         self.key = folder + HOLDER
         self.what = what
         self.janitor = janitor
         self.session = session
         self._folder = folder
-        self._checked = False
+        self._checked = alone
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""
@@ -127,6 +139,20 @@ class SingleKey:
                 "two don't exclude each other; give the same everywhere"
             )
         self._checked = True
+
+
+def value_of(value: bytes) -> bytes:
+    """Return what the holder gave as value, without what makes the key's value unique."""
+    return value.partition(b" ")[2]
+
+
+def refuse_unfair(view: View) -> None:
+    """Refuse to queue for a lock whose single key another participant has."""
+    if HOLDER in view.settings:
+        raise InvalidArgument(
+            "acquiring a lock with fair=True: another participant of the same name has fair=False, and the two "
+            "don't exclude each other; give the same everywhere"
+        )
 
 
 def _over(limit: TimeLimit) -> bool:

@@ -7,14 +7,13 @@ is absent (:mod:`tenure.recipes._single_key`): one round trip less, and in no or
 from __future__ import annotations
 
 from tenure._client.store import Store
-from tenure.errors import InvalidArgument
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable, Contest
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import owner_value
 from tenure.recipes._queue import Queue, Ticket, View
-from tenure.recipes._single_key import HOLDER, SingleKey
+from tenure.recipes._single_key import SingleKey, refuse_unfair
 from tenure.recipes.session import Session
 
 
@@ -26,11 +25,7 @@ class InOrder:
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket before ``mine``."""
-        if HOLDER in view.settings:
-            raise InvalidArgument(
-                "acquiring a lock with fair=True: another participant of the same name has fair=False, and the two "
-                "don't exclude each other; give the same everywhere"
-            )
+        refuse_unfair(view)
         index = view.tickets.index(mine)
         return view.tickets[index - 1] if index else None
 
@@ -43,8 +38,9 @@ class Lock(Acquires):
     * The token grows with each holder. :meth:`Held.guard` lets the store refuse what a former holder writes.
     * A wait that is cancelled, interrupted or out of time leaves no key behind, whatever the outcome of its writes.
 
-    All participants of a name use the same ``fair``; one that doesn't is refused. One object is one participant: a
-    second acquire by it is an error.
+    All participants of a name use the same ``fair``; one that doesn't is refused. A fair lock and a
+    :class:`ReadWriteLock` of the same name exclude each other, as if the lock were a writer. One object is one
+    participant: a second acquire by it is an error.
 
     >>> import tenure
     >>> with tenure.connect("memory://") as store:

@@ -3,6 +3,8 @@
 It is a queue of tickets (:mod:`tenure.recipes._queue`) whose values say ``read`` or ``write``. A reader waits for the
 last writer before it, a writer for the last ticket before it. Readers that come after a waiting writer wait, too, so
 that no writer waits indefinitely.
+
+Its folder is that of the lock of the same name (:mod:`tenure.recipes.lock`), whose tickets count as writers.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._queue import Queue, Ticket, View
+from tenure.recipes._single_key import refuse_unfair
 from tenure.recipes.session import Session
 
 _READ, _WRITE = "read", "write"
@@ -31,14 +34,16 @@ class ReadersTogether:
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the last ticket before ``mine`` that can't be held together with it."""
-        shared = _is_reader(mine)
+        refuse_unfair(view)
+        shared = is_reader(mine)
         for ticket in reversed(view.before(mine)):
-            if not (shared and _is_reader(ticket)):
+            if not (shared and is_reader(ticket)):
                 return ticket
         return None
 
 
-def _is_reader(ticket: Ticket) -> bool:
+def is_reader(ticket: Ticket) -> bool:
+    """Whether the ticket is a reader's."""
     return fields_of(ticket.value).get("mode") == _READ
 
 
@@ -76,9 +81,7 @@ class ReadWriteLock:
 
     def __init__(self, store: Store, name: str, *, session: Session | None = None, owner: str | None = None) -> None:
         what = f"the read-write lock {name!r}"
-        queue = Queue(
-            store, _names.folder("read-write-lock", name), what, ReadersTogether(), janitor_of(store), session
-        )
+        queue = Queue(store, _names.folder("lock", name), what, ReadersTogether(), janitor_of(store), session)
         self.name = name
         self.read = Side(Acquirable(store, queue, Held, kind="read lock", name=name), owner_value(owner, mode=_READ))
         self.write = Side(Acquirable(store, queue, Held, kind="write lock", name=name), owner_value(owner, mode=_WRITE))

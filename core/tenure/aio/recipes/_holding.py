@@ -14,7 +14,7 @@ from typing import Any
 
 from tenure._runtime.clock import TimeLimit
 from tenure.aio._bridge import Bridge
-from tenure.aio._faces import described, documented, passed_on
+from tenure.aio._faces import awaited, described, documented, passed_on
 from tenure.aio._signal import Signal
 from tenure.aio._store import Store
 from tenure.aio._transaction import TransactionBuilder
@@ -39,6 +39,8 @@ class Held:
         self._sync = held
         self.name = held.name
         self.token = held.token
+        self.key = held.key
+        self._call = bridge.call
 
     @property
     @documented(sync.Held.session)
@@ -85,6 +87,8 @@ class Held:
     @documented(sync.Held.release)
     async def release(self, *, timeout: float | None = None) -> bool:
         return await self._bridge.call(partial(self._sync.release, timeout=timeout), always=True)
+
+    fence = awaited(sync.Held.fence)
 
     def __repr__(self) -> str:
         return repr(self._sync)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from tenure.aio._faces import awaited, described, documented
@@ -9,6 +10,7 @@ from tenure.aio._store import Store
 from tenure.aio.recipes._holding import Acquires, Held
 from tenure.aio.recipes._session import Session, own
 from tenure.recipes import lock as sync_lock
+from tenure.recipes import multi_lock as sync_multi_lock
 from tenure.recipes import read_write_lock as sync_read_write_lock
 from tenure.recipes import semaphore as sync_semaphore
 
@@ -47,6 +49,38 @@ class Lock(Acquires):
     @documented(sync_lock.Lock.name)
     def name(self) -> str:
         return self._sync._steps.name
+
+
+@described(sync_multi_lock.MultiLock)
+class MultiLock(Acquires):
+    """Several locks for one event loop, held together.
+
+    >>> import asyncio
+    >>> from tenure import aio
+    >>> async def main():
+    ...     async with aio.connect("memory://") as store:
+    ...         async with aio.MultiLock(store, ["account-7", "account-3"]).hold():
+    ...             return await aio.Lock(store, "account-3").try_acquire()
+    >>> print(asyncio.run(main()))
+    None
+    """
+
+    _sync: sync_multi_lock.MultiLock
+
+    def __init__(
+        self, store: Store, names: Iterable[str], *, session: Session | None = None, owner: str | None = None
+    ) -> None:
+        super().__init__(store, sync_multi_lock.MultiLock(store._sync, names, session=own(session), owner=owner))
+
+    @property
+    @documented(sync_multi_lock.MultiLock.names)
+    def names(self) -> tuple[str, ...]:
+        return self._sync.names
+
+    @property
+    @documented(sync_multi_lock.MultiLock.tokens)
+    def tokens(self) -> dict[str, int]:
+        return self._sync.tokens
 
 
 class Side(Acquires):

@@ -82,7 +82,7 @@ def run(
     instance = Instance(service, id=instance_id, host=host, port=port, meta=meta)
     report = Reporter(json=options.json, quiet=quiet)
     if shutil.which(command[0]) is None:
-        report_not_found(command[0])
+        report_not_found(command[0], "nothing was registered")
     with SignalInbox() as inbox:
         try:
             with registered(options, instance, heartbeat=heartbeat, wait=wait, inbox=inbox, report=report) as registry:
@@ -92,11 +92,11 @@ def run(
     click.get_current_context().exit(code)
 
 
-def report_not_found(name: str) -> None:
-    """Exit as a shell does if a command can't be started; nothing was registered."""
+def report_not_found(name: str, consequence: str) -> None:
+    """Exit as a shell does if a command can't be started."""
     found = os.path.exists(name) if os.sep in name else False
     why = "is not executable" if found else "not found"
-    click.echo(f"tenure: can't start {name!r}: {why}; nothing was registered", err=True)
+    click.echo(f"tenure: can't start {name!r}: {why}; {consequence}", err=True)
     click.get_current_context().exit(child.NOT_EXECUTABLE if found else child.NOT_FOUND)
 
 

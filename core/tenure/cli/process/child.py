@@ -1,10 +1,11 @@
-"""Prepare the process of ``tenure run``'s command: a few lines in a new interpreter, then ``exec``.
+"""Prepare the process of a command: a few lines in a new interpreter, then ``exec``.
 
 It runs as a script, with the parent's process id and the command as arguments, and imports nothing of Tenure. It sets
 what the parent can't set from outside without running Python in a forked process with threads:
 
 * it unblocks the signals, and ignores only those that the parent ignored;
-* the command gets SIGTERM when ``tenure run`` dies, even by SIGKILL, since a service must not run unregistered.
+* the command gets SIGTERM when ``tenure run`` dies, even by SIGKILL, since a service must not run unregistered. Under a
+  guardian (``guardian.py``) it gets SIGKILL when the guardian dies.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ _PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> int:
     """Doesn't return unless the command can't be started; then with the shell's exit code for that."""
-    parent, command = int(arguments[0]), arguments[1:]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    return become(arguments[1:], int(arguments[0]), signal.SIGTERM)
+
+
+def become(command: list[str], parent: int, death: signal.Signals) -> int:
+    """Replace this process by ``command``, which gets ``death`` when ``parent`` dies. Returns as :func:`main` does."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(death))
     if os.getppid() != parent:
-        return 128 + signal.SIGTERM  # the parent died before this request for a signal
+        return 128 + death  # the parent died before this request for a signal
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:

@@ -115,12 +115,12 @@ def registered(
     def left() -> float:
         return max(0.0, deadline - monotonic())
 
-    store = _retrying(opening.once, left, inbox, report)
+    store = retrying(opening.once, left, inbox, report)
     end: Deadline | None = None
     try:
-        registry = _retrying(lambda: Registry(store, config).start(), left, inbox, report)
+        registry = retrying(lambda: Registry(store, config).start(), left, inbox, report)
         try:
-            made = _retrying(lambda: registry.register(instance, wait=left()), left, inbox, report)
+            made = retrying(lambda: registry.register(instance, wait=left()), left, inbox, report)
             report.say(
                 "registered", f"registered {made.identity()} at {made.address}, {store.url}", instance=made.to_dict()
             )
@@ -155,7 +155,7 @@ def _deregister(registry: Registry, heartbeat: float, deadline: Deadline, report
         report.say("deregistered", f"deregistered {who}", instance=named)
 
 
-def _retrying(call: Callable[[], T], left: Callable[[], float], inbox: SignalInbox, report: Reporter) -> T:
+def retrying(call: Callable[[], T], left: Callable[[], float], inbox: SignalInbox, report: Reporter) -> T:
     """Call until it works, no time is ``left`` or it fails for another reason than a store that is down."""
     backoff = Backoff(first=0.2, longest=_LONGEST_PAUSE)
     while True:

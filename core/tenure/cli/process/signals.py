@@ -1,12 +1,19 @@
 """Take signals one by one, in order, in the main thread: there are no handlers that interrupt other code.
 
-While a :class:`SignalInbox` is open, the signals are blocked, also in threads started meanwhile, and wait until the
-main thread takes them. A signal that the parent ignored (``nohup``, background jobs of a shell) stays ignored.
+While a :class:`SignalInbox` is open, the signals are blocked, also in threads started meanwhile. A thread of its own
+receives them, and they wait until the main thread takes them. A signal that the parent ignored (``nohup``, background
+jobs of a shell) stays ignored.
+
+The main thread doesn't receive them itself, by ``signal.sigtimedwait``: if the process is stopped and continued, and
+the time is up by then, that returns signals which nobody has sent (seen with Python 3.11).
 """
 
 from __future__ import annotations
 
+import os
+import queue
 import signal
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -37,22 +44,37 @@ class SignalInbox:
         self._signals = {number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
         self._signals.add(signal.SIGCHLD)
         self._before: set[int] = set()
+        self._taken: queue.SimpleQueue[signal.struct_siginfo] = queue.SimpleQueue()
+        self._closing = False
+        self._receiver = threading.Thread(target=self._receive, name="tenure-signals", daemon=True)
 
     def __enter__(self) -> Self:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would take our children's exit codes
         self._before = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)}
+        self._receiver.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing = True
+        os.kill(os.getpid(), signal.SIGCHLD)  # wakes the receiver
+        self._receiver.join()
         while signal.sigtimedwait(self._signals, 0) is not None:
             pass  # a signal that came during the clean-up asked for the same
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def take(self, seconds: float | None) -> signal.struct_siginfo | None:
         """Wait for the next signal, at most this long (``None``: indefinitely); return ``None`` if none came."""
-        if seconds is None:
-            return signal.sigwaitinfo(self._signals)
-        return signal.sigtimedwait(self._signals, max(0.0, seconds))
+        try:
+            return self._taken.get(timeout=None if seconds is None else max(0.0, seconds))
+        except queue.Empty:
+            return None
+
+    def _receive(self) -> None:
+        while True:
+            taken = signal.sigwaitinfo(self._signals)
+            if self._closing:
+                return
+            self._taken.put(taken)
 
     def pause(self, seconds: float) -> None:
         """Sleep; raises :class:`Ended` at once when a signal asks to end."""

@@ -28,6 +28,8 @@ FAILED = 1
 USAGE = 2
 UNAVAILABLE = 3
 UNKNOWN = 4
+NOT_ACQUIRED = 75
+LOST = 79
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -37,7 +39,9 @@ EXIT_CODES = (
     (USAGE, "usage or configuration: arguments, URL, credentials, a plugin that is missing or broken"),
     (UNAVAILABLE, "the store can't be reached or can't serve now; nothing was changed"),
     (UNKNOWN, "outcome unknown: the change was sent and no answer came; read before you try again"),
-    (INTERRUPTED, "ended by Ctrl-C (run: the exit code of its command, 128+n for signal n)"),
+    (NOT_ACQUIRED, "lock, elect: others held it all the time; trying again later may help"),
+    (LOST, "lock, elect: lost while the command ran, which was therefore ended"),
+    (INTERRUPTED, "ended by Ctrl-C (run, lock, elect: the exit code of the command, 128+n for signal n)"),
 )
 
 _CODES: tuple[tuple[type[TenureError], int], ...] = (
