@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tenure._client.keys import check_value
 from tenure._client.store import Store
 from tenure._client.transaction import TransactionBuilder
 from tenure._runtime.clock import TimeLimit
@@ -243,6 +244,7 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        check_value(value)
         if not isinstance(priority, int):
             raise InvalidArgument(f"priority={priority!r}: a priority is an integer; give one")
         _check_number("delay", delay, least=0.0)
