@@ -12,7 +12,7 @@ import pytest
 import tenure
 import tenure_memory
 from tenure import Partitioner, RateLimiter, Store, WorkQueue
-from tenure.errors import InvalidArgument, StoreCorrupted
+from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted
 from tenure.recipes.session import _shared
 from tenure_testkit.waiting import PATIENCE, until
 
@@ -98,6 +98,21 @@ def test_an_item_without_its_value_is_told_and_kept(store: Store) -> None:
     until(queue.dead)
     assert queue.drop_dead(queue.dead()[0])
     assert not store.list().keys
+
+
+def test_a_lost_lease_of_the_callers_gives_the_item_back(store: Store) -> None:
+    queue = WorkQueue(store, "q")
+    queue.put(b"1")
+    claim = queue.claim(timeout=PATIENCE)
+    assert claim is not None
+    lease = store.lease(30)
+    lease.revoke()
+    with pytest.raises(LeaseLost):
+        claim.ack(store.transaction().put("result", b"1", lease=lease))
+    again = queue.claim(timeout=PATIENCE)
+    assert again is not None
+    assert again.attempts == 2
+    assert store.get("result") is None
 
 
 WRONG: dict[str, Callable[[Store], object]] = {
