@@ -110,8 +110,8 @@ class Claim(ClaimState):
             timeout: seconds that the call may take; by default the store's timeout for each of its requests.
 
         Raises:
-            LeaseLost: this consumer no longer has the item, or a lease that ``transaction`` names has ended. Nothing was
-                written, and the item is done again.
+            LeaseLost: this consumer no longer has the item, or a lease that ``transaction`` names has ended. Nothing
+                was written, and the item is done again.
             Conflict: a precondition of ``transaction`` did not hold. Nothing was written; this consumer has the item.
             OutcomeUnknown: no answer came until the time was up. Either all was written, or the item comes back.
             Unavailable: the store can't be reached; this consumer has the item. ``DeadlineExceeded`` if the time ran
