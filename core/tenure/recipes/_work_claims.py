@@ -69,9 +69,7 @@ def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = T
         session = yield from session_for(layout.store, layout.session, calls)
         claimed = None
         try:
-            if present is None:
-                listing = yield from patiently(ListKeys(layout.items, calls, values=True), calls, session)
-                present = items_of(listing.items)
+            present = present or (yield from _present(layout, session, calls))
             for item in _in_order(_due(layout, present)):
                 claimed = yield from _claim(layout, item, owner, session, calls)
                 if claimed is not None:
@@ -89,6 +87,11 @@ def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = T
             raise
         if present is None and over(limit):
             return None
+
+
+def _present(layout: Layout, session: Session, limit: TimeLimit) -> Steps[list[Item]]:
+    listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
+    return items_of(listing.items)
 
 
 def acknowledge(layout: Layout, claimed: Claimed, writes: Writes, limit: TimeLimit) -> Steps[None]:
