@@ -44,6 +44,17 @@ def test_a_consumer_goes_on_waiting_on_another_session(store: Store) -> None:
     assert found[0].held
 
 
+def test_a_consumer_whose_session_ended_unnoticed_gets_an_item_at_once(store: Store) -> None:
+    queue = WorkQueue(store, "q")
+    queue.put(b"1")
+    session = _shared.present(store)
+    assert session is not None
+    store.revoke_lease(session.lease.id)
+    claim = queue.try_claim()
+    assert claim is not None
+    assert claim.session is not session
+
+
 def test_a_member_joins_again_on_another_session(store: Store) -> None:
     with Partitioner(store, "p", partitions=3) as mine:
         assert mine.wait(timeout=PATIENCE)
