@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
-from tenure import AtomicValue, Counter, Held, IdBlock, Session, Store, TransactView, once, transact
+from tenure import AtomicValue, Counter, Held, IdBlock, Schedule, Session, Store, TransactView, once, transact
 from tenure.errors import (
     Conflict,
     InvalidArgument,
@@ -208,3 +209,33 @@ def test_who_is_lost_is_replaced_and_told(store_url: str, opened: Opener, store:
         once(store, "job", is_lost, session=session)
     assert once(store, "job", is_lost) == b"other"
     until(lambda: store.list().keys == ("tenure/once/job/done",))
+
+
+def test_a_slot_is_told_to_one_process(store_url: str, opened: Opener, store: Store) -> None:
+    def work(number: int) -> None:
+        taken.append(Schedule(stores[number], "s", 1).take(timeout=PATIENCE))
+
+    taken: list[datetime] = []
+    stores = [store, opened(store_url, timeout=PATIENCE)]
+    _together(2, work)
+    assert len(set(taken)) == 2
+    assert all(slot.microsecond == 0 for slot in taken)
+    assert store.list().keys == (Schedule(store, "s", 1).key,)
+
+
+def test_the_last_of_the_missed_slots_is_taken(store: Store) -> None:
+    yearly = "0 0 1 1 *"
+    late, skipping = (Schedule(store, "s", yearly, missed=missed) for missed in ("last", "skip"))
+    with pytest.raises(WaitTimeout):
+        late.take(timeout=0.2)  # a new schedule has missed none
+    store.put(late.key, b"2020-01-01T00:00:00+00:00")
+    with pytest.raises(WaitTimeout):
+        skipping.take(timeout=0.2)
+    slot = late.take(timeout=PATIENCE)
+    assert (slot.month, slot.day, slot.hour) == (1, 1, 0)
+    assert slot.year > 2020
+    with pytest.raises(WaitTimeout):
+        late.take(timeout=0.2)
+    store.put(late.key, b"soon")
+    with pytest.raises(StoreCorrupted, match="soon"):
+        late.take(timeout=PATIENCE)

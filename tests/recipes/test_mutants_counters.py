@@ -14,7 +14,7 @@ import pytest
 
 from tenure._steps.effects import Commit, Get, Steps
 from tenure.errors import OutcomeUnknown
-from tenure.recipes import _marks, once
+from tenure.recipes import _marks, once, schedule
 from tenure.recipes.atomic_value import Changing
 from tenure.recipes.id_block import Numbering
 from tenure.recipes.once import UntilDone
@@ -166,6 +166,24 @@ def _all_at_once(right: Any) -> Any:
     return lambda self, view, mine: None
 
 
+def _slot_unguarded(right: Any) -> Any:
+    return lambda preconditions, operations, limit: right((), operations, limit)
+
+
+def _unknown_slot_is_mine(right: Any) -> Any:
+    def claim(self: Any, slot: Any, me: str, limit: Any) -> Steps[bool]:
+        try:
+            return (yield from right(self, slot, me, limit))
+        except OutcomeUnknown:
+            return True
+
+    return claim
+
+
+def _same_slot_is_mine(right: Any) -> Any:
+    return lambda self, slot, me, limit: right(self, slot, "somebody", limit)
+
+
 def _paused() -> Scenario:
     return kinds.Runs(paused=True)
 
@@ -212,6 +230,9 @@ MUTANTS = [
     Mutant("a run that is done leaves its ticket", kinds.Runs, once, "Commit", _ticket_left),
     Mutant("another runner's result counts as the own", _paused, once, "_result", _any_conflict_is_mine),
     Mutant("nobody waits for a runner", kinds.Runs, UntilDone, "blocker", _all_at_once),
+    Mutant("a slot is taken unguarded", kinds.Slotted, schedule, "Commit", _slot_unguarded),
+    Mutant("a slot of unknown outcome counts as taken", kinds.Slotted, schedule.Slots, "_claim", _unknown_slot_is_mine),
+    Mutant("a slot has no taker", kinds.Slotted, schedule.Slots, "_claim", _same_slot_is_mine),
     Mutant("a mark is written unguarded", kinds.Transfers, _marks.Mark, "unchanged", _unguarded_mark),
 ]
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tenure.recipes.persistent_key import PersistentKey as PersistentKey
     from tenure.recipes.rate_limiter import RateLimiter as RateLimiter
     from tenure.recipes.read_write_lock import ReadWriteLock as ReadWriteLock
+    from tenure.recipes.schedule import Schedule as Schedule
     from tenure.recipes.semaphore import Semaphore as Semaphore
     from tenure.recipes.session import Session as Session
     from tenure.recipes.transact import TransactView as TransactView

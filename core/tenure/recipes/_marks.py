@@ -89,7 +89,7 @@ class MarkedCommits:
         session = yield from session_for(self.store, self.session, limit)
         while True:
             try:
-                mark = self.free.pop()
+                mark = self.free.popleft()
             except IndexError:
                 return Mark(session)
             if mark.session is session:

@@ -125,6 +125,9 @@ class Share(Generic[H]):
         try:
             for number in tuple(self._owned):
                 yield from self._give(number, limit)
+            if self._me is not None:
+                yield from self._members.release(self._me, limit)
+                self._me = None
         except BaseException:
             for held in self._owned.values():
                 held.give_up()
@@ -133,9 +136,6 @@ class Share(Generic[H]):
             if me is not None:
                 self._members.give_up(me)
             raise
-        me, self._me = self._me, None
-        if me is not None:
-            yield from self._members.release(me, limit)
 
     # -- inside --
 
@@ -184,27 +184,34 @@ class Share(Generic[H]):
     def _take(self, number: int, me: Acquired, limit: TimeLimit) -> Steps[bool]:
         what = f"partition {number} of {self.what}"
         part = SingleKey(self._store, self._part(number), what, self._janitor, me.session, alone=True)
-        got = yield from part.try_acquire(self._value, limit)
-        if got is None:
-            return False
-        self._owned[number] = self._make(
-            self._store,
-            got.session,
-            kind="partition",
-            name=f"{self._name}/{number}",
-            key=got.ticket.key,
-            token=got.ticket.revision,
-            give_back=lambda limit: part.release(got, limit),
-            leave=lambda: part.give_up(got),
-        )
-        return True
+        self._owned.pop(number, None)  # what was lost with an earlier session
+        got = None
+        try:
+            got = yield from part.try_acquire(self._value, limit)
+            if got is None:
+                return False
+            self._owned[number] = self._make(
+                self._store,
+                got.session,
+                kind="partition",
+                name=f"{self._name}/{number}",
+                key=got.ticket.key,
+                token=got.ticket.revision,
+                give_back=lambda limit: part.release(got, limit),
+                leave=lambda: part.give_up(got),
+            )
+            return True
+        except BaseException:
+            if got is not None and number not in self._owned:
+                part.give_up(got)
+            raise
 
     def _give(self, number: int, limit: TimeLimit) -> Steps[None]:
         held = self._owned[number]
         if held.held and self._on_release is not None:
             self._on_release(number, held)
-        del self._owned[number]
         yield from held.release_steps(limit)
+        self._owned.pop(number, None)
 
     def _part(self, number: int) -> str:
         return f"{self._folder}owners/{number:05}/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tenure._runtime.clock import TimeLimit
@@ -71,9 +71,12 @@ def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = T
             if present is None:
                 listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
                 present = items_of(listing.items)
-            claimed = yield from _claim_one(layout, _due(layout, present), owner, session, limit)
-            if claimed is not None or not wait:
-                return claimed
+            for item in _in_order(_due(layout, present)):
+                claimed = yield from _claim(layout, item, owner, session, limit)
+                if claimed is not None:
+                    return claimed
+            if not wait:
+                return None
             present = yield from _wait(layout, present, limit, session)
         except (LeaseLost, LeaseNotFound):
             if layout.session is not None:
@@ -91,8 +94,7 @@ def acknowledge(layout: Layout, claimed: Claimed, writes: Writes, limit: TimeLim
     """Steps that remove the item, in one transaction with what the caller writes.
 
     Raise ``LeaseLost`` if the consumer no longer has the item, and ``Conflict`` if one of the caller's preconditions
-    did not hold; then it still has the item. After ``OutcomeUnknown`` or an interrupt, the item is given back unless it
-    was removed.
+    did not hold; then it still has the item.
     """
     claimed.session.check()
     preconditions, operations, leases = writes
@@ -100,13 +102,7 @@ def acknowledge(layout: Layout, claimed: Claimed, writes: Writes, limit: TimeLim
     done = Delete(layout.item(place)), Delete(claimed.key), Delete(layout.data(place))
     lease = leases[0] if leases else None
     commit = Commit((guard, *preconditions), (*done, *operations), limit, lease)
-    known = False
-    try:
-        error = yield from _until_known(layout, claimed, commit, limit)
-        known = not isinstance(error, OutcomeUnknown)
-    finally:
-        if not known:
-            give_up(layout, claimed)
+    error = yield from _until_known(layout, claimed, commit, limit)
     if error is not None:
         raise error
 
@@ -146,17 +142,16 @@ def give_back(layout: Layout, claimed: Claimed, delay: float, limit: TimeLimit) 
     if delay:
         later = replace(item.header, due=layout.wall() + delay)
         operations = *operations, Put(layout.item(item.place), later.encode())
-    removed, there = False, True
+    there = True
     try:
         yield from Commit((guard,), operations, limit)
-        removed = True
     except Conflict:
-        removed, there = True, False
+        there = False
     except (OutcomeUnknown, Unavailable):
-        pass
-    finally:
-        if not removed:
-            give_up(layout, claimed)
+        give_up(layout, claimed)
+    except BaseException:
+        give_up(layout, claimed)
+        raise
     return there and claimed.session.alive
 
 
@@ -189,15 +184,11 @@ def _wait(layout: Layout, items: Iterable[Item], limit: TimeLimit, session: Sess
     return seen if done else None
 
 
-def _claim_one(
-    layout: Layout, due: list[Item], owner: str | None, session: Session, limit: TimeLimit
-) -> Steps[Claimed | None]:
+def _in_order(due: list[Item]) -> Iterator[Item]:
+    """Return the items that a consumer tries: the first, and then, as others were quicker, some of the next ones."""
     for number in range(min(_TRIES, len(due))):
         at = random.randrange(min(_FIRST_ONES, len(due))) if number else 0  # noqa: S311 - spreads consumers, no secret
-        claimed = yield from _claim(layout, due.pop(at), owner, session, limit)
-        if claimed is not None:
-            return claimed
-    return None
+        yield due.pop(at)
 
 
 def _claim(layout: Layout, item: Item, owner: str | None, session: Session, limit: TimeLimit) -> Steps[Claimed | None]:

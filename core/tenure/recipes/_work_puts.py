@@ -32,15 +32,17 @@ def put(layout: Layout, value: bytes, limit: TimeLimit, *, priority: int, delay:
     """
     header = Header(secrets.token_hex(8), priority, layout.wall() + delay if delay else 0.0, 0, attempts)
     tickets = Queue(layout.store, f"{layout.folder}putting/", layout.what, Together(), layout.janitor, layout.session)
-    ticket = yield from tickets.enter(b"", limit)
-    done = False
+    ticket = None
     try:
+        ticket = yield from tickets.enter(b"", limit)
         yield from _put(layout, header, value, ticket, limit)
-        done = True
-    finally:
-        if ticket.uncertain or not done:
+        if ticket.uncertain:
+            layout.janitor.remove(ticket.key, ticket.session, uncertain=True)
+        return header.id
+    except BaseException:
+        if ticket is not None:
             layout.janitor.remove(ticket.key, ticket.session, uncertain=ticket.uncertain)
-    return header.id
+        raise
 
 
 def _put(layout: Layout, header: Header, value: bytes, ticket: Attempt, limit: TimeLimit) -> Steps[None]:

@@ -100,7 +100,11 @@ class PersistentKey:
         try:
             run(self._store, self._put(KeyAbsent(self._key), TimeLimit(self._store.clock, timeout)))
         except BaseException:
-            self._open = False
+            with self._lock:
+                self._open = False
+                session, self._session = self._session, None
+            if session is not None:  # an interrupt came as this returned
+                session.lease.abandon()
             raise
 
     def close(self, *, timeout: float | None = None) -> None:
@@ -142,21 +146,10 @@ class PersistentKey:
 
     def _put(self, guard: Precondition, limit: TimeLimit) -> Steps[None]:
         """Put the key on a new session. If that fails, the session is given up, and what it has expires."""
-        session = yield from open_session(self._ttl, limit)
-        lease = session.lease
-        kept = False
+        session, kept = None, False
         try:
-            revision = 0
-            while not revision:
-                try:
-                    put = Put(self._key, self._value, lease.id)
-                    revision = (yield from Commit((guard,), (put,), limit, lease)).revision
-                except (OutcomeUnknown, Conflict) as exc:
-                    found = yield from Get(self._key, limit)
-                    if found is not None and found.lease_id == lease.id:  # a try that had no answer was applied
-                        revision = found.mod_revision
-                    elif isinstance(exc, Conflict) or over(limit):
-                        raise
+            session = yield from open_session(self._ttl, limit)
+            revision = yield from self._put_on(session, guard, limit)
             with self._lock:
                 if self._open:
                     self._revision, self._session, kept = revision, session, True
@@ -165,8 +158,20 @@ class PersistentKey:
             else:  # closed meanwhile
                 yield from Commit((RevisionEquals(self._key, revision),), (Delete(self._key),), limit)
         finally:
-            if not kept:
-                lease.abandon()
+            if session is not None and not kept:
+                session.lease.abandon()
+
+    def _put_on(self, session: Session, guard: Precondition, limit: TimeLimit) -> Steps[int]:
+        lease = session.lease
+        while True:
+            try:
+                return (yield from Commit((guard,), (Put(self._key, self._value, lease.id),), limit, lease)).revision
+            except (OutcomeUnknown, Conflict) as exc:
+                found = yield from Get(self._key, limit)
+                if found is not None and found.lease_id == lease.id:  # a try that had no answer was applied
+                    return found.mod_revision
+                if isinstance(exc, Conflict) or over(limit):
+                    raise
 
     def _lost(self) -> None:
         Background(self._store, self._come_back()).start()

@@ -73,23 +73,27 @@ class ClaimState(HeldState):
         writes = transaction._take() if transaction is not None else ((), (), ())
         try:
             yield from acknowledge(self._layout, self._claimed, writes, limit)
-        except (LeaseLost, OutcomeUnknown):
+            self.end()
+        except LeaseLost:
             self.end()
             raise
-        except TenureError:
-            raise  # nothing was applied, and the consumer still has the item
-        except BaseException:
-            self.end()
+        except BaseException as exc:
+            # Of other errors, only an unknown outcome leaves open whether the item was removed. It comes back if not.
+            if isinstance(exc, OutcomeUnknown) or not isinstance(exc, TenureError):
+                self.give_up()
             raise
-        self.end()
 
     def give_back_steps(self, delay: float, limit: TimeLimit) -> Steps[bool]:
         """Steps that give the item back. A second call does nothing."""
         _check_number("delay", delay, least=0.0)
         if self._released:
             return False
-        self.end()
-        return (yield from give_back(self._layout, self._claimed, delay, limit))
+        try:
+            self.end()
+            return (yield from give_back(self._layout, self._claimed, delay, limit))
+        except BaseException:
+            give_up(self._layout, self._claimed)
+            raise
 
 
 class Claim(ClaimState):
@@ -350,8 +354,14 @@ class WorkQueue:
         return run(store, self._claim_steps(TimeLimit(store.clock, timeout), wait=wait), undo=_give_up)
 
     def _claim_steps(self, limit: TimeLimit, *, wait: bool) -> Steps[Claim | None]:
-        claimed = yield from claim(self._layout, self._owner, limit, wait=wait)
-        return None if claimed is None else Claim(self._layout, self._name, claimed)
+        claimed = None
+        try:
+            claimed = yield from claim(self._layout, self._owner, limit, wait=wait)
+            return None if claimed is None else Claim(self._layout, self._name, claimed)
+        except BaseException:
+            if claimed is not None:
+                give_up(self._layout, claimed)
+            raise
 
     def __repr__(self) -> str:
         return f"<WorkQueue {json.dumps(self._name, ensure_ascii=False)} max_items={self._layout.most}>"

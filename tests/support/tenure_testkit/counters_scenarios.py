@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Steps
 from tenure.errors import OutcomeUnknown, TenureError
 from tenure.recipes import _names
+from tenure.recipes._cron import Every
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._marks import MarkedCommits
 from tenure.recipes._queue import Queue
@@ -16,6 +18,7 @@ from tenure.recipes.atomic_value import Changing
 from tenure.recipes.counter import Counting
 from tenure.recipes.id_block import Numbering
 from tenure.recipes.once import OneRun, UntilDone
+from tenure.recipes.schedule import Slots
 from tenure.recipes.session import Session
 from tenure.recipes.transact import Optimistic, TransactView
 from tenure.spi.types import Put, RevisionEquals
@@ -265,7 +268,7 @@ class Runs(Scenario):
             return
         try:
             yield from Mark(lambda: self._begin(world, name, found))
-            guard = RevisionEquals(found._key, found.token)
+            guard = RevisionEquals(found.key, found.token)
             yield from Commit((guard,), (Put("resource", name.encode()),), TimeLimit(world.clock, None))
             if self.paused and name == "p1":
                 yield from Mark(lambda: world.expire(world.participants[0]))
@@ -284,6 +287,40 @@ class Runs(Scenario):
             assert not others, f"{name} runs while {others} rely on running alone"
             me = next(one for one in world.participants if one.name == name)
             self._running[name] = lambda: held.held and not me.crashed
+
+
+@dataclass
+class Slotted(Scenario):
+    """Participants that share a schedule of a slot every two seconds.
+
+    Attributes:
+        count: how many participants there are.
+        calls: how many slots each takes.
+        catch_up: whether missed slots are taken.
+    """
+
+    count: int = 2
+    calls: int = 1
+    catch_up: bool = False
+
+    def __post_init__(self) -> None:
+        self._taken: list[datetime] = []
+
+    def begin(self, world: World) -> None:
+        def now() -> datetime:
+            return datetime.fromtimestamp(world.clock.now(), UTC)
+
+        for number in range(self.count):
+            slots = Slots(world.store, "schedule", Every(2), catch_up=self.catch_up, now=now)
+            world.add(f"p{number + 1}", self._take_part(world, slots))
+
+    def check_end(self, world: World) -> None:
+        assert len(set(self._taken)) == len(self._taken), f"a slot was taken twice: {self._taken}"
+        assert world.store.list().keys in ((), ("schedule",))
+
+    def _take_part(self, world: World, slots: Slots) -> Steps[None]:
+        for _ in range(self.calls):
+            self._taken.append((yield from slots.take(TimeLimit(world.clock, None))))
 
 
 def _sum(calls: list[Calls]) -> int:
@@ -310,7 +347,20 @@ KINDS = (
     Kind("value", Sets, Sets),
     Kind("ids", Numbers, lambda: Numbers(3, calls=3)),
     Kind("once", Runs, lambda: Runs(3)),
+    Kind("schedule", Slotted, lambda: Slotted(3, calls=2, catch_up=True)),
     Kind("transact", Transfers, lambda: Transfers(3)),
 )
 
-__all__ = ["KINDS", "Calls", "Counters", "Kind", "Numbers", "Runs", "Sets", "Transfers", "check_marks", "transactions"]
+__all__ = [
+    "KINDS",
+    "Calls",
+    "Counters",
+    "Kind",
+    "Numbers",
+    "Runs",
+    "Sets",
+    "Slotted",
+    "Transfers",
+    "check_marks",
+    "transactions",
+]

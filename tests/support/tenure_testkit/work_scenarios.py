@@ -220,7 +220,7 @@ class Partitioner(Scenario):
             assert held.token == max(self._tokens[partition]), "a token did not grow"
 
     def _write(self, partition: int, held: HeldState, limit: TimeLimit) -> Steps[None]:
-        guard = RevisionEquals(held._key, held.token)
+        guard = RevisionEquals(held.key, held.token)
         try:
             yield from Commit((guard,), (Put(f"resource/{partition}", str(held.token).encode()),), limit)
         except (Conflict, OutcomeUnknown, Unavailable):
