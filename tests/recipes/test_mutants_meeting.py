@@ -13,7 +13,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Effect, Steps, WaitUntil
 from tenure.errors import OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes import multi_lock
-from tenure.recipes._messages import Messages
+from tenure.recipes._messages import Head, Messages
 from tenure.recipes._queue import Acquired, Queue, Ticket, View
 from tenure.recipes.count_down_latch import Latch
 from tenure.recipes.double_barrier import Gathering, Meeting, name_of, round_of
@@ -197,6 +197,15 @@ def lost_message_is_taken_for_published(patch: pytest.MonkeyPatch) -> None:
         return True
         yield
 
+    patch.setattr(Messages, "_find", find)
+
+
+@MUTANTS.add(lambda: Publishes(2, each=2, most=1), Fault.LATE, by_seed=True)
+def message_that_was_trimmed_meanwhile_is_published_again(patch: pytest.MonkeyPatch) -> None:
+    def find(messages: Messages, attempt: Any, head: Head, limit: TimeLimit) -> Steps[bool | None]:
+        return (yield from right(messages, attempt, head._replace(last=0), limit))
+
+    right = Messages._find
     patch.setattr(Messages, "_find", find)
 
 

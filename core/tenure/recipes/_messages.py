@@ -128,7 +128,7 @@ class Messages:
         item = yield from Get(self.key(attempt.number), limit)
         if item is not None:
             return self.read(item).position.id == attempt.id
-        return None if head.first > attempt.number else False
+        return None if head.last >= attempt.number else False
 
     def _transaction(self, item: KeyValue | None, head: Head, value: bytes, limit: TimeLimit) -> Steps[Commit]:
         last = head.last + 1
