@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TypeVar
 
+from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Effect, Sleep, Steps, WaitUntil
 from tenure.errors import Unavailable, WaitTimeout
@@ -61,3 +62,9 @@ def over(limit: TimeLimit) -> bool:
     """Return whether the time is up."""
     left = limit.left()
     return left is not None and left <= 0
+
+
+def beside(store: Store, wait: TimeLimit) -> TimeLimit:
+    """Return the limit of calls beside a wait: what comes at the end of the wait still has the store's timeout."""
+    left = wait.left()
+    return wait if left is None else TimeLimit(store.clock, max(0.0, left) + store.timeout)

@@ -23,9 +23,9 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease
 from tenure.recipes._owner import fields_of, owner_value
-from tenure.recipes._patience import over, patiently
+from tenure.recipes._patience import beside, over, patiently
 from tenure.recipes._work_items import CLAIM, Item, Layout, items_of
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, Operation, Precondition, Put, RevisionEquals
@@ -36,7 +36,7 @@ _FIRST_ONES = 16
 """Consumers that were too late choose among so many."""
 
 
-Writes = tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[Lease, ...]]
+Writes = tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[HeldLease, ...]]
 """What a caller writes together with an acknowledgement: preconditions, operations, and the leases that they name."""
 
 
@@ -63,31 +63,45 @@ class Claimed:
 
 def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = True) -> Steps[Claimed | None]:
     """Steps that claim the first item that is due, and wait for one until ``limit``. ``None``: there was none."""
-    present: list[Item] | None = None
+    calls = beside(layout.store, limit)
     while True:
-        session = yield from session_for(layout.store, layout.session, limit)
-        claimed = None
+        session = yield from session_for(layout.store, layout.session, calls)
         try:
-            if present is None:
-                listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
-                present = items_of(listing.items)
-            for item in _in_order(_due(layout, present)):
-                claimed = yield from _claim(layout, item, owner, session, limit)
-                if claimed is not None:
-                    return claimed
-            if not wait:
-                return None
-            present = yield from _wait(layout, present, limit, session)
+            return (yield from _claim_on(session, layout, owner, limit, wait=wait))
         except (LeaseLost, LeaseNotFound):
             if layout.session is not None:
                 raise
-            present = None
+        if over(limit):
+            return None
+
+
+def _claim_on(
+    session: Session, layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool
+) -> Steps[Claimed | None]:
+    present: list[Item] | None = None
+    calls = beside(layout.store, limit)
+    while True:
+        claimed = None
+        try:
+            present = present or (yield from _present(layout, session, calls))
+            for item in _in_order(_due(layout, present)):
+                claimed = yield from _claim(layout, item, owner, session, calls)
+                if claimed is not None:
+                    return claimed
+            if not wait or over(limit):
+                return None
+            present = yield from _wait(layout, present, limit, session)
         except BaseException:
             if claimed is not None:
                 give_up(layout, claimed)
             raise
         if present is None and over(limit):
             return None
+
+
+def _present(layout: Layout, session: Session, calls: TimeLimit) -> Steps[list[Item]]:
+    listing = yield from patiently(ListKeys(layout.items, calls, values=True), calls, session)
+    return items_of(listing.items)
 
 
 def acknowledge(layout: Layout, claimed: Claimed, writes: Writes, limit: TimeLimit) -> Steps[None]:

@@ -254,7 +254,8 @@ class WorkQueue:
         """Wait for an item and take it.
 
         Args:
-            timeout: seconds to wait; ``None`` waits as long as the session lives.
+            timeout: seconds to wait; ``None`` waits as long as the session lives. Requests have the store's timeout
+                beside, so that an item that comes at the last moment is taken.
 
         Returns:
             The item; ``None`` if there was none to do in that time.
