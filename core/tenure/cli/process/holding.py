@@ -152,7 +152,7 @@ class _Running:
         self._guarded = Guarded(
             task.command,
             {**os.environ, **{name: str(value) for name, value in environment.items()}},
-            remaining=held.remaining,
+            kill_at=self._kill_at(),
             grace=self._ttl * _GRACE,
         )
 
@@ -165,12 +165,15 @@ class _Running:
                 taken = self._inbox.take(look)
                 if taken is not None and taken.si_signo != signal.SIGCHLD:
                     self._guarded.send_signal(taken.si_signo)  # the command's group has got nothing from a terminal
-                since = guardian.now()  # before the reading: if this process is stopped in between, the time is earlier
-                self._guarded.may_run(0.0 if self._removed else self._held.remaining, since=since)
+                self._guarded.may_run_until(self._kill_at())
         finally:
             self._guarded.close()
             self._watch.close()
         return replace(end, lost=end.lost or self._removed)
+
+    def _kill_at(self) -> float:
+        """Until when the command may run. The clock is read first: a stop of this process in between loses time."""
+        return guardian.now() + (0.0 if self._removed else self._held.remaining)
 
     def _look(self) -> None:
         """Notice that the store no longer has the key: an operator removed it, or data were lost."""
