@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import tenure
 import tenure_memory
 from tenure import Store
 from tenure_testkit.servers.container import ServerContainer
+from tenure_testkit.waiting import PATIENCE
 
 SERVERS = ("etcd", "redis", "zookeeper", "consul")
 
@@ -27,6 +29,18 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/store.db"
     else:
         yield request.getfixturevalue(f"{request.param}_own_url")
+
+
+@pytest.fixture
+def short(store_url: str) -> float:
+    """Seconds in which the store answers the calls of one wait, measured, so that only the wait itself is cut short."""
+    with tenure.connect(store_url, timeout=PATIENCE) as store:
+        began = time.monotonic()
+        for _ in range(3):
+            store.put("short", b"")
+            store.list("short")
+            store.delete("short")
+        return max(0.1, 10 * (time.monotonic() - began))
 
 
 @pytest.fixture(params=SERVERS)

@@ -11,25 +11,62 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from tenure_testkit import counters_scenarios as counters
 from tenure_testkit import gate_scenarios as gates
+from tenure_testkit import meeting_scenarios as meeting
 from tenure_testkit import recipe_scenarios as kinds
-from tenure_testkit.exploration import Violation, explore_all, explore_some
+from tenure_testkit import work_scenarios as work
+from tenure_testkit.exploration import Scenario, Violation, explore_all, explore_some
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scenario of a recipe that is explored."""
+
+    name: str
+    participants: int
+    make: Callable[[], Scenario]
+
+
+def _holders(kind: kinds.Kind) -> Case:
+    return Case(kind.name, len(kind.values), lambda: kinds.Holders(kind))
+
 
 SMALL = [
-    kinds.lock(),
-    kinds.unfair_lock(),
-    kinds.election(),
-    kinds.read_write_lock("read", "write"),
-    kinds.read_write_lock("write", "read"),
-    kinds.semaphore(2, limit=1),
+    _holders(kinds.lock()),
+    _holders(kinds.unfair_lock()),
+    _holders(kinds.election()),
+    _holders(kinds.read_write_lock("read", "write")),
+    _holders(kinds.read_write_lock("write", "read")),
+    _holders(kinds.semaphore(2, limit=1)),
+    *(Case(kind.name, 2, kind.small) for kind in counters.KINDS),
+    Case("gate", 2, gates.Writers),
+    Case("gate, admitted", 2, lambda: gates.Writers(admits=True)),
+    Case("work queue, one item", 2, work.one_item),
+    Case("work queue, an item each", 2, work.an_item_each),
+    Case("work queue, put and claim", 2, work.put_and_claim),
+    Case("partitioner", 2, work.partitioner),
+    Case("election, handed over", 2, kinds.HandsOver),
+    Case("double barrier", 2, meeting.Meets),
+    Case("double barrier, out of time", 2, lambda: meeting.Meets(2, hasty=1)),
+    Case("latch", 3, meeting.CountsDown),
+    Case("several locks", 2, meeting.LocksSeveral),
 ]
 LARGE = [
-    kinds.lock(3),
-    kinds.unfair_lock(3),
-    kinds.election(3),
-    kinds.read_write_lock("read", "write", "read"),
-    kinds.semaphore(3, limit=2),
+    _holders(kinds.lock(3)),
+    _holders(kinds.unfair_lock(3)),
+    _holders(kinds.election(3)),
+    _holders(kinds.read_write_lock("read", "write", "read")),
+    _holders(kinds.semaphore(3, limit=2)),
+    *(Case(kind.name, 3, kind.large) for kind in counters.KINDS),
+    Case("work queue", 3, work.many),
+    Case("partitioner", 3, work.three_members),
+    Case("election, handed over", 3, lambda: kinds.HandsOver(3)),
+    Case("double barrier", 3, lambda: meeting.Meets(3, hasty=1)),
+    Case("several locks", 3, lambda: meeting.LocksSeveral((("a", "b"), ("b", "c"), ("a", "c")))),
 ]
 
 
@@ -42,35 +79,26 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object for each kind")
     options = parser.parse_args()
     failed = 0
-    for kind in SMALL:
-        failed += _report(kind, lambda kind=kind: _all(kind, options.most_runs), as_json=options.json)
-    for kind in LARGE:
-        failed += _report(kind, lambda kind=kind: _some(kind, options.seconds, options.seed), as_json=options.json)
-    for writers in (gates.Writers(), gates.Writers(admits=True)):
-        failed += _report(
-            writers, lambda writers=writers: _all_at_gate(writers, options.most_runs), as_json=options.json
-        )
+    for case in SMALL:
+        failed += _report(case, lambda case=case: _all(case, options.most_runs), as_json=options.json)
+    for case in LARGE:
+        failed += _report(case, lambda case=case: _some(case, options.seconds, options.seed), as_json=options.json)
     return 1 if failed else 0
 
 
-def _all(kind: kinds.Kind, most: int) -> tuple[int, bool]:
-    result = explore_all(lambda: kinds.Holders(kind), most_faults=1, most_runs=most)
+def _all(case: Case, most: int) -> tuple[int, bool]:
+    result = explore_all(case.make, most_faults=1, most_runs=most)
     return result.runs, result.complete
 
 
-def _all_at_gate(writers: gates.Writers, most: int) -> tuple[int, bool]:
-    result = explore_all(lambda: gates.Writers(writers.fences, writers.admits), most_faults=2, most_runs=most)
-    return result.runs, result.complete
-
-
-def _some(kind: kinds.Kind, seconds: float, seed: int) -> tuple[int, bool]:
+def _some(case: Case, seconds: float, seed: int) -> tuple[int, bool]:
     runs, ends = 0, time.monotonic() + seconds
     while time.monotonic() < ends:
-        runs += explore_some(lambda: kinds.Holders(kind), runs=100, seed=seed + runs, most_faults=3).runs
+        runs += explore_some(case.make, runs=100, seed=seed + runs, most_faults=3).runs
     return runs, False
 
 
-def _report(kind: kinds.Kind | gates.Writers, explore: object, *, as_json: bool) -> int:
+def _report(case: Case, explore: object, *, as_json: bool) -> int:
     started = time.monotonic()
     try:
         runs, complete = explore()  # type: ignore[operator]
@@ -78,8 +106,8 @@ def _report(kind: kinds.Kind | gates.Writers, explore: object, *, as_json: bool)
     except Violation as exc:
         runs, complete, problem = 0, False, str(exc)
     line = {
-        "recipe": kind.name,
-        "participants": len(kind.values),
+        "recipe": case.name,
+        "participants": case.participants,
         "orders": runs,
         "complete": complete,
         "seconds": round(time.monotonic() - started, 1),

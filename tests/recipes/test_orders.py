@@ -43,6 +43,13 @@ def test_two_participants_in_every_order_with_one_fault(kind: kinds.Kind, fault:
     assert result.runs > 50
 
 
+@pytest.mark.parametrize("fault", [Fault.CRASH, Fault.CANCEL])
+def test_handing_over_in_every_order_with_one_fault(fault: Fault) -> None:
+    result = explore_all(kinds.HandsOver, faults=frozenset([fault]), most_faults=1)
+    assert result.complete
+    assert result.runs > 50
+
+
 @pytest.mark.parametrize("kind", LARGE, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("seed", range(1))
 def test_three_participants_with_three_faults(kind: kinds.Kind, seed: int) -> None:

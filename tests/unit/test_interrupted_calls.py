@@ -182,6 +182,45 @@ def test_an_interrupted_acquisition_is_held_by_nobody(url, acquisition):
         assert every_line(lambda last: (lambda: held.append(acquire(store)()), give_back)) > 30
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:dropping a transaction")
+@pytest.mark.parametrize("call", ["put", "claim", "ack", "partitions"])
+def test_interrupted_work_is_done_by_nobody_or_once(url, call):
+    with tenure.connect(url, timeout=20) as store:
+        tenure.Session.open(store)
+        with tenure.Lock(store, "other").hold():
+            pass
+        queue = tenure.WorkQueue(store, "q", max_items=1, max_attempts=10**6)
+
+        def act(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
+            kept: list[Any] = []
+            share = tenure.Partitioner(store, "p", partitions=2)
+            if call != "put":
+                queue.put(b"1")
+            item = queue.claim() if call == "ack" else None
+
+            def afterwards() -> None:
+                for one in (*kept, item):
+                    if one is not None:
+                        one.release()  # as an application would with what it got
+                share.close()
+                until(lambda: all(key.endswith("/00000") for key in store.list().keys), what="claims are given back")
+                found = queue.try_claim()
+                assert found is not None or call in {"put", "ack"}
+                if found is not None:
+                    found.ack()
+                assert not store.list().keys
+
+            calls: dict[str, Callable[[], object]] = {
+                "put": lambda: queue.put(b"1"),
+                "claim": lambda: kept.append(queue.claim()),
+                "partitions": share.update,
+            }
+            return item.ack if item is not None else calls[call], afterwards
+
+        assert every_line(act) > 30
+
+
 def test_an_interrupted_connect_leaves_no_thread(url):
     before = set(threading.enumerate())
 

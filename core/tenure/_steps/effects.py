@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from tenure._client.pagination import Listing
 from tenure._runtime.clock import TimeLimit
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease, Lease
 from tenure.spi.types import CommitResult, KeyValue, Operation, Precondition
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Commit(Effect[CommitResult]):
     preconditions: tuple[Precondition, ...]
     operations: tuple[Operation, ...]
     limit: TimeLimit
-    lease: Lease | None = None
+    lease: HeldLease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +111,15 @@ class WaitUntil(Effect[bool]):
         prefix: the string that the watched keys start with.
         ready: the condition. It is called with the present keys, and never in the middle of a transaction.
         limit: the time that the wait may take.
-        lease: the wait also ends when this lease does. The result is false then.
+        lease: the wait also ends when this lease does. The result is false then. ``None`` for a wait that depends on
+            no lease.
         exact: whether only the key that equals ``prefix`` is watched.
     """
 
     prefix: str
     ready: Callable[[Mapping[str, KeyValue]], bool]
     limit: TimeLimit
-    lease: Lease
+    lease: Lease | None
     exact: bool = False
 
 

@@ -24,7 +24,7 @@ from tenure._steps.effects import Commit, Effect, Get, ListKeys, Sleep, Steps, W
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
 from tenure.recipes.session import Session, session_for
-from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Operation, Put, RevisionEquals
+from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, RevisionEquals
 
 T = TypeVar("T")
 
@@ -87,6 +87,17 @@ class Turn(Protocol):
         ...
 
 
+class Together:
+    """No ticket waits for another one."""
+
+    values = False
+    whole_folder = False
+
+    def blocker(self, view: View, mine: Ticket) -> Ticket | None:
+        """Return no ticket."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Acquired:
     """What an acquisition got.
@@ -127,21 +138,25 @@ class Queue:
 
         Raises ``WaitTimeout`` when the time is up, ``LeaseLost`` when the session or the ticket is lost.
         """
-        attempt = yield from self._enter(value, limit)
+        attempt = yield from self.enter(value, limit)
         try:
-            while True:
-                view = yield from self._view(limit, attempt.session)
-                mine = yield from self._find(view, attempt)
-                if mine is None:
-                    continue
-                blocker = self.turn.blocker(view, mine)
-                if blocker is None:
-                    attempt.session.check()
-                    return Acquired(mine, attempt.session, attempt.uncertain)
-                yield from self._wait(blocker, mine, limit, attempt.session)
+            return (yield from self.await_turn(attempt, limit))
         except BaseException:
             self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
             raise
+
+    def await_turn(self, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps that wait for the turn of a ticket. They raise what :meth:`acquire` does, and leave the ticket."""
+        while True:
+            view = yield from self._view(limit, attempt.session)
+            mine = yield from self._find(view, attempt)
+            if mine is None:
+                continue
+            blocker = self.turn.blocker(view, mine)
+            if blocker is None:
+                attempt.session.check()
+                return Acquired(mine, attempt.session, attempt.uncertain)
+            yield from self._wait(blocker, mine, limit, attempt.session)
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
@@ -150,7 +165,7 @@ class Queue:
         last = Ticket("", after, value, after)
         if self.turn.blocker(View((*view.tickets, last), view.settings), last) is not None:
             return None
-        attempt = yield from self._enter(value, limit)
+        attempt = yield from self.enter(value, limit)
         try:
             mine = None
             while mine is None:
@@ -186,14 +201,14 @@ class Queue:
                 self.janitor.remove(key, held.session, uncertain=held.uncertain)
         return there and held.session.alive
 
-    def change(self, held: Acquired, value: bytes, limit: TimeLimit, *more: Operation) -> Steps[Acquired]:
+    def change(self, held: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that give the ticket another value in its place in the queue. The token grows.
 
-        ``more`` is done in the same transaction. Raises ``LeaseLost`` if it is not held any more.
+        Raises ``LeaseLost`` if it is not held any more.
         """
         ticket, session = held.ticket, held.session
-        operations = (Put(ticket.key, value, session.lease.id), *more)
-        put = Commit((RevisionEquals(ticket.key, ticket.revision),), operations, limit, session.lease)
+        operation = Put(ticket.key, value, session.lease.id)
+        put = Commit((RevisionEquals(ticket.key, ticket.revision),), (operation,), limit, session.lease)
         revision, uncertain = 0, False
         try:
             while not revision:
@@ -220,13 +235,11 @@ class Queue:
         """Let the janitor give back what is held. Never blocks or raises."""
         self.janitor.remove(held.ticket.key, held.session, uncertain=held.uncertain)
 
-    # -- inside --
-
-    def _enter(self, value: bytes, limit: TimeLimit) -> Steps[_Attempt]:
-        """Put a ticket. The store's own session may end at that moment; then another one is taken, once."""
+    def enter(self, value: bytes, limit: TimeLimit) -> Steps[Attempt]:
+        """Steps that put a ticket. The store's own session may end at that moment; then another one is taken, once."""
         for last in (False, True):
             session = yield from session_for(self.store, self.session, limit)
-            attempt = _Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
+            attempt = Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
             try:
                 yield from self._put(attempt, value, limit)
                 return attempt
@@ -238,7 +251,9 @@ class Queue:
                     raise
         raise AssertionError
 
-    def _put(self, attempt: _Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
+    # -- inside --
+
+    def _put(self, attempt: Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
         lease = attempt.session.lease
         put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
         attempt.sent = True
@@ -262,7 +277,7 @@ class Queue:
         listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
         return view_of(self.folder, listing.items)
 
-    def _find(self, view: View, attempt: _Attempt) -> Steps[Ticket | None]:
+    def _find(self, view: View, attempt: Attempt) -> Steps[Ticket | None]:
         """Find the ticket of ``attempt``. ``None``: the list was older than the ticket."""
         mine = view.find(attempt.key)
         if mine is not None:
@@ -320,8 +335,8 @@ class Queue:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-class _Attempt:
-    """A ticket that is being put, and what is known of it."""
+class Attempt:
+    """A ticket that is being put, and what is known of it: its place, once it is there."""
 
     __slots__ = ("key", "place", "sent", "session", "uncertain")
 

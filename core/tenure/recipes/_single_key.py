@@ -26,15 +26,27 @@ _PAUSE = 0.2
 class SingleKey:
     """One key and who competes for it."""
 
-    def __init__(self, store: Store, folder: str, what: str, janitor: Janitor, session: Session | None) -> None:
-        """``what`` is acquired, for messages; ``session`` is the participant's own, ``None`` for the store's."""
+    def __init__(
+        self,
+        store: Store,
+        folder: str,
+        what: str,
+        janitor: Janitor,
+        session: Session | None,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """``what`` is acquired, for messages; ``session`` is the participant's own, ``None`` for the store's.
+
+        ``alone``: no queue can have the same folder, so that none is looked for.
+        """
         self.store = store
         self.key = folder + HOLDER
         self.what = what
         self.janitor = janitor
         self.session = session
         self._folder = folder
-        self._checked = False
+        self._checked = alone
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""

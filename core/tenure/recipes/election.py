@@ -2,32 +2,31 @@
 
 It is a queue of tickets (:mod:`tenure.recipes._queue`). A candidate whose turn comes puts its ticket once more, marked
 as the leader's. The revision of that put is the token, so it grows with each leader, also when a leader hands over to a
-candidate that is not the next in the queue.
+candidate that is not the next in the queue. Handing over marks that candidate's ticket: the mark ends with the ticket.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from tenure._client.store import Store
-from tenure._runtime.clock import Clock, TimeLimit
+from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, ListKeys, Steps
-from tenure._steps.threads import follow, run
-from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, WaitTimeout
+from tenure._steps.threads import run
+from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._holding import Held, Holding, acquire
 from tenure.recipes._janitor import janitor_of
+from tenure.recipes._observing import Changes
 from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, KeyValue, Put, RevisionEquals
-from tenure.watch.engine import Watch
 
 H = TypeVar("H", bound=HeldState)
 
@@ -59,8 +58,8 @@ class InOrderOrHeir:
         """Return the ticket whose turn it is, unless it is ``mine``."""
         first = view.tickets[0]
         if not leads(first):
-            named = view.settings.get(_HEIR, b"").decode(errors="replace")
-            first = next((ticket for ticket in view.tickets if leads(ticket)), None) or view.find(named) or first
+            named = next((ticket for ticket in view.tickets if _marked(ticket, _HEIR)), first)
+            first = next((ticket for ticket in view.tickets if leads(ticket)), named)
         return None if first.key == mine.key else first
 
 
@@ -110,24 +109,33 @@ class Campaign:
             if heir is None:
                 return False
             guards = RevisionEquals(mine.key, mine.revision), RevisionEquals(heir.key, heir.revision)
-            change = Delete(mine.key), Put(self.queue.folder + _HEIR, heir.key.encode(), heir.lease_id)
+            change = Delete(mine.key), Put(heir.key, _with_mark(heir.value, _HEIR), heir.lease_id)
             try:
                 yield from Commit(guards, change, limit)
             except (Conflict, LeaseNotFound):
                 continue  # the heir has gone, or this leader
             except OutcomeUnknown:
-                self.queue.janitor.remove(mine.key, held.session)
+                self.give_up(held)
                 raise
+            if held.uncertain:
+                self.give_up(held)
             return True
 
     def _mark(self, acquired: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
-        marked = json.dumps({**fields_of(value), _LEADING: True}, ensure_ascii=False).encode()
-        return self.queue.change(acquired, marked, limit, Delete(self.queue.folder + _HEIR))
+        return self.queue.change(acquired, _with_mark(value, _LEADING), limit)
+
+
+def _with_mark(value: bytes, mark: str) -> bytes:
+    return json.dumps({**fields_of(value), mark: True}, ensure_ascii=False).encode()
+
+
+def _marked(ticket: Ticket, mark: str) -> bool:
+    return fields_of(ticket.value).get(mark) is True
 
 
 def leads(ticket: Ticket) -> bool:
     """Whether the candidate with this ticket leads."""
-    return fields_of(ticket.value).get(_LEADING) is True
+    return _marked(ticket, _LEADING)
 
 
 def leader_of(view: View) -> Leader | None:
@@ -159,64 +167,6 @@ class Candidate(Acquirable[H]):
         if done:
             term.end()
         return done
-
-
-class Observation:
-    """Who leads, and each change. Made by :meth:`Election.observe`. One consumer at a time."""
-
-    def __init__(self, watch: Watch, folder: str, clock: Clock) -> None:
-        self._watch = watch
-        self._clock = clock
-        self._folder = folder
-        self._present: dict[str, KeyValue] = {}
-        self._told: Leader | None = None
-        self._first = True
-
-    def next(self, timeout: float | None = None) -> Leader | None:
-        """Return the present leader, the first time; then wait until it is another one.
-
-        Args:
-            timeout: seconds to wait; ``None`` to wait indefinitely.
-
-        Returns:
-            The leader; ``None`` if there is none now.
-
-        Raises:
-            WaitTimeout: nothing has changed in that time.
-            StoreClosed: the observation or the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
-        """
-        limit = TimeLimit(self._clock, timeout)
-        while True:
-            batch = self._watch.next(limit.left())
-            if batch is None:
-                raise WaitTimeout(f"observing {self._folder!r}: the leader did not change in {timeout:g} s")
-            if not follow(self._present, batch):
-                continue
-            leader = leader_of(view_of(self._folder, self._present.values()))
-            if self._first or leader != self._told:
-                self._first, self._told = False, leader
-                return leader
-
-    def __iter__(self) -> Iterator[Leader | None]:
-        """Iterate until the observation is closed."""
-        while True:
-            try:
-                leader = self.next()
-            except StoreClosed:
-                if self._watch.closed:
-                    return
-                raise
-            yield leader
-
-    def close(self) -> None:
-        """End the observation. Idempotent, callable from any thread."""
-        self._watch.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
 
 class Election:
@@ -350,7 +300,7 @@ class Election:
         """
         return leader_of(view_of(self._folder, self._store.list(self._folder, timeout=timeout).items))
 
-    def observe(self) -> Observation:
+    def observe(self) -> Changes[Leader | None]:
         """Follow who leads.
 
         Returns:
@@ -363,7 +313,16 @@ class Election:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return Observation(self._store.watch(self._folder), self._folder, self._store.clock)
+        return Changes(
+            self._store,
+            self._folder,
+            self._read,
+            what=f"the election {self.name!r}",
+            timeout=None,
+        )
+
+    def _read(self, present: Iterable[KeyValue]) -> Leader | None:
+        return leader_of(view_of(self._folder, present))
 
     def __repr__(self) -> str:
         return f"<Election {self.name!r} {self.term or 'not leading'}>"

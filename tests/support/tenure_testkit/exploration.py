@@ -201,6 +201,15 @@ class World:
             self.expire(one)
         return bool(crashed)
 
+    def let_a_wait_end(self) -> bool:
+        """Let time pass until the first wait with a limit is over. Returns whether there was one."""
+        waits = [one.effect.limit.left() for one in self.participants if isinstance(one.effect, WaitUntil)]
+        left = min((left for left in waits if left is not None and left > 0), default=0.0)
+        ends = self.clock.now() + left
+        while self.clock.now() < ends:
+            self._let_time_pass(min(TTL / 2, ends - self.clock.now()))
+        return left > 0
+
     # -- inside --
 
     def _grant(self, effect: Grant) -> Lease:
@@ -236,7 +245,8 @@ class World:
         if not isinstance(effect, WaitUntil):
             return True
         left = effect.limit.left()
-        return not effect.lease.alive or (left is not None and left <= 0) or self._ready(effect)
+        ended = effect.lease is not None and not effect.lease.alive
+        return ended or (left is not None and left <= 0) or self._ready(effect)
 
     def _ready(self, effect: WaitUntil) -> bool:
         found = self.store.list(effect.prefix).items
@@ -257,7 +267,7 @@ class World:
         if isinstance(effect, Grant):
             return self._grant(effect)
         if isinstance(effect, WaitUntil):
-            return effect.lease.alive and self._ready(effect)
+            return (effect.lease is None or effect.lease.alive) and self._ready(effect)
         if isinstance(effect, Sleep):
             return self._let_time_pass(effect.seconds)
         if isinstance(effect, Mark):
@@ -377,9 +387,12 @@ def _next(world: World, choices: _Choices, faults: frozenset[Fault], told: list[
     """Let one thing happen. Returns how many faults that was, ``None`` if nothing more can happen."""
     actions = world.actions(faults)
     if not any(fault is None or one is None for one, fault in actions):
-        if not world.abandon_crashed():
+        if world.abandon_crashed():
+            told.append("sessions of dead processes expire")
+        elif world.let_a_wait_end():
+            told.append("a wait is over")
+        else:
             return None
-        told.append("sessions of dead processes expire")
         return 0
     one, fault = actions[choices.choose(len(actions))] if len(actions) > 1 else actions[0]
     if one is None:

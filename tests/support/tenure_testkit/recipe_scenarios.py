@@ -137,13 +137,17 @@ class Holders(Scenario):
     def _take_part(self, world: World, name: str, value: bytes, contest: Contest) -> Steps[None]:
         limit = TimeLimit(world.clock, None)
         held = yield from contest.acquire(value, limit)
+        assert held.session.alive, f"{name} acquired it on a session that had ended"
         try:
             yield from Mark(lambda: self._enter(_of(world, name), value, held))
             yield from self._write(held, limit)
         finally:
             # What ``with`` does, after a cancel as well. It counts as inside until its release begins.
             self._inside.pop(name, None)
-            yield from contest.release(held, limit)
+            yield from self._give_back(contest, held, limit)
+
+    def _give_back(self, contest: Contest, held: Acquired, limit: TimeLimit) -> Steps[bool]:
+        return (yield from contest.release(held, limit))
 
     def _enter(self, me: Participant, value: bytes, held: Acquired) -> None:
         if not held.session.alive:
@@ -165,6 +169,27 @@ class Holders(Scenario):
         except (Conflict, OutcomeUnknown, Unavailable):
             return
         self._acknowledged.append(token)
+
+
+class HandsOver(Holders):
+    """An election whose first leader hands over to the last candidate, if that one campaigns already."""
+
+    def __init__(self, count: int = 2) -> None:
+        super().__init__(election(count))
+        self._first = True
+
+    def _give_back(self, contest: Contest, held: Acquired, limit: TimeLimit) -> Steps[bool]:
+        assert isinstance(contest, Campaign)
+        first, self._first = self._first, False
+        done = False
+        try:
+            done = first and (yield from contest.hand_over(held, f"p{len(self.kind.values)}", limit))
+        except OutcomeUnknown:
+            done = True  # the term has ended
+        finally:
+            if not done:
+                yield from contest.release(held, limit)
+        return True
 
 
 def _of(world: World, name: str) -> Participant:

@@ -1,0 +1,220 @@
+"""A local view of keys: what a watch has shown, and what was written through the view since. No I/O.
+
+Readers take no lock. A value that can't be read, or isn't valid, leaves the last good one in place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, NamedTuple, TypeVar
+
+from tenure._client.store import Store
+from tenure._runtime.callback_pool import Strand
+from tenure._runtime.clock import TimeLimit
+from tenure._runtime.interruption import interruption
+from tenure._runtime.monitor import Monitor
+from tenure._steps.effects import Commit, Steps
+from tenure.errors import InvalidArgument
+from tenure.recipes.codec import Codec
+from tenure.spi.types import Delete, Put
+from tenure.watch.events import Batch, BatchType
+
+T = TypeVar("T")
+
+_log = logging.getLogger("tenure.recipes")
+_SETTLES = 5.0
+"""Seconds, beside the watch's own latency, after which the watch has shown what was written before."""
+
+
+class _Stored(NamedTuple):
+    data: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A write through the view that the watch hasn't shown yet. ``data`` is ``None`` for a delete."""
+
+    data: bytes | None
+    revision: int
+    until: float
+
+
+class Subscriber:
+    """One callback. It is called with the keys that have changed since its last call, so a slow one misses none."""
+
+    def __init__(
+        self, strand: Callable[[Callable[[], object]], Strand], callback: Callable[[frozenset[str]], object]
+    ) -> None:
+        self._callback = callback
+        self._lock = Monitor()
+        self._changed: set[str] = set()
+        self._strand = strand(self._run)
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Call back soon. Never blocks."""
+        with self._lock:
+            self._changed.update(keys)
+        self._strand.wake()
+
+    def _run(self) -> None:
+        with self._lock:
+            keys, self._changed = frozenset(self._changed), set()
+        if keys:
+            self._callback(keys)
+
+
+class View(Generic[T]):
+    """The values of some keys, as far as they are known here."""
+
+    def __init__(self, store: Store, codec: Codec[T], validate: Callable[[T], object] | None) -> None:
+        self.changed = Monitor()
+        """Notified after each batch."""
+        self.in_sync = False
+        """Whether the first state has arrived."""
+        self.batches = 0
+        self._clock = store.clock
+        self._codec = codec
+        self._validate = validate
+        self._lossless = store.capabilities.lossless_watch
+        self._settles = _SETTLES + store.capabilities.max_watch_latency
+        self._seen: dict[str, _Stored] = {}
+        self._own: dict[str, _Own] = {}
+        self._shown: dict[str, bytes] = {}
+        self._values: dict[str, T] = {}
+        self._problems: dict[str, Exception | SystemExit] = {}
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    # -- reading --
+
+    def values(self) -> Mapping[str, T]:
+        """Return the present values, which change."""
+        if self._own:
+            self._forget_settled()
+        return MappingProxyType(self._values)
+
+    def problems(self) -> dict[str, Exception | SystemExit]:
+        """Return why the stored values of some keys aren't used."""
+        with self.changed:
+            return dict(self._problems)
+
+    def copy(self) -> tuple[int, dict[str, T]]:
+        """Return the values as they are between two batches, with the number of the batch."""
+        with self.changed:
+            return self.batches, dict(self.values())
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell ``subscriber`` of changes from now on."""
+        with self.changed:
+            self._subscribers = (*self._subscribers, subscriber)
+
+    # -- what the store tells --
+
+    def apply(self, batch: Batch) -> None:
+        """Apply a batch of the watch."""
+        with self.changed:
+            touched = set()
+            for event in batch.events:
+                touched.add(event.key)
+                if event.item is None:
+                    self._seen.pop(event.key, None)
+                else:
+                    self._seen[event.key] = _Stored(event.item.value, event.revision)
+                own = self._own.get(event.key)
+                if own is not None and own.revision <= event.revision:
+                    del self._own[event.key]
+            if self._lossless or batch.type is BatchType.RESYNC:
+                touched.update(self._forget(lambda own: own.revision <= batch.revision))
+            self._show(touched)
+            self.in_sync = self.in_sync or batch.type is not BatchType.CHANGES  # the first batch is the whole state
+            self._wake()
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        with self.changed:
+            self._wake()
+
+    def _wake(self) -> None:
+        self.batches += 1
+        self.changed.notify_all()
+
+    # -- writing --
+
+    def put(self, key: str, value: T, limit: TimeLimit) -> Steps[None]:
+        """Steps that write a value. Refuse one that isn't valid, and send nothing."""
+        try:
+            data = self._codec.encode(value)
+            self._read(data)
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
+            raise InvalidArgument(f"setting {key!r}: the value is not valid: {exc}; give a valid one") from exc
+        revision = (yield from Commit((), (Put(key, data),), limit)).revision
+        self._wrote(key, data, revision)
+
+    def delete(self, key: str, limit: TimeLimit) -> Steps[None]:
+        """Steps that delete a key."""
+        revision = (yield from Commit((), (Delete(key),), limit)).revision
+        self._wrote(key, None, revision)
+
+    def _wrote(self, key: str, data: bytes | None, revision: int) -> None:
+        with self.changed:
+            seen = self._seen.get(key)
+            if seen is None or seen.revision < revision:
+                self._own[key] = _Own(data, revision, self._clock.now() + self._settles)
+                self._show((key,))
+            self._wake()
+
+    def _forget_settled(self) -> None:
+        """A watch that shows no intermediate states may never show a key that was put and then deleted by another."""
+        with self.changed:
+            now = self._clock.now()
+            self._show(self._forget(lambda own: own.until <= now))
+
+    def _forget(self, settled: Callable[[_Own], bool]) -> list[str]:
+        keys = [key for key, own in self._own.items() if settled(own)]
+        for key in keys:
+            del self._own[key]
+        return keys
+
+    # -- what readers see --
+
+    def _show(self, keys: Iterable[str]) -> None:
+        changed = [key for key in keys if self._show_one(key)]
+        if changed:
+            for subscriber in self._subscribers:
+                subscriber.add(changed)
+
+    def _show_one(self, key: str) -> bool:
+        """Show what is known of a key. Returns whether its value has changed."""
+        own, seen = self._own.get(key), self._seen.get(key)
+        data = own.data if own is not None else seen.data if seen is not None else None
+        if data is None:
+            self._shown.pop(key, None)
+            self._problems.pop(key, None)
+            return self._values.pop(key, _NOTHING) is not _NOTHING
+        if self._shown.get(key) == data:
+            return False
+        try:
+            self._values[key] = self._read(data)
+        except (Exception, SystemExit) as exc:
+            if interruption(exc) is not None:
+                raise
+            self._problems[key] = exc
+            _log.warning("reading %r: its value is not valid: %s; write a valid one. The last good one stays", key, exc)
+        else:
+            self._problems.pop(key, None)
+        self._shown[key] = data
+        return key not in self._problems
+
+    def _read(self, data: bytes) -> T:
+        value = self._codec.decode(data)
+        if self._validate is not None and self._validate(value) is False:
+            raise ValueError("validate() returned False")
+        return value
+
+
+_NOTHING = object()

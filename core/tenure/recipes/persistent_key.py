@@ -1,0 +1,194 @@
+"""A key that comes back: it is on a session of its own, and put again on a new one after that was lost, until closed.
+
+With a session of its own, giving up needs no clearing: a put that had no answer ends with its session at the latest.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from types import TracebackType
+from typing import Self
+
+from tenure._client.keys import check_key
+from tenure._client.store import Store
+from tenure._runtime.clock import TimeLimit
+from tenure._runtime.monitor import Monitor
+from tenure._steps.effects import Commit, Get, Sleep, Steps
+from tenure._steps.threads import Background, run
+from tenure.errors import AlreadyHeld, Conflict, OutcomeUnknown, StoreClosed, TenureError
+from tenure.recipes._patience import over
+from tenure.recipes.session import DEFAULT_TTL, Session, open_session
+from tenure.spi.types import Delete, KeyAbsent, Precondition, Put, RevisionEquals
+
+_log = logging.getLogger("tenure.recipes")
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+
+
+class PersistentKey:
+    """A key that is there while this process lives, and can reach the store, until :meth:`close`.
+
+    If its session is lost, by an outage or a pause, the key goes with it, and is put again as soon as that is possible,
+    unless another client has put it meanwhile; then when that one is gone. A key that another client changes or deletes
+    while the session lives is left so.
+
+    In ``with``, it is put at the beginning of the block, and removed at the end.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     with tenure.PersistentKey(store, "up/node-a", b"10.0.0.1") as key:
+    ...         print(key.present, store.get("up/node-a").value)
+    ...     print(store.get("up/node-a"))
+    True b'10.0.0.1'
+    None
+
+    Args:
+        store: the store.
+        key: the key.
+        value: its value.
+        ttl: seconds after which the store removes the key, if this process died.
+
+    Raises:
+        InvalidKey: the key is empty, too long or not valid text.
+    """
+
+    def __init__(self, store: Store, key: str, value: bytes, *, ttl: float = DEFAULT_TTL) -> None:
+        check_key(key)
+        self._store = store
+        self._key = key
+        self._value = value
+        self._ttl = ttl
+        self._session: Session | None = None
+        self._revision = 0
+        self._open = False
+        self._lock = Monitor()
+
+    @property
+    def key(self) -> str:
+        """The key."""
+        return self._key
+
+    @property
+    def present(self) -> bool:
+        """Whether it is put, and its session lives. Reads the local clock and makes no call to the store."""
+        session = self._session
+        return session is not None and session.alive
+
+    def start(self, *, timeout: float | None = None) -> None:
+        """Put the key, and keep it.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
+
+        Raises:
+            Conflict: the key is there already; it was not changed.
+            AlreadyHeld: this object keeps it already.
+            InvalidArgument: the TTL is not a positive number, or the value is not bytes.
+            LimitExceeded: the value or the TTL is too large for the store.
+            OutcomeUnknown: the time ran out while a write had no answer. If it was applied, the key goes with its TTL.
+            StoreFull: the store has no room.
+            Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+        """
+        with self._lock:
+            if self._open:
+                raise AlreadyHeld(f"putting {self._key!r}: this object keeps it already; close it first")
+            self._open = True
+        try:
+            run(self._store, self._put(KeyAbsent(self._key), TimeLimit(self._store.clock, timeout)))
+        except BaseException:
+            with self._lock:
+                self._open = False
+                session, self._session = self._session, None
+            if session is not None:  # an interrupt came as this returned
+                session.lease.abandon()
+            raise
+
+    def close(self, *, timeout: float | None = None) -> None:
+        """Remove the key, and keep it no longer. Idempotent.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Raises:
+            OutcomeUnknown: no answer came; the key goes with its TTL.
+            Unavailable: the store can't be reached; the key goes with its TTL. ``DeadlineExceeded`` if the time ran
+                out.
+            PermissionDenied: the store forbids the call; the key goes with its TTL. ``AuthenticationFailed`` if it no
+                longer accepts the credentials.
+        """
+        with self._lock:
+            self._open = False
+            session, self._session = self._session, None
+        if session is not None:
+            session._unsubscribe(self)
+            session.close(timeout=timeout)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            self.close()
+        except TenureError:
+            if error is None:
+                raise
+            return  # the error of the body tells more
+
+    def __repr__(self) -> str:
+        return f"<PersistentKey {self._key!r} {'present' if self.present else 'absent'}>"
+
+    # -- steps --
+
+    def _put(self, guard: Precondition, limit: TimeLimit) -> Steps[None]:
+        """Put the key on a new session. If that fails, the session is given up, and what it has expires."""
+        session, kept = None, False
+        try:
+            session = yield from open_session(self._ttl, limit)
+            revision = yield from self._put_on(session, guard, limit)
+            with self._lock:
+                if self._open:
+                    self._revision, self._session, kept = revision, session, True
+            if kept:
+                session._subscribe(self, self._lost, self._store._callbacks.submit)
+            else:  # closed meanwhile
+                yield from Commit((RevisionEquals(self._key, revision),), (Delete(self._key),), limit)
+        finally:
+            if session is not None and not kept:
+                session.lease.abandon()
+
+    def _put_on(self, session: Session, guard: Precondition, limit: TimeLimit) -> Steps[int]:
+        lease = session.lease
+        while True:
+            try:
+                return (yield from Commit((guard,), (Put(self._key, self._value, lease.id),), limit, lease)).revision
+            except (OutcomeUnknown, Conflict) as exc:
+                found = yield from Get(self._key, limit)
+                if found is not None and found.lease_id == lease.id:  # a try that had no answer was applied
+                    return found.mod_revision
+                if isinstance(exc, Conflict) or over(limit):
+                    raise
+
+    def _lost(self) -> None:
+        Background(self._store, self._come_back()).start()
+
+    def _come_back(self) -> Steps[None]:
+        pause = _FIRST_PAUSE
+        while self._open:
+            limit = TimeLimit(self._store.clock, None)
+            try:
+                item = yield from Get(self._key, limit)
+                if item is None:
+                    return (yield from self._put(KeyAbsent(self._key), limit))
+                if item.mod_revision == self._revision:  # the store has not removed it yet: replaced without a gap
+                    return (yield from self._put(RevisionEquals(self._key, self._revision), limit))
+            except StoreClosed:
+                return
+            except TenureError as exc:
+                _log.debug("putting %r again failed, trying again: %s", self._key, exc)
+            yield from Sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads processes, no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,0 +1,93 @@
+"""What a view shows when batches come late, twice, or not at all. Without a watch: batches are made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import tenure
+from tenure import TEXT, Batch, BatchType, Event, EventType, KeyValue, ManualClock, Store
+from tenure.recipes._view import View
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> Iterator[Store]:
+    with tenure.connect("memory://", clock=clock) as store:
+        yield store
+
+
+@pytest.fixture(params=[True, False], ids=["lossless", "coalescing"])
+def view(store: Store, request: pytest.FixtureRequest) -> View[str]:
+    view = View(store, TEXT, None)
+    view._lossless = request.param
+    view.apply(Batch(BatchType.SNAPSHOT, (), 10))
+    return view
+
+
+def put(key: str, value: str, revision: int) -> Event:
+    item = KeyValue(key, value.encode(), revision, revision, None)
+    return Event(EventType.UPDATE, key, item, revision)
+
+
+def changes(*events: Event) -> Batch:
+    return Batch(BatchType.CHANGES, events, events[-1].revision)
+
+
+def test_a_late_batch_takes_nothing_back(view: View[str]) -> None:
+    view.apply(changes(put("a", "old", 11)))
+    view._wrote("a", b"own", 20)
+    view.apply(changes(put("a", "late", 15)))
+    assert view.values()["a"] == "own"
+    view.apply(changes(put("a", "own", 20)))
+    view.apply(changes(put("a", "newer", 21)))
+    assert view.values()["a"] == "newer"
+
+
+def test_an_answer_that_comes_after_a_later_batch_takes_nothing_back(view: View[str]) -> None:
+    view.apply(changes(put("a", "newer", 21)))
+    view._wrote("a", b"own", 20)
+    assert view.values()["a"] == "newer"
+
+
+def test_a_deleted_key_stays_deleted(view: View[str]) -> None:
+    view.apply(changes(put("a", "old", 11)))
+    view._wrote("a", None, 20)
+    view.apply(changes(put("a", "late", 15)))
+    assert "a" not in view.values()
+    view.apply(changes(put("a", "again", 22)))
+    assert view.values()["a"] == "again"
+
+
+def test_a_key_that_the_watch_never_shows_goes_after_a_while(view: View[str], clock: ManualClock) -> None:
+    view._wrote("a", b"own", 20)  # and another client deletes it before the watch looks
+    assert view.values()["a"] == "own"
+    clock.jump(60)
+    assert "a" not in view.values()
+
+
+def test_a_difference_shows_what_the_store_has_now(view: View[str]) -> None:
+    view._wrote("a", b"own", 20)
+    view.apply(Batch(BatchType.RESYNC, (), 19, "a gap"))  # read before the write
+    assert view.values()["a"] == "own"
+    view.apply(Batch(BatchType.RESYNC, (), 30, "a gap"))
+    assert "a" not in view.values()
+
+
+def test_a_lossless_watch_that_has_come_further_is_right(store: Store) -> None:
+    view = View(store, TEXT, None)
+    view._wrote("a", b"own", 20)
+    view.apply(changes(put("b", "x", 25)))
+    assert dict(view.values()) == {"b": "x"}
+
+
+def test_a_batch_that_comes_twice_changes_nothing(view: View[str]) -> None:
+    batch = changes(put("a", "x", 11), put("b", "y", 11))
+    view.apply(batch)
+    view.apply(batch)
+    assert dict(view.values()) == {"a": "x", "b": "y"}
