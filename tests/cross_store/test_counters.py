@@ -223,19 +223,19 @@ def test_a_slot_is_told_to_one_process(store_url: str, opened: Opener, store: St
     assert store.list().keys == (Schedule(store, "s", 1).key,)
 
 
-def test_the_last_of_the_missed_slots_is_taken(store: Store) -> None:
+def test_the_last_of_the_missed_slots_is_taken(store: Store, short: float) -> None:
     yearly = "0 0 1 1 *"
     late, skipping = (Schedule(store, "s", yearly, missed=missed) for missed in ("last", "skip"))
     with pytest.raises(WaitTimeout):
-        late.take(timeout=0.2)  # a new schedule has missed none
+        late.take(timeout=short)  # a new schedule has missed none
     store.put(late.key, b"2020-01-01T00:00:00+00:00")
     with pytest.raises(WaitTimeout):
-        skipping.take(timeout=0.2)
+        skipping.take(timeout=short)
     slot = late.take(timeout=PATIENCE)
     assert (slot.month, slot.day, slot.hour) == (1, 1, 0)
     assert slot.year > 2020
     with pytest.raises(WaitTimeout):
-        late.take(timeout=0.2)
+        late.take(timeout=short)
     store.put(late.key, b"soon")
     with pytest.raises(StoreCorrupted, match="soon"):
         late.take(timeout=PATIENCE)

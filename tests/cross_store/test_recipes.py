@@ -38,7 +38,9 @@ def test_many_cycles_leave_no_key(store: Store, fair: bool) -> None:
     assert not store.list().keys
 
 
-def test_one_of_several_holds_in_the_order_of_asking(store_url: str, opened: Opener, store: Store) -> None:
+def test_one_of_several_holds_in_the_order_of_asking(
+    store_url: str, opened: Opener, store: Store, short: float
+) -> None:
     entered: list[int] = []
     inside = threading.Semaphore(1)
 
@@ -58,7 +60,7 @@ def test_one_of_several_holds_in_the_order_of_asking(store_url: str, opened: Ope
         _until_more(store, waiting)
     assert Lock(store, "l").try_acquire() is None
     with pytest.raises(WaitTimeout):
-        Lock(store, "l").acquire(timeout=0.05)
+        Lock(store, "l").acquire(timeout=short)
     assert first.release()
     for thread in threads:
         thread.join(PATIENCE)

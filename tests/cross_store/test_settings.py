@@ -24,7 +24,7 @@ def other(store_url: str, opened: Opener) -> Store:
     return opened(store_url, timeout=PATIENCE)
 
 
-def test_a_value_follows_the_store(store: Store, other: Store) -> None:
+def test_a_value_follows_the_store(store: Store, other: Store, short: float) -> None:
     told: list[object] = []
     with CachedValue(store, "limit", codec=JSON, default=10) as limit:
         limit.on_change(told.append)
@@ -39,7 +39,7 @@ def test_a_value_follows_the_store(store: Store, other: Store) -> None:
         assert limit.staleness == 0.0
         assert limit.outage is None
         with pytest.raises(WaitTimeout):
-            limit.wait_for(lambda value: value == 30, timeout=0.05)
+            limit.wait_for(lambda value: value == 30, timeout=short)
 
 
 def test_a_thread_reads_what_it_has_set(store: Store, other: Store) -> None:

@@ -28,13 +28,13 @@ def test_consumers_do_each_item_once_and_leave_nothing(store_url: str, opened: O
 
     def consume(consumer: WorkQueue) -> None:
         while len(done) < len(values):
-            claim = consumer.claim(timeout=0.2)
+            claim = consumer.try_claim(timeout=PATIENCE)
             if claim is not None:
                 with claim:
                     done.append(claim.value)
 
     consumers = [WorkQueue(opened(store_url, timeout=PATIENCE), "q") for _ in range(3)]
-    threads = [threading.Thread(target=consume, args=(consumer,)) for consumer in consumers]
+    threads = [threading.Thread(target=consume, args=(consumer,), daemon=True) for consumer in consumers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -54,7 +54,7 @@ def test_items_come_by_priority_and_then_in_the_order_of_their_puts(store: Store
     assert found == b"abcde"
 
 
-def test_a_waiting_consumer_gets_what_is_put(store_url: str, opened: Opener, store: Store) -> None:
+def test_a_waiting_consumer_gets_what_is_put(store_url: str, opened: Opener, store: Store, short: float) -> None:
     found: list[bytes] = []
 
     def consume() -> None:
@@ -68,7 +68,7 @@ def test_a_waiting_consumer_gets_what_is_put(store_url: str, opened: Opener, sto
     WorkQueue(store, "q").put(b"1")
     thread.join(PATIENCE)
     assert found == [b"1"]
-    assert WorkQueue(store, "q").claim(timeout=0.05) is None
+    assert WorkQueue(store, "q").claim(timeout=short) is None
 
 
 def test_the_item_of_a_dead_consumer_comes_back_and_the_dead_one_can_write_nothing(store: Store) -> None:

@@ -20,7 +20,7 @@ from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, Unavailable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import Janitor
 from tenure.recipes._owner import fields_of
-from tenure.recipes._patience import over, patiently
+from tenure.recipes._patience import beside, over, patiently
 from tenure.recipes._queue import Acquired, Queue, Together, view_of
 from tenure.recipes._single_key import HOLDER, SingleKey
 from tenure.recipes.session import Session
@@ -107,7 +107,10 @@ class Share(Generic[H]):
 
     def wait(self, limit: TimeLimit) -> Steps[bool]:
         """Steps that go on until what is owned has changed, or until ``limit``."""
-        while not (yield from self.update(limit)):
+        calls = beside(self._store, limit)
+        while not (yield from self.update(calls)):
+            if over(limit):
+                return False
             me = self._me
             if me is not None:
 
@@ -116,8 +119,6 @@ class Share(Generic[H]):
 
                 with suppress(Unavailable):  # the update that follows goes on trying
                     yield from WaitUntil(self._folder, ready, limit, me.session.lease)
-            if over(limit):
-                return self._changed()
         return True
 
     def leave(self, limit: TimeLimit) -> Steps[None]:

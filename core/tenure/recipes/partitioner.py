@@ -120,7 +120,8 @@ class Partitioner:
         Joins, the first time, and after a loss.
 
         Args:
-            timeout: seconds to wait; ``None`` waits as long as the session lives.
+            timeout: seconds to wait; ``None`` waits as long as the session lives. Requests have the store's timeout
+                beside.
 
         Returns:
             Whether it has changed; ``False`` if the time is up.

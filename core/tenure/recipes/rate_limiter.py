@@ -28,7 +28,7 @@ from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._owner import fields_of
-from tenure.recipes._patience import over
+from tenure.recipes._patience import beside, over
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
 _PAUSE = 0.005
@@ -62,20 +62,20 @@ class Bucket:
 
         Raise ``WaitTimeout``, and take none, if they come too late.
         """
-        pause = _PAUSE
+        pause, calls = _PAUSE, beside(self.store, limit)
         while True:
-            item = yield from Get(self.key, limit)
+            item = yield from Get(self.key, calls)
             now, there = self._present(item)
             seconds = max(0.0, (permits - there) / self.rate)
             left = limit.left()
             if seconds and not wait:
                 return False
-            if left is not None and seconds > left:
+            if left is not None and seconds > max(0.0, left):
                 raise WaitTimeout(
                     f"acquiring {permits:g} of {self.what}: they come in {seconds:.3g} s only; give a longer timeout, "
                     "or try again"
                 )
-            if (yield from self._change(item, now, there - permits, limit)):
+            if (yield from self._change(item, now, there - permits, calls)):
                 if seconds:
                     yield from Sleep(seconds)
                 return True
@@ -87,15 +87,15 @@ class Bucket:
         wall = self.wall()
         if item is None:
             return wall, self.burst
-        clock = self.store.clock.now()
-        if self._seen[0] != item.mod_revision:
-            self._seen = item.mod_revision, clock
+        clock, seen = self.store.clock.now(), self._seen  # which other threads may change meanwhile
+        if seen[0] != item.mod_revision:
+            seen = self._seen = item.mod_revision, clock
         fields: dict[str, Any] = fields_of(item.value)
         try:
             filled, there = float(fields["time"]), float(fields["permits"])
         except (KeyError, TypeError, ValueError) as exc:
             raise StoreCorrupted(f"acquiring of {self.what}: {self.key!r} is no bucket; remove the key") from exc
-        now = max(wall, filled + clock - self._seen[1])
+        now = max(wall, filled + clock - seen[1])
         return now, min(self.burst, there + (now - filled) * self.rate)
 
     def _change(self, item: KeyValue | None, now: float, there: float, limit: TimeLimit) -> Steps[bool]:
@@ -164,7 +164,7 @@ class RateLimiter:
 
         Args:
             permits: how many, at most ``burst``.
-            timeout: seconds to wait; ``None`` waits as long as it takes.
+            timeout: seconds to wait; ``None`` waits as long as it takes. Requests have the store's timeout beside.
 
         Raises:
             WaitTimeout: they don't come in that time. It is raised at once, and none is taken.
