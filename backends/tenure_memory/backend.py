@@ -41,6 +41,10 @@ class MemoryBackend(Backend):
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
 
+    @property
+    def immediate(self) -> bool:
+        return True
+
     def get(self, key: str, *, timeout: float) -> ReadResult:
         return self._open().get(key)
 

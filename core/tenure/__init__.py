@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tenure._client.opening import connect
 from tenure._client.pagination import Listing
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder
+from tenure._client.transaction import TransactionBuilder, TransactionDraft
 from tenure._runtime.clock import Clock, ManualClock, SystemClock
 from tenure.errors import (
     AlreadyHeld,
@@ -52,7 +52,7 @@ from tenure.errors import (
     UsedAfterFork,
     WaitTimeout,
 )
-from tenure.leases import Lease, LeaseState
+from tenure.leases import HeldLease, Lease, LeaseState
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult, ReadResult, ServerInfo
 from tenure.watch import Batch, BatchType, Event, EventType, Watch
@@ -131,6 +131,7 @@ __all__ = [
     "Gate",
     "Group",
     "Held",
+    "HeldLease",
     "HistoryReplaced",
     "IdBlock",
     "InvalidArgument",
@@ -175,6 +176,7 @@ __all__ = [
     "TenureError",
     "TransactView",
     "TransactionBuilder",
+    "TransactionDraft",
     "Unavailable",
     "UnknownScheme",
     "Unsupported",

@@ -15,12 +15,13 @@ from types import ModuleType
 from typing import Any
 
 import tenure
+import tenure.aio
 import tenure.conformance
 import tenure.registry
 import tenure.spi
 import tenure.testing
 from tenure._plugins.discovery import claims
-from tenure.leases import Lease
+from tenure.leases import HeldLease, Lease
 from tenure.watch import Watch
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ CORE = ROOT / "core" / "tenure"
 BACKENDS = sorted(path.parent for path in (ROOT / "backends").glob("*/__init__.py"))
 CONTRIB = sorted(path.parent for path in (ROOT / "contrib").glob("*/src/*/__init__.py"))
 
-PUBLIC: tuple[ModuleType, ...] = (tenure, tenure.spi, tenure.registry, tenure.testing, tenure.conformance)
+PUBLIC: tuple[ModuleType, ...] = (tenure, tenure.aio, tenure.spi, tenure.registry, tenure.testing, tenure.conformance)
 
 MOST_MODULES = 14
 """So many modules of a folder can be taken in at a glance."""
@@ -124,7 +125,7 @@ def test_what_is_public_is_documented() -> None:
 def test_each_method_of_the_api_and_the_spi_states_its_guarantee() -> None:
     assert [
         f"{owner.__name__}.{name}"
-        for owner in (tenure.Store, tenure.spi.Backend, Lease, Watch)
+        for owner in (tenure.Store, tenure.spi.Backend, HeldLease, Lease, Watch)
         for name, member in members(owner)
         if len(inspect.getdoc(member) or "") < 20
     ] == []

@@ -13,7 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from tenure._client.committing import Committer
 from tenure._client.history import HistoryGuard
@@ -44,7 +44,7 @@ from tenure.errors import (
     UsedAfterFork,
 )
 from tenure.leases.keepalive import LeaseKeepAlive
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease, Lease
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Feed
@@ -75,12 +75,13 @@ from tenure.watch.engine import Watch, close_quietly
 from tenure.watch.machine import WatchSettings
 
 T = TypeVar("T")
+L = TypeVar("L", bound=HeldLease)
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds that a call may take by default."""
 
 _log = logging.getLogger("tenure._client.store")
-_SCAN_PAGE = 500
+SCAN_PAGE = 500
 _MOST_CONNECTING = 4
 """Threads that open the feeds of watches again after an outage."""
 _MOST_LOSSES = 256
@@ -369,9 +370,7 @@ class Store:
             self._history.note([self._prefix + item.key for item in listing.items])
         return listing
 
-    def scan(
-        self, prefix: str = "", *, page_size: int = _SCAN_PAGE, timeout: float | None = None
-    ) -> Iterator[KeyValue]:
+    def scan(self, prefix: str = "", *, page_size: int = SCAN_PAGE, timeout: float | None = None) -> Iterator[KeyValue]:
         """Iterate over the keys that start with ``prefix``, in UTF-8 byte order, one page in memory at a time.
 
         Where ``consistent_pagination`` is declared, all pages show the revision of the first. On other stores each page
@@ -398,7 +397,7 @@ class Store:
         check_prefix(prefix)
         if not isinstance(page_size, int) or page_size < 1:
             raise InvalidArgument(
-                f"page_size={page_size!r}: page_size is a number of keys, at least 1; leave it out for {_SCAN_PAGE}"
+                f"page_size={page_size!r}: page_size is a number of keys, at least 1; leave it out for {SCAN_PAGE}"
             )
         return self._pager.iter_items(self._prefix + prefix, page_size, self._seconds(timeout))
 
@@ -415,7 +414,7 @@ class Store:
     # -- writing -----------------------------------------------------------------------------------
 
     def put(
-        self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None, timeout: float | None = None
+        self, key: str, value: bytes, *, lease: HeldLease | LeaseId | None = None, timeout: float | None = None
     ) -> CommitResult:
         """Set ``key``, whether or not it exists, in one atomic transaction. Applied at most once.
 
@@ -444,7 +443,7 @@ class Store:
         return self._write((), (Put(key, value, lease_id(lease)),), lease, timeout)
 
     def put_if_absent(
-        self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None, timeout: float | None = None
+        self, key: str, value: bytes, *, lease: HeldLease | LeaseId | None = None, timeout: float | None = None
     ) -> CommitResult:
         """Set ``key`` only if it does not exist, atomically: of any number of concurrent callers, one succeeds.
 
@@ -479,7 +478,7 @@ class Store:
         value: bytes,
         *,
         revision: int,
-        lease: Lease | LeaseId | None = None,
+        lease: HeldLease | LeaseId | None = None,
         timeout: float | None = None,
     ) -> CommitResult:
         """Set ``key`` only if it was last put at ``revision``, atomically (compare-and-set).
@@ -601,7 +600,9 @@ class Store:
         self._check_process()
         return TransactionBuilder(self._commit_built)
 
-    def _commit_built(self, transaction: Transaction, leases: tuple[Lease, ...], timeout: float | None) -> CommitResult:
+    def _commit_built(
+        self, transaction: Transaction, leases: tuple[HeldLease, ...], timeout: float | None
+    ) -> CommitResult:
         for lease in leases:
             lease.ensure_valid()
         check_unique_keys(transaction.operations)
@@ -611,10 +612,10 @@ class Store:
         self,
         preconditions: tuple[Precondition, ...],
         operations: tuple[Operation, ...],
-        lease: Lease | LeaseId | None,
+        lease: HeldLease | LeaseId | None,
         timeout: float | None,
     ) -> CommitResult:
-        if isinstance(lease, Lease):
+        if isinstance(lease, HeldLease):
             lease.ensure_valid()
         return self._committer.commit(
             preconditions, operations, lambda attempt: self._run("commit", retry.write, attempt, timeout)
@@ -655,6 +656,19 @@ class Store:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        return self._take_lease(Lease, ttl, keep_alive=keep_alive, margin=margin, on_lost=on_lost, timeout=timeout)
+
+    def _take_lease(
+        self,
+        make: Callable[..., L],
+        ttl: float,
+        *,
+        keep_alive: bool,
+        margin: float,
+        on_lost: Callable[[Any], object] | None,
+        timeout: float | None,
+    ) -> L:
+        """Take a lease with the face that ``make`` gives it."""
         if not isinstance(ttl, int | float) or not 0 < ttl < math.inf:
             raise InvalidArgument(
                 f"taking a lease: a TTL is a positive, finite number of seconds, not {ttl!r}; give such a number"
@@ -682,7 +696,7 @@ class Store:
 
         # An unanswered grant leaves at worst a lease without keys, which expires: asking again is safe.
         grant = self._read("grant", attempt, timeout)
-        lease = Lease(
+        lease = make(
             grant,
             requested_ttl=float(ttl),
             max_lifetime_after_refresh=limits.max_lifetime_after_refresh(grant.ttl),
@@ -719,7 +733,7 @@ class Store:
         found = self._read("leases", lambda seconds: self._backend.leases(None, timeout=seconds), timeout)
         return tuple(self._local_lease(info) for info in found)
 
-    def describe_lease(self, lease: Lease | LeaseId, *, timeout: float | None = None) -> LeaseInfo:
+    def describe_lease(self, lease: HeldLease | LeaseId, *, timeout: float | None = None) -> LeaseInfo:
         """Read one lease as the store sees it, with its keys in this namespace.
 
         Args:
@@ -747,7 +761,7 @@ class Store:
             )
         return self._local_lease(found[0])
 
-    def revoke_lease(self, lease: Lease | LeaseId, *, timeout: float | None = None) -> None:
+    def revoke_lease(self, lease: HeldLease | LeaseId, *, timeout: float | None = None) -> None:
         """End a lease of any client now: the store deletes its keys in one transaction.
 
         Args:
@@ -764,8 +778,8 @@ class Store:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         wanted = _required_id(lease)
-        if isinstance(lease, Lease):
-            lease.revoke(timeout=timeout)
+        if isinstance(lease, HeldLease):
+            lease.revoke_now(timeout)
             return
         attempts = 0
 
@@ -830,6 +844,31 @@ class Store:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        driver = None
+        if callback is not None:
+            driver = watch_callback.CallbackWatch(callback, on_error, on_outage, self._threads)
+        return self._open_watch(
+            prefix,
+            exact=exact,
+            previous=previous,
+            after=after,
+            max_pending=max_pending,
+            timeout=timeout,
+            driver=driver,
+        )
+
+    def _open_watch(
+        self,
+        prefix: str,
+        *,
+        exact: bool,
+        previous: bool,
+        after: int | None,
+        max_pending: int,
+        timeout: float | None,
+        driver: watch_callback.Driver | None,
+    ) -> Watch:
+        """Open a watch. Without a driver the application's thread drives it, in :meth:`Watch.next`."""
         (check_key if exact else check_prefix)(prefix)
         self._check_process()
         self._close_abandoned_feeds()
@@ -853,9 +892,6 @@ class Store:
                 f"max_pending={max_pending!r}: max_pending is a number of changes, at least 1; leave it out for "
                 f"{MAX_ENTRIES}"
             )
-        driver = None
-        if callback is not None:
-            driver = watch_callback.CallbackWatch(callback, on_error, on_outage, self._threads)
 
         def outage(error: TenureError | None) -> None:
             self._observers.watch_outage(prefix, error)
@@ -878,7 +914,7 @@ class Store:
             with self._lock:
                 if not watch.closed:
                     self._watches.add(watch)
-                    if driver is not None:
+                    if isinstance(driver, watch_callback.CallbackWatch):
                         self._callback_watches.add(watch)
             if driver is not None:
                 driver.start(watch)
@@ -1023,7 +1059,7 @@ class Store:
         return LeaseInfo(info.lease_id, info.ttl, info.remaining, own)
 
 
-def _required_id(lease: Lease | LeaseId) -> LeaseId:
+def _required_id(lease: HeldLease | LeaseId) -> LeaseId:
     """Return the id of the lease that is meant. ``None``, which elsewhere means no lease, is refused here."""
     found = lease_id(lease)
     if not found:

@@ -1,12 +1,16 @@
-"""Build a transaction step by step: preconditions, then puts and deletes, then ``commit``."""
+"""Build a transaction step by step: preconditions, then puts and deletes, then ``commit``.
+
+A draft is the same for all faces; each adds its own ``commit``.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Self
 
 from tenure.errors import InvalidArgument
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -20,34 +24,20 @@ from tenure.spi.types import (
     Transaction,
 )
 
-Commit = Callable[[Transaction, tuple[Lease, ...], float | None], CommitResult]
+Commit = Callable[[Transaction, tuple[HeldLease, ...], float | None], CommitResult]
+"""Applies a transaction, whose leases are checked before, within so many seconds."""
 
 
-class TransactionBuilder:
-    """Collects preconditions and operations. Nothing reaches the store before :meth:`commit`.
+class TransactionDraft:
+    """Preconditions and operations that are collected. Nothing reaches the store before the builder's ``commit``."""
 
-    All or nothing, at one revision: if every precondition holds, every operation is applied. Otherwise ``Conflict`` is
-    raised and nothing has changed. Each key may be written once. Methods return the builder, for chaining. A builder
-    that is dropped without ``commit`` has written nothing, and a ``ResourceWarning`` reports it. Not thread-safe.
-
-    >>> import tenure
-    >>> with tenure.connect("memory://") as store:
-    ...     done = store.transaction().if_absent("lock").put("lock", b"me").put("log/1", b"locked").commit()
-    ...     try:
-    ...         done = store.transaction().if_absent("lock").put("lock", b"you").commit()
-    ...     except tenure.Conflict as conflict:
-    ...         print(conflict.keys, store.get("lock").value)
-    ('lock',) b'me'
-    """
-
-    def __init__(self, commit: Commit) -> None:
-        self._commit = commit
+    def __init__(self) -> None:
         self._preconditions: list[Precondition] = []
         self._operations: list[Put | Delete] = []
-        self._leases: list[Lease] = []
+        self._leases: list[HeldLease] = []
         self._sent = False
 
-    def if_absent(self, key: str) -> TransactionBuilder:
+    def if_absent(self, key: str) -> Self:
         """Add the precondition that ``key`` does not exist.
 
         Args:
@@ -59,7 +49,7 @@ class TransactionBuilder:
         self._preconditions.append(KeyAbsent(key))
         return self
 
-    def if_exists(self, key: str) -> TransactionBuilder:
+    def if_exists(self, key: str) -> Self:
         """Add the precondition that ``key`` exists, with any value.
 
         Args:
@@ -71,7 +61,7 @@ class TransactionBuilder:
         self._preconditions.append(KeyExists(key))
         return self
 
-    def if_unchanged(self, key: str, *, revision: int) -> TransactionBuilder:
+    def if_unchanged(self, key: str, *, revision: int) -> Self:
         """Add the precondition that ``key`` exists and was last put at ``revision``.
 
         Args:
@@ -84,7 +74,7 @@ class TransactionBuilder:
         self._preconditions.append(RevisionEquals(key, revision))
         return self
 
-    def put(self, key: str, value: bytes, *, lease: Lease | LeaseId | None = None) -> TransactionBuilder:
+    def put(self, key: str, value: bytes, *, lease: HeldLease | LeaseId | None = None) -> Self:
         """Add the operation that sets ``key``.
 
         Args:
@@ -103,11 +93,11 @@ class TransactionBuilder:
         except InvalidArgument:
             self._sent = True  # the caller has this error already: no warning on top
             raise
-        if isinstance(lease, Lease):
+        if isinstance(lease, HeldLease):
             self._leases.append(lease)
         return self
 
-    def delete(self, key: str) -> TransactionBuilder:
+    def delete(self, key: str) -> Self:
         """Add the operation that deletes ``key``. Deleting a missing key changes nothing.
 
         Args:
@@ -118,6 +108,47 @@ class TransactionBuilder:
         """
         self._operations.append(Delete(key))
         return self
+
+    def _take(self) -> tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[HeldLease, ...]]:
+        """Hand over what was collected: to a commit, or to a recipe as part of its own transaction.
+
+        Returns:
+            The preconditions, the operations, and the leases that they name.
+        """
+        self._sent = True
+        return tuple(self._preconditions), tuple(self._operations), tuple(self._leases)
+
+    def __del__(self) -> None:
+        # An exception in __init__ leaves an object without fields.
+        if not getattr(self, "_sent", True) and self._operations:
+            warnings.warn(
+                f"dropping a transaction: its {len(self._operations)} operations were never committed, and nothing was "
+                "written; call commit()",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+
+class TransactionBuilder(TransactionDraft):
+    """Collects preconditions and operations. Nothing reaches the store before :meth:`commit`.
+
+    All or nothing, at one revision: if every precondition holds, every operation is applied. Otherwise ``Conflict`` is
+    raised and nothing has changed. Each key may be written once. Methods return the builder, for chaining. A builder
+    that is dropped without ``commit`` has written nothing, and a ``ResourceWarning`` reports it. Not thread-safe.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     done = store.transaction().if_absent("lock").put("lock", b"me").put("log/1", b"locked").commit()
+    ...     try:
+    ...         done = store.transaction().if_absent("lock").put("lock", b"you").commit()
+    ...     except tenure.Conflict as conflict:
+    ...         print(conflict.keys, store.get("lock").value)
+    ('lock',) b'me'
+    """
+
+    def __init__(self, commit: Commit) -> None:
+        super().__init__()
+        self._commit = commit
 
     def commit(self, *, timeout: float | None = None) -> CommitResult:
         """Apply all operations at one new revision if all preconditions hold; otherwise change nothing.
@@ -148,31 +179,12 @@ class TransactionBuilder:
         transaction = Transaction(tuple(self._preconditions), tuple(self._operations))
         return self._commit(transaction, tuple(self._leases), timeout)
 
-    def _take(self) -> tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[Lease, ...]]:
-        """Hand over what was collected, to be committed by a recipe as part of its own transaction.
 
-        Returns:
-            The preconditions, the operations, and the leases that they name.
-        """
-        self._sent = True
-        return tuple(self._preconditions), tuple(self._operations), tuple(self._leases)
-
-    def __del__(self) -> None:
-        # An exception in __init__ leaves an object without fields.
-        if not getattr(self, "_sent", True) and self._operations:
-            warnings.warn(
-                f"dropping a transaction: its {len(self._operations)} operations were never committed, and nothing was "
-                "written; call commit()",
-                ResourceWarning,
-                stacklevel=2,
-            )
-
-
-def lease_id(lease: Lease | LeaseId | None) -> LeaseId | None:
+def lease_id(lease: HeldLease | LeaseId | None) -> LeaseId | None:
     """Return the id of a lease that is given as an object or as its id."""
     if lease is None or isinstance(lease, str):
         return lease
-    if isinstance(lease, Lease):
+    if isinstance(lease, HeldLease):
         return lease.id
     raise InvalidArgument(
         f"lease={lease!r}: a lease is what store.lease() returned, or its id as a str, not {type(lease).__name__}; "

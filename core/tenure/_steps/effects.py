@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from tenure._client.pagination import Listing
 from tenure._runtime.clock import TimeLimit
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease, Lease
 from tenure.spi.types import CommitResult, KeyValue, Operation, Precondition
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Commit(Effect[CommitResult]):
     preconditions: tuple[Precondition, ...]
     operations: tuple[Operation, ...]
     limit: TimeLimit
-    lease: Lease | None = None
+    lease: HeldLease | None = None
 
 
 @dataclass(frozen=True, slots=True)

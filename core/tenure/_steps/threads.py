@@ -13,18 +13,16 @@ from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
+from tenure._steps.following import wait
 from tenure.errors import StoreClosed, TenureError
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease, Lease
 from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, KeyValue, Operation, Precondition
-from tenure.watch.events import Batch, BatchType
 
 T = TypeVar("T")
 
 _log = logging.getLogger("tenure.steps")
 _LEAST = 0.001
 """Seconds that a call gets when the time is up, so that it fails by itself, in the store's words."""
-_LOOK_AT_LEASE = 1.0
-"""A wait looks so often, in seconds, whether its lease was lost in the store."""
 
 
 def run(store: Store, steps: Steps[T], *, undo: Callable[[T], object] | None = None) -> T:
@@ -69,25 +67,28 @@ def perform(store: Store, effect: Effect[Any]) -> Any:
     return _PERFORM[type(effect)](store, effect)
 
 
-def _seconds(store: Store, limit: TimeLimit) -> float:
+def seconds_for(store: Store, limit: TimeLimit) -> float:
+    """Return the seconds that one call may take within ``limit``."""
     left = limit.left()
     return store.timeout if left is None else max(_LEAST, min(left, store.timeout))
 
 
 def _grant(store: Store, effect: Grant) -> Lease:
-    return store.lease(effect.ttl, margin=effect.margin, on_lost=effect.on_lost, timeout=_seconds(store, effect.limit))
+    return store.lease(
+        effect.ttl, margin=effect.margin, on_lost=effect.on_lost, timeout=seconds_for(store, effect.limit)
+    )
 
 
 def _commit(store: Store, effect: Commit) -> CommitResult:
     built = build(store.transaction(), effect.preconditions, effect.operations, effect.lease)
-    return built.commit(timeout=_seconds(store, effect.limit))
+    return built.commit(timeout=seconds_for(store, effect.limit))
 
 
 def build(
     transaction: TransactionBuilder,
     preconditions: Iterable[Precondition],
     operations: Iterable[Operation],
-    lease: Lease | None,
+    lease: HeldLease | None,
 ) -> TransactionBuilder:
     """Add preconditions and operations to a transaction. Puts that name ``lease`` are checked by its local deadline."""
     for precondition in preconditions:
@@ -107,37 +108,22 @@ def build(
 
 
 def _get(store: Store, effect: Get) -> KeyValue | None:
-    return store.get(effect.key, timeout=_seconds(store, effect.limit))
+    return store.get(effect.key, timeout=seconds_for(store, effect.limit))
 
 
 def _list(store: Store, effect: ListKeys) -> Any:
-    return store.list(effect.prefix, keys_only=not effect.values, timeout=_seconds(store, effect.limit))
+    return store.list(effect.prefix, keys_only=not effect.values, timeout=seconds_for(store, effect.limit))
 
 
 def _wait(store: Store, effect: WaitUntil) -> bool:
-    present: dict[str, KeyValue] = {}
-    lease = effect.lease
-    with store.watch(effect.prefix, exact=effect.exact, timeout=_seconds(store, effect.limit)) as watch:
-        while lease is None or lease.alive:
-            left = effect.limit.left()
-            pause = _LOOK_AT_LEASE if lease is None else min(_LOOK_AT_LEASE, lease.remaining)
-            batch = watch.next(pause if left is None else max(0.0, min(left, pause)))
-            if batch is not None:
-                if follow(present, batch) and effect.ready(present):
-                    return True
-            elif left is not None and left <= 0:
-                return False
-    return False
-
-
-def follow(present: dict[str, KeyValue], batch: Batch) -> bool:
-    """Apply a batch to the keys that are present. Returns whether they are complete: not within the first state."""
-    for event in batch.events:
-        if event.item is None:
-            present.pop(event.key, None)
-        else:
-            present[event.key] = event.item
-    return batch.type is not BatchType.SNAPSHOT
+    with store.watch(effect.prefix, exact=effect.exact, timeout=seconds_for(store, effect.limit)) as watch:
+        waiting = wait(effect)
+        try:
+            pause = next(waiting)
+            while True:
+                pause = waiting.send(watch.next(pause))
+        except StopIteration as stop:
+            return bool(stop.value)
 
 
 def _sleep(store: Store, effect: Sleep) -> None:

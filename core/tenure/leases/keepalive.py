@@ -24,7 +24,7 @@ from tenure._runtime.monitor import Monitor
 from tenure._runtime.thread_start import start_thread
 from tenure._runtime.timers import Timers
 from tenure.errors import CallInterrupted, LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
-from tenure.leases.lease import Lease, LeaseState
+from tenure.leases.lease import HeldLease, LeaseState
 from tenure.leases.machine import BATCH, SHORTEST_ATTEMPT, LeaseMachine
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
@@ -49,7 +49,7 @@ class LeaseKeepAlive:
         timers: Timers,
         timeout: float,
         name: str,
-        on_lost: Callable[[Lease], None],
+        on_lost: Callable[[HeldLease], None],
     ) -> None:
         self._backend = backend
         self._clock = clock
@@ -67,7 +67,7 @@ class LeaseKeepAlive:
 
     # -- for the store --
 
-    def add(self, lease: Lease) -> None:
+    def add(self, lease: HeldLease) -> None:
         """Keep ``lease`` from now on. If the store closed meanwhile, revoke the lease and raise ``StoreClosed``."""
         with self._condition:
             if not self._closed:
@@ -79,7 +79,7 @@ class LeaseKeepAlive:
             f"taking a lease: the store was closed while lease {lease.id} was being granted; call connect() again"
         )
 
-    def _keep(self, lease: Lease) -> None:
+    def _keep(self, lease: HeldLease) -> None:
         try:
             if self._thread is None:
                 self._start_thread()
@@ -108,7 +108,7 @@ class LeaseKeepAlive:
                 self._thread = None
             raise
 
-    def find(self, lease_id: LeaseId) -> Lease | None:
+    def find(self, lease_id: LeaseId) -> HeldLease | None:
         """Return the lease with this id if this store object holds it."""
         return self._machine.find(lease_id)
 
@@ -133,7 +133,7 @@ class LeaseKeepAlive:
 
     # -- for the leases (see tenure.leases.lease.Keeper) --
 
-    def refresh_now(self, lease: Lease, timeout: float | None) -> None:
+    def refresh_now(self, lease: HeldLease, timeout: float | None) -> None:
         def attempt(seconds: float) -> None:
             started = self._clock.now()
             ttls = self._backend.refresh([lease.id], timeout=seconds)
@@ -147,7 +147,7 @@ class LeaseKeepAlive:
         if not lease.alive:
             raise LeaseLost(f"refreshing lease {lease.id}: the lease is lost ({lease.reason}); take a new lease")
 
-    def revoke(self, lease: Lease, timeout: float | None) -> None:
+    def revoke(self, lease: HeldLease, timeout: float | None) -> None:
         self.forget(lease)
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         try:
@@ -164,14 +164,14 @@ class LeaseKeepAlive:
         finally:
             self._handed_over.pop(lease_id, None)
 
-    def lost(self, lease: Lease) -> None:
+    def lost(self, lease: HeldLease) -> None:
         hook = lease.on_lost
         self._callbacks.submit(lambda: self._report(lease))
         if hook is not None:
             self._callbacks.submit(lambda: hook(lease) if lease.tells("on_lost") else None)
         self.forget(lease)
 
-    def _report(self, lease: Lease) -> None:
+    def _report(self, lease: HeldLease) -> None:
         if lease.tells("observers"):
             _log.warning("%s: lease %s is lost: %s", self._name, lease.id, lease.reason)
             self._on_lost(lease)
@@ -201,7 +201,7 @@ class LeaseKeepAlive:
         # Revoking a lease twice does no harm, so this may be repeated like a read.
         retry.read(lambda seconds: self._backend.revoke(ids, timeout=seconds), timeout, self._clock)
 
-    def forget(self, lease: Lease) -> None:
+    def forget(self, lease: HeldLease) -> None:
         with self._condition:
             self._machine.forget(lease)
             self._condition.notify()
@@ -237,14 +237,14 @@ class LeaseKeepAlive:
             if step.batch:
                 self._refresh(step.batch, step.attempt)
 
-    def _end(self, overdue: Iterable[Lease]) -> None:
+    def _end(self, overdue: Iterable[HeldLease]) -> None:
         for lease in overdue:
             state = lease.state  # reading this turns the lease LOST, unless an answer came at the last moment
             if lease.ended and self._machine.holds(lease):
                 # An interrupt has kept another thread from finishing this.
                 (self.lost if state is LeaseState.LOST else self.forget)(lease)
 
-    def _refresh(self, batch: Sequence[Lease], timeout: float) -> None:
+    def _refresh(self, batch: Sequence[HeldLease], timeout: float) -> None:
         sent = self._clock.now()
         under_way = [True]
         self._look_later(under_way)

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from tenure._runtime.clock import Clock
 from tenure._runtime.fork import fork_generation
@@ -51,31 +51,20 @@ class LeaseState(StrEnum):
 class Keeper(Protocol):
     """What a lease needs from the store's keep-alive."""
 
-    def refresh_now(self, lease: Lease, timeout: float | None) -> None: ...
+    def refresh_now(self, lease: HeldLease, timeout: float | None) -> None: ...
 
-    def revoke(self, lease: Lease, timeout: float | None) -> None: ...
+    def revoke(self, lease: HeldLease, timeout: float | None) -> None: ...
 
-    def lost(self, lease: Lease) -> None: ...
+    def lost(self, lease: HeldLease) -> None: ...
 
-    def forget(self, lease: Lease) -> None: ...
+    def forget(self, lease: HeldLease) -> None: ...
 
 
-class Lease:
-    """A lease held by this process, made by ``store.lease(ttl)``. In ``with`` it is revoked at the end. Thread-safe.
-
-    If the block raises, that error is raised, also if the lease can't be revoked.
+class HeldLease:
+    """A lease held by this process: its state, by the local clock. Reading it makes no call to the store. Thread-safe.
 
     While :attr:`alive` is true, the lease has not expired in the store: the holder's deadline passes first, also after
     a pause or without a connection. A lease that is LOST or REVOKED never becomes alive again.
-
-    >>> import tenure
-    >>> with tenure.connect("memory://") as store:
-    ...     with store.lease(10) as lease:
-    ...         written = store.put("worker/1", b"ready", lease=lease)
-    ...         lease.state.value
-    ...     print(store.get("worker/1"))
-    'alive'
-    None
 
     Attributes:
         id: the lease's id in the store.
@@ -85,7 +74,7 @@ class Lease:
             lease is not revoked.
         keep_alive: whether the lease is refreshed in the background.
         margin: seconds before the end of the TTL from which the holder counts the lease as lost.
-        on_lost: called once with the lease if it is lost, on a thread for callbacks.
+        on_lost: called once with the lease if it is lost.
     """
 
     def __init__(
@@ -99,7 +88,7 @@ class Lease:
         margin: float,
         clock: Clock,
         keeper: Keeper,
-        on_lost: Callable[[Lease], object] | None,
+        on_lost: Callable[[Any], object] | None,
     ) -> None:
         self.id: LeaseId = grant.lease_id
         self.requested_ttl = requested_ttl
@@ -178,46 +167,6 @@ class Lease:
                 "are required; wait for its next refresh, or take a new lease"
             )
 
-    # -- acting --
-
-    def refresh(self, *, timeout: float | None = None) -> None:
-        """Refresh the lease now. When this returns, the holder has the full TTL again, counted from the call.
-
-        Args:
-            timeout: seconds that the call may take; by default the store's timeout.
-
-        Raises:
-            LeaseLost: the lease has ended.
-            OutcomeUnknown: no answer came; the deadline is unchanged. Refreshing again is safe.
-            Unavailable: the store can't be reached; the deadline is unchanged. ``DeadlineExceeded`` if the time ran
-                out.
-            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
-                credentials.
-            InvalidArgument: ``timeout`` is not a positive number.
-            UsedAfterFork: the lease is held by the parent of this process.
-        """
-        self.ensure_valid()
-        self._keeper.refresh_now(self, timeout)
-
-    def revoke(self, *, timeout: float | None = None) -> None:
-        """End the lease now: the store deletes its keys in one transaction.
-
-        The lease isn't refreshed again, whatever the outcome. If the store doesn't confirm, the lease expires within
-        ``max_lifetime_after_refresh`` seconds. Does nothing if the lease has ended, or in a forked child.
-
-        Args:
-            timeout: seconds that the call may take; by default the store's timeout.
-
-        Raises:
-            OutcomeUnknown: no answer came; the lease may have ended, or will expire.
-            Unavailable: the store can't be reached; the lease will expire. ``DeadlineExceeded`` if the time ran out.
-            PermissionDenied: the store forbids the call; the lease will expire. ``AuthenticationFailed`` if the store
-                no longer accepts the credentials.
-            InvalidArgument: ``timeout`` is not a positive number; the lease will expire.
-        """
-        if self.mark_revoked():
-            self._keeper.revoke(self, timeout)
-
     def abandon(self) -> None:
         """Stop refreshing, without a call to the store. From now on the holder can't rely on the lease.
 
@@ -227,20 +176,34 @@ class Lease:
         if self.mark_revoked():
             self._keeper.forget(self)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            self.revoke()
-        except TenureError as exc:
-            if error is None:
-                raise
-            # The body's own error is what the caller has to see. The lease expires.
-            _log.warning("lease %s could not be revoked after an error and will expire: %s", self.id, exc)
-
     def __repr__(self) -> str:
         return f"<Lease {self.id} {self.state} ttl={self.ttl:g}s remaining={self.remaining:.1f}s>"
+
+    # -- for the faces --
+
+    def refresh_now(self, timeout: float | None) -> None:
+        """Refresh the lease, on the calling thread.
+
+        Args:
+            timeout: seconds that the call may take; ``None`` for the store's timeout.
+
+        Raises:
+            LeaseLost: the lease has ended. Other errors are those of :meth:`Lease.refresh`.
+        """
+        self.ensure_valid()
+        self._keeper.refresh_now(self, timeout)
+
+    def revoke_now(self, timeout: float | None) -> None:
+        """End the lease, on the calling thread.
+
+        Args:
+            timeout: seconds that the call may take; ``None`` for the store's timeout.
+
+        Raises:
+            OutcomeUnknown: no answer came. Other errors are those of :meth:`Lease.revoke`.
+        """
+        if self.mark_revoked():
+            self._keeper.revoke(self, timeout)
 
     # -- for the keep-alive --
 
@@ -304,3 +267,72 @@ class Lease:
             self._end = LeaseState.LOST
             self._reason = reason
         self._keeper.lost(self)
+
+
+class Lease(HeldLease):
+    """A lease held by this process, made by ``store.lease(ttl)``. In ``with`` it is revoked at the end. Thread-safe.
+
+    If the block raises, that error is raised, also if the lease can't be revoked.
+
+    While :attr:`alive` is true, the lease has not expired in the store: the holder's deadline passes first, also after
+    a pause or without a connection. A lease that is LOST or REVOKED never becomes alive again.
+
+    >>> import tenure
+    >>> with tenure.connect("memory://") as store:
+    ...     with store.lease(10) as lease:
+    ...         written = store.put("worker/1", b"ready", lease=lease)
+    ...         lease.state.value
+    ...     print(store.get("worker/1"))
+    'alive'
+    None
+
+    :class:`HeldLease` has its fields and its state.
+    """
+
+    def refresh(self, *, timeout: float | None = None) -> None:
+        """Refresh the lease now. When this returns, the holder has the full TTL again, counted from the call.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Raises:
+            LeaseLost: the lease has ended.
+            OutcomeUnknown: no answer came; the deadline is unchanged. Refreshing again is safe.
+            Unavailable: the store can't be reached; the deadline is unchanged. ``DeadlineExceeded`` if the time ran
+                out.
+            PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
+                credentials.
+            InvalidArgument: ``timeout`` is not a positive number.
+            UsedAfterFork: the lease is held by the parent of this process.
+        """
+        self.refresh_now(timeout)
+
+    def revoke(self, *, timeout: float | None = None) -> None:
+        """End the lease now: the store deletes its keys in one transaction.
+
+        The lease isn't refreshed again, whatever the outcome. If the store doesn't confirm, the lease expires within
+        ``max_lifetime_after_refresh`` seconds. Does nothing if the lease has ended, or in a forked child.
+
+        Args:
+            timeout: seconds that the call may take; by default the store's timeout.
+
+        Raises:
+            OutcomeUnknown: no answer came; the lease may have ended, or will expire.
+            Unavailable: the store can't be reached; the lease will expire. ``DeadlineExceeded`` if the time ran out.
+            PermissionDenied: the store forbids the call; the lease will expire. ``AuthenticationFailed`` if the store
+                no longer accepts the credentials.
+            InvalidArgument: ``timeout`` is not a positive number; the lease will expire.
+        """
+        self.revoke_now(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            self.revoke()
+        except TenureError as exc:
+            if error is None:
+                raise
+            # The body's own error is what the caller has to see. The lease expires.
+            _log.warning("lease %s could not be revoked after an error and will expire: %s", self.id, exc)

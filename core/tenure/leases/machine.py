@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease
 from tenure.spi.types import LeaseId
 
 BATCH = 500
@@ -33,7 +33,7 @@ _RETRY_AFTER = 1.0
 _SPARE = 64
 """Stale entries that a heap may have in any case."""
 
-_Heap = list[tuple[float, int, Lease]]
+_Heap = list[tuple[float, int, HeldLease]]
 
 
 class Step(NamedTuple):
@@ -42,8 +42,8 @@ class Step(NamedTuple):
     ``attempt``: seconds that the refresh of ``batch`` may take.
     """
 
-    overdue: tuple[Lease, ...]
-    batch: tuple[Lease, ...]
+    overdue: tuple[HeldLease, ...]
+    batch: tuple[HeldLease, ...]
     attempt: float
     wait: float
 
@@ -52,7 +52,7 @@ class LeaseMachine:
     """The leases of one store. Not thread-safe; times are seconds of the store's clock."""
 
     def __init__(self) -> None:
-        self._leases: dict[LeaseId, Lease] = {}
+        self._leases: dict[LeaseId, HeldLease] = {}
         self._due: _Heap = []
         self._deadlines: _Heap = []
         self._count = itertools.count()
@@ -68,15 +68,15 @@ class LeaseMachine:
         """The size of the larger heap."""
         return max(len(self._due), len(self._deadlines))
 
-    def find(self, lease_id: LeaseId) -> Lease | None:
+    def find(self, lease_id: LeaseId) -> HeldLease | None:
         """Return the lease with this id."""
         return self._leases.get(lease_id)
 
-    def holds(self, lease: Lease) -> bool:
+    def holds(self, lease: HeldLease) -> bool:
         """Whether ``lease`` is in the books."""
         return self._leases.get(lease.id) is lease
 
-    def add(self, lease: Lease) -> None:
+    def add(self, lease: HeldLease) -> None:
         """Keep ``lease`` from now on."""
         # The heaps first: an entry without its lease is dropped, a lease without its entries would be overlooked.
         deadline = lease.deadline
@@ -85,7 +85,7 @@ class LeaseMachine:
             heapq.heappush(self._due, (deadline - lease.ttl * 2 / 3, next(self._count), lease))
         self._leases[lease.id] = lease
 
-    def forget(self, lease: Lease) -> None:
+    def forget(self, lease: HeldLease) -> None:
         """Drop ``lease``; nothing happens if it isn't there."""
         if self.holds(lease):
             del self._leases[lease.id]
@@ -96,7 +96,7 @@ class LeaseMachine:
                 heap[:] = kept
 
     @property
-    def leases(self) -> list[Lease]:
+    def leases(self) -> list[HeldLease]:
         """The leases in the books."""
         return list(self._leases.values())
 
@@ -109,7 +109,7 @@ class LeaseMachine:
     def step(self, now: float) -> Step:
         """Return what to do at ``now``. A batch counts as being refreshed until its outcome is reported."""
         next_deadline = self._next_deadline()
-        overdue: tuple[Lease, ...] = ()
+        overdue: tuple[HeldLease, ...] = ()
         if next_deadline <= now:
             overdue = self._pop_overdue(now)
             next_deadline = self._next_deadline()
@@ -123,19 +123,19 @@ class LeaseMachine:
         attempt = max(SHORTEST_ATTEMPT, min(_LONGEST_ATTEMPT, (next_deadline - now) / 2))
         return Step(overdue, batch, attempt, max(0.0, wait))
 
-    def overdue(self, now: float) -> tuple[Lease, ...]:
+    def overdue(self, now: float) -> tuple[HeldLease, ...]:
         """Return the leases whose deadline has passed. The driver ends and forgets them."""
         overdue = self._pop_overdue(now)
         self._track(overdue)
         return overdue
 
-    def _pop_overdue(self, now: float) -> tuple[Lease, ...]:
+    def _pop_overdue(self, now: float) -> tuple[HeldLease, ...]:
         overdue = []
         while self._next_deadline() <= now:
             overdue.append(heapq.heappop(self._deadlines)[2])
         return tuple(overdue)
 
-    def _track(self, leases: Iterable[Lease]) -> None:
+    def _track(self, leases: Iterable[HeldLease]) -> None:
         for lease in leases:
             self._push(self._deadlines, lease.deadline, lease)
 
@@ -150,8 +150,8 @@ class LeaseMachine:
                 self._push(self._deadlines, lease.deadline, lease)
         return math.inf
 
-    def _take_due(self, now: float) -> tuple[Lease, ...]:
-        batch: list[Lease] = []
+    def _take_due(self, now: float) -> tuple[HeldLease, ...]:
+        batch: list[HeldLease] = []
         while self._due and len(batch) < BATCH:
             when, _, lease = self._due[0]
             early = lease.ttl / 3 * _EARLY if batch else 0.0
@@ -166,8 +166,8 @@ class LeaseMachine:
     # -- what came of it --
 
     def answered(
-        self, batch: Iterable[Lease], ttls: Mapping[LeaseId, float], *, sent: float, now: float
-    ) -> list[Lease]:
+        self, batch: Iterable[HeldLease], ttls: Mapping[LeaseId, float], *, sent: float, now: float
+    ) -> list[HeldLease]:
         """Record the answer, received at ``now``, to the refresh of ``batch``, sent at ``sent``.
 
         Returns the leases that the store no longer has. The driver ends them.
@@ -183,15 +183,15 @@ class LeaseMachine:
         self._refreshing = False
         return gone
 
-    def failed(self, batch: Iterable[Lease], *, sent: float) -> None:
+    def failed(self, batch: Iterable[HeldLease], *, sent: float) -> None:
         """Record that the refresh of ``batch``, sent at ``sent``, brought no answer."""
         for lease in batch:
             self._schedule(lease, sent + min(_RETRY_AFTER, lease.ttl / 10))
         self._refreshing = False
 
-    def _schedule(self, lease: Lease, when: float) -> None:
+    def _schedule(self, lease: HeldLease, when: float) -> None:
         if self.holds(lease):
             self._push(self._due, when, lease)
 
-    def _push(self, heap: _Heap, when: float, lease: Lease) -> None:
+    def _push(self, heap: _Heap, when: float, lease: HeldLease) -> None:
         heapq.heappush(heap, (when, next(self._count), lease))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder
+from tenure._client.transaction import TransactionDraft
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Get, Steps
@@ -14,6 +15,8 @@ from tenure.errors import LeaseLost
 from tenure.recipes._history_number import history_number
 from tenure.recipes.fencing import Fence
 from tenure.recipes.session import Session
+
+D = TypeVar("D", bound=TransactionDraft)
 
 
 class HeldState:
@@ -87,7 +90,7 @@ class HeldState:
             raise LeaseLost(f"checking the {self._kind} {self.name!r}: it was released; acquire it again")
         self._session.check(margin)
 
-    def guard(self, transaction: TransactionBuilder) -> TransactionBuilder:
+    def guard(self, transaction: D) -> D:
         """Add the precondition that it is still held: otherwise the store refuses the whole transaction.
 
         Args:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from tenure._runtime.clock import TimeLimit
+from tenure._steps.effects import Steps
 from tenure._steps.threads import run
 from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._acquirable import Acquirable
@@ -84,16 +85,30 @@ class Holding:
                 raise
             return  # the error of the body tells more
         if not kept and error is None:
-            raise LeaseLost(
-                f"leaving {held!r}: it was lost before the end of the block, so others may have held it meanwhile; "
-                "guard what the block writes by the token"
-            )
+            raise lost_within(held)
+
+
+def lost_within(held: object) -> LeaseLost:
+    """Return the error for a block whose lock was lost before its end."""
+    return LeaseLost(
+        f"leaving {held!r}: it was lost before the end of the block, so others may have held it meanwhile; guard what "
+        "the block writes by the token"
+    )
+
+
+def acquisition(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Steps[Held]:
+    """Steps that wait until it is held."""
+    return steps.acquire(stamped(value), TimeLimit(steps.store.clock, timeout))
+
+
+def attempt(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Steps[Held | None]:
+    """Steps that take it if nothing is in the way now."""
+    return steps.try_acquire(stamped(value), TimeLimit(steps.store.clock, timeout))
 
 
 def acquire(steps: Acquirable[Held], value: bytes, timeout: float | None) -> Held:
     """Wait until it is held. If an interrupt comes as this returns, it is given back in the background."""
-    store = steps.store
-    return run(store, steps.acquire(stamped(value), TimeLimit(store.clock, timeout)), undo=_give_up)
+    return run(steps.store, acquisition(steps, value, timeout), undo=_give_up)
 
 
 def _give_up(held: Held | None) -> None:
@@ -152,9 +167,7 @@ class Acquires:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        store = self._steps.store
-        steps = self._steps.try_acquire(stamped(self._value), TimeLimit(store.clock, timeout))
-        return run(store, steps, undo=_give_up)
+        return run(self._steps.store, attempt(self._steps, self._value, timeout), undo=_give_up)
 
     def hold(self, *, timeout: float | None = None) -> Holding:
         """Hold it for the block of ``with``.

@@ -8,11 +8,16 @@ from typing import Generic, Self, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.threads import follow
+from tenure._steps.following import Differences
 from tenure.errors import StoreClosed, WaitTimeout
 from tenure.spi.types import KeyValue
 
 T = TypeVar("T")
+
+
+def nothing_changed(what: str, timeout: float | None) -> WaitTimeout:
+    """Return the error for a wait whose time is up."""
+    return WaitTimeout(f"watching {what}: nothing has changed in {timeout:g} s; give a longer timeout, or go on")
 
 
 class Changes(Generic[T]):
@@ -22,10 +27,8 @@ class Changes(Generic[T]):
         self, store: Store, folder: str, read: Callable[[Iterable[KeyValue]], T], *, what: str, timeout: float | None
     ) -> None:
         self._clock = store.clock
-        self._read = read
         self._what = what
-        self._present: dict[str, KeyValue] = {}
-        self._told: list[T] = []
+        self._differences = Differences(read)
         self._watch = store.watch(folder, timeout=timeout)
 
     def next(self, timeout: float | None = None) -> T:
@@ -45,14 +48,9 @@ class Changes(Generic[T]):
         while True:
             batch = self._watch.next(limit.left())
             if batch is None:
-                raise WaitTimeout(
-                    f"watching {self._what}: nothing has changed in {timeout:g} s; give a longer timeout, or go on"
-                )
-            if follow(self._present, batch):
-                now = self._read(self._present.values())
-                if [now] != self._told:
-                    self._told = [now]
-                    return now
+                raise nothing_changed(self._what, timeout)
+            for now in self._differences.take(batch):
+                return now
 
     def __iter__(self) -> Iterator[T]:
         """Iterate until it is closed."""

@@ -8,7 +8,7 @@ candidate that is not the next in the queue. Handing over marks that candidate's
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from tenure.recipes._observing import Changes
 from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
 from tenure.recipes.session import Session
-from tenure.spi.types import Delete, Put, RevisionEquals
+from tenure.spi.types import Delete, KeyValue, Put, RevisionEquals
 
 H = TypeVar("H", bound=HeldState)
 
@@ -316,10 +316,13 @@ class Election:
         return Changes(
             self._store,
             self._folder,
-            lambda present: leader_of(view_of(self._folder, present)),
+            self._read,
             what=f"the election {self.name!r}",
             timeout=None,
         )
+
+    def _read(self, present: Iterable[KeyValue]) -> Leader | None:
+        return leader_of(view_of(self._folder, present))
 
     def __repr__(self) -> str:
         return f"<Election {self.name!r} {self.term or 'not leading'}>"

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure.errors import InvalidArgument
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._held_state import D
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import owner_value
@@ -109,7 +109,7 @@ class AllHeld(Held):
 
     parts: tuple[Acquired, ...] = ()
 
-    def guard(self, transaction: TransactionBuilder) -> TransactionBuilder:
+    def guard(self, transaction: D) -> D:
         self.check()
         for part in self.parts:
             transaction.if_unchanged(part.ticket.key, revision=part.ticket.revision)

@@ -78,6 +78,15 @@ class Backend(ABC):
         return None
 
     @property
+    def immediate(self) -> bool:
+        """Whether no call ever waits: not for a server, a file, another process, or a lock that is held for long.
+
+        The asyncio face then makes the calls on the event loop, without a thread. ``False``, the default, is right for
+        all stores but those in the memory of this process.
+        """
+        return False
+
+    @property
     def history(self) -> str:
         """The identity of the history that this backend's answers belong to, as far as it has noticed. No call is made.
 

@@ -15,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tenure._runtime.callback_pool import CallbackPool, Strand
 from tenure._runtime.timers import Timers
@@ -41,6 +41,19 @@ class Threads:
     """Opens feeds that have failed."""
     timers: Timers
     """Wakes watches whose next attempt to connect is due."""
+
+
+class Driver(Protocol):
+    """What drives a watch in place of a thread in :meth:`Watch.next`. No method may block or raise."""
+
+    def start(self, watch: Watch) -> None:
+        """Begin to drive ``watch``, which has just been opened."""
+
+    def wake(self) -> None:
+        """Look for batches soon. Called from any thread, also before the start."""
+
+    def outage(self, error: TenureError | None) -> None:
+        """Hear what keeps the watch from the store; ``None``: it is connected again."""
 
 
 class CallbackWatch:

@@ -200,10 +200,13 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    # -- for callbacks (see tenure.watch.callbacks): neither of these waits for anything but the store --
+    # -- for callbacks and event loops (see tenure.watch.callbacks): these wait for nothing but the store --
 
-    def poll(self) -> Batch | None:
+    def poll(self, *, breaks: bool = True) -> Batch | None:
         """Return the next batch if it has arrived already.
+
+        Args:
+            breaks: whether to close a feed that has failed, too, which may wait for the store.
 
         Returns:
             The next batch, ``None`` if none has arrived, or if the watch has no feed.
@@ -216,11 +219,33 @@ class Watch:
         self._enter()
         try:
             while not self._has_batch():
-                if self._feed is None or not self._step(0.0):
+                if self._feed is None or (self.broken and not breaks) or not self._step(0.0):
                     return None
         finally:
             self._consumer.leave()
         return self._machine.deliver()
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing arrives until :meth:`mend` was called: all is taken, and the feed has failed or is gone."""
+        return self._feed is None or isinstance(self._buffer.first(0.0), Failed | Overflowed)
+
+    def mend(self) -> float | None:
+        """Close a feed that has failed, and try once to open another, if its time has come. Takes no batch.
+
+        Returns:
+            As for :meth:`reconnect`.
+
+        Raises:
+            InvalidArgument: another thread reads the watch.
+        """
+        self._enter()
+        try:
+            if self._feed is not None and self.broken and not self.closed:
+                self._step(0.0)
+        finally:
+            self._consumer.leave()
+        return self.reconnect()
 
     @property
     def connected(self) -> bool:

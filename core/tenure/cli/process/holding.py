@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tenure._runtime.deadline import monotonic
-from tenure._steps.threads import follow
+from tenure._steps.following import follow
 from tenure.cli.process import guardian
 from tenure.cli.process.guarded import End, Guarded
 from tenure.cli.process.registration import GOODBYE, Reporter, retrying

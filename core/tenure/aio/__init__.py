@@ -1,0 +1,58 @@
+"""The asyncio face: the names, arguments and errors of the synchronous one, awaited.
+
+>>> import asyncio
+>>> from tenure import aio
+>>> async def main():
+...     async with aio.connect("memory://") as store:
+...         await store.put("greeting", b"hello")
+...         return (await store.get("greeting")).value
+>>> asyncio.run(main())
+b'hello'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from tenure.aio._lease import Lease
+from tenure.aio._store import Store, connect
+from tenure.aio._transaction import TransactionBuilder
+from tenure.aio._watch import Watch
+
+if TYPE_CHECKING:
+    from tenure.aio.recipes._election import Election
+    from tenure.aio.recipes._holding import Held
+    from tenure.aio.recipes._locks import Lock, MultiLock, ReadWriteLock, Semaphore
+    from tenure.aio.recipes._session import Session
+
+__all__ = [
+    "Election",
+    "Held",
+    "Lease",
+    "Lock",
+    "MultiLock",
+    "ReadWriteLock",
+    "Semaphore",
+    "Session",
+    "Store",
+    "TransactionBuilder",
+    "Watch",
+    "connect",
+]
+
+_LATER = {
+    "Election": "tenure.aio.recipes._election",
+    "Held": "tenure.aio.recipes._holding",
+    "Lock": "tenure.aio.recipes._locks",
+    "MultiLock": "tenure.aio.recipes._locks",
+    "ReadWriteLock": "tenure.aio.recipes._locks",
+    "Semaphore": "tenure.aio.recipes._locks",
+    "Session": "tenure.aio.recipes._session",
+}
+"""Where each recipe is. A program that uses none imports none."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return found

@@ -1,0 +1,130 @@
+"""A synchronous store and the loop that it serves: what all objects of the asyncio face share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, TypeVar
+
+from tenure._client.store import Store
+from tenure._runtime.deadline import Deadline
+from tenure._runtime.fork import fork_generation
+from tenure._runtime.thread_start import start_thread
+from tenure.aio._calls import Calls
+from tenure.errors import InvalidArgument, StoreClosed
+
+T = TypeVar("T")
+
+_MOMENT = 0.1
+"""Seconds in which a thread ends that has nothing left to do."""
+
+_log = logging.getLogger("tenure.aio")
+_CALLS_WITHOUT_A_BREATH = 32
+"""Calls that don't wait and may follow one another before other tasks get a turn."""
+
+
+class Bridge:
+    """One store on one loop. A store whose calls never wait is called on the loop, others on workers."""
+
+    def __init__(self, sync: Store, calls: Calls) -> None:
+        self.sync = sync
+        self.calls = calls
+        self.immediate = sync._backend.immediate
+        self._closing: asyncio.Future[None] | None = None
+        self._closer: threading.Thread | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._breaths = 0
+        self._guard = self._until_the_loop_ends()
+
+    async def open(self) -> None:
+        """Let the end of the loop close the store."""
+        await anext(self._guard)
+
+    async def call(
+        self, function: Callable[[], T], *, undo: Callable[[T], object] | None = None, always: bool = False
+    ) -> T:
+        """Make a call of the store. ``undo`` and ``always`` are as for :meth:`Calls.run`."""
+        self.check()
+        if self.immediate:
+            await self.breathe()
+            return function()
+        return await self.calls.run(function, undo=undo, always=always)
+
+    async def breathe(self) -> None:
+        """Let other tasks run now and then: what never waits would keep them from it."""
+        self._breaths += 1
+        if self._breaths % _CALLS_WITHOUT_A_BREATH == 0:
+            await asyncio.sleep(0)
+
+    def check(self) -> None:
+        """Raise if the store can't be used here and now."""
+        self.sync._check_process()
+        self.check_loop()
+        if self._closing is not None:
+            raise StoreClosed(f"using {self.sync.url}: the store {self.sync.url} is closed; call connect() again")
+
+    def check_loop(self) -> None:
+        """Raise in a forked child, and on any other loop than the store's."""
+        self.sync._check_fork()
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self.calls.loop:
+            raise InvalidArgument(
+                f"using {self.sync.url}: the store belongs to another event loop; connect on this loop, too, or hand "
+                "the call to the store's loop by asyncio.run_coroutine_threadsafe"
+            )
+
+    def keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run ``work``, which raises nothing, as a task of the store."""
+        task = self.calls.loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self, timeout: float | None) -> None:
+        """Close the store on a thread of its own. A caller that is cancelled doesn't stop it."""
+        if self.sync._fork_generation != fork_generation.value:
+            return
+        self.check_loop()
+        await self._close(self.sync._seconds(timeout))
+        await self._guard.aclose()
+
+    async def _close(self, seconds: float) -> None:
+        if self._closing is None:
+            self._closing = self.calls.loop.create_future()
+            self._closer = threading.Thread(
+                target=self._close_here, args=(seconds, self._closing), name="tenure-aio-close", daemon=True
+            )
+            try:
+                start_thread(self._closer)
+            except RuntimeError:  # the interpreter is ending, or there are too many threads
+                self._close_here(seconds, self._closing)
+        await asyncio.shield(self._closing)
+        if self._closer is not None and self._closer.ident is not None:
+            self._closer.join(_MOMENT)  # it has told that it is done, and ends
+
+    def _close_here(self, seconds: float, closed: asyncio.Future[None]) -> None:
+        deadline = Deadline(seconds)
+        try:
+            self.sync.close(timeout=seconds)
+            self.calls.close(deadline)
+        except Exception:  # noqa: BLE001 - the task that waits has to go on
+            _log.exception("closing %s failed", self.sync.url)
+        finally:
+            self.calls.post(_done, closed)
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
+        # asyncio closes the generators of a loop before it closes the loop: so a store that nobody closes leaves no
+        # thread behind, and neither does one that nobody refers to any more.
+        try:
+            yield
+        finally:
+            await self._close(self.sync.timeout)
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,196 @@
+"""What can be held, on an event loop: ``acquire``, ``Held`` with ``release``, and ``async with ... .hold()``.
+
+The synchronous objects know what is held; the objects here await it. Leaving the block, and :meth:`Held.release`, give
+it back even if the task is cancelled meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from tenure._runtime.clock import TimeLimit
+from tenure.aio._bridge import Bridge
+from tenure.aio._faces import awaited, described, documented, passed_on
+from tenure.aio._signal import Signal
+from tenure.aio._store import Store
+from tenure.aio._transaction import TransactionBuilder
+from tenure.aio.recipes._session import Session
+from tenure.aio.recipes._steps import run
+from tenure.errors import TenureError
+from tenure.recipes import _holding as sync
+
+_SLICE = 0.25
+"""Seconds after which a wait for the end looks whether another task has released it."""
+
+
+@described(sync.Held)
+class Held:
+    """What is held, for one event loop. Reading its state is a plain call, and so is adding the guard.
+
+    Its fields are those of :class:`tenure.Held`, too. ``async with`` needs no call of :meth:`release`.
+    """
+
+    def __init__(self, bridge: Bridge, held: sync.Held) -> None:
+        self._bridge = bridge
+        self._sync = held
+        self.name = held.name
+        self.token = held.token
+        self.key = held.key
+        self._call = bridge.call
+
+    @property
+    @documented(sync.Held.session)
+    def session(self) -> Session:
+        return Session(self._sync.session)
+
+    @property
+    @documented(sync.Held.held)
+    def held(self) -> bool:
+        return self._sync.held
+
+    @property
+    @documented(sync.Held.lost)
+    def lost(self) -> bool:
+        return self._sync.lost
+
+    @property
+    @documented(sync.Held.remaining)
+    def remaining(self) -> float:
+        return self._sync.remaining
+
+    check = passed_on(sync.Held.check)
+
+    @documented(sync.Held.guard)
+    def guard(self, transaction: TransactionBuilder) -> TransactionBuilder:
+        return self._sync.guard(transaction)
+
+    @documented(sync.Held.on_lost)
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        self._sync._subscribe(partial(self._bridge.calls.post, callback), _now)
+
+    @documented(sync.Held.wait_until_lost)
+    async def wait_until_lost(self, timeout: float | None = None) -> bool:
+        limit = TimeLimit(self._bridge.sync.clock, timeout)
+        signal = Signal(self._bridge.calls)
+        self.on_lost(signal.wake)
+        while not self._sync._ended.is_set():
+            left = limit.left()
+            if left is not None and left <= 0:
+                return False
+            await signal.wait(_SLICE if left is None else min(left, _SLICE))
+        return True
+
+    @documented(sync.Held.release)
+    async def release(self, *, timeout: float | None = None) -> bool:
+        return await self._bridge.call(partial(self._sync.release, timeout=timeout), always=True)
+
+    fence = awaited(sync.Held.fence)
+
+    def __repr__(self) -> str:
+        return repr(self._sync)
+
+
+class Holding:
+    """Acquires when it is entered, releases at the end. Each can be entered once at a time.
+
+    If what is held is lost within the block, the block is cancelled there, and leaving it raises ``LeaseLost``. Any
+    other cancel passes as it is.
+    """
+
+    def __init__(self, acquire: Callable[[], Coroutine[Any, Any, Held]]) -> None:
+        self._acquire = acquire
+        self._held: Held | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancels = 0
+        self._lost = False
+
+    async def __aenter__(self) -> Held:
+        held = await self._acquire()
+        self._task = asyncio.current_task()
+        self._cancels = 0 if self._task is None else self._task.cancelling()
+        self._lost = False
+        self._held = held
+        held.on_lost(partial(self._cancel, held))
+        return held
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        ours, foreign = await self._uncancel(error)
+        try:
+            kept = await held.release()
+        except TenureError:
+            if error is None and foreign is None:
+                raise
+            kept = False
+        if foreign is not None:
+            raise foreign
+        if ours or (not kept and error is None):
+            raise sync.lost_within(held) from error
+
+    def _cancel(self, held: Held) -> None:
+        if self._held is held and self._task is not None and not self._lost:
+            self._lost = True
+            self._task.cancel()
+
+    async def _uncancel(self, error: BaseException | None) -> tuple[bool, asyncio.CancelledError | None]:
+        """Take back the own cancel. Returns whether it ended the block, and another cancel that comes only now."""
+        if not self._lost or self._task is None:
+            return False, None
+        alone = self._task.uncancel() <= self._cancels
+        if isinstance(error, asyncio.CancelledError):
+            return alone, None
+        try:
+            await asyncio.sleep(0)  # the block ended by itself: the cancel comes here
+        except asyncio.CancelledError as exc:
+            if self._task.cancelling() > self._cancels:
+                return False, exc
+        return False, None
+
+
+class Acquires:
+    """The calls of an object that can hold something. One object is one participant, and holds once at a time."""
+
+    def __init__(self, store: Store, acquires: sync.Acquires) -> None:
+        self._store = store
+        self._sync = acquires
+        self._last: Held | None = None
+
+    @property
+    @documented(sync.Acquires.held)
+    def held(self) -> Held | None:
+        held = self._sync.held
+        return None if held is None else self._face(held)
+
+    @documented(sync.Acquires.acquire)
+    async def acquire(self, *, timeout: float | None = None) -> Held:
+        steps = sync.acquisition(self._sync._steps, self._sync._value, timeout)
+        return self._face(await run(self._store, steps))
+
+    @documented(sync.Acquires.try_acquire)
+    async def try_acquire(self, *, timeout: float | None = None) -> Held | None:
+        held = await run(self._store, sync.attempt(self._sync._steps, self._sync._value, timeout))
+        return None if held is None else self._face(held)
+
+    @documented(sync.Acquires.hold)
+    def hold(self, *, timeout: float | None = None) -> Holding:
+        return Holding(lambda: self.acquire(timeout=timeout))
+
+    def _face(self, held: sync.Held) -> Held:
+        if self._last is None or self._last._sync is not held:
+            self._last = Held(self._store._bridge, held)
+        return self._last
+
+    def __repr__(self) -> str:
+        return repr(self._sync)
+
+
+def _now(run: Callable[[], object]) -> object:
+    return run()

@@ -1,0 +1,71 @@
+"""Perform steps on an event loop: requests on the store's workers, waits and pauses on the loop itself.
+
+A cancel is raised in the steps where they stand, like an interrupt of a thread, so that they hand over to the janitor
+what they would leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, TypeVar
+
+from tenure._steps.effects import Effect, Grant, Sleep, Steps, WaitUntil
+from tenure._steps.following import wait
+from tenure._steps.threads import perform as perform_on_thread
+from tenure._steps.threads import seconds_for
+from tenure.aio._lease import Lease
+from tenure.aio._store import Store
+
+T = TypeVar("T")
+
+
+async def run(store: Store, steps: Steps[T]) -> T:
+    """Perform ``steps`` and return their result. There is no place for a cancel between their end and the return."""
+    result: Any = None
+    failed: BaseException | None = None
+    while True:
+        try:
+            effect = steps.send(result) if failed is None else steps.throw(failed)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        failed = None
+        try:
+            result = await _perform(store, effect)
+        except BaseException as exc:  # noqa: BLE001 - passed on to the steps, which raise it again
+            failed = exc
+
+
+async def _perform(store: Store, effect: Effect[Any]) -> Any:
+    sync = store._sync
+    if isinstance(effect, WaitUntil):
+        return await _wait(store, effect)
+    if isinstance(effect, Sleep):
+        return await asyncio.sleep(sync.clock.pause(effect.seconds))
+    if isinstance(effect, Grant):
+        return await store._bridge.call(
+            partial(
+                sync._take_lease,
+                partial(Lease, store._bridge),
+                effect.ttl,
+                keep_alive=True,
+                margin=effect.margin,
+                on_lost=effect.on_lost,
+                timeout=seconds_for(sync, effect.limit),
+            ),
+            undo=lambda lease: lease.revoke_now(None),
+        )
+    return await store._call(partial(perform_on_thread, sync, effect))
+
+
+async def _wait(store: Store, effect: WaitUntil) -> bool:
+    timeout = seconds_for(store._sync, effect.limit)
+    async with store.watch(effect.prefix, exact=effect.exact, timeout=timeout) as watch:
+        waiting = wait(effect)
+        try:
+            pause = next(waiting)
+            while True:
+                pause = waiting.send(await watch.next(pause))
+        except StopIteration as stop:
+            return bool(stop.value)
