@@ -43,7 +43,7 @@ def test_a_closed_barrier_holds_back_until_it_is_opened(
     barrier = Barrier(store, "b")
     barrier.wait(timeout=PATIENCE)
     barrier.close()
-    assert barrier.closed()
+    assert barrier.is_closed()
     other = opened(store_url, timeout=PATIENCE)
     with pytest.raises(WaitTimeout):
         Barrier(other, "b").wait(timeout=IN_VAIN)
