@@ -1,4 +1,4 @@
-"""Barriers, double barriers, latches and several locks at once, on every store."""
+"""Barriers, double barriers, latches, several locks at once and buses, on every store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tenure import Barrier, CountDownLatch, DoubleBarrier, Lock, MultiLock, Session, Store
-from tenure.errors import AlreadyHeld, Conflict, InvalidArgument, LeaseLost, WaitTimeout
+from tenure import BYTES, JSON, TEXT, Barrier, Bus, CountDownLatch, DoubleBarrier, Lock, MultiLock, Session, Store
+from tenure.errors import (
+    AlreadyHeld,
+    Compacted,
+    Conflict,
+    HistoryReplaced,
+    InvalidArgument,
+    LeaseLost,
+    StoreCorrupted,
+    WaitTimeout,
+)
 from tenure_testkit.waiting import PATIENCE, until
 
 Opener = Callable[..., Store]
@@ -150,6 +159,53 @@ def test_overlapping_locks_never_deadlock(store_url: str, opened: Opener, pool: 
     for run in runs:
         run.result(PATIENCE)
     assert not stores[0].list().keys
+
+
+def test_each_consumer_gets_each_message_in_order(store_url: str, opened: Opener, pool: ThreadPoolExecutor) -> None:
+    stores = [opened(store_url, timeout=PATIENCE) for _ in range(3)]
+    buses = [Bus(store, "b", codec=JSON) for store in stores]
+    with buses[0].subscribe() as one, buses[1].subscribe() as other:
+        runs = [pool.submit(lambda bus=bus: [bus.publish(number) for number in range(5)]) for bus in buses]
+        positions = [position for run in runs for position in run.result(PATIENCE)]
+        first, second = ([messages.next(PATIENCE) for _ in positions] for messages in (one, other))
+        assert first == second
+        assert sorted(message.position for message in first) == sorted(positions)
+        for messages in (one, other):
+            with pytest.raises(WaitTimeout):
+                messages.next(SHORT)
+        assert one.position == first[-1].position
+    with buses[2].subscribe(after=first[4].position) as later:
+        assert [later.next(PATIENCE) for _ in first[5:]] == first[5:]
+
+
+def test_a_consumer_that_fell_behind_is_told(store: Store) -> None:
+    bus = Bus(store, "b", codec=TEXT, max_messages=3)
+    kept = [bus.publish(str(number)) for number in range(5)]
+    assert len(store.list("tenure/bus/b/").keys) == 4  # three messages and the head
+    with bus.subscribe(after=Bus.BEGINNING) as messages:
+        with pytest.raises(Compacted, match="messages 1 to 2 "):
+            messages.next(PATIENCE)
+        assert [messages.next(PATIENCE).value for _ in range(3)] == ["2", "3", "4"]
+    store.delete_prefix("tenure/")
+    bus.publish("of another history")
+    with bus.subscribe(after=kept[-1]) as messages:
+        with pytest.raises(HistoryReplaced):
+            messages.next(PATIENCE)
+        assert messages.next(PATIENCE).value == "of another history"
+
+
+def test_a_message_that_can_not_be_read_is_told(store: Store) -> None:
+    with Bus(store, "b", codec=JSON).subscribe() as messages:
+        Bus(store, "b", codec=BYTES).publish(b"no JSON")
+        Bus(store, "b", codec=JSON).publish({"good": True})
+        with pytest.raises(StoreCorrupted, match="message 1 "):
+            messages.next(PATIENCE)
+        assert messages.next(PATIENCE).value == {"good": True}
+    for bounds in ({"max_messages": 0}, {"max_age": 0}):
+        with pytest.raises(InvalidArgument):
+            Bus(store, "b", codec=JSON, **bounds)
+    with pytest.raises(InvalidArgument):
+        Bus(store, "b", codec=JSON).subscribe(after="nowhere")
 
 
 def _together(pool: ThreadPoolExecutor, *calls: Callable[..., None]) -> None:

@@ -34,7 +34,7 @@ def test_consumers_do_each_item_once_and_leave_nothing(store_url: str, opened: O
                     done.append(claim.value)
 
     consumers = [WorkQueue(opened(store_url, timeout=PATIENCE), "q") for _ in range(3)]
-    threads = [threading.Thread(target=consume, args=(consumer,)) for consumer in consumers]
+    threads = [threading.Thread(target=consume, args=(consumer,), daemon=True) for consumer in consumers]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -55,6 +55,7 @@ SMALL = [
     Case("double barrier, out of time", 2, lambda: meeting.Meets(2, hasty=1)),
     Case("latch", 3, meeting.CountsDown),
     Case("several locks", 2, meeting.LocksSeveral),
+    Case("bus", 2, meeting.Publishes),
 ]
 LARGE = [
     _holders(kinds.lock(3)),
@@ -68,6 +69,7 @@ LARGE = [
     Case("partitioner", 3, work.three_members),
     Case("election, handed over", 3, lambda: kinds.HandsOver(3)),
     Case("double barrier", 3, lambda: meeting.Meets(3, hasty=1)),
+    Case("bus", 3, lambda: meeting.Publishes(3, each=2, most=2)),
     Case("several locks", 3, lambda: meeting.LocksSeveral((("a", "b"), ("b", "c"), ("a", "c")))),
 ]
 

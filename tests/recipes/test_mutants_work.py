@@ -69,8 +69,8 @@ class Nobody:
 
 
 def _without_janitor(steps: Callable[..., Any]) -> Callable[..., Any]:
-    def broken(layout: Any, *rest: Any) -> Any:
-        return steps(replace(layout, janitor=Nobody()), *rest)
+    def broken(layout: Any, *rest: Any, **more: Any) -> Any:
+        return steps(replace(layout, janitor=Nobody()), *rest, **more)
 
     return broken
 

@@ -43,11 +43,19 @@ class Bridge:
         await anext(self._guard)
 
     async def call(
-        self, function: Callable[[], T], *, undo: Callable[[T], object] | None = None, always: bool = False
+        self,
+        function: Callable[[], T],
+        *,
+        undo: Callable[[T], object] | None = None,
+        always: bool = False,
+        waits: bool = False,
     ) -> T:
-        """Make a call of the store. ``undo`` and ``always`` are as for :meth:`Calls.run`."""
+        """Make a call of the store. ``undo`` and ``always`` are as for :meth:`Calls.run`.
+
+        ``waits`` says that the call waits for other threads, whatever the store is.
+        """
         self.check()
-        if self.immediate:
+        if self.immediate and not waits:
             await self.breathe()
             return function()
         return await self.calls.run(function, undo=undo, always=always)

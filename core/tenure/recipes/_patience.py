@@ -19,16 +19,21 @@ _PAUSE = 0.2
 """Seconds, on average, before the next try of what the store could not do."""
 
 
-def patiently(effect: Effect[T], limit: TimeLimit, session: Session) -> Steps[T]:
-    """Repeat a read while the store can't be reached. Raise ``Unavailable`` when the time is up, else ``LeaseLost``."""
+def patiently(effect: Effect[T], limit: TimeLimit, session: Session | None) -> Steps[T]:
+    """Repeat a read while the store can't be reached.
+
+    Raise ``Unavailable`` when the time is up, or if there is neither a session nor an end, and ``LeaseLost`` when the
+    session ends.
+    """
     pause = _FIRST_PAUSE
     while True:
         try:
             return (yield from effect)
         except Unavailable:
-            if over(limit):
+            if over(limit) or (session is None and limit.left() is None):
                 raise
-            session.check()
+            if session is not None:
+                session.check()
         yield from Sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
         pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -12,7 +12,6 @@ leaves its ticket to the janitor.
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,9 +19,10 @@ from typing import Protocol, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Commit, Effect, Get, ListKeys, Sleep, Steps, WaitUntil
+from tenure._steps.effects import Commit, Get, ListKeys, Steps, WaitUntil
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
+from tenure.recipes._patience import patiently
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, RevisionEquals
 
@@ -266,7 +266,7 @@ class Queue:
                     attempt.uncertain = True
                     if isinstance(exc, OutcomeUnknown) and (limit.left() or 1.0) <= 0:
                         raise
-                    item = yield from self._patiently(Get(attempt.key, limit), limit, attempt.session)
+                    item = yield from patiently(Get(attempt.key, limit), limit, attempt.session)
                     if item is not None:
                         attempt.place = item.create_revision
         except (Unavailable, LeaseLost, LeaseNotFound):
@@ -274,7 +274,7 @@ class Queue:
             raise
 
     def _view(self, limit: TimeLimit, session: Session | None) -> Steps[View]:
-        listing = yield from self._patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
+        listing = yield from patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
         return view_of(self.folder, listing.items)
 
     def _find(self, view: View, attempt: Attempt) -> Steps[Ticket | None]:
@@ -283,7 +283,8 @@ class Queue:
         if mine is not None:
             return mine
         attempt.session.check()
-        item = yield from self._patiently(Get(attempt.key, TimeLimit(self.store.clock, None)), None, attempt.session)
+        whole = TimeLimit(self.store.clock, None)  # the ticket's life is longer than the wait
+        item = yield from patiently(Get(attempt.key, whole), whole, attempt.session)
         if item is not None:
             return None
         raise LeaseLost(f"acquiring {self.what}: its key was removed from the store while it waited; acquire it again")
@@ -315,24 +316,6 @@ class Queue:
                 raise WaitTimeout(
                     f"acquiring {self.what}: others held it all the time; give a longer timeout, or try again"
                 )
-
-    def _patiently(self, effect: Effect[T], limit: TimeLimit | None, session: Session | None) -> Steps[T]:
-        """Repeat a read in an outage, as long as the session lives and the time lasts."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return (yield from effect)
-            except Unavailable:
-                left = None if limit is None else limit.left()
-                if left is not None and left <= 0:
-                    raise
-                if session is None:
-                    if left is None:
-                        raise
-                else:
-                    session.check()
-            yield from Sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 class Attempt:

@@ -23,7 +23,7 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
-from tenure.leases.lease import HeldLease
+from tenure.leases.lease import Lease
 from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._patience import beside, over, patiently
 from tenure.recipes._work_items import CLAIM, Item, Layout, items_of
@@ -36,7 +36,7 @@ _FIRST_ONES = 16
 """Consumers that were too late choose among so many."""
 
 
-Writes = tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[HeldLease, ...]]
+Writes = tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[Lease, ...]]
 """What a caller writes together with an acknowledgement: preconditions, operations, and the leases that they name."""
 
 
@@ -63,44 +63,40 @@ class Claimed:
 
 def claim(layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool = True) -> Steps[Claimed | None]:
     """Steps that claim the first item that is due, and wait for one until ``limit``. ``None``: there was none."""
+    got: list[Claimed] = []
+    try:
+        yield from _claim_first(layout, owner, limit, got, wait=wait)
+        return got[0] if got else None
+    except BaseException:
+        if got:
+            give_up(layout, got[0])
+        raise
+
+
+def _claim_first(layout: Layout, owner: str | None, limit: TimeLimit, got: list[Claimed], *, wait: bool) -> Steps[None]:
+    present: list[Item] | None = None
     calls = beside(layout.store, limit)
     while True:
         session = yield from session_for(layout.store, layout.session, calls)
         try:
-            return (yield from _claim_on(session, layout, owner, limit, wait=wait))
+            present = present or (yield from _present(layout, session, calls))
+            for item in _in_order(_due(layout, present)):
+                yield from _claim(layout, item, owner, session, calls, got=got)
+                if got:
+                    return
+            if not wait or over(limit):
+                return
+            present = yield from _wait(layout, present, limit, session)
         except (LeaseLost, LeaseNotFound):
             if layout.session is not None:
                 raise
-        if over(limit):
-            return None
-
-
-def _claim_on(
-    session: Session, layout: Layout, owner: str | None, limit: TimeLimit, *, wait: bool
-) -> Steps[Claimed | None]:
-    present: list[Item] | None = None
-    calls = beside(layout.store, limit)
-    while True:
-        claimed = None
-        try:
-            present = present or (yield from _present(layout, session, calls))
-            for item in _in_order(_due(layout, present)):
-                claimed = yield from _claim(layout, item, owner, session, calls)
-                if claimed is not None:
-                    return claimed
-            if not wait or over(limit):
-                return None
-            present = yield from _wait(layout, present, limit, session)
-        except BaseException:
-            if claimed is not None:
-                give_up(layout, claimed)
-            raise
+            present = None
         if present is None and over(limit):
-            return None
+            return
 
 
-def _present(layout: Layout, session: Session, calls: TimeLimit) -> Steps[list[Item]]:
-    listing = yield from patiently(ListKeys(layout.items, calls, values=True), calls, session)
+def _present(layout: Layout, session: Session, limit: TimeLimit) -> Steps[list[Item]]:
+    listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
     return items_of(listing.items)
 
 
@@ -205,7 +201,9 @@ def _in_order(due: list[Item]) -> Iterator[Item]:
         yield due.pop(at)
 
 
-def _claim(layout: Layout, item: Item, owner: str | None, session: Session, limit: TimeLimit) -> Steps[Claimed | None]:
+def _claim(
+    layout: Layout, item: Item, owner: str | None, session: Session, limit: TimeLimit, *, got: list[Claimed]
+) -> Steps[None]:
     key, lease = layout.item(item.place), session.lease
     claim_key, mark = key + CLAIM, owner_value(owner, claim=secrets.token_hex(8))
     header = replace(item.header, attempts=item.header.attempts + 1)
@@ -219,20 +217,20 @@ def _claim(layout: Layout, item: Item, owner: str | None, session: Session, limi
             except (OutcomeUnknown, Conflict) as exc:
                 uncertain = uncertain or isinstance(exc, OutcomeUnknown)
                 if not uncertain:
-                    return None
+                    return
                 found = yield from patiently(Get(claim_key, limit), limit, session)
                 if found is not None and found.value == mark:
                     token = found.mod_revision
                 elif isinstance(exc, Conflict):
                     # The item has changed, so no try can be applied any more. One may have been, on a lease that ended.
                     layout.janitor.remove(claim_key, session, value=mark)
-                    return None
+                    return
                 elif over(limit):
                     raise
         value = yield from _value(layout, item, session, limit)
         session.check()
         mine = item._replace(header=header, revision=token, claimed=True)
-        return Claimed(mine, value, token, claim_key, mark, session)
+        got.append(Claimed(mine, value, token, claim_key, mark, session))
     except BaseException as exc:
         if uncertain or token or not isinstance(exc, TenureError):
             layout.janitor.remove(claim_key, session, value=mark, uncertain=not token)

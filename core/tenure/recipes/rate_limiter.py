@@ -87,15 +87,15 @@ class Bucket:
         wall = self.wall()
         if item is None:
             return wall, self.burst
-        clock = self.store.clock.now()
-        if self._seen[0] != item.mod_revision:
-            self._seen = item.mod_revision, clock
+        clock, seen = self.store.clock.now(), self._seen  # which other threads may change meanwhile
+        if seen[0] != item.mod_revision:
+            seen = self._seen = item.mod_revision, clock
         fields: dict[str, Any] = fields_of(item.value)
         try:
             filled, there = float(fields["time"]), float(fields["permits"])
         except (KeyError, TypeError, ValueError) as exc:
             raise StoreCorrupted(f"acquiring of {self.what}: {self.key!r} is no bucket; remove the key") from exc
-        now = max(wall, filled + clock - self._seen[1])
+        now = max(wall, filled + clock - seen[1])
         return now, min(self.burst, there + (now - filled) * self.rate)
 
     def _change(self, item: KeyValue | None, now: float, there: float, limit: TimeLimit) -> Steps[bool]:

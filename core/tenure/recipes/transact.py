@@ -18,6 +18,7 @@ from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, DeadlineExceeded, OutcomeUnknown
 from tenure.recipes._marks import MarkedCommits, marked_commits
+from tenure.recipes._patience import over
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, Operation, Precondition, Put, RevisionEquals
 
 T = TypeVar("T")
@@ -113,8 +114,7 @@ class Optimistic:
                 return result
             else:
                 read.clear()
-                left = limit.left()
-                if left is not None and left <= 0:
+                if over(limit):
                     raise DeadlineExceeded("transact: others changed the keys all the time; give a longer timeout")
                 yield from Sleep(pause * random.random())  # noqa: S311 - spreads participants, no secret
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tenure._client.keys import check_value
 from tenure._client.store import Store
 from tenure._client.transaction import TransactionBuilder
 from tenure._runtime.clock import TimeLimit
@@ -74,12 +75,10 @@ class ClaimState(HeldState):
         try:
             yield from acknowledge(self._layout, self._claimed, writes, limit)
             self.end()
-        except LeaseLost:
-            self.end()
-            raise
         except BaseException as exc:
-            # Of other errors, only an unknown outcome leaves open whether the item was removed. It comes back if not.
-            if isinstance(exc, OutcomeUnknown) or not isinstance(exc, TenureError):
+            # Other errors tell that nothing was written: the consumer has the item. After these it comes back, unless
+            # it was removed. A lost lease may be one of the caller's.
+            if isinstance(exc, LeaseLost | OutcomeUnknown) or not isinstance(exc, TenureError):
                 self.give_up()
             raise
 
@@ -111,7 +110,8 @@ class Claim(ClaimState):
             timeout: seconds that the call may take; by default the store's timeout for each of its requests.
 
         Raises:
-            LeaseLost: this consumer no longer has the item; nothing was written, and another one may do the item again.
+            LeaseLost: this consumer no longer has the item, or a lease that ``transaction`` names has ended. Nothing
+                was written, and the item is done again.
             Conflict: a precondition of ``transaction`` did not hold. Nothing was written; this consumer has the item.
             OutcomeUnknown: no answer came until the time was up. Either all was written, or the item comes back.
             Unavailable: the store can't be reached; this consumer has the item. ``DeadlineExceeded`` if the time ran
@@ -243,6 +243,7 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        check_value(value)
         if not isinstance(priority, int):
             raise InvalidArgument(f"priority={priority!r}: a priority is an integer; give one")
         _check_number("delay", delay, least=0.0)

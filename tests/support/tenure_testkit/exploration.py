@@ -158,7 +158,8 @@ class World:
                 possible.append((one, None))
             if one.background:
                 continue
-            possible += [(one, fault) for fault in faults if _applies(fault, one)]
+            # In the order of the enum: that of a set differs from process to process, and a trace has to repeat a run.
+            possible += [(one, fault) for fault in Fault if fault in faults and _applies(fault, one)]
         if not any(fault is None or one is None for one, fault in possible):
             possible += [(one, None) for one in self.participants if one.background and not one.done][:1]
         return possible

@@ -8,9 +8,10 @@ from typing import Any
 
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
-from tenure.errors import TenureError, WaitTimeout
+from tenure.errors import OutcomeUnknown, TenureError, Unavailable, WaitTimeout
 from tenure.recipes import _names, multi_lock
 from tenure.recipes._janitor import Janitor
+from tenure.recipes._messages import Messages
 from tenure.recipes._owner import owner_value
 from tenure.recipes._queue import Acquired, Queue
 from tenure.recipes.count_down_latch import Latch
@@ -175,3 +176,53 @@ class LocksSeveral(Scenario):
             assert not (relies and held & set(names)), f"{name} holds {names} while {other} holds {held}"
         self._holders[name] = set(names)
         yield from noting(contest.release(acquired, limit), lambda: self._holders.pop(name, None))
+
+
+@dataclass
+class Publishes(Scenario):
+    """Publishers that each publish some messages.
+
+    Attributes:
+        count: the number of publishers.
+        each: how many messages each publishes.
+        most: how many messages are kept.
+    """
+
+    count: int = 2
+    each: int = 1
+    most: int = 100
+    _acknowledged: dict[int, bytes] = field(default_factory=dict)
+    _open: set[bytes] = field(default_factory=set)
+
+    def begin(self, world: World) -> None:
+        for number in range(self.count):
+            name = f"p{number + 1}"
+            world.add(name, self._publish(world, name), world.session())
+
+    def check_end(self, world: World) -> None:
+        messages = self._messages()
+        head = messages.read_head(world.store.get(messages.head))
+        entries = [messages.read(item) for item in world.store.list(FOLDER).items if item.key != messages.head]
+        numbers = [entry.position.number for entry in entries]
+        assert numbers == list(range(head.first, head.last + 1)), f"{numbers} are kept, the head is {head}"
+        assert len(numbers) <= self.most, f"{numbers} are kept"
+        data = {entry.position.number: entry.data for entry in entries}
+        assert len(set(data.values())) == len(data), f"a message was published twice: {data}"
+        for number, sent in self._acknowledged.items():
+            assert number < head.first or data.get(number) == sent, f"message {number} is another one or lost"
+        assert head.last <= len(self._acknowledged) + len(self._open), "more is published than was sent"
+
+    def _messages(self) -> Messages:
+        return Messages(FOLDER, "it", self.most)
+
+    def _publish(self, world: World, name: str) -> Steps[None]:
+        for number in range(self.each):
+            data = f"{name} {number}".encode()
+            self._open.add(data)
+            try:
+                position = yield from self._messages().publish(data, TimeLimit(world.clock, None))
+            except (OutcomeUnknown, Unavailable):
+                continue
+            assert position.number not in self._acknowledged, "two messages have one number"
+            self._acknowledged[position.number] = data
+            self._open.discard(data)

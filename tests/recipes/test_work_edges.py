@@ -1,0 +1,155 @@
+"""Sharing work at its edges: lost sessions of the store's own, wrong arguments, damaged keys."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import tenure
+import tenure_memory
+from tenure import Partitioner, RateLimiter, Store, WorkQueue
+from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted
+from tenure.recipes.session import _shared
+from tenure_testkit.waiting import PATIENCE, until
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    name = f"work-{uuid.uuid4().hex}"
+    with tenure.connect(f"memory://{name}") as opened:
+        yield opened
+    tenure_memory.forget(name)
+
+
+def _lose_session(store: Store) -> None:
+    session = _shared.present(store)
+    assert session is not None
+    store.revoke_lease(session.lease.id)
+    session.lease.mark_lost("the test ended it")
+
+
+def test_a_consumer_goes_on_waiting_on_another_session(store: Store) -> None:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(WorkQueue(store, "q").claim(timeout=PATIENCE)))
+    thread.start()
+    until(lambda: _shared.present(store))
+    _lose_session(store)
+    WorkQueue(store, "q").put(b"1")
+    thread.join(PATIENCE)
+    assert found[0].value == b"1"
+    assert found[0].held
+
+
+def test_a_consumer_whose_session_ended_unnoticed_gets_an_item_at_once(store: Store) -> None:
+    queue = WorkQueue(store, "q")
+    queue.put(b"1")
+    session = _shared.present(store)
+    assert session is not None
+    store.revoke_lease(session.lease.id)
+    claim = queue.try_claim()
+    assert claim is not None
+    assert claim.session is not session
+
+
+def test_a_member_joins_again_on_another_session(store: Store) -> None:
+    with Partitioner(store, "p", partitions=3) as mine:
+        assert mine.wait(timeout=PATIENCE)
+        before = {number: held.token for number, held in mine.owned.items()}
+        _lose_session(store)
+        assert not mine.owned
+        assert until(lambda: mine.wait(timeout=PATIENCE) and mine.owned)
+        assert all(held.token > before[number] for number, held in mine.owned.items())
+    until(lambda: not store.list().keys)
+
+
+def test_a_partition_whose_work_fails_to_stop_stays_where_it_is(store: Store) -> None:
+    broken = True
+
+    def stop(partition: int, held: tenure.Held) -> None:
+        if broken:
+            raise ZeroDivisionError
+
+    one, two = Partitioner(store, "p", partitions=2, on_release=stop), Partitioner(store, "p", partitions=2)
+    one.update()
+    two.update()
+    with pytest.raises(ZeroDivisionError):
+        one.update()
+    two.update()
+    assert (list(one.owned), list(two.owned)) == ([0, 1], [])
+    broken = False
+    one.close()
+    assert two.wait(timeout=PATIENCE)
+    two.close()
+    assert not store.list().keys
+
+
+def test_what_others_wrote_among_the_items_is_no_item(store: Store) -> None:
+    for number, value in enumerate((b"", b"no json", b"[]", b"{}", b'{"id": "x", "priority": "high"}', b"\xff")):
+        store.put(f"tenure/queue/q/items/{number:05}", value)
+    queue = WorkQueue(store, "q", max_items=7)
+    queue.put(b"1")
+    claim = queue.try_claim()
+    assert claim is not None
+    assert claim.value == b"1"
+    assert queue.try_claim() is None
+    assert not queue.dead()
+
+
+def test_an_item_without_its_value_is_told_and_kept(store: Store) -> None:
+    queue = WorkQueue(store, "q", max_attempts=1)
+    queue.put(b"1")
+    (data,) = store.list("tenure/queue/q/data/").keys
+    store.delete(data)
+    with pytest.raises(StoreCorrupted, match="data"):
+        queue.try_claim()
+    until(queue.dead)
+    assert queue.drop_dead(queue.dead()[0])
+    assert not store.list().keys
+
+
+def test_a_lost_lease_of_the_callers_gives_the_item_back(store: Store) -> None:
+    queue = WorkQueue(store, "q")
+    queue.put(b"1")
+    claim = queue.claim(timeout=PATIENCE)
+    assert claim is not None
+    lease = store.lease(30)
+    lease.revoke()
+    with pytest.raises(LeaseLost):
+        claim.ack(store.transaction().put("result", b"1", lease=lease))
+    again = queue.claim(timeout=PATIENCE)
+    assert again is not None
+    assert again.attempts == 2
+    assert store.get("result") is None
+
+
+WRONG: dict[str, Callable[[Store], object]] = {
+    "no items": lambda store: WorkQueue(store, "q", max_items=0),
+    "many items": lambda store: WorkQueue(store, "q", max_items=10_001),
+    "no attempts": lambda store: WorkQueue(store, "q", max_attempts=0),
+    "no name": lambda store: WorkQueue(store, ""),
+    "priority": lambda store: WorkQueue(store, "q").put(b"", priority=1.5),  # type: ignore[arg-type]
+    "delay": lambda store: WorkQueue(store, "q").put(b"", delay=-1),
+    "value": lambda store: WorkQueue(store, "q").put("text"),  # type: ignore[arg-type]
+    "partitions": lambda store: Partitioner(store, "p", partitions=0),
+    "rate": lambda store: RateLimiter(store, "r", rate=0),
+    "per": lambda store: RateLimiter(store, "r", rate=1, per=float("inf")),
+    "burst": lambda store: RateLimiter(store, "r", rate=1, burst=-1),
+    "permits": lambda store: RateLimiter(store, "r", rate=1).acquire(0),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_argument_changes_nothing(store: Store, wrong: str) -> None:
+    with pytest.raises(InvalidArgument):
+        WRONG[wrong](store)
+    until(lambda: not store.list().keys)
+
+
+def test_a_bucket_that_another_program_wrote_is_told(store: Store) -> None:
+    store.put("tenure/rate/r/bucket", b"full")
+    with pytest.raises(StoreCorrupted, match="bucket"):
+        RateLimiter(store, "r", rate=1).try_acquire()
