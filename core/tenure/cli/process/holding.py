@@ -193,11 +193,14 @@ class _Running:
 def _conclude(held: Held, task: Task, end: End, report: Reporter) -> int:
     """Release, and return the exit code."""
     if end.lost or not held.held:
-        why = held.session.lease.reason or ("its key was removed from the store" if held.held else "")
+        why = held.session.lease.reason
+        if held.held:
+            what = f"lost {task.what}: its key was removed from the store; the command was killed"
+        else:
+            what = f"lost {task.what}{f': {why}' if why else ''}; the command was ended before others could get it"
         report.say(
             "lost",
-            f"lost {task.what} while the command ran{f' ({why})' if why else ''}; the command was ended before others "
-            "could get it",
+            what,
             always=True,
             code=end.code,
         )
