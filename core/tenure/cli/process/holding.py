@@ -208,7 +208,7 @@ def _conclude(held: Held, task: Task, end: End, report: Reporter, *, removed: bo
         held.session.lease.abandon()
         return LOST
     try:
-        held.session.close(timeout=GOODBYE)
+        held.session.close()
     except TenureError as exc:
         report.say(
             "not-confirmed",
