@@ -23,7 +23,7 @@ from tenure.errors import (
     TenureError,
     Unavailable,
 )
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease
 from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._patience import beside, over, patiently
 from tenure.recipes._work_items import CLAIM, Item, Layout, items_of
@@ -36,7 +36,7 @@ _FIRST_ONES = 16
 """Consumers that were too late choose among so many."""
 
 
-Writes = tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[Lease, ...]]
+Writes = tuple[tuple[Precondition, ...], tuple[Operation, ...], tuple[HeldLease, ...]]
 """What a caller writes together with an acknowledgement: preconditions, operations, and the leases that they name."""
 
 

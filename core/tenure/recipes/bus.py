@@ -14,7 +14,8 @@ from typing import Generic, Self, TypeVar
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.interruption import interruption
-from tenure._steps.threads import follow, run
+from tenure._steps.following import follow
+from tenure._steps.threads import run
 from tenure.errors import DeadlineExceeded, InvalidArgument, StoreClosed, StoreCorrupted, TenureError, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._messages import Entry, Messages, Position, Reader
