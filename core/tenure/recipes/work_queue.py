@@ -18,6 +18,7 @@ from tenure.errors import InvalidArgument, LeaseLost, OutcomeUnknown, TenureErro
 from tenure.recipes import _names
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import janitor_of
+from tenure.recipes._marks import MarkedCommits, marked_commits
 from tenure.recipes._work_claims import Claimed, acknowledge, claim, give_back, give_up
 from tenure.recipes._work_items import Layout
 from tenure.recipes._work_puts import put
@@ -70,8 +71,10 @@ class ClaimState(HeldState):
 
     def ack_steps(self, transaction: TransactionBuilder | None, limit: TimeLimit) -> Steps[None]:
         """Steps that acknowledge the item, with what ``transaction`` writes."""
+        writes = (
+            transaction._take() if transaction is not None else ((), (), ())
+        )  # first: no warning on top of an error
         self.check()
-        writes = transaction._take() if transaction is not None else ((), (), ())
         try:
             yield from acknowledge(self._layout, self._claimed, writes, limit)
             self.end()
@@ -209,7 +212,9 @@ class WorkQueue:
         _check_count("max_items", max_items, most=MOST_ITEMS)
         _check_count("max_attempts", max_attempts)
         folder = _names.folder("queue", name)
-        self._layout = Layout(store, folder, f"the queue {name!r}", max_items, janitor_of(store), session)
+        janitor = janitor_of(store)
+        marks = marked_commits(store) if session is None else MarkedCommits(store, janitor, session)
+        self._layout = Layout(store, folder, f"the queue {name!r}", max_items, janitor, marks, session)
         self._name = name
         self._max_attempts = max_attempts
         self._owner = owner
