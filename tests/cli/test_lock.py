@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import tenure
 from tenure.cli.ui.errors import LOST, NOT_ACQUIRED
 from tenure_testkit.waiting import until
 
-from .processes import Command
+from .processes import Command, read_terminal
 
 TTL = 2.0
 """Where the lock is lost: long enough for a start on a busy machine."""
@@ -257,3 +258,70 @@ def test_wrong_usage_is_exit_code_2(file_url: str, arguments: list[str]) -> None
     with Command(*arguments, url=file_url) as command:
         assert command.wait() == 2
         assert not any("Traceback" in line for line in command.err.rest())
+
+
+def on_terminal(script: str, url: str) -> tuple[subprocess.Popen[bytes], int]:
+    """`tenure lock` on a terminal of its own, in the foreground; and the other side of the terminal."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", sys.executable, "-m", "tenure.cli", "lock", "job", "--", "sh", "-c", script],
+        env={**os.environ, "TENURE_URL": url},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    return process, leader
+
+
+@pytest.mark.parametrize(("keys", "expected"), [(b"hello\n", b"got hello"), (b"\x1ahello\n", b"got hello")])
+def test_a_command_may_read_from_the_terminal(file_url: str, keys: bytes, expected: bytes) -> None:
+    process, leader = on_terminal("echo up; read line; echo got $line; read line", file_url)
+    try:
+        read_until(leader, b"up")
+        until(lambda: os.tcgetpgrp(leader) != os.getpgid(process.pid), what="the terminal in the command's hands")
+        os.write(leader, keys)
+        read_until(leader, expected)
+        os.write(leader, b"\x03")
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+
+
+def test_ctrl_c_reaches_a_command_that_does_not_read(file_url: str, store: tenure.Store) -> None:
+    process, leader = on_terminal("trap 'echo told; exit 9' INT; echo up; while :; do sleep 0.05; done", file_url)
+    try:
+        read_until(leader, b"up")
+        os.write(leader, b"\x03")
+        read_until(leader, b"released")
+        assert process.wait(60) == 9
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+    assert is_free(store)
+
+
+def read_until(leader: int, wanted: bytes) -> None:
+    """Read the terminal up to ``wanted``."""
+    text = b""
+    while wanted not in text:
+        text += read_terminal(leader)
+
+
+def test_after_its_deadline_a_command_is_never_started(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from tenure.cli.process import guardian\n"
+        "from tenure.cli.process.guarded import Guarded\n"
+        "guarded = Guarded(['touch', sys.argv[1]], os.environ, kill_at=guardian.now(), grace=1.0)\n"
+        "while (end := guarded.poll()) is None:\n"
+        "    time.sleep(0.01)\n"
+        "print(end.lost)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "started")]  # apart, as all its children are killed
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True\n"
+    assert not (tmp_path / "started").exists()

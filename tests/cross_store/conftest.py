@@ -1,7 +1,12 @@
-"""The six stores as parameters: one URL each for a test, and servers to do harm to."""
+"""The six stores as parameters: one URL each for a test, and servers to do harm to.
+
+With TENURE_TEST_STORE_URL, the store at this URL takes the place of the six. ``{}`` in it is where a name of each
+test's own goes: so a store of another distribution is held to the same tests.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,12 +21,15 @@ from tenure_testkit.servers.container import ServerContainer
 from tenure_testkit.waiting import PATIENCE
 
 SERVERS = ("etcd", "redis", "zookeeper", "consul")
+GIVEN = os.environ.get("TENURE_TEST_STORE_URL")
 
 
-@pytest.fixture(params=["memory", "sqlite", *SERVERS])
+@pytest.fixture(params=["given"] if GIVEN else ["memory", "sqlite", *SERVERS])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where this test's part of the store is; every opener within the test sees the same."""
-    if request.param == "memory":
+    if GIVEN:
+        yield GIVEN.format(f"t_{uuid.uuid4().hex[:12]}")
+    elif request.param == "memory":
         name = f"stores-{uuid.uuid4().hex}"
         yield f"memory://{name}"
         tenure_memory.forget(name)

@@ -41,6 +41,7 @@ SMALL = [
     _holders(kinds.election()),
     _holders(kinds.read_write_lock("read", "write")),
     _holders(kinds.read_write_lock("write", "read")),
+    _holders(kinds.lock_beside_readers()),
     _holders(kinds.semaphore(2, limit=1)),
     *(Case(kind.name, 2, kind.small) for kind in counters.KINDS),
     Case("gate", 2, gates.Writers),
@@ -55,12 +56,14 @@ SMALL = [
     Case("double barrier, out of time", 2, lambda: meeting.Meets(2, hasty=1)),
     Case("latch", 3, meeting.CountsDown),
     Case("several locks", 2, meeting.LocksSeveral),
+    Case("bus", 2, meeting.Publishes),
 ]
 LARGE = [
     _holders(kinds.lock(3)),
     _holders(kinds.unfair_lock(3)),
     _holders(kinds.election(3)),
     _holders(kinds.read_write_lock("read", "write", "read")),
+    _holders(kinds.lock_beside_readers(3)),
     _holders(kinds.semaphore(3, limit=2)),
     *(Case(kind.name, 3, kind.large) for kind in counters.KINDS),
     Case("work queue", 3, work.many),
@@ -68,6 +71,7 @@ LARGE = [
     Case("rate limiter", 3, lambda: work.RateLimiter(takes=(2, 2, 2), burst=5)),
     Case("election, handed over", 3, lambda: kinds.HandsOver(3)),
     Case("double barrier", 3, lambda: meeting.Meets(3, hasty=1)),
+    Case("bus", 3, lambda: meeting.Publishes(3, each=2, most=2)),
     Case("several locks", 3, lambda: meeting.LocksSeveral((("a", "b"), ("b", "c"), ("a", "c")))),
 ]
 

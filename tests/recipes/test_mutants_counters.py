@@ -1,250 +1,216 @@
-"""Recipes that are broken on purpose: the exploration has to see each of them.
-
-Each mutant changes one step in a way that an author could get wrong, and names the scenario that must break.
-"""
+"""What applies exactly once, broken on purpose: the exploration has to find each mutant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tenure._steps.effects import Commit, Get, Steps
 from tenure.errors import OutcomeUnknown
-from tenure.recipes import _marks, once, schedule
+from tenure.recipes import once, schedule
+from tenure.recipes._marks import Mark, MarkedCommits
+from tenure.recipes._queue import View
 from tenure.recipes.atomic_value import Changing
 from tenure.recipes.id_block import Numbering
-from tenure.recipes.once import UntilDone
 from tenure.recipes.transact import Optimistic, unchanged
 from tenure.spi.types import KeyAbsent, Put
 from tenure_testkit import counters_scenarios as kinds
-from tenure_testkit.exploration import Fault, Scenario, Violation, explore_all, explore_some
+from tenure_testkit.exploration import Fault, Scenario
+from tenure_testkit.recipe_mutants import Mutants
 
-UNKNOWN = frozenset([Fault.APPLIED, Fault.NOT_APPLIED, Fault.LATE])
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A fault of a recipe.
-
-    Attributes:
-        what: what is wrong, in a sentence.
-        scenario: makes the scenario that must break.
-        owner: the class or module that is changed.
-        name: the function that is changed.
-        change: makes the wrong function of the right one.
-        most_faults: faults that it takes to see it.
-    """
-
-    what: str
-    scenario: Callable[[], Scenario]
-    owner: object
-    name: str
-    change: Callable[[Any], Any]
-    most_faults: int = 1
-
-
-def _never_settled(right: Any) -> Any:
-    def settle(self: Any, mark: Any, unknown: Any, limit: Any) -> Steps[bool]:
-        return False
-        yield
-
-    return settle
-
-
-def _always_applied(right: Any) -> Any:
-    def settle(self: Any, mark: Any, unknown: Any, limit: Any) -> Steps[bool]:
-        return True
-        yield
-
-    return settle
-
-
-def _only_read(right: Any) -> Any:
-    def settle(self: Any, mark: Any, unknown: Any, limit: Any) -> Steps[bool]:
-        item = yield from Get(mark.key, limit)
-        if item is None or item.mod_revision == mark.revision:
-            return False
-        mark.revision = item.mod_revision
-        return True
-
-    return settle
-
-
-def _any_write_counts(right: Any) -> Any:
-    def next_put(self: Any) -> Any:
-        put = right(self)
-        self.number = 1
-        return replace(put, value=b"1")
-
-    return next_put
-
-
-def _unguarded_reads(right: Any) -> Any:
-    def apply(self: Any, read: Any, operations: Any, limit: Any) -> Steps[bool]:
-        return (
-            yield from right(self, {key: item for key, item in read.items() if item is not None}, operations, limit)
-        )
-
-    return apply
-
-
-def _no_check_of_reads(right: Any) -> Any:
-    def apply(self: Any, read: Any, operations: Any, limit: Any) -> Steps[bool]:
-        return not operations or (yield from right(self, read, operations, limit))
-
-    return apply
-
-
-def _last_read_guarded(right: Any) -> Any:
-    def apply(self: Any, read: Any, operations: Any, limit: Any) -> Steps[bool]:
-        return (yield from right(self, dict(list(read.items())[-1:]), operations, limit))
-
-    return apply
-
-
-def _unguarded_mark(right: Any) -> Any:
-    return lambda self: KeyAbsent("nothing")
-
-
-def _blind_put(right: Any) -> Any:
-    def set_value(self: Any, value: bytes, limit: Any) -> Steps[None]:
-        while True:
-            try:
-                yield from Commit((), (Put(self._key, value),), limit)
-            except OutcomeUnknown:
-                continue
-            return
-
-    return set_value
-
-
-def _block_of_unknown_outcome(right: Any) -> Any:
-    def reserve(self: Any, limit: Any) -> Steps[range]:
-        item = yield from Get(self._key, limit)
-        last = (int(item.value) if item else 0) + self._size
-        with suppress(OutcomeUnknown):
-            yield from Commit((unchanged(self._key, item),), (Put(self._key, str(last).encode()),), limit)
-        return range(last - self._size + 1, last + 1)
-
-    return reserve
-
-
-def _unguarded_block(right: Any) -> Any:
-    def reserve(self: Any, limit: Any) -> Steps[range]:
-        item = yield from Get(self._key, limit)
-        last = (int(item.value) if item else 0) + self._size
-        yield from Commit((), (Put(self._key, str(last).encode()),), limit)
-        return range(last - self._size + 1, last + 1)
-
-    return reserve
-
-
-def _result_unguarded(right: Any) -> Any:
-    return lambda preconditions, operations, limit: right((), operations, limit)
-
-
-def _ticket_left(right: Any) -> Any:
-    return lambda preconditions, operations, limit: right(preconditions, operations[:1], limit)
-
-
-def _any_conflict_is_mine(right: Any) -> Any:
-    return lambda value: (AlwaysEqual(), right(value)[1])
-
-
-class AlwaysEqual:
-    """Equal to everything."""
-
-    def __ne__(self, other: object) -> bool:
-        return False
-
-
-def _all_at_once(right: Any) -> Any:
-    return lambda self, view, mine: None
-
-
-def _slot_unguarded(right: Any) -> Any:
-    return lambda preconditions, operations, limit: right((), operations, limit)
-
-
-def _unknown_slot_is_mine(right: Any) -> Any:
-    def claim(self: Any, slot: Any, me: str, limit: Any) -> Steps[bool]:
-        try:
-            return (yield from right(self, slot, me, limit))
-        except OutcomeUnknown:
-            return True
-
-    return claim
-
-
-def _same_slot_is_mine(right: Any) -> Any:
-    return lambda self, slot, me, limit: right(self, slot, "somebody", limit)
+MUTANTS = Mutants()
 
 
 def _paused() -> Scenario:
     return kinds.Runs(paused=True)
 
 
-MUTANTS = [
-    Mutant(
-        "a write without an answer counts as refused",
-        kinds.Counters,
-        _marks.MarkedCommits,
-        "_settle",
-        _never_settled,
-    ),
-    Mutant(
-        "a write without an answer counts as applied",
-        kinds.Counters,
-        _marks.MarkedCommits,
-        "_settle",
-        _always_applied,
-    ),
-    Mutant(
-        "a write that was not applied yet is not refused",
-        kinds.Counters,
-        _marks.MarkedCommits,
-        "_settle",
-        _only_read,
-    ),
-    Mutant(
-        "the put that refuses a write is taken for the write",
-        kinds.Counters,
-        _marks.Mark,
-        "next",
-        _any_write_counts,
-        most_faults=2,
-    ),
-    Mutant("a missing key is not guarded", kinds.Counters, Optimistic, "_apply", _unguarded_reads),
-    Mutant("only the last key read is guarded", kinds.Transfers, Optimistic, "_apply", _last_read_guarded),
-    Mutant("an error from keys of two moments is told", kinds.Transfers, Optimistic, "_apply", _no_check_of_reads),
-    Mutant("a value is set again without a mark", kinds.Sets, Changing, "set", _blind_put),
-    Mutant(
-        "a block is used though it may not be reserved", kinds.Numbers, Numbering, "_reserve", _block_of_unknown_outcome
-    ),
-    Mutant("a block is reserved unguarded", kinds.Numbers, Numbering, "_reserve", _unguarded_block),
-    Mutant("a former runner's result is kept", _paused, once, "Commit", _result_unguarded),
-    Mutant("a run that is done leaves its ticket", kinds.Runs, once, "Commit", _ticket_left),
-    Mutant("another runner's result counts as the own", _paused, once, "_result", _any_conflict_is_mine),
-    Mutant("nobody waits for a runner", kinds.Runs, UntilDone, "blocker", _all_at_once),
-    Mutant("a slot is taken unguarded", kinds.Slotted, schedule, "Commit", _slot_unguarded),
-    Mutant("a slot of unknown outcome counts as taken", kinds.Slotted, schedule.Slots, "_claim", _unknown_slot_is_mine),
-    Mutant("a slot has no taker", kinds.Slotted, schedule.Slots, "_claim", _same_slot_is_mine),
-    Mutant("a mark is written unguarded", kinds.Transfers, _marks.Mark, "unchanged", _unguarded_mark),
-]
+def _unguarded(patch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    patch.setattr(module, "Commit", lambda preconditions, operations, limit: Commit((), operations, limit))
 
 
-def explore(mutant: Mutant) -> None:
-    """Look for the fault: completely without a fault, then by seed."""
-    explore_all(mutant.scenario, most_faults=0)
-    explore_some(mutant.scenario, runs=3_000, seed=1, faults=UNKNOWN, most_faults=mutant.most_faults)
+# -- operation marks --
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
-def test_the_exploration_sees(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mutant.owner, mutant.name, mutant.change(getattr(mutant.owner, mutant.name)))
-    with pytest.raises(Violation):
-        explore(mutant)
+@MUTANTS.add(kinds.Counters, Fault.APPLIED)
+def a_lost_answer_counts_as_refused(patch: pytest.MonkeyPatch) -> None:
+    _settle_as(patch, applied=False)
+
+
+@MUTANTS.add(kinds.Counters, Fault.NOT_APPLIED)
+def a_lost_answer_counts_as_applied(patch: pytest.MonkeyPatch) -> None:
+    _settle_as(patch, applied=True)
+
+
+def _settle_as(patch: pytest.MonkeyPatch, *, applied: bool) -> None:
+    def settle(self: Any, mark: Mark, unknown: Any, limit: Any) -> Steps[bool]:
+        return applied
+        yield
+
+    patch.setattr(MarkedCommits, "_settle", settle)
+
+
+@MUTANTS.add(kinds.Counters, Fault.LATE)
+def a_write_that_may_be_late_is_not_refused(patch: pytest.MonkeyPatch) -> None:
+    def settle(self: Any, mark: Mark, unknown: Any, limit: Any) -> Steps[bool]:
+        item = yield from Get(mark.key, limit)
+        if item is None or item.mod_revision == mark.revision:
+            return False
+        mark.revision = item.mod_revision
+        return True
+
+    patch.setattr(MarkedCommits, "_settle", settle)
+
+
+@MUTANTS.add(kinds.Counters, Fault.NOT_APPLIED, Fault.APPLIED)
+def the_put_that_refuses_is_taken_for_the_write(patch: pytest.MonkeyPatch) -> None:
+    right = Mark.next
+
+    def next_put(self: Mark) -> Put:
+        put = right(self)
+        self.number = 1
+        return replace(put, value=b"1")
+
+    patch.setattr(Mark, "next", next_put)
+
+
+@MUTANTS.add(kinds.Counters, Fault.LATE)
+def a_mark_is_written_unguarded(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Mark, "unchanged", lambda self: KeyAbsent("nothing"))
+
+
+@MUTANTS.add(lambda: kinds.Counters(calls=2), Fault.CANCEL)
+def the_mark_of_a_cancelled_call_stays(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(kinds.Counters, "janitor", lambda self, world: _Idle())
+
+
+class _Idle:
+    def remove(self, *args: object, **more: object) -> None:
+        """Remove nothing."""
+
+
+# -- transactions, values, ids --
+
+
+@MUTANTS.add(kinds.Counters)
+def a_missing_key_is_not_guarded(patch: pytest.MonkeyPatch) -> None:
+    _apply_with(patch, lambda read: {key: item for key, item in read.items() if item is not None})
+
+
+@MUTANTS.add(kinds.Transfers)
+def only_the_last_key_read_is_guarded(patch: pytest.MonkeyPatch) -> None:
+    _apply_with(patch, lambda read: dict(list(read.items())[-1:]))
+
+
+def _apply_with(patch: pytest.MonkeyPatch, change: Any) -> None:
+    right = Optimistic._apply
+    patch.setattr(
+        Optimistic, "_apply", lambda self, read, operations, limit: right(self, change(read), operations, limit)
+    )
+
+
+@MUTANTS.add(kinds.Transfers)
+def an_error_from_keys_of_two_moments_is_told(patch: pytest.MonkeyPatch) -> None:
+    right = Optimistic._apply
+
+    def apply(self: Optimistic, read: Any, operations: Any, limit: Any) -> Steps[bool]:
+        return not operations or (yield from right(self, read, operations, limit))
+
+    patch.setattr(Optimistic, "_apply", apply)
+
+
+@MUTANTS.add(kinds.Sets, Fault.LATE)
+def a_value_is_set_again_without_a_mark(patch: pytest.MonkeyPatch) -> None:
+    def set_value(self: Changing, value: bytes, limit: Any) -> Steps[None]:
+        while True:
+            with suppress(OutcomeUnknown):
+                yield from Commit((), (Put(self._key, value),), limit)
+                return
+
+    patch.setattr(Changing, "set", set_value)
+
+
+@MUTANTS.add(kinds.Numbers, Fault.NOT_APPLIED)
+def a_block_of_unknown_outcome_is_used(patch: pytest.MonkeyPatch) -> None:
+    def reserve(self: Numbering, limit: Any) -> Steps[range]:
+        item = yield from Get(self._key, limit)
+        last = (int(item.value) if item else 0) + self._size
+        with suppress(OutcomeUnknown):
+            yield from Commit((unchanged(self._key, item),), (Put(self._key, str(last).encode()),), limit)
+        return range(last - self._size + 1, last + 1)
+
+    patch.setattr(Numbering, "_reserve", reserve)
+
+
+@MUTANTS.add(kinds.Numbers)
+def a_block_is_reserved_unguarded(patch: pytest.MonkeyPatch) -> None:
+    def reserve(self: Numbering, limit: Any) -> Steps[range]:
+        item = yield from Get(self._key, limit)
+        last = (int(item.value) if item else 0) + self._size
+        yield from Commit((), (Put(self._key, str(last).encode()),), limit)
+        return range(last - self._size + 1, last + 1)
+
+    patch.setattr(Numbering, "_reserve", reserve)
+
+
+# -- what runs once, and slots --
+
+
+@MUTANTS.add(_paused)
+def the_result_of_a_former_runner_is_kept(patch: pytest.MonkeyPatch) -> None:
+    _unguarded(patch, once)
+
+
+@MUTANTS.add(_paused)
+def the_result_of_another_runner_counts_as_the_own(patch: pytest.MonkeyPatch) -> None:
+    right = once._result
+    patch.setattr(once, "_result", lambda value: (_Anything(), right(value)[1]))
+
+
+class _Anything:
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+@MUTANTS.add(kinds.Runs)
+def a_run_that_is_done_leaves_its_ticket(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(once, "Commit", lambda preconditions, operations, limit: Commit(preconditions, operations[:1], limit))
+
+
+@MUTANTS.add(kinds.Runs)
+def nobody_waits_for_a_runner(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(once.UntilDone, "blocker", lambda self, view, mine: None)
+    patch.setattr(View, "before", lambda self, mine: ())
+
+
+@MUTANTS.add(kinds.Slotted)
+def a_slot_is_taken_unguarded(patch: pytest.MonkeyPatch) -> None:
+    _unguarded(patch, schedule)
+
+
+@MUTANTS.add(kinds.Slotted, Fault.NOT_APPLIED)
+def a_slot_of_unknown_outcome_counts_as_taken(patch: pytest.MonkeyPatch) -> None:
+    right = schedule.Slots._claim
+
+    def claim(self: schedule.Slots, slot: Any, me: str, limit: Any) -> Steps[bool]:
+        try:
+            return (yield from right(self, slot, me, limit))
+        except OutcomeUnknown:
+            return True
+
+    patch.setattr(schedule.Slots, "_claim", claim)
+
+
+@MUTANTS.add(kinds.Slotted)
+def a_slot_does_not_tell_who_took_it(patch: pytest.MonkeyPatch) -> None:
+    right = schedule.Slots._claim
+    patch.setattr(schedule.Slots, "_claim", lambda self, slot, me, limit: right(self, slot, "somebody", limit))
+
+
+@pytest.mark.parametrize("name", MUTANTS.by_name)
+def test_the_exploration_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTANTS.find(name, monkeypatch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import replace
 from typing import Any
@@ -12,13 +13,14 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Effect, Steps, WaitUntil
 from tenure.errors import OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes import multi_lock
+from tenure.recipes._messages import Head, Messages
 from tenure.recipes._queue import Acquired, Queue, Ticket, View
 from tenure.recipes.count_down_latch import Latch
 from tenure.recipes.double_barrier import Gathering, Meeting, name_of, round_of
 from tenure.recipes.multi_lock import AllInOrder
 from tenure.spi.types import Put
 from tenure_testkit.exploration import Fault, World
-from tenure_testkit.meeting_scenarios import CountsDown, LocksSeveral, Meets
+from tenure_testkit.meeting_scenarios import CountsDown, LocksSeveral, Meets, Publishes
 from tenure_testkit.recipe_mutants import Mutants, alter
 
 MUTANTS = Mutants()
@@ -42,7 +44,7 @@ def quick_member_leaves_others_behind(patch: pytest.MonkeyPatch) -> None:
         others = {meeting.queue.folder + name for name in round_of(entered.ticket)}
         yield from WaitUntil(meeting.queue.folder, lambda present: not others & present.keys(), limit, None)
 
-    patch.setattr(Meeting, "leave", leave)
+    patch.setattr(Meeting, "_leave", leave)
 
 
 @MUTANTS.add(lambda: Meets(2, hasty=1))
@@ -59,7 +61,7 @@ def member_does_not_wait_for_the_others_to_leave(patch: pytest.MonkeyPatch) -> N
     def leave(meeting: Meeting, entered: Acquired, limit: TimeLimit) -> Steps[None]:
         yield from meeting.queue.release(entered, limit)
 
-    patch.setattr(Meeting, "leave", leave)
+    patch.setattr(Meeting, "_leave", leave)
 
 
 @MUTANTS.add(Meets, Fault.CRASH)
@@ -88,7 +90,7 @@ def member_does_not_look_again_after_its_announcement(patch: pytest.MonkeyPatch)
         yield from meeting._announce(acquired.ticket, meeting._gathering.seen, attempt, limit)
         return acquired
 
-    patch.setattr(Meeting, "enter", enter)
+    patch.setattr(Meeting, "_enter", enter)
 
 
 # -- the latch --
@@ -167,6 +169,57 @@ def only_the_last_lock_is_acquired(patch: pytest.MonkeyPatch) -> None:
 
     right = AllInOrder.acquire
     patch.setattr(AllInOrder, "acquire", acquire)
+
+
+# -- the bus --
+
+
+@MUTANTS.add(Publishes)
+def publisher_does_not_look_whether_another_was_quicker(patch: pytest.MonkeyPatch) -> None:
+    def unguarded(effect: Effect[Any]) -> Effect[Any]:
+        return replace(effect, preconditions=()) if isinstance(effect, Commit) else effect
+
+    alter(patch, Messages, "publish", unguarded)
+
+
+@MUTANTS.add(Publishes, Fault.APPLIED)
+def message_is_published_again_after_a_lost_answer(patch: pytest.MonkeyPatch) -> None:
+    def find(messages: Messages, attempt: Any, head: Any, limit: TimeLimit) -> Steps[bool]:
+        return False
+        yield
+
+    patch.setattr(Messages, "_find", find)
+
+
+@MUTANTS.add(Publishes, Fault.NOT_APPLIED)
+def lost_message_is_taken_for_published(patch: pytest.MonkeyPatch) -> None:
+    def find(messages: Messages, attempt: Any, head: Any, limit: TimeLimit) -> Steps[bool]:
+        return True
+        yield
+
+    patch.setattr(Messages, "_find", find)
+
+
+@MUTANTS.add(lambda: Publishes(2, each=2, most=1), Fault.LATE, by_seed=True)
+def message_that_was_trimmed_meanwhile_is_published_again(patch: pytest.MonkeyPatch) -> None:
+    def find(messages: Messages, attempt: Any, head: Head, limit: TimeLimit) -> Steps[bool | None]:
+        return (yield from right(messages, attempt, head._replace(last=0), limit))
+
+    right = Messages._find
+    patch.setattr(Messages, "_find", find)
+
+
+@MUTANTS.add(lambda: Publishes(2, each=2, most=1))
+def head_forgets_what_was_trimmed(patch: pytest.MonkeyPatch) -> None:
+    def first_of_all(effect: Effect[Any]) -> Effect[Any]:
+        if not isinstance(effect, Commit):
+            return effect
+        head, *others = effect.operations
+        assert isinstance(head, Put)
+        wrong = replace(head, value=json.dumps({**json.loads(head.value), "first": 1}).encode())
+        return replace(effect, operations=(wrong, *others))
+
+    alter(patch, Messages, "publish", first_of_all)
 
 
 @pytest.mark.parametrize("name", MUTANTS.by_name)

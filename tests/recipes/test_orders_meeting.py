@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenure_testkit.exploration import Fault, explore_all, explore_some
-from tenure_testkit.meeting_scenarios import CountsDown, LocksSeveral, Meets
+from tenure_testkit.meeting_scenarios import CountsDown, LocksSeveral, Meets, Publishes
 
 OVERLAPPING = (("a", "b"), ("b", "c"), ("a", "c"))
 
@@ -36,10 +36,16 @@ def test_two_who_count_down_in_every_order_with_one_fault(fault: Fault) -> None:
     assert explore_all(CountsDown, faults=frozenset([fault]), most_faults=1).complete
 
 
+@pytest.mark.parametrize("fault", list(Fault))
+def test_two_publishers_in_every_order_with_one_fault(fault: Fault) -> None:
+    assert explore_all(Publishes, faults=frozenset([fault]), most_faults=1).complete
+
+
 def test_three_participants_with_three_faults() -> None:
     explore_some(lambda: Meets(3), runs=150, seed=1)
     explore_some(lambda: CountsDown(3), runs=150, seed=1)
     explore_some(lambda: LocksSeveral(OVERLAPPING), runs=150, seed=1)
+    explore_some(lambda: Publishes(3, each=2, most=2), runs=150, seed=1)
 
 
 def test_overlapping_locks_never_deadlock() -> None:

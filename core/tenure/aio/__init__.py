@@ -19,6 +19,7 @@ from tenure.aio._transaction import TransactionBuilder
 from tenure.aio._watch import Watch
 
 if TYPE_CHECKING:
+    from tenure.aio._registry import Registry
     from tenure.aio.recipes._election import Election
     from tenure.aio.recipes._holding import Held
     from tenure.aio.recipes._locks import Lock, MultiLock, ReadWriteLock, Semaphore
@@ -31,6 +32,7 @@ __all__ = [
     "Lock",
     "MultiLock",
     "ReadWriteLock",
+    "Registry",
     "Semaphore",
     "Session",
     "Store",
@@ -45,10 +47,11 @@ _LATER = {
     "Lock": "tenure.aio.recipes._locks",
     "MultiLock": "tenure.aio.recipes._locks",
     "ReadWriteLock": "tenure.aio.recipes._locks",
+    "Registry": "tenure.aio._registry",
     "Semaphore": "tenure.aio.recipes._locks",
     "Session": "tenure.aio.recipes._session",
 }
-"""Where each recipe is. A program that uses none imports none."""
+"""Where the recipes and the registry are. A program that uses none imports none."""
 
 
 def __getattr__(name: str) -> object:

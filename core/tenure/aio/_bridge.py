@@ -43,12 +43,21 @@ class Bridge:
         await anext(self._guard)
 
     async def call(
-        self, function: Callable[[], T], *, undo: Callable[[T], object] | None = None, always: bool = False
+        self,
+        function: Callable[[], T],
+        *,
+        undo: Callable[[T], object] | None = None,
+        always: bool = False,
+        waits: bool = False,
     ) -> T:
-        """Make a call of the store. ``undo`` and ``always`` are as for :meth:`Calls.run`."""
+        """Make a call of the store. ``undo`` and ``always`` are as for :meth:`Calls.run`.
+
+        ``waits`` says that the call waits for other threads, whatever the store is.
+        """
         self.check()
-        if self.immediate:
-            await self.breathe()
+        if self.immediate and not waits:
+            if not always:  # a task that is cancelled as it breathes never makes the call
+                await self.breathe()
             return function()
         return await self.calls.run(function, undo=undo, always=always)
 

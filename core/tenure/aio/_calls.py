@@ -34,6 +34,8 @@ T = TypeVar("T")
 _log = logging.getLogger("tenure.aio")
 _MOST_THREADS = 16
 """Calls of one store that may wait for the server at a time. Others queue."""
+_LOOK_AT_LOOP = 0.25
+"""Seconds after which a thread that waits for the loop looks whether that has ended."""
 _IDLE_SECONDS = 1.0
 """An idle worker ends after so long, so that a burst leaves nothing behind."""
 
@@ -79,6 +81,7 @@ class Calls:
 
     def __init__(self, clock: Clock) -> None:
         self.loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
         self._clock = clock
         self._queue: SimpleQueue[_Call[Any] | None] = SimpleQueue()
         self._threads: deque[threading.Thread] = deque()
@@ -126,6 +129,23 @@ class Calls:
         except RuntimeError:
             return False
         return True
+
+    def post_and_wait(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call ``function`` on the loop and wait until it has returned, so that what follows doesn't pile up there."""
+        if threading.get_ident() == self._loop_thread:
+            function(*arguments)
+            return
+        done = threading.Event()
+
+        def call() -> None:
+            try:
+                function(*arguments)
+            finally:
+                done.set()
+
+        if self.post(call):
+            while not done.wait(_LOOK_AT_LOOP) and not self.loop.is_closed():
+                pass
 
     def close(self, deadline: Deadline) -> None:
         """Finish what was submitted and end the threads, on a thread that isn't one of them."""

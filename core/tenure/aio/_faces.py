@@ -17,6 +17,7 @@ _WORDS = (
     ("on a thread for callbacks", "on the event loop"),
     ("on the store's pool of threads", "on the event loop"),
     ("on a thread of its own", "on the event loop"),
+    ("another thread does the rest, as soon", "the rest is done in the background, as soon"),
     ("on the same thread as other handlers", "on the event loop"),
     ("callable from any thread and from callbacks", "also while another task reads"),
     ("callable from any thread", "also while another task reads"),

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from tenure.recipes._holding import Held as Held
     from tenure.recipes.atomic_value import AtomicValue as AtomicValue
     from tenure.recipes.barrier import Barrier as Barrier
-    from tenure.recipes.cached import CachedPrefix as CachedPrefix
-    from tenure.recipes.cached import CachedValue as CachedValue
+    from tenure.recipes.bus import Bus as Bus
+    from tenure.recipes.bus import Message as Message
+    from tenure.recipes.cached_prefix import CachedPrefix as CachedPrefix
+    from tenure.recipes.cached_value import CachedValue as CachedValue
     from tenure.recipes.codec import BYTES as BYTES
     from tenure.recipes.codec import JSON as JSON
     from tenure.recipes.codec import TEXT as TEXT

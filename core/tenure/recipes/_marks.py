@@ -11,7 +11,6 @@ session's lease, in a folder of its own, and goes with the session.
 
 from __future__ import annotations
 
-import random
 import secrets
 import weakref
 from collections import deque
@@ -20,15 +19,13 @@ from dataclasses import dataclass, field
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
-from tenure._steps.effects import Commit, Get, Sleep, Steps
+from tenure._steps.effects import Commit, Get, Steps
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._janitor import Janitor, janitor_of
+from tenure.recipes._patience import over, pause
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import KeyAbsent, Operation, Precondition, Put, RevisionEquals
-
-_PAUSE = 0.1
-"""Seconds, on average, before the next look at a mark that the store could not tell."""
 
 
 class Mark:
@@ -147,10 +144,9 @@ class MarkedCommits:
                     mark.session.check()
                 else:
                     return False
-                left = limit.left()
-                if left is not None and left <= 0:
+                if over(limit):
                     raise unknown
-                yield from Sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
+                yield from pause()
         except TenureError as exc:
             raise OutcomeUnknown(
                 f"committing: {unknown}; it could not be found out whether it was applied; read before you try again"

@@ -95,8 +95,8 @@ def _claim_first(layout: Layout, owner: str | None, limit: TimeLimit, got: list[
             return
 
 
-def _present(layout: Layout, session: Session, calls: TimeLimit) -> Steps[list[Item]]:
-    listing = yield from patiently(ListKeys(layout.items, calls, values=True), calls, session)
+def _present(layout: Layout, session: Session, limit: TimeLimit) -> Steps[list[Item]]:
+    listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
     return items_of(listing.items)
 
 

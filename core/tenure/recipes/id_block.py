@@ -16,6 +16,7 @@ from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, DeadlineExceeded, InvalidArgument, OutcomeUnknown
 from tenure.recipes import _names
+from tenure.recipes._patience import over
 from tenure.recipes.counter import number_of
 from tenure.recipes.transact import unchanged
 from tenure.spi.types import Put
@@ -62,8 +63,7 @@ class Numbering:
             try:
                 yield from Commit((unchanged(self._key, item),), (Put(self._key, str(last).encode()),), limit)
             except (Conflict, OutcomeUnknown) as exc:
-                left = limit.left()
-                if left is not None and left <= 0:
+                if over(limit):
                     raise DeadlineExceeded(
                         f"reserving ids in {self._key!r}: no time is left; give a longer timeout"
                     ) from exc

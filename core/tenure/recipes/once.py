@@ -7,14 +7,13 @@ on nobody waits.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Commit, Get, ListKeys, Sleep, Steps
+from tenure._steps.effects import Commit, Get, ListKeys, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, LeaseLost, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
@@ -22,6 +21,7 @@ from tenure.recipes._held_state import HeldState
 from tenure.recipes._holding import Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
+from tenure.recipes._patience import beside, pause
 from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, Put, RevisionEquals
@@ -29,8 +29,6 @@ from tenure.spi.types import Delete, Put, RevisionEquals
 H = TypeVar("H", bound=HeldState)
 
 _DONE = "done"
-_PAUSE = 0.2
-"""Seconds, on average, before the result is put again that the store could not take."""
 
 
 class UntilDone:
@@ -63,7 +61,8 @@ class OneRun(Generic[H]):
         while True:
             acquired = self._acquired = yield from self._queue.acquire(owner_value(None), limit)
             try:
-                listing = yield from ListKeys(self._queue.folder, limit, values=True)
+                calls = beside(self._queue.store, limit)
+                listing = yield from ListKeys(self._queue.folder, calls, values=True)
             except BaseException:
                 self._queue.give_up(acquired)
                 raise
@@ -71,7 +70,7 @@ class OneRun(Generic[H]):
             done, mine = view.settings.get(_DONE), view.find(acquired.ticket.key)
             if done is None and mine is not None and not view.before(mine):
                 return self._hold(acquired)
-            yield from self._queue.release(acquired, limit)
+            yield from self._queue.release(acquired, calls)
             if done is not None:
                 return _result(done)[1]
 
@@ -86,24 +85,33 @@ class OneRun(Generic[H]):
             limit,
         )
         kept = False
+        unknown: OutcomeUnknown | None = None
         try:
             while not kept:
                 try:
-                    yield from keep
-                    kept = True
-                except Conflict as exc:
-                    item = yield from Get(self._key, limit)
-                    if item is None or _result(item.value)[0] != ticket.revision:
-                        raise self._lost() from exc
-                    kept = True  # by an earlier put, whose answer was lost
-                except (OutcomeUnknown, Unavailable) as exc:
+                    kept = yield from self._kept(keep, ticket)
+                except OutcomeUnknown as exc:
+                    unknown = exc
+                except Unavailable:
+                    pass
+                if not kept:
                     if not acquired.session.alive:
-                        raise self._lost() from exc
-                    yield from Sleep(_PAUSE * (0.5 + random.random()))  # noqa: S311 - spreads participants, no secret
+                        raise unknown or self._lost()
+                    yield from pause()
         finally:
             held.end()
             if not kept or acquired.uncertain:
                 self._queue.give_up(acquired)
+
+    def _kept(self, keep: Commit, ticket: Ticket) -> Steps[bool]:
+        try:
+            yield from keep
+        except Conflict as exc:
+            item = yield from Get(self._key, keep.limit)
+            if item is None or _result(item.value)[0] != ticket.revision:
+                raise self._lost() from exc
+            # An earlier try was applied, and its answer was lost.
+        return True
 
     def _hold(self, acquired: Acquired) -> H:
         return self._make(
@@ -176,13 +184,13 @@ def once(
         InvalidArgument: the name is empty, too long, or no text without NUL, or the function returned no ``bytes``.
         LimitExceeded: the result is larger than the store takes; it was not kept.
         Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
-        OutcomeUnknown: the time ran out while a write of the wait had no answer. What it left is removed in the
-            background.
+        OutcomeUnknown: the session ended before it could be found out whether the result was kept. Or the time ran out
+            while a write of the wait had no answer; what it left is removed in the background.
         PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
             credentials.
         StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
     """
-    queue = Queue(store, _names.folder("once", name), f"once {name!r}", UntilDone(), janitor_of(store), session)
+    queue = Queue(store, _names.folder("once", name), f"the run of {name!r}", UntilDone(), janitor_of(store), session)
     steps = OneRun(queue, name, Held)
     found: Held | bytes = b""
     try:

@@ -20,6 +20,7 @@ from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, Unavailable, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._cron import Cron, Every, Times
+from tenure.recipes._patience import beside, over
 from tenure.recipes.transact import unchanged
 from tenure.spi.types import Put
 
@@ -47,12 +48,12 @@ class Slots:
         known = None if self._catch_up else self._times.last(self._now())
         while True:
             now = self._now()
-            slot = self._times.last(now)
+            slot, calls = self._times.last(now), beside(self._store, limit)
             try:
                 if known is None:
-                    known = yield from self._begin(slot, limit)
+                    known = yield from self._begin(slot, calls)
                 if slot > known and (self._catch_up or now - slot <= _LATE):
-                    if (yield from self._claim(slot, me, limit)):
+                    if (yield from self._claim(slot, me, calls)):
                         return slot
                     known = slot
                 seconds = (self._times.after(now) - now).total_seconds()
@@ -94,9 +95,9 @@ class Slots:
         """Wait until the wall clock has advanced by ``seconds``."""
         ends = self._now() + timedelta(seconds=seconds)
         while (rest := (ends - self._now()).total_seconds()) > 0:
-            left = limit.left()
-            if left is not None and left <= 0:
+            if over(limit):
                 raise WaitTimeout(f"waiting for a slot in {self._key!r}: none was free; give a longer timeout")
+            left = limit.left()
             yield from Sleep(min(rest, _LONGEST_SLEEP, rest if left is None else left))
             self._store._check_process()
 

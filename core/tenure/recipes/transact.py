@@ -18,6 +18,7 @@ from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, DeadlineExceeded, OutcomeUnknown
 from tenure.recipes._marks import MarkedCommits, marked_commits
+from tenure.recipes._patience import over
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, Operation, Precondition, Put, RevisionEquals
 
 T = TypeVar("T")
@@ -113,8 +114,7 @@ class Optimistic:
                 return result
             else:
                 read.clear()
-                left = limit.left()
-                if left is not None and left <= 0:
+                if over(limit):
                     raise DeadlineExceeded("transact: others changed the keys all the time; give a longer timeout")
                 yield from Sleep(pause * random.random())  # noqa: S311 - spreads participants, no secret
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -179,8 +179,8 @@ def transact(store: Store, function: Callable[[TransactView], T], *, timeout: fl
         Unavailable: the store can't be reached; nothing was applied.
         InvalidKey: a key is empty, too long or not valid text; nothing was applied.
         InvalidArgument: ``timeout`` is not a positive number, or a value has the wrong type; nothing was applied.
-        LimitExceeded: the transaction is larger than the store takes; nothing was applied. The mark counts as one put
-            and one precondition.
+        LimitExceeded: the transaction is larger than the store takes; nothing was applied. Each key that was read is a
+            precondition, each that is written an operation, and the mark is one of both.
         PermissionDenied: the store forbids the call; nothing was applied. ``AuthenticationFailed`` if it no longer
             accepts the credentials.
         StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.

@@ -562,25 +562,14 @@ class Registry:
             InvalidArgument: ``count`` is out of range.
             StoreClosed: the registry has not started, or was closed meanwhile.
         """
+        wait = self._waiting_for(name, count, timeout, meta, ready=not include_draining)
+        return wait.result(enough=self._cache.wait(wait.enough, wait.seconds, self.store.clock))
+
+    def _waiting_for(self, name: str, count: int, timeout: float | None, meta: Filter, *, ready: bool) -> InstancesWait:
         self._check()
         if not isinstance(count, int) or count < 1:
             raise InvalidArgument(f"waiting for {name!r}: count is a number of instances, at least 1, not {count!r}")
-        seconds = self._seconds(timeout)
-        found: tuple[Instance, ...] = ()
-
-        def enough() -> bool:
-            nonlocal found
-            service = self._cache.services.get(name)
-            found = () if service is None else select(service.instances, meta, ready=not include_draining)
-            return len(found) >= count
-
-        if self._cache.wait(enough, seconds, self.store.clock):
-            return Service(name, found)
-        self._check()  # it may have been closed meanwhile
-        filtered = describe(meta, ready=not include_draining)
-        raise ServiceNotFound(
-            f"{len(found)} of {count} instances of {name!r}{filtered} were there after {seconds:g} s{self._how_stale()}"
-        )
+        return InstancesWait(self, name, count, self._seconds(timeout), meta, ready=ready)
 
     @property
     def malformed_entries(self) -> Mapping[str, str]:
@@ -738,6 +727,36 @@ class Registry:
                 "using the registry: it was started before the process forked; its cache can be read, but to register, "
                 "connect and make a new registry in the child"
             )
+
+
+class InstancesWait:
+    """A wait for instances, without the waiting: each face looks in its own way until there are enough."""
+
+    def __init__(self, registry: Registry, name: str, count: int, seconds: float, meta: Filter, *, ready: bool) -> None:
+        self.seconds = seconds
+        self._registry = registry
+        self._name = name
+        self._count = count
+        self._meta = meta
+        self._ready = ready
+        self._found: tuple[Instance, ...] = ()
+
+    def enough(self) -> bool:
+        """Look whether enough instances are there."""
+        service = self._registry._cache.services.get(self._name)
+        self._found = () if service is None else select(service.instances, self._meta, ready=self._ready)
+        return len(self._found) >= self._count
+
+    def result(self, *, enough: bool) -> Service:
+        """Return what the last look found if it was enough; raise ``ServiceNotFound`` otherwise."""
+        if enough:
+            return Service(self._name, self._found)
+        self._registry._check()  # it may have been closed meanwhile
+        filtered = describe(self._meta, ready=self._ready)
+        raise ServiceNotFound(
+            f"{len(self._found)} of {self._count} instances of {self._name!r}{filtered} were there after "
+            f"{self.seconds:g} s{self._registry._how_stale()}"
+        )
 
 
 def _instance(action: str, instance: object) -> Instance:

@@ -12,6 +12,7 @@ from tenure.errors import OutcomeUnknown, TenureError
 from tenure.recipes import _names
 from tenure.recipes._cron import Every
 from tenure.recipes._held_state import HeldState
+from tenure.recipes._janitor import Janitor
 from tenure.recipes._marks import MarkedCommits
 from tenure.recipes._queue import Queue
 from tenure.recipes.atomic_value import Changing
@@ -65,20 +66,31 @@ class Calls:
         assert least <= applied <= most, f"{what} was applied {applied} times, not {least} to {most} times"
 
 
-def transactions(world: World, session: Session) -> Optimistic:
-    """Return what transacts for a participant with a session."""
-    return Optimistic(MarkedCommits(world.store, world, session))
+@dataclass
+class Marking(Scenario):
+    """Participants whose operations leave marks."""
 
+    def __post_init__(self) -> None:
+        self._commits: list[MarkedCommits] = []
 
-def check_marks(world: World) -> None:
-    """Raise if more marks are left than one for each participant whose session lives."""
-    alive = sum(one.session is not None and one.session.alive for one in world.participants)
-    left = world.store.list("tenure/mark/").keys
-    assert len(left) <= alive, f"{left} are left of {alive} participants"
+    def janitor(self, world: World) -> Janitor:
+        """Return what removes the marks of operations that were given up."""
+        return world
+
+    def transactions(self, world: World, session: Session) -> Optimistic:
+        """Return what transacts for a participant with a session."""
+        self._commits.append(MarkedCommits(world.store, self.janitor(world), session))
+        return Optimistic(self._commits[-1])
+
+    def check_marks(self, world: World) -> None:
+        """Raise if there is a mark that no next operation uses."""
+        left = set(world.store.list("tenure/mark/").keys)
+        used = {mark.key for commits in self._commits for mark in commits.free}
+        assert left <= used, f"the marks {left - used} are left behind"
 
 
 @dataclass
-class Counters(Scenario):
+class Counters(Marking):
     """Participants that add to one counter.
 
     Attributes:
@@ -90,6 +102,7 @@ class Counters(Scenario):
     calls: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._made = [Calls() for _ in range(self.count)]
 
     def begin(self, world: World) -> None:
@@ -104,22 +117,23 @@ class Counters(Scenario):
             made.check(total // BASE**number % BASE, f"the addition of p{number + 1}")
         sums = sorted(result for made in self._made for result in made.done)
         assert len(set(sums)) == len(sums), f"two additions returned the same sum: {sums}"
-        check_marks(world)
+        self.check_marks(world)
 
     def _take_part(self, world: World, session: Session, n: int, made: Calls) -> Steps[None]:
-        counter = Counting(transactions(world, session), "counted")
+        counter = Counting(self.transactions(world, session), "counted")
         for _ in range(self.calls):
             yield from made.make(counter.add(n, TimeLimit(world.clock, None)))
 
 
 @dataclass
-class Transfers(Scenario):
+class Transfers(Marking):
     """Participants that move one unit between two keys, to and fro. A key of nothing is deleted."""
 
     count: int = 2
     total: int = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._made = [Calls() for _ in range(self.count)]
 
     def begin(self, world: World) -> None:
@@ -137,7 +151,7 @@ class Transfers(Scenario):
         assert least <= moved <= most, f"{moved} units were moved, not {least} to {most}"
         for one in world.participants:
             assert one.error is None, f"{one.name}: {one.error!r}"
-        check_marks(world)
+        self.check_marks(world)
 
     def _take_part(self, world: World, session: Session, number: int, made: Calls) -> Steps[None]:
         source, target = ("a", "b") if number % 2 == 0 else ("b", "a")
@@ -154,30 +168,31 @@ class Transfers(Scenario):
                     view.delete(key)
             return 1
 
-        yield from made.make(transactions(world, session).transact(move, TimeLimit(world.clock, None)))
+        yield from made.make(self.transactions(world, session).transact(move, TimeLimit(world.clock, None)))
 
 
 @dataclass
-class Sets(Scenario):
+class Sets(Marking):
     """Participants that change a value: the first sets it twice, the second replaces the last of these if it is there.
 
     A change that is late never replaces a later one.
     """
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._order = [None, b"one", b"two", b"three"]
         self._last = 0
 
     def begin(self, world: World) -> None:
         for name, steps in (("p1", self._set_twice), ("p2", self._replace)):
             session = world.session()
-            world.add(name, steps(world, Changing(transactions(world, session), "value")), session)
+            world.add(name, steps(world, Changing(self.transactions(world, session), "value")), session)
 
     def check_end(self, world: World) -> None:
         item = world.store.get("value")
         present = None if item is None else item.value
         assert self._order.index(present) >= self._last, f"{present!r} replaced {self._order[self._last]!r}"
-        check_marks(world)
+        self.check_marks(world)
 
     def _set_twice(self, world: World, value: Changing) -> Steps[None]:
         for place in (1, 2):
@@ -361,6 +376,4 @@ __all__ = [
     "Sets",
     "Slotted",
     "Transfers",
-    "check_marks",
-    "transactions",
 ]

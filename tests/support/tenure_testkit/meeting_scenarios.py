@@ -8,11 +8,11 @@ from typing import Any
 
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
-from tenure.errors import TenureError, WaitTimeout
+from tenure.errors import OutcomeUnknown, TenureError, Unavailable, WaitTimeout
 from tenure.recipes import _names, multi_lock
-from tenure.recipes._janitor import Janitor
+from tenure.recipes._messages import Messages
 from tenure.recipes._owner import owner_value
-from tenure.recipes._queue import Acquired, Queue
+from tenure.recipes._queue import Queue
 from tenure.recipes.count_down_latch import Latch
 from tenure.recipes.double_barrier import Gathering, Meeting
 from tenure.recipes.lock import InOrder
@@ -54,8 +54,7 @@ class Meets(Scenario):
     count: int = 2
     hasty: int = 0
     _coming: set[str] = field(default_factory=set)
-    _entered: dict[str, Acquired] = field(default_factory=dict)
-    _inside: set[str] = field(default_factory=set)
+    _inside: dict[str, Session] = field(default_factory=dict)
     _late: set[str] = field(default_factory=set)
     _left: set[str] = field(default_factory=set)
 
@@ -64,7 +63,7 @@ class Meets(Scenario):
             session = world.session()
             name = f"p{number + 1}"
             patience = 0.0 if number < self.hasty else _PATIENCE
-            world.add(name, self._take_part(world, name, self._member(world, session, world), patience), session)
+            world.add(name, self._take_part(world, name, session, patience), session)
 
     def check_end(self, world: World) -> None:
         left = world.store.list(FOLDER).keys
@@ -77,29 +76,27 @@ class Meets(Scenario):
                 "all came, and none entered"
             )
 
-    def _member(self, world: World, session: Session, janitor: Janitor) -> Meeting:
+    def _take_part(self, world: World, name: str, session: Session, patience: float) -> Steps[None]:
         gathering = Gathering("it", self.count)
-        return Meeting(Queue(world.store, FOLDER, "it", gathering, janitor, session), gathering)
-
-    def _take_part(self, world: World, name: str, member: Meeting, patience: float) -> Steps[None]:
+        member = Meeting(Queue(world.store, FOLDER, "it", gathering, world, session), gathering)
         enter = member.enter(owner_value(name, count=self.count), TimeLimit(world.clock, patience))
         try:
-            acquired = yield from noting(enter, lambda: self._coming.add(name))
+            yield from noting(enter, lambda: self._coming.add(name))
         except WaitTimeout:
             self._late.add(name)
             raise
         assert len(self._coming) == self.count, f"{name} entered before the others came"
-        self._entered[name] = acquired
-        self._inside.add(name)
-        leave = member.leave(acquired, TimeLimit(world.clock, None))
-        yield from noting(leave, lambda: self._inside.discard(name))
+        assert member.inside, f"{name} entered on a session that had ended"
+        self._inside[name] = session
+        leave = member.leave(TimeLimit(world.clock, None))
+        yield from noting(leave, lambda: self._inside.pop(name, None))
         others = [other for other in self._inside if self._relies(world, other)]
         assert not others, f"{name} has left while {others} are inside"
         self._left.add(name)
 
     def _relies(self, world: World, name: str) -> bool:
         member = next(one for one in world.participants if one.name == name)
-        return self._entered[name].session.alive and not member.crashed
+        return self._inside[name].alive and not member.crashed
 
 
 @dataclass
@@ -175,3 +172,53 @@ class LocksSeveral(Scenario):
             assert not (relies and held & set(names)), f"{name} holds {names} while {other} holds {held}"
         self._holders[name] = set(names)
         yield from noting(contest.release(acquired, limit), lambda: self._holders.pop(name, None))
+
+
+@dataclass
+class Publishes(Scenario):
+    """Publishers that each publish some messages.
+
+    Attributes:
+        count: the number of publishers.
+        each: how many messages each publishes.
+        most: how many messages are kept.
+    """
+
+    count: int = 2
+    each: int = 1
+    most: int = 100
+    _acknowledged: dict[int, bytes] = field(default_factory=dict)
+    _open: set[bytes] = field(default_factory=set)
+
+    def begin(self, world: World) -> None:
+        for number in range(self.count):
+            name = f"p{number + 1}"
+            world.add(name, self._publish(world, name), world.session())
+
+    def check_end(self, world: World) -> None:
+        messages = self._messages()
+        head = messages.read_head(world.store.get(messages.head))
+        entries = [messages.read(item) for item in world.store.list(FOLDER).items if item.key != messages.head]
+        numbers = [entry.position.number for entry in entries]
+        assert numbers == list(range(head.first, head.last + 1)), f"{numbers} are kept, the head is {head}"
+        assert len(numbers) <= self.most, f"{numbers} are kept"
+        data = {entry.position.number: entry.data for entry in entries}
+        assert len(set(data.values())) == len(data), f"a message was published twice: {data}"
+        for number, sent in self._acknowledged.items():
+            assert number < head.first or data.get(number) == sent, f"message {number} is another one or lost"
+        assert head.last <= len(self._acknowledged) + len(self._open), "more is published than was sent"
+
+    def _messages(self) -> Messages:
+        return Messages(FOLDER, "it", self.most)
+
+    def _publish(self, world: World, name: str) -> Steps[None]:
+        for number in range(self.each):
+            data = f"{name} {number}".encode()
+            self._open.add(data)
+            try:
+                position = yield from self._messages().publish(data, TimeLimit(world.clock, None))
+            except (OutcomeUnknown, Unavailable):
+                continue
+            assert position.number not in self._acknowledged, "two messages have one number"
+            self._acknowledged[position.number] = data
+            self._open.discard(data)

@@ -38,11 +38,9 @@ class End:
 
 
 class Guarded:
-    """One command. ``remaining`` is how long it may run from now, ``grace`` the last part, after SIGTERM; seconds."""
+    """One command. It may run until ``kill_at`` of the guardian's clock, and gets SIGTERM ``grace`` seconds before."""
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], *, remaining: float, grace: float
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, kill_at: float, grace: float) -> None:
         self._grace = grace
         self._kill_at = math.inf
         self._group = 0
@@ -60,14 +58,14 @@ class Guarded:
         finally:
             os.close(reading)
             os.close(writing)
-        self.may_run(remaining)
+        self.may_run_until(kill_at)
         select.select([self._reports], [], [], _START)
         self._listen()
 
-    def may_run(self, remaining: float, *, since: float | None = None) -> None:
-        """Tell how long the command may run, from ``since`` of the guardian's clock, or from now."""
-        start = guardian.now() if since is None else since
-        kill_at = start + remaining if remaining > 0 else min(start, self._kill_at)
+    def may_run_until(self, kill_at: float) -> None:
+        """Tell another deadline. One that has passed ends the command, and stays."""
+        if kill_at <= guardian.now():
+            kill_at = min(kill_at, self._kill_at)
         if abs(kill_at - self._kill_at) < _CHANGE:
             return
         try:

@@ -57,6 +57,23 @@ def kill_group(group: int, number: int) -> bool:
     return True
 
 
+def hand_terminal(giver: int, taker: int) -> bool:
+    """Make the group ``taker`` the terminal's foreground in place of ``giver``. Returns whether it is now."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if os.tcgetpgrp(terminal) != giver:
+            return False
+        os.tcsetpgrp(terminal, taker)
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+    return True
+
+
 def bury(group: int, *, descendants: bool) -> None:
     """Kill what is left of a group, and with ``descendants`` all children of this process. Return when all are dead."""
     while True:
@@ -93,6 +110,9 @@ class Guardian:
         self._term_at = self._kill_at = 0.0
         self._group = 0
         self._lost = False
+        self._callers = os.getpgid(os.getppid())
+        self._stopped = 0
+        self._has_terminal = False
 
     def run(self) -> None:
         """Start the command, wait for its end, and return once its whole group is dead."""
@@ -108,6 +128,9 @@ class Guardian:
         while (code := self._ended()) is None:
             self._wait(woken)
             self._enforce()
+            self._continue()
+        if self._has_terminal:
+            hand_terminal(self._group, self._callers)
         bury(self._group, descendants=self._lost)
         self._tell(ENDED, code, lost=self._lost)
 
@@ -158,6 +181,25 @@ class Guardian:
         elif not self._lost and (self._alone or now() >= self._term_at):
             self._lost = True
             kill_group(self._group, signal.SIGTERM)
+
+    def _continue(self) -> None:
+        """Give the command the terminal if it stopped for want of it. Then no key of the terminal stops it for long."""
+        try:
+            found = os.waitid(os.P_PID, self._group, os.WSTOPPED | os.WNOHANG)
+        except ChildProcessError:
+            return  # it has ended meanwhile
+        if found is not None:
+            self._stopped = found.si_status
+        if self._stopped in (signal.SIGTTIN, signal.SIGTTOU):
+            # Not before: as long as tenure's group is in the foreground, Ctrl-C reaches the script that called it.
+            self._has_terminal = self._has_terminal or hand_terminal(self._callers, self._group)
+            if not self._has_terminal:
+                return  # tenure is in the background: look again
+        elif not (self._stopped == signal.SIGTSTP and self._has_terminal):
+            return
+        self._stopped = 0
+        with contextlib.suppress(OSError):
+            os.killpg(self._group, signal.SIGCONT)
 
     def _tell(self, kind: int, number: int, *, lost: bool = False) -> None:
         with contextlib.suppress(BrokenPipeError):  # tenure died: the other pipe tells

@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenure._runtime.deadline import monotonic
@@ -78,14 +78,15 @@ def _connected(opening: Opening, task: Task, report: Reporter, inbox: SignalInbo
     ends = monotonic() + opening.wait
     store = retrying(opening.once, lambda: max(0.0, ends - monotonic()), inbox, report)
     try:
-        acquisition = _Acquisition(store, task)
-        held = acquisition.wait(inbox, report)
+        acquisition = _Acquisition(store, task, inbox)
+        held = acquisition.wait(report)
         if held is None:
             report.say("not-acquired", f"did not get {task.what} in time: others hold it", always=True)
             return NOT_ACQUIRED
         report.say("acquired", f"holds {task.what}, token {held.token}", name=task.name, token=held.token)
-        end = _Running(store, held, task, inbox).wait()
-        return _conclude(held, task, end, report)
+        running = _Running(store, held, task, inbox)
+        end = running.wait()
+        return _conclude(held, task, end, report, removed=running.removed)
     finally:
         store.close(timeout=min(GOODBYE, store.timeout))
 
@@ -93,19 +94,21 @@ def _connected(opening: Opening, task: Task, report: Reporter, inbox: SignalInbo
 class _Acquisition:
     """The wait for what is held, on a thread of its own, so that a signal ends it."""
 
-    def __init__(self, store: Store, task: Task) -> None:
+    def __init__(self, store: Store, task: Task, inbox: SignalInbox) -> None:
         self._store = store
         self._task = task
+        self._inbox = inbox
         self._held: Held | None = None
         self._error: BaseException | None = None
+        self._done = False
         self._thread = threading.Thread(target=self._acquire, name="tenure-acquire", daemon=True)
 
-    def wait(self, inbox: SignalInbox, report: Reporter) -> Held | None:
+    def wait(self, report: Reporter) -> Held | None:
         """Return what is held, ``None`` if others hold it. Raises :class:`Ended` on a signal; nothing is left then."""
         self._thread.start()
         say_at: float | None = monotonic() + _SAY_WAITING
-        while self._thread.is_alive():
-            taken = inbox.take(_SAY_WAITING)
+        while not self._done:
+            taken = self._inbox.take(_SAY_WAITING)
             if taken is not None and taken.si_signo in ENDING | {signal.SIGHUP}:
                 self._store.close(timeout=min(GOODBYE, self._store.timeout))
                 self._thread.join()
@@ -113,6 +116,7 @@ class _Acquisition:
             if say_at is not None and monotonic() >= say_at:
                 say_at = None
                 report.say("waiting", f"waiting for {self._task.what}")
+        self._thread.join()
         if self._error is not None:
             raise self._error
         return self._held
@@ -125,7 +129,8 @@ class _Acquisition:
             pass
         except BaseException as exc:  # noqa: BLE001 - raised again by the main thread
             self._error = exc
-        os.kill(os.getpid(), signal.SIGCHLD)  # wakes the main thread: see SignalInbox
+        self._done = True
+        self._inbox.wake()
 
 
 class _Running:
@@ -136,7 +141,7 @@ class _Running:
         self._inbox = inbox
         self._ttl = held.session.lease.ttl
         self._watch = store.watch(held.key, exact=True)
-        self._removed = False
+        self.removed = False
         fence = held.fence()
         environment: dict[str, Any] = {
             "TENURE_TOKEN": held.token,
@@ -148,7 +153,7 @@ class _Running:
         self._guarded = Guarded(
             task.command,
             {**os.environ, **{name: str(value) for name, value in environment.items()}},
-            remaining=held.remaining,
+            kill_at=self._kill_at(),
             grace=self._ttl * _GRACE,
         )
 
@@ -161,12 +166,15 @@ class _Running:
                 taken = self._inbox.take(look)
                 if taken is not None and taken.si_signo != signal.SIGCHLD:
                     self._guarded.send_signal(taken.si_signo)  # the command's group has got nothing from a terminal
-                since = guardian.now()  # before the reading: if this process is stopped in between, the time is earlier
-                self._guarded.may_run(0.0 if self._removed else self._held.remaining, since=since)
+                self._guarded.may_run_until(self._kill_at())
         finally:
             self._guarded.close()
             self._watch.close()
-        return replace(end, lost=end.lost or self._removed)
+        return end
+
+    def _kill_at(self) -> float:
+        """Until when the command may run. The clock is read first: a stop of this process in between loses time."""
+        return guardian.now() + (0.0 if self.removed else self._held.remaining)
 
     def _look(self) -> None:
         """Notice that the store no longer has the key: an operator removed it, or data were lost."""
@@ -176,28 +184,31 @@ class _Running:
                 if follow(present, batch):
                     item = present.get(self._held.key)
                     if item is None or item.mod_revision != self._held.token:
-                        self._removed = True
-                        os.kill(os.getpid(), signal.SIGCHLD)
+                        self.removed = True
+                        self._inbox.wake()
                         return
         except TenureError:
             pass  # the lease tells the rest
 
 
-def _conclude(held: Held, task: Task, end: End, report: Reporter) -> int:
+def _conclude(held: Held, task: Task, end: End, report: Reporter, *, removed: bool) -> int:
     """Release, and return the exit code."""
-    if end.lost or not held.held:
-        why = held.session.lease.reason or ("its key was removed from the store" if held.held else "")
+    if end.lost or removed or not held.held:
+        if removed:
+            what = f"lost {task.what}: its key was removed from the store; the command was killed"
+        else:
+            why = held.session.lease.reason or "it was not refreshed in time"
+            what = f"lost {task.what}: {why}; the command was ended before others could get it"
         report.say(
             "lost",
-            f"lost {task.what} while the command ran{f' ({why})' if why else ''}; the command was ended before others "
-            "could get it",
+            what,
             always=True,
             code=end.code,
         )
         held.session.lease.abandon()
         return LOST
     try:
-        held.session.close(timeout=GOODBYE)
+        held.session.close()
     except TenureError as exc:
         report.say(
             "not-confirmed",

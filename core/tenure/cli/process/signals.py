@@ -10,7 +10,6 @@ the time is up by then, that returns signals which nobody has sent (seen with Py
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import threading
@@ -44,7 +43,7 @@ class SignalInbox:
         self._signals = {number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
         self._signals.add(signal.SIGCHLD)
         self._before: set[int] = set()
-        self._taken: queue.SimpleQueue[signal.struct_siginfo] = queue.SimpleQueue()
+        self._taken: queue.SimpleQueue[signal.struct_siginfo | None] = queue.SimpleQueue()
         self._closing = False
         self._receiver = threading.Thread(target=self._receive, name="tenure-signals", daemon=True)
 
@@ -56,18 +55,23 @@ class SignalInbox:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._closing = True
-        os.kill(os.getpid(), signal.SIGCHLD)  # wakes the receiver
+        assert self._receiver.ident is not None
+        signal.pthread_kill(self._receiver.ident, signal.SIGCHLD)  # to it: other threads may not block it
         self._receiver.join()
         while signal.sigtimedwait(self._signals, 0) is not None:
             pass  # a signal that came during the clean-up asked for the same
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def take(self, seconds: float | None) -> signal.struct_siginfo | None:
-        """Wait for the next signal, at most this long (``None``: indefinitely); return ``None`` if none came."""
+        """Wait for the next signal, at most this long (``None``: indefinitely). ``None``: none, or :meth:`wake`."""
         try:
             return self._taken.get(timeout=None if seconds is None else max(0.0, seconds))
         except queue.Empty:
             return None
+
+    def wake(self) -> None:
+        """End the present or the next :meth:`take`. Any thread may call it."""
+        self._taken.put(None)
 
     def _receive(self) -> None:
         while True:

@@ -53,6 +53,8 @@ class Cache:
         self.frozen = False
         self.changed = Monitor()
         """The writer holds it while it applies a batch, and notifies it afterwards."""
+        self.listeners: dict[object, Callable[[], object]] = {}
+        """Called when :attr:`changed` is notified, for those who wait without a thread. They never block."""
 
     # -- reading, beyond `services` ----------------------------------------------------------------
 
@@ -93,7 +95,7 @@ class Cache:
             self._take(batch.events)
             # The first snapshot is the whole state: the SYNCED batch follows at once, without events.
             self.in_sync = self.in_sync or batch.type is not BatchType.CHANGES
-            self.changed.notify_all()
+            self._notify()
 
     def freeze(self, *, without: str | None = None) -> None:
         """Accept no further batch. ``without`` is a key whose entry is known to be removed."""
@@ -102,12 +104,17 @@ class Cache:
                 touched: set[str] = set()
                 self._publish(self._remove(without, touched), touched)
             self.frozen = True
-            self.changed.notify_all()
+            self._notify()
 
     def wake(self) -> None:
-        """Let waiting threads check their condition again."""
+        """Let all who wait check their condition again."""
         with self.changed:
-            self.changed.notify_all()
+            self._notify()
+
+    def _notify(self) -> None:
+        self.changed.notify_all()
+        for listener in tuple(self.listeners.values()):
+            listener()
 
     # -- inside, with the lock ---------------------------------------------------------------------
 

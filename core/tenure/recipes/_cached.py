@@ -1,0 +1,94 @@
+"""What views of one key and of a prefix have in common: a watch keeps them up to date. The synchronous face.
+
+What a view knows and decides is in :mod:`tenure.recipes._view`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from tenure._client.store import Store
+from tenure._runtime.clock import TimeLimit
+from tenure.errors import DeadlineExceeded, StoreClosed, TenureError
+from tenure.recipes._view import Subscriber, View
+
+T = TypeVar("T")
+
+_LOOK_AT_STORE = 0.5
+"""A wait looks so often, in seconds, whether the store was closed."""
+
+
+class Cached(Generic[T]):
+    """A view that a watch keeps up to date on the store's pool for callbacks."""
+
+    def __init__(self, store: Store, view: View[T], prefix: str, *, exact: bool, timeout: float | None) -> None:
+        limit = TimeLimit(store.clock, store.timeout if timeout is None else timeout)
+        self._store = store
+        self._view = view
+        self._prefix = prefix
+        self._watch = store.watch(
+            prefix, exact=exact, callback=view.apply, on_error=lambda error: view.wake(), timeout=timeout
+        )
+        view.follows = lambda: self._watch.staleness == 0
+        try:
+            arrived = self._wait(lambda: view.in_sync, limit)
+        except BaseException:
+            self._watch.close()
+            raise
+        if not arrived:
+            self._watch.close()
+            raise DeadlineExceeded(f"reading {prefix!r}: no answer came in time; try again, or give more time")
+
+    @property
+    def staleness(self) -> float:
+        """Seconds since the view was last known to be up to date: 0.0 while its watch is connected.
+
+        Once a break is noticed, it counts from the connection's last sign of life; in a forked child from the fork.
+        """
+        return self._watch.staleness
+
+    @property
+    def outage(self) -> TenureError | None:
+        """Why the view doesn't follow the store at present; ``None`` while it does. It reconnects by itself."""
+        return self._watch.error or self._watch.outage
+
+    @property
+    def closed(self) -> bool:
+        """Whether the view follows the store no longer. It keeps its last values."""
+        return self._watch.closed
+
+    def close(self) -> None:
+        """Stop following the store. Idempotent, callable from any thread; never raises."""
+        self._watch.close()
+        self._view.wake()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _limit(self, timeout: float | None) -> TimeLimit:
+        return TimeLimit(self._store.clock, timeout)
+
+    def _subscribe(self, callback: Callable[[frozenset[str]], object]) -> None:
+        self._view.subscribe(Subscriber(self._store._strand, callback))
+
+    def _wait(self, ready: Callable[[], bool], limit: TimeLimit) -> bool:
+        """Wait until ``ready``, which is called without a lock, after each batch. ``False``: the time is up."""
+        view = self._view
+        while True:
+            batches = view.batches
+            if ready():
+                return True
+            left = limit.left()
+            if left is not None and left <= 0:
+                return False
+            self._store._check_process()
+            if self._watch.closed:
+                raise self._watch.error or StoreClosed(f"waiting for {self._prefix!r}: the view was closed")
+            with view.changed:
+                if view.batches == batches:
+                    self._store.clock.wait(view.changed, _LOOK_AT_STORE if left is None else min(left, _LOOK_AT_STORE))
