@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tenure._steps.effects import Commit
-from tenure.recipes import _single_key, _work_claims, _work_puts
+from tenure.recipes import _single_key, _work_claims, _work_puts, rate_limiter
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._shares import Share
+from tenure.recipes.rate_limiter import Bucket
 from tenure.spi.types import Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals
 from tenure_testkit import work_scenarios as kinds
 from tenure_testkit.exploration import Fault, Scenario, Violation, explore_all, explore_some
@@ -120,6 +121,22 @@ def leave_without_giving_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HeldState, "give_up", lambda self: None)
 
 
+def permits_without_comparison(patch: pytest.MonkeyPatch) -> None:
+    """Who takes permits writes what it computed, whatever is in the bucket by now."""
+    break_commits(patch, rate_limiter, lambda pre, ops: ((), ops))
+
+
+def permits_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A change that was refused counts as made."""
+    real = Bucket._change
+
+    def change(self: Any, *rest: Any) -> Any:
+        yield from real(self, *rest)
+        return True
+
+    patch.setattr(Bucket, "_change", change)
+
+
 MUTANTS = [
     (unguarded_acknowledgement, kinds.one_item, Fault.EXPIRE),
     (claim_of_what_was_seen, kinds.one_item, Fault.CRASH),
@@ -131,6 +148,8 @@ MUTANTS = [
     (hand_over_while_the_work_goes_on, kinds.two_partitions, None),
     (keep_what_is_taken_while_the_session_ends, kinds.partitioner, Fault.EXPIRE),
     (take_what_another_owns, kinds.two_partitions, None),
+    (permits_without_comparison, kinds.RateLimiter, None),
+    (permits_for_nothing, kinds.RateLimiter, None),
     (leave_without_giving_back, kinds.two_partitions, Fault.CANCEL),
 ]
 

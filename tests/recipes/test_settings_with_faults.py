@@ -28,6 +28,9 @@ def test_an_outage_leaves_the_last_value_and_is_told(box: Sandbox) -> None:
             wait_until(lambda: name.outage is not None)
             assert name.value == "before"
             assert name.staleness >= 30
+            name.set("own")
+            box.clock.advance(30)
+            assert name.value == "own", "its watch could not show it yet"
             other.put("name", b"after")
         wait_until(lambda: (box.clock.advance(1), name.value == "after")[1])
         assert name.staleness == 0

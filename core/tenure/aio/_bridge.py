@@ -56,7 +56,8 @@ class Bridge:
         """
         self.check()
         if self.immediate and not waits:
-            await self.breathe()
+            if not always:  # a task that is cancelled as it breathes never makes the call
+                await self.breathe()
             return function()
         return await self.calls.run(function, undo=undo, always=always)
 

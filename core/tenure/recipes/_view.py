@@ -76,6 +76,8 @@ class View(Generic[T]):
         self.in_sync = False
         """Whether the first state has arrived."""
         self.batches = 0
+        self.follows: Callable[[], bool] = lambda: True
+        """Whether the watch is connected."""
         self._clock = store.clock
         self._codec = codec
         self._validate = validate
@@ -92,7 +94,7 @@ class View(Generic[T]):
 
     def values(self) -> Mapping[str, T]:
         """Return the present values, which change."""
-        if self._own:
+        if self._own and not self._lossless:
             self._forget_settled()
         return MappingProxyType(self._values)
 
@@ -172,7 +174,8 @@ class View(Generic[T]):
         """A watch that shows no intermediate states may never show a key that was put and then deleted by another."""
         with self.changed:
             now = self._clock.now()
-            self._show(self._forget(lambda own: own.until <= now))
+            if self.follows():
+                self._show(self._forget(lambda own: own.until <= now))
 
     def _forget(self, settled: Callable[[_Own], bool]) -> list[str]:
         keys = [key for key, own in self._own.items() if settled(own)]

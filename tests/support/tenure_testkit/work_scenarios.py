@@ -15,6 +15,7 @@ from tenure.recipes._shares import PARTITIONS, Share
 from tenure.recipes._work_claims import claim
 from tenure.recipes._work_items import Layout, items_of
 from tenure.recipes._work_puts import put
+from tenure.recipes.rate_limiter import Bucket
 from tenure.recipes.session import Session
 from tenure.recipes.work_queue import ClaimState
 from tenure.spi.types import Put, RevisionEquals
@@ -124,6 +125,38 @@ class WorkQueue(Scenario):
             assert other != held.value or not relies, f"{name} has {other!r} while another consumer relies on it"
         me = next(one for one in world.participants if one.name == name)
         self._inside[name] = held.value, held, me
+
+
+@dataclass
+class RateLimiter(Scenario):
+    """Participants that each take some permits of a bucket that hardly fills.
+
+    Attributes:
+        name: what is explored.
+        takes: how many permits each participant tries to take, one after the other.
+        burst: how many there are.
+    """
+
+    name: str = "rate limiter"
+    takes: tuple[int, ...] = (2, 2)
+    burst: int = 3
+    _granted: int = 0
+
+    def begin(self, world: World) -> None:
+        random.seed(1)
+        for number, takes in enumerate(self.takes):
+            bucket = Bucket(world.store, "bucket", "it", 1e-9, self.burst, world.clock.now)
+            world.add(f"taker{number}", self._take(world, bucket, takes), world.session())
+
+    def check_end(self, world: World) -> None:
+        assert self._granted <= self.burst, f"{self._granted} permits were given of {self.burst}"
+        if all(one.error is None and not one.crashed for one in world.participants):
+            assert self._granted >= self.burst - 1, f"only {self._granted} permits were given of {self.burst}"
+
+    def _take(self, world: World, bucket: Bucket, takes: int) -> Steps[None]:
+        for _ in range(takes):
+            if (yield from bucket.take(1.0, TimeLimit(world.clock, None), wait=False)):
+                self._granted += 1
 
 
 def one_item() -> WorkQueue:
