@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import functools
 import json
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import wall_clock
 from tenure._steps.effects import Commit, Get, ListKeys, Steps
 from tenure.errors import Conflict
 from tenure.recipes._janitor import Janitor
@@ -101,7 +101,7 @@ class Layout:
     janitor: Janitor
     marks: MarkedCommits
     session: Session | None
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = wall_clock
 
     @property
     def items(self) -> str:

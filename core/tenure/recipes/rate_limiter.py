@@ -16,13 +16,13 @@ import json
 import math
 import random
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import wall_clock
 from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, WaitTimeout
@@ -53,7 +53,7 @@ class Bucket:
     what: str
     rate: float
     burst: float
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = wall_clock
     _seen: tuple[int, float] = field(default=(0, 0.0))
     """The revision that was seen last, and when it was seen first, by the store object's clock."""
 
