@@ -123,8 +123,15 @@ class Meeting:
                 state = "has entered" if self.inside else "is entering"
                 raise AlreadyHeld(f"entering {self.queue.what}: this object {state}; use an object for each member")
             self._entering = True
+        entered = None
         try:
-            self._entered = yield from self._enter(value, limit)
+            entered = yield from self._enter(value, limit)
+            self._entered = entered
+        except BaseException:  # an interrupt: the caller doesn't know that it has entered
+            if entered is not None:
+                self._entered = None
+                self.queue.give_up(entered)
+            raise
         finally:
             self._entering = False
 
