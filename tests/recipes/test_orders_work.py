@@ -23,7 +23,7 @@ LARGE = [kinds.many, kinds.two_partitions, kinds.three_members]
 def test_two_participants_in_every_order(make: Make) -> None:
     result = explore_all(make, most_faults=0)
     assert result.complete
-    assert result.runs > 5
+    assert result.runs > 3
 
 
 @pytest.mark.parametrize("make", [kinds.one_item, kinds.put_and_claim, kinds.RateLimiter])

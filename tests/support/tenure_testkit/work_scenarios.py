@@ -10,6 +10,7 @@ from tenure._steps.effects import Commit, Steps
 from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._held_state import HeldState
+from tenure.recipes._marks import MarkedCommits
 from tenure.recipes._owner import owner_value
 from tenure.recipes._shares import PARTITIONS, Share
 from tenure.recipes._work_claims import claim
@@ -60,7 +61,7 @@ class WorkQueue(Scenario):
 
     def check_end(self, world: World) -> None:
         there = world.store.list(QUEUE).keys
-        left = [key for key in there if "/putting/" in key or key.endswith(".claim")]
+        left = [key for key in there if key.endswith(".claim")]
         assert not left, f"{left} are left behind"
         queued = [world.store.get(QUEUE + f"data/{item.place}") for item in items_of(world.store.list(QUEUE).items)]
         values = [item.value.decode() for item in queued if item is not None]
@@ -84,7 +85,8 @@ class WorkQueue(Scenario):
             assert not there, f"{producer.name} was told that its item was not put, but it was: {producer.error!r}"
 
     def _layout(self, world: World, session: Session) -> Layout:
-        return Layout(world.store, QUEUE, "the queue", self.places, world, session, world.clock.now)
+        marks = MarkedCommits(world.store, world, session)
+        return Layout(world.store, QUEUE, "the queue", self.places, world, marks, session, world.clock.now)
 
     def _put_at_once(self, world: World, name: str) -> None:
         session = world.session()
@@ -171,7 +173,7 @@ def an_item_each() -> WorkQueue:
 
 def put_and_claim() -> WorkQueue:
     """A producer and a consumer."""
-    return WorkQueue("work queue, a put and a claim", before=0, producers=1, consumers=(2,))
+    return WorkQueue("work queue, a put and a claim", before=0, producers=1, consumers=(3,))
 
 
 def many() -> WorkQueue:
