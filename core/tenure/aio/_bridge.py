@@ -56,7 +56,8 @@ class Bridge:
         """
         self.check()
         if self.immediate and not waits:
-            await self.breathe()
+            if not always:  # or a cancel could come in between
+                await self.breathe()
             return function()
         return await self.calls.run(function, undo=undo, always=always)
 
