@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import reveal_type
+
 import tenure
 from tenure import aio
 from tenure.registry import Instance
@@ -12,7 +14,7 @@ async def calls(store: aio.Store) -> None:
     reveal_type((await store.put("a", b"1")).revision)  # reveals: int
     await store.put("a", "text")  # error: arg-type
     await store.get("a", 1.0)  # error: call-arg
-    store.get("a").value  # error: attr-defined
+    print(store.get("a").value)  # error: attr-defined
     async with store.lease(10) as lease:
         reveal_type(lease)  # reveals: tenure.aio._lease.Lease
         await store.put("a", b"1", lease=lease)
