@@ -56,7 +56,7 @@ class Bridge:
         """
         self.check()
         if self.immediate and not waits:
-            if not always:  # or a cancel could come in between
+            if not always:  # a task that is cancelled as it breathes never makes the call
                 await self.breathe()
             return function()
         return await self.calls.run(function, undo=undo, always=always)

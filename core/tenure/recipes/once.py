@@ -85,24 +85,33 @@ class OneRun(Generic[H]):
             limit,
         )
         kept = False
+        unknown: OutcomeUnknown | None = None
         try:
             while not kept:
                 try:
-                    yield from keep
-                    kept = True
-                except Conflict as exc:
-                    item = yield from Get(self._key, limit)
-                    if item is None or _result(item.value)[0] != ticket.revision:
-                        raise self._lost() from exc
-                    kept = True  # by an earlier put, whose answer was lost
-                except (OutcomeUnknown, Unavailable) as exc:
+                    kept = yield from self._kept(keep, ticket)
+                except OutcomeUnknown as exc:
+                    unknown = exc
+                except Unavailable:
+                    pass
+                if not kept:
                     if not acquired.session.alive:
-                        raise self._lost() from exc
+                        raise unknown or self._lost()
                     yield from pause()
         finally:
             held.end()
             if not kept or acquired.uncertain:
                 self._queue.give_up(acquired)
+
+    def _kept(self, keep: Commit, ticket: Ticket) -> Steps[bool]:
+        try:
+            yield from keep
+        except Conflict as exc:
+            item = yield from Get(self._key, keep.limit)
+            if item is None or _result(item.value)[0] != ticket.revision:
+                raise self._lost() from exc
+            # An earlier try was applied, and its answer was lost.
+        return True
 
     def _hold(self, acquired: Acquired) -> H:
         return self._make(
@@ -175,8 +184,8 @@ def once(
         InvalidArgument: the name is empty, too long, or no text without NUL, or the function returned no ``bytes``.
         LimitExceeded: the result is larger than the store takes; it was not kept.
         Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
-        OutcomeUnknown: the time ran out while a write of the wait had no answer. What it left is removed in the
-            background.
+        OutcomeUnknown: the session ended before it could be found out whether the result was kept. Or the time ran out
+            while a write of the wait had no answer; what it left is removed in the background.
         PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
             credentials.
         StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.

@@ -179,8 +179,8 @@ def transact(store: Store, function: Callable[[TransactView], T], *, timeout: fl
         Unavailable: the store can't be reached; nothing was applied.
         InvalidKey: a key is empty, too long or not valid text; nothing was applied.
         InvalidArgument: ``timeout`` is not a positive number, or a value has the wrong type; nothing was applied.
-        LimitExceeded: the transaction is larger than the store takes; nothing was applied. The mark counts as one put
-            and one precondition.
+        LimitExceeded: the transaction is larger than the store takes; nothing was applied. Each key that was read is a
+            precondition, each that is written an operation, and the mark is one of both.
         PermissionDenied: the store forbids the call; nothing was applied. ``AuthenticationFailed`` if it no longer
             accepts the credentials.
         StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
