@@ -185,20 +185,6 @@ def test_a_release_that_is_cancelled_is_made() -> None:
     run(main)
 
 
-def test_a_release_comes_first_although_other_tasks_are_due() -> None:
-    async def main() -> None:
-        async with aio.connect("memory://") as store:
-            for _ in range(40):  # one of which would give other tasks a turn
-                held = await aio.Lock(store, "l").acquire()
-                releasing = asyncio.create_task(held.release())
-                await asyncio.sleep(0)
-                releasing.cancel()
-                await asyncio.wait([releasing])
-                assert not (await store.list()).keys
-
-    run(main)
-
-
 def test_an_object_whose_acquisition_was_cancelled_can_acquire_at_once() -> None:
     sync, backend = gated()
 
