@@ -67,6 +67,16 @@ def test_a_class_says_what_its_twin_guarantees(sync: type, face: type) -> None:
     assert reworded(sync) in text
 
 
+FUNCTIONS = [name for name in aio.__all__ if inspect.iscoroutinefunction(getattr(aio, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_the_same_arguments_and_words(name: str) -> None:
+    model, twin = getattr(tenure, name), getattr(aio, name)
+    assert parameters(model) == parameters(twin)
+    assert inspect.getdoc(twin) == reworded(model)
+
+
 def test_connect_is_the_same() -> None:
     assert parameters(aio.connect) == parameters(tenure.connect)
     assert inspect.getdoc(aio.connect).splitlines()[0] == inspect.getdoc(tenure.connect).splitlines()[0]  # type: ignore[union-attr]

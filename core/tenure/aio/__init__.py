@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from tenure.aio.recipes._holding import Held
     from tenure.aio.recipes._locks import Lock, MultiLock, ReadWriteLock, Semaphore
     from tenure.aio.recipes._session import Session
+    from tenure.aio.recipes._values import AtomicValue, Counter, IdBlock, transact
 
 __all__ = [
+    "AtomicValue",
+    "Counter",
     "Election",
     "Held",
+    "IdBlock",
     "Lease",
     "Lock",
     "MultiLock",
@@ -39,17 +43,22 @@ __all__ = [
     "TransactionBuilder",
     "Watch",
     "connect",
+    "transact",
 ]
 
 _LATER = {
+    "AtomicValue": "tenure.aio.recipes._values",
+    "Counter": "tenure.aio.recipes._values",
     "Election": "tenure.aio.recipes._election",
     "Held": "tenure.aio.recipes._holding",
+    "IdBlock": "tenure.aio.recipes._values",
     "Lock": "tenure.aio.recipes._locks",
     "MultiLock": "tenure.aio.recipes._locks",
     "ReadWriteLock": "tenure.aio.recipes._locks",
     "Registry": "tenure.aio._registry",
     "Semaphore": "tenure.aio.recipes._locks",
     "Session": "tenure.aio.recipes._session",
+    "transact": "tenure.aio.recipes._values",
 }
 """Where the recipes and the registry are. A program that uses none imports none."""
 
