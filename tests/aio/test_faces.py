@@ -18,6 +18,7 @@ TWINS = [
     if inspect.isclass(getattr(aio, name))
 ]
 ONLY_THERE = {
+    "Claim": {"ack_steps", "give_back_steps", "release_steps", "fence_steps", "give_up", "end", "count"},
     "Held": {"release_steps", "fence_steps", "give_up", "end", "count"},
     "Store": {"from_backend"},
     "Watch": {"__iter__", "poll", "reconnect", "connected", "broken", "mend"},

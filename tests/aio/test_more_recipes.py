@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
 
 from tenure import TransactView, aio
-from tenure.errors import InvalidArgument
-from tenure_testkit.loops import run
+from tenure.errors import Conflict, InvalidArgument, LeaseLost
+from tenure_testkit.loops import face_of, run
 from tenure_testkit.waiting import PATIENCE
+
+from .gates import gated
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -51,5 +54,149 @@ def test_tasks_that_compete_change_values_exactly_once(url: str) -> None:
             item = await store.get("b")
             assert item is not None
             assert item.value == b"10"
+
+    run(main)
+
+
+async def left_in(store: aio.Store, prefix: str, keys: int = 0) -> None:
+    """Wait until so many keys are left."""
+    while len((await store.list(prefix)).keys) != keys:
+        await asyncio.sleep(0.005)
+
+
+def test_items_are_done_with_what_is_written_or_come_back(url: str) -> None:
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            queue = aio.WorkQueue(store, "q", max_attempts=2)
+            claiming = [asyncio.create_task(queue.claim()) for _ in range(20)]  # more than there are workers
+            await asyncio.sleep(0)
+            put = [await queue.put(b"%d" % number) for number in range(20)]
+            claims = [claim for claim in await asyncio.gather(*claiming) if claim]
+            assert sorted(claim.id for claim in claims) == sorted(put)
+            assert await queue.try_claim() is None
+            first, second, *others = claims
+            await first.ack(store.transaction().put("done", first.value))
+            item = await store.get("done")
+            assert item is not None
+            assert item.value == first.value
+            with pytest.raises(LeaseLost):
+                await first.ack()
+            with pytest.raises(Conflict):
+                await second.ack(store.transaction().if_absent("done"))
+            assert second.held
+            assert await second.release()
+            assert not await second.release()
+            for claim in others:
+                async with claim:
+                    pass
+            again = await queue.claim(timeout=PATIENCE)
+            assert again is not None
+            assert (again.id, again.attempts) == (second.id, 2)
+            with pytest.raises(ZeroDivisionError):
+                async with again:
+                    raise ZeroDivisionError
+            (letter,) = await queue.dead()
+            assert letter.value == second.value
+            assert await queue.retry_dead(letter)
+            assert await queue.claim(timeout=PATIENCE)
+            assert not await queue.drop_dead(letter)
+
+    run(main)
+
+
+def test_a_claim_that_is_cancelled_at_any_request_is_given_back() -> None:
+    sync, backend = gated()
+
+    async def main() -> None:
+        async with await face_of(sync) as store:
+            queue = aio.WorkQueue(store, "q", max_attempts=99)
+            await queue.put(b"item")
+            for requests in range(1, 4):  # the list, the claim, the value
+                backend.begun.clear()
+                backend.gate.clear()
+                claiming = asyncio.create_task(queue.claim())
+                while len(backend.begun) < requests:
+                    await asyncio.sleep(0.001)
+                    if len(backend.begun) < requests:
+                        backend.gate.set()
+                claiming.cancel()
+                await asyncio.wait([claiming])
+                backend.gate.set()
+                if not claiming.cancelled():
+                    claim = claiming.result()
+                    assert claim is not None
+                    await claim.release()
+                claim = await queue.claim(timeout=PATIENCE)
+                assert claim is not None
+                assert await claim.release()
+
+    run(main)
+
+
+@pytest.mark.parametrize("act", ["ack", "release"])
+def test_what_ends_a_claim_is_made_although_its_task_is_cancelled(act: str) -> None:
+    sync, backend = gated()
+
+    async def main() -> None:
+        async with await face_of(sync) as store:
+            queue = aio.WorkQueue(store, "q")
+            await queue.put(b"item")
+            claim = await queue.claim()
+            assert claim is not None
+            backend.gate.clear()
+            ending = asyncio.create_task(claim.ack() if act == "ack" else claim.release())
+            await asyncio.sleep(0)
+            ending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await ending
+            backend.gate.set()
+            await left_in(store, "tenure/queue/", 0 if act == "ack" else 2)
+
+    run(main)
+
+
+def test_an_item_whose_cancelled_acknowledgement_is_refused_comes_back() -> None:
+    sync, backend = gated()
+
+    async def main() -> None:
+        async with await face_of(sync) as store:
+            await store.put("there", b"")
+            queue = aio.WorkQueue(store, "q")
+            await queue.put(b"item")
+            claim = await queue.claim()
+            assert claim is not None
+            backend.gate.clear()
+            ending = asyncio.create_task(claim.ack(store.transaction().if_absent("there")))
+            await asyncio.sleep(0)
+            ending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await ending
+            backend.gate.set()
+            again = await queue.claim(timeout=PATIENCE)
+            assert again is not None
+            assert again.attempts == 2
+
+    run(main)
+
+
+def test_random_cancels_of_consumers_lose_no_item(url: str) -> None:
+    chance = random.Random(3)
+
+    async def consume(queue: aio.WorkQueue) -> None:
+        claim = await queue.claim()
+        assert claim is not None
+        async with claim:
+            await asyncio.sleep(chance.random() * 0.001)
+
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            queue = aio.WorkQueue(store, "q", max_attempts=1000)
+            for _ in range(10):
+                await queue.put(b"item")
+            while (await store.list("tenure/queue/")).keys:
+                task = asyncio.create_task(consume(queue))
+                await asyncio.sleep(chance.random() * 0.01)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     run(main)

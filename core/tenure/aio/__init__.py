@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from tenure.aio.recipes._locks import Lock, MultiLock, ReadWriteLock, Semaphore
     from tenure.aio.recipes._session import Session
     from tenure.aio.recipes._values import AtomicValue, Counter, IdBlock, transact
+    from tenure.aio.recipes._work import Claim, WorkQueue
 
 __all__ = [
     "AtomicValue",
+    "Claim",
     "Counter",
     "Election",
     "Held",
@@ -42,12 +44,14 @@ __all__ = [
     "Store",
     "TransactionBuilder",
     "Watch",
+    "WorkQueue",
     "connect",
     "transact",
 ]
 
 _LATER = {
     "AtomicValue": "tenure.aio.recipes._values",
+    "Claim": "tenure.aio.recipes._work",
     "Counter": "tenure.aio.recipes._values",
     "Election": "tenure.aio.recipes._election",
     "Held": "tenure.aio.recipes._holding",
@@ -58,6 +62,7 @@ _LATER = {
     "Registry": "tenure.aio._registry",
     "Semaphore": "tenure.aio.recipes._locks",
     "Session": "tenure.aio.recipes._session",
+    "WorkQueue": "tenure.aio.recipes._work",
     "transact": "tenure.aio.recipes._values",
 }
 """Where the recipes and the registry are. A program that uses none imports none."""
