@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tenure import TransactView, aio
-from tenure.errors import Conflict, InvalidArgument, LeaseLost
+from tenure.errors import Conflict, InvalidArgument, LeaseLost, WaitTimeout
 from tenure_testkit.loops import face_of, run
 from tenure_testkit.waiting import PATIENCE
 
@@ -198,5 +198,92 @@ def test_random_cancels_of_consumers_lose_no_item(url: str) -> None:
                 await asyncio.sleep(chance.random() * 0.01)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+    run(main)
+
+
+def test_waiting_at_a_barrier_and_a_latch_takes_no_worker(url: str) -> None:
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            barrier = aio.Barrier(store, "b")
+            latch = aio.CountDownLatch(store, "l", count=2)
+            await barrier.close()
+            assert await barrier.is_closed()
+            with pytest.raises(WaitTimeout):
+                await barrier.wait(timeout=0.01)
+            waits = [asyncio.create_task(one.wait()) for one in (barrier, latch) for _ in range(20)]
+            await asyncio.sleep(0)
+            assert await latch.count_down() == await latch.remaining() == latch.count - 1
+            await barrier.open()
+            assert await latch.count_down() == 0
+            await asyncio.gather(*waits)
+            await latch.reset()
+            await left_in(store, "")
+
+    run(main)
+
+
+def test_members_begin_and_end_together(url: str) -> None:
+    async def take_part(member: aio.DoubleBarrier, inside: list[aio.DoubleBarrier]) -> None:
+        await member.enter(timeout=PATIENCE)
+        assert member.inside
+        inside.append(member)
+        await member.leave(timeout=PATIENCE)
+        assert len(inside) == 3  # each was inside before the first could leave
+
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            members = [aio.DoubleBarrier(store, "d", count=3) for _ in range(3)]
+            with pytest.raises(WaitTimeout):
+                await members[0].enter(timeout=0.01)
+            for _ in range(2):
+                inside: list[aio.DoubleBarrier] = []
+                await asyncio.gather(*(take_part(member, inside) for member in members))
+            await left_in(store, "tenure/double-barrier/")
+
+    run(main)
+
+
+def test_a_member_that_is_cancelled_has_left(url: str) -> None:
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            one, two = (aio.DoubleBarrier(store, "d", count=2) for _ in range(2))
+            entering = asyncio.create_task(one.enter())
+            await left_in(store, "tenure/double-barrier/", 1)
+            entering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await entering
+            await left_in(store, "tenure/double-barrier/")
+            await asyncio.gather(one.enter(), two.enter())
+            leaving = asyncio.create_task(one.leave())
+            await left_in(store, "tenure/double-barrier/", 1)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            assert not one.inside
+            await two.leave(timeout=PATIENCE)
+            await left_in(store, "tenure/double-barrier/")
+
+    run(main)
+
+
+def test_random_cancels_of_members_leave_no_key(url: str) -> None:
+    chance = random.Random(5)
+
+    async def take_part(member: aio.DoubleBarrier) -> None:
+        await member.enter()
+        try:
+            await asyncio.sleep(chance.random() * 0.001)
+        finally:
+            await member.leave()
+
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            tasks = [asyncio.create_task(take_part(aio.DoubleBarrier(store, "d", count=2))) for _ in range(30)]
+            for task in tasks:
+                await asyncio.sleep(chance.random() * 0.005)
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await left_in(store, "tenure/double-barrier/")
 
     run(main)

@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from tenure.aio.recipes._election import Election
     from tenure.aio.recipes._holding import Held
     from tenure.aio.recipes._locks import Lock, MultiLock, ReadWriteLock, Semaphore
+    from tenure.aio.recipes._meet import Barrier, CountDownLatch, DoubleBarrier
     from tenure.aio.recipes._session import Session
     from tenure.aio.recipes._values import AtomicValue, Counter, IdBlock, transact
     from tenure.aio.recipes._work import Claim, WorkQueue
 
 __all__ = [
     "AtomicValue",
+    "Barrier",
     "Claim",
+    "CountDownLatch",
     "Counter",
+    "DoubleBarrier",
     "Election",
     "Held",
     "IdBlock",
@@ -51,8 +55,11 @@ __all__ = [
 
 _LATER = {
     "AtomicValue": "tenure.aio.recipes._values",
+    "Barrier": "tenure.aio.recipes._meet",
     "Claim": "tenure.aio.recipes._work",
+    "CountDownLatch": "tenure.aio.recipes._meet",
     "Counter": "tenure.aio.recipes._values",
+    "DoubleBarrier": "tenure.aio.recipes._meet",
     "Election": "tenure.aio.recipes._election",
     "Held": "tenure.aio.recipes._holding",
     "IdBlock": "tenure.aio.recipes._values",
