@@ -287,3 +287,91 @@ def test_random_cancels_of_members_leave_no_key(url: str) -> None:
             await left_in(store, "tenure/double-barrier/")
 
     run(main)
+
+
+def test_permits_are_waited_for_in_order_on_the_loop(url: str) -> None:
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            limiter = aio.RateLimiter(store, "r", rate=100, burst=1)
+            assert limiter.name == "r"
+            assert await limiter.try_acquire()
+            begin = asyncio.get_running_loop().time()
+            await asyncio.gather(*(limiter.acquire(timeout=PATIENCE) for _ in range(20)))
+            assert asyncio.get_running_loop().time() - begin > 0.1  # 19 permits come one after the other
+            with pytest.raises(InvalidArgument):
+                await limiter.acquire(2)
+            slow = aio.RateLimiter(store, "slow", rate=1, per=3600)
+            assert await slow.try_acquire()
+            assert not await slow.try_acquire()
+            with pytest.raises(WaitTimeout):
+                await slow.acquire(timeout=0.01)
+
+    run(main)
+
+
+def test_no_slot_is_taken_twice() -> None:
+    async def main() -> None:
+        async with aio.connect("memory://slots", timeout=PATIENCE) as store:
+            schedules = [aio.Schedule(store, "s", 1, zone="Europe/Berlin") for _ in range(2)]
+            slots = await asyncio.gather(*(one.take(timeout=PATIENCE) for one in schedules))
+            assert len(set(slots)) == len(slots)
+            assert str(slots[0].tzinfo) == "Europe/Berlin"
+            with pytest.raises(WaitTimeout):
+                await aio.Schedule(store, "later", 86_400).take(timeout=0.01)
+
+    run(main)
+
+
+def test_a_function_runs_once_whether_it_is_async_or_not(url: str) -> None:
+    runs: list[str] = []
+
+    async def slowly(held: aio.Held) -> bytes:
+        runs.append("async")
+        await asyncio.sleep(0.01)
+        held.check()
+        return b"1"
+
+    def plainly(held: aio.Held) -> None:
+        runs.append("plain")
+        held.check()
+
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            found = await asyncio.gather(*(aio.once(store, "a", slowly) for _ in range(20)))
+            assert found == [b"1"] * 20
+            assert await aio.once(store, "b", plainly) == await aio.once(store, "b", slowly) == b""
+            assert runs == ["async", "plain"]
+            with pytest.raises(InvalidArgument):
+                await aio.once(store, "c", lambda _held: "text")  # type: ignore[arg-type,return-value]
+            assert await aio.once(store, "c", lambda _held: b"2") == b"2"
+            await left_in(store, "tenure/once/", 3)
+
+    run(main)
+
+
+def test_a_run_that_is_cancelled_is_the_next_ones(url: str) -> None:
+    begun = asyncio.Event()
+
+    async def hangs(_held: aio.Held) -> bytes:
+        begun.set()
+        await asyncio.sleep(PATIENCE)
+        return b"late"
+
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            first = asyncio.create_task(aio.once(store, "a", hangs))
+            await begun.wait()
+            given_up = asyncio.create_task(aio.once(store, "a", hangs))
+            await left_in(store, "tenure/once/", 2)
+            given_up.cancel()
+            await left_in(store, "tenure/once/", 1)
+            second = asyncio.create_task(aio.once(store, "a", lambda _held: b"done"))
+            await left_in(store, "tenure/once/", 2)
+            first.cancel()
+            assert await second == b"done"
+            await asyncio.gather(first, given_up, return_exceptions=True)
+            assert first.cancelled()
+            assert given_up.cancelled()
+            await left_in(store, "tenure/once/", 1)
+
+    run(main)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tenure.aio.recipes._holding import Held
     from tenure.aio.recipes._locks import Lock, MultiLock, ReadWriteLock, Semaphore
     from tenure.aio.recipes._meet import Barrier, CountDownLatch, DoubleBarrier
+    from tenure.aio.recipes._pace import RateLimiter, Schedule, once
     from tenure.aio.recipes._session import Session
     from tenure.aio.recipes._values import AtomicValue, Counter, IdBlock, transact
     from tenure.aio.recipes._work import Claim, WorkQueue
@@ -41,8 +42,10 @@ __all__ = [
     "Lease",
     "Lock",
     "MultiLock",
+    "RateLimiter",
     "ReadWriteLock",
     "Registry",
+    "Schedule",
     "Semaphore",
     "Session",
     "Store",
@@ -50,6 +53,7 @@ __all__ = [
     "Watch",
     "WorkQueue",
     "connect",
+    "once",
     "transact",
 ]
 
@@ -65,11 +69,14 @@ _LATER = {
     "IdBlock": "tenure.aio.recipes._values",
     "Lock": "tenure.aio.recipes._locks",
     "MultiLock": "tenure.aio.recipes._locks",
+    "RateLimiter": "tenure.aio.recipes._pace",
     "ReadWriteLock": "tenure.aio.recipes._locks",
     "Registry": "tenure.aio._registry",
+    "Schedule": "tenure.aio.recipes._pace",
     "Semaphore": "tenure.aio.recipes._locks",
     "Session": "tenure.aio.recipes._session",
     "WorkQueue": "tenure.aio.recipes._work",
+    "once": "tenure.aio.recipes._pace",
     "transact": "tenure.aio.recipes._values",
 }
 """Where the recipes and the registry are. A program that uses none imports none."""
