@@ -173,3 +173,53 @@ def test_an_election_and_a_registry(store_url: str) -> None:
     on(store_url, body)
     with tenure.connect(store_url, timeout=PATIENCE) as after:
         assert not after.list().keys
+
+
+def test_queues_meetings_and_what_is_done_exactly_once(store_url: str) -> None:
+    async def consume(store: aio.Store, done: list[bytes]) -> None:
+        while (claim := await aio.WorkQueue(store, "q").try_claim()) is not None:
+            async with claim:
+                done.append(claim.value)
+
+    async def meet(member: aio.DoubleBarrier) -> None:
+        await member.enter(timeout=PATIENCE)
+        await member.leave(timeout=PATIENCE)
+
+    async def migrate(held: aio.Held) -> bytes:
+        await asyncio.sleep(0)
+        held.check()
+        return b"done"
+
+    async def body(store: aio.Store) -> None:
+        queue, meeting = aio.WorkQueue(store, "q"), "tenure/double-barrier/"
+        claiming = asyncio.create_task(queue.claim())
+        await asyncio.sleep(0.01)
+        claiming.cancel()
+        await asyncio.gather(claiming, return_exceptions=True)
+        for number in range(4):
+            await queue.put(b"%d" % number)
+        done: list[bytes] = []
+        await asyncio.gather(*(consume(store, done) for _ in range(2)))
+        while len(done) < 4:  # both were too late for an item
+            await consume(store, done)
+        assert sorted(done) == [b"0", b"1", b"2", b"3"]
+        entering = asyncio.create_task(aio.DoubleBarrier(store, "d", count=3).enter())
+        while not (await store.list(meeting)).keys:
+            await asyncio.sleep(0.005)
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+        while (await store.list(meeting)).keys:  # or the round of the others might begin with it
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*(meet(aio.DoubleBarrier(store, "d", count=3)) for _ in range(3)))
+        latch = aio.CountDownLatch(store, "l", count=2)
+        await asyncio.gather(latch.wait(timeout=PATIENCE), latch.count_down(), latch.count_down())
+        await latch.reset()
+        sums = await asyncio.gather(*(aio.Counter(store, "c").add() for _ in range(3)))
+        assert sorted(sums) == [1, 2, 3]
+        assert await asyncio.gather(*(aio.once(store, "o", migrate) for _ in range(3))) == [b"done"] * 3
+        assert await aio.RateLimiter(store, "r", rate=1).try_acquire()
+        for prefix in ("tenure/queue/", meeting, "tenure/latch/"):
+            while (await store.list(prefix)).keys:
+                await asyncio.sleep(0.02)
+
+    on(store_url, body)

@@ -37,3 +37,8 @@ async def recipes(store: aio.Store, sync: tenure.Store) -> None:
     registry = aio.Registry(store)
     reveal_type(registry.pick("web"))  # reveals: tenure.registry.model.instance.Instance
     reveal_type(await registry.update(Instance("web")))  # reveals: tenure.registry.model.instance.Instance
+    reveal_type(await aio.Counter(store, "c").add())  # reveals: int
+    reveal_type(await aio.WorkQueue(store, "q").claim())  # reveals: tenure.aio.recipes._work.Claim | None
+    await aio.WorkQueue(store, "q").put("text")  # error: arg-type
+    reveal_type(await aio.transact(store, lambda view: view.get("a")))  # reveals: bytes | None
+    await aio.Barrier(store, "b").wait(1.0)  # error: call-arg
