@@ -76,6 +76,7 @@ def test_closing_waits_for_what_runs_and_refuses_what_comes() -> None:
         await asyncio.sleep(0)
         with pytest.raises(StoreClosed):
             await store.get("b")
+        assert backend.begun == ["get"]  # of the first
         backend.gate.set()
         await closing
         assert not threads()

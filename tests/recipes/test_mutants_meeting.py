@@ -44,7 +44,7 @@ def quick_member_leaves_others_behind(patch: pytest.MonkeyPatch) -> None:
         others = {meeting.queue.folder + name for name in round_of(entered.ticket)}
         yield from WaitUntil(meeting.queue.folder, lambda present: not others & present.keys(), limit, None)
 
-    patch.setattr(Meeting, "leave", leave)
+    patch.setattr(Meeting, "_leave", leave)
 
 
 @MUTANTS.add(lambda: Meets(2, hasty=1))
@@ -61,7 +61,7 @@ def member_does_not_wait_for_the_others_to_leave(patch: pytest.MonkeyPatch) -> N
     def leave(meeting: Meeting, entered: Acquired, limit: TimeLimit) -> Steps[None]:
         yield from meeting.queue.release(entered, limit)
 
-    patch.setattr(Meeting, "leave", leave)
+    patch.setattr(Meeting, "_leave", leave)
 
 
 @MUTANTS.add(Meets, Fault.CRASH)
@@ -90,7 +90,7 @@ def member_does_not_look_again_after_its_announcement(patch: pytest.MonkeyPatch)
         yield from meeting._announce(acquired.ticket, meeting._gathering.seen, attempt, limit)
         return acquired
 
-    patch.setattr(Meeting, "enter", enter)
+    patch.setattr(Meeting, "_enter", enter)
 
 
 # -- the latch --

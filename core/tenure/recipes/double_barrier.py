@@ -106,9 +106,39 @@ class Meeting:
     def __init__(self, queue: Queue, gathering: Gathering) -> None:
         self.queue = queue
         self._gathering = gathering
+        self._lock = Monitor()
+        self._entering = False
+        self._entered: Acquired | None = None
 
-    def enter(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
+    @property
+    def inside(self) -> bool:
+        """Whether this member has entered, hasn't left, and can rely on its session."""
+        entered = self._entered
+        return entered is not None and entered.session.alive
+
+    def enter(self, value: bytes, limit: TimeLimit) -> Steps[None]:
         """Steps that wait until the round is complete."""
+        with self._lock:
+            if self._entering or self.inside:
+                state = "has entered" if self.inside else "is entering"
+                raise AlreadyHeld(f"entering {self.queue.what}: this object {state}; use an object for each member")
+            self._entering = True
+        try:
+            self._entered = yield from self._enter(value, limit)
+        finally:
+            self._entering = False
+
+    def leave(self, limit: TimeLimit) -> Steps[None]:
+        """Steps that leave, and wait until the others of the round have left."""
+        with self._lock:
+            entered, self._entered = self._entered, None
+        if entered is None:
+            raise LeaseLost(f"leaving {self.queue.what}: this member has not entered; enter it first")
+        yield from self._leave(entered, limit)
+
+    # -- inside --
+
+    def _enter(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         attempt = yield from self.queue.enter(value, limit)
         try:
             while True:
@@ -124,8 +154,7 @@ class Meeting:
             self.queue.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
             raise
 
-    def leave(self, entered: Acquired, limit: TimeLimit) -> Steps[None]:
-        """Steps that leave, and wait until the others of the round have left."""
+    def _leave(self, entered: Acquired, limit: TimeLimit) -> Steps[None]:
         queue, session, mine = self.queue, entered.session, entered.ticket
         others = {queue.folder + name for name in round_of(mine)} - {mine.key}
 
@@ -228,9 +257,6 @@ class DoubleBarrier:
         self._name = name
         self._value = owner_value(owner, count=count)
         self._steps = Meeting(queue, gathering)
-        self._lock = Monitor()
-        self._entering = False
-        self._entered: Acquired | None = None
 
     @property
     def name(self) -> str:
@@ -240,8 +266,7 @@ class DoubleBarrier:
     @property
     def inside(self) -> bool:
         """Whether this member has entered and not left. Turns false before others take it for dead."""
-        entered = self._entered
-        return entered is not None and entered.session.alive
+        return self._steps.inside
 
     def enter(self, *, timeout: float | None = None) -> None:
         """Wait until ``count`` members have entered.
@@ -261,16 +286,7 @@ class DoubleBarrier:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        with self._lock:
-            if self._entering or self.inside:
-                state = "has entered" if self.inside else "is entering"
-                raise AlreadyHeld(f"entering {self._steps.queue.what}: this object {state}; use one for each member")
-            self._entering = True
-        try:
-            limit = TimeLimit(self._store.clock, timeout)
-            self._entered = run(self._store, self._steps.enter(self._value, limit))
-        finally:
-            self._entering = False
+        run(self._store, self._steps.enter(self._value, TimeLimit(self._store.clock, timeout)))
 
     def leave(self, *, timeout: float | None = None) -> None:
         """Leave, and wait until all members of the round have left. This member has left even if the call fails.
@@ -286,11 +302,7 @@ class DoubleBarrier:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        with self._lock:
-            entered, self._entered = self._entered, None
-        if entered is None:
-            raise LeaseLost(f"leaving {self._steps.queue.what}: this member has not entered; enter it first")
-        run(self._store, self._steps.leave(entered, TimeLimit(self._store.clock, timeout)))
+        run(self._store, self._steps.leave(TimeLimit(self._store.clock, timeout)))
 
     def __repr__(self) -> str:
         return f"<DoubleBarrier {self.name!r} {'inside' if self.inside else 'outside'}>"
