@@ -112,7 +112,7 @@ class Workers:
     def _ask(self, processes: list[subprocess.Popen[str]], kind: str, threads: int, number: float) -> list[Any]:
         for process in processes:
             assert process.stdin is not None
-            process.stdin.write(json.dumps([kind, threads, number, time.time() + 0.5]) + "\n")
+            process.stdin.write(json.dumps([kind, threads, number, time.time() + 0.2]) + "\n")
             process.stdin.flush()
         answers = [self._answer(process) for process in processes]
         for answer in answers:
@@ -236,7 +236,7 @@ def _pair(scheme: str, pair: Pair, ours: Workers, theirs: Workers, *, quick: boo
 
 
 def _contend(scheme: str, pair: Pair, ours: Workers, theirs: Workers, *, quick: bool) -> Iterator[Result]:
-    seconds, rounds = (2.0, 2) if quick else (4.0, 6)
+    seconds, rounds = (1.0, 6) if quick else (4.0, 8)  # fewer rounds give no interval
     kept: dict[str, list[dict[str, float]]] = {pair.ours: [], pair.client: []}
 
     def keeping(label: str, run: Measure) -> Measure:

@@ -119,7 +119,12 @@ def _etcd3(host: str, port: int, url: str) -> Makers:
 
     def lock() -> Cycle:
         one = client.lock(NAME, ttl=_LEASE)
-        return _cycle(lambda: one.acquire(timeout=None), one.release)
+
+        def acquire() -> None:
+            while not one.acquire(timeout=1.0):  # it may miss a release; without a timeout it then waits for ever
+                pass
+
+        return _cycle(acquire, one.release)
 
     return {"lock": lock}
 
