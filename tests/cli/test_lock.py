@@ -18,7 +18,7 @@ from tenure_testkit.waiting import until
 
 from .processes import Command, read_terminal
 
-TTL = 2.0
+TTL = 4.0
 """Where the lock is lost: long enough for a start on a busy machine."""
 STUBBORN = "trap '' TERM; echo up $$ $TENURE_TOKEN; while :; do sleep 0.05; done"
 """A shell that SIGTERM does not end."""

@@ -13,10 +13,10 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Effect, Steps, WaitUntil
 from tenure.errors import OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes import multi_lock
+from tenure.recipes._meeting import Gathering, Meeting, name_of, round_of
 from tenure.recipes._messages import Head, Messages
 from tenure.recipes._queue import Acquired, Queue, Ticket, View
 from tenure.recipes.count_down_latch import Latch
-from tenure.recipes.double_barrier import Gathering, Meeting, name_of, round_of
 from tenure.recipes.multi_lock import AllInOrder
 from tenure.spi.types import Put
 from tenure_testkit.exploration import Fault, World

@@ -70,6 +70,33 @@ def test_a_member_joins_again_on_another_session(store: Store) -> None:
     until(lambda: not _keys(store))
 
 
+def _settle(members: list[Partitioner]) -> dict[int, int]:
+    """Let members update until nothing changes. Returns the member that owns each partition."""
+    quiet = 0
+    while quiet < 2:  # a member that joins changes nothing yet, but then others give something back
+        changed = [member.update() for member in members]
+        quiet = 0 if any(changed) else quiet + 1
+    return {number: at for at, member in enumerate(members) for number in member.owned}
+
+
+def test_few_partitions_move_when_a_member_comes_or_goes(store: Store) -> None:
+    members = [Partitioner(store, "p", partitions=12) for _ in range(5)]
+    before = _settle(members[:4])
+    assert sorted(before) == list(range(12))
+    assert [len(member.owned) for member in members] == [3, 3, 3, 3, 0]
+    after = _settle(members)
+    assert sorted(after) == list(range(12))
+    assert sorted(len(member.owned) for member in members) == [2, 2, 2, 3, 3]
+    assert {after[number] for number in after if after[number] != before[number]} == {4}
+    members[0].close()
+    rest = _settle(members[1:])
+    assert sorted(rest) == list(range(12))
+    assert all(len(member.owned) == 3 for member in members[1:])
+    for member in members:
+        member.close()
+    assert not _keys(store)
+
+
 def test_a_partition_whose_work_fails_to_stop_stays_where_it_is(store: Store) -> None:
     broken = True
 

@@ -50,6 +50,7 @@ class HeldState:
         self._fence: Fence | None = None
         self._leave = leave
         self._released = False
+        self._moving = False
         self._count = 1
         self._counting = Monitor()
         self._ended = threading.Event()
@@ -64,7 +65,7 @@ class HeldState:
     @property
     def held(self) -> bool:
         """Whether it is held now, by the local clock: neither released nor lost."""
-        return not self._released and self._session.alive
+        return not self._released and not self._moving and self._session.alive
 
     @property
     def lost(self) -> bool:
@@ -74,7 +75,7 @@ class HeldState:
     @property
     def remaining(self) -> float:
         """Seconds for which the holder can still rely on it, without another refresh; 0.0 once it has ended."""
-        return 0.0 if self._released else self._session.remaining
+        return 0.0 if self._released or self._moving else self._session.remaining
 
     def check(self, margin: float = 0.0) -> None:
         """Raise unless the holder can rely on it for ``margin`` seconds more. Makes no call to the store.
@@ -88,6 +89,8 @@ class HeldState:
         """
         if self._released:
             raise LeaseLost(f"checking the {self._kind} {self.name!r}: it was released; acquire it again")
+        if self._moving:
+            raise LeaseLost(f"checking the {self._kind} {self.name!r}: it is being handed over; wait for that call")
         self._session.check(margin)
 
     def guard(self, transaction: D) -> D:
@@ -165,6 +168,10 @@ class HeldState:
         self._ended.set()
         for owner in self._owners:
             self._session._unsubscribe(owner)
+
+    def move(self, moving: bool) -> None:
+        """Note that it is being passed on, so that its holder can't rely on it; or that this came to nothing."""
+        self._moving = moving
 
     def count(self) -> None:
         """Note that a reentrant object has acquired it once more: it takes one more release to give it back."""

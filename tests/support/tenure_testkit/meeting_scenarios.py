@@ -10,11 +10,11 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure.errors import OutcomeUnknown, TenureError, Unavailable, WaitTimeout
 from tenure.recipes import _names, multi_lock
+from tenure.recipes._meeting import Gathering, Meeting
 from tenure.recipes._messages import Messages
 from tenure.recipes._owner import owner_value
 from tenure.recipes._queue import Queue
 from tenure.recipes.count_down_latch import Latch
-from tenure.recipes.double_barrier import Gathering, Meeting
 from tenure.recipes.lock import InOrder
 from tenure.recipes.multi_lock import AllInOrder
 from tenure.recipes.session import Session

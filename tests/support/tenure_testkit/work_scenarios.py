@@ -140,8 +140,8 @@ class RateLimiter(Scenario):
     """
 
     name: str = "rate limiter"
-    takes: tuple[int, ...] = (2, 2)
-    burst: int = 3
+    takes: tuple[int, ...] = (2, 1)
+    burst: int = 2
     _granted: int = 0
 
     def begin(self, world: World) -> None:
