@@ -268,7 +268,8 @@ class DoubleBarrier:
             self._entering = True
         try:
             limit = TimeLimit(self._store.clock, timeout)
-            self._entered = run(self._store, self._steps.enter(self._value, limit))
+            entering = self._steps.enter(self._value, limit)
+            self._entered = run(self._store, entering, undo=self._steps.queue.give_up)
         finally:
             self._entering = False
 
