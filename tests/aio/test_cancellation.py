@@ -87,6 +87,21 @@ def test_a_timeout_of_asyncio_leaves_the_store_usable() -> None:
     on_gates(body)
 
 
+def test_the_loop_goes_on_while_all_workers_wait_for_the_store() -> None:
+    async def body(store: aio.Store, backend: GatedBackend) -> None:
+        backend.gate.clear()
+        stuck = [asyncio.create_task(store.get("a")) for _ in range(100)]
+        await begun(backend, _calls._MOST_THREADS)
+        for _ in range(50):  # the gate opens after this, so a loop that waited would never get there
+            await asyncio.sleep(0.001)
+        assert len(backend.begun) == _calls._MOST_THREADS
+        assert not any(task.done() for task in stuck)
+        backend.gate.set()
+        assert await asyncio.gather(*stuck) == [None] * 100
+
+    on_gates(body)
+
+
 def test_a_lease_that_nobody_gets_is_revoked() -> None:
     async def body(store: aio.Store, backend: GatedBackend) -> None:
         backend.gate.clear()

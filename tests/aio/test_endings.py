@@ -63,6 +63,29 @@ def test_a_store_that_nobody_refers_to_is_closed() -> None:
     assert sync.closed
 
 
+def test_a_call_after_the_close_has_begun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, backend = gated()
+    gate, close = threading.Event(), tenure.Store.close
+
+    def slowly(self: tenure.Store, *, timeout: float | None = None) -> None:
+        assert gate.wait(PATIENCE)
+        close(self, timeout=timeout)
+
+    monkeypatch.setattr(tenure.Store, "close", slowly)
+
+    async def main() -> None:
+        store = await face_of(sync)
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        with pytest.raises(StoreClosed):
+            await store.get("a")
+        assert not backend.begun
+        gate.set()
+        await closing
+
+    run(main)
+
+
 def test_closing_waits_for_what_runs_and_refuses_what_comes() -> None:
     sync, backend = gated()
 

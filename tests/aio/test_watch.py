@@ -249,7 +249,7 @@ def test_one_task_reads_at_a_time(url: str) -> None:
 
 def test_callbacks_run_on_the_loop_and_what_they_raise_is_logged(url: str, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[tuple[str, threading.Thread]] = []
-    lost: list[aio.Lease] = []
+    lost: list[tuple[aio.Lease, threading.Thread]] = []
 
     def callback(batch: Batch) -> None:
         seen.extend((event.key, threading.current_thread()) for event in batch.events)
@@ -263,9 +263,9 @@ def test_callbacks_run_on_the_loop_and_what_they_raise_is_logged(url: str, caplo
             await until_async(lambda: seen)
             await store.put("w/2", b"")
             await until_async(lambda: len(seen) == 2)
-            lease = await store.lease(30, on_lost=lost.append)
+            lease = await store.lease(30, on_lost=lambda lease: lost.append((lease, threading.current_thread())))
             lease.mark_lost("the test says so")
-            await until_async(lambda: lost == [lease])
+            await until_async(lambda: lost == [(lease, threading.main_thread())])
 
     run(main)
     assert seen == [("w/1", threading.main_thread()), ("w/2", threading.main_thread())]

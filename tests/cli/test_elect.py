@@ -22,7 +22,7 @@ def store(file_url: str) -> Iterator[tenure.Store]:
 
 
 def elect(url: str, candidate: str, *command: str, options: tuple[str, ...] = ()) -> Command:
-    arguments = ("elect", "scheduler", "--candidate", candidate, "--ttl", "2", *options)
+    arguments = ("elect", "scheduler", "--candidate", candidate, "--ttl", "4", *options)
     return Command(*arguments, "--", *command, url=url)
 
 

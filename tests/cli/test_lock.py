@@ -18,7 +18,7 @@ from tenure_testkit.waiting import until
 
 from .processes import Command, read_terminal
 
-TTL = 2.0
+TTL = 4.0
 """Where the lock is lost: long enough for a start on a busy machine."""
 STUBBORN = "trap '' TERM; echo up $$ $TENURE_TOKEN; while :; do sleep 0.05; done"
 """A shell that SIGTERM does not end."""
@@ -170,6 +170,16 @@ def test_the_command_is_dead_before_another_holder_starts(
             assert command.wait() == LOST
 
 
+def test_a_process_that_left_the_group_is_killed_on_a_loss(file_url: str, store: tenure.Store) -> None:
+    with lock(file_url, "setsid", "--wait", "sh", "-c", STUBBORN, ttl=TTL) as command:
+        pid, _ = started(command)
+        command.signal(signal.SIGSTOP)
+        with tenure.Lock(store, "job").hold(timeout=30):
+            assert not is_alive(pid)
+        command.signal(signal.SIGCONT)
+        assert command.wait() == LOST
+
+
 def test_sigterm_comes_first(file_url: str) -> None:
     script = "trap 'echo told; exit 5' TERM; echo up $$ 0; while :; do sleep 0.01; done"
     with lock(file_url, "sh", "-c", script, ttl=TTL) as command:
@@ -183,7 +193,7 @@ def test_sigterm_comes_first(file_url: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_without_a_guardian_there_is_no_command(file_url: str, store: tenure.Store, number: int) -> None:
-    with lock(file_url, "sh", "-c", f"(setsid sh -c '{STUBBORN}') & wait", options=("--json",)) as command:
+    with lock(file_url, "setsid", "--wait", "sh", "-c", STUBBORN, options=("--json",)) as command:
         pid, _ = started(command)
         os.kill(guardian_of(command), number)
         if number == signal.SIGSTOP:

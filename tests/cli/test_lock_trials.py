@@ -13,7 +13,7 @@ import pytest
 from tenure_testkit.guardian_trials import HARMS, Trial, run_trial
 
 TRIALS = 3
-TTL = 2.0
+TTL = 4.0
 
 
 def trials(url: str, harm: str, folder: Path, *, naive: bool = False) -> list[Trial]:

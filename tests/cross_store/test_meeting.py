@@ -22,8 +22,8 @@ from tenure.errors import (
 from tenure_testkit.waiting import PATIENCE, until
 
 Opener = Callable[..., Store]
-SHORT = 0.05
-"""Seconds for a wait that has to end in vain."""
+IN_VAIN = 1.0
+"""Seconds for a wait that has to end in vain, and for the requests before it."""
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ def test_a_closed_barrier_holds_back_until_it_is_opened(
     store_url: str, opened: Opener, store: Store, pool: ThreadPoolExecutor
 ) -> None:
     barrier = Barrier(store, "b")
-    barrier.wait(timeout=SHORT)
+    barrier.wait(timeout=PATIENCE)
     barrier.close()
-    assert barrier.closed()
+    assert barrier.is_closed()
     other = opened(store_url, timeout=PATIENCE)
     with pytest.raises(WaitTimeout):
-        Barrier(other, "b").wait(timeout=SHORT)
+        Barrier(other, "b").wait(timeout=IN_VAIN)
     waits = [pool.submit(Barrier(one, "b").wait, timeout=PATIENCE) for one in (store, other)]
     barrier.open()
     for wait in waits:
@@ -60,7 +60,7 @@ def test_a_latch_opens_after_the_last_count_down(store: Store, pool: ThreadPoolE
     assert latch.count_down() == 2
     assert CountDownLatch(store, "l", count=3).count_down() == 1
     with pytest.raises(WaitTimeout):
-        latch.wait(timeout=SHORT)
+        latch.wait(timeout=IN_VAIN)
     assert latch.count_down() == 0
     waiting.result(PATIENCE)
     assert latch.count_down() == 0
@@ -75,9 +75,11 @@ def test_a_latch_opens_after_the_last_count_down(store: Store, pool: ThreadPoolE
 def test_members_begin_together_and_end_together(store: Store, pool: ThreadPoolExecutor) -> None:
     members = [DoubleBarrier(store, "d", count=2) for _ in range(2)]
     for _ in range(3):
-        with pytest.raises(WaitTimeout):
-            members[0].enter(timeout=SHORT)
-        _together(pool, *(member.enter for member in members))
+        entering = pool.submit(members[0].enter, timeout=PATIENCE)
+        until(lambda: store.list("tenure/double-barrier/d/").keys)
+        assert not entering.done()
+        members[1].enter(timeout=PATIENCE)
+        entering.result(PATIENCE)
         assert all(member.inside for member in members)
         with pytest.raises(AlreadyHeld):
             members[0].enter()
@@ -87,6 +89,8 @@ def test_members_begin_together_and_end_together(store: Store, pool: ThreadPoolE
         members[1].leave(timeout=PATIENCE)
         first.result(PATIENCE)
     assert not any(member.inside for member in members)
+    with pytest.raises(WaitTimeout, match="fewer than 2 members"):
+        members[0].enter(timeout=IN_VAIN)
     assert not store.list().keys
     with pytest.raises(LeaseLost):
         members[0].leave()
@@ -137,7 +141,7 @@ def test_several_locks_are_held_together_or_not_at_all(store: Store) -> None:
         with pytest.raises(Conflict):
             late.commit()
     with Lock(store, "b").hold(), pytest.raises(WaitTimeout):
-        several.acquire(timeout=SHORT)
+        several.acquire(timeout=IN_VAIN)
     until(lambda: len(store.list("tenure/").keys) == 1)  # of the lock c
     for names in ([], ["a", "a"], [""]):
         with pytest.raises(InvalidArgument):
@@ -172,7 +176,7 @@ def test_each_consumer_gets_each_message_in_order(store_url: str, opened: Opener
         assert sorted(message.position for message in first) == sorted(positions)
         for messages in (one, other):
             with pytest.raises(WaitTimeout):
-                messages.next(SHORT)
+                messages.next(0)
         assert one.position == first[-1].position
     with buses[2].subscribe(after=first[4].position) as later:
         assert [later.next(PATIENCE) for _ in first[5:]] == first[5:]

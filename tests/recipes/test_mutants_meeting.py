@@ -13,10 +13,10 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Effect, Steps, WaitUntil
 from tenure.errors import OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes import multi_lock
+from tenure.recipes._meeting import Gathering, Meeting, name_of, round_of
 from tenure.recipes._messages import Head, Messages
 from tenure.recipes._queue import Acquired, Queue, Ticket, View
 from tenure.recipes.count_down_latch import Latch
-from tenure.recipes.double_barrier import Gathering, Meeting, name_of, round_of
 from tenure.recipes.multi_lock import AllInOrder
 from tenure.spi.types import Put
 from tenure_testkit.exploration import Fault, World
@@ -44,7 +44,7 @@ def quick_member_leaves_others_behind(patch: pytest.MonkeyPatch) -> None:
         others = {meeting.queue.folder + name for name in round_of(entered.ticket)}
         yield from WaitUntil(meeting.queue.folder, lambda present: not others & present.keys(), limit, None)
 
-    patch.setattr(Meeting, "leave", leave)
+    patch.setattr(Meeting, "_leave", leave)
 
 
 @MUTANTS.add(lambda: Meets(2, hasty=1))
@@ -61,7 +61,7 @@ def member_does_not_wait_for_the_others_to_leave(patch: pytest.MonkeyPatch) -> N
     def leave(meeting: Meeting, entered: Acquired, limit: TimeLimit) -> Steps[None]:
         yield from meeting.queue.release(entered, limit)
 
-    patch.setattr(Meeting, "leave", leave)
+    patch.setattr(Meeting, "_leave", leave)
 
 
 @MUTANTS.add(Meets, Fault.CRASH)
@@ -90,7 +90,7 @@ def member_does_not_look_again_after_its_announcement(patch: pytest.MonkeyPatch)
         yield from meeting._announce(acquired.ticket, meeting._gathering.seen, attempt, limit)
         return acquired
 
-    patch.setattr(Meeting, "enter", enter)
+    patch.setattr(Meeting, "_enter", enter)
 
 
 # -- the latch --

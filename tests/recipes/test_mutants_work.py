@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from tenure._steps.effects import Commit
-from tenure.recipes import _single_key, _work_claims, _work_puts
+from tenure.errors import Conflict, OutcomeUnknown
+from tenure.recipes import _single_key, _work_claims, rate_limiter
 from tenure.recipes._held_state import HeldState
+from tenure.recipes._marks import MarkedCommits
 from tenure.recipes._shares import Share
+from tenure.recipes.rate_limiter import Bucket
 from tenure.spi.types import Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals
 from tenure_testkit import work_scenarios as kinds
 from tenure_testkit.exploration import Fault, Scenario, Violation, explore_all, explore_some
@@ -75,24 +78,27 @@ def _without_janitor(steps: Callable[..., Any]) -> Callable[..., Any]:
     return broken
 
 
-def ticket_that_stays(patch: pytest.MonkeyPatch) -> None:
-    """A put doesn't use up its ticket, so a second try is applied, too."""
-    break_commits(patch, _work_puts, lambda pre, ops: (pre, tuple(one for one in ops if not isinstance(one, Delete))))
-
-
-def put_without_ticket(patch: pytest.MonkeyPatch) -> None:
-    """A put doesn't need its ticket, so a late one is applied beside the second try."""
-    break_commits(patch, _work_puts, lambda pre, ops: (tuple(p for p in pre if isinstance(p, KeyAbsent)), ops))
+def put_again(patch: pytest.MonkeyPatch) -> None:
+    """A put without an answer counts as not applied, and is done again."""
+    _without_marks(patch, applied=False)
 
 
 def hopeful_put(patch: pytest.MonkeyPatch) -> None:
     """A put without an answer counts as applied."""
+    _without_marks(patch, applied=True)
 
-    def used(layout: Any, ticket: Any, unknown: Any, limit: Any) -> Any:
-        yield from ()
-        return unknown is not None
 
-    patch.setattr(_work_puts, "_used", used)
+def _without_marks(patch: pytest.MonkeyPatch, *, applied: bool) -> None:
+    def commit(self: Any, preconditions: Any, operations: Any, limit: Any) -> Any:
+        try:
+            yield from Commit(preconditions, operations, limit)
+        except Conflict:
+            return False
+        except OutcomeUnknown:
+            return applied
+        return True
+
+    patch.setattr(MarkedCommits, "commit", commit)
 
 
 def hand_over_while_the_work_goes_on(patch: pytest.MonkeyPatch) -> None:
@@ -120,17 +126,34 @@ def leave_without_giving_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HeldState, "give_up", lambda self: None)
 
 
+def permits_without_comparison(patch: pytest.MonkeyPatch) -> None:
+    """Who takes permits writes what it computed, whatever is in the bucket by now."""
+    break_commits(patch, rate_limiter, lambda pre, ops: ((), ops))
+
+
+def permits_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A change that was refused counts as made."""
+    real = Bucket._change
+
+    def change(self: Any, *rest: Any) -> Any:
+        yield from real(self, *rest)
+        return True
+
+    patch.setattr(Bucket, "_change", change)
+
+
 MUTANTS = [
     (unguarded_acknowledgement, kinds.one_item, Fault.EXPIRE),
     (claim_of_what_was_seen, kinds.one_item, Fault.CRASH),
     (claim_of_claimed, kinds.one_item, Fault.CRASH),
     (forgotten_claim, kinds.one_item, Fault.CANCEL),
-    (ticket_that_stays, kinds.put_and_claim, Fault.APPLIED),
-    (put_without_ticket, kinds.put_and_claim, Fault.LATE),
+    (put_again, kinds.put_and_claim, Fault.APPLIED),
     (hopeful_put, kinds.put_and_claim, Fault.NOT_APPLIED),
     (hand_over_while_the_work_goes_on, kinds.two_partitions, None),
     (keep_what_is_taken_while_the_session_ends, kinds.partitioner, Fault.EXPIRE),
     (take_what_another_owns, kinds.two_partitions, None),
+    (permits_without_comparison, kinds.RateLimiter, None),
+    (permits_for_nothing, kinds.RateLimiter, None),
     (leave_without_giving_back, kinds.two_partitions, Fault.CANCEL),
 ]
 

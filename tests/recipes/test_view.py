@@ -64,11 +64,23 @@ def test_a_deleted_key_stays_deleted(view: View[str]) -> None:
     assert view.values()["a"] == "again"
 
 
-def test_a_key_that_the_watch_never_shows_goes_after_a_while(view: View[str], clock: ManualClock) -> None:
+def test_a_key_that_a_coalescing_watch_never_shows_goes_after_a_while(store: Store, clock: ManualClock) -> None:
+    view = View(store, TEXT, None)
+    view._lossless = False
+    connected = False
+    view.follows = lambda: connected
     view._wrote("a", b"own", 20)  # and another client deletes it before the watch looks
-    assert view.values()["a"] == "own"
     clock.jump(60)
+    assert view.values()["a"] == "own", "the watch could not show it"
+    connected = True
     assert "a" not in view.values()
+
+
+def test_what_a_lossless_watch_has_not_shown_stays(store: Store, clock: ManualClock) -> None:
+    view = View(store, TEXT, None)
+    view._wrote("a", b"own", 20)
+    clock.jump(60)
+    assert view.values()["a"] == "own"
 
 
 def test_a_difference_shows_what_the_store_has_now(view: View[str]) -> None:

@@ -25,6 +25,10 @@ def store() -> Iterator[Store]:
     tenure_memory.forget(name)
 
 
+def _keys(store: Store) -> list[str]:
+    return [key for key in store.list().keys if not key.startswith("tenure/mark/")]
+
+
 def _lose_session(store: Store) -> None:
     session = _shared.present(store)
     assert session is not None
@@ -63,7 +67,34 @@ def test_a_member_joins_again_on_another_session(store: Store) -> None:
         assert not mine.owned
         assert until(lambda: mine.wait(timeout=PATIENCE) and mine.owned)
         assert all(held.token > before[number] for number, held in mine.owned.items())
-    until(lambda: not store.list().keys)
+    until(lambda: not _keys(store))
+
+
+def _settle(members: list[Partitioner]) -> dict[int, int]:
+    """Let members update until nothing changes. Returns the member that owns each partition."""
+    quiet = 0
+    while quiet < 2:  # a member that joins changes nothing yet, but then others give something back
+        changed = [member.update() for member in members]
+        quiet = 0 if any(changed) else quiet + 1
+    return {number: at for at, member in enumerate(members) for number in member.owned}
+
+
+def test_few_partitions_move_when_a_member_comes_or_goes(store: Store) -> None:
+    members = [Partitioner(store, "p", partitions=12) for _ in range(5)]
+    before = _settle(members[:4])
+    assert sorted(before) == list(range(12))
+    assert [len(member.owned) for member in members] == [3, 3, 3, 3, 0]
+    after = _settle(members)
+    assert sorted(after) == list(range(12))
+    assert sorted(len(member.owned) for member in members) == [2, 2, 2, 3, 3]
+    assert {after[number] for number in after if after[number] != before[number]} == {4}
+    members[0].close()
+    rest = _settle(members[1:])
+    assert sorted(rest) == list(range(12))
+    assert all(len(member.owned) == 3 for member in members[1:])
+    for member in members:
+        member.close()
+    assert not _keys(store)
 
 
 def test_a_partition_whose_work_fails_to_stop_stays_where_it_is(store: Store) -> None:
@@ -84,7 +115,7 @@ def test_a_partition_whose_work_fails_to_stop_stays_where_it_is(store: Store) ->
     one.close()
     assert two.wait(timeout=PATIENCE)
     two.close()
-    assert not store.list().keys
+    assert not _keys(store)
 
 
 def test_what_others_wrote_among_the_items_is_no_item(store: Store) -> None:
@@ -108,7 +139,7 @@ def test_an_item_without_its_value_is_told_and_kept(store: Store) -> None:
         queue.try_claim()
     until(queue.dead)
     assert queue.drop_dead(queue.dead()[0])
-    assert not store.list().keys
+    assert not _keys(store)
 
 
 def test_a_lost_lease_of_the_callers_gives_the_item_back(store: Store) -> None:
@@ -146,7 +177,7 @@ WRONG: dict[str, Callable[[Store], object]] = {
 def test_a_wrong_argument_changes_nothing(store: Store, wrong: str) -> None:
     with pytest.raises(InvalidArgument):
         WRONG[wrong](store)
-    until(lambda: not store.list().keys)
+    until(lambda: not _keys(store))
 
 
 def test_a_bucket_that_another_program_wrote_is_told(store: Store) -> None:

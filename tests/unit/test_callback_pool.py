@@ -10,9 +10,11 @@ import time
 import pytest
 
 from tenure import SystemClock
+from tenure._runtime import callback_pool
 from tenure._runtime.callback_pool import MOST_THREADS, CallbackPool, Strand
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.timers import Timers
+from tenure_testkit.waiting import until
 
 LONG = 30.0
 
@@ -133,6 +135,23 @@ def test_close_waits_for_a_thread_that_is_about_to_start(monkeypatch):
         thread.join(LONG)
         assert not thread.is_alive()
     assert ran == [1]
+    assert not threads()
+
+
+def test_close_does_not_wait_for_a_thread_whose_end_another_took(monkeypatch):
+    monkeypatch.setattr(callback_pool, "_IDLE_SECONDS", LONG)
+    pool = CallbackPool("tenure-test", SystemClock(), Timers("tenure-test"))
+    started, go = threading.Event(), threading.Event()
+    pool.submit(lambda: (started.set(), go.wait(LONG)))
+    assert started.wait(LONG)
+    # Taken with the end behind it, this starts another thread, which takes that end.
+    pool._queue.put(lambda: until(lambda: len(pool._threads) == 1))
+    closing = threading.Thread(target=pool.close, args=(Deadline(LONG),))
+    closing.start()
+    until(lambda: pool._queue.qsize() == 2)
+    go.set()
+    closing.join(LONG / 2)
+    assert not closing.is_alive()
     assert not threads()
 
 

@@ -24,7 +24,11 @@ MADE_ELSEWHERE = {
     "core/tenure/_runtime/exits.py": "the end of the interpreter waits for this thread",
     "core/tenure/leases/keepalive.py": "leases outlive every failure of their thread",
     "core/tenure/registry/lifecycle/recovery.py": "the registration's own thread",
+    "core/tenure/aio/_bridge.py": "closes a store whose workers it ends",
+    "core/tenure/aio/_calls.py": "makes calls of an event loop, and counts its threads without a lock",
     "core/tenure/cli/commands/run.py": "a program, not a library",
+    "core/tenure/cli/process/holding.py": "a program, not a library",
+    "core/tenure/cli/process/signals.py": "a program, not a library",
     "backends/tenure_etcd/relay.py": "threads that take calls of the main thread",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from postgresql_server import PostgresqlServer
 
 ROOT = Path(__file__).parents[3]
-FILES = ("recipes", "counters", "work", "settings", "meeting", "fencing")
+FILES = ("recipes", "counters", "work", "settings", "meeting", "fencing", "aio")
 
 
 def test_recipes_keep_their_promises(server: PostgresqlServer) -> None:

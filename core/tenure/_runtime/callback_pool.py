@@ -183,7 +183,9 @@ class CallbackPool:
             elif self._closed or self._queue.qsize() == 0:
                 self._threads.remove(me)
                 me.gone.put(None)
-                if self._queue.qsize() and not self._closed:
+                if self._closed and self._threads:
+                    self._queue.put(None)  # a thread that was started after the close has taken what ends another
+                elif self._queue.qsize() and not self._closed:
                     self.ensure()  # work that came while this thread was leaving
                 return
 

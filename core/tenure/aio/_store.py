@@ -204,7 +204,7 @@ class Store:
         return f"<aio.{repr(self._sync)[1:]}"
 
 
-def _opening(model: Callable[P, Any], opened: Callable[P, Coroutine[Any, Any, Store]]) -> Callable[P, Opening[Store]]:
+def _opening(model: Callable[P, Any], opened: Callable[..., Coroutine[Any, Any, Store]]) -> Callable[P, Opening[Store]]:
     @documented(model)
     def connect(*args: P.args, **kwargs: P.kwargs) -> Opening[Store]:
         return Opening(lambda: opened(*args, **kwargs))

@@ -31,6 +31,7 @@ class Cached(Generic[T]):
         self._watch = store.watch(
             prefix, exact=exact, callback=view.apply, on_error=lambda error: view.wake(), timeout=timeout
         )
+        view.follows = lambda: self._watch.staleness == 0
         try:
             arrived = self._wait(lambda: view.in_sync, limit)
         except BaseException:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import wall_clock
 from tenure._steps.effects import Commit, Get, Steps
 from tenure.errors import (
     Compacted,
@@ -73,7 +73,7 @@ class Messages:
     what: str
     most: int
     max_age: float | None = None
-    now: Callable[[], float] = time.time
+    now: Callable[[], float] = wall_clock
 
     @property
     def head(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
@@ -14,6 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 from tenure._client.store import Store
 from tenure._runtime.callback_pool import Strand
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.fork import fork_generation
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, Steps
@@ -76,7 +78,10 @@ class View(Generic[T]):
         self.in_sync = False
         """Whether the first state has arrived."""
         self.batches = 0
+        self.follows: Callable[[], bool] = lambda: True
+        """Whether the watch is connected."""
         self._clock = store.clock
+        self._fork_generation = fork_generation.value
         self._codec = codec
         self._validate = validate
         self._lossless = store.capabilities.lossless_watch
@@ -92,19 +97,23 @@ class View(Generic[T]):
 
     def values(self) -> Mapping[str, T]:
         """Return the present values, which change."""
-        if self._own:
+        if self._own and not self._lossless:
             self._forget_settled()
         return MappingProxyType(self._values)
 
     def problems(self) -> dict[str, Exception | SystemExit]:
         """Return why the stored values of some keys aren't used."""
-        with self.changed:
+        with self._reading():
             return dict(self._problems)
 
     def copy(self) -> tuple[int, dict[str, T]]:
         """Return the values as they are between two batches, with the number of the batch."""
-        with self.changed:
+        with self._reading():
             return self.batches, dict(self.values())
+
+    def _reading(self) -> AbstractContextManager[object]:
+        """The lock, but none in a forked child: another thread may have held it at the fork, and nothing changes."""
+        return self.changed if self._fork_generation == fork_generation.value else nullcontext()
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Tell ``subscriber`` of changes from now on."""
@@ -170,9 +179,10 @@ class View(Generic[T]):
 
     def _forget_settled(self) -> None:
         """A watch that shows no intermediate states may never show a key that was put and then deleted by another."""
-        with self.changed:
+        with self._reading():
             now = self._clock.now()
-            self._show(self._forget(lambda own: own.until <= now))
+            if self.follows():
+                self._show(self._forget(lambda own: own.until <= now))
 
     def _forget(self, settled: Callable[[_Own], bool]) -> list[str]:
         keys = [key for key, own in self._own.items() if settled(own)]

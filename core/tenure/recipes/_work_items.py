@@ -5,8 +5,7 @@ An item has one of ``most`` numbered places, so that more items can't be put, wh
 * ``items/00042``: what a consumer has to know to choose, a few bytes of JSON. It is put again with each claim;
 * ``data/00042``: the value, which is written once and read by the consumer that has claimed it;
 * ``items/00042.claim``: on the session of the consumer that has it. Its revision is the token. When a consumer dies,
-  the store removes it, and the item is there again, with the attempt counted;
-* ``putting/...``: on the session of a producer, while it puts an item.
+  the store removes it, and the item is there again, with the attempt counted.
 
 An item whose attempts are used up, and that no consumer has, is a dead letter. No write makes it one.
 """
@@ -15,16 +14,17 @@ from __future__ import annotations
 
 import functools
 import json
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import wall_clock
 from tenure._steps.effects import Commit, Get, ListKeys, Steps
 from tenure.errors import Conflict
 from tenure.recipes._janitor import Janitor
+from tenure.recipes._marks import MarkedCommits
 from tenure.recipes._owner import fields_of
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, Operation, Put, RevisionEquals
@@ -89,6 +89,7 @@ class Layout:
         what: the queue, for messages.
         most: the number of places.
         janitor: removes what is left behind.
+        marks: commits puts with a certain outcome.
         session: a session of one's own; ``None`` for the store's.
         wall: the wall clock, in seconds since the epoch. Only delays are counted by it.
     """
@@ -98,8 +99,9 @@ class Layout:
     what: str
     most: int
     janitor: Janitor
+    marks: MarkedCommits
     session: Session | None
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = wall_clock
 
     @property
     def items(self) -> str:

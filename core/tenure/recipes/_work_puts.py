@@ -1,8 +1,7 @@
 """Put an item into a work queue exactly once, whatever answer is lost. Steps, without I/O.
 
-The producer first puts a ticket, a key that nobody else writes. The transaction that puts the item deletes the ticket,
-and is refused without it. So the ticket's presence tells whether a put that had no answer was applied, of several tries
-at most one is, and a producer that gives up deletes the ticket, after which none can be any more.
+A put that had no answer can't be found by its item: a consumer may have done it meanwhile. So it leaves a mark in the
+same transaction (:mod:`tenure.recipes._marks`).
 
 The place of the item is chosen at random, as most queues are nearly empty: a put needs to know nothing of the others.
 """
@@ -13,12 +12,10 @@ import random
 import secrets
 
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Commit, Get, ListKeys, Steps
-from tenure.errors import Conflict, LeaseLost, LimitExceeded, OutcomeUnknown, TenureError
-from tenure.recipes._patience import over, patiently
-from tenure.recipes._queue import Attempt, Queue, Together
+from tenure._steps.effects import ListKeys, Steps
+from tenure.errors import LimitExceeded
 from tenure.recipes._work_items import Header, Layout
-from tenure.spi.types import Delete, KeyAbsent, Put, RevisionEquals
+from tenure.spi.types import KeyAbsent, Put
 
 _TRIES = 4
 """Places that are tried at random before the free ones are listed."""
@@ -27,60 +24,18 @@ _TRIES = 4
 def put(layout: Layout, value: bytes, limit: TimeLimit, *, priority: int, delay: float, attempts: int) -> Steps[str]:
     """Steps that put an item, and return its id.
 
-    Raise ``LimitExceeded`` if no place is free, ``OutcomeUnknown`` if the time is up, or the session has ended, while a
-    try had no answer.
+    Raise ``LimitExceeded`` if no place is free, ``OutcomeUnknown`` if the time is up, or the session has ended, while
+    no answer tells whether it was put.
     """
     header = Header(secrets.token_hex(8), priority, layout.wall() + delay if delay else 0.0, 0, attempts)
-    tickets = Queue(layout.store, f"{layout.folder}putting/", layout.what, Together(), layout.janitor, layout.session)
-    ticket = None
-    try:
-        ticket = yield from tickets.enter(b"", limit)
-        yield from _put(layout, header, value, ticket, limit)
-        if ticket.uncertain:
-            layout.janitor.remove(ticket.key, ticket.session, uncertain=True)
-        return header.id
-    except BaseException:
-        if ticket is not None:
-            layout.janitor.remove(ticket.key, ticket.session, uncertain=ticket.uncertain)
-        raise
-
-
-def _put(layout: Layout, header: Header, value: bytes, ticket: Attempt, limit: TimeLimit) -> Steps[None]:
-    guard = RevisionEquals(ticket.key, ticket.place)
-    unknown: OutcomeUnknown | None = None
     places = [_name(random.randrange(layout.most)) for _ in range(_TRIES)]  # noqa: S311 - no secret
     while True:
-        try:
-            if not places:
-                places = yield from _free_places(layout, limit)
-            place = places.pop()
+        for place in places:
             key = layout.item(place)
-            operations = Delete(ticket.key), Put(key, header.encode()), Put(layout.data(place), value)
-            try:
-                yield from Commit((guard, KeyAbsent(key)), operations, limit)
-                return
-            except OutcomeUnknown as exc:
-                unknown = exc
-            except Conflict:
-                pass  # the place is taken, or an earlier try was applied
-            if (yield from _used(layout, ticket, unknown, limit)):
-                return
-        except TenureError as exc:
-            if unknown is None:
-                raise
-            raise unknown from exc
-        if unknown is not None and over(limit):
-            raise unknown
-
-
-def _used(layout: Layout, ticket: Attempt, unknown: OutcomeUnknown | None, limit: TimeLimit) -> Steps[bool]:
-    """Return whether a try that had no answer was applied. Raise ``LeaseLost`` if the ticket has gone otherwise."""
-    if (yield from patiently(Get(ticket.key, limit), limit, ticket.session)) is not None:
-        return False
-    ticket.session.check()
-    if unknown is None:
-        raise LeaseLost(f"putting into {layout.what}: another client removed {ticket.key!r}; put the item again")
-    return True
+            operations = Put(key, header.encode()), Put(layout.data(place), value)
+            if (yield from layout.marks.commit((KeyAbsent(key),), operations, limit)):
+                return header.id
+        places = yield from _free_places(layout, limit)
 
 
 def _free_places(layout: Layout, limit: TimeLimit) -> Steps[list[str]]:

@@ -24,7 +24,7 @@ class Barrier:
     >>> with tenure.connect("memory://") as store:
     ...     barrier = tenure.Barrier(store, "migration")
     ...     barrier.close()
-    ...     print(barrier.closed())
+    ...     print(barrier.is_closed())
     ...     barrier.open()
     ...     barrier.wait(timeout=10)
     True
@@ -77,7 +77,7 @@ class Barrier:
         """
         self._store.delete(self._key, timeout=timeout)
 
-    def closed(self, *, timeout: float | None = None) -> bool:
+    def is_closed(self, *, timeout: float | None = None) -> bool:
         """Read whether the barrier is closed now.
 
         Args:

@@ -121,7 +121,7 @@ class CountDownLatch:
         """Count down once.
 
         Args:
-            timeout: seconds that the call may take; by default the store's timeout for each of its requests.
+            timeout: seconds that the call may take; by default the store's timeout.
 
         Returns:
             How many count-downs are left, 0 if the latch is open.
@@ -134,7 +134,8 @@ class CountDownLatch:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.count_down(TimeLimit(self._store.clock, timeout)))
+        limit = TimeLimit(self._store.clock, self._store.timeout if timeout is None else timeout)
+        return run(self._store, self._steps.count_down(limit))
 
     def remaining(self, *, timeout: float | None = None) -> int:
         """Read how many count-downs are left.

@@ -74,6 +74,7 @@ class AllInOrder:
         first = self.queues[0]
         session = yield from session_for(first.store, first.session, limit)
         parts: list[Acquired] = []
+        part: Acquired | None = None
         try:
             for queue in self.queues:
                 part = yield from acquire(replace(queue, session=session), value, limit)
@@ -82,8 +83,8 @@ class AllInOrder:
                 parts.append(part)
             else:
                 return AcquiredAll(parts[-1].ticket, session, any(part.uncertain for part in parts), tuple(parts))
-        except BaseException:
-            self._leave(parts)
+        except BaseException:  # an interrupt may come before what was acquired is among the parts
+            self._leave(parts if part is None or part in parts else [*parts, part])
             raise
         yield from self._release(parts, limit)
         return None
@@ -93,8 +94,8 @@ class AllInOrder:
         held = True
         try:
             while parts:
-                # A release that is interrupted sees to its own ticket.
-                held = (yield from self.queues[len(parts) - 1].release(parts.pop(), limit)) and held
+                held = (yield from self.queues[len(parts) - 1].release(parts[-1], limit)) and held
+                parts.pop()
         finally:
             self._leave(parts)
         return held

@@ -16,13 +16,13 @@ import json
 import math
 import random
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import wall_clock
 from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, WaitTimeout
@@ -53,7 +53,7 @@ class Bucket:
     what: str
     rate: float
     burst: float
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = wall_clock
     _seen: tuple[int, float] = field(default=(0, 0.0))
     """The revision that was seen last, and when it was seen first, by the store object's clock."""
 
@@ -176,8 +176,7 @@ class RateLimiter:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        self._check_permits(permits)
-        run(self._store, self._bucket.take(permits, TimeLimit(self._store.clock, timeout)))
+        run(self._store, self._take_steps(permits, TimeLimit(self._store.clock, timeout), wait=True))
 
     def try_acquire(self, permits: float = 1.0, *, timeout: float | None = None) -> bool:
         """Take permits if they are there now.
@@ -198,15 +197,15 @@ class RateLimiter:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        self._check_permits(permits)
-        return run(self._store, self._bucket.take(permits, TimeLimit(self._store.clock, timeout), wait=False))
+        return run(self._store, self._take_steps(permits, TimeLimit(self._store.clock, timeout), wait=False))
 
-    def _check_permits(self, permits: float) -> None:
+    def _take_steps(self, permits: float, limit: TimeLimit, *, wait: bool) -> Steps[bool]:
         _check("permits", permits, above=0.0)
         if permits > self._bucket.burst:
             raise InvalidArgument(
                 f"permits={permits!r}: a full bucket has {self._bucket.burst:g}; ask for fewer at once"
             )
+        return self._bucket.take(permits, limit, wait=wait)
 
     def __repr__(self) -> str:
         return f"<RateLimiter {self._name!r} {self._bucket.rate:g}/s burst={self._bucket.burst:g}>"

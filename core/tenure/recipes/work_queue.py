@@ -18,6 +18,7 @@ from tenure.errors import InvalidArgument, LeaseLost, OutcomeUnknown, TenureErro
 from tenure.recipes import _names
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import janitor_of
+from tenure.recipes._marks import MarkedCommits, marked_commits
 from tenure.recipes._work_claims import Claimed, acknowledge, claim, give_back, give_up
 from tenure.recipes._work_items import Layout
 from tenure.recipes._work_puts import put
@@ -70,8 +71,10 @@ class ClaimState(HeldState):
 
     def ack_steps(self, transaction: TransactionBuilder | None, limit: TimeLimit) -> Steps[None]:
         """Steps that acknowledge the item, with what ``transaction`` writes."""
+        writes = (
+            transaction._take() if transaction is not None else ((), (), ())
+        )  # first: no warning on top of an error
         self.check()
-        writes = transaction._take() if transaction is not None else ((), (), ())
         try:
             yield from acknowledge(self._layout, self._claimed, writes, limit)
             self.end()
@@ -209,7 +212,9 @@ class WorkQueue:
         _check_count("max_items", max_items, most=MOST_ITEMS)
         _check_count("max_attempts", max_attempts)
         folder = _names.folder("queue", name)
-        self._layout = Layout(store, folder, f"the queue {name!r}", max_items, janitor_of(store), session)
+        janitor = janitor_of(store)
+        marks = marked_commits(store) if session is None else MarkedCommits(store, janitor, session)
+        self._layout = Layout(store, folder, f"the queue {name!r}", max_items, janitor, marks, session)
         self._name = name
         self._max_attempts = max_attempts
         self._owner = owner
@@ -243,13 +248,8 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        check_value(value)
-        if not isinstance(priority, int):
-            raise InvalidArgument(f"priority={priority!r}: a priority is an integer; give one")
-        _check_number("delay", delay, least=0.0)
-        limit = TimeLimit(self._layout.store.clock, timeout)
-        steps = put(self._layout, value, limit, priority=priority, delay=delay, attempts=self._max_attempts)
-        return run(self._layout.store, steps)
+        store = self._layout.store
+        return run(store, self._put_steps(value, TimeLimit(store.clock, timeout), priority=priority, delay=delay))
 
     def claim(self, *, timeout: float | None = None) -> Claim | None:
         """Wait for an item and take it.
@@ -308,8 +308,7 @@ class WorkQueue:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         store = self._layout.store
-        found = run(store, self._layout.dead(TimeLimit(store.clock, timeout)))
-        return [DeadLetter(item.header.id, value, item.header.attempts) for item, value in found]
+        return run(store, self._dead_steps(TimeLimit(store.clock, timeout)))
 
     def retry_dead(self, letter: DeadLetter, *, timeout: float | None = None) -> bool:
         """Let a dead letter be claimed again, as often as at first.
@@ -350,6 +349,19 @@ class WorkQueue:
         """
         store = self._layout.store
         return run(store, self._layout.settle_dead(letter.id, TimeLimit(store.clock, timeout), retry=False))
+
+    # -- steps --
+
+    def _put_steps(self, value: bytes, limit: TimeLimit, *, priority: int, delay: float) -> Steps[str]:
+        check_value(value)
+        if not isinstance(priority, int):
+            raise InvalidArgument(f"priority={priority!r}: a priority is an integer; give one")
+        _check_number("delay", delay, least=0.0)
+        return put(self._layout, value, limit, priority=priority, delay=delay, attempts=self._max_attempts)
+
+    def _dead_steps(self, limit: TimeLimit) -> Steps[list[DeadLetter]]:
+        found = yield from self._layout.dead(limit)
+        return [DeadLetter(item.header.id, value, item.header.attempts) for item, value in found]
 
     def _claim(self, timeout: float | None, *, wait: bool) -> Claim | None:
         store = self._layout.store

@@ -363,3 +363,23 @@ def test_a_history_that_repeats_all_that_was_seen_is_not_noticed(open_etcd, serv
     put(backend, "twin/later", b"")
     again.wait(lambda r: r.entries)
     assert backend.history == history
+
+
+def _fence(store: Store) -> tenure.Fence:
+    with tenure.Session.open(store, ttl=5) as session, tenure.Lock(store, "job", session=session).hold() as held:
+        return held.fence()
+
+
+@pytest.mark.parametrize("replace", [_restored, _wiped])
+def test_fences_grow_although_tokens_repeat(opened, server: EtcdServer, replace: Replace) -> None:
+    store = opened(server.url)
+    _fence(store)
+    server.back_up()
+    for _ in range(3):
+        before = _fence(store)
+    replace(server)
+    after: list[tenure.Fence] = []
+    _retry(lambda: after.append(_fence(store)))
+    after.append(_fence(opened(server.url)))
+    assert after[0].token <= before.token, "no token was repeated, so this shows nothing"
+    assert before < after[0] < after[1]

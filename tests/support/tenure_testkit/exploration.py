@@ -22,7 +22,7 @@ from tenure._runtime.clock import ManualClock, TimeLimit
 from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
 from tenure._steps.threads import perform
 from tenure.errors import OutcomeUnknown, TenureError, Unavailable
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease, Lease
 from tenure.recipes import _janitor
 from tenure.recipes.session import Session
 from tenure_memory.backend import MemoryBackend
@@ -69,18 +69,18 @@ class _NoReaper:
 class _Keeper:
     """In place of the thread that refreshes leases: a world refreshes them itself."""
 
-    def refresh_now(self, lease: Lease, timeout: float | None) -> None:
+    def refresh_now(self, lease: HeldLease, timeout: float | None) -> None:
         raise NotImplementedError
 
-    def revoke(self, lease: Lease, timeout: float | None) -> None:
+    def revoke(self, lease: HeldLease, timeout: float | None) -> None:
         """Leave the store's lease to its end."""
 
-    def lost(self, lease: Lease) -> None:
+    def lost(self, lease: HeldLease) -> None:
         """Tell the session, as the pool for callbacks would."""
         if lease.on_lost is not None:
             lease.on_lost(lease)
 
-    def forget(self, lease: Lease) -> None:
+    def forget(self, lease: HeldLease) -> None:
         """Nothing is kept."""
 
 

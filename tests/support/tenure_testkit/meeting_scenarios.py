@@ -10,12 +10,11 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure.errors import OutcomeUnknown, TenureError, Unavailable, WaitTimeout
 from tenure.recipes import _names, multi_lock
-from tenure.recipes._janitor import Janitor
+from tenure.recipes._meeting import Gathering, Meeting
 from tenure.recipes._messages import Messages
 from tenure.recipes._owner import owner_value
-from tenure.recipes._queue import Acquired, Queue
+from tenure.recipes._queue import Queue
 from tenure.recipes.count_down_latch import Latch
-from tenure.recipes.double_barrier import Gathering, Meeting
 from tenure.recipes.lock import InOrder
 from tenure.recipes.multi_lock import AllInOrder
 from tenure.recipes.session import Session
@@ -55,8 +54,7 @@ class Meets(Scenario):
     count: int = 2
     hasty: int = 0
     _coming: set[str] = field(default_factory=set)
-    _entered: dict[str, Acquired] = field(default_factory=dict)
-    _inside: set[str] = field(default_factory=set)
+    _inside: dict[str, Session] = field(default_factory=dict)
     _late: set[str] = field(default_factory=set)
     _left: set[str] = field(default_factory=set)
 
@@ -65,7 +63,7 @@ class Meets(Scenario):
             session = world.session()
             name = f"p{number + 1}"
             patience = 0.0 if number < self.hasty else _PATIENCE
-            world.add(name, self._take_part(world, name, self._member(world, session, world), patience), session)
+            world.add(name, self._take_part(world, name, session, patience), session)
 
     def check_end(self, world: World) -> None:
         left = world.store.list(FOLDER).keys
@@ -78,29 +76,27 @@ class Meets(Scenario):
                 "all came, and none entered"
             )
 
-    def _member(self, world: World, session: Session, janitor: Janitor) -> Meeting:
+    def _take_part(self, world: World, name: str, session: Session, patience: float) -> Steps[None]:
         gathering = Gathering("it", self.count)
-        return Meeting(Queue(world.store, FOLDER, "it", gathering, janitor, session), gathering)
-
-    def _take_part(self, world: World, name: str, member: Meeting, patience: float) -> Steps[None]:
+        member = Meeting(Queue(world.store, FOLDER, "it", gathering, world, session), gathering)
         enter = member.enter(owner_value(name, count=self.count), TimeLimit(world.clock, patience))
         try:
-            acquired = yield from noting(enter, lambda: self._coming.add(name))
+            yield from noting(enter, lambda: self._coming.add(name))
         except WaitTimeout:
             self._late.add(name)
             raise
         assert len(self._coming) == self.count, f"{name} entered before the others came"
-        self._entered[name] = acquired
-        self._inside.add(name)
-        leave = member.leave(acquired, TimeLimit(world.clock, None))
-        yield from noting(leave, lambda: self._inside.discard(name))
+        assert member.inside, f"{name} entered on a session that had ended"
+        self._inside[name] = session
+        leave = member.leave(TimeLimit(world.clock, None))
+        yield from noting(leave, lambda: self._inside.pop(name, None))
         others = [other for other in self._inside if self._relies(world, other)]
         assert not others, f"{name} has left while {others} are inside"
         self._left.add(name)
 
     def _relies(self, world: World, name: str) -> bool:
         member = next(one for one in world.participants if one.name == name)
-        return self._entered[name].session.alive and not member.crashed
+        return self._inside[name].alive and not member.crashed
 
 
 @dataclass

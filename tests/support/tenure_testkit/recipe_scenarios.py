@@ -88,6 +88,19 @@ def read_write_lock(*modes: str) -> Kind:
     return Kind("read-write lock", queue(ReadersTogether), values, _one_writer, exclusive=False)
 
 
+def lock_beside_readers(count: int = 2) -> Kind:
+    """A reader of a read-write lock, a lock of the same name, and more readers."""
+    values = tuple(
+        owner_value(f"p{number + 1}", **({} if number == 1 else {"mode": "read"})) for number in range(count)
+    )
+
+    def make(world: World, session: Session, janitor: Janitor) -> Contest:
+        turn: Turn = InOrder() if len(world.participants) == 1 else ReadersTogether()
+        return Queue(world.store, FOLDER, "it", turn, janitor, session)
+
+    return Kind("lock beside readers", make, values, _one_writer, exclusive=False)
+
+
 def semaphore(count: int = 3, limit: int = 2) -> Kind:
     """A semaphore."""
     values = participants(count, limit=limit)

@@ -10,11 +10,13 @@ from tenure._steps.effects import Commit, Steps
 from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._held_state import HeldState
+from tenure.recipes._marks import MarkedCommits
 from tenure.recipes._owner import owner_value
 from tenure.recipes._shares import PARTITIONS, Share
 from tenure.recipes._work_claims import claim
 from tenure.recipes._work_items import Layout, items_of
 from tenure.recipes._work_puts import put
+from tenure.recipes.rate_limiter import Bucket
 from tenure.recipes.session import Session
 from tenure.recipes.work_queue import ClaimState
 from tenure.spi.types import Put, RevisionEquals
@@ -59,7 +61,7 @@ class WorkQueue(Scenario):
 
     def check_end(self, world: World) -> None:
         there = world.store.list(QUEUE).keys
-        left = [key for key in there if "/putting/" in key or key.endswith(".claim")]
+        left = [key for key in there if key.endswith(".claim")]
         assert not left, f"{left} are left behind"
         queued = [world.store.get(QUEUE + f"data/{item.place}") for item in items_of(world.store.list(QUEUE).items)]
         values = [item.value.decode() for item in queued if item is not None]
@@ -83,7 +85,8 @@ class WorkQueue(Scenario):
             assert not there, f"{producer.name} was told that its item was not put, but it was: {producer.error!r}"
 
     def _layout(self, world: World, session: Session) -> Layout:
-        return Layout(world.store, QUEUE, "the queue", self.places, world, session, world.clock.now)
+        marks = MarkedCommits(world.store, world, session)
+        return Layout(world.store, QUEUE, "the queue", self.places, world, marks, session, world.clock.now)
 
     def _put_at_once(self, world: World, name: str) -> None:
         session = world.session()
@@ -126,6 +129,38 @@ class WorkQueue(Scenario):
         self._inside[name] = held.value, held, me
 
 
+@dataclass
+class RateLimiter(Scenario):
+    """Participants that each take some permits of a bucket that hardly fills.
+
+    Attributes:
+        name: what is explored.
+        takes: how many permits each participant tries to take, one after the other.
+        burst: how many there are.
+    """
+
+    name: str = "rate limiter"
+    takes: tuple[int, ...] = (2, 1)
+    burst: int = 2
+    _granted: int = 0
+
+    def begin(self, world: World) -> None:
+        random.seed(1)
+        for number, takes in enumerate(self.takes):
+            bucket = Bucket(world.store, "bucket", "it", 1e-9, self.burst, world.clock.now)
+            world.add(f"taker{number}", self._take(world, bucket, takes), world.session())
+
+    def check_end(self, world: World) -> None:
+        assert self._granted <= self.burst, f"{self._granted} permits were given of {self.burst}"
+        if all(one.error is None and not one.crashed for one in world.participants):
+            assert self._granted >= self.burst - 1, f"only {self._granted} permits were given of {self.burst}"
+
+    def _take(self, world: World, bucket: Bucket, takes: int) -> Steps[None]:
+        for _ in range(takes):
+            if (yield from bucket.take(1.0, TimeLimit(world.clock, None), wait=False)):
+                self._granted += 1
+
+
 def one_item() -> WorkQueue:
     """Two consumers, and one item."""
     return WorkQueue("work queue, one item")
@@ -138,7 +173,7 @@ def an_item_each() -> WorkQueue:
 
 def put_and_claim() -> WorkQueue:
     """A producer and a consumer."""
-    return WorkQueue("work queue, a put and a claim", before=0, producers=1, consumers=(2,))
+    return WorkQueue("work queue, a put and a claim", before=0, producers=1, consumers=(3,))
 
 
 def many() -> WorkQueue:

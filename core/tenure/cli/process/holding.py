@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenure._runtime.deadline import monotonic
@@ -84,8 +84,9 @@ def _connected(opening: Opening, task: Task, report: Reporter, inbox: SignalInbo
             report.say("not-acquired", f"did not get {task.what} in time: others hold it", always=True)
             return NOT_ACQUIRED
         report.say("acquired", f"holds {task.what}, token {held.token}", name=task.name, token=held.token)
-        end = _Running(store, held, task, inbox).wait()
-        return _conclude(held, task, end, report)
+        running = _Running(store, held, task, inbox)
+        end = running.wait()
+        return _conclude(held, task, end, report, removed=running.removed)
     finally:
         store.close(timeout=min(GOODBYE, store.timeout))
 
@@ -140,7 +141,7 @@ class _Running:
         self._inbox = inbox
         self._ttl = held.session.lease.ttl
         self._watch = store.watch(held.key, exact=True)
-        self._removed = False
+        self.removed = False
         fence = held.fence()
         environment: dict[str, Any] = {
             "TENURE_TOKEN": held.token,
@@ -169,11 +170,11 @@ class _Running:
         finally:
             self._guarded.close()
             self._watch.close()
-        return replace(end, lost=end.lost or self._removed)
+        return end
 
     def _kill_at(self) -> float:
         """Until when the command may run. The clock is read first: a stop of this process in between loses time."""
-        return guardian.now() + (0.0 if self._removed else self._held.remaining)
+        return guardian.now() + (0.0 if self.removed else self._held.remaining)
 
     def _look(self) -> None:
         """Notice that the store no longer has the key: an operator removed it, or data were lost."""
@@ -183,28 +184,31 @@ class _Running:
                 if follow(present, batch):
                     item = present.get(self._held.key)
                     if item is None or item.mod_revision != self._held.token:
-                        self._removed = True
+                        self.removed = True
                         self._inbox.wake()
                         return
         except TenureError:
             pass  # the lease tells the rest
 
 
-def _conclude(held: Held, task: Task, end: End, report: Reporter) -> int:
+def _conclude(held: Held, task: Task, end: End, report: Reporter, *, removed: bool) -> int:
     """Release, and return the exit code."""
-    if end.lost or not held.held:
-        why = held.session.lease.reason or ("its key was removed from the store" if held.held else "")
+    if end.lost or removed or not held.held:
+        if removed:
+            what = f"lost {task.what}: its key was removed from the store; the command was killed"
+        else:
+            why = held.session.lease.reason or "it was not refreshed in time"
+            what = f"lost {task.what}: {why}; the command was ended before others could get it"
         report.say(
             "lost",
-            f"lost {task.what} while the command ran{f' ({why})' if why else ''}; the command was ended before others "
-            "could get it",
+            what,
             always=True,
             code=end.code,
         )
         held.session.lease.abandon()
         return LOST
     try:
-        held.session.close(timeout=GOODBYE)
+        held.session.close()
     except TenureError as exc:
         report.say(
             "not-confirmed",
