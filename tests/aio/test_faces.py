@@ -18,7 +18,7 @@ TWINS = [
     if inspect.isclass(getattr(aio, name))
 ]
 ONLY_THERE = {
-    "Held": {"release_steps", "fence_steps", "give_up", "end", "count"},
+    "Held": {"release_steps", "fence_steps", "give_up", "end", "count", "move"},
     "Store": {"from_backend"},
     "Watch": {"__iter__", "poll", "reconnect", "connected", "broken", "mend"},
 }
