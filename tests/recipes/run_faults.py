@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import shutil
 import sys
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="the file for the result (default: standard output)")
     parser.add_argument("--keep", type=Path, help="a new folder for journals, which stays")
     options = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # drivers tell of each lost connection
     stores, chosen = options.stores.split(","), options.acts.split(",")
     for given, known in ((stores, STORES), (chosen, tuple(ACTS))):
         for word in given:

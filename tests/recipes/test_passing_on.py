@@ -16,6 +16,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Steps
 from tenure._steps.threads import perform
 from tenure.errors import AlreadyHeld, DeadlineExceeded, LeaseLost, OutcomeUnknown
+from tenure.recipes.multi_lock import AllHeld
 from tenure_testkit.waiting import until
 
 
@@ -99,3 +100,16 @@ def test_an_interrupted_hand_over_that_was_not_applied_leaves_no_leader(store: S
     with pytest.raises(KeyboardInterrupt):
         passing.steps.throw(KeyboardInterrupt())
     until(lambda: store.get(passing.held.key) is None, what="the term's key is gone")
+
+
+def test_several_locks_are_seen_by_other_threads_with_the_guard_of_each(store: Store, monkeypatch: Any) -> None:
+    locks = tenure.MultiLock(store, ["a", "b"])
+    seen: list[object] = []
+
+    def note(held: AllHeld, parts: object) -> None:
+        seen.append(locks.held)  # what another thread would see at this moment
+        vars(held)["parts"] = parts
+
+    monkeypatch.setattr(AllHeld, "parts", property(lambda held: vars(held)["parts"], note))
+    with locks.hold():
+        assert seen == [None]

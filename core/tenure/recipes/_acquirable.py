@@ -139,7 +139,13 @@ class Acquirable(Generic[H]):
             raise
 
     def _keep(self, acquired: Acquired) -> H:
-        held = self._make(
+        held = self._face(acquired)
+        self._present, self._acquired = held, acquired
+        return held
+
+    def _face(self, acquired: Acquired) -> H:
+        """Make what the caller gets. Other threads see it as soon as it is kept, so it is complete."""
+        return self._make(
             self.store,
             acquired.session,
             kind=self.kind,
@@ -149,5 +155,3 @@ class Acquirable(Generic[H]):
             give_back=lambda limit: self._contest.release(acquired, limit),
             leave=lambda: self._contest.give_up(acquired),
         )
-        self._present, self._acquired = held, acquired
-        return held

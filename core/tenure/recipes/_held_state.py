@@ -11,7 +11,7 @@ from tenure._client.transaction import TransactionDraft
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Get, Steps
-from tenure.errors import LeaseLost
+from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._history_number import history_number
 from tenure.recipes.fencing import Fence
 from tenure.recipes.session import Session
@@ -132,14 +132,24 @@ class HeldState:
 
     def release_steps(self, limit: TimeLimit) -> Steps[bool]:
         """Steps that give it back. Returns whether it was held until then. A second call does nothing."""
-        with self._counting:
-            if self._released:
-                return False
-            self._count -= 1
-            if self._count:
-                return self.held
-        self.end()
-        return (yield from self._give_back(limit))
+        last = False
+        try:
+            with self._counting:
+                if self._released:
+                    return False
+                if self._count > 1:
+                    self._count -= 1
+                    return self.held
+                last = self._released = True
+            self.end()
+            return (yield from self._give_back(limit))
+        except TenureError:
+            raise
+        except BaseException:  # an interrupt, maybe before anything was done
+            if last:
+                self.end()
+                self._leave()
+            raise
 
     def fence_steps(self, limit: TimeLimit) -> Steps[Fence]:
         """Steps that return the token with its history. The history is read before the key is seen to be there."""
@@ -156,8 +166,10 @@ class HeldState:
     def give_up(self) -> None:
         """Give it back in the background, as nobody got it: an interrupt came as the acquisition returned."""
         with self._counting:
-            self._count -= 1
-            if self._count or self._released:
+            if self._released:
+                return
+            if self._count > 1:
+                self._count -= 1
                 return
         self.end()
         self._leave()

@@ -35,8 +35,9 @@ _SETTLING = 1.0
 """Seconds after the last fault within which a write of unknown outcome is applied, or never."""
 _TURN = (6.0, 12.0)
 _LATE = 1.0
-"""Parts of keys that stay: results, numbers, settings."""
+"""Seconds by which even an idle machine may be late."""
 _KEPT = ("tenure/once/", "tenure/counter/", "tenure/semaphore/permits/limit", "tenure/history")
+"""Where keys are that stay: results, numbers, settings, the number of the history."""
 
 
 class StoreRun(threading.Thread):
@@ -184,7 +185,7 @@ class StoreRun(threading.Thread):
             for what, attempt in _newcomers(store, session).items():
                 while (held := attempt()) is None:
                     past = monotonic() - began - _GONE
-                    if past > 0 and past > _LATE + inspector._lateness.allowance(began):
+                    if past > 0 and past > _LATE + inspector.lateness.allowance(began):
                         keys = [item.key for item in store.list("tenure/")]
                         self.problems.append(f"{what}: a ghost is in the way {_GONE + past:.1f} s later; {keys}")
                         break
@@ -218,7 +219,7 @@ class StoreRun(threading.Thread):
                 inspector.write(kind="item", item=item, how="acknowledged")
             elif not (left := [item.key for item in store.list("tenure/queue/work/items/")]):
                 return True
-            elif monotonic() - began > _GONE + _LATE + inspector._lateness.allowance(began):
+            elif monotonic() - began > _GONE + _LATE + inspector.lateness.allowance(began):
                 self.problems.append(f"nobody can claim what is in the queue: {left[:10]}")
                 return False
 

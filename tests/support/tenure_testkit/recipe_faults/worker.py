@@ -48,7 +48,8 @@ class Caller:
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.slowest: dict[str, float] = {}
-        self._lateness = lateness
+        self.last: BaseException | None = None
+        self.lateness = lateness
         self._own: tenure.Session | None = None
 
     def session(self) -> tenure.Session | None:
@@ -91,7 +92,7 @@ class Caller:
             done, error = False, exc
         took = monotonic() - began
         bound = limit + 2 * TIMEOUT
-        if took > bound and took > (allowed := bound + self._lateness.allowance(began)):
+        if took > bound and took > (allowed := bound + self.lateness.allowance(began)):
             self.problems.append(f"{what} took {took:.2f} s, allowed were {allowed:.2f} s; it ended with {error!r}")
         self.slowest[what] = max(took, self.slowest.get(what, 0.0))
         self.counts[f"{what} {'done' if error is None else type(error).__name__}"] += 1
@@ -100,9 +101,6 @@ class Caller:
         if error is not None:
             self.last = error
         return done, result
-
-    last: BaseException | None = None
-    """The last error of a call."""
 
     @property
     def unknown(self) -> bool:
