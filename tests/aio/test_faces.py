@@ -18,6 +18,7 @@ TWINS = [
     if inspect.isclass(getattr(aio, name))
 ]
 ONLY_THERE = {
+    "Claim": {"ack_steps", "give_back_steps", "release_steps", "fence_steps", "give_up", "end", "count", "move"},
     "Held": {"release_steps", "fence_steps", "give_up", "end", "count", "move"},
     "Store": {"from_backend"},
     "Watch": {"__iter__", "poll", "reconnect", "connected", "broken", "mend"},
@@ -65,6 +66,16 @@ def test_a_class_says_what_its_twin_guarantees(sync: type, face: type) -> None:
     text = inspect.getdoc(face) or ""
     assert "async" in text
     assert reworded(sync) in text
+
+
+FUNCTIONS = [name for name in aio.__all__ if inspect.iscoroutinefunction(getattr(aio, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_the_same_arguments_and_words(name: str) -> None:
+    model, twin = getattr(tenure, name), getattr(aio, name)
+    assert parameters(model) == parameters(twin)
+    assert inspect.getdoc(twin) == reworded(model)
 
 
 def test_connect_is_the_same() -> None:

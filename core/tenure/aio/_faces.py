@@ -26,6 +26,7 @@ _WORDS = (
     ("In ``with``", "In ``async with``"),
     ("in ``with``", "in ``async with``"),
     ("of ``with``", "of ``async with``"),
+    ("An interrupt during the wait", "A cancel during the wait"),
     ("Thread-safe.", "For one event loop."),
     ("All methods are thread-safe.", "All are for one event loop."),
 )
@@ -47,7 +48,7 @@ def awaited(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
     async def call(self: Wraps, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await self._call(partial(method, self._sync, *args, **kwargs))
 
-    return _like(method, call)
+    return like(method, call)
 
 
 def passed_on(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
@@ -56,7 +57,7 @@ def passed_on(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[
     def call(self: Wraps, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return method(self._sync, *args, **kwargs)
 
-    return _like(method, call)
+    return like(method, call)
 
 
 def documented(model: object) -> Callable[[F], F]:
@@ -79,7 +80,8 @@ def described(model: type) -> Callable[[C], C]:
     return describe
 
 
-def _like(model: Callable[..., Any], function: F) -> F:
+def like(model: Callable[..., Any], function: F) -> F:
+    """Give ``function`` the name, arguments and documentation of ``model``."""
     update_wrapper(function, model, assigned=_COPIED)
     function.__doc__ = reworded(model)
     return function

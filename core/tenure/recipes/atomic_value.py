@@ -97,7 +97,7 @@ class AtomicValue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.get(self._limit(timeout)))
+        return run(self._store, self._getting(timeout=timeout))
 
     def set(self, value: bytes, *, timeout: float | None = None) -> None:
         """Replace whatever is there. It never replaces what another client sets after this call has returned.
@@ -116,7 +116,7 @@ class AtomicValue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._steps.set(value, self._limit(timeout)))
+        run(self._store, self._setting(value, timeout=timeout))
 
     def compare_and_set(self, expected: bytes | None, value: bytes, *, timeout: float | None = None) -> bool:
         """Set the value if ``expected`` is there, at that moment.
@@ -140,7 +140,7 @@ class AtomicValue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.compare_and_set(expected, value, self._limit(timeout)))
+        return run(self._store, self._comparing_and_setting(expected, value, timeout=timeout))
 
     def update(self, function: Callable[[bytes | None], bytes], *, timeout: float | None = None) -> bytes:
         """Set what ``function`` makes of the value, exactly once, so that no change of another client is lost.
@@ -164,10 +164,24 @@ class AtomicValue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.update(function, self._limit(timeout)))
+        return run(self._store, self._updating(function, timeout=timeout))
 
     def __repr__(self) -> str:
         return f"<AtomicValue {self.name!r}>"
+
+    def _getting(self, *, timeout: float | None = None) -> Steps[bytes | None]:
+        return self._steps.get(self._limit(timeout))
+
+    def _setting(self, value: bytes, *, timeout: float | None = None) -> Steps[None]:
+        return self._steps.set(value, self._limit(timeout))
+
+    def _comparing_and_setting(
+        self, expected: bytes | None, value: bytes, *, timeout: float | None = None
+    ) -> Steps[bool]:
+        return self._steps.compare_and_set(expected, value, self._limit(timeout))
+
+    def _updating(self, function: Callable[[bytes | None], bytes], *, timeout: float | None = None) -> Steps[bytes]:
+        return self._steps.update(function, self._limit(timeout))
 
     def _limit(self, timeout: float | None) -> TimeLimit:
         return TimeLimit(self._store.clock, self._store._seconds(timeout))

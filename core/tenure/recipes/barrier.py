@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import WaitUntil
+from tenure._steps.effects import Steps, WaitUntil
 from tenure._steps.threads import run
 from tenure.recipes import _names
 from tenure.recipes._owner import owner_value
@@ -107,11 +107,12 @@ class Barrier:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        run(self._store, self._waiting(timeout=timeout))
+
+    def _waiting(self, *, timeout: float | None = None) -> Steps[None]:
         limit = TimeLimit(self._store.clock, timeout)
         is_open = WaitUntil(self._key, lambda present: not present, limit, None, exact=True)
-        run(
-            self._store, wait(is_open, f"waiting at the barrier {self.name!r}: it stayed closed; give a longer timeout")
-        )
+        return wait(is_open, f"waiting at the barrier {self.name!r}: it stayed closed; give a longer timeout")
 
     def __repr__(self) -> str:
         return f"<Barrier {self.name!r}>"

@@ -134,8 +134,7 @@ class CountDownLatch:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        limit = TimeLimit(self._store.clock, self._store.timeout if timeout is None else timeout)
-        return run(self._store, self._steps.count_down(limit))
+        return run(self._store, self._counting_down(timeout=timeout))
 
     def remaining(self, *, timeout: float | None = None) -> int:
         """Read how many count-downs are left.
@@ -152,7 +151,7 @@ class CountDownLatch:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.remaining(TimeLimit(self._store.clock, timeout)))
+        return run(self._store, self._reading_remaining(timeout=timeout))
 
     def wait(self, *, timeout: float | None = None) -> None:
         """Wait until the latch is open.
@@ -167,7 +166,7 @@ class CountDownLatch:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._steps.wait(TimeLimit(self._store.clock, timeout)))
+        run(self._store, self._waiting(timeout=timeout))
 
     def reset(self, *, timeout: float | None = None) -> None:
         """Close the latch and begin to count anew. Removes all its keys.
@@ -184,6 +183,15 @@ class CountDownLatch:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         self._store.delete_prefix(self._steps.folder, timeout=timeout)
+
+    def _counting_down(self, *, timeout: float | None = None) -> Steps[int]:
+        return self._steps.count_down(TimeLimit(self._store.clock, self._store.timeout if timeout is None else timeout))
+
+    def _reading_remaining(self, *, timeout: float | None = None) -> Steps[int]:
+        return self._steps.remaining(TimeLimit(self._store.clock, timeout))
+
+    def _waiting(self, *, timeout: float | None = None) -> Steps[None]:
+        return self._steps.wait(TimeLimit(self._store.clock, timeout))
 
     def __repr__(self) -> str:
         return f"<CountDownLatch {self.name!r} count={self.count}>"

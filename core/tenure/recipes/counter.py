@@ -95,9 +95,7 @@ class Counter:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        if not isinstance(n, int) or isinstance(n, bool):
-            raise InvalidArgument(f"adding to the counter {self.name!r}: n={n!r} is no whole number; give an int")
-        return run(self._store, self._steps.add(n, TimeLimit(self._store.clock, self._store._seconds(timeout))))
+        return run(self._store, self._adding(n, timeout=timeout))
 
     def value(self, *, timeout: float | None = None) -> int:
         """Read the number.
@@ -116,7 +114,15 @@ class Counter:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.value(TimeLimit(self._store.clock, self._store._seconds(timeout))))
+        return run(self._store, self._reading(timeout=timeout))
+
+    def _adding(self, n: int = 1, *, timeout: float | None = None) -> Steps[int]:
+        if not isinstance(n, int) or isinstance(n, bool):
+            raise InvalidArgument(f"adding to the counter {self.name!r}: n={n!r} is no whole number; give an int")
+        return self._steps.add(n, TimeLimit(self._store.clock, self._store._seconds(timeout)))
+
+    def _reading(self, *, timeout: float | None = None) -> Steps[int]:
+        return self._steps.value(TimeLimit(self._store.clock, self._store._seconds(timeout)))
 
     def __repr__(self) -> str:
         return f"<Counter {self.name!r}>"

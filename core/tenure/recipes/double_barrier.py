@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
+from tenure._steps.effects import Steps
 from tenure._steps.threads import run
 from tenure.errors import InvalidArgument
 from tenure.recipes import _names
@@ -91,7 +92,7 @@ class DoubleBarrier:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._steps.enter(self._value, TimeLimit(self._store.clock, timeout)))
+        run(self._store, self._entering(timeout=timeout))
 
     def leave(self, *, timeout: float | None = None) -> None:
         """Leave, and wait until all members of the round have left. This member has left even if the call fails.
@@ -107,7 +108,13 @@ class DoubleBarrier:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._steps.leave(TimeLimit(self._store.clock, timeout)))
+        run(self._store, self._leaving(timeout=timeout))
+
+    def _entering(self, *, timeout: float | None = None) -> Steps[None]:
+        return self._steps.enter(self._value, TimeLimit(self._store.clock, timeout))
+
+    def _leaving(self, *, timeout: float | None = None) -> Steps[None]:
+        return self._steps.leave(TimeLimit(self._store.clock, timeout))
 
     def __repr__(self) -> str:
         return f"<DoubleBarrier {self.name!r} {'inside' if self.inside else 'outside'}>"

@@ -129,7 +129,10 @@ class IdBlock:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.next(TimeLimit(self._store.clock, self._store._seconds(timeout))))
+        return run(self._store, self._next(timeout=timeout))
+
+    def _next(self, *, timeout: float | None = None) -> Steps[int]:
+        return self._steps.next(TimeLimit(self._store.clock, self._store._seconds(timeout)))
 
     def __repr__(self) -> str:
         return f"<IdBlock {self.name!r}>"

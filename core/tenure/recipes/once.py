@@ -190,14 +190,13 @@ def once(
             credentials.
         StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
     """
-    queue = Queue(store, _names.folder("once", name), f"the run of {name!r}", UntilDone(), janitor_of(store), session)
-    steps = OneRun(queue, name, Held)
+    steps = one_run(store, name, session)
     found: Held | bytes = b""
     try:
         found = run(store, steps.enter(TimeLimit(store.clock, timeout)), undo=_undo)
         if isinstance(found, bytes):
             return found
-        result = _checked(name, function(found))
+        result = checked(name, function(found))
         run(store, steps.finish(found, result))
         return result
     except BaseException:
@@ -207,12 +206,19 @@ def once(
         raise
 
 
+def one_run(store: Store, name: str, session: Session | None) -> OneRun[Held]:
+    """Return one participant's call."""
+    queue = Queue(store, _names.folder("once", name), f"the run of {name!r}", UntilDone(), janitor_of(store), session)
+    return OneRun(queue, name, Held)
+
+
 def _undo(found: Held | bytes) -> None:
     if isinstance(found, Held):
         found.give_up()
 
 
-def _checked(name: str, result: bytes | None) -> bytes:
+def checked(name: str, result: bytes | None) -> bytes:
+    """Return the result that is kept for what the function returned."""
     if result is not None and not isinstance(result, bytes):
         raise InvalidArgument(
             f"running {name!r} once: the function returned {result!r}, and a result is bytes; return such, or None"

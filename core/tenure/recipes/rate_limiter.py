@@ -176,7 +176,7 @@ class RateLimiter:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._take_steps(permits, TimeLimit(self._store.clock, timeout), wait=True))
+        run(self._store, self._taking(permits, timeout, wait=True))
 
     def try_acquire(self, permits: float = 1.0, *, timeout: float | None = None) -> bool:
         """Take permits if they are there now.
@@ -197,15 +197,15 @@ class RateLimiter:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._take_steps(permits, TimeLimit(self._store.clock, timeout), wait=False))
+        return run(self._store, self._taking(permits, timeout, wait=False))
 
-    def _take_steps(self, permits: float, limit: TimeLimit, *, wait: bool) -> Steps[bool]:
+    def _taking(self, permits: float, timeout: float | None, *, wait: bool) -> Steps[bool]:
         _check("permits", permits, above=0.0)
         if permits > self._bucket.burst:
             raise InvalidArgument(
                 f"permits={permits!r}: a full bucket has {self._bucket.burst:g}; ask for fewer at once"
             )
-        return self._bucket.take(permits, limit, wait=wait)
+        return self._bucket.take(permits, TimeLimit(self._store.clock, timeout), wait=wait)
 
     def __repr__(self) -> str:
         return f"<RateLimiter {self._name!r} {self._bucket.rate:g}/s burst={self._bucket.burst:g}>"

@@ -172,7 +172,11 @@ class Schedule:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._steps.take(TimeLimit(self._store.clock, timeout))).astimezone(self._zone)
+        return run(self._store, self._taking(timeout=timeout))
+
+    def _taking(self, *, timeout: float | None = None) -> Steps[datetime]:
+        slot = yield from self._steps.take(TimeLimit(self._store.clock, timeout))
+        return slot.astimezone(self._zone)
 
     def __repr__(self) -> str:
         return f"<Schedule {self.name!r} {self._when!r}>"

@@ -185,4 +185,9 @@ def transact(store: Store, function: Callable[[TransactView], T], *, timeout: fl
             accepts the credentials.
         StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
     """
-    return run(store, optimistic(store).transact(function, TimeLimit(store.clock, store._seconds(timeout))))
+    return run(store, transacting(store, function, timeout))
+
+
+def transacting(store: Store, function: Callable[[TransactView], T], timeout: float | None) -> Steps[T]:
+    """Steps that transact once."""
+    return optimistic(store).transact(function, TimeLimit(store.clock, store._seconds(timeout)))

@@ -10,7 +10,7 @@ from typing import Self
 
 from tenure._client.keys import check_value
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder
+from tenure._client.transaction import TransactionBuilder, TransactionDraft
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure._steps.threads import run
@@ -69,7 +69,7 @@ class ClaimState(HeldState):
         self._layout = layout
         self._claimed = claimed
 
-    def ack_steps(self, transaction: TransactionBuilder | None, limit: TimeLimit) -> Steps[None]:
+    def ack_steps(self, transaction: TransactionDraft | None, limit: TimeLimit) -> Steps[None]:
         """Steps that acknowledge the item, with what ``transaction`` writes."""
         writes = (
             transaction._take() if transaction is not None else ((), (), ())
@@ -124,7 +124,7 @@ class Claim(ClaimState):
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self.ack_steps(transaction, TimeLimit(self._store.clock, timeout)))
+        self._acknowledge(transaction, timeout)
 
     def release(self, *, delay: float = 0.0, timeout: float | None = None) -> bool:
         """Give the item back, so that it is claimed again, or is a dead letter after its last attempt.
@@ -146,6 +146,9 @@ class Claim(ClaimState):
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         return run(self._store, self.give_back_steps(delay, TimeLimit(self._store.clock, timeout)))
+
+    def _acknowledge(self, transaction: TransactionDraft | None, timeout: float | None) -> None:
+        run(self._store, self.ack_steps(transaction, TimeLimit(self._store.clock, timeout)))
 
     def __enter__(self) -> Self:
         return self
@@ -248,8 +251,7 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        store = self._layout.store
-        return run(store, self._put_steps(value, TimeLimit(store.clock, timeout), priority=priority, delay=delay))
+        return run(self._layout.store, self._putting(value, priority=priority, delay=delay, timeout=timeout))
 
     def claim(self, *, timeout: float | None = None) -> Claim | None:
         """Wait for an item and take it.
@@ -270,7 +272,7 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return self._claim(timeout, wait=True)
+        return run(self._layout.store, self._claiming(timeout, wait=True), undo=_give_up)
 
     def try_claim(self, *, timeout: float | None = None) -> Claim | None:
         """Take an item if there is one to do now.
@@ -290,7 +292,7 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return self._claim(timeout, wait=False)
+        return run(self._layout.store, self._claiming(timeout, wait=False), undo=_give_up)
 
     def dead(self, *, timeout: float | None = None) -> list[DeadLetter]:
         """Read the dead letters, with one request for each of their values.
@@ -307,8 +309,7 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        store = self._layout.store
-        return run(store, self._dead_steps(TimeLimit(store.clock, timeout)))
+        return run(self._layout.store, self._reading_dead(timeout=timeout))
 
     def retry_dead(self, letter: DeadLetter, *, timeout: float | None = None) -> bool:
         """Let a dead letter be claimed again, as often as at first.
@@ -327,8 +328,7 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        store = self._layout.store
-        return run(store, self._layout.settle_dead(letter.id, TimeLimit(store.clock, timeout), retry=True))
+        return run(self._layout.store, self._retrying_dead(letter, timeout=timeout))
 
     def drop_dead(self, letter: DeadLetter, *, timeout: float | None = None) -> bool:
         """Remove a dead letter.
@@ -347,35 +347,42 @@ class WorkQueue:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        store = self._layout.store
-        return run(store, self._layout.settle_dead(letter.id, TimeLimit(store.clock, timeout), retry=False))
+        return run(self._layout.store, self._dropping_dead(letter, timeout=timeout))
 
     # -- steps --
 
-    def _put_steps(self, value: bytes, limit: TimeLimit, *, priority: int, delay: float) -> Steps[str]:
+    def _putting(
+        self, value: bytes, *, priority: int = 0, delay: float = 0.0, timeout: float | None = None
+    ) -> Steps[str]:
         check_value(value)
         if not isinstance(priority, int):
             raise InvalidArgument(f"priority={priority!r}: a priority is an integer; give one")
         _check_number("delay", delay, least=0.0)
+        limit = self._limit(timeout)
         return put(self._layout, value, limit, priority=priority, delay=delay, attempts=self._max_attempts)
 
-    def _dead_steps(self, limit: TimeLimit) -> Steps[list[DeadLetter]]:
-        found = yield from self._layout.dead(limit)
+    def _reading_dead(self, *, timeout: float | None = None) -> Steps[list[DeadLetter]]:
+        found = yield from self._layout.dead(self._limit(timeout))
         return [DeadLetter(item.header.id, value, item.header.attempts) for item, value in found]
 
-    def _claim(self, timeout: float | None, *, wait: bool) -> Claim | None:
-        store = self._layout.store
-        return run(store, self._claim_steps(TimeLimit(store.clock, timeout), wait=wait), undo=_give_up)
+    def _retrying_dead(self, letter: DeadLetter, *, timeout: float | None = None) -> Steps[bool]:
+        return self._layout.settle_dead(letter.id, self._limit(timeout), retry=True)
 
-    def _claim_steps(self, limit: TimeLimit, *, wait: bool) -> Steps[Claim | None]:
+    def _dropping_dead(self, letter: DeadLetter, *, timeout: float | None = None) -> Steps[bool]:
+        return self._layout.settle_dead(letter.id, self._limit(timeout), retry=False)
+
+    def _claiming(self, timeout: float | None, *, wait: bool) -> Steps[Claim | None]:
         claimed = None
         try:
-            claimed = yield from claim(self._layout, self._owner, limit, wait=wait)
+            claimed = yield from claim(self._layout, self._owner, self._limit(timeout), wait=wait)
             return None if claimed is None else Claim(self._layout, self._name, claimed)
         except BaseException:
             if claimed is not None:
                 give_up(self._layout, claimed)
             raise
+
+    def _limit(self, timeout: float | None) -> TimeLimit:
+        return TimeLimit(self._layout.store.clock, timeout)
 
     def __repr__(self) -> str:
         return f"<WorkQueue {json.dumps(self._name, ensure_ascii=False)} max_items={self._layout.most}>"

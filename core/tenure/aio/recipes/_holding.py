@@ -22,19 +22,16 @@ from tenure.aio.recipes._session import Session
 from tenure.aio.recipes._steps import run
 from tenure.errors import TenureError
 from tenure.recipes import _holding as sync
+from tenure.recipes._held_state import HeldState as SyncHeldState
 
 _SLICE = 0.25
 """Seconds after which a wait for the end looks whether another task has released it."""
 
 
-@described(sync.Held)
-class Held:
-    """What is held, for one event loop. Reading its state is a plain call, and so is adding the guard.
+class HeldState:
+    """What is held, whatever it is. Reading its state is a plain call, and so is adding the guard."""
 
-    Its fields are those of :class:`tenure.Held`, too. ``async with`` needs no call of :meth:`release`.
-    """
-
-    def __init__(self, bridge: Bridge, held: sync.Held) -> None:
+    def __init__(self, bridge: Bridge, held: SyncHeldState) -> None:
         self._bridge = bridge
         self._sync = held
         self.name = held.name
@@ -84,14 +81,24 @@ class Held:
             await signal.wait(_SLICE if left is None else min(left, _SLICE))
         return True
 
+    def __repr__(self) -> str:
+        return repr(self._sync)
+
+
+@described(sync.Held)
+class Held(HeldState):
+    """What is held, for one event loop. Reading its state is a plain call, and so is adding the guard.
+
+    Its fields are those of :class:`tenure.Held`, too. ``async with`` needs no call of :meth:`release`.
+    """
+
+    _sync: sync.Held
+
     @documented(sync.Held.release)
     async def release(self, *, timeout: float | None = None) -> bool:
         return await self._bridge.call(partial(self._sync.release, timeout=timeout), always=True)
 
     fence = awaited(sync.Held.fence)
-
-    def __repr__(self) -> str:
-        return repr(self._sync)
 
 
 class Holding:

@@ -7,16 +7,19 @@ what they would leave.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from tenure._steps.effects import Effect, Grant, Sleep, Steps, WaitUntil
 from tenure._steps.following import wait
 from tenure._steps.threads import perform as perform_on_thread
 from tenure._steps.threads import seconds_for
+from tenure.aio._faces import like
 from tenure.aio._lease import Lease
 from tenure.aio._store import Store
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -69,3 +72,24 @@ async def _wait(store: Store, effect: WaitUntil) -> bool:
                 pause = waiting.send(await watch.next(pause))
         except StopIteration as stop:
             return bool(stop.value)
+
+
+class Driven(Protocol):
+    """An object that has a synchronous twin, and drives its steps."""
+
+    @property
+    def _store(self) -> Store: ...
+
+    @property
+    def _sync(self) -> Any: ...
+
+
+def driven(
+    method: Callable[Concatenate[Any, P], T], steps: Callable[Concatenate[Any, P], Steps[T]]
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """Return the twin of ``method``, which drives what ``steps`` of the synchronous object returns."""
+
+    async def call(self: Driven, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await run(self._store, steps(self._sync, *args, **kwargs))
+
+    return like(method, call)
