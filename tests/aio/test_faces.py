@@ -18,8 +18,8 @@ TWINS = [
     if inspect.isclass(getattr(aio, name))
 ]
 ONLY_THERE = {
-    "Claim": {"ack_steps", "give_back_steps", "release_steps", "fence_steps", "give_up", "end", "count"},
-    "Held": {"release_steps", "fence_steps", "give_up", "end", "count"},
+    "Claim": {"ack_steps", "give_back_steps", "release_steps", "fence_steps", "give_up", "end", "count", "move"},
+    "Held": {"release_steps", "fence_steps", "give_up", "end", "count", "move"},
     "Store": {"from_backend"},
     "Watch": {"__iter__", "poll", "reconnect", "connected", "broken", "mend"},
 }

@@ -26,7 +26,7 @@ def run(quick: bool) -> Iterator[Result]:
         raw = Raw(store)
         stack.callback(raw.close)
         notes = {"put": "ours is a transaction, which tells its index and detaches a lease"}
-        yield from compare_calls("consul", store, raw, TARGETS, seconds=0.8 if quick else 4.0, caveats=notes)
+        yield from compare_calls("consul", store, raw, TARGETS, seconds=0.8 if quick else 4.0, notes=notes)
         yield from compare_many("consul", store, raw, quick=quick)
 
     yield from with_server("consul", _container, measure)

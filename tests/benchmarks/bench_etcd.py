@@ -29,7 +29,8 @@ from tenure.spi import Host
 TARGETS = Targets(get=1.1, put=1.1, replace=1.1)
 TARGET_SHIPPED = 1.00
 TARGET_WATCH = 1.30
-PINS = ["etcd3==0.12.0", "protobuf==3.20.3", "grpcio>=1.62,<2"]
+PINS = ["etcd3==0.12.0", "protobuf==3.20.3", "grpcio>=1.62,<2", "tenacity==6.3.1"]
+"""Its lock does not work with a newer tenacity."""
 METADATA = (("hasleader", "true"),)
 
 
@@ -199,21 +200,27 @@ def _watch(store: tenure.Store, raw: Raw, puts: int) -> Result:
     )
 
 
+def shipped_python() -> Path:
+    """The interpreter of the environment with etcd3 as it ships; the first call makes it."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenure-benchmarks"
+    folder = home / f"etcd3-0.12.0-tenacity-6-py{sys.version_info.major}.{sys.version_info.minor}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        print("(making a virtual environment for etcd3 as it ships, once)", file=sys.stderr, flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True, timeout=180)
+        (folder / "complete").touch()
+    return python
+
+
 class Shipped:
     """etcd3 on its own protobuf, in a process of its own that runs slices on request."""
 
     def __init__(self, host: Host) -> None:
         self.missing = ""
         self._process: subprocess.Popen[str] | None = None
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenure-benchmarks"
-        folder = home / f"etcd3-0.12.0-py{sys.version_info.major}.{sys.version_info.minor}"
-        python = folder / "bin" / "python"
         try:
-            if not (folder / "complete").exists():
-                print("(making a virtual environment for etcd3 as it ships, once)", file=sys.stderr, flush=True)
-                venv.create(folder, clear=True, with_pip=True)
-                subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True, timeout=180)
-                (folder / "complete").touch()
+            python = shipped_python()
             script = Path(__file__).with_name("shipped_etcd3.py")
             self._process = subprocess.Popen(
                 [python, script, host.name, str(host.port), "benchmark/shipped"],

@@ -45,7 +45,7 @@ def run(quick: bool) -> Iterator[Result]:
         stack.callback(raw.close)
         yield from compare_calls("redis", store, raw, TARGETS, seconds=0.8 if quick else 4.0)
         notes = {"listed": "against ZRANGEBYLEX and HMGET, which hold the server up"}
-        yield from compare_many("redis", store, raw, quick=quick, caveats=notes)
+        yield from compare_many("redis", store, raw, quick=quick, notes=notes)
 
     yield from with_server("redis", _container, measure)
 

@@ -24,9 +24,9 @@ def run(quick: bool) -> Iterator[Result]:
         store.put(KEY, VALUE)
         with contextlib.closing(Raw(store)) as raw:
             notes = {"compare-and-set": "ours also holds the folders above, against ABA"}
-            yield from compare_calls("zookeeper", store, raw, TARGETS, seconds=0.8 if quick else 4.0, caveats=notes)
+            yield from compare_calls("zookeeper", store, raw, TARGETS, seconds=0.8 if quick else 4.0, notes=notes)
             notes = dict.fromkeys(("listed", "watched"), "against a request for each key")
-            yield from compare_many("zookeeper", store, raw, quick=quick, rounds=1, caveats=notes)
+            yield from compare_many("zookeeper", store, raw, quick=quick, rounds=1, notes=notes)
 
     yield from with_server("zookeeper", _container, measure)
 

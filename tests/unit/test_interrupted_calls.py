@@ -184,6 +184,54 @@ def test_an_interrupted_acquisition_is_held_by_nobody(url, acquisition):
         assert every_line(lambda last: (lambda: held.append(acquire(store)()), give_back)) > 30
 
 
+def _with(store: tenure.Store) -> None:
+    with tenure.Lock(store, "l").hold():
+        pass
+
+
+ENDINGS: dict[str, Callable[[tenure.Store], object]] = {
+    "with": _with,
+    "once": lambda store: tenure.once(store, "o", lambda held: b""),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:dropping a transaction")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_interrupted_end_leaves_nothing_held(url, ending):
+    with tenure.connect(url, timeout=20) as store:
+        tenure.Session.open(store)
+        with tenure.Lock(store, "other").hold():
+            pass
+
+        def afterwards() -> None:
+            store.delete("tenure/once/o/done")
+            until(lambda: not store.list(), what="what was held is given back")
+
+        assert every_line(lambda last: (lambda: ENDINGS[ending](store), afterwards)) > 30
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:dropping a transaction")
+def test_an_interrupted_member_is_inside_or_gone(url):
+    with tenure.connect(url, timeout=20) as store:
+        tenure.Session.open(store)
+        with tenure.Lock(store, "other").hold():
+            pass
+
+        def act(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
+            barrier = tenure.DoubleBarrier(store, "b", count=1)
+
+            def afterwards() -> None:
+                if barrier.inside:
+                    barrier.leave()
+                until(lambda: not store.list(), what="a member whose call was interrupted has left")
+
+            return barrier.enter, afterwards
+
+        assert every_line(act) > 30
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:dropping a transaction")
 @pytest.mark.parametrize("call", ["put", "claim", "ack", "partitions"])

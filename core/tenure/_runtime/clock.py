@@ -6,6 +6,7 @@ or a paused virtual machine must find its leases lost when it wakes up.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from tenure._runtime.deadline import monotonic
+from tenure.errors import InvalidArgument
 
 _NOTHING = nullcontext()
 _SLICE = 0.25
@@ -166,9 +168,14 @@ class TimeLimit:
 
     For a wait that the application requested: a test ends it by moving the clock, and a clock that stands still
     does not make it wait indefinitely.
+
+    Raises:
+        InvalidArgument: ``seconds`` is no number.
     """
 
     def __init__(self, clock: Clock, seconds: float | None) -> None:
+        if seconds is not None and (not isinstance(seconds, int | float) or math.isnan(seconds)):
+            raise InvalidArgument(f"timeout={seconds!r}: give a number of seconds, or None")
         self._clock = clock
         self._ends = None if seconds is None else (clock.now() + seconds, monotonic() + seconds)
 

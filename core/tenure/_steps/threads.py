@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
 from tenure._steps.following import wait
 from tenure.errors import StoreClosed, TenureError
-from tenure.leases.lease import HeldLease, Lease
-from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, KeyValue, Operation, Precondition
+from tenure.leases.lease import Lease
+from tenure.spi.types import CommitResult, KeyValue, Put, Transaction
 
 T = TypeVar("T")
 
@@ -80,31 +79,14 @@ def _grant(store: Store, effect: Grant) -> Lease:
 
 
 def _commit(store: Store, effect: Commit) -> CommitResult:
-    built = build(store.transaction(), effect.preconditions, effect.operations, effect.lease)
-    return built.commit(timeout=seconds_for(store, effect.limit))
-
-
-def build(
-    transaction: TransactionBuilder,
-    preconditions: Iterable[Precondition],
-    operations: Iterable[Operation],
-    lease: HeldLease | None,
-) -> TransactionBuilder:
-    """Add preconditions and operations to a transaction. Puts that name ``lease`` are checked by its local deadline."""
-    for precondition in preconditions:
-        if isinstance(precondition, KeyAbsent):
-            transaction.if_absent(precondition.key)
-        elif isinstance(precondition, KeyExists):
-            transaction.if_exists(precondition.key)
-        else:
-            transaction.if_unchanged(precondition.key, revision=precondition.revision)
-    for operation in operations:
-        if isinstance(operation, Delete):
-            transaction.delete(operation.key)
-        else:
-            named = lease if lease is not None and operation.lease_id == lease.id else operation.lease_id
-            transaction.put(operation.key, operation.value, lease=named)
-    return transaction
+    store._check_process()
+    lease = effect.lease
+    # A lease that a put names is checked by its local deadline.
+    named = lease is not None and any(isinstance(one, Put) and one.lease_id == lease.id for one in effect.operations)
+    leases = (lease,) if lease is not None and named else ()
+    return store._commit_built(
+        Transaction(effect.preconditions, effect.operations), leases, seconds_for(store, effect.limit)
+    )
 
 
 def _get(store: Store, effect: Get) -> KeyValue | None:

@@ -66,6 +66,7 @@ class Acquirable(Generic[H]):
         if other is None or held is None or acquired is None:
             raise LeaseLost(f"moving to the {self.kind} {self.name!r}: this object doesn't hold the other side")
         try:
+            self._pass_on(held, True)
             moved = self._keep((yield from steps(acquired)))
             held.end()
             return moved
@@ -76,6 +77,8 @@ class Acquirable(Generic[H]):
             self._present = self._acquired = None
             self._contest.give_up(acquired)
             raise
+        finally:
+            self._pass_on(held, False)
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[H]:
         """Steps that wait until it is acquired."""
@@ -90,6 +93,11 @@ class Acquirable(Generic[H]):
         """What this object holds now, ``None`` if nothing."""
         held = self._present
         return held if held is not None and held.held else None
+
+    def _pass_on(self, held: H, moving: bool) -> None:
+        """Note that ``held`` is being passed on. The store may have done so before its answer comes."""
+        self._acquiring = moving
+        held.move(moving)
 
     def _reserve(self) -> H | None:
         """Begin an acquisition. Returns what is held if that may be shared; raises ``AlreadyHeld`` otherwise."""
@@ -131,7 +139,13 @@ class Acquirable(Generic[H]):
             raise
 
     def _keep(self, acquired: Acquired) -> H:
-        held = self._make(
+        held = self._face(acquired)
+        self._present, self._acquired = held, acquired
+        return held
+
+    def _face(self, acquired: Acquired) -> H:
+        """Make what the caller gets. Other threads see it as soon as it is kept, so it is complete."""
+        return self._make(
             self.store,
             acquired.session,
             kind=self.kind,
@@ -141,5 +155,3 @@ class Acquirable(Generic[H]):
             give_back=lambda limit: self._contest.release(acquired, limit),
             leave=lambda: self._contest.give_up(acquired),
         )
-        self._present, self._acquired = held, acquired
-        return held

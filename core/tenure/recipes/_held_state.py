@@ -11,7 +11,7 @@ from tenure._client.transaction import TransactionDraft
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Get, Steps
-from tenure.errors import LeaseLost
+from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._history_number import history_number
 from tenure.recipes.fencing import Fence
 from tenure.recipes.session import Session
@@ -50,6 +50,7 @@ class HeldState:
         self._fence: Fence | None = None
         self._leave = leave
         self._released = False
+        self._moving = False
         self._count = 1
         self._counting = Monitor()
         self._ended = threading.Event()
@@ -64,7 +65,7 @@ class HeldState:
     @property
     def held(self) -> bool:
         """Whether it is held now, by the local clock: neither released nor lost."""
-        return not self._released and self._session.alive
+        return not self._released and not self._moving and self._session.alive
 
     @property
     def lost(self) -> bool:
@@ -74,7 +75,7 @@ class HeldState:
     @property
     def remaining(self) -> float:
         """Seconds for which the holder can still rely on it, without another refresh; 0.0 once it has ended."""
-        return 0.0 if self._released else self._session.remaining
+        return 0.0 if self._released or self._moving else self._session.remaining
 
     def check(self, margin: float = 0.0) -> None:
         """Raise unless the holder can rely on it for ``margin`` seconds more. Makes no call to the store.
@@ -88,6 +89,8 @@ class HeldState:
         """
         if self._released:
             raise LeaseLost(f"checking the {self._kind} {self.name!r}: it was released; acquire it again")
+        if self._moving:
+            raise LeaseLost(f"checking the {self._kind} {self.name!r}: it is being handed over; wait for that call")
         self._session.check(margin)
 
     def guard(self, transaction: D) -> D:
@@ -129,14 +132,24 @@ class HeldState:
 
     def release_steps(self, limit: TimeLimit) -> Steps[bool]:
         """Steps that give it back. Returns whether it was held until then. A second call does nothing."""
-        with self._counting:
-            if self._released:
-                return False
-            self._count -= 1
-            if self._count:
-                return self.held
-        self.end()
-        return (yield from self._give_back(limit))
+        last = False
+        try:
+            with self._counting:
+                if self._released:
+                    return False
+                if self._count > 1:
+                    self._count -= 1
+                    return self.held
+                last = self._released = True
+            self.end()
+            return (yield from self._give_back(limit))
+        except TenureError:
+            raise
+        except BaseException:  # an interrupt, maybe before anything was done
+            if last:
+                self.end()
+                self._leave()
+            raise
 
     def fence_steps(self, limit: TimeLimit) -> Steps[Fence]:
         """Steps that return the token with its history. The history is read before the key is seen to be there."""
@@ -153,8 +166,10 @@ class HeldState:
     def give_up(self) -> None:
         """Give it back in the background, as nobody got it: an interrupt came as the acquisition returned."""
         with self._counting:
-            self._count -= 1
-            if self._count or self._released:
+            if self._released:
+                return
+            if self._count > 1:
+                self._count -= 1
                 return
         self.end()
         self._leave()
@@ -165,6 +180,10 @@ class HeldState:
         self._ended.set()
         for owner in self._owners:
             self._session._unsubscribe(owner)
+
+    def move(self, moving: bool) -> None:
+        """Note that it is being passed on, so that its holder can't rely on it; or that this came to nothing."""
+        self._moving = moving
 
     def count(self) -> None:
         """Note that a reentrant object has acquired it once more: it takes one more release to give it back."""

@@ -75,15 +75,17 @@ class Holding:
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        held, self._held = self._held, None
-        if held is None:
-            return
         try:
-            kept = held.release()
+            kept = self._held is None or self._held.release()
         except TenureError:
             if error is None:
                 raise
             return  # the error of the body tells more
+        except BaseException:  # an interrupt, maybe before the release began
+            if self._held is not None:
+                self._held.give_up()
+            raise
+        held, self._held = self._held, None
         if not kept and error is None:
             raise lost_within(held)
 

@@ -16,7 +16,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import Background
-from tenure.errors import Conflict, OutcomeUnknown, StoreClosed, TenureError, Unavailable
+from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, RevisionEquals
 
@@ -101,5 +101,10 @@ _janitors = _Janitors()
 
 
 def janitor_of(store: Store) -> Janitor:
-    """Return the janitor of ``store``."""
+    """Return the janitor of ``store``. Raises ``InvalidArgument`` if it is none."""
+    if not isinstance(store, Store):
+        raise InvalidArgument(
+            f"making a recipe: it takes a store first, not {type(store).__name__}; give what connect() returned, "
+            "or use the recipe of tenure.aio for its stores"
+        )
     return _janitors.get(store)

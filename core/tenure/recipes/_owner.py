@@ -24,8 +24,11 @@ def owner_value(owner: str | None, **fields: str | int) -> bytes:
 
 
 def stamped(value: bytes) -> bytes:
-    """Return ``value`` with the time of day, by which people see how old it is. Nothing is decided by it."""
-    return json.dumps({**fields_of(value), _ASKED: round(wall_clock(), 3)}, ensure_ascii=False).encode()
+    """Return a value of :func:`owner_value` with the time of day, by which people see how old it is.
+
+    Nothing is decided by it. It is appended to the text: reading and writing JSON would be a tenth of a cycle's time.
+    """
+    return b'%b, "%b": %.3f}' % (value[:-1], _ASKED.encode(), wall_clock())
 
 
 def asked_at(fields: Mapping[str, object]) -> float | None:

@@ -16,7 +16,7 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, ListKeys, Steps
 from tenure._steps.threads import run
-from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown
+from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, TenureError
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
@@ -160,13 +160,18 @@ class Candidate(Acquirable[H]):
         if term is None or acquired is None:
             raise LeaseLost(f"handing over the election {self.name!r}: this candidate doesn't lead")
         try:
+            self._pass_on(term, True)
             done = yield from self._campaign.hand_over(acquired, candidate, limit)
-        except OutcomeUnknown:
-            term.end()
+            if done:
+                term.end()
+            return done
+        except BaseException as exc:
+            # Other errors tell that nothing was changed. An interrupt doesn't: another candidate may lead already.
+            if isinstance(exc, LeaseLost | OutcomeUnknown) or not isinstance(exc, TenureError):
+                term.give_up()
             raise
-        if done:
-            term.end()
-        return done
+        finally:
+            self._pass_on(term, False)
 
 
 class Election:
@@ -265,6 +270,8 @@ class Election:
 
     def hand_over(self, candidate: str, *, timeout: float | None = None) -> bool:
         """End this candidate's term, and let ``candidate`` lead next, before those that have waited longer.
+
+        During the call the term is not held: the other candidate may lead before the store's answer is here.
 
         Args:
             candidate: the name of another candidate that campaigns now.

@@ -120,8 +120,8 @@ class AllHeld(Held):
 class AcquirableAll(Acquirable[Held]):
     """Gives what it holds the tickets of all locks."""
 
-    def _keep(self, acquired: Acquired) -> Held:
-        held = super()._keep(acquired)
+    def _face(self, acquired: Acquired) -> Held:
+        held = super()._face(acquired)
         assert isinstance(held, AllHeld)
         assert isinstance(acquired, AcquiredAll)
         held.parts = acquired.parts

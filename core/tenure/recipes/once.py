@@ -63,14 +63,14 @@ class OneRun(Generic[H]):
             try:
                 calls = beside(self._queue.store, limit)
                 listing = yield from ListKeys(self._queue.folder, calls, values=True)
+                view = view_of(self._queue.folder, listing.items)
+                done, mine = view.settings.get(_DONE), view.find(acquired.ticket.key)
+                if done is None and mine is not None and not view.before(mine):
+                    return self._hold(acquired)
+                yield from self._queue.release(acquired, calls)
             except BaseException:
                 self._queue.give_up(acquired)
                 raise
-            view = view_of(self._queue.folder, listing.items)
-            done, mine = view.settings.get(_DONE), view.find(acquired.ticket.key)
-            if done is None and mine is not None and not view.before(mine):
-                return self._hold(acquired)
-            yield from self._queue.release(acquired, calls)
             if done is not None:
                 return _result(done)[1]
 
@@ -197,13 +197,13 @@ def once(
         if isinstance(found, bytes):
             return found
         result = checked(name, function(found))
+        run(store, steps.finish(found, result))
+        return result
     except BaseException:
         if isinstance(found, Held):
             with suppress(TenureError):  # the error that is raised tells more
                 found.release()
         raise
-    run(store, steps.finish(found, result))
-    return result
 
 
 def one_run(store: Store, name: str, session: Session | None) -> OneRun[Held]:

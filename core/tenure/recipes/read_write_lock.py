@@ -92,6 +92,8 @@ class ReadWriteLock:
     def downgrade(self, *, timeout: float | None = None) -> Held:
         """Turn this object's write side into its read side, without a moment in which another writer could hold it.
 
+        During the call neither side is held: other readers may hold theirs before the store's answer is here.
+
         Args:
             timeout: seconds that the call may take; by default the store's timeout for each of its requests.
 

@@ -42,7 +42,7 @@ _FIRST_TURNS = 3
 class Process:
     """An application process, and what it answers."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], module: str = "tenure_testkit.soak.worker") -> None:
         self.name = config["name"]
         self.folder = Path(config["folder"])
         self.grown: list[dict[str, int]] = []
@@ -50,7 +50,7 @@ class Process:
         path = os.pathsep.join([str(support), os.environ.get("PYTHONPATH", "")])
         self._errors = (self.folder / f"{self.name}.stderr").open("w+b")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tenure_testkit.soak.worker", json.dumps(config)],
+            [sys.executable, "-m", module, json.dumps(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
