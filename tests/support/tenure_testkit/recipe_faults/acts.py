@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import tenure
@@ -200,7 +201,7 @@ def share(caller: Caller) -> None:
     one = tenure.Partitioner(caller.store, "shares", partitions=PARTITIONS, session=caller.session())
     for _ in range(caller.chance.randrange(1, 6)):
         timeout = caller.timeout()
-        caller.call("partitioner wait", lambda timeout=timeout: one.wait(timeout=timeout), timeout)
+        caller.call("partitioner wait", partial(one.wait, timeout=timeout), timeout)
         for number, held in one.owned.items():
             caller.held(f"partition/{number}", held, 0.02)
     timeout = caller.timeout()
@@ -226,7 +227,7 @@ def view(caller: Caller) -> None:
         return
     for _ in range(3):
         text, timeout = uuid.uuid4().hex, caller.timeout()
-        done, _ = caller.call("set", lambda text=text, timeout=timeout: value.set(text, timeout=timeout), timeout)
+        done, _ = caller.call("set", partial(value.set, text, timeout=timeout), timeout)
         if done and value.value != text and not caller.counts["set OutcomeUnknown"]:
             caller.problems.append(f"{key}: {value.value} was read after {text} was written")
     value.close()
