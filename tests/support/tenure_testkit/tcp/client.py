@@ -67,7 +67,11 @@ class TcpBackend(Backend):
         self._used: set[socket.socket] = set()
         self._feeds: set[TcpFeed] = set()
         self._closed = False
-        self.server_info(timeout=timeout)
+        try:
+            self.server_info(timeout=timeout)
+        except BaseException:
+            self.close()
+            raise
 
     # -- calls --
 
@@ -82,6 +86,9 @@ class TcpBackend(Backend):
             self._drop(sock)
             kind = OutcomeUnknown if writes else Unavailable
             raise self.failed(kind, f"{method} was sent and not answered: {exc}") from exc
+        except BaseException:
+            self._drop(sock)
+            raise
         self._give_back(sock)
         if answer[0] == "error":
             raise wire.unpacked(answer)
@@ -199,6 +206,9 @@ class TcpBackend(Backend):
         except OSError as exc:
             self._drop(sock)
             raise self.failed(Unavailable, f"the watch was not answered: {exc}") from exc
+        except BaseException:
+            self._drop(sock)
+            raise
         if first[0] == "error":
             self._drop(sock)
             raise wire.unpacked(first)
