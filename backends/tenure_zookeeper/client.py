@@ -202,6 +202,10 @@ class _Reader(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
         call.answer(encoding.Reply(header.zxid, header.err, buffer, offset))
         return None
 
+    def _send_request(self, read_timeout: float, connect_timeout: float) -> None:
+        super()._send_request(read_timeout, connect_timeout)
+        self.client.announce_rest()
+
     def _read_watch_event(self, buffer: bytes, offset: int) -> None:
         self.client.on_event(encoding.read_event(buffer, offset))
         super()._read_watch_event(buffer, offset)
@@ -251,6 +255,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             command_retry=KazooRetry(max_tries=0),
             logger=_log,
         )
+        self._unannounced = False
         self.heard_at = monotonic()
         """When the server last said anything. kazoo asks it a few times in each session timeout."""
         self._silence = session_timeout / 2
@@ -283,13 +288,32 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             raise
         return calls
 
+    def announce_rest(self) -> None:
+        """Announce, in kazoo's thread, the requests whose bytes found no room."""
+        if self._unannounced:
+            self._unannounced = False
+            self._announce([])
+
+    def _wake(self, announcing: socket.socket, count: int) -> None:
+        """Write a byte for each request, as far as there is room. Never blocks.
+
+        The caller may hold a lock that kazoo's thread needs before it reads the bytes. What had no room is announced by
+        that thread itself, which finds at least one byte after it was noted.
+        """
+        with contextlib.suppress(BlockingIOError):
+            if announcing.send(b"\0" * count, socket.MSG_DONTWAIT) == count:
+                return
+        self._unannounced = True
+        with contextlib.suppress(BlockingIOError):
+            announcing.send(b"\0", socket.MSG_DONTWAIT)
+
     def _announce(self, calls: list[Call]) -> None:
         """Make kazoo send these; say so to the calls if it doesn't send any more."""
         announcing = self._connection._write_sock
         if announcing is not None:
             try:
-                announcing.send(
-                    b"\0" * max(len(calls), len(self._queue))
+                self._wake(
+                    announcing, max(len(calls), len(self._queue))
                 )  # also for one whose announcing is interrupted
             except OSError as exc:
                 if exc.errno is None:  # a signal handler's

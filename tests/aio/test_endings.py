@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import tenure
 from tenure import aio
 from tenure.errors import ConfigError, InvalidArgument, StoreClosed, UsedAfterFork
 from tenure_testkit.loops import face_of, run, threads
+from tenure_testkit.probes import forked
 from tenure_testkit.waiting import PATIENCE
 
 from .gates import gated
@@ -170,15 +170,12 @@ def test_a_child_is_refused(url: str) -> None:
     async def opened() -> None:
         nonlocal store
         store = await aio.connect(url)
-        if os.fork() == 0:
-            code = 1
-            try:
+
+        def ask() -> None:
+            with pytest.raises(UsedAfterFork):
                 store.get("a").send(None)
-            except UsedAfterFork:
-                code = 0
-            finally:
-                os._exit(code)
-        assert os.wait()[1] == 0
+
+        assert forked(ask) == ""
         await store.close()
 
     run(opened)

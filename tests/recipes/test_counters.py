@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 import tenure
 from tenure import Store
 from tenure.errors import Conflict, OutcomeUnknown, UsedAfterFork
 from tenure.testing import Faults
+from tenure_testkit.probes import forked
 from tenure_testkit.waiting import until
 
 
@@ -57,17 +56,13 @@ def test_a_store_that_lost_its_data(tenure_store: Store, tenure_faults: Faults) 
 def test_a_forked_child_gives_no_ids_of_its_parent(tenure_store: Store) -> None:
     ids, counter = tenure.IdBlock(tenure_store, "i"), tenure.Counter(tenure_store, "c")
     assert [ids.next(), counter.add()] == [1, 1]
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            for call in (ids.next, counter.add):
-                with pytest.raises(UsedAfterFork):
-                    call()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def ask() -> None:
+        for call in (ids.next, counter.add):
+            with pytest.raises(UsedAfterFork):
+                call()
+
+    assert forked(ask) == ""
     assert ids.next() == 2
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from tenure import TEXT, CachedPrefix, CachedValue
 from tenure.errors import OutcomeUnknown, Unavailable
 from tenure.testing import Sandbox, wait_until
+from tenure_testkit.probes import forked
 
 
 @pytest.fixture
@@ -105,11 +105,15 @@ def test_a_forked_child_reads_what_was_there(box: Sandbox) -> None:
         holder = threading.Thread(target=hold)
         holder.start()
         held.wait()
-        child = os.fork()
-        if child == 0:
+
+        def read() -> None:
             signal.alarm(20)  # ends a child that waits for the other thread's lock
-            read = settings.snapshot() == {"color": "red"} == dict(settings) and not settings.problems
-            os._exit(0 if read and settings.staleness >= 0 else 1)
-        go.set()
-        holder.join()
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert settings.snapshot() == {"color": "red"} == dict(settings)
+            assert not settings.problems
+            assert settings.staleness >= 0
+
+        try:
+            assert forked(read) == ""
+        finally:
+            go.set()
+            holder.join()

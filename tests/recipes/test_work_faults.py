@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 import tenure
 from tenure import Store
 from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, UsedAfterFork
 from tenure.testing import Faults
+from tenure_testkit.probes import forked
 from tenure_testkit.waiting import PATIENCE, until
 
 
@@ -129,19 +128,15 @@ def test_a_forked_child_has_nothing_of_its_parents_work(tenure_store: Store) -> 
     queue.put(b"1")
     claim = _claimed(queue)
     assert share.update()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            assert not claim.held
-            assert not share.owned
-            for call in (queue.try_claim, limiter.try_acquire, claim.ack, share.update, lambda: queue.put(b"2")):
-                with pytest.raises(UsedAfterFork):
-                    call()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def ask() -> None:
+        assert not claim.held
+        assert not share.owned
+        for call in (queue.try_claim, limiter.try_acquire, claim.ack, share.update, lambda: queue.put(b"2")):
+            with pytest.raises(UsedAfterFork):
+                call()
+
+    assert forked(ask) == ""
     assert claim.held
     claim.ack()
     assert list(share.owned) == [0]

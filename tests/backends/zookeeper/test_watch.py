@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from tenure.errors import Unavailable
+from tenure.plugin_kit import Deadline
 from tenure.spi import Delete, Deleted, Put, Snapshot, Transaction, WatchRequest
 from tenure_testkit.probes.recorder import Recorder
 from tenure_testkit.servers import until
-from tenure_zookeeper import reads
+from tenure_zookeeper import encoding, reads
 from tenure_zookeeper.backend import ZooKeeperBackend
 from tenure_zookeeper.revisions import Revisions
 
@@ -153,3 +154,21 @@ def test_whatever_else_takes_a_zxid_makes_a_revision() -> None:
     assert revisions.of(11) == 11, "from before what is known"
     assert revisions.of(15, nothing=15) == 14
     assert revisions.of((2 << 32) + 1, nothing=(2 << 32) + 1) == (2 << 32) + 1, "another leader"
+
+
+def test_requests_are_sent_though_the_reading_thread_waits(
+    open_zookeeper: Callable[[str], ZooKeeperBackend], zookeeper_own_url: str
+) -> None:
+    """The reading thread waits for a lock whose owner sends more than there is room for its wake-ups."""
+    backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
+    key = f"{zookeeper_own_url.rpartition('/')[2]}/key"
+    feed = backend.watch(WatchRequest(prefix=key), sink=Recorder(), timeout=5.0)
+    connection = backend._connection
+    calls = []
+    with backend._watches._condition:
+        other.commit(Transaction((), (Put(key, b"1"),)), timeout=5.0)  # its event waits for the lock
+        for _ in range(3000):
+            calls += connection.send([encoding.exists("/")], action="asking")
+    for call in calls:
+        assert not connection.wait_for(call, deadline=Deadline(60.0), action="asking").error
+    feed.close()
