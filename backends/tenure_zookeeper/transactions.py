@@ -32,6 +32,7 @@ from tenure.plugin_kit import Deadline
 from tenure.spi.types import CommitResult, Delete, KeyAbsent, Operation, Precondition, Put, RevisionEquals, Transaction
 from tenure_zookeeper import encoding, folders, keys, node_state
 from tenure_zookeeper.connection import Connection, Fresh
+from tenure_zookeeper.encoding import Code
 from tenure_zookeeper.errors import RACES, translate
 from tenure_zookeeper.node_state import KeyState, TransactionState
 from tenure_zookeeper.reads import lease_name
@@ -133,9 +134,16 @@ def _attempt(
     if not error:
         _note(connection, plan, results[len(results) - len(plan.parts) :])
         return CommitResult(answer.zxid, plan.deleted)
-    if error in RACES:
+    if _is_race(error, transaction):
         return None
     raise translate(error, action=_ACTION, write=True)
+
+
+def _is_race(error: int, transaction: Transaction) -> bool:
+    """Whether nothing was applied, and another look tells more."""
+    if error == Code.MARSHALLING:  # what servers answer, too, on a session that is just being closed
+        return _lease_of(transaction.operations) is not None
+    return error in RACES
 
 
 def _note(connection: Connection, plan: _Plan, written: Sequence[encoding.Result]) -> None:
