@@ -9,7 +9,7 @@ import pytest
 
 import tenure
 from tenure import Fence, Held, Lock, Store
-from tenure.errors import InvalidArgument, LeaseLost
+from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted
 from tenure.recipes._history_number import KEY
 from tenure.spi import Capabilities, SystemClock
 from tenure_memory.backend import MemoryBackend
@@ -129,3 +129,12 @@ def test_only_what_str_returns_is_parsed(text: str) -> None:
 def test_what_has_no_text_is_no_fence(fence: tuple[int, int]) -> None:
     with pytest.raises(InvalidArgument):
         Fence(*fence)
+
+
+def test_what_another_program_wrote_is_no_fence(tenure_store: tenure.Store) -> None:
+    gate = tenure.Gate(tenure_store, "g")
+    gate.admit(Fence(0, 1))
+    (key,) = tenure_store.list("tenure/gate/").keys
+    tenure_store.put(key, b"soon")
+    with pytest.raises(StoreCorrupted, match="remove the key"):
+        gate.admit(Fence(0, 2))

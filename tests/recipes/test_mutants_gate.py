@@ -30,7 +30,7 @@ def compares_only(patch: pytest.MonkeyPatch) -> None:
 
 def compares_nothing(patch: pytest.MonkeyPatch) -> None:
     """A smaller fence passes after a greater one."""
-    patch.setattr(fencing, "_passed", lambda item: None)
+    patch.setattr(fencing.GateSteps, "_passed", lambda self, item: None)
 
 
 def compares_tokens_alone(patch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 import tenure
 from tenure import Store
-from tenure.errors import Conflict, LeaseLost, OutcomeUnknown, UsedAfterFork
+from tenure.errors import AlreadyHeld, Conflict, LeaseLost, OutcomeUnknown, UsedAfterFork
 from tenure.testing import Faults
 from tenure_testkit.probes import forked
 from tenure_testkit.waiting import PATIENCE, until
@@ -159,3 +159,27 @@ def test_a_store_that_lost_its_data(tenure_store: Store, tenure_faults: Faults) 
     share.guard(tenure_store.transaction().put("done", b""), 1).commit()
     assert limiter.try_acquire()
     share.close()
+
+
+def test_one_object_gives_and_takes_for_one_caller_at_a_time(tenure_store: Store) -> None:
+    refused: list[str] = []
+
+    def release(number: int, held: tenure.Held) -> None:
+        for call in (one.update, one.close):  # as another thread might, at this moment
+            with pytest.raises(AlreadyHeld, match="'p'"):
+                call()
+            refused.append(call.__name__)
+
+    one = tenure.Partitioner(tenure_store, "p", partitions=2, on_release=release)
+    assert one.update()
+    other = tenure.Partitioner(tenure_store, "p", partitions=2)
+    other.update()
+    assert one.update()
+    assert refused == ["update", "close"]
+    assert other.update()
+    assert [list(one.owned), list(other.owned)] == [[0], [1]]
+    other.close()
+    one = tenure.Partitioner(tenure_store, "q", partitions=1)
+    one.close()
+    assert one.update(), "a call that has ended holds up no other"
+    one.close()

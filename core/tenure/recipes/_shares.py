@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import ListKeys, Steps, WaitUntil
-from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, Unavailable
+from tenure.errors import AlreadyHeld, InvalidArgument, LeaseLost, LeaseNotFound, Unavailable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import Janitor
 from tenure.recipes._owner import fields_of
@@ -85,6 +86,8 @@ class Share(Generic[H]):
         self._owned: dict[int, H] = {}
         self._told: set[tuple[int, int]] = set()
         self._on_release = on_release
+        self._lock = Monitor()
+        self._acting = False
 
     @property
     def owned(self) -> dict[int, H]:
@@ -96,6 +99,7 @@ class Share(Generic[H]):
 
         A session that is the store's may end at any moment; the next update joins on another one.
         """
+        self._begin()
         try:
             me = yield from self._join(limit)
             listing = yield from patiently(ListKeys(self._folder, limit, values=True), limit, me.session)
@@ -103,6 +107,8 @@ class Share(Generic[H]):
         except (LeaseLost, LeaseNotFound):
             if self._session is not None:
                 raise
+        finally:
+            self._acting = False
         return self._changed()
 
     def wait(self, limit: TimeLimit) -> Steps[bool]:
@@ -123,6 +129,7 @@ class Share(Generic[H]):
 
     def leave(self, limit: TimeLimit) -> Steps[None]:
         """Steps that give everything back, and end the membership. If they are interrupted, the janitor goes on."""
+        self._begin()
         try:
             for number in tuple(self._owned):
                 yield from self._give(number, limit)
@@ -137,8 +144,20 @@ class Share(Generic[H]):
             if me is not None:
                 self._members.give_up(me)
             raise
+        finally:
+            self._acting = False
 
     # -- inside --
+
+    def _begin(self) -> None:
+        """Two at a time would join twice, and one of the memberships would be nobody's."""
+        with self._lock:
+            if self._acting:
+                raise AlreadyHeld(
+                    f"sharing {self.what}: this object is giving and taking already, for another caller or in "
+                    "on_release; use an object for each member"
+                )
+            self._acting = True
 
     def _join(self, limit: TimeLimit) -> Steps[Acquired]:
         if self._me is not None and not self._me.session.alive:

@@ -16,7 +16,7 @@ from tenure._client.transaction import TransactionBuilder
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, Steps
 from tenure._steps.threads import run
-from tenure.errors import Conflict, InvalidArgument
+from tenure.errors import Conflict, InvalidArgument, StoreCorrupted
 from tenure.recipes import _names
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
@@ -88,7 +88,7 @@ class GateSteps:
     def pass_through(self, fence: Fence, limit: TimeLimit) -> Steps[tuple[Precondition, Put | None]]:
         """Steps that return what a transaction needs to pass. Raise ``Conflict`` if a greater fence has passed."""
         item = yield from Get(self.key, limit)
-        passed = _passed(item)
+        passed = self._passed(item)
         if passed is not None and fence < passed:
             raise Conflict(
                 f"passing the gate {self.name!r}: a later holder has passed; acquire again; nothing was changed",
@@ -96,6 +96,12 @@ class GateSteps:
             )
         guard: Precondition = KeyAbsent(self.key) if item is None else RevisionEquals(self.key, item.mod_revision)
         return guard, None if fence == passed else Put(self.key, str(fence).encode(), None)
+
+    def _passed(self, item: KeyValue | None) -> Fence | None:
+        try:
+            return None if item is None else Fence.parse(item.value.decode(errors="replace"))
+        except InvalidArgument as exc:
+            raise StoreCorrupted(f"passing the gate {self.name!r}: {self.key!r} is no fence; remove the key") from exc
 
     def admit(self, fence: Fence, limit: TimeLimit) -> Steps[None]:
         """Steps that close the gate to smaller fences."""
@@ -108,10 +114,6 @@ class GateSteps:
             except Conflict:
                 continue  # another participant passed in between: look again
             return
-
-
-def _passed(item: KeyValue | None) -> Fence | None:
-    return None if item is None else Fence.parse(item.value.decode(errors="replace"))
 
 
 class Gate:
@@ -160,6 +162,7 @@ class Gate:
 
         Raises:
             Conflict: a greater fence has passed.
+            StoreCorrupted: another program wrote the gate's key.
             OutcomeUnknown: no answer came; calling again is safe.
             Unavailable: the store can't be reached; nothing was changed. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
@@ -183,6 +186,7 @@ class Gate:
 
         Raises:
             Conflict: a greater fence has passed.
+            StoreCorrupted: another program wrote the gate's key.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.

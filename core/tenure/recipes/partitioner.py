@@ -128,6 +128,7 @@ class Partitioner:
 
         Raises:
             InvalidArgument: another member has another number of partitions.
+            AlreadyHeld: another thread is in this or another call of this object that gives and takes.
             LeaseLost: the session of its own has ended.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             OutcomeUnknown: the time ran out while a write had no answer. What it left is removed in the background.
@@ -148,6 +149,7 @@ class Partitioner:
 
         Raises:
             InvalidArgument: another member has another number of partitions.
+            AlreadyHeld: another thread is in this or another call of this object that gives and takes.
             LeaseLost: the session of its own has ended.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             OutcomeUnknown: the time ran out while a write had no answer. What it left is removed in the background.
@@ -164,6 +166,7 @@ class Partitioner:
             timeout: seconds that the call may take; by default the store's timeout for each of its requests.
 
         Raises:
+            AlreadyHeld: another thread is giving and taking for this object.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
