@@ -1,6 +1,6 @@
 """How a work queue lies in its store, and what holds for its items.
 
-An item has one of ``most`` numbered places, so that more items can't be put, whoever puts them:
+An item has one of ``most`` numbered places, so that producers together can't put more items:
 
 * ``items/00042``: what a consumer has to know to choose, a few bytes of JSON. It is put again with each claim;
 * ``data/00042``: the value, which is written once and read by the consumer that has claimed it;

@@ -1,13 +1,13 @@
 """A rate limiter: a token bucket in one key, which participants change by compare-and-set.
 
-The bucket has a time of its own, to which it was filled. Whoever takes permits fills it to the present time first, and
-that is the later of two: the wall clock, and the bucket's time plus the seconds for which this participant has seen it
-unchanged, by its monotonic clock. So the bucket's time is never later than the fastest wall clock, and never goes back.
-All permits that are given between two moments were there, or came with the time between: a wall clock that is ahead
-gives its lead away once, however often it is read. One that is behind holds nobody up.
+The bucket has a time of its own, to which it was filled. A participant that takes permits fills it to the present time
+first. That is the later of two: the wall clock, and the bucket's time plus the seconds for which this participant has
+seen it unchanged, by its monotonic clock. So the bucket's time is never later than the fastest wall clock, and never
+goes back. All permits that are given between two moments were there, or came with the time between. A wall clock that
+is ahead gives its lead away once, however often it is read. One that is behind holds nobody up.
 
-Permits are taken in advance. Who has to wait for them leaves a debt in the bucket, and waits on its own. So waiters are
-served in order, and none asks the store again.
+Permits are taken in advance. A participant that has to wait for them leaves a debt in the bucket, and waits on its own.
+So waiters are served in order, and none asks the store again.
 """
 
 from __future__ import annotations
