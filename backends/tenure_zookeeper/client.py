@@ -312,9 +312,8 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
         announcing = self._connection._write_sock
         if announcing is not None:
             try:
-                self._wake(
-                    announcing, max(len(calls), len(self._queue))
-                )  # also for one whose announcing is interrupted
+                waiting = max(len(calls), len(self._queue))  # also one whose announcing was interrupted
+                self._wake(announcing, waiting)
             except OSError as exc:
                 if exc.errno is None:  # a signal handler's
                     raise
