@@ -24,7 +24,13 @@ from tenure_testkit.waiting import until
 
 INSIDE = (f"{os.sep}tenure{os.sep}", f"{os.sep}tenure_memory{os.sep}")
 TTL = 2.0
-UNINTERRUPTIBLE = ("try:", "except StopIteration as stop:", "ended.append(stop.value)")
+UNINTERRUPTIBLE = (
+    "try:",
+    "except StopIteration as stop:",
+    "ended.append(stop.value)",
+    "if self._caller is caller:",
+    "self._caller = None",
+)
 """Lines in which the interpreter looks for no signal: it does so in calls of functions and in turns of loops."""
 LONG = 300.0
 """Nothing ends by itself within the time that a test waits."""

@@ -87,7 +87,7 @@ class Share(Generic[H]):
         self._told: set[tuple[int, int]] = set()
         self._on_release = on_release
         self._lock = Monitor()
-        self._acting = False
+        self._caller: object = None  # who is giving and taking now
 
     @property
     def owned(self) -> dict[int, H]:
@@ -99,8 +99,9 @@ class Share(Generic[H]):
 
         A session that is the store's may end at any moment; the next update joins on another one.
         """
-        self._begin()
+        caller = object()
         try:
+            self._begin(caller)
             me = yield from self._join(limit)
             listing = yield from patiently(ListKeys(self._folder, limit, values=True), limit, me.session)
             yield from self._follow(self._plan(listing.items, me), me, limit)
@@ -108,7 +109,8 @@ class Share(Generic[H]):
             if self._session is not None:
                 raise
         finally:
-            self._acting = False
+            if self._caller is caller:
+                self._caller = None
         return self._changed()
 
     def wait(self, limit: TimeLimit) -> Steps[bool]:
@@ -129,14 +131,17 @@ class Share(Generic[H]):
 
     def leave(self, limit: TimeLimit) -> Steps[None]:
         """Steps that give everything back, and end the membership. If they are interrupted, the janitor goes on."""
-        self._begin()
+        caller = object()
         try:
+            self._begin(caller)
             for number in tuple(self._owned):
                 yield from self._give(number, limit)
             if self._me is not None:
                 yield from self._members.release(self._me, limit)
                 self._me = None
         except BaseException:
+            if self._caller is not caller:  # refused: what is owned is another caller's business
+                raise
             for held in self._owned.values():
                 held.give_up()
             self._owned.clear()
@@ -145,19 +150,23 @@ class Share(Generic[H]):
                 self._members.give_up(me)
             raise
         finally:
-            self._acting = False
+            if self._caller is caller:
+                self._caller = None
 
     # -- inside --
 
-    def _begin(self) -> None:
-        """Two at a time would join twice, and one of the memberships would be nobody's."""
+    def _begin(self, caller: object) -> None:
+        """Let ``caller`` alone give and take: two at a time would join twice, with one of the memberships nobody's.
+
+        The caller ends it if it finds itself in it: also when it was interrupted before this method returned.
+        """
         with self._lock:
-            if self._acting:
+            if self._caller is not None:
                 raise AlreadyHeld(
                     f"sharing {self.what}: this object is giving and taking already, for another caller or in "
                     "on_release; use an object for each member"
                 )
-            self._acting = True
+            self._caller = caller
 
     def _join(self, limit: TimeLimit) -> Steps[Acquired]:
         if self._me is not None and not self._me.session.alive:
