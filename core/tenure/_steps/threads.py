@@ -30,7 +30,10 @@ def run(store: Store, steps: Steps[T], *, undo: Callable[[T], object] | None = N
     An interrupt is raised in the steps too, where they stand, so that they can hand over what they would leave. One
     that comes when they have ended calls ``undo`` with their result, as the caller does not get it. ``undo`` does not
     block.
+
+    In a forked child nothing of the steps is performed: another thread may have held a lock of theirs at the fork.
     """
+    store._check_fork()
     ended: list[T] = []
     failed: BaseException | None = None
     while True:

@@ -62,7 +62,8 @@ class Cached(Generic[T]):
     def close(self) -> None:
         """Stop following the store. Idempotent, callable from any thread; never raises."""
         self._watch.close()
-        self._view.wake()
+        if not self._store._inherited:
+            self._view.wake()
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +75,7 @@ class Cached(Generic[T]):
         return TimeLimit(self._store.clock, timeout)
 
     def _subscribe(self, callback: Callable[[frozenset[str]], object]) -> None:
+        self._store._check_fork()
         self._view.subscribe(Subscriber(self._store._strand, callback))
 
     def _wait(self, ready: Callable[[], bool], limit: TimeLimit) -> bool:

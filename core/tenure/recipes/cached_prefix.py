@@ -127,6 +127,9 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
 
         Args:
             callback: called with the keys, without the prefix. What it raises is logged.
+
+        Raises:
+            UsedAfterFork: the store belongs to the parent process.
         """
         self._subscribe(lambda keys: callback(frozenset(key[len(self._prefix) :] for key in keys)))
 

@@ -6,6 +6,7 @@ local clock, so that a holder knows it before the store can give a lock to anoth
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -184,6 +185,7 @@ class SharedSessions:
 
 
 _shared = SharedSessions()
+os.register_at_fork(after_in_child=_shared._lock._at_fork_reinit)  # a thread of the parent may have held it
 
 
 def session_for(store: Store, own: Session | None, limit: TimeLimit) -> Steps[Session]:
