@@ -15,7 +15,7 @@ from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, S
 from tenure._steps.following import wait
 from tenure.errors import StoreClosed, TenureError
 from tenure.leases.lease import Lease
-from tenure.spi.types import CommitResult, KeyValue, Put, Transaction
+from tenure.spi.types import CommitResult, KeyValue, LeaseGrant, Put, Transaction
 
 T = TypeVar("T")
 
@@ -30,7 +30,10 @@ def run(store: Store, steps: Steps[T], *, undo: Callable[[T], object] | None = N
     An interrupt is raised in the steps too, where they stand, so that they can hand over what they would leave. One
     that comes when they have ended calls ``undo`` with their result, as the caller does not get it. ``undo`` does not
     block.
+
+    In a forked child nothing of the steps is performed: another thread may have held a lock of theirs at the fork.
     """
+    store._check_fork()
     ended: list[T] = []
     failed: BaseException | None = None
     while True:
@@ -73,8 +76,18 @@ def seconds_for(store: Store, limit: TimeLimit) -> float:
 
 
 def _grant(store: Store, effect: Grant) -> Lease:
-    return store.lease(
-        effect.ttl, margin=effect.margin, on_lost=effect.on_lost, timeout=seconds_for(store, effect.limit)
+    def make(grant: LeaseGrant, **fields: Any) -> Lease:
+        lease = Lease(grant, **fields)
+        effect.taken.append(lease)
+        return lease
+
+    return store._take_lease(
+        make,
+        effect.ttl,
+        keep_alive=True,
+        margin=effect.margin,
+        on_lost=effect.on_lost,
+        timeout=seconds_for(store, effect.limit),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Generic, Self, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import monotonic
 from tenure.errors import DeadlineExceeded, StoreClosed, TenureError
 from tenure.recipes._view import Subscriber, View
 
@@ -32,6 +33,7 @@ class Cached(Generic[T]):
             prefix, exact=exact, callback=view.apply, on_error=lambda error: view.wake(), timeout=timeout
         )
         view.follows = lambda: self._watch.staleness == 0
+        view.remind = self._reminding(view)
         try:
             arrived = self._wait(lambda: view.in_sync, limit)
         except BaseException:
@@ -62,7 +64,8 @@ class Cached(Generic[T]):
     def close(self) -> None:
         """Stop following the store. Idempotent, callable from any thread; never raises."""
         self._watch.close()
-        self._view.wake()
+        if not self._store._inherited:
+            self._view.wake()
 
     def __enter__(self) -> Self:
         return self
@@ -70,10 +73,20 @@ class Cached(Generic[T]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    def _reminding(self, view: View[T]) -> Callable[[float], object]:
+        store, watch, strand = self._store, self._watch, self._store._strand(view.settle)
+
+        def remind(seconds: float) -> None:
+            if not watch.closed:
+                store._timers.call_at(monotonic() + store.clock.pause(seconds), strand.wake)
+
+        return remind
+
     def _limit(self, timeout: float | None) -> TimeLimit:
         return TimeLimit(self._store.clock, timeout)
 
     def _subscribe(self, callback: Callable[[frozenset[str]], object]) -> None:
+        self._store._check_fork()
         self._view.subscribe(Subscriber(self._store._strand, callback))
 
     def _wait(self, ready: Callable[[], bool], limit: TimeLimit) -> bool:

@@ -5,7 +5,7 @@ One watch keeps it up to date. Reading it makes no call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import Generic, TypeVar
 
 from tenure._client.store import Store
@@ -22,12 +22,13 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
     """The values of all keys with a prefix, kept up to date by one watch, as a mapping. Thread-safe.
 
     It gives the guarantees of :class:`CachedValue` for each key. Its keys are those of the store without the prefix.
+    ``dict(settings)`` reads key by key, and raises ``KeyError`` if one is deleted meanwhile; :meth:`snapshot` doesn't.
 
     >>> import tenure
     >>> with tenure.connect("memory://") as store:
     ...     settings = tenure.CachedPrefix(store, "settings/", codec=tenure.TEXT)
     ...     settings.set("color", "red")
-    ...     settings["color"], dict(settings)
+    ...     settings["color"], settings.snapshot()
     ('red', {'color': 'red'})
 
     Args:
@@ -70,6 +71,14 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.snapshot())
+
+    def items(self) -> ItemsView[str, T]:
+        """Return keys and values as they are at one moment, like those of :meth:`snapshot`."""
+        return self.snapshot().items()
+
+    def values(self) -> ValuesView[T]:
+        """Return the values as they are at one moment."""
+        return self.snapshot().values()
 
     def __len__(self) -> int:
         return len(self._view.values())
@@ -127,6 +136,9 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
 
         Args:
             callback: called with the keys, without the prefix. What it raises is logged.
+
+        Raises:
+            UsedAfterFork: the store belongs to the parent process.
         """
         self._subscribe(lambda keys: callback(frozenset(key[len(self._prefix) :] for key in keys)))
 

@@ -131,6 +131,9 @@ class CachedValue(Cached[T], Generic[T]):
 
         Args:
             callback: called with the present value. What it raises is logged.
+
+        Raises:
+            UsedAfterFork: the store belongs to the parent process.
         """
         self._subscribe(lambda keys: callback(self.value))
 

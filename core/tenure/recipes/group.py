@@ -120,7 +120,7 @@ class Group:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         steps = self._steps.acquire(owner_value(member, data=data), TimeLimit(self._store.clock, timeout))
-        return run(self._store, steps)
+        return run(self._store, steps, undo=Membership.give_up)
 
     def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """Read who is a member now.

@@ -93,6 +93,7 @@ class PersistentKey:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        self._store._check_fork()
         with self._lock:
             if self._open:
                 raise AlreadyHeld(f"putting {self._key!r}: this object keeps it already; close it first")
@@ -108,7 +109,7 @@ class PersistentKey:
             raise
 
     def close(self, *, timeout: float | None = None) -> None:
-        """Remove the key, and keep it no longer. Idempotent.
+        """Remove the key, and keep it no longer. Idempotent; does nothing in a forked child.
 
         Args:
             timeout: seconds that the call may take; by default the store's timeout.
@@ -120,6 +121,8 @@ class PersistentKey:
             PermissionDenied: the store forbids the call; the key goes with its TTL. ``AuthenticationFailed`` if it no
                 longer accepts the credentials.
         """
+        if self._store._inherited:
+            return
         with self._lock:
             self._open = False
             session, self._session = self._session, None

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 async def run(store: Store, steps: Steps[T]) -> T:
     """Perform ``steps`` and return their result. There is no place for a cancel between their end and the return."""
+    store._bridge.check_loop()  # first: in a forked child, a lock of the steps may be held by nobody
     result: Any = None
     failed: BaseException | None = None
     while True:
