@@ -57,6 +57,13 @@ def conformance() -> None:
     "--report", "report_file", type=_FILE, metavar="FILE", help="Write the report as JSON, to verify it later."
 )
 @click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a web page.")
+@click.option(
+    "--face",
+    type=click.Choice(["sync", "aio"]),
+    default="sync",
+    show_default=True,
+    help="Through which interface: the synchronous one, or asyncio.",
+)
 @click.option("--no-network", is_flag=True, help="Run no proxy between client and server; skip the rules that need it.")
 @control_options
 @common()
@@ -75,6 +82,7 @@ def run(
     rule_budget: float | None,
     report_file: Path | None,
     html_file: Path | None,
+    face: str,
     no_network: bool,
     controls: ControlOptions,
 ) -> None:
@@ -116,6 +124,7 @@ def run(
                     rule_budget=rule_budget,
                     timeout=options.timeout,
                     between=not no_network,
+                    face=face,
                 ),
                 progress,
             )

@@ -135,6 +135,8 @@ def _declared(report: Mapping[str, Any], catalogue: Sequence[Rule], found: Verif
             continue
         undeclared = [name for name in rule["required_capabilities"] if not report["capabilities"].get(name)]
         absent = [name for name in rule["required_controls"] if name not in offered]
+        if rule["face"] not in (None, report["run"]["face"]):
+            absent.append(f"the face {rule['face']}")
         applies = not undeclared and not absent
         if applies and rule["verdict"] == Verdict.NOT_SUPPORTED:
             found.problems.append(

@@ -30,8 +30,9 @@ from tenure.conformance.harness.context import (
     SharedRunUnfinished,
     in_namespace,
 )
+from tenure.conformance.harness.face import FACES
 from tenure.conformance.harness.profile import QUICK, Profile
-from tenure.conformance.harness.rule import Rule
+from tenure.conformance.harness.rule import SYNC, Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.network import Network
 from tenure.conformance.runner.control_monitor import ControlMonitor
@@ -60,6 +61,8 @@ class Plan:
     """Seconds for the first opening of the store."""
     between: bool = True
     """Whether to run a proxy between client and server, if the URL names host and port."""
+    face: str = SYNC
+    """The interface through which the rules use the store, see :mod:`tenure.conformance.harness.face`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,8 @@ class _Runner:
         self._progress.planned(self._store, self._selected)
         controls, network = with_network(self._controls, self._network), self._network is not None
         self._reasons = {
-            rule.id: rule.skip_reason(self._store.capabilities, controls, network=network) for rule in self._selected
+            rule.id: rule.skip_reason(self._store.capabilities, controls, network=network, face=self._plan.face)
+            for rule in self._selected
         }
         for rule in self._selected:
             try:
@@ -326,7 +330,13 @@ class _Runner:
             network = network.twin()
             self._twins.append(network)
         context = RuleContext(
-            plan.url, rule, controls=self._controls, memo=self._memo, profile=plan.profile, network=network
+            plan.url,
+            rule,
+            controls=self._controls,
+            memo=self._memo,
+            profile=plan.profile,
+            network=network,
+            face=FACES[plan.face],
         )
         declared, now = self._store.capabilities.as_dict(), context.capabilities.as_dict()
         changed = [f"{name}={value}, then {now[name]}" for name, value in declared.items() if value != now[name]]
