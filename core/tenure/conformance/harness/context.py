@@ -26,7 +26,7 @@ from tenure.conformance.harness.face import Face, SyncFace
 from tenure.conformance.harness.profile import QUICK, Profile
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
-from tenure.errors import TenureError
+from tenure.errors import StoreClosed, TenureError
 from tenure.spi import Backend, Capabilities, UrlForm
 from tenure.spi.keys import namespace_prefix
 
@@ -223,7 +223,8 @@ class RuleContext:
             if network is not None:
                 network.reset()
         for store in self._stores:
-            store.close()
+            with contextlib.suppress(StoreClosed):  # a second close comes when its loop has ended
+                store.close()
         for backend in self._backends:
             backend.close()
         for network in self._networks:

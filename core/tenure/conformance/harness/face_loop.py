@@ -7,6 +7,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from tenure.errors import StoreClosed
+
 T = TypeVar("T")
 
 _ENDS = 10.0
@@ -30,7 +32,9 @@ class LoopThread:
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("a callback waits on the event loop for itself; mark the rule by of_face()")
-        assert self._loop is not None
+        if self._loop is None or self._loop.is_closed():
+            work.close()
+            raise StoreClosed("using a store of a rule: the rule's event loop has ended")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tenure._client.transaction import TransactionDraft
 from tenure.aio._opening import Opening
@@ -22,12 +21,11 @@ _END = object()
 
 
 class Proxies:
-    """Makes proxies. One object has one proxy, so that the two can be compared."""
+    """Makes proxies. Those of one object are equal."""
 
     def __init__(self, loop: LoopThread) -> None:
         self._loop = loop
-        self._known: WeakValueDictionary[int, Proxy] = WeakValueDictionary()
-        self._callbacks: WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = WeakKeyDictionary()
+        self._callbacks: dict[Callable[..., Any], Callable[..., Any]] = {}
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` on the loop, await or open what it returns, and return a proxy of that."""
@@ -58,21 +56,15 @@ class Proxies:
             return {name: self.shown(one) for name, one in found.items()}
         if not any(one.__module__.startswith(_HOME) for one in type(found).__mro__):
             return found
-        proxy = self._known.get(id(found))
-        if proxy is None:
-            proxy = self._known[id(found)] = Proxy(self, found)
-        return proxy
+        return Proxy(self, found)
 
     def taken(self, given: Any) -> Any:
         """Return what the asyncio interface gets for ``given``."""
         if isinstance(given, Proxy):
             return given._inner
-        if inspect.isfunction(given) or inspect.ismethod(given):
-            known = self._callbacks.get(given)
-            if known is None:
-                known = self._callbacks[given] = partial(self._call_back, given)
-            return known
-        return given
+        if not inspect.isroutine(given) and not isinstance(given, partial):
+            return given
+        return self._callbacks.setdefault(given, partial(self._call_back, given))
 
     def _call_back(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*(self.shown(one) for one in args))
@@ -118,6 +110,12 @@ class Proxy:
 
     def __contains__(self, key: Any) -> bool:
         return key in self._inner
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Proxy) and other._inner is self._inner
+
+    def __hash__(self) -> int:
+        return id(self._inner)
 
     def __repr__(self) -> str:
         return repr(self._inner)

@@ -131,17 +131,21 @@ class Progress:
         """A rule has its verdict; called for rules that aren't executed, too."""
 
 
-def all_rules() -> tuple[Rule, ...]:
-    """Return the catalogue, area by area. Raises ``ConfigError`` if a package of the extra isn't installed."""
+def all_rules(face: str = SYNC) -> tuple[Rule, ...]:
+    """Return the catalogue of a face, area by area. Raises ``ConfigError`` if a package of the extra isn't installed.
+
+    A rule that is about the asyncio interface alone is in its catalogue alone.
+    """
     try:
-        from tenure.conformance.catalogue import AllRules  # noqa: PLC0415 - needs the extra, see below
+        from tenure.conformance.catalogue import AllRules, FaceRules  # noqa: PLC0415 - needs the extra, see below
     except ModuleNotFoundError as exc:
         if (exc.name or "").startswith("tenure"):
             raise
         raise ConfigError(
             f"loading the conformance suite: {exc.name} isn't installed; run: pip install 'tenure[conformance]'"
         ) from exc
-    return tuple(rule for part in AllRules.__bases__ for rule in vars(part).get("own_rules", ()))
+    parts = AllRules.__bases__ if face == SYNC else (*AllRules.__bases__, *FaceRules.__bases__)
+    return tuple(rule for part in parts for rule in vars(part).get("own_rules", ()))
 
 
 def select(catalogue: Sequence[Rule], areas: Sequence[str], rules: Sequence[str]) -> tuple[Rule, ...]:
@@ -172,19 +176,19 @@ def run(plan: Plan, progress: Progress | None = None) -> Run:
     Raises ``ConfigError`` for a selection that matches no rule, and whatever opening the store raises. Ctrl-C ends the
     run: the result has ``interrupted`` set, and the rules that were left out are UNKNOWN.
     """
-    catalogue = all_rules()
+    catalogue = all_rules(plan.face)
     return _Runner(plan, catalogue, progress or Progress()).run()
 
 
 class _Runner:
     def __init__(self, plan: Plan, catalogue: tuple[Rule, ...], progress: Progress) -> None:
-        from tenure.conformance.catalogue import AllRules  # noqa: PLC0415 - all_rules() has reported a missing package
+        from tenure.conformance.catalogue import FaceRules  # noqa: PLC0415 - all_rules() has reported a missing package
 
         self._plan = plan
         self._catalogue = catalogue
         self._selected = select(catalogue, plan.areas, plan.rules)
         self._progress = progress
-        self._suite = AllRules()
+        self._suite = FaceRules()
         self._monitor = ControlMonitor(plan.controls)
         self._controls = self._monitor.controls
         self._recovery = Recovery(plan.url, self._monitor, plan.timeout)
