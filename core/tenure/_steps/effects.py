@@ -126,6 +126,17 @@ class WaitUntil(Effect[bool]):
 
 
 @dataclass(frozen=True, slots=True)
+class Call(Effect[None]):
+    """Call a function of the application, and wait until it has returned. What it raises is raised in the steps.
+
+    Attributes:
+        function: the function. An event loop calls it there, and awaits what a coroutine function returns.
+    """
+
+    function: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep(Effect[None]):
     """Wait for some time.
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tenure._client.store import Store
-from tenure._runtime.callback_pool import Strand
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.interruption import interruption
@@ -54,11 +53,19 @@ class _Own:
     until: float
 
 
+class Wakes(Protocol):
+    """Runs a function soon, and once more if it is woken meanwhile."""
+
+    def wake(self) -> None:
+        """Let it run. Never blocks."""
+        ...
+
+
 class Subscriber:
     """One callback. It is called with the keys that have changed since its last call, so a slow one misses none."""
 
     def __init__(
-        self, strand: Callable[[Callable[[], object]], Strand], callback: Callable[[frozenset[str]], object]
+        self, strand: Callable[[Callable[[], object]], Wakes], callback: Callable[[frozenset[str]], object]
     ) -> None:
         self._callback = callback
         self._lock = Monitor()
@@ -71,11 +78,10 @@ class Subscriber:
             self._changed.update(keys)
         self._strand.wake()
 
-    def _run(self) -> None:
+    def _run(self) -> object:
         with self._lock:
             keys, self._changed = frozenset(self._changed), set()
-        if keys:
-            self._callback(keys)
+        return self._callback(keys) if keys else None
 
 
 class View(Generic[T]):
@@ -87,6 +93,8 @@ class View(Generic[T]):
         self.in_sync = False
         """Whether the first state has arrived."""
         self.batches = 0
+        self.waiters: set[Callable[[], object]] = set()
+        """Called after each batch: for those who wait on an event loop, where nobody waits for a lock."""
         self.follows: Callable[[], bool] = lambda: True
         """Whether the watch is connected."""
         self.remind: Callable[[float], object] = lambda seconds: None
@@ -165,6 +173,8 @@ class View(Generic[T]):
     def _wake(self) -> None:
         self.batches += 1
         self.changed.notify_all()
+        for wake in tuple(self.waiters):
+            wake()
 
     # -- writing --
 
