@@ -24,6 +24,8 @@ def _options(
 ) -> Options:
     if attempts < 1:
         raise ConfigError(f"making a transport: attempts is a number of at least 1, not {attempts!r}")
+    if strategy not in list(Strategy):
+        raise ConfigError(f"making a transport: strategy is one of {', '.join(Strategy)}, not {strategy!r}")
     return Options(domain.lower(), Strategy(strategy), tuple(zones), sticky, attempts)
 
 
@@ -52,7 +54,7 @@ class TenureTransport(httpx.BaseTransport):
         attempts: the most instances that one request is sent to.
 
     Raises:
-        ConfigError: ``attempts`` is out of range.
+        ConfigError: ``attempts`` is out of range, or there is no such strategy.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class AsyncTenureTransport(httpx.AsyncBaseTransport):
         attempts: the most instances that one request is sent to.
 
     Raises:
-        ConfigError: ``attempts`` is out of range.
+        ConfigError: ``attempts`` is out of range, or there is no such strategy.
     """
 
     def __init__(

@@ -128,6 +128,7 @@ class Lifespan:
         self._cutting: asyncio.TimerHandle | None = None
         self._stop: Deadline | None = None
         self._problem: str | None = None
+        self._asking = False  # a registration is under way
 
     # -- what the application uses --
 
@@ -249,10 +250,12 @@ class Lifespan:
     async def _register_at_last(self, instance: Instance) -> None:
         pause, longest = _RETRY
         while True:
+            self._asking = True
             try:
                 await self.registry.register(instance)
             except TenureError as exc:
                 self._problem = f"the instance is not registered: {exc}"
+                self._asking = False
                 _log.warning("trying again in %g s: %s", pause, exc)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
@@ -286,10 +289,14 @@ class Lifespan:
         return self._leaving
 
     async def _leave(self, wait: float) -> None:
-        if self._registering is not None:
-            self._registering.cancel()
-            await asyncio.wait([self._registering])
         registry, share = self._registry, self.stop_timeout * _CALL_SHARE
+        if self._registering is not None:
+            # A registration that is cancelled is undone in the background. Better to know how it ended.
+            _, unfinished = await asyncio.wait([self._registering], timeout=share if self._asking else 0)
+            if unfinished:
+                wait = 0.0  # nobody has seen the instance
+                self._registering.cancel()
+                await asyncio.wait([self._registering])
         if registry is None or registry.current() is None:
             return
         if wait > 0:
