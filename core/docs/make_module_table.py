@@ -27,7 +27,7 @@ def backends() -> dict[str, frozenset[str]]:
     for pattern in ("backends/tenure_*", "contrib/*/src/tenure_*"):
         for folder in sorted(ROOT.glob(pattern)):
             modules = frozenset(path.stem for path in folder.glob("*.py")) - {"__init__"}
-            if modules:
+            if "plugin" in modules:  # contrib has distributions that are no backends
                 found[folder.name.removeprefix("tenure_")] = modules
     return found
 
