@@ -73,11 +73,19 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
         return iter(self.snapshot())
 
     def items(self) -> ItemsView[str, T]:
-        """Return keys and values as they are at one moment, like those of :meth:`snapshot`."""
+        """Return keys and values as they are at one moment.
+
+        Returns:
+            Those of a copy, as :meth:`snapshot` makes one.
+        """
         return self.snapshot().items()
 
     def values(self) -> ValuesView[T]:
-        """Return the values as they are at one moment."""
+        """Return the values as they are at one moment.
+
+        Returns:
+            Those of a copy, as :meth:`snapshot` makes one.
+        """
         return self.snapshot().values()
 
     def __len__(self) -> int:
