@@ -18,7 +18,7 @@ from tenure import aio
 from tenure.errors import ConfigError, InvalidArgument, StoreClosed, UsedAfterFork
 from tenure_testkit.loops import face_of, run, threads
 from tenure_testkit.probes import forked
-from tenure_testkit.waiting import PATIENCE
+from tenure_testkit.waiting import PATIENCE, until
 
 from .gates import gated
 
@@ -254,3 +254,44 @@ def test_ctrl_c_leaves_no_thread_and_no_warning(url: str) -> None:
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=PATIENCE)
     assert (out, err, child.returncode) == ("[]\n", "", 0)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine method 'aclose'")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_is_closed_before_its_store_leaves_no_lock_held(url: str) -> None:
+    """Nothing is told to the store then, as ``asyncio.run`` would: it finds out as it refreshes its leases."""
+
+    async def hold() -> aio.Store:
+        store = await aio.connect(url, timeout=PATIENCE)
+        session = await aio.Session.open(store, ttl=1.0)
+        await aio.Lock(store, "l", session=session).acquire()
+        return store
+
+    with tenure.connect(url, timeout=PATIENCE) as other:
+        loop = asyncio.new_event_loop()
+        store = loop.run_until_complete(hold())
+        loop.close()
+        assert tenure.Lock(other, "l").acquire(timeout=PATIENCE).release()
+        until(lambda: store.closed)
+    until(lambda: not threads())
+
+
+@pytest.mark.filterwarnings("ignore:coroutine method 'aclose'")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_is_closed_before_its_watch_leaves_no_thread(url: str) -> None:
+    """It finds out as there is something to tell."""
+
+    async def follow() -> tuple[aio.Store, aio.Watch]:
+        store = await aio.connect(url, timeout=PATIENCE)
+        watch = await store.watch("a")
+        while (batch := await watch.next(PATIENCE)) is not None and batch.type != "synced":
+            pass
+        return store, watch
+
+    with tenure.connect(url, timeout=PATIENCE) as other:
+        loop = asyncio.new_event_loop()
+        store, watch = loop.run_until_complete(follow())
+        loop.close()
+        until(lambda: other.put("a", b"1") and store.closed)
+        assert watch.closed
+    until(lambda: not threads())

@@ -85,3 +85,14 @@ def test_deleting_takes_steps_by_the_number_of_keys() -> None:
         return made
 
     assert calls(16_000) < 4.4 * calls(4_000)
+
+
+@pytest.mark.parametrize("timeout", [1e10, 2**63, 1e300])
+def test_a_timeout_may_be_longer_than_any_wait(store_url: str, timeout: float) -> None:
+    with tenure.connect(store_url, timeout=timeout) as store:
+        store.put("a", b"1", timeout=timeout)
+        assert store.list("a", timeout=timeout).keys == ("a",)
+        with store.watch("a", timeout=timeout) as watch:
+            assert watch.next(timeout) is not None
+        assert tenure.Lock(store, "l").acquire(timeout=timeout).release(timeout=timeout)
+        store.close(timeout=timeout)

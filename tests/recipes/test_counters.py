@@ -9,7 +9,7 @@ from tenure import Store
 from tenure.errors import Conflict, OutcomeUnknown, UsedAfterFork
 from tenure.testing import Faults
 from tenure_testkit.probes import forked
-from tenure_testkit.waiting import until
+from tenure_testkit.waiting import PATIENCE, until
 
 
 def test_a_write_without_an_answer_counts_once(tenure_store: Store, tenure_faults: Faults) -> None:
@@ -74,3 +74,20 @@ def test_an_interrupted_run_is_given_back(tenure_store: Store) -> None:
         tenure.once(tenure_store, "job", interrupted)
     assert not tenure_store.list().keys
     assert tenure.once(tenure_store, "job", lambda held: b"done") == b"done"
+
+
+@pytest.mark.parametrize(("missed", "timeout", "calls"), [("skip", 1.5, 1), ("last", 0.01, 2)])
+def test_a_slot_that_was_taken_by_a_clock_far_ahead_is_told(
+    missed: str, timeout: float, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that skips missed slots looks when the next slot comes."""
+    with tenure.connect("memory://") as store:
+        schedule = tenure.Schedule(store, "s", 1, missed=missed)
+        store.put(schedule.key, b"2999-01-01T00:00:00+00:00 another")
+        for _ in range(calls):
+            with pytest.raises(tenure.WaitTimeout, match=r"2999-01-01.*delete the key"):
+                schedule.take(timeout=timeout)
+        warnings = [record for record in caplog.records if "2999-01-01" in record.getMessage()]
+        assert len(warnings) == 1
+        store.delete(schedule.key)
+        assert schedule.take(timeout=PATIENCE).microsecond == 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 
 import tenure
 from tenure.errors import InvalidArgument
+from tenure_testkit.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("store", [None, "memory://", 7])
@@ -17,7 +19,19 @@ def test_a_recipe_takes_a_store_first(store: object) -> None:
             recipe(store, "name")  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("timeout", ["5", math.nan, [1]])
+def test_a_wait_for_a_loss_may_have_any_length() -> None:
+    with tenure.connect("memory://arguments") as store:
+        held = tenure.Lock(store, "l").acquire()
+        waiters = [threading.Thread(target=held.wait_until_lost, args=(long,)) for long in (math.inf, 1e300, 2**63)]
+        for waiter in waiters:
+            waiter.start()
+        held.release()
+        for waiter in waiters:
+            waiter.join(PATIENCE)
+            assert not waiter.is_alive()
+
+
+@pytest.mark.parametrize("timeout", ["5", math.nan, [1], 10**400])
 def test_a_timeout_that_is_no_number_changes_nothing(timeout: object) -> None:
     with tenure.connect("memory://arguments") as store:
         lock, queue = tenure.Lock(store, "l"), tenure.WorkQueue(store, "q")
@@ -25,4 +39,8 @@ def test_a_timeout_that_is_no_number_changes_nothing(timeout: object) -> None:
             with pytest.raises(InvalidArgument, match="timeout"):
                 call(timeout=timeout)  # type: ignore[operator]
         assert lock.held is None
+        with lock.hold() as held:
+            for check in (held.check, held.session.check, held.session.lease.ensure_valid, held.wait_until_lost):
+                with pytest.raises(InvalidArgument):
+                    check(timeout)  # type: ignore[operator]
         assert not store.list().keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import dataclasses
 import logging
-import math
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def prepare(
     """Check everything that :func:`connect` is given, without asking the server. Raises like it."""
     raw = url.split(store_url)
     plugin = discovery.find(raw.scheme)
-    if not isinstance(wait_for_store, int | float) or not 0 <= wait_for_store < math.inf:
+    if not isinstance(wait_for_store, int | float) or not 0 <= wait_for_store <= sys.float_info.max:
         raise InvalidArgument(
             f"wait_for_store={wait_for_store!r}: it is a finite number of seconds, 0 or more; leave it out to try once"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -669,7 +670,7 @@ class Store:
         timeout: float | None,
     ) -> L:
         """Take a lease with the face that ``make`` gives it."""
-        if not isinstance(ttl, int | float) or not 0 < ttl < math.inf:
+        if not isinstance(ttl, int | float) or not 0 < ttl <= sys.float_info.max:
             raise InvalidArgument(
                 f"taking a lease: a TTL is a positive, finite number of seconds, not {ttl!r}; give such a number"
             )
@@ -789,6 +790,9 @@ class Store:
             return self._backend.revoke([wanted], timeout=seconds)
 
         revoked = self._read("revoke", attempt, timeout)
+        held = self._keeper.find(wanted)
+        if held is not None:  # this store object's own: its holder would only learn of it by the next refresh
+            held.mark_lost("it was revoked by its id")
         if not revoked and attempts == 1:  # a second attempt may find the work of the first, whose answer got lost
             raise LeaseNotFound(
                 f"revoking the lease {wanted!r}: no lease {wanted!r} is alive in this store; the lease expired, was "

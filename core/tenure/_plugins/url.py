@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -250,7 +250,8 @@ def _convert(option: Option, text: str) -> str | int | float | bool | Secret:
     except ValueError:
         raise refused("a whole number" if option.type is int else "a number") from None
     low, high = option.minimum, option.maximum
-    if not math.isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
+    finite = abs(number) <= sys.float_info.max
+    if not finite or (low is not None and number < low) or (high is not None and number > high):
         bounds = " and ".join(
             f"{words} {bound:g}" for words, bound in (("at least", low), ("at most", high)) if bound is not None
         )

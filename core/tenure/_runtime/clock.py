@@ -163,6 +163,14 @@ class ManualClock(Clock):
         return min(seconds, 0.001 + seconds / 500)
 
 
+def is_number(value: object) -> bool:
+    """Return whether it is a number, maybe an infinite one: no NaN, and no integer that is too large for a float."""
+    try:
+        return isinstance(value, int | float) and not math.isnan(value)
+    except OverflowError:
+        return False
+
+
 class TimeLimit:
     """A limit that ends after ``seconds`` (``None``: never) of ``clock`` or of real time, whichever is first.
 
@@ -174,7 +182,7 @@ class TimeLimit:
     """
 
     def __init__(self, clock: Clock, seconds: float | None) -> None:
-        if seconds is not None and (not isinstance(seconds, int | float) or math.isnan(seconds)):
+        if seconds is not None and not is_number(seconds):
             raise InvalidArgument(f"timeout={seconds!r}: give a number of seconds, or None")
         self._clock = clock
         self._ends = None if seconds is None else (clock.now() + seconds, monotonic() + seconds)

@@ -8,6 +8,7 @@ jitter, so that the clients of a store that comes back don't arrive together.
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -26,6 +27,8 @@ hangs instead of answering; the next try uses another server. Each later try may
 
 _FIRST_DELAY = 0.02
 _LONGEST_DELAY = 1.0
+_LONGEST = 1e6
+"""Seconds, some eleven days, that drivers and locks can wait. A longer timeout is as good as none, and means this."""
 
 
 class Backoff:
@@ -48,12 +51,12 @@ class Backoff:
 
 
 def check_timeout(timeout: float) -> float:
-    """Return ``timeout`` in seconds, or raise ``InvalidArgument``."""
-    if not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+    """Return ``timeout`` in seconds, no more than drivers and locks take, or raise ``InvalidArgument``."""
+    if not isinstance(timeout, int | float) or not 0 < timeout <= sys.float_info.max:
         raise InvalidArgument(
             f"timeout={timeout!r}: a timeout is a positive, finite number of seconds; leave it out for the default"
         )
-    return timeout
+    return min(timeout, _LONGEST)
 
 
 def read(call: Callable[[float], T], timeout: float, clock: Clock) -> T:

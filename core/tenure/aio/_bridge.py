@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -36,6 +37,9 @@ class Bridge:
         self._closer: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._breaths = 0
+        self._left = [None]
+        look = weakref.WeakMethod(self._look_at_loop)
+        calls.loop_closed = sync._keeper.before_refresh = lambda: (method := look()) and method()
         self._guard = self._until_the_loop_ends()
 
     async def open(self) -> None:
@@ -135,6 +139,25 @@ class Bridge:
             _log.exception("closing %s failed", self.sync.url)
         finally:
             self.calls.post(_done, closed)
+
+    def _look_at_loop(self) -> None:
+        """Close the store if its loop was closed before it: nobody can use it, and what it holds is in others' way."""
+        if not self.calls.loop.is_closed() or self.sync.closed:
+            return
+        try:
+            self._left.pop()
+        except IndexError:
+            return
+        try:
+            start_thread(threading.Thread(target=self._close_left, name="tenure-aio-close", daemon=True))
+        except RuntimeError:  # the interpreter is ending, or there are too many threads: look again
+            self._left.append(None)
+
+    def _close_left(self) -> None:
+        _log.warning("the event loop of %s was closed before the store; closing the store", self.sync.url)
+        deadline = Deadline(self.sync.timeout)
+        self.sync.close(timeout=deadline.seconds)
+        self.calls.close(deadline)
 
     async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
         # asyncio closes the generators of a loop before it closes the loop: so a store that nobody closes leaves no

@@ -89,6 +89,8 @@ class Calls:
         self._finished: deque[_Call[Any]] = deque()
         self._told = False
         self._closed = False
+        self.loop_closed: Callable[[], object] = lambda: None
+        """Called, on any thread, when the loop turns out to be closed. Never blocks or raises."""
 
     async def run(
         self, function: Callable[[], T], *, undo: Callable[[T], object] | None = None, always: bool = False
@@ -127,6 +129,7 @@ class Calls:
         try:
             self.loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
+            self.loop_closed()
             return False
         return True
 

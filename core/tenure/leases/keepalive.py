@@ -58,6 +58,8 @@ class LeaseKeepAlive:
         self._timeout = timeout
         self._name = name
         self._on_lost = on_lost
+        self.before_refresh: Callable[[], object] = _nothing
+        """Called before each refresh, on the thread that refreshes. Never blocks or raises."""
         self._condition = Monitor()
         self._machine = LeaseMachine()
         self._thread: threading.Thread | None = None
@@ -235,6 +237,7 @@ class LeaseKeepAlive:
                     continue
             self._end(step.overdue)
             if step.batch:
+                self.before_refresh()
                 self._refresh(step.batch, step.attempt)
 
     def _end(self, overdue: Iterable[HeldLease]) -> None:
@@ -278,3 +281,7 @@ class LeaseKeepAlive:
                 overdue = self._machine.overdue(self._clock.now())
             self._end(overdue)
             self._look_later(under_way)
+
+
+def _nothing() -> None:
+    return

@@ -22,10 +22,10 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from tenure._runtime.clock import Clock
+from tenure._runtime.clock import Clock, is_number
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.monitor import Monitor
-from tenure.errors import LeaseLost, TenureError, UsedAfterFork
+from tenure.errors import InvalidArgument, LeaseLost, TenureError, UsedAfterFork
 from tenure.spi.types import LeaseGrant, LeaseId
 
 _log = logging.getLogger("tenure.leases")
@@ -100,6 +100,7 @@ class HeldLease:
         self._clock = clock
         self._keeper = keeper
         self._lock = Monitor()
+        self._on_revoked: Callable[[HeldLease], object] | None = None
         self._end: LeaseState | None = None
         self._reason = ""
         self._refreshed = started
@@ -152,12 +153,15 @@ class HeldLease:
 
         Raises:
             LeaseLost: the lease has ended, or less time is left.
+            InvalidArgument: ``min_remaining`` is not a number.
             UsedAfterFork: the lease is held by the parent of this process.
         """
         if self._fork_generation != fork_generation.value:
             raise UsedAfterFork(
                 f"using lease {self.id}: the lease is held by the parent of this process; take a new lease in the child"
             )
+        if not is_number(min_remaining):  # no time is less than NaN
+            raise InvalidArgument(f"using lease {self.id}: {min_remaining!r} is no number of seconds; give one")
         if self.state in (LeaseState.LOST, LeaseState.REVOKED):
             reason = f" ({self._reason})" if self._reason else ""
             raise LeaseLost(f"using lease {self.id}: the lease is {self._end}{reason}; take a new lease")
@@ -253,7 +257,9 @@ class HeldLease:
             if self._end is not None:
                 return False
             self._end = LeaseState.REVOKED
-            return True
+        if self._on_revoked is not None:
+            self._on_revoked(self)
+        return True
 
     def mark_lost(self, reason: str) -> None:
         """Record that the lease has ended without the holder's doing. Ignored if the lease has ended already.

@@ -137,11 +137,19 @@ class PrefixState(CachedState[T], Mapping[str, T]):
         return iter(self.snapshot())
 
     def items(self) -> ItemsView[str, T]:
-        """Return keys and values as they are at one moment, like those of :meth:`snapshot`."""
+        """Return keys and values as they are at one moment.
+
+        Returns:
+            Those of a copy, as :meth:`snapshot` makes one.
+        """
         return self.snapshot().items()
 
     def values(self) -> ValuesView[T]:
-        """Return the values as they are at one moment."""
+        """Return the values as they are at one moment.
+
+        Returns:
+            Those of a copy, as :meth:`snapshot` makes one.
+        """
         return self.snapshot().values()
 
     def __len__(self) -> int:

@@ -18,6 +18,9 @@ from tenure.recipes.session import Session
 
 D = TypeVar("D", bound=TransactionDraft)
 
+_SLICE = 0.25
+"""Seconds after which a wait with a timeout looks at the store's clock, which a test or a suspend moves."""
+
 
 class HeldState:
     """The result of an acquisition, bound to no thread or task. Reading it makes no call to the store.
@@ -69,7 +72,7 @@ class HeldState:
 
     @property
     def lost(self) -> bool:
-        """Whether it was lost before it was released."""
+        """Whether it was lost before it was released; also with its session or its store, when that was closed."""
         return not self._released and not self._session.alive
 
     @property
@@ -85,6 +88,7 @@ class HeldState:
 
         Raises:
             LeaseLost: it was lost or released, or less time is left.
+            InvalidArgument: ``margin`` is not a number.
             UsedAfterFork: it is held by the parent of this process.
         """
         if self._released:
@@ -112,6 +116,8 @@ class HeldState:
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` once if it is lost, on a thread for callbacks; soon, if it is lost already.
 
+        It is also lost when its session or its store is closed before it was released, by whatever part of the program.
+
         Args:
             callback: called without arguments. What it raises is logged.
 
@@ -131,10 +137,17 @@ class HeldState:
             Whether it was lost or released; ``False`` if the time is up.
 
         Raises:
+            InvalidArgument: ``timeout`` is not a number.
             UsedAfterFork: it is held by the parent of this process.
         """
         self._store._check_fork()
-        return self._ended.wait(timeout)
+        limit = TimeLimit(self._store.clock, timeout)
+        while not self._ended.is_set():
+            left = limit.left()
+            if left is not None and left <= 0:
+                return False
+            self._ended.wait(None if left is None else min(left, _SLICE))
+        return True
 
     # -- for the faces --
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from tenure._client.store import Store
-from tenure._runtime.clock import TimeLimit
+from tenure._runtime.clock import TimeLimit, is_number
 from tenure._runtime.interruption import interruption
 from tenure._steps.effects import Steps
 from tenure._steps.following import Reading, follow
@@ -201,7 +201,7 @@ class Bus(Generic[T]):
             raise InvalidArgument(
                 f"the bus {name!r}: max_messages={max_messages!r} is no number from 1 to {10 * _MOST}; give one"
             )
-        if max_age is not None and not (isinstance(max_age, int | float) and max_age > 0):
+        if max_age is not None and not (is_number(max_age) and max_age > 0):
             raise InvalidArgument(f"the bus {name!r}: max_age={max_age!r} is no positive number of seconds; give one")
         self._store = store
         self._codec = codec

@@ -7,6 +7,7 @@ taken before that could be read, the slot counts as another process's: at most o
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from tenure.recipes._patience import beside, over
 from tenure.recipes.transact import unchanged
 from tenure.spi.types import Put
 
+_log = logging.getLogger("tenure.recipes")
 _LATE = timedelta(seconds=60)
 """A slot that was not taken so long after its time is missed."""
 _MOST = 366 * 86_400
@@ -41,6 +43,8 @@ class Slots:
         self._times = times
         self._catch_up = catch_up
         self._now = now
+        self._ahead: datetime | None = None
+        self._told: datetime | None = None
 
     def take(self, limit: TimeLimit) -> Steps[datetime]:
         """Steps that wait for the next slot that nobody else takes."""
@@ -52,6 +56,7 @@ class Slots:
             try:
                 if known is None:
                     known = yield from self._begin(slot, calls)
+                    self._look_ahead(known)
                 if slot > known and (self._catch_up or now - slot <= _LATE):
                     if (yield from self._claim(slot, me, calls)):
                         return slot
@@ -74,13 +79,28 @@ class Slots:
         mine = f"{slot.isoformat()} {me}".encode()
         while True:
             item = yield from Get(self._key, limit)
-            if item is not None and self._slot(item.value) >= slot:
+            if item is not None and (taken := self._slot(item.value)) >= slot:
+                self._look_ahead(taken)
                 return item.value == mine
             try:
                 yield from Commit((unchanged(self._key, item),), (Put(self._key, mine),), limit)
             except Conflict:
                 continue
             return True
+
+    def _look_ahead(self, taken: datetime) -> None:
+        """Tell, once for each, of a slot that was taken long before its time by this clock: none comes until then."""
+        now = self._now()
+        self._ahead = taken if taken - now > _LATE else None
+        if self._ahead is not None and taken != self._told:
+            self._told = taken
+            _log.warning(
+                "the schedule in %r: a slot of %s was taken, and it is %s by this clock, so none comes until then; set "
+                "the clocks right, and delete the key if it was that process's clock that was wrong",
+                self._key,
+                taken.isoformat(),
+                now.isoformat(timespec="seconds"),
+            )
 
     def _slot(self, value: bytes) -> datetime:
         try:
@@ -96,7 +116,10 @@ class Slots:
         ends = self._now() + timedelta(seconds=seconds)
         while (rest := (ends - self._now()).total_seconds()) > 0:
             if over(limit):
-                raise WaitTimeout(f"waiting for a slot in {self._key!r}: none was free; give a longer timeout")
+                why = "none was free; give a longer timeout"
+                if self._ahead is not None:
+                    why = f"one of {self._ahead.isoformat()} was taken already; set the clocks right, or delete the key"
+                raise WaitTimeout(f"waiting for a slot in {self._key!r}: {why}")
             left = limit.left()
             yield from Sleep(min(rest, _LONGEST_SLEEP, rest if left is None else left))
             self._store._check_process()
@@ -106,7 +129,8 @@ class Schedule:
     """Fire times that several processes share. Each is told to one of them, once at most.
 
     * A slot is taken before its work begins. If the process then dies, or the work fails, that slot is not repeated.
-    * Fire times follow the wall clock of each process. The first whose clock gets there takes the slot.
+    * Fire times follow the wall clock of each process. The first whose clock gets there takes the slot. If that clock
+      was far ahead, no slot comes until all others get there: a warning tells so, and :attr:`key` can be deleted.
     * Work may take longer than the next slot needs to come, and another process may take that one. Hold a
       :class:`Lock` if two must not run at the same time.
 

@@ -17,7 +17,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Grant, Steps
 from tenure._steps.threads import run
-from tenure.leases.lease import Lease
+from tenure.leases.lease import HeldLease, Lease
 
 DEFAULT_TTL = 10.0
 """Seconds after which the store gives away what a session holds whose process died."""
@@ -89,6 +89,7 @@ class Session:
 
         Raises:
             LeaseLost: the session has ended, or less time is left.
+            InvalidArgument: ``margin`` is not a number.
             UsedAfterFork: the session belongs to the parent of this process.
         """
         self.lease.ensure_valid(margin)
@@ -122,12 +123,15 @@ class Session:
     def _subscribe(
         self, owner: object, callback: Callable[[], object], submit: Callable[[Callable[[], object]], object]
     ) -> None:
-        """Call ``callback`` once when the session is lost, on the pool; at once if it is lost already."""
+        """Call ``callback`` once when the session ends, on the pool; at once if it has ended already."""
         with self._lock:
-            if not self._lost:
+            lost = self._lost
+            if not lost:
                 self._callbacks[owner] = lambda: submit(callback)
-                return
-        submit(callback)
+        if lost:
+            submit(callback)
+        elif not self.alive:  # it ended before there was anything to call
+            self._ended()
 
     def _unsubscribe(self, owner: object) -> None:
         """Forget the callback of ``owner``."""
@@ -138,7 +142,11 @@ class Session:
         """Let the session expire, as nobody got it."""
         self.lease.abandon()
 
-    def _on_lost(self, lease: Lease) -> None:
+    def _on_lost(self, lease: HeldLease) -> None:
+        self._ended()
+
+    def _ended(self) -> None:
+        """Tell all who hold something on the session that it has ended, in whatever way. May be called again."""
         with self._lock:
             self._lost = True
             callbacks = list(self._callbacks.values())
@@ -153,11 +161,12 @@ def open_session(ttl: float, limit: TimeLimit) -> Steps[Session]:
     margin = ttl * _MARGIN if isinstance(ttl, int | float) and ttl < 1 / _MARGIN else 1.0
     grant = Grant(ttl, margin, session._on_lost, limit)
     try:
-        session._lease = yield from grant
+        session._lease = lease = yield from grant
+        lease._on_revoked = session._on_lost  # by a thread or a task that closes it under those who hold something
         return session  # in here: an interrupt on this line, too, leaves a lease that nobody has
     except BaseException:
-        for lease in grant.taken:
-            lease.abandon()
+        for taken in grant.taken:
+            taken.abandon()
         raise
 
 

@@ -1,0 +1,94 @@
+"""A session that its own process ends under a holder is lost for the holder, who learns of it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+import tenure
+import tenure_memory
+from tenure import aio
+from tenure.errors import LeaseLost
+from tenure_testkit.waiting import PATIENCE, until
+
+LONG = 300.0
+"""No refresh is due within the time that a test waits."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    name = f"ended-{uuid.uuid4().hex}"
+    yield f"memory://{name}"
+    tenure_memory.forget(name)
+
+
+ENDS: dict[str, Callable[[tenure.Store, tenure.Session], object]] = {
+    "close of the session": lambda store, session: session.close(),
+    "close of the store": lambda store, session: store.close(),
+    "revoke": lambda store, session: session.lease.revoke(),
+    "revoke by id": lambda store, session: store.revoke_lease(session.lease.id),
+    "abandon": lambda store, session: session.lease.abandon(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_holder_is_told_when_its_session_is_ended(url: str, end: str) -> None:
+    with tenure.connect(url, timeout=PATIENCE) as store:
+        session = tenure.Session.open(store, ttl=LONG)
+        held = tenure.Lock(store, "l", session=session).acquire()
+        told: list[str] = []
+        held.on_lost(lambda: told.append("lost"))
+        woken: list[bool] = []
+        waiter = threading.Thread(target=lambda: woken.append(held.wait_until_lost()))
+        waiter.start()
+        ENDS[end](store, session)
+        waiter.join(PATIENCE)
+        assert woken == [True]
+        until(lambda: told == ["lost"])
+        assert held.lost
+        assert not held.held
+        late = threading.Event()
+        if not store.closed:
+            held.on_lost(late.set)
+            assert late.wait(PATIENCE)
+    assert told == ["lost"]
+
+
+def test_a_released_lock_is_lost_by_nobody(url: str) -> None:
+    with tenure.connect(url, timeout=PATIENCE) as store:
+        told: list[str] = []
+        with tenure.Session.open(store, ttl=LONG) as session, tenure.Lock(store, "l", session=session).hold() as held:
+            held.on_lost(lambda: told.append("lost"))
+    assert not told
+
+
+AIO_ENDS: dict[str, Callable[[aio.Store, aio.Session], Awaitable[object]]] = {
+    "close of the session": lambda store, session: session.close(),
+    "close of the store": lambda store, session: store.close(),
+    "revoke by id": lambda store, session: store.revoke_lease(session.lease.id),
+}
+
+
+@pytest.mark.parametrize("end", AIO_ENDS)
+def test_a_block_is_cancelled_when_its_session_is_ended(url: str, end: str) -> None:
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            session = await aio.Session.open(store, ttl=LONG)
+            entered = asyncio.Event()
+
+            async def body() -> None:
+                async with aio.Lock(store, "l", session=session).hold():
+                    entered.set()
+                    await asyncio.sleep(PATIENCE)
+
+            task = asyncio.create_task(body())
+            await entered.wait()
+            await AIO_ENDS[end](store, session)
+            with pytest.raises(LeaseLost, match="before the end of the block"):
+                await asyncio.wait_for(task, PATIENCE / 2)
+
+    asyncio.run(main())
