@@ -85,7 +85,9 @@ class Load:
         self.answered: Counter[int] = Counter()
         """Answers by the port of the instance."""
         self.failures: list[str] = []
-        self._client = httpx.Client(transport=TenureTransport(registry), base_url="http://shop.tenure", timeout=10)
+        # One attempt: what a second instance would make good is a failure here.
+        transport = TenureTransport(registry, attempts=1)
+        self._client = httpx.Client(transport=transport, base_url="http://shop.tenure", timeout=10)
         self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
