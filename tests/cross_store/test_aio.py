@@ -223,3 +223,99 @@ def test_queues_meetings_and_what_is_done_exactly_once(store_url: str) -> None:
                 await asyncio.sleep(0.02)
 
     on(store_url, body)
+
+
+def test_members_share_partitions_and_a_cancelled_one_leaves(store_url: str) -> None:
+    async def take_part(store: aio.Store, stopped: list[int]) -> None:
+        async def stop(partition: int, held: aio.Held) -> None:
+            await asyncio.sleep(0)
+            held.check()
+            stopped.append(partition)
+
+        async with aio.Partitioner(store, "p", partitions=3, on_release=stop) as mine:
+            while True:
+                await mine.wait()
+
+    async def body(store: aio.Store) -> None:
+        group = aio.Group(store, "g")
+        async with group.watch() as changes, group.join(member="a", data="x") as membership:
+            while not (members := await changes.next(PATIENCE)):
+                pass
+            assert [(one.name, one.data, one.token) for one in members] == [("a", "x", membership.token)]
+        first: list[int] = []
+        one = asyncio.create_task(take_part(store, first))
+        while len((await store.list("tenure/partitioner/")).keys) < 4:
+            await asyncio.sleep(0.02)
+        async with aio.Partitioner(store, "p", partitions=3) as other:
+            while not other.owned:
+                await other.wait(timeout=PATIENCE)
+            assert first
+            one.cancel()
+            await asyncio.gather(one, return_exceptions=True)
+            assert sorted(first) == [0, 1, 2]
+            while len(other.owned) < 3:
+                await other.wait(timeout=PATIENCE)
+            await other.guard(store.transaction().put("done", b""), 2).commit()
+        await store.delete("done")
+        await no_keys(store)
+
+    on(store_url, body)
+
+
+def test_settings_reload_and_a_bus_reaches_all(store_url: str) -> None:
+    async def body(store: aio.Store) -> None:
+        told: list[int] = []
+        bus = aio.Bus(store, "b", codec=tenure.TEXT)
+        async with (
+            aio.CachedValue(store, "s/limit", codec=tenure.JSON, default=10) as limit,
+            aio.CachedPrefix(store, "s/", codec=tenure.JSON) as settings,
+            bus.subscribe() as messages,
+        ):
+            limit.on_change(told.append)
+            await limit.set(20)
+            assert limit.value == 20
+            assert await settings.wait_for(lambda values: values.get("limit") == 20, timeout=PATIENCE)
+            await store.put("s/limit", b"30")
+            assert await limit.wait_for(lambda number: number == 30, timeout=PATIENCE) == 30
+            reading = asyncio.create_task(messages.next())
+            await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await asyncio.gather(*(bus.publish(text) for text in "abc"))
+            assert sorted([(await messages.next(PATIENCE)).value for _ in "abc"]) == ["a", "b", "c"]
+            while told[-1:] != [30]:
+                await asyncio.sleep(0.01)
+
+    on(store_url, body)
+
+
+def test_a_key_comes_back_and_a_gate_refuses_an_earlier_holder(store_url: str) -> None:
+    async def body(store: aio.Store) -> None:
+        ghost = aio.PersistentKey(store, "up/ghost", b"", ttl=TTL)
+        starting = asyncio.create_task(ghost.start())
+        await asyncio.sleep(0.002)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await ghost.close()  # in case that it was quicker
+        await no_keys(store)
+        async with aio.PersistentKey(store, "up/a", b"1", ttl=TTL) as key:
+            first = await store.get("up/a")
+            assert first is not None
+            assert first.lease_id is not None
+            await store.revoke_lease(first.lease_id)  # as another client would
+            session = key._kept._session
+            assert session is not None
+            session.lease.mark_lost("as the next refresh would tell")
+            while not (key.present and await store.get("up/a")):
+                await asyncio.sleep(0.02)
+        assert await store.get("up/a") is None
+        gate, lock = aio.Gate(store, "g"), aio.Lock(store, "g")
+        async with lock.hold() as held:
+            fence = await held.fence()
+            await (await gate.guard(store.transaction().put("a", b"1"), fence)).commit()
+        async with lock.hold() as held:
+            await gate.admit(await held.fence())
+        with pytest.raises(Conflict):
+            await gate.guard(store.transaction().put("a", b"late"), fence)
+
+    on(store_url, body)

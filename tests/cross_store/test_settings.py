@@ -82,7 +82,7 @@ def test_a_prefix_is_a_mapping_that_follows_the_store(store: Store, other: Store
     other.put("settings/color", b"red")
     other.put("other", b"not of the prefix")
     with CachedPrefix(store, "settings/", codec=TEXT) as settings:
-        assert dict(settings) == {"color": "red"}
+        assert settings == {"color": "red"}
         settings.on_change(told.append)
         other.transaction().put("settings/color", b"blue").put("settings/size", b"4").commit()
         found = settings.wait_for(lambda values: len(values) == 2 and values["color"] == "blue", timeout=PATIENCE)

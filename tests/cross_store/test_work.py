@@ -230,7 +230,7 @@ def test_a_persistent_key_comes_back_after_a_lost_session(store_url: str, opened
         with pytest.raises(AlreadyHeld):
             key.start()
         other.revoke_lease(first.lease_id)  # as if it had expired
-        key._session.lease.mark_lost("as the next refresh would tell")  # type: ignore[union-attr]
+        key._kept._session.lease.mark_lost("as the next refresh would tell")  # type: ignore[union-attr]
         again = until(lambda: other.get("up/a"))
         assert (again.value, again.lease_id != first.lease_id) == (b"1", True)
         until(lambda: key.present)

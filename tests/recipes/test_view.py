@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 import tenure
 from tenure import TEXT, Batch, BatchType, Event, EventType, KeyValue, ManualClock, Store
+from tenure._runtime.clock import TimeLimit
 from tenure.recipes._view import View
+from tenure.spi import CommitResult
+from tenure_testkit.waiting import until
 
 
 @pytest.fixture
@@ -91,6 +95,50 @@ def test_a_difference_shows_what_the_store_has_now(view: View[str]) -> None:
     assert "a" not in view.values()
 
 
+def test_a_write_that_a_gap_has_not_shown_goes_after_a_while(view: View[str], clock: ManualClock) -> None:
+    """A replica that took over had not got it, and nothing else is written."""
+    view._wrote("a", b"own", 20)
+    view.apply(Batch(BatchType.RESYNC, (), 19, "another primary"))
+    assert view.values()["a"] == "own", "the difference may have been read before the write"
+    clock.jump(60)
+    assert "a" not in view.values()
+
+
+def test_a_write_during_which_there_was_a_gap_goes_after_a_while(store: Store, view: View[str]) -> None:
+    clock = store.clock
+    assert isinstance(clock, ManualClock)
+    steps = view.put("a", "own", TimeLimit(clock, None))
+    next(steps)
+    view.apply(Batch(BatchType.RESYNC, (), 5, "another primary"))
+    with pytest.raises(StopIteration):
+        steps.send(CommitResult(20))
+    assert view.values()["a"] == "own"
+    clock.jump(60)
+    assert "a" not in view.values()
+
+
+def test_a_write_of_a_replaced_history_goes_at_once(view: View[str]) -> None:
+    view._history = SimpleNamespace(name="one")  # type: ignore[assignment]
+    view._wrote("a", b"own", 20)
+    view._history = SimpleNamespace(name="two")  # type: ignore[assignment]
+    view.apply(Batch(BatchType.RESYNC, (put("a", "restored", 7),), 9, "a restored backup"))
+    assert view.values()["a"] == "restored"
+    view.apply(changes(put("a", "later", 20)))
+    assert view.values()["a"] == "later"
+
+
+def test_a_subscriber_hears_of_a_write_that_was_undone_although_nobody_reads(store: Store, clock: ManualClock) -> None:
+    told: list[frozenset[str]] = []
+    with tenure.CachedPrefix(store, "v/", codec=TEXT) as settings:
+        settings.on_change(told.append)
+        settings._view._lossless = False
+        settings._view._wrote("v/a", b"own", store.put("other", b"").revision)  # another client deletes it at once
+        until(lambda: told == [{"a"}])
+        clock.jump(60)
+        until(lambda: told == [{"a"}, {"a"}])
+        assert "a" not in settings
+
+
 def test_a_lossless_watch_that_has_come_further_is_right(store: Store) -> None:
     view = View(store, TEXT, None)
     view._wrote("a", b"own", 20)
@@ -103,3 +151,13 @@ def test_a_batch_that_comes_twice_changes_nothing(view: View[str]) -> None:
     view.apply(batch)
     view.apply(batch)
     assert dict(view.values()) == {"a": "x", "b": "y"}
+
+
+def test_settings_may_go_while_they_are_read(store: Store) -> None:
+    with tenure.CachedPrefix(store, "v/", codec=TEXT) as settings:
+        settings.set("a", "1")
+        settings.set("b", "2")
+        items, values = iter(settings.items()), iter(settings.values())
+        settings.delete("b")
+        assert (list(items), list(values)) == ([("a", "1"), ("b", "2")], ["1", "2"])
+        assert settings == {"a": "1"}

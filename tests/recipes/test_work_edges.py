@@ -13,6 +13,7 @@ import tenure
 import tenure_memory
 from tenure import Partitioner, RateLimiter, Store, WorkQueue
 from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted
+from tenure.recipes._survey import survey
 from tenure.recipes.session import _shared
 from tenure_testkit.waiting import PATIENCE, until
 
@@ -130,6 +131,56 @@ def test_what_others_wrote_among_the_items_is_no_item(store: Store) -> None:
     assert not queue.dead()
 
 
+NO_NUMBERS = {
+    "infinite": b"Infinity",
+    "too large": b"1" + 400 * b"0",
+    "no number": b"NaN",
+    "a word": b'"1"',
+    "true": b"true",
+}
+
+
+@pytest.mark.parametrize("field", ["priority", "due", "attempts", "most"])
+@pytest.mark.parametrize("number", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_an_item_with_a_wrong_number_keeps_nobody_from_the_others(store: Store, field: str, number: bytes) -> None:
+    good = {b"id": b'"x"', b"priority": b"1", b"due": b"0.0", b"attempts": b"0", b"most": b"5"}
+    fields = good | {field.encode(): number}
+    text = b", ".join(b'"%b": %b' % (name, value) for name, value in fields.items())
+    store.put("tenure/queue/q/items/00000", b"{%b}" % text)
+    queue = WorkQueue(store, "q", max_items=2)
+    queue.put(b"1")
+    claim = queue.try_claim()
+    assert claim is not None
+    assert claim.value == b"1"
+    assert queue.try_claim() is None
+    assert not queue.dead()
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_wrong_number_in_a_key_is_told(store: Store, number: bytes) -> None:
+    bus = tenure.Bus(store, "b", codec=tenure.TEXT, max_age=60)
+    for field in (b"first", b"last"):
+        store.put("tenure/bus/b/head", b'{"first": 1, "last": 1, "%b": %b}' % (field, number))
+        with pytest.raises(StoreCorrupted, match="head"):
+            bus.publish("1")
+    store.put("tenure/bus/b/head", b'{"first": 1, "last": 1}')
+    store.put(f"tenure/bus/b/{1:020}", b'{"id": "x", "at": %b}\n1' % number)
+    with pytest.raises(StoreCorrupted, match="0001"):
+        bus.publish("1")
+    for field in (b"time", b"permits"):
+        store.put("tenure/rate/r/bucket", b'{"time": 0, "permits": 1, "%b": %b}' % (field, number))
+        with pytest.raises(StoreCorrupted, match="bucket"):
+            RateLimiter(store, "r", rate=1).try_acquire()
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_participant_that_tells_no_time_has_no_age(store: Store, number: bytes) -> None:
+    store.put(f"tenure/lock/l/{'0' * 16}", b'{"owner": "x", "asked": %b}' % number)
+    (place,) = survey(store)
+    assert place.owner == "x"
+    assert place.asked is None
+
+
 def test_an_item_without_its_value_is_told_and_kept(store: Store) -> None:
     queue = WorkQueue(store, "q", max_attempts=1)
     queue.put(b"1")
@@ -161,6 +212,10 @@ WRONG: dict[str, Callable[[Store], object]] = {
     "no items": lambda store: WorkQueue(store, "q", max_items=0),
     "many items": lambda store: WorkQueue(store, "q", max_items=10_001),
     "no attempts": lambda store: WorkQueue(store, "q", max_attempts=0),
+    "many attempts": lambda store: WorkQueue(store, "q", max_attempts=10**400),
+    "a large priority": lambda store: WorkQueue(store, "q").put(b"", priority=10**400),
+    "a long delay": lambda store: WorkQueue(store, "q").put(b"", delay=10**400),
+    "a high rate": lambda store: RateLimiter(store, "r", rate=10**400),
     "no name": lambda store: WorkQueue(store, ""),
     "priority": lambda store: WorkQueue(store, "q").put(b"", priority=1.5),  # type: ignore[arg-type]
     "delay": lambda store: WorkQueue(store, "q").put(b"", delay=-1),

@@ -18,7 +18,11 @@ import tenure
 import tenure_memory
 from tenure import Lease, ManualClock
 from tenure._plugins import discovery
+from tenure._runtime.clock import TimeLimit
+from tenure._steps import threads
+from tenure._steps.threads import run
 from tenure.leases.machine import LeaseMachine
+from tenure.recipes.session import _shared, session_for
 from tenure.spi import LeaseGrant
 from tenure_testkit.waiting import until
 
@@ -146,6 +150,69 @@ def test_an_interrupted_lease_is_held_by_nobody(url, others):
 
         assert every_line(lambda last: (lambda: taken.append(store.lease(TTL)), give_up)) > 10
         until(lambda: len(store.leases()) == others, what="leases that nobody got end")
+
+
+SESSIONS: dict[str, Callable[[tenure.Store], tenure.Session]] = {
+    "open": lambda store: tenure.Session.open(store, ttl=LONG),
+    "shared": lambda store: run(store, session_for(store, None, TimeLimit(store.clock, None))),
+}
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_an_interrupted_session_is_refreshed_for_nobody(url, session, monkeypatch):
+    monkeypatch.setattr("tenure.recipes.session.DEFAULT_TTL", LONG)
+    with tenure.connect(url, timeout=20) as store:
+        store.lease(LONG)  # the thread that refreshes runs already
+        taken: list[tenure.Session] = []
+
+        def give_up() -> None:
+            while taken:
+                taken.pop().lease.abandon()
+
+        assert every_line(lambda last: (lambda: taken.append(SESSIONS[session](store)), give_up)) > 10
+        shared = _shared.present(store)
+        if shared is not None:
+            shared.lease.abandon()
+        assert len(store._keeper._machine.leases) == 1
+
+
+RETURNS: dict[str, Callable[[tenure.Store], object]] = {
+    "lock": lambda store: tenure.Lock(store, "l").acquire(),
+    "try": lambda store: tenure.Lock(store, "l").try_acquire(),
+    "unfair": lambda store: tenure.Lock(store, "l", fair=False).acquire(),
+    "locks": lambda store: tenure.MultiLock(store, ["l", "m"]).acquire(),
+    "permit": lambda store: tenure.Semaphore(store, "l", limit=2).acquire(),
+    "term": lambda store: tenure.Election(store, "l").campaign(),
+    "membership": lambda store: tenure.Group(store, "l").join(),
+    "claim": lambda store: tenure.WorkQueue(store, "l").claim(),
+    "run": lambda store: tenure.once(store, "l", lambda held: b""),
+    "session": lambda store: tenure.Session.open(store, ttl=LONG),
+    "key": lambda store: tenure.PersistentKey(store, "l", b"", ttl=0.5).start(),
+}
+
+
+@pytest.mark.parametrize("call", RETURNS)
+def test_what_an_interrupt_keeps_from_its_caller_is_given_back(url, call, monkeypatch):
+    """The interrupt comes as the steps have ended, when nothing of theirs could see to it."""
+    go_on = threads._go_on
+
+    def ends_interrupted(*arguments: Any) -> None:
+        go_on(*arguments)
+        raise Limit
+
+    with tenure.connect(url, timeout=20) as store:
+        queue = tenure.WorkQueue(store, "l")
+        queue.put(b"1")
+        with tenure.Lock(store, "other").hold():  # the store has its session
+            pass
+        before = len(store._keeper._machine.leases)
+        monkeypatch.setattr(threads, "_go_on", ends_interrupted)
+        with pytest.raises(Limit):
+            RETURNS[call](store)
+        monkeypatch.undo()
+        until(lambda: all("/queue/" in key or key.endswith("/mark") for key in store.list().keys), what="it is left")
+        assert len(store._keeper._machine.leases) == before, "no lease is refreshed for nobody"
+        assert queue.claim(timeout=20) is not None
 
 
 def test_an_interrupted_watch_calls_back_no_more(url):

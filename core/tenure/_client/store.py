@@ -1008,8 +1008,13 @@ class Store:
 
     # -- on every call -----------------------------------------------------------------------------
 
+    @property
+    def _inherited(self) -> bool:
+        """Whether this process is a fork of the one that opened the store."""
+        return self._fork_generation != fork_generation.value
+
     def _check_fork(self) -> None:
-        if self._fork_generation != fork_generation.value:
+        if self._inherited:
             raise UsedAfterFork(
                 f"using {self._url}: the store was opened before the process forked, and connections can't be shared; "
                 "call connect() again in the child"

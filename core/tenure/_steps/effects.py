@@ -15,7 +15,7 @@ test that decides at each effect which participant continues, what fails and who
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from tenure._client.pagination import Listing
@@ -50,12 +50,14 @@ class Grant(Effect[Lease]):
         margin: seconds before the end of the TTL from which the holder counts the lease as lost.
         on_lost: called once with the lease when it is lost.
         limit: the time that the call may take, beside the store's timeout.
+        taken: gets the lease before it is refreshed, so that an interrupt can't leave one that nobody knows.
     """
 
     ttl: float
     margin: float
     on_lost: Callable[[Lease], object]
     limit: TimeLimit
+    taken: list[Lease] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,17 @@ class WaitUntil(Effect[bool]):
     limit: TimeLimit
     lease: Lease | None
     exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Effect[None]):
+    """Call a function of the application, and wait until it has returned. What it raises is raised in the steps.
+
+    Attributes:
+        function: the function. An event loop calls it there, and awaits what a coroutine function returns.
+    """
+
+    function: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)

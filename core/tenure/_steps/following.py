@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from tenure._steps.effects import WaitUntil
 from tenure.spi.types import KeyValue
 from tenure.watch.events import Batch, BatchType
 
 T = TypeVar("T")
+
+Reading: TypeAlias = Generator[float | None, Batch | None, T]
+"""Reads a watch: yields the seconds to wait for a batch, and gets that batch, or ``None`` if none came."""
 
 _LOOK_AT_LEASE = 1.0
 """A wait looks so often, in seconds, whether its lease was lost in the store."""
@@ -25,15 +28,8 @@ def follow(present: dict[str, KeyValue], batch: Batch) -> bool:
     return batch.type is not BatchType.SNAPSHOT
 
 
-def wait(effect: WaitUntil) -> Generator[float, Batch | None, bool]:
-    """Perform ``effect`` on a watch of its keys.
-
-    Yields:
-        Seconds to wait for the next batch. That batch is sent in, ``None`` if there was none.
-
-    Returns:
-        The result of the effect.
-    """
+def wait(effect: WaitUntil) -> Reading[bool]:
+    """Read a watch of the keys of ``effect``. Returns the result of the effect."""
     present: dict[str, KeyValue] = {}
     lease = effect.lease
     while lease is None or lease.alive:

@@ -11,11 +11,12 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.monitor import Monitor
-from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
-from tenure._steps.following import wait
+from tenure._steps.effects import Call, Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
+from tenure._steps.following import Reading, wait
 from tenure.errors import StoreClosed, TenureError
 from tenure.leases.lease import Lease
-from tenure.spi.types import CommitResult, KeyValue, Put, Transaction
+from tenure.spi.types import CommitResult, KeyValue, LeaseGrant, Put, Transaction
+from tenure.watch.engine import Watch
 
 T = TypeVar("T")
 
@@ -30,7 +31,10 @@ def run(store: Store, steps: Steps[T], *, undo: Callable[[T], object] | None = N
     An interrupt is raised in the steps too, where they stand, so that they can hand over what they would leave. One
     that comes when they have ended calls ``undo`` with their result, as the caller does not get it. ``undo`` does not
     block.
+
+    In a forked child nothing of the steps is performed: another thread may have held a lock of theirs at the fork.
     """
+    store._check_fork()
     ended: list[T] = []
     failed: BaseException | None = None
     while True:
@@ -73,8 +77,18 @@ def seconds_for(store: Store, limit: TimeLimit) -> float:
 
 
 def _grant(store: Store, effect: Grant) -> Lease:
-    return store.lease(
-        effect.ttl, margin=effect.margin, on_lost=effect.on_lost, timeout=seconds_for(store, effect.limit)
+    def make(grant: LeaseGrant, **fields: Any) -> Lease:
+        lease = Lease(grant, **fields)
+        effect.taken.append(lease)
+        return lease
+
+    return store._take_lease(
+        make,
+        effect.ttl,
+        keep_alive=True,
+        margin=effect.margin,
+        on_lost=effect.on_lost,
+        timeout=seconds_for(store, effect.limit),
     )
 
 
@@ -99,13 +113,18 @@ def _list(store: Store, effect: ListKeys) -> Any:
 
 def _wait(store: Store, effect: WaitUntil) -> bool:
     with store.watch(effect.prefix, exact=effect.exact, timeout=seconds_for(store, effect.limit)) as watch:
-        waiting = wait(effect)
-        try:
-            pause = next(waiting)
-            while True:
-                pause = waiting.send(watch.next(pause))
-        except StopIteration as stop:
-            return bool(stop.value)
+        return read(watch, wait(effect))
+
+
+def read(watch: Watch, reading: Reading[T]) -> T:
+    """Let ``reading`` read a watch on this thread, and return its result."""
+    try:
+        pause = next(reading)
+        while True:
+            pause = reading.send(watch.next(pause))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 def _sleep(store: Store, effect: Sleep) -> None:
@@ -123,6 +142,7 @@ _PERFORM: dict[type[Effect[Any]], Callable[[Store, Any], Any]] = {
     ListKeys: _list,
     WaitUntil: _wait,
     Sleep: _sleep,
+    Call: lambda _store, effect: effect.function(),
 }
 
 

@@ -13,7 +13,7 @@ from tenure._runtime.deadline import Deadline
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.thread_start import start_thread
 from tenure.aio._calls import Calls
-from tenure.errors import InvalidArgument, StoreClosed
+from tenure.errors import InvalidArgument, StoreClosed, TenureError
 
 T = TypeVar("T")
 
@@ -87,11 +87,22 @@ class Bridge:
                 "the call to the store's loop by asyncio.run_coroutine_threadsafe"
             )
 
-    def keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run ``work``, which raises nothing, as a task of the store."""
         task = self.calls.loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def in_background(self, call: Callable[[], object]) -> None:
+        """Make a call of the store that nobody waits for. What it raises is logged."""
+        if not self.immediate:
+            self.calls.submit(call)
+            return
+        try:
+            call()
+        except TenureError as exc:
+            _log.info("a call that nobody waits for failed: %s", exc)
 
     async def close(self, timeout: float | None) -> None:
         """Close the store on a thread of its own. A caller that is cancelled doesn't stop it."""

@@ -6,6 +6,7 @@ fixtures under which pytest runs the same ones.
 
 from __future__ import annotations
 
+from tenure.conformance.rules.asyncio_alone import AsyncioRules
 from tenure.conformance.rules.bulk import BulkRules
 from tenure.conformance.rules.closing import ClosingRules
 from tenure.conformance.rules.faults.clocks import ClockRules
@@ -58,3 +59,7 @@ class AllRules(
     ModelRules,
 ):
     """Every rule that a store has to keep."""
+
+
+class FaceRules(AllRules, AsyncioRules):
+    """The same, and those about the asyncio interface alone: what a run through that interface tries."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure.errors import DeadlineExceeded, StoreClosed, TenureError
+from tenure._runtime.deadline import monotonic
+from tenure.errors import DeadlineExceeded, StoreClosed
+from tenure.recipes._cached_state import CachedState, Follows
 from tenure.recipes._view import Subscriber, View
 
 T = TypeVar("T")
@@ -20,18 +22,29 @@ _LOOK_AT_STORE = 0.5
 """A wait looks so often, in seconds, whether the store was closed."""
 
 
-class Cached(Generic[T]):
+def not_in_time(prefix: str) -> DeadlineExceeded:
+    """Return the error for a view whose first state did not arrive."""
+    return DeadlineExceeded(f"reading {prefix!r}: no answer came in time; try again, or give more time")
+
+
+def was_closed(prefix: str) -> StoreClosed:
+    """Return the error for a wait on a view that was closed."""
+    return StoreClosed(f"waiting for {prefix!r}: the view was closed")
+
+
+class Cached(CachedState[T]):
     """A view that a watch keeps up to date on the store's pool for callbacks."""
 
     def __init__(self, store: Store, view: View[T], prefix: str, *, exact: bool, timeout: float | None) -> None:
         limit = TimeLimit(store.clock, store.timeout if timeout is None else timeout)
-        self._store = store
+        self._store = self._stored = store
         self._view = view
         self._prefix = prefix
         self._watch = store.watch(
             prefix, exact=exact, callback=view.apply, on_error=lambda error: view.wake(), timeout=timeout
         )
         view.follows = lambda: self._watch.staleness == 0
+        view.remind = self._reminding(view)
         try:
             arrived = self._wait(lambda: view.in_sync, limit)
         except BaseException:
@@ -39,30 +52,17 @@ class Cached(Generic[T]):
             raise
         if not arrived:
             self._watch.close()
-            raise DeadlineExceeded(f"reading {prefix!r}: no answer came in time; try again, or give more time")
+            raise not_in_time(prefix)
 
     @property
-    def staleness(self) -> float:
-        """Seconds since the view was last known to be up to date: 0.0 while its watch is connected.
-
-        Once a break is noticed, it counts from the connection's last sign of life; in a forked child from the fork.
-        """
-        return self._watch.staleness
-
-    @property
-    def outage(self) -> TenureError | None:
-        """Why the view doesn't follow the store at present; ``None`` while it does. It reconnects by itself."""
-        return self._watch.error or self._watch.outage
-
-    @property
-    def closed(self) -> bool:
-        """Whether the view follows the store no longer. It keeps its last values."""
-        return self._watch.closed
+    def _follower(self) -> Follows:
+        return self._watch
 
     def close(self) -> None:
         """Stop following the store. Idempotent, callable from any thread; never raises."""
         self._watch.close()
-        self._view.wake()
+        if not self._store._inherited:
+            self._view.wake()
 
     def __enter__(self) -> Self:
         return self
@@ -70,10 +70,17 @@ class Cached(Generic[T]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _limit(self, timeout: float | None) -> TimeLimit:
-        return TimeLimit(self._store.clock, timeout)
+    def _reminding(self, view: View[T]) -> Callable[[float], object]:
+        store, watch, strand = self._store, self._watch, self._store._strand(view.settle)
+
+        def remind(seconds: float) -> None:
+            if not watch.closed:
+                store._timers.call_at(monotonic() + store.clock.pause(seconds), strand.wake)
+
+        return remind
 
     def _subscribe(self, callback: Callable[[frozenset[str]], object]) -> None:
+        self._store._check_fork()
         self._view.subscribe(Subscriber(self._store._strand, callback))
 
     def _wait(self, ready: Callable[[], bool], limit: TimeLimit) -> bool:
@@ -88,7 +95,7 @@ class Cached(Generic[T]):
                 return False
             self._store._check_process()
             if self._watch.closed:
-                raise self._watch.error or StoreClosed(f"waiting for {self._prefix!r}: the view was closed")
+                raise self._watch.error or was_closed(self._prefix)
             with view.changed:
                 if view.batches == batches:
                     self._store.clock.wait(view.changed, _LOOK_AT_STORE if left is None else min(left, _LOOK_AT_STORE))

@@ -114,7 +114,11 @@ class HeldState:
 
         Args:
             callback: called without arguments. What it raises is logged.
+
+        Raises:
+            UsedAfterFork: it is held by the parent of this process.
         """
+        self._store._check_fork()
         self._subscribe(callback, self._store._callbacks.submit)
 
     def wait_until_lost(self, timeout: float | None = None) -> bool:
@@ -125,7 +129,11 @@ class HeldState:
 
         Returns:
             Whether it was lost or released; ``False`` if the time is up.
+
+        Raises:
+            UsedAfterFork: it is held by the parent of this process.
         """
+        self._store._check_fork()
         return self._ended.wait(timeout)
 
     # -- for the faces --
@@ -165,6 +173,8 @@ class HeldState:
 
     def give_up(self) -> None:
         """Give it back in the background, as nobody got it: an interrupt came as the acquisition returned."""
+        if self._store._inherited:
+            return
         with self._counting:
             if self._released:
                 return

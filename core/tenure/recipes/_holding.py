@@ -32,8 +32,10 @@ class Held(HeldState):
         Raises:
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.
-            StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
+            StoreClosed: the store was closed.
         """
+        if self._store._inherited:
+            return False
         return run(self._store, self.release_steps(TimeLimit(self._store.clock, timeout)))
 
     def fence(self, *, timeout: float | None = None) -> Fence:
@@ -87,6 +89,8 @@ class Holding:
             raise
         held, self._held = self._held, None
         if not kept and error is None:
+            if held is not None:
+                held._store._check_fork()
             raise lost_within(held)
 
 

@@ -8,6 +8,7 @@ janitor looks again until the TTL of the session has passed.
 from __future__ import annotations
 
 import logging
+import os
 import weakref
 from typing import Protocol
 
@@ -98,6 +99,7 @@ class _Janitors:
 
 
 _janitors = _Janitors()
+os.register_at_fork(after_in_child=_janitors._lock._at_fork_reinit)  # a thread of the parent may have held it
 
 
 def janitor_of(store: Store) -> Janitor:

@@ -11,6 +11,7 @@ session's lease, in a folder of its own, and goes with the session.
 
 from __future__ import annotations
 
+import os
 import secrets
 import weakref
 from collections import deque
@@ -174,6 +175,7 @@ class _FreeMarks:
 
 
 _free_marks = _FreeMarks()
+os.register_at_fork(after_in_child=_free_marks._lock._at_fork_reinit)  # a thread of the parent may have held it
 
 
 def marked_commits(store: Store) -> MarkedCommits:

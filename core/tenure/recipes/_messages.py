@@ -25,6 +25,7 @@ from tenure.errors import (
     StoreCorrupted,
     Unavailable,
 )
+from tenure.recipes._owner import finite, whole
 from tenure.recipes._patience import over, pause
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, Operation, Put, RevisionEquals
 
@@ -159,16 +160,19 @@ class Messages:
             return Head()
         try:
             fields = json.loads(item.value)
-            return Head(int(fields["first"]), int(fields["last"]))
+            head = Head(whole(fields["first"]), whole(fields["last"]))
         except (ValueError, KeyError, TypeError, RecursionError) as exc:
             raise self._corrupted(item) from exc
+        if not 1 <= head.first <= head.last + 1:
+            raise self._corrupted(item)
+        return head
 
     def read(self, item: KeyValue) -> Entry:
         """Read a message."""
         fields, _, data = item.value.partition(b"\n")
         try:
             found = json.loads(fields)
-            return Entry(Position(int(item.key[len(self.folder) :]), str(found["id"])), float(found["at"]), data)
+            return Entry(Position(int(item.key[len(self.folder) :]), str(found["id"])), finite(found["at"]), data)
         except (ValueError, KeyError, TypeError, RecursionError) as exc:
             raise self._corrupted(item) from exc
 

@@ -6,11 +6,15 @@ import functools
 import json
 import os
 import socket
+import sys
 from collections.abc import Mapping
 
 from tenure._runtime.deadline import wall_clock
 
 _ASKED = "asked"
+MOST = 10**18
+"""The largest whole number that recipes write into their keys, or take from them."""
+_LEAST_FLOAT = -sys.float_info.max
 
 
 @functools.cache
@@ -33,8 +37,10 @@ def stamped(value: bytes) -> bytes:
 
 def asked_at(fields: Mapping[str, object]) -> float | None:
     """Return when a participant asked, in seconds since 1970 by its own clock."""
-    asked = fields.get(_ASKED)
-    return float(asked) if isinstance(asked, int | float) else None
+    try:
+        return finite(fields.get(_ASKED))
+    except ValueError:
+        return None
 
 
 def fields_of(value: bytes) -> dict[str, object]:
@@ -44,3 +50,17 @@ def fields_of(value: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
+
+
+def whole(value: object) -> int:
+    """Return a whole number of a JSON text. Raise ``ValueError`` if it is none, or larger than recipes count."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST:
+        raise ValueError(f"{value!r:.40} is no whole number")
+    return value
+
+
+def finite(value: object) -> float:
+    """Return a number of a JSON text, which may hold infinite ones. Raise ``ValueError`` if it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and _LEAST_FLOAT <= value <= sys.float_info.max:
+        return float(value)
+    raise ValueError(f"{value!r:.40} is no number")

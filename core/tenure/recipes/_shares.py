@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
-from tenure._steps.effects import ListKeys, Steps, WaitUntil
+from tenure._steps.effects import Call, ListKeys, Steps, WaitUntil
 from tenure.errors import AlreadyHeld, InvalidArgument, LeaseLost, LeaseNotFound, Unavailable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import Janitor
@@ -238,7 +239,7 @@ class Share(Generic[H]):
     def _give(self, number: int, limit: TimeLimit) -> Steps[None]:
         held = self._owned[number]
         if held.held and self._on_release is not None:
-            self._on_release(number, held)
+            yield from Call(partial(self._on_release, number, held))
         yield from held.release_steps(limit)
         self._owned.pop(number, None)
 

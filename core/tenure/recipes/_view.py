@@ -6,14 +6,14 @@ Readers take no lock. A value that can't be read, or isn't valid, leaves the las
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tenure._client.store import Store
-from tenure._runtime.callback_pool import Strand
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.fork import fork_generation
 from tenure._runtime.interruption import interruption
@@ -38,18 +38,34 @@ class _Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """A write through the view that the watch hasn't shown yet. ``data`` is ``None`` for a delete."""
+    """A write through the view that the watch hasn't shown yet.
+
+    Attributes:
+        data: the value; ``None`` for a delete.
+        revision: the revision of the write.
+        history: the history of the store's data that it was written in.
+        until: when a watch that is connected has shown it, or never will.
+    """
 
     data: bytes | None
     revision: int
+    history: str
     until: float
+
+
+class Wakes(Protocol):
+    """Runs a function soon, and once more if it is woken meanwhile."""
+
+    def wake(self) -> None:
+        """Let it run. Never blocks."""
+        ...
 
 
 class Subscriber:
     """One callback. It is called with the keys that have changed since its last call, so a slow one misses none."""
 
     def __init__(
-        self, strand: Callable[[Callable[[], object]], Strand], callback: Callable[[frozenset[str]], object]
+        self, strand: Callable[[Callable[[], object]], Wakes], callback: Callable[[frozenset[str]], object]
     ) -> None:
         self._callback = callback
         self._lock = Monitor()
@@ -62,11 +78,10 @@ class Subscriber:
             self._changed.update(keys)
         self._strand.wake()
 
-    def _run(self) -> None:
+    def _run(self) -> object:
         with self._lock:
             keys, self._changed = frozenset(self._changed), set()
-        if keys:
-            self._callback(keys)
+        return self._callback(keys) if keys else None
 
 
 class View(Generic[T]):
@@ -78,8 +93,15 @@ class View(Generic[T]):
         self.in_sync = False
         """Whether the first state has arrived."""
         self.batches = 0
+        self.waiters: set[Callable[[], object]] = set()
+        """Called after each batch: for those who wait on an event loop, where nobody waits for a lock."""
         self.follows: Callable[[], bool] = lambda: True
         """Whether the watch is connected."""
+        self.remind: Callable[[float], object] = lambda seconds: None
+        """Calls :meth:`settle` after some seconds."""
+        self._reminded = False
+        self._gaps = 0
+        self._history = store._history
         self._clock = store.clock
         self._fork_generation = fork_generation.value
         self._codec = codec
@@ -97,7 +119,7 @@ class View(Generic[T]):
 
     def values(self) -> Mapping[str, T]:
         """Return the present values, which change."""
-        if self._own and not self._lossless:
+        if self._own and self._reminded:
             self._forget_settled()
         return MappingProxyType(self._values)
 
@@ -137,6 +159,8 @@ class View(Generic[T]):
                     del self._own[event.key]
             if self._lossless or batch.type is BatchType.RESYNC:
                 touched.update(self._forget(lambda own: own.revision <= batch.revision))
+            if batch.type is BatchType.RESYNC:
+                touched.update(self._doubt())
             self._show(touched)
             self.in_sync = self.in_sync or batch.type is not BatchType.CHANGES  # the first batch is the whole state
             self._wake()
@@ -149,6 +173,8 @@ class View(Generic[T]):
     def _wake(self) -> None:
         self.batches += 1
         self.changed.notify_all()
+        for wake in tuple(self.waiters):
+            wake()
 
     # -- writing --
 
@@ -161,24 +187,57 @@ class View(Generic[T]):
             if interruption(exc) is not None:
                 raise
             raise InvalidArgument(f"setting {key!r}: the value is not valid: {exc}; give a valid one") from exc
+        gaps = self._gaps
         revision = (yield from Commit((), (Put(key, data),), limit)).revision
-        self._wrote(key, data, revision)
+        self._wrote(key, data, revision, followed=gaps == self._gaps)
 
     def delete(self, key: str, limit: TimeLimit) -> Steps[None]:
         """Steps that delete a key."""
+        gaps = self._gaps
         revision = (yield from Commit((), (Delete(key),), limit)).revision
-        self._wrote(key, None, revision)
+        self._wrote(key, None, revision, followed=gaps == self._gaps)
 
-    def _wrote(self, key: str, data: bytes | None, revision: int) -> None:
+    def _wrote(self, key: str, data: bytes | None, revision: int, *, followed: bool = True) -> None:
+        """Show a write. ``followed``: the watch had no gap while it was made."""
         with self.changed:
             seen = self._seen.get(key)
             if seen is None or seen.revision < revision:
-                self._own[key] = _Own(data, revision, self._clock.now() + self._settles)
+                shown = self._lossless and followed  # a watch without a gap shows it, however long that takes
+                until = math.inf if shown else self._clock.now() + self._settles
+                self._own[key] = _Own(data, revision, self._history.name, until)
+                if not shown:
+                    self._remind()
                 self._show((key,))
             self._wake()
 
+    def _doubt(self) -> list[str]:
+        """Doubt own writes after a gap: the store may have lost them, and use their revisions for others."""
+        self._gaps += 1
+        history, until = self._history.name, self._clock.now() + self._settles
+        lost = self._forget(lambda own: own.history != history)
+        for key, own in self._own.items():
+            self._own[key] = replace(own, until=min(own.until, until))
+        if self._own:
+            self._remind()
+        return lost
+
+    def settle(self) -> None:
+        """Forget own writes that the watch should have shown, so that subscribers hear what is there."""
+        with self.changed:
+            self._reminded = False
+            self._forget_settled()
+            if any(own.until < math.inf for own in self._own.values()):
+                self._remind()
+            self._wake()
+
+    def _remind(self) -> None:
+        """See to it that own writes are forgotten although nobody reads."""
+        if not self._reminded:
+            self._reminded = True
+            self.remind(self._settles)
+
     def _forget_settled(self) -> None:
-        """A watch that shows no intermediate states may never show a key that was put and then deleted by another."""
+        """A watch may never show a write that another client replaced at once, or that the store has lost."""
         with self._reading():
             now = self._clock.now()
             if self.follows():

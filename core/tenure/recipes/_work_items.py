@@ -25,7 +25,7 @@ from tenure._steps.effects import Commit, Get, ListKeys, Steps
 from tenure.errors import Conflict
 from tenure.recipes._janitor import Janitor
 from tenure.recipes._marks import MarkedCommits
-from tenure.recipes._owner import fields_of
+from tenure.recipes._owner import fields_of, finite, whole
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, Operation, Put, RevisionEquals
 
@@ -158,7 +158,7 @@ def items_of(present: Iterable[KeyValue]) -> list[Item]:
 def _header_of(value: bytes) -> Header | None:
     fields: dict[str, Any] = fields_of(value)
     try:
-        counts = int(fields["attempts"]), int(fields["most"])
-        return Header(str(fields["id"]), int(fields["priority"]), float(fields["due"]), *counts)
-    except (KeyError, TypeError, ValueError):
+        counts = whole(fields["attempts"]), whole(fields["most"])
+        return Header(str(fields["id"]), whole(fields["priority"]), finite(fields["due"]), *counts)
+    except (KeyError, ValueError):
         return None

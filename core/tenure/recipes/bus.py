@@ -14,8 +14,9 @@ from typing import Generic, Self, TypeVar
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.interruption import interruption
-from tenure._steps.following import follow
-from tenure._steps.threads import run
+from tenure._steps.effects import Steps
+from tenure._steps.following import Reading, follow
+from tenure._steps.threads import read, run
 from tenure.errors import DeadlineExceeded, InvalidArgument, StoreClosed, StoreCorrupted, TenureError, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._messages import Entry, Messages, Position, Reader
@@ -42,23 +43,68 @@ class Message(Generic[T]):
     published_at: float
 
 
-class Subscription(Generic[T]):
-    """The messages of a bus, in order. Made by :meth:`Bus.subscribe`. One consumer at a time."""
+class Inbox(Generic[T]):
+    """The messages of one subscription, as far as its watch has shown them. It has no I/O: a face reads the watch."""
 
-    def __init__(
-        self, store: Store, messages: Messages, codec: Codec[T], after: Position | None, timeout: float | None
-    ) -> None:
-        limit = TimeLimit(store.clock, store.timeout if timeout is None else timeout)
-        self._clock = store.clock
+    def __init__(self, messages: Messages, codec: Codec[T], after: Position | None) -> None:
         self._messages = messages
         self._codec = codec
         self._reader = Reader(messages, after)
         self._present: dict[str, KeyValue] = {}
-        self._watch = store.watch(messages.folder, timeout=timeout)
+
+    @property
+    def position(self) -> str:
+        """The position of the last message that was read, or after which it begins."""
+        return str(self._reader.position)
+
+    def begin(self, limit: TimeLimit) -> Reading[None]:
+        """Read the present state, and find the place to begin at."""
+        complete = False
+        while not (complete and self._reader.start(self._present)):
+            complete = (
+                yield from self._follow(limit, DeadlineExceeded, "the present state did not come in time")
+            ) or complete
+
+    def next(self, limit: TimeLimit) -> Reading[Message[T]]:
+        """Read the next message. A cancel comes in a wait, and loses none."""
+        while True:
+            entry = self._reader.next(self._present)
+            if entry is not None:
+                message = self._decode(entry)
+                self._reader.position = entry.position  # so late that an interrupt in the codec loses no message
+                return message
+            yield from self._follow(limit, WaitTimeout, "no message came in time")
+
+    def _follow(self, limit: TimeLimit, timed_out: type[TenureError], cause: str) -> Reading[bool]:
+        """Wait for what the store has to tell. Returns whether the state is complete."""
+        batch = yield limit.left()
+        if batch is None:
+            raise timed_out(f"reading {self._messages.what}: {cause}; try again, or give a longer timeout")
+        return follow(self._present, batch)
+
+    def _decode(self, entry: Entry) -> Message[T]:
         try:
-            complete = False
-            while not (complete and self._reader.start(self._present)):
-                complete = self._follow(limit, DeadlineExceeded, "the present state did not come in time") or complete
+            return Message(self._codec.decode(entry.data), str(entry.position), entry.at)
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
+            self._reader.position = entry.position
+            raise StoreCorrupted(
+                f"reading {self._messages.what}: message {entry.position.number} can't be decoded: {exc}; give all "
+                "participants the same codec. The next call goes on after it"
+            ) from exc
+
+
+class Subscription(Generic[T]):
+    """The messages of a bus, in order. Made by :meth:`Bus.subscribe`. One consumer at a time."""
+
+    def __init__(self, store: Store, inbox: Inbox[T], folder: str, timeout: float | None) -> None:
+        limit = TimeLimit(store.clock, store.timeout if timeout is None else timeout)
+        self._clock = store.clock
+        self._inbox = inbox
+        self._watch = store.watch(folder, timeout=timeout)
+        try:
+            read(self._watch, inbox.begin(limit))
         except BaseException:
             self._watch.close()
             raise
@@ -66,7 +112,7 @@ class Subscription(Generic[T]):
     @property
     def position(self) -> str:
         """The position of the last message that :meth:`next` returned, or after which it begins."""
-        return str(self._reader.position)
+        return self._inbox.position
 
     def next(self, timeout: float | None = None) -> Message[T]:
         """Wait for the next message.
@@ -85,14 +131,7 @@ class Subscription(Generic[T]):
             StoreCorrupted: a message can't be read. The next call goes on after it.
             StoreClosed: this or the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        limit = TimeLimit(self._clock, timeout)
-        while True:
-            entry = self._reader.next(self._present)
-            if entry is not None:
-                message = self._decode(entry)
-                self._reader.position = entry.position  # so late that an interrupt in the codec loses no message
-                return message
-            self._follow(limit, WaitTimeout, "no message came in time")
+        return read(self._watch, self._inbox.next(TimeLimit(self._clock, timeout)))
 
     def __iter__(self) -> Iterator[Message[T]]:
         """Iterate until it is closed. Raises like :meth:`next`; a new iteration goes on."""
@@ -114,25 +153,6 @@ class Subscription(Generic[T]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-    def _follow(self, limit: TimeLimit, timed_out: type[TenureError], cause: str) -> bool:
-        """Wait for what the store has to tell. Returns whether the state is complete."""
-        batch = self._watch.next(limit.left())
-        if batch is None:
-            raise timed_out(f"reading {self._messages.what}: {cause}; try again, or give a longer timeout")
-        return follow(self._present, batch)
-
-    def _decode(self, entry: Entry) -> Message[T]:
-        try:
-            return Message(self._codec.decode(entry.data), str(entry.position), entry.at)
-        except Exception as exc:
-            if interruption(exc) is not None:
-                raise
-            self._reader.position = entry.position
-            raise StoreCorrupted(
-                f"reading {self._messages.what}: message {entry.position.number} can't be decoded: {exc}; give all "
-                "participants the same codec. The next call goes on after it"
-            ) from exc
 
 
 class Bus(Generic[T]):
@@ -213,14 +233,7 @@ class Bus(Generic[T]):
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        try:
-            data = self._codec.encode(value)
-        except Exception as exc:
-            if interruption(exc) is not None:
-                raise
-            raise InvalidArgument(f"publishing on {self._messages.what}: {exc}; give what the codec can write") from exc
-        limit = TimeLimit(self._store.clock, self._store.timeout if timeout is None else timeout)
-        return str(run(self._store, self._messages.publish(data, limit)))
+        return run(self._store, self._publishing(value, timeout=timeout))
 
     def subscribe(self, *, after: str | None = None, timeout: float | None = None) -> Subscription[T]:
         """Begin to read messages.
@@ -240,8 +253,21 @@ class Bus(Generic[T]):
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        return Subscription(self._store, self._inbox(after), self._messages.folder, timeout)
+
+    def _inbox(self, after: str | None) -> Inbox[T]:
         position = None if after is None else _position(after, self._messages.what)
-        return Subscription(self._store, self._messages, self._codec, position, timeout)
+        return Inbox(self._messages, self._codec, position)
+
+    def _publishing(self, value: T, *, timeout: float | None = None) -> Steps[str]:
+        try:
+            data = self._codec.encode(value)
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
+            raise InvalidArgument(f"publishing on {self._messages.what}: {exc}; give what the codec can write") from exc
+        limit = TimeLimit(self._store.clock, self._store.timeout if timeout is None else timeout)
+        return str((yield from self._messages.publish(data, limit)))
 
     def __repr__(self) -> str:
         return f"<Bus {self.name!r}>"

@@ -5,29 +5,30 @@ One watch keeps it up to date. Reading it makes no call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from tenure._client.store import Store
 from tenure._steps.threads import run
-from tenure.errors import WaitTimeout
 from tenure.recipes._cached import Cached
+from tenure.recipes._cached_state import PrefixState
 from tenure.recipes._view import View
 from tenure.recipes.codec import Codec
 
 T = TypeVar("T")
 
 
-class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
+class CachedPrefix(Cached[T], PrefixState[T]):
     """The values of all keys with a prefix, kept up to date by one watch, as a mapping. Thread-safe.
 
     It gives the guarantees of :class:`CachedValue` for each key. Its keys are those of the store without the prefix.
+    ``dict(settings)`` reads key by key, and raises ``KeyError`` if one is deleted meanwhile; :meth:`snapshot` doesn't.
 
     >>> import tenure
     >>> with tenure.connect("memory://") as store:
     ...     settings = tenure.CachedPrefix(store, "settings/", codec=tenure.TEXT)
     ...     settings.set("color", "red")
-    ...     settings["color"], dict(settings)
+    ...     settings["color"], settings.snapshot()
     ('red', {'color': 'red'})
 
     Args:
@@ -55,33 +56,6 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
     ) -> None:
         super().__init__(store, View(store, codec, validate), prefix, exact=False, timeout=timeout)
 
-    @property
-    def prefix(self) -> str:
-        """The string that the keys start with."""
-        return self._prefix
-
-    @property
-    def problems(self) -> dict[str, BaseException]:
-        """Why the stored values of some keys aren't used: what the codec or ``validate`` raised."""
-        return {key[len(self._prefix) :]: problem for key, problem in self._view.problems().items()}
-
-    def __getitem__(self, key: str) -> T:
-        return self._view.values()[self._prefix + key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.snapshot())
-
-    def __len__(self) -> int:
-        return len(self._view.values())
-
-    def snapshot(self) -> dict[str, T]:
-        """Return a copy of all values at one moment: where ``lossless_watch`` is declared, with whole transactions.
-
-        Returns:
-            The values by key.
-        """
-        return self._relative(self._view.copy()[1])
-
     def set(self, key: str, value: T, *, timeout: float | None = None) -> None:
         """Write the value of a key for all. It is read here at once.
 
@@ -100,7 +74,7 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._view.put(self._prefix + key, value, self._limit(timeout)))
+        run(self._store, self._setting(key, value, timeout=timeout))
 
     def delete(self, key: str, *, timeout: float | None = None) -> None:
         """Delete a key for all. It is gone here at once. Does nothing if it doesn't exist.
@@ -117,7 +91,7 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._view.delete(self._prefix + key, self._limit(timeout)))
+        run(self._store, self._deleting(key, timeout=timeout))
 
     def on_change(self, callback: Callable[[frozenset[str]], object]) -> None:
         """Call ``callback`` with the keys whose values have changed or gone, on a thread for callbacks.
@@ -127,8 +101,11 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
 
         Args:
             callback: called with the keys, without the prefix. What it raises is logged.
+
+        Raises:
+            UsedAfterFork: the store belongs to the parent process.
         """
-        self._subscribe(lambda keys: callback(frozenset(key[len(self._prefix) :] for key in keys)))
+        self._subscribe(self._telling(callback))
 
     def wait_for(self, predicate: Callable[[Mapping[str, T]], object], *, timeout: float | None = None) -> dict[str, T]:
         """Wait until the values fulfil a condition.
@@ -144,19 +121,9 @@ class CachedPrefix(Cached[T], Mapping[str, T], Generic[T]):
             WaitTimeout: the time is up.
             StoreClosed: the view or the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        found: dict[str, T] = {}
-
-        def ready() -> bool:
-            nonlocal found
-            found = self.snapshot()
-            return bool(predicate(found))
-
-        if not self._wait(ready, self._limit(timeout)):
-            raise WaitTimeout(f"waiting for {self._prefix!r}: the values did not come in time; give a longer timeout")
-        return found
-
-    def _relative(self, values: Mapping[str, T]) -> dict[str, T]:
-        return {key[len(self._prefix) :]: value for key, value in values.items()}
+        wanted = self._wanted(predicate)
+        self._wait(wanted.look, self._limit(timeout))
+        return wanted.result(f"{self._prefix!r}: the values")
 
     def __repr__(self) -> str:
         return f"<CachedPrefix {self._prefix!r} {len(self)} keys staleness={self.staleness:.1f}s>"

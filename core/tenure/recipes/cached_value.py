@@ -6,12 +6,12 @@ One watch keeps it up to date. Reading it makes no call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from tenure._client.store import Store
 from tenure._steps.threads import run
-from tenure.errors import WaitTimeout
 from tenure.recipes._cached import Cached
+from tenure.recipes._cached_state import ValueState
 from tenure.recipes._view import View
 from tenure.recipes.codec import Codec
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-class CachedValue(Cached[T], Generic[T]):
+class CachedValue(Cached[T], ValueState[T]):
     """The value of one key, kept up to date by a watch: a setting that reloads. Thread-safe.
 
     * Reading :attr:`value` makes no call to the store. It follows a change within ``capabilities.max_watch_latency``.
@@ -91,21 +91,6 @@ class CachedValue(Cached[T], Generic[T]):
         self._default: T = default
         super().__init__(store, View(store, codec, validate), key, exact=True, timeout=timeout)
 
-    @property
-    def key(self) -> str:
-        """The key."""
-        return self._prefix
-
-    @property
-    def value(self) -> T:
-        """The last good value, or the default. Others read the same object: change a copy."""
-        return self._view.values().get(self._prefix, self._default)
-
-    @property
-    def problem(self) -> BaseException | None:
-        """Why the stored value isn't used: what the codec or ``validate`` raised. ``None`` if it is used."""
-        return self._view.problems().get(self._prefix)
-
     def set(self, value: T, *, timeout: float | None = None) -> None:
         """Write the value for all. It is read here at once.
 
@@ -122,7 +107,7 @@ class CachedValue(Cached[T], Generic[T]):
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._view.put(self._prefix, value, self._limit(timeout)))
+        run(self._store, self._setting(value, timeout=timeout))
 
     def on_change(self, callback: Callable[[T], object]) -> None:
         """Call ``callback`` with the value whenever it has changed, on a thread for callbacks.
@@ -131,8 +116,11 @@ class CachedValue(Cached[T], Generic[T]):
 
         Args:
             callback: called with the present value. What it raises is logged.
+
+        Raises:
+            UsedAfterFork: the store belongs to the parent process.
         """
-        self._subscribe(lambda keys: callback(self.value))
+        self._subscribe(self._telling(callback))
 
     def wait_for(self, predicate: Callable[[T], object], *, timeout: float | None = None) -> T:
         """Wait until the value fulfils a condition.
@@ -148,16 +136,9 @@ class CachedValue(Cached[T], Generic[T]):
             WaitTimeout: the time is up.
             StoreClosed: the view or the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        found = self.value
-
-        def ready() -> bool:
-            nonlocal found
-            found = self.value
-            return bool(predicate(found))
-
-        if not self._wait(ready, self._limit(timeout)):
-            raise WaitTimeout(f"waiting for {self._prefix!r}: the value did not come in time; give a longer timeout")
-        return found
+        wanted = self._wanted(predicate)
+        self._wait(wanted.look, self._limit(timeout))
+        return wanted.result(f"{self._prefix!r}: the value")
 
     def __repr__(self) -> str:
         return f"<CachedValue {self._prefix!r} value={self.value!r} staleness={self.staleness:.1f}s>"

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder
+from tenure._client.transaction import TransactionBuilder, TransactionDraft
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, StoreCorrupted
 from tenure.recipes import _names
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
+
+D = TypeVar("D", bound=TransactionDraft)
 
 _TEXT = re.compile(r"([0-9]{15})\.([0-9]{19})")
 _MOST_HISTORY, _MOST_TOKEN = 10**15, 10**19
@@ -169,7 +171,7 @@ class Gate:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._steps.admit(fence, TimeLimit(self._store.clock, timeout)))
+        run(self._store, self._admitting(fence, timeout=timeout))
 
     def guard(
         self, transaction: TransactionBuilder, fence: Fence, *, timeout: float | None = None
@@ -192,9 +194,15 @@ class Gate:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        return run(self._store, self._guarding(transaction, fence, timeout=timeout))
+
+    def _admitting(self, fence: Fence, *, timeout: float | None = None) -> Steps[None]:
+        return self._steps.admit(fence, TimeLimit(self._store.clock, timeout))
+
+    def _guarding(self, transaction: D, fence: Fence, *, timeout: float | None = None) -> Steps[D]:
         limit = TimeLimit(self._store.clock, timeout)
         try:
-            guard, put = run(self._store, self._steps.pass_through(fence, limit))
+            guard, put = yield from self._steps.pass_through(fence, limit)
         except BaseException:
             transaction._sent = True  # the caller has this error already: no warning on top
             raise

@@ -119,8 +119,7 @@ class Group:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        steps = self._steps.acquire(owner_value(member, data=data), TimeLimit(self._store.clock, timeout))
-        return run(self._store, steps)
+        return run(self._store, self._joining(member, data, timeout), undo=lambda membership: membership.give_up())
 
     def members(self, *, timeout: float | None = None) -> tuple[Member, ...]:
         """Read who is a member now.
@@ -137,7 +136,7 @@ class Group:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._members(TimeLimit(self._store.clock, timeout)))
+        return run(self._store, self._reading_members(timeout=timeout))
 
     def watch(self, *, timeout: float | None = None) -> Changes[tuple[Member, ...]]:
         """Follow who is a member. Close what it returns, or use it in ``with``.
@@ -156,7 +155,11 @@ class Group:
         """
         return Changes(self._store, self._folder, self._read, what=f"the group {self._name!r}", timeout=timeout)
 
-    def _members(self, limit: TimeLimit) -> Steps[tuple[Member, ...]]:
+    def _joining(self, member: str | None, data: str, timeout: float | None) -> Steps[Membership]:
+        return self._steps.acquire(owner_value(member, data=data), TimeLimit(self._store.clock, timeout))
+
+    def _reading_members(self, *, timeout: float | None = None) -> Steps[tuple[Member, ...]]:
+        limit = TimeLimit(self._store.clock, timeout)
         return self._read((yield from ListKeys(self._folder, limit, values=True)).items)
 
     def _read(self, items: Iterable[KeyValue]) -> tuple[Member, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder
+from tenure._client.transaction import TransactionDraft
 from tenure._runtime.clock import TimeLimit
+from tenure._steps.effects import Steps
 from tenure._steps.threads import run
 from tenure.errors import InvalidArgument, LeaseLost, TenureError
 from tenure.recipes import _names
@@ -17,6 +18,8 @@ from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import owner_value
 from tenure.recipes._shares import PARTITIONS, Share
 from tenure.recipes.session import Session
+
+D = TypeVar("D", bound=TransactionDraft)
 
 _MOST = 10_000
 
@@ -95,7 +98,7 @@ class Partitioner:
         """The partitions that this member can rely on now. Reads the local clock and makes no call to the store."""
         return self._share.owned
 
-    def guard(self, transaction: TransactionBuilder, partition: int) -> TransactionBuilder:
+    def guard(self, transaction: D, partition: int) -> D:
         """Add the precondition that this member still owns the partition.
 
         Args:
@@ -136,7 +139,7 @@ class Partitioner:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._share.wait(TimeLimit(self._store.clock, timeout)))
+        return run(self._store, self._waiting(timeout=timeout))
 
     def update(self, *, timeout: float | None = None) -> bool:
         """Give back and take what is possible now, without waiting.
@@ -157,7 +160,7 @@ class Partitioner:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self._share.update(TimeLimit(self._store.clock, timeout)))
+        return run(self._store, self._updating(timeout=timeout))
 
     def close(self, *, timeout: float | None = None) -> None:
         """Give everything back and leave. Idempotent; :meth:`wait` and :meth:`update` join again.
@@ -171,7 +174,7 @@ class Partitioner:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._share.leave(TimeLimit(self._store.clock, timeout)))
+        run(self._store, self._leaving(timeout=timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +186,15 @@ class Partitioner:
             if error is None:
                 raise
             return  # the error of the body tells more
+
+    def _waiting(self, *, timeout: float | None = None) -> Steps[bool]:
+        return self._share.wait(TimeLimit(self._store.clock, timeout))
+
+    def _updating(self, *, timeout: float | None = None) -> Steps[bool]:
+        return self._share.update(TimeLimit(self._store.clock, timeout))
+
+    def _leaving(self, *, timeout: float | None = None) -> Steps[None]:
+        return self._share.leave(TimeLimit(self._store.clock, timeout))
 
     def __repr__(self) -> str:
         return f"<Partitioner {self._name!r} owns {len(self.owned)}>"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,121 @@ from tenure.spi.types import Delete, KeyAbsent, Precondition, Put, RevisionEqual
 _log = logging.getLogger("tenure.recipes")
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
+
+
+class KeptKey:
+    """What a persistent key knows, and its steps, without I/O. A face performs them."""
+
+    def __init__(
+        self,
+        store: Store,
+        key: str,
+        value: bytes,
+        ttl: float,
+        *,
+        resume: Callable[[Steps[None]], object],
+        drop: Callable[[Session], object],
+    ) -> None:
+        """``resume`` performs steps in the background, and ``drop`` ends a session that nobody gets.
+
+        Neither blocks, and any thread may call them.
+        """
+        check_key(key)
+        self.key = key
+        self._store = store
+        self._value = value
+        self._ttl = ttl
+        self._resume = resume
+        self._drop = drop
+        self._session: Session | None = None
+        self._revision = 0
+        self._open = False
+        self._lock = Monitor()
+
+    @property
+    def present(self) -> bool:
+        """Whether it is put, and its session lives."""
+        session = self._session
+        return session is not None and session.alive
+
+    def start(self, timeout: float | None) -> Steps[None]:
+        """Steps that put the key, and let it be put again after each loss."""
+        self._begin()
+        try:
+            yield from self._put(KeyAbsent(self.key), TimeLimit(self._store.clock, timeout))
+        except BaseException:
+            self.give_up()
+            raise
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._open:
+                raise AlreadyHeld(f"putting {self.key!r}: this object keeps it already; close it first")
+            self._open = True
+
+    def stop(self) -> Session | None:
+        """Keep the key no longer. Returns the session to end, if there is one."""
+        with self._lock:
+            self._open = False
+            session, self._session = self._session, None
+        if session is not None:
+            session._unsubscribe(self)
+        return session
+
+    def give_up(self) -> None:
+        """Keep the key no longer, as an interrupt came while it was put. Never blocks."""
+        session = self.stop()
+        if session is not None:
+            self._drop(session)
+
+    def _put(self, guard: Precondition, limit: TimeLimit) -> Steps[None]:
+        """Put the key on a new session. If that fails, the session is dropped, and what it has ends with it."""
+        session, kept = None, False
+        try:
+            session = yield from open_session(self._ttl, limit)
+            revision = yield from self._put_on(session, guard, limit)
+            with self._lock:
+                if self._open:
+                    self._revision, self._session, kept = revision, session, True
+            if kept:
+                session._subscribe(self, self._lost, lambda lost: lost())
+            else:  # closed meanwhile
+                yield from Commit((RevisionEquals(self.key, revision),), (Delete(self.key),), limit)
+        finally:
+            if session is not None and not kept:
+                self._drop(session)
+
+    def _put_on(self, session: Session, guard: Precondition, limit: TimeLimit) -> Steps[int]:
+        lease = session.lease
+        while True:
+            try:
+                return (yield from Commit((guard,), (Put(self.key, self._value, lease.id),), limit, lease)).revision
+            except (OutcomeUnknown, Conflict) as exc:
+                found = yield from Get(self.key, limit)
+                if found is not None and found.lease_id == lease.id:  # a try that had no answer was applied
+                    return found.mod_revision
+                if isinstance(exc, Conflict) or over(limit):
+                    raise
+
+    def _lost(self) -> None:
+        self._resume(self._come_back())
+
+    def _come_back(self) -> Steps[None]:
+        pause = _FIRST_PAUSE
+        while self._open:
+            limit = TimeLimit(self._store.clock, None)
+            try:
+                item = yield from Get(self.key, limit)
+                if item is None:
+                    return (yield from self._put(KeyAbsent(self.key), limit))
+                if item.mod_revision == self._revision:  # the store has not removed it yet: replaced without a gap
+                    return (yield from self._put(RevisionEquals(self.key, self._revision), limit))
+            except StoreClosed:
+                return
+            except TenureError as exc:
+                _log.debug("putting %r again failed, trying again: %s", self.key, exc)
+            yield from Sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads processes, no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 class PersistentKey:
@@ -54,26 +170,25 @@ class PersistentKey:
     """
 
     def __init__(self, store: Store, key: str, value: bytes, *, ttl: float = DEFAULT_TTL) -> None:
-        check_key(key)
         self._store = store
-        self._key = key
-        self._value = value
-        self._ttl = ttl
-        self._session: Session | None = None
-        self._revision = 0
-        self._open = False
-        self._lock = Monitor()
+        self._kept = KeptKey(
+            store,
+            key,
+            value,
+            ttl,
+            resume=lambda steps: Background(store, steps).start(),
+            drop=lambda session: session.lease.abandon(),
+        )
 
     @property
     def key(self) -> str:
         """The key."""
-        return self._key
+        return self._kept.key
 
     @property
     def present(self) -> bool:
         """Whether it is put, and its session lives. Reads the local clock and makes no call to the store."""
-        session = self._session
-        return session is not None and session.alive
+        return self._kept.present
 
     def start(self, *, timeout: float | None = None) -> None:
         """Put the key, and keep it.
@@ -93,22 +208,10 @@ class PersistentKey:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        with self._lock:
-            if self._open:
-                raise AlreadyHeld(f"putting {self._key!r}: this object keeps it already; close it first")
-            self._open = True
-        try:
-            run(self._store, self._put(KeyAbsent(self._key), TimeLimit(self._store.clock, timeout)))
-        except BaseException:
-            with self._lock:
-                self._open = False
-                session, self._session = self._session, None
-            if session is not None:  # an interrupt came as this returned
-                session.lease.abandon()
-            raise
+        run(self._store, self._kept.start(timeout), undo=lambda _: self._kept.give_up())
 
     def close(self, *, timeout: float | None = None) -> None:
-        """Remove the key, and keep it no longer. Idempotent.
+        """Remove the key, and keep it no longer. Idempotent; does nothing in a forked child.
 
         Args:
             timeout: seconds that the call may take; by default the store's timeout.
@@ -120,11 +223,10 @@ class PersistentKey:
             PermissionDenied: the store forbids the call; the key goes with its TTL. ``AuthenticationFailed`` if it no
                 longer accepts the credentials.
         """
-        with self._lock:
-            self._open = False
-            session, self._session = self._session, None
+        if self._store._inherited:
+            return
+        session = self._kept.stop()
         if session is not None:
-            session._unsubscribe(self)
             session.close(timeout=timeout)
 
     def __enter__(self) -> Self:
@@ -140,55 +242,4 @@ class PersistentKey:
             return  # the error of the body tells more
 
     def __repr__(self) -> str:
-        return f"<PersistentKey {self._key!r} {'present' if self.present else 'absent'}>"
-
-    # -- steps --
-
-    def _put(self, guard: Precondition, limit: TimeLimit) -> Steps[None]:
-        """Put the key on a new session. If that fails, the session is given up, and what it has expires."""
-        session, kept = None, False
-        try:
-            session = yield from open_session(self._ttl, limit)
-            revision = yield from self._put_on(session, guard, limit)
-            with self._lock:
-                if self._open:
-                    self._revision, self._session, kept = revision, session, True
-            if kept:
-                session._subscribe(self, self._lost, self._store._callbacks.submit)
-            else:  # closed meanwhile
-                yield from Commit((RevisionEquals(self._key, revision),), (Delete(self._key),), limit)
-        finally:
-            if session is not None and not kept:
-                session.lease.abandon()
-
-    def _put_on(self, session: Session, guard: Precondition, limit: TimeLimit) -> Steps[int]:
-        lease = session.lease
-        while True:
-            try:
-                return (yield from Commit((guard,), (Put(self._key, self._value, lease.id),), limit, lease)).revision
-            except (OutcomeUnknown, Conflict) as exc:
-                found = yield from Get(self._key, limit)
-                if found is not None and found.lease_id == lease.id:  # a try that had no answer was applied
-                    return found.mod_revision
-                if isinstance(exc, Conflict) or over(limit):
-                    raise
-
-    def _lost(self) -> None:
-        Background(self._store, self._come_back()).start()
-
-    def _come_back(self) -> Steps[None]:
-        pause = _FIRST_PAUSE
-        while self._open:
-            limit = TimeLimit(self._store.clock, None)
-            try:
-                item = yield from Get(self._key, limit)
-                if item is None:
-                    return (yield from self._put(KeyAbsent(self._key), limit))
-                if item.mod_revision == self._revision:  # the store has not removed it yet: replaced without a gap
-                    return (yield from self._put(RevisionEquals(self._key, self._revision), limit))
-            except StoreClosed:
-                return
-            except TenureError as exc:
-                _log.debug("putting %r again failed, trying again: %s", self._key, exc)
-            yield from Sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads processes, no secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        return f"<PersistentKey {self.key!r} {'present' if self.present else 'absent'}>"

@@ -13,7 +13,6 @@ So waiters are served in order, and none asks the store again.
 from __future__ import annotations
 
 import json
-import math
 import random
 import secrets
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, WaitTimeout
 from tenure.recipes import _names
-from tenure.recipes._owner import fields_of
+from tenure.recipes._owner import MOST, fields_of, finite
 from tenure.recipes._patience import beside, over
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
@@ -92,8 +91,8 @@ class Bucket:
             seen = self._seen = item.mod_revision, clock
         fields: dict[str, Any] = fields_of(item.value)
         try:
-            filled, there = float(fields["time"]), float(fields["permits"])
-        except (KeyError, TypeError, ValueError) as exc:
+            filled, there = finite(fields["time"]), finite(fields["permits"])
+        except (KeyError, ValueError) as exc:
             raise StoreCorrupted(f"acquiring of {self.what}: {self.key!r} is no bucket; remove the key") from exc
         now = max(wall, filled + clock - seen[1])
         return now, min(self.burst, there + (now - filled) * self.rate)
@@ -212,5 +211,5 @@ class RateLimiter:
 
 
 def _check(name: str, value: float, *, above: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= above:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= MOST:
         raise InvalidArgument(f"{name}={value!r}: give a number greater than {above:g}")

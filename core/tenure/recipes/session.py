@@ -6,6 +6,7 @@ local clock, so that a holder knows it before the store can give a lock to anoth
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -62,7 +63,7 @@ class Session:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(store, open_session(ttl, TimeLimit(store.clock, timeout)))
+        return run(store, open_session(ttl, TimeLimit(store.clock, timeout)), undo=Session._abandon)
 
     @property
     def lease(self) -> Lease:
@@ -133,6 +134,10 @@ class Session:
         with self._lock:
             self._callbacks.pop(owner, None)
 
+    def _abandon(self) -> None:
+        """Let the session expire, as nobody got it."""
+        self.lease.abandon()
+
     def _on_lost(self, lease: Lease) -> None:
         with self._lock:
             self._lost = True
@@ -145,9 +150,15 @@ class Session:
 def open_session(ttl: float, limit: TimeLimit) -> Steps[Session]:
     """Steps that take a lease for a session."""
     session = Session()
-    margin = min(1.0, ttl * _MARGIN) if isinstance(ttl, int | float) else 0.0
-    session._lease = yield from Grant(ttl, margin, session._on_lost, limit)
-    return session
+    margin = ttl * _MARGIN if isinstance(ttl, int | float) and ttl < 1 / _MARGIN else 1.0
+    grant = Grant(ttl, margin, session._on_lost, limit)
+    try:
+        session._lease = yield from grant
+        return session  # in here: an interrupt on this line, too, leaves a lease that nobody has
+    except BaseException:
+        for lease in grant.taken:
+            lease.abandon()
+        raise
 
 
 class SharedSessions:
@@ -174,6 +185,7 @@ class SharedSessions:
 
 
 _shared = SharedSessions()
+os.register_at_fork(after_in_child=_shared._lock._at_fork_reinit)  # a thread of the parent may have held it
 
 
 def session_for(store: Store, own: Session | None, limit: TimeLimit) -> Steps[Session]:
@@ -185,5 +197,12 @@ def session_for(store: Store, own: Session | None, limit: TimeLimit) -> Steps[Se
     if present is None:
         limits = store.capabilities
         ttl = min(max(DEFAULT_TTL, limits.min_ttl), limits.max_ttl)
-        present = _shared.adopt(store, (yield from open_session(ttl, limit)))
+        opened = None
+        try:
+            opened = yield from open_session(ttl, limit)
+            present = _shared.adopt(store, opened)
+        except BaseException:
+            if opened is not None and _shared.present(store) is not opened:
+                opened._abandon()
+            raise
     return present

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -19,6 +18,7 @@ from tenure.recipes import _names
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._marks import MarkedCommits, marked_commits
+from tenure.recipes._owner import MOST
 from tenure.recipes._work_claims import Claimed, acknowledge, claim, give_back, give_up
 from tenure.recipes._work_items import Layout
 from tenure.recipes._work_puts import put
@@ -213,7 +213,7 @@ class WorkQueue:
         session: Session | None = None,
     ) -> None:
         _check_count("max_items", max_items, most=MOST_ITEMS)
-        _check_count("max_attempts", max_attempts)
+        _check_count("max_attempts", max_attempts, most=MOST)
         folder = _names.folder("queue", name)
         janitor = janitor_of(store)
         marks = marked_commits(store) if session is None else MarkedCommits(store, janitor, session)
@@ -355,8 +355,8 @@ class WorkQueue:
         self, value: bytes, *, priority: int = 0, delay: float = 0.0, timeout: float | None = None
     ) -> Steps[str]:
         check_value(value)
-        if not isinstance(priority, int):
-            raise InvalidArgument(f"priority={priority!r}: a priority is an integer; give one")
+        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > MOST:
+            raise InvalidArgument(f"priority={priority!r}: a priority is an integer of at most 18 digits; give one")
         _check_number("delay", delay, least=0.0)
         limit = self._limit(timeout)
         return put(self._layout, value, limit, priority=priority, delay=delay, attempts=self._max_attempts)
@@ -400,5 +400,5 @@ def _check_count(name: str, value: int, most: int | None = None) -> None:
 
 
 def _check_number(name: str, value: float, *, least: float) -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+    if not isinstance(value, int | float) or not least <= value <= MOST:
         raise InvalidArgument(f"{name}={value!r}: give a number of seconds, {least:g} or more")

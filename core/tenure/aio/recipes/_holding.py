@@ -67,6 +67,7 @@ class HeldState:
 
     @documented(sync.Held.on_lost)
     def on_lost(self, callback: Callable[[], object]) -> None:
+        self._bridge.sync._check_fork()
         self._sync._subscribe(partial(self._bridge.calls.post, callback), _now)
 
     @documented(sync.Held.wait_until_lost)
@@ -96,6 +97,8 @@ class Held(HeldState):
 
     @documented(sync.Held.release)
     async def release(self, *, timeout: float | None = None) -> bool:
+        if self._bridge.sync._inherited:
+            return False
         return await self._bridge.call(partial(self._sync.release, timeout=timeout), always=True)
 
     fence = awaited(sync.Held.fence)
@@ -140,6 +143,7 @@ class Holding:
         if foreign is not None:
             raise foreign
         if ours or (not kept and error is None):
+            held._bridge.sync._check_fork()
             raise sync.lost_within(held) from error
 
     def _cancel(self, held: Held) -> None:

@@ -1,4 +1,4 @@
-"""Locks and semaphores on an event loop."""
+"""Locks, semaphores and gates on an event loop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from functools import partial
 
 from tenure.aio._faces import awaited, described, documented
 from tenure.aio._store import Store
+from tenure.aio._transaction import TransactionBuilder
 from tenure.aio.recipes._holding import Acquires, Held
 from tenure.aio.recipes._session import Session, own
+from tenure.aio.recipes._steps import driven, run
+from tenure.recipes import fencing as sync_fencing
 from tenure.recipes import lock as sync_lock
 from tenure.recipes import multi_lock as sync_multi_lock
 from tenure.recipes import read_write_lock as sync_read_write_lock
@@ -149,3 +152,43 @@ class Semaphore(Acquires):
         return self._sync._steps.name
 
     resize = awaited(sync_semaphore.Semaphore.resize)
+
+
+@described(sync_fencing.Gate)
+class Gate:
+    """A gate for one event loop.
+
+    >>> import asyncio
+    >>> from tenure import aio
+    >>> async def main():
+    ...     async with aio.connect("memory://") as store:
+    ...         gate, lock = aio.Gate(store, "report"), aio.Lock(store, "report")
+    ...         async with lock.hold() as held:
+    ...             fence = await held.fence()
+    ...             await (await gate.guard(store.transaction().put("report", b"1"), fence)).commit()
+    ...         async with lock.hold() as held:
+    ...             await gate.admit(await held.fence())
+    ...             return fence < await held.fence()
+    >>> asyncio.run(main())
+    True
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._sync = sync_fencing.Gate(store._sync, name)
+
+    @property
+    @documented(sync_fencing.Gate.name)
+    def name(self) -> str:
+        return self._sync.name
+
+    admit = driven(sync_fencing.Gate.admit, sync_fencing.Gate._admitting)
+
+    @documented(sync_fencing.Gate.guard)
+    async def guard(
+        self, transaction: TransactionBuilder, fence: sync_fencing.Fence, *, timeout: float | None = None
+    ) -> TransactionBuilder:
+        return await run(self._store, self._sync._guarding(transaction, fence, timeout=timeout))
+
+    def __repr__(self) -> str:
+        return repr(self._sync)

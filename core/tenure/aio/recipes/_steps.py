@@ -7,24 +7,29 @@ what they would leave.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from tenure._steps.effects import Effect, Grant, Sleep, Steps, WaitUntil
-from tenure._steps.following import wait
+from tenure._steps.effects import Call, Effect, Grant, Sleep, Steps, WaitUntil
+from tenure._steps.following import Reading, wait
 from tenure._steps.threads import perform as perform_on_thread
 from tenure._steps.threads import seconds_for
 from tenure.aio._faces import like
 from tenure.aio._lease import Lease
 from tenure.aio._store import Store
+from tenure.aio._watch import Watch
 
+_log = logging.getLogger("tenure.aio")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def run(store: Store, steps: Steps[T]) -> T:
     """Perform ``steps`` and return their result. There is no place for a cancel between their end and the return."""
+    store._bridge.check_loop()  # first: in a forked child, a lock of the steps may be held by nobody
     result: Any = None
     failed: BaseException | None = None
     while True:
@@ -40,10 +45,54 @@ async def run(store: Store, steps: Steps[T]) -> T:
             failed = exc
 
 
+class ToTheEnd:
+    """Steps that are performed to their end, also if those who wait for it are cancelled: then in the background."""
+
+    def __init__(self, store: Store, steps: Steps[None], name: str) -> None:
+        self._name = name
+        self._ended = asyncio.Event()
+        self._error: BaseException | None = None
+        self._waiting = 0
+        self._task = store._bridge.keep(self._perform(store, steps), name)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more."""
+        return not self._waiting
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether it has not ended, and the caller is not called by it."""
+        return not self._ended.is_set() and asyncio.current_task() is not self._task
+
+    async def wait(self) -> None:
+        """Wait until it has ended, and raise its error."""
+        self._waiting += 1
+        try:
+            await self._ended.wait()
+        finally:
+            self._waiting -= 1
+        if self._error is not None:
+            raise self._error
+
+    async def _perform(self, store: Store, steps: Steps[None]) -> None:
+        try:
+            await run(store, steps)
+        except BaseException as exc:  # noqa: BLE001 - raised for those who wait
+            self._error = exc
+            if not self._waiting and isinstance(exc, Exception):
+                _log.info("%s failed in the background: %s", self._name, exc)
+        finally:
+            self._ended.set()
+
+
 async def _perform(store: Store, effect: Effect[Any]) -> Any:
     sync = store._sync
     if isinstance(effect, WaitUntil):
         return await _wait(store, effect)
+    if isinstance(effect, Call):
+        returned = effect.function()
+        return await returned if inspect.isawaitable(returned) else returned
     if isinstance(effect, Sleep):
         return await asyncio.sleep(sync.clock.pause(effect.seconds))
     if isinstance(effect, Grant):
@@ -65,13 +114,18 @@ async def _perform(store: Store, effect: Effect[Any]) -> Any:
 async def _wait(store: Store, effect: WaitUntil) -> bool:
     timeout = seconds_for(store._sync, effect.limit)
     async with store.watch(effect.prefix, exact=effect.exact, timeout=timeout) as watch:
-        waiting = wait(effect)
-        try:
-            pause = next(waiting)
-            while True:
-                pause = waiting.send(await watch.next(pause))
-        except StopIteration as stop:
-            return bool(stop.value)
+        return await read(watch, wait(effect))
+
+
+async def read(watch: Watch, reading: Reading[T]) -> T:
+    """Let ``reading`` read a watch, and return its result. A cancel comes where it waits, and loses no batch."""
+    try:
+        pause = next(reading)
+        while True:
+            pause = reading.send(await watch.next(pause))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 class Driven(Protocol):

@@ -57,6 +57,13 @@ def conformance() -> None:
     "--report", "report_file", type=_FILE, metavar="FILE", help="Write the report as JSON, to verify it later."
 )
 @click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a web page.")
+@click.option(
+    "--face",
+    type=click.Choice(["sync", "aio"]),
+    default="sync",
+    show_default=True,
+    help="Through which interface: the synchronous one, or asyncio.",
+)
 @click.option("--no-network", is_flag=True, help="Run no proxy between client and server; skip the rules that need it.")
 @control_options
 @common()
@@ -75,6 +82,7 @@ def run(
     rule_budget: float | None,
     report_file: Path | None,
     html_file: Path | None,
+    face: str,
     no_network: bool,
     controls: ControlOptions,
 ) -> None:
@@ -116,6 +124,7 @@ def run(
                     rule_budget=rule_budget,
                     timeout=options.timeout,
                     between=not no_network,
+                    face=face,
                 ),
                 progress,
             )
@@ -158,11 +167,12 @@ def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Pa
     is not valid, or says inconclusive or unknown.
     """
     from tenure.cli.ui.conformance import show_verified
+    from tenure.conformance.report.verify import face_of
     from tenure.conformance.report.verify import verify as verify_report
     from tenure.conformance.runner import runner
 
     document = _read(report)
-    found = verify_report(document, runner.all_rules())
+    found = verify_report(document, runner.all_rules(face_of(document)))
     show_verified(options.output, str(report), found)
     if html_file is not None and not found.problems:
         _write(document, None, html_file)
@@ -171,15 +181,16 @@ def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Pa
 
 @conformance.command("rules", short_help="List the rules: guarantee and requirements of each.")
 @click.option("--area", "areas", multiple=True, metavar="AREA", help="Only rules of this area; may be repeated.")
+@click.option("--face", type=click.Choice(["sync", "aio"]), default="sync", show_default=True, help="Whose rules.")
 @common(url=False)
 @settings
-def list_rules(options: Settings, *, areas: tuple[str, ...]) -> None:
+def list_rules(options: Settings, *, areas: tuple[str, ...], face: str) -> None:
     """List the rules of the suite: id, guarantee, and the capabilities and controls that each requires."""
     from tenure.conformance.report.document import described
     from tenure.conformance.runner import runner
 
     options.output.listing(
-        [described(rule) for rule in runner.select(runner.all_rules(), areas, ())],
+        [described(rule) for rule in runner.select(runner.all_rules(face), areas, ())],
         [
             Column("rule", lambda r: r["id"], "bold"),
             Column("capabilities", lambda r: " ".join(r["required_capabilities"])),
@@ -210,13 +221,13 @@ def matrix(*, reports: tuple[Path, ...], html_file: Path | None, page: Path | No
     rules weren't executed, and each rule.
     """
     from tenure.conformance.report import matrix as tables
+    from tenure.conformance.report.verify import face_of
     from tenure.conformance.report.verify import verify as verify_report
     from tenure.conformance.runner import runner
 
     documents = [_read(path) for path in reports]
-    catalogue = runner.all_rules()
     for path, document in zip(reports, documents, strict=True):
-        problems = verify_report(document, catalogue).problems
+        problems = verify_report(document, runner.all_rules(face_of(document))).problems
         if problems and not unverified:
             raise ConfigError(f"verifying {path}: {problems[0]}; pass --unverified to accept it")
     if not documents:

@@ -111,6 +111,7 @@ def show(out: Output, found: Run) -> None:
     out.pairs(
         [
             ("store", f"{found.store.url} ({product})"),
+            *([("face", found.plan.face)] if found.plan.face != "sync" else []),
             ("profile", f"{profile.name}, seed {profile.seed}, {seconds(found.seconds)}"),
             ("rules", numbers(found.counts, catalogue=len(found.catalogue), selected=len(found.selected))),
             *(("note", note) for note in found.notes),

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import ParamSpec, Self, TypeVar, cast
 from urllib.parse import quote
 
 from tenure._client.opening import connect
@@ -22,13 +22,15 @@ from tenure._runtime.clock import SystemClock
 from tenure.conformance.controls.controls import NETWORK, ServerControls, with_network
 from tenure.conformance.harness.assertions import Checks, inconclusive
 from tenure.conformance.harness.evidence import Evidence
+from tenure.conformance.harness.face import Face, SyncFace
 from tenure.conformance.harness.profile import QUICK, Profile
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
-from tenure.errors import TenureError
+from tenure.errors import StoreClosed, TenureError
 from tenure.spi import Backend, Capabilities, UrlForm
 from tenure.spi.keys import namespace_prefix
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 TIMEOUT = 10.0
@@ -72,8 +74,12 @@ class RuleContext:
         memo: dict[str, SharedRun] | None = None,
         profile: Profile = QUICK,
         network: Network | None = None,
+        face: type[Face] = SyncFace,
     ):
-        """Rules about connections reach the store through ``network``; other rules open the URL directly."""
+        """Rules about connections reach the store through ``network``; other rules open the URL directly.
+
+        All use it through ``face``.
+        """
         self.rule = rule
         self._direct_url = url
         self._network = network if network is not None and _NETWORKED & {*rule.required_controls} else None
@@ -92,6 +98,8 @@ class RuleContext:
         self._stores: list[Store] = []
         self._backends: list[Backend] = []
         self._networks: list[Network] = []
+        self.face = face()
+        """The interface through which the rule uses its stores."""
         self.store = self.connect()
         """The store under test, in this rule's namespace."""
         if self._network is not None:
@@ -120,7 +128,9 @@ class RuleContext:
     @property
     def skip_reason(self) -> str | None:
         """Why the rule doesn't apply to this store; ``None`` if it applies."""
-        return self.rule.skip_reason(self.capabilities, self.controls, network=self._network is not None)
+        return self.rule.skip_reason(
+            self.capabilities, self.controls, network=self._network is not None, face=self.face.name
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -145,13 +155,17 @@ class RuleContext:
             raise ValueError(f"opening {name!r}: the namespace doesn't start with {self.namespace!r}")
         self._used[name] = None
         url = self._direct_url if direct else self.url if through is None else through.url
-        store = connect(in_namespace(url, name), timeout=timeout, observers=[self.evidence.observer])
+        store = self.face.connect(in_namespace(url, name), timeout=timeout, observers=[self.evidence.observer])
         self._stores.append(store)
         return store
 
+    def make(self, kind: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a registry or a recipe on a store of this context: ``context.make(Registry, context.store)``."""
+        return self.face.make(kind, *args, **kwargs)
+
     def connect_root(self) -> Store:
         """Open a connection without a namespace, which sees every key of the store. Write through other connections."""
-        store = connect(in_namespace(self.url, ""), timeout=TIMEOUT, observers=[self.evidence.observer])
+        store = self.face.connect(in_namespace(self.url, ""), timeout=TIMEOUT, observers=[self.evidence.observer])
         self._stores.append(store)
         return store
 
@@ -209,12 +223,18 @@ class RuleContext:
             if network is not None:
                 network.reset()
         for store in self._stores:
-            store.close()
+            with contextlib.suppress(StoreClosed):  # a second close comes when its loop has ended
+                store.close()
         for backend in self._backends:
             backend.close()
         for network in self._networks:
             network.close()
+        told = self.face.close()
         self.empty()
+        if told:
+            raise self.check.fail(
+                "closed the stores", expected="no error beside those that calls raise", seen="; ".join(told[:3])
+            )
 
     def empty(self) -> None:
         """Delete the keys left in the namespaces, if the store can be reached. Raises nothing."""

@@ -10,6 +10,8 @@ A rule without a mark is core: every store has to keep it. A mark states what el
   store that doesn't declare it. Another rule, a core one, checks that such a store refuses the operation.
 * ``@requires_control("kill", "start")``: the rule needs these controls over the server, see
   :mod:`tenure.conformance.controls.controls`.
+* ``@of_face("sync", because="...")``: the rule is about one of the interfaces, the *faces*, and isn't tried through
+  another.
 * ``@parallel_safe``: the rule mostly waits, so other such rules may run beside it.
 
 A subclass of the suite can't replace or drop a rule: Python raises ``TypeError`` when the class is defined.
@@ -30,6 +32,10 @@ F = TypeVar("F", bound=Callable[..., None])
 _CAPABILITIES = "_tenure_required_capabilities"
 _CONTROLS = "_tenure_required_controls"
 _PARALLEL_SAFE = "_tenure_parallel_safe"
+_FACE = "_tenure_face"
+
+SYNC, AIO = "sync", "aio"
+"""The faces of a store: the synchronous interface, and the one for asyncio."""
 
 
 def requires_capability(*names: str) -> Callable[[F], F]:
@@ -58,6 +64,18 @@ def requires_control(*names: str) -> Callable[[F], F]:
     return mark
 
 
+def of_face(name: str, *, because: str) -> Callable[[F], F]:
+    """Mark a rule that is about one face. ``because`` goes on after "not applicable to the face ...: "."""
+    if name not in (SYNC, AIO):
+        raise TypeError(f"@of_face({name!r}): no such face; choose from: {SYNC}, {AIO}")
+
+    def mark(function: F) -> F:
+        setattr(function, _FACE, (name, because))
+        return function
+
+    return mark
+
+
 def parallel_safe(function: F) -> F:
     """Mark a rule that mostly waits, for example for a lease to expire, and injects no fault into the server.
 
@@ -81,17 +99,25 @@ class Rule:
     required_capabilities: tuple[str, ...] = ()
     required_controls: tuple[str, ...] = ()
     parallel_safe: bool = False
+    face: str | None = None
+    """The only face that the rule is about; ``None``: it is tried through each."""
+    because: str = ""
+    """Why it isn't about others."""
 
     @property
     def core(self) -> bool:
         """Whether every store has to keep the rule, whatever it declares."""
         return not self.required_capabilities
 
-    def skip_reason(self, capabilities: Capabilities, controls: ServerControls, *, network: bool = False) -> str | None:
-        """Return why the rule doesn't apply to this store and these controls; ``None`` if it applies.
+    def skip_reason(
+        self, capabilities: Capabilities, controls: ServerControls, *, network: bool = False, face: str = SYNC
+    ) -> str | None:
+        """Return why the rule doesn't apply to this store, these controls and this face; ``None`` if it applies.
 
         ``network`` tells whether the suite's proxy runs between client and server.
         """
+        if self.face not in (None, face):
+            return f"not applicable to the face {face}: {self.because}"
         undeclared = [name for name in self.required_capabilities if not getattr(capabilities, name)]
         if undeclared:
             return f"not supported: the store declares {', '.join(f'{name}=False' for name in undeclared)}"
@@ -108,13 +134,16 @@ class Rules:
 
     own_rules: ClassVar[tuple[Rule, ...]] = ()
 
-    def __init_subclass__(cls, *, area: str | None = None, **arguments: Any) -> None:
+    def __init_subclass__(
+        cls, *, area: str | None = None, face: tuple[str, str] | None = None, **arguments: Any
+    ) -> None:
+        """``face``: the only face that all rules are about, and why, as for :func:`of_face`."""
         super().__init_subclass__(**arguments)
         _refuse_overrides(cls)
         cls.own_rules = ()
         if area is not None:
             cls.own_rules = tuple(
-                _rule(area, name, function) for name, function in vars(cls).items() if name.startswith("test_")
+                _rule(area, name, function, face) for name, function in vars(cls).items() if name.startswith("test_")
             )
 
 
@@ -123,13 +152,14 @@ def catalogue(suite: type[Rules]) -> dict[str, Rule]:
     return {rule.method: rule for part in reversed(suite.__mro__) for rule in vars(part).get("own_rules", ())}
 
 
-def _rule(area: str, name: str, function: Callable[..., None]) -> Rule:
+def _rule(area: str, name: str, function: Callable[..., None], about: tuple[str, str] | None) -> Rule:
     start = f"test_{area}_"
     if not name.startswith(start):
         raise TypeError(f"{name}: rules of the area {area!r} are named {start}...; rename the method")
     guarantee = " ".join((inspect.getdoc(function) or "").split())
     if not guarantee:
         raise TypeError(f"{name} has no docstring; state the guarantee that the rule checks there, in one sentence")
+    face, because = getattr(function, _FACE, about or (None, ""))
     return Rule(
         id=f"{area}.{name.removeprefix(start)}",
         area=area,
@@ -139,6 +169,8 @@ def _rule(area: str, name: str, function: Callable[..., None]) -> Rule:
         required_capabilities=getattr(function, _CAPABILITIES, ()),
         required_controls=getattr(function, _CONTROLS, ()),
         parallel_safe=_is_parallel_safe(name, function),
+        face=face,
+        because=because,
     )
 
 

@@ -1,6 +1,6 @@
 """The pytest plugin. Every test run of an environment that has Tenure loads it, so it is cheap and prints nothing.
 
-It adds two options and lets pytest explain the asserts of the rule modules. At the end of a run it reports the result
+It adds three options and lets pytest explain the asserts of the rule modules. At the end of a run it reports the result
 of each rule of the suite, so no rule is silently left out. It imports the suite only if there are rules among the
 tests; then a test module has imported it already.
 """
@@ -38,6 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="store for Tenure's conformance suite (see tenure.conformance.StoreConformance)",
     )
     group.addoption(
+        "--tenure-face",
+        choices=("sync", "aio"),
+        dest="tenure_face",
+        default="sync",
+        help="interface through which the conformance suite uses the store: the synchronous one, or asyncio",
+    )
+    group.addoption(
         "--tenure-report",
         metavar="FILE",
         dest="tenure_report",
@@ -62,12 +69,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Record the rules before any is deselected: the summary names those that don't run."""
     suites: dict[str, SuiteResults] = {}
+    face = config.getoption("tenure_face", default="sync")
+    if face == "sync":  # the catalogue of this face has no rules about the other one alone
+        items[:] = [item for item in items if (rule := _rule(item)) is None or rule.face != "aio"]
     for item in items:
-        rules = _rules(item)
+        rules = [rule for rule in _rules(item).values() if face != "sync" or rule.face != "aio"]
         if rules and _suite(item) not in suites:
             from tenure.conformance.pytest.results import SuiteResults, in_order  # noqa: PLC0415 - only where needed
 
-            suites[_suite(item)] = SuiteResults(_suite(item), in_order(rules.values()))
+            suites[_suite(item)] = SuiteResults(_suite(item), in_order(rules, face), face=face)
     if suites:
         config.stash[_SUITES] = suites
 

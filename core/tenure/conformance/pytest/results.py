@@ -24,7 +24,7 @@ from tenure.conformance.harness.assertions import inconclusive_reason
 from tenure.conformance.harness.context import RuleContext, in_namespace
 from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.profile import QUICK, Profile
-from tenure.conformance.harness.rule import Rule
+from tenure.conformance.harness.rule import SYNC, Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.pytest.stash import OPENING, SKIP_REASON
 from tenure.conformance.report import document as reports
@@ -45,6 +45,7 @@ class SuiteResults:
 
     name: str
     catalogue: tuple[Rule, ...]
+    face: str = SYNC
     selected: set[str] = field(default_factory=set)
     """Ids of the rules that pytest selected."""
     results: dict[str, RuleRun] = field(default_factory=dict)
@@ -158,7 +159,7 @@ class SuiteResults:
         asked = self._asked_for
         rules = () if len(asked) == len(self.catalogue) else tuple(rule.id for rule in asked)
         return Run(
-            Plan(url=self.url, profile=self.profile, rules=rules),
+            Plan(url=self.url, profile=self.profile, rules=rules, face=self.face),
             self.facts,
             self.catalogue,
             asked,
@@ -197,9 +198,9 @@ def context_of(item: pytest.Item) -> RuleContext | None:
     return context if isinstance(context, RuleContext) else None
 
 
-def in_order(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+def in_order(rules: Iterable[Rule], face: str = SYNC) -> tuple[Rule, ...]:
     """Return the rules in the order in which the command reports them; rules outside the catalogue come last."""
-    known = all_rules()
+    known = all_rules(face)
     return (*known, *(rule for rule in rules if rule not in known))
 
 

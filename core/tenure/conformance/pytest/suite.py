@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import pytest
 
 from tenure._client.opening import check_shared
-from tenure.conformance.catalogue import AllRules
+from tenure.conformance.catalogue import FaceRules
 from tenure.conformance.controls.controls import ServerControls
 from tenure.conformance.harness.assertions import inconclusive
 from tenure.conformance.harness.context import TIMEOUT, RuleContext, SharedRun
-from tenure.conformance.harness.rule import Rule, catalogue
+from tenure.conformance.harness.face import FACES
+from tenure.conformance.harness.rule import SYNC, Rule, catalogue
 from tenure.conformance.network import Network
 from tenure.conformance.pytest.stash import OPENING, SKIP_REASON
 from tenure.conformance.runner.control_monitor import ControlMonitor
@@ -20,7 +21,7 @@ from tenure.conformance.runner.recovery import Recovery
 from tenure.errors import Unavailable
 
 
-class StoreConformance(AllRules):
+class StoreConformance(FaceRules):
     """Every rule that a store has to keep, as tests. Subclass it in a test file of your own.
 
     ::
@@ -63,6 +64,9 @@ class StoreConformance(AllRules):
     rule that something other than the suite skips is inconclusive. ``pytest --tenure-report FILE`` writes the same
     report as the command ``tenure conformance`` (not with pytest-xdist). A subclass can't override or drop a rule; it
     may add tests of its own.
+
+    **Interfaces.** Rules use the synchronous interface. With ``--tenure-face aio`` they use ``tenure.aio``; the suite
+    skips rules about the other interface as *not applicable*.
 
     For a check without a test file: ``pytest --pyargs tenure.conformance.pytest.quick --tenure-url URL``.
     """
@@ -143,7 +147,8 @@ class StoreConformance(AllRules):
         monitor = ControlMonitor(store_controls)
         request.node.stash[OPENING] = True
         try:
-            opened = RuleContext(store_url, rule, controls=monitor.controls, memo=self.memo, network=network)
+            face = FACES[request.config.getoption("tenure_face", default=SYNC)]
+            opened = RuleContext(store_url, rule, controls=monitor.controls, memo=self.memo, network=network, face=face)
         except Unavailable as exc:
             why = self.left_down.get(store_url)
             if why is not None:

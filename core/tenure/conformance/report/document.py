@@ -96,6 +96,7 @@ def _run(run: Run) -> dict[str, Any]:
         "seconds": figures.rounded(run.seconds),
         "profile": plan.profile.name,
         "seed": plan.profile.seed,
+        "face": plan.face,
         "budget": plan.budget,
         "rule_budget": run.rule_budget,
         "areas": list(plan.areas),
@@ -161,6 +162,7 @@ def described(rule: Rule) -> dict[str, Any]:
         "guarantee": rule.guarantee,
         "required_capabilities": list(rule.required_capabilities),
         "required_controls": list(rule.required_controls),
+        "face": rule.face,
     }
 
 

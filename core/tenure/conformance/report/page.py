@@ -144,6 +144,7 @@ def _run(report: Report) -> str:
             f"{plugin['distribution']} {plugin['version']} ({plugin['module']})" if plugin else "no distribution",
         ),
         ("Controls", ", ".join(given) or "none: rules that inject faults into the server were not tried"),
+        ("Interface", {"sync": "synchronous", "aio": "asyncio"}[run["face"]]),
         ("Seed", run["seed"]),
         ("Budget", f"{run['budget']:g} s" if run["budget"] else "none"),
         ("Budget of a rule", f"{run['rule_budget']:g} s"),

@@ -19,7 +19,7 @@ from typing import Any
 
 from tenure import __version__
 from tenure.conformance.checkers import by_name
-from tenure.conformance.harness.rule import Rule
+from tenure.conformance.harness.rule import AIO, SYNC, Rule
 from tenure.conformance.harness.verdicts import EXIT_CODES, Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.report import schema
 from tenure.conformance.report.digest import FIELD, digest_of
@@ -65,6 +65,12 @@ def verify(report: object, catalogue: Sequence[Rule]) -> Verified:
     _declared(report, catalogue, found)
     _conclusion(report, found)
     return found
+
+
+def face_of(report: object) -> str:
+    """Return the face that a report says its run used, to choose the catalogue by."""
+    run = report.get("run") if isinstance(report, dict) else None
+    return AIO if isinstance(run, dict) and run.get("face") == AIO else SYNC
 
 
 def _catalogue(report: Mapping[str, Any], catalogue: Sequence[Rule], found: Verified) -> None:
@@ -135,6 +141,8 @@ def _declared(report: Mapping[str, Any], catalogue: Sequence[Rule], found: Verif
             continue
         undeclared = [name for name in rule["required_capabilities"] if not report["capabilities"].get(name)]
         absent = [name for name in rule["required_controls"] if name not in offered]
+        if rule["face"] not in (None, report["run"]["face"]):
+            absent.append(f"the face {rule['face']}")
         applies = not undeclared and not absent
         if applies and rule["verdict"] == Verdict.NOT_SUPPORTED:
             found.problems.append(

@@ -10,7 +10,7 @@ from tenure._client import multi_read
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
 from tenure.conformance.harness.context import TIMEOUT, RuleContext
-from tenure.conformance.harness.rule import Rules, requires_capability
+from tenure.conformance.harness.rule import SYNC, Rules, of_face, requires_capability
 from tenure.conformance.rules.lists import fill
 from tenure.conformance.rules.spi import Recorder
 from tenure.conformance.workloads.recording_watcher import Follower
@@ -34,6 +34,7 @@ _LEAST_STATES = 5
 class BulkRules(Rules, area="bulk"):
     """Many keys by one call, by the store itself or by core where the store has no such call."""
 
+    @of_face(SYNC, because="the rule is about the plugin, below both interfaces")
     def test_bulk_calls_work_or_are_refused(self, context: RuleContext) -> None:
         """The backend's get_many and delete_prefix are Unsupported exactly where they are not declared."""
         backend = context.backend()
@@ -85,6 +86,7 @@ class BulkRules(Rules, area="bulk"):
         """get_many shows whole transactions while others commit them, and none older than its revision."""
         self._reads_whole(context, partial(context.store.get_many, _ALL), "get_many")
 
+    @of_face(SYNC, because="the rule is about the plugin, below both interfaces")
     def test_bulk_several_keys_read_by_core_are_of_one_revision(self, context: RuleContext) -> None:
         """Core's way to read several keys shows whole transactions, whether or not the store has one of its own."""
         backend = context.backend()
@@ -170,6 +172,7 @@ class BulkRules(Rules, area="bulk"):
             context.check.equal(latest, done.revision, "the revision of the last delete, against delete_prefix's")
 
     @requires_capability("prefix_delete")
+    @of_face(SYNC, because="the rule is about the plugin, below both interfaces")
     def test_bulk_a_prefix_is_deleted_as_one_transaction(self, context: RuleContext) -> None:
         """The deletes of one call of the backend's delete_prefix come at one revision, the one that it returns."""
         backend = context.backend()

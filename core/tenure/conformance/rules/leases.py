@@ -6,7 +6,7 @@ from functools import partial
 
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
+from tenure.conformance.harness.rule import SYNC, Rules, of_face, parallel_safe, requires_capability
 from tenure.conformance.workloads.leases import observe, recorded
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.errors import InvalidArgument, LeaseLost, LeaseNotFound, LimitExceeded, Unsupported
@@ -185,6 +185,7 @@ class LeaseRules(Rules, area="leases"):
         context.check.raises(LeaseLost, lease.refresh, "the holder's refresh")
         context.check.equal(lease.state, LeaseState.LOST, "the state of the lease at its holder")
 
+    @of_face(SYNC, because="the rule is about the plugin, below both interfaces")
     def test_leases_are_refreshed_and_revoked_in_batches(self, context: RuleContext) -> None:
         """Refreshing or revoking many leases at once returns exactly the living ones."""
         backend = context.backend()

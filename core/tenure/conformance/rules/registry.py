@@ -31,6 +31,11 @@ def instance(number: int = 0, *, service: str = "web", **meta: object) -> Instan
     )
 
 
+def opened(context: RuleContext, config: RegistryConfig, instance: Instance | None = None) -> Registry:
+    """Return a registry on a connection of its own."""
+    return context.make(Registry, context.connect(), config, instance)
+
+
 class RegistryRules(Rules, area="registry"):
     """Services and their instances."""
 
@@ -60,7 +65,10 @@ class RegistryRules(Rules, area="registry"):
     def test_registry_registers_updates_deregisters(self, context: RuleContext) -> None:
         """Another registry sees each register, update and deregister, also of the last instance."""
         config = self._config(context)
-        with Registry(context.connect(), config) as observer, Registry(context.connect(), config) as registry:
+        with (
+            opened(context, config) as observer,
+            opened(context, config) as registry,
+        ):
             registry.register(instance(version="1"))
             found = self._found(context, observer, 1, "registered")
             context.check.equal([each.meta["version"] for each in found], ["1"], "register seen by another")
@@ -79,7 +87,7 @@ class RegistryRules(Rules, area="registry"):
     def test_registry_keeps_the_wire_format(self, context: RuleContext) -> None:
         """An instance is one key /registry/<name>/<service>/<id>@<host> with JSON of six fields."""
         config = self._config(context)
-        with Registry(context.connect(), config) as registry:
+        with opened(context, config) as registry:
             mine = registry.register(instance(colour="blue"))
             key = f"/registry/default/web/{mine.id}@{mine.host}"
             item = context.store.get(key)
@@ -100,7 +108,10 @@ class RegistryRules(Rules, area="registry"):
     def test_registry_refuses_a_second_of_the_same_identity(self, context: RuleContext) -> None:
         """Registering an identity that is already registered is AlreadyRegistered, and changes nothing."""
         config = self._config(context)
-        with Registry(context.connect(), config) as first, Registry(context.connect(), config) as second:
+        with (
+            opened(context, config) as first,
+            opened(context, config) as second,
+        ):
             first.register(instance(owner="first"))
             context.check.raises(
                 AlreadyRegistered, lambda: second.register(instance(owner="second"), wait=0.0), "register"
@@ -111,8 +122,8 @@ class RegistryRules(Rules, area="registry"):
     def test_registry_clean_stop_is_seen_at_once(self, context: RuleContext) -> None:
         """Closing a registry removes its instance at once, long before its heartbeat has passed."""
         config = self._config(context)
-        with Registry(context.connect(), config) as observer:
-            with Registry(context.connect(), config, instance()):
+        with opened(context, config) as observer:
+            with opened(context, config, instance()):
                 self._found(context, observer, 1, "registered")
             self._count(context, observer, 0, "closed the registry of an instance")
 
@@ -121,7 +132,7 @@ class RegistryRules(Rules, area="registry"):
         """An instance whose process vanishes is removed by the worst case of its lease."""
         store = context.connect()
         mine = instance()
-        with Registry(context.connect(), self._config(context)) as observer:
+        with opened(context, self._config(context)) as observer:
             lease = _left_behind(context, store, mine)
             self._found(context, observer, 1, "put an entry")
             limit = lease.max_lifetime_after_refresh + context.capabilities.max_watch_latency + CLOCK_TOLERANCE
@@ -133,8 +144,8 @@ class RegistryRules(Rules, area="registry"):
         config = self._config(context, short=True)
         events: list[InstanceEvent] = []
         with (
-            Registry(context.connect(), config, instance()) as registry,
-            Registry(context.connect(), config) as observer,
+            opened(context, config, instance()) as registry,
+            opened(context, config) as observer,
         ):
             self._found(context, observer, 1, "registered")
             observer.add_handler(events.append)  # receives a leave, too, that is over before the next read
@@ -158,7 +169,7 @@ class RegistryRules(Rules, area="registry"):
     def test_registry_deregistered_stays_away(self, context: RuleContext) -> None:
         """After deregister no heartbeat brings the instance back, and the same identity can register again."""
         config = self._config(context, short=True)
-        with Registry(context.connect(), config, instance()) as registry:
+        with opened(context, config, instance()) as registry:
             registry.deregister()
             key = f"/registry/default/web/{instance().id}@{instance().host}"
             end = time.monotonic() + context.short_ttl
@@ -176,8 +187,8 @@ class RegistryRules(Rules, area="registry"):
     def test_registry_an_entry_deleted_by_others_comes_back(self, context: RuleContext) -> None:
         """An instance whose entry another client deletes is registered again, under a lease that is alive."""
         with (
-            Registry(context.connect(), self._config(context), instance()) as mine,
-            Registry(context.connect(), self._config(context)) as observer,
+            opened(context, self._config(context), instance()) as mine,
+            opened(context, self._config(context)) as observer,
         ):
             self._count(context, observer, 1, "registered an instance")
             (key,) = (item.key for item in context.store.list("/registry/"))
@@ -210,7 +221,10 @@ class RegistryRules(Rules, area="registry"):
             expected = f"event number {number}"
             context.check.eventually(lambda: list(seen), lambda events: len(events) >= number, did, expected=expected)
 
-        with Registry(context.connect(), config) as observer, Registry(context.connect(), config) as registry:
+        with (
+            opened(context, config) as observer,
+            opened(context, config) as registry,
+        ):
             observer.add_handler(handle, service="web")
             # One after the other: a store without lossless_watch may deliver only the last of several.
             registry.register(instance(turn=0))
@@ -228,10 +242,12 @@ class RegistryRules(Rules, area="registry"):
         config = self._config(context)
         stores: list[Store] = [context.connect() for _ in range(2)]
         with ExitStack() as stack:
-            observers = [stack.enter_context(Registry(store, config)) for store in stores]
+            observers = [stack.enter_context(context.make(Registry, store, config)) for store in stores]
             for number in range(12):
                 service = "web" if number % 3 else "web2"
-                stack.enter_context(Registry(stores[number % 2], config, instance(number, service=service)))
+                stack.enter_context(
+                    context.make(Registry, stores[number % 2], config, instance(number, service=service))
+                )
             for observer in observers:
                 web = self._found(context, observer, 8, "registered twelve instances")
                 other = self._found(context, observer, 4, "registered twelve instances", service="web2")

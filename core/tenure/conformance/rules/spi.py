@@ -11,7 +11,7 @@ from tenure._client.opening import connect
 from tenure.conformance.fault_injection.faults import cut
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import Rules, requires_capability, requires_control
+from tenure.conformance.harness.rule import SYNC, Rules, requires_capability, requires_control
 from tenure.errors import StoreClosed, TenureError, Unavailable, Unsupported
 from tenure.spi import (
     Bookmark,
@@ -77,7 +77,7 @@ def revision_of(entry: KeyValue | Deleted) -> int:
     return entry.revision if isinstance(entry, Deleted) else entry.mod_revision
 
 
-class SpiRules(Rules, area="spi"):
+class SpiRules(Rules, area="spi", face=(SYNC, "the rule is about the plugin, below both interfaces")):
     """What core relies on, checked on the plugin without core in between."""
 
     def test_spi_capabilities_make_sense(self, context: RuleContext) -> None:

@@ -11,7 +11,7 @@ from tenure.conformance.checkers import watches as watch_checker
 from tenure.conformance.checkers import write_history
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import Rules, requires_capability, requires_control
+from tenure.conformance.harness.rule import SYNC, Rules, of_face, requires_capability, requires_control
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.watches import observe
 from tenure.conformance.workloads.writers import LAST_KEY, Workload
@@ -379,6 +379,7 @@ class WatchRules(Rules, area="watches"):
             )
         context.check.no_problems(problems, "read a watch(after=...) that had been left alone", expected="everything")
 
+    @of_face(SYNC, because="callbacks run on the event loop, and await the store in a task of their own")
     def test_watches_callbacks_may_use_the_store(self, context: RuleContext) -> None:
         """A callback may read, write, transact, list, lease, watch and close its own watch without a deadlock."""
         store, done, errors = context.store, threading.Event(), list[BaseException]()
@@ -408,6 +409,7 @@ class WatchRules(Rules, area="watches"):
         answer = store.get("more")
         context.check.equal(answer and answer.value, b"2", "what the callback wrote")
 
+    @of_face(SYNC, because="callbacks run on the event loop, and may not block it")
     def test_watches_a_blocked_callback_stalls_no_one(self, context: RuleContext) -> None:
         """A callback that doesn't return holds up no other watch, no read and no write."""
         release, entered = threading.Event(), threading.Event()

@@ -30,8 +30,9 @@ from tenure.conformance.harness.context import (
     SharedRunUnfinished,
     in_namespace,
 )
+from tenure.conformance.harness.face import FACES
 from tenure.conformance.harness.profile import QUICK, Profile
-from tenure.conformance.harness.rule import Rule
+from tenure.conformance.harness.rule import SYNC, Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.network import Network
 from tenure.conformance.runner.control_monitor import ControlMonitor
@@ -60,6 +61,8 @@ class Plan:
     """Seconds for the first opening of the store."""
     between: bool = True
     """Whether to run a proxy between client and server, if the URL names host and port."""
+    face: str = SYNC
+    """The interface through which the rules use the store, see :mod:`tenure.conformance.harness.face`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +131,21 @@ class Progress:
         """A rule has its verdict; called for rules that aren't executed, too."""
 
 
-def all_rules() -> tuple[Rule, ...]:
-    """Return the catalogue, area by area. Raises ``ConfigError`` if a package of the extra isn't installed."""
+def all_rules(face: str = SYNC) -> tuple[Rule, ...]:
+    """Return the catalogue of a face, area by area. Raises ``ConfigError`` if a package of the extra isn't installed.
+
+    A rule that is about the asyncio interface alone is in its catalogue alone.
+    """
     try:
-        from tenure.conformance.catalogue import AllRules  # noqa: PLC0415 - needs the extra, see below
+        from tenure.conformance.catalogue import AllRules, FaceRules  # noqa: PLC0415 - needs the extra, see below
     except ModuleNotFoundError as exc:
         if (exc.name or "").startswith("tenure"):
             raise
         raise ConfigError(
             f"loading the conformance suite: {exc.name} isn't installed; run: pip install 'tenure[conformance]'"
         ) from exc
-    return tuple(rule for part in AllRules.__bases__ for rule in vars(part).get("own_rules", ()))
+    parts = AllRules.__bases__ if face == SYNC else (*AllRules.__bases__, *FaceRules.__bases__)
+    return tuple(rule for part in parts for rule in vars(part).get("own_rules", ()))
 
 
 def select(catalogue: Sequence[Rule], areas: Sequence[str], rules: Sequence[str]) -> tuple[Rule, ...]:
@@ -169,19 +176,19 @@ def run(plan: Plan, progress: Progress | None = None) -> Run:
     Raises ``ConfigError`` for a selection that matches no rule, and whatever opening the store raises. Ctrl-C ends the
     run: the result has ``interrupted`` set, and the rules that were left out are UNKNOWN.
     """
-    catalogue = all_rules()
+    catalogue = all_rules(plan.face)
     return _Runner(plan, catalogue, progress or Progress()).run()
 
 
 class _Runner:
     def __init__(self, plan: Plan, catalogue: tuple[Rule, ...], progress: Progress) -> None:
-        from tenure.conformance.catalogue import AllRules  # noqa: PLC0415 - all_rules() has reported a missing package
+        from tenure.conformance.catalogue import FaceRules  # noqa: PLC0415 - all_rules() has reported a missing package
 
         self._plan = plan
         self._catalogue = catalogue
         self._selected = select(catalogue, plan.areas, plan.rules)
         self._progress = progress
-        self._suite = AllRules()
+        self._suite = FaceRules()
         self._monitor = ControlMonitor(plan.controls)
         self._controls = self._monitor.controls
         self._recovery = Recovery(plan.url, self._monitor, plan.timeout)
@@ -223,7 +230,8 @@ class _Runner:
         self._progress.planned(self._store, self._selected)
         controls, network = with_network(self._controls, self._network), self._network is not None
         self._reasons = {
-            rule.id: rule.skip_reason(self._store.capabilities, controls, network=network) for rule in self._selected
+            rule.id: rule.skip_reason(self._store.capabilities, controls, network=network, face=self._plan.face)
+            for rule in self._selected
         }
         for rule in self._selected:
             try:
@@ -326,7 +334,13 @@ class _Runner:
             network = network.twin()
             self._twins.append(network)
         context = RuleContext(
-            plan.url, rule, controls=self._controls, memo=self._memo, profile=plan.profile, network=network
+            plan.url,
+            rule,
+            controls=self._controls,
+            memo=self._memo,
+            profile=plan.profile,
+            network=network,
+            face=FACES[plan.face],
         )
         declared, now = self._store.capabilities.as_dict(), context.capabilities.as_dict()
         changed = [f"{name}={value}, then {now[name]}" for name, value in declared.items() if value != now[name]]

@@ -24,9 +24,9 @@ class FaultRegistryRules(Rules, area="faults"):
         config = RegistryConfig(heartbeat=context.long_ttl)
         services, outside = context.connect(direct=True), context.connect(direct=True)
         with (
-            Registry(services, config, instance(0)),
-            Registry(context.connect(), config) as observer,
-            Registry(outside, config) as other,
+            context.make(Registry, services, config, instance(0)),
+            context.make(Registry, context.connect(), config) as observer,
+            context.make(Registry, outside, config) as other,
         ):
             observer.wait_for("web", 1, EVENT_TIMEOUT)
             with fault(context, "partitioned observer", context.network.black_hole, _HELD):
@@ -38,7 +38,7 @@ class FaultRegistryRules(Rules, area="faults"):
                     expected="its staleness",
                     within=limit,
                 )
-                with Registry(context.connect(direct=True), config, instance(1)):
+                with context.make(Registry, context.connect(direct=True), config, instance(1)):
                     other.wait_for("web", 2, EVENT_TIMEOUT)
                     context.check.equal(_ids(observer), ["id-0"], "what an observer serves that is cut off")
                     context.check.true(
@@ -49,9 +49,9 @@ class FaultRegistryRules(Rules, area="faults"):
                     )
                     _sees(context, other, ["id-0", "id-1"], "an instance came while one observer is cut off")
                 _sees(context, other, ["id-0"], "an instance left while an observer was cut off")
-                with Registry(context.connect(direct=True), config, instance(2)):
+                with context.make(Registry, context.connect(direct=True), config, instance(2)):
                     other.wait_for("web", 2, EVENT_TIMEOUT)
-            with Registry(context.connect(direct=True), config, instance(3)):
+            with context.make(Registry, context.connect(direct=True), config, instance(3)):
                 _sees(context, observer, ["id-0", "id-3"], "the observer can reach the store again", within=RECOVERY)
                 context.check.equal(observer.staleness, 0.0, "the staleness when it is up to date")
                 _sees(context, other, ["id-0", "id-3"], "an instance came, and one observer had been cut off")
@@ -62,8 +62,8 @@ class FaultRegistryRules(Rules, area="faults"):
         """An instance cut off for longer than its heartbeat disappears for others and registers again automatically."""
         config = RegistryConfig(heartbeat=context.short_ttl, retry_first=0.5, retry_longest=2.0, max_retry=None)
         with (
-            Registry(context.connect(), config, instance(0)) as mine,
-            Registry(context.connect(direct=True), config) as other,
+            context.make(Registry, context.connect(), config, instance(0)) as mine,
+            context.make(Registry, context.connect(direct=True), config) as other,
         ):
             other.wait_for("web", 1, EVENT_TIMEOUT)
             lease = mine.lease
@@ -84,7 +84,10 @@ class FaultRegistryRules(Rules, area="faults"):
         """When a store comes back empty, registered instances are registered again, soon after a heartbeat."""
         config = RegistryConfig(heartbeat=context.short_ttl, retry_first=0.5, retry_longest=2.0, max_retry=None)
         context.store.put("kept", b"")
-        with Registry(context.connect(), config, instance(0)) as mine, Registry(context.connect(), config) as other:
+        with (
+            context.make(Registry, context.connect(), config, instance(0)) as mine,
+            context.make(Registry, context.connect(), config) as other,
+        ):
             other.wait_for("web", 1, EVENT_TIMEOUT)
             with context.evidence.fault("wiped store") as window:
                 window.what = "keys that are gone"
