@@ -28,6 +28,7 @@ lifespan = Lifespan(
     os.environ.get("STORE", "memory://"),
     lambda: Instance("shop", host="127.0.0.1", port=PORT),
     drain_wait=float(os.environ.get("DRAIN_WAIT", "1")),
+    stop_timeout=float(os.environ.get("STOP_TIMEOUT", "8")),
 )
 greeting = lifespan.setting("settings/greeting", default="hello")
 

@@ -227,7 +227,7 @@ def test_an_instance_made_before_a_fork_gets_an_id_of_its_own(monkeypatch: pytes
 )
 def test_times_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     if wrong == {"stop_timeout": 2}:
-        wrong = {"stop_timeout": 2, "drain_wait": 0.6}
+        wrong = {"stop_timeout": 2, "drain_wait": 0.5}
     with pytest.raises(ConfigError, match="making a lifespan"):
         Lifespan("memory://wrong", **wrong)
 
@@ -251,7 +251,7 @@ def test_a_store_that_does_not_answer_delays_the_end_by_no_more_than_the_stop_ti
             await server.shut_down()
             took = time.monotonic() - began
             frozen.close()
-        assert 0.9 < took < 2.0, "two calls that had a quarter of the time each"
+        assert 0.6 < took < 2.0, "two calls that had a fifth of the time each, or a little less"
         assert "draining the instance: not" in caplog.text
         assert "deregistering the instance: not" in caplog.text
 

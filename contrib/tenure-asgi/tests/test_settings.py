@@ -31,9 +31,12 @@ def test_a_setting_follows_its_key_and_keeps_the_last_good_value(caplog: pytest.
                     assert limit.value == 20
                     store.put("settings/limit", b"20")
                     await until(lambda: limit.problem is None)
+                assert limit.view is not None
+                await limit.view.set(30)
+                assert limit.value == 30
                 store.delete("settings/limit")
                 await until(lambda: limit.value == 10)
-        assert "the last good value stays" in caplog.text
+        assert "The last good one stays" in caplog.text
 
     asyncio.run(main())
 

@@ -32,12 +32,16 @@ T = TypeVar("T")
 
 _log = logging.getLogger("tenure.asgi")
 _LOOPBACK = ("127.0.0.1", "::1")
-_CALL_SHARE = 0.25
+_CALL_SHARE = 0.2
 """Part of the stop time that one call to the store may take: draining, deregistering. The wait has as much at most."""
-_CUT_SHARE = 0.75
+_CUT_SHARE = 0.6
 """Part of the stop time after which requests that are still under way are cancelled."""
-_CLOSE_SHARE = 0.125
-"""Part of the stop time that is kept for closing the registry and the store."""
+_SHUTDOWN_SHARE = 0.75
+"""Part of the stop time after which the application's own shutdown is cancelled."""
+_CLOSE_SHARE = 0.875
+"""Part of the stop time after which registry and store are closed. The rest is for the process to end."""
+_LEAST_SHARE = 0.05
+"""Part of the stop time that each of the last two steps has if the server has used up theirs."""
 _MARGIN = 0.1
 """Seconds after which a call that has overrun its own timeout is left."""
 _RETRY = (0.5, 10.0)
@@ -70,7 +74,7 @@ class Lifespan:
             random id, because each worker is an instance of its own.
         config: settings of the registry.
         drain_wait: seconds between draining and deregistering, in which clients see that the instance drains. At most a
-            quarter of ``stop_timeout``.
+            fifth of ``stop_timeout``.
         stop_timeout: seconds from the signal until everything is closed, also if the store is frozen.
         listen_timeout: seconds after which an error is logged if the server doesn't listen. The wait goes on.
         stale_after: seconds without a sign of life of the store after which the application isn't ready.
@@ -99,7 +103,7 @@ class Lifespan:
                 raise ConfigError(f"making a lifespan: {name} is a positive number of seconds, not {value!r}")
         if not 0 <= drain_wait <= stop_timeout * _CALL_SHARE:
             raise ConfigError(
-                f"making a lifespan: drain_wait is a number of seconds from 0 to a quarter of stop_timeout "
+                f"making a lifespan: drain_wait is a number of seconds from 0 to a fifth of stop_timeout "
                 f"({stop_timeout * _CALL_SHARE:g}), not {drain_wait!r}; give a longer stop_timeout"
             )
         self.store_url = store_url
@@ -212,7 +216,7 @@ class Lifespan:
             for setting in self._settings:
                 await setting.follow(self._store)
         except BaseException:
-            await self._close_all(Deadline(self.stop_timeout * _CLOSE_SHARE))
+            await self._close_all(Deadline(self.stop_timeout * _CALL_SHARE))
             raise
         if self._handle_signals:
             self._chain = SignalChain(self._signalled)
@@ -310,8 +314,12 @@ class Lifespan:
 
     def time_for_shutdown(self) -> float:
         """Return the seconds that the application's own shutdown may take."""
+        return self._time_until(_SHUTDOWN_SHARE)
+
+    def _time_until(self, share: float) -> float:
+        """Seconds from now until ``share`` of the stop time is over, and a little where the server was slow."""
         left = self.stop_timeout if self._stop is None else self._stop.remaining()
-        return max(left - self.stop_timeout * _CLOSE_SHARE, _MARGIN)
+        return max(left - self.stop_timeout * (1 - share), self.stop_timeout * _LEAST_SHARE)
 
     async def leave(self) -> None:
         """Deregister the instance, unless a signal or :meth:`drain` did. For a server that no longer listens."""
@@ -327,8 +335,7 @@ class Lifespan:
         await self.leave()
         if self._cutting is not None:
             self._cutting.cancel()
-        assert self._stop is not None
-        await self._close_all(Deadline(max(self._stop.remaining() - _MARGIN, self.stop_timeout * _CLOSE_SHARE / 2)))
+        await self._close_all(Deadline(self._time_until(_CLOSE_SHARE)))
 
     async def _close_all(self, deadline: Deadline) -> None:
         if self._chain is not None:

@@ -18,7 +18,7 @@ from tenure.registry import Registry
 from tenure_testkit.servers.ports import free_port
 from tenure_testkit.waiting import until
 
-_PAUSE = 0.005
+_PAUSE = 0.01
 """Seconds between two requests of a thread, so that the load leaves the machine to what is tested."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -81,11 +81,13 @@ class ServiceProcess:
 class Load:
     """Threads that call a service by its name, one request after another, from ``with`` to its end."""
 
-    def __init__(self, registry: Registry, *, threads: int = 4) -> None:
+    def __init__(self, registry: Registry, *, threads: int = 2) -> None:
         self.answered: Counter[int] = Counter()
         """Answers by the port of the instance."""
         self.failures: list[str] = []
-        self._client = httpx.Client(transport=TenureTransport(registry), base_url="http://shop.tenure", timeout=10)
+        # One attempt: what a second instance would make good is a failure here.
+        transport = TenureTransport(registry, attempts=1)
+        self._client = httpx.Client(transport=transport, base_url="http://shop.tenure", timeout=10)
         self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
