@@ -65,7 +65,7 @@ def roll(url: str, count: int, logs: Path) -> None:
 
 def stop_while_frozen(url: str, freeze: Freeze, logs: Path, *, limit: float) -> None:
     """A service whose store is frozen ends within the stated time, and serves requests meanwhile."""
-    with ServiceProcess(url, logs, STOP_TIMEOUT=str(limit)) as service:
+    with ServiceProcess(url, logs, STOP_TIMEOUT=str(limit), DRAIN_WAIT="0.5") as service:
         service.wait_ready()
         with freeze():
             began = time.monotonic()
