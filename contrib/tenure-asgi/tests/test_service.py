@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[object]:
 
 def ports(registry: Registry) -> set[int]:
     return {each.port for each in registry.get_services().get("shop", ())}
+
+
+def ids(registry: Registry) -> set[str]:
+    return {each.id for each in registry.get_services().get("shop", ())}
 
 
 def roll(url: str, count: int, logs: Path) -> None:
@@ -117,8 +122,11 @@ def test_each_worker_is_an_instance_and_all_entries_go(sqlite_url: str, tmp_path
         with ServiceProcess(sqlite_url, tmp_path, "--workers=3") as service:
             registry.wait_for("shop", 3, timeout=60)
             assert ports(registry) == {service.port}
+            first = ids(registry)
             with Load(registry) as load:
-                until(lambda: load.answered.total() > 100, what="answers")
+                until(lambda: load.answered.total() > 20, what="answers")
+                service.process.send_signal(signal.SIGHUP)  # replaces one worker after another
+                until(lambda: len(ids(registry)) == 3 and not ids(registry) & first, what="three new workers")
             assert load.failures == []
             service.terminate()
             service.wait()
