@@ -130,12 +130,16 @@ def test_the_lifespan_inside_finds_the_store_open_from_its_startup_to_its_shutdo
         await send({"type": "lifespan.startup.complete"})
         assert (await receive())["type"] == "lifespan.shutdown"
         seen.append((await scope["state"]["tenure"].store.get("started")).key)
+        seen.append(scope["state"]["tenure"].registry.current())
         await send({"type": "lifespan.shutdown.complete"})
 
     async def main() -> None:
-        async with Server(TenureMiddleware(app, Lifespan("memory://inside"))) as server:
+        port = free_port()
+        lifespan = Lifespan("memory://inside", local(port))
+        async with listening(port), Server(TenureMiddleware(app, lifespan)) as server:
             assert server.state["own"] == "state of the application"
-        assert seen == ["started"]
+            await until(lambda: lifespan.not_ready() == [], "ready")
+        assert seen == ["started", None], "the instance is deregistered before its application shuts down"
 
     asyncio.run(main())
 

@@ -193,7 +193,8 @@ class Lifespan:
         if self._registry is None:
             return ["not started"]
         reasons = ["stopping"] if self.stopping else []
-        if self._given is not None and self._registry.status is not Status.REGISTERED:
+        registered = self._problem is None and self._registry.status is Status.REGISTERED
+        if self._given is not None and not registered:
             reasons.append(self._problem or f"the instance is not registered: {self._registry.status}")
         if (age := self._registry.staleness) > self.stale_after:
             reasons.append(f"no sign of life of the store for {age:.1f} s")
@@ -255,6 +256,7 @@ class Lifespan:
                 instance.with_address(host).address,
                 instance.address,
             )
+        self._problem = "the instance is being registered"
         await self._register_at_last(instance)
 
     async def _register_at_last(self, instance: Instance) -> None:
