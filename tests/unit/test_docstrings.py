@@ -70,7 +70,6 @@ RAISES_NOTHING = {
     "HeldLease.mark_refreshed": "records a fact",
     "HeldLease.mark_revoked": "records a fact",
     "CachedPrefix.on_change": "keeps what it is given",
-    "CachedPrefix.snapshot": "copies fields",
     "CachedValue.on_change": "keeps what it is given",
     "Codec.decode": "the application writes it, and raises what it likes",
     "Codec.encode": "the application writes it, and raises what it likes",
