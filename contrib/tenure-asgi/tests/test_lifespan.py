@@ -204,6 +204,17 @@ def test_a_store_that_cannot_be_opened_fails_the_startup_with_the_reason(tmp_pat
     asyncio.run(main())
 
 
+def test_a_function_that_makes_no_instance_fails_the_startup_with_the_reason() -> None:
+    def broken() -> Instance:
+        raise KeyError("PORT")
+
+    async def main() -> None:
+        failure = await Server(TenureMiddleware(greet, Lifespan("memory://broken", broken))).start()
+        assert failure == {"type": "lifespan.startup.failed", "message": "starting: KeyError('PORT')"}
+
+    asyncio.run(main())
+
+
 def test_an_instance_made_before_a_fork_gets_an_id_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         port = free_port()

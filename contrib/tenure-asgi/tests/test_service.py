@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,10 @@ def ports(registry: Registry) -> set[int]:
     return {each.port for each in registry.get_services().get("shop", ())}
 
 
+def ids(registry: Registry) -> set[str]:
+    return {each.id for each in registry.get_services().get("shop", ())}
+
+
 def roll(url: str, count: int, logs: Path) -> None:
     """Replace all instances one by one under load. No request is lost, and no entry of the old ones is left."""
     with ExitStack() as stack:
@@ -65,7 +70,7 @@ def roll(url: str, count: int, logs: Path) -> None:
 
 def stop_while_frozen(url: str, freeze: Freeze, logs: Path, *, limit: float) -> None:
     """A service whose store is frozen ends within the stated time, and serves requests meanwhile."""
-    with ServiceProcess(url, logs, STOP_TIMEOUT=str(limit)) as service:
+    with ServiceProcess(url, logs, STOP_TIMEOUT=str(limit), DRAIN_WAIT="0.5") as service:
         service.wait_ready()
         with freeze():
             began = time.monotonic()
@@ -117,8 +122,11 @@ def test_each_worker_is_an_instance_and_all_entries_go(sqlite_url: str, tmp_path
         with ServiceProcess(sqlite_url, tmp_path, "--workers=3") as service:
             registry.wait_for("shop", 3, timeout=60)
             assert ports(registry) == {service.port}
+            first = ids(registry)
             with Load(registry) as load:
-                until(lambda: load.answered.total() > 100, what="answers")
+                until(lambda: load.answered.total() > 20, what="answers")
+                service.process.send_signal(signal.SIGHUP)  # replaces one worker after another
+                until(lambda: len(ids(registry)) == 3 and not ids(registry) & first, what="three new workers")
             assert load.failures == []
             service.terminate()
             service.wait()

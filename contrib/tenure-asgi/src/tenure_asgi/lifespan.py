@@ -131,6 +131,7 @@ class Lifespan:
         self._leaving: asyncio.Task[None] | None = None
         self._cutting: asyncio.TimerHandle | None = None
         self._stop: Deadline | None = None
+        self._instance: Instance | None = None
         self._problem: str | None = None
         self._asking = False  # a registration is under way
 
@@ -204,12 +205,14 @@ class Lifespan:
         """Open the store and the registry, and read the settings. The instance isn't registered yet.
 
         Raises:
-            TenureError: as ``tenure.aio.connect`` and the start of a registry. Then nothing is left open.
+            TenureError: as ``tenure.aio.connect`` and the start of a registry. Then nothing is left open, and neither
+                if the function that makes the instance raises.
         """
         if self._store is not None:
             raise ConfigError("opening the lifespan: it is open; one object serves one server at a time")
         self._reset()
         self._loop = asyncio.get_running_loop()
+        self._instance = self._own_instance()
         self._store = await aio.connect(self.store_url, **self._options)
         try:
             self._registry = await aio.Registry(self._store, replace(self.config, instance=None)).start()
@@ -224,12 +227,15 @@ class Lifespan:
 
     def register_soon(self) -> None:
         """Register the instance as soon as the server listens. Returns at once."""
-        if self._given is not None and not self.stopping:
-            instance = self._instance(self._given)
+        instance = self._instance
+        if instance is not None and not self.stopping:
             self._problem = f"the server doesn't listen on port {instance.port} yet"
             self._registering = self._loop.create_task(self._register(instance), name=f"register {instance.identity()}")
 
-    def _instance(self, given: Instance | Callable[[], Instance]) -> Instance:
+    def _own_instance(self) -> Instance | None:
+        given = self._given
+        if given is None:
+            return None
         if not isinstance(given, Instance):
             return given()
         return given if self._made_in == os.getpid() else given.copy(id=str(uuid4()))

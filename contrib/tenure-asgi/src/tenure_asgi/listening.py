@@ -35,7 +35,7 @@ async def _accepts(host: str, port: int) -> bool:
     try:
         async with asyncio.timeout(_CONNECT):
             _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, UnicodeError):  # the last for a name that no host can have
         return False
     writer.close()
     with contextlib.suppress(OSError):

@@ -74,8 +74,9 @@ class TenureMiddleware:
     async def _start(self, inner: InnerLifespan) -> str | None:
         try:
             await self.lifespan.open()
-        except TenureError as exc:
-            return f"opening the store: {exc}"
+        except Exception as exc:  # noqa: BLE001 - if it is raised, a server takes it for "has no lifespan", and serves
+            _log.debug("the startup failed", exc_info=True)
+            return f"opening the store: {exc}" if isinstance(exc, TenureError) else f"starting: {exc!r}"
         try:
             failure = await inner.start()
         except BaseException:
