@@ -207,6 +207,22 @@ def test_the_matrix_goes_into_a_page_that_has_a_place_for_it(run, report, tmp_pa
     assert page.read_text() == "nothing"
 
 
+def test_rules_run_through_asyncio_and_the_report_says_so(run, url, tmp_path):
+    saved = tmp_path / "report.json"
+    words = ("--rule", RULE, "--rule", "spi.servers*", "--rule", "asyncio.callbacks*", "--face", "aio")
+    result = run("conformance", url, *words, "--report", str(saved))
+    assert result.exit_code == 0, result.output
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines[:3]] == ["pass", "not_supported", "pass"]
+    assert lines[1][3].startswith("not applicable to the face aio: ")
+    assert ["face", "aio"] in [line[:2] for line in lines]
+    assert json.loads(saved.read_text())["run"]["face"] == "aio"
+    assert run("conformance", "verify", str(saved)).exit_code == 0
+    assert run("conformance", "matrix", str(saved)).stdout.startswith("|  | memory (asyncio) |")
+    assert run("conformance", url, "--rule", "asyncio.*").exit_code == 2  # of the other catalogue
+    assert "asyncio.callbacks_run_on_the_loop" in run("conformance", "rules", "--face", "aio").stdout
+
+
 def test_the_catalogue_is_listed(run, run_json):
     rules = run_json("conformance", "rules", "--area", "restarts")
     assert {rule["area"] for rule in rules} == {"restarts"}

@@ -151,7 +151,7 @@ def test_faults_that_a_rule_left_behind_are_undone(server, names, monkeypatch):
 
     catalogue = all_rules()
     changed = tuple(_replaced(rule, half) if rule.id == DEGRADING else rule for rule in catalogue)
-    monkeypatch.setattr(runner, "all_rules", lambda: changed)
+    monkeypatch.setattr(runner, "all_rules", lambda _: changed)
     found = tried(server, names, ServerControls(kill=server.pause, start=server.resume))
     assert [result.verdict.verdict for result in found.results] == [Verdict.PASS, Verdict.FAIL, Verdict.PASS]
     found = tried(server, names, ServerControls(kill=server.pause, start=lambda: None))

@@ -135,6 +135,9 @@ def test_a_thread_uses_the_asyncio_interface_as_the_other_one() -> None:
         with context.make(Registry, store, None, Instance("web", port=80)) as registry:
             assert registry.pick("web").port == 80
             assert registry == registry.start()
+        with context.make(tenure.Session.open, store, ttl=10) as session:
+            assert context.make(tenure.Lock, store, "own", session=session).acquire().session.alive
+        assert not session.alive
         held = context.make(tenure.Lock, store, "l").acquire()
         assert held.release()
         shares = context.make(tenure.Partitioner, store, "p", partitions=2)

@@ -280,7 +280,7 @@ def test_one_of_those_that_wait_hangs_and_the_others_have_their_verdicts(url, mo
     names = tuple(rule.id for rule in all_rules() if rule.parallel_safe and rule.core and not rule.required_controls)
     stuck = threading.Event()
     hung = replace(rule(names[1]), function=lambda *_: stuck.wait(60))
-    monkeypatch.setattr(runner, "all_rules", lambda: tuple(hung if r.id == hung.id else r for r in all_rules()))
+    monkeypatch.setattr(runner, "all_rules", lambda _: tuple(hung if r.id == hung.id else r for r in all_rules()))
     monkeypatch.setattr("tenure.conformance.runner.rule_run._STOP_TIMEOUT", 0.1)
     try:
         found = run(Plan(url=url, rules=names, rule_budget=15.0))

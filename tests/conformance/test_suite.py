@@ -20,7 +20,7 @@ from tenure.spi import Guarantee, field_notes
 
 pytest_plugins = ["pytester"]
 
-RULES = list(catalogue(StoreConformance).values())
+RULES = list(catalogue(AllRules).values())
 ONE_LINE = 120
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from operator import attrgetter
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from tenure import aio
@@ -67,8 +68,8 @@ class AioFace(Face):
         return cast("Store", self._proxies.call(aio.connect, url, timeout=timeout, observers=observers))
 
     def make(self, kind: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make the twin, which has the same name."""
-        twin = getattr(aio, kind.__name__)
+        """Make the twin, which has the same qualified name: also of a class method, such as ``Session.open``."""
+        twin = attrgetter(kind.__qualname__)(aio)
         return cast("T", self._proxies.call(twin, *args, **kwargs))
 
     def run(self, body: Callable[[aio.Store], Coroutine[Any, Any, T]], store: Store) -> T:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tenure.conformance.harness.rule import AIO
 from tenure.conformance.harness.verdicts import Conclusion, Verdict
 from tenure.conformance.report.markup import BANNERS, SIGNS, duration, table, text, whole_page
 from tenure.errors import ConfigError
@@ -41,7 +42,7 @@ def into(page: str, reports: Sequence[Report]) -> str:
 
 def html(reports: Sequence[Report]) -> str:
     """The same as a page."""
-    head = ["", *(report["store"]["scheme"] for report in reports)]
+    head = ["", *map(_name, reports)]
     rows = [[f"<b>{text(name)}</b>", *map(text, cells)] for name, cells in _rows(reports)]
     body = table(head, rows, class_="matrix-table")
     return whole_page(
@@ -63,7 +64,7 @@ def _rows(reports: Sequence[Report]) -> list[Row]:
 
 
 def _table(corner: str, reports: Sequence[Report], rows: Sequence[Row]) -> str:
-    head = [corner, *(report["store"]["scheme"] for report in reports)]
+    head = [corner, *map(_name, reports)]
     lines = [head, ["---", *("---" for _ in reports)], *([name, *cells] for name, cells in rows)]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
@@ -75,12 +76,17 @@ def _aside(reports: Sequence[Report]) -> str:
         for rule in report["rules"]:
             if rule["verdict"] == Verdict.NOT_SUPPORTED:
                 stores = reasons.setdefault(rule["reason"], {})
-                stores[report["store"]["scheme"]] = stores.get(report["store"]["scheme"], 0) + 1
+                stores[_name(report)] = stores.get(_name(report), 0) + 1
     rows = [
         f"| {reason} | {', '.join(f'{store} {number}' for store, number in stores.items())} |\n"
         for reason, stores in sorted(reasons.items())
     ]
     return "".join(["| why rules aren't executed | how many on which store |\n| --- | --- |\n", *rows]) if rows else ""
+
+
+def _name(report: Report) -> str:
+    """The head of a report's column."""
+    return str(report["store"]["scheme"]) + (" (asyncio)" if report["run"]["face"] == AIO else "")
 
 
 def _sign(report: Report, rule: str) -> str:
