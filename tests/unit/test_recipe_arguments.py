@@ -44,3 +44,17 @@ def test_a_timeout_that_is_no_number_changes_nothing(timeout: object) -> None:
                 with pytest.raises(InvalidArgument):
                     check(timeout)  # type: ignore[operator]
         assert not store.list().keys
+
+
+def test_a_latch_has_one_count_for_all() -> None:
+    with tenure.connect("memory://arguments") as store:
+        three, two = (tenure.CountDownLatch(store, "latch", count=count) for count in (3, 2))
+        store.put("tenure/latch/latch/0123456789abcdef", b'{"owner": "of an earlier release"}')
+        assert three.count_down() == 1
+        for call in (two.count_down, two.remaining, lambda: two.wait(timeout=PATIENCE)):
+            with pytest.raises(InvalidArgument, match="count=2: another participant has count=3"):
+                call()
+        assert three.remaining() == 1, "one that was refused has not counted"
+        two.reset()
+        assert two.count_down() == 1
+        two.reset()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
@@ -16,9 +16,12 @@ from tenure._steps.effects import Commit, ListKeys, Steps, WaitUntil
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, Unavailable
 from tenure.recipes import _names
-from tenure.recipes._owner import owner_value
+from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._patience import over, pause, wait
 from tenure.spi.types import KeyAbsent, KeyValue, Put
+
+COUNT = "count"
+"""The field of a count-down's value that tells the count of the latch."""
 
 
 class Latch:
@@ -30,9 +33,12 @@ class Latch:
         self.what = what
         self._value = value
         self._unknown: deque[str] = deque()
+        self._checked = False
 
     def count_down(self, limit: TimeLimit) -> Steps[int]:
         """Steps that count down once, and return what is left. The next call finishes one that had no answer."""
+        if not self._checked:  # once, before it counts: each call looks at the others anyway when it has counted
+            yield from self.remaining(limit)
         key = self._unknown.popleft() if self._unknown else self.folder + secrets.token_hex(8)
         done = False
         try:
@@ -62,17 +68,30 @@ class Latch:
 
     def remaining(self, limit: TimeLimit) -> Steps[int]:
         """Steps that read how many count-downs are left."""
-        listing = yield from ListKeys(self.folder, limit)
+        listing = yield from ListKeys(self.folder, limit, values=True)
+        self._check(listing.items)
         return max(0, self.count - len(listing.items))
 
     def wait(self, limit: TimeLimit) -> Steps[None]:
         """Steps that wait until none is left."""
 
         def is_open(present: Mapping[str, KeyValue]) -> bool:
+            self._check(present.values())
             return len(present) >= self.count
 
         timed_out = f"waiting for {self.what}: not all has been counted down; give a longer timeout"
         yield from wait(WaitUntil(self.folder, is_open, limit, None), timed_out)
+
+    def _check(self, items: Iterable[KeyValue]) -> None:
+        """Refuse to go on among participants that were made with another count: the latch would open for some."""
+        self._checked = True
+        for item in items:
+            theirs = fields_of(item.value).get(COUNT, self.count)
+            if theirs != self.count:
+                raise InvalidArgument(
+                    f"looking at {self.what} with count={self.count}: another participant has count={theirs}; give the "
+                    "same everywhere, or reset the latch"
+                )
 
 
 class CountDownLatch:
@@ -105,7 +124,9 @@ class CountDownLatch:
             raise InvalidArgument(f"the latch {name!r}: count={count!r} is no number of at least 1; give such a number")
         self._store = store
         self._name = name
-        self._steps = Latch(_names.folder("latch", name), count, owner_value(owner), f"the latch {name!r}")
+        self._steps = Latch(
+            _names.folder("latch", name), count, owner_value(owner, **{COUNT: count}), f"the latch {name!r}"
+        )
 
     @property
     def name(self) -> str:
@@ -128,6 +149,7 @@ class CountDownLatch:
 
         Raises:
             OutcomeUnknown: no answer came. Call it again by the same object: together the calls count once.
+            InvalidArgument: another participant was made with another ``count``.
             Unavailable: the store can't be reached. Call it again by the same object, as above. ``DeadlineExceeded`` if
                 the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
@@ -146,6 +168,7 @@ class CountDownLatch:
             The number; 0 if the latch is open.
 
         Raises:
+            InvalidArgument: another participant was made with another ``count``.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.
@@ -161,6 +184,7 @@ class CountDownLatch:
 
         Raises:
             WaitTimeout: it was not counted down often enough in that time.
+            InvalidArgument: another participant was made with another ``count``.
             Unavailable: the time ran out while the store could not be reached.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.
