@@ -46,6 +46,30 @@ def test_a_lock_held_twice_is_found(spans, words):
     assert words in found[-1]
 
 
+def permit(who: str, takes: int, began: float, ended: float) -> dict[str, object]:
+    return {"who": who, "takes": takes, "began": began, "ended": ended}
+
+
+READ, READ_LATER, WRITE = permit("r", 1, 1.0, 3.0), permit("s", 1, 2.0, 4.0), permit("w", 2, 4.0, 5.0)
+
+
+def test_permits_within_the_limit_have_no_problem():
+    assert check("permits", {"limit": 2, "spans": [WRITE, READ_LATER, READ, permit("n", 2, 2.5, 2.5)]}) == []
+    assert check("permits", {"limit": 2, "spans": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (permit("w", 2, 3.9, 5.0), "3 of 2 are taken at 3.900000 s: s 1, w 2"),
+        (permit("t", 1, 2.5, 2.6), "3 of 2 are taken at 2.500000 s: r 1, s 1, t 1"),
+        (permit("w", 2, 0.0, 9.0), "3 of 2 are taken at 1.000000 s: w 2, r 1"),
+    ],
+)
+def test_more_than_the_limit_is_found(wrong, words):
+    assert words in check("permits", {"limit": 2, "spans": [READ, READ_LATER, wrong]})[0]
+
+
 @pytest.mark.parametrize("token", [2, 3])
 def test_a_token_that_does_not_grow_is_found(token):
     found = check("fencing-tokens", {"spans": [A, span("b", token, 2.0, 3.0), C]})

@@ -16,7 +16,7 @@ from .mutants.controls import Durable
 
 RUN_OF_LEASES = ("leases.never_end*", "leases.left_alone*", "leases.ending*", "leases.are_extended*")
 RUN_OF_LEASES += ("leases.kept_alive*", "leases.leave_what*", "leases.lost_are*")
-RUN_OF_LOCKS = ("locks.guard_against_expired*", "locks.a_dead_waiter*", "locks.loss*", "locks.leaders*")
+RUN_OF_LOCKS = ("recipes.guards_refuse_expired*", "recipes.a_dead_waiter*", "recipes.loss*", "recipes.leaders*")
 
 
 class SlowCommits(Durable):

@@ -38,7 +38,7 @@ def test_a_rule_is_one_sentence(each):
 def test_every_area_has_rules_and_ids_are_unique():
     assert len({each.id for each in RULES}) == len(RULES) > 100
     assert {each.area for each in RULES} == {
-        *("bulk", "closing", "faults", "kv", "leases", "lists", "locks", "model", "namespaces"),
+        *("bulk", "closing", "faults", "kv", "leases", "lists", "model", "namespaces", "recipes"),
         *("registry", "restarts", "spi", "transactions", "watches"),
     }
 

@@ -22,9 +22,11 @@ from tenure.conformance.rules.kv import KvRules, NamespaceRules
 from tenure.conformance.rules.lease_ends import LeaseEndRules
 from tenure.conformance.rules.leases import LeaseRules
 from tenure.conformance.rules.lists import ListRules
-from tenure.conformance.rules.locks import LockRules
 from tenure.conformance.rules.model import ModelRules
 from tenure.conformance.rules.order import OrderRules
+from tenure.conformance.rules.recipes.changes import ChangeRules
+from tenure.conformance.rules.recipes.company import CompanyRules
+from tenure.conformance.rules.recipes.holders import HolderRules
 from tenure.conformance.rules.registry import RegistryRules
 from tenure.conformance.rules.several_clients import IdenticalPutRules
 from tenure.conformance.rules.spi import SpiRules
@@ -42,7 +44,9 @@ class AllRules(
     BulkRules,
     LeaseRules,
     LeaseEndRules,
-    LockRules,
+    HolderRules,
+    ChangeRules,
+    CompanyRules,
     WatchRules,
     ClosingRules,
     SpiRules,

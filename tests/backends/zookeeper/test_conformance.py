@@ -39,7 +39,7 @@ class TestZooKeeper(StoreConformance):
 class TestZooKeeperDefaults(StoreConformance):
     """Sessions of four seconds and more: rules that wait for a lease to end, or for a lost connection to be noticed.
 
-    Nothing else depends on these limits. Locks and the registry wait for nothing but ends of leases.
+    Nothing else depends on these limits. Recipes and the registry wait for nothing but ends of leases.
     """
 
     areas = ("leases", "faults")
@@ -57,7 +57,7 @@ class TestZooKeeperEnsemble(StoreConformance):
     same code on the same messages, and the registry stands on leases and watches.
     """
 
-    areas = ("kv", "leases", "locks", "watches", "restarts", "faults")
+    areas = ("kv", "leases", "recipes", "watches", "restarts", "faults")
 
     @pytest.fixture
     def store_url(self, zookeeper_ensemble: ZooKeeperEnsemble) -> str:

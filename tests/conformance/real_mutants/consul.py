@@ -88,7 +88,7 @@ MUTANTS = (
         old='"LockDelay": "0s",',
         new='"LockDelay": "15s",',
         wrong="After a lease ended nobody can put its keys on another lease for 15 s.",
-        rules=("locks.a_dead_waiter_blocks_nobody", "locks.*", "leases.*", "registry.*"),
+        rules=("recipes.a_dead_waiter_blocks_nobody", "recipes.*", "leases.*", "registry.*"),
         tests=_LEASES,
     ),
     RealMutant(

@@ -184,7 +184,7 @@ MUTANTS = (
         old="                gone.append(lease)\n",
         new="                self._schedule(lease, sent + lease.ttl / 3)\n",
         wrong="A lease that another client revoked counts as alive until its deadline.",
-        rules=("leases.lost_are_told_once", "leases.*", "locks.*"),
+        rules=("leases.lost_are_told_once", "leases.*", "recipes.*"),
         tests=_LEASES,
         stores=("memory",),
     ),

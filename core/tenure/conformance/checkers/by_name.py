@@ -22,6 +22,7 @@ CHECKERS: dict[str, str] = {
     "linearizability": "tenure.conformance.checkers.linearizability.checkers:revisions_explain",
     "locks": "tenure.conformance.checkers.linearizability.checkers:a_lock_explains",
     "loss-reported": "tenure.conformance.checkers.locks:loss_reported",
+    "permits": "tenure.conformance.checkers.locks:permits",
     "search": "tenure.conformance.checkers.linearizability.checkers:an_order_explains",
     "watch": "tenure.conformance.checkers.watches:check",
 }

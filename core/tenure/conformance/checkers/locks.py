@@ -1,4 +1,4 @@
-"""The checkers of locks: ``exclusion``, ``fencing-tokens``, ``fenced-writes`` and ``loss-reported``.
+"""The checkers of locks: ``exclusion``, ``permits``, ``fencing-tokens``, ``fenced-writes`` and ``loss-reported``.
 
 Times are seconds on one clock. A span is the time in which a client believed that it held the lock: ``who``, from
 ``began`` to ``ended``, with the fencing ``token``.
@@ -22,6 +22,24 @@ def exclusion(data: Mapping[str, Any]) -> list[str]:
             problems.append(f"{_span(span)} while {_span(latest)}")
         if latest is None or span["ended"] > latest["ended"]:
             latest = span
+    return problems
+
+
+def permits(data: Mapping[str, Any]) -> list[str]:
+    """Check that the ``spans`` never have more than ``limit`` at a time; each has as many as it ``takes``."""
+    lasting = [span for span in data["spans"] if span["began"] < span["ended"]]
+    moments = [(span["began"], 1, span) for span in lasting] + [(span["ended"], 0, span) for span in lasting]
+    present: list[Mapping[str, Any]] = []
+    problems = []
+    for _, begins, span in sorted(moments, key=itemgetter(0, 1)):
+        if not begins:
+            present.remove(span)
+            continue
+        present.append(span)
+        taken = sum(one["takes"] for one in present)
+        if taken > data["limit"]:
+            others = ", ".join(f"{one['who']} {one['takes']}" for one in present)
+            problems.append(f"{taken} of {data['limit']} are taken at {span['began']:.6f} s: {others}")
     return problems
 
 

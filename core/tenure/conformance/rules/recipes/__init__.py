@@ -1,0 +1,1 @@
+"""Rules about the recipes of Tenure on this store, one module per kind of recipe."""
