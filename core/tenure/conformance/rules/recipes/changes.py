@@ -11,7 +11,8 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import Rules, requires_capability
+from tenure.conformance.harness.rule import SYNC, Rules, requires_capability
+from tenure.conformance.rules.recipes import SYNC_ALONE
 from tenure.conformance.workloads.leases import seconds_of_a_put
 from tenure.conformance.workloads.lock_turns import SLOW
 from tenure.conformance.workloads.participants import Client, without_error
@@ -39,7 +40,7 @@ _LOOK = 0.3
 """Seconds after which a consumer looks whether all is done."""
 
 
-class ChangeRules(Rules, area="recipes"):
+class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     """What clients count, change and do exactly once."""
 
     # -- numbers --

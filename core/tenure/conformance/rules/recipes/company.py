@@ -9,8 +9,9 @@ from functools import partial
 from tenure._client.store import Store
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import Rules, parallel_safe, requires_control
+from tenure.conformance.harness.rule import SYNC, Rules, parallel_safe, requires_control
 from tenure.conformance.network import CutPoint
+from tenure.conformance.rules.recipes import SYNC_ALONE
 from tenure.conformance.workloads.leases import seconds_of_a_put
 from tenure.conformance.workloads.lock_turns import SLOW
 from tenure.conformance.workloads.participants import IN_VAIN, Client, in_vain, without_error
@@ -36,7 +37,7 @@ _PARTITIONS = 6
 _MESSAGES, _FEW = 6, 2
 
 
-class CompanyRules(Rules, area="recipes"):
+class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     """Members, barriers, views and messages."""
 
     def test_recipes_members_share_partitions(self, context: RuleContext) -> None:

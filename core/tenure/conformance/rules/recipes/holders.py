@@ -17,7 +17,8 @@ from tenure.conformance.checkers.linearizability.models import Lock as LockModel
 from tenure.conformance.checkers.linearizability.operations import to_json
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
+from tenure.conformance.harness.rule import SYNC, Rules, parallel_safe, requires_capability
+from tenure.conformance.rules.recipes import SYNC_ALONE
 from tenure.conformance.workloads.leases import recorded
 from tenure.conformance.workloads.lock_endings import Fencing, fence, observe_endings
 from tenure.conformance.workloads.lock_turns import Turns, spans_as_json, take_turns
@@ -31,7 +32,7 @@ _CLOCKS = 0.02
 """Seconds by which clocks may differ within the time of one lease."""
 
 
-class HolderRules(Rules, area="recipes"):
+class HolderRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     """Locks, shared locks, permits and elections."""
 
     # -- without faults: these inspect runs of workers that take turns --
