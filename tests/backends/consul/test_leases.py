@@ -84,7 +84,7 @@ def test_a_hundred_leases_in_one_process(consul_own_url: str):
         # Longer than any of them lasts unless it is refreshed.
         until(lambda: time.monotonic() > end, 60.0, "time has passed", interval=0.2)
         assert all(lease.alive for lease in leases)
-        assert threading.active_count() - before <= 9
+        assert threading.active_count() - before <= 8 + 2  # a refresh may be under way: its threads, the keeper, timers
         assert len(store.list("").items) == 100
     with tenure.connect(consul_own_url) as store:
         assert store.list("").items == ()
