@@ -59,7 +59,7 @@ class DeclaresNothing(Harness, Faithful):
 class IdleNetwork(Harness, Networked):
     """Stands between client and server and has no effect there, whatever it is told to do."""
 
-    tried = ("faults.*", "restarts.*", "spi.feeds_fail_once_when_cut")
+    tried = ("faults.*", "restarts.*", "spi.feeds_fail_once_when_cut", "recipes.lost_answers_are_cleared_up")
     expected = Conclusion.INCONCLUSIVE
 
     @classmethod
