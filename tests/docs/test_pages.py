@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 import tenure
+import tenure_memory
 from tenure.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,7 @@ class Runner:
         self._url_of = url_of
         self._names: dict[str, Any] = {"__name__": "__page__"}
         self._printed = ""
+        self._stores: set[str] = set()
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -78,14 +80,17 @@ class Runner:
         }
 
     def close(self) -> None:
-        """Close what the page left open; a page that failed didn't come to it."""
+        """Close what the page left open; a page that failed didn't come to it. The next page finds empty stores."""
         for value in list(self._names.values()):
             if isinstance(value, tenure.Store | Registry):
                 value.close()
         self._names.clear()
+        for name in self._stores:
+            tenure_memory.forget(name)
 
     def run(self, block: Any) -> None:
         text = block.text
+        self._stores.update(re.findall(r"memory://([\w-]+)", text))
         if block.rule == "not run":
             assert block.argument, "give a reason: <!-- not run: REASON -->"
             return
