@@ -210,7 +210,7 @@ def test_waiting_at_a_barrier_and_a_latch_takes_no_worker(url: str) -> None:
             await barrier.close()
             assert await barrier.is_closed()
             with pytest.raises(WaitTimeout):
-                await barrier.wait(timeout=0.01)
+                await barrier.wait(timeout=0.5)
             waits = [asyncio.create_task(one.wait()) for one in (barrier, latch) for _ in range(20)]
             await asyncio.sleep(0)
             assert await latch.count_down() == await latch.remaining() == latch.count - 1
@@ -235,7 +235,7 @@ def test_members_begin_and_end_together(url: str) -> None:
         async with aio.connect(url, timeout=PATIENCE) as store:
             members = [aio.DoubleBarrier(store, "d", count=3) for _ in range(3)]
             with pytest.raises(WaitTimeout):
-                await members[0].enter(timeout=0.01)
+                await members[0].enter(timeout=0.5)
             for _ in range(2):
                 inside: list[aio.DoubleBarrier] = []
                 await asyncio.gather(*(take_part(member, inside) for member in members))
