@@ -248,6 +248,10 @@ class Instance:
 
 
 _FIELDS = ("id", "host", "host_name", "port", "service_name", "meta")
+# The slots themselves: a frozen class refuses plain assignments, and the way around them costs five times as much.
+_set_id, _set_host, _set_host_name, _set_port, _set_service_name, _set_meta = (
+    Instance.__dict__[name].__set__ for name in _FIELDS
+)
 
 
 def assemble(
@@ -261,7 +265,12 @@ def assemble(
 ) -> Instance:
     """Return an instance of exactly these values, for an entry of a store: nothing is filled in or checked."""
     instance = object.__new__(Instance)
-    _fill(instance, id, host, host_name, port, service_name, meta)
+    _set_id(instance, id)
+    _set_host(instance, host)
+    _set_host_name(instance, host_name)
+    _set_port(instance, port)
+    _set_service_name(instance, service_name)
+    _set_meta(instance, meta)
     return instance
 
 
