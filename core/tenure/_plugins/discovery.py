@@ -28,7 +28,7 @@ DEFAULT_URL_GROUP = "tenure.default_url"
 _TO_CHANGE = (
     "update the plugin, or change it: list(request, *, timeout) takes a ListRequest, watch(request, *, sink, timeout) "
     "takes a WatchRequest, a feed raises HistoryReplaced where its revision belongs to another history, and the "
-    "description says spi_version=1; core/docs/spi-versions.md has the steps"
+    "description says spi_version=1; core/docs/reference/spi-versions.md has the steps"
 )
 
 _lock = threading.RLock()  # pluggy's registration isn't thread-safe
