@@ -10,6 +10,8 @@ import click
 from tenure._failed import Failed
 from tenure._runtime.deadline import wall_clock
 from tenure._text import plural, seconds
+from tenure.cli.completion import lock_names
+from tenure.cli.groups import Group
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column
 from tenure.errors import Conflict
@@ -26,9 +28,9 @@ def _age(record: Any) -> str:
 
 
 _COMMON = [
-    Column("name", lambda r: r["name"], "bold"),
+    Column("name", lambda r: r["name"], "bold", whole=True),
     Column("kind", lambda r: r["kind"]),
-    Column("owner", lambda r: r["owner"]),
+    Column("owner", lambda r: r["owner"], whole=True),
     Column("token", lambda r: r["token"] or "", right=True),
     Column("age", _age, right=True),
 ]
@@ -51,7 +53,7 @@ def _folder(place: Place) -> str:
     return place.key.rpartition("/")[0]
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @common()
 @settings
 @click.pass_context
@@ -90,7 +92,7 @@ def _found(store: Store, name: str, kind: str | None) -> list[Place]:
 
 
 @locks.command()
-@click.argument("name")
+@click.argument("name", shell_complete=lock_names)
 @_kind
 @common()
 @settings
@@ -99,12 +101,12 @@ def show(options: Settings, name: str, kind: str | None) -> None:
     with options.connect() as store:
         records = [_record(place) for place in _found(store, name, kind)]
     state = Column("state", lambda r: "holds" if r["holds"] else "waits")
-    lease = Column("lease", lambda r: r["lease_id"] or "", "dim")
+    lease = Column("lease", lambda r: r["lease_id"] or "", "dim", whole=True)
     options.output.listing(records, [state, *_COMMON, lease], empty="nobody")
 
 
 @locks.command()
-@click.argument("name")
+@click.argument("name", shell_complete=lock_names)
 @_kind
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @common()
