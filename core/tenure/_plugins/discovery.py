@@ -10,7 +10,6 @@ its start.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import queue
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from tenure._runtime.interruption import interruption
 from tenure._runtime.thread_start import start_thread
+from tenure._suggestions import closest
 from tenure.errors import ConfigError, PluginError, TenureError, UnknownScheme
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin
 
@@ -33,7 +33,7 @@ DEFAULT_URL_GROUP = "tenure.default_url"
 _TO_CHANGE = (
     "update the plugin, or change it: list(request, *, timeout) takes a ListRequest, watch(request, *, sink, timeout) "
     "takes a WatchRequest, a feed raises HistoryReplaced where its revision belongs to another history, and the "
-    "description says spi_version=1; core/docs/spi-versions.md has the steps"
+    "description says spi_version=1; core/docs/reference/spi-versions.md has the steps"
 )
 
 _lock = threading.RLock()  # pluggy's registration isn't thread-safe
@@ -237,8 +237,8 @@ def _forget(scheme: str) -> None:
 
 def _unknown(scheme: str) -> str:
     known = sorted({claim.scheme for claim in claims()})
-    close = difflib.get_close_matches(scheme, known, n=1)
-    hint = f" Did you mean {close[0]}://?" if close else ""
+    close = closest(scheme, known)
+    hint = f" Did you mean {close}://?" if close else ""
     return (
         f"opening a store: no installed plugin serves {scheme}://.{hint} Installed: {', '.join(known) or 'none'}; "
         "correct the scheme, or 'pip install' the distribution that serves it"
