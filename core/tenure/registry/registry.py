@@ -24,7 +24,6 @@ from tenure.errors import (
     AlreadyRegistered,
     CallInterrupted,
     ConfigError,
-    DeadlineExceeded,
     InvalidArgument,
     NoInstanceAvailable,
     ServiceNotFound,
@@ -39,6 +38,7 @@ from tenure.registry.choice.rests import Rests
 from tenure.registry.choice.strategies import Picker, Strategy
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
+from tenure.registry.lifecycle.following import Following
 from tenure.registry.lifecycle.handlers import Dispatcher
 from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
@@ -48,8 +48,6 @@ from tenure.registry.model.filters import Filter, describe, select
 from tenure.registry.model.instance import DEFAULT_SERVICE, Instance, InstanceStatus
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import key_of
-from tenure.watch.engine import Watch
-from tenure.watch.events import Batch
 
 _log = logging.getLogger("tenure.registry")
 _LOOK_AGAIN = 0.5
@@ -95,8 +93,6 @@ class Registry:
             self._dispatcher.add_status(self._tell_observers)
         self._start_choosing()
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
-        self._watch: Watch | None = None
-        self._watch_error: TenureError | None = None
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
         self._closing = False
@@ -104,8 +100,17 @@ class Registry:
             store,
             self.config,
             report=self._dispatcher.dispatch_status,
-            offline=self._disconnected_for,
+            offline=lambda: self._following.staleness,
             known=self._cache.size,
+        )
+        self._following = Following(
+            store,
+            self._cache,
+            prefix=self.config.key_prefix,
+            services=self.config.services,
+            own=self._first,
+            observe=self._registration.observe,
+            report=self._dispatcher.dispatch_status,
         )
 
     # -- starting and closing ----------------------------------------------------------------------
@@ -133,11 +138,12 @@ class Registry:
             self._check_fork()
             if self._closing:
                 raise StoreClosed("using the registry: it is closed; make a new one")
-            if self._watch is not None:
+            if self._following.begun:
                 return self
             deadline = Deadline(self._seconds(timeout))
             try:
-                self._open_watch(deadline)
+                self.store._before_close.add(self._store_closes)
+                self._following.begin(deadline)
                 if self._first is not None:
                     self.register(self._first, timeout=None if timeout is None else deadline.remaining())
                 return self  # in here: an interrupt on this line, too, raises and so has to close
@@ -154,24 +160,6 @@ class Registry:
         self._picker = Picker()
         self._rests = Rests(self.store.clock, self.config.rest_first, self.config.rest_longest)
         self._choosing_since = fork_generation.value
-
-    def _open_watch(self, deadline: Deadline) -> None:
-        self.store._before_close.add(self._store_closes)
-        self._watch = self.store.watch(
-            self.config.key_prefix,
-            callback=self._apply,
-            on_error=self._watch_ended,
-            on_outage=self._watch_outage,
-            timeout=deadline.remaining(),
-        )
-        self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline.remaining())
-        if self._watch_error is not None:
-            raise self._watch_error
-        if not self._cache.in_sync:
-            raise DeadlineExceeded(
-                f"starting the registry: {self.store.url} did not deliver {self.config.key_prefix!r} within "
-                f"{deadline.seconds:g} s; give a longer timeout"
-            )
 
     def close(self, *, timeout: float | None = None) -> None:
         """Deregister, stop watching, and end the threads. Idempotent. The cache stays readable.
@@ -192,8 +180,7 @@ class Registry:
             self._closing = True
             self.store._before_close.discard(self._store_closes)
             self._frozen_age = self.staleness
-            if self._watch is not None:
-                self._watch.close()
+            self._following.close()
             try:
                 self._end(deadline)
             except CallInterrupted:  # in the middle of a change that this thread makes
@@ -266,6 +253,7 @@ class Registry:
             raise InvalidArgument(f"registering: wait is a number of seconds, 0 or more, not {wait!r}")
         limit = TimeLimit(self.store.clock, seconds)
         key = key_of(self.config.key_prefix, chosen)
+        self._follow(chosen.service_name, timeout)
         while True:
             try:
                 self._registration.register(chosen, self._deadline(timeout), take_over=take_over)
@@ -279,6 +267,13 @@ class Registry:
                 self._check()
         self._wait_for_own(chosen, self._catch_up_time)
         return chosen
+
+    def _follow(self, service: str, timeout: float | None) -> None:
+        """Follow the service of the own instance, so that the registry notices what happens to its entry."""
+        if not self._following.includes(service):
+            with self._lifecycle:
+                self._check()
+                self._following.include(service, Deadline(self._seconds(timeout)))
 
     def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Replace the registered instance by one of the same identity.
@@ -383,8 +378,7 @@ class Registry:
 
         It is there while the registration is RECOVERING or FAILED, and while the cache's watch is without its store.
         """
-        watch = self._watch
-        return self._registration.error or self._watch_error or (None if watch is None else watch.outage)
+        return self._registration.error or self._following.error or self._following.outage
 
     # -- the instances of all clients: from the cache, no lock and no call ---------------------------------
 
@@ -569,7 +563,7 @@ class Registry:
 
         Raises:
             ServiceNotFound: the time was up; the message says how many instances there were.
-            InvalidArgument: ``count`` is out of range.
+            InvalidArgument: ``count`` is out of range, or the service isn't among those that the registry follows.
             StoreClosed: the registry has not started, or was closed meanwhile.
         """
         wait = self._waiting_for(name, count, timeout, meta, ready=not include_draining)
@@ -579,6 +573,7 @@ class Registry:
         self._check()
         if not isinstance(count, int) or count < 1:
             raise InvalidArgument(f"waiting for {name!r}: count is a number of instances, at least 1, not {count!r}")
+        self._check_followed("waiting for", name)
         return InstancesWait(self, name, count, self._seconds(timeout), meta, ready=ready)
 
     @property
@@ -597,13 +592,13 @@ class Registry:
         """
         if self._frozen_at is not None:
             return self._frozen_age + max(0.0, self.store.clock.now() - self._frozen_at)
-        return self._disconnected_for() if self._cache.in_sync else math.inf
+        return self._following.staleness if self._cache.in_sync else math.inf
 
     @property
     def closed(self) -> bool:
         """Whether the cache stopped following the store: by a fork, the close or its watch's :attr:`error`."""
         forked = self._fork_generation != fork_generation.value
-        return forked or self._cache.frozen or self._watch_error is not None
+        return forked or self._cache.frozen or self._following.error is not None
 
     # -- handlers ----------------------------------------------------------------------------------
 
@@ -619,9 +614,12 @@ class Registry:
             replay: first deliver a create for each instance that is known now; no event is lost in between.
 
         Raises:
+            InvalidArgument: the service isn't among those that the registry follows.
             UsedAfterFork: the registry was made before this process forked.
         """
         self._check_fork()
+        if service is not None:
+            self._check_followed("adding a handler of", service)
         with self._cache.changed:
             self._dispatcher.add(handler, service, self._cache.entries() if replay else ())
 
@@ -649,21 +647,7 @@ class Registry:
         self._check_fork()
         self._dispatcher.add_status(handler)
 
-    # -- the watch's thread ------------------------------------------------------------------------
-
-    def _apply(self, batch: Batch) -> None:
-        self._cache.apply(batch)
-        self._registration.observe(batch)
-
-    def _watch_ended(self, error: TenureError) -> None:
-        _log.error("registry %s: the cache no longer follows the store: %s", self.config.key_prefix, error)
-        self._end_cache(error)
-
-    def _end_cache(self, error: TenureError) -> None:
-        self._watch_error = error
-        reason = f"the cache no longer follows the store: {error}"
-        self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.FAILED, reason, error))
-        self._cache.wake()
+    # -- told by the store -------------------------------------------------------------------------
 
     def _store_closes(self) -> None:
         """The store is being closed before this registry: it revokes the lease and ends the watch."""
@@ -672,27 +656,14 @@ class Registry:
         )
         self._frozen_age, self._frozen_at = self.staleness, self.store.clock.now()
         self._registration.store_closed(error)
-        if self._watch_error is None:
-            self._end_cache(error)
+        self._following.store_closed(error)
 
     def _tell_observers(self, change: StatusChange) -> None:
         if change.part is Part.REGISTRATION:
             observers = self.store._observers
             observers.registration_changed(self.config.key_prefix, str(change.status), change.reason, change.error)
 
-    def _watch_outage(self, error: TenureError | None) -> None:
-        if error is None:
-            change = StatusChange(Part.CACHE, Status.FOLLOWING, "the cache follows the store again")
-        else:
-            reason = f"the cache doesn't follow the store at present: {error}"
-            _log.warning("registry %s: %s", self.config.key_prefix, reason)
-            change = StatusChange(Part.CACHE, Status.RECOVERING, reason, error)
-        self._dispatcher.dispatch_status(change)
-
     # -- inside ------------------------------------------------------------------------------------
-
-    def _disconnected_for(self) -> float:
-        return 0.0 if self._watch is None else self._watch.staleness
 
     def _wait_for_own(self, instance: Instance, seconds: float) -> None:
         """Let the cache catch up with this registry's own write, so that a client finds its instance.
@@ -704,7 +675,18 @@ class Registry:
 
     def _not_found(self, name: str) -> NoReturn:
         self._check_started()
+        if not self._following.includes(name):
+            raise ServiceNotFound(f"no instance of {name!r} is known: {self._only_followed()}")
         raise ServiceNotFound(f"no instance of {name!r} is known{self._how_stale()}")
+
+    def _check_followed(self, action: str, name: str) -> None:
+        if not self._following.includes(name):
+            raise InvalidArgument(f"{action} {name!r}: {self._only_followed()}")
+
+    def _only_followed(self) -> str:
+        names = sorted(self._following.services or ())
+        shown = ", ".join(repr(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
+        return f"this registry follows {shown} alone; add the service to RegistryConfig.services"
 
     def _how_stale(self) -> str:
         age = self.staleness
@@ -728,7 +710,7 @@ class Registry:
         self._check_started()
 
     def _check_started(self) -> None:
-        if self._watch is None:
+        if not self._following.begun:
             raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:

@@ -60,6 +60,10 @@ class Cache:
         self.malformed: Mapping[str, str] = MappingProxyType({})
         """Replaced, never changed, like ``directory``: the first bad entries, each with its reason."""
         self.in_sync = False
+        """Whether all watches that were expected have delivered their first snapshot."""
+        self.synced: set[str] = set()
+        """The watches that have."""
+        self._expected = {""}
         self.frozen = False
         self.changed = Monitor()
         """The writer holds it while it applies a batch, and notifies it afterwards."""
@@ -102,14 +106,20 @@ class Cache:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def apply(self, batch: Batch) -> None:
-        """Apply a batch of the watch."""
+    def expect(self, watches: Iterable[str]) -> None:
+        """Say which watches fill the cache before it is in sync; without this call one whose name is empty."""
+        self._expected = set(watches)
+
+    def apply(self, batch: Batch, watch: str = "") -> None:
+        """Apply a batch of a watch."""
         with self.changed:
             if self.frozen:
                 return
             self._take(batch.events)
             # The first snapshot is the whole state: the SYNCED batch follows at once, without events.
-            self.in_sync = self.in_sync or batch.type is not BatchType.CHANGES
+            if batch.type is not BatchType.CHANGES and watch not in self.synced:
+                self.synced.add(watch)
+                self.in_sync = self.in_sync or self.synced >= self._expected
             self._notify()
 
     def freeze(self, *, without: str | None = None) -> None:

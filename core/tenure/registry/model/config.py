@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from tenure._client.keys import check_prefix
@@ -33,6 +34,8 @@ class RegistryConfig:
         rest_first: seconds for which ``pick`` passes over an instance after its first reported failure. Each further
             failure doubles the time.
         rest_longest: seconds, the longest rest.
+        services: names of the services to follow: the store sends this registry their changes alone. The service of
+            its own instance is added. ``None`` follows all. The keys of the entries decide which service they are of.
         instance: the instance to register at the start, unless the registry itself is given one.
 
     Raises:
@@ -50,6 +53,7 @@ class RegistryConfig:
     rest_first: float = 1.0
     rest_longest: float = 60.0
     instance: Instance | None = None
+    services: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
@@ -60,6 +64,8 @@ class RegistryConfig:
             raise ConfigError(
                 f"configuring a registry: its keys can't start with {self.key_prefix[:80]!r}: {exc}"
             ) from exc
+        if self.services is not None:
+            object.__setattr__(self, "services", _names(self.services))
         for field in ("heartbeat", "retry_first", "retry_longest", "rest_first", "rest_longest"):
             _number(field, getattr(self, field), above=0.0)
         _number("wait", self.wait)
@@ -82,6 +88,18 @@ class RegistryConfig:
     def key_prefix(self) -> str:
         """The prefix of the keys of all entries."""
         return f"/registry/{self.name}/" if self.prefix is None else self.prefix
+
+
+def _names(services: object) -> frozenset[str]:
+    """Return names of services as a set; any collection of text will do."""
+    if not isinstance(services, str | bytes) and isinstance(services, Iterable):
+        names = list(services)
+        if names and all(isinstance(name, str) and name for name in names):
+            return frozenset(names)
+    raise ConfigError(
+        f"configuring a registry: services is a collection of at least one name, or None to follow all, not "
+        f"{services!r:.80}"
+    )
 
 
 def _number(field: str, value: object, *, above: float | None = None) -> None:
