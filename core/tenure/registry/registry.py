@@ -11,9 +11,11 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, cast
 
+from tenure._client.opening import Opening, prepare
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
@@ -40,8 +42,11 @@ from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.following import Following
 from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.late_start import AWAY, LateStart
 from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
+from tenure.registry.lifecycle.unreached import unreached
+from tenure.registry.lifecycle.warm_copy import WarmCopy
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter, describe, select
@@ -69,33 +74,65 @@ class Registry:
     >>> store.close()
 
     Args:
-        store: an open store, from ``tenure.connect``. The registry doesn't close it.
+        store: an open store, from ``tenure.connect``, which the registry doesn't close. Or a URL, which the registry
+            opens at its start and closes with itself.
         config: prefix, heartbeat and retries; default: ``RegistryConfig()``.
         instance: the instance to register at the start; default: that of ``config``, and none if it has none.
 
     Raises:
-        ConfigError: ``store`` is no open store.
+        ConfigError: ``store`` is neither an open store nor a URL that can be opened.
     """
 
-    def __init__(self, store: Store, config: RegistryConfig | None = None, instance: Instance | None = None) -> None:
-        if not isinstance(store, Store):
+    def __init__(
+        self,
+        store: Store | str | Opening,
+        config: RegistryConfig | None = None,
+        instance: Instance | None = None,
+    ) -> None:
+        opening = prepare(store) if isinstance(store, str) else store
+        if not isinstance(opening, Store | Opening):
             raise ConfigError(
-                f"making a registry: it needs an opened store, not {store!r:.80}; pass one from tenure.connect(url)"
+                f"making a registry: it needs an opened store, not {store!r:.80}; pass one from tenure.connect(url) "
+                "or its URL"
             )
-        self.store = store
+        self._opening = opening if isinstance(opening, Opening) else None
+        self._stands_in = unreached(opening) if isinstance(opening, Opening) else None
+        self._opened: Store | None = None
+        self.store: Store = self._stands_in or cast("Store", opening)
+        """The store. With a URL, until that has been reached, one that refuses every call."""
         self.config = config if config is not None else RegistryConfig()
         self._first = instance or self.config.instance
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
-        self._dispatcher = Dispatcher(store._strand)
+        self._dispatcher = Dispatcher(self.store._strand)
         self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch, self._dispatcher.listening)
-        if store._observers.of_registrations:
+        observers = self.store._observers if self._opening is None else self._opening.observers
+        if observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
         self._start_choosing()
-        self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
         self._closing = False
+        self._late: LateStart | None = None
+        self._warm = self._warm_copy()
+        self._bind(self.store)
+
+    def _warm_copy(self) -> WarmCopy | None:
+        if self.config.warm_file is None:
+            return None
+        return WarmCopy(
+            Path(self.config.warm_file),
+            prefix=self.config.key_prefix,
+            url=self.store.url,
+            cache=self._cache,
+            staleness=lambda: self._following.staleness,
+            clock=self.store.clock,
+        )
+
+    def _bind(self, store: Store) -> None:
+        """Use ``store`` from now on."""
+        self.store = store
+        self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._registration = Registration(
             store,
             self.config,
@@ -103,7 +140,10 @@ class Registry:
             offline=lambda: self._following.staleness,
             known=self._cache.size,
         )
-        self._following = Following(
+        self._following = self._new_following(store)
+
+    def _new_following(self, store: Store) -> Following:
+        return Following(
             store,
             self._cache,
             prefix=self.config.key_prefix,
@@ -118,7 +158,9 @@ class Registry:
     def start(self, *, timeout: float | None = None) -> Self:
         """Fill the cache, then register the instance if there is one. A second call does nothing.
 
-        When it returns, the cache is complete. When it raises, the registry is closed.
+        When it returns, the cache is complete. When it raises, the registry is closed. If the store can't be reached
+        and ``config.warm_file`` can be used, the cache is filled from that, and the start goes on in the background:
+        :attr:`staleness` tells how old the cache is.
 
         Args:
             timeout: seconds for everything together; default: the store's timeout for the cache, and for each call of
@@ -138,18 +180,67 @@ class Registry:
             self._check_fork()
             if self._closing:
                 raise StoreClosed("using the registry: it is closed; make a new one")
-            if self._following.begun:
+            if self._following.begun or self._late is not None:
                 return self
             deadline = Deadline(self._seconds(timeout))
             try:
-                self.store._before_close.add(self._store_closes)
-                self._following.begin(deadline)
+                try:
+                    self._fill(deadline)
+                except AWAY as exc:
+                    if isinstance(exc, CallInterrupted) or self._warm is None or not self._warm.load():
+                        raise
+                    self._go_on_late(exc)
+                    return self
                 if self._first is not None:
                     self.register(self._first, timeout=None if timeout is None else deadline.remaining())
                 return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()
                 raise
+
+    def _fill(self, deadline: Deadline) -> None:
+        """Open the store if it isn't, and fill the cache from it. May be called again after an error."""
+        store = self.store
+        if self._opening is not None and self._opened is None:
+            store = self._opening.once(deadline.remaining())
+            with self._lifecycle:
+                if self._closing:
+                    store.close()
+                    raise StoreClosed("starting the registry: it is closed")
+                self._opened = store
+                self._bind(store)
+        following = self._following
+        store._before_close.add(self._store_closes)
+        try:
+            following.begin(deadline)
+        except BaseException:
+            following.close()
+            self._following = self._new_following(store)
+            raise
+        if self._warm is not None:
+            self._warm.follow(store)
+
+    def _go_on_late(self, error: TenureError) -> None:
+        """Serve what the file has, and finish the start in the background."""
+        reason = f"the registry starts with what it knew {self.staleness:.0f} s ago: {error}"
+        _log.warning("registry %s: %s", self.config.key_prefix, reason)
+        self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.RECOVERING, reason, error))
+        self._late = LateStart(self._finish_start, self._give_up, self.config, error)
+        self._late.begin()
+
+    def _finish_start(self) -> None:
+        if not self._following.begun:
+            self._fill(Deadline(self.store.timeout))
+            following = "the cache follows the store for the first time"
+            self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.FOLLOWING, following))
+        if self._first is not None and self._registration.instance is None:
+            self.register(self._first)
+
+    def _give_up(self, error: TenureError) -> None:
+        part = Part.REGISTRATION if self._cache.in_sync else Part.CACHE
+        _log.error("registry %s: the start can't be finished: %s", self.config.key_prefix, error)
+        reason = f"the start can't be finished: {error}"
+        self._dispatcher.dispatch_status(StatusChange(part, Status.FAILED, reason, error))
 
     def _choose_after_fork(self) -> None:
         """In a forked child begin turns and rests again: another thread may have held their locks at the fork."""
@@ -173,10 +264,12 @@ class Registry:
         """
         if self._fork_generation != fork_generation.value:
             return  # the parent process owns what this one inherited
+        deadline = Deadline(self._seconds(timeout))
+        if self._late is not None:
+            self._late.stop(deadline)  # it may need the lock to end
         with self._lifecycle:
             if self._closing:
                 return
-            deadline = Deadline(self._seconds(timeout))
             self._closing = True
             self.store._before_close.discard(self._store_closes)
             self._frozen_age = self.staleness
@@ -200,7 +293,14 @@ class Registry:
         self._frozen_at = self.store.clock.now()
         self._cache.freeze(without=key if deregistered else None)
         self._registration.close(deadline)
-        self._dispatcher.close(deadline, here=lambda: self.store.closed)
+        if self._warm is not None:
+            self._warm.stop()
+            self._warm.save()
+        pool = self._stands_in or self.store
+        self._dispatcher.close(deadline, here=lambda: pool.closed)
+        for own in (self._opened, self._stands_in):
+            if own is not None:
+                own.close(timeout=deadline.remaining())
 
     def __enter__(self) -> Self:
         return self.start()
@@ -378,7 +478,8 @@ class Registry:
 
         It is there while the registration is RECOVERING or FAILED, and while the cache's watch is without its store.
         """
-        return self._registration.error or self._following.error or self._following.outage
+        late = None if self._late is None else self._late.error
+        return self._registration.error or self._following.error or self._following.outage or late
 
     # -- the instances of all clients: from the cache, no lock and no call ---------------------------------
 
@@ -585,14 +686,17 @@ class Registry:
     def staleness(self) -> float:
         """Seconds since the cache was last known to be up to date: 0.0 while the watch is connected.
 
-        Before the start has filled the cache it is infinite. Once a break is noticed, it counts from the connection's
+        Before the start has filled the cache it is infinite; a cache from ``config.warm_file`` is as old as what the
+        file says. Once a break is noticed, it counts from the connection's
         last sign of life. In a forked child the inherited cache ages from the fork on.
 
         A broken connection is noticed within ``store.capabilities.max_watch_failure_detection`` seconds.
         """
         if self._frozen_at is not None:
             return self._frozen_age + max(0.0, self.store.clock.now() - self._frozen_at)
-        return self._following.staleness if self._cache.in_sync else math.inf
+        if self._cache.in_sync:
+            return self._following.staleness
+        return self._warm.age if self._warm is not None and self._warm.loaded else math.inf
 
     @property
     def closed(self) -> bool:
@@ -691,7 +795,8 @@ class Registry:
     def _how_stale(self) -> str:
         age = self.staleness
         if age == math.inf:
-            return " (the cache was never filled)"
+            known = self._warm is not None and self._warm.loaded
+            return " (the cache is of unknown age)" if known else " (the cache was never filled)"
         return f" (the cache is {age:.1f} s old)" if age else ""
 
     def _seconds(self, timeout: float | None) -> float:
@@ -710,7 +815,7 @@ class Registry:
         self._check_started()
 
     def _check_started(self) -> None:
-        if not self._following.begun:
+        if not self._following.begun and self._late is None:
             raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:

@@ -61,6 +61,7 @@ class Following:
         """The services that are followed; ``None``: all."""
         if services is not None:
             self.services = frozenset(services) | ({own.service_name} if own is not None else set())
+        self._closed = False
         self.error: TenureError | None = None
         """What has ended a watch for good."""
 
@@ -128,7 +129,9 @@ class Following:
             )
 
     def close(self) -> None:
-        """End the watches."""
+        """End the watches. What they deliver at this moment is dropped."""
+        with self._cache.changed:
+            self._closed = True
         for watch in tuple(self._watches.values()):
             watch.close()
 
@@ -146,7 +149,9 @@ class Following:
             own = tuple(event for event in batch.events if event.key.rpartition("/")[0] == folder)
             if len(own) < len(batch.events):
                 batch = dataclasses.replace(batch, events=own)
-        self._cache.apply(batch, name)
+        with self._cache.changed:
+            if not self._closed:
+                self._cache.apply(batch, name)
         self._observe(batch)
 
     def _ended(self, error: TenureError) -> None:
