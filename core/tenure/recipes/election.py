@@ -216,7 +216,9 @@ class Election:
     ) -> None:
         self._folder = _names.folder("election", name)
         self._store = store
-        queue = Queue(store, self._folder, f"the election {name!r}", InOrderOrHeir(), janitor_of(store), session)
+        queue = Queue(
+            store, self._folder, f"the election {name!r}", InOrderOrHeir(), janitor_of(store), session, "election", name
+        )
         self._steps = Candidate(Campaign(queue), Held, name=name)
         self._value = owner_value(candidate, data=data)
 

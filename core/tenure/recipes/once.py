@@ -208,7 +208,16 @@ def once(
 
 def one_run(store: Store, name: str, session: Session | None) -> OneRun[Held]:
     """Return one participant's call."""
-    queue = Queue(store, _names.folder("once", name), f"the run of {name!r}", UntilDone(), janitor_of(store), session)
+    queue = Queue(
+        store,
+        _names.folder("once", name),
+        f"the run of {name!r}",
+        UntilDone(),
+        janitor_of(store),
+        session,
+        "once",
+        name,
+    )
     return OneRun(queue, name, Held)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import NoReturn, Self
 
+from tenure._client.observers import CacheAge
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
@@ -89,13 +90,16 @@ class Registry:
         self._first = instance or self.config.instance
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
-        self._dispatcher = Dispatcher(store._strand)
+        self._dispatcher = Dispatcher(store._strand, observed=store._callbacks.observed)
         self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch, self._dispatcher.listening)
         if store._observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
+        self._service = "" if self._first is None else self._first.service_name
+        """Of the instance that is or was registered, for observers."""
         self._start_choosing()
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
+        self._cache_age: CacheAge | None = None
         self._watch_error: TenureError | None = None
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
@@ -164,6 +168,7 @@ class Registry:
             on_outage=self._watch_outage,
             timeout=deadline.remaining(),
         )
+        self._cache_age = self.store._observers.cache_opened("registry", self.config.key_prefix, self)
         self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline.remaining())
         if self._watch_error is not None:
             raise self._watch_error
@@ -210,6 +215,7 @@ class Registry:
         except TenureError as exc:
             deregistered = False
             _log.warning("closed without confirmation that the instance is deregistered: %s", exc)
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._frozen_at = self.store.clock.now()
         self._cache.freeze(without=key if deregistered else None)
         self._registration.close(deadline)
@@ -671,14 +677,22 @@ class Registry:
             f"keeping {self.config.key_prefix!r}: the store {self.store.url} was closed; close the registry first"
         )
         self._frozen_age, self._frozen_at = self.staleness, self.store.clock.now()
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._registration.store_closed(error)
         if self._watch_error is None:
             self._end_cache(error)
 
     def _tell_observers(self, change: StatusChange) -> None:
         if change.part is Part.REGISTRATION:
-            observers = self.store._observers
-            observers.registration_changed(self.config.key_prefix, str(change.status), change.reason, change.error)
+            self._service = getattr(self._registration.instance, "service_name", self._service)
+            self.store._observers.tell(
+                "registration_changed",
+                prefix=self.config.key_prefix,
+                status=str(change.status),
+                reason=change.reason,
+                error=change.error,
+                service=self._service,
+            )
 
     def _watch_outage(self, error: TenureError | None) -> None:
         if error is None:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
@@ -29,6 +29,12 @@ from tenure.watch.events import Batch, BatchType
 from tenure.watch.machine import WatchMachine, WatchSettings
 
 _log = logging.getLogger("tenure.watch")
+
+
+class Taken(Protocol):
+    """Hears that the consumer takes changes which have waited for ``lag`` seconds, with ``pending`` behind them."""
+
+    def __call__(self, *, changes: int, lag: float, pending: int) -> object: ...
 
 
 class Watch:
@@ -61,11 +67,12 @@ class Watch:
         clock: Clock,
         timeout: float,
         check_process: Callable[[], None],
-        on_resync: Callable[[str], None],
+        on_resync: Callable[[str, str], None],
         on_outage: Callable[[TenureError | None], None],
         on_close: Callable[[Watch], None],
         on_abandon: Callable[[Feed], None],
         on_ready: Callable[[], None] | None = None,
+        on_taken: Taken | None = None,
     ) -> None:
         self._backend = backend
         self._settings = settings
@@ -77,6 +84,7 @@ class Watch:
         self._on_close = on_close
         self._on_abandon = on_abandon
         self._on_ready = on_ready
+        self._on_taken = on_taken
         self._machine = WatchMachine(settings, backend.capabilities)
         self._consumer = SingleConsumer()
         self._state = Monitor()
@@ -287,7 +295,7 @@ class Watch:
         batch = self._machine.first_batch()
         if batch is not None:
             if batch.type is BatchType.RESYNC:
-                self._on_resync(batch.reason)
+                self._on_resync(batch.reason, self._machine.resync_cause)
             return True
         if error is not None:
             raise error
@@ -324,6 +332,10 @@ class Watch:
             _log.info("watch of %r: %s", self._settings.prefix, reason)
         else:
             self._machine.take(item)
+            if self._on_taken is not None and (backlog := buffer.backlog(item)) is not None:
+                self._on_taken(
+                    changes=backlog.changes, lag=self._clock.now() - backlog.arrived, pending=backlog.pending
+                )
             buffer.remove(item)
             self._tell()
         return True
