@@ -68,7 +68,7 @@ class Acquirable(Generic[H]):
         try:
             self._pass_on(held, True)
             moved = self._keep((yield from steps(acquired)))
-            held.end()
+            held.end(passed_on=True)
             return moved
         except Unavailable:
             raise  # nothing was changed

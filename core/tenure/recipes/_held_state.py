@@ -53,6 +53,7 @@ class HeldState:
         self._fence: Fence | None = None
         self._leave = leave
         self._released = False
+        self._given_back = False  # by its holder, while it was held: leaving its block is no loss then
         self._moving = False
         self._count = 1
         self._counting = Monitor()
@@ -163,7 +164,8 @@ class HeldState:
                     return self.held
                 last = self._released = True
             self.end()
-            return (yield from self._give_back(limit))
+            self._given_back = yield from self._give_back(limit)
+            return self._given_back
         except TenureError:
             raise
         except BaseException:  # an interrupt, maybe before anything was done
@@ -197,9 +199,13 @@ class HeldState:
         self.end()
         self._leave()
 
-    def end(self) -> None:
-        """Note that it is no longer held, as the store has given it to another, or will."""
+    def end(self, *, passed_on: bool = False) -> None:
+        """Note that it is no longer held, as the store has given it to another, or will.
+
+        ``passed_on``: its holder asked for that, so that it isn't lost.
+        """
         self._released = True
+        self._given_back = passed_on
         self._ended.set()
         for owner in self._owners:
             self._session._unsubscribe(owner)
