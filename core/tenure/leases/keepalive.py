@@ -148,6 +148,7 @@ class LeaseKeepAlive:
         retry.read(attempt, seconds, self._clock)
         if not lease.alive:
             raise LeaseLost(f"refreshing lease {lease.id}: the lease is lost ({lease.reason}); take a new lease")
+        lease._tell_refreshed()
 
     def revoke(self, lease: HeldLease, timeout: float | None) -> None:
         self.forget(lease)
@@ -270,6 +271,9 @@ class LeaseKeepAlive:
                     gone = self._machine.answered(batch, ttls, sent=sent, now=self._clock.now())
         for lease in gone:
             lease.mark_lost(_GONE)
+        if ttls is not None:
+            for lease in batch:
+                lease._tell_refreshed()
 
     def _look_later(self, under_way: list[bool]) -> None:
         """Let a timer look for overdue leases while a refresh is ``under_way``."""

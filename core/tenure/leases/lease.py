@@ -101,6 +101,7 @@ class HeldLease:
         self._keeper = keeper
         self._lock = Monitor()
         self._on_revoked: Callable[[HeldLease], object] | None = None
+        self._on_refreshed: Callable[[], object] | None = None
         self._end: LeaseState | None = None
         self._reason = ""
         self._refreshed = started
@@ -244,6 +245,11 @@ class HeldLease:
             if self._end is None and now < self.deadline and started >= self._refreshed:
                 self._refreshed = started
                 self.ttl = ttl
+
+    def _tell_refreshed(self) -> None:
+        """Call who waits for a refresh: something that does not block. Never raises."""
+        if self._on_refreshed is not None and not self.ended:
+            self._on_refreshed()
 
     def mark_revoked(self) -> bool:
         """Record that the holder has ended the lease.
