@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from sys import is_finalizing
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -19,7 +20,7 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import after_interrupted_call
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.retry import check_timeout
 from tenure.errors import (
     AlreadyRegistered,
@@ -188,7 +189,7 @@ class Registry:
         Args:
             timeout: seconds for everything together; default: the store's timeout.
         """
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return  # the parent process owns what this one inherited
         with self._lifecycle:
             if self._closing:
@@ -746,7 +747,9 @@ class Registry:
             raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:
-        if self._fork_generation != fork_generation.value:
+        if is_finalizing():
+            raise StoreClosed("using the registry: the interpreter is ending, and has stopped its threads")
+        if left_behind(self._fork_generation):
             raise UsedAfterFork(
                 "using the registry: it was started before the process forked; its cache can be read, but to register, "
                 "connect and make a new registry in the child"
