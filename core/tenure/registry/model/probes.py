@@ -26,8 +26,8 @@ _MOST_BYTES = 8192
 
 
 Probe = Callable[[Instance, float], object]
-"""A function that returns if an instance is healthy, within so many seconds, and raises :class:`tenure.Unhealthy` with the
-reason if not. Any other exception counts as unhealthy, too. It is called on a thread of its own."""
+"""A function that returns if an instance is healthy, within so many seconds, and raises :class:`tenure.Unhealthy` with
+the reason if not. Any other exception counts as unhealthy, too. It is called on a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)
