@@ -42,6 +42,7 @@ from tenure.registry.choice.strategies import Picker, Strategy
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.health import HealthMonitor
 from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
 from tenure.registry.model.config import RegistryConfig
@@ -112,6 +113,15 @@ class Registry:
             offline=self._disconnected_for,
             known=self._cache.size,
         )
+        self._health = None
+        if self.config.health is not None:
+            self._health = HealthMonitor(
+                self.config.health,
+                clock=store.clock,
+                current=self.current,
+                change=lambda change: self._registration.update(change, Deadline(store.timeout)),
+                report=self._dispatcher.dispatch_status,
+            )
 
     # -- starting and closing ----------------------------------------------------------------------
 
@@ -144,11 +154,21 @@ class Registry:
             try:
                 self._open_watch(deadline)
                 if self._first is not None:
-                    self.register(self._first, timeout=None if timeout is None else deadline.remaining())
+                    self._register_first(self._first, None if timeout is None else deadline)
                 return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()
                 raise
+
+    def _register_first(self, instance: Instance, deadline: Deadline | None) -> None:
+        if self._health is not None:
+            self._health.admit(instance, None if deadline is None else deadline.remaining())
+        self._register(
+            instance,
+            seconds=self.config.wait,
+            take_over=False,
+            timeout=None if deadline is None else deadline.remaining(),
+        )
 
     def _choose_after_fork(self) -> None:
         """In a forked child begin turns and rests again: another thread may have held their locks at the fork."""
@@ -191,6 +211,8 @@ class Registry:
         """
         if left_behind(self._fork_generation):
             return  # the parent process owns what this one inherited
+        if self._health is not None:
+            self._health.close()  # a start that waits for a healthy instance has the lock
         with self._lifecycle:
             if self._closing:
                 return
@@ -245,7 +267,8 @@ class Registry:
     ) -> Instance:
         """Register an instance and keep its lease alive.
 
-        When it returns, the entry exists, and this registry's cache has it unless the watch is behind.
+        When it returns, the entry exists, and this registry's cache has it unless the watch is behind. With a health
+        check in the configuration, it first waits until the instance is healthy, for ``start_timeout`` at most.
 
         Args:
             instance: the instance; default: the one given to the registry, or one with every field filled in.
@@ -260,6 +283,7 @@ class Registry:
 
         Raises:
             AlreadyRegistered: another client's entry has the identity, or this registry has an instance registered.
+            Unhealthy: the instance did not become healthy in time.
             OutcomeUnknown: the entry may still appear, for a heartbeat at most.
             InvalidArgument: ``instance`` is no instance, or ``wait`` is out of range.
             DeadlineExceeded: an earlier operation of this registry took until ``timeout``.
@@ -271,6 +295,12 @@ class Registry:
         seconds = self.config.wait if wait is None else wait
         if not 0 <= seconds < float("inf"):
             raise InvalidArgument(f"registering: wait is a number of seconds, 0 or more, not {wait!r}")
+        if self._health is not None and self._registration.instance is None:
+            self._health.admit(chosen, None)
+            self._check()
+        return self._register(chosen, seconds=seconds, take_over=take_over, timeout=timeout)
+
+    def _register(self, chosen: Instance, *, seconds: float, take_over: bool, timeout: float | None) -> Instance:
         limit = TimeLimit(self.store.clock, seconds)
         key = key_of(self.config.key_prefix, chosen)
         while True:
@@ -284,6 +314,8 @@ class Registry:
                 # Wakes up when the entry disappears; also checks now and then, since the watch may be behind.
                 self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
                 self._check()
+        if self._health is not None:
+            self._health.watch()
         self._wait_for_own(chosen, self._catch_up_time)
         return chosen
 
@@ -337,7 +369,13 @@ class Registry:
     def _update(self, change: Callable[[Instance], Instance], timeout: float | None) -> Instance:
         self._check()
         deadline = Deadline(self._seconds(timeout))
-        instance = self._registration.update(change, deadline)
+
+        def decide(present: Instance) -> Instance:
+            if self._health is not None:
+                self._health.application_decides()
+            return change(present)
+
+        instance = self._registration.update(decide, deadline)
         self._wait_for_own(instance, deadline.within(self._catch_up_time))
         return instance
 
