@@ -6,7 +6,6 @@ scheme, that is an error before either is imported: the plugin manager would sil
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import queue
@@ -19,6 +18,7 @@ import pluggy
 from tenure import hookspecs
 from tenure._runtime.interruption import interruption
 from tenure._runtime.thread_start import start_thread
+from tenure._suggestions import closest
 from tenure.errors import ConfigError, PluginError, TenureError, UnknownScheme
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin
 
@@ -221,8 +221,8 @@ def _forget(scheme: str) -> None:
 
 def _unknown(scheme: str) -> str:
     known = sorted({claim.scheme for claim in claims()})
-    close = difflib.get_close_matches(scheme, known, n=1)
-    hint = f" Did you mean {close[0]}://?" if close else ""
+    close = closest(scheme, known)
+    hint = f" Did you mean {close}://?" if close else ""
     return (
         f"opening a store: no installed plugin serves {scheme}://.{hint} Installed: {', '.join(known) or 'none'}; "
         "correct the scheme, or 'pip install' the distribution that serves it"
