@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import logging
 import sys
 from typing import Any
@@ -35,6 +36,8 @@ _COMMANDS = {
     "conformance": "commands.conformance",
     "copy": "commands.copy",
     "mirror": "commands.mirror",
+    "export": "commands.export",
+    "import": "commands.export",
     "completion": "commands.completion",
 }
 """Name of the command to the module that has it, in the order of the help page."""
@@ -50,7 +53,7 @@ class Commands(Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return added.command(cmd_name)
-        command = getattr(importlib.import_module(f"tenure.cli.{module}"), cmd_name.replace("-", "_"))
+        command = getattr(importlib.import_module(f"tenure.cli.{module}"), _attribute(cmd_name))
         assert isinstance(command, click.Command)
         return command
 
@@ -91,6 +94,12 @@ class Commands(Group):
         with formatter.section("Stores"):
             formatter.write_text(", ".join(f"{scheme}://" for scheme in schemes) or "none is installed")
             formatter.write_text("More about them: tenure backends")
+
+
+def _attribute(name: str) -> str:
+    """The name of a command in its module: one that is a word of Python's has an underscore behind it."""
+    attribute = name.replace("-", "_")
+    return f"{attribute}_" if keyword.iskeyword(attribute) else attribute
 
 
 def _asked_for_json(ctx: click.Context) -> bool:

@@ -63,6 +63,17 @@ class Output:
             self._console = Console(highlight=False, soft_wrap=False)
         return self._console
 
+    @property
+    def remarks_console(self) -> Console | None:
+        """Rich's console for what moves while work is done: stdout or stderr, ``None`` if neither is a terminal."""
+        if self.terminal:
+            return self.console
+        if self.json or not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+
+        return Console(highlight=False, stderr=True)
+
     # -- results -----------------------------------------------------------------------------------
 
     def document(self, value: object) -> None:
