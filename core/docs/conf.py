@@ -10,9 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import tenure
 
 project = "Tenure"
-author = "the Tenure authors"
+author = project_copyright = "the Tenure authors"
 release = version = tenure.__version__
 language = "en"
+smartquotes = False  # "--" is the beginning of an option
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
 exclude_patterns = ["changelog.d", "site_parts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import click
@@ -48,9 +49,9 @@ def _cell(text: str) -> str:
 def _prose(text: str) -> str:
     """Return the help text: paragraphs as they are, those behind click's mark ``\\b`` as a block."""
     parts = []
-    for part in re.split(r"\n\s*\n", text.strip()):
-        if part.startswith("\b"):
-            lines = part.removeprefix("\b").strip("\n")
+    for part in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        if part.lstrip(" ").startswith("\b"):
+            lines = part.lstrip(" ").removeprefix("\b").strip("\n")
             parts.append(f"```text\n{lines}\n```")
         else:
             parts.append(re.sub(r"\s+", " ", part).replace("<", "&lt;").replace("*", "\\*"))
