@@ -6,8 +6,8 @@ The embedded stores are always asked. A store that needs a server is asked where
 column stays as it is on the page. With ``--check`` nothing is written, and the exit code is 1 if the page would change.
 
 A page about any installed store may have the same: between ``<!-- table: options-SCHEME -->`` and ``<!-- end of table
--->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it. The rules
-and tests that verify this are a table ``evidence-SCHEME``, for the stores of ``stores.md`` on ``evidence.md``.
+-->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it. The
+rules and tests that verify this are a table ``evidence-SCHEME``, for the stores of ``stores.md`` on ``evidence.md``.
 """
 
 from __future__ import annotations
@@ -88,8 +88,7 @@ def notes_list(plugin: BackendPlugin) -> str:
 def evidence_table(plugin: BackendPlugin, path: Path) -> str:
     """What verifies each of the notes, with links from the page at ``path`` to the tests."""
     rows = [["what is said", "rules and tests that verify it"]]
-    for note in plugin.caveats:
-        rows.append([note.title, ", ".join(_check(each, path) for each in note.verified_by)])
+    rows += [[note.title, ", ".join(_check(each, path) for each in note.verified_by)] for note in plugin.caveats]
     return _table(rows)
 
 
@@ -132,7 +131,9 @@ def render(page: str, urls: Iterable[str], path: Path = PAGE) -> str:
             columns[url.partition("://")[0].partition("+")[0]] = declared(url)
     ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
     tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
-    for scheme in dict.fromkeys(part["name"].partition("-")[2] for part in _MARKED.finditer(page) if "-" in part["name"]):
+    for scheme in dict.fromkeys(
+        part["name"].partition("-")[2] for part in _MARKED.finditer(page) if "-" in part["name"]
+    ):
         plugin = discovery.find(scheme)
         tables |= {
             f"options-{scheme}": options_table(plugin),

@@ -1,7 +1,8 @@
 """Measures the English of a page: sentences, their length in words, and words that the house doesn't use.
 
-Code blocks, tables, comments, headings, links' targets and quotations of code don't count. A list item is prose: its sentences
-count. A word is what spaces separate; a stretch of code such as `a = b` counts as one word.
+Code blocks, tables, comments, headings and links' targets don't count. Neither do lists that other files generate,
+between ``<!-- scores ... -->`` and ``<!-- end of scores -->``. A list item is prose: its sentences count. A word is
+what spaces separate; a stretch of code such as ``a = b`` counts as one word.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ AVOIDED = {
     r"\b(?:is|are|be|was|were) said\b": "name who says it",
     r"\bgo(?:es)? on\b": "continue",
     r"\bwhat (?:a|the) \w+ (?:can't|can|does|has) (?:it|they)\b": "subject, verb, object",
-    r"\bttl\b(?!`)": "TTL",
+    r"\b(?-i:ttl)\b": "TTL",
 }
 """Pattern -> what to write in its place."""
 
@@ -53,7 +54,7 @@ def paragraphs(text: str) -> list[tuple[int, str]]:
     current: list[str] = []
     begun = 0
     fence = ""
-    comment = False
+    comment = generated = False
 
     def end() -> None:
         if current:
@@ -69,12 +70,13 @@ def paragraphs(text: str) -> list[tuple[int, str]]:
         if comment or line.lstrip().startswith("<!--"):
             end()
             comment = "-->" not in line
+            generated = "<!-- scores" in line or (generated and "<!-- end" not in line)
             continue
         if opened:
             end()
             fence = opened[1]
             continue
-        if not line.strip() or line.lstrip().startswith(("#", "|", "![", ">>>", "<")):
+        if generated or not line.strip() or line.lstrip().startswith(("#", "|", "![", ">>>", "<")):
             end()
             continue
         if _ITEM.match(line):
@@ -111,5 +113,5 @@ def avoided(text: str) -> list[tuple[int, str, str]]:
         (line, match[0], instead)
         for line, paragraph in paragraphs(text)
         for pattern, instead in AVOIDED.items()
-        for match in re.finditer(pattern, plain(paragraph))
+        for match in re.finditer(pattern, plain(paragraph), re.IGNORECASE)
     ]
