@@ -1,4 +1,4 @@
-"""Rights that are taken away while a store is in use, and come back; what the diagnosis finds with more and with less."""
+"""Rights that go while a store is in use, and come back; what the diagnosis finds with more rights and with less."""
 
 from __future__ import annotations
 
