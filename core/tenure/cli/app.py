@@ -12,7 +12,7 @@ import click
 
 from tenure import __version__
 from tenure._suggestions import closest
-from tenure.cli import options
+from tenure.cli import added, options
 from tenure.cli.groups import Group
 from tenure.cli.ui import errors
 from tenure.errors import TenureError
@@ -44,15 +44,15 @@ _COMMANDS = {
 
 
 class Commands(Group):
-    """A group whose commands are imported on first use."""
+    """A group whose commands are imported on first use: Tenure's own, then those that other distributions add."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *added.names(_COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = _COMMANDS.get(cmd_name)
         if module is None:
-            return None
+            return added.command(cmd_name)
         command = getattr(importlib.import_module(f"tenure.cli.{module}"), _attribute(cmd_name))
         assert isinstance(command, click.Command)
         return command

@@ -50,7 +50,7 @@ def lock_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
     """Locks, semaphores and elections that somebody holds or waits for."""
 
     def read(store: Store) -> Iterable[str]:
-        from tenure.recipes._survey import survey
+        from tenure.recipes.survey import survey
 
         return {place.name for place in survey(store) if place.name.startswith(incomplete)}
 

@@ -4,6 +4,6 @@
 ``diagnose`` adds what only it can know. Commands and pages only show the result.
 """
 
-from tenure.diagnosis.checkup import Checkup, examine
+from tenure.diagnosis.checkup import Checkup, caveats_of, examine, examine_store
 
-__all__ = ["Checkup", "examine"]
+__all__ = ["Checkup", "caveats_of", "examine", "examine_store"]

@@ -9,12 +9,14 @@ from typing import Any
 
 from tenure._client.opening import Opening
 from tenure._client.store import Store
+from tenure._plugins import discovery
+from tenure._plugins.url import split
 from tenure._runtime.deadline import monotonic, wall_clock
 from tenure._text import seconds
 from tenure.diagnosis.trials import Trials
 from tenure.errors import TenureError
 from tenure.spi.diagnosis import Finding, Verdict
-from tenure.spi.plugin import UrlForm
+from tenure.spi.plugin import BackendPlugin, Caveat, UrlForm
 from tenure.spi.types import ServerInfo
 
 DEFAULT_HEARTBEAT = 10.0
@@ -78,30 +80,76 @@ def examine(
     """
     started = monotonic()
     with opening.patiently() as store:
-        connected = monotonic() - started
-        checks = [Finding("open", Verdict.OK, f"reachable, opened in {seconds(connected)}")]
-        server, difference = _ask_server(store, checks)
-        rights = {right.use: right.needed for right in opening.plugin.rights}
-        trials = Trials(store, rights, samples=samples, read_only=read_only)
-        trials.run()
-        checks += trials.findings
-        checks.append(_silence(store, heartbeat))
-        checks += _expiry(store, heartbeat)
-        checks += _proxy(opening)
-        own = _ask_backend(store)
-        checks += own
-        said = {finding.text for finding in own}
-        checks += [Finding("server", Verdict.WARNING, text) for text in server.warnings if text not in said]
-        return Checkup(
-            url=store.url,
-            connect_seconds=connected,
-            server=server,
-            capabilities=store.capabilities.as_dict(),
-            get_seconds=trials.get_seconds,
-            put_seconds=trials.put_seconds,
-            clock_difference=difference,
-            checks=tuple(checks),
+        seconds_taken = monotonic() - started
+        return examine_store(
+            store,
+            opening.plugin,
+            connect_seconds=seconds_taken,
+            samples=samples,
+            read_only=read_only,
+            heartbeat=heartbeat,
         )
+
+
+def examine_store(
+    store: Store,
+    plugin: BackendPlugin | None = None,
+    *,
+    connect_seconds: float = 0.0,
+    samples: int = 20,
+    read_only: bool = False,
+    heartbeat: float = DEFAULT_HEARTBEAT,
+) -> Checkup:
+    """Look at a store that is open already, as :func:`examine` does.
+
+    Args:
+        store: the store.
+        plugin: its plugin; default: the one of its URL's scheme.
+        connect_seconds: how long opening it took; 0.0 if nobody measured that.
+        samples: gets and puts to time.
+        read_only: write nothing.
+        heartbeat: seconds, the shortest TTL that the application uses.
+
+    Returns:
+        Everything that was found.
+    """
+    if plugin is None:
+        plugin = discovery.find(split(store.url).scheme)
+    checks = [Finding("open", Verdict.OK, f"reachable{_opened_in(connect_seconds)}")]
+    server, difference = _ask_server(store, checks)
+    rights = {right.use: right.needed for right in plugin.rights}
+    trials = Trials(store, rights, samples=samples, read_only=read_only)
+    trials.run()
+    checks += trials.findings
+    checks.append(_silence(store, heartbeat))
+    checks += _expiry(store, heartbeat)
+    checks += _proxy(plugin)
+    own = _ask_backend(store)
+    checks += own
+    said = {finding.text for finding in own}
+    checks += [Finding("server", Verdict.WARNING, text) for text in server.warnings if text not in said]
+    return Checkup(
+        url=store.url,
+        connect_seconds=connect_seconds,
+        server=server,
+        capabilities=store.capabilities.as_dict(),
+        get_seconds=trials.get_seconds,
+        put_seconds=trials.put_seconds,
+        clock_difference=difference,
+        checks=tuple(checks),
+    )
+
+
+def caveats_of(url: str) -> tuple[Caveat, ...]:
+    """Return what is surprising about every store of the scheme of ``url``, with what verifies it.
+
+    Raises ``UnknownScheme``, or ``PluginError`` if the plugin is broken.
+    """
+    return discovery.find(split(url).scheme).caveats
+
+
+def _opened_in(taken: float) -> str:
+    return f", opened in {seconds(taken)}" if taken else ""
 
 
 def _ask_server(store: Store, checks: list[Finding]) -> tuple[ServerInfo, float | None]:
@@ -150,10 +198,10 @@ def _expiry(store: Store, heartbeat: float) -> Iterable[Finding]:
         )
 
 
-def _proxy(opening: Opening) -> Iterable[Finding]:
+def _proxy(plugin: BackendPlugin) -> Iterable[Finding]:
     """Say that variables for proxies have no effect, where somebody may count on them."""
     names = [name for name in (*_PROXIES, *map(str.upper, _PROXIES)) if os.environ.get(name)]
-    if names and opening.plugin.url_form is UrlForm.HOSTS:
+    if names and plugin.url_form is UrlForm.HOSTS:
         yield Finding("proxy", Verdict.OK, f"{', '.join(names)}: no effect, the client connects to the hosts itself")
 
 

@@ -11,14 +11,16 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from sys import is_finalizing
+from types import TracebackType
 from typing import NoReturn, Self
 
+from tenure._client.observers import CacheAge
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import after_interrupted_call
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.retry import check_timeout
 from tenure.errors import (
     AlreadyRegistered,
@@ -41,6 +43,7 @@ from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.handlers import Dispatcher
 from tenure.registry.lifecycle.health import HealthMonitor
+from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
@@ -89,13 +92,16 @@ class Registry:
         self._first = instance or self.config.instance
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
-        self._dispatcher = Dispatcher(store._strand)
-        self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch)
+        self._dispatcher = Dispatcher(store._strand, observed=store._callbacks.observed)
+        self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch, self._dispatcher.listening)
         if store._observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
+        self._service = "" if self._first is None else self._first.service_name
+        """Of the instance that is or was registered, for observers."""
         self._start_choosing()
         self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._watch: Watch | None = None
+        self._cache_age: CacheAge | None = None
         self._watch_error: TenureError | None = None
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
@@ -183,6 +189,7 @@ class Registry:
             on_outage=self._watch_outage,
             timeout=deadline.remaining(),
         )
+        self._cache_age = self.store._observers.cache_opened("registry", self.config.key_prefix, self)
         self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline.remaining())
         if self._watch_error is not None:
             raise self._watch_error
@@ -202,7 +209,7 @@ class Registry:
         Args:
             timeout: seconds for everything together; default: the store's timeout.
         """
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return  # the parent process owns what this one inherited
         if self._health is not None:
             self._health.close()  # a start that waits for a healthy instance has the lock
@@ -231,6 +238,7 @@ class Registry:
         except TenureError as exc:
             deregistered = False
             _log.warning("closed without confirmation that the instance is deregistered: %s", exc)
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._frozen_at = self.store.clock.now()
         self._cache.freeze(without=key if deregistered else None)
         self._registration.close(deadline)
@@ -441,18 +449,24 @@ class Registry:
             NoInstanceAvailable: instances are known, and none passes the filter.
             StoreClosed: the registry has not started.
         """
-        service = self._cache.services.get(name)
-        if service is None:
+        membership = self._cache.directory.get(name)
+        if membership is None:
             self._not_found(name)
         if meta is None and not ready_only:
-            return service
-        chosen = select(service.instances, meta, ready=ready_only)
+            return membership.service
+        return Service(name, self._chosen(membership, meta, ready=ready_only))
+
+    def _chosen(self, membership: Membership, meta: Filter, *, ready: bool) -> tuple[Instance, ...]:
+        if meta is None:
+            chosen = membership.ready if ready else membership.service.instances
+        else:
+            chosen = select(membership.service.instances, meta, ready=ready)
         if not chosen:
             raise NoInstanceAvailable(
-                f"no instance of {name!r}{describe(meta, ready=ready_only)} is available, {len(service)} are known"
-                f"{self._how_stale()}"
+                f"no instance of {membership.name!r}{describe(meta, ready=ready)} is available, {len(membership)} are "
+                f"known{self._how_stale()}"
             )
-        return Service(name, chosen)
+        return chosen
 
     def get_services(self) -> Mapping[str, Service]:
         """Return all known services. Makes no call to the store.
@@ -460,7 +474,7 @@ class Registry:
         Returns:
             The services by name, of one moment; the mapping never changes.
         """
-        return MappingProxyType(self._cache.services)
+        return self._cache.services
 
     def pick(
         self,
@@ -502,7 +516,10 @@ class Registry:
             StoreClosed: the registry has not started.
         """
         self._choose_after_fork()
-        candidates = self.get_service(name, meta, ready_only=not include_draining).instances
+        membership = self._cache.directory.get(name)
+        if membership is None:
+            self._not_found(name)
+        candidates = self._chosen(membership, meta, ready=not include_draining)
         if sticky is None and not exclude and not zones and not self._rests.remembered:
             return self._picker.pick(name, candidates, strategy, meta)
         key = None if sticky is None else check_sticky(name, sticky, strategy)
@@ -699,14 +716,22 @@ class Registry:
             f"keeping {self.config.key_prefix!r}: the store {self.store.url} was closed; close the registry first"
         )
         self._frozen_age, self._frozen_at = self.staleness, self.store.clock.now()
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._registration.store_closed(error)
         if self._watch_error is None:
             self._end_cache(error)
 
     def _tell_observers(self, change: StatusChange) -> None:
         if change.part is Part.REGISTRATION:
-            observers = self.store._observers
-            observers.registration_changed(self.config.key_prefix, str(change.status), change.reason, change.error)
+            self._service = getattr(self._registration.instance, "service_name", self._service)
+            self.store._observers.tell(
+                "registration_changed",
+                prefix=self.config.key_prefix,
+                status=str(change.status),
+                reason=change.reason,
+                error=change.error,
+                service=self._service,
+            )
 
     def _watch_outage(self, error: TenureError | None) -> None:
         if error is None:
@@ -760,7 +785,9 @@ class Registry:
             raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:
-        if self._fork_generation != fork_generation.value:
+        if is_finalizing():
+            raise StoreClosed("using the registry: the interpreter is ending, and has stopped its threads")
+        if left_behind(self._fork_generation):
             raise UsedAfterFork(
                 "using the registry: it was started before the process forked; its cache can be read, but to register, "
                 "connect and make a new registry in the child"
@@ -781,8 +808,8 @@ class InstancesWait:
 
     def enough(self) -> bool:
         """Look whether enough instances are there."""
-        service = self._registry._cache.services.get(self._name)
-        self._found = () if service is None else select(service.instances, self._meta, ready=self._ready)
+        known = self._registry._cache.directory.get(self._name)
+        self._found = () if known is None else select(known.service.instances, self._meta, ready=self._ready)
         return len(self._found) >= self._count
 
     def result(self, *, enough: bool) -> Service:

@@ -10,12 +10,12 @@ import click
 
 from tenure._client.opening import prepare
 from tenure._failed import Failed
-from tenure._plugins import discovery, url
+from tenure._plugins import url
 from tenure._text import seconds, size, visible
 from tenure.cli.completion import store_urls
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column, Output
-from tenure.diagnosis.checkup import DEFAULT_HEARTBEAT, Checkup, examine
+from tenure.diagnosis.checkup import DEFAULT_HEARTBEAT, Checkup, caveats_of, examine
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
 from tenure.spi.diagnosis import Verdict
 
@@ -68,7 +68,7 @@ def _progress(out: Output) -> AbstractContextManager[object]:
 
 def _show(out: Output, found: Checkup) -> None:
     scheme = url.split(found.url).scheme
-    caveats = discovery.find(scheme).caveats
+    caveats = caveats_of(found.url)
     if out.json:
         out.document(found.as_record() | {"caveats": [asdict(caveat) for caveat in caveats]})
         return

@@ -18,7 +18,7 @@ from tenure.errors import Conflict
 
 if TYPE_CHECKING:
     from tenure._client.store import Store
-    from tenure.recipes._survey import Place
+    from tenure.recipes.survey import Place
 
 _KINDS = ("lock", "semaphore", "election")
 
@@ -69,7 +69,7 @@ def locks(context: click.Context, options: Settings) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from tenure.recipes._survey import survey
+    from tenure.recipes.survey import survey
 
     with options.connect() as store:
         places = survey(store)
@@ -83,7 +83,7 @@ _kind = click.option("--kind", type=click.Choice(_KINDS), help="Only this kind, 
 
 
 def _found(store: Store, name: str, kind: str | None) -> list[Place]:
-    from tenure.recipes._survey import survey
+    from tenure.recipes.survey import survey
 
     places = survey(store, name, kinds=_KINDS if kind is None else (kind,))
     if not places:
@@ -118,6 +118,8 @@ def release(options: Settings, *, name: str, kind: str | None, yes: bool) -> Non
     learns of it when a guarded write is refused. If the holder shall lose all that is on its session, use "tenure lease
     revoke" with the lease that "tenure locks show" tells.
     """
+    from tenure.recipes.survey import release as take_away
+
     with options.connect() as store:
         places = _found(store, name, kind)
         if len({_folder(place) for place in places}) > 1:
@@ -129,11 +131,8 @@ def release(options: Settings, *, name: str, kind: str | None, yes: bool) -> Non
         who = ", ".join(f"{place.owner} (token {place.token})" for place in holders)
         if not yes:
             click.confirm(f"Take {holders[0].kind} {name!r} away from {who}?", abort=True, err=True)
-        change = store.transaction()
-        for place in holders:
-            change.if_unchanged(place.key, revision=place.revision).delete(place.key)
         try:
-            change.commit()
+            take_away(store, holders)
         except Conflict as exc:
             raise Failed(f"{name!r} has another holder by now, or none; look again") from exc
     options.output.done(
