@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from recording import Recorder
@@ -23,14 +24,14 @@ from tenure_testkit.waiting import until
 class Loop:
     """``tenure render`` without its process, so that the test can inject faults into its store."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, interval: float = 0.05) -> None:
         self.out = folder / "out"
         self.told = Recorder()
         self.wishes = _Wishes()
         self._template = folder / "in.j2"
         self._template.write_text("{% for i in service('web') %}{{ i.id }},{% endfor %}{{ key('color', 'none') }}")
         self._options = Settings(url=url, json=True)
-        self._plan = Plan((Job(self._template, self.out),), interval=0.05)
+        self._plan = Plan((Job(self._template, self.out),), interval=interval)
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -84,6 +85,25 @@ def test_the_file_follows_instances_keys_and_the_template(
     loop.wait_for("a,red")
     loop.change_template("new")
     loop.wait_for("new")
+
+
+def test_many_changes_are_rendered_once_an_interval(
+    tenure_url: str, tmp_path: Path, tenure_connect: Callable[..., tenure.Store]
+) -> None:
+    interval = 0.3
+    loop = Loop(tenure_url, tmp_path, interval)
+    began = monotonic()
+    loop.start()
+    try:
+        loop.wait_for("none")
+        writer = tenure_connect()
+        for number in range(200):
+            writer.put("color", str(number).encode())
+        loop.wait_for("199")
+    finally:
+        loop.end()
+    rendered = [kind for kind, _ in loop.told.events].count("rendered")
+    assert 2 <= rendered <= 1 + (monotonic() - began) / interval
 
 
 def test_an_outage_changes_nothing_and_is_told(

@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from types import MappingProxyType
 
-from tenure.errors import TenureError
+from tenure.errors import StoreClosed, TenureError
 from tenure.hookspecs import hookimpl
 from tenure.registry import Instance, Registry, Service
 
-DEFAULT_GRACE = 15.0
-"""Seconds: the default heartbeat, and time for the first attempts to register again."""
+DEFAULT_GRACE = 40.0
+"""Seconds: the longest pause between attempts to register again, by default, and a heartbeat."""
 _HOST_NAME = re.compile(r"(?=.{1,253}\.?\Z)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?\Z")
 _MOST_NAMED = 1_000
 
@@ -95,6 +95,12 @@ class Directory:
     def error(self) -> TenureError | None:
         """What keeps the registry from the store, if anything."""
         return None if self._registry is None else self._registry.error
+
+    def check(self) -> None:
+        """Raise the registry's error if it has stopped following the store for good."""
+        registry = self._registry
+        if registry is not None and registry.closed:
+            raise registry.error or StoreClosed("following the registry: it was closed; start again")
 
     # -- the watch's own thread, before it delivers what follows ---------------------------------------
 

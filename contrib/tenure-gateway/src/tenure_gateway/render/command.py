@@ -180,6 +180,7 @@ def _follow(
     remarks, tracker = Remarks(teller), OutageTracker()
     serial, next_at = -1, 0.0
     while not wishes.end:
+        directory.check()
         sight = directory.look()
         remarks.tell(sight)
         outage = tracker.look(sight.age, directory.error)

@@ -133,15 +133,13 @@ class Zone:
         if not labels:
             ns = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.NS, self._server.to_text())
             return [one for one in (self._soa(sight), ns) if wanted in (one.rdtype, dns.rdatatype.ANY)]
-        if labels == (b"ns",):
-            return []
         if len(labels) == 2 and labels[1].lower() == b"addr":
             address = _address_in(labels[0])
             return None if address is None else _address_records([address], wanted)
         srv_only = len(labels) > 1 and labels[0].startswith(b"_") and labels[-1].lower() in (b"_tcp", b"_udp")
         instances = _instances(sight, b".".join([labels[0][1:], *labels[1:-1]] if srv_only else labels))
         if instances is None:
-            return None
+            return [] if labels == (b"ns",) else None
         ready = [each for each in instances if each.ready]
         records = self._services(ready, wanted)
         if not srv_only:
