@@ -103,8 +103,8 @@ class Fleet:
         self._stack = stack
         self.server = stack.enter_context(RedisServer(persistent=persistent))
         self.url = self.server.url
-        store = stack.enter_context(tenure.connect(self.url))
-        self.proxy = Proxy("nginx", programs, folder, store)
+        self._store = stack.enter_context(tenure.connect(self.url))
+        self.proxy = Proxy("nginx", programs, folder, self._store)
         self.instances = self.start(COUNT)
         self.proxy.start(self.url)
         stack.callback(self.proxy.stop)
@@ -124,6 +124,10 @@ class Fleet:
         for each in started:
             assert each.port
         return started
+
+    def restore_keys(self) -> None:
+        """Write the keys of the template again, as an operator does whose store has lost everything."""
+        self.proxy.write_keys(self._store)
 
     def told(self, kind: str) -> bool:
         return any(event["type"] == kind for event in self.render.events)
@@ -196,6 +200,7 @@ def lose_the_store(fleet: Fleet, seconds: float) -> None:
             assert fleet.seen_everywhere()
             time.sleep(1)
         fleet.server.start()
+        fleet.restore_keys()
         fleet.render.wait_for("reconnected")
         fleet.serve.wait_for("reconnected")
         ends = time.monotonic() + DEFAULT_GRACE + 5

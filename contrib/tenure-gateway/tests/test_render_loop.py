@@ -26,6 +26,7 @@ class Loop:
 
     def __init__(self, url: str, folder: Path, interval: float = 0.05) -> None:
         self.out = folder / "out"
+        self.grace = 600.0
         self.told = Recorder()
         self.wishes = _Wishes()
         self._template = folder / "in.j2"
@@ -36,7 +37,7 @@ class Loop:
 
     def _run(self) -> None:
         renderer = Renderer(self._plan, self.told, lambda: self.wishes.end)
-        _run(self._options, self._plan, renderer, self.wishes, self.told, grace=600, once=False)
+        _run(self._options, self._plan, renderer, self.wishes, self.told, grace=self.grace, once=False)
 
     def wait_for(self, content: str) -> None:
         until(lambda: self.out.exists() and self.out.read_text() == content, what=f"the file says {content!r}")
@@ -134,6 +135,25 @@ def test_an_outage_changes_nothing_and_is_told(
     loop.wait_for("a;")
     register(writer, "b")
     loop.wait_for("a;b;")
+
+
+def test_a_key_that_an_outage_took_away_stays_for_the_grace_period(
+    loop: Loop, tenure_connect: Callable[..., tenure.Store], tenure_faults: Faults
+) -> None:
+    writer = tenure_connect()
+    writer.put("color", b"red")
+    loop.grace = 4.0
+    loop.start()
+    loop.wait_for("red")
+    tenure_faults.lose_data()
+    loop.wait_told("rendered", 2)
+    assert loop.out.read_text() == "none"
+    kinds = [kind for kind, _ in loop.told.events]
+    assert kinds[kinds.index("rendered") :] == ["rendered", "kept", "rendered"]
+    writer.put("color", b"blue")
+    loop.wait_for("blue")
+    writer.delete("color")
+    loop.wait_for("none")
 
 
 def test_it_waits_for_a_store_that_is_away_and_ends_when_asked(

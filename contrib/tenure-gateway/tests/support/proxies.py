@@ -22,15 +22,21 @@ class Proxy:
         self.pid = folder / "proxy.pid"
         self.out = folder / ("nginx.conf" if name == "nginx" else "haproxy.cfg")
         self.arguments: list[object] = ["render", EXAMPLES / f"{self.out.name}.j2", self.out]
-        store.put(f"{name}/listen", f"127.0.0.1:{self.port}".encode())
+        self._name = name
+        self.write_keys(store)
         if name == "nginx":
-            store.put("nginx/pid", str(self.pid).encode())
-            store.put("nginx/next_upstream", b"off")  # what another instance would make good is a failure here
             self.arguments += ["--check", "nginx -t -q -c {}", "--exec", f"nginx -c {self.out} -s reload"]
             self._command: list[object] = ["nginx", "-c", self.out]
         else:
             self.arguments += ["--check", "haproxy -c -q -f {}", "--exec", f"inside 'kill -USR2 $(cat {self.pid})'"]
             self._command = ["haproxy", "-W", "-D", "-p", self.pid, "-f", self.out]
+
+    def write_keys(self, store: tenure.Store) -> None:
+        """Write the keys that the template reads."""
+        store.put(f"{self._name}/listen", f"127.0.0.1:{self.port}".encode())
+        if self._name == "nginx":
+            store.put("nginx/pid", str(self.pid).encode())
+            store.put("nginx/next_upstream", b"off")  # what another instance would make good is a failure here
 
     def start(self, url: str) -> None:
         """Write the first file without the commands that need a running proxy, and start the proxy."""
