@@ -6,7 +6,8 @@ The embedded stores are always asked. A store that needs a server is asked where
 column stays as it is on the page. With ``--check`` nothing is written, and the exit code is 1 if the page would change.
 
 A page about any installed store may have the same: between ``<!-- table: options-SCHEME -->`` and ``<!-- end of table
--->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it.
+-->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it. The
+rules and tests that verify this are a table ``evidence-SCHEME``, for the stores of ``stores.md`` on ``evidence.md``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tenure._plugins.url import CORE_OPTIONS
 from tenure.spi import BackendPlugin, Guarantee, Limit, field_notes
 
 PAGE = Path(__file__).with_name("reference") / "stores.md"
+EVIDENCE = PAGE.with_name("evidence.md")
 _MARKED = re.compile(r"(<!-- (table|list): (?P<name>\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 _DAY = 86_400.0
 _WIDTH = 125
@@ -74,14 +76,20 @@ def options_table(plugin: BackendPlugin) -> str:
     return _table(rows)
 
 
-def notes_list(plugin: BackendPlugin, path: Path) -> str:
-    """What is worth knowing of one store, with links from the page at ``path`` to the tests that check it."""
+def notes_list(plugin: BackendPlugin) -> str:
+    """What is worth knowing of one store."""
     lines = []
     for note in plugin.caveats:
-        checks = ", ".join(_check(each, path) for each in note.verified_by)
-        text = f"- **{note.title}.** {note.text}" + (f" (Checked by {checks}.)" if checks else "")
+        text = f"- **{note.title}.** {note.text}"
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def evidence_table(plugin: BackendPlugin, path: Path) -> str:
+    """What verifies each of the notes, with links from the page at ``path`` to the tests."""
+    rows = [["what is said", "rules and tests that verify it"]]
+    rows += [[note.title, ", ".join(_check(each, path) for each in note.verified_by)] for note in plugin.caveats]
+    return _table(rows)
 
 
 def _check(name: str, path: Path) -> str:
@@ -123,23 +131,32 @@ def render(page: str, urls: Iterable[str], path: Path = PAGE) -> str:
             columns[url.partition("://")[0].partition("+")[0]] = declared(url)
     ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
     tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
-    for scheme in schemes(page):
+    for scheme in dict.fromkeys(
+        part["name"].partition("-")[2] for part in _MARKED.finditer(page) if "-" in part["name"]
+    ):
         plugin = discovery.find(scheme)
-        tables |= {f"options-{scheme}": options_table(plugin), f"notes-{scheme}": notes_list(plugin, path)}
+        tables |= {
+            f"options-{scheme}": options_table(plugin),
+            f"notes-{scheme}": notes_list(plugin),
+            f"evidence-{scheme}": evidence_table(plugin, path),
+        }
     return _MARKED.sub(lambda part: part[1] + tables[part["name"]] + part[4], page)
 
 
 def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
-    path = next((Path(word.removeprefix("--page=")) for word in arguments if word.startswith("--page=")), PAGE)
-    page = path.read_text(encoding="utf-8")
-    wanted = render(page, [argument for argument in arguments if not argument.startswith("--")], path)
-    if page == wanted:
-        return 0
-    if check:
-        print(f"{path} is not what the stores declare: run python {__file__}", file=sys.stderr)
+    urls = [argument for argument in arguments if not argument.startswith("--")]
+    named = [Path(word.removeprefix("--page=")) for word in arguments if word.startswith("--page=")]
+    stale = []
+    for path in named or [PAGE, EVIDENCE]:
+        page = path.read_text(encoding="utf-8")
+        wanted = render(page, urls, path)
+        if page != wanted:
+            stale.append(path)
+            if "--check" not in arguments:
+                path.write_text(wanted, encoding="utf-8")
+    if stale and "--check" in arguments:
+        print(f"{', '.join(map(str, stale))}: not what the stores declare; run python {__file__}", file=sys.stderr)
         return 1
-    path.write_text(wanted, encoding="utf-8")
     return 0
 
 

@@ -11,9 +11,12 @@ from enum import StrEnum
 from typing import Any
 
 from tenure._client.store import Store
+from tenure._plugins import discovery
+from tenure._plugins.url import split
 from tenure._runtime.deadline import monotonic, wall_clock
 from tenure._text import seconds
 from tenure.errors import TenureError
+from tenure.spi.plugin import Caveat
 from tenure.spi.types import ServerInfo
 
 SCRATCH = "tenure-doctor-"
@@ -159,3 +162,11 @@ def _median(samples: int, call: Callable[[int], object]) -> float:
         call(i)
         taken.append(monotonic() - started)
     return statistics.median(taken)
+
+
+def caveats_of(url: str) -> tuple[Caveat, ...]:
+    """Return what is surprising about every store of the scheme of ``url``, with what verifies it.
+
+    Raises ``UnknownScheme``, or ``PluginError`` if the plugin is broken.
+    """
+    return discovery.find(split(url).scheme).caveats
