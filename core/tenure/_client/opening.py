@@ -27,6 +27,7 @@ from tenure.errors import (
     Unavailable,
     Unsupported,
 )
+from tenure.hookspecs import ObservedStore
 from tenure.spi.backend import Backend
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, OpenRequest
@@ -111,12 +112,23 @@ def prepare(
         store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock(), credentials=credentials
     )
     prefix = namespace_prefix(request.namespace)
-    registered = Observers(observers, request.url)
+    registered = Observers(observers, request.url, _observed(plugin, request))
     if isinstance(require, str):
         raise ConfigError(
             f"require={require!r}: require is a list of requirements, not one string; write require=[{require!r}]"
         )
     return Opening(plugin, request, prefix, tuple(require), registered, wait_for_store if wait is None else wait)
+
+
+def _observed(plugin: BackendPlugin, request: OpenRequest) -> ObservedStore:
+    host = request.hosts[0] if len(request.hosts) == 1 else None
+    return ObservedStore(
+        request.url,
+        plugin.scheme,
+        request.namespace,
+        None if host is None else host.name,
+        None if host is None else host.port,
+    )
 
 
 def check_shared(store_url: str) -> None:

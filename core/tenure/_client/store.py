@@ -13,6 +13,8 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from sys import is_finalizing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -28,11 +30,12 @@ from tenure._client.validation import check_distinct_keys, check_unique_keys
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool, Strand
 from tenure._runtime.clock import Clock, SystemClock
-from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import after_interrupted_call
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.observed_work import ObservedWork
 from tenure._runtime.timers import Timers
 from tenure.errors import (
     CallInterrupted,
@@ -127,7 +130,8 @@ class Store:
         # An application that drops a watch drops its memory, too. A callback holds its watch until it is closed.
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._callback_watches: set[Watch] = set()
-        self._abandoned: deque[Feed] = deque()
+        self._abandoned: deque[tuple[Feed, str]] = deque()
+        """Feeds of watches that the application has dropped, each with the watch's prefix."""
         self._before_close: set[Callable[[], object]] = set()
         """Called, quickly, when the close begins: for a registry on this store, whose lease and watch end by it."""
         self._capabilities = backend.capabilities
@@ -138,8 +142,12 @@ class Store:
         self._connecting = CallbackPool("tenure-connecting", clock, self._timers, most_threads=_MOST_CONNECTING)
         # Pools of their own: a callback of a watch that blocks must not keep a holder from learning of its loss.
         self._losses = CallbackPool("tenure-lost", clock, self._timers, most_threads=_MOST_LOSSES)
+        if observers.of_callbacks:
+            self._callbacks.observed = ObservedWork("callbacks", observers.tell, self._timers)
+            self._connecting.observed = ObservedWork("connecting", observers.tell, self._timers)
+            self._losses.observed = ObservedWork("losses", observers.tell, self._timers)
         self._threads = watch_callback.Threads(self._callbacks, self._connecting, self._timers)
-        kept = cast("Backend", ObservedLeases(backend, observers)) if observers.active else backend
+        kept = cast("Backend", ObservedLeases(backend, observers, clock)) if observers.active else backend
         self._keeper = LeaseKeepAlive(
             kept,
             clock=clock,
@@ -147,10 +155,11 @@ class Store:
             timers=self._timers,
             timeout=timeout,
             name="tenure",
-            on_lost=lambda lease: observers.lease_lost(lease.id, lease.reason),
+            on_lost=lambda lease: observers.tell("lease_lost", lease_id=lease.id, reason=lease.reason),
+            tell=observers.tell if observers.of_leases else None,
         )
         self._committer = Committer(backend, self._history, self._keeper, namespace_prefix)
-        observers.store_opened()
+        observers.tell("store_opened")
 
     @classmethod
     def from_backend(
@@ -323,7 +332,10 @@ class Store:
         deadline = Deadline(self._seconds(timeout))
         if self._capabilities.multi_get:
             result = self._read(
-                "get_many", lambda seconds: self._backend.get_many(physical, timeout=seconds), deadline.remaining()
+                "get_many",
+                lambda seconds: self._backend.get_many(physical, timeout=seconds),
+                deadline.remaining(),
+                len(physical),
             )
         else:
             result = read_until_proven(self._get, self._prove, physical, deadline)
@@ -407,7 +419,7 @@ class Store:
 
     def _prove(self, transaction: Transaction, timeout: float) -> CommitResult:
         """Commit a transaction without operations: a read, so it is repeated like one."""
-        return self._read("commit", lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout)
+        return self._read("commit", lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout, 0)
 
     def _page(self, request: ListRequest, seconds: float) -> Page:
         return self._read("list", lambda attempt: self._backend.list(request, timeout=attempt), seconds)
@@ -619,7 +631,9 @@ class Store:
         if isinstance(lease, HeldLease):
             lease.ensure_valid()
         return self._committer.commit(
-            preconditions, operations, lambda attempt: self._run("commit", retry.write, attempt, timeout)
+            preconditions,
+            operations,
+            lambda attempt: self._run("commit", retry.write, attempt, timeout, len(operations)),
         )
 
     # -- leases ------------------------------------------------------------------------------------
@@ -897,8 +911,10 @@ class Store:
                 f"{MAX_ENTRIES}"
             )
 
+        observers, began = self._observers, list[float]()
+
         def outage(error: TenureError | None) -> None:
-            self._observers.watch_outage(prefix, error)
+            observers.watch_outage(prefix, error, began)
             if driver is not None:
                 driver.outage(error)
 
@@ -908,18 +924,22 @@ class Store:
             clock=self._clock,
             timeout=self._seconds(timeout),
             check_process=self._check_fork,
-            on_resync=lambda reason: self._observers.watch_resynced(prefix, reason),
+            on_resync=lambda reason, cause: observers.tell("watch_resynced", prefix=prefix, reason=reason, cause=cause),
             on_outage=outage,
-            on_close=self._forget_watch,
-            on_abandon=self._abandoned.append,
+            on_close=lambda watch: self._forget_watch(watch, prefix),
+            on_abandon=lambda feed: self._abandoned.append((feed, prefix)),
             on_ready=None if driver is None else driver.wake,
+            on_taken=partial(observers.tell, "watch_delivered", prefix=prefix) if observers.of_deliveries else None,
         )
         try:
             with self._lock:
-                if not watch.closed:
+                opened = not watch.closed
+                if opened:
                     self._watches.add(watch)
                     if isinstance(driver, watch_callback.CallbackWatch):
                         self._callback_watches.add(watch)
+            if opened:
+                observers.tell("watch_opened", prefix=prefix)
             if driver is not None:
                 driver.start(watch)
             if self._closed:
@@ -929,18 +949,22 @@ class Store:
             watch.close()
             raise
 
-    def _forget_watch(self, watch: Watch) -> None:
+    def _forget_watch(self, watch: Watch, prefix: str) -> None:
         with self._lock:
+            known = watch in self._watches
             self._watches.discard(watch)
             self._callback_watches.discard(watch)
+        if known:
+            self._observers.tell("watch_closed", prefix=prefix, error=watch.error)
 
     def _close_abandoned_feeds(self) -> None:
         while True:
             try:
-                feed = self._abandoned.popleft()
+                feed, prefix = self._abandoned.popleft()
             except IndexError:
                 return  # also where another thread was quicker
             close_quietly(feed)
+            self._observers.tell("watch_closed", prefix=prefix, error=None)
 
     # -- closing -----------------------------------------------------------------------------------
 
@@ -957,7 +981,7 @@ class Store:
         Raises:
             InvalidArgument: ``timeout`` is not a positive number.
         """
-        if self._fork_generation != fork_generation.value:
+        if self._inherited:
             return  # inherited connections belong to the parent
         deadline = Deadline(self._seconds(timeout))
         with self._lock:
@@ -999,7 +1023,7 @@ class Store:
             if interruption(exc) is not None:
                 raise
             _log.exception("the plugin failed to close %s", self._url)
-        self._observers.store_closed()
+        self._observers.tell("store_closed")
 
     def __enter__(self) -> Self:
         return self
@@ -1014,10 +1038,15 @@ class Store:
 
     @property
     def _inherited(self) -> bool:
-        """Whether this process is a fork of the one that opened the store."""
-        return self._fork_generation != fork_generation.value
+        """Whether this process is a fork of the one that opened the store, or is ending: its threads are gone."""
+        return left_behind(self._fork_generation)
 
     def _check_fork(self) -> None:
+        if is_finalizing():
+            raise StoreClosed(
+                f"using {self._url}: the interpreter is ending, and has stopped the threads of the store; call it "
+                "before the program ends, or in a function of atexit"
+            )
         if self._inherited:
             raise UsedAfterFork(
                 f"using {self._url}: the store was opened before the process forked, and connections can't be shared; "
@@ -1032,8 +1061,8 @@ class Store:
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else retry.check_timeout(timeout)
 
-    def _read(self, operation: str, call: Callable[[float], T], timeout: float | None) -> T:
-        return self._run(operation, retry.read, call, timeout)
+    def _read(self, operation: str, call: Callable[[float], T], timeout: float | None, batch_size: int = 1) -> T:
+        return self._run(operation, retry.read, call, timeout, batch_size)
 
     def _run(
         self,
@@ -1041,23 +1070,16 @@ class Store:
         policy: Callable[[Callable[[float], T], float, Clock], T],
         call: Callable[[float], T],
         timeout: float | None,
+        batch_size: int = 1,
     ) -> T:
-        if self._closed or self._fork_generation != fork_generation.value:
+        if self._closed or self._fork_generation != fork_generation.value or is_finalizing():
             self._check_process()
         if self._abandoned:
             self._callbacks.submit(self._close_abandoned_feeds)  # which may wait for the server
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         if not self._observers.active:
             return policy(call, seconds, self._clock)
-        started = monotonic()
-        error: TenureError | None = None
-        try:
-            return policy(call, seconds, self._clock)
-        except TenureError as exc:
-            error = exc
-            raise
-        finally:
-            self._observers.operation_finished(operation, monotonic() - started, error)
+        return self._observers.operation(operation, batch_size, policy, call=call, seconds=seconds, clock=self._clock)
 
     def _strand(self, function: Callable[[], object]) -> Strand:
         """Return what runs ``function`` on the pool for callbacks, never twice at a time. For the registry."""

@@ -110,6 +110,10 @@ class AllHeld(Held):
 
     parts: tuple[Acquired, ...] = ()
 
+    @property
+    def _revisions(self) -> Iterable[tuple[str, int]]:
+        return tuple((part.ticket.key, part.ticket.revision) for part in self.parts)
+
     def guard(self, transaction: D) -> D:
         self.check()
         for part in self.parts:
@@ -164,7 +168,7 @@ class MultiLock(Acquires):
             raise InvalidArgument(f"locking {given!r}: these are no distinct names; give each lock's name once")
         self._names = in_order(given)
         queues = tuple(
-            Queue(store, folders[name], f"the lock {name!r}", InOrder(), janitor_of(store), session)
+            Queue(store, folders[name], f"the lock {name!r}", InOrder(), janitor_of(store), session, "lock", name)
             for name in self._names
         )
         super().__init__(

@@ -86,6 +86,7 @@ class OneRun(Generic[H]):
         )
         kept = False
         unknown: OutcomeUnknown | None = None
+        held._ending = True
         try:
             while not kept:
                 try:
@@ -208,7 +209,16 @@ def once(
 
 def one_run(store: Store, name: str, session: Session | None) -> OneRun[Held]:
     """Return one participant's call."""
-    queue = Queue(store, _names.folder("once", name), f"the run of {name!r}", UntilDone(), janitor_of(store), session)
+    queue = Queue(
+        store,
+        _names.folder("once", name),
+        f"the run of {name!r}",
+        UntilDone(),
+        janitor_of(store),
+        session,
+        "once",
+        name,
+    )
     return OneRun(queue, name, Held)
 
 

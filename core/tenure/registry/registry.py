@@ -12,15 +12,17 @@ import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from sys import is_finalizing
 from types import TracebackType
 from typing import NoReturn, Self, cast
 
+from tenure._client.observers import CacheAge
 from tenure._client.opening import Opening, prepare
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import after_interrupted_call
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.retry import check_timeout
 from tenure.errors import (
     AlreadyRegistered,
@@ -42,6 +44,7 @@ from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.following import Following
 from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.health import HealthMonitor
 from tenure.registry.lifecycle.late_start import AWAY, LateStart
 from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
@@ -104,18 +107,30 @@ class Registry:
         self._first = instance or self.config.instance
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
-        self._dispatcher = Dispatcher(self.store._strand)
+        self._dispatcher = Dispatcher(self.store._strand, observed=self.store._callbacks.observed)
         self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch, self._dispatcher.listening)
         observers = self.store._observers if self._opening is None else self._opening.observers
         if observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
+        self._service = "" if self._first is None else self._first.service_name
+        """Of the instance that is or was registered, for observers."""
         self._start_choosing()
+        self._cache_age: CacheAge | None = None
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
         self._closing = False
         self._late: LateStart | None = None
         self._warm = self._warm_copy()
         self._bind(self.store)
+        self._health = None
+        if self.config.health is not None:
+            self._health = HealthMonitor(
+                self.config.health,
+                clock=self.store.clock,
+                current=self.current,
+                change=lambda change: self._registration.update(change, Deadline(self.store.timeout)),
+                report=self._dispatcher.dispatch_status,
+            )
 
     def _warm_copy(self) -> WarmCopy | None:
         if self.config.warm_file is None:
@@ -192,11 +207,21 @@ class Registry:
                     self._go_on_late(exc)
                     return self
                 if self._first is not None:
-                    self.register(self._first, timeout=None if timeout is None else deadline.remaining())
+                    self._register_first(self._first, None if timeout is None else deadline)
                 return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()
                 raise
+
+    def _register_first(self, instance: Instance, deadline: Deadline | None) -> None:
+        if self._health is not None:
+            self._health.admit(instance, None if deadline is None else deadline.remaining())
+        self._register(
+            instance,
+            seconds=self.config.wait,
+            take_over=False,
+            timeout=None if deadline is None else deadline.remaining(),
+        )
 
     def _fill(self, deadline: Deadline) -> None:
         """Open the store if it isn't, and fill the cache from it. May be called again after an error."""
@@ -212,6 +237,8 @@ class Registry:
         following = self._following
         store._before_close.add(self._store_closes)
         try:
+            if self._cache_age is None:
+                self._cache_age = store._observers.cache_opened("registry", self.config.key_prefix, self)
             following.begin(deadline)
         except BaseException:
             following.close()
@@ -234,7 +261,7 @@ class Registry:
             following = "the cache follows the store for the first time"
             self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.FOLLOWING, following))
         if self._first is not None and self._registration.instance is None:
-            self.register(self._first)
+            self._register_first(self._first, None)
 
     def _give_up(self, error: TenureError) -> None:
         part = Part.REGISTRATION if self._cache.in_sync else Part.CACHE
@@ -262,9 +289,11 @@ class Registry:
         Args:
             timeout: seconds for everything together; default: the store's timeout.
         """
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return  # the parent process owns what this one inherited
         deadline = Deadline(self._seconds(timeout))
+        if self._health is not None:
+            self._health.close()  # a start that waits for a healthy instance has the lock
         if self._late is not None:
             self._late.stop(deadline)  # it may need the lock to end
         with self._lifecycle:
@@ -290,6 +319,7 @@ class Registry:
         except TenureError as exc:
             deregistered = False
             _log.warning("closed without confirmation that the instance is deregistered: %s", exc)
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._frozen_at = self.store.clock.now()
         self._cache.freeze(without=key if deregistered else None)
         self._registration.close(deadline)
@@ -325,7 +355,8 @@ class Registry:
     ) -> Instance:
         """Register an instance and keep its lease alive.
 
-        When it returns, the entry exists, and this registry's cache has it unless the watch is behind.
+        When it returns, the entry exists, and this registry's cache has it unless the watch is behind. With a health
+        check in the configuration, it first waits until the instance is healthy, for ``start_timeout`` at most.
 
         Args:
             instance: the instance; default: the one given to the registry, or one with every field filled in.
@@ -340,6 +371,7 @@ class Registry:
 
         Raises:
             AlreadyRegistered: another client's entry has the identity, or this registry has an instance registered.
+            Unhealthy: the instance did not become healthy in time.
             OutcomeUnknown: the entry may still appear, for a heartbeat at most.
             InvalidArgument: ``instance`` is no instance, or ``wait`` is out of range.
             DeadlineExceeded: an earlier operation of this registry took until ``timeout``.
@@ -351,6 +383,12 @@ class Registry:
         seconds = self.config.wait if wait is None else wait
         if not 0 <= seconds < float("inf"):
             raise InvalidArgument(f"registering: wait is a number of seconds, 0 or more, not {wait!r}")
+        if self._health is not None and self._registration.instance is None:
+            self._health.admit(chosen, None)
+            self._check()
+        return self._register(chosen, seconds=seconds, take_over=take_over, timeout=timeout)
+
+    def _register(self, chosen: Instance, *, seconds: float, take_over: bool, timeout: float | None) -> Instance:
         limit = TimeLimit(self.store.clock, seconds)
         key = key_of(self.config.key_prefix, chosen)
         self._follow(chosen.service_name, timeout)
@@ -365,6 +403,8 @@ class Registry:
                 # Wakes up when the entry disappears; also checks now and then, since the watch may be behind.
                 self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
                 self._check()
+        if self._health is not None:
+            self._health.watch()
         self._wait_for_own(chosen, self._catch_up_time)
         return chosen
 
@@ -425,7 +465,13 @@ class Registry:
     def _update(self, change: Callable[[Instance], Instance], timeout: float | None) -> Instance:
         self._check()
         deadline = Deadline(self._seconds(timeout))
-        instance = self._registration.update(change, deadline)
+
+        def decide(present: Instance) -> Instance:
+            if self._health is not None:
+                self._health.application_decides()
+            return change(present)
+
+        instance = self._registration.update(decide, deadline)
         self._wait_for_own(instance, deadline.within(self._catch_up_time))
         return instance
 
@@ -759,13 +805,21 @@ class Registry:
             f"keeping {self.config.key_prefix!r}: the store {self.store.url} was closed; close the registry first"
         )
         self._frozen_age, self._frozen_at = self.staleness, self.store.clock.now()
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._registration.store_closed(error)
         self._following.store_closed(error)
 
     def _tell_observers(self, change: StatusChange) -> None:
         if change.part is Part.REGISTRATION:
-            observers = self.store._observers
-            observers.registration_changed(self.config.key_prefix, str(change.status), change.reason, change.error)
+            self._service = getattr(self._registration.instance, "service_name", self._service)
+            self.store._observers.tell(
+                "registration_changed",
+                prefix=self.config.key_prefix,
+                status=str(change.status),
+                reason=change.reason,
+                error=change.error,
+                service=self._service,
+            )
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -819,7 +873,9 @@ class Registry:
             raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:
-        if self._fork_generation != fork_generation.value:
+        if is_finalizing():
+            raise StoreClosed("using the registry: the interpreter is ending, and has stopped its threads")
+        if left_behind(self._fork_generation):
             raise UsedAfterFork(
                 "using the registry: it was started before the process forked; its cache can be read, but to register, "
                 "connect and make a new registry in the child"

@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.exits import no_threads
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import longer_attempt
@@ -29,6 +29,12 @@ from tenure.watch.events import Batch, BatchType
 from tenure.watch.machine import WatchMachine, WatchSettings
 
 _log = logging.getLogger("tenure.watch")
+
+
+class Taken(Protocol):
+    """Hears that the consumer takes changes which have waited for ``lag`` seconds, with ``pending`` behind them."""
+
+    def __call__(self, *, changes: int, lag: float, pending: int) -> object: ...
 
 
 class Watch:
@@ -61,11 +67,12 @@ class Watch:
         clock: Clock,
         timeout: float,
         check_process: Callable[[], None],
-        on_resync: Callable[[str], None],
+        on_resync: Callable[[str, str], None],
         on_outage: Callable[[TenureError | None], None],
         on_close: Callable[[Watch], None],
         on_abandon: Callable[[Feed], None],
         on_ready: Callable[[], None] | None = None,
+        on_taken: Taken | None = None,
     ) -> None:
         self._backend = backend
         self._settings = settings
@@ -77,6 +84,7 @@ class Watch:
         self._on_close = on_close
         self._on_abandon = on_abandon
         self._on_ready = on_ready
+        self._on_taken = on_taken
         self._machine = WatchMachine(settings, backend.capabilities)
         self._consumer = SingleConsumer()
         self._state = Monitor()
@@ -174,7 +182,7 @@ class Watch:
 
         Does nothing in a forked child: the watch belongs to the parent.
         """
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return
         with self._state:
             if self._closed:
@@ -191,7 +199,7 @@ class Watch:
         # A watch that nobody holds delivers to nobody. Its feed is closed elsewhere: the garbage collector may run this
         # in the middle of any call, also one that holds the locks that closing needs.
         feed = getattr(self, "_feed", None)
-        if feed is not None and self._fork_generation == fork_generation.value:
+        if feed is not None and not left_behind(self._fork_generation):
             self._on_abandon(feed)
 
     def __enter__(self) -> Self:
@@ -287,7 +295,7 @@ class Watch:
         batch = self._machine.first_batch()
         if batch is not None:
             if batch.type is BatchType.RESYNC:
-                self._on_resync(batch.reason)
+                self._on_resync(batch.reason, self._machine.resync_cause)
             return True
         if error is not None:
             raise error
@@ -324,6 +332,10 @@ class Watch:
             _log.info("watch of %r: %s", self._settings.prefix, reason)
         else:
             self._machine.take(item)
+            if self._on_taken is not None and (backlog := buffer.backlog(item)) is not None:
+                self._on_taken(
+                    changes=backlog.changes, lag=self._clock.now() - backlog.arrived, pending=backlog.pending
+                )
             buffer.remove(item)
             self._tell()
         return True

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tenure._client.keys import check_prefix
 from tenure.errors import ConfigError, InvalidKey
+from tenure.registry.model.health import HealthCheck
 from tenure.registry.model.instance import Instance
 
 
@@ -41,6 +42,7 @@ class RegistryConfig:
             its own instance is added. ``None`` follows all. The keys of the entries decide which service they are of.
         warm_file: a file that the registry keeps of what it knows, in a folder that exists. A start that can't reach
             the store fills the cache from it. ``None`` keeps none.
+        health: a check of the own instance: ``register`` waits until it is healthy, and it drains while it isn't.
 
     Raises:
         ConfigError: a value is out of range.
@@ -59,6 +61,7 @@ class RegistryConfig:
     instance: Instance | None = None
     services: Collection[str] | None = None
     warm_file: str | os.PathLike[str] | None = None
+    health: HealthCheck | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
@@ -85,6 +88,8 @@ class RegistryConfig:
                 raise ConfigError(
                     f"configuring a registry: {what}_longest ({longest:g} s) is below {what}_first ({first:g} s)"
                 )
+        if self.health is not None and not isinstance(self.health, HealthCheck):
+            raise ConfigError(f"configuring a registry: health is a HealthCheck, not {self.health!r:.80}")
         if self.max_retry is not None and (not isinstance(self.max_retry, int) or self.max_retry < 0):
             raise ConfigError(
                 f"configuring a registry: max_retry is a number of attempts, or None to never give up, not "
