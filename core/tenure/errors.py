@@ -436,6 +436,19 @@ class RegistrationReplaced(AlreadyRegistered):
     """
 
 
+class Unhealthy(RegistryError):
+    """An instance isn't healthy, by the probe that its registry was given.
+
+    Cause: the probe failed; the message has the reason. Probes raise it, and ``register`` if the instance did not
+    become healthy in time.
+    Certain: nothing was registered.
+    What to do: look at the service, or give it more time by the check's ``start_timeout``.
+    """
+
+    origin = ErrorOrigin.CONFIGURATION
+    retry = RetryAdvice.SAFE
+
+
 class ServiceNotFound(RegistryError):
     """The registry's cache knows no instance of the service.
 

@@ -96,6 +96,20 @@ def test_a_lost_lock_cancels_the_block(url: str, fair: bool) -> None:
     run(main)
 
 
+def test_leaving_a_block_that_gave_it_back_is_no_loss(url: str) -> None:
+    async def main() -> None:
+        async with aio.connect(url, timeout=PATIENCE) as store:
+            async with aio.Lock(store, "l").hold() as held:
+                assert await held.release()
+            files = aio.ReadWriteLock(store, "l")
+            async with files.write.hold():
+                reading = await files.downgrade()
+            assert await reading.release()
+            await no_keys(store)
+
+    run(main)
+
+
 def test_other_ends_of_a_block_whose_lock_is_lost(url: str) -> None:
     async def main() -> None:
         async with aio.connect(url, timeout=PATIENCE) as store:

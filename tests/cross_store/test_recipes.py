@@ -97,6 +97,19 @@ def test_what_a_former_holder_writes_is_refused(store_url: str, opened: Opener, 
     assert value.value == b"second"
 
 
+def test_a_holder_learns_that_its_key_was_removed(store_url: str, opened: Opener, store: Store) -> None:
+    session = Session.open(store, ttl=30)
+    lost, beside = (Lock(store, name, session=session).acquire(timeout=PATIENCE) for name in ("lost", "beside"))
+    told = threading.Event()
+    lost.on_lost(told.set)
+    opened(store_url, timeout=PATIENCE).delete(lost.key)
+    with Lock(store, "lost").hold(timeout=PATIENCE):
+        session.lease.refresh(timeout=PATIENCE)
+        assert told.wait(PATIENCE)
+    assert lost.lost
+    assert beside.release()
+
+
 def test_losing_the_lock_in_the_block_is_told_at_its_end(store: Store) -> None:
     session = Session.open(store, ttl=30)
     with pytest.raises(LeaseLost, match="before the end of the block"), Lock(store, "l", session=session).hold():

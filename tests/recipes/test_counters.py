@@ -91,3 +91,11 @@ def test_a_slot_that_was_taken_by_a_clock_far_ahead_is_told(
         assert len(warnings) == 1
         store.delete(schedule.key)
         assert schedule.take(timeout=PATIENCE).microsecond == 0
+
+
+def test_a_fire_time_outside_the_calendar_is_told() -> None:
+    with tenure.connect("memory://") as store:
+        schedule = tenure.Schedule(store, "s", 1)
+        store.put(schedule.key, b"0001-01-01T00:00:00+14:00 another")
+        with pytest.raises(tenure.StoreCorrupted, match="no fire time"):
+            schedule.take(timeout=PATIENCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -113,3 +114,48 @@ def test_several_locks_are_seen_by_other_threads_with_the_guard_of_each(store: S
     monkeypatch.setattr(AllHeld, "parts", property(lambda held: vars(held)["parts"], note))
     with locks.hold():
         assert seen == [None]
+
+
+def _given_back(store: Store) -> None:
+    with tenure.Lock(store, "l").hold() as held:
+        held.release()
+
+
+def _moved_down(store: Store) -> None:
+    files = tenure.ReadWriteLock(store, "l")
+    with files.write.hold():
+        reading = files.downgrade()
+    assert reading.release()
+
+
+def _handed_over(store: Store) -> None:
+    election, heir = tenure.Election(store, "e"), tenure.Election(store, "e", candidate="heir")
+    waiting = threading.Thread(target=heir.campaign)
+    with election.lead():
+        waiting.start()
+        until(lambda: election.hand_over("heir"))
+    waiting.join()
+    assert heir.term is not None
+    heir.term.release()
+
+
+@pytest.mark.parametrize("block", [_given_back, _moved_down, _handed_over])
+def test_leaving_a_block_that_gave_it_away_is_no_loss(store: Store, block: Callable[[Store], None]) -> None:
+    block(store)
+    assert not store.list().keys
+
+
+def test_leaving_a_block_that_released_too_late_is_a_loss(store: Store) -> None:
+    session = tenure.Session.open(store, ttl=30)
+    kept = []
+    with pytest.raises(LeaseLost, match="before the end"), tenure.Lock(store, "l", session=session).hold() as held:
+        kept.append(session.close() or held.release())
+    assert kept == [False]
+
+
+def test_an_heir_may_have_attached_half_a_character(store: Store) -> None:
+    election = tenure.Election(store, "e")
+    term = election.campaign()
+    store.put(f"tenure/election/e/{'0' * 16}", b'{"owner": "heir", "data": "\\udfff"}')
+    assert election.hand_over("heir")
+    assert not term.held

@@ -13,8 +13,8 @@ import tenure
 import tenure_memory
 from tenure import Partitioner, RateLimiter, Store, WorkQueue
 from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted
-from tenure.recipes._survey import survey
 from tenure.recipes.session import _shared
+from tenure.recipes.survey import survey
 from tenure_testkit.waiting import PATIENCE, until
 
 
@@ -131,6 +131,18 @@ def test_what_others_wrote_among_the_items_is_no_item(store: Store) -> None:
     assert not queue.dead()
 
 
+def test_items_of_others_in_a_folder_keep_nobody_from_the_others(store: Store) -> None:
+    header = b'{"id": "x", "priority": 9, "due": 0.0, "attempts": 0, "most": 5}'
+    for number in range(30):
+        store.put(f"tenure/queue/q/items/other/{number:05}", header)
+    queue = WorkQueue(store, "q")
+    queue.put(b"1")
+    claim = queue.try_claim()
+    assert claim is not None
+    assert claim.value == b"1"
+    assert not queue.dead()
+
+
 NO_NUMBERS = {
     "infinite": b"Infinity",
     "too large": b"1" + 400 * b"0",
@@ -167,6 +179,9 @@ def test_a_wrong_number_in_a_key_is_told(store: Store, number: bytes) -> None:
     store.put(f"tenure/bus/b/{1:020}", b'{"id": "x", "at": %b}\n1' % number)
     with pytest.raises(StoreCorrupted, match="0001"):
         bus.publish("1")
+    store.put("tenure/rate/r/bucket", b'{"time": 1e300, "permits": 0}')
+    with pytest.raises(StoreCorrupted, match="bucket"):
+        RateLimiter(store, "r", rate=1).try_acquire()
     for field in (b"time", b"permits"):
         store.put("tenure/rate/r/bucket", b'{"time": 0, "permits": 1, "%b": %b}' % (field, number))
         with pytest.raises(StoreCorrupted, match="bucket"):
@@ -216,6 +231,14 @@ WRONG: dict[str, Callable[[Store], object]] = {
     "a large priority": lambda store: WorkQueue(store, "q").put(b"", priority=10**400),
     "a long delay": lambda store: WorkQueue(store, "q").put(b"", delay=10**400),
     "a high rate": lambda store: RateLimiter(store, "r", rate=10**400),
+    "hardly any rate": lambda store: RateLimiter(store, "r", rate=5e-324, per=1e18),
+    "half a character": lambda store: tenure.Lock(store, "l", owner="\ud800"),
+    "a half data": lambda store: tenure.Group(store, "g").join(data="\udfff"),
+    "an owner": lambda store: tenure.Barrier(store, "b", owner=b"me"),  # type: ignore[arg-type]
+    "data": lambda store: tenure.Election(store, "e", data=b"10.0.0.1"),  # type: ignore[arg-type]
+    "a position": lambda store: tenure.Bus(store, "b", codec=tenure.TEXT).subscribe(after="9" * 5000 + "-x"),
+    "a step": lambda store: tenure.Schedule(store, "s", f"*/{'9' * 5000} * * * *"),
+    "no fence": lambda store: tenure.Gate(store, "g").admit("1"),  # type: ignore[arg-type]
     "no name": lambda store: WorkQueue(store, ""),
     "priority": lambda store: WorkQueue(store, "q").put(b"", priority=1.5),  # type: ignore[arg-type]
     "delay": lambda store: WorkQueue(store, "q").put(b"", delay=-1),

@@ -10,9 +10,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Protocol, TypeVar
-
-import pluggy
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tenure._plugins import discovery
 from tenure._runtime.clock import Clock
@@ -22,6 +20,9 @@ from tenure.errors import ConfigError, Conflict, OutcomeUnknown, TenureError
 from tenure.hookspecs import ObservedStore, Outcome
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
+
+if TYPE_CHECKING:
+    import pluggy
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from sys import is_finalizing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -31,7 +32,7 @@ from tenure._runtime.callback_pool import CallbackPool, Strand
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import after_interrupted_call
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.observed_work import ObservedWork
@@ -980,7 +981,7 @@ class Store:
         Raises:
             InvalidArgument: ``timeout`` is not a positive number.
         """
-        if self._fork_generation != fork_generation.value:
+        if self._inherited:
             return  # inherited connections belong to the parent
         deadline = Deadline(self._seconds(timeout))
         with self._lock:
@@ -1037,10 +1038,15 @@ class Store:
 
     @property
     def _inherited(self) -> bool:
-        """Whether this process is a fork of the one that opened the store."""
-        return self._fork_generation != fork_generation.value
+        """Whether this process is a fork of the one that opened the store, or is ending: its threads are gone."""
+        return left_behind(self._fork_generation)
 
     def _check_fork(self) -> None:
+        if is_finalizing():
+            raise StoreClosed(
+                f"using {self._url}: the interpreter is ending, and has stopped the threads of the store; call it "
+                "before the program ends, or in a function of atexit"
+            )
         if self._inherited:
             raise UsedAfterFork(
                 f"using {self._url}: the store was opened before the process forked, and connections can't be shared; "
@@ -1066,7 +1072,7 @@ class Store:
         timeout: float | None,
         batch_size: int = 1,
     ) -> T:
-        if self._closed or self._fork_generation != fork_generation.value:
+        if self._closed or self._fork_generation != fork_generation.value or is_finalizing():
             self._check_process()
         if self._abandoned:
             self._callbacks.submit(self._close_abandoned_feeds)  # which may wait for the server

@@ -8,6 +8,7 @@ integers is cheaper than asking for the process id on each call.
 from __future__ import annotations
 
 import os
+from sys import is_finalizing
 
 from tenure._runtime.clock import SystemClock
 
@@ -34,3 +35,12 @@ class _ForkGeneration:
 
 fork_generation = _ForkGeneration()
 os.register_at_fork(after_in_child=fork_generation.advance)
+
+
+def left_behind(generation: int) -> bool:
+    """Whether the threads are gone that serve what was made in ``generation``: by a fork, or by the interpreter's end.
+
+    When the interpreter ends, after the functions of ``atexit``, it stops each daemon thread where it is, with the
+    locks that it holds. Finalizers run after that, and whatever they would wait for never comes.
+    """
+    return generation != fork_generation.value or is_finalizing()

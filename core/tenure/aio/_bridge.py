@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
-from tenure._runtime.fork import fork_generation
 from tenure._runtime.thread_start import start_thread
 from tenure.aio._calls import Calls
 from tenure.errors import InvalidArgument, StoreClosed, TenureError
@@ -110,7 +109,7 @@ class Bridge:
 
     async def close(self, timeout: float | None) -> None:
         """Close the store on a thread of its own. A caller that is cancelled doesn't stop it."""
-        if self.sync._fork_generation != fork_generation.value:
+        if self.sync._inherited:
             return
         self.check_loop()
         await self._close(self.sync._seconds(timeout))

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tenure._runtime.clock import TimeLimit
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import left_behind
 from tenure.aio._faces import awaited, described, documented, passed_on
 from tenure.aio._signal import Signal
 from tenure.aio._store import Store
@@ -65,7 +65,7 @@ class Registry:
 
     @documented(sync.Registry.close)
     async def close(self, *, timeout: float | None = None) -> None:
-        if self._sync._fork_generation != fork_generation.value:
+        if left_behind(self._sync._fork_generation):
             return
         try:
             await self._call(partial(self._sync.close, timeout=timeout), always=True)

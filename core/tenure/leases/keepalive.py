@@ -162,6 +162,7 @@ class LeaseKeepAlive:
         retry.read(attempt, seconds, self._clock)
         if not lease.alive:
             raise LeaseLost(f"refreshing lease {lease.id}: the lease is lost ({lease.reason}); take a new lease")
+        lease._tell_refreshed()
 
     def revoke(self, lease: HeldLease, timeout: float | None) -> None:
         self.forget(lease)
@@ -324,6 +325,9 @@ class LeaseKeepAlive:
                 self._tell_suspects(batch)
         for lease in gone:
             lease.mark_lost(_GONE)
+        if ttls is not None:
+            for lease in batch:
+                lease._tell_refreshed()
 
     def _look_later(self, under_way: list[Sequence[HeldLease]]) -> None:
         """Let a timer look for overdue leases while a refresh is ``under_way``."""

@@ -19,11 +19,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import StrEnum
+from sys import is_finalizing
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tenure._runtime.clock import Clock, is_number
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.monitor import Monitor
 from tenure.errors import InvalidArgument, LeaseLost, TenureError, UsedAfterFork
 from tenure.spi.types import LeaseGrant, LeaseId
@@ -101,6 +102,7 @@ class HeldLease:
         self._keeper = keeper
         self._lock = Monitor()
         self._on_revoked: Callable[[HeldLease], object] | None = None
+        self._on_refreshed: Callable[[], object] | None = None
         self._end: LeaseState | None = None
         self._reason = ""
         self._refreshed = started
@@ -116,7 +118,7 @@ class HeldLease:
     @property
     def remaining(self) -> float:
         """Seconds for which the holder can still rely on the lease; 0.0 once it has ended."""
-        if self._end is not None or self._fork_generation != fork_generation.value:
+        if self._end is not None or left_behind(self._fork_generation):
             return 0.0
         return max(0.0, self.deadline - self._clock.now())
 
@@ -125,7 +127,7 @@ class HeldLease:
         """The present state. Reading it turns an overdue lease LOST; it makes no call to the store."""
         if self._end is not None:
             return self._end
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return LeaseState.LOST  # without the lock and the callback, which are the parent's
         now = self._clock.now()
         if now >= self.deadline:  # the same comparison as in the keep-alive: "age >= ttl" rounds differently
@@ -156,7 +158,9 @@ class HeldLease:
             InvalidArgument: ``min_remaining`` is not a number.
             UsedAfterFork: the lease is held by the parent of this process.
         """
-        if self._fork_generation != fork_generation.value:
+        if is_finalizing():
+            raise LeaseLost(f"using lease {self.id}: the interpreter is ending, and refreshes no lease any more")
+        if left_behind(self._fork_generation):
             raise UsedAfterFork(
                 f"using lease {self.id}: the lease is held by the parent of this process; take a new lease in the child"
             )
@@ -245,13 +249,18 @@ class HeldLease:
                 self._refreshed = started
                 self.ttl = ttl
 
+    def _tell_refreshed(self) -> None:
+        """Call who waits for a refresh: something that does not block. Never raises."""
+        if self._on_refreshed is not None and not self.ended:
+            self._on_refreshed()
+
     def mark_revoked(self) -> bool:
         """Record that the holder has ended the lease.
 
         Returns:
             Whether the lease was ALIVE or AT_RISK before.
         """
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return False
         with self._lock:
             if self._end is not None:

@@ -69,7 +69,7 @@ class Acquirable(Generic[H]):
         try:
             self._pass_on(held, True)
             moved = self._keep((yield from steps(acquired)))
-            held.end()
+            held.end(passed_on=True)
             if self.store._observers.of_recipes:
                 Acquisition(self.store._observers, self.kind, self.name).held(moved.token)
             return moved

@@ -139,4 +139,4 @@ def _values(text: str, field: str, name: str, least: int, most: int) -> set[int]
 def _number(text: str, name: str) -> int:
     """Return a number or the number of a name; -1 if it is neither."""
     named = _NAMES.get(name, {}).get(text)
-    return named if named is not None else int(text) if text.isascii() and text.isdecimal() else -1
+    return named if named is not None else int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else -1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from tenure.recipes.session import Session
 
 D = TypeVar("D", bound=TransactionDraft)
 
+_log = logging.getLogger("tenure.recipes")
 _SLICE = 0.25
 """Seconds after which a wait with a timeout looks at the store's clock, which a test or a suspend moves."""
 
@@ -56,7 +58,10 @@ class HeldState:
         self._fence: Fence | None = None
         self._leave = leave
         self._released = False
+        self._given_back = False  # by its holder, while it was held: leaving its block is no loss then
         self._moving = False
+        self._ending = False  # the store removes the key, as its holder asked
+        self._gone = ""
         self._count = 1
         self._counting = Monitor()
         self._ended = threading.Event()
@@ -66,6 +71,7 @@ class HeldState:
         if store._observers.of_recipes:
             self._tenancy = Tenancy(store._observers, session, kind=kind, name=name, token=token)
             self._subscribe(self._tenancy.ended, store._callbacks.submit)
+        session._look_for(self, store)
 
     @property
     def session(self) -> Session:
@@ -75,17 +81,21 @@ class HeldState:
     @property
     def held(self) -> bool:
         """Whether it is held now, by the local clock: neither released nor lost."""
-        return not self._released and not self._moving and self._session.alive
+        return not self._released and not self._moving and not self._gone and self._session.alive
 
     @property
     def lost(self) -> bool:
-        """Whether it was lost before it was released; also with its session or its store, when that was closed."""
-        return not self._released and not self._session.alive
+        """Whether it was lost before it was released; also with its session or its store, when that was closed.
+
+        The holder knows at once of a session that ends. If the key alone is gone, as an operator removed it or a
+        failover lost it, the holder knows after the session's next refresh, which a third of the TTL brings.
+        """
+        return not self._released and bool(self._gone or not self._session.alive)
 
     @property
     def remaining(self) -> float:
         """Seconds for which the holder can still rely on it, without another refresh; 0.0 once it has ended."""
-        return 0.0 if self._released or self._moving else self._session.remaining
+        return 0.0 if self._released or self._moving or self._gone else self._session.remaining
 
     def check(self, margin: float = 0.0) -> None:
         """Raise unless the holder can rely on it for ``margin`` seconds more. Makes no call to the store.
@@ -100,6 +110,11 @@ class HeldState:
         """
         if self._released:
             raise LeaseLost(f"checking the {self._kind} {self.name!r}: it was released; acquire it again")
+        if self._gone:
+            raise LeaseLost(
+                f"checking the {self._kind} {self.name!r}: the store no longer has its key {self._gone!r}, which "
+                "another client removed, or a failover lost; acquire it again"
+            )
         if self._moving:
             raise LeaseLost(f"checking the {self._kind} {self.name!r}: it is being handed over; wait for that call")
         self._session.check(margin)
@@ -171,7 +186,8 @@ class HeldState:
                     return self.held
                 last = self._released = True
             self.end()
-            return (yield from self._give_back(limit))
+            self._given_back = yield from self._give_back(limit)
+            return self._given_back
         except TenureError:
             raise
         except BaseException:  # an interrupt, maybe before anything was done
@@ -205,14 +221,33 @@ class HeldState:
         self.end()
         self._leave()
 
-    def end(self) -> None:
-        """Note that it is no longer held, as the store has given it to another, or will."""
+    def end(self, *, passed_on: bool = False) -> None:
+        """Note that it is no longer held, as the store has given it to another, or will.
+
+        ``passed_on``: its holder asked for that, so that it isn't lost.
+        """
         self._released = True
+        self._given_back = passed_on
         self._ended.set()
         if self._tenancy is not None:
             self._tenancy.ended()
         for owner in self._owners:
             self._session._unsubscribe(owner)
+
+    @property
+    def _revisions(self) -> Iterable[tuple[str, int]]:
+        """Its keys, with the revision that each has while it is held."""
+        return ((self.key, self.token),)
+
+    def _vanish(self, key: str) -> None:
+        """Note that the store no longer has ``key`` as it was, unless its holder changed it."""
+        with self._counting:
+            if self._released or self._moving or self._ending or self._gone:
+                return
+            self._gone = key
+        _log.warning("the %s %r is lost: the store no longer has its key %r", self._kind, self.name, key)
+        for owner in self._owners:
+            self._session._tell(owner)
 
     def move(self, moving: bool) -> None:
         """Note that it is being passed on, so that its holder can't rely on it; or that this came to nothing."""
@@ -227,7 +262,9 @@ class HeldState:
         owner = object()
         self._owners.append(owner)
         self._session._subscribe(owner, callback, submit)
+        if self._gone:
+            self._session._tell(owner)
 
     def __repr__(self) -> str:
-        state = "released" if self._released else "held" if self._session.alive else "lost"
+        state = "released" if self._released else "lost" if self.lost else "held"
         return f"<Held {self._kind} {self.name!r} {state} token={self.token} remaining={self.remaining:.1f}s>"

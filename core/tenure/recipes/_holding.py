@@ -78,7 +78,7 @@ class Holding:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:
-            kept = self._held is None or self._held.release()
+            kept = self._held is None or self._held.release() or self._held._given_back
         except TenureError:
             if error is None:
                 raise
@@ -178,8 +178,8 @@ class Acquires:
     def hold(self, *, timeout: float | None = None) -> Holding:
         """Hold it for the block of ``with``.
 
-        At the end of the block it is released. If it was lost before, and the block raised nothing, leaving the
-        block raises ``LeaseLost``.
+        At the end of the block it is released, unless the block did so. If it was lost before, and the block raised
+        nothing, leaving the block raises ``LeaseLost``.
 
         Args:
             timeout: seconds to wait; ``None`` waits as long as the session lives.

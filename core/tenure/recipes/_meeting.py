@@ -92,7 +92,7 @@ def name_of(ticket: Ticket) -> str:
 def round_of(ticket: Ticket) -> tuple[str, ...]:
     """Return the members of the round that a ticket announces, none if it doesn't."""
     members = fields_of(ticket.value).get(_ROUND)
-    return tuple(members) if isinstance(members, list) else ()
+    return tuple(name for name in members if isinstance(name, str)) if isinstance(members, list) else ()
 
 
 class Meeting:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 
 from tenure._runtime.deadline import wall_clock
+from tenure.errors import InvalidArgument
 
 _ASKED = "asked"
 MOST = 10**18
@@ -23,8 +24,20 @@ def _host() -> str:
 
 
 def owner_value(owner: str | None, **fields: str | int) -> bytes:
-    """Return the value of a ticket: JSON with the owner, by default host and process id, and more fields."""
-    return json.dumps({"owner": owner or f"{_host()}:{os.getpid()}", **fields}, ensure_ascii=False).encode()
+    """Return the value of a ticket: JSON with the owner, by default host and process id, and more fields.
+
+    Raise ``InvalidArgument`` for what is no text, or can't be written as UTF-8.
+    """
+    wrong: list[object] = [text for text in fields.values() if not isinstance(text, str | int)]
+    if wrong or not isinstance(owner, str | None):
+        raise InvalidArgument(f"describing a participant: {(*wrong, owner)[0]!r} is no text; give a str")
+    try:
+        return json.dumps({"owner": owner or f"{_host()}:{os.getpid()}", **fields}, ensure_ascii=False).encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(
+            f"describing a participant: {exc.object[exc.start : exc.end]!r} can't be written as UTF-8; give a text "
+            "without it"
+        ) from exc
 
 
 def stamped(value: bytes) -> bytes:

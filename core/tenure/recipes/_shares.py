@@ -187,8 +187,8 @@ class Share(Generic[H]):
             theirs = fields_of(ticket.value).get(PARTITIONS)
             if theirs != self._count:
                 raise InvalidArgument(
-                    f"sharing {self.what} with partitions={self._count}: another member has partitions={theirs}; give "
-                    "the same everywhere, after all members with another number have left"
+                    f"sharing {self.what} with partitions={self._count}: another member has partitions={theirs!r}; "
+                    "give the same everywhere, after all members with another number have left"
                 )
         quota = self._count // len(members) + (rank < self._count % len(members))
         start = rank * self._count // len(members)  # members look at different places, and meet seldom

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, Steps
@@ -135,7 +135,7 @@ class View(Generic[T]):
 
     def _reading(self) -> AbstractContextManager[object]:
         """The lock, but none in a forked child: another thread may have held it at the fork, and nothing changes."""
-        return self.changed if self._fork_generation == fork_generation.value else nullcontext()
+        return nullcontext() if left_behind(self._fork_generation) else self.changed
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Tell ``subscriber`` of changes from now on."""

@@ -97,7 +97,7 @@ def _claim_first(layout: Layout, owner: str | None, limit: TimeLimit, got: list[
 
 def _present(layout: Layout, session: Session, limit: TimeLimit) -> Steps[list[Item]]:
     listing = yield from patiently(ListKeys(layout.items, limit, values=True), limit, session)
-    return items_of(listing.items)
+    return items_of(listing.items, layout.items)
 
 
 def acknowledge(layout: Layout, claimed: Claimed, writes: Writes, limit: TimeLimit) -> Steps[None]:
@@ -180,7 +180,7 @@ def _wait(layout: Layout, items: Iterable[Item], limit: TimeLimit, session: Sess
     seen: list[Item] = []
 
     def ready(present: Mapping[str, KeyValue]) -> bool:
-        seen[:] = items_of(present.values())
+        seen[:] = items_of(present.values(), layout.items)
         return bool(_due(layout, seen))
 
     left, now = limit.left(), layout.wall()

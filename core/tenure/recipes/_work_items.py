@@ -119,7 +119,7 @@ class Layout:
     def dead(self, limit: TimeLimit) -> Steps[list[tuple[Item, bytes]]]:
         """Steps that return the dead letters with their values, in order."""
         found = []
-        for item in items_of((yield from ListKeys(self.items, limit, values=True)).items):
+        for item in items_of((yield from ListKeys(self.items, limit, values=True)).items, self.items):
             if item.dead:
                 data = yield from Get(self.data(item.place), limit)
                 found.append((item, data.value if data is not None else b""))
@@ -127,7 +127,7 @@ class Layout:
 
     def settle_dead(self, name: str, limit: TimeLimit, *, retry: bool) -> Steps[bool]:
         """Steps that let a dead letter be claimed again, or remove it. Return whether there was one."""
-        for item in items_of((yield from ListKeys(self.items, limit, values=True)).items):
+        for item in items_of((yield from ListKeys(self.items, limit, values=True)).items, self.items):
             if item.dead and item.header.id == name:
                 key = self.item(item.place)
                 again = Put(key, replace(item.header, attempts=0, due=0.0).encode())
@@ -140,15 +140,17 @@ class Layout:
         return False
 
 
-def items_of(present: Iterable[KeyValue]) -> list[Item]:
-    """Return what the keys of a queue mean, in the order in which items are claimed. Others' keys are left out."""
+def items_of(present: Iterable[KeyValue], prefix: str) -> list[Item]:
+    """Return what the keys of a queue mean, in the order in which items are claimed. Others' keys are left out.
+
+    ``prefix`` is what the keys of its items start with.
+    """
     values = {item.key: item for item in present}
     items = []
     for key, value in values.items():
-        header = _header_of(value.value)
-        if header is None:
+        header, place = _header_of(value.value), key.removeprefix(prefix)
+        if header is None or "/" in place:
             continue
-        place = key.rpartition("/")[2]
         items.append(Item(place, header, value.create_revision, value.mod_revision, key + CLAIM in values))
     items.sort(key=lambda item: (-item.header.priority, item.order))
     return items

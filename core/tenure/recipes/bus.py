@@ -26,6 +26,8 @@ from tenure.spi.types import KeyValue
 T = TypeVar("T")
 
 _MOST = 1000
+_DIGITS = 20
+"""The most digits that the number of a message has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,6 @@ class Bus(Generic[T]):
 
 def _position(text: str, what: str) -> Position:
     number, dash, own = text.partition("-") if isinstance(text, str) else ("", "", "")
-    if not dash or not number.isdecimal():
+    if not dash or not number.isdecimal() or len(number) > _DIGITS:
         raise InvalidArgument(f"reading {what}: after={text!r} is no position; give one that a message had")
     return Position(int(number), own)

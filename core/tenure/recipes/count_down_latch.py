@@ -89,8 +89,8 @@ class Latch:
             theirs = fields_of(item.value).get(COUNT, self.count)
             if theirs != self.count:
                 raise InvalidArgument(
-                    f"looking at {self.what} with count={self.count}: another participant has count={theirs}; give the "
-                    "same everywhere, or reset the latch"
+                    f"looking at {self.what} with count={self.count}: another participant has count={theirs!r}; give "
+                    "the same everywhere, or reset the latch"
                 )
 
 

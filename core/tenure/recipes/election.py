@@ -126,7 +126,7 @@ class Campaign:
 
 
 def _with_mark(value: bytes, mark: str) -> bytes:
-    return json.dumps({**fields_of(value), mark: True}, ensure_ascii=False).encode()
+    return json.dumps({**fields_of(value), mark: True}).encode()  # ASCII: another's value may hold half a character
 
 
 def _marked(ticket: Ticket, mark: str) -> bool:
@@ -163,7 +163,7 @@ class Candidate(Acquirable[H]):
             self._pass_on(term, True)
             done = yield from self._campaign.hand_over(acquired, candidate, limit)
             if done:
-                term.end()
+                term.end(passed_on=True)
             return done
         except BaseException as exc:
             # Other errors tell that nothing was changed. An interrupt doesn't: another candidate may lead already.
@@ -254,7 +254,7 @@ class Election:
         return acquire(self._steps, self._value, timeout)
 
     def lead(self, *, timeout: float | None = None) -> Holding:
-        """Lead for the block of ``with``. Leaving the block resigns.
+        """Lead for the block of ``with``. Leaving the block resigns, unless the block did so or handed over.
 
         If the term was lost before the end of the block, and the block raised nothing, leaving it raises ``LeaseLost``.
 

@@ -89,6 +89,10 @@ class GateSteps:
 
     def pass_through(self, fence: Fence, limit: TimeLimit) -> Steps[tuple[Precondition, Put | None]]:
         """Steps that return what a transaction needs to pass. Raise ``Conflict`` if a greater fence has passed."""
+        if not isinstance(fence, Fence):  # a text in the key would close the gate to all
+            raise InvalidArgument(
+                f"passing the gate {self.name!r}: {fence!r} is no fence; give one of Held.fence() or Fence.parse()"
+            )
         item = yield from Get(self.key, limit)
         passed = self._passed(item)
         if passed is not None and fence < passed:
@@ -164,6 +168,7 @@ class Gate:
 
         Raises:
             Conflict: a greater fence has passed.
+            InvalidArgument: ``fence`` is no :class:`Fence`.
             StoreCorrupted: another program wrote the gate's key.
             OutcomeUnknown: no answer came; calling again is safe.
             Unavailable: the store can't be reached; nothing was changed. ``DeadlineExceeded`` if the time ran out.
@@ -188,6 +193,7 @@ class Gate:
 
         Raises:
             Conflict: a greater fence has passed.
+            InvalidArgument: ``fence`` is no :class:`Fence`.
             StoreCorrupted: another program wrote the gate's key.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the

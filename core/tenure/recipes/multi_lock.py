@@ -110,6 +110,10 @@ class AllHeld(Held):
 
     parts: tuple[Acquired, ...] = ()
 
+    @property
+    def _revisions(self) -> Iterable[tuple[str, int]]:
+        return tuple((part.ticket.key, part.ticket.revision) for part in self.parts)
+
     def guard(self, transaction: D) -> D:
         self.check()
         for part in self.parts:

@@ -86,6 +86,7 @@ class OneRun(Generic[H]):
         )
         kept = False
         unknown: OutcomeUnknown | None = None
+        held._ending = True
         try:
             while not kept:
                 try:

@@ -13,11 +13,11 @@ So waiters are served in order, and none asks the store again.
 from __future__ import annotations
 
 import json
+import math
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
@@ -30,6 +30,8 @@ from tenure.recipes._owner import MOST, fields_of, finite
 from tenure.recipes._patience import beside, over
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
+_LATEST = 1e12
+"""Seconds since 1970. No clock tells a later time, and a bucket that has one never fills: a second is lost in it."""
 _PAUSE = 0.005
 """Seconds, on average, before the first repetition of a change that another participant was quicker with."""
 
@@ -53,8 +55,9 @@ class Bucket:
     rate: float
     burst: float
     wall: Callable[[], float] = wall_clock
-    _seen: tuple[int, float] = field(default=(0, 0.0))
-    """The revision that was seen last, and when it was seen first, by the store object's clock."""
+    _seen: tuple[bytes, float] = field(default=(b"", 0.0))
+    """The bucket that was seen last, and when it was seen first, by the store object's clock. A value has a mark of its
+    own, and a revision may come again in a store that was restored."""
 
     def take(self, permits: float, limit: TimeLimit, *, wait: bool = True) -> Steps[bool]:
         """Steps that take permits and wait until they have come. Return ``False`` if ``wait`` forbids that.
@@ -87,13 +90,12 @@ class Bucket:
         if item is None:
             return wall, self.burst
         clock, seen = self.store.clock.now(), self._seen  # which other threads may change meanwhile
-        if seen[0] != item.mod_revision:
-            seen = self._seen = item.mod_revision, clock
-        fields: dict[str, Any] = fields_of(item.value)
-        try:
-            filled, there = finite(fields["time"]), finite(fields["permits"])
-        except (KeyError, ValueError) as exc:
-            raise StoreCorrupted(f"acquiring of {self.what}: {self.key!r} is no bucket; remove the key") from exc
+        if seen[0] != item.value:
+            seen = self._seen = item.value, clock
+        fields = fields_of(item.value)
+        filled, there = _number(fields, "time"), _number(fields, "permits")
+        if filled > _LATEST or there == math.inf:
+            raise StoreCorrupted(f"acquiring of {self.what}: {self.key!r} is no bucket; remove the key")
         now = max(wall, filled + clock - seen[1])
         return now, min(self.burst, there + (now - filled) * self.rate)
 
@@ -112,6 +114,14 @@ class Bucket:
             found = yield from Get(self.key, limit)
             return found is not None and fields_of(found.value).get("mark") == mark
         return True
+
+
+def _number(fields: Mapping[str, object], name: str) -> float:
+    """Return a number of a bucket, an infinite one if it has none."""
+    try:
+        return finite(fields.get(name))
+    except ValueError:
+        return math.inf
 
 
 class RateLimiter:
@@ -146,6 +156,8 @@ class RateLimiter:
         _check("per", per, above=0.0)
         full = max(1.0, rate) if burst is None else burst
         _check("burst", full, above=0.0)
+        if not rate / per:
+            raise InvalidArgument(f"rate={rate!r} in per={per!r} seconds is none in any time; give a larger rate")
         self._store = store
         self._name = name
         key = _names.folder("rate", name) + "bucket"

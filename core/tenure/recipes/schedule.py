@@ -105,7 +105,7 @@ class Slots:
     def _slot(self, value: bytes) -> datetime:
         try:
             return datetime.fromisoformat(value.decode().partition(" ")[0]).astimezone(UTC)
-        except ValueError as exc:
+        except (ValueError, OverflowError) as exc:
             raise StoreCorrupted(
                 f"reading the schedule in {self._key!r}: {value!r} is no fire time, so another program wrote it; "
                 "delete the key"

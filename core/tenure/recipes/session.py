@@ -18,6 +18,7 @@ from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Grant, Steps
 from tenure._steps.threads import run
 from tenure.leases.lease import HeldLease, Lease
+from tenure.recipes._presence import Holds, Presence
 
 DEFAULT_TTL = 10.0
 """Seconds after which the store gives away what a session holds whose process died."""
@@ -42,6 +43,7 @@ class Session:
         self._lock = Monitor()
         self._callbacks: dict[object, Callable[[], object]] = {}
         self._lost = False
+        self._presence: Presence | None = None
 
     @classmethod
     def open(cls, store: Store, *, ttl: float = DEFAULT_TTL, timeout: float | None = None) -> Session:
@@ -137,6 +139,21 @@ class Session:
         """Forget the callback of ``owner``."""
         with self._lock:
             self._callbacks.pop(owner, None)
+
+    def _tell(self, owner: object) -> None:
+        """Call the callback of ``owner`` now, if it has not been called."""
+        with self._lock:
+            callback = self._callbacks.pop(owner, None)
+        if callback is not None:
+            callback()
+
+    def _look_for(self, held: Holds, store: Store) -> None:
+        """Look after each refresh whether ``store`` still has what is held."""
+        with self._lock:
+            if self._presence is None:
+                self._presence = Presence(store)
+                self.lease._on_refreshed = self._presence.refreshed
+            self._presence.add(held)
 
     def _abandon(self) -> None:
         """Let the session expire, as nobody got it."""

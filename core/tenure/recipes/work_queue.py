@@ -76,6 +76,7 @@ class ClaimState(HeldState):
         )  # first: no warning on top of an error
         self.check()
         try:
+            self._ending = True
             yield from acknowledge(self._layout, self._claimed, writes, limit)
             self.end()
         except BaseException as exc:
@@ -84,6 +85,8 @@ class ClaimState(HeldState):
             if isinstance(exc, LeaseLost | OutcomeUnknown) or not isinstance(exc, TenureError):
                 self.give_up()
             raise
+        finally:
+            self._ending = False
 
     def give_back_steps(self, delay: float, limit: TimeLimit) -> Steps[bool]:
         """Steps that give the item back. A second call does nothing."""

@@ -11,7 +11,8 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from sys import is_finalizing
+from types import TracebackType
 from typing import NoReturn, Self
 
 from tenure._client.observers import CacheAge
@@ -19,7 +20,7 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import after_interrupted_call
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.retry import check_timeout
 from tenure.errors import (
     AlreadyRegistered,
@@ -41,6 +42,8 @@ from tenure.registry.choice.strategies import Picker, Strategy
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.health import HealthMonitor
+from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
@@ -90,7 +93,7 @@ class Registry:
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
         self._dispatcher = Dispatcher(store._strand, observed=store._callbacks.observed)
-        self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch)
+        self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch, self._dispatcher.listening)
         if store._observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
         self._service = "" if self._first is None else self._first.service_name
@@ -110,6 +113,15 @@ class Registry:
             offline=self._disconnected_for,
             known=self._cache.size,
         )
+        self._health = None
+        if self.config.health is not None:
+            self._health = HealthMonitor(
+                self.config.health,
+                clock=store.clock,
+                current=self.current,
+                change=lambda change: self._registration.update(change, Deadline(store.timeout)),
+                report=self._dispatcher.dispatch_status,
+            )
 
     # -- starting and closing ----------------------------------------------------------------------
 
@@ -142,11 +154,21 @@ class Registry:
             try:
                 self._open_watch(deadline)
                 if self._first is not None:
-                    self.register(self._first, timeout=None if timeout is None else deadline.remaining())
+                    self._register_first(self._first, None if timeout is None else deadline)
                 return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()
                 raise
+
+    def _register_first(self, instance: Instance, deadline: Deadline | None) -> None:
+        if self._health is not None:
+            self._health.admit(instance, None if deadline is None else deadline.remaining())
+        self._register(
+            instance,
+            seconds=self.config.wait,
+            take_over=False,
+            timeout=None if deadline is None else deadline.remaining(),
+        )
 
     def _choose_after_fork(self) -> None:
         """In a forked child begin turns and rests again: another thread may have held their locks at the fork."""
@@ -187,8 +209,10 @@ class Registry:
         Args:
             timeout: seconds for everything together; default: the store's timeout.
         """
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return  # the parent process owns what this one inherited
+        if self._health is not None:
+            self._health.close()  # a start that waits for a healthy instance has the lock
         with self._lifecycle:
             if self._closing:
                 return
@@ -243,7 +267,8 @@ class Registry:
     ) -> Instance:
         """Register an instance and keep its lease alive.
 
-        When it returns, the entry exists, and this registry's cache has it unless the watch is behind.
+        When it returns, the entry exists, and this registry's cache has it unless the watch is behind. With a health
+        check in the configuration, it first waits until the instance is healthy, for ``start_timeout`` at most.
 
         Args:
             instance: the instance; default: the one given to the registry, or one with every field filled in.
@@ -258,6 +283,7 @@ class Registry:
 
         Raises:
             AlreadyRegistered: another client's entry has the identity, or this registry has an instance registered.
+            Unhealthy: the instance did not become healthy in time.
             OutcomeUnknown: the entry may still appear, for a heartbeat at most.
             InvalidArgument: ``instance`` is no instance, or ``wait`` is out of range.
             DeadlineExceeded: an earlier operation of this registry took until ``timeout``.
@@ -269,6 +295,12 @@ class Registry:
         seconds = self.config.wait if wait is None else wait
         if not 0 <= seconds < float("inf"):
             raise InvalidArgument(f"registering: wait is a number of seconds, 0 or more, not {wait!r}")
+        if self._health is not None and self._registration.instance is None:
+            self._health.admit(chosen, None)
+            self._check()
+        return self._register(chosen, seconds=seconds, take_over=take_over, timeout=timeout)
+
+    def _register(self, chosen: Instance, *, seconds: float, take_over: bool, timeout: float | None) -> Instance:
         limit = TimeLimit(self.store.clock, seconds)
         key = key_of(self.config.key_prefix, chosen)
         while True:
@@ -282,6 +314,8 @@ class Registry:
                 # Wakes up when the entry disappears; also checks now and then, since the watch may be behind.
                 self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
                 self._check()
+        if self._health is not None:
+            self._health.watch()
         self._wait_for_own(chosen, self._catch_up_time)
         return chosen
 
@@ -335,7 +369,13 @@ class Registry:
     def _update(self, change: Callable[[Instance], Instance], timeout: float | None) -> Instance:
         self._check()
         deadline = Deadline(self._seconds(timeout))
-        instance = self._registration.update(change, deadline)
+
+        def decide(present: Instance) -> Instance:
+            if self._health is not None:
+                self._health.application_decides()
+            return change(present)
+
+        instance = self._registration.update(decide, deadline)
         self._wait_for_own(instance, deadline.within(self._catch_up_time))
         return instance
 
@@ -409,18 +449,24 @@ class Registry:
             NoInstanceAvailable: instances are known, and none passes the filter.
             StoreClosed: the registry has not started.
         """
-        service = self._cache.services.get(name)
-        if service is None:
+        membership = self._cache.directory.get(name)
+        if membership is None:
             self._not_found(name)
         if meta is None and not ready_only:
-            return service
-        chosen = select(service.instances, meta, ready=ready_only)
+            return membership.service
+        return Service(name, self._chosen(membership, meta, ready=ready_only))
+
+    def _chosen(self, membership: Membership, meta: Filter, *, ready: bool) -> tuple[Instance, ...]:
+        if meta is None:
+            chosen = membership.ready if ready else membership.service.instances
+        else:
+            chosen = select(membership.service.instances, meta, ready=ready)
         if not chosen:
             raise NoInstanceAvailable(
-                f"no instance of {name!r}{describe(meta, ready=ready_only)} is available, {len(service)} are known"
-                f"{self._how_stale()}"
+                f"no instance of {membership.name!r}{describe(meta, ready=ready)} is available, {len(membership)} are "
+                f"known{self._how_stale()}"
             )
-        return Service(name, chosen)
+        return chosen
 
     def get_services(self) -> Mapping[str, Service]:
         """Return all known services. Makes no call to the store.
@@ -428,7 +474,7 @@ class Registry:
         Returns:
             The services by name, of one moment; the mapping never changes.
         """
-        return MappingProxyType(self._cache.services)
+        return self._cache.services
 
     def pick(
         self,
@@ -470,7 +516,10 @@ class Registry:
             StoreClosed: the registry has not started.
         """
         self._choose_after_fork()
-        candidates = self.get_service(name, meta, ready_only=not include_draining).instances
+        membership = self._cache.directory.get(name)
+        if membership is None:
+            self._not_found(name)
+        candidates = self._chosen(membership, meta, ready=not include_draining)
         if sticky is None and not exclude and not zones and not self._rests.remembered:
             return self._picker.pick(name, candidates, strategy, meta)
         key = None if sticky is None else check_sticky(name, sticky, strategy)
@@ -736,7 +785,9 @@ class Registry:
             raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:
-        if self._fork_generation != fork_generation.value:
+        if is_finalizing():
+            raise StoreClosed("using the registry: the interpreter is ending, and has stopped its threads")
+        if left_behind(self._fork_generation):
             raise UsedAfterFork(
                 "using the registry: it was started before the process forked; its cache can be read, but to register, "
                 "connect and make a new registry in the child"
@@ -757,8 +808,8 @@ class InstancesWait:
 
     def enough(self) -> bool:
         """Look whether enough instances are there."""
-        service = self._registry._cache.services.get(self._name)
-        self._found = () if service is None else select(service.instances, self._meta, ready=self._ready)
+        known = self._registry._cache.directory.get(self._name)
+        self._found = () if known is None else select(known.service.instances, self._meta, ready=self._ready)
         return len(self._found) >= self._count
 
     def result(self, *, enough: bool) -> Service:

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.exits import no_threads
-from tenure._runtime.fork import fork_generation
+from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import longer_attempt
@@ -182,7 +182,7 @@ class Watch:
 
         Does nothing in a forked child: the watch belongs to the parent.
         """
-        if self._fork_generation != fork_generation.value:
+        if left_behind(self._fork_generation):
             return
         with self._state:
             if self._closed:
@@ -199,7 +199,7 @@ class Watch:
         # A watch that nobody holds delivers to nobody. Its feed is closed elsewhere: the garbage collector may run this
         # in the middle of any call, also one that holds the locks that closing needs.
         feed = getattr(self, "_feed", None)
-        if feed is not None and self._fork_generation == fork_generation.value:
+        if feed is not None and not left_behind(self._fork_generation):
             self._on_abandon(feed)
 
     def __enter__(self) -> Self:

@@ -63,7 +63,8 @@ class WorkQueue(Scenario):
         there = world.store.list(QUEUE).keys
         left = [key for key in there if key.endswith(".claim")]
         assert not left, f"{left} are left behind"
-        queued = [world.store.get(QUEUE + f"data/{item.place}") for item in items_of(world.store.list(QUEUE).items)]
+        items = items_of(world.store.list(f"{QUEUE}items/").items, f"{QUEUE}items/")
+        queued = [world.store.get(f"{QUEUE}data/{item.place}") for item in items]
         values = [item.value.decode() for item in queued if item is not None]
         assert len(values) == len(queued) == len(there) // 2, "an item without a value, or a value without an item"
         done = {item.key.removeprefix("done/"): item for item in world.store.list("done/")}

@@ -135,7 +135,7 @@ class Holding:
             return
         ours, foreign = await self._uncancel(error)
         try:
-            kept = await held.release()
+            kept = await held.release() or held._sync._given_back
         except TenureError:
             if error is None and foreign is None:
                 raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tenure._client.keys import check_prefix
 from tenure.errors import ConfigError, InvalidKey
+from tenure.registry.model.health import HealthCheck
 from tenure.registry.model.instance import Instance
 
 
@@ -34,6 +35,7 @@ class RegistryConfig:
             failure doubles the time.
         rest_longest: seconds, the longest rest.
         instance: the instance to register at the start, unless the registry itself is given one.
+        health: a check of the own instance: ``register`` waits until it is healthy, and it drains while it isn't.
 
     Raises:
         ConfigError: a value is out of range.
@@ -50,6 +52,7 @@ class RegistryConfig:
     rest_first: float = 1.0
     rest_longest: float = 60.0
     instance: Instance | None = None
+    health: HealthCheck | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
@@ -72,6 +75,8 @@ class RegistryConfig:
                 raise ConfigError(
                     f"configuring a registry: {what}_longest ({longest:g} s) is below {what}_first ({first:g} s)"
                 )
+        if self.health is not None and not isinstance(self.health, HealthCheck):
+            raise ConfigError(f"configuring a registry: health is a HealthCheck, not {self.health!r:.80}")
         if self.max_retry is not None and (not isinstance(self.max_retry, int) or self.max_retry < 0):
             raise ConfigError(
                 f"configuring a registry: max_retry is a number of attempts, or None to never give up, not "

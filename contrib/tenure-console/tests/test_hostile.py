@@ -1,0 +1,139 @@
+"""What others write into the store harms nobody who looks: not the page, not the browser, not the server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from console_testkit import Tags, Visitor, settle, text_of
+from tenure_console import Console
+
+import tenure
+
+SCRIPT = "<script>window.harmed=1</script>"
+ATTRIBUTE = '"\' onmouseover=alert(1) autofocus onfocus=alert(1) harm="><img src=x onerror=window.harmed=1>'
+BIDI = "safe\u202egnp.exe\u2066\u200b\u2028\x1b[31m\x00"
+TEMPLATE = "{{ site.store }}{% raw %}${7*7}"
+KEY = f"/registry/default/{SCRIPT}{ATTRIBUTE}{BIDI}".replace("\x00", "").replace("/script", "\\script") + "/id@10.0.0.1"
+
+
+def hostile_instance(size: int = 2**20) -> bytes:
+    """The entry of an instance with script in every field, 1 MiB of metadata, and characters that turn text around."""
+    evil = SCRIPT + ATTRIBUTE + BIDI + TEMPLATE
+    fields = {
+        "id": evil,
+        "host": evil,
+        "host_name": evil,
+        "port": 1,
+        "service_name": evil,
+        "meta": {
+            "status": evil,
+            "zone": evil,
+            "version": evil,
+            evil: [evil, {evil: evil}],
+            "large": "\u0301x" * (size // 3),
+        },
+    }
+    return json.dumps(fields).encode()
+
+
+@pytest.fixture
+def lock(store: tenure.Store) -> object:
+    held = tenure.Lock(store, SCRIPT + "x", owner=ATTRIBUTE + BIDI.replace("\x00", ""))
+    return held.acquire()
+
+
+def test_a_hostile_instance_harms_no_page(
+    store: tenure.Store, writable: Console, writer: Visitor, lock: object
+) -> None:
+    """All pages keep their size and their elements, and show none of its characters but printable ones."""
+    store.put(KEY, hostile_instance(), lease=store.lease(60))
+    store.put("k" + ATTRIBUTE + SCRIPT, (SCRIPT + ATTRIBUTE + BIDI).encode())
+    store.put("k" + ATTRIBUTE + SCRIPT, (SCRIPT + BIDI + TEMPLATE).encode())
+    writer.show_values()
+    settle(writable, store)
+    service = KEY.removeprefix("/registry/default/").rpartition("/")[0]
+    lease = store.get(KEY).lease_id
+    held = next(item.key for item in store.list("tenure/lock/").items)
+    visited = [
+        writer.get(path, **query)
+        for path, query in (
+            ("", {}),
+            ("", {"q": SCRIPT}),
+            ("service", {"registry": "default", "name": service, "q": ""}),
+            ("service", {"registry": SCRIPT, "name": ATTRIBUTE, "q": BIDI, "page": TEMPLATE}),
+            ("instance", {"key": KEY}),
+            ("keys", {}),
+            ("keys", {"prefix": "/registry/default/"}),
+            ("keys", {"prefix": ATTRIBUTE + BIDI}),
+            ("keys", {"q": SCRIPT}),
+            ("key", {"key": KEY}),
+            ("key", {"key": "k" + ATTRIBUTE + SCRIPT}),
+            ("key", {"key": SCRIPT + ATTRIBUTE + BIDI[:-1]}),
+            ("edit", {"key": "k" + ATTRIBUTE + SCRIPT}),
+            ("timeline", {}),
+            ("timeline", {"q": SCRIPT, "prefix": "k"}),
+            ("leases", {}),
+            ("lease", {"id": lease}),
+            ("lease", {"id": SCRIPT + ATTRIBUTE}),
+            ("locks", {}),
+            ("search", {"q": "script"}),
+            ("search", {"q": ATTRIBUTE + BIDI}),
+            ("confirm", {"do": "drain", "key": KEY}),
+            ("confirm", {"do": "delete", "key": "k" + ATTRIBUTE + SCRIPT}),
+            ("confirm", {"do": "release", "key": held}),
+            ("confirm", {"do": SCRIPT}),
+            ("nothing" + ATTRIBUTE.replace("/", ""), {}),
+        )
+    ]
+    assert sum(answer.status_code == 200 for answer in visited) > 15
+    for answer in visited:
+        assert answer.status_code in (200, 404, 409), (answer.status_code, answer.url)
+        assert len(answer.content) < 300_000, answer.url
+        page = answer.text
+        editing = answer.url.path == "/edit"  # the form has the value as it is, in a text area
+        for tag, attributes in Tags(page).found:
+            assert tag not in ("img", "iframe"), answer.url
+            assert tag != "script" or set(attributes) == {"src", "defer"}
+            assert not any(name.startswith("on") or name in ("autofocus", "harm") for name in attributes), answer.url
+        seen = page if not editing else page.partition("<textarea")[0]
+        content = seen.partition("<main")[2]
+        hidden = [c for c in _shown(content) if not c.isprintable() and c not in "\n"]
+        assert hidden == [], (answer.url, hidden[:5])
+        assert "49" not in _shown(content) or "${7*7}" in page
+        assert "memory://" not in text_of(page)
+
+
+def _shown(page: str) -> str:
+    """The text between the tags: an attribute is not shown, and a form's hidden field needs the very characters."""
+    import re
+
+    return re.sub(r"<[^>]*>", "", page)
+
+
+def test_an_entry_that_can_t_be_written_as_it_is_is_not_drained(
+    store: tenure.Store, writable: Console, writer: Visitor
+) -> None:
+    """Its fields are not those of an instance that Tenure would write. Deregistering it is possible."""
+    store.put(KEY, hostile_instance(3000), lease=store.lease(60))
+    settle(writable, store)
+    before = store.get(KEY)
+    refused = writer.post("do", like=writer.get("confirm", do="drain", key=KEY))
+    assert refused.status_code == 409
+    assert "Edit the value of its key" in refused.text
+    assert store.get(KEY) == before
+    assert writer.post("do", like=writer.get("confirm", do="deregister", key=KEY)).status_code == 200
+    assert store.get(KEY) is None
+
+
+def test_diffs_of_hostile_values_take_no_time(store: tenure.Store, console: Console, visitor: Visitor) -> None:
+    """Values that are bad for the algorithm are within its limits, or aren't compared."""
+    visitor.show_values()
+    store.put("d", b"\n".join(b"ab"[i % 2 : i % 2 + 1] for i in range(390)))
+    store.put("d", b"\n".join(b"ba"[i % 3 % 2 : i % 3 % 2 + 1] for i in range(390)))
+    store.put("d", b"x" * 200_000)
+    store.put("d", b'{"a":' * 3000)
+    settle(console, store)
+    page = visitor.get("timeline", prefix="d")
+    assert page.status_code == 200
+    assert "too large to keep" in page.text
