@@ -14,7 +14,6 @@ sys.path.insert(0, str(DOCS))
 
 import make_pictures  # noqa: E402 - its folder was put on the path above
 
-
 OF_OTHER_PARTS = {Status.FOLLOWING, Status.HEALTHY, Status.UNHEALTHY}
 """Statuses of the cache and of the health; the picture shows the registration."""
 
