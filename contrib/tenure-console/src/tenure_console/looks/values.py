@@ -92,11 +92,12 @@ def pretty(value: bytes) -> str:
 
 
 def preview(value: bytes, width: int = 80) -> str:
-    """Return the beginning of a value for one line."""
+    """Return the beginning of a value for one line, in which a mark stands for each line end."""
     try:
-        return value[: 4 * width].decode(errors="strict" if len(value) <= 4 * width else "ignore")[:width]
+        text = value[: 4 * width].decode(errors="strict" if len(value) <= 4 * width else "ignore")
     except UnicodeDecodeError:
         return value[: width // 3].hex(" ")
+    return text.rstrip("\r\n").replace("\r\n", " ↵ ").replace("\n", " ↵ ")[:width]
 
 
 def to_form(value: bytes) -> tuple[Codec, str]:

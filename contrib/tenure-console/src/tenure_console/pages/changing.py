@@ -173,7 +173,9 @@ class Changes:
     def _plan_release(self, fields: Mapping[str, str]) -> Plan:
         place = next((place for place in self._site.picture.places() if place.key == fields.get("key")), None)
         if place is None:
-            raise Refused("Nobody holds it or waits for it in this place by now.")
+            raise Refused("Nobody holds it in this place by now.")
+        if not place.holds:
+            raise Refused(f"{plain(place.owner) or 'This participant'} only waits for it.")
         waiting = sum(
             not other.holds and other.key.rpartition("/")[0] == place.key.rpartition("/")[0]
             for other in self._site.picture.places()

@@ -80,6 +80,9 @@
       show(news.state);
       const revision = document.getElementById("revision");
       if (revision) revision.textContent = news.revision;
+      for (const count of document.querySelectorAll("[data-count]")) {
+        count.textContent = news.counts[count.dataset.count].toLocaleString("en");
+      }
       const mine = topics();
       if (news.topics.includes("link") || news.topics.some((topic) => mine.includes(topic))) refresh();
     });
