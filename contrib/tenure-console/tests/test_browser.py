@@ -144,7 +144,7 @@ def test_a_refused_edit_shows_the_difference_and_loses_nothing(
     chromium.type("#content", "first\nmine\n")
     store.put("motd", b"first\ntheirs\n")
     chromium.click(".edit .primary")
-    chromium.until(lambda: "Somebody changed it meanwhile" in chromium.text("main"), what="the conflict")
+    chromium.until(lambda: "Another client changed it meanwhile" in chromium.text("main"), what="the conflict")
     assert [" ".join(line.split()) for line in chromium.text(".diff").splitlines() if line.strip()] != []
     assert "theirs" in chromium.text(".diff .minus")
     assert "mine" in chromium.text(".diff .plus")

@@ -101,7 +101,7 @@ def preview(value: bytes, width: int = 80) -> str:
 
 
 def to_form(value: bytes) -> tuple[Codec, str]:
-    """Return the codec and the text with which a form edits ``value`` without changing a byte that nobody touched."""
+    """Return the codec and the text with which a form edits ``value`` without changing a byte by itself."""
     if possible_codecs(value)[0] is Codec.BYTES or b"\r" in value or b"\0" in value:
         return Codec.BYTES, base64.b64encode(value).decode()
     return Codec.TEXT, value.decode()
