@@ -189,6 +189,27 @@ def test_everything_has_a_name_and_enough_contrast(store: tenure.Store, chromium
                 assert chromium.run(UNNAMED) == [], (theme, address)
 
 
+def test_a_page_that_is_not_seen_takes_no_stream_and_catches_up(
+    store: tenure.Store, chromium: Browser, served: Served
+) -> None:
+    """A browser has six connections to a server: with a stream for each tab, the seventh would show nothing."""
+    listeners = served.console._follower._listeners
+    first = chromium.driver.current_window_handle
+    for _ in range(8):
+        chromium.driver.switch_to.new_window("tab")
+        chromium.open(served.base + "/keys")
+        chromium.until(lambda: chromium.text("#link-text") == "Live", what="the tab is live")
+    chromium.until(lambda: len(listeners) == 1, what="the tabs behind have closed their streams")
+    register(store, "checkout")
+    chromium.until(lambda: "registry" in chromium.text("main"), what="the tab in front follows")
+    for tab in chromium.driver.window_handles:
+        if tab != first:
+            chromium.driver.switch_to.window(tab)
+            chromium.driver.close()
+    chromium.driver.switch_to.window(first)
+    chromium.until(lambda: "checkout" in chromium.text("main"), what="the first tab has caught up")
+
+
 def test_a_page_says_that_the_console_is_gone(store: tenure.Store, chromium: Browser, served: Served) -> None:
     served.console.close()
     chromium.until(lambda: chromium.text("#link-text") == "Console not reached", what="the page says so")
