@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenure import Store
-from tenure.cli.diagnosis import Checkup, caveats_of, examine
+from tenure.cli.diagnosis import Check, caveats_of, examine
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
 from tenure_console.looks import amounts
 from tenure_console.pages.site import Site
@@ -24,7 +24,7 @@ class Examined:
     """What the doctor found, and when."""
 
     time: float
-    found: Checkup
+    checks: tuple[Check, ...]
 
 
 class StorePages:
@@ -67,7 +67,9 @@ class StorePages:
             read_only=not self._site.writes,
             progress=contextlib.nullcontext(),
         )
-        self._examined = Examined(time.time(), found)
+        # The store was open already, so nothing was found out about opening it.
+        checks = tuple(check for check in found.checks if check.name != "open")
+        self._examined = Examined(time.time(), checks)
         return self._site.back(request, "store")
 
 
