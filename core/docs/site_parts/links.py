@@ -15,6 +15,7 @@ DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parents[1]
 ELSEWHERE = {
     "contrib/tenure-asgi/README.md": "how-to/asgi.md",
+    "contrib/tenure-gateway/README.md": "how-to/gateway.md",
     "contrib/tenure-postgresql/README.md": "reference/postgresql.md",
     "contrib/tenure-jsonfile/README.md": "reference/jsonfile.md",
     "CONTRIBUTING.md": "contributing.md",
