@@ -19,7 +19,6 @@ ELSEWHERE = {
     "contrib/tenure-postgresql/README.md": "reference/postgresql.md",
     "contrib/tenure-jsonfile/README.md": "reference/jsonfile.md",
     "contrib/tenure-console/README.md": "how-to/console.md",
-    "contrib/tenure-gateway/README.md": "how-to/gateway.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "README.md": "index.md",

@@ -140,6 +140,7 @@ def _loop(
             teller.tell("reloaded", "the templates were read again")
             wishes.look = True
         now = monotonic()
+        wishes.look |= now >= renderer.next_attempt()
         if sight.age == 0 and (wishes.look or sight.serial != serial) and now >= next_at:
             wishes.look = False  # before the look that is rendered: what changes meanwhile asks for another one
             next_at = now + interval
@@ -150,5 +151,7 @@ def _loop(
             renderer.run_due()
         now = monotonic()
         wishes.rest(min(next_at - now, _LOOK))
-        if not wishes.look or sight.age > 0:
+        if sight.age > 0:
+            wishes.wait(_LOOK)
+        elif not wishes.look:
             wishes.wait(min(_LOOK, renderer.next_attempt() - now))

@@ -64,7 +64,7 @@ class _Server:
         """Serve until a signal comes. Raises ``ConfigError`` if an address can't be had."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, ended.set)
         async with contextlib.AsyncExitStack() as stack:
             if dns is not None:
