@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tenure.diagnosis import Finding, caveats_of, examine_store
+from tenure.diagnosis import caveats_of, examine_store
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
+from tenure.spi.diagnosis import Finding
 from tenure_console.looks import amounts
 from tenure_console.pages.site import Site
 
