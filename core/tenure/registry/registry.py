@@ -170,6 +170,10 @@ class Registry:
             timeout=None if deadline is None else deadline.remaining(),
         )
 
+    def _stop_waiting_for_health(self) -> None:
+        if self._health is not None:
+            self._health.give_up()
+
     def _choose_after_fork(self) -> None:
         """In a forked child begin turns and rests again: another thread may have held their locks at the fork."""
         if self._choosing_since != fork_generation.value:
