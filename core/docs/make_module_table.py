@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = Path(__file__).with_name("backend-modules.md")
+PAGE = Path(__file__).with_name("reference") / "backend-modules.md"
 MEANINGS = Path(__file__).with_name("backend_modules.toml")
 _MARKED = re.compile(r"(<!-- table: modules -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _EVERY = 7  # backends: a module that so many have is said to be in all but those that lack it

@@ -24,7 +24,7 @@ from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS
 from tenure.spi import BackendPlugin, Guarantee, Limit, field_notes
 
-PAGE = Path(__file__).with_name("stores.md")
+PAGE = Path(__file__).with_name("reference") / "stores.md"
 _MARKED = re.compile(r"(<!-- (table|list): (?P<name>\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 _DAY = 86_400.0
 _WIDTH = 125

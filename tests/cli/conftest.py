@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def run(url: str, store: tenure.Store) -> Run:
     """``run("kv", "get", "k")`` on the store of ``url``."""
 
     def call(*args: str, stdin: bytes | None = None, **env: str) -> Result:
-        result = CliRunner().invoke(cli, args, input=stdin, env={"TENURE_URL": url, **env})
+        result = CliRunner().invoke(cli, args, input=stdin, env={"TENURE_URL": url, "TENURE_CONFIG": os.devnull, **env})
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

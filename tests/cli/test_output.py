@@ -77,3 +77,15 @@ def test_units() -> None:
     assert [seconds(value) for value in (0.00042, 0.087, 12.34, 245)] == ["0.42 ms", "87 ms", "12.3 s", "4 min 5 s"]
     assert [size(value) for value in (5, 2048, 3 * 2**20)] == ["5 B", "2.0 KiB", "3.0 MiB"]
     assert [plural(1, "key"), plural(2000, "key"), plural(2, "entry")] == ["1 key", "2,000 keys", "2 entries"]
+
+
+def test_a_narrow_terminal_never_breaks_a_name(out: Output, screen: io.StringIO) -> None:
+    name = "x" * 50
+    columns = [
+        Column("id", lambda r: r["id"], whole=True),
+        Column("text", lambda r: r["text"]),
+        Column("key", lambda r: r["id"], whole=True),
+    ]
+    out.listing([{"id": name, "text": "many words " * 9}], columns, empty="")
+    assert screen.getvalue().count(name) == 2
+    assert "many words" in screen.getvalue()

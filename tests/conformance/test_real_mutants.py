@@ -50,9 +50,9 @@ def test_there_are_many_of_each_store_and_of_each_kind():
 
 
 def test_the_page_shows_the_scores_that_are_kept():
-    page = (ROOT / "core/docs/conformance.md").read_text()
+    page = (ROOT / "core/docs/reference/conformance.md").read_text()
     shown = into_page(page, scores(Score.read(ROOT / "tests/conformance/real_mutants/results.json")))
     assert shown == page, (
         "python tests/conformance/run_real_mutants.py --json tests/conformance/real_mutants/results.json "
-        "--into core/docs/conformance.md brings the page up to date"
+        "--into core/docs/reference/conformance.md brings the page up to date"
     )

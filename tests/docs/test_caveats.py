@@ -15,7 +15,7 @@ from tenure.conformance.harness.rule import catalogue
 from tenure.spi import Caveat
 
 TOP = Path(__file__).parents[2]
-PAGES = {"tenure": TOP / "core/docs/stores.md", "tenure-jsonfile": TOP / "contrib/tenure-jsonfile/README.md"}
+PAGES = {"tenure": TOP / "core/docs/reference/stores.md", "tenure-jsonfile": TOP / "contrib/tenure-jsonfile/README.md"}
 ROOTS = {"tenure": TOP, "tenure-jsonfile": TOP / "contrib/tenure-jsonfile"}
 CLAIMS = [claim for claim in discovery.claims() if claim.distribution in PAGES]
 NOTES = [(claim, note) for claim in CLAIMS for note in discovery.find(claim.scheme).caveats]

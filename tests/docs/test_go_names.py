@@ -14,7 +14,7 @@ from tenure import registry
 from tenure.registry import Instance, RegistryConfig
 from tenure.registry.lifecycle.backoff import FibonacciBackoff
 
-PAGE = (Path(__file__).parents[2] / "core/docs/registry.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "core/docs/how-to/registry.md").read_text(encoding="utf-8")
 GO = {
     "Current", "Empty", "ErrAlreadyRegistered", "ErrServiceNotFound", "EventHandler", "EventType",
     "Init", "InitWithConfig", "NewInstance", "Registry",

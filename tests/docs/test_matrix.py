@@ -11,8 +11,8 @@ from tenure._plugins import discovery
 from tenure.conformance.report.matrix import BEGIN, END
 from tenure.conformance.runner.runner import all_rules
 
-PAGE = Path(__file__).parents[2] / "core/docs/conformance.md"
-HOW = "python tests/conformance/run_matrix.py --into core/docs/conformance.md brings the page up to date"
+PAGE = Path(__file__).parents[2] / "core/docs/reference/conformance.md"
+HOW = "python tests/conformance/run_matrix.py --into core/docs/reference/conformance.md brings the page up to date"
 OUTSIDERS = ("postgresql",)
 """Stores of other distributions that have a column."""
 

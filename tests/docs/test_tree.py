@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tenure.cli.scaffold.plan import plan
 
-PAGE = Path(__file__).parents[2] / "core/docs/write-a-backend.md"
+PAGE = Path(__file__).parents[2] / "core/docs/how-to/write-a-backend.md"
 
 
 def paths(tree: str) -> set[str]:

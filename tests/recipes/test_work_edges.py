@@ -13,8 +13,8 @@ import tenure
 import tenure_memory
 from tenure import Partitioner, RateLimiter, Store, WorkQueue
 from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted
-from tenure.recipes._survey import survey
 from tenure.recipes.session import _shared
+from tenure.recipes.survey import survey
 from tenure_testkit.waiting import PATIENCE, until
 
 

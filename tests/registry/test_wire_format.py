@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tenure.registry import Instance, MalformedEntry, decode, encode, key_of
+from tenure.registry.model.entry_reader import EntryReader
+from tenure.registry.model.immutable_json import NO_META
 
 KEY = "/registry/default/web/1@h"
 
@@ -119,3 +123,74 @@ def test_an_id_with_an_at_sign_and_a_service_with_slashes():
 def test_what_is_no_instance_is_refused_with_a_reason(key, wire, said):
     with pytest.raises(MalformedEntry, match=said):
         decode("/registry/default/", key, wire)
+
+
+PARTS = {
+    "id": st.sampled_from(['"1"', '"a@b"', '"a/b"', '""', '"\\u0041"', '"\\n"', '"\x7f"', "1", "null"]),
+    "host": st.sampled_from(['"h"', '"h@h"', '"h/h"', '""', '"\u00e4"', "null"]),
+    "host_name": st.sampled_from(['"n"', '""', "null", "[]"]),
+    "port": st.sampled_from(["1", "80", "080", "0", "65535", "65536", "99999", "100000", "8e1", "-1", "1.0", "null"]),
+    "service_name": st.sampled_from(['"web"', '"a/b"', '""', '"\ud800"', "null"]),
+    "meta": st.sampled_from(
+        [
+            "null",
+            "{}",
+            '{"a":1}',
+            '{"a":"b","c":[1,{"d":null}]}',
+            '{"a":1},"meta":{"b":2}',
+            '{"a":1}}',
+            '{"a":1e999}',
+            '{"a":NaN}',
+            '{"a":' + "[" * 120 + "]" * 120 + "}",
+            '{"a":' + "9" * 400 + "}",
+            '{"\\ud800":"\\ud800"}',
+            '{"a": 1}',
+            "[]",
+            '{"a":1}\n',
+        ]
+    ),
+}
+KEYS = ["/p/web/1@h", "/p/a/b/1@h", "/p/web/a@b@h", "/p/web/a/b@h", "/p/other/1@h", "/p/1@h", "/q/web/1@h", "/p/web/@h"]
+
+
+def judged(key: str, wire: bytes) -> tuple[Instance | None, str]:
+    try:
+        return decode("/p/", key, wire), ""
+    except MalformedEntry as exc:
+        return None, str(exc)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    parts=st.fixed_dictionaries(PARTS),
+    key=st.sampled_from(KEYS),
+    space=st.sampled_from(["", "", "", " "]),
+    left_out=st.sampled_from(["", "", "", "port", "meta", "id"]),
+)
+def test_the_quick_reader_reads_what_decode_reads(parts, key, space, left_out):
+    text = ",".join(f'"{name}":{space}{part}' for name, part in parts.items() if name != left_out)
+    wire = f"{{{text}}}".encode("utf-8", "surrogatepass")
+    reader = EntryReader("/p/")
+    expected, reason = judged(key, wire)
+    if expected is None:
+        for _ in range(2):
+            with pytest.raises(MalformedEntry) as raised:
+                reader.read(key, wire)
+            assert str(raised.value) == reason
+        return
+    for _ in range(2):  # the second time from what it has kept
+        found, agrees = reader.read(key, wire)
+        assert found == expected
+        assert (found.meta is NO_META) == (expected.meta is NO_META)
+        assert not agrees or key == key_of("/p/", expected)
+
+
+def test_equal_metadata_of_many_entries_are_one_object_and_a_bound_holds_for_what_is_kept():
+    reader = EntryReader("/p/")
+    some = [Instance("web", id=str(number), host="h", host_name="n", meta={"zone": "a"}) for number in range(2)]
+    read = [reader.read(key_of("/p/", each), encode(each)) for each in some]
+    assert all(agrees for _, agrees in read)
+    assert read[0][0].meta is read[1][0].meta
+    for number in range(3_000):
+        reader.read("/p/web/1@h", encode(Instance("web", id="1", host="h", host_name="n", meta={"n": number})))
+    assert len(reader._metas) <= 1_024

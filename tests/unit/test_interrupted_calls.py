@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
+from importlib import metadata
 from types import FrameType
 from typing import Any
 
@@ -375,13 +376,13 @@ def test_green_threads_are_refused_at_once(monkeypatch, library):
 
 def test_plugins_are_looked_for_where_no_signal_handler_runs(monkeypatch):
     looked: list[threading.Thread] = []
-    entry_points = discovery.metadata.entry_points
+    entry_points = metadata.entry_points
 
     def look(**selection: Any) -> Any:
         looked.append(threading.current_thread())
         return entry_points(**selection)
 
-    monkeypatch.setattr(discovery.metadata, "entry_points", look)
+    monkeypatch.setattr(metadata, "entry_points", look)
     assert "memory" in {claim.scheme for claim in discovery.claims()}
     assert looked
     assert threading.main_thread() not in looked

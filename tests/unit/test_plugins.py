@@ -231,7 +231,7 @@ def test_a_plugin_of_spi_version_0_is_told_what_to_change(install):
             "watch(request, *, sink, timeout) takes a WatchRequest",
             "a feed raises HistoryReplaced",
             "spi_version=1",
-            "core/docs/spi-versions.md",
+            "core/docs/reference/spi-versions.md",
         ):
             assert change in said
 

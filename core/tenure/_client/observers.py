@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-
-import pluggy
+from typing import TYPE_CHECKING
 
 from tenure._plugins import discovery
 from tenure._runtime.deadline import monotonic
@@ -13,6 +12,9 @@ from tenure._runtime.interruption import interruption
 from tenure.errors import ConfigError, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
+
+if TYPE_CHECKING:
+    import pluggy
 
 _log = logging.getLogger("tenure._client.observers")
 

@@ -2,25 +2,30 @@
 
 Other plugins are not imported, so a broken plugin breaks only its own scheme. If two distributions claim one
 scheme, that is an error before either is imported: the plugin manager would silently take the first.
+
+Whatever looks for plugins imports ``importlib.metadata``, which brings a parser of mail and of archives along, and
+pluggy. Both are imported when a store is opened for the first time: a program that only imports Tenure saves half of
+its start.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import queue
 import threading
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
+from typing import TYPE_CHECKING
 
-import pluggy
-
-from tenure import hookspecs
 from tenure._runtime.interruption import interruption
 from tenure._runtime.thread_start import start_thread
+from tenure._suggestions import closest
 from tenure.errors import ConfigError, PluginError, TenureError, UnknownScheme
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin
+
+if TYPE_CHECKING:
+    import pluggy
 
 GROUP = "tenure.backends"
 DEFAULT_URL_GROUP = "tenure.default_url"
@@ -28,7 +33,7 @@ DEFAULT_URL_GROUP = "tenure.default_url"
 _TO_CHANGE = (
     "update the plugin, or change it: list(request, *, timeout) takes a ListRequest, watch(request, *, sink, timeout) "
     "takes a WatchRequest, a feed raises HistoryReplaced where its revision belongs to another history, and the "
-    "description says spi_version=1; core/docs/spi-versions.md has the steps"
+    "description says spi_version=1; core/docs/reference/spi-versions.md has the steps"
 )
 
 _lock = threading.RLock()  # pluggy's registration isn't thread-safe
@@ -49,12 +54,19 @@ class Claim:
 
 def new_manager() -> pluggy.PluginManager:
     """Return a plugin manager with Tenure's hooks and no plugins."""
+    import pluggy  # noqa: PLC0415 - see above
+
+    from tenure import hookspecs  # noqa: PLC0415 - it imports pluggy
+
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     return manager
 
 
-_manager = new_manager()
+@cache
+def _manager() -> pluggy.PluginManager:
+    """Return the manager of this process. The caller holds the lock."""
+    return new_manager()
 
 
 def claims(group: str = GROUP) -> tuple[Claim, ...]:
@@ -82,6 +94,8 @@ def claims(group: str = GROUP) -> tuple[Claim, ...]:
 
 
 def _claims(group: str) -> tuple[Claim, ...]:
+    from importlib import metadata  # noqa: PLC0415 - see above
+
     found = set()
     for entry in metadata.entry_points(group=group):
         name, version = ("?", "?") if entry.dist is None else (entry.dist.name, entry.dist.version)
@@ -106,7 +120,7 @@ def register(plugin: object, scheme: str) -> None:
                 f"registering a plugin for {scheme!r}: the scheme is taken already; choose another one, or unregister "
                 "the plugin that has it"
             )
-        _manager.register(plugin, name=scheme)
+        _manager().register(plugin, name=scheme)
         _found[scheme] = _describe(scheme, f"{plugin!r}")
 
 
@@ -114,7 +128,7 @@ def unregister(scheme: str) -> None:
     """Undo :func:`register`."""
     with _lock:
         _found.pop(scheme, None)
-        _manager.unregister(name=scheme)
+        _manager().unregister(name=scheme)
 
 
 def default_url() -> str:
@@ -122,6 +136,8 @@ def default_url() -> str:
 
     Raises ``ConfigError`` if no plugin offers one, ``PluginError`` if the plugin fails.
     """
+    from importlib import metadata  # noqa: PLC0415 - see above
+
     for entry in metadata.entry_points(group=DEFAULT_URL_GROUP):
         try:
             return str(entry.load()())
@@ -168,7 +184,7 @@ def _load(scheme: str) -> BackendPlugin:
         )
     source = f"{candidates[0].module} of {candidates[0].distribution} {candidates[0].version}"
     try:
-        _manager.load_setuptools_entrypoints(GROUP, name=scheme)
+        _manager().load_setuptools_entrypoints(GROUP, name=scheme)
     except (Exception, SystemExit) as exc:
         # A third-party module may raise anything while it is imported; it must not look like the caller's own error.
         raise PluginError(
@@ -181,9 +197,9 @@ def _load(scheme: str) -> BackendPlugin:
 def _describe(scheme: str, source: str) -> BackendPlugin:
     """Call the hook of the plugin registered as ``scheme``, and of no other."""
     try:
-        _manager.check_pending()
-        others = [plugin for name, plugin in _manager.list_name_plugin() if name != scheme and plugin is not None]
-        described = _manager.subset_hook_caller("tenure_backend", remove_plugins=others)()
+        _manager().check_pending()
+        others = [plugin for name, plugin in _manager().list_name_plugin() if name != scheme and plugin is not None]
+        described = _manager().subset_hook_caller("tenure_backend", remove_plugins=others)()
     except Exception as exc:
         _forget(scheme)
         if interruption(exc) is not None:
@@ -215,14 +231,14 @@ def _describe(scheme: str, source: str) -> BackendPlugin:
 
 
 def _forget(scheme: str) -> None:
-    if _manager.has_plugin(scheme):
-        _manager.unregister(name=scheme)
+    if _manager().has_plugin(scheme):
+        _manager().unregister(name=scheme)
 
 
 def _unknown(scheme: str) -> str:
     known = sorted({claim.scheme for claim in claims()})
-    close = difflib.get_close_matches(scheme, known, n=1)
-    hint = f" Did you mean {close[0]}://?" if close else ""
+    close = closest(scheme, known)
+    hint = f" Did you mean {close}://?" if close else ""
     return (
         f"opening a store: no installed plugin serves {scheme}://.{hint} Installed: {', '.join(known) or 'none'}; "
         "correct the scheme, or 'pip install' the distribution that serves it"

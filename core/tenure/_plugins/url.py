@@ -11,7 +11,6 @@ except the value of a known and public option; anything but the beginning of a t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tenure._runtime.clock import Clock
+from tenure._suggestions import meant
 from tenure.errors import ConfigError
 from tenure.spi.credentials import Credentials, Login, Secret
 from tenure.spi.plugin import BackendPlugin, Host, OpenRequest, Option, Tls, UrlForm
@@ -125,8 +125,8 @@ def parse_with_wait(
     for variant in sorted(raw.variants - plugin.variants):
         choices = ", ".join(f"{plugin.scheme}+{v}" for v in sorted(plugin.variants)) or "none"
         raise ConfigError(
-            f"parsing the URL's scheme: {plugin.scheme}:// has no variant '+{variant}'; use one of its variants: "
-            f"{choices}"
+            f"parsing the URL's scheme: {plugin.scheme}:// has no variant '+{variant}'"
+            f"{meant(variant, plugin.variants, '+{}') or ';'} use one of its variants: {choices}"
         )
     declared = {option.name: option for option in (*CORE_OPTIONS, *plugin.options)}
     if plugin.accepts_credentials:
@@ -218,8 +218,7 @@ def _options(raw: RawUrl, declared: dict[str, Option], plugin: BackendPlugin) ->
 def _unknown_option(name: str, raw: RawUrl, declared: dict[str, Option], plugin: BackendPlugin) -> str:
     if name in {option.name for option in TLS_OPTIONS} and TLS in plugin.variants:
         return f"parsing the URL's options: the option {name!r} needs TLS; write {plugin.scheme}+{TLS}://..."
-    close = difflib.get_close_matches(name, declared, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    hint = meant(name, declared) or ";"
     shown = re.match(r"[\w.-]*", name)[0]  # type: ignore[index]  # matches always
     cut = "" if shown == name else "..."
     return (

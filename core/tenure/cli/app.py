@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import logging
 import sys
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import click
 
 from tenure import __version__
-from tenure.cli import options
+from tenure._suggestions import closest
+from tenure.cli import added, options
+from tenure.cli.groups import Group
 from tenure.cli.ui import errors
 from tenure.errors import TenureError
 
@@ -23,6 +26,7 @@ _COMMANDS = {
     "locks": "commands.locks",
     "services": "commands.services",
     "instances": "commands.services",
+    "healthy": "commands.healthy",
     "watch": "commands.watch",
     "kv": "commands.kv",
     "lease": "commands.lease",
@@ -32,23 +36,35 @@ _COMMANDS = {
     "conformance": "commands.conformance",
     "copy": "commands.copy",
     "mirror": "commands.mirror",
+    "export": "commands.export",
+    "import": "commands.export",
+    "completion": "commands.completion",
 }
 """Name of the command to the module that has it, in the order of the help page."""
 
 
-class Commands(click.Group):
-    """A group whose commands are imported on first use."""
+class Commands(Group):
+    """A group whose commands are imported on first use: Tenure's own, then those that other distributions add."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *added.names(_COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = _COMMANDS.get(cmd_name)
         if module is None:
-            return None
-        command = getattr(importlib.import_module(f"tenure.cli.{module}"), cmd_name.replace("-", "_"))
+            return added.command(cmd_name)
+        command = getattr(importlib.import_module(f"tenure.cli.{module}"), _attribute(cmd_name))
         assert isinstance(command, click.Command)
         return command
+
+    def elsewhere(self, ctx: click.Context, name: str) -> str:
+        nested: dict[str, str] = {}
+        for group in ("kv", "lease", "locks", "conformance"):
+            command = self.get_command(ctx, group)
+            if isinstance(command, click.Group):
+                nested |= dict.fromkeys(command.commands, group)
+        found = closest(name, nested)
+        return "" if found is None else f"; did you mean 'tenure {nested[found]} {found}'?"
 
     def invoke(self, ctx: click.Context) -> Any:
         # Commands print what matters; the library's log would repeat it.
@@ -69,10 +85,21 @@ class Commands(click.Group):
 
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), meaning) for code, meaning in errors.EXIT_CODES])
+        with formatter.section("Variables"):
+            formatter.write_text(
+                "Every option has a variable: TENURE_URL, TENURE_PROFILE ...; for one command TENURE_COMMAND_OPTION, "
+                "such as TENURE_RUN_HEARTBEAT. Order: command line, variable, profile."
+            )
         schemes = sorted({claim.scheme for claim in discovery.claims()})
         with formatter.section("Stores"):
             formatter.write_text(", ".join(f"{scheme}://" for scheme in schemes) or "none is installed")
             formatter.write_text("More about them: tenure backends")
+
+
+def _attribute(name: str) -> str:
+    """The name of a command in its module: one that is a word of Python's has an underscore behind it."""
+    attribute = name.replace("-", "_")
+    return f"{attribute}_" if keyword.iskeyword(attribute) else attribute
 
 
 def _asked_for_json(ctx: click.Context) -> bool:
@@ -80,9 +107,16 @@ def _asked_for_json(ctx: click.Context) -> bool:
     return "--json" in ctx.meta or bool(ctx.obj and ctx.obj.json)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": "TENURE",
+    },
+)
 @options.top
-@click.version_option(__version__, message="tenure %(version)s")
+@click.version_option(__version__, message="tenure %(version)s", allow_from_autoenv=False)
 def cli() -> None:
     """Register services, find them, hold locks, and manage keys and leases, on any store that a URL names.
 

@@ -16,7 +16,7 @@
 :func:`start_thread`       a start of a thread that no interrupt harms; :class:`Worker` uses it
 =========================  =====================================================================================
 
-``core/docs/write-a-backend.md`` has a whole example, which runs.
+``core/docs/how-to/write-a-backend.md`` has a whole example, which runs.
 """
 
 from tenure._runtime.deadline import Deadline, ProgressDeadline, RealTime, monotonic, wall_clock

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from sys import is_finalizing
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import NoReturn, Self
 
 from tenure._client.store import Store
@@ -41,6 +41,7 @@ from tenure.registry.choice.strategies import Picker, Strategy
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
@@ -90,7 +91,7 @@ class Registry:
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
         self._dispatcher = Dispatcher(store._strand)
-        self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch)
+        self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch, self._dispatcher.listening)
         if store._observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
         self._start_choosing()
@@ -404,18 +405,24 @@ class Registry:
             NoInstanceAvailable: instances are known, and none passes the filter.
             StoreClosed: the registry has not started.
         """
-        service = self._cache.services.get(name)
-        if service is None:
+        membership = self._cache.directory.get(name)
+        if membership is None:
             self._not_found(name)
         if meta is None and not ready_only:
-            return service
-        chosen = select(service.instances, meta, ready=ready_only)
+            return membership.service
+        return Service(name, self._chosen(membership, meta, ready=ready_only))
+
+    def _chosen(self, membership: Membership, meta: Filter, *, ready: bool) -> tuple[Instance, ...]:
+        if meta is None:
+            chosen = membership.ready if ready else membership.service.instances
+        else:
+            chosen = select(membership.service.instances, meta, ready=ready)
         if not chosen:
             raise NoInstanceAvailable(
-                f"no instance of {name!r}{describe(meta, ready=ready_only)} is available, {len(service)} are known"
-                f"{self._how_stale()}"
+                f"no instance of {membership.name!r}{describe(meta, ready=ready)} is available, {len(membership)} are "
+                f"known{self._how_stale()}"
             )
-        return Service(name, chosen)
+        return chosen
 
     def get_services(self) -> Mapping[str, Service]:
         """Return all known services. Makes no call to the store.
@@ -423,7 +430,7 @@ class Registry:
         Returns:
             The services by name, of one moment; the mapping never changes.
         """
-        return MappingProxyType(self._cache.services)
+        return self._cache.services
 
     def pick(
         self,
@@ -465,7 +472,10 @@ class Registry:
             StoreClosed: the registry has not started.
         """
         self._choose_after_fork()
-        candidates = self.get_service(name, meta, ready_only=not include_draining).instances
+        membership = self._cache.directory.get(name)
+        if membership is None:
+            self._not_found(name)
+        candidates = self._chosen(membership, meta, ready=not include_draining)
         if sticky is None and not exclude and not zones and not self._rests.remembered:
             return self._picker.pick(name, candidates, strategy, meta)
         key = None if sticky is None else check_sticky(name, sticky, strategy)
@@ -746,8 +756,8 @@ class InstancesWait:
 
     def enough(self) -> bool:
         """Look whether enough instances are there."""
-        service = self._registry._cache.services.get(self._name)
-        self._found = () if service is None else select(service.instances, self._meta, ready=self._ready)
+        known = self._registry._cache.directory.get(self._name)
+        self._found = () if known is None else select(known.service.instances, self._meta, ready=self._ready)
         return len(self._found) >= self._count
 
     def result(self, *, enough: bool) -> Service:

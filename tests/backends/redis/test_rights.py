@@ -14,7 +14,7 @@ from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_plugin import need_redis
 from tenure_testkit.waiting import PATIENCE
 
-PAGE = Path(__file__).parents[3] / "core/docs/stores.md"
+PAGE = Path(__file__).parents[3] / "core/docs/reference/stores.md"
 
 
 def needed() -> list[str]:

@@ -10,6 +10,7 @@ import click
 from tenure._failed import Failed
 from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS, TLS, TLS_OPTIONS
+from tenure.cli.completion import schemes
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column, Output
 from tenure.errors import PluginError
@@ -23,7 +24,7 @@ _ADDRESSES = {
 
 
 @click.command(short_help="List the installed store plugins.")
-@click.argument("scheme", required=False)
+@click.argument("scheme", required=False, shell_complete=schemes)
 @common(url=False)
 @settings
 def backends(options: Settings, scheme: str | None) -> None:

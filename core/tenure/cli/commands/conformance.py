@@ -8,16 +8,20 @@ from typing import Any
 
 import click
 
+from tenure.cli import completion
 from tenure.cli.commands.conformance_options import ControlOptions, control_options
+from tenure.cli.groups import Group
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui import errors
 from tenure.cli.ui.output import Column
 from tenure.errors import ConfigError, TenureError
 
+_AREA = "Only rules of this area; may be repeated."
+_RULE = "Only this rule, or those like 'kv.*'; may be repeated."
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
-class _Group(click.Group):
+class _Group(Group):
     """``conformance URL`` is short for ``conformance run URL``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -43,9 +47,21 @@ def conformance() -> None:
 
 @conformance.command(short_help="Run the rules on a store (the default).")
 @click.argument("store", metavar="URL", required=False)
-@click.option("--area", "areas", multiple=True, metavar="AREA", help="Only rules of this area; may be repeated.")
 @click.option(
-    "--rule", "rules", multiple=True, metavar="RULE", help="Only this rule, or those like 'kv.*'; may be repeated."
+    "--area",
+    "areas",
+    multiple=True,
+    metavar="AREA",
+    shell_complete=completion.areas,
+    help="Only rules of this area; may be repeated.",
+)
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    shell_complete=completion.rules,
+    help="Only this rule, or those like 'kv.*'; may be repeated.",
 )
 @click.option(
     "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="How much to try."
@@ -66,7 +82,7 @@ def conformance() -> None:
 )
 @click.option("--no-network", is_flag=True, help="Run no proxy between client and server; skip the rules that need it.")
 @control_options
-@common()
+@common(profile=False)
 @settings
 @click.pass_context
 def run(
@@ -180,7 +196,14 @@ def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Pa
 
 
 @conformance.command("rules", short_help="List the rules: guarantee and requirements of each.")
-@click.option("--area", "areas", multiple=True, metavar="AREA", help="Only rules of this area; may be repeated.")
+@click.option(
+    "--area",
+    "areas",
+    multiple=True,
+    metavar="AREA",
+    shell_complete=completion.areas,
+    help="Only rules of this area; may be repeated.",
+)
 @click.option("--face", type=click.Choice(["sync", "aio"]), default="sync", show_default=True, help="Whose rules.")
 @common(url=False)
 @settings
@@ -192,7 +215,7 @@ def list_rules(options: Settings, *, areas: tuple[str, ...], face: str) -> None:
     options.output.listing(
         [described(rule) for rule in runner.select(runner.all_rules(face), areas, ())],
         [
-            Column("rule", lambda r: r["id"], "bold"),
+            Column("rule", lambda r: r["id"], "bold", whole=True),
             Column("capabilities", lambda r: " ".join(r["required_capabilities"])),
             Column("controls", lambda r: " ".join(r["required_controls"])),
             Column("guarantee", lambda r: r["guarantee"]),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -11,6 +9,7 @@ import click
 from tenure._text import plural, size
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Output
+from tenure.cli.ui.progress import progress
 from tenure.errors import LimitExceeded, TenureError
 from tenure.migration.copier import Copier, Counts, Survey
 
@@ -42,7 +41,7 @@ def copy(options: Settings, *, source: str, target: str, dry_run: bool, merge: b
         if dry_run:
             _show_dry_run(out, survey)
             return
-        with _progress(out, survey) as advance:
+        with progress(out, "copying", survey.keys) as advance:
             try:
                 counts = copier.run(advance)
             except KeyboardInterrupt:
@@ -103,17 +102,3 @@ def _show_done(out: Output, source: str, target: str, survey: Survey, counts: Co
 
 def _skipped(survey: Survey) -> str:
     return f"; {plural(survey.skipped_leased, 'key')} with a lease left behind" if survey.skipped_leased else ""
-
-
-@contextlib.contextmanager
-def _progress(out: Output, survey: Survey) -> Iterator[Callable[[int], object]]:
-    """Yields a function that takes the number of keys gone through; on a terminal it moves a bar."""
-    if not out.terminal:
-        yield lambda _done: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out.console, transient=True) as bar:
-        task = bar.add_task("copying", total=survey.keys)
-        yield lambda done: bar.update(task, completed=done)

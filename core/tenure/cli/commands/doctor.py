@@ -11,6 +11,7 @@ import click
 from tenure._failed import Failed
 from tenure._plugins import discovery, url
 from tenure._text import seconds, size, visible
+from tenure.cli.completion import store_urls
 from tenure.cli.diagnosis import Checkup, Verdict, examine
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column, Output
@@ -20,7 +21,7 @@ _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), V
 
 
 @click.command(short_help="Try a store; show its guarantees, limits and risks.")
-@click.argument("store", metavar="[URL]", required=False)
+@click.argument("store", metavar="[URL]", required=False, shell_complete=store_urls)
 @click.option("--strict", is_flag=True, help="Warnings count as failures.")
 @click.option("--read-only", is_flag=True, help="Write nothing: no latency of puts, no lease is tried.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=20, show_default=True, help="Gets and puts to time.")

@@ -12,13 +12,15 @@ import click
 from tenure._failed import Failed
 from tenure._text import decode, plural, preview, size, visible
 from tenure.cli.commands.kv_watch import watch as watch_command
+from tenure.cli.completion import key_names
+from tenure.cli.groups import Group
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column
 from tenure.errors import InvalidArgument
 from tenure.spi.types import KeyValue
 
 
-@click.group()
+@click.group(cls=Group)
 def kv() -> None:
     """Get, put, delete, list and watch keys.
 
@@ -40,7 +42,7 @@ def as_record(item: KeyValue) -> dict[str, Any]:
 
 
 @kv.command()
-@click.argument("key")
+@click.argument("key", shell_complete=key_names)
 @common()
 @settings
 def get(options: Settings, key: str) -> None:
@@ -68,7 +70,7 @@ def get(options: Settings, key: str) -> None:
 
 
 @kv.command()
-@click.argument("key")
+@click.argument("key", shell_complete=key_names)
 @click.argument("value", required=False)
 @click.option("--file", "path", type=click.Path(path_type=Path), help="Take the value from this file.")
 @click.option("--if-absent", is_flag=True, help="Only if the key doesn't exist.")
@@ -123,7 +125,7 @@ def _value(value: str | None, path: Path | None) -> bytes:
 
 
 @kv.command()
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=key_names)
 @click.option("--prefix", metavar="TEXT", help="Delete every key that starts with TEXT instead.")
 @click.option("--revision", type=int, help="Only if the key was last put at this revision.")
 @click.option("--missing-ok", is_flag=True, help="A key that isn't there is no failure.")
@@ -160,7 +162,7 @@ def delete(
 
 
 @kv.command("list")
-@click.argument("prefix_argument", metavar="[PREFIX]", required=False)
+@click.argument("prefix_argument", metavar="[PREFIX]", required=False, shell_complete=key_names)
 @click.option("--prefix", metavar="TEXT", help="Keys that start with TEXT. Default: all of the namespace.")
 @click.option("--limit", type=click.IntRange(min=1), help="Print at most N keys.")
 @click.option("--keys-only", is_flag=True, help="Without values.")
@@ -179,12 +181,12 @@ def list_keys(
     with options.connect() as store:
         listing = store.list(prefix_argument or prefix or "", limit=limit)
     records = [as_record(item) | {"item": item} for item in listing]
-    columns = [Column("key", lambda r: r["key"], "bold")]
+    columns = [Column("key", lambda r: r["key"], "bold", whole=True)]
     if not keys_only:
         columns += [
             Column("value", lambda r: _cell(r["item"], whole=not out.terminal)),
             Column("revision", lambda r: r["mod_revision"], "dim", right=True),
-            Column("lease", lambda r: r["lease_id"] or "", "dim"),
+            Column("lease", lambda r: r["lease_id"] or "", "dim", whole=True),
         ]
     if out.json:
         hidden = {"item", "value", "encoding"} if keys_only else {"item"}

@@ -8,6 +8,7 @@ import click
 
 from tenure._outages import Outage
 from tenure._text import clock_time, decode, iso_time, preview
+from tenure.cli.completion import key_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.outages import follow, show_outage, show_resync
 from tenure.cli.ui.output import Output
@@ -17,7 +18,7 @@ _MARKS = {EventType.CREATE: ("+", "green"), EventType.UPDATE: ("~", "yellow"), E
 
 
 @click.command()
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=key_names)
 @click.option("--prefix", metavar="TEXT", help="Keys that start with TEXT. Default: all of the namespace.")
 @click.option("--after", type=click.IntRange(min=0), metavar="REVISION", help="Every change since then, not the state.")
 @click.option("--changes", type=click.IntRange(min=1), metavar="N", help="End after N changes, the state not counted.")

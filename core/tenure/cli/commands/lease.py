@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from tenure._text import seconds
+from tenure.cli.completion import lease_ids
+from tenure.cli.groups import Group
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column
 from tenure.spi.types import LeaseInfo
 
 
-@click.group()
+@click.group(cls=Group)
 def lease() -> None:
     """List, show and revoke leases.
 
@@ -38,7 +40,7 @@ def list_all(options: Settings) -> None:
     options.output.listing(
         records,
         [
-            Column("lease", lambda r: r["lease_id"], "bold"),
+            Column("lease", lambda r: r["lease_id"], "bold", whole=True),
             Column("ttl", lambda r: f"{r['ttl']:g} s", right=True),
             Column("remaining", _remaining, right=True),
             Column("keys", lambda r: " ".join(r["keys"]), "dim"),
@@ -48,7 +50,7 @@ def list_all(options: Settings) -> None:
 
 
 @lease.command()
-@click.argument("lease_id", metavar="LEASE")
+@click.argument("lease_id", metavar="LEASE", shell_complete=lease_ids)
 @common()
 @settings
 def show(options: Settings, lease_id: str) -> None:
@@ -63,7 +65,7 @@ def show(options: Settings, lease_id: str) -> None:
 
 
 @lease.command()
-@click.argument("lease_id", metavar="LEASE")
+@click.argument("lease_id", metavar="LEASE", shell_complete=lease_ids)
 @common()
 @settings
 def revoke(options: Settings, lease_id: str) -> None:

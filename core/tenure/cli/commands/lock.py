@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from tenure.cli.commands.run import report_not_found
+from tenure.cli.completion import lock_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.process.holding import Task, run_while_held
 from tenure.cli.process.registration import Reporter
@@ -48,7 +49,7 @@ def _holding_options(function: F) -> F:
 
 
 @click.command(short_help="Run a command while holding a lock.")
-@click.argument("name")
+@click.argument("name", shell_complete=lock_names)
 @click.option("--shared", is_flag=True, help="Hold it together with others that share it.")
 @click.option("--no-wait", is_flag=True, help="Give up at once if others are in the way, with exit code 75.")
 @click.option("--semaphore", type=click.IntRange(min=1), metavar="N", help="Hold one of N permits instead of a lock.")
@@ -101,7 +102,7 @@ def lock(
 
 
 @click.command(short_help="Run a command while leading an election.")
-@click.argument("name")
+@click.argument("name", shell_complete=lock_names)
 @click.option("--candidate", metavar="NAME", help="This candidate's name. Default: host and process id.")
 @click.option("--data", default="", metavar="TEXT", help="For those who ask who leads, such as an address.")
 @_holding_options

@@ -10,13 +10,15 @@ import click
 from tenure._failed import Failed
 from tenure._runtime.deadline import wall_clock
 from tenure._text import plural, seconds
+from tenure.cli.completion import lock_names
+from tenure.cli.groups import Group
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column
 from tenure.errors import Conflict
 
 if TYPE_CHECKING:
     from tenure._client.store import Store
-    from tenure.recipes._survey import Place
+    from tenure.recipes.survey import Place
 
 _KINDS = ("lock", "semaphore", "election")
 
@@ -26,9 +28,9 @@ def _age(record: Any) -> str:
 
 
 _COMMON = [
-    Column("name", lambda r: r["name"], "bold"),
+    Column("name", lambda r: r["name"], "bold", whole=True),
     Column("kind", lambda r: r["kind"]),
-    Column("owner", lambda r: r["owner"]),
+    Column("owner", lambda r: r["owner"], whole=True),
     Column("token", lambda r: r["token"] or "", right=True),
     Column("age", _age, right=True),
 ]
@@ -51,7 +53,7 @@ def _folder(place: Place) -> str:
     return place.key.rpartition("/")[0]
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @common()
 @settings
 @click.pass_context
@@ -67,7 +69,7 @@ def locks(context: click.Context, options: Settings) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from tenure.recipes._survey import survey
+    from tenure.recipes.survey import survey
 
     with options.connect() as store:
         places = survey(store)
@@ -81,7 +83,7 @@ _kind = click.option("--kind", type=click.Choice(_KINDS), help="Only this kind, 
 
 
 def _found(store: Store, name: str, kind: str | None) -> list[Place]:
-    from tenure.recipes._survey import survey
+    from tenure.recipes.survey import survey
 
     places = survey(store, name, kinds=_KINDS if kind is None else (kind,))
     if not places:
@@ -90,7 +92,7 @@ def _found(store: Store, name: str, kind: str | None) -> list[Place]:
 
 
 @locks.command()
-@click.argument("name")
+@click.argument("name", shell_complete=lock_names)
 @_kind
 @common()
 @settings
@@ -99,12 +101,12 @@ def show(options: Settings, name: str, kind: str | None) -> None:
     with options.connect() as store:
         records = [_record(place) for place in _found(store, name, kind)]
     state = Column("state", lambda r: "holds" if r["holds"] else "waits")
-    lease = Column("lease", lambda r: r["lease_id"] or "", "dim")
+    lease = Column("lease", lambda r: r["lease_id"] or "", "dim", whole=True)
     options.output.listing(records, [state, *_COMMON, lease], empty="nobody")
 
 
 @locks.command()
-@click.argument("name")
+@click.argument("name", shell_complete=lock_names)
 @_kind
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @common()
@@ -116,6 +118,8 @@ def release(options: Settings, *, name: str, kind: str | None, yes: bool) -> Non
     learns of it when a guarded write is refused. If the holder shall lose all that is on its session, use "tenure lease
     revoke" with the lease that "tenure locks show" tells.
     """
+    from tenure.recipes.survey import release as take_away
+
     with options.connect() as store:
         places = _found(store, name, kind)
         if len({_folder(place) for place in places}) > 1:
@@ -127,11 +131,8 @@ def release(options: Settings, *, name: str, kind: str | None, yes: bool) -> Non
         who = ", ".join(f"{place.owner} (token {place.token})" for place in holders)
         if not yes:
             click.confirm(f"Take {holders[0].kind} {name!r} away from {who}?", abort=True, err=True)
-        change = store.transaction()
-        for place in holders:
-            change.if_unchanged(place.key, revision=place.revision).delete(place.key)
         try:
-            change.commit()
+            take_away(store, holders)
         except Conflict as exc:
             raise Failed(f"{name!r} has another holder by now, or none; look again") from exc
     options.output.done(

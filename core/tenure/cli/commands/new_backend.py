@@ -30,7 +30,7 @@ def new_backend(options: Settings, name: str, directory: Path | None, scheme: st
 
     With --url-form hosts the dictionary is in a small server, so that its being killed and cut off is tested, too.
     It passes the whole conformance suite as it is. Replace the dictionary by your store, method by method;
-    core/docs/write-a-backend.md takes you through it. No file that exists is overwritten.
+    core/docs/how-to/write-a-backend.md takes you through it. No file that exists is overwritten.
     """
     project = plan(name, scheme=scheme, url_form=url_form)
     target = Path(project.distribution) if directory is None else directory

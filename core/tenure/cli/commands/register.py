@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tenure.cli.completion import service_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.process.registration import Reporter, instance_options, registered
 from tenure.cli.process.signals import ENDING, Ended, SignalInbox
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Keep something registered that runs elsewhere.")
-@click.argument("service")
+@click.argument("service", shell_complete=service_names)
 @instance_options
 @common(registry=True)
 @settings

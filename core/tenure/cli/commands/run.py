@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenure._runtime.deadline import monotonic
+from tenure.cli.completion import service_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.process import child
 from tenure.cli.process.registration import Reporter, instance_options, registered
@@ -39,7 +40,7 @@ _DRAIN_LIMIT = 2.0
 
 
 @click.command(short_help="Run a command that is registered while it runs.")
-@click.argument("service")
+@click.argument("service", shell_complete=service_names)
 @instance_options
 @click.option(
     "--drain",

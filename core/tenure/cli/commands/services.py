@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenure.cli.completion import service_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.process.registration import meta_option
 from tenure.cli.ui.output import Column
@@ -39,7 +40,7 @@ def services(options: Settings) -> None:
     options.output.listing(
         records,
         [
-            Column("service", lambda r: r["service"], "bold"),
+            Column("service", lambda r: r["service"], "bold", whole=True),
             Column("instances", lambda r: r["instances"], right=True),
             Column("ready", lambda r: r["ready"], right=True),
         ],
@@ -48,7 +49,7 @@ def services(options: Settings) -> None:
 
 
 @click.command(short_help="List the instances of a service.")
-@click.argument("service")
+@click.argument("service", shell_complete=service_names)
 @meta_option("Only instances with this in their meta; may be given again.")
 @click.option("--ready", is_flag=True, help="Leave out draining instances.")
 @common(registry=True)
@@ -62,8 +63,8 @@ def instances(options: Settings, *, service: str, meta: dict[str, str], ready: b
     options.output.listing(
         records,
         [
-            Column("id", lambda r: r["id"], "bold"),
-            Column("address", lambda r: r["address"]),
+            Column("id", lambda r: r["id"], "bold", whole=True),
+            Column("address", lambda r: r["address"], whole=True),
             Column("host", lambda r: r["host_name"], "dim"),
             Column("status", lambda r: r["status"]),
             Column("meta", lambda r: describe_meta(r["meta"]), "dim"),

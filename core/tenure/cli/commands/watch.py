@@ -16,6 +16,7 @@ import click
 from tenure._outages import OutageTracker
 from tenure._text import clock_time, iso_time, plural
 from tenure.cli.commands.services import describe_meta, opened_registry
+from tenure.cli.completion import service_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.outages import show_outage
 from tenure.cli.ui.output import Output, Styled
@@ -59,7 +60,7 @@ class _News:
 
 
 @click.command(short_help="Show services as they come and go.")
-@click.argument("service", required=False)
+@click.argument("service", required=False, shell_complete=service_names)
 @click.option("--changes", type=click.IntRange(min=1), metavar="N", help="End after N changes.")
 @common(registry=True)
 @settings

@@ -21,6 +21,7 @@ from tenure._text import json_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 Record = Mapping[str, Any]
 Styled = tuple[str, str]
@@ -29,12 +30,16 @@ Styled = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its title, its text for a record, and the style of its cells on a terminal."""
+    """A column: its title, its text for a record, and the style of its cells on a terminal.
+
+    ``whole`` is for names that people copy, such as ids and keys: a narrow terminal never wraps them.
+    """
 
     title: str
     cell: Callable[[Record], object]
     style: str = ""
     right: bool = False
+    whole: bool = False
 
 
 class Output:
@@ -58,6 +63,17 @@ class Output:
             self._console = Console(highlight=False, soft_wrap=False)
         return self._console
 
+    @property
+    def remarks_console(self) -> Console | None:
+        """Rich's console for what moves while work is done: stdout or stderr, ``None`` if neither is a terminal."""
+        if self.terminal:
+            return self.console
+        if self.json or not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+
+        return Console(highlight=False, stderr=True)
+
     # -- results -----------------------------------------------------------------------------------
 
     def document(self, value: object) -> None:
@@ -79,10 +95,17 @@ class Output:
 
             table = Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 3, 0, 0))
             for column in columns:
-                table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-            for record in records:
-                table.add_row(*(Text(visible(str(column.cell(record))), column.style) for column in columns))
-            self.console.print(table)
+                table.add_column(
+                    column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=column.whole
+                )
+            rows = [[Text(visible(str(column.cell(record))), column.style) for column in columns] for record in records]
+            for row in rows:
+                table.add_row(*row)
+            needed = _least_width(columns, rows)
+            if needed > self.console.width:
+                # The terminal itself breaks such lines, and a name that is copied from them stays whole.
+                table.width = needed
+            self.console.print(table, soft_wrap=needed > self.console.width)
 
     def facts(self, record: Record, facts: Iterable[tuple[str, object]]) -> None:
         """Print one record: ``facts`` are names and texts for people, ``record`` is for ``--json``."""
@@ -139,6 +162,20 @@ class Output:
     def note(self, text: str) -> None:
         """A remark for people, on stderr."""
         click.echo(visible(text), err=True)
+
+
+_GAP = 3
+_NARROW = 12
+"""Columns between two cells, and as narrow as a cell gets that may be wrapped."""
+
+
+def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> int:
+    """Return the width of a table in which no name has to be broken."""
+    width = -_GAP
+    for number, column in enumerate(columns):
+        longest = max(len(column.title), *(row[number].cell_len for row in rows))
+        width += _GAP + (longest if column.whole else min(longest, _NARROW))
+    return width
 
 
 def _dumps(value: object, *, indent: int | None = None) -> str:

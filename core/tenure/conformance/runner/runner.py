@@ -20,6 +20,7 @@ from functools import partial
 
 from tenure._client.opening import check_shared, connect
 from tenure._plugins import url as urls
+from tenure._suggestions import meant
 from tenure.conformance.controls.controls import NETWORK, ServerControls, offered, with_network
 from tenure.conformance.harness.assertions import inconclusive_reason
 from tenure.conformance.harness.context import (
@@ -153,10 +154,11 @@ def select(catalogue: Sequence[Rule], areas: Sequence[str], rules: Sequence[str]
     known = dict.fromkeys(rule.area for rule in catalogue)
     for area in areas:
         if area not in known:
-            raise ConfigError(f"no such area: {area!r}; choose from: {', '.join(known)}")
+            raise ConfigError(f"no such area: {area!r}{meant(area, known) or ';'} choose from: {', '.join(known)}")
     for pattern in rules:
         if not any(fnmatchcase(rule.id, pattern) for rule in catalogue):
-            raise ConfigError(f"no such rule: {pattern!r}; 'tenure conformance rules' lists all rules")
+            hint = meant(pattern, (rule.id for rule in catalogue)) or ";"
+            raise ConfigError(f"no such rule: {pattern!r}{hint} 'tenure conformance rules' lists all rules")
     return tuple(
         rule
         for rule in catalogue

@@ -7,7 +7,6 @@ exponentially with the weight as their rate, so an instance wins a part of the k
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 
@@ -38,6 +37,8 @@ def check_sticky(service: str, key: object, strategy: Strategy | str) -> bytes:
 
 def by_key(candidates: Sequence[Instance], key: bytes) -> Instance:
     """Return the one of ``candidates``, which isn't empty, that ``key`` belongs to."""
+    import hashlib  # noqa: PLC0415 - it loads OpenSSL, and few programs choose by a key
+
     start = hashlib.blake2b(len(key).to_bytes(8, "big") + key, digest_size=8)
     chosen, lowest = candidates[0], (math.inf, "", "")
     for instance, weight in zip(candidates, weights_of(candidates), strict=True):

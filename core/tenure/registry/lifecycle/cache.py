@@ -2,9 +2,11 @@
 
 Rules:
 
-* There is one writer, the watch's thread. After each batch it replaces the dictionary of immutable services by a new
-  one. So a reader sees the whole batch or nothing of it, and needs no lock: it reads one attribute.
-* A batch rebuilds only the services that it touches, once each. The first snapshot of many instances takes one pass.
+* There is one writer at a time. After each batch it replaces the immutable directory of services by a new one. So a
+  reader sees the whole batch or nothing of it, and needs no lock: it reads one attribute.
+* A batch copies only the small pieces that it touches, so a change costs the same however large its service is. The
+  first snapshot of many instances takes one pass. Readers that want all members have a tuple made when they ask.
+* Events are made only if somebody listens.
 * The key identifies an entry. Entries that are no instance are kept by key in ``malformed`` and logged once; they
   delay no other entry. A delete of an unknown key does nothing.
 * Anybody may write under the prefix, so every entry costs time by its size alone, whatever it holds. A batch logs a few
@@ -22,10 +24,12 @@ from types import MappingProxyType
 from tenure._runtime.clock import Clock, SystemClock, TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure.errors import MalformedEntry
+from tenure.registry.lifecycle.members import Directory, Members
+from tenure.registry.model.entry_reader import EntryReader
 from tenure.registry.model.events import EventType, InstanceEvent
 from tenure.registry.model.instance import Instance
 from tenure.registry.model.service import Service
-from tenure.registry.model.wire_format import decode, split_key
+from tenure.registry.model.wire_format import split_key
 from tenure.watch.events import Batch, BatchType, Event
 
 _log = logging.getLogger("tenure.registry")
@@ -33,22 +37,28 @@ _log = logging.getLogger("tenure.registry")
 _REAL_TIME = SystemClock()
 _MOST_NAMED = 1_000
 _MOST_LOGGED = 10
+_Changes = list[tuple[str, InstanceEvent]] | None
+"""What a batch changes, to be emitted; ``None`` if nobody listens."""
 Emit = Callable[[list[tuple[str, InstanceEvent]]], None]
 
 
 class Cache:
-    """The instances under ``prefix``. The writer calls ``emit`` with the changes of each batch, under its lock."""
+    """The instances under ``prefix``. The writer calls ``emit`` with the changes of each batch, under its lock.
 
-    def __init__(self, prefix: str, emit: Emit) -> None:
+    ``listening`` returns whether anybody is interested in these changes.
+    """
+
+    def __init__(self, prefix: str, emit: Emit, listening: Callable[[], bool] = lambda: True) -> None:
         self._prefix = prefix
         self._emit = emit
-        self._entries: dict[str, Instance] = {}
-        self._members: dict[str, dict[str, Instance]] = {}
-        self.services: dict[str, Service] = {}
+        self._listening = listening
+        self._reader = EntryReader(prefix)
+        self._members = Members()
+        self.directory = Directory()
         """Replaced, never changed. Read it once to get one consistent state."""
         self._reasons: dict[str, str] = {}
         self.malformed: Mapping[str, str] = MappingProxyType({})
-        """Replaced, never changed, like ``services``: the first bad entries, each with its reason."""
+        """Replaced, never changed, like ``directory``: the first bad entries, each with its reason."""
         self.in_sync = False
         self.frozen = False
         self.changed = Monitor()
@@ -56,23 +66,28 @@ class Cache:
         self.listeners: dict[object, Callable[[], object]] = {}
         """Called when :attr:`changed` is notified, for those who wait without a thread. They never block."""
 
-    # -- reading, beyond `services` ----------------------------------------------------------------
+    # -- reading, beyond `directory` ---------------------------------------------------------------
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """All services of one moment by name, read-only."""
+        return self.directory.whole
 
     def entry(self, key: str) -> Instance | None:
         """Return the instance stored at ``key``."""
-        return self._entries.get(key)
+        return self._members.get(key)
 
     def present(self, key: str) -> bool:
         """Return whether ``key`` exists, whether it holds an instance or not."""
-        return key in self._entries or key in self._reasons
+        return key in self._members or key in self._reasons
 
     def entries(self) -> Iterable[tuple[str, Instance]]:
         """Return keys and instances; the caller holds :attr:`changed`."""
-        return self._entries.items()
+        return self._members.items()
 
     def size(self) -> int:
         """Return the number of instances."""
-        return len(self._entries)
+        return len(self._members)
 
     def wait(self, condition: Callable[[], bool], seconds: float, clock: Clock = _REAL_TIME) -> bool:
         """Wait at most ``seconds`` of ``clock`` for ``condition``; return whether it holds. Ends early if frozen."""
@@ -101,8 +116,9 @@ class Cache:
         """Accept no further batch. ``without`` is a key whose entry is known to be removed."""
         with self.changed:
             if without is not None and not self.frozen:
-                touched: set[str] = set()
-                self._publish(self._remove(without, touched), touched)
+                changes: _Changes = [] if self._listening() else None
+                self._remove(without, changes)
+                self._publish(changes)
             self.frozen = True
             self._notify()
 
@@ -119,77 +135,60 @@ class Cache:
     # -- inside, with the lock ---------------------------------------------------------------------
 
     def _take(self, events: tuple[Event, ...]) -> None:
-        touched: set[str] = set()
-        changes: list[tuple[str, InstanceEvent]] = []
+        # Nobody begins to listen in the middle of a batch: that takes the lock, too.
+        changes: _Changes = [] if self._listening() else None
         warnings = _Warnings()
         bad_entries_changed = False
         for event in events:
             earlier = self._reasons.pop(event.key, None)
-            instance = None if event.item is None else self._read(event.key, event.item.value, earlier, warnings)
+            if event.item is None or not self._put(event.key, event.item.value, earlier, changes, warnings):
+                self._remove(event.key, changes)
             bad_entries_changed |= earlier is not None or event.key in self._reasons
-            if instance is None:
-                changes += self._remove(event.key, touched)
-            else:
-                changes += self._set(event.key, instance, touched, warnings)
         if bad_entries_changed:
             self.malformed = MappingProxyType(dict(islice(self._reasons.items(), _MOST_NAMED)))
-        self._publish(changes, touched)
+        self._publish(changes)
         warnings.finish()
 
-    def _read(self, key: str, value: bytes, earlier: str | None, warnings: _Warnings) -> Instance | None:
-        """Return the instance; ``None`` for an entry that is none."""
+    def _put(self, key: str, value: bytes, earlier: str | None, changes: _Changes, warnings: _Warnings) -> bool:
+        """Take an entry over; return whether it is an instance."""
         try:
-            return decode(self._prefix, key, value)
+            instance, agrees = self._reader.read(key, value)
         except MalformedEntry as exc:
             reason = str(exc)
         except Exception as exc:  # noqa: BLE001
             # An entry that nobody foresaw takes nothing away from the others.
             _log.exception("an entry can't be read: %.80r", key)
             reason = f"reading an entry: {key!r:.80} failed with {type(exc).__name__}: {exc!s:.200}"
+        else:
+            self._set(key, instance, changes, None if agrees else warnings)
+            return True
         if earlier is None:
             warnings.add("an entry is ignored, since it is no instance: %s", reason)
         self._reasons[key] = reason
-        return None
+        return False
 
-    def _set(
-        self, key: str, instance: Instance, touched: set[str], warnings: _Warnings
-    ) -> list[tuple[str, InstanceEvent]]:
-        before = self._entries.get(key)
-        changes = []
+    def _set(self, key: str, instance: Instance, changes: _Changes, warnings: _Warnings | None) -> None:
+        """Set an instance. ``warnings`` is given if its key and JSON may disagree."""
+        before = self._members.get(key)
         if before is not None and before.service_name != instance.service_name:
-            changes = self._remove(key, touched)
+            self._remove(key, changes)
             before = None
-        if before is None:
+        if before is None and warnings is not None:
             self._warn_about_disagreement(key, instance, warnings)
-        self._entries[key] = instance
-        self._members.setdefault(instance.service_name, {})[key] = instance
-        touched.add(instance.service_name)
-        kind = EventType.CREATE if before is None else EventType.UPSERT
-        return [*changes, (key, InstanceEvent(kind, instance, before))]
+        self._members.set(key, instance)
+        if changes is not None:
+            kind = EventType.CREATE if before is None else EventType.UPSERT
+            changes.append((key, InstanceEvent(kind, instance, before)))
 
-    def _remove(self, key: str, touched: set[str]) -> list[tuple[str, InstanceEvent]]:
-        gone = self._entries.pop(key, None)
-        if gone is None:
-            return []
-        members = self._members[gone.service_name]
-        del members[key]
-        if not members:
-            del self._members[gone.service_name]
-        touched.add(gone.service_name)
-        return [(key, InstanceEvent(EventType.DELETE, gone, gone))]
+    def _remove(self, key: str, changes: _Changes) -> None:
+        gone = self._members.remove(key)
+        if gone is not None and changes is not None:
+            changes.append((key, InstanceEvent(EventType.DELETE, gone, gone)))
 
-    def _publish(self, changes: list[tuple[str, InstanceEvent]], touched: set[str]) -> None:
-        if not touched:
-            return
-        services = dict(self.services)
-        for name in touched:
-            members = self._members.get(name)
-            if members is None:
-                services.pop(name, None)
-            else:
-                services[name] = Service(name, tuple(members.values()))
-        self.services = services
-        self._emit(changes)
+    def _publish(self, changes: _Changes) -> None:
+        self.directory = self._members.publish(self.directory)
+        if changes:
+            self._emit(changes)
 
     def _warn_about_disagreement(self, key: str, instance: Instance, warnings: _Warnings) -> None:
         named = split_key(self._prefix, key)

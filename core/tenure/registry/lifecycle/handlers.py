@@ -153,6 +153,10 @@ class Dispatcher:
 
     # -- queueing; never blocks --------------------------------------------------------------------
 
+    def listening(self) -> bool:
+        """Whether any handler is there to be told of events."""
+        return bool(self._handlers)
+
     def dispatch(self, events: Iterable[tuple[str, InstanceEvent]]) -> None:
         """Queue events, each with its entry's key."""
         if not self._handlers:

@@ -55,7 +55,16 @@ def freeze_meta(meta: Mapping[str, object] | None) -> Mapping[str, object]:
 
 def freeze_stored_meta(meta: dict[str, object]) -> Mapping[str, object]:
     """Do the same for parsed JSON, with replacement characters for lone surrogates, which JSON can express."""
-    return cast("Mapping[str, object]", _freeze(meta, _Where(None), 0, _repaired)) if meta else MappingProxyType({})
+    plain: dict[str, object] = {}
+    for key, value in meta.items():
+        # Nearly all metadata are one level of such values: they are read by the hundred thousand.
+        if type(value) is str and value.isascii() and key.isascii():
+            plain[intern(key)] = intern(value) if len(value) <= _SHORT else value
+        elif type(value) in _PLAIN and key.isascii():
+            plain[intern(key)] = value
+        else:
+            return cast("Mapping[str, object]", _freeze(meta, _Where(None), 0, _repaired))
+    return MappingProxyType(plain)
 
 
 def without_surrogates(text: str) -> str:

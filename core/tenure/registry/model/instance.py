@@ -7,15 +7,12 @@ object to every caller and thread.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
-from uuid import uuid4
 
 from tenure.errors import InvalidArgument
-from tenure.registry.model.address import default_host
 from tenure.registry.model.immutable_json import NO_META, freeze_meta, shown, thaw
 from tenure.registry.model.traits import MOST_WEIGHT, WEIGHT_KEY, is_weight, weight_of, zone_of
 from tenure.spi.keys import check_text
@@ -98,9 +95,9 @@ class Instance:
             )
         _fill(
             self,
-            id or str(uuid4()),
-            host or default_host(),
-            host_name or socket.gethostname(),
+            id or _random_id(),
+            host or _own_host(),
+            host_name or _own_host_name(),
             DEFAULT_PORT if port is None else port,
             service_name or DEFAULT_SERVICE,
             freeze_meta(meta),
@@ -248,6 +245,10 @@ class Instance:
 
 
 _FIELDS = ("id", "host", "host_name", "port", "service_name", "meta")
+# The slots themselves: a frozen class refuses plain assignments, and the way around them costs five times as much.
+_set_id, _set_host, _set_host_name, _set_port, _set_service_name, _set_meta = (
+    Instance.__dict__[name].__set__ for name in _FIELDS
+)
 
 
 def assemble(
@@ -261,8 +262,34 @@ def assemble(
 ) -> Instance:
     """Return an instance of exactly these values, for an entry of a store: nothing is filled in or checked."""
     instance = object.__new__(Instance)
-    _fill(instance, id, host, host_name, port, service_name, meta)
+    _set_id(instance, id)
+    _set_host(instance, host)
+    _set_host_name(instance, host_name)
+    _set_port(instance, port)
+    _set_service_name(instance, service_name)
+    _set_meta(instance, meta)
     return instance
+
+
+# An observer makes no instance of its own: these are imported by those who do.
+
+
+def _random_id() -> str:
+    from uuid import uuid4  # noqa: PLC0415 - see above
+
+    return str(uuid4())
+
+
+def _own_host() -> str:
+    from tenure.registry.model.address import default_host  # noqa: PLC0415 - see above
+
+    return default_host()
+
+
+def _own_host_name() -> str:
+    import socket  # noqa: PLC0415 - see above
+
+    return socket.gethostname()
 
 
 def valid_port(port: int | None) -> int:

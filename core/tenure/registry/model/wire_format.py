@@ -144,6 +144,22 @@ def decode(prefix: str, key: str, value: bytes) -> Instance:
     )
 
 
+def decode_meta(text: str) -> Mapping[str, object]:
+    """Return the metadata of an entry from their own JSON, an object.
+
+    Raises:
+        ValueError: it isn't one JSON value, or is nested so deep that the whole entry has to be judged.
+        RecursionError: the same.
+        InvalidArgument: a value can't be used.
+    """
+    if text.count("[") + text.count("{") >= _DEEPEST:
+        raise ValueError("it may be nested too deep")
+    meta, end = _decoder.raw_decode(text)
+    if not isinstance(meta, dict) or end != len(text):
+        raise ValueError("it isn't one JSON object")
+    return freeze_stored_meta(meta)
+
+
 def _object(key: str, value: bytes) -> dict[str, object]:
     if _nested_too_deep(value):
         raise MalformedEntry(

@@ -1,4 +1,7 @@
-"""Who holds and who waits, read from the store: for people who look, and for ``tenure locks``."""
+"""Who holds and who waits for locks, permits and terms: for people who look, and for programs that show them.
+
+Nothing here takes part: a survey reads what participants wrote, and :func:`release` is for an operator.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from tenure.spi.types import KeyValue, LeaseId
 
 KINDS = ("lock", "semaphore", "election")
 """Kinds of recipes that hold something; each has folders of its own."""
+_DEPTH = 3
+"""Slashes in a participant's key, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +53,68 @@ class Place:
 
 
 def survey(store: Store, name: str | None = None, *, kinds: Iterable[str] = KINDS) -> list[Place]:
-    """Return the places of ``name``, or of all names, in the order in which they hold and wait."""
+    """Read who holds and who waits, in the order in which they hold and wait.
+
+    Args:
+        store: the store.
+        name: the name that participants share; ``None`` for all names.
+        kinds: which of :data:`KINDS` to read, each by one list.
+
+    Returns:
+        The places, by kind and name.
+
+    Raises:
+        InvalidArgument: the name is empty, too long, or no text without NUL.
+        TenureError: what :meth:`tenure.Store.list` raises.
+    """
     places: list[Place] = []
     for kind in kinds:
-        folders: dict[str, list[KeyValue]] = {}
-        for item in store.list(_names.ROOT + kind + "/" if name is None else _names.folder(kind, name)).items:
-            folders.setdefault(item.key[: item.key.rindex("/") + 1], []).append(item)
-        for folder, items in folders.items():
-            places += _places(kind, folder, items)
+        prefix = prefix_of(kind) if name is None else _names.folder(kind, name)
+        places += places_of(kind, store.list(prefix).items)
     return places
+
+
+def prefix_of(kind: str) -> str:
+    """Return what the keys of all participants of ``kind``, one of :data:`KINDS`, start with."""
+    return f"{_names.ROOT}{kind}/"
+
+
+def places_of(kind: str, items: Iterable[KeyValue]) -> list[Place]:
+    """Return the places that keys show, for a program that follows the keys itself.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        items: the keys that start with :func:`prefix_of` of it: all of each name that occurs. A key that no
+            participant can have written is left out.
+
+    Returns:
+        The places, in the order in which they hold and wait.
+    """
+    folders: dict[str, list[KeyValue]] = {}
+    for item in items:
+        if item.key.count("/") >= _DEPTH:
+            folders.setdefault(item.key[: item.key.rindex("/") + 1], []).append(item)
+    return [place for folder, found in folders.items() for place in _places(kind, folder, found)]
+
+
+def release(store: Store, places: Iterable[Place], *, timeout: float | None = None) -> None:
+    """Take what they hold away from ``places``, in one transaction, if none has changed since the survey.
+
+    A holder learns of it when it looks at its key, or when a guarded write is refused. The next one may hold before.
+
+    Args:
+        store: the store of the survey.
+        places: what to end; they may hold or wait.
+        timeout: seconds that the call may take; by default the store's timeout.
+
+    Raises:
+        Conflict: one of the keys has changed or is gone; nothing was changed.
+        TenureError: what :meth:`tenure.TransactionBuilder.commit` raises.
+    """
+    change = store.transaction()
+    for place in places:
+        change.if_unchanged(place.key, revision=place.revision).delete(place.key)
+    change.commit(timeout=timeout)
 
 
 def _places(kind: str, folder: str, items: list[KeyValue]) -> Iterable[Place]:
