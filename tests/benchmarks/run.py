@@ -27,6 +27,7 @@ import bench_consul  # noqa: E402 - found through the line above
 import bench_core  # noqa: E402
 import bench_etcd  # noqa: E402
 import bench_growth  # noqa: E402
+import bench_observers  # noqa: E402
 import bench_redis  # noqa: E402
 import bench_registry  # noqa: E402
 import bench_sqlite  # noqa: E402
@@ -37,6 +38,7 @@ from measure import Result  # noqa: E402
 
 GROUPS: dict[str, Callable[[bool], Iterator[Result]]] = {
     "core": bench_core.run,
+    "observers": bench_observers.run,
     "sqlite": bench_sqlite.run,
     "registry": bench_registry.run,
     "etcd": bench_etcd.run,

@@ -223,6 +223,10 @@ class Registry:
             timeout=None if deadline is None else deadline.remaining(),
         )
 
+    def _stop_waiting_for_health(self) -> None:
+        if self._health is not None:
+            self._health.give_up()
+
     def _fill(self, deadline: Deadline) -> None:
         """Open the store if it isn't, and fill the cache from it. May be called again after an error."""
         store = self.store
