@@ -41,7 +41,7 @@ def test_names_come_from_the_store(file_url: str) -> None:
         store.put("settings/a", b"1")
         assert complete("tenure instances w", file_url) == (["web"], "")
         assert complete("tenure kv get settings/", file_url) == (["settings/a"], "")
-        assert complete("tenure serv", file_url) == (["services"], "")
+        assert "services" in complete("tenure serv", file_url)[0]
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://x", "redis://127.0.0.1:1"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from tenure import Store
+from tenure.plugin_kit import wall_clock
 from tenure_console.following.follower import Follower
 from tenure_console.following.picture import Picture
 from tenure_console.looks import amounts, text, values
@@ -121,7 +121,7 @@ class Site:
             return address(request, path, **query)
 
         content = self._templates.get_template(template).render(
-            link=link, root=root, version=_VERSION, site=self, now=time.time(), request=request, **more
+            link=link, root=root, version=_VERSION, site=self, now=wall_clock(), request=request, **more
         )
         return HTMLResponse(content, status_code=status)
 
@@ -145,7 +145,7 @@ def since(moment: float | None, unknown: str = "") -> Markup:
     if moment is None:
         return Markup('<span class="faint">{}</span>').format(unknown)
     return Markup('<time datetime="{}" data-since="{:.1f}" title="{}">{}</time>').format(
-        amounts.iso(moment), moment, amounts.iso(moment), amounts.duration(time.time() - moment)
+        amounts.iso(moment), moment, amounts.iso(moment), amounts.duration(wall_clock() - moment)
     )
 
 
