@@ -107,6 +107,7 @@ def compare(
         raw_times.append(base)
         our_times.append(took["ours"])
     ratio, control, passed = statistics.median(ratios), statistics.median(controls), judge(ratios, target)
+    low, high = interval(ratios)
     ours_us, raw_us = statistics.median(our_times) * 1e6, statistics.median(raw_times) * 1e6
     return Result(
         name,
@@ -116,7 +117,14 @@ def compare(
         target is not None and passed is None,
         shown(controls),
         f"{_time(ours_us)} against {_time(raw_us)}{'; ' + note if note else ''}",
-        {"ratio": ratio, "control": control, "ours_us": ours_us, "raw_us": raw_us},
+        {
+            "ratio": ratio,
+            "low": low,
+            "high": high,
+            "control": control,
+            "ours_us": ours_us,
+            "raw_us": raw_us,
+        },
     )
 
 
