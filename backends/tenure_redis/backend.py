@@ -10,6 +10,7 @@ from tenure.plugin_kit import Deadline, Monitor, Resolver, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.credentials import Credentials
+from tenure.spi.diagnosis import Finding
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import Host, OpenRequest
 from tenure.spi.types import (
@@ -26,7 +27,7 @@ from tenure.spi.types import (
     Transaction,
     WatchRequest,
 )
-from tenure_redis import leases, reads, scripts, server_info, server_settings, transactions
+from tenure_redis import diagnosis, leases, reads, scripts, server_info, server_settings, transactions
 from tenure_redis.capabilities import declare
 from tenure_redis.endpoints import Cluster, Direct, Locator, Sentinels
 from tenure_redis.keys import Names
@@ -117,6 +118,9 @@ class RedisBackend(Backend):
             encrypted=self._request.tls is not None,
             login=self._request.login_source().current().password is not None,
         )
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        return diagnosis.examine(self._pool, _hosts(self._request), self._request.tls, Deadline(timeout))
 
     def close(self) -> None:
         if not self._pool.close():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
-from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
+from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, Right, UrlForm, Use
 from tenure_sqlite.caveats import CAVEATS
 
 
@@ -11,6 +11,17 @@ def _open(request: OpenRequest) -> Backend:
     from tenure_sqlite.backend import open_backend  # noqa: PLC0415 - only who opens a store pays for it
 
     return open_backend(request)
+
+
+RIGHTS = (
+    Right(Use.OPEN, "read and write the file, its `-wal` and `-shm`, and write in their folder"),
+    Right(Use.READ, "the same files as to open: readers write to the `-shm`"),
+    Right(Use.WATCH, "the same files as to open"),
+    Right(Use.WRITE, "the same files as to open"),
+    Right(Use.LEASE, "the same files as to open"),
+    Right(Use.LIST_LEASES, "the same files as to open"),
+    Right(Use.DIAGNOSE, "nothing more"),
+)
 
 
 @hookimpl
@@ -48,6 +59,7 @@ def tenure_backend() -> BackendPlugin:
             ),
         ),
         caveats=CAVEATS,
+        rights=RIGHTS,
     )
 
 

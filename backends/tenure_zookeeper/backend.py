@@ -9,6 +9,7 @@ from tenure.errors import Unsupported
 from tenure.plugin_kit import Deadline
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.diagnosis import Finding
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
 from tenure.spi.types import (
@@ -24,7 +25,7 @@ from tenure.spi.types import (
     Transaction,
     WatchRequest,
 )
-from tenure_zookeeper import reads, server_info, transactions
+from tenure_zookeeper import diagnosis, reads, server_info, transactions
 from tenure_zookeeper.capabilities import declare
 from tenure_zookeeper.connection import Connection
 from tenure_zookeeper.feed import POLL_INTERVAL
@@ -125,6 +126,10 @@ class ZooKeeperBackend(Backend):
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._connection, deadline=Deadline(timeout))
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        endpoints = self._connection.endpoints
+        return diagnosis.examine(self._connection, endpoints.hosts, endpoints.tls, Deadline(timeout))
 
     def close(self) -> None:
         self._watches.end()

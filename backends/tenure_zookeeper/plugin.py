@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
+from tenure.spi.diagnosis import Right, Use
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_zookeeper.caveats import CAVEATS
 
@@ -51,6 +52,17 @@ OPTIONS = (
 )
 
 
+RIGHTS = (
+    Right(Use.OPEN, "`r` on the namespace's folder; `c` on the root makes the folder"),
+    Right(Use.READ, "`r` on the folder and the nodes below"),
+    Right(Use.WATCH, "`r` on the same nodes"),
+    Right(Use.WRITE, "`c`, `w` and `d` on the same nodes"),
+    Right(Use.LEASE, "`c`, `w` and `d` on the same nodes"),
+    Right(Use.LIST_LEASES, "`r` on the same nodes"),
+    Right(Use.DIAGNOSE, "`srvr` and `conf` in `4lw.commands.whitelist`"),
+)
+
+
 def open_backend(request: OpenRequest) -> Backend:
     """Connect and see a read answered; see ``BackendPlugin.open``."""
     from tenure_zookeeper.backend import ZooKeeperBackend  # noqa: PLC0415 - loads kazoo, which only an opened store needs
@@ -69,6 +81,7 @@ def tenure_backend() -> BackendPlugin:
         default_port=2181,
         options=OPTIONS,
         caveats=CAVEATS,
+        rights=RIGHTS,
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         pip_extra="zookeeper",

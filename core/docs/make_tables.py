@@ -23,7 +23,7 @@ from pathlib import Path
 import tenure
 from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS
-from tenure.spi import BackendPlugin, Guarantee, Limit, field_notes
+from tenure.spi import BackendPlugin, Guarantee, Limit, Use, field_notes
 
 PAGE = Path(__file__).with_name("reference") / "stores.md"
 EVIDENCE = PAGE.with_name("evidence.md")
@@ -101,6 +101,30 @@ def _check(name: str, path: Path) -> str:
     return f"[`{test}`]({os.path.relpath(root / file, path.parent)})"
 
 
+def rights_table(page: str) -> str:
+    """What each use of each store needs: of plugins that are installed as they say, of others as the page has it."""
+    found = _rows(page, "rights")
+    names = [cell.strip("`") for cell in found[0][1:]] if found else []
+    present = {name: {row[0]: row[n] for row in found[1:]} for n, name in enumerate(names, 1)}
+    installed = {claim.scheme for claim in discovery.claims()}
+    columns: dict[str, Column] = {}
+    for scheme in dict.fromkeys((*schemes(page), *names)):
+        rights = discovery.find(scheme).rights if scheme in installed else ()
+        made = {str(right.use): right.needed.replace("|", "\\|") for right in rights}
+        if made or scheme in present:
+            columns[scheme] = made or present[scheme]
+    rows = [["to ...", *(f"`{scheme}`" for scheme in columns)]]
+    rows += [[str(use), *(column.get(str(use), "") for column in columns.values())] for use in Use]
+    return _table(rows)
+
+
+def _rows(page: str, name: str) -> list[list[str]]:
+    """The cells of a table as the page has it; none if it has no such table."""
+    table = next((part for part in _MARKED.finditer(page) if part["name"] == name), None)
+    lines = [] if table is None else [line for line in table[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]
+
+
 def core_options_table() -> str:
     """The options that every URL has."""
     return _table([["option", "meaning"], *([f"`{option.name}`", option.help] for option in CORE_OPTIONS)])
@@ -113,9 +137,7 @@ def _table(rows: list[list[str]]) -> str:
 
 def read_columns(page: str) -> dict[str, Column]:
     """The columns as the page has them."""
-    table = next((part for part in _MARKED.finditer(page) if part["name"] == "capabilities"), None)
-    lines = [] if table is None else [line for line in table[0].splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]
+    rows = _rows(page, "capabilities")
     if not rows:
         return {}
     schemes = [cell.strip("`") for cell in rows[0][1:]]
@@ -131,6 +153,7 @@ def render(page: str, urls: Iterable[str], path: Path = PAGE) -> str:
             columns[url.partition("://")[0].partition("+")[0]] = declared(url)
     ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
     tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
+    tables["rights"] = rights_table(page)
     for scheme in dict.fromkeys(
         part["name"].partition("-")[2] for part in _MARKED.finditer(page) if "-" in part["name"]
     ):

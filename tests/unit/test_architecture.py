@@ -42,6 +42,7 @@ OF_LIKE_THINGS = {
     "tests/cross_store": "one scenario on every store to a module",
     "tests/conformance": "one part of the suite to a module",
     "tests/conformance/mutants": "one area's broken stores to a module",
+    "tests/registry": "one part of the registry to a module",
     "tests/recipes": "one kind of recipes to a module",
     "tests/support/tenure_testkit/servers": "one kind of server to a module, and its fixtures",
     "tests/unit": "one part of core to a module",

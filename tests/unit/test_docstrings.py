@@ -29,6 +29,8 @@ RAISES_NOTHING = {
     "RealTime.time": "it reads a clock",
     "wall_clock": "it reads a clock",
     "interruption": "it looks at an exception",
+    "examine_hosts": "what is wrong is a finding",
+    "named_warnings": "it looks at texts",
     "start_thread": "raises what Thread.start raises",
     "Monitor.leave": "it does nothing if the lock isn't held",
     "Monitor.wait_for": "raises what the predicate raises",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
-from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tenure import Store
-from tenure.cli.diagnosis import Check, caveats_of, examine
+from tenure.diagnosis import Checkup, caveats_of, examine_store
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
 from tenure_console.looks import amounts
 from tenure_console.pages.site import Site
@@ -24,7 +21,7 @@ class Examined:
     """What the doctor found, and when."""
 
     time: float
-    checks: tuple[Check, ...]
+    found: Checkup
 
 
 class StorePages:
@@ -60,16 +57,9 @@ class StorePages:
     def examine(self, request: Request) -> Response:
         """Have the doctor look at the store. Without the right to write it only reads."""
         store = self._site.store
-        found = examine(
-            # The store that is open already: its URL here lacks the password.
-            lambda: cast("Store", contextlib.nullcontext(store)),
-            samples=_SAMPLES,
-            read_only=not self._site.writes,
-            progress=contextlib.nullcontext(),
-        )
-        # The store was open already, so nothing was found out about opening it.
-        checks = tuple(check for check in found.checks if check.name != "open")
-        self._examined = Examined(time.time(), checks)
+        # The store that is open already: its URL here lacks the password.
+        found = examine_store(store, samples=_SAMPLES, read_only=not self._site.writes)
+        self._examined = Examined(time.time(), found)
         return self._site.back(request, "store")
 
 
