@@ -15,10 +15,11 @@ DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parents[1]
 ELSEWHERE = {
     "contrib/tenure-asgi/README.md": "how-to/asgi.md",
-    "contrib/tenure-gateway/README.md": "how-to/gateway.md",
     "contrib/tenure-postgresql/README.md": "reference/postgresql.md",
     "contrib/tenure-jsonfile/README.md": "reference/jsonfile.md",
     "contrib/tenure-console/README.md": "how-to/console.md",
+    "contrib/tenure-gateway/README.md": "how-to/gateway.md",
+    "contrib/tenure-telemetry/README.md": "how-to/telemetry.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "README.md": "index.md",

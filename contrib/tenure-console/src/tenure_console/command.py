@@ -33,8 +33,8 @@ def console(
 ) -> None:
     """Serve a web page that shows the store: services and instances, keys, changes, leases, locks, and its guarantees.
 
-    The link that is printed lets one browser in, once; the next link is printed then. Values are hidden until somebody
-    asks for them. Ctrl-C ends the server, and with it all sessions.
+    The link that is printed lets one browser in, once; the next link is printed then. Values are hidden until a
+    person asks for them. Ctrl-C ends the server, and with it all sessions.
     """
     from tenure_console.application import Console
 
