@@ -7,7 +7,6 @@ With ``--check`` nothing is written, and the exit code is 1 if a picture would c
 
 from __future__ import annotations
 
-import inspect
 import sys
 import textwrap
 from collections.abc import Callable
@@ -250,13 +249,27 @@ def watch_gap() -> Drawing:
     return picture
 
 
+_REFUSED: dict[RetryAdvice, tuple[type[errors.TenureError], ...]] = {
+    RetryAdvice.SAFE: (errors.Unavailable, errors.DeadlineExceeded, errors.StoreFull),
+    RetryAdvice.READ_FIRST: (errors.Conflict,),
+    RetryAdvice.USELESS: (
+        errors.InvalidArgument,
+        errors.LimitExceeded,
+        errors.Unsupported,
+        errors.PermissionDenied,
+        errors.LeaseNotFound,
+        errors.StoreClosed,
+    ),
+}
+"""Errors that a write may raise and that refuse it, by what they advise; the catalogue has all of them."""
+
+
 def outcomes() -> Drawing:
     """What a program knows after a write, and what it may do."""
-    names: dict[RetryAdvice, list[str]] = {advice: [] for advice in RetryAdvice}
-    for error in vars(errors).values():
-        if inspect.isclass(error) and issubclass(error, errors.TenureError) and error is not errors.TenureError:
-            names[error.retry].append(error.__name__)
-    refused = [name for name in names[RetryAdvice.READ_FIRST] if name != "OutcomeUnknown"]
+    for advice, names in _REFUSED.items():
+        wrong = [error.__name__ for error in names if error.retry is not advice]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: retry is not {advice}")
     picture = Drawing(
         860, 500, "A write is done, refused or unknown; the type of the error says which, and what may follow"
     )
@@ -280,11 +293,12 @@ def outcomes() -> Drawing:
     picture.arrow("M730 154 V176")
     picture.text(730, 192, "error.retry says", "soft", size=12, anchor="middle")
     y = 214
-    for advice, what, listed in (
-        (RetryAdvice.SAFE, "make the same call again", names[RetryAdvice.SAFE]),
-        (RetryAdvice.READ_FIRST, "read the keys first", refused),
-        (RetryAdvice.USELESS, "change something first", names[RetryAdvice.USELESS]),
+    for advice, what in (
+        (RetryAdvice.SAFE, "make the same call again"),
+        (RetryAdvice.READ_FIRST, "read the keys first"),
+        (RetryAdvice.USELESS, "change something first"),
     ):
+        listed = [error.__name__ for error in _REFUSED[advice]]
         rows = textwrap.wrap(", ".join(listed), 40)
         height = 30 + 16 * len(rows)
         picture.box(570, y, 275, height, f"{advice.name}: {what}|" + "|".join(rows))

@@ -440,7 +440,7 @@ class Unhealthy(RegistryError):
     """An instance isn't healthy, by the probe that its registry was given.
 
     Cause: the probe failed; the message has the reason. Probes raise it, and ``register`` if the instance did not
-        become healthy in time.
+    become healthy in time.
     Certain: nothing was registered.
     What to do: look at the service, or give it more time by the check's ``start_timeout``.
     """

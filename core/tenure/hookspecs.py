@@ -4,9 +4,9 @@ An observer is any object or module with functions marked by :data:`hookimpl`. P
 ``connect(url, observers=[...])``. A hook function may leave out parameters that it does not need. What an observer
 raises is logged; it never breaks an operation. Where nobody implements a hook, it costs one look at a flag.
 
-Later versions add hooks and parameters; a hook and a parameter that are here stay. The page ``core/docs/observe.md``
-lists all hooks. They are the same for :mod:`tenure.aio`, whose stores are observed by ``aio.connect(url,
-observers=[...])``.
+Later versions add hooks and parameters; a hook and a parameter that are here stay. The page
+``core/docs/how-to/observe.md`` lists all hooks. They are the same for :mod:`tenure.aio`, whose stores are observed by
+``aio.connect(url, observers=[...])``.
 
 >>> import tenure
 >>> from tenure.hookspecs import hookimpl

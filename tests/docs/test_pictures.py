@@ -14,8 +14,8 @@ sys.path.insert(0, str(DOCS))
 
 import make_pictures  # noqa: E402 - its folder was put on the path above
 
-ELSEWHERE = {Status.FOLLOWING, Status.HEALTHY, Status.UNHEALTHY}
-"""Of the cache and of the instance's health, not of the registration."""
+OF_OTHER_PARTS = {Status.FOLLOWING, Status.HEALTHY, Status.UNHEALTHY}
+"""Statuses of the cache and of the health; the picture shows the registration."""
 
 
 def test_pictures_are_up_to_date() -> None:
@@ -31,7 +31,7 @@ def test_every_picture_is_on_a_page() -> None:
 
 def test_the_registration_shows_every_state_and_transition() -> None:
     picture = make_pictures.registration().svg()
-    assert set(TRANSITIONS) == set(make_pictures._PLACES) == set(Status) - ELSEWHERE
+    assert set(TRANSITIONS) == set(make_pictures._PLACES) == set(Status) - OF_OTHER_PARTS
     wanted = {(source, target) for source, targets in TRANSITIONS.items() for target in targets}
     assert set(make_pictures._WAYS) == wanted
     assert picture.count("marker-end") == len(wanted)

@@ -36,7 +36,7 @@ CAUSED = {
 
 def test_each_hook_is_caused_here_and_is_on_the_page() -> None:
     assert set().union(*CAUSED.values()) == set(OBSERVER_HOOKS)
-    page = (Path(__file__).parents[2] / "core/docs/observe.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "core/docs/how-to/observe.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `tenure_(\w+)`", page, re.MULTILINE)) == set(OBSERVER_HOOKS)
 
 

@@ -6,73 +6,22 @@ import json
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import dns.message
 import dns.query
 import dns.rcode
 import pytest
+from processes import TENURE, Process
 
 import tenure
 from tenure.registry import Instance, Registry
 from tenure_testkit.servers.ports import free_port
 from tenure_testkit.waiting import until
-
-TENURE = [sys.executable, "-m", "tenure.cli", "--json"]
-
-
-class Process:
-    """A command that runs until the end of ``with``, and the events that it has told."""
-
-    def __init__(self, url: str, *arguments: object) -> None:
-        self.events: list[dict[str, Any]] = []
-        self._process = subprocess.Popen(
-            [*TENURE, "--url", url, *map(str, arguments)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.events.append(json.loads(line))
-
-    def wait_for(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
-        def there() -> list[dict[str, Any]]:
-            assert self._process.poll() is None
-            found = [event for event in self.events if event["type"] == kind]
-            return found if len(found) >= count else []
-
-        return until(there, what=f"{count} times {kind}")
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def end(self) -> int:
-        self.send(signal.SIGTERM)
-        return self._process.wait(60)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite://{tmp_path}/store.db"
 
 
 @pytest.fixture
@@ -169,6 +118,19 @@ def test_http_and_dns_answer_and_end(url: str, registry: Registry) -> None:
         registry.drain()
         until(lambda: get(at, "/prometheus?ready=1")[1] == [], what="the drain is seen")
         assert not dns.query.udp(query, host, port=int(port), timeout=60).answer
+        assert process.end() == 0
+
+
+def test_without_its_store_it_waits_and_says_so() -> None:
+    away = f"redis://127.0.0.1:{free_port()}"
+    with Process(away, "serve", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0") as process:
+        listening = process.wait_for("listening", 2)
+        process.wait_for("waiting")
+        at = next(event["http"] for event in listening if "http" in event)
+        port = int(next(event["dns"] for event in listening if "dns" in event).rpartition(":")[2])
+        assert get(at, "/health")[0] == 503
+        query = dns.message.make_query("web.tenure", "A")
+        assert dns.query.udp(query, "127.0.0.1", port=port, timeout=60).rcode() == dns.rcode.SERVFAIL
         assert process.end() == 0
 
 

@@ -26,10 +26,14 @@ class Setting:
         registry = stack.enter_context(Registry(connect(observers=[self.directory])))
         self.directory.follow(registry, lambda: None)
 
-    def register(self, *names: str, host: str = "10.0.0.1", port: int = 80) -> list[Registry]:
+    def register(self, *names: str, host: str = "10.0.0.1", port: int = 0) -> list[Registry]:
         return [
-            Registry(self.writer, instance=Instance("web", id=name, host=host, port=port)).start() for name in names
+            Registry(self.writer, instance=Instance("web", id=name, host=host, port=port or ord(name[0]))).start()
+            for name in names
         ]
+
+    def ready(self) -> list[str]:
+        return [each.id for each in self.directory.look().services.get("web", ()) if each.ready]
 
     def ids(self) -> list[str]:
         return [each.id for each in self.directory.look().services.get("web", ())]
@@ -70,14 +74,30 @@ def test_anything_else_is_not(host: str) -> None:
 
 
 def test_what_an_outage_took_away_stays_for_the_grace_period(setting: Setting, tenure_faults: Faults) -> None:
-    setting.register("living", "dead", "drained")
-    until(lambda: len(setting.ids()) == 3, what="all are seen")
-    # The store is back, and has lost the leases. One registers again, at another port.
+    setting.register("a", "b", "c", "d")[3].drain()
+    until(lambda: setting.ready() == ["a", "b", "c"], what="all are seen, and one drains")
+    # The store is back, and has lost everything.
     tenure_faults.lose_data()
-    until(lambda: setting.directory.look().kept, what="they are missed")
-    assert setting.ids() == ["dead", "drained", "living"]
+    until(lambda: setting.directory.look().kept == {"web/a@10.0.0.1", "web/b@10.0.0.1", "web/c@10.0.0.1"}, what="kept")
+    assert setting.ids() == ["a", "b", "c"]
+    # One registers again, and one has a successor at its address.
+    setting.register("a")
+    setting.register("new", port=ord("b"))
+    until(lambda: setting.directory.look().kept == {"web/c@10.0.0.1"}, what="two are known again")
+    assert setting.ids() == ["a", "c", "new"]
     setting.now += GRACE + 1
-    until(lambda: not setting.directory.look().kept, what="the grace period is over")
+    until(lambda: setting.ids() == ["a", "new"], what="the grace period is over")
+    assert not setting.directory.look().kept
+
+
+def test_a_difference_without_an_outage_is_doubted_too(setting: Setting) -> None:
+    first, _second = setting.register("a", "b")
+    until(lambda: setting.ids() == ["a", "b"], what="both are seen")
+    setting.directory.tenure_watch_resynced("another/prefix/")
+    setting.directory.tenure_watch_resynced(RegistryConfig().key_prefix)
+    first.close()
+    until(lambda: setting.directory.look().kept, what="it stays")
+    assert setting.ids() == ["a", "b"]
 
 
 def test_an_instance_that_leaves_without_an_outage_is_gone_at_once(setting: Setting) -> None:

@@ -47,7 +47,15 @@ def rendered(folder: Path, text: str, *instances: Instance) -> str:
 def test_hostile_text_is_never_printed_as_it_is(text: str, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="use a filter"):
         checked(text)
-    for expression in ("i.meta.x", "'a' ~ i.meta.x", "i.meta.x|upper", "i.meta.x|nginx('q') ~ i.meta.x", "[i.meta.x]"):
+    for expression in (
+        "i.meta.x",
+        "'a' ~ i.meta.x",
+        "i.meta.x|upper",
+        "i.meta.x|nginx('q') ~ i.meta.x",
+        "[i.meta.x]",
+        "i.meta.get('x')",
+        "i.meta.x.strip('-')",
+    ):
         with pytest.raises(RenderError):
             rendered(tmp_path, f"{{% for i in service('web') %}}{{{{ {expression} }}}}{{% endfor %}}", hostile(text))
 

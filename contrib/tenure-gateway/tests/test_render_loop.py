@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from recording import Recorder
@@ -23,25 +24,26 @@ from tenure_testkit.waiting import until
 class Loop:
     """``tenure render`` without its process, so that the test can inject faults into its store."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, interval: float = 0.05) -> None:
         self.out = folder / "out"
+        self.grace = 600.0
         self.told = Recorder()
         self.wishes = _Wishes()
         self._template = folder / "in.j2"
         self._template.write_text("{% for i in service('web') %}{{ i.id }},{% endfor %}{{ key('color', 'none') }}")
         self._options = Settings(url=url, json=True)
-        self._plan = Plan((Job(self._template, self.out),), interval=0.05)
+        self._plan = Plan((Job(self._template, self.out),), interval=interval)
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         renderer = Renderer(self._plan, self.told, lambda: self.wishes.end)
-        _run(self._options, self._plan, renderer, self.wishes, self.told, grace=600, once=False)
+        _run(self._options, self._plan, renderer, self.wishes, self.told, grace=self.grace, once=False)
 
     def wait_for(self, content: str) -> None:
         until(lambda: self.out.exists() and self.out.read_text() == content, what=f"the file says {content!r}")
 
-    def wait_told(self, kind: str) -> None:
-        until(lambda: any(each == kind for each, _ in self.told.events), what=f"{kind} is told")
+    def wait_told(self, kind: str, count: int = 1) -> None:
+        until(lambda: [each for each, _ in self.told.events].count(kind) >= count, what=f"{kind} is told")
 
     def start(self) -> None:
         self._thread.start()
@@ -86,6 +88,25 @@ def test_the_file_follows_instances_keys_and_the_template(
     loop.wait_for("new")
 
 
+def test_many_changes_are_rendered_once_an_interval(
+    tenure_url: str, tmp_path: Path, tenure_connect: Callable[..., tenure.Store]
+) -> None:
+    interval = 0.3
+    loop = Loop(tenure_url, tmp_path, interval)
+    began = monotonic()
+    loop.start()
+    try:
+        loop.wait_for("none")
+        writer = tenure_connect()
+        for number in range(200):
+            writer.put("color", str(number).encode())
+        loop.wait_for("199")
+    finally:
+        loop.end()
+    rendered = [kind for kind, _ in loop.told.events].count("rendered")
+    assert 2 <= rendered <= 1 + (monotonic() - began) / interval
+
+
 def test_an_outage_changes_nothing_and_is_told(
     loop: Loop, tenure_connect: Callable[..., tenure.Store], tenure_faults: Faults, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,13 +124,36 @@ def test_an_outage_changes_nothing_and_is_told(
     with tenure_faults.outage():
         until(lambda: heard("outage"), what="the outage is told")
         assert loop.out.read_text() == "a,none"
+        for count in (1, 2):  # once the second is told, the first has had its look
+            loop.change_template("{% for i in service('web') %}{{ i.id }};{% endfor %}")
+            loop.wait_told("reloaded", count)
+        assert loop.out.read_text() == "a,none"
         # What the store loses meanwhile is not believed at once.
         tenure_faults.lose_data()
     until(lambda: heard("reconnected"), what="the end is told")
     loop.wait_told("kept")
-    assert loop.out.read_text() == "a,none"
+    loop.wait_for("a;")
     register(writer, "b")
-    loop.wait_for("a,b,none")
+    loop.wait_for("a;b;")
+
+
+def test_a_key_that_an_outage_took_away_stays_for_the_grace_period(
+    loop: Loop, tenure_connect: Callable[..., tenure.Store], tenure_faults: Faults
+) -> None:
+    writer = tenure_connect()
+    writer.put("color", b"red")
+    loop.grace = 4.0
+    loop.start()
+    loop.wait_for("red")
+    tenure_faults.lose_data()
+    loop.wait_told("rendered", 2)
+    assert loop.out.read_text() == "none"
+    kinds = [kind for kind, _ in loop.told.events]
+    assert kinds[kinds.index("rendered") :] == ["rendered", "kept", "rendered"]
+    writer.put("color", b"blue")
+    loop.wait_for("blue")
+    writer.delete("color")
+    loop.wait_for("none")
 
 
 def test_it_waits_for_a_store_that_is_away_and_ends_when_asked(

@@ -37,6 +37,7 @@ SIGHT = sight(
     Instance("web", id="5", host="10.0.0.5", port=80).with_status("draining"),
     Instance("Mail.In", id="1", host="10.0.1.1", port=25),
     Instance("gone", id="1", host="10.0.2.1").with_status("draining"),
+    *(Instance("middle", id=str(n), host=f"10.2.0.{n}", port=80) for n in range(1, 41)),
     *(Instance("big", id=str(n), host=f"10.1.{n // 200}.{n % 200 + 1}", port=80) for n in range(1_200)),
 )
 
@@ -125,12 +126,15 @@ def test_the_top_of_the_zone_has_its_soa_and_ns() -> None:
 
 
 def test_a_long_answer_is_cut_to_what_the_client_takes_and_whole_by_tcp() -> None:
-    for payload, most in ((0, 512), (600, 600), (4096, MOST_UDP), (100, 512)):
-        query = dns.message.make_query("big.tenure", "A", use_edns=0 if payload else -1, payload=payload)
+    def cut(name: str, payload: int | None) -> bool:
+        query = dns.message.make_query(name, "A", use_edns=payload is not None and 0, payload=payload)
         wire = ZONE.answer(query.to_wire(), SIGHT)
         assert wire is not None
-        assert len(wire) <= most
-        assert dns.message.from_wire(wire).flags & dns.flags.TC
+        assert len(wire) <= max(512, min(payload or 0, MOST_UDP))
+        return bool(dns.message.from_wire(wire).flags & dns.flags.TC)
+
+    assert [cut("middle.tenure", payload) for payload in (None, 100, 600, 1_232, 4_096)] == [True] * 3 + [False] * 2
+    assert cut("big.tenure", 4_096)
     for kind in ("A", "SRV"):
         whole = ask("big.tenure", kind, tcp=True)
         assert len(texts(whole)) == 1_000

@@ -17,6 +17,8 @@ ELSEWHERE = {
     "contrib/tenure-asgi/README.md": "how-to/asgi.md",
     "contrib/tenure-postgresql/README.md": "reference/postgresql.md",
     "contrib/tenure-jsonfile/README.md": "reference/jsonfile.md",
+    "contrib/tenure-console/README.md": "how-to/console.md",
+    "contrib/tenure-gateway/README.md": "how-to/gateway.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "README.md": "index.md",

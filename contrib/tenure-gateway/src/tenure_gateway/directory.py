@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from types import MappingProxyType
 
-from tenure.errors import TenureError
+from tenure.errors import StoreClosed, TenureError
 from tenure.hookspecs import hookimpl
 from tenure.registry import Instance, Registry, Service
 
-DEFAULT_GRACE = 15.0
-"""Seconds: the default heartbeat, and time for the first attempts to register again."""
+DEFAULT_GRACE = 40.0
+"""Seconds: the longest pause between attempts to register again, by default, and a heartbeat."""
 _HOST_NAME = re.compile(r"(?=.{1,253}\.?\Z)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?\Z")
 _MOST_NAMED = 1_000
 
@@ -68,7 +68,7 @@ class Directory:
         self._lock = threading.Lock()
         self._registry: Registry | None = None
         self._away_since: float | None = None
-        self._doubt_until = -math.inf
+        self._doubts: dict[str, float] = {}
         self._source: Mapping[str, Service] = {}
         self._sorted: dict[str, tuple[Service, tuple[Instance, ...]]] = {}
         self._bad: dict[str, Mapping[str, str]] = {}
@@ -96,29 +96,42 @@ class Directory:
         """What keeps the registry from the store, if anything."""
         return None if self._registry is None else self._registry.error
 
+    def check(self) -> None:
+        """Raise the registry's error if it has stopped following the store for good."""
+        registry = self._registry
+        if registry is not None and registry.closed:
+            raise registry.error or StoreClosed("following the registry: it was closed; start again")
+
     # -- the watch's own thread, before it delivers what follows ---------------------------------------
 
     @hookimpl
     def tenure_watch_disconnected(self, prefix: str) -> None:
         """Doubt whatever is gone from now on."""
-        if prefix == self._prefix:
-            self._away_since = self._clock() if self._away_since is None else self._away_since
-            self._doubt_until = math.inf
+        self._doubts[prefix] = math.inf
+        if prefix == self._prefix and self._away_since is None:
+            self._away_since = self._clock()
 
     @hookimpl
     def tenure_watch_reconnected(self, prefix: str) -> None:
         """Doubt whatever is gone for the grace period."""
+        self._doubts[prefix] = self._clock() + self._grace
         if prefix == self._prefix:
             self._away_since = None
-            self._doubt_until = self._clock() + self._grace
 
     @hookimpl
     def tenure_watch_resynced(self, prefix: str) -> None:
         """Doubt what the difference says to be gone: the store may have lost its data."""
-        if prefix == self._prefix:
-            self._doubt_until = max(self._doubt_until, self._clock() + self._grace)
+        self._doubts[prefix] = max(self._doubts.get(prefix, 0.0), self._clock() + self._grace)
 
     # -- any thread --------------------------------------------------------------------------------------
+
+    def doubtful(self, prefix: str) -> bool:
+        """Return whether what is gone may still be there: its watch has no store, or has just found it again.
+
+        Args:
+            prefix: what the watch was opened with, a key or a prefix. Read what the watch says before you ask.
+        """
+        return self._clock() < self._doubts.get(prefix, -math.inf)
 
     def look(self) -> Sight:
         """Return what is known now. Costs little if nothing has changed."""
@@ -127,7 +140,7 @@ class Directory:
             return self._sight
         with self._lock:
             source = registry.get_services()  # first this, then the doubt: see above
-            doubt = self._clock() < self._doubt_until
+            doubt = self.doubtful(self._prefix)
             age = self._age(registry)
             before = self._sight
             if dict(source) != dict(self._source) or (self._kept and not doubt):

@@ -72,6 +72,7 @@ class Remarks:
     def __init__(self, teller: Teller) -> None:
         self._teller = teller
         self._last = Sight({})
+        self._keys: frozenset[str] = frozenset()
 
     def tell(self, sight: Sight) -> None:
         """Tell what is new in this look."""
@@ -85,5 +86,16 @@ class Remarks:
             )
         elif last.kept and not sight.kept:
             self._teller.tell("settled", "no instance stays because of the outage any more")
+        self._tell_left_out(sight, last)
+
+    def tell_keys(self, kept: frozenset[str]) -> None:
+        """Tell which keys stay with their last values."""
+        if kept and kept != self._keys:
+            named = ", ".join(sorted(kept))
+            message = f"{len(kept)} keys are gone since the outage, and their last values stay for a while: {named}"
+            self._teller.tell("kept", message, keys=sorted(kept))
+        self._keys = kept
+
+    def _tell_left_out(self, sight: Sight, last: Sight) -> None:
         for who in sorted(set(sight.left_out) - set(last.left_out)):
             self._teller.tell("left-out", f"{who} is left out: {sight.left_out[who]}", instance=who)

@@ -162,7 +162,7 @@ def _run(
     with followed(options, directory, teller, changed=wishes.changed, pause=None if once else wishes.pause) as store:
         if store is None:
             return True
-        keys = FollowedKeys(store, wishes.changed)
+        keys = FollowedKeys(store, wishes.changed, directory.doubtful)
         try:
             if once:
                 return renderer.render(directory.look(), keys)
@@ -180,8 +180,11 @@ def _follow(
     remarks, tracker = Remarks(teller), OutageTracker()
     serial, next_at = -1, 0.0
     while not wishes.end:
+        directory.check()
         sight = directory.look()
         remarks.tell(sight)
+        remarks.tell_keys(keys.kept)
+        wishes.look |= keys.settled
         outage = tracker.look(sight.age, directory.error)
         if outage is not None:
             show_outage(teller.output, outage, meanwhile="the files stay as they are")

@@ -1,4 +1,8 @@
-"""Keys for templates: a view of each key and prefix that the last renderings asked for, kept up to date by a watch."""
+"""Keys for templates: a view of each key and prefix that the last renderings asked for, kept up to date by a watch.
+
+A key that is gone after an outage keeps its value while that is doubtful: a store that comes back without its data must
+not turn a configuration into one of defaults at once.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,20 @@ class FollowedKeys:
     Args:
         store: an open store.
         changed: called after each change of a key, on a thread for callbacks; it returns quickly.
+        doubtful: tells for a key or a prefix whether it is doubtful that what is gone is gone.
     """
 
-    def __init__(self, store: tenure.Store, changed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        store: tenure.Store,
+        changed: Callable[[], object],
+        doubtful: Callable[[str], bool] = lambda _watched: False,
+    ) -> None:
         self._store = store
         self._changed = changed
+        self._doubtful = doubtful
+        self._last: dict[tuple[str, str], dict[str, str]] = {}
+        self._kept: dict[str, str] = {}
         self._values: dict[str, tenure.CachedValue[str | None]] = {}
         self._prefixes: dict[str, tenure.CachedPrefix[str]] = {}
         self._asked: set[tuple[str, str]] = set()
@@ -45,7 +58,7 @@ class FollowedKeys:
         value = view.value  # the last good one, if there was any
         if value is None and view.problem is not None:
             raise Refused(f"reading the key {name!r}: {view.problem}")
-        return value
+        return self._with_kept("key", name, {} if value is None else {name: value}).get(name)
 
     def keys(self, prefix: str) -> Mapping[str, str]:
         """Return the keys that begin with ``prefix``, without it, and their values as text, sorted.
@@ -61,7 +74,17 @@ class FollowedKeys:
             view = tenure.CachedPrefix(self._store, prefix, codec=tenure.TEXT)
             view.on_change(lambda _keys: self._changed())
             self._prefixes[prefix] = view
-        return dict(sorted(view.snapshot().items()))
+        return dict(sorted(self._with_kept("keys", prefix, view.snapshot()).items()))
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The keys that are gone since an outage, and whose last values the last renderings have used."""
+        return frozenset(self._kept)
+
+    @property
+    def settled(self) -> bool:
+        """Whether keys were kept that are no longer in doubt: it is time to render again."""
+        return any(not self._doubtful(watched) for watched in self._kept.values())
 
     def forget_unasked(self) -> None:
         """Close the views that were not asked for since the last call."""
@@ -69,12 +92,27 @@ class FollowedKeys:
         for kind, opened in views:
             for name in [name for name in opened if (kind, name) not in self._asked]:
                 opened.pop(name).close()
+                self._last.pop((kind, name), None)
+        asked = {name for _, name in self._asked}
+        self._kept = {key: watched for key, watched in self._kept.items() if watched in asked}
         self._asked.clear()
 
     def close(self) -> None:
         """Close all views."""
         self._asked.clear()
         self.forget_unasked()
+
+    def _with_kept(self, kind: str, watched: str, present: dict[str, str]) -> dict[str, str]:
+        last = self._last.get((kind, watched), {})
+        gone = {key: value for key, value in last.items() if key not in present}
+        start = watched if kind == "keys" else ""
+        if gone and not self._doubtful(watched):
+            gone.clear()
+        for key in last | present:
+            self._kept.pop(start + key, None)
+        self._kept.update({start + key: watched for key in gone})
+        self._last[kind, watched] = present | gone
+        return self._last[kind, watched]
 
     def _check_count(self) -> None:
         if len(self._values) + len(self._prefixes) >= _MOST_VIEWS:

@@ -178,4 +178,7 @@ class Renderer:
         return False
 
     def _command(self, command: str) -> Outcome:
-        return run(command, deadline=self._plan.deadline, stopping=self._stopping)
+        try:
+            return run(command, deadline=self._plan.deadline, stopping=self._stopping)
+        except OSError as exc:  # no process, no memory: another time
+            return Outcome(f"it can't be started: {exc}", "", 0.0)

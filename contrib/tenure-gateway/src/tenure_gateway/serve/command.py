@@ -17,7 +17,7 @@ import uvicorn
 from tenure._outages import OutageTracker
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.outages import show_outage
-from tenure.errors import ConfigError, TenureError
+from tenure.errors import ConfigError
 from tenure.registry import RegistryConfig
 from tenure_gateway.directory import DEFAULT_GRACE, Directory, Sight
 from tenure_gateway.events import Teller
@@ -108,7 +108,7 @@ class _Server:
         self._teller = teller
         self._directory = directory
         self._stopping = threading.Event()
-        self._failure: TenureError | None = None
+        self._failure: Exception | None = None
 
     def look(self) -> Sight | None:
         """Return what the directory shows, if it has a state."""
@@ -160,13 +160,14 @@ class _Server:
                 if store is not None:
                     self._teller.tell("started", f"serving from {store.url}; SIGTERM ends")
                     self._watch()
-        except TenureError as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the main thread has to end and raise it
             self._failure = exc
             loop.call_soon_threadsafe(ended.set)
 
     def _watch(self) -> None:
         remarks, tracker = Remarks(self._teller), OutageTracker()
         while not self._stopping.wait(_LOOK):
+            self._directory.check()
             sight = self._directory.look()
             remarks.tell(sight)
             outage = tracker.look(sight.age, self._directory.error)

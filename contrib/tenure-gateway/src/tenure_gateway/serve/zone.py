@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 import dns.exception
 import dns.flags
@@ -38,6 +39,9 @@ MOST_UDP = 1_232
 """Bytes of a UDP answer that pass every network without fragments."""
 LEAST_UDP = 512
 _MOST_TCP = 65_535
+_MOST_REMEMBERED = 1_000
+_REMEMBER = 0.1
+"""Seconds for which the same question gets the same answer: making one takes a millisecond."""
 _MOST_RECORDS = 1_000
 """Of one answer, chosen by chance: more would not fit into 64 KiB."""
 _MOST_WEIGHT = 65_535
@@ -60,8 +64,17 @@ class ZoneSettings:
     negative_ttl: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer without the two bytes that tell whose it is."""
+
+    services: Mapping[str, tuple[Instance, ...]] | None
+    rest: bytes | None
+    until: float
+
+
 class Zone:
-    """Answers questions. Thread-safe.
+    """Answers questions. Used by one thread.
 
     Args:
         settings: the zone's settings.
@@ -69,6 +82,7 @@ class Zone:
 
     def __init__(self, settings: ZoneSettings) -> None:
         self._settings = settings
+        self._recent: dict[tuple[bytes, bool], _Answer] = {}
         self._server = dns.name.Name((b"ns",)).concatenate(settings.domain)
 
     def answer(self, wire: bytes, sight: Sight | None, *, tcp: bool = False) -> bytes | None:
@@ -82,6 +96,17 @@ class Zone:
         Returns:
             The answer's bytes; ``None`` for a message that gets none, such as an answer.
         """
+        services = None if sight is None else sight.services
+        known = self._recent.get((wire[2:], tcp))
+        if known is None or known.services is not services or known.until < monotonic():
+            answer = self._answer(wire, sight, tcp=tcp)
+            known = _Answer(services, None if answer is None else answer[2:], monotonic() + _REMEMBER)
+            if len(self._recent) >= _MOST_REMEMBERED:
+                self._recent.clear()
+            self._recent[wire[2:], tcp] = known
+        return None if known.rest is None else wire[:2] + known.rest
+
+    def _answer(self, wire: bytes, sight: Sight | None, *, tcp: bool) -> bytes | None:
         try:
             query = dns.message.from_wire(wire, ignore_trailing=True)
         except dns.exception.DNSException:
@@ -131,17 +156,15 @@ class Zone:
     ) -> list[dns.rdata.Rdata] | None:
         """Return the records of a name of the wanted type; ``None`` if there is no such name."""
         if not labels:
-            ns = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.NS, self._server.to_text())
+            ns = _record(dns.rdatatype.NS, self._server.to_text())
             return [one for one in (self._soa(sight), ns) if wanted in (one.rdtype, dns.rdatatype.ANY)]
-        if labels == (b"ns",):
-            return []
         if len(labels) == 2 and labels[1].lower() == b"addr":
             address = _address_in(labels[0])
             return None if address is None else _address_records([address], wanted)
         srv_only = len(labels) > 1 and labels[0].startswith(b"_") and labels[-1].lower() in (b"_tcp", b"_udp")
         instances = _instances(sight, b".".join([labels[0][1:], *labels[1:-1]] if srv_only else labels))
         if instances is None:
-            return None
+            return [] if labels == (b"ns",) else None
         ready = [each for each in instances if each.ready]
         records = self._services(ready, wanted)
         if not srv_only:
@@ -155,22 +178,12 @@ class Zone:
         most = max((each.weight for each in instances), default=0.0)
         scale = min(100.0, _MOST_WEIGHT / most) if most else 0.0
         for each in instances:
-            target = self._target(each.host)
+            target = _target(each.host, self._settings.domain)
             if target is not None:
                 # Above 0, so that a small weight doesn't become that of a standby.
                 weight = max(round(each.weight * scale), 1) if each.weight else 0
-                text = f"0 {weight} {each.port} {target.to_text()}"
-                records.append(dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SRV, text))
+                records.append(_record(dns.rdatatype.SRV, f"0 {weight} {each.port} {target.to_text()}"))
         return records
-
-    def _target(self, host: str) -> dns.name.Name | None:
-        address = address_of(host)
-        if address is not None:
-            return dns.name.Name((address.packed.hex().encode(), b"addr")).concatenate(self._settings.domain)
-        try:
-            return dns.name.from_text(host)
-        except dns.exception.DNSException:
-            return None
 
     def _add_targets(self, response: dns.message.Message) -> None:
         """Add the addresses of SRV targets in this zone, so that a client needs no second question."""
@@ -187,7 +200,7 @@ class Zone:
         # serial, refresh, retry, expire, minimum; a serial of 0 would look as if nothing had ever changed
         numbers = f"{sight.serial % 2**32 or 1} 60 10 86400 {self._settings.negative_ttl}"
         text = f"{self._server.to_text()} hostmaster.{self._settings.domain.to_text()} {numbers}"
-        return dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SOA, text)
+        return _record(dns.rdatatype.SOA, text)
 
     def _rrset(
         self, name: dns.name.Name, records: Sequence[dns.rdata.Rdata], *, negative: bool = False
@@ -217,6 +230,21 @@ def _instances(sight: Sight, name: bytes) -> list[Instance] | None:
     return [each for instances in found for each in instances] if found else None
 
 
+def _record(kind: dns.rdatatype.RdataType, text: str) -> dns.rdata.Rdata:
+    return dns.rdata.from_text(dns.rdataclass.IN, kind, text)
+
+
+def _target(host: str, domain: dns.name.Name) -> dns.name.Name | None:
+    """Return the name of a host, for an SRV record; ``None`` if it can't be one."""
+    address = address_of(host)
+    if address is not None:
+        return dns.name.Name((address.packed.hex().encode(), b"addr")).concatenate(domain)
+    try:
+        return dns.name.from_text(host)
+    except dns.exception.DNSException:
+        return None
+
+
 def _address_in(label: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         packed = bytes.fromhex(label.decode("ascii"))
@@ -232,7 +260,7 @@ def _address_records(
     for address in set(addresses):
         kind = dns.rdatatype.A if address.version == 4 else dns.rdatatype.AAAA
         if wanted in (kind, dns.rdatatype.ANY):
-            records.append(dns.rdata.from_text(dns.rdataclass.IN, kind, str(address)))
+            records.append(_record(kind, str(address)))
     return records
 
 
