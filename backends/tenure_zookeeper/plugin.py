@@ -37,7 +37,7 @@ OPTIONS = (
         "auth",
         str,
         "digest",
-        "how the user of the URL is told to the servers: sent as it is (digest), or by a SASL login with DIGEST-MD5, "
+        "how the servers learn the user of the URL: sent as it is (digest), or by a SASL login with DIGEST-MD5, "
         "for which they have a list of users (sasl)",
         choices=("digest", "sasl"),
     ),

@@ -32,6 +32,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Cause", "Cause"), ("Certain", "Certain")]
 
+pygments_dark_style = "github-dark"
 html_theme = "furo"
 html_title = "Tenure"
 html_static_path = ["site_parts/static"]

@@ -87,7 +87,7 @@ def notes_list(plugin: BackendPlugin) -> str:
 
 def evidence_table(plugin: BackendPlugin, path: Path) -> str:
     """What verifies each of the notes, with links from the page at ``path`` to the tests."""
-    rows = [["what is said", "rules and tests that verify it"]]
+    rows = [["caveat", "rules and tests that verify it"]]
     rows += [[note.title, ", ".join(_check(each, path) for each in note.verified_by)] for note in plugin.caveats]
     return _table(rows)
 

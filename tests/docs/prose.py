@@ -1,8 +1,8 @@
 """Measures the English of a page: sentences, their length in words, and words that the house doesn't use.
 
-Code blocks, tables, comments, headings and links' targets don't count. Neither do lists that other files generate,
-between ``<!-- scores ... -->`` and ``<!-- end of scores -->``. A list item is prose: its sentences count. A word is
-what spaces separate; a stretch of code such as ``a = b`` counts as one word.
+Code blocks, tables, comments, headings and links' targets don't count as sentences. Neither do lists that other files
+generate, between ``<!-- scores ... -->`` and ``<!-- end of scores -->``. A list item is prose: its sentences count. A
+word is what spaces separate; a stretch of code such as ``a = b`` counts as one word.
 """
 
 from __future__ import annotations
@@ -107,11 +107,23 @@ def sentences(text: str) -> list[Sentence]:
     return found
 
 
+def cells(text: str) -> list[tuple[int, str]]:
+    """Return the rows of the tables, but for those that show what not to write."""
+    found = []
+    examples = False
+    for number, line in enumerate(text.splitlines(), 1):
+        row = line.lstrip().startswith("|")
+        examples = row and (examples or line.startswith("| instead of |"))
+        if row and not examples:
+            found.append((number, line))
+    return found
+
+
 def avoided(text: str) -> list[tuple[int, str, str]]:
     """Return each use of a word that the house avoids: line, the words, what to write in their place."""
     return [
         (line, match[0], instead)
-        for line, paragraph in paragraphs(text)
+        for line, paragraph in [*paragraphs(text), *cells(text)]
         for pattern, instead in AVOIDED.items()
         for match in re.finditer(pattern, plain(paragraph), re.IGNORECASE)
     ]

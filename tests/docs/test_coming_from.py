@@ -17,7 +17,7 @@ import tenure
 from tenure import registry, testing
 
 FOLDER = Path(__file__).parents[2] / "core/docs/coming-from"
-PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem not in ("index", "comparison"))
 _ROW = re.compile(r"^\| (.+?) \| (.*?) \| (.*?) ?\|$", re.MULTILINE)
 _NAME = re.compile(r"`([\w.]+)`")
 
@@ -131,5 +131,6 @@ def test_our_names_exist_and_a_call_without_a_counterpart_has_a_reason(page: Pat
 
 
 def test_the_comparison_has_a_date_on_every_page() -> None:
+    assert re.search(r"^As of \w+ 20\d\d\.", (FOLDER / "comparison.md").read_text("utf-8"), re.MULTILINE)
     for page in PAGES:
         assert re.search(r"^## What .+ better\n\nAs of \w+ 20\d\d:\n", page.read_text("utf-8"), re.MULTILINE), page.name

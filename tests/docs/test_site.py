@@ -64,6 +64,13 @@ def test_hooks_and_options_are_those_of_the_code() -> None:
     assert "| `wait_for_store` | number, at least 0 |" in site_parts.options.reference()
 
 
+def test_log_messages_are_found_with_their_loggers() -> None:
+    found = {(event.logger, event.level) for event in site_parts.logs.events()}
+    assert {("tenure.leases", "warning"), ("tenure.watch", "info"), ("tenure.callbacks", "error")} <= found
+    assert not [event for event in site_parts.logs.events() if not event.logger.startswith("tenure")]
+    assert "| warning | `%s: lease %s is lost: %s` |" in site_parts.logs.reference()
+
+
 def test_links_lead_to_the_place_on_the_site(tmp_path: Path) -> None:
     at = DOCS / "how-to/locks.md"
 

@@ -26,7 +26,7 @@ MADE_ELSEWHERE = {
     "core/tenure/registry/lifecycle/recovery.py": "the registration's own thread",
     "core/tenure/aio/_bridge.py": "closes a store whose workers it ends",
     "core/tenure/aio/_calls.py": "makes calls of an event loop, and counts its threads without a lock",
-    "core/tenure/registry/lifecycle/health.py": "a probe may hang, and neither the next one nor the registry waits for it",
+    "core/tenure/registry/lifecycle/health.py": "a probe may hang, and nothing waits for it",
     "core/tenure/cli/completion.py": "the shell waits for its answer no longer than a second",
     "core/tenure/cli/process/registration.py": "a program, not a library",
     "core/tenure/cli/commands/run.py": "a program, not a library",

@@ -48,7 +48,7 @@ def test_two_people_never_overwrite_each_other(store: tenure.Store, writable: Co
         assert refused.status_code == 409
         assert store.get("config/limit").value == b'{"limit": 20, "burst": 5}'
         shown = text_of(refused.text)
-        assert "Somebody changed it meanwhile" in shown
+        assert "Another client changed it meanwhile" in shown
         assert "by this console" in shown
         assert '\u2212 "limit": 20,' in shown
         assert '+ "limit": 10,' in shown
@@ -71,7 +71,7 @@ def test_a_key_that_was_deleted_or_created_meanwhile(store: tenure.Store, writer
     store.delete("a")
     refused = writer.post("save", like=form, content="2")
     assert refused.status_code == 409
-    assert "Somebody deleted it meanwhile" in refused.text
+    assert "Another client deleted it meanwhile" in refused.text
     assert store.get("a") is None
     store.put("a", b"3")
     late = writer.post("save", like=refused)

@@ -130,7 +130,7 @@ def test_the_timeline_tells_who_changed_what(store: tenure.Store, console: Conso
     store.put("web-state", b"first\nsame\nother", lease=lease)
     store.delete("web-state")
     settle(console, store)
-    shown = text_of(visitor.get("timeline", prefix="web-state").text).partition("whose key it is")[2]
+    shown = text_of(visitor.get("timeline", prefix="web-state").text).partition("tells its owner")[2]
     deleted, changed, created = shown.index("deleted"), shown.index("changed"), shown.index("created")
     assert deleted < changed < created
     assert shown.count("by web/web-1") == 3

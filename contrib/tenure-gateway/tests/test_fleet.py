@@ -21,7 +21,7 @@ from processes import Process
 from programs import Programs
 from proxies import Proxy
 from rolling import Load
-from tenure_gateway.directory import DEFAULT_GRACE
+from tenure_gateway.options import DEFAULT_GRACE
 
 import tenure
 from tenure_testkit.servers.redis import RedisServer

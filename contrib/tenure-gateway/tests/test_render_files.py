@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -89,7 +90,10 @@ def test_a_new_file_has_the_mode_asked_for(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.path.stat().st_mode) == expected
 
 
-def test_what_the_check_refuses_changes_nothing_and_is_not_checked_again(bench: Bench) -> None:
+def test_what_the_check_refuses_changes_nothing_and_is_not_checked_again_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenure_gateway.render.renderer._FIRST_PAUSE", 600.0)
     counted = f"echo x >> {bench.folder}/checks"
     renderer = bench.renderer(check=f"{counted}; grep -q 1, {{}} || {{ echo no one in {{}}; false; }}", command="true")
     assert bench.render(renderer, "1")
@@ -102,6 +106,31 @@ def test_what_the_check_refuses_changes_nothing_and_is_not_checked_again(bench: 
     assert f"no one in {bench.out}" in message
     assert (bench.folder / "checks").read_text() == "x\nx\n"
     assert bench.render(renderer, "1", "2")
+
+
+def test_what_the_check_refuses_is_checked_again_later_and_told_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenure_gateway.render.renderer._FIRST_PAUSE", 0.0)
+    renderer = bench.renderer(check=f": {{}}; test -e {bench.folder}/resolves")
+    for _ in range(3):
+        assert not bench.render(renderer, "1")
+        assert renderer.next_attempt() <= monotonic()
+    assert bench.told.take() == ["refused"]
+    (bench.folder / "resolves").touch()
+    assert bench.render(renderer, "1")
+    assert bench.told.take() == ["rendered"]
+    assert renderer.next_attempt() == math.inf
+
+
+def test_what_the_system_refuses_is_tried_again(bench: Bench) -> None:
+    bench.out.mkdir()
+    renderer = bench.renderer()
+    assert not bench.render(renderer, "1")
+    assert renderer.next_attempt() < math.inf
+    bench.out.rmdir()
+    assert bench.render(renderer, "1")
+    assert bench.told.take() == ["failed", "rendered"]
 
 
 def test_a_template_that_fails_changes_nothing_and_is_told_once(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 from recording import Recorder
-from tenure_gateway.render.command import _run, _Wishes
+from tenure_gateway.render.loop import Wishes, follow
 from tenure_gateway.render.plan import Job, Plan
 from tenure_gateway.render.renderer import Renderer
 
@@ -28,7 +28,7 @@ class Loop:
         self.out = folder / "out"
         self.grace = 600.0
         self.told = Recorder()
-        self.wishes = _Wishes()
+        self.wishes = Wishes()
         self._template = folder / "in.j2"
         self._template.write_text("{% for i in service('web') %}{{ i.id }},{% endfor %}{{ key('color', 'none') }}")
         self._options = Settings(url=url, json=True)
@@ -37,7 +37,7 @@ class Loop:
 
     def _run(self) -> None:
         renderer = Renderer(self._plan, self.told, lambda: self.wishes.end)
-        _run(self._options, self._plan, renderer, self.wishes, self.told, grace=self.grace, once=False)
+        follow(self._options, self._plan, renderer, self.wishes, self.told, grace=self.grace, once=False)
 
     def wait_for(self, content: str) -> None:
         until(lambda: self.out.exists() and self.out.read_text() == content, what=f"the file says {content!r}")

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "contrib/tenure-jsonfile/README.md": "reference/jsonfile.md",
     "contrib/tenure-console/README.md": "how-to/console.md",
     "contrib/tenure-gateway/README.md": "how-to/gateway.md",
+    "contrib/tenure-telemetry/README.md": "how-to/telemetry.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "README.md": "index.md",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tenure._plugins import discovery
@@ -42,10 +43,10 @@ class Observers:
         self.url = url
         self._store = store or ObservedStore(url, url.partition(":")[0].partition("+")[0])
         self._calls: dict[str, list[Call]] = {}
-        self._operations = [
-            (_call_of(hooks, "tenure_operation_started"), _call_of(hooks, "tenure_operation_finished"))
-            for hooks in self._hooks
-        ]
+        self._starts = [_call_of(hooks, "tenure_operation_started") for hooks in self._hooks]
+        if not any(self._starts):
+            self._starts.clear()
+        self._ends = [_call_of(hooks, "tenure_operation_finished") for hooks in self._hooks]
         self.active = self.hear("operation_started", "operation_finished")
         self.of_registrations = self.hear("registration_changed")
         self.of_leases = self.hear("lease_granted", "lease_refreshed", "lease_suspect", "lease_revoked")
@@ -146,15 +147,10 @@ class Observers:
             self.tell("cache_closed", prefix=prefix, kind=kind, age=age)
 
     def _operation_started(self, operation: str, batch_size: int) -> tuple[object, ...]:
-        arguments: dict[str, Any] | None = None
-        contexts = _NOTHING
-        for started, _ in self._operations:
-            if started is not None and arguments is None:
-                arguments = {
-                    "url": self.url, "store": self._store, "operation": operation, "batch_size": batch_size
-                }  # fmt: skip
-            contexts += (None if started is None else self._guarded(started, arguments or {}),)
-        return contexts
+        if not self._starts:
+            return _NOTHING
+        arguments = {"url": self.url, "store": self._store, "operation": operation, "batch_size": batch_size}
+        return tuple([None if started is None else self._guarded(started, arguments) for started in self._starts])
 
     def _operation_finished(
         self,
@@ -177,9 +173,10 @@ class Observers:
             "attempts": attempts,
             "context": None,
         }
-        for (_, finished), context in zip(self._operations, contexts, strict=True):
+        for number, finished in enumerate(self._ends):
             if finished is not None:
-                arguments["context"] = context
+                if contexts:
+                    arguments["context"] = contexts[number]
                 self._guarded(finished, arguments)
 
     def _add_store(self, arguments: dict[str, Any]) -> None:
@@ -267,7 +264,10 @@ def _call_of(hooks: pluggy.HookRelay, hook: str) -> Call | None:
     function, names = found[0].function, found[0].argnames
     if len(found) > 1 or found[0].wrapper or found[0].hookwrapper:
         return lambda arguments: caller(**arguments)
-    return lambda arguments: function(*[arguments[name] for name in names])
+    if len(names) < 2:  # where itemgetter gives no tuple
+        return lambda arguments: function(*[arguments[name] for name in names])
+    pick = itemgetter(*names)
+    return lambda arguments: function(*pick(arguments))
 
 
 def _hooks_of(observer: object) -> pluggy.HookRelay:

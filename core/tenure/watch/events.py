@@ -44,6 +44,22 @@ class Event:
     previous: KeyValue | None = None
 
 
+_set_type, _set_key, _set_item, _set_revision, _set_previous = (
+    Event.__dict__[name].__set__ for name in ("type", "key", "item", "revision", "previous")
+)
+
+
+def new_event(kind: EventType, key: str, item: KeyValue | None, revision: int, previous: KeyValue | None) -> Event:
+    """Return ``Event(...)``. A snapshot makes hundreds of thousands, and a frozen class is slow to fill as it is."""
+    event = object.__new__(Event)
+    _set_type(event, kind)
+    _set_key(event, key)
+    _set_item(event, item)
+    _set_revision(event, revision)
+    _set_previous(event, previous)
+    return event
+
+
 class BatchType(StrEnum):
     """Why a batch was delivered.
 

@@ -33,10 +33,10 @@ def console(
 ) -> None:
     """Serve a web page that shows the store: services and instances, keys, changes, leases, locks, and its guarantees.
 
-    The link that is printed lets one browser in, once; the next link is printed then. Values are hidden until somebody
-    asks for them. Ctrl-C ends the server, and with it all sessions.
+    The link that is printed lets one browser in, once; the next link is printed then. Values are hidden until a
+    person asks for them. Ctrl-C ends the server, and with it all sessions.
     """
-    from tenure_console.application import Console  # noqa: PLC0415 - see above
+    from tenure_console.application import Console
 
     listener = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
@@ -85,7 +85,7 @@ def _warn(host: str) -> None:
 
 
 def _serve(served: Console, listener: socket.socket) -> None:
-    import uvicorn  # noqa: PLC0415 - see above
+    import uvicorn
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:

@@ -133,6 +133,12 @@ class Browser:
 
         ActionChains(self.driver).send_keys(*keys).perform()
 
+    def chord(self, modifier: str, key: str) -> None:
+        """Press a key while a modifier is held."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.driver).key_down(modifier).send_keys(key).key_up(modifier).perform()
+
     def until(self, probe: Callable[[], object], what: str) -> None:
         """Wait until ``probe`` returns something true, whatever the page does meanwhile."""
         from selenium.common.exceptions import WebDriverException

@@ -26,9 +26,8 @@ from types import MappingProxyType
 from tenure.errors import StoreClosed, TenureError
 from tenure.hookspecs import hookimpl
 from tenure.registry import Instance, Registry, Service
+from tenure_gateway.options import DEFAULT_GRACE
 
-DEFAULT_GRACE = 40.0
-"""Seconds: the longest pause between attempts to register again, by default, and a heartbeat."""
 _HOST_NAME = re.compile(r"(?=.{1,253}\.?\Z)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?\Z")
 _MOST_NAMED = 1_000
 

@@ -23,7 +23,7 @@ class InstanceRow:
         registry: the name of the registry.
         service: the service.
         problem: why the entry is no instance; empty for an instance, and with it the fields below are empty.
-        meta: the number of entries of its metadata, status, weight and zone left out.
+        meta: the number of entries of its metadata.
     """
 
     registry: str
@@ -118,5 +118,5 @@ def _instance(item: KeyValue) -> InstanceRow | None:
         found.weight,
         found.zone[:_LONGEST],
         version[:_LONGEST] if isinstance(version, str) else "",
-        sum(name not in ("status", "weight", "zone") for name in found.meta),
+        len(found.meta),
     )

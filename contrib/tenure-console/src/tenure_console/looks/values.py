@@ -92,15 +92,16 @@ def pretty(value: bytes) -> str:
 
 
 def preview(value: bytes, width: int = 80) -> str:
-    """Return the beginning of a value for one line."""
+    """Return the beginning of a value for one line, in which a mark stands for each line end."""
     try:
-        return value[: 4 * width].decode(errors="strict" if len(value) <= 4 * width else "ignore")[:width]
+        text = value[: 4 * width].decode(errors="strict" if len(value) <= 4 * width else "ignore")
     except UnicodeDecodeError:
         return value[: width // 3].hex(" ")
+    return text.rstrip("\r\n").replace("\r\n", " ↵ ").replace("\n", " ↵ ")[:width]
 
 
 def to_form(value: bytes) -> tuple[Codec, str]:
-    """Return the codec and the text with which a form edits ``value`` without changing a byte that nobody touched."""
+    """Return the codec and the text with which a form edits ``value`` without changing a byte by itself."""
     if possible_codecs(value)[0] is Codec.BYTES or b"\r" in value or b"\0" in value:
         return Codec.BYTES, base64.b64encode(value).decode()
     return Codec.TEXT, value.decode()

@@ -23,7 +23,7 @@ from tenure_console.pages.site import Site
 from tenure_console.web.guard import form_of, session_of
 
 _READ_ONLY = "This console only looks. Start it with --allow-writes to change the store from it."
-_LATE = "Somebody was quicker: what you saw has changed since, so nothing was done. Look at what is there now."
+_LATE = "Another client changed it after you saw it, so nothing was done. Look at what is there now."
 
 
 class Refused(Exception):
@@ -129,7 +129,7 @@ class Changes:
         item = self._instance(fields)
         name = plain(item.key.partition("/registry/")[2])
         effects = (
-            ("Programs that ask for ready instances send it nothing new. What it works on goes on.",)
+            ("Programs that ask for ready instances send it nothing new. It finishes its work.",)
             if draining
             else ("Programs that ask for ready instances send it work again.",)
         )
@@ -173,7 +173,9 @@ class Changes:
     def _plan_release(self, fields: Mapping[str, str]) -> Plan:
         place = next((place for place in self._site.picture.places() if place.key == fields.get("key")), None)
         if place is None:
-            raise Refused("Nobody holds it or waits for it in this place by now.")
+            raise Refused("No participant holds it in this place by now.")
+        if not place.holds:
+            raise Refused(f"{plain(place.owner) or 'This participant'} only waits for it.")
         waiting = sum(
             not other.holds and other.key.rpartition("/")[0] == place.key.rpartition("/")[0]
             for other in self._site.picture.places()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from starlette.responses import Response
 from tenure import LeaseNotFound, TenureError
 from tenure.registry import Instance, decode
 from tenure_console.following.entries import Entry, registry_prefix
-from tenure_console.looks import difference
+from tenure_console.looks import amounts, difference
 from tenure_console.pages.site import FRESH, Site, paged
 
 _MOST_META = 100
 _ZONES = 3
 _VERSIONS = 3
+_NUMBERS = re.compile("([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def service(site: Site, request: Request) -> Response:
     """Show the instances of one service."""
     query = request.query_params
     name, registry, wanted = query.get("name", ""), query.get("registry", ""), query.get("q", "").casefold()
-    entries = site.picture.service((registry, name))
+    entries = sorted(site.picture.service((registry, name)), key=_in_order)
     rows = [entry for entry in entries if _matches(entry, wanted)]
     shown, page = paged(rows, request)
     return site.render(
@@ -99,11 +101,17 @@ def service(site: Site, request: Request) -> Response:
         "service.html",
         here="services",
         service=_row((registry, name), entries),
+        began=amounts.clock(site.picture.began)[:5],
         rows=shown,
         page=page,
         q=query.get("q", ""),
         fresh=FRESH,
     )
+
+
+def _in_order(entry: Entry) -> list[tuple[int, str]]:
+    """Return what sorts ``web-2`` before ``web-10``."""
+    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in _NUMBERS.split(entry.key) if part]
 
 
 def _matches(entry: Entry, wanted: str) -> bool:

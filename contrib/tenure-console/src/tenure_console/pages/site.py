@@ -99,7 +99,7 @@ class Site:
         )
 
     def refuse(self, request: Request, status: int, heading: str, reason: str) -> Response:
-        """Return a page that shows nothing of the store, for whoever wasn't let through."""
+        """Return a page that shows nothing of the store, for a request that the guard refused."""
         return self._page(request, "refused.html", status, heading=heading, reason=reason)
 
     def failed(self, request: Request, status: int, heading: str, reason: str) -> Response:

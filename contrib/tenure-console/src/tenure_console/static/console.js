@@ -72,19 +72,31 @@
     if (!first || state !== "live") say(words[state] || state);
   };
 
+  // A browser has six connections to a server, and each stream takes one. So only a page that is seen has a stream. Its
+  // address says which version the page was made from: after a break the server names all that has changed since.
+  let stream = null;
+  const rest = () => {
+    stream?.close();
+    stream = null;
+  };
+
   const listen = () => {
-    const stream = new EventSource(body.dataset.events);
+    rest();
+    stream = new EventSource(body.dataset.events);
     stream.addEventListener("change", (event) => {
       const news = JSON.parse(event.data);
       skew = Date.now() / 1000 - news.now;
       show(news.state);
       const revision = document.getElementById("revision");
       if (revision) revision.textContent = news.revision;
+      for (const count of document.querySelectorAll("[data-count]")) {
+        count.textContent = news.counts[count.dataset.count].toLocaleString("en");
+      }
       const mine = topics();
       if (news.topics.includes("link") || news.topics.some((topic) => mine.includes(topic))) refresh();
     });
     stream.addEventListener("end", () => {
-      stream.close();
+      rest();
       show("lost");
     });
     // Without an answer the browser tries again by itself. After a refusal it doesn't: the session has ended.
@@ -92,6 +104,8 @@
   };
 
   document.addEventListener("visibilitychange", () => {
+    if (document.hidden) rest();
+    else listen();
     if (!document.hidden && waiting) refresh();
   });
   document.addEventListener("selectionchange", () => {
@@ -108,5 +122,5 @@
     if (topics().includes("poll")) refresh();
   }, poll);
   document.querySelector(".conflict")?.focus();
-  if (body.dataset.events) listen();
+  if (!document.hidden) listen();
 })();

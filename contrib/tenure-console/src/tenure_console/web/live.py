@@ -70,4 +70,19 @@ async def _events(
 
 def _news(follower: Follower, picture: Picture, topics: list[str]) -> str:
     link = follower.link
-    return json.dumps({"topics": topics, "state": link.state, "now": time.time(), "revision": picture.revision})
+    totals = picture.totals()
+    return json.dumps(
+        {
+            "topics": topics,
+            "state": link.state,
+            "now": time.time(),
+            "revision": totals.revision,
+            "counts": {
+                "services": totals.services,
+                "keys": totals.keys,
+                "timeline": totals.changes,
+                "leases": totals.leases,
+                "locks": totals.holders,
+            },
+        }
+    )

@@ -1,10 +1,11 @@
 """One pass over all templates: render, compare, check, replace, and then run the commands that are due.
 
 For each file:  rendered ── as it is ──► nothing is done
-                         ── different ─► checked ── refused ──► the file stays; the same content isn't checked again
+                         ── different ─► checked ── refused ──► the file stays
                                                  ── accepted ─► replaced, and its command is due
-A command that several files share runs once, after all of them. One that fails stays due, and is tried again after a
-pause that doubles from 1 s to 60 s.
+A command that several files share runs once, after all of them. One that fails stays due. What may succeed later on,
+such as a command, a check that resolves names, or a call to the store, is tried again after a pause that doubles from
+1 s to 60 s. The same failure is told once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    pause: float
+    at: float
+
+
 @dataclass(slots=True)
 class _Entry:
     job: Job
@@ -37,12 +44,10 @@ class _Entry:
     file: OutputFile | None
     refused: bytes | None = None
     problem: str = ""
+    retry: _Retry | None = None
 
-
-@dataclass(slots=True)
-class _Retry:
-    pause: float
-    at: float
+    def succeeded(self) -> None:
+        self.refused, self.problem, self.retry = None, "", None
 
 
 class Renderer:
@@ -72,7 +77,7 @@ class Renderer:
         for entry in self._entries:
             try:
                 entry.template.load()
-                entry.refused, entry.problem = None, ""
+                entry.succeeded()
             except RenderError as exc:
                 self._teller.tell("failed", f"{exc}; the template stays as it was", source=str(entry.job.source))
         self._retries.clear()
@@ -97,8 +102,9 @@ class Renderer:
         return all(results)
 
     def next_attempt(self) -> float:
-        """Return when a command that has failed is tried again, on the monotonic clock; infinite if none has."""
-        return min((retry.at for retry in self._retries.values()), default=math.inf)
+        """Return when something that has failed is tried again, on the monotonic clock; infinite if nothing has."""
+        entries = [entry.retry for entry in self._entries if entry.retry is not None]
+        return min((retry.at for retry in [*entries, *self._retries.values()]), default=math.inf)
 
     # -- one file ----------------------------------------------------------------------------------------
 
@@ -110,13 +116,19 @@ class Renderer:
                 sys.stdout.flush()
                 return True
             if content == entry.file.content():
-                entry.refused, entry.problem = None, ""
+                entry.succeeded()
                 return True
-            return content != entry.refused and self._replace(entry, entry.file, content)
-        except (RenderError, TenureError) as exc:
+            waits = entry.retry is not None and monotonic() < entry.retry.at
+            return not (waits and content == entry.refused) and self._replace(entry, entry.file, content)
+        except RenderError as exc:
+            entry.retry = None  # only a change can help
+            self._fail(entry, str(exc))
+        except TenureError as exc:
+            entry.retry = _later(entry.retry)
             self._fail(entry, str(exc))
         except OSError as exc:
-            self._fail(entry, f"writing {entry.job.out}: {exc}")
+            entry.retry = _later(entry.retry)
+            self._fail(entry, f"writing it: {exc}")
         return False
 
     def _replace(self, entry: _Entry, file: OutputFile, content: bytes) -> bool:
@@ -126,26 +138,25 @@ class Renderer:
             if job.check is not None:
                 outcome = self._command(with_candidate(job.check, candidate))
                 if outcome.problem:
-                    if not self._stopping():
-                        entry.refused = content
-                    self._refuse(job, candidate, outcome)
+                    entry.retry = _later(entry.retry if entry.refused == content else None)
+                    self._refuse(entry, candidate, outcome, again=entry.refused == content)
+                    entry.refused = content
                     return False
             file.replace(candidate, due=job.command is not None)
-        entry.refused, entry.problem = None, ""
+        entry.succeeded()
         if job.command is not None:
             self._retries.pop(job.command, None)
         self._teller.tell("rendered", f"{job.out}: replaced", out=str(job.out), bytes=len(content))
         return True
 
-    def _refuse(self, job: Job, candidate: Path, outcome: Outcome) -> None:
-        self._teller.tell(
-            "refused",
-            f"{job.out}: stays as it is, since the check refused the new content ({outcome.problem}): "
-            f"{outcome.output.replace(str(candidate), str(job.out)) or 'it said nothing'}",
-            out=str(job.out),
-            problem=outcome.problem,
-            output=outcome.output,
-        )
+    def _refuse(self, entry: _Entry, candidate: Path, outcome: Outcome, *, again: bool) -> None:
+        out = str(entry.job.out)
+        said = outcome.output.replace(str(candidate), out)
+        problem = f"the check refused the new content ({outcome.problem}): {said or 'it said nothing'}"
+        if not again or problem != entry.problem:
+            message = f"{out}: stays as it is, since {problem}"
+            self._teller.tell("refused", message, out=out, problem=outcome.problem, output=said)
+        entry.problem = problem
 
     def _fail(self, entry: _Entry, problem: str) -> None:
         if problem != entry.problem:  # the same problem is told once
@@ -165,12 +176,11 @@ class Renderer:
                 file.done()
             self._teller.tell("executed", f"{command}: done in {outcome.seconds:.2f} s", command=command)
             return True
-        pause = _FIRST_PAUSE if retry is None else min(2 * retry.pause, _LONGEST_PAUSE)
-        self._retries[command] = _Retry(pause, monotonic() + pause)
+        again = self._retries[command] = _later(retry)
         self._teller.tell(
             "failed",
             f"{command}: failed ({outcome.problem}): {outcome.output or 'it said nothing'}; it is tried again in "
-            f"{pause:g} s",
+            f"{again.pause:g} s",
             command=command,
             problem=outcome.problem,
             output=outcome.output,
@@ -182,3 +192,8 @@ class Renderer:
             return run(command, deadline=self._plan.deadline, stopping=self._stopping)
         except OSError as exc:  # no process, no memory: another time
             return Outcome(f"it can't be started: {exc}", "", 0.0)
+
+
+def _later(before: _Retry | None) -> _Retry:
+    pause = _FIRST_PAUSE if before is None else min(2 * before.pause, _LONGEST_PAUSE)
+    return _Retry(pause, monotonic() + pause)

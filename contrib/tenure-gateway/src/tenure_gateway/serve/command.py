@@ -1,53 +1,26 @@
-"""``tenure serve``: answer HTTP and DNS from the registry, until a signal ends it."""
+"""``tenure serve``: the command's options. What they ask for is imported when it runs, so that help stays quick."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-import signal
-import socket
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 
 import click
-import uvicorn
 
-from tenure._outages import OutageTracker
 from tenure.cli.options import Settings, common, settings
-from tenure.cli.ui.outages import show_outage
-from tenure.errors import ConfigError
-from tenure.registry import RegistryConfig
-from tenure_gateway.directory import DEFAULT_GRACE, Directory, Sight
-from tenure_gateway.events import Teller
-from tenure_gateway.opening import Remarks, followed
-from tenure_gateway.serve.dns_server import DnsServer
-from tenure_gateway.serve.http import HttpInterface
-from tenure_gateway.serve.zone import Zone, ZoneSettings, parse_domain
+from tenure_gateway.options import grace_option
+from tenure_gateway.serve.address import Address
 
-_LOOK = 0.5
 _MOST_TTL = 2**31 - 1
-_MOST_REQUESTS = 200
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) -> _Address | None:
+def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Address | None:
     if value is None:
         return None
     match = _ADDRESS.match(value)
     if match is None or int(match["port"]) > 65535:
         raise click.BadParameter(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8600 or [::1]:8600")
-    return _Address(match["six"] or match["host"], int(match["port"]))
+    return Address(match["six"] or match["host"], int(match["port"]))
 
 
 @click.command(short_help="Answer HTTP and DNS from the registry.")
@@ -65,21 +38,14 @@ def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     metavar="SECONDS",
     help="Of DNS answers that there is nothing.",
 )
-@click.option(
-    "--grace",
-    type=click.FloatRange(min=0),
-    default=DEFAULT_GRACE,
-    show_default=True,
-    metavar="SECONDS",
-    help="After an outage, instances that are gone stay so long: they may register again.",
-)
+@grace_option
 @common(registry=True)
 @settings
 def serve(
     options: Settings,
     *,
-    http: _Address | None,
-    dns: _Address | None,
+    http: Address | None,
+    dns: Address | None,
     domain: str,
     ttl: int,
     negative_ttl: int,
@@ -92,133 +58,8 @@ def serve(
     """
     if http is None and dns is None:
         raise click.UsageError("give --http HOST:PORT, --dns HOST:PORT, or both")
+    from tenure_gateway.serve.server import run
+    from tenure_gateway.serve.zone import Zone, ZoneSettings, parse_domain
+
     zone = Zone(ZoneSettings(parse_domain(domain), ttl, negative_ttl))
-    asyncio.run(
-        _Server(options, Teller(options.output), Directory(RegistryConfig(options.name).key_prefix, grace)).run(
-            http, dns, zone
-        )
-    )
-
-
-class _Server:
-    """All sockets, and a thread that opens the store and looks."""
-
-    def __init__(self, options: Settings, teller: Teller, directory: Directory) -> None:
-        self._options = options
-        self._teller = teller
-        self._directory = directory
-        self._stopping = threading.Event()
-        self._failure: Exception | None = None
-
-    def look(self) -> Sight | None:
-        """Return what the directory shows, if it has a state."""
-        return self._directory.look() if self._directory.ready else None
-
-    async def run(self, http: _Address | None, dns: _Address | None, zone: Zone) -> None:
-        """Serve until a signal comes. Raises ``ConfigError`` if an address can't be had."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ended.set)
-        async with contextlib.AsyncExitStack() as stack:
-            if dns is not None:
-                port = await _listening("--dns", dns, stack.enter_async_context(self._dns(dns, zone)))
-                self._teller.tell("listening", f"DNS at {_Address(dns.host, port)}", dns=str(_Address(dns.host, port)))
-            if http is not None:
-                listener = _bind(http)
-                stack.callback(listener.close)
-                server = _Http(self.look)
-                task = asyncio.create_task(server.serve([listener]))
-                stack.push_async_callback(server.end, task)
-                at = str(_Address(http.host, listener.getsockname()[1]))
-                self._teller.tell("listening", f"HTTP at {at}", http=at)
-            follower = threading.Thread(target=self._follow, args=(loop, ended), name="tenure-serve")
-            follower.start()
-            try:
-                await ended.wait()
-            finally:
-                self._stopping.set()
-                await asyncio.to_thread(follower.join)
-        if self._failure is not None:
-            raise self._failure
-        self._teller.tell("ended", "ended")
-
-    def _dns(self, address: _Address, zone: Zone) -> DnsServer:
-        return DnsServer(address.host, address.port, lambda wire, tcp: zone.answer(wire, self.look(), tcp=tcp))
-
-    # -- the thread that looks ---------------------------------------------------------------------------
-
-    def _follow(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-        try:
-            with followed(
-                self._options,
-                self._directory,
-                self._teller,
-                changed=lambda: None,
-                pause=lambda seconds: not self._stopping.wait(seconds),
-            ) as store:
-                if store is not None:
-                    self._teller.tell("started", f"serving from {store.url}; SIGTERM ends")
-                    self._watch()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the main thread has to end and raise it
-            self._failure = exc
-            loop.call_soon_threadsafe(ended.set)
-
-    def _watch(self) -> None:
-        remarks, tracker = Remarks(self._teller), OutageTracker()
-        while not self._stopping.wait(_LOOK):
-            self._directory.check()
-            sight = self._directory.look()
-            remarks.tell(sight)
-            outage = tracker.look(sight.age, self._directory.error)
-            if outage is not None:
-                show_outage(self._teller.output, outage, meanwhile="the last state is served")
-
-
-class _Http(uvicorn.Server):
-    """uvicorn, which leaves signals to this command."""
-
-    def __init__(self, look: Callable[[], Sight | None]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                HttpInterface(look),
-                lifespan="off",
-                access_log=False,
-                log_level="warning",
-                limit_concurrency=_MOST_REQUESTS,
-                timeout_graceful_shutdown=3,
-                timeout_keep_alive=75,
-                server_header=False,
-                ws="none",
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the handlers as they are."""
-        yield
-
-    async def end(self, task: asyncio.Task[None]) -> None:
-        """Finish the requests that are under way, for three seconds at most."""
-        self.should_exit = True
-        await task
-
-
-async def _listening(option: str, address: _Address, entering: Awaitable[DnsServer]) -> int:
-    try:
-        server = await entering
-    except OSError as exc:
-        raise _cannot_listen(option, address, exc) from exc
-    return server.port
-
-
-def _bind(address: _Address) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((address.host, address.port), family=family, backlog=2048)
-    except OSError as exc:
-        raise _cannot_listen("--http", address, exc) from exc
-
-
-def _cannot_listen(option: str, address: _Address, exc: OSError) -> ConfigError:
-    return ConfigError(f"serving: {option} {address} can't be had: {exc}; choose another address or port")
+    run(options, zone, http=http, dns=dns, grace=grace)
