@@ -277,7 +277,7 @@ def outcomes() -> Drawing:
     for x, words in ((130, "it returned"), (430, "it raised OutcomeUnknown"), (730, "it raised another error")):
         picture.arrow(f"M430 60 V84 H{x} V104" if x != 430 else "M430 60 V104")
         picture.text(
-            x + (6 if x == 430 else 0),
+            x + (14 if x == 430 else 0),
             98 if x == 430 else 78,
             words,
             "soft",
