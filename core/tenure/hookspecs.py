@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from tenure._observed_store import ObservedStore as ObservedStore  # noqa: PLC0414 - public here
-from tenure._observed_store import Outcome as Outcome  # noqa: PLC0414 - public here
+from tenure._observed import ObservedStore as ObservedStore  # noqa: PLC0414 - exported
+from tenure._observed import Outcome as Outcome  # noqa: PLC0414 - exported
 
 if TYPE_CHECKING:
     from tenure.errors import TenureError

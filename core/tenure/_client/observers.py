@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from tenure._observed_store import ObservedStore, Outcome
+from tenure._observed import ObservedStore, Outcome
 from tenure._plugins import discovery
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import monotonic

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
-from tenure._observed_store import ObservedStore
+from tenure._observed import ObservedStore
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline

@@ -45,8 +45,10 @@ from tenure.registry.lifecycle.entry import CALLS
 from tenure.registry.lifecycle.following import Following
 from tenure.registry.lifecycle.handlers import Dispatcher
 from tenure.registry.lifecycle.health import HealthMonitor
+from tenure.registry.lifecycle.late_start import AWAY, LateStart
 from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
+from tenure.registry.lifecycle.unreached import unreached
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter, describe, select
@@ -54,8 +56,6 @@ from tenure.registry.model.instance import DEFAULT_SERVICE, Instance, InstanceSt
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import key_of
 from tenure.registry.warm.copy import WarmCopy
-from tenure.registry.warm.late_start import AWAY, LateStart
-from tenure.registry.warm.unreached import unreached
 
 _log = logging.getLogger("tenure.registry")
 _LOOK_AGAIN = 0.5

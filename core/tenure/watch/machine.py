@@ -177,8 +177,8 @@ class WatchMachine:
         self.disconnected_at = now
         if not self.resumes_only:
             # Resuming in the history would let a slow consumer fall behind further; the difference is short.
-            self._resync_reason = reason
             self.resync_cause = "slow_consumer"
+            self._resync_reason = reason
         return reason
 
     def failed(self, error: TenureError, failed_at: float, alive_at: float) -> None:

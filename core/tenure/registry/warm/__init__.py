@@ -1,1 +1,1 @@
-"""Starting a registry from a file of what it knew, while the store is away."""
+"""What a registry knew when its store was last reached, kept in a file for a start while the store is away."""

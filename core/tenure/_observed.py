@@ -1,7 +1,4 @@
-"""What observers are shown of a store and of an operation's end. ``tenure.hookspecs`` has both for applications.
-
-They have a module of their own because every opened store makes one, and ``tenure.hookspecs`` imports pluggy.
-"""
+"""What hooks tell of a store and of an operation. Apart from the hooks, since those import pluggy."""
 
 from __future__ import annotations
 
