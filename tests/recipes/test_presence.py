@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 
 import tenure
 import tenure_memory
-from tenure import Store, aio
+from tenure import Store, SystemClock, aio
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Steps
 from tenure._steps.threads import perform
@@ -20,6 +21,9 @@ from tenure.errors import LeaseLost, Unavailable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._presence import Presence
 from tenure.recipes.once import one_run
+from tenure.spi import Capabilities
+from tenure_memory.backend import MemoryBackend
+from tenure_memory.server import MemoryServer
 from tenure_testkit.waiting import PATIENCE, until
 
 
@@ -198,3 +202,35 @@ def test_an_outage_during_the_look_ends_nothing(store: Store, monkeypatch: pytes
     store.delete(held.key)
     presence.look()
     assert held.lost
+
+
+class Restored(MemoryBackend):
+    """A store that repeats revisions, whose data can be those of a backup from one moment to the next."""
+
+    name = "0"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return dataclasses.replace(super().capabilities, unique_revisions=False)
+
+    @property
+    def history(self) -> str:
+        return self.name
+
+
+@pytest.mark.parametrize("how", ["a look", "a release"])
+@pytest.mark.parametrize("what", HELD)
+def test_what_a_backup_has_of_a_former_holder_is_removed(what: str, how: str) -> None:
+    """Its session may live on, and its revision is refused, so nobody else would ever get it."""
+    backend = Restored(MemoryServer("restored"), clock=SystemClock(), history=None)
+    with Store.from_backend(backend, url="memory://restored") as store:
+        held = HELD[what](store, tenure.Session.open(store, ttl=300))
+        keys = [key for key, _ in held._revisions]
+        backend.name = "1"
+        if how == "a look":
+            held.session.lease.refresh()
+            assert held.wait_until_lost(PATIENCE)
+            assert held.lost
+        elif isinstance(held, tenure.Held | tenure.Claim):
+            assert not held.release()
+        until(lambda: not [key for key in keys if store.get(key) is not None])

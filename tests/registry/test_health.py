@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import socket
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import tenure
+from tenure import aio
 from tenure.errors import ConfigError, StoreClosed, Unhealthy
 from tenure.registry import (
     CommandProbe,
@@ -144,6 +146,65 @@ def test_closing_ends_the_wait(store: tenure.Store) -> None:
     registry.close()
     starting.join(PATIENCE)
     assert [type(error) for error in raised] == [StoreClosed]
+
+
+def test_a_later_call_takes_the_place_of_one_that_waits(open_registry: Open) -> None:
+    probe = Switch(good=False)
+    registry = open_registry(probe, start_timeout=None)
+    raised: list[Unhealthy] = []
+
+    def first() -> None:
+        with pytest.raises(Unhealthy, match="given up") as caught:
+            registry.register(WEB)
+        raised.append(caught.value)
+
+    waiting = threading.Thread(target=first)
+    waiting.start()
+    probe.again()
+    second = threading.Thread(target=registry.register, args=(WEB,))
+    second.start()
+    waiting.join(PATIENCE)
+    assert len(raised) == 1
+    probe.good = True
+    second.join(PATIENCE)
+    assert registry.status is Status.REGISTERED
+
+
+def test_a_cancelled_start_stops_probing() -> None:
+    probe = Switch(good=False)
+
+    async def main() -> None:
+        health = HealthCheck(probe, interval=QUICK, start_timeout=None)
+        async with aio.connect(f"memory://{uuid.uuid4().hex}") as store:
+            registry = aio.Registry(store, RegistryConfig(health=health), WEB)
+            starting = asyncio.create_task(registry.start())
+            await asyncio.to_thread(probe.again)
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            while not registry.closed:  # the thread that started it closes it
+                await asyncio.sleep(QUICK)
+            assert (await store.list()).keys == ()
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def test_a_cancelled_registration_stops_probing() -> None:
+    probe = Switch(good=False)
+
+    async def main() -> int:
+        config = RegistryConfig(health=HealthCheck(probe, interval=QUICK, start_timeout=None))
+        async with aio.connect(f"memory://{uuid.uuid4().hex}") as store, aio.Registry(store, config) as registry:
+            joining = asyncio.create_task(registry.register(WEB))
+            await asyncio.to_thread(probe.again)
+            joining.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await joining
+            probe.good = True
+            await registry.register(WEB)  # the next call works, and its wait is the only one
+            return len(registry.get_service("web"))
+
+    assert asyncio.run(main()) == 1
 
 
 def test_what_the_application_drained_stays_drained(open_registry: Open) -> None:

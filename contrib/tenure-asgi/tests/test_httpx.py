@@ -225,6 +225,30 @@ def test_no_attempt_begins_after_the_timeout(registry: Registry) -> None:
     assert len(sent) == 1
 
 
+NO_HOSTS = ["a\u202eb", "a:80", "[::1", "xn--\xe9", "a\nb", "a..b", "x" * 300]
+
+
+@pytest.mark.parametrize("host", NO_HOSTS, ids=range(len(NO_HOSTS)))
+def test_an_instance_whose_host_is_none_fails_as_others_do(store: tenure.Store, registry: Registry, host: str) -> None:
+    """Some are no part of a URL, and some are no name to the resolver."""
+
+    def resolved(request: httpx.Request) -> httpx.Response:
+        request.url.host.encode("idna")
+        return instances(request)
+
+    instances = Instances()
+    bad = Instance("web", id="bad", host=host, port=8001)
+    store.put(key_of("/registry/default/", bad), encode(bad))
+    for port in PORTS:
+        store.delete(key_of("/registry/default/", Instance("web", id=str(port), host="10.0.0.1", port=port)))
+    until(lambda: [each.id for each in registry.get_service("web").instances] == ["bad"])
+    with pytest.raises(httpx.ConnectError, match="an instance of 'web' is at"):
+        send(registry, resolved)
+    put(store, 8002)
+    until(lambda: len(registry.get_service("web").instances) == 2)
+    assert [send(registry, resolved) for _ in range(4)] == ["8002"] * 4
+
+
 def test_arguments_out_of_range_are_refused(registry: Registry) -> None:
     for transport in (TenureTransport, AsyncTenureTransport):
         with pytest.raises(ConfigError, match="attempts"):

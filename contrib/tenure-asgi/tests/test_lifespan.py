@@ -120,6 +120,41 @@ def test_it_can_be_opened_again_and_not_twice_at_a_time() -> None:
     asyncio.run(main())
 
 
+def test_two_servers_that_open_it_at_the_same_time_do_not_share_it() -> None:
+    async def main() -> None:
+        lifespan = Lifespan("memory://both")
+        opened = await asyncio.gather(lifespan.open(), lifespan.open(), return_exceptions=True)
+        assert [type(each) for each in opened] == [type(None), ConfigError]
+        await lifespan.close()
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_close_goes_on() -> None:
+    async def main() -> None:
+        port = free_port()
+        lifespan = Lifespan("memory://cut", local(port))
+        async with listening(port):
+            await lifespan.open()
+            lifespan.register_soon()
+            await until(lambda: lifespan.not_ready() == [], "ready")
+            store = lifespan.store
+            for _ in range(2):
+                closing = asyncio.create_task(lifespan.close())
+                await asyncio.sleep(0)
+                closing.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await closing
+            await lifespan.close()
+            with pytest.raises(StoreClosed):
+                await store.get("a")
+            await lifespan.open()
+            assert not (await lifespan.store.list("/registry/")).keys
+            await lifespan.close()
+
+    asyncio.run(main())
+
+
 def test_the_lifespan_inside_finds_the_store_open_from_its_startup_to_its_shutdown() -> None:
     seen: list[object] = []
 

@@ -246,6 +246,7 @@ class HeldState:
                 return
             self._gone = key
         _log.warning("the %s %r is lost: the store no longer has its key %r", self._kind, self.name, key)
+        self._leave()  # a backup may have it, or another of several keys be left: it is in others' way now
         for owner in self._owners:
             self._session._tell(owner)
 

@@ -201,7 +201,7 @@ class Queue:
             yield from Commit((RevisionEquals(key, held.ticket.revision),), (Delete(key),), limit)
             removed = True
         except Conflict:
-            removed, there = True, False  # its session ended, or an operator removed it
+            there = False  # it is gone, or a backup has it, whose revisions are no longer known: the janitor sees to it
         except (OutcomeUnknown, Unavailable):
             pass
         finally:

@@ -87,7 +87,7 @@ class SingleKey:
             yield from Commit((RevisionEquals(key, place),), (Delete(key),), limit)
             removed = True
         except Conflict:
-            removed, there = True, False
+            there = False  # it is gone, or a backup has it, whose revisions are no longer known: the janitor sees to it
         except (OutcomeUnknown, Unavailable):
             pass
         finally:

@@ -157,6 +157,7 @@ def give_back(layout: Layout, claimed: Claimed, delay: float, limit: TimeLimit) 
         yield from Commit((guard,), operations, limit)
     except Conflict:
         there = False
+        give_up(layout, claimed)  # a backup may have it, whose revisions are no longer known
     except (OutcomeUnknown, Unavailable):
         give_up(layout, claimed)
     except BaseException:

@@ -77,11 +77,24 @@ class Attempts:
         self._deadline = None if None in limits else Deadline(max(limits))
 
     def next(self) -> httpx.Request:
-        """Choose an instance. Returns the request for it.
+        """Choose an instance. Returns the request for it. One at an address that no URL can have has failed already.
 
         Raises:
             httpx.ConnectError: there is no instance, or none that wasn't tried; then it is the last failure.
         """
+        while True:
+            instance = self._pick()
+            try:
+                return self._readdressed(instance)
+            except httpx.InvalidURL as exc:
+                self.failed(self.no_host(exc))
+
+    def no_host(self, error: Exception) -> httpx.ConnectError:
+        """Return the failure of an instance whose host can't be one."""
+        host = self._instance.host if self._instance is not None else ""
+        return httpx.ConnectError(f"an instance of {self.service!r} is at {host!r}: {error}", request=self.request)
+
+    def _pick(self) -> Instance:
         sticky = self.options.sticky
         try:
             self._instance = self.registry.pick(
@@ -96,7 +109,7 @@ class Attempts:
                 raise self._error from exc
             raise httpx.ConnectError(str(exc), request=self.request) from exc
         self._made += 1
-        return self._readdressed(self._instance)
+        return self._instance
 
     def failed(self, error: httpx.TransportError) -> None:
         """Tell that the last attempt failed. Returns if another one may be made, and raises ``error`` if not."""

@@ -84,6 +84,8 @@ class TenureTransport(httpx.BaseTransport):
                 response = self._transport.handle_request(chosen)
             except httpx.TransportError as error:
                 attempts.failed(error)
+            except UnicodeError as error:  # by the resolver, for a name with an empty or a long part
+                attempts.failed(attempts.no_host(error))
             else:
                 attempts.succeeded()
                 return response
@@ -148,6 +150,8 @@ class AsyncTenureTransport(httpx.AsyncBaseTransport):
                 response = await self._transport.handle_async_request(chosen)
             except httpx.TransportError as error:
                 attempts.failed(error)
+            except UnicodeError as error:  # by the resolver, for a name with an empty or a long part
+                attempts.failed(attempts.no_host(error))
             else:
                 attempts.succeeded()
                 return response

@@ -120,6 +120,8 @@ class Lifespan:
         self._made_in = os.getpid()
         self._handle_signals = handle_signals
         self._options = options
+        self._open = False
+        self._closing: asyncio.Task[None] | None = None
         self._settings: list[Setting[Any]] = []
         self._store: aio.Store | None = None
         self._registry: aio.Registry | None = None
@@ -209,8 +211,16 @@ class Lifespan:
             TenureError: as ``tenure.aio.connect`` and the start of a registry. Then nothing is left open, and neither
                 if the function that makes the instance raises.
         """
-        if self._store is not None:
+        if self._open:
             raise ConfigError("opening the lifespan: it is open; one object serves one server at a time")
+        self._open = True  # before anything is waited for: another server may open it meanwhile
+        try:
+            await self._open_all()
+        except BaseException:
+            self._open = False
+            raise
+
+    async def _open_all(self) -> None:
         self._reset()
         self._loop = asyncio.get_running_loop()
         self._instance = self._own_instance()
@@ -336,14 +346,23 @@ class Lifespan:
     async def close(self) -> None:
         """Deregister the instance if it still is registered, and close the registry and the store. Idempotent.
 
-        If the store doesn't answer, warnings are logged. Nothing is raised.
+        If the store doesn't answer, warnings are logged. Nothing is raised. A caller that is cancelled leaves the rest
+        to the background.
         """
-        if self._store is None:
-            return
-        await self.leave()
-        if self._cutting is not None:
-            self._cutting.cancel()
-        await self._close_all(Deadline(self._time_until(_CLOSE_SHARE)))
+        if self._closing is None:
+            if self._store is None:
+                return
+            self._closing = self._loop.create_task(self._close(), name="close the lifespan")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self.leave()
+            if self._cutting is not None:
+                self._cutting.cancel()
+            await self._close_all(Deadline(self._time_until(_CLOSE_SHARE)))
+        finally:
+            self._open, self._closing = False, None
 
     async def _close_all(self, deadline: Deadline) -> None:
         if self._chain is not None:

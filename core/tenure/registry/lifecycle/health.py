@@ -53,6 +53,8 @@ class HealthMonitor:
         self._report = report
         self._condition = threading.Condition()
         self._closed = False
+        self._turn = 0
+        """Which wait in :meth:`admit` is the present one: a later one takes its place."""
         self._thread: threading.Thread | None = None
         self._running: queue.SimpleQueue[Exception | None] | None = None
         self._tally = Tally(check)
@@ -65,6 +67,12 @@ class HealthMonitor:
             self._closed = True
             self._condition.notify_all()
 
+    def give_up(self) -> None:
+        """End a wait in :meth:`admit`, whose caller has gone. Callable from any thread."""
+        with self._condition:
+            self._turn += 1
+            self._condition.notify_all()
+
     def application_decides(self) -> None:
         """The application sets the status itself: the monitor doesn't undo that. Called while it is written."""
         self._drained = False
@@ -74,14 +82,20 @@ class HealthMonitor:
     def admit(self, instance: Instance, seconds: float | None) -> None:
         """Wait until ``instance`` is healthy.
 
-        Raises ``Unhealthy`` after ``seconds``, or ``start_timeout`` if that is less, and ``StoreClosed`` when closed.
+        Raises ``Unhealthy`` after ``seconds``, or ``start_timeout`` if that is less, or when it was given up, and
+        ``StoreClosed`` when closed.
         """
+        with self._condition:
+            self._turn += 1
+            turn = self._turn
+            self._condition.notify_all()
         limits = [each for each in (seconds, self._check.start_timeout) if each is not None]
         limit = TimeLimit(self._clock, min(limits) if limits else None)
         self._tally, self._drained = Tally(self._check), False
         reason = ""
         while True:
             problem = self._probe(instance)
+            self._check_turn(turn, instance)
             if self._tally.note(good=problem is None) and problem is None:
                 self._tell(Status.HEALTHY, "its probe succeeded", None)
                 return
@@ -92,8 +106,14 @@ class HealthMonitor:
             if left is not None and left <= 0:
                 why = reason or "too few successes in a row"
                 raise Unhealthy(f"registering {instance.identity()!r}: its probe did not succeed in time: {why}")
-            if not self._pause(self._check.interval if left is None else min(self._check.interval, left)):
-                raise StoreClosed(f"registering {instance.identity()!r}: the registry was closed before it was healthy")
+            self._pause(self._check.interval if left is None else min(self._check.interval, left), turn)
+            self._check_turn(turn, instance)
+
+    def _check_turn(self, turn: int, instance: Instance) -> None:
+        if self._closed:
+            raise StoreClosed(f"registering {instance.identity()!r}: the registry was closed before it was healthy")
+        if turn != self._turn:
+            raise Unhealthy(f"registering {instance.identity()!r}: given up before it was healthy")
 
     # -- while it is registered --
 
@@ -176,11 +196,11 @@ class HealthMonitor:
         else:
             answer.put(None)
 
-    def _pause(self, seconds: float) -> bool:
-        """Wait by the store's clock; return whether to go on."""
+    def _pause(self, seconds: float, turn: int | None = None) -> bool:
+        """Wait by the store's clock, as long as it is the turn of this wait; return whether to go on."""
         limit = TimeLimit(self._clock, seconds)
         with self._condition:
-            while not self._closed and (left := limit.left() or 0.0) > 0:
+            while not self._closed and turn in (None, self._turn) and (left := limit.left() or 0.0) > 0:
                 self._clock.wait(self._condition, left)
             return not self._closed
 

@@ -7,13 +7,13 @@ the timeline has a size, and keys above a number are counted and otherwise left 
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tenure import Batch, BatchType, Event, EventType, KeyValue
+from tenure.plugin_kit import wall_clock
 from tenure.recipes.survey import KINDS, Place, places_of, prefix_of
 from tenure_console.following.entries import REGISTRIES, Entry, make_entry
 from tenure_console.following.timeline import Change, Timeline
@@ -60,13 +60,13 @@ class Picture:
         self._own: OrderedDict[int, str] = OrderedDict()
         self._places: list[Place] | None = None
         self._revision = 0
-        self.began = time.time()
+        self.began = wall_clock()
 
     # -- taking in ---------------------------------------------------------------------------------
 
     def take(self, batch: Batch) -> frozenset[str]:
         """Take in a batch of the watch. Return the topics that changed."""
-        now = time.time()
+        now = wall_clock()
         with self._lock:
             self._revision = batch.revision
             if batch.type is BatchType.SNAPSHOT:

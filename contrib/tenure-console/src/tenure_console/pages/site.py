@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from tenure import LeaseInfo, Store
+from tenure.plugin_kit import monotonic, wall_clock
 from tenure_console.following.follower import Follower
 from tenure_console.following.picture import Picture
 from tenure_console.looks import amounts, text, values
@@ -88,9 +88,9 @@ class Site:
     def leases(self) -> tuple[LeaseInfo, ...]:
         """Return the store's leases, at most a second old: each page of leases asks for them again and again."""
         with self._leases_lock:
-            if time.monotonic() - self._leases_read > _LEASES_AGE:
+            if monotonic() - self._leases_read > _LEASES_AGE:
                 self._leases = self.store.leases()
-                self._leases_read = time.monotonic()
+                self._leases_read = monotonic()
             return self._leases
 
     def forget_leases(self) -> None:
@@ -140,7 +140,7 @@ class Site:
             return address(request, path, **query)
 
         content = self._templates.get_template(template).render(
-            link=link, root=root, version=_VERSION, site=self, now=time.time(), request=request, **more
+            link=link, root=root, version=_VERSION, site=self, now=wall_clock(), request=request, **more
         )
         return HTMLResponse(content, status_code=status)
 
@@ -164,7 +164,7 @@ def since(moment: float | None, unknown: str = "") -> Markup:
     if moment is None:
         return Markup('<span class="faint">{}</span>').format(unknown)
     return Markup('<time datetime="{}" data-since="{:.1f}" title="{}">{}</time>').format(
-        amounts.iso(moment), moment, amounts.iso(moment), amounts.duration(time.time() - moment)
+        amounts.iso(moment), moment, amounts.iso(moment), amounts.duration(wall_clock() - moment)
     )
 
 
