@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tenure
+from tenure._plugins import discovery
 
 DOCS = Path(__file__).parents[2] / "core/docs"
 sys.path.insert(0, str(DOCS))
@@ -69,6 +70,16 @@ def test_log_messages_are_found_with_their_loggers() -> None:
     assert {("tenure.leases", "warning"), ("tenure.watch", "info"), ("tenure.callbacks", "error")} <= found
     assert not [event for event in site_parts.logs.events() if not event.logger.startswith("tenure")]
     assert "| warning | `%s: lease %s is lost: %s` |" in site_parts.logs.reference()
+
+
+def test_what_is_supported_names_every_store_of_the_matrix_and_every_python() -> None:
+    text = site_parts.support.reference()
+    assert set(site_parts.support.LEAST) < set(site_parts.support.tested())
+    for claim in discovery.claims():
+        said = re.search(r"([\d.]+) and later", discovery.find(claim.scheme).summary)
+        assert site_parts.support.LEAST.get(claim.scheme) == (said[1] if said else None), claim.scheme
+    assert "| Python | 3.11, " in text
+    assert re.search(r"^\| etcd \| 3\.4 or later \| etcd 3\.", text, re.MULTILINE)
 
 
 def test_links_lead_to_the_place_on_the_site(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Links of a page that work in the repository, rewritten so that they work on the site.
 
 A link to a page of the site stays relative. A page outside ``core/docs`` that the site contains is linked at its place
-there. A link to any other file leads to the repository if its address is known; otherwise its text shows the path.
+there. A picture is copied from the place where it lies. A link to any other file leads to the repository if its address
+is known; otherwise its text shows the path.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def _one(link: re.Match[str], path: Path, shown: Path, source: str) -> str:
     wanted = Path(os.path.normpath(path.parent / place))
     name = os.path.relpath(wanted, ROOT)
     wanted = DOCS / ELSEWHERE[name] if name in ELSEWHERE else wanted
-    inside = wanted.is_relative_to(DOCS)
-    if inside and (image or wanted.suffix == ".md") and "changelog.d" not in wanted.parts:
+    page = wanted.is_relative_to(DOCS) and wanted.suffix == ".md" and "changelog.d" not in wanted.parts
+    if page or (image and wanted.exists()):
         return f"{image}[{words}]({os.path.relpath(wanted, shown.parent)}{hash_sign}{anchor})"
     if source:
         return f"{image}[{words}]({source}/{name}{hash_sign}{anchor})"

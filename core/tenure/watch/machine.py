@@ -124,14 +124,15 @@ class WatchMachine:
 
     # -- opening a feed --
 
-    def request(self) -> WatchRequest:
-        """What to open next: resume after what was delivered, or begin with a snapshot."""
+    def request(self, patience: float = _LONGEST_SLOW_ATTEMPT) -> WatchRequest:
+        """What to open next: resume after what was delivered, or begin with a snapshot, within ``patience`` seconds."""
         resume = self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
         return WatchRequest(
             prefix=self._settings.prefix,
             exact=self._settings.exact,
             after=self.revision if resume else None,
             mark=self._mark if resume else "",
+            patience=patience,
         )
 
     def opened(self, request: WatchRequest, now: float) -> None:
