@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import ConfigError, PermissionDenied, Unsupported
-from tenure.plugin_kit import Deadline, Monitor, Resolver, TlsContext
+from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, Resolver, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.credentials import Credentials
@@ -84,7 +84,7 @@ class RedisBackend(Backend):
             raise Unsupported(
                 "Redis keeps no past states to list: its capabilities declare consistent_pagination=False"
             )
-        return reads.list_page(self._pool, request, Deadline(timeout))
+        return reads.list_page(self._pool, request, ProgressDeadline.of_request(timeout, request.patience))
 
     def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
         return reads.get_many(self._pool, keys, Deadline(timeout))
@@ -108,7 +108,8 @@ class RedisBackend(Backend):
         return leases.describe(self._pool, lease_id, Deadline(timeout))
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request, sink=sink, deadline=Deadline(timeout))
+        deadline = ProgressDeadline.of_request(timeout, request.patience)
+        return self._watches.open(request, sink=sink, deadline=deadline)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import Unsupported
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, ProgressDeadline
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.diagnosis import Finding
@@ -96,7 +96,8 @@ class ZooKeeperBackend(Backend):
             raise Unsupported(
                 "ZooKeeper keeps no past states to list (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(self._connection, request, deadline=Deadline(timeout))
+        deadline = ProgressDeadline.of_request(timeout, request.patience)
+        return reads.list_page(self._connection, request, deadline=deadline)
 
     def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
         if not self._capabilities.multi_get:
@@ -122,7 +123,8 @@ class ZooKeeperBackend(Backend):
         return self._leases.describe(lease_id, deadline=Deadline(timeout))
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request, sink=sink, deadline=Deadline(timeout))
+        deadline = ProgressDeadline.of_request(timeout, request.patience)
+        return self._watches.open(request, sink=sink, deadline=deadline)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._connection, deadline=Deadline(timeout))

@@ -19,7 +19,7 @@ from tenure._runtime.deadline import wall_clock
 from tenure.errors import AlreadyRegistered, ConfigError, Unavailable
 from tenure.registry import Instance, Part, Registry, RegistryConfig, Status, encode, key_of
 from tenure.registry.lifecycle.cache import Cache
-from tenure.registry.lifecycle.warm_file import Refused, WarmFile
+from tenure.registry.warm.file import Refused, WarmFile
 from tenure.spi.types import KeyValue
 from tenure.watch.events import Batch, BatchType, Event, EventType
 from tenure_testkit.waiting import until

@@ -192,6 +192,15 @@ def test_keys_above_the_limit_are_counted_and_left_out(store: tenure.Store) -> N
     totals = console._picture.totals()
     assert (totals.keys, totals.left_out) == (10, 5)
     assert console._picture.entry("k/98") is not None
+    store.delete("k/98")
+    last = store.put("k/99", b"changed").revision  # left out so far, and has room now
+    until(lambda: console._picture.revision >= last, what="the console has seen the last change")
+    totals = console._picture.totals()
+    assert (totals.keys, totals.left_out) == (10, 4)
+    for key in ("k/10", "k/11", "k/12", "k/13"):
+        last = store.delete(key).revision
+    until(lambda: console._picture.revision >= last, what="the console has seen the last change")
+    assert console._picture.totals().left_out == 0
     console.close()
 
 

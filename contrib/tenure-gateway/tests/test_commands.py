@@ -54,6 +54,30 @@ def test_one_rendering_and_its_exit_codes(url: str, registry: Registry, tmp_path
     assert (without.returncode, "lacks {}" in without.stderr) == (2, True)
 
 
+def test_several_templates_come_from_a_file(url: str, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "part").write_text("{{ i.port }}")
+    (tmp_path / "in").write_text("{% for i in service('web') %}{% include 'part' %}{% endfor %}")
+    (tmp_path / "render.toml").write_text(
+        "[[template]]\nsource = 'in'\nout = 'a'\nmode = '0600'\n"
+        "[[template]]\nsource = 'part'\nout = 'b'\n"
+        f"[[template]]\nsource = 'in'\nout = 'c'\nexec = 'echo > {tmp_path}/d'\n"
+    )
+    done = once(url, "--templates", tmp_path / "render.toml", "--once")
+    # One that fails keeps none of the others from its file.
+    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == [
+        "rendered",
+        "failed",
+        "rendered",
+        "executed",
+    ]
+    assert done.returncode == 1
+    assert [(tmp_path / name).exists() for name in "abcd"] == [True, False, True, True]
+    assert (tmp_path / "a").read_text() == "80"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    both = once(url, "--templates", tmp_path / "render.toml", "--once", "--exec", "true")
+    assert both.returncode == 2
+
+
 def test_a_process_follows_reads_again_and_ends(url: str, registry: Registry, tmp_path: Path) -> None:
     source, out, runs = tmp_path / "in", tmp_path / "out", tmp_path / "runs"
     source.write_text("{% for i in service('web') %}{{ i.address }};{% endfor %}")

@@ -172,6 +172,13 @@ def test_a_command_has_a_deadline_and_takes_its_children_along(tmp_path: Path) -
     assert not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+def test_a_command_has_little_time_once_the_program_is_asked_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenure_gateway.render.commands._AFTER_STOP", 0.1)
+    outcome = run("echo begun; sleep 600", deadline=600, stopping=lambda: True)
+    assert "killed" in outcome.problem
+    assert outcome.output == "begun"
+
+
 def test_a_server_that_a_command_leaves_behind_holds_nobody_up() -> None:
     outcome = run("sleep 2 & echo started; echo more >&2", deadline=30)
     assert (outcome.problem, outcome.output) == ("", "started\nmore")

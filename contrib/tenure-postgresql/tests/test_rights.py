@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 from postgresql_server import PostgresqlServer
-from tenure_postgresql import diagnosis
+from tenure_postgresql import diagnosis, server_info
 
 import tenure
 from tenure._client.opening import prepare
@@ -74,3 +75,8 @@ def test_what_is_too_much_is_a_warning() -> None:
     near += diagnosis._history(0, 1 << 30, 1 << 20)
     assert [finding.name for finding in near] == ["connections", "wal", "history", "history"]
     assert all(finding.verdict is Verdict.WARNING and finding.advice for finding in near)
+
+
+def test_warnings_that_get_a_name_are_warnings_of_the_server() -> None:
+    source = inspect.getsource(server_info)
+    assert [begin for begin, _name, _advice in diagnosis._NAMES if begin not in source] == []

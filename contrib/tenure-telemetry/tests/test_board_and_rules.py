@@ -106,3 +106,10 @@ def test_legends_name_labels_of_their_query() -> None:
         for target in panel.get("targets", ()):
             for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
                 assert re.search(rf"by \([^)]*\b{label}\b", target["expr"]), panel["title"]
+
+
+def test_the_rules_own_test_has_every_rule() -> None:
+    text = (HERE / "prometheus/tenure.rules.test.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r'alertname="(\w+)"', text)) == {rule["alert"] for rule in RULES}
+    for series in re.findall(r"series: (\w+)", text):
+        assert series in SERIES

@@ -7,6 +7,7 @@ leases alive and keeps watches open. The plugin does the rest.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import sys
@@ -422,7 +423,14 @@ class Store:
         return self._read("commit", lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout, 0)
 
     def _page(self, request: ListRequest, seconds: float) -> Page:
-        return self._read("list", lambda attempt: self._backend.list(request, timeout=attempt), seconds)
+        deadline = Deadline(seconds)
+
+        def attempt(timeout: float) -> Page:
+            # What is still arriving at the end of the attempt's time isn't thrown away.
+            patient = dataclasses.replace(request, patience=deadline.remaining())
+            return self._backend.list(patient, timeout=timeout)
+
+        return self._read("list", attempt, seconds)
 
     # -- writing -----------------------------------------------------------------------------------
 

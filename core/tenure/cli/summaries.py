@@ -23,6 +23,8 @@ SUMMARIES = {
     "conformance": "Check that a store keeps its guarantees.",
     "copy": "Copy a namespace from one store to another.",
     "mirror": "Keep a namespace the same in another store.",
+    "export": "Write a namespace to a file.",
+    "import": "Write a file of 'tenure export' into a namespace.",
     "completion": "Print the code that lets a shell complete commands and names.",
 }
 

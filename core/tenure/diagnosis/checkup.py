@@ -65,7 +65,12 @@ class Checkup:
 
 
 def examine(
-    opening: Opening, *, samples: int = 20, read_only: bool = False, heartbeat: float = DEFAULT_HEARTBEAT
+    opening: Opening,
+    *,
+    samples: int = 20,
+    read_only: bool = False,
+    heartbeat: float = DEFAULT_HEARTBEAT,
+    prefix: str = "",
 ) -> Checkup:
     """Open a store and look at it. Raises what opening it raises; what fails later is a finding.
 
@@ -74,6 +79,7 @@ def examine(
         samples: gets and puts to time.
         read_only: write nothing.
         heartbeat: seconds, the shortest TTL that the application uses.
+        prefix: text that the keys of the examination begin with.
 
     Returns:
         Everything that was found.
@@ -88,6 +94,7 @@ def examine(
             samples=samples,
             read_only=read_only,
             heartbeat=heartbeat,
+            prefix=prefix,
         )
 
 
@@ -99,6 +106,7 @@ def examine_store(
     samples: int = 20,
     read_only: bool = False,
     heartbeat: float = DEFAULT_HEARTBEAT,
+    prefix: str = "",
 ) -> Checkup:
     """Look at a store that is open already, as :func:`examine` does.
 
@@ -109,6 +117,7 @@ def examine_store(
         samples: gets and puts to time.
         read_only: write nothing.
         heartbeat: seconds, the shortest TTL that the application uses.
+        prefix: text that the keys of the examination begin with.
 
     Returns:
         Everything that was found.
@@ -118,7 +127,7 @@ def examine_store(
     checks = [Finding("open", Verdict.OK, f"reachable{_opened_in(connect_seconds)}")]
     server, difference = _ask_server(store, checks)
     rights = {right.use: right.needed for right in plugin.rights}
-    trials = Trials(store, rights, samples=samples, read_only=read_only)
+    trials = Trials(store, rights, samples=samples, read_only=read_only, prefix=prefix)
     trials.run()
     checks += trials.findings
     checks.append(_silence(store, heartbeat))

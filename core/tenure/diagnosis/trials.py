@@ -34,14 +34,17 @@ class Trials:
         rights: what each use needs, for the advice.
         samples: gets and puts to time.
         read_only: write nothing.
+        prefix: text that all keys begin with, for a user who may only use such keys.
     """
 
-    def __init__(self, store: Store, rights: Mapping[Use, str], *, samples: int, read_only: bool) -> None:
+    def __init__(
+        self, store: Store, rights: Mapping[Use, str], *, samples: int, read_only: bool, prefix: str = ""
+    ) -> None:
         self._store = store
         self._rights = rights
         self._samples = samples
         self._read_only = read_only
-        self._prefix = f"{SCRATCH}{uuid.uuid4().hex}/"
+        self._prefix = f"{prefix}{SCRATCH}{uuid.uuid4().hex}/"
         self._lists = False
         self.findings: list[Finding] = []
         self.get_seconds: float | None = None

@@ -23,6 +23,7 @@ from tenure._runtime.retry import longer_attempt
 from tenure.errors import InvalidArgument, PluginError, StoreClosed, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Feed
+from tenure.spi.types import WatchRequest
 from tenure.watch.buffer import Failed, FeedBuffer, Overflowed
 from tenure.watch.consumer import SingleConsumer
 from tenure.watch.events import Batch, BatchType
@@ -373,7 +374,8 @@ class Watch:
         deadline = monotonic() + timeout
         attempt = self._machine.attempt
         while True:
-            error = self._try_open(max(0.001, min(attempt, deadline - monotonic())))
+            left = max(0.001, deadline - monotonic())
+            error = self._try_open(min(attempt, left), self._machine.request(left))
             if error is None:
                 return
             self._machine.not_opened(error)
@@ -395,7 +397,7 @@ class Watch:
         if pause > 0:
             self._buffer.pause(pause if left is None else max(0.0, min(pause, left)))
             return False
-        error = self._try_open(self._machine.attempt)
+        error = self._try_open(self._machine.attempt, self._machine.request())
         if error is not None:
             self._machine.not_opened(error)
             self._after_error(error)
@@ -404,12 +406,11 @@ class Watch:
             self._tell()
         return error is None
 
-    def _try_open(self, timeout: float) -> TenureError | None:
+    def _try_open(self, timeout: float, request: WatchRequest) -> TenureError | None:
         with self._state:
             if self._closed:
                 return None
             buffer = self._buffer = self._new_buffer()
-        request = self._machine.request()
         try:
             feed = self._backend.watch(request, sink=buffer, timeout=timeout)
         except TenureError as exc:

@@ -124,14 +124,15 @@ class WatchMachine:
 
     # -- opening a feed --
 
-    def request(self) -> WatchRequest:
-        """What to open next: resume after what was delivered, or begin with a snapshot."""
+    def request(self, patience: float = _LONGEST_SLOW_ATTEMPT) -> WatchRequest:
+        """What to open next: resume after what was delivered, or begin with a snapshot, within ``patience`` seconds."""
         resume = self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
         return WatchRequest(
             prefix=self._settings.prefix,
             exact=self._settings.exact,
             after=self.revision if resume else None,
             mark=self._mark if resume else "",
+            patience=patience,
         )
 
     def opened(self, request: WatchRequest, now: float) -> None:
@@ -176,8 +177,8 @@ class WatchMachine:
         self.disconnected_at = now
         if not self.resumes_only:
             # Resuming in the history would let a slow consumer fall behind further; the difference is short.
-            self._resync_reason = reason
             self.resync_cause = "slow_consumer"
+            self._resync_reason = reason
         return reason
 
     def failed(self, error: TenureError, failed_at: float, alive_at: float) -> None:

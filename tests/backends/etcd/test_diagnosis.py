@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import tenure
 from tenure._client.opening import prepare
 from tenure.diagnosis import examine
 from tenure.spi import Finding, Verdict
-from tenure_etcd import diagnosis
+from tenure_etcd import diagnosis, server_info
 from tenure_testkit.waiting import PATIENCE
 
 
@@ -32,3 +34,8 @@ def test_a_history_that_nobody_compacts(etcd_own_url: str, monkeypatch) -> None:
             assert (grown.verdict, "auto-compaction" in grown.advice) == (Verdict.WARNING, True)
         store.native.compact(revision)
     assert found(etcd_own_url)["history"].text == "old revisions are compacted"
+
+
+def test_warnings_that_get_a_name_are_warnings_of_the_server() -> None:
+    source = inspect.getsource(server_info)
+    assert [begin for begin, _name, _advice in diagnosis._NAMES if begin not in source] == []

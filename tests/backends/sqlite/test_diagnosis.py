@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,8 @@ def test_a_log_that_grows_and_a_disk_that_fills(tmp_path: Path, monkeypatch: pyt
     )
     assert "wal_checkpoint" in checks["wal"].advice
     assert "synchronous=full" in checks["persistence"].advice
+
+
+def test_warnings_that_get_a_name_are_warnings_of_the_server() -> None:
+    source = inspect.getsource(server_info)
+    assert [begin for begin, _name, _advice in diagnosis._NAMES if begin not in source] == []

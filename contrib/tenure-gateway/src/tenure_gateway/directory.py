@@ -20,11 +20,11 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import monotonic
 from types import MappingProxyType
 
 from tenure.errors import StoreClosed, TenureError
 from tenure.hookspecs import hookimpl
+from tenure.plugin_kit import monotonic
 from tenure.registry import Instance, Registry, Service
 from tenure_gateway.options import DEFAULT_GRACE
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from time import monotonic
 
 from tenure.errors import TenureError, WaitTimeout
 from tenure.hookspecs import ObservedStore, Outcome, hookimpl
+from tenure.plugin_kit import monotonic
 from tenure_telemetry import instruments as of
 from tenure_telemetry.instruments import Instrument
 from tenure_telemetry.labels import AllowList, Labels, of_store

@@ -12,7 +12,7 @@ from tenure._client.opening import prepare
 from tenure._failed import Failed
 from tenure._plugins import url
 from tenure._text import seconds, size, visible
-from tenure.cli.completion import store_urls
+from tenure.cli.completion import key_names, store_urls
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column, Output
 from tenure.diagnosis.checkup import DEFAULT_HEARTBEAT, Checkup, caveats_of, examine
@@ -35,10 +35,24 @@ _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), V
     metavar="SECONDS",
     help="The shortest TTL that you use: of registrations, locks and leases.",
 )
+@click.option(
+    "--prefix",
+    metavar="TEXT",
+    default="",
+    shell_complete=key_names,
+    help="Try keys that begin with TEXT, for a user who may only use such keys.",
+)
 @common()
 @settings
 def doctor(
-    options: Settings, *, store: str | None, strict: bool, read_only: bool, samples: int, heartbeat: float
+    options: Settings,
+    *,
+    store: str | None,
+    strict: bool,
+    read_only: bool,
+    samples: int,
+    heartbeat: float,
+    prefix: str,
 ) -> None:
     """Examine the store at URL (default: --url) as an application would find it.
 
@@ -52,7 +66,7 @@ def doctor(
     out = options.output
     opening = prepare(options.store_url if store is None else store, timeout=options.timeout)
     with _progress(out):
-        found = examine(opening, samples=samples, read_only=read_only, heartbeat=heartbeat)
+        found = examine(opening, samples=samples, read_only=read_only, heartbeat=heartbeat, prefix=prefix)
     _show(out, found)
     bad = found.of(Verdict.FAILED, *([Verdict.WARNING] if strict else []))
     if bad:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from tenure import Batch, BatchType, Store, StoreClosed, TenureError, Watch
+from tenure.plugin_kit import wall_clock
 from tenure_console.following.picture import Picture
 
 _log = logging.getLogger("tenure.console")
@@ -47,7 +47,7 @@ class Follower:
     def __init__(self, store: Store, picture: Picture) -> None:
         self._store, self._picture = store, picture
         self._lock = threading.Lock()
-        self._link = Link("starting", time.time())
+        self._link = Link("starting", wall_clock())
         self._versions: dict[str, int] = {}
         self._version = 0
         self._listeners: set[Callable[[], object]] = set()
@@ -108,19 +108,19 @@ class Follower:
     def _take(self, batch: Batch) -> None:
         topics = set(self._picture.take(batch))
         if batch.type is not BatchType.CHANGES and self._link.state != "live":
-            self._link = Link("live", time.time())
+            self._link = Link("live", wall_clock())
             topics.add("link")
         self._tell(topics)
 
     def _outage(self, error: TenureError | None) -> None:
-        self._link = Link("live", time.time()) if error is None else Link("outage", time.time(), str(error))
+        self._link = Link("live", wall_clock()) if error is None else Link("outage", wall_clock(), str(error))
         self._tell(("link",))
 
     def _ended(self, error: TenureError) -> None:
         if self._closed:
             return
         _log.warning("the console's watch ended: %s", error)
-        self._link = Link("ended", time.time(), str(error))
+        self._link = Link("ended", wall_clock(), str(error))
         self._tell(("link",))
         if not isinstance(error, StoreClosed):
             self._later()

@@ -7,13 +7,13 @@ the timeline has a size, and keys above a number are counted and otherwise left 
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tenure import Batch, BatchType, Event, EventType, KeyValue
+from tenure.plugin_kit import wall_clock
 from tenure.recipes.survey import KINDS, Place, places_of, prefix_of
 from tenure_console.following.entries import REGISTRIES, Entry, make_entry
 from tenure_console.following.timeline import Change, Timeline
@@ -53,20 +53,20 @@ class Picture:
         self._most = most_keys
         self._entries: dict[str, Entry] = {}
         self._tree = Tree()
-        self._left_out: set[int] = set()
+        self._left_out = 0
         self._services: dict[Service, dict[str, Entry]] = {}
         self._leases: dict[str, dict[str, Entry]] = {}
         self._timeline = Timeline()
         self._own: OrderedDict[int, str] = OrderedDict()
         self._places: list[Place] | None = None
         self._revision = 0
-        self.began = time.time()
+        self.began = wall_clock()
 
     # -- taking in ---------------------------------------------------------------------------------
 
     def take(self, batch: Batch) -> frozenset[str]:
         """Take in a batch of the watch. Return the topics that changed."""
-        now = time.time()
+        now = wall_clock()
         with self._lock:
             self._revision = batch.revision
             if batch.type is BatchType.SNAPSHOT:
@@ -103,11 +103,11 @@ class Picture:
         self._entries.clear()
         self._services.clear()
         self._leases.clear()
-        self._left_out.clear()
+        self._left_out = 0
         self._places = None
         for item in items:
             if len(self._entries) >= self._most:
-                self._left_out.add(hash(item.key))
+                self._left_out += 1
                 continue
             self._store(make_entry(item, since=None, changed=None))
         self._tree.fill(self._entries)
@@ -115,16 +115,18 @@ class Picture:
     def _event(self, event: Event, now: float) -> set[str]:
         before = self._entries.get(event.key)
         if event.item is None:
-            self._left_out.discard(hash(event.key))
-            if before is None:
-                return set()
+            if before is None:  # one that was left out
+                self._left_out = max(0, self._left_out - 1)
+                return {"keys"}
             self._forget(before)
             self._tree.remove(event.key)
             after = None
         else:
             if before is None and len(self._entries) >= self._most:
-                self._left_out.add(hash(event.key))
+                self._left_out += event.type is EventType.CREATE
                 return {"keys"}
+            if before is None and event.type is EventType.UPDATE:  # one that was left out, and has room now
+                self._left_out = max(0, self._left_out - 1)
             # A key that was deleted and created again in between is a new one.
             same = before is not None and before.create_revision == event.item.create_revision
             after = make_entry(event.item, since=before.since if before is not None and same else now, changed=now)
@@ -204,7 +206,7 @@ class Picture:
         with self._lock:
             return Totals(
                 len(self._entries),
-                len(self._left_out),
+                self._left_out,
                 len(self._services),
                 sum(map(len, self._services.values())),
                 holders,

@@ -232,6 +232,7 @@ class Changes:
 
     def _revoke(self, fields: Mapping[str, str]) -> None:
         self._site.store.revoke_lease(fields.get("lease", ""))
+        self._site.forget_leases()
 
     # -- an edit -----------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ def leases(site: Site, request: Request) -> Response:
     wanted = request.query_params.get("q", "").casefold()
     listed = site.store.capabilities.list_leases
     if listed:
-        rows = [_listed(site, info) for info in site.store.leases()]
+        rows = [_listed(site, info) for info in site.leases()]
     else:
         rows = [
             LeaseRow(lease, site.picture.owner_of_lease(lease), None, None, [e.key for e in found[:_KEYS]], len(found))

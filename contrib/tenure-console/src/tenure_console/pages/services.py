@@ -52,22 +52,22 @@ def overview(site: Site, request: Request) -> Response:
     """Show all services."""
     wanted = request.query_params.get("q", "")
     services = site.picture.services()
-    rows = [
-        _row(name, entries) for name, entries in sorted(services.items()) if wanted.casefold() in name[1].casefold()
-    ]
-    shown, page = paged(rows, request)
+    names = [name for name in sorted(services) if wanted.casefold() in name[1].casefold()]
+    shown, page = paged(names, request)
+    rows = [entry.instance for name in names for entry in services[name] if entry.instance is not None]
+    broken, ready = sum(bool(row.problem) for row in rows), sum(row.ready for row in rows)
     return site.render(
         request,
         "services.html",
         here="services",
-        rows=shown,
+        rows=[_row(name, services[name]) for name in shown],
         page=page,
         q=wanted,
         fresh=FRESH,
         registries=len({registry for registry, _ in services}),
-        ready=sum(row.ready for row in rows),
-        unready=sum(row.unready for row in rows),
-        broken=sum(row.broken for row in rows),
+        ready=ready,
+        unready=len(rows) - ready - broken,
+        broken=broken,
     )
 
 

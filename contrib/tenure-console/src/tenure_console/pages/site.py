@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import math
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from tenure import Store
+from tenure import LeaseInfo, Store
+from tenure.plugin_kit import monotonic, wall_clock
 from tenure_console.following.follower import Follower
 from tenure_console.following.picture import Picture
 from tenure_console.looks import amounts, text, values
@@ -26,6 +28,7 @@ STATIC = {
     path.name: path.read_bytes() for path in (_HERE / "static").iterdir() if path.suffix in (".css", ".js", ".svg")
 }
 _VERSION = hashlib.sha256(b"".join(STATIC[name] for name in sorted(STATIC))).hexdigest()[:12]
+_LEASES_AGE = 1.0
 FRESH = 2.5
 """Seconds for which a page marks what has changed."""
 
@@ -59,6 +62,9 @@ class Site:
     def __init__(self, store: Store, picture: Picture, follower: Follower, *, writes: bool, title: str) -> None:
         self.store, self.picture, self.follower = store, picture, follower
         self.writes, self.title = writes, title
+        self._leases_lock = threading.Lock()
+        self._leases: tuple[LeaseInfo, ...] = ()
+        self._leases_read = -math.inf
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -78,6 +84,19 @@ class Site:
             "since": since,
             "at": at,
         }
+
+    def leases(self) -> tuple[LeaseInfo, ...]:
+        """Return the store's leases, at most a second old: each page of leases asks for them again and again."""
+        with self._leases_lock:
+            if monotonic() - self._leases_read > _LEASES_AGE:
+                self._leases = self.store.leases()
+                self._leases_read = monotonic()
+            return self._leases
+
+    def forget_leases(self) -> None:
+        """Have the next page of leases ask the store."""
+        with self._leases_lock:
+            self._leases_read = -math.inf
 
     def render(self, request: Request, template: str, *, status: int = 200, **more: Any) -> Response:
         """Return the page of ``template``, for a request that the guard has let through."""
@@ -121,7 +140,7 @@ class Site:
             return address(request, path, **query)
 
         content = self._templates.get_template(template).render(
-            link=link, root=root, version=_VERSION, site=self, now=time.time(), request=request, **more
+            link=link, root=root, version=_VERSION, site=self, now=wall_clock(), request=request, **more
         )
         return HTMLResponse(content, status_code=status)
 
@@ -145,7 +164,7 @@ def since(moment: float | None, unknown: str = "") -> Markup:
     if moment is None:
         return Markup('<span class="faint">{}</span>').format(unknown)
     return Markup('<time datetime="{}" data-since="{:.1f}" title="{}">{}</time>').format(
-        amounts.iso(moment), moment, amounts.iso(moment), amounts.duration(time.time() - moment)
+        amounts.iso(moment), moment, amounts.iso(moment), amounts.duration(wall_clock() - moment)
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tenure.diagnosis import caveats_of, examine_store
+from tenure.plugin_kit import wall_clock
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
 from tenure.spi.diagnosis import Finding
 from tenure_console.looks import amounts
@@ -62,7 +62,7 @@ class StorePages:
         found = examine_store(store, samples=_SAMPLES, read_only=not self._site.writes)
         # Nothing was found out about opening it.
         checks = tuple(check for check in found.checks if check.name != "open")
-        self._examined = Examined(time.time(), checks)
+        self._examined = Examined(wall_clock(), checks)
         return self._site.back(request, "store")
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from tenure.plugin_kit import wall_clock
 from tenure_console.following.follower import Follower, TooManyListeners
 from tenure_console.following.picture import Picture
 
@@ -75,7 +75,7 @@ def _news(follower: Follower, picture: Picture, topics: list[str]) -> str:
         {
             "topics": topics,
             "state": link.state,
-            "now": time.time(),
+            "now": wall_clock(),
             "revision": totals.revision,
             "counts": {
                 "services": totals.services,

@@ -18,7 +18,7 @@ from tenure_gateway.render.plan import DEFAULT_DEADLINE, DEFAULT_INTERVAL, Job, 
 @click.option(
     "--templates", type=click.Path(path_type=Path), metavar="FILE", help="Several templates, from a TOML file."
 )
-@click.option("--exec", "command", metavar="COMMAND", help="Run after OUT was replaced, such as 'nginx -s reload'.")
+@click.option("--exec", metavar="COMMAND", help="Run after OUT was replaced, such as 'nginx -s reload'.")
 @click.option("--check", metavar="COMMAND", help="Has to accept the new file first; {} stands for its path.")
 @click.option("--mode", metavar="OCTAL", help="Permissions of OUT. Default: as they are, 0644 for a new file.")
 @click.option("--interval", type=float, metavar="SECONDS", help=f"At most one rendering in it. [{DEFAULT_INTERVAL:g}]")
@@ -33,7 +33,7 @@ def render(
     template: Path | None,
     out: Path | None,
     templates: Path | None,
-    command: str | None,
+    exec: str | None,  # noqa: A002 - the name that variables and profiles have, too
     check: str | None,
     mode: str | None,
     interval: float | None,
@@ -48,7 +48,7 @@ def render(
     1 if a file is not as it should be, or a command failed.
     """
     if templates is not None:
-        if template is not None or command is not None or check is not None or mode is not None:
+        if template is not None or exec is not None or check is not None or mode is not None:
             raise click.UsageError(
                 "--templates says what to render: give no TEMPLATE, --exec, --check or --mode beside it"
             )
@@ -56,7 +56,7 @@ def render(
     elif template is None or out is None:
         raise click.UsageError("give TEMPLATE and OUT, or --templates FILE")
     else:
-        plan = Plan((Job(template, out, check, command, None if mode is None else parse_mode(mode)),))
+        plan = Plan((Job(template, out, check, exec, None if mode is None else parse_mode(mode)),))
     plan = Plan(
         plan.jobs,
         plan.interval if interval is None else interval,

@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+
+from tenure.plugin_kit import monotonic
 
 _LOOK = 0.1
 _MOST_OUTPUT = 4_096

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import queue
 import signal
-from time import monotonic
 
 from tenure._outages import OutageTracker
 from tenure.cli.options import Settings
 from tenure.cli.ui.outages import show_outage
 from tenure.errors import ConfigError
+from tenure.plugin_kit import monotonic
 from tenure.registry import RegistryConfig
 from tenure_gateway.directory import Directory
 from tenure_gateway.events import Teller

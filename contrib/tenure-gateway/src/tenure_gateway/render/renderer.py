@@ -16,9 +16,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 from tenure.errors import TenureError
+from tenure.plugin_kit import monotonic
 from tenure_gateway.directory import Sight
 from tenure_gateway.events import Teller
 from tenure_gateway.render.commands import Outcome, run, with_candidate

@@ -18,7 +18,6 @@ import ipaddress
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 import dns.exception
 import dns.flags
@@ -32,6 +31,7 @@ import dns.rdatatype
 import dns.rrset
 
 from tenure.errors import ConfigError
+from tenure.plugin_kit import monotonic
 from tenure.registry import Instance
 from tenure_gateway.directory import Sight, address_of
 

@@ -19,7 +19,6 @@ import json
 import os
 import secrets
 import stat
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +100,7 @@ class WarmFile:
     def _tidy(self, folder: Path, name: str) -> None:
         for old in folder.glob(f".{name}.*.new"):
             with contextlib.suppress(OSError):
-                if time.time() - old.stat().st_mtime > _LEFT_BEHIND:
+                if wall_clock() - old.stat().st_mtime > _LEFT_BEHIND:
                     old.unlink()
 
     def read(self) -> Known:
