@@ -315,7 +315,7 @@ class LeaseLost(TenureError):
     """The holder can no longer rely on its lease.
 
     Cause: the TTL passed without a successful refresh, the store no longer has the lease, or the lease was revoked. Or
-        less time is left than ``ensure_valid(min_remaining=...)`` requires.
+    less time is left than ``ensure_valid(min_remaining=...)`` requires.
     Certain: the call applied nothing. A lease that is LOST or REVOKED never comes back; its keys may exist a little
     longer.
     What to do: stop the work that the lease protects, then take a new lease.
