@@ -43,7 +43,7 @@ def test_names_come_from_the_store(file_url: str) -> None:
         patience = {"TENURE_COMPLETION_TIMEOUT": "50"}
         assert complete("tenure instances w", file_url, **patience) == (["web"], "")
         assert complete("tenure kv get settings/", file_url, **patience) == (["settings/a"], "")
-        assert complete("tenure serv", file_url, **patience) == (["services"], "")
+        assert "services" in complete("tenure serv", file_url, **patience)[0]
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://x", "redis://127.0.0.1:1"])

@@ -49,13 +49,13 @@ from tenure.registry.lifecycle.late_start import AWAY, LateStart
 from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
 from tenure.registry.lifecycle.unreached import unreached
-from tenure.registry.lifecycle.warm_copy import WarmCopy
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter, describe, select
 from tenure.registry.model.instance import DEFAULT_SERVICE, Instance, InstanceStatus
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import key_of
+from tenure.registry.warm.copy import WarmCopy
 
 _log = logging.getLogger("tenure.registry")
 _LOOK_AGAIN = 0.5

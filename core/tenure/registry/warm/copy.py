@@ -16,7 +16,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import monotonic, wall_clock
 from tenure._runtime.monitor import Monitor
 from tenure.registry.lifecycle.cache import Cache
-from tenure.registry.lifecycle.warm_file import Known, Refused, WarmFile
+from tenure.registry.warm.file import Known, Refused, WarmFile
 
 _log = logging.getLogger("tenure.registry")
 _EVERY = 10.0
