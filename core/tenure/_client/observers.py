@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from tenure._observed import ObservedStore, Outcome
 from tenure._plugins import discovery
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.interruption import interruption
 from tenure.errors import ConfigError, Conflict, OutcomeUnknown, TenureError
-from tenure.hookspecs import ObservedStore, Outcome
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
 

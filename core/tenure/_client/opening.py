@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
+from tenure._observed import ObservedStore
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
@@ -27,7 +28,6 @@ from tenure.errors import (
     Unavailable,
     Unsupported,
 )
-from tenure.hookspecs import ObservedStore
 from tenure.spi.backend import Backend
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, OpenRequest

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+from weakref import WeakSet
 
 from tenure.errors import TenureError, WaitTimeout
 from tenure.hookspecs import ObservedStore, Outcome, hookimpl
@@ -44,6 +47,32 @@ class Sink(ABC):
         """
 
 
+class Forgets(Protocol):
+    """What begins anew in a forked child."""
+
+    def _forget(self) -> None: ...
+
+
+_FORGETTING: WeakSet[Forgets] = WeakSet()
+
+
+def after_fork(one: Forgets) -> None:
+    """Let ``one`` begin anew in each forked child. Another thread may have had its lock at the fork.
+
+    Args:
+        one: what begins anew.
+    """
+    _FORGETTING.add(one)
+
+
+def _forget_all() -> None:
+    for one in tuple(_FORGETTING):
+        one._forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
 class Measures:
     """The observer. A subclass or the caller exports what the sink has got.
 
@@ -55,6 +84,11 @@ class Measures:
     def __init__(self, sink: Sink, allow: AllowList | None = None) -> None:
         self._sink = sink
         self._allow = allow or AllowList()
+        self._forget()
+        after_fork(self)
+
+    def _forget(self) -> None:
+        """Begin anew: at the start, and in a forked child, which has none of its parent's stores."""
         # Reentrant: a signal handler that calls the store may interrupt a method that has it.
         self._lock = threading.RLock()
         self._operations: dict[int, tuple[ObservedStore, dict[tuple[str, Outcome, type], Labels]]] = {}
