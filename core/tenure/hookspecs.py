@@ -31,11 +31,12 @@ Attributes:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import pluggy
+
+from tenure._observed import ObservedStore as ObservedStore  # noqa: PLC0414 - exported
+from tenure._observed import Outcome as Outcome  # noqa: PLC0414 - exported
 
 if TYPE_CHECKING:
     from tenure.errors import TenureError
@@ -45,43 +46,6 @@ PROJECT = "tenure"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedStore:
-    """The store that a hook is about, in parts that are fit for labels.
-
-    Attributes:
-        url: the store's URL, any password replaced by ``***``.
-        scheme: the URL's scheme, such as ``"redis"``.
-        namespace: the namespace of all keys, empty if there is none.
-        host: the host of the URL. ``None`` if the URL names several, or the store is no server.
-        port: the port of that host, or ``None``.
-    """
-
-    url: str
-    scheme: str
-    namespace: str = ""
-    host: str | None = None
-    port: int | None = None
-
-
-class Outcome(StrEnum):
-    """How an operation ended.
-
-    Attributes:
-        DONE: it returned.
-        CONFLICT: a precondition didn't hold, so nothing was written. That is an answer, not an error.
-        FAILED: it raised another error. A write was certainly not applied.
-        UNKNOWN: a write was sent and its outcome is not known (``OutcomeUnknown``).
-        INTERRUPTED: the application interrupted the call, such as by ``KeyboardInterrupt``.
-    """
-
-    DONE = "done"
-    CONFLICT = "conflict"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    INTERRUPTED = "interrupted"
 
 
 @hookspec(firstresult=True)
@@ -236,22 +200,24 @@ def tenure_lease_revoked(url: str, lease_id: str, store: ObservedStore) -> None:
 
 
 @hookspec
-def tenure_watch_opened(url: str, prefix: str, store: ObservedStore) -> None:
+def tenure_watch_opened(url: str, watch_id: int, prefix: str, store: ObservedStore) -> None:
     """Observe that a watch was opened and is connected. Called once per watch, in the thread that opened it.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         store: the store in parts.
     """
 
 
 @hookspec
-def tenure_watch_closed(url: str, prefix: str, error: TenureError | None, store: ObservedStore) -> None:
+def tenure_watch_closed(url: str, watch_id: int, prefix: str, error: TenureError | None, store: ObservedStore) -> None:
     """Observe that a watch has ended. Called once per watch that was opened.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         error: what ended the watch, ``None`` if it was closed or dropped.
         store: the store in parts.
@@ -259,11 +225,14 @@ def tenure_watch_closed(url: str, prefix: str, error: TenureError | None, store:
 
 
 @hookspec
-def tenure_watch_delivered(url: str, prefix: str, changes: int, lag: float, pending: int, store: ObservedStore) -> None:
+def tenure_watch_delivered(
+    url: str, watch_id: int, prefix: str, changes: int, lag: float, pending: int, store: ObservedStore
+) -> None:
     """Observe that a watch's consumer takes changes. Called once for each batch of the plugin.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         changes: how many changes it takes.
         lag: seconds for which they have waited in this process for the consumer.
@@ -273,11 +242,12 @@ def tenure_watch_delivered(url: str, prefix: str, changes: int, lag: float, pend
 
 
 @hookspec
-def tenure_watch_resynced(url: str, prefix: str, reason: str, cause: str, store: ObservedStore) -> None:
+def tenure_watch_resynced(url: str, watch_id: int, prefix: str, reason: str, cause: str, store: ObservedStore) -> None:
     """Observe that a watch closes a gap. Called once per RESYNC batch, before the consumer receives the batch.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         reason: what caused the gap, as text.
         cause: the same in one word: ``"slow_consumer"``, ``"compacted"``, ``"history_replaced"`` or
@@ -287,7 +257,7 @@ def tenure_watch_resynced(url: str, prefix: str, reason: str, cause: str, store:
 
 
 @hookspec
-def tenure_watch_disconnected(url: str, prefix: str, error: TenureError, store: ObservedStore) -> None:
+def tenure_watch_disconnected(url: str, watch_id: int, prefix: str, error: TenureError, store: ObservedStore) -> None:
     """Observe that a watch is without its store. Called again when the class of the error changes.
 
     A refusal is reported at once, such as a right that was taken away; another break, once an attempt to connect again
@@ -295,6 +265,7 @@ def tenure_watch_disconnected(url: str, prefix: str, error: TenureError, store: 
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         error: the refusal, or what the attempt has failed with.
         store: the store in parts.
@@ -302,11 +273,12 @@ def tenure_watch_disconnected(url: str, prefix: str, error: TenureError, store: 
 
 
 @hookspec
-def tenure_watch_reconnected(url: str, prefix: str, seconds: float, store: ObservedStore) -> None:
+def tenure_watch_reconnected(url: str, watch_id: int, prefix: str, seconds: float, store: ObservedStore) -> None:
     """Observe that a watch is connected again, after ``tenure_watch_disconnected``.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         seconds: how long ago the first ``tenure_watch_disconnected`` of this outage was.
         store: the store in parts.

@@ -148,6 +148,7 @@ def difference(
         raw_times.append(base)
     median, base = statistics.median(more), statistics.median(raw_times)
     passed = judge(more, target_us)
+    low, high = ((base + edge) / base for edge in interval(more))
     return Result(
         name,
         f"{shown(more)} us",
@@ -156,5 +157,12 @@ def difference(
         target_us is not None and passed is None,
         f"{shown(control)} us",
         f"ratio {(base + median) / base:.2f} to {base:.1f} us",
-        {"more_us": median, "control_us": statistics.median(control), "raw_us": base, "ratio": (base + median) / base},
+        {
+            "more_us": median,
+            "control_us": statistics.median(control),
+            "raw_us": base,
+            "ratio": (base + median) / base,
+            "low": low,
+            "high": high,
+        },
     )

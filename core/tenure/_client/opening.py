@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
+from tenure._observed import ObservedStore
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
@@ -27,7 +28,6 @@ from tenure.errors import (
     Unavailable,
     Unsupported,
 )
-from tenure.hookspecs import ObservedStore
 from tenure.spi.backend import Backend
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import BackendPlugin, OpenRequest
@@ -178,7 +178,7 @@ def connect(
         The opened store. Close it when done, or use it in ``with``.
 
     Raises:
-        ConfigError: the URL, an option or an observer is wrong, or a client library is missing; for a scheme that no
+        ConfigError: the URL, an option or an observer is wrong, or a client library is missing. For a scheme that no
             installed plugin serves, the subclass ``UnknownScheme``.
         InvalidArgument: ``timeout`` isn't a positive number, or ``wait_for_store`` isn't a number of 0 or more.
         PluginError: the plugin is broken, or two plugins claim the scheme.

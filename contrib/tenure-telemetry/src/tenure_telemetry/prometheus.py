@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tenure_telemetry import instruments
 from tenure_telemetry.instruments import Instrument, Kind
 from tenure_telemetry.labels import AllowList, Labels
-from tenure_telemetry.measures import Measures, Sink
+from tenure_telemetry.measures import Measures, Sink, after_fork
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -141,6 +141,10 @@ class PrometheusCollector(Measures):
 
 class _Numbers(Sink):
     def __init__(self) -> None:
+        self._forget()
+        after_fork(self)
+
+    def _forget(self) -> None:
         # Reentrant: a signal handler that calls the store may interrupt a method that has it.
         self._lock = threading.RLock()
         self._sums: dict[Instrument, dict[_Key, float]] = {}
