@@ -249,6 +249,41 @@ def watch_gap() -> Drawing:
     return picture
 
 
+def threads() -> Drawing:
+    """Which thread calls which method of a plugin, and which one the plugin brings along."""
+    picture = Drawing(
+        860, 360, "The caller's thread calls get, list and commit; core's thread refreshes; the plugin's delivers"
+    )
+    picture.text(130, 34, "threads of the program", "soft", anchor="middle")
+    picture.text(400, 34, "core", "soft", anchor="middle")
+    picture.text(700, 34, "your plugin", "soft", anchor="middle")
+    picture.line(262, 20, 262, 340, dashed=True)
+    picture.line(540, 20, 540, 340, dashed=True)
+    rows = (
+        (50, "a caller", "Store: deadline, retries", "get, list, commit, grant, watch"),
+        (126, "", "thread: keep-alive of leases", "refresh, revoke"),
+    )
+    for y, program, core, methods in rows:
+        if program:
+            picture.box(40, y, 180, 52, f"{program}|blocks until the answer")
+            picture.arrow(f"M220 {y + 26} H298")
+        picture.box(300, y, 200, 52, core)
+        picture.arrow(f"M500 {y + 26} H578")
+        picture.box(580, y, 240, 52, f"{methods}|blocking, from several threads at once")
+    picture.box(40, 216, 180, 52, "a consumer|watch.next()")
+    picture.box(300, 216, 200, 52, "bounded buffer|FeedBuffer, one per watch", "wait")
+    picture.box(580, 216, 240, 52, "thread: your reader|sink.deliver, sink.fail", "good")
+    picture.arrow("M580 242 H502")
+    picture.arrow("M300 242 H222")
+    picture.text(548, 210, "never blocks", "soft", size=12)
+    picture.text(254, 210, "waits", "soft", size=12, anchor="end")
+    picture.box(300, 292, 200, 44, "threads: callbacks")
+    picture.arrow("M300 314 H222")
+    picture.text(130, 310, "on_lost, on_change,", "soft", size=12, anchor="middle")
+    picture.text(130, 326, "handlers of the registry", "soft", size=12, anchor="middle")
+    return picture
+
+
 _REFUSED: dict[RetryAdvice, tuple[type[errors.TenureError], ...]] = {
     RetryAdvice.SAFE: (errors.Unavailable, errors.DeadlineExceeded, errors.StoreFull),
     RetryAdvice.READ_FIRST: (errors.Conflict,),
@@ -277,7 +312,7 @@ def outcomes() -> Drawing:
     for x, words in ((130, "it returned"), (430, "it raised OutcomeUnknown"), (730, "it raised another error")):
         picture.arrow(f"M430 60 V84 H{x} V104" if x != 430 else "M430 60 V104")
         picture.text(
-            x + (6 if x == 430 else 0),
+            x + (14 if x == 430 else 0),
             98 if x == 430 else 78,
             words,
             "soft",
@@ -357,6 +392,7 @@ PICTURES: dict[str, Callable[[], Drawing]] = {
     "lease": lease,
     "outcomes": outcomes,
     "registration": registration,
+    "threads": threads,
     "watch-gap": watch_gap,
 }
 

@@ -32,7 +32,8 @@ def healthy(tmp_path: Path) -> Path:
 
 
 def options(file: Path) -> tuple[str, ...]:
-    return ("web", "--port", "8000", "--probe", f"exec:test -e {file}", "--probe-interval", "0.1", "--probe-fall", "2")
+    pace = ("--probe-interval", "0.1", "--probe-fall", "2", "--probe-timeout", "30")
+    return ("web", "--port", "8000", "--probe", f"exec:test -e {file}", *pace)
 
 
 def test_run_starts_the_command_and_registers_it_when_it_is_healthy(

@@ -60,7 +60,7 @@ def test_commands_and_options_are_those_of_click() -> None:
 def test_hooks_and_options_are_those_of_the_code() -> None:
     hooks = site_parts.hooks.reference()
     for name in vars(importlib.import_module("tenure.hookspecs")):
-        assert name.startswith("tenure_") == (f"## `{name}(" in hooks)
+        assert name.startswith("tenure_") == (f"## `{name}`" in hooks)
     assert "- `seconds`: " in hooks
     assert "| `wait_for_store` | number, at least 0 |" in site_parts.options.reference()
 

@@ -229,7 +229,7 @@ def test_a_probe_that_hangs_has_failed(open_registry: Open) -> None:
         if hanging.is_set():
             go_on.wait(PATIENCE)
 
-    registry = open_registry(probe, timeout=QUICK)
+    registry = open_registry(probe, timeout=0.3)
     registry.register(WEB)
     hanging.set()
     try:

@@ -6,6 +6,8 @@ JetBrains Mono, Debian's fonts-inter and fonts-jetbrains-mono.
 
 from __future__ import annotations
 
+import asyncio
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +19,7 @@ import scene  # noqa: E402 - needs the path
 from browser import Browser  # noqa: E402 - needs the path
 from PIL import Image  # noqa: E402 - needs the path
 from served import Served  # noqa: E402 - needs the path
+from tenure_console.terminal.app import Top  # noqa: E402 - needs the path
 
 import tenure  # noqa: E402 - needs the path
 
@@ -55,6 +58,32 @@ def main(folder: Path) -> None:
                 browser.save(folder / f"{name}.png")
                 make_small(folder / f"{name}.png")
                 print(folder / f"{name}.png")
+            make_top(browser, folder, store)
+
+
+async def top_svg(store: tenure.Store, *keys: str) -> str:
+    """Return what the terminal shows after some keys, as SVG in a font of this machine."""
+    app = Top(store)
+    async with app.run_test(size=(132, 22)) as pilot:
+        while app.follower.link.state != "live":
+            await pilot.pause(0.05)
+        await pilot.press(*keys)
+        await pilot.pause(0.5)
+        drawn = app.export_screenshot(title="tenure top")
+    return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL).replace("Fira Code", "JetBrains Mono")
+
+
+def make_top(browser: Browser, folder: Path, store: tenure.Store) -> None:
+    """Write the picture of the terminal."""
+    with tempfile.TemporaryDirectory() as place:
+        drawing = Path(place, "top.svg")
+        drawing.write_text(asyncio.run(top_svg(store, "2")))
+        browser.open(drawing.as_uri())
+        size = browser.run("const box = document.documentElement.viewBox.baseVal; return [box.width, box.height]")
+        browser.resize(*(round(side) for side in size))
+        browser.save(folder / "top.png")
+    make_small(folder / "top.png")
+    print(folder / "top.png")
 
 
 def make_small(picture: Path) -> None:

@@ -86,8 +86,8 @@ def test_json_gives_the_link_to_a_program(tmp_path: Path) -> None:
 
 def test_the_help_page_imports_no_server() -> None:
     code = (
-        "import sys; from tenure_console.command import console; "
-        "print([name for name in ('starlette', 'uvicorn', 'jinja2', 'asyncio') if name in sys.modules])"
+        "import sys; from tenure_console.command import console; from tenure_console.terminal.command import top; "
+        "print([name for name in ('starlette', 'uvicorn', 'jinja2', 'textual', 'asyncio') if name in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert ended.stdout == "[]\n"

@@ -22,7 +22,7 @@ def reference() -> str:
         items = re.findall(r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", arguments, re.MULTILINE)
         lines = [f"- `{argument}`: {' '.join(meaning.split())}" for argument, meaning in items]
         result = " ".join((result or alone).split())
-        parts.append(f"## `{name}({parameters})`\n\n{prose.strip()}")
+        parts.append(f"## `{name}`\n\n```text\n{name}({parameters})\n```\n\n{prose.strip()}")
         if lines:
             parts.append("\n".join(lines))
         if result:

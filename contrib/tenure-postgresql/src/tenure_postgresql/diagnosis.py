@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tenure.plugin_kit import Deadline, examine_hosts
 from tenure.spi import Finding, Host, Verdict, named_warnings
-from tenure_postgresql import encoding
+from tenure_postgresql import encoding, session
 from tenure_postgresql.context import BackendContext
 
 _MANY = 0.8
@@ -35,12 +35,25 @@ def examine(
     most, used, slots, wal, oldest, items, log, log_bytes = (encoding.number(each) for each in row)
     return (
         *named_warnings(warnings, _NAMES),
+        *_pooler(context, deadline),
         *_connections(used, most),
         *_wal(slots, wal),
         *_history(oldest, items + log, log_bytes),
         # PostgreSQL speaks TLS after a request of its own: certificates are checked when the store is opened.
         *examine_hosts(hosts, None, deadline),
     )
+
+
+def _pooler(context: BackendContext, deadline: Deadline) -> Iterator[Finding]:
+    with context.pool.asking(deadline, "looking for a pooler") as connection:
+        pooled = session.through_pooler(connection, deadline)
+    if pooled:
+        yield Finding(
+            "proxy",
+            Verdict.WARNING,
+            "a pooler such as pgbouncer stands before the server, in session mode: each store holds its connections",
+            "give it a pool_size above the option connections and one for the watches, times the programs",
+        )
 
 
 def _connections(used: int, most: int) -> Iterator[Finding]:
