@@ -305,8 +305,8 @@ class Store:
     def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> MultiReadResult:
         """Read several keys as they were at one revision.
 
-        One request where ``multi_get`` is declared. Elsewhere the keys are read one by one, again until a transaction
-        without operations proves that all were so at one revision, or the time runs out.
+        One request where ``multi_get`` is declared. Elsewhere the keys are read one by one. That is repeated until a
+        transaction without operations proves that all were so at one revision, or the time runs out.
 
         Args:
             keys: distinct keys, at most ``capabilities.max_transaction_operations``.
@@ -387,8 +387,8 @@ class Store:
         """Iterate over the keys that start with ``prefix``, in UTF-8 byte order, one page in memory at a time.
 
         Where ``consistent_pagination`` is declared, all pages show the revision of the first. On other stores each page
-        shows the moment at which it was read: no key is returned twice, and a key that exists all the time is
-        returned. Arguments are checked at once; pages are read while the result is iterated over.
+        shows the moment at which it was read. No key is returned twice, and a key that exists all the time is returned.
+        Arguments are checked at once; pages are read while the result is iterated over.
 
         Args:
             prefix: the string that the keys start with; ``""`` for every key of the namespace.
@@ -661,8 +661,8 @@ class Store:
         Args:
             ttl: the TTL in seconds. The store may give a longer one, which is ``lease.ttl``.
             keep_alive: whether to refresh the lease in the background. Otherwise only ``lease.refresh()`` does.
-            margin: seconds before the end of the TTL from which this holder counts the lease as lost, so that it has
-                time to stop its work before the store removes the keys. Less than half of ``ttl``.
+            margin: seconds before the end of the TTL from which this holder counts the lease as lost. So it has time to
+                stop its work before the store removes the keys. Less than half of ``ttl``.
             on_lost: called once with the lease if it is lost, on a thread for callbacks. What it raises is logged.
             timeout: seconds that the grant may take; by default the store's timeout.
 
