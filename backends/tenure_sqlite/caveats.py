@@ -26,7 +26,7 @@ CAVEATS = (
     Caveat(
         "Other processes look for changes",
         "Watchers of the same process receive a change at once. Those of others receive it within milliseconds on "
-        "Linux, which tells of writes, seldom after 0.1 s, and elsewhere within `poll` seconds.",
+        "Linux, which reports writes, seldom after 0.1 s, and elsewhere within `poll` seconds.",
         (f"{_PROCESSES}::test_a_watch_sees_what_another_process_writes", "watches.are_quick"),
     ),
     Caveat(

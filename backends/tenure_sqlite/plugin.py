@@ -45,8 +45,8 @@ def tenure_backend() -> BackendPlugin:
                 "poll",
                 float,
                 0.015,
-                "seconds between looks for what other processes wrote, while something is watched and the system tells "
-                "of no writes; Linux does",
+                "seconds between looks for what other processes wrote, while something is watched and the system "
+                "reports no writes; Linux does",
                 minimum=0.001,
                 maximum=10.0,
             ),
