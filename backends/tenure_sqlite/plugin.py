@@ -46,7 +46,7 @@ def tenure_backend() -> BackendPlugin:
                 float,
                 0.015,
                 "seconds between looks for what other processes wrote, while something is watched and the system "
-                "doesn't report writes; Linux does",
+                "reports no writes; Linux does",
                 minimum=0.001,
                 maximum=10.0,
             ),

@@ -6,11 +6,16 @@ changelog move to another file when a version is released: neither is measured.
 
 from __future__ import annotations
 
+import inspect
+import re
 import statistics
 import sys
 from pathlib import Path
 
 import pytest
+
+import tenure
+from tenure import aio, registry, testing
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -43,6 +48,33 @@ def test_sentences_are_short(path: Path) -> None:
 def test_words_that_the_house_avoids_are_gone(path: Path) -> None:
     found = [f"line {line}: {words!r}: write {instead}" for line, words, instead in prose.avoided(text_of(path))]
     assert found == []
+
+
+def docstrings() -> dict[str, str]:
+    """The docstring of each class, method and function that applications use, by its name."""
+    found = {}
+    for module in (tenure, registry, aio, testing):
+        for name in module.__all__:
+            owner = getattr(module, name)
+            members = {f"{name}.{each}": value for each, value in vars(owner).items()} if inspect.isclass(owner) else {}
+            for path, member in {name: owner, **members}.items():
+                plain = getattr(member, "fget", None) or getattr(member, "__func__", member)
+                if not path.rpartition(".")[2].startswith("_") and (
+                    inspect.isclass(plain) or inspect.isfunction(plain)
+                ):
+                    found[path] = inspect.cleandoc(plain.__doc__ or "")
+    return found
+
+
+def test_docstrings_of_what_applications_use_are_written_so() -> None:
+    wrong = []
+    for name, text in docstrings().items():
+        # Entries of Args, Raises and so on are items; examples aren't prose.
+        prose_of_it = re.sub(r"^ *>>>.*\n(?:.*\S.*\n?)*", "", text, flags=re.MULTILINE)
+        prose_of_it = re.sub(r"^( *)\w+: ", r"\1- ", prose_of_it, flags=re.MULTILINE)
+        wrong += [f"{name}: {each.text}" for each in prose.sentences(prose_of_it) if each.words > prose.LONGEST]
+        wrong += [f"{name}: {words!r}: write {instead}" for _, words, instead in prose.avoided(prose_of_it)]
+    assert wrong == []
 
 
 def test_what_is_wrong_is_found() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("core/tenure", "backends")
-LEVELS = ("critical", "error", "exception", "warning", "info")
+_LEVELS = {"error": "error", "exception": "error", "warning": "warning", "info": "info", "log": "varies"}
 _ELSEWHERE = ("conformance", "testing", "cli")
 """Parts that no service runs."""
 
@@ -33,29 +33,28 @@ def events() -> list[Event]:
 
 
 def _of_module(tree: ast.Module) -> set[Event]:
-    loggers = {
-        target.id: node.value.args[0].value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args
-        if getattr(node.value.func, "attr", "") == "getLogger" and isinstance(node.value.args[0], ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    found = set()
-    for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-            continue
-        owner = node.func.value
-        logger = loggers.get(owner.id) if isinstance(owner, ast.Name) else None
-        if logger is None:
-            continue
-        texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-        message = next((text for text in texts if isinstance(text, str)), "")
-        if message and node.func.attr in (*LEVELS, "log"):
-            found.add(
-                Event(logger, {"exception": "error", "log": "varies"}.get(node.func.attr, node.func.attr), message)
-            )
-    return found
+    loggers = dict(found for node in ast.walk(tree) if (found := _logger(node)) is not None)
+    return {event for node in ast.walk(tree) if (event := _event(node, loggers)) is not None}
+
+
+def _logger(node: ast.AST) -> tuple[str, str] | None:
+    """Return the name that ``node`` assigns a logger to, and the logger's name."""
+    match node:
+        case ast.Assign(
+            targets=[ast.Name(id=name)],
+            value=ast.Call(func=ast.Attribute(attr="getLogger"), args=[ast.Constant(value=str(logger))]),
+        ):
+            return name, logger
+    return None
+
+
+def _event(node: ast.AST, loggers: dict[str, str]) -> Event | None:
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method), args=arguments) if name in loggers:
+            for argument in arguments:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and method in _LEVELS:
+                    return Event(loggers[name], _LEVELS[method], argument.value)
+    return None
 
 
 def reference() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure._plugins import discovery, url
-from tenure.spi import Guarantee, Option, field_notes
+from tenure.spi import Guarantee, Limit, Option, field_notes
 
 _OURS = "tenure"
 
@@ -51,7 +51,7 @@ def capabilities() -> str:
         rows = [head, "|---" * (head.count("|") - 1) + "|"]
         for name, note in field_notes().items():
             if isinstance(note, Guarantee) == kind:
-                unit = "" if kind else f" {note.unit} |"
+                unit = f" {note.unit} |" if isinstance(note, Limit) else ""
                 rows.append(f"| `{name}` | {note.text} |{unit}")
         tables[kind] = "\n".join(rows)
     return f"## Guarantees\n\n{tables[True]}\n\n## Limits\n\n{tables[False]}"

@@ -178,7 +178,7 @@ def connect(
         The opened store. Close it when done, or use it in ``with``.
 
     Raises:
-        ConfigError: the URL, an option or an observer is wrong, or a client library is missing; for a scheme that no
+        ConfigError: the URL, an option or an observer is wrong, or a client library is missing. For a scheme that no
             installed plugin serves, the subclass ``UnknownScheme``.
         InvalidArgument: ``timeout`` isn't a positive number, or ``wait_for_store`` isn't a number of 0 or more.
         PluginError: the plugin is broken, or two plugins claim the scheme.

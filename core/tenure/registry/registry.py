@@ -65,9 +65,9 @@ _LOOK_AGAIN = 0.5
 class Registry:
     """A service registry in a store. Use it in ``with``, or call :meth:`start` and :meth:`close`.
 
-    Thread-safe. Methods that write raise ``StoreClosed`` before the start and after the close, ``UsedAfterFork`` in a
-    forked child, and the store's errors, besides the errors that they name. The cache can be read at any time after
-    the start, also after the close and in a forked child; :attr:`staleness` tells how old it is.
+    Thread-safe. Methods that write raise ``StoreClosed`` before the start and after the close, and ``UsedAfterFork`` in
+    a forked child. They also raise the store's errors, besides the errors that they name. The cache can be read after
+    the start, also after the close and in a forked child. :attr:`staleness` is its age in seconds.
 
     >>> import tenure
     >>> store = tenure.connect("memory://")
@@ -174,8 +174,8 @@ class Registry:
         """Fill the cache, then register the instance if there is one. A second call does nothing.
 
         When it returns, the cache is complete. When it raises, the registry is closed. If the store can't be reached
-        and ``config.warm_file`` can be used, the cache is filled from that, and the start goes on in the background:
-        :attr:`staleness` tells how old the cache is.
+        and ``config.warm_file`` can be used, the cache is filled from that. The start then continues in the background,
+        and :attr:`staleness` is the cache's age in seconds.
 
         Args:
             timeout: seconds for everything together; default: the store's timeout for the cache, and for each call of
@@ -589,9 +589,9 @@ class Registry:
     ) -> Instance:
         """Choose one instance of a service to send work to. Makes no call to the store.
 
-        Instances whose failure was reported rest and are passed over, see :meth:`report_failure`. If all instances that
-        are left rest, the one whose rest ends first is returned. :attr:`resting` has it, and a warning is logged,
-        at most once in ``config.rest_longest`` seconds for a service.
+        Instances whose failure was reported rest and are passed over, see :meth:`report_failure`. If all that are left
+        rest, the one whose rest ends first is returned. The property :attr:`resting` has it. A warning is logged, at
+        most once in ``config.rest_longest`` seconds for a service.
 
         Args:
             name: the service.
@@ -657,7 +657,8 @@ class Registry:
 
         The first rest takes ``config.rest_first`` seconds, and each further failure doubles it, up to
         ``config.rest_longest``. Failures of calls that began before the rest don't add to it. The failures are
-        forgotten by :meth:`report_success`, or ``rest_longest`` seconds after the rest. Other clients aren't told.
+        forgotten by :meth:`report_success`, or ``rest_longest`` seconds after the rest. Other clients don't learn of
+        it.
 
         Args:
             instance: the instance, as ``pick`` returned it.

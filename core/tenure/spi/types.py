@@ -266,7 +266,7 @@ class LeaseInfo:
     Attributes:
         lease_id: the lease's id.
         ttl: the effective TTL in seconds.
-        remaining: seconds until the lease expires, ``None`` if the store cannot tell.
+        remaining: seconds until the lease expires, ``None`` if the store does not report it.
         keys: the keys that are removed with the lease. ``Store`` leaves out keys of other namespaces.
     """
 

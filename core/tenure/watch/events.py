@@ -32,7 +32,7 @@ class Event:
         key: the key, without the namespace.
         item: the key with its value after the change, ``None`` for a delete.
         revision: the revision of the change. For a delete found by comparing snapshots, the revision of the snapshot
-            that no longer had the key, or one more if the key was last put at that same revision.
+            that no longer had the key. It is one more if the key was last put at that same revision.
         previous: the key with its value as this watch last delivered it. ``None`` unless the watch was opened with
             ``previous=True``, and for a create.
     """
