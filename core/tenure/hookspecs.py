@@ -200,22 +200,24 @@ def tenure_lease_revoked(url: str, lease_id: str, store: ObservedStore) -> None:
 
 
 @hookspec
-def tenure_watch_opened(url: str, prefix: str, store: ObservedStore) -> None:
+def tenure_watch_opened(url: str, watch_id: int, prefix: str, store: ObservedStore) -> None:
     """Observe that a watch was opened and is connected. Called once per watch, in the thread that opened it.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         store: the store in parts.
     """
 
 
 @hookspec
-def tenure_watch_closed(url: str, prefix: str, error: TenureError | None, store: ObservedStore) -> None:
+def tenure_watch_closed(url: str, watch_id: int, prefix: str, error: TenureError | None, store: ObservedStore) -> None:
     """Observe that a watch has ended. Called once per watch that was opened.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         error: what ended the watch, ``None`` if it was closed or dropped.
         store: the store in parts.
@@ -223,11 +225,14 @@ def tenure_watch_closed(url: str, prefix: str, error: TenureError | None, store:
 
 
 @hookspec
-def tenure_watch_delivered(url: str, prefix: str, changes: int, lag: float, pending: int, store: ObservedStore) -> None:
+def tenure_watch_delivered(
+    url: str, watch_id: int, prefix: str, changes: int, lag: float, pending: int, store: ObservedStore
+) -> None:
     """Observe that a watch's consumer takes changes. Called once for each batch of the plugin.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         changes: how many changes it takes.
         lag: seconds for which they have waited in this process for the consumer.
@@ -237,11 +242,12 @@ def tenure_watch_delivered(url: str, prefix: str, changes: int, lag: float, pend
 
 
 @hookspec
-def tenure_watch_resynced(url: str, prefix: str, reason: str, cause: str, store: ObservedStore) -> None:
+def tenure_watch_resynced(url: str, watch_id: int, prefix: str, reason: str, cause: str, store: ObservedStore) -> None:
     """Observe that a watch closes a gap. Called once per RESYNC batch, before the consumer receives the batch.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         reason: what caused the gap, as text.
         cause: the same in one word: ``"slow_consumer"``, ``"compacted"``, ``"history_replaced"`` or
@@ -251,7 +257,7 @@ def tenure_watch_resynced(url: str, prefix: str, reason: str, cause: str, store:
 
 
 @hookspec
-def tenure_watch_disconnected(url: str, prefix: str, error: TenureError, store: ObservedStore) -> None:
+def tenure_watch_disconnected(url: str, watch_id: int, prefix: str, error: TenureError, store: ObservedStore) -> None:
     """Observe that a watch is without its store. Called again when the class of the error changes.
 
     A refusal is reported at once, such as a right that was taken away; another break, once an attempt to connect again
@@ -259,6 +265,7 @@ def tenure_watch_disconnected(url: str, prefix: str, error: TenureError, store: 
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         error: the refusal, or what the attempt has failed with.
         store: the store in parts.
@@ -266,11 +273,12 @@ def tenure_watch_disconnected(url: str, prefix: str, error: TenureError, store: 
 
 
 @hookspec
-def tenure_watch_reconnected(url: str, prefix: str, seconds: float, store: ObservedStore) -> None:
+def tenure_watch_reconnected(url: str, watch_id: int, prefix: str, seconds: float, store: ObservedStore) -> None:
     """Observe that a watch is connected again, after ``tenure_watch_disconnected``.
 
     Args:
         url: the store's URL, any password replaced by ``***``.
+        watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
         seconds: how long ago the first ``tenure_watch_disconnected`` of this outage was.
         store: the store in parts.

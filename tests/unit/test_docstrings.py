@@ -76,6 +76,7 @@ RAISES_NOTHING = {
     "Deadline.progressed": "records a fact",
     "ProgressDeadline.of_request": "makes a deadline",
     "ProgressDeadline.progressed": "records a fact",
+    "ProgressDeadline.of_request": "any pair of numbers makes a deadline",
     "Deadline.remaining": "returns a minimum once the time is up",
     "Deadline.within": "returns a minimum once the time is up",
     "Secret.reveal": "returns a field",

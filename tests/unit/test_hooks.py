@@ -184,7 +184,7 @@ def test_callbacks(heard: Recorder) -> None:
     assert 1.0 <= slow.seconds < 60.0
     failed = heard.of("callback_finished", source="watch")[0]
     assert isinstance(failed.error, ValueError)
-    assert failed.seconds >= 1.0
+    assert failed.seconds > 0  # from the callback itself, later than the work that it is part of
     assert {call.pool for call in heard.of("callback_dequeued")} >= {"callbacks", "losses"}
     assert all(call.waiting >= 0 and call.seconds >= 0 for call in heard.of("callback_dequeued"))
 

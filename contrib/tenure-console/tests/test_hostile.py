@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from console_testkit import Tags, Visitor, settle, text_of
-from hostile import ATTRIBUTE, BIDI, KEY, SCRIPT, TEMPLATE, hostile_instance
+from hostile import ATTRIBUTE, BIDI, EVALUATED, KEY, SCRIPT, TEMPLATE, hostile_instance
 from tenure_console import Console
 
 import tenure
@@ -73,7 +73,7 @@ def test_a_hostile_instance_harms_no_page(
         content = seen.partition("<main")[2]
         hidden = [c for c in _shown(content) if not c.isprintable() and c not in "\n"]
         assert hidden == [], (answer.url, hidden[:5])
-        assert "49" not in _shown(content) or "${7*7}" in page
+        assert EVALUATED not in page
         assert "memory://" not in text_of(page)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -21,6 +22,7 @@ from tenure_gateway.render.renderer import Renderer
 import tenure
 from tenure.errors import ConfigError
 from tenure.registry import Instance
+from tenure_testkit.waiting import until
 
 
 class Bench:
@@ -62,6 +64,27 @@ def test_a_file_is_replaced_only_if_its_content_changes(bench: Bench) -> None:
     assert bench.out.stat().st_ino != node
     assert (bench.folder / "runs").read_text() == "x\nx\n"
     assert sorted(path.name for path in bench.folder.iterdir()) == ["in.j2", "out.conf", "runs"]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    file, seen, ended = OutputFile(tmp_path / "out"), set[bytes](), threading.Event()
+    contents = [str(number % 10).encode() * 200_000 for number in range(50)]
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.add(file.path.read_bytes())
+
+    with file.candidate(contents[0]) as candidate:
+        file.replace(candidate, due=False)
+    reader = threading.Thread(target=read)
+    reader.start()
+    for content in contents:
+        with file.candidate(content) as candidate:
+            file.replace(candidate, due=False)
+    ended.set()
+    reader.join()
+    assert seen
+    assert seen <= set(contents)
 
 
 def test_mode_and_owner_stay_and_a_link_keeps_its_target(tmp_path: Path) -> None:
@@ -169,7 +192,14 @@ def test_a_command_has_a_deadline_and_takes_its_children_along(tmp_path: Path) -
     outcome = run(f"sleep 600 & echo $! > {tmp_path}/child; wait", deadline=0.5)
     assert "killed" in outcome.problem
     child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
-    assert not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    def ended() -> bool:
+        try:
+            return child.read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    until(ended, what="the child is gone")
 
 
 def test_a_command_has_little_time_once_the_program_is_asked_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,15 +234,19 @@ def test_views_of_keys_follow_and_end_with_the_template_that_asks(tenure_store: 
     keys = FollowedKeys(tenure_store, lambda: changes.append(None))
     assert keys.key("a") is None
     assert keys.keys("p/") == {}
-    keys.forget_unasked()
     tenure_store.put("a", b"1")
     tenure_store.put("p/x", b"2")
-    deadline = monotonic() + 60
-    while (keys.key("a"), keys.keys("p/")) != ("1", {"x": "2"}):
-        assert monotonic() < deadline
+
+    def read() -> bool:
+        found = (keys.key("a"), keys.keys("p/"))
+        keys.end_pass()
+        return found == ("1", {"x": "2"})
+
+    assert (keys.key("a"), keys.keys("p/")) == (None, {})  # as before: the pass hasn't ended
+    until(read, what="the next pass has the values")
     assert changes
-    keys.forget_unasked()
-    keys.forget_unasked()
+    keys.end_pass()
+    keys.end_pass()
     assert not keys._values
     assert not keys._prefixes
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -31,6 +33,7 @@ Call = Callable[[dict[str, Any]], object]
 
 _log = logging.getLogger("tenure._client.observers")
 _NOTHING: tuple[object, ...] = ()
+_WATCH_IDS = count(1)
 
 
 class Observers:
@@ -125,15 +128,6 @@ class Observers:
                 attempts=attempts,
             )
 
-    def watch_outage(self, prefix: str, error: TenureError | None, began: list[float]) -> None:
-        """``error`` keeps a watch from its store; ``None``: it is connected again. ``began`` is the watch's own."""
-        if error is not None:
-            if not began:
-                began.append(monotonic())
-            self.tell("watch_disconnected", prefix=prefix, error=error)
-        elif began:
-            self.tell("watch_reconnected", prefix=prefix, seconds=monotonic() - began.pop())
-
     def cache_opened(self, kind: str, prefix: str, cache: _Aging) -> CacheAge | None:
         """Tell of a cache. Returns what :meth:`cache_closed` takes."""
         if not self.of_caches:
@@ -214,6 +208,37 @@ class ObservedLeases:
 
     def _once(self, operation: str, ids: Sequence[LeaseId], call: Callable[[float], T], timeout: float) -> T:
         return self._observers.operation(operation, len(ids), _just_once, call=call, seconds=timeout, clock=self._clock)
+
+
+class ObservedWatch:
+    """Tells observers of one watch. It doesn't refer to the watch, which ends when the application drops it."""
+
+    __slots__ = ("_began", "_tell")
+
+    def __init__(self, observers: Observers, prefix: str) -> None:
+        self._tell = partial(observers.tell, watch_id=next(_WATCH_IDS), prefix=prefix)
+        self._began: list[float] = []
+
+    def opened(self) -> None:
+        self._tell("watch_opened")
+
+    def closed(self, error: TenureError | None) -> None:
+        self._tell("watch_closed", error=error)
+
+    def delivered(self, *, changes: int, lag: float, pending: int) -> None:
+        self._tell("watch_delivered", changes=changes, lag=lag, pending=pending)
+
+    def resynced(self, reason: str, cause: str) -> None:
+        self._tell("watch_resynced", reason=reason, cause=cause)
+
+    def outage(self, error: TenureError | None) -> None:
+        """``error`` keeps the watch from its store; ``None``: it is connected again."""
+        if error is not None:
+            if not self._began:
+                self._began.append(monotonic())
+            self._tell("watch_disconnected", error=error)
+        elif self._began:
+            self._tell("watch_reconnected", seconds=monotonic() - self._began.pop())
 
 
 class _Aging(Protocol):

@@ -14,7 +14,6 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from sys import is_finalizing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -23,7 +22,7 @@ from tenure._client.committing import Committer
 from tenure._client.history import HistoryGuard
 from tenure._client.keys import check_key, check_prefix
 from tenure._client.multi_read import read_until_proven
-from tenure._client.observers import ObservedLeases, Observers
+from tenure._client.observers import ObservedLeases, ObservedWatch, Observers
 from tenure._client.pagination import Listing, Pager
 from tenure._client.prefix_deletion import MOST_AT_ONCE, delete_by_store, delete_listed
 from tenure._client.transaction import TransactionBuilder, lease_id
@@ -131,8 +130,8 @@ class Store:
         # An application that drops a watch drops its memory, too. A callback holds its watch until it is closed.
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._callback_watches: set[Watch] = set()
-        self._abandoned: deque[tuple[Feed, str]] = deque()
-        """Feeds of watches that the application has dropped, each with the watch's prefix."""
+        self._abandoned: deque[tuple[Feed, ObservedWatch]] = deque()
+        """Feeds of watches that the application has dropped, each with what tells observers of it."""
         self._before_close: set[Callable[[], object]] = set()
         """Called, quickly, when the close begins: for a registry on this store, whose lease and watch end by it."""
         self._capabilities = backend.capabilities
@@ -919,10 +918,11 @@ class Store:
                 f"{MAX_ENTRIES}"
             )
 
-        observers, began = self._observers, list[float]()
+        observers = self._observers
+        observed = ObservedWatch(observers, prefix)
 
         def outage(error: TenureError | None) -> None:
-            observers.watch_outage(prefix, error, began)
+            observed.outage(error)
             if driver is not None:
                 driver.outage(error)
 
@@ -932,12 +932,12 @@ class Store:
             clock=self._clock,
             timeout=self._seconds(timeout),
             check_process=self._check_fork,
-            on_resync=lambda reason, cause: observers.tell("watch_resynced", prefix=prefix, reason=reason, cause=cause),
+            on_resync=observed.resynced,
             on_outage=outage,
-            on_close=lambda watch: self._forget_watch(watch, prefix),
-            on_abandon=lambda feed: self._abandoned.append((feed, prefix)),
+            on_close=lambda watch: self._forget_watch(watch, observed),
+            on_abandon=lambda feed: self._abandoned.append((feed, observed)),
             on_ready=None if driver is None else driver.wake,
-            on_taken=partial(observers.tell, "watch_delivered", prefix=prefix) if observers.of_deliveries else None,
+            on_taken=observed.delivered if observers.of_deliveries else None,
         )
         try:
             with self._lock:
@@ -947,7 +947,7 @@ class Store:
                     if isinstance(driver, watch_callback.CallbackWatch):
                         self._callback_watches.add(watch)
             if opened:
-                observers.tell("watch_opened", prefix=prefix)
+                observed.opened()
             if driver is not None:
                 driver.start(watch)
             if self._closed:
@@ -957,22 +957,22 @@ class Store:
             watch.close()
             raise
 
-    def _forget_watch(self, watch: Watch, prefix: str) -> None:
+    def _forget_watch(self, watch: Watch, observed: ObservedWatch) -> None:
         with self._lock:
             known = watch in self._watches
             self._watches.discard(watch)
             self._callback_watches.discard(watch)
         if known:
-            self._observers.tell("watch_closed", prefix=prefix, error=watch.error)
+            observed.closed(watch.error)
 
     def _close_abandoned_feeds(self) -> None:
         while True:
             try:
-                feed, prefix = self._abandoned.popleft()
+                feed, observed = self._abandoned.popleft()
             except IndexError:
                 return  # also where another thread was quicker
             close_quietly(feed)
-            self._observers.tell("watch_closed", prefix=prefix, error=None)
+            observed.closed(None)
 
     # -- closing -----------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ import json
 SCRIPT = "<script>window.harmed=1</script>"
 ATTRIBUTE = '"\' onmouseover=alert(1) autofocus onfocus=alert(1) harm="><img src=x onerror=window.harmed=1>'
 BIDI = "safe\u202egnp.exe\u2066\u200b\u2028\x1b[31m\x00"
-TEMPLATE = "{{ site.store }}{% raw %}${7*7}"
+TEMPLATE = "{{ site.store }}{{ 90001*90001 }}{% raw %}${90001*90001}"
+EVALUATED = str(90001 * 90001)
 KEY = f"/registry/default/{SCRIPT}{ATTRIBUTE}{BIDI}".replace("\x00", "").replace("/script", "\\script") + "/id@10.0.0.1"
 
 

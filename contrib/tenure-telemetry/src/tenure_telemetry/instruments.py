@@ -87,9 +87,7 @@ REMAINING = _histogram(
 SUSPECTS = _counter("tenure.lease.suspects", "{lease}", "Leases without a refresh for two thirds of their TTL")
 LOSSES = _counter("tenure.lease.losses", "{lease}", "Leases that were lost")
 WATCHES = _up_down("tenure.watches.open", "{watch}", "Watches that are open", "tenure.prefix")
-DISCONNECTED = _up_down(
-    "tenure.watches.disconnected", "{prefix}", "Prefixes whose watches are without the store", "tenure.prefix"
-)
+DISCONNECTED = _up_down("tenure.watches.disconnected", "{watch}", "Watches that are without the store", "tenure.prefix")
 OUTAGES = _histogram(
     "tenure.watch.outage.duration", "Duration of outages of watches that are over", "tenure.prefix", boundaries=WAITS
 )

@@ -92,9 +92,9 @@ class Measures:
         # Reentrant: a signal handler that calls the store may interrupt a method that has it.
         self._lock = threading.RLock()
         self._operations: dict[int, tuple[ObservedStore, dict[tuple[str, Outcome, type], Labels]]] = {}
-        self._disconnected: set[tuple[ObservedStore, str]] = set()
-        self._statuses: dict[tuple[ObservedStore, str], tuple[str, Labels]] = {}
-        self._recovering: dict[tuple[ObservedStore, str], float] = {}
+        self._disconnected: set[int] = set()
+        self._statuses: dict[tuple[int, str, str], tuple[str, Labels]] = {}
+        self._recovering: dict[tuple[int, str, str], float] = {}
         self._caches: dict[Age, Labels] = {}
 
     # -- stores and operations --
@@ -181,8 +181,8 @@ class Measures:
             self._sink.add(of.RESYNCS, 0, {**labels, "tenure.cause": cause})
 
     @hookimpl
-    def tenure_watch_closed(self, store: ObservedStore, prefix: str) -> None:
-        self._connected(store, prefix)
+    def tenure_watch_closed(self, store: ObservedStore, watch_id: int, prefix: str) -> None:
+        self._connected(store, watch_id, prefix)
         self._sink.add(of.WATCHES, -1, self._watch(store, prefix))
 
     @hookimpl
@@ -197,23 +197,23 @@ class Measures:
         self._sink.add(of.RESYNCS, 1, {**self._watch(store, prefix), "tenure.cause": cause})
 
     @hookimpl
-    def tenure_watch_disconnected(self, store: ObservedStore, prefix: str) -> None:
+    def tenure_watch_disconnected(self, store: ObservedStore, watch_id: int, prefix: str) -> None:
         with self._lock:
-            if (store, prefix) in self._disconnected:
+            if watch_id in self._disconnected:
                 return
-            self._disconnected.add((store, prefix))
+            self._disconnected.add(watch_id)
         self._sink.add(of.DISCONNECTED, 1, self._watch(store, prefix))
 
     @hookimpl
-    def tenure_watch_reconnected(self, store: ObservedStore, prefix: str, seconds: float) -> None:
-        self._connected(store, prefix)
+    def tenure_watch_reconnected(self, store: ObservedStore, watch_id: int, prefix: str, seconds: float) -> None:
+        self._connected(store, watch_id, prefix)
         self._sink.record(of.OUTAGES, seconds, self._watch(store, prefix))
 
-    def _connected(self, store: ObservedStore, prefix: str) -> None:
+    def _connected(self, store: ObservedStore, watch_id: int, prefix: str) -> None:
         with self._lock:
-            if (store, prefix) not in self._disconnected:
+            if watch_id not in self._disconnected:
                 return
-            self._disconnected.remove((store, prefix))
+            self._disconnected.remove(watch_id)
         self._sink.add(of.DISCONNECTED, -1, self._watch(store, prefix))
 
     def _watch(self, store: ObservedStore, prefix: str) -> Labels:
@@ -245,7 +245,7 @@ class Measures:
     @hookimpl
     def tenure_registration_changed(self, store: ObservedStore, prefix: str, status: str, service: str) -> None:
         labels = of_store(store) | self._allow.service(service)
-        registry = (store, prefix)
+        registry = (id(store), prefix, service)
         recovered: float | None = None
         with self._lock:
             before = self._statuses.pop(registry, None)

@@ -41,6 +41,7 @@ class Top(App[None]):
     #head { height: 2; padding: 0 1; }
     Tabs { height: 2; background: $surface; }
     DataTable { height: 1fr; background: $surface; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
+    DataTable, DataTable:focus { background-tint: transparent; }
     DataTable > .datatable--header { background: $surface; color: $text-muted; text-style: none; }
     DataTable > .datatable--cursor, DataTable:focus > .datatable--cursor { background: $primary 30%; color: $text; }
     Footer { background: $surface; }

@@ -18,6 +18,8 @@ _MOST_VIEWS = 100
 class FollowedKeys:
     """Opens a view when a template asks for a key, and closes those that no template asks for any more.
 
+    In one pass over the templates, a key that is asked for again has the value that it had the first time.
+
     Used by one thread.
 
     Args:
@@ -40,6 +42,7 @@ class FollowedKeys:
         self._values: dict[str, tenure.CachedValue[str | None]] = {}
         self._prefixes: dict[str, tenure.CachedPrefix[str]] = {}
         self._asked: set[tuple[str, str]] = set()
+        self._read: dict[tuple[str, str], dict[str, str]] = {}
 
     def key(self, name: str) -> str | None:
         """Return a key's value as text; ``None`` if there is no such key.
@@ -49,6 +52,8 @@ class FollowedKeys:
             TenureError: the key can't be read.
         """
         self._asked.add(("key", name))
+        if ("key", name) in self._read:
+            return self._read["key", name].get(name)
         view = self._values.get(name)
         if view is None:
             self._check_count()
@@ -58,7 +63,8 @@ class FollowedKeys:
         value = view.value  # the last good one, if there was any
         if value is None and view.problem is not None:
             raise Refused(f"reading the key {name!r}: {view.problem}")
-        return self._with_kept("key", name, {} if value is None else {name: value}).get(name)
+        read = self._read["key", name] = self._with_kept("key", name, {} if value is None else {name: value})
+        return read.get(name)
 
     def keys(self, prefix: str) -> Mapping[str, str]:
         """Return the keys that begin with ``prefix``, without it, and their values as text, sorted.
@@ -68,13 +74,17 @@ class FollowedKeys:
             TenureError: the keys can't be read.
         """
         self._asked.add(("keys", prefix))
+        if ("keys", prefix) in self._read:
+            return self._read["keys", prefix]
         view = self._prefixes.get(prefix)
         if view is None:
             self._check_count()
             view = tenure.CachedPrefix(self._store, prefix, codec=tenure.TEXT)
             view.on_change(lambda _keys: self._changed())
             self._prefixes[prefix] = view
-        return dict(sorted(self._with_kept("keys", prefix, view.snapshot()).items()))
+        read = self._with_kept("keys", prefix, view.snapshot())
+        self._read["keys", prefix] = dict(sorted(read.items()))
+        return self._read["keys", prefix]
 
     @property
     def kept(self) -> frozenset[str]:
@@ -86,8 +96,8 @@ class FollowedKeys:
         """Whether keys were kept that are no longer in doubt: it is time to render again."""
         return any(not self._doubtful(watched) for watched in self._kept.values())
 
-    def forget_unasked(self) -> None:
-        """Close the views that were not asked for since the last call."""
+    def end_pass(self) -> None:
+        """End a pass over the templates: close the views that none of them has asked for, and read anew from now on."""
         views: list[tuple[str, dict[str, Any]]] = [("key", self._values), ("keys", self._prefixes)]
         for kind, opened in views:
             for name in [name for name in opened if (kind, name) not in self._asked]:
@@ -96,11 +106,12 @@ class FollowedKeys:
         asked = {name for _, name in self._asked}
         self._kept = {key: watched for key, watched in self._kept.items() if watched in asked}
         self._asked.clear()
+        self._read.clear()
 
     def close(self) -> None:
         """Close all views."""
         self._asked.clear()
-        self.forget_unasked()
+        self.end_pass()
 
     def _with_kept(self, kind: str, watched: str, present: dict[str, str]) -> dict[str, str]:
         last = self._last.get((kind, watched), {})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,8 +42,10 @@ class OutputFile:
         Raises:
             OSError: it can't be written, or can't get the owner that the file has.
         """
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".new", dir=self.path.parent)
-        candidate = Path(name)
+        # Always the same name, so that a process that is killed leaves one at most. Nobody else's file is followed.
+        candidate = self.path.with_name(f".{self.path.name}.new")
+        candidate.unlink(missing_ok=True)
+        handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)

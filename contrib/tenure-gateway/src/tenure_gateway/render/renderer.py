@@ -89,7 +89,7 @@ class Renderer:
             Whether all files are as they should be, and no command is due.
         """
         results = [self._render(entry, sight, keys) for entry in self._entries]
-        keys.forget_unasked()
+        keys.end_pass()
         return self.run_due() and all(results)
 
     def run_due(self) -> bool:
