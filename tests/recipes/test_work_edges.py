@@ -307,6 +307,12 @@ def test_a_member_whose_leaving_is_interrupted_leaves(store: Store, monkeypatch:
     def interrupted(**_kwargs: object) -> bool:
         raise KeyboardInterrupt
 
+    mine = Partitioner(store, "p", partitions=2)
+    assert mine.wait(timeout=PATIENCE)
+    monkeypatch.setattr(mine, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt), mine:
+        pass
+    until(lambda: not store.list("tenure/partitioner/").keys)
     group = tenure.Group(store, "g")
     member = group.join()
     monkeypatch.setattr(member, "release", interrupted)
