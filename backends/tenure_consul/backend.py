@@ -9,6 +9,7 @@ from tenure.errors import Unavailable, Unsupported
 from tenure.plugin_kit import Deadline, Monitor, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.diagnosis import Finding
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
 from tenure.spi.types import (
@@ -25,7 +26,7 @@ from tenure.spi.types import (
     Transaction,
     WatchRequest,
 )
-from tenure_consul import deletions, leases, reads, server_info, server_settings, transactions
+from tenure_consul import deletions, diagnosis, leases, reads, server_info, server_settings, transactions
 from tenure_consul.access import Access
 from tenure_consul.auth import Token
 from tenure_consul.capabilities import declare
@@ -150,6 +151,9 @@ class ConsulBackend(Backend):
             consistency=self._request.options["consistency"],
             timeout=timeout,
         )
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        return diagnosis.examine(self._pool, self._request.hosts, self._request.tls, Deadline(timeout))
 
     def close(self) -> None:
         if self._pool.close():

@@ -13,9 +13,9 @@ _WATCH = "tests/backends/consul/test_watch.py"
 
 CAVEATS = (
     Caveat(
-        "A lease left alone ends after twice its ttl",
-        "Consul doubles it. The holder gives up after one ttl all the same, so there are moments in which "
-        "nobody holds what the store still shows. The shortest ttl is 10 s unless the agent allows less.",
+        "A lease left alone ends after twice its TTL",
+        "Consul doubles it. The holder gives up after one TTL all the same, so there are moments in which no client "
+        "holds what the store still shows. The shortest TTL is 10 s unless the agent allows less.",
         ("leases.left_alone_end_in_time", f"{_OPEN}::test_default_limits_are_told"),
     ),
     Caveat(
@@ -25,7 +25,7 @@ CAVEATS = (
         (f"{_WATCH}::test_ten_thousand_keys", f"{_WATCH}::test_feeds_of_a_prefix_share_one_thread"),
     ),
     Caveat(
-        "Quick changes are told as one",
+        "Quick changes arrive as one",
         "That is `lossless_watch=False`; and after a reconnect there is a RESYNC batch.",
         (
             "watches.watchers_converge",
@@ -52,7 +52,7 @@ CAVEATS = (
         "A deleted prefix may be delivered late",
         "A watch below a prefix that `delete_prefix` deletes, with more than 31 keys, gets the deletes up to `wait` "
         "seconds later. This happens if another key below the watched prefix was deleted in the 15 minutes before. "
-        "Deleting so many keys also sends their values once.",
+        "Deleting that many keys also sends their values once.",
         (
             f"{_BULK}::test_a_deleted_tree_may_be_told_late_below",
             f"{_BULK}::test_a_prefix_is_deleted_by_one_transaction",
@@ -88,14 +88,13 @@ CAVEATS = (
     ),
     Caveat(
         "Sessions outlive the agent",
-        "A restart ends no lease; one that somebody destroys is lost, and its holder is told.",
+        "A restart ends no lease; one that an operator destroys is lost, and its holder learns of it.",
         (f"{_LEASES}::test_a_restart_keeps_sessions", f"{_LEASES}::test_a_session_destroyed_by_somebody_is_noticed"),
     ),
     Caveat(
         "A full disk under the leader",
-        "The write that meets it is `StoreFull`. Consul then looks for another leader; with none that can "
-        "write, writes are `Unavailable` or `OutcomeUnknown`, and reads are answered with `consistency=stale` "
-        "alone until there is room.",
+        "The write that meets it is `StoreFull`. Consul then looks for another leader. If none can write, writes are "
+        "`Unavailable` or `OutcomeUnknown`. Until there is room, Consul answers reads with `consistency=stale` alone.",
         (
             "tests/cross_store/test_no_room.py::test_a_server_without_room",
             "tests/backends/consul/test_errors.py::test_a_refused_write",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
+from tenure.spi.diagnosis import Right, Use
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_consul.caveats import CAVEATS
 
@@ -38,6 +39,17 @@ OPTIONS = (
 )
 
 
+RIGHTS = (
+    Right(Use.OPEN, "`key_prefix` read below the option `root`"),
+    Right(Use.READ, "`key_prefix` read"),
+    Right(Use.WATCH, "`key_prefix` read"),
+    Right(Use.WRITE, "`key_prefix` write"),
+    Right(Use.LEASE, "`session_prefix` write, `key_prefix` write"),
+    Right(Use.LIST_LEASES, "`session_prefix` read"),
+    Right(Use.DIAGNOSE, "`agent_prefix` read"),
+)
+
+
 def open_backend(request: OpenRequest) -> Backend:
     """Connect, see that the agent has a leader and accepts the token; see ``BackendPlugin.open``."""
     from tenure_consul.backend import ConsulBackend  # noqa: PLC0415 - only an opened store needs it
@@ -56,6 +68,7 @@ def tenure_backend() -> BackendPlugin:
         default_port=8500,
         options=OPTIONS,
         caveats=CAVEATS,
+        rights=RIGHTS,
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         pip_extra="consul",

@@ -28,6 +28,8 @@ class ServerSettings:
     """Seconds; the servers decide, an agent that is none of them only knows its own setting."""
     largest_value: int
     largest_request: int
+    most_connections: int | None = None
+    """From one address; ``None`` if the agent didn't say."""
 
 
 def ask(pool: Pool, *, timeout: float) -> ServerSettings:
@@ -51,4 +53,5 @@ def ask(pool: Pool, *, timeout: float) -> ServerSettings:
         min_ttl=seconds(str(debug.get("SessionTTLMin") or "")) or _DEFAULT_TTL,
         largest_value=int(debug.get("KVMaxValueSize") or _DEFAULT_SIZE),
         largest_request=int(debug.get("TxnMaxReqLen") or _DEFAULT_SIZE),
+        most_connections=debug.get("HTTPMaxConnsPerClient"),
     )

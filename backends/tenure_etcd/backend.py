@@ -10,8 +10,10 @@ from tenure.errors import DeadlineExceeded, PermissionDenied, Unsupported
 from tenure.plugin_kit import monotonic
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.diagnosis import Finding
 from tenure.spi.feed import Feed, Sink
-from tenure.spi.plugin import OpenRequest
+from tenure.spi.keys import namespace_prefix
+from tenure.spi.plugin import OpenRequest, Tls
 from tenure.spi.types import (
     CommitResult,
     LeaseGrant,
@@ -26,7 +28,7 @@ from tenure.spi.types import (
     Transaction,
     WatchRequest,
 )
-from tenure_etcd import leases, reads, server_info, transactions
+from tenure_etcd import diagnosis, leases, reads, server_info, transactions
 from tenure_etcd.capabilities import declare
 from tenure_etcd.connection import Connection
 from tenure_etcd.relay import Relay
@@ -36,10 +38,12 @@ from tenure_etcd.watch import Watches
 class EtcdBackend(Backend):
     """One opened etcd cluster."""
 
-    def __init__(self, connection: Connection, capabilities: Capabilities, relay: Relay, *, encrypted: bool) -> None:
+    def __init__(
+        self, connection: Connection, capabilities: Capabilities, relay: Relay, *, tls: Tls | None, prefix: str
+    ) -> None:
         self._connection = connection
         self._capabilities = capabilities
-        self._encrypted = encrypted
+        self._tls, self._prefix = tls, prefix
         self._watches = Watches(connection)
         self._run = relay.run
 
@@ -59,7 +63,13 @@ class EtcdBackend(Backend):
             connection.shut()
             connection.close()
             raise
-        return cls(connection, declare(request.options), relay, encrypted=request.tls is not None)
+        return cls(
+            connection,
+            declare(request.options),
+            relay,
+            tls=request.tls,
+            prefix=namespace_prefix(request.namespace),
+        )
 
     @property
     def native(self) -> Any:
@@ -109,7 +119,16 @@ class EtcdBackend(Backend):
         return self._run(lambda: self._watches.open(request, sink=sink, timeout=timeout), lambda feed: feed.close())
 
     def server_info(self, *, timeout: float) -> ServerInfo:
-        return self._run(lambda: server_info.describe(self._connection, encrypted=self._encrypted, timeout=timeout))
+        return self._run(
+            lambda: server_info.describe(self._connection, encrypted=self._tls is not None, timeout=timeout)
+        )
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        def examine() -> tuple[Finding, ...]:
+            server = server_info.describe(self._connection, encrypted=self._tls is not None, timeout=timeout)
+            return diagnosis.examine(self._connection, server, self._prefix, self._tls, timeout=timeout)
+
+        return self._run(examine)
 
     def close(self) -> None:
         if not self._connection.forked:

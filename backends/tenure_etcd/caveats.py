@@ -29,25 +29,25 @@ CAVEATS = (
         (f"{_LEASES}::test_a_ttl_is_never_shorter_than_asked", "leases.have_a_truthful_ttl"),
     ),
     Caveat(
-        "A new leader gives leases their full ttl again",
-        "So does a restart: keys may outlive their holder for longer than their ttl, never shorter.",
+        "A new leader gives leases their full TTL again",
+        "So does a restart: keys may outlive their holder for longer than their TTL, never shorter.",
         (f"{_LEASES}::test_a_restart_gives_the_full_ttl_again",),
     ),
     Caveat(
-        "Changed limits are said in the URL",
+        "The URL names changed limits",
         "A server can't be asked for its limits: where `--max-request-bytes` or `--max-txn-ops` were changed, "
         "say so by `max_request_bytes` and `max_txn_ops`.",
         (f"{_FAULTS}::test_the_largest_value_and_transaction_fit_and_more_is_refused",),
     ),
     Caveat(
-        "History ends where somebody compacted it",
+        "History ends where an operator compacted it",
         "A watch that falls behind that gets a RESYNC batch, not an error.",
         (f"{_THROUGH}::test_compaction_under_a_lagging_watcher_is_a_resync_with_its_deletes",),
     ),
     Caveat(
         "Restore a backup with another token",
         "A restored backup uses revisions again. If it gets an `--initial-cluster-token` that was never used, every "
-        "client notices it: watches deliver the difference as a RESYNC batch, and a write on a revision that was read "
+        "client notices it. Watches deliver the difference as a RESYNC batch. A write on a revision that was read "
         "before raises `Conflict`.",
         (
             f"{_HISTORY}::test_a_cluster_that_was_restored_with_another_token_is_another_one",
@@ -59,12 +59,12 @@ CAVEATS = (
         "Lost data under the same token",
         "Clients notice also a backup that was restored with the old token, and a data directory that was emptied. "
         "They compare the raft term, the revision, the number of raft entries beyond the revisions, and the last "
-        "change that they saw. A watch does not notice a replaced history if all of these are true when it "
-        "reconnects: the first three are at least as high as before; the last change of its prefix is there again, at "
-        "the same revision with the same value and lease, or is compacted; and no other change of the prefix is among "
-        "the 1,000 revisions before its position. A write on a revision does not notice it if the same is true of the "
-        "last key that the process read or wrote. `watch(after=...)` with a revision that the application kept is "
-        "refused only if the connection is the first one to notice, or if the store has not reached the revision. "
+        "change that they saw. A watch does not notice a replaced history if three things are true when it reconnects."
+        " The first three of these are at least as high as before. The last change of its prefix is compacted, or "
+        "there again at the same revision with the same value and lease. No other change of the prefix is among the "
+        "1,000 revisions before its position. A write on a revision does not notice it if the same is true of the last"
+        " key that the process read or wrote. `watch(after=...)` with a revision that the application kept is refused "
+        "in two cases only. The connection is the first one to notice, or the store has not reached the revision. "
         "Where this user may not ask for etcd's status, raft entries are not compared.",
         (
             f"{_HISTORY}::test_a_history_that_repeats_all_that_was_seen_is_not_noticed",
@@ -90,16 +90,16 @@ CAVEATS = (
     ),
     Caveat(
         "A full disk or quota",
-        "At its quota etcd refuses puts by `StoreFull` (the one that reaches it may have been applied, and is "
-        "`OutcomeUnknown` then) and lets deletes through, until it is compacted and "
-        "`etcdctl alarm disarm` was said. On a full disk its process ends: what was under way is "
-        "`OutcomeUnknown`, then it is `Unavailable` until somebody makes room and starts it.",
+        "At its quota etcd refuses puts by `StoreFull` and lets deletes through. The put that reaches the quota may "
+        "have been applied, and is `OutcomeUnknown` then. This lasts until you compact the database and run `etcdctl "
+        "alarm disarm`. On a full disk its process ends: what was under way is `OutcomeUnknown`, then it is "
+        "`Unavailable` until an operator makes room and starts it.",
         ("tests/cross_store/test_no_room.py::test_a_server_without_room", f"{_FAULTS}::test_a_full_database_is_told"),
     ),
     Caveat(
         "Any protobuf",
-        "It works beside any `protobuf` from 4.22 to 7, although the client library `etcd3` 0.12.0 by itself "
-        "doesn't import with those.",
+        "It works beside any `protobuf` from 4.22 to 7, although the client library `etcd3` 0.12.0 alone doesn't "
+        "import with those.",
         (f"{_MESSAGES}::test_every_field_is_what_etcd3_ships", f"{_MESSAGES}::test_in_a_process_of_its_own"),
     ),
     Caveat(

@@ -144,7 +144,7 @@ class Member:
             calls.update(bind(client.channel, service))
         client.metadata = self._metadata
         self._target, self._looked_up = target, monotonic()
-        self.client, self.calls, self._state = client, calls, client.channel._channel
+        self.client, self.calls, self._state = client, calls, _innermost(client.channel)
         if old is not None:
             old.close()
         if self._closed:
@@ -184,6 +184,13 @@ class Member:
                 self._make(target)
         finally:
             self._lock.release()
+
+
+def _innermost(channel: Any) -> Any:
+    """Return gRPC's own channel, which knows the state of its connection, within those of interceptors."""
+    while not hasattr(channel, "check_connectivity_state"):
+        channel = channel._channel
+    return channel
 
 
 class Members:

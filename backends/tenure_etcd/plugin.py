@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
+from tenure.spi.diagnosis import Right, Use
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_etcd.caveats import CAVEATS
 
@@ -57,6 +58,17 @@ OPTIONS = (
 )
 
 
+RIGHTS = (
+    Right(Use.OPEN, "a user, if authentication is on"),
+    Right(Use.READ, "a role with `read` on the keys of the namespace's prefix; without a namespace on all keys"),
+    Right(Use.WATCH, "`read` on the same keys"),
+    Right(Use.WRITE, "`readwrite` on the same keys"),
+    Right(Use.LEASE, "`readwrite` on the keys that hang on it"),
+    Right(Use.LIST_LEASES, "`read` on the keys that hang on them"),
+    Right(Use.DIAGNOSE, "the role `root` shows members and alarms"),
+)
+
+
 def open_backend(request: OpenRequest) -> Backend:
     """Connect, check credentials and that a linearizable read is answered; see ``BackendPlugin.open``."""
     from tenure_etcd.backend import EtcdBackend  # noqa: PLC0415 - loads gRPC, which only an opened store needs
@@ -75,6 +87,7 @@ def tenure_backend() -> BackendPlugin:
         default_port=2379,
         options=OPTIONS,
         caveats=CAVEATS,
+        rights=RIGHTS,
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         pip_extra="etcd",

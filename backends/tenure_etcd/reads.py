@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenure.errors import DeadlineExceeded
-from tenure.plugin_kit import monotonic
+from tenure.plugin_kit import Deadline, ProgressDeadline
 from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_etcd.connection import Connection
 from tenure_etcd.encoding import item, items
@@ -60,14 +60,15 @@ def list_page(connection: Connection, request: ListRequest, *, timeout: float) -
     start, end = prefix_range(request.prefix)
     if request.after is not None:
         start = max(start, request.after.encode() + b"\0")
-    reading = _Reading(connection, start, end, request.revision, timeout, keys_only=request.keys_only)
+    deadline = ProgressDeadline.of_request(timeout, request.patience)
+    reading = _Reading(connection, start, end, request.revision, deadline, keys_only=request.keys_only)
     found = reading.take(request.limit, _PAGE_BYTES)
     return Page(tuple(found), reading.more, reading.moment.revision)
 
 
-def read_all(connection: Connection, start: bytes, end: bytes, *, timeout: float) -> tuple[list[KeyValue], Moment]:
+def read_all(connection: Connection, start: bytes, end: bytes, *, deadline: Deadline) -> tuple[list[KeyValue], Moment]:
     """Everything in a range at one revision, and the moment of the history that it is."""
-    reading = _Reading(connection, start, end, None, timeout)
+    reading = _Reading(connection, start, end, None, deadline)
     return reading.take(None, None), reading.moment
 
 
@@ -89,15 +90,14 @@ class _Reading:
         start: bytes,
         end: bytes,
         revision: int | None,
-        timeout: float,
+        deadline: Deadline,
         *,
         keys_only: bool = False,
     ) -> None:
         self._connection = connection
         self._next, self._end = start, end
         self._keys_only = keys_only
-        self._until = monotonic() + timeout
-        self._timeout = timeout
+        self._deadline = deadline
         self._weight = 0
         self.moment = Moment(connection.history.latest.generation, 0, 0, revision or 0)
         self.more = True
@@ -127,9 +127,9 @@ class _Reading:
         remembered[self._end] = min(size, _FIRST_KEYS * _GROWTH)
 
     def _range(self, count: int) -> list[KeyValue]:
-        left = self._until - monotonic()
-        if left <= 0:
-            raise DeadlineExceeded(f"listing keys: not all pages came within {self._timeout:.3g} s")
+        if self._deadline.expired:
+            raise DeadlineExceeded(f"listing keys: not all pages came within {self._deadline.seconds:.3g} s")
+        left = self._deadline.remaining()
         request = _RangeRequest(
             key=self._next,
             range_end=self._end,
@@ -138,6 +138,7 @@ class _Reading:
             keys_only=self._keys_only,
         )
         answer = self._connection.call("Range", request, timeout=left, write=False, action="listing keys")
+        self._deadline.progressed()
         header, kvs = answer.header, answer.kvs
         generation, _, _, revision = self.moment
         self.moment = Moment(generation, header.cluster_id, header.raft_term, revision or header.revision)

@@ -13,6 +13,8 @@ import _thread
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
@@ -89,7 +91,8 @@ class Relay:
         """
         if threading.get_ident() != threading.main_thread().ident:
             return function()
-        job = _Job(function, abandoned)
+        # In the context of the caller, so that an interceptor of gRPC knows what the call is part of.
+        job = _Job(partial(copy_context().run, function), abandoned)
         try:
             self._idle.pop().put(job)
         except IndexError:

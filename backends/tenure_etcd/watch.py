@@ -8,7 +8,7 @@ is left to one member's being replaced in that very moment is noticed when the s
 from __future__ import annotations
 
 from tenure.errors import StoreClosed, Unavailable
-from tenure.plugin_kit import Deadline, Monitor
+from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import WatchRequest
 from tenure_etcd.connection import Connection
@@ -33,14 +33,14 @@ class Watches:
 
     def open(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         """``Backend.watch``."""
-        deadline = Deadline(timeout)
+        deadline = ProgressDeadline.of_request(timeout, request.patience)
         start, end = watched_range(request)
         connection = self._connection
         member = connection.connected(timeout, "watching")
         breaks = member.breaks
         index = introduce(connection, member, timeout=deadline.remaining())
         if request.after is None:
-            found, moment = read_all(connection, start, end, timeout=deadline.remaining())
+            found, moment = read_all(connection, start, end, deadline=deadline)
             if index is not None:
                 connection.history.learn_surplus(index - moment.revision, moment.generation)
             feed = EtcdFeed(start, end, moment.revision, sink, moment, connection.history.surplus)

@@ -29,8 +29,8 @@ CAVEATS = (
     ),
     Caveat(
         "Faults on demand",
-        '`tenure_memory.server("NAME")` gives a test the controls of a store: expire a lease, cut watches, '
-        "be out of order for a while, leave a write without an answer, lose everything.",
+        '`tenure_memory.server("NAME")` gives a test the controls of a store. It can expire a lease, cut watches, be '
+        "out of order for a while, leave a write without an answer, and lose everything.",
         (
             f"{_TESTS}::test_expire_lease",
             f"{_TESTS}::test_cut_watches",

@@ -28,7 +28,7 @@ def tenure_backend() -> BackendPlugin:
                 None,
                 "revisions that a watch can resume from and a paged list can stay at (10000, "
                 "fewer where they fill more than 64 MiB); "
-                "whoever opens the name first decides",
+                "the first opener of the name decides",
                 minimum=1,
             ),
         ),

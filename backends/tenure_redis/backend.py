@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import ConfigError, PermissionDenied, Unsupported
-from tenure.plugin_kit import Deadline, Monitor, Resolver, TlsContext
+from tenure.plugin_kit import Deadline, Monitor, ProgressDeadline, Resolver, TlsContext
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.credentials import Credentials
+from tenure.spi.diagnosis import Finding
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import Host, OpenRequest
 from tenure.spi.types import (
@@ -26,7 +27,7 @@ from tenure.spi.types import (
     Transaction,
     WatchRequest,
 )
-from tenure_redis import leases, reads, scripts, server_info, server_settings, transactions
+from tenure_redis import diagnosis, leases, reads, scripts, server_info, server_settings, transactions
 from tenure_redis.capabilities import declare
 from tenure_redis.endpoints import Cluster, Direct, Locator, Sentinels
 from tenure_redis.keys import Names
@@ -83,7 +84,7 @@ class RedisBackend(Backend):
             raise Unsupported(
                 "Redis keeps no past states to list: its capabilities declare consistent_pagination=False"
             )
-        return reads.list_page(self._pool, request, Deadline(timeout))
+        return reads.list_page(self._pool, request, ProgressDeadline.of_request(timeout, request.patience))
 
     def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
         return reads.get_many(self._pool, keys, Deadline(timeout))
@@ -107,7 +108,8 @@ class RedisBackend(Backend):
         return leases.describe(self._pool, lease_id, Deadline(timeout))
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request, sink=sink, deadline=Deadline(timeout))
+        deadline = ProgressDeadline.of_request(timeout, request.patience)
+        return self._watches.open(request, sink=sink, deadline=deadline)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(
@@ -117,6 +119,9 @@ class RedisBackend(Backend):
             encrypted=self._request.tls is not None,
             login=self._request.login_source().current().password is not None,
         )
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        return diagnosis.examine(self._pool, _hosts(self._request), self._request.tls, Deadline(timeout))
 
     def close(self) -> None:
         if not self._pool.close():

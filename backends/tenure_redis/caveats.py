@@ -22,7 +22,7 @@ CAVEATS = (
     Caveat(
         "A failover may lose writes",
         "With replicas, Sentinel or Cluster, writes that were acknowledged just before it may be missing after it. "
-        "Watchers are told by a RESYNC batch, and compare-and-set on a lost revision is refused. Revisions follow the "
+        "Watchers receive a RESYNC batch, and compare-and-set on a lost revision is refused. Revisions follow the "
         "server's clock: while the new primary's clock is behind the old one's, its revisions are lower than the lost "
         "ones.",
         (
@@ -32,7 +32,7 @@ CAVEATS = (
     ),
     Caveat(
         "Without persistence a restart forgets everything",
-        "Watchers are told by a RESYNC batch with the deletes, and registered instances are back within a heartbeat.",
+        "Watchers receive a RESYNC batch with the deletes, and registered instances are back within a heartbeat.",
         (
             f"{_WATCH}::test_a_restart_without_persistence_is_a_resync_with_its_deletes",
             f"{_WATCH}::test_a_history_put_back_under_running_watches",
@@ -55,8 +55,8 @@ CAVEATS = (
     ),
     Caveat(
         "Redis itself ends no leases here",
-        "Whoever has a watch open sees to it that ended leases go, and so does whoever reads or writes. What "
-        "a program gets is right in any case; Redis's own tools may show what has ended.",
+        "Clients remove ended leases whenever they read, write or watch. What a program gets is right in any case; "
+        "Redis's own tools may show what has ended.",
         (
             f"{_LEASES}::test_an_ended_lease_shows_no_keys_to_anyone_who_looks",
             f"{_WATCH}::test_a_lease_that_ends_is_told_in_time_by_the_watcher_alone",
@@ -75,9 +75,9 @@ CAVEATS = (
     ),
     Caveat(
         "A full memory or disk",
-        "At `maxmemory` it refuses puts by `StoreFull` and lets deletes through. On a full disk it refuses "
-        "every write by `StoreFull` and answers reads, unless `appendfsync` is `always`: then its process "
-        "ends, and what was under way is `OutcomeUnknown`.",
+        "At `maxmemory` it refuses puts by `StoreFull` and lets deletes through. On a full disk it refuses every write"
+        " by `StoreFull` and answers reads. If `appendfsync` is `always`, its process ends instead, and what was under"
+        " way is `OutcomeUnknown`.",
         (
             "tests/cross_store/test_no_room.py::test_a_server_without_room",
             f"{_TRANSACTIONS}::test_a_full_memory_refuses_puts_and_lets_deletes_and_leases_through",

@@ -36,6 +36,20 @@ def item(key: str, record: bytes) -> KeyValue:
         raise StoreCorrupted(f"what Redis holds for the key {key!r} isn't a record of Tenure's") from exc
 
 
+def items(names: Sequence[bytes], records: Sequence[bytes | None]) -> list[KeyValue]:
+    """Names of keys and their records as items."""
+    new, found = tuple.__new__, []
+    for name, record in zip(names, records, strict=True):
+        if record is None:
+            raise StoreCorrupted(f"Redis lists the key {name!r} of this store but holds no value for it")
+        if len(record) < _HEADER_SIZE or record[_HEADER_SIZE - 1]:
+            found.append(item(name.decode(), record))
+        else:  # as in ``item``, for a list costs as much as its items
+            create, mod, _ = _unpack(record)
+            found.append(new(KeyValue, (name.decode(), record[_HEADER_SIZE:], create, mod, None)))
+    return found
+
+
 def is_leased(record: bytes) -> bool:
     """Whether the key of this record ends with a lease."""
     return len(record) >= _HEADER_SIZE and record[_HEADER_SIZE - 1] > 0

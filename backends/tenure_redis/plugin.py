@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
+from tenure.spi.diagnosis import Right, Use
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_redis.caveats import CAVEATS
 
@@ -35,6 +36,20 @@ OPTIONS = (
 )
 
 
+RIGHTS = (
+    Right(
+        Use.OPEN,
+        "every command that the page on stores lists, on the keys `{NAME}:*`",
+    ),
+    Right(Use.READ, "the same commands as to open"),
+    Right(Use.WATCH, "the same commands as to open"),
+    Right(Use.WRITE, "the same commands as to open"),
+    Right(Use.LEASE, "the same commands as to open"),
+    Right(Use.LIST_LEASES, "the same commands as to open"),
+    Right(Use.DIAGNOSE, "`+role`, `+info` and `+config|get`; `+memory|usage` for the size of the history"),
+)
+
+
 def open_backend(request: OpenRequest) -> Backend:
     """Connect, log in, and see that this user may do what is needed; see ``BackendPlugin.open``."""
     from tenure_redis.backend import RedisBackend  # noqa: PLC0415 - loads redis, which only an opened store needs
@@ -53,6 +68,7 @@ def tenure_backend() -> BackendPlugin:
         default_port=6379,
         options=OPTIONS,
         caveats=CAVEATS,
+        rights=RIGHTS,
         variants=frozenset({"tls", "unix", "sentinel", "cluster"}),
         accepts_credentials=True,
         pip_extra="redis",

@@ -15,13 +15,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tenure.errors import StoreCorrupted, Unavailable
+from tenure.errors import Unavailable
 from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi.feed import Deleted
 from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_redis import scripts
 from tenure_redis.connection import Connection
-from tenure_redis.encoding import Entry, entry, is_leased, item
+from tenure_redis.encoding import Entry, entry, is_leased, item, items
 from tenure_redis.keys import LATE, REVISION, bounds
 from tenure_redis.pool import Pool
 
@@ -133,8 +133,7 @@ class _Pages:
         started = monotonic()
         revision, more, *rest = self._pool.evaluate(self._connection, scripts.PAGE, args, self._deadline)
         self._pool.reaped = max(self._pool.reaped, started)
-        items = [_item(name, record) for name, record in zip(rest[::2], rest[1::2], strict=True)]
-        return Part(items, bool(more), int(revision))
+        return Part(items(rest[::2], rest[1::2]), bool(more), int(revision))
 
     def entries_between(self, after: int, last: int) -> list[Entry]:
         """The entries beyond ``after`` up to ``last``, or fewer if the log doesn't have them all."""
@@ -177,9 +176,3 @@ class Owner:
     def of(self, key: str) -> Part:
         """The page that showed ``key``, or would have if there had been such a key."""
         return self._parts[bisect_left(self._ends, key.encode())]
-
-
-def _item(name: bytes, record: bytes | None) -> KeyValue:
-    if record is None:
-        raise StoreCorrupted(f"Redis lists the key {name!r} of this store but holds no value for it")
-    return item(name.decode(), record)

@@ -54,8 +54,8 @@ def describe(pool: Pool, hosts: Iterable[Host], deadline: Deadline, *, encrypted
 def _warnings(
     settings: ServerSettings, hosts: Iterable[Host], *, failover: bool, encrypted: bool, login: bool
 ) -> Iterable[str]:
-    yield from _persistence(settings)
-    yield from _memory(settings)
+    yield from persistence_warnings(settings)
+    yield from memory_warnings(settings)
     replicas = settings.replicas
     if failover or replicas:
         count = f"{replicas} connected" if replicas else "none connected now"
@@ -83,7 +83,8 @@ def _warnings(
             yield "No password was needed: whoever reaches the port may read, change and delete everything."
 
 
-def _persistence(settings: ServerSettings) -> Iterable[str]:
+def persistence_warnings(settings: ServerSettings) -> Iterable[str]:
+    """What may be lost when the server stops."""
     if settings.aof is False:
         saved = settings.config.get("save")
         what = (
@@ -104,7 +105,8 @@ def _persistence(settings: ServerSettings) -> Iterable[str]:
             yield f"Redis failed to write its {what}: see its log, the disk may be full. It may refuse all writes."
 
 
-def _memory(settings: ServerSettings) -> Iterable[str]:
+def memory_warnings(settings: ServerSettings) -> Iterable[str]:
+    """What happens when memory runs out, and whether that is near."""
     policy = settings.config.get("maxmemory-policy", settings.info.get("maxmemory_policy", ""))
     limit = int(settings.info.get("maxmemory", "0") or 0)
     if policy not in ("", "noeviction"):

@@ -11,6 +11,7 @@ from tenure.spi import (
     Capabilities,
     CommitResult,
     Feed,
+    Finding,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
@@ -26,7 +27,7 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
-from tenure_sqlite import change_log, leases, reads, server_info
+from tenure_sqlite import change_log, diagnosis, leases, reads, server_info
 from tenure_sqlite.capabilities import declare, effective_ttl
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.file_location import locate, make_private
@@ -182,6 +183,9 @@ class SqliteBackend(Backend):
     def server_info(self, *, timeout: float) -> ServerInfo:
         self._database.check_file(timeout=timeout)
         return self._database.run(lambda connection: server_info.describe(connection, self._database), timeout=timeout)
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        return diagnosis.examine(self._database.path, self.server_info(timeout=timeout))
 
     def close(self) -> None:
         self._watches.close()

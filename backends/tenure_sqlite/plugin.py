@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
-from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
+from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, Right, UrlForm, Use
 from tenure_sqlite.caveats import CAVEATS
 
 
@@ -11,6 +11,17 @@ def _open(request: OpenRequest) -> Backend:
     from tenure_sqlite.backend import open_backend  # noqa: PLC0415 - only who opens a store pays for it
 
     return open_backend(request)
+
+
+RIGHTS = (
+    Right(Use.OPEN, "read and write the file, its `-wal` and `-shm`, and write in their folder"),
+    Right(Use.READ, "the same files as to open: readers write to the `-shm`"),
+    Right(Use.WATCH, "the same files as to open"),
+    Right(Use.WRITE, "the same files as to open"),
+    Right(Use.LEASE, "the same files as to open"),
+    Right(Use.LIST_LEASES, "the same files as to open"),
+    Right(Use.DIAGNOSE, "nothing more"),
+)
 
 
 @hookimpl
@@ -34,7 +45,8 @@ def tenure_backend() -> BackendPlugin:
                 "poll",
                 float,
                 0.015,
-                "seconds between looks for what other processes wrote, while something is watched",
+                "seconds between looks for what other processes wrote, while something is watched and the system "
+                "reports no writes; Linux does",
                 minimum=0.001,
                 maximum=10.0,
             ),
@@ -48,6 +60,7 @@ def tenure_backend() -> BackendPlugin:
             ),
         ),
         caveats=CAVEATS,
+        rights=RIGHTS,
     )
 
 

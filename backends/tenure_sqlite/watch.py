@@ -2,9 +2,10 @@
 
 Every commit, of whichever process, is in the file's change log. The thread reads it once for all feeds, from
 the position of the hindmost, and hands each feed what it hasn't had. When to look: at once after a commit of this
-backend, and every ``poll`` seconds whether SQLite's counter of other connections' commits has moved, which costs
-microseconds. The thread also wakes up at the next lease's deadline, so that a lease ends in time as long as any
-process that watches or that ever granted one is running.
+backend; soon and some times after a sign that somebody writes (``write_signs``); else every tenth of a second, or every
+``poll`` seconds where there are no signs. A look asks whether SQLite's counter of other connections' commits has moved,
+which costs microseconds. The thread also wakes up at the next lease's deadline, so that a lease ends in time as long as
+any process that watches or that ever granted one is running.
 
 A feed joins with the position of its snapshot, so nothing falls between the two. Each read of the log first looks
 whether the log has the feed's position: revisions are unique, so a file that doesn't is of another history, and the
@@ -17,13 +18,20 @@ import sqlite3
 from collections.abc import Callable
 
 from tenure.errors import Compacted, DeadlineExceeded, HistoryReplaced, TenureError
-from tenure.plugin_kit import FeedHub, HubFeed, Monitor, Worker
+from tenure.plugin_kit import FeedHub, HubFeed, Monitor, Worker, monotonic
 from tenure.spi import Clock, Feed, Sink, WatchRequest
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import is_busy
+from tenure_sqlite.write_signs import WriteSigns
 
 _PATIENCE = 1.0  # seconds that ending a lease may wait for other writers, and between attempts that failed
+
+_AFTER_A_SIGN = (0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.015)
+"""Seconds between looks after a sign. The commit comes a moment after it, later on a busy machine."""
+_OWN, _AFTER_AN_OWN = 0.01, 4
+"""Seconds within which a sign is that of an own commit, and the look that follows it."""
+_WITHOUT_SIGNS = 0.1
 
 _STATE = (
     "SELECT history_id, revision, log_start, (SELECT min(deadline) FROM lease), "
@@ -49,6 +57,9 @@ class Watches:
         self._deadline: float | None = None  # of the next lease to end, whosever it is
         self._minding_leases = False  # this backend granted one, and there still are some
         self._retry_reaping_at = 0.0
+        self._signs: WriteSigns | None = None
+        self._looks = len(_AFTER_A_SIGN)  # since the last sign
+        self._own_commit_at = float("-inf")
         self._version: int | None = None  # of SQLite's commit counter when the log was last read
 
     # -- called by the backend, from any thread ----------------------------------------------------
@@ -84,6 +95,7 @@ class Watches:
         if self._hub:
             with self._condition:
                 self._nudged = True
+                self._own_commit_at = monotonic()
                 self._condition.notify_all()
 
     def close(self) -> None:
@@ -98,7 +110,24 @@ class Watches:
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._watch()
+        finally:
+            signs, self._signs = self._signs, None
+            if signs is not None:
+                signs.close()
+
+    def _signed(self) -> None:
+        with self._condition:
+            # A commit of this backend is a sign, too, and has been looked at: one of another at the same time is rare.
+            own = monotonic() - self._own_commit_at < _OWN
+            self._looks = min(self._looks, _AFTER_AN_OWN if own else 0)
+            self._condition.notify_all()
+
+    def _watch(self) -> None:
         while self._wait():
+            if self._signs is None and self._hub:
+                self._signs = WriteSigns(self._database.path, self._signed)
             try:
                 self._look()
                 self._end_leases()
@@ -116,15 +145,23 @@ class Watches:
             if not self._worker.on_duty or not (self._hub or self._minding_leases):
                 return False
             if not self._nudged:
+                looks = self._looks
                 self._clock.wait(self._condition, self._pause())
+                if self._looks == looks:
+                    self._looks += 1
             return self._worker.on_duty
 
     def _pause(self) -> float:
-        pauses = [self._poll] if self._hub else []
+        pauses = [self._next_look()] if self._hub else []
         if self._deadline is not None:
             now = self._database.time.now()
             pauses.append(max(self._deadline, self._retry_reaping_at) - now)
         return max(0.0, min(pauses, default=0.0))
+
+    def _next_look(self) -> float:
+        if self._signs is None or not self._signs.working:
+            return self._poll
+        return _AFTER_A_SIGN[self._looks] if self._looks < len(_AFTER_A_SIGN) else max(self._poll, _WITHOUT_SIGNS)
 
     def _look(self) -> None:
         """Deliver what is new, and learn the next lease's deadline."""

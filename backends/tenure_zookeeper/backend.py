@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenure.errors import Unsupported
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, ProgressDeadline
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.diagnosis import Finding
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.plugin import OpenRequest
 from tenure.spi.types import (
@@ -24,7 +25,7 @@ from tenure.spi.types import (
     Transaction,
     WatchRequest,
 )
-from tenure_zookeeper import reads, server_info, transactions
+from tenure_zookeeper import diagnosis, reads, server_info, transactions
 from tenure_zookeeper.capabilities import declare
 from tenure_zookeeper.connection import Connection
 from tenure_zookeeper.feed import POLL_INTERVAL
@@ -95,7 +96,8 @@ class ZooKeeperBackend(Backend):
             raise Unsupported(
                 "ZooKeeper keeps no past states to list (its capabilities declare consistent_pagination=False)"
             )
-        return reads.list_page(self._connection, request, deadline=Deadline(timeout))
+        deadline = ProgressDeadline.of_request(timeout, request.patience)
+        return reads.list_page(self._connection, request, deadline=deadline)
 
     def get_many(self, keys: Sequence[str], *, timeout: float) -> MultiReadResult:
         if not self._capabilities.multi_get:
@@ -121,10 +123,15 @@ class ZooKeeperBackend(Backend):
         return self._leases.describe(lease_id, deadline=Deadline(timeout))
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
-        return self._watches.open(request, sink=sink, deadline=Deadline(timeout))
+        deadline = ProgressDeadline.of_request(timeout, request.patience)
+        return self._watches.open(request, sink=sink, deadline=deadline)
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._connection, deadline=Deadline(timeout))
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        endpoints = self._connection.endpoints
+        return diagnosis.examine(self._connection, endpoints.hosts, endpoints.tls, Deadline(timeout))
 
     def close(self) -> None:
         self._watches.end()

@@ -42,6 +42,7 @@ def read(
         found = []
         for batch in _batches(parts):
             found += _read_batch(connection, batch, deadline, fresh)
+            deadline.progressed()
             fresh = Fresh.AS_IS  # the server has caught up for all of them
         return found
     # Two equal looks in a row make up for the single moment that a packet is answered at.

@@ -25,14 +25,14 @@ CAVEATS = (
     ),
     Caveat(
         "A lease is a session",
-        "Its ttl is within what the server allows, 4 to 40 s with the usual `tickTime`, and a transaction "
-        "puts keys on one lease at the most.",
+        "Its TTL is within what the server allows, 4 to 40 s with the usual `tickTime`. A transaction puts keys on one"
+        " lease at the most.",
         (f"{_OPEN}::test_limits_are_the_servers", f"{_LEASES}::test_a_transaction_takes_one_lease"),
     ),
     Caveat(
-        "Quick changes are told as one",
-        "A watch is told that a key changed and reads it then (`lossless_watch=False`), and after a reconnect "
-        "there is a RESYNC batch. A list is not one point in time.",
+        "Quick changes arrive as one",
+        "A watch learns that a key changed, and reads it then (`lossless_watch=False`), and after a reconnect there is"
+        " a RESYNC batch. A list is not one point in time.",
         (
             "watches.watchers_converge",
             "watches.after_a_revision_work_or_are_refused",
@@ -44,7 +44,7 @@ CAVEATS = (
         "Revisions start again in servers that lost their data. The store refuses a revision of the lost data, and "
         "watches show the difference. It can't refuse a revision that it has not read. The servers of an ensemble "
         "refuse a client that has seen more than they have. The store is used again once the leader and most servers "
-        "of the URL say twice by `srvr` that they are behind; it has to be among `4lw.commands.whitelist`.",
+        "of the URL say twice by `srvr` that they are behind. `srvr` has to be among `4lw.commands.whitelist`.",
         (
             f"{_HISTORY}::test_a_revision_of_lost_data_is_refused",
             f"{_HISTORY}::test_a_revision_that_was_not_read_here_is_a_number",
@@ -54,12 +54,11 @@ CAVEATS = (
     ),
     Caveat(
         "What a read costs on several servers",
-        "Each read is preceded by a write that changes nothing (`reads=quorum`): then no write that any "
-        "server acknowledged is missed (`linearizable`), and a read costs what a put costs. Programs that "
-        "read a lot and can live with less say `reads=sync`: a `sync` goes ahead instead, at half to two "
-        "thirds of the cost, which a leader that was replaced and doesn't know it yet answers from the past. "
-        "Writes and their preconditions are judged by a quorum either way: a `Conflict` is never about a state older "
-        "than the call.",
+        "A write that changes nothing precedes each read (`reads=quorum`). So a read misses no write that any server "
+        "acknowledged (`linearizable`), and costs what a put costs. Read-heavy programs that can live with less set "
+        "`reads=sync`. Then a `sync` precedes each read, at half to two thirds of the cost. A leader that was replaced"
+        " and doesn't know it yet answers it from the past. Writes and their preconditions are judged by a quorum "
+        "either way: a `Conflict` is never about a state older than the call.",
         (
             f"{_ENSEMBLE}::test_every_read_shows_what_another_server_acknowledged",
             f"{_ENSEMBLE}::test_a_leader_that_was_replaced_answers_no_read",
@@ -69,11 +68,11 @@ CAVEATS = (
     ),
     Caveat(
         "Who the user of the URL is",
-        "Whoever knows the password: ZooKeeper has no list of users for `auth=digest`, and a wrong password only shows "
-        "where `acl=creator` or `acl=read` has kept nodes for the right one. With `auth=sasl` the servers have a list "
-        "(`DigestLoginModule` in their JAAS configuration), refuse others as `AuthenticationFailed`, and may serve "
-        "nobody else (`sessionRequireClientSASLAuth`). The mechanism is DIGEST-MD5 and needs nothing installed; "
-        "Kerberos (GSSAPI) isn't supported.",
+        "Any client that knows the password. ZooKeeper has no list of users for `auth=digest`. A wrong password only "
+        "shows where `acl=creator` or `acl=read` has kept nodes for the right one. With `auth=sasl` the servers have a"
+        " list (`DigestLoginModule` in their JAAS configuration), refuse others as `AuthenticationFailed`, and may "
+        "serve no other clients (`sessionRequireClientSASLAuth`). The mechanism is DIGEST-MD5 and needs nothing "
+        "installed; Kerberos (GSSAPI) isn't supported.",
         (
             f"{_OPEN}::test_access_lists",
             f"{_SASL}::test_a_wrong_password_is_told_in_time",
@@ -101,8 +100,8 @@ CAVEATS = (
     ),
     Caveat(
         "A full disk ends the server, a quota doesn't",
-        "What was under way is `OutcomeUnknown`, then the store is `Unavailable` until somebody makes room and starts "
-        "the server. Where quotas are enforced (`enforceQuota`), a put beyond one is `StoreFull`.",
+        "What was under way is `OutcomeUnknown`, then the store is `Unavailable` until an operator makes room and "
+        "starts the server. Where quotas are enforced (`enforceQuota`), a put beyond one is `StoreFull`.",
         ("tests/cross_store/test_no_room.py::test_a_server_without_room",),
     ),
 )

@@ -22,7 +22,7 @@ class Servers:
     """The hosts of a URL and how to connect to them. Thread-safe."""
 
     def __init__(self, request: OpenRequest) -> None:
-        self.hosts = request.hosts
+        self.hosts, self.tls = request.hosts, request.tls
         self._endpoints = Endpoints(random.sample(request.hosts, len(request.hosts)))
         self._resolver = Resolver()
         self._tls = None if request.tls is None else TlsContext(request.tls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
+from tenure.spi.diagnosis import Right, Use
 from tenure.spi.plugin import BackendPlugin, OpenRequest, Option, UrlForm
 from tenure_zookeeper.caveats import CAVEATS
 
@@ -36,7 +37,7 @@ OPTIONS = (
         "auth",
         str,
         "digest",
-        "how the user of the URL is told to the servers: sent as it is (digest), or by a SASL login with DIGEST-MD5, "
+        "how the servers learn the user of the URL: sent as it is (digest), or by a SASL login with DIGEST-MD5, "
         "for which they have a list of users (sasl)",
         choices=("digest", "sasl"),
     ),
@@ -48,6 +49,17 @@ OPTIONS = (
         "missed (quorum), or a sync, which is cheaper and may miss some (sync)",
         choices=("quorum", "sync"),
     ),
+)
+
+
+RIGHTS = (
+    Right(Use.OPEN, "`r` on the namespace's folder; `c` on the root makes the folder"),
+    Right(Use.READ, "`r` on the folder and the nodes below"),
+    Right(Use.WATCH, "`r` on the same nodes"),
+    Right(Use.WRITE, "`c`, `w` and `d` on the same nodes"),
+    Right(Use.LEASE, "`c`, `w` and `d` on the same nodes"),
+    Right(Use.LIST_LEASES, "`r` on the same nodes"),
+    Right(Use.DIAGNOSE, "`srvr` and `conf` in `4lw.commands.whitelist`"),
 )
 
 
@@ -69,6 +81,7 @@ def tenure_backend() -> BackendPlugin:
         default_port=2181,
         options=OPTIONS,
         caveats=CAVEATS,
+        rights=RIGHTS,
         variants=frozenset({"tls"}),
         accepts_credentials=True,
         pip_extra="zookeeper",

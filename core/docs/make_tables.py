@@ -6,7 +6,8 @@ The embedded stores are always asked. A store that needs a server is asked where
 column stays as it is on the page. With ``--check`` nothing is written, and the exit code is 1 if the page would change.
 
 A page about any installed store may have the same: between ``<!-- table: options-SCHEME -->`` and ``<!-- end of table
--->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it.
+-->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it. The
+rules and tests that verify this are a table ``evidence-SCHEME``, for the stores of ``stores.md`` on ``evidence.md``.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from pathlib import Path
 import tenure
 from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS
-from tenure.spi import BackendPlugin, Guarantee, Limit, field_notes
+from tenure.spi import BackendPlugin, Guarantee, Limit, Use, field_notes
 
 PAGE = Path(__file__).with_name("reference") / "stores.md"
+EVIDENCE = PAGE.with_name("evidence.md")
 _MARKED = re.compile(r"(<!-- (table|list): (?P<name>\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 _DAY = 86_400.0
 _WIDTH = 125
@@ -74,14 +76,20 @@ def options_table(plugin: BackendPlugin) -> str:
     return _table(rows)
 
 
-def notes_list(plugin: BackendPlugin, path: Path) -> str:
-    """What is worth knowing of one store, with links from the page at ``path`` to the tests that check it."""
+def notes_list(plugin: BackendPlugin) -> str:
+    """What is worth knowing of one store."""
     lines = []
     for note in plugin.caveats:
-        checks = ", ".join(_check(each, path) for each in note.verified_by)
-        text = f"- **{note.title}.** {note.text}" + (f" (Checked by {checks}.)" if checks else "")
+        text = f"- **{note.title}.** {note.text}"
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def evidence_table(plugin: BackendPlugin, path: Path) -> str:
+    """What verifies each of the notes, with links from the page at ``path`` to the tests."""
+    rows = [["caveat", "rules and tests that verify it"]]
+    rows += [[note.title, ", ".join(_check(each, path) for each in note.verified_by)] for note in plugin.caveats]
+    return _table(rows)
 
 
 def _check(name: str, path: Path) -> str:
@@ -91,6 +99,30 @@ def _check(name: str, path: Path) -> str:
         return f"`{name}`"
     root = next(folder for folder in path.resolve().parents if (folder / file).is_file())
     return f"[`{test}`]({os.path.relpath(root / file, path.parent)})"
+
+
+def rights_table(page: str) -> str:
+    """What each use of each store needs: of plugins that are installed as they say, of others as the page has it."""
+    found = _rows(page, "rights")
+    names = [cell.strip("`") for cell in found[0][1:]] if found else []
+    present = {name: {row[0]: row[n] for row in found[1:]} for n, name in enumerate(names, 1)}
+    installed = {claim.scheme for claim in discovery.claims()}
+    columns: dict[str, Column] = {}
+    for scheme in dict.fromkeys((*schemes(page), *names)):
+        rights = discovery.find(scheme).rights if scheme in installed else ()
+        made = {str(right.use): right.needed.replace("|", "\\|") for right in rights}
+        if made or scheme in present:
+            columns[scheme] = made or present[scheme]
+    rows = [["to ...", *(f"`{scheme}`" for scheme in columns)]]
+    rows += [[str(use), *(column.get(str(use), "") for column in columns.values())] for use in Use]
+    return _table(rows)
+
+
+def _rows(page: str, name: str) -> list[list[str]]:
+    """The cells of a table as the page has it; none if it has no such table."""
+    table = next((part for part in _MARKED.finditer(page) if part["name"] == name), None)
+    lines = [] if table is None else [line for line in table[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]
 
 
 def core_options_table() -> str:
@@ -105,9 +137,7 @@ def _table(rows: list[list[str]]) -> str:
 
 def read_columns(page: str) -> dict[str, Column]:
     """The columns as the page has them."""
-    table = next((part for part in _MARKED.finditer(page) if part["name"] == "capabilities"), None)
-    lines = [] if table is None else [line for line in table[0].splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]
+    rows = _rows(page, "capabilities")
     if not rows:
         return {}
     schemes = [cell.strip("`") for cell in rows[0][1:]]
@@ -123,23 +153,33 @@ def render(page: str, urls: Iterable[str], path: Path = PAGE) -> str:
             columns[url.partition("://")[0].partition("+")[0]] = declared(url)
     ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
     tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
-    for scheme in schemes(page):
+    tables["rights"] = rights_table(page)
+    for scheme in dict.fromkeys(
+        part["name"].partition("-")[2] for part in _MARKED.finditer(page) if "-" in part["name"]
+    ):
         plugin = discovery.find(scheme)
-        tables |= {f"options-{scheme}": options_table(plugin), f"notes-{scheme}": notes_list(plugin, path)}
+        tables |= {
+            f"options-{scheme}": options_table(plugin),
+            f"notes-{scheme}": notes_list(plugin),
+            f"evidence-{scheme}": evidence_table(plugin, path),
+        }
     return _MARKED.sub(lambda part: part[1] + tables[part["name"]] + part[4], page)
 
 
 def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
-    path = next((Path(word.removeprefix("--page=")) for word in arguments if word.startswith("--page=")), PAGE)
-    page = path.read_text(encoding="utf-8")
-    wanted = render(page, [argument for argument in arguments if not argument.startswith("--")], path)
-    if page == wanted:
-        return 0
-    if check:
-        print(f"{path} is not what the stores declare: run python {__file__}", file=sys.stderr)
+    urls = [argument for argument in arguments if not argument.startswith("--")]
+    named = [Path(word.removeprefix("--page=")) for word in arguments if word.startswith("--page=")]
+    stale = []
+    for path in named or [PAGE, EVIDENCE]:
+        page = path.read_text(encoding="utf-8")
+        wanted = render(page, urls, path)
+        if page != wanted:
+            stale.append(path)
+            if "--check" not in arguments:
+                path.write_text(wanted, encoding="utf-8")
+    if stale and "--check" in arguments:
+        print(f"{', '.join(map(str, stale))}: not what the stores declare; run python {__file__}", file=sys.stderr)
         return 1
-    path.write_text(wanted, encoding="utf-8")
     return 0
 
 

@@ -169,9 +169,9 @@ class Conflict(TenureError):
 
     Attributes:
         reason: what was found instead, without the keys.
-        keys: the keys whose precondition did not hold. If the store cannot tell, all keys that had one. The message
-            begins with them.
-        revision: the store's revision at which the preconditions were checked, 0 if the store cannot tell.
+        keys: the keys whose precondition did not hold. If the store does not report them, all keys that had one. The
+            message begins with them.
+        revision: the store's revision at which the preconditions were checked, 0 if the store does not report it.
     """
 
     origin = ErrorOrigin.CONTENTION
@@ -223,7 +223,7 @@ class DeadlineExceeded(Unavailable):
 class CallInterrupted(Unavailable):
     """A signal handler or a finalizer made the call in the middle of another call of the same thread.
 
-    Cause: the interrupted call holds what this one needs, and can't go on before the handler returns.
+    Cause: the interrupted call holds what this one needs, and can't continue before the handler returns.
     Certain: nothing was applied, and nothing will be. The interrupted call continues afterwards.
     What to do: set a flag in the handler and call after it, or call from another thread.
     """
@@ -314,7 +314,7 @@ class LeaseNotFound(TenureError):
 class LeaseLost(TenureError):
     """The holder can no longer rely on its lease.
 
-    Cause: the TTL passed without a successful refresh, the store no longer has the lease, the lease was revoked, or
+    Cause: the TTL passed without a successful refresh, the store no longer has the lease, or the lease was revoked. Or
     less time is left than ``ensure_valid(min_remaining=...)`` requires.
     Certain: the call applied nothing. A lease that is LOST or REVOKED never comes back; its keys may exist a little
     longer.
@@ -336,7 +336,7 @@ class Compacted(TenureError):
         oldest_revision: see ``oldest_revision`` below.
 
     Attributes:
-        oldest_revision: the oldest revision that can still be requested, 0 if the store cannot tell.
+        oldest_revision: the oldest revision that can still be requested, 0 if the store does not report it.
     """
 
     origin = ErrorOrigin.CALLER
@@ -434,6 +434,19 @@ class RegistrationReplaced(AlreadyRegistered):
     Certain: this registry no longer writes the entry; the other one's entry was not changed.
     What to do: give each process an id of its own, then register again.
     """
+
+
+class Unhealthy(RegistryError):
+    """An instance isn't healthy, by the probe that its registry was given.
+
+    Cause: the probe failed; the message has the reason. Probes raise it, and ``register`` if the instance did not
+    become healthy in time.
+    Certain: nothing was registered.
+    What to do: look at the service, or give it more time by the check's ``start_timeout``.
+    """
+
+    origin = ErrorOrigin.CONFIGURATION
+    retry = RetryAdvice.SAFE
 
 
 class ServiceNotFound(RegistryError):

@@ -51,10 +51,10 @@ def run(quick: bool) -> Iterator[Result]:
             yield from _against_shipped(store, shipped, 1.2 if quick else 5.0)
         yield from compare_many("etcd", store, same, quick=quick)
 
-    yield from with_server("etcd", _container, measure)
+    yield from with_server("etcd", container, measure)
 
 
-def _container() -> AbstractContextManager[Any]:
+def container() -> AbstractContextManager[Any]:
     from tenure_testkit.servers import EtcdServer
 
     return EtcdServer()

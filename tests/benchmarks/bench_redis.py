@@ -47,10 +47,10 @@ def run(quick: bool) -> Iterator[Result]:
         notes = {"listed": "against ZRANGEBYLEX and HMGET, which hold the server up"}
         yield from compare_many("redis", store, raw, quick=quick, notes=notes)
 
-    yield from with_server("redis", _container, measure)
+    yield from with_server("redis", container, measure)
 
 
-def _container() -> AbstractContextManager[Any]:
+def container() -> AbstractContextManager[Any]:
     from tenure_testkit.servers.redis import RedisServer
 
     return RedisServer(persistent=False)

@@ -107,6 +107,7 @@ def compare(
         raw_times.append(base)
         our_times.append(took["ours"])
     ratio, control, passed = statistics.median(ratios), statistics.median(controls), judge(ratios, target)
+    low, high = interval(ratios)
     ours_us, raw_us = statistics.median(our_times) * 1e6, statistics.median(raw_times) * 1e6
     return Result(
         name,
@@ -116,5 +117,52 @@ def compare(
         target is not None and passed is None,
         shown(controls),
         f"{_time(ours_us)} against {_time(raw_us)}{'; ' + note if note else ''}",
-        {"ratio": ratio, "control": control, "ours_us": ours_us, "raw_us": raw_us},
+        {
+            "ratio": ratio,
+            "low": low,
+            "high": high,
+            "control": control,
+            "ours_us": ours_us,
+            "raw_us": raw_us,
+        },
+    )
+
+
+def difference(
+    name: str, ours: Slice, raw: Slice, *, target_us: float | None, seconds: float, number: int, rounds: int = 40
+) -> Result:
+    """What a call of ours costs more than a raw one, in microseconds, beside the same of two raw ones (A/A)."""
+    for warm_up in (ours, raw):
+        warm_up(number)
+    more: list[float] = []
+    control: list[float] = []
+    raw_times: list[float] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or len(more) < rounds:
+        slices: list[tuple[str, Slice]] = [("first", raw), ("ours", ours), ("second", raw)]
+        random.shuffle(slices)
+        took = {label: run(number) / number * 1e6 for label, run in slices}
+        base = (took["first"] + took["second"]) / 2
+        more.append(took["ours"] - base)
+        control.append(took["first"] - took["second"])
+        raw_times.append(base)
+    median, base = statistics.median(more), statistics.median(raw_times)
+    passed = judge(more, target_us)
+    low, high = ((base + edge) / base for edge in interval(more))
+    return Result(
+        name,
+        f"{shown(more)} us",
+        "" if target_us is None else f"<= {target_us:g} us",
+        passed,
+        target_us is not None and passed is None,
+        f"{shown(control)} us",
+        f"ratio {(base + median) / base:.2f} to {base:.1f} us",
+        {
+            "more_us": median,
+            "control_us": statistics.median(control),
+            "raw_us": base,
+            "ratio": (base + median) / base,
+            "low": low,
+            "high": high,
+        },
     )

@@ -11,7 +11,7 @@ from tenure.spi.capabilities import field_notes
 
 from .conftest import Run
 
-CHECKS = ("open", "clock", "read", "write", "lease", "silence", "server")
+CHECKS = ("open", "clock", "read", "write", "watch", "lease", "leases", "silence", "server")
 
 
 def test_a_healthy_store(run: Run, run_json: Any, url: str, store: tenure.Store) -> None:
@@ -22,7 +22,15 @@ def test_a_healthy_store(run: Run, run_json: Any, url: str, store: tenure.Store)
     assert found["caveats"][0]["title"] in run("doctor", url).stdout
     assert found["latency_p50_seconds"]["put"] > 0
     assert abs(found["clock_difference_seconds"]) < 1
-    assert {check["name"] for check in found["checks"]} >= {"open", "read", "write", "lease", "clock", "silence"}
+    assert {check["name"] for check in found["checks"]} >= {
+        "open",
+        "read",
+        "write",
+        "watch",
+        "lease",
+        "clock",
+        "silence",
+    }
     assert store.list().keys == ()
     assert store.leases() == ()
 
@@ -37,7 +45,7 @@ def test_risks_are_warnings_and_strict_makes_them_failures(run: Run) -> None:
 def test_the_verdict_column_has_three_words(run: Run) -> None:
     lines = [line.split("\t")[0] for line in run("doctor").stdout.splitlines()]
     verdicts = [line.split()[0] for line in lines if line.split()[1:2] and line.split()[1] in CHECKS]
-    assert verdicts == ["ok", "ok", "ok", "ok", "ok", "ok", "warning"]
+    assert verdicts == ["ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "warning"]
 
 
 def test_facts_are_words_of_an_operator(run: Run) -> None:
@@ -83,3 +91,10 @@ def test_a_store_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1
     assert "trying again is safe" in result.stderr
+
+
+def test_what_to_do_is_said(run: Run, run_json: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = next(each for each in run_json("doctor", "--heartbeat", "0.05")["checks"] if each["name"] == "silence")
+    assert silence["verdict"] == "warning"
+    assert silence["advice"].startswith("set a longer heartbeat")
+    assert f"-> {silence['advice']}" in run("doctor", "--heartbeat", "0.05").stdout

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import click
 import pytest
+
+from tenure.cli import app, summaries
 
 
 def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -51,3 +54,21 @@ def test_the_module_runs_like_the_command() -> None:
         [sys.executable, "-m", "tenure.cli", "--version"], capture_output=True, text=True, check=False, timeout=30
     )
     assert (ended.returncode, ended.stdout) == (0, "tenure 0.1.0\n")
+
+
+def test_the_help_page_says_of_each_command_what_the_command_says() -> None:
+    ctx = click.Context(app.cli)
+    for name, summary in summaries.SUMMARIES.items():
+        command = app.cli.get_command(ctx, name)
+        assert command is not None, f"summaries.py names {name!r}, and there is no such command"
+        assert summary == (command.short_help or (command.help or "").split("\n\n")[0].strip())
+
+
+def test_the_help_page_imports_no_command() -> None:
+    ended = python(
+        "import sys\n"
+        "from tenure.cli.app import cli\n"
+        "try: cli.main(['--help'], prog_name='tenure')\n"
+        "finally: print('COMMANDS', [m for m in sys.modules if m.startswith('tenure.cli.commands')])\n"
+    )
+    assert ended.stdout.splitlines()[-1] == "COMMANDS []", ended.stderr

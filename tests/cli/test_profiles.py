@@ -152,3 +152,5 @@ def test_without_a_url_it_says_which_store_this_is(run: Run, tmp_path: Path) -> 
     assert "no store was named" in plain.stderr
     assert "TENURE_URL" in plain.stderr
     assert as_json.stderr == ""
+    assert run("healthy", "--quiet", **places).stderr == ""
+    assert run("run", "web", "--port", "1", "--quiet", "--", "true", **places).stderr == ""

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tenure import Store
+from tenure._client.opening import prepare
+from tenure.diagnosis import examine
 from tenure.errors import PermissionDenied
+from tenure.spi import Use, Verdict
 from tenure_testkit.probes.rights import Rights, survives_the_loss_of_rights
 from tenure_testkit.servers import EtcdServer
 from tenure_testkit.servers.consul import AclToken, ConsulServer
@@ -20,6 +23,7 @@ from tenure_testkit.servers.plugin import need_container
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_plugin import need_redis
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
+from tenure_testkit.waiting import PATIENCE
 
 MINE, OTHERS = "mine/", "others/"
 
@@ -205,3 +209,21 @@ def rights(request: pytest.FixtureRequest) -> Iterator[Rights]:
 
 def test_rights_that_go_and_come_back(rights: Rights) -> None:
     survives_the_loss_of_rights(rights)
+
+
+def test_the_doctor_names_each_use_that_is_refused(urls: tuple[str, str]) -> None:
+    """Its keys are outside of MINE. ZooKeeper's folder is open to all here."""
+    expected: dict[str, dict[str, Use]] = {
+        "etcd": {"read": Use.READ, "watch": Use.WATCH, "write": Use.WRITE},
+        "zookeeper": {},
+        "consul": {"write": Use.WRITE, "lease": Use.LEASE, "leases": Use.LIST_LEASES},
+    }
+    opening = prepare(urls[1], timeout=PATIENCE)
+    found = examine(opening, samples=1).of(Verdict.FAILED)
+    assert examine(opening, samples=1, prefix=MINE).of(Verdict.FAILED) == [] or opening.plugin.scheme == "consul"
+    rights = {right.use: right.needed for right in opening.plugin.rights}
+    missing = expected[opening.plugin.scheme]
+    assert {finding.name for finding in found} == set(missing), found
+    for finding in found:
+        use = missing[finding.name]
+        assert finding.advice == f"to {use}, the user needs: {rights[use]}"

@@ -16,6 +16,7 @@ from tenure.spi import Caveat
 
 TOP = Path(__file__).parents[2]
 PAGES = {"tenure": TOP / "core/docs/reference/stores.md", "tenure-jsonfile": TOP / "contrib/tenure-jsonfile/README.md"}
+EVIDENCE = {"tenure": TOP / "core/docs/reference/evidence.md"}
 ROOTS = {"tenure": TOP, "tenure-jsonfile": TOP / "contrib/tenure-jsonfile"}
 CLAIMS = [claim for claim in discovery.claims() if claim.distribution in PAGES]
 NOTES = [(claim, note) for claim in CLAIMS for note in discovery.find(claim.scheme).caveats]
@@ -64,7 +65,8 @@ def test_the_stores_page_has_its_notes(tables: ModuleType, claim: discovery.Clai
     path = PAGES[claim.distribution]
     page, plugin = path.read_text(), discovery.find(claim.scheme)
     assert plugin.caveats
-    assert tables.notes_list(plugin, path) in page, (
-        f"python core/docs/make_tables.py --page={path} brings it up to date"
-    )
+    how = f"python core/docs/make_tables.py --page={path} brings it up to date"
+    assert tables.notes_list(plugin) in page, how
     assert tables.options_table(plugin) in page
+    evidence = EVIDENCE.get(claim.distribution, path)
+    assert tables.evidence_table(plugin, evidence) in evidence.read_text(), how

@@ -115,7 +115,8 @@ class Runner:
         elif block.language == "toml":
             tomllib.loads(text)
         else:
-            assert block.language in ("text", "mermaid"), (
+            # A name in braces is a directive of the site, whose build checks it.
+            assert block.language in ("text", "mermaid") or re.fullmatch(r"\{[a-z-]+\}", block.language), (
                 f"a block is python, console, json, toml or text, not {block.language!r}"
             )
 

@@ -12,10 +12,27 @@ import tenure
 import tenure_memory
 from tenure import ManualClock, Store
 from tenure._runtime.clock import SystemClock
-from tenure.registry import Registry, RegistryConfig
+from tenure.registry import Registry, RegistryConfig, Status
+from tenure.registry.lifecycle.state import TRANSITIONS, RegistrationState
 from tenure.spi import Backend, OpenRequest
 from tenure_memory.servers import open_backend
 from tenure_testkit.waiting import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def only_transitions_of_the_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every change of a registration's status is one that ``TRANSITIONS`` has; the picture shows those."""
+    others: list[str] = []
+    change = RegistrationState.set_status
+
+    def checked(self: RegistrationState, status: Status, *args: object) -> None:
+        if status is not self.status and status not in TRANSITIONS[self.status]:
+            others.append(f"{self.status} to {status}: {args[0]}")
+        change(self, status, *args)
+
+    monkeypatch.setattr(RegistrationState, "set_status", checked)
+    yield
+    assert others == []
 
 
 class Told(list):

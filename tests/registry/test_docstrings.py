@@ -45,6 +45,7 @@ EXAMPLES = [
     "tenure.registry.default",
     "tenure.registry.registry",
     "tenure.registry.model.config",
+    "tenure.registry.model.health",
     "tenure.registry.model.instance",
     "tenure.registry.model.service",
     "tenure.registry.model.wire_format",

@@ -179,6 +179,8 @@ def test_register_takes_an_instance(registry):
     with pytest.raises(InvalidArgument, match="takes an Instance, not str"):
         registry().register("web")
     with pytest.raises(ConfigError, match="opened store"):
+        Registry(5)
+    with pytest.raises(ConfigError, match="no scheme"):
         Registry("somewhere")
 
 

@@ -250,3 +250,12 @@ def test_a_plugin_of_a_later_spi_version_wants_a_later_tenure(install):
         PluginError, match="written for version 2 of the SPI, and this Tenure has version 1; update Ten"
     ):
         connect("ct-later://any")
+
+
+def test_importing_tenure_imports_neither_pluggy_nor_the_search_for_plugins() -> None:
+    """They are half of the time that an import takes, and are needed once a store is opened."""
+    program = (
+        "import sys, tenure, tenure.registry; print([m for m in ('pluggy', 'importlib.metadata') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -144,7 +144,7 @@ def test_a_consumer_that_stops_reading_holds_a_bounded_number_of_bytes(store, ba
     large = b"x" * (1 << 20)
     for revision in range(6, 70):
         feed.deliver(Changes((item("a", revision, large, created=6),), revision))
-        assert sum(size for _, _, size in watch._buffer._items) <= 64 << 20
+        assert sum(size for _, _, size, _ in watch._buffer._items) <= 64 << 20
     feed.deliver(Changes((item("a", 70, large, created=6),), 70))
     assert not watch._buffer._items
     assert watch.next(0.01) is None

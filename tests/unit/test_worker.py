@@ -23,12 +23,17 @@ MADE_ELSEWHERE = {
     "core/tenure/_plugins/discovery.py": "looks for plugins where no signal handler runs",
     "core/tenure/_runtime/exits.py": "the end of the interpreter waits for this thread",
     "core/tenure/leases/keepalive.py": "leases outlive every failure of their thread",
+    "core/tenure/registry/lifecycle/health.py": "a probe may hang, and its thread is left behind then",
     "core/tenure/registry/lifecycle/recovery.py": "the registration's own thread",
     "core/tenure/aio/_bridge.py": "closes a store whose workers it ends",
     "core/tenure/aio/_calls.py": "makes calls of an event loop, and counts its threads without a lock",
+    "core/tenure/cli/completion.py": "the shell waits for its answer no longer than a second",
+    "core/tenure/cli/process/registration.py": "a program, not a library",
     "core/tenure/cli/commands/run.py": "a program, not a library",
     "core/tenure/cli/process/holding.py": "a program, not a library",
     "core/tenure/cli/process/signals.py": "a program, not a library",
+    "contrib/tenure-console/src/tenure_console/command.py": "a program, not a library",
+    "contrib/tenure-gateway/src/tenure_gateway/serve/server.py": "a program, not a library",
     "backends/tenure_etcd/relay.py": "threads that take calls of the main thread",
 }
 

@@ -11,7 +11,10 @@ from pgbouncer import Pgbouncer
 from postgresql_server import PostgresqlServer
 
 import tenure
+from tenure._client.opening import prepare
+from tenure.diagnosis import examine
 from tenure.errors import ConfigError, TenureError
+from tenure.spi import Verdict
 
 
 @pytest.fixture
@@ -25,6 +28,17 @@ def pooler(server: PostgresqlServer) -> Iterator[Callable[[str], Pgbouncer]]:
     yield start
     for one in started:
         one.remove()
+
+
+def test_the_diagnosis_names_the_pooler(pooler, schema, url) -> None:
+    def proxies(place: str) -> list[str]:
+        found = examine(prepare(place, timeout=10), samples=1)
+        assert found.of(Verdict.FAILED) == []
+        return [check.advice for check in found.checks if check.name == "proxy"]
+
+    assert proxies(url) == []
+    [advice] = proxies(pooler("session").url(schema))
+    assert "pool_size" in advice
 
 
 def test_a_pooler_in_session_mode_changes_nothing(pooler, schema, url) -> None:

@@ -1,15 +1,21 @@
-"""Rights that are taken away while a watch, a lease and a registration run, and come back; and those of the page."""
+"""Rights that go while a store is in use, and come back; what the diagnosis finds with more rights and with less."""
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 from postgresql_server import PostgresqlServer
+from tenure_postgresql import diagnosis, server_info
 
 import tenure
+from tenure._client.opening import prepare
+from tenure.diagnosis import examine
+from tenure.spi import Finding, Verdict
 from tenure_testkit.probes.rights import Rights, survives_the_loss_of_rights
+from tenure_testkit.waiting import PATIENCE
 
 SECRET = "role-secret"
 
@@ -44,3 +50,33 @@ def login(server: PostgresqlServer, schema: str, role: str) -> tuple[Callable[[]
 def test_rights_that_go_and_come_back(server: PostgresqlServer, role: str, schema: str, url: str, taken) -> None:
     app = server.url(user=role, password=SECRET, schema=schema)
     survives_the_loss_of_rights(Rights(url, app, *taken(server, schema, role)))
+
+
+def found(url: str) -> dict[str, Finding]:
+    checks = examine(prepare(url, timeout=PATIENCE), samples=1).checks
+    return {check.name: check for check in checks if check.name != "server"}
+
+
+def test_what_is_seen(url: str) -> None:
+    checks = found(url)
+    for name in ("connections", "wal", "history", "hosts", "watch", "lease", "leases"):
+        assert checks[name].verdict is Verdict.OK, checks[name]
+    assert "make a user" in checks["rights"].advice
+
+
+def test_a_user_with_the_rights_of_the_page_sees_it_too(server: PostgresqlServer, role: str, schema: str) -> None:
+    checks = found(server.url(user=role, password=SECRET, schema=schema))
+    assert {checks[name].verdict for name in ("read", "write", "lease", "leases", "watch", "wal")} == {Verdict.OK}
+    assert "rights" not in checks
+
+
+def test_what_is_too_much_is_a_warning() -> None:
+    near = [*diagnosis._connections(90, 100), *diagnosis._wal(1, 5 << 30), *diagnosis._history(7200, 1, 1)]
+    near += diagnosis._history(0, 1 << 30, 1 << 20)
+    assert [finding.name for finding in near] == ["connections", "wal", "history", "history"]
+    assert all(finding.verdict is Verdict.WARNING and finding.advice for finding in near)
+
+
+def test_warnings_that_get_a_name_are_warnings_of_the_server() -> None:
+    source = inspect.getsource(server_info)
+    assert [begin for begin, _name, _advice in diagnosis._NAMES if begin not in source] == []

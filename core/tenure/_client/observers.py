@@ -1,96 +1,298 @@
-"""Notify observers (metrics, tracing). Without observers the cost is one flag check."""
+"""Notify observers (metrics, tracing). Where nobody implements a hook, it costs one look at a flag.
+
+Each observer's function is called directly with the arguments that it names, as pluggy would: pluggy finds and checks
+the functions, but its own call costs more than most operations in memory.
+"""
 
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import count
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from tenure._observed import ObservedStore, Outcome
 from tenure._plugins import discovery
+from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.interruption import interruption
-from tenure.errors import ConfigError, TenureError
+from tenure.errors import ConfigError, Conflict, OutcomeUnknown, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.types import LeaseId
 
 if TYPE_CHECKING:
     import pluggy
 
+T = TypeVar("T")
+
+Call = Callable[[dict[str, Any]], object]
+"""Calls one observer's hook function with those of the arguments that it takes."""
+
 _log = logging.getLogger("tenure._client.observers")
+_NOTHING: tuple[object, ...] = ()
+_WATCH_IDS = count(1)
 
 
 class Observers:
     """The observer hooks of one store. What an observer raises is logged and never breaks an operation."""
 
-    def __init__(self, observers: Iterable[object], url: str) -> None:
+    def __init__(self, observers: Iterable[object], url: str, store: ObservedStore | None = None) -> None:
+        """``store`` is ``url`` in parts, for the hooks; by default its scheme alone is known."""
         # One manager per observer: pluggy doesn't call the next observer once one has raised.
         self._hooks = [_hooks_of(observer) for observer in observers]
         self.url = url
-        self.of_registrations = any(hooks.tenure_registration_changed.get_hookimpls() for hooks in self._hooks)
-        self.active = any(hooks.tenure_operation_finished.get_hookimpls() for hooks in self._hooks)
-
-    def store_opened(self) -> None:
-        self._call(lambda hooks: hooks.tenure_store_opened(url=self.url))
-
-    def store_closed(self) -> None:
-        self._call(lambda hooks: hooks.tenure_store_closed(url=self.url))
-
-    def operation_finished(self, operation: str, seconds: float, error: TenureError | None) -> None:
-        self._call(
-            lambda hooks: hooks.tenure_operation_finished(
-                url=self.url, operation=operation, seconds=seconds, error=error
-            )
+        self._store = store or ObservedStore(url, url.partition(":")[0].partition("+")[0])
+        self._calls: dict[str, list[Call]] = {}
+        self._starts = [_call_of(hooks, "tenure_operation_started") for hooks in self._hooks]
+        if not any(self._starts):
+            self._starts.clear()
+        self._ends = [_call_of(hooks, "tenure_operation_finished") for hooks in self._hooks]
+        self.active = self.hear("operation_started", "operation_finished")
+        self.of_registrations = self.hear("registration_changed")
+        self.of_leases = self.hear("lease_granted", "lease_refreshed", "lease_suspect", "lease_revoked")
+        self.of_deliveries = self.hear("watch_delivered")
+        self.of_callbacks = self.hear("callback_dequeued", "callback_slow", "callback_finished")
+        self.of_caches = self.hear("cache_opened", "cache_closed")
+        self.of_recipes = self.hear(
+            "recipe_waiting", "recipe_queued", "recipe_held", "recipe_given_up", "recipe_released", "recipe_lost"
         )
 
-    def lease_lost(self, lease_id: str, reason: str) -> None:
-        self._call(lambda hooks: hooks.tenure_lease_lost(url=self.url, lease_id=lease_id, reason=reason))
+    def hear(self, *hooks: str) -> bool:
+        """Whether any observer implements one of ``hooks``, named without ``tenure_``."""
+        return any(getattr(relay, f"tenure_{hook}").get_hookimpls() for relay in self._hooks for hook in hooks)
 
-    def watch_resynced(self, prefix: str, reason: str) -> None:
-        self._call(lambda hooks: hooks.tenure_watch_resynced(url=self.url, prefix=prefix, reason=reason))
+    def tell(self, hook: str, /, **arguments: object) -> None:
+        """Call a hook, named without ``tenure_``, of all observers."""
+        calls = self._calls.get(hook)
+        if calls is None:
+            found = (_call_of(hooks, f"tenure_{hook}") for hooks in self._hooks)
+            calls = self._calls[hook] = [call for call in found if call is not None]
+        if calls:
+            self._add_store(arguments)
+            for call in calls:
+                self._guarded(call, arguments)
 
-    def registration_changed(self, prefix: str, status: str, reason: str, error: TenureError | None) -> None:
-        self._call(
-            lambda hooks: hooks.tenure_registration_changed(
-                url=self.url, prefix=prefix, status=status, reason=reason, error=error
-            )
+    def begin(self, hook: str, /, **arguments: object) -> tuple[object, ...]:
+        """Call a hook of all observers. Returns what each of them gave, for :meth:`end`."""
+        self._add_store(arguments)
+        return tuple(
+            None if (call := _call_of(hooks, f"tenure_{hook}")) is None else self._guarded(call, arguments)
+            for hooks in self._hooks
         )
 
-    def watch_outage(self, prefix: str, error: TenureError | None) -> None:
-        """``error`` keeps a watch from its store; ``None``: it is connected again."""
-        if error is None:
-            self._call(lambda hooks: hooks.tenure_watch_reconnected(url=self.url, prefix=prefix))
-        else:
-            self._call(lambda hooks: hooks.tenure_watch_disconnected(url=self.url, prefix=prefix, error=error))
+    def end(self, hook: str, contexts: tuple[object, ...], /, **arguments: object) -> None:
+        """Call a hook of all observers, each with what it gave :meth:`begin`."""
+        self._add_store(arguments)
+        for number, hooks in enumerate(self._hooks):
+            call = _call_of(hooks, f"tenure_{hook}")
+            if call is not None:
+                context = contexts[number] if contexts else None
+                self._guarded(call, {**arguments, "context": context})
 
-    def _call(self, call: Callable[[pluggy.HookRelay], object]) -> None:
-        for hooks in self._hooks:
-            try:
-                call(hooks)
-            except Exception as exc:
-                if interruption(exc) is not None:
-                    raise
-                _log.exception("an observer of %s raised", self.url)
+    def operation(
+        self,
+        operation: str,
+        batch_size: int,
+        policy: Callable[[Callable[[float], T], float, Clock], T],
+        *,
+        call: Callable[[float], T],
+        seconds: float,
+        clock: Clock,
+    ) -> T:
+        """Run ``policy``, which repeats ``call`` as an operation may be repeated, and tell observers."""
+        attempts = 0
 
+        def attempt(left: float) -> T:
+            nonlocal attempts
+            attempts += 1
+            return call(left)
 
-class ObservedLeases:
-    """What keeps leases alive sees of a backend; observers hear of each refresh."""
-
-    def __init__(self, backend: Backend, observers: Observers) -> None:
-        self._observers = observers
-        self._refresh = backend.refresh
-        self.revoke = backend.revoke
-
-    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> Mapping[LeaseId, float]:
-        """Refresh leases by the backend. Raises what it raises."""
+        contexts = self._operation_started(operation, batch_size)
         started = monotonic()
-        error: TenureError | None = None
+        error: BaseException | None = None
         try:
-            return self._refresh(lease_ids, timeout=timeout)
-        except TenureError as exc:
+            return policy(attempt, seconds, clock)
+        except BaseException as exc:
             error = exc
             raise
         finally:
-            self._observers.operation_finished("refresh", monotonic() - started, error)
+            self._operation_finished(
+                operation,
+                batch_size,
+                contexts,
+                seconds=monotonic() - started,
+                error=error,
+                attempts=attempts,
+            )
+
+    def cache_opened(self, kind: str, prefix: str, cache: _Aging) -> CacheAge | None:
+        """Tell of a cache. Returns what :meth:`cache_closed` takes."""
+        if not self.of_caches:
+            return None
+        age = CacheAge(cache)
+        self.tell("cache_opened", prefix=prefix, kind=kind, age=age)
+        return age
+
+    def cache_closed(self, kind: str, prefix: str, age: CacheAge | None) -> None:
+        if age is not None and age.close():
+            self.tell("cache_closed", prefix=prefix, kind=kind, age=age)
+
+    def _operation_started(self, operation: str, batch_size: int) -> tuple[object, ...]:
+        if not self._starts:
+            return _NOTHING
+        arguments = {"url": self.url, "store": self._store, "operation": operation, "batch_size": batch_size}
+        return tuple([None if started is None else self._guarded(started, arguments) for started in self._starts])
+
+    def _operation_finished(
+        self,
+        operation: str,
+        batch_size: int,
+        contexts: tuple[object, ...],
+        *,
+        seconds: float,
+        error: BaseException | None,
+        attempts: int,
+    ) -> None:
+        arguments = {
+            "url": self.url,
+            "store": self._store,
+            "operation": operation,
+            "batch_size": batch_size,
+            "seconds": seconds,
+            "error": error if isinstance(error, TenureError) else None,
+            "outcome": Outcome.DONE if error is None else _outcome(error),
+            "attempts": attempts,
+            "context": None,
+        }
+        for number, finished in enumerate(self._ends):
+            if finished is not None:
+                if contexts:
+                    arguments["context"] = contexts[number]
+                self._guarded(finished, arguments)
+
+    def _add_store(self, arguments: dict[str, Any]) -> None:
+        arguments["url"], arguments["store"] = self.url, self._store
+
+    def _guarded(self, call: Call, arguments: dict[str, Any]) -> object:
+        try:
+            return call(arguments)
+        except Exception as exc:
+            if interruption(exc) is not None:
+                raise
+            _log.exception("an observer of %s raised", self.url)
+            return None
+
+
+class ObservedLeases:
+    """What keeps leases alive sees of a backend; observers hear of each request."""
+
+    def __init__(self, backend: Backend, observers: Observers, clock: Clock) -> None:
+        self._backend = backend
+        self._observers = observers
+        self._clock = clock
+
+    def refresh(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> Mapping[LeaseId, float]:
+        """Refresh leases by the backend. Raises what it raises."""
+        return self._once(
+            "refresh", lease_ids, lambda seconds: self._backend.refresh(lease_ids, timeout=seconds), timeout
+        )
+
+    def revoke(self, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:
+        """Revoke leases by the backend. Raises what it raises."""
+        return self._once(
+            "revoke", lease_ids, lambda seconds: self._backend.revoke(lease_ids, timeout=seconds), timeout
+        )
+
+    def _once(self, operation: str, ids: Sequence[LeaseId], call: Callable[[float], T], timeout: float) -> T:
+        return self._observers.operation(operation, len(ids), _just_once, call=call, seconds=timeout, clock=self._clock)
+
+
+class ObservedWatch:
+    """Tells observers of one watch. It doesn't refer to the watch, which ends when the application drops it."""
+
+    __slots__ = ("_began", "_tell")
+
+    def __init__(self, observers: Observers, prefix: str) -> None:
+        self._tell = partial(observers.tell, watch_id=next(_WATCH_IDS), prefix=prefix)
+        self._began: list[float] = []
+
+    def opened(self) -> None:
+        self._tell("watch_opened")
+
+    def closed(self, error: TenureError | None) -> None:
+        self._tell("watch_closed", error=error)
+
+    def delivered(self, *, changes: int, lag: float, pending: int) -> None:
+        self._tell("watch_delivered", changes=changes, lag=lag, pending=pending)
+
+    def resynced(self, reason: str, cause: str) -> None:
+        self._tell("watch_resynced", reason=reason, cause=cause)
+
+    def outage(self, error: TenureError | None) -> None:
+        """``error`` keeps the watch from its store; ``None``: it is connected again."""
+        if error is not None:
+            if not self._began:
+                self._began.append(monotonic())
+            self._tell("watch_disconnected", error=error)
+        elif self._began:
+            self._tell("watch_reconnected", seconds=monotonic() - self._began.pop())
+
+
+class _Aging(Protocol):
+    @property
+    def staleness(self) -> float: ...
+
+
+class CacheAge:
+    """Tells how old a cache is, as long as the application has it."""
+
+    __slots__ = ("_cache", "_open")
+
+    def __init__(self, cache: _Aging) -> None:
+        self._cache = weakref.ref(cache)
+        self._open = [None]
+
+    def __call__(self) -> float | None:
+        cache = self._cache()
+        return None if cache is None else cache.staleness
+
+    def close(self) -> bool:
+        """Whether this is the first call."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return False
+        return True
+
+
+def _just_once(call: Callable[[float], T], timeout: float, _clock: Clock) -> T:
+    return call(timeout)
+
+
+def _outcome(error: BaseException) -> Outcome:
+    if isinstance(error, Conflict):
+        return Outcome.CONFLICT
+    if isinstance(error, OutcomeUnknown):
+        return Outcome.UNKNOWN
+    return Outcome.FAILED if isinstance(error, TenureError) else Outcome.INTERRUPTED
+
+
+def _call_of(hooks: pluggy.HookRelay, hook: str) -> Call | None:
+    """Return how to call the one function that an observer has for a hook; ``None`` if it has none."""
+    caller: pluggy.HookCaller = getattr(hooks, hook)
+    found = caller.get_hookimpls()
+    if not found:
+        return None
+    function, names = found[0].function, found[0].argnames
+    if len(found) > 1 or found[0].wrapper or found[0].hookwrapper:
+        return lambda arguments: caller(**arguments)
+    if len(names) < 2:  # where itemgetter gives no tuple
+        return lambda arguments: function(*[arguments[name] for name in names])
+    pick = itemgetter(*names)
+    return lambda arguments: function(*pick(arguments))
 
 
 def _hooks_of(observer: object) -> pluggy.HookRelay:

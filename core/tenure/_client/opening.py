@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tenure._client.observers import Observers
 from tenure._client.store import DEFAULT_TIMEOUT, Store
+from tenure._observed import ObservedStore
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
@@ -116,12 +117,23 @@ def prepare(
         store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock(), credentials=credentials
     )
     prefix = namespace_prefix(request.namespace)
-    registered = Observers(observers, request.url)
+    registered = Observers(observers, request.url, _observed(plugin, request))
     if isinstance(require, str):
         raise ConfigError(
             f"require={require!r}: require is a list of requirements, not one string; write require=[{require!r}]"
         )
     return Opening(plugin, request, prefix, tuple(require), registered, wait_for_store if wait is None else wait)
+
+
+def _observed(plugin: BackendPlugin, request: OpenRequest) -> ObservedStore:
+    host = request.hosts[0] if len(request.hosts) == 1 else None
+    return ObservedStore(
+        request.url,
+        plugin.scheme,
+        request.namespace,
+        None if host is None else host.name,
+        None if host is None else host.port,
+    )
 
 
 def check_shared(store_url: str) -> None:
@@ -171,7 +183,7 @@ def connect(
         The opened store. Close it when done, or use it in ``with``.
 
     Raises:
-        ConfigError: the URL, an option or an observer is wrong, or a client library is missing; for a scheme that no
+        ConfigError: the URL, an option or an observer is wrong, or a client library is missing. For a scheme that no
             installed plugin serves, the subclass ``UnknownScheme``.
         InvalidArgument: ``timeout`` isn't a positive number, or ``wait_for_store`` isn't a number of 0 or more.
         PluginError: the plugin is broken, or two plugins claim the scheme.

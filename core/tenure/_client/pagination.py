@@ -9,7 +9,7 @@ from typing import Protocol
 from tenure._runtime.deadline import Deadline
 from tenure.errors import Compacted
 from tenure.spi.types import KeyValue, ListRequest, Page
-from tenure.watch.diff import strip_namespace
+from tenure.watch.diff import strip_all, strip_namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,10 @@ class Pager:
                 break
             after = page.items[-1].key
             revision = page.revision if self._consistent else None
-        if self._strip:
-            items = [strip_namespace(item, self._strip) for item in items]
+        found = strip_all(items, self._strip)
         if keys_only:
-            items = [item._replace(value=b"") if item.value else item for item in items]
-        return Listing(tuple(items), page.revision, page.has_more)
+            found = [item._replace(value=b"") if item.value else item for item in found]
+        return Listing(tuple(found), page.revision, page.has_more)
 
     def iter_items(self, prefix: str, page_size: int, timeout: float) -> Iterator[KeyValue]:
         """Yield item by item, ``page_size`` of them in memory, with ``timeout`` seconds for each page."""

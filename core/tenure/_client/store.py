@@ -7,6 +7,7 @@ leases alive and keeps watches open. The plugin does the rest.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import sys
@@ -21,7 +22,7 @@ from tenure._client.committing import Committer
 from tenure._client.history import HistoryGuard
 from tenure._client.keys import check_key, check_prefix
 from tenure._client.multi_read import read_until_proven
-from tenure._client.observers import ObservedLeases, Observers
+from tenure._client.observers import ObservedLeases, ObservedWatch, Observers
 from tenure._client.pagination import Listing, Pager
 from tenure._client.prefix_deletion import MOST_AT_ONCE, delete_by_store, delete_listed
 from tenure._client.transaction import TransactionBuilder, lease_id
@@ -29,11 +30,12 @@ from tenure._client.validation import check_distinct_keys, check_unique_keys
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool, Strand
 from tenure._runtime.clock import Clock, SystemClock
-from tenure._runtime.deadline import Deadline, monotonic
+from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import after_interrupted_call
 from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.observed_work import ObservedWork
 from tenure._runtime.timers import Timers
 from tenure.errors import (
     CallInterrupted,
@@ -128,7 +130,8 @@ class Store:
         # An application that drops a watch drops its memory, too. A callback holds its watch until it is closed.
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._callback_watches: set[Watch] = set()
-        self._abandoned: deque[Feed] = deque()
+        self._abandoned: deque[tuple[Feed, ObservedWatch]] = deque()
+        """Feeds of watches that the application has dropped, each with what tells observers of it."""
         self._before_close: set[Callable[[], object]] = set()
         """Called, quickly, when the close begins: for a registry on this store, whose lease and watch end by it."""
         self._capabilities = backend.capabilities
@@ -139,8 +142,12 @@ class Store:
         self._connecting = CallbackPool("tenure-connecting", clock, self._timers, most_threads=_MOST_CONNECTING)
         # Pools of their own: a callback of a watch that blocks must not keep a holder from learning of its loss.
         self._losses = CallbackPool("tenure-lost", clock, self._timers, most_threads=_MOST_LOSSES)
+        if observers.of_callbacks:
+            self._callbacks.observed = ObservedWork("callbacks", observers.tell, self._timers)
+            self._connecting.observed = ObservedWork("connecting", observers.tell, self._timers)
+            self._losses.observed = ObservedWork("losses", observers.tell, self._timers)
         self._threads = watch_callback.Threads(self._callbacks, self._connecting, self._timers)
-        kept = cast("Backend", ObservedLeases(backend, observers)) if observers.active else backend
+        kept = cast("Backend", ObservedLeases(backend, observers, clock)) if observers.active else backend
         self._keeper = LeaseKeepAlive(
             kept,
             clock=clock,
@@ -148,10 +155,11 @@ class Store:
             timers=self._timers,
             timeout=timeout,
             name="tenure",
-            on_lost=lambda lease: observers.lease_lost(lease.id, lease.reason),
+            on_lost=lambda lease: observers.tell("lease_lost", lease_id=lease.id, reason=lease.reason),
+            tell=observers.tell if observers.of_leases else None,
         )
         self._committer = Committer(backend, self._history, self._keeper, namespace_prefix)
-        observers.store_opened()
+        observers.tell("store_opened")
 
     @classmethod
     def from_backend(
@@ -297,8 +305,8 @@ class Store:
     def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> MultiReadResult:
         """Read several keys as they were at one revision.
 
-        One request where ``multi_get`` is declared. Elsewhere the keys are read one by one, again until a transaction
-        without operations proves that all were so at one revision, or the time runs out.
+        One request where ``multi_get`` is declared. Elsewhere the keys are read one by one. That is repeated until a
+        transaction without operations proves that all were so at one revision, or the time runs out.
 
         Args:
             keys: distinct keys, at most ``capabilities.max_transaction_operations``.
@@ -324,7 +332,10 @@ class Store:
         deadline = Deadline(self._seconds(timeout))
         if self._capabilities.multi_get:
             result = self._read(
-                "get_many", lambda seconds: self._backend.get_many(physical, timeout=seconds), deadline.remaining()
+                "get_many",
+                lambda seconds: self._backend.get_many(physical, timeout=seconds),
+                deadline.remaining(),
+                len(physical),
             )
         else:
             result = read_until_proven(self._get, self._prove, physical, deadline)
@@ -376,8 +387,8 @@ class Store:
         """Iterate over the keys that start with ``prefix``, in UTF-8 byte order, one page in memory at a time.
 
         Where ``consistent_pagination`` is declared, all pages show the revision of the first. On other stores each page
-        shows the moment at which it was read: no key is returned twice, and a key that exists all the time is
-        returned. Arguments are checked at once; pages are read while the result is iterated over.
+        shows the moment at which it was read. No key is returned twice, and a key that exists all the time is returned.
+        Arguments are checked at once; pages are read while the result is iterated over.
 
         Args:
             prefix: the string that the keys start with; ``""`` for every key of the namespace.
@@ -408,10 +419,17 @@ class Store:
 
     def _prove(self, transaction: Transaction, timeout: float) -> CommitResult:
         """Commit a transaction without operations: a read, so it is repeated like one."""
-        return self._read("commit", lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout)
+        return self._read("commit", lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout, 0)
 
     def _page(self, request: ListRequest, seconds: float) -> Page:
-        return self._read("list", lambda attempt: self._backend.list(request, timeout=attempt), seconds)
+        deadline = Deadline(seconds)
+
+        def attempt(timeout: float) -> Page:
+            # What is still arriving at the end of the attempt's time isn't thrown away.
+            patient = dataclasses.replace(request, patience=deadline.remaining())
+            return self._backend.list(patient, timeout=timeout)
+
+        return self._read("list", attempt, seconds)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -620,7 +638,9 @@ class Store:
         if isinstance(lease, HeldLease):
             lease.ensure_valid()
         return self._committer.commit(
-            preconditions, operations, lambda attempt: self._run("commit", retry.write, attempt, timeout)
+            preconditions,
+            operations,
+            lambda attempt: self._run("commit", retry.write, attempt, timeout, len(operations)),
         )
 
     # -- leases ------------------------------------------------------------------------------------
@@ -641,8 +661,8 @@ class Store:
         Args:
             ttl: the TTL in seconds. The store may give a longer one, which is ``lease.ttl``.
             keep_alive: whether to refresh the lease in the background. Otherwise only ``lease.refresh()`` does.
-            margin: seconds before the end of the TTL from which this holder counts the lease as lost, so that it has
-                time to stop its work before the store removes the keys. Less than half of ``ttl``.
+            margin: seconds before the end of the TTL from which this holder counts the lease as lost. So it has time to
+                stop its work before the store removes the keys. Less than half of ``ttl``.
             on_lost: called once with the lease if it is lost, on a thread for callbacks. What it raises is logged.
             timeout: seconds that the grant may take; by default the store's timeout.
 
@@ -898,8 +918,11 @@ class Store:
                 f"{MAX_ENTRIES}"
             )
 
+        observers = self._observers
+        observed = ObservedWatch(observers, prefix)
+
         def outage(error: TenureError | None) -> None:
-            self._observers.watch_outage(prefix, error)
+            observed.outage(error)
             if driver is not None:
                 driver.outage(error)
 
@@ -909,18 +932,22 @@ class Store:
             clock=self._clock,
             timeout=self._seconds(timeout),
             check_process=self._check_fork,
-            on_resync=lambda reason: self._observers.watch_resynced(prefix, reason),
+            on_resync=observed.resynced,
             on_outage=outage,
-            on_close=self._forget_watch,
-            on_abandon=self._abandoned.append,
+            on_close=lambda watch: self._forget_watch(watch, observed),
+            on_abandon=lambda feed: self._abandoned.append((feed, observed)),
             on_ready=None if driver is None else driver.wake,
+            on_taken=observed.delivered if observers.of_deliveries else None,
         )
         try:
             with self._lock:
-                if not watch.closed:
+                opened = not watch.closed
+                if opened:
                     self._watches.add(watch)
                     if isinstance(driver, watch_callback.CallbackWatch):
                         self._callback_watches.add(watch)
+            if opened:
+                observed.opened()
             if driver is not None:
                 driver.start(watch)
             if self._closed:
@@ -930,18 +957,22 @@ class Store:
             watch.close()
             raise
 
-    def _forget_watch(self, watch: Watch) -> None:
+    def _forget_watch(self, watch: Watch, observed: ObservedWatch) -> None:
         with self._lock:
+            known = watch in self._watches
             self._watches.discard(watch)
             self._callback_watches.discard(watch)
+        if known:
+            observed.closed(watch.error)
 
     def _close_abandoned_feeds(self) -> None:
         while True:
             try:
-                feed = self._abandoned.popleft()
+                feed, observed = self._abandoned.popleft()
             except IndexError:
                 return  # also where another thread was quicker
             close_quietly(feed)
+            observed.closed(None)
 
     # -- closing -----------------------------------------------------------------------------------
 
@@ -1000,7 +1031,7 @@ class Store:
             if interruption(exc) is not None:
                 raise
             _log.exception("the plugin failed to close %s", self._url)
-        self._observers.store_closed()
+        self._observers.tell("store_closed")
 
     def __enter__(self) -> Self:
         return self
@@ -1038,8 +1069,8 @@ class Store:
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else retry.check_timeout(timeout)
 
-    def _read(self, operation: str, call: Callable[[float], T], timeout: float | None) -> T:
-        return self._run(operation, retry.read, call, timeout)
+    def _read(self, operation: str, call: Callable[[float], T], timeout: float | None, batch_size: int = 1) -> T:
+        return self._run(operation, retry.read, call, timeout, batch_size)
 
     def _run(
         self,
@@ -1047,6 +1078,7 @@ class Store:
         policy: Callable[[Callable[[float], T], float, Clock], T],
         call: Callable[[float], T],
         timeout: float | None,
+        batch_size: int = 1,
     ) -> T:
         if self._closed or self._fork_generation != fork_generation.value or is_finalizing():
             self._check_process()
@@ -1055,15 +1087,7 @@ class Store:
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         if not self._observers.active:
             return policy(call, seconds, self._clock)
-        started = monotonic()
-        error: TenureError | None = None
-        try:
-            return policy(call, seconds, self._clock)
-        except TenureError as exc:
-            error = exc
-            raise
-        finally:
-            self._observers.operation_finished(operation, monotonic() - started, error)
+        return self._observers.operation(operation, batch_size, policy, call=call, seconds=seconds, clock=self._clock)
 
     def _strand(self, function: Callable[[], object]) -> Strand:
         """Return what runs ``function`` on the pool for callbacks, never twice at a time. For the registry."""

@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.exits import ending
+from tenure._runtime.observed_work import ObservedWork
 from tenure._runtime.thread_start import start_thread
 from tenure._runtime.timers import Timers
 
@@ -62,6 +63,8 @@ class CallbackPool:
 
     def __init__(self, name: str, clock: Clock, timers: Timers, *, most_threads: int = MOST_THREADS) -> None:
         """``name`` begins the threads' names; ``clock`` is told when a thread has nothing to do."""
+        self.observed: ObservedWork | None = None
+        """Tells observers of the work, if anybody listens."""
         self._name = name
         self._clock = clock
         self._timers = timers
@@ -78,7 +81,7 @@ class CallbackPool:
         if self._closed:
             _log.debug("%s: a callback came after close and was dropped", self._name)
             return
-        self._queue.put(function)
+        self._queue.put(function if self.observed is None else self.observed.wrap(function, self._queue.qsize))
         self.ensure()
 
     @property

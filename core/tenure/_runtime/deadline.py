@@ -117,8 +117,8 @@ class Deadline:
 class ProgressDeadline(Deadline):
     """A deadline for what has to get on, however slow the link is: it moves on with each piece that arrives.
 
-    For a feed, whose answers nobody waits for by a certain moment. A call of the application has a plain deadline,
-    since a server that trickles must not hold it beyond that.
+    For a feed, whose answers nobody waits for by a certain moment, and for a long answer that somebody waits for: a
+    server that trickles must not hold the caller beyond ``at_most``.
 
     >>> deadline = ProgressDeadline(5.0)
     >>> deadline.progressed()
@@ -127,10 +127,28 @@ class ProgressDeadline(Deadline):
 
     Args:
         seconds: time without any progress until the deadline, in seconds.
+        at_most: seconds for everything; ``None`` for no limit.
     """
 
-    __slots__ = ()
+    __slots__ = ("_last",)
+
+    def __init__(self, seconds: float, at_most: float | None = None) -> None:
+        super().__init__(seconds)
+        self._last = float("inf") if at_most is None else monotonic() + max(at_most, seconds)
+
+    @classmethod
+    def of_request(cls, timeout: float, patience: float | None) -> Deadline:
+        """Return the deadline for reading what may be long.
+
+        Args:
+            timeout: seconds, as the method of the SPI was given them.
+            patience: as the request has it.
+
+        Returns:
+            A plain deadline if the caller has no patience.
+        """
+        return Deadline(timeout) if patience is None else cls(timeout, patience)
 
     def progressed(self) -> None:
         """Begin the time anew."""
-        self._ends = monotonic() + self.seconds
+        self._ends = min(monotonic() + self.seconds, self._last)

@@ -19,6 +19,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -103,7 +104,8 @@ class Calls:
             always: whether the call is made even if the caller was cancelled before it began.
         """
         answered = self.loop.create_future()
-        call = _Call(function, answered, undo)
+        # In the context of the task, so that what observes the call knows what it is part of.
+        call = _Call(partial(copy_context().run, function), answered, undo)
         self._submit(call)
         try:
             await answered

@@ -60,7 +60,11 @@ class Registry:
 
     @documented(sync.Registry.start)
     async def start(self, *, timeout: float | None = None) -> Self:
-        await self._call(partial(self._sync.start, timeout=timeout), undo=lambda registry: registry.close())
+        try:
+            await self._call(partial(self._sync.start, timeout=timeout), undo=lambda registry: registry.close())
+        except BaseException:
+            self._sync._stop_waiting_for_health()
+            raise
         return self
 
     @documented(sync.Registry.close)
@@ -95,7 +99,11 @@ class Registry:
         timeout: float | None = None,
     ) -> Instance:
         call = partial(self._sync.register, instance, wait=wait, take_over=take_over, timeout=timeout)
-        return await self._call(call, undo=lambda _: self._sync.deregister())
+        try:
+            return await self._call(call, undo=lambda _: self._sync.deregister())
+        except BaseException:
+            self._sync._stop_waiting_for_health()  # if the task was cancelled, nobody waits for the thread's wait
+            raise
 
     update = awaited(sync.Registry.update)
     drain = awaited(sync.Registry.drain)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import monotonic
+from tenure._runtime.observed_work import told
 from tenure.aio._bridge import Bridge
 from tenure.aio._faces import described, documented
 from tenure.aio._opening import Opening
@@ -191,16 +193,16 @@ async def call_back(watch: Watch, callback: WatchCallback, on_error: ErrorCallba
     """Call ``callback`` with each batch of ``watch`` until it ends; then ``on_error`` with its error."""
     try:
         async for batch in watch:
-            _call(callback, batch, f"a {batch.type} batch at revision {batch.revision}")
+            _call(watch, callback, batch, f"a {batch.type} batch at revision {batch.revision}")
     except TenureError as exc:
         if on_error is None:
             _log.error("a watch ended: %s", exc)
         else:
-            _call(on_error, exc, "the error that ended the watch")
+            _call(watch, on_error, exc, "the error that ended the watch")
 
 
-def _call(function: Callable[..., object], argument: object, description: str) -> None:
+def _call(watch: Watch, function: Callable[..., object], argument: object, description: str) -> None:
     try:
-        function(argument)
+        told(partial(function, argument), "watch", watch._bridge.sync._callbacks.observed)
     except Exception:  # noqa: BLE001 - one callback must not end the watch of an application
         _log.exception("the callback of a watch raised on %s", description)

@@ -7,7 +7,6 @@ name of another command, leaves all others as they are: it is listed with the re
 from __future__ import annotations
 
 from collections.abc import Container
-from importlib import metadata
 
 import click
 
@@ -46,6 +45,8 @@ def _load(claims: list[Claim]) -> click.Command:
             f"loading the command {name!r}: several distributions add it ({', '.join(distributions)}); uninstall all "
             "but one"
         )
+    from importlib import metadata
+
     source = f"{claims[0].module} of {claims[0].distribution} {claims[0].version}"
     try:
         loaded = metadata.EntryPoint(name, claims[0].module, GROUP).load()

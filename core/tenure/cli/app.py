@@ -12,7 +12,7 @@ import click
 
 from tenure import __version__
 from tenure._suggestions import closest
-from tenure.cli import added, options
+from tenure.cli import added, options, summaries
 from tenure.cli.groups import Group
 from tenure.cli.ui import errors
 from tenure.errors import TenureError
@@ -79,6 +79,11 @@ class Commands(Group):
         except OSError as exc:
             ctx.exit(errors.report_os_error(exc))
         return result
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        shown = {name: summaries.stand_in(name) or self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        known = {name: command for name, command in shown.items() if command is not None}
+        summaries.Listed(commands=known).format_commands(ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from tenure._plugins import discovery

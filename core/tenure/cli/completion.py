@@ -6,6 +6,7 @@ a wrong URL or a missing right completes nothing, and nothing is printed.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -19,12 +20,26 @@ if TYPE_CHECKING:
 
 VARIABLE = "_TENURE_COMPLETE"
 """The variable by which the shell's function tells that it asks for completions."""
-GIVEN_UP = 2.5
-"""Seconds after which the process that completes ends, whatever it does."""
+PATIENCE = "TENURE_COMPLETION_TIMEOUT"
+"""The variable with the seconds for the store's answer."""
 _ANSWER = 1.0
-"""Seconds for the store's answer."""
+_REST = 1.5
+"""Seconds for everything else: loading, and writing the answer."""
 _MOST = 200
 _MOST_INSTANCES = 5_000
+
+
+def given_up() -> float:
+    """Return the seconds after which the process that completes ends, whatever it does."""
+    return _patience() + _REST
+
+
+def _patience() -> float:
+    try:
+        seconds = float(os.environ.get(PATIENCE, ""))
+    except ValueError:
+        return _ANSWER
+    return seconds if 0 < seconds < threading.TIMEOUT_MAX else _ANSWER
 
 
 def service_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -111,7 +126,7 @@ def _asked(ctx: click.Context, read: Callable[[Store], Iterable[str]]) -> list[s
 
     def ask() -> None:
         try:
-            options = replace(ctx.obj, timeout=min(_ANSWER, ctx.obj.timeout), quiet=True)
+            options = replace(ctx.obj, timeout=min(_patience(), ctx.obj.timeout), quiet=True)
             with options.connect() as store:
                 answer.put(sorted(read(store)))
         except BaseException:  # noqa: BLE001 - see the head of this module
@@ -119,6 +134,6 @@ def _asked(ctx: click.Context, read: Callable[[Store], Iterable[str]]) -> list[s
 
     threading.Thread(target=ask, name="tenure-completion", daemon=True).start()
     try:
-        return answer.get(timeout=_ANSWER)
+        return answer.get(timeout=_patience())
     except queue.Empty:
         return []

@@ -37,10 +37,10 @@ def main() -> int:
 
 def _complete() -> None:
     """Answer the shell that completes a command line, in bounded time, and without a word if that fails."""
-    from tenure.cli.completion import GIVEN_UP
+    from tenure.cli.completion import given_up
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    watchdog = threading.Timer(GIVEN_UP, os._exit, (0,))
+    watchdog = threading.Timer(given_up(), os._exit, (0,))
     watchdog.daemon = True
     watchdog.start()
     with contextlib.suppress(BaseException):  # SystemExit after the answer; anything else completes nothing

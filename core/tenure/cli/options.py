@@ -55,7 +55,7 @@ class Settings:
             url = discovery.default_url()
         except ConfigError as exc:
             raise ConfigError(f"no store was named, and no installed plugin offers one: {ways}") from exc
-        if not self.json and not self.quiet:
+        if not self.json and not self.quiet and not _quiet_command():
             click.echo(f"tenure: no store was named: this uses {url}, on this machine alone; {ways}", err=True)
         return url
 
@@ -70,6 +70,12 @@ class Settings:
         from tenure._client.opening import connect
 
         return connect(self.store_url if url is None else url, timeout=self.timeout, **more)
+
+
+def _quiet_command() -> bool:
+    """Whether the command that runs has an option ``--quiet``, and was given it."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.params.get("quiet"))
 
 
 def common(*, registry: bool = False, url: bool = True, profile: bool = True) -> Callable[[F], F]:

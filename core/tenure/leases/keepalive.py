@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from tenure._runtime import retry
 from tenure._runtime.callback_pool import CallbackPool
@@ -21,6 +22,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.exits import after_interrupted_call, ending
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.observed_work import Tell, told
 from tenure._runtime.thread_start import start_thread
 from tenure._runtime.timers import Timers
 from tenure.errors import CallInterrupted, LeaseLost, OutcomeUnknown, StoreClosed, TenureError, Unavailable
@@ -50,7 +52,9 @@ class LeaseKeepAlive:
         timeout: float,
         name: str,
         on_lost: Callable[[HeldLease], None],
+        tell: Tell | None = None,
     ) -> None:
+        """``tell`` is given if anybody listens to grants, refreshes and ends of leases."""
         self._backend = backend
         self._clock = clock
         self._callbacks = callbacks
@@ -58,6 +62,9 @@ class LeaseKeepAlive:
         self._timeout = timeout
         self._name = name
         self._on_lost = on_lost
+        self._tell = tell
+        self._suspects: set[LeaseId] = set()
+        """Of which was told that no refresh succeeds."""
         self.before_refresh: Callable[[], object] = _nothing
         """Called before each refresh, on the thread that refreshes. Never blocks or raises."""
         self._condition = Monitor()
@@ -72,9 +79,13 @@ class LeaseKeepAlive:
     def add(self, lease: HeldLease) -> None:
         """Keep ``lease`` from now on. If the store closed meanwhile, revoke the lease and raise ``StoreClosed``."""
         with self._condition:
-            if not self._closed:
+            closed = self._closed
+            if not closed:
                 self._keep(lease)
-                return
+        if not closed:
+            if self._tell is not None and lease.tells("granted"):
+                self._tell("lease_granted", lease_id=lease.id, ttl=lease.ttl)
+            return
         lease.mark_revoked()
         self.revoke_all([lease.id], Deadline(self._timeout))
         raise StoreClosed(
@@ -129,6 +140,7 @@ class LeaseKeepAlive:
             if lease.alive:
                 self._handed_over[lease.id] = None  # first, so that an interrupt loses none
                 lease.mark_revoked()
+                self._tell_end(lease)
         with self._condition:
             self._machine.clear()
         return list(self._handed_over)
@@ -140,7 +152,9 @@ class LeaseKeepAlive:
             started = self._clock.now()
             ttls = self._backend.refresh([lease.id], timeout=seconds)
             if lease.id in ttls:
-                lease.mark_refreshed(started, ttls[lease.id], self._clock.now())
+                now = self._clock.now()
+                self._tell_refreshed((lease,), ttls, started, now)
+                lease.mark_refreshed(started, ttls[lease.id], now)
             else:
                 lease.mark_lost(_GONE)
 
@@ -171,7 +185,8 @@ class LeaseKeepAlive:
         hook = lease.on_lost
         self._callbacks.submit(lambda: self._report(lease))
         if hook is not None:
-            self._callbacks.submit(lambda: hook(lease) if lease.tells("on_lost") else None)
+            call_hook = partial(told, partial(hook, lease), "lease", self._callbacks.observed)
+            self._callbacks.submit(lambda: call_hook() if lease.tells("on_lost") else None)
         self.forget(lease)
 
     def _report(self, lease: HeldLease) -> None:
@@ -208,6 +223,40 @@ class LeaseKeepAlive:
         with self._condition:
             self._machine.forget(lease)
             self._condition.notify()
+        self._tell_end(lease)
+
+    # -- for observers --
+
+    def _tell_end(self, lease: HeldLease) -> None:
+        """Tell that a lease has ended by its holder, once, if it was told that it was granted."""
+        if self._tell is None:
+            return
+        self._suspects.discard(lease.id)
+        if lease.ended and lease.state is LeaseState.REVOKED and not lease.tells("granted") and lease.tells("revoked"):
+            self._tell("lease_revoked", lease_id=lease.id)
+
+    def _tell_refreshed(
+        self, batch: Iterable[HeldLease], ttls: Mapping[LeaseId, float], sent: float, now: float
+    ) -> None:
+        """Tell of an answer, before it is recorded: how much time the leases had left without it."""
+        if self._tell is None:
+            return
+        for lease in batch:
+            if lease.id in ttls and not lease.ended:
+                self._suspects.discard(lease.id)
+                remaining = max(0.0, lease.deadline - now)
+                self._tell("lease_refreshed", lease_id=lease.id, seconds=now - sent, remaining=remaining)
+
+    def _tell_suspects(self, batch: Iterable[HeldLease]) -> None:
+        """Tell of leases whose refresh has failed, or is under way, for too long."""
+        if self._tell is None:
+            return
+        for lease in batch:
+            if lease.id not in self._suspects and lease.state is LeaseState.AT_RISK:
+                self._suspects.add(lease.id)
+                self._tell("lease_suspect", lease_id=lease.id, remaining=lease.remaining)
+
+    # -- the thread --
 
     def _run(self) -> None:
         with self._condition:
@@ -250,7 +299,7 @@ class LeaseKeepAlive:
 
     def _refresh(self, batch: Sequence[HeldLease], timeout: float) -> None:
         sent = self._clock.now()
-        under_way = [True]
+        under_way = [batch]
         self._look_later(under_way)
         ttls = None
         try:
@@ -263,24 +312,30 @@ class LeaseKeepAlive:
             _log.exception("%s: the plugin failed to refresh %d leases, trying again", self._name, len(batch))
         finally:
             under_way.clear()
+            now = self._clock.now()
+            if ttls is not None:
+                self._tell_refreshed(batch, ttls, sent, now)
             with self._condition:
                 if ttls is None:
                     gone = []
                     self._machine.failed(batch, sent=sent)
                 else:
-                    gone = self._machine.answered(batch, ttls, sent=sent, now=self._clock.now())
+                    gone = self._machine.answered(batch, ttls, sent=sent, now=now)
+            if ttls is None:
+                self._tell_suspects(batch)
         for lease in gone:
             lease.mark_lost(_GONE)
         if ttls is not None:
             for lease in batch:
                 lease._tell_refreshed()
 
-    def _look_later(self, under_way: list[bool]) -> None:
+    def _look_later(self, under_way: list[Sequence[HeldLease]]) -> None:
         """Let a timer look for overdue leases while a refresh is ``under_way``."""
         self._timers.call_at(monotonic() + _LOOK_AGAIN, lambda: self._look(under_way))
 
-    def _look(self, under_way: list[bool]) -> None:
-        if under_way:
+    def _look(self, under_way: list[Sequence[HeldLease]]) -> None:
+        for batch in tuple(under_way):
+            self._tell_suspects(batch)
             with self._condition:
                 overdue = self._machine.overdue(self._clock.now())
             self._end(overdue)

@@ -221,10 +221,10 @@ class HeldLease:
         return self._end is not None
 
     def tells(self, receiver: str) -> bool:
-        """Claim the right to tell ``receiver`` of the loss. Any thread may ask.
+        """Claim the right to inform ``receiver`` of the loss. Any thread may ask.
 
         Args:
-            receiver: who is told, such as ``"on_lost"``.
+            receiver: who is informed, such as ``"on_lost"``.
 
         Returns:
             Whether the caller is the first to ask.

@@ -12,6 +12,7 @@
 :class:`Worker`            a supervised thread, for whatever a store does beside its calls
 :class:`Monitor`           a lock and condition that no interrupt leaves held
 :class:`ErrorTable`        from a server's words to an error of :mod:`tenure.errors`, with one rule for doubt
+:func:`examine_hosts`      each host of the URL and its certificate by itself, for ``Backend.diagnose``
 :func:`next_revision`      revisions that a restored backup never repeats
 :func:`start_thread`       a start of a thread that no interrupt harms; :class:`Worker` uses it
 =========================  =====================================================================================
@@ -28,6 +29,7 @@ from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
 from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
 from tenure.plugin_kit.errors import ErrorTable, Row, shorten
 from tenure.plugin_kit.feed_hub import FeedHub, HubFeed
+from tenure.plugin_kit.hosts import examine_hosts
 from tenure.plugin_kit.resolver import Address, Resolver
 from tenure.plugin_kit.revisions import next_revision
 from tenure.plugin_kit.tls import TlsContext, TlsFiles
@@ -52,6 +54,7 @@ __all__ = [
     "TlsFiles",
     "Worker",
     "dial",
+    "examine_hosts",
     "interruption",
     "monotonic",
     "next_revision",

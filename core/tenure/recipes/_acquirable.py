@@ -12,6 +12,7 @@ from tenure._steps.effects import Steps
 from tenure.errors import AlreadyHeld, LeaseLost, Unavailable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._queue import Acquired
+from tenure.recipes._telling import Acquisition
 
 H = TypeVar("H", bound=HeldState)
 
@@ -69,6 +70,8 @@ class Acquirable(Generic[H]):
             self._pass_on(held, True)
             moved = self._keep((yield from steps(acquired)))
             held.end(passed_on=True)
+            if self.store._observers.of_recipes:
+                Acquisition(self.store._observers, self.kind, self.name).held(moved.token)
             return moved
         except Unavailable:
             raise  # nothing was changed
@@ -126,13 +129,19 @@ class Acquirable(Generic[H]):
         if again is not None:
             return again
         acquired = None
+        observers = self.store._observers
+        telling = Acquisition(observers, self.kind, self.name) if observers.of_recipes else None
         try:
             acquired = yield from steps
             held = None if acquired is None else self._keep(acquired)
             self._acquiring = False
+            if telling is not None:
+                telling.given_up(None) if held is None else telling.held(held.token)
             return held
-        except BaseException:
+        except BaseException as exc:
             self._acquiring = False
+            if telling is not None:
+                telling.given_up(exc)
             if acquired is not None:
                 self._present = self._acquired = None
                 self._contest.give_up(acquired)

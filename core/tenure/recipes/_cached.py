@@ -6,12 +6,14 @@ What a view knows and decides is in :mod:`tenure.recipes._view`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import monotonic
+from tenure._runtime.observed_work import told
 from tenure.errors import DeadlineExceeded, StoreClosed
 from tenure.recipes._cached_state import CachedState, Follows
 from tenure.recipes._view import Subscriber, View
@@ -53,6 +55,7 @@ class Cached(CachedState[T]):
         if not arrived:
             self._watch.close()
             raise not_in_time(prefix)
+        self._age = store._observers.cache_opened(self._kind, prefix, self)
 
     @property
     def _follower(self) -> Follows:
@@ -62,6 +65,7 @@ class Cached(CachedState[T]):
         """Stop following the store. Idempotent, callable from any thread; never raises."""
         self._watch.close()
         if not self._store._inherited:
+            self._store._observers.cache_closed(self._kind, self._prefix, self._age)
             self._view.wake()
 
     def __enter__(self) -> Self:
@@ -81,7 +85,10 @@ class Cached(CachedState[T]):
 
     def _subscribe(self, callback: Callable[[frozenset[str]], object]) -> None:
         self._store._check_fork()
-        self._view.subscribe(Subscriber(self._store._strand, callback))
+        observed = self._store._callbacks.observed
+        self._view.subscribe(
+            Subscriber(self._store._strand, lambda keys: told(partial(callback, keys), "recipe", observed))
+        )
 
     def _wait(self, ready: Callable[[], bool], limit: TimeLimit) -> bool:
         """Wait until ``ready``, which is called without a lock, after each batch. ``False``: the time is up."""

@@ -57,6 +57,8 @@ class Wanted(Generic[S]):
 class CachedState(Generic[T]):
     """Keys that a watch keeps up to date."""
 
+    _kind: str
+    """What observers call it."""
     _stored: Store
     _view: View[T]
     _prefix: str
@@ -90,6 +92,7 @@ class CachedState(Generic[T]):
 class ValueState(CachedState[T]):
     """The value of one key."""
 
+    _kind = "value"
     _default: T
 
     @property
@@ -119,6 +122,8 @@ class ValueState(CachedState[T]):
 
 class PrefixState(CachedState[T], Mapping[str, T]):
     """The values of all keys with a prefix."""
+
+    _kind = "prefix"
 
     @property
     def prefix(self) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from tenure._client.store import Store
 from tenure._client.transaction import TransactionDraft
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.observed_work import told
 from tenure._steps.effects import Get, Steps
 from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._history_number import history_number
+from tenure.recipes._telling import Tenancy
 from tenure.recipes.fencing import Fence
 from tenure.recipes.session import Session
 
@@ -63,7 +66,11 @@ class HeldState:
         self._counting = Monitor()
         self._ended = threading.Event()
         self._owners: list[object] = []
+        self._tenancy: Tenancy | None = None
         self._subscribe(self._ended.set, lambda callback: callback())
+        if store._observers.of_recipes:
+            self._tenancy = Tenancy(store._observers, session, kind=kind, name=name, token=token)
+            self._subscribe(self._tenancy.ended, store._callbacks.submit)
         session._look_for(self, store)
 
     @property
@@ -140,7 +147,8 @@ class HeldState:
             UsedAfterFork: it is held by the parent of this process.
         """
         self._store._check_fork()
-        self._subscribe(callback, self._store._callbacks.submit)
+        observed = self._store._callbacks.observed
+        self._subscribe(partial(told, callback, "recipe", observed), self._store._callbacks.submit)
 
     def wait_until_lost(self, timeout: float | None = None) -> bool:
         """Wait until it is lost or released.
@@ -221,6 +229,8 @@ class HeldState:
         self._released = True
         self._given_back = passed_on
         self._ended.set()
+        if self._tenancy is not None:
+            self._tenancy.ended()
         for owner in self._owners:
             self._session._unsubscribe(owner)
 

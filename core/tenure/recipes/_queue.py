@@ -124,6 +124,8 @@ class Queue:
         turn: whose turn it is.
         janitor: removes what is left behind.
         session: a session of the participant's own; ``None`` for the store's.
+        kind: what it is called for observers.
+        name: its name for observers.
     """
 
     store: Store
@@ -132,6 +134,8 @@ class Queue:
     turn: Turn
     janitor: Janitor
     session: Session | None
+    kind: str = ""
+    name: str = ""
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that take a ticket and wait for its turn until ``limit``.
@@ -156,6 +160,10 @@ class Queue:
             if blocker is None:
                 attempt.session.check()
                 return Acquired(mine, attempt.session, attempt.uncertain)
+            observers = self.store._observers
+            if observers.of_recipes:
+                ahead, waiters = view.tickets.index(mine), len(view.tickets)
+                observers.tell("recipe_queued", kind=self.kind, name=self.name, ahead=ahead, waiters=waiters)
             yield from self._wait(blocker, mine, limit, attempt.session)
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:

@@ -53,7 +53,7 @@ class Changing:
 class AtomicValue:
     """Bytes that any number of processes read and change. Nothing is there at first.
 
-    Each change is applied exactly once, also if an answer is lost: a mark in the same transaction tells whether it was.
+    Each change is applied exactly once, also if an answer is lost: a mark in the same transaction shows whether it was.
     The value stays in the store, in the one key :attr:`key`. Thread-safe.
 
     >>> import tenure

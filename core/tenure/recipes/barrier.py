@@ -63,7 +63,7 @@ class Barrier:
         self._store.put(self._key, self._value, timeout=timeout)
 
     def open(self, *, timeout: float | None = None) -> None:
-        """Let all go on who wait. Does nothing if the barrier is open. An open barrier leaves no key in the store.
+        """Release all that wait. Does nothing if the barrier is open. An open barrier leaves no key in the store.
 
         Args:
             timeout: seconds that the call may take; by default the store's timeout.

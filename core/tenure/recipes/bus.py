@@ -190,7 +190,8 @@ class Bus(Generic[T]):
     """Messages from any publisher to every consumer, in one order. Thread-safe.
 
     * A message is published exactly once, or refused. Only ``OutcomeUnknown`` leaves it open, when the time is up.
-    * Each consumer gets every message from its position on. One that fell behind what is kept is told so.
+    * Each consumer gets every message from its position on. For one that fell behind what is kept, ``next`` raises
+      ``Compacted``.
     * The bus keeps the last ``max_messages``. Publishing removes older ones, up to 8 at a time.
 
     Made for notices to all processes, some hundred a second at most: publishers take turns at one key.

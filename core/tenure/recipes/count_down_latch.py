@@ -193,7 +193,7 @@ class CountDownLatch:
         run(self._store, self._waiting(timeout=timeout))
 
     def reset(self, *, timeout: float | None = None) -> None:
-        """Close the latch and begin to count anew. Removes all its keys.
+        """Close the latch and begin to count again. Removes all its keys.
 
         Args:
             timeout: seconds that the call may take; by default the store's timeout.

@@ -47,7 +47,7 @@ def number_of(value: bytes | None, key: str) -> int:
 class Counter:
     """A whole number that any number of processes add to. It begins at 0, and may become negative.
 
-    Each :meth:`add` counts exactly once, also if an answer is lost: a mark in the same transaction tells whether it was
+    Each :meth:`add` counts exactly once, also if an answer is lost: a mark in the same transaction shows whether it was
     applied. The number stays in the store, in the one key :attr:`key`. Thread-safe.
 
     >>> import tenure

@@ -216,7 +216,9 @@ class Election:
     ) -> None:
         self._folder = _names.folder("election", name)
         self._store = store
-        queue = Queue(store, self._folder, f"the election {name!r}", InOrderOrHeir(), janitor_of(store), session)
+        queue = Queue(
+            store, self._folder, f"the election {name!r}", InOrderOrHeir(), janitor_of(store), session, "election", name
+        )
         self._steps = Candidate(Campaign(queue), Held, name=name)
         self._value = owner_value(candidate, data=data)
 
@@ -278,12 +280,12 @@ class Election:
             timeout: seconds that the call may take; by default the store's timeout for each of its requests.
 
         Returns:
-            Whether it was handed over. ``False``: there is no such candidate, and the term goes on.
+            Whether it was handed over. ``False``: there is no such candidate, and the term continues.
 
         Raises:
             LeaseLost: this candidate doesn't lead.
             OutcomeUnknown: no answer came. The term has ended; if it was not handed over, the next in order leads.
-            Unavailable: the store can't be reached; the term goes on. ``DeadlineExceeded`` if the time ran out.
+            Unavailable: the store can't be reached; the term continues. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.

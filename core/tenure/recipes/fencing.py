@@ -123,7 +123,7 @@ class GateSteps:
 
 
 class Gate:
-    """Lets writers pass in the order of their fences: once one has passed, smaller fences are refused for ever.
+    """Lets writers pass in the order of their fences: once one has passed, smaller fences are refused from then on.
 
     For writers that have a fence, and not the lock itself, such as a worker that got it in a message. A holder needs no
     gate for keys of the same store: :meth:`Held.guard` refuses as well.

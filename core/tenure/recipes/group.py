@@ -63,7 +63,7 @@ class Group:
 
     * A member that leaves is gone at once; one that dies or is cut off, when its session ends. It knows by its local
       clock before others see it go, and joins again if it wants to.
-    * Members are told in the order in which they joined.
+    * Members are listed in the order in which they joined.
 
     One object is one member: a second ``join`` by it is an error.
 

@@ -76,8 +76,8 @@ class IdBlock:
     """Whole numbers from 1 that no process gets twice.
 
     One transaction reserves ``size`` numbers for this object; each is then given without a call to the store. They grow
-    in each object, and not over all objects. Those that an object has reserved and not given are left out for ever when
-    its process ends. The last reserved number stays in the store, in the one key :attr:`key`. Thread-safe.
+    in each object, and not over all objects. Those that an object has reserved and not given are never given once its
+    process has ended. The last reserved number stays in the store, in the one key :attr:`key`. Thread-safe.
 
     They are unique as long as the store keeps its data: after a restored backup, numbers that were reserved after the
     backup are given again. So are all after :attr:`key` was deleted.
@@ -112,7 +112,7 @@ class IdBlock:
         self._steps = Numbering(store, self.key, size)
 
     def next(self, *, timeout: float | None = None) -> int:
-        """Return a number that nobody else gets.
+        """Return a number that no other call gets.
 
         Args:
             timeout: seconds that the call may take if it has to reserve a block; by default the store's timeout.

@@ -76,7 +76,7 @@ class Lock(Acquires):
         folder = _names.folder("lock", name)
         what = f"the lock {name!r}"
         contest: Contest = (
-            Queue(store, folder, what, InOrder(), janitor_of(store), session)
+            Queue(store, folder, what, InOrder(), janitor_of(store), session, "lock", name)
             if fair
             else SingleKey(store, folder, what, janitor_of(store), session)
         )

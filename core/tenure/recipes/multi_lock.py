@@ -167,7 +167,7 @@ class MultiLock(Acquires):
             raise InvalidArgument(f"locking {given!r}: these are no distinct names; give each lock's name once")
         self._names = in_order(given)
         queues = tuple(
-            Queue(store, folders[name], f"the lock {name!r}", InOrder(), janitor_of(store), session)
+            Queue(store, folders[name], f"the lock {name!r}", InOrder(), janitor_of(store), session, "lock", name)
             for name in self._names
         )
         super().__init__(

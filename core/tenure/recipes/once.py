@@ -153,9 +153,9 @@ def once(
     * If it raises, or its process dies, hangs or is cut off, the next process runs it. So it may begin several times,
       and it is done once: the result of one run is kept.
     * The function gets what is held while it runs. ``held.guard(transaction)`` lets the store refuse what a former
-      runner writes; ``held.check()`` tells before others can run it.
+      runner writes; ``held.check()`` raises before others can run it.
 
-    The name is done for ever: give another one, with a date or a version, to run something again.
+    The name stays done: give another one, with a date or a version, to run something again.
 
     >>> import tenure
     >>> def migrate(held):
@@ -209,7 +209,16 @@ def once(
 
 def one_run(store: Store, name: str, session: Session | None) -> OneRun[Held]:
     """Return one participant's call."""
-    queue = Queue(store, _names.folder("once", name), f"the run of {name!r}", UntilDone(), janitor_of(store), session)
+    queue = Queue(
+        store,
+        _names.folder("once", name),
+        f"the run of {name!r}",
+        UntilDone(),
+        janitor_of(store),
+        session,
+        "once",
+        name,
+    )
     return OneRun(queue, name, Held)
 
 

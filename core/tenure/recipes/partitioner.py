@@ -28,10 +28,10 @@ class Partitioner:
     """Shares the partitions 0 to N-1 of some work among the members that are there, as evenly as possible.
 
     * No two members rely on a partition at the same time. One that is given back is free only after ``on_release`` has
-      returned; that of a member that dies is free when its session ends, and it knows so before.
+      returned. That of a member that dies is free when its session ends, and the member knows it before.
     * Each owner of a partition has a token, which grows with each owner, and :meth:`guard` for what it writes.
     * All happens in :meth:`wait` and :meth:`update`, on the caller's thread. A member that calls neither keeps what it
-      owns, and takes nothing: call one of them more often than the others may have to wait for their share.
+      owns, and takes nothing. So call one of them more often than the others may have to wait for their share.
 
     One object is one member, whose thread calls :meth:`wait`; others may read :attr:`owned` and call :meth:`guard`. In
     ``with``, it leaves at the end of the block.

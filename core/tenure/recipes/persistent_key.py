@@ -145,9 +145,9 @@ class KeptKey:
 class PersistentKey:
     """A key that is there while this process lives, and can reach the store, until :meth:`close`.
 
-    If its session is lost, by an outage or a pause, the key goes with it, and is put again as soon as that is possible,
-    unless another client has put it meanwhile; then when that one is gone. A key that another client changes or deletes
-    while the session lives is left so.
+    If its session is lost, by an outage or a pause, the key goes with it. It is put again as soon as that is possible.
+    If another client has put it meanwhile, it is put again when that one is gone. A key that another client changes or
+    deletes while the session lives is left so.
 
     In ``with``, it is put at the beginning of the block, and removed at the end.
 

@@ -180,7 +180,7 @@ class RateLimiter:
         Raises:
             WaitTimeout: they don't come in that time. It is raised at once, and none is taken.
             InvalidArgument: ``permits`` is not positive, or more than ``burst``.
-            OutcomeUnknown: the time ran out while a write had no answer. The permits may be taken, for nobody.
+            OutcomeUnknown: the time ran out while a write had no answer. The permits may be taken without a user.
             StoreCorrupted: another program wrote the bucket's key.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
@@ -201,7 +201,7 @@ class RateLimiter:
 
         Raises:
             InvalidArgument: ``permits`` is not positive, or more than ``burst``.
-            OutcomeUnknown: the time ran out while a write had no answer. The permits may be taken, for nobody.
+            OutcomeUnknown: the time ran out while a write had no answer. The permits may be taken without a user.
             StoreCorrupted: another program wrote the bucket's key.
             Unavailable: the store can't be reached. ``DeadlineExceeded`` if the time ran out.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the

@@ -81,7 +81,16 @@ class ReadWriteLock:
 
     def __init__(self, store: Store, name: str, *, session: Session | None = None, owner: str | None = None) -> None:
         what = f"the read-write lock {name!r}"
-        queue = Queue(store, _names.folder("lock", name), what, ReadersTogether(), janitor_of(store), session)
+        queue = Queue(
+            store,
+            _names.folder("lock", name),
+            what,
+            ReadersTogether(),
+            janitor_of(store),
+            session,
+            "read-write lock",
+            name,
+        )
         self.name = name
         self.read = Side(Acquirable(store, queue, Held, kind="read lock", name=name), owner_value(owner, mode=_READ))
         self.write = Side(Acquirable(store, queue, Held, kind="write lock", name=name), owner_value(owner, mode=_WRITE))

@@ -126,11 +126,11 @@ class Slots:
 
 
 class Schedule:
-    """Fire times that several processes share. Each is told to one of them, once at most.
+    """Fire times that several processes share. Each is returned to at most one of them, once.
 
     * A slot is taken before its work begins. If the process then dies, or the work fails, that slot is not repeated.
     * Fire times follow the wall clock of each process. The first whose clock gets there takes the slot. If that clock
-      was far ahead, no slot comes until all others get there: a warning tells so, and :attr:`key` can be deleted.
+      was far ahead, no slot comes until all others get there: a warning says so, and :attr:`key` can be deleted.
     * Work may take longer than the next slot needs to come, and another process may take that one. Hold a
       :class:`Lock` if two must not run at the same time.
 
@@ -138,10 +138,11 @@ class Schedule:
     minute. ``missed="skip"`` leaves it out. ``missed="last"`` lets the next call of :meth:`take` have the last of all
     that were missed, at once. Slots before the schedule was first used are not missed.
 
-    A cron expression has five fields: minute, hour, day of month, month, day of week (0 or 7 is Sunday, or ``mon``),
-    with ``*``, lists, ranges and steps. If both days are given, either counts. When the clocks are changed, an hour
-    field of ``*`` follows the time that passes. With certain hours, a time that is left out fires as much later as the
-    clocks are put forward, and one that is repeated fires the first time. Seconds are counted from 1970 in UTC.
+    A cron expression has five fields: minute, hour, day of month, month, day of week. Each may have ``*``, lists,
+    ranges and steps. Of the days 0 and 7 are Sunday, and ``mon`` is Monday. If both days are given, either counts. When
+    the clocks are changed, an hour field of ``*`` follows the time that passes. With certain hours, a time that is left
+    out fires later, by as much as the clocks are put forward. One that is repeated fires the first time. Seconds are
+    counted from 1970 in UTC.
 
     >>> import tenure
     >>> with tenure.connect("memory://") as store:
@@ -158,8 +159,8 @@ class Schedule:
         missed: what becomes of missed slots, ``"skip"`` or ``"last"``.
 
     Raises:
-        InvalidArgument: the name is empty, too long, or no text without NUL; ``when`` can't be read or never comes, the
-            zone is unknown, or ``missed`` is another word.
+        InvalidArgument: the name is empty, too long, or no text without NUL; ``when`` can't be read or never comes. Or
+            the zone is unknown, or ``missed`` is another word.
 
     Attributes:
         name: the name that participants share.

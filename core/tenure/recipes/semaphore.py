@@ -84,7 +84,16 @@ class Semaphore(Acquires):
         self._folder = _names.folder("semaphore", name)
         self._store = store
         value = owner_value(owner, limit=_checked(name, limit))
-        queue = Queue(store, self._folder, f"the semaphore {name!r}", FirstOnes(name), janitor_of(store), session)
+        queue = Queue(
+            store,
+            self._folder,
+            f"the semaphore {name!r}",
+            FirstOnes(name),
+            janitor_of(store),
+            session,
+            "semaphore",
+            name,
+        )
         super().__init__(Acquirable(store, queue, Held, kind="semaphore", name=name), value)
 
     @property

@@ -148,11 +148,11 @@ def transact(store: Store, function: Callable[[TransactView], T], *, timeout: fl
     """Apply what ``function`` writes, all or nothing, and only if all that it read is still so at that moment.
 
     If another client changed a key meanwhile, ``function`` is called again with what is there now. It is applied
-    exactly once, also if an answer is lost: a mark in the same transaction tells whether it was.
+    exactly once, also if an answer is lost: a mark in the same transaction shows whether it was.
 
     ``function`` is called several times, at least once for each key that it reads. It must have no effects but those on
     its view. If it raises, that error is raised and nothing is applied, provided that what it read was so at one
-    moment; otherwise it is called again.
+    moment. Otherwise it is called again.
 
     >>> import tenure
     >>> def move(view):

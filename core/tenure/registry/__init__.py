@@ -13,7 +13,7 @@ and the wire format; ``lifecycle/`` has the registration's state machine, the ca
 Keys and values are those of the Go package `registry` (gocomponents v0.3), so both can share one store.
 """
 
-from tenure.errors import MalformedEntry, RegistrationReplaced
+from tenure.errors import MalformedEntry, RegistrationReplaced, Unhealthy
 from tenure.registry.choice.strategies import Strategy
 from tenure.registry.default import (
     add_handler,
@@ -34,20 +34,26 @@ from tenure.registry.default import (
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import EventType, Handler, InstanceEvent, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter
+from tenure.registry.model.health import HealthCheck
 from tenure.registry.model.instance import Instance, InstanceStatus
+from tenure.registry.model.probes import CommandProbe, HttpProbe, Probe, TcpProbe
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import decode, encode, key_of
 from tenure.registry.registry import Registry
 
 __all__ = [
+    "CommandProbe",
     "EventType",
     "Filter",
     "Handler",
+    "HealthCheck",
+    "HttpProbe",
     "Instance",
     "InstanceEvent",
     "InstanceStatus",
     "MalformedEntry",
     "Part",
+    "Probe",
     "RegistrationReplaced",
     "Registry",
     "RegistryConfig",
@@ -56,6 +62,8 @@ __all__ = [
     "StatusChange",
     "StatusHandler",
     "Strategy",
+    "TcpProbe",
+    "Unhealthy",
     "add_handler",
     "close",
     "current",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from tenure._client.opening import connect
+from tenure._client.opening import Opening, connect, prepare
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.monitor import Monitor
@@ -62,7 +62,7 @@ def init(
         config: prefix, heartbeat and retries; default: ``RegistryConfig()``.
         instance: the instance to register; default: that of ``config``, and none if it has none.
         wait_for_store: seconds to keep trying to open the URL while the store can't be reached, as for
-            ``tenure.connect``.
+            ``tenure.connect``. With ``config.warm_file`` the registry keeps trying in the background instead.
         observers: objects with observer hooks, as for ``tenure.connect``; only with a URL.
 
     Returns:
@@ -83,9 +83,12 @@ def init(
                 "Registry for another one"
             )
         _close_opened()
-        opened = None
-        if isinstance(store_or_url, str):
-            opened = connect(store_or_url, wait_for_store=wait_for_store, observers=observers)
+        opened: Store | None = None
+        given: Store | Opening = store_or_url  # type: ignore[assignment]  # Registry refuses anything else
+        if isinstance(store_or_url, str) and config is not None and config.warm_file is not None:
+            given = prepare(store_or_url, observers=observers)  # the registry serves its file meanwhile
+        elif isinstance(store_or_url, str):
+            given = opened = connect(store_or_url, wait_for_store=wait_for_store, observers=observers)
         elif tuple(observers):
             raise ConfigError(
                 "starting the registry of this process: observers belong to a store, and this one is open already; "
@@ -93,7 +96,7 @@ def init(
             )
         registry = None
         try:
-            registry = Registry(opened or store_or_url, config, instance)  # type: ignore[arg-type]  # Registry refuses anything but a store
+            registry = Registry(given, config, instance)
             registry.start()
             _process.registry, _process.opened, _process.inherited = registry, opened, False
             return registry

@@ -11,10 +11,13 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from sys import is_finalizing
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, cast
 
+from tenure._client.observers import CacheAge
+from tenure._client.opening import Opening, prepare
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import Deadline
@@ -25,7 +28,6 @@ from tenure.errors import (
     AlreadyRegistered,
     CallInterrupted,
     ConfigError,
-    DeadlineExceeded,
     InvalidArgument,
     NoInstanceAvailable,
     ServiceNotFound,
@@ -40,17 +42,20 @@ from tenure.registry.choice.rests import Rests
 from tenure.registry.choice.strategies import Picker, Strategy
 from tenure.registry.lifecycle.cache import Cache
 from tenure.registry.lifecycle.entry import CALLS
+from tenure.registry.lifecycle.following import Following
 from tenure.registry.lifecycle.handlers import Dispatcher
+from tenure.registry.lifecycle.health import HealthMonitor
+from tenure.registry.lifecycle.late_start import AWAY, LateStart
 from tenure.registry.lifecycle.members import Membership
 from tenure.registry.lifecycle.registration import Registration
+from tenure.registry.lifecycle.unreached import unreached
 from tenure.registry.model.config import RegistryConfig
 from tenure.registry.model.events import Handler, Part, Status, StatusChange, StatusHandler
 from tenure.registry.model.filters import Filter, describe, select
 from tenure.registry.model.instance import DEFAULT_SERVICE, Instance, InstanceStatus
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import key_of
-from tenure.watch.engine import Watch
-from tenure.watch.events import Batch
+from tenure.registry.warm.copy import WarmCopy
 
 _log = logging.getLogger("tenure.registry")
 _LOOK_AGAIN = 0.5
@@ -60,9 +65,9 @@ _LOOK_AGAIN = 0.5
 class Registry:
     """A service registry in a store. Use it in ``with``, or call :meth:`start` and :meth:`close`.
 
-    Thread-safe. Methods that write raise ``StoreClosed`` before the start and after the close, ``UsedAfterFork`` in a
-    forked child, and the store's errors, besides the errors that they name. The cache can be read at any time after
-    the start, also after the close and in a forked child; :attr:`staleness` tells how old it is.
+    Thread-safe. Methods that write raise ``StoreClosed`` before the start and after the close, and ``UsedAfterFork`` in
+    a forked child. They also raise the store's errors, besides the errors that they name. The cache can be read after
+    the start, also after the close and in a forked child. :attr:`staleness` is its age in seconds.
 
     >>> import tenure
     >>> store = tenure.connect("memory://")
@@ -72,41 +77,95 @@ class Registry:
     >>> store.close()
 
     Args:
-        store: an open store, from ``tenure.connect``. The registry doesn't close it.
+        store: an open store, from ``tenure.connect``, which the registry doesn't close. Or a URL, which the registry
+            opens at its start and closes with itself.
         config: prefix, heartbeat and retries; default: ``RegistryConfig()``.
         instance: the instance to register at the start; default: that of ``config``, and none if it has none.
 
     Raises:
-        ConfigError: ``store`` is no open store.
+        ConfigError: ``store`` is neither an open store nor a URL that can be opened.
     """
 
-    def __init__(self, store: Store, config: RegistryConfig | None = None, instance: Instance | None = None) -> None:
-        if not isinstance(store, Store):
+    def __init__(
+        self,
+        store: Store | str | Opening,
+        config: RegistryConfig | None = None,
+        instance: Instance | None = None,
+    ) -> None:
+        opening = prepare(store) if isinstance(store, str) else store
+        if not isinstance(opening, Store | Opening):
             raise ConfigError(
-                f"making a registry: it needs an opened store, not {store!r:.80}; pass one from tenure.connect(url)"
+                f"making a registry: it needs an opened store, not {store!r:.80}; pass one from tenure.connect(url) "
+                "or its URL"
             )
-        self.store = store
+        self._opening = opening if isinstance(opening, Opening) else None
+        self._stands_in = unreached(opening) if isinstance(opening, Opening) else None
+        self._opened: Store | None = None
+        self.store: Store = self._stands_in or cast("Store", opening)
+        """The store. With a URL, until that has been reached, one that refuses every call."""
         self.config = config if config is not None else RegistryConfig()
         self._first = instance or self.config.instance
         self._fork_generation = fork_generation.value
         self._lifecycle = threading.RLock()
-        self._dispatcher = Dispatcher(store._strand)
+        self._dispatcher = Dispatcher(self.store._strand, observed=self.store._callbacks.observed)
         self._cache = Cache(self.config.key_prefix, self._dispatcher.dispatch, self._dispatcher.listening)
-        if store._observers.of_registrations:
+        observers = self.store._observers if self._opening is None else self._opening.observers
+        if observers.of_registrations:
             self._dispatcher.add_status(self._tell_observers)
+        self._service = "" if self._first is None else self._first.service_name
+        """Of the instance that is or was registered, for observers."""
         self._start_choosing()
-        self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
-        self._watch: Watch | None = None
-        self._watch_error: TenureError | None = None
+        self._cache_age: CacheAge | None = None
         self._frozen_at: float | None = None
         self._frozen_age = 0.0
         self._closing = False
+        self._late: LateStart | None = None
+        self._warm = self._warm_copy()
+        self._bind(self.store)
+        self._health = None
+        if self.config.health is not None:
+            self._health = HealthMonitor(
+                self.config.health,
+                clock=self.store.clock,
+                current=self.current,
+                change=lambda change: self._registration.update(change, Deadline(self.store.timeout)),
+                report=self._dispatcher.dispatch_status,
+            )
+
+    def _warm_copy(self) -> WarmCopy | None:
+        if self.config.warm_file is None:
+            return None
+        return WarmCopy(
+            Path(self.config.warm_file),
+            prefix=self.config.key_prefix,
+            url=self.store.url,
+            cache=self._cache,
+            staleness=lambda: self._following.staleness,
+            clock=self.store.clock,
+        )
+
+    def _bind(self, store: Store) -> None:
+        """Use ``store`` from now on."""
+        self.store = store
+        self._catch_up_time = min(store.timeout, 0.5 + 4 * store.capabilities.max_watch_latency)
         self._registration = Registration(
             store,
             self.config,
             report=self._dispatcher.dispatch_status,
-            offline=self._disconnected_for,
+            offline=lambda: self._following.staleness,
             known=self._cache.size,
+        )
+        self._following = self._new_following(store)
+
+    def _new_following(self, store: Store) -> Following:
+        return Following(
+            store,
+            self._cache,
+            prefix=self.config.key_prefix,
+            services=self.config.services,
+            own=self._first,
+            observe=self._registration.observe,
+            report=self._dispatcher.dispatch_status,
         )
 
     # -- starting and closing ----------------------------------------------------------------------
@@ -114,7 +173,9 @@ class Registry:
     def start(self, *, timeout: float | None = None) -> Self:
         """Fill the cache, then register the instance if there is one. A second call does nothing.
 
-        When it returns, the cache is complete. When it raises, the registry is closed.
+        When it returns, the cache is complete. When it raises, the registry is closed. If the store can't be reached
+        and ``config.warm_file`` can be used, the cache is filled from that. The start then continues in the background,
+        and :attr:`staleness` is the cache's age in seconds.
 
         Args:
             timeout: seconds for everything together; default: the store's timeout for the cache, and for each call of
@@ -134,17 +195,83 @@ class Registry:
             self._check_fork()
             if self._closing:
                 raise StoreClosed("using the registry: it is closed; make a new one")
-            if self._watch is not None:
+            if self._following.begun or self._late is not None:
                 return self
             deadline = Deadline(self._seconds(timeout))
             try:
-                self._open_watch(deadline)
+                try:
+                    self._fill(deadline)
+                except AWAY as exc:
+                    if isinstance(exc, CallInterrupted) or self._warm is None or not self._warm.load():
+                        raise
+                    self._go_on_late(exc)
+                    return self
                 if self._first is not None:
-                    self.register(self._first, timeout=None if timeout is None else deadline.remaining())
+                    self._register_first(self._first, None if timeout is None else deadline)
                 return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()
                 raise
+
+    def _register_first(self, instance: Instance, deadline: Deadline | None) -> None:
+        if self._health is not None:
+            self._health.admit(instance, None if deadline is None else deadline.remaining())
+        self._register(
+            instance,
+            seconds=self.config.wait,
+            take_over=False,
+            timeout=None if deadline is None else deadline.remaining(),
+        )
+
+    def _stop_waiting_for_health(self) -> None:
+        if self._health is not None:
+            self._health.give_up()
+
+    def _fill(self, deadline: Deadline) -> None:
+        """Open the store if it isn't, and fill the cache from it. May be called again after an error."""
+        store = self.store
+        if self._opening is not None and self._opened is None:
+            store = self._opening.once(deadline.remaining())
+            with self._lifecycle:
+                if self._closing:
+                    store.close()
+                    raise StoreClosed("starting the registry: it is closed")
+                self._opened = store
+                self._bind(store)
+        following = self._following
+        store._before_close.add(self._store_closes)
+        try:
+            if self._cache_age is None:
+                self._cache_age = store._observers.cache_opened("registry", self.config.key_prefix, self)
+            following.begin(deadline)
+        except BaseException:
+            following.close()
+            self._following = self._new_following(store)
+            raise
+        if self._warm is not None:
+            self._warm.follow(store)
+
+    def _go_on_late(self, error: TenureError) -> None:
+        """Serve what the file has, and finish the start in the background."""
+        reason = f"the registry starts with what it knew {self.staleness:.0f} s ago: {error}"
+        _log.warning("registry %s: %s", self.config.key_prefix, reason)
+        self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.RECOVERING, reason, error))
+        self._late = LateStart(self._finish_start, self._give_up, self.config, error)
+        self._late.begin()
+
+    def _finish_start(self) -> None:
+        if not self._following.begun:
+            self._fill(Deadline(self.store.timeout))
+            following = "the cache follows the store for the first time"
+            self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.FOLLOWING, following))
+        if self._first is not None and self._registration.instance is None:
+            self._register_first(self._first, None)
+
+    def _give_up(self, error: TenureError) -> None:
+        part = Part.REGISTRATION if self._cache.in_sync else Part.CACHE
+        _log.error("registry %s: the start can't be finished: %s", self.config.key_prefix, error)
+        reason = f"the start can't be finished: {error}"
+        self._dispatcher.dispatch_status(StatusChange(part, Status.FAILED, reason, error))
 
     def _choose_after_fork(self) -> None:
         """In a forked child begin turns and rests again: another thread may have held their locks at the fork."""
@@ -155,24 +282,6 @@ class Registry:
         self._picker = Picker()
         self._rests = Rests(self.store.clock, self.config.rest_first, self.config.rest_longest)
         self._choosing_since = fork_generation.value
-
-    def _open_watch(self, deadline: Deadline) -> None:
-        self.store._before_close.add(self._store_closes)
-        self._watch = self.store.watch(
-            self.config.key_prefix,
-            callback=self._apply,
-            on_error=self._watch_ended,
-            on_outage=self._watch_outage,
-            timeout=deadline.remaining(),
-        )
-        self._cache.wait(lambda: self._cache.in_sync or self._watch_error is not None, deadline.remaining())
-        if self._watch_error is not None:
-            raise self._watch_error
-        if not self._cache.in_sync:
-            raise DeadlineExceeded(
-                f"starting the registry: {self.store.url} did not deliver {self.config.key_prefix!r} within "
-                f"{deadline.seconds:g} s; give a longer timeout"
-            )
 
     def close(self, *, timeout: float | None = None) -> None:
         """Deregister, stop watching, and end the threads. Idempotent. The cache stays readable.
@@ -186,15 +295,18 @@ class Registry:
         """
         if left_behind(self._fork_generation):
             return  # the parent process owns what this one inherited
+        deadline = Deadline(self._seconds(timeout))
+        if self._health is not None:
+            self._health.close()  # a start that waits for a healthy instance has the lock
+        if self._late is not None:
+            self._late.stop(deadline)  # it may need the lock to end
         with self._lifecycle:
             if self._closing:
                 return
-            deadline = Deadline(self._seconds(timeout))
             self._closing = True
             self.store._before_close.discard(self._store_closes)
             self._frozen_age = self.staleness
-            if self._watch is not None:
-                self._watch.close()
+            self._following.close()
             try:
                 self._end(deadline)
             except CallInterrupted:  # in the middle of a change that this thread makes
@@ -211,10 +323,18 @@ class Registry:
         except TenureError as exc:
             deregistered = False
             _log.warning("closed without confirmation that the instance is deregistered: %s", exc)
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._frozen_at = self.store.clock.now()
         self._cache.freeze(without=key if deregistered else None)
         self._registration.close(deadline)
-        self._dispatcher.close(deadline, here=lambda: self.store.closed)
+        if self._warm is not None:
+            self._warm.stop()
+            self._warm.save()
+        pool = self._stands_in or self.store
+        self._dispatcher.close(deadline, here=lambda: pool.closed)
+        for own in (self._opened, self._stands_in):
+            if own is not None:
+                own.close(timeout=deadline.remaining())
 
     def __enter__(self) -> Self:
         return self.start()
@@ -239,7 +359,8 @@ class Registry:
     ) -> Instance:
         """Register an instance and keep its lease alive.
 
-        When it returns, the entry exists, and this registry's cache has it unless the watch is behind.
+        When it returns, the entry exists, and this registry's cache has it unless the watch is behind. With a health
+        check in the configuration, it first waits until the instance is healthy, for ``start_timeout`` at most.
 
         Args:
             instance: the instance; default: the one given to the registry, or one with every field filled in.
@@ -254,6 +375,7 @@ class Registry:
 
         Raises:
             AlreadyRegistered: another client's entry has the identity, or this registry has an instance registered.
+            Unhealthy: the instance did not become healthy in time.
             OutcomeUnknown: the entry may still appear, for a heartbeat at most.
             InvalidArgument: ``instance`` is no instance, or ``wait`` is out of range.
             DeadlineExceeded: an earlier operation of this registry took until ``timeout``.
@@ -265,8 +387,15 @@ class Registry:
         seconds = self.config.wait if wait is None else wait
         if not 0 <= seconds < float("inf"):
             raise InvalidArgument(f"registering: wait is a number of seconds, 0 or more, not {wait!r}")
+        if self._health is not None and self._registration.instance is None:
+            self._health.admit(chosen, None)
+            self._check()
+        return self._register(chosen, seconds=seconds, take_over=take_over, timeout=timeout)
+
+    def _register(self, chosen: Instance, *, seconds: float, take_over: bool, timeout: float | None) -> Instance:
         limit = TimeLimit(self.store.clock, seconds)
         key = key_of(self.config.key_prefix, chosen)
+        self._follow(chosen.service_name, timeout)
         while True:
             try:
                 self._registration.register(chosen, self._deadline(timeout), take_over=take_over)
@@ -278,8 +407,17 @@ class Registry:
                 # Wakes up when the entry disappears; also checks now and then, since the watch may be behind.
                 self._cache.wait(lambda: not self._cache.present(key), min(left, _LOOK_AGAIN), self.store.clock)
                 self._check()
+        if self._health is not None:
+            self._health.watch()
         self._wait_for_own(chosen, self._catch_up_time)
         return chosen
+
+    def _follow(self, service: str, timeout: float | None) -> None:
+        """Follow the service of the own instance, so that the registry notices what happens to its entry."""
+        if not self._following.includes(service):
+            with self._lifecycle:
+                self._check()
+                self._following.include(service, Deadline(self._seconds(timeout)))
 
     def update(self, instance: Instance, *, timeout: float | None = None) -> Instance:
         """Replace the registered instance by one of the same identity.
@@ -331,7 +469,13 @@ class Registry:
     def _update(self, change: Callable[[Instance], Instance], timeout: float | None) -> Instance:
         self._check()
         deadline = Deadline(self._seconds(timeout))
-        instance = self._registration.update(change, deadline)
+
+        def decide(present: Instance) -> Instance:
+            if self._health is not None:
+                self._health.application_decides()
+            return change(present)
+
+        instance = self._registration.update(decide, deadline)
         self._wait_for_own(instance, deadline.within(self._catch_up_time))
         return instance
 
@@ -384,8 +528,8 @@ class Registry:
 
         It is there while the registration is RECOVERING or FAILED, and while the cache's watch is without its store.
         """
-        watch = self._watch
-        return self._registration.error or self._watch_error or (None if watch is None else watch.outage)
+        late = None if self._late is None else self._late.error
+        return self._registration.error or self._following.error or self._following.outage or late
 
     # -- the instances of all clients: from the cache, no lock and no call ---------------------------------
 
@@ -445,9 +589,9 @@ class Registry:
     ) -> Instance:
         """Choose one instance of a service to send work to. Makes no call to the store.
 
-        Instances whose failure was reported rest and are passed over, see :meth:`report_failure`. If all instances that
-        are left rest, the one whose rest ends first is returned. :attr:`resting` has it, and a warning is logged,
-        at most once in ``config.rest_longest`` seconds for a service.
+        Instances whose failure was reported rest and are passed over, see :meth:`report_failure`. If all that are left
+        rest, the one whose rest ends first is returned. The property :attr:`resting` has it. A warning is logged, at
+        most once in ``config.rest_longest`` seconds for a service.
 
         Args:
             name: the service.
@@ -513,7 +657,8 @@ class Registry:
 
         The first rest takes ``config.rest_first`` seconds, and each further failure doubles it, up to
         ``config.rest_longest``. Failures of calls that began before the rest don't add to it. The failures are
-        forgotten by :meth:`report_success`, or ``rest_longest`` seconds after the rest. Other clients aren't told.
+        forgotten by :meth:`report_success`, or ``rest_longest`` seconds after the rest. Other clients don't learn of
+        it.
 
         Args:
             instance: the instance, as ``pick`` returned it.
@@ -570,7 +715,7 @@ class Registry:
 
         Raises:
             ServiceNotFound: the time was up; the message says how many instances there were.
-            InvalidArgument: ``count`` is out of range.
+            InvalidArgument: ``count`` is out of range, or the service isn't among those that the registry follows.
             StoreClosed: the registry has not started, or was closed meanwhile.
         """
         wait = self._waiting_for(name, count, timeout, meta, ready=not include_draining)
@@ -580,6 +725,7 @@ class Registry:
         self._check()
         if not isinstance(count, int) or count < 1:
             raise InvalidArgument(f"waiting for {name!r}: count is a number of instances, at least 1, not {count!r}")
+        self._check_followed("waiting for", name)
         return InstancesWait(self, name, count, self._seconds(timeout), meta, ready=ready)
 
     @property
@@ -591,20 +737,23 @@ class Registry:
     def staleness(self) -> float:
         """Seconds since the cache was last known to be up to date: 0.0 while the watch is connected.
 
-        Before the start has filled the cache it is infinite. Once a break is noticed, it counts from the connection's
+        Before the start has filled the cache it is infinite; a cache from ``config.warm_file`` is as old as what the
+        file says. Once a break is noticed, it counts from the connection's
         last sign of life. In a forked child the inherited cache ages from the fork on.
 
         A broken connection is noticed within ``store.capabilities.max_watch_failure_detection`` seconds.
         """
         if self._frozen_at is not None:
             return self._frozen_age + max(0.0, self.store.clock.now() - self._frozen_at)
-        return self._disconnected_for() if self._cache.in_sync else math.inf
+        if self._cache.in_sync:
+            return self._following.staleness
+        return self._warm.age if self._warm is not None and self._warm.loaded else math.inf
 
     @property
     def closed(self) -> bool:
         """Whether the cache stopped following the store: by a fork, the close or its watch's :attr:`error`."""
         forked = self._fork_generation != fork_generation.value
-        return forked or self._cache.frozen or self._watch_error is not None
+        return forked or self._cache.frozen or self._following.error is not None
 
     # -- handlers ----------------------------------------------------------------------------------
 
@@ -620,9 +769,12 @@ class Registry:
             replay: first deliver a create for each instance that is known now; no event is lost in between.
 
         Raises:
+            InvalidArgument: the service isn't among those that the registry follows.
             UsedAfterFork: the registry was made before this process forked.
         """
         self._check_fork()
+        if service is not None:
+            self._check_followed("adding a handler of", service)
         with self._cache.changed:
             self._dispatcher.add(handler, service, self._cache.entries() if replay else ())
 
@@ -650,21 +802,7 @@ class Registry:
         self._check_fork()
         self._dispatcher.add_status(handler)
 
-    # -- the watch's thread ------------------------------------------------------------------------
-
-    def _apply(self, batch: Batch) -> None:
-        self._cache.apply(batch)
-        self._registration.observe(batch)
-
-    def _watch_ended(self, error: TenureError) -> None:
-        _log.error("registry %s: the cache no longer follows the store: %s", self.config.key_prefix, error)
-        self._end_cache(error)
-
-    def _end_cache(self, error: TenureError) -> None:
-        self._watch_error = error
-        reason = f"the cache no longer follows the store: {error}"
-        self._dispatcher.dispatch_status(StatusChange(Part.CACHE, Status.FAILED, reason, error))
-        self._cache.wake()
+    # -- told by the store -------------------------------------------------------------------------
 
     def _store_closes(self) -> None:
         """The store is being closed before this registry: it revokes the lease and ends the watch."""
@@ -672,28 +810,23 @@ class Registry:
             f"keeping {self.config.key_prefix!r}: the store {self.store.url} was closed; close the registry first"
         )
         self._frozen_age, self._frozen_at = self.staleness, self.store.clock.now()
+        self.store._observers.cache_closed("registry", self.config.key_prefix, self._cache_age)
         self._registration.store_closed(error)
-        if self._watch_error is None:
-            self._end_cache(error)
+        self._following.store_closed(error)
 
     def _tell_observers(self, change: StatusChange) -> None:
         if change.part is Part.REGISTRATION:
-            observers = self.store._observers
-            observers.registration_changed(self.config.key_prefix, str(change.status), change.reason, change.error)
-
-    def _watch_outage(self, error: TenureError | None) -> None:
-        if error is None:
-            change = StatusChange(Part.CACHE, Status.FOLLOWING, "the cache follows the store again")
-        else:
-            reason = f"the cache doesn't follow the store at present: {error}"
-            _log.warning("registry %s: %s", self.config.key_prefix, reason)
-            change = StatusChange(Part.CACHE, Status.RECOVERING, reason, error)
-        self._dispatcher.dispatch_status(change)
+            self._service = getattr(self._registration.instance, "service_name", self._service)
+            self.store._observers.tell(
+                "registration_changed",
+                prefix=self.config.key_prefix,
+                status=str(change.status),
+                reason=change.reason,
+                error=change.error,
+                service=self._service,
+            )
 
     # -- inside ------------------------------------------------------------------------------------
-
-    def _disconnected_for(self) -> float:
-        return 0.0 if self._watch is None else self._watch.staleness
 
     def _wait_for_own(self, instance: Instance, seconds: float) -> None:
         """Let the cache catch up with this registry's own write, so that a client finds its instance.
@@ -705,12 +838,24 @@ class Registry:
 
     def _not_found(self, name: str) -> NoReturn:
         self._check_started()
+        if not self._following.includes(name):
+            raise ServiceNotFound(f"no instance of {name!r} is known: {self._only_followed()}")
         raise ServiceNotFound(f"no instance of {name!r} is known{self._how_stale()}")
+
+    def _check_followed(self, action: str, name: str) -> None:
+        if not self._following.includes(name):
+            raise InvalidArgument(f"{action} {name!r}: {self._only_followed()}")
+
+    def _only_followed(self) -> str:
+        names = sorted(self._following.services or ())
+        shown = ", ".join(repr(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
+        return f"this registry follows {shown} alone; add the service to RegistryConfig.services"
 
     def _how_stale(self) -> str:
         age = self.staleness
         if age == math.inf:
-            return " (the cache was never filled)"
+            known = self._warm is not None and self._warm.loaded
+            return " (the cache is of unknown age)" if known else " (the cache was never filled)"
         return f" (the cache is {age:.1f} s old)" if age else ""
 
     def _seconds(self, timeout: float | None) -> float:
@@ -729,7 +874,7 @@ class Registry:
         self._check_started()
 
     def _check_started(self) -> None:
-        if self._watch is None:
+        if not self._following.begun and self._late is None:
             raise StoreClosed("using the registry: it hasn't started; call start(), or use it in 'with'")
 
     def _check_fork(self) -> None:

@@ -13,6 +13,7 @@ from tenure._runtime.clock import Clock, SystemClock
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities, Guarantee, Limit, field_notes
 from tenure.spi.credentials import Credentials, Login, Secret
+from tenure.spi.diagnosis import Finding, Right, Use, Verdict, named_warnings
 from tenure.spi.feed import Bookmark, Changes, Deleted, Feed, FeedItem, PollingFeed, Sink, Snapshot
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin, Caveat, Host, OpenRequest, Option, Tls, UrlForm
@@ -54,6 +55,7 @@ __all__ = [
     "Deleted",
     "Feed",
     "FeedItem",
+    "Finding",
     "Guarantee",
     "Host",
     "KeyAbsent",
@@ -76,6 +78,7 @@ __all__ = [
     "Put",
     "ReadResult",
     "RevisionEquals",
+    "Right",
     "Secret",
     "ServerInfo",
     "Sink",
@@ -84,7 +87,10 @@ __all__ = [
     "Tls",
     "Transaction",
     "UrlForm",
+    "Use",
+    "Verdict",
     "WatchRequest",
     "field_notes",
+    "named_warnings",
     "namespace_prefix",
 ]

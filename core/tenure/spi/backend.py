@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from tenure._runtime.clock import Clock
 from tenure.errors import Unsupported
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.diagnosis import Finding
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import (
     CommitResult,
@@ -320,6 +321,24 @@ class Backend(ABC):
         Raises:
             Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
         """
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        """Look closer at the server and the way to it, for ``tenure doctor``. Optional; changes nothing.
+
+        For what only the plugin can know: settings that throw keys away, connections that run out, certificates of
+        single members, a history that nobody cuts off. A finding whose text is one of the warnings of
+        :meth:`server_info` takes its place, with a name and advice.
+
+        Args:
+            timeout: seconds that the call may take.
+
+        Returns:
+            What was found, good things too. What the user may not ask for is left out. By default nothing.
+
+        Raises:
+            Unavailable: no answer came; ``DeadlineExceeded`` if ``timeout`` ran out.
+        """
+        return ()
 
     @abstractmethod
     def close(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from tenure._runtime.clock import Clock
 from tenure.spi.backend import Backend
 from tenure.spi.credentials import Credentials, Secret
+from tenure.spi.diagnosis import Right
 
 
 class UrlForm(StrEnum):
@@ -179,6 +180,7 @@ class BackendPlugin:
             what to install.
         private: returns whether each opener of a request's URL gets a store of its own, as for a store in memory that
             has no name. What needs several clients of one store, such as the conformance suite, refuses such a URL.
+        rights: what each use of the store needs, for ``tenure doctor`` and the documentation.
     """
 
     scheme: str
@@ -194,3 +196,4 @@ class BackendPlugin:
     caveats: tuple[Caveat, ...] = ()
     required_modules: tuple[str, ...] = ()
     private: Callable[[OpenRequest], bool] = lambda _request: False
+    rights: tuple[Right, ...] = ()

@@ -80,6 +80,9 @@ class ListRequest:
             present state. Only given where ``consistent_pagination`` is declared.
         keys_only: the caller wants no values. A plugin that can leave them out returns ``b""`` in their place and saves
             the bytes; one that can't may return them, and core drops them.
+        patience: seconds that the whole may take as long as parts of it keep arriving; ``timeout`` is then the longest
+            time without one. A long state needs no second attempt by that. ``None``, or a plugin that doesn't know the
+            field: ``timeout`` is for everything.
     """
 
     prefix: str
@@ -87,6 +90,7 @@ class ListRequest:
     limit: int | None = None
     revision: int | None = None
     keys_only: bool = False
+    patience: float | None = field(default=None, compare=False)
 
 
 class MultiReadResult(NamedTuple):
@@ -112,12 +116,16 @@ class WatchRequest:
         after: resume after this revision; ``None`` to begin with a snapshot of the present state.
         mark: the ``mark`` of the item that core took last from the feed before, with which the plugin proves that the
             store still has the history that the watch has seen. Empty for an application's own ``after``.
+        patience: seconds that opening may take as long as parts of it keep arriving; ``timeout`` is then the longest
+            time without one. A long snapshot needs no second attempt by that. ``None``, or a plugin that doesn't know
+            the field: ``timeout`` is for everything.
     """
 
     prefix: str
     exact: bool = False
     after: int | None = None
     mark: str = ""
+    patience: float | None = field(default=None, compare=False)
 
 
 # -- transactions ----------------------------------------------------------------------------------
@@ -258,7 +266,7 @@ class LeaseInfo:
     Attributes:
         lease_id: the lease's id.
         ttl: the effective TTL in seconds.
-        remaining: seconds until the lease expires, ``None`` if the store cannot tell.
+        remaining: seconds until the lease expires, ``None`` if the store does not report it.
         keys: the keys that are removed with the lease. ``Store`` leaves out keys of other namespaces.
     """
 

@@ -80,7 +80,7 @@ class Faults:
             applied: whether the store applies the write.
 
         Returns:
-            The scripted fault; its ``happened`` tells whether the write was made. Its ``deliver_late`` lets a write
+            The scripted fault; its ``happened`` says whether the write was made. Its ``deliver_late`` lets a write
             that wasn't applied arrive late.
         """
         entry = LostAnswer(applied)

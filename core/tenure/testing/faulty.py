@@ -18,6 +18,7 @@ from tenure.spi import (
     CommitResult,
     Feed,
     FeedItem,
+    Finding,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
@@ -114,6 +115,10 @@ class FaultyBackend(Backend):
     def server_info(self, *, timeout: float) -> ServerInfo:
         self._admit("server_info", timeout)
         return self._inner.server_info(timeout=timeout)
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        self._admit("diagnose", timeout)
+        return self._inner.diagnose(timeout=timeout)
 
     def close(self) -> None:
         self._closed = True

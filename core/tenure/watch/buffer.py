@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.monitor import Monitor
@@ -33,6 +34,14 @@ class Overflowed:
     """The consumer was too slow, and ``entries`` changes were dropped. The feed has to be opened again."""
 
     entries: int
+
+
+class Backlog(NamedTuple):
+    """An item that is being taken: its changes, when it arrived, and the changes that wait behind it."""
+
+    changes: int
+    arrived: float
+    pending: int
 
 
 class FeedBuffer:
@@ -60,7 +69,7 @@ class FeedBuffer:
         self._max_bytes = max_bytes
         self._on_ready = on_ready
         self._condition = Monitor()
-        self._items: deque[tuple[FeedItem, int, int]] = deque()  # with its entries and bytes
+        self._items: deque[tuple[FeedItem, int, int, float]] = deque()  # with its entries, bytes and arrival
         self._entries = 0
         self._bytes = 0
         self._dropped = 0
@@ -111,7 +120,7 @@ class FeedBuffer:
                     return
                 self._entries += entries
                 self._bytes += size
-            self._items.append((item, entries, size))
+            self._items.append((item, entries, size, self.alive_at))
             self._condition.notify()
 
     def fail(self, error: TenureError, /) -> None:
@@ -146,9 +155,17 @@ class FeedBuffer:
         """Remove the item that :meth:`first` returned. Does nothing if a later snapshot has replaced it."""
         with self._condition:
             if self._items and self._items[0][0] is item:
-                _, entries, size = self._items.popleft()
+                _, entries, size, _ = self._items.popleft()
                 self._entries -= entries
                 self._bytes -= size
+
+    def backlog(self, item: FeedItem) -> Backlog | None:
+        """Return how the item that :meth:`first` returned has waited; ``None`` if it is no change, or was replaced."""
+        with self._condition:
+            if not self._items or self._items[0][0] is not item or not isinstance(item, Changes):
+                return None
+            _, entries, _, arrived = self._items[0]
+            return Backlog(entries, arrived, self._entries - entries)
 
     def pause(self, seconds: float) -> None:
         """Wait for ``seconds`` of real time, or until :meth:`wake`. Used between two tries to open a feed."""

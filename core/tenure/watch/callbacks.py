@@ -15,9 +15,11 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from tenure._runtime.callback_pool import CallbackPool, Strand
+from tenure._runtime.observed_work import told
 from tenure._runtime.timers import Timers
 from tenure.errors import StoreClosed, TenureError
 from tenure.watch.engine import Watch
@@ -93,7 +95,7 @@ class CallbackWatch:
 
     def _report_outages(self) -> None:
         while self._outages and self._on_outage is not None:
-            _call(self._on_outage, self._outages.popleft(), "an outage")
+            self._call(self._on_outage, self._outages.popleft(), "an outage")
 
     def start(self, watch: Watch) -> None:
         """Begin to call back; ``watch`` has :meth:`wake` as its ``on_ready``."""
@@ -118,7 +120,7 @@ class CallbackWatch:
             return
         try:
             while (batch := watch.poll()) is not None:
-                _call(self._callback, batch, f"a {batch.type} batch at revision {batch.revision}")
+                self._call(self._callback, batch, f"a {batch.type} batch at revision {batch.revision}")
         except StoreClosed:
             self._ended = True
         except TenureError as exc:
@@ -126,14 +128,17 @@ class CallbackWatch:
             if self._on_error is None:
                 _log.error("a watch ended: %s", exc)
             else:
-                _call(self._on_error, exc, "the error that ended the watch")
+                self._call(self._on_error, exc, "the error that ended the watch")
         else:
             if not watch.connected:
                 self.wake()  # this run has found that the feed failed
 
-
-def _call(function: Callable[[T], object], argument: T, description: str) -> None:
-    try:
-        function(argument)
-    except BaseException:  # noqa: BLE001 - also SystemExit: one callback must not end the watch of an application
-        _log.exception("the callback of a watch raised on %s", description)
+    def _call(self, function: Callable[[T], object], argument: T, description: str) -> None:
+        observed = self._threads.callbacks.observed
+        try:
+            if observed is None:
+                function(argument)
+            else:
+                told(partial(function, argument), "watch", observed)
+        except BaseException:  # noqa: BLE001 - also SystemExit: one callback must not end the watch of an application
+            _log.exception("the callback of a watch raised on %s", description)

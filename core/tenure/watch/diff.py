@@ -11,13 +11,13 @@ is the same as once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tenure.spi.feed import Changes, Deleted, Snapshot
 from tenure.spi.types import KeyValue
-from tenure.watch.events import Event, EventType
+from tenure.watch.events import Event, EventType, new_event
 
 _CONTENT_BITS = 64
 _CONTENT_MASK = (1 << _CONTENT_BITS) - 1
@@ -62,8 +62,7 @@ class ClientState:
         known: dict[str, int | None] = {}
         items: dict[str, KeyValue | None] = {}
         unseen = dict(self._known)
-        for physical in snapshot.items:
-            item = strip_namespace(physical, self._strip)
+        for item in strip_all(snapshot.items, self._strip):
             before = unseen.pop(item.key, None)
             identity = self._identity(item)
             # Unequal rather than greater: revisions start again in a store that lost its data.
@@ -130,7 +129,7 @@ class ClientState:
 
     def _put(self, item: KeyValue, known: bool, before: KeyValue | None) -> Event:
         kind = EventType.UPDATE if known else EventType.CREATE
-        return Event(kind, item.key, item, item.mod_revision, before)
+        return new_event(kind, item.key, item, item.mod_revision, before)
 
 
 class PassThrough:
@@ -142,8 +141,8 @@ class PassThrough:
 
     def snapshot(self, snapshot: Snapshot) -> Difference:
         """Return all items as creates: there is no state to compare them with."""
-        items = (strip_namespace(item, self._strip) for item in snapshot.items)
-        events = (Event(EventType.CREATE, item.key, item, item.mod_revision) for item in items)
+        items = strip_all(snapshot.items, self._strip)
+        events = (new_event(EventType.CREATE, item.key, item, item.mod_revision, None) for item in items)
         return Difference(tuple(events), snapshot.revision)
 
     def changes(self, changes: Changes) -> Difference:
@@ -167,3 +166,13 @@ class PassThrough:
 def strip_namespace(item: KeyValue, strip: int) -> KeyValue:
     """Return ``item`` without the namespace's prefix of ``strip`` characters in its key."""
     return item._replace(key=item.key[strip:]) if strip else item
+
+
+def strip_all(items: Iterable[KeyValue], strip: int) -> Iterable[KeyValue]:
+    """Do the same with many items, in half of the time."""
+    if not strip:
+        return items
+    new = tuple.__new__
+    return [
+        new(KeyValue, (key[strip:], value, created, modified, lease)) for key, value, created, modified, lease in items
+    ]

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from tenure._runtime.clock import Clock, TimeLimit
 from tenure._runtime.deadline import monotonic
@@ -23,12 +23,19 @@ from tenure._runtime.retry import longer_attempt
 from tenure.errors import InvalidArgument, PluginError, StoreClosed, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Feed
+from tenure.spi.types import WatchRequest
 from tenure.watch.buffer import Failed, FeedBuffer, Overflowed
 from tenure.watch.consumer import SingleConsumer
 from tenure.watch.events import Batch, BatchType
 from tenure.watch.machine import WatchMachine, WatchSettings
 
 _log = logging.getLogger("tenure.watch")
+
+
+class Taken(Protocol):
+    """Hears that the consumer takes changes which have waited for ``lag`` seconds, with ``pending`` behind them."""
+
+    def __call__(self, *, changes: int, lag: float, pending: int) -> object: ...
 
 
 class Watch:
@@ -61,11 +68,12 @@ class Watch:
         clock: Clock,
         timeout: float,
         check_process: Callable[[], None],
-        on_resync: Callable[[str], None],
+        on_resync: Callable[[str, str], None],
         on_outage: Callable[[TenureError | None], None],
         on_close: Callable[[Watch], None],
         on_abandon: Callable[[Feed], None],
         on_ready: Callable[[], None] | None = None,
+        on_taken: Taken | None = None,
     ) -> None:
         self._backend = backend
         self._settings = settings
@@ -77,6 +85,7 @@ class Watch:
         self._on_close = on_close
         self._on_abandon = on_abandon
         self._on_ready = on_ready
+        self._on_taken = on_taken
         self._machine = WatchMachine(settings, backend.capabilities)
         self._consumer = SingleConsumer()
         self._state = Monitor()
@@ -287,7 +296,7 @@ class Watch:
         batch = self._machine.first_batch()
         if batch is not None:
             if batch.type is BatchType.RESYNC:
-                self._on_resync(batch.reason)
+                self._on_resync(batch.reason, self._machine.resync_cause)
             return True
         if error is not None:
             raise error
@@ -324,6 +333,10 @@ class Watch:
             _log.info("watch of %r: %s", self._settings.prefix, reason)
         else:
             self._machine.take(item)
+            if self._on_taken is not None and (backlog := buffer.backlog(item)) is not None:
+                self._on_taken(
+                    changes=backlog.changes, lag=self._clock.now() - backlog.arrived, pending=backlog.pending
+                )
             buffer.remove(item)
             self._tell()
         return True
@@ -361,7 +374,8 @@ class Watch:
         deadline = monotonic() + timeout
         attempt = self._machine.attempt
         while True:
-            error = self._try_open(max(0.001, min(attempt, deadline - monotonic())))
+            left = max(0.001, deadline - monotonic())
+            error = self._try_open(min(attempt, left), self._machine.request(left))
             if error is None:
                 return
             self._machine.not_opened(error)
@@ -383,7 +397,7 @@ class Watch:
         if pause > 0:
             self._buffer.pause(pause if left is None else max(0.0, min(pause, left)))
             return False
-        error = self._try_open(self._machine.attempt)
+        error = self._try_open(self._machine.attempt, self._machine.request())
         if error is not None:
             self._machine.not_opened(error)
             self._after_error(error)
@@ -392,12 +406,11 @@ class Watch:
             self._tell()
         return error is None
 
-    def _try_open(self, timeout: float) -> TenureError | None:
+    def _try_open(self, timeout: float, request: WatchRequest) -> TenureError | None:
         with self._state:
             if self._closed:
                 return None
             buffer = self._buffer = self._new_buffer()
-        request = self._machine.request()
         try:
             feed = self._backend.watch(request, sink=buffer, timeout=timeout)
         except TenureError as exc:

@@ -32,7 +32,7 @@ class Event:
         key: the key, without the namespace.
         item: the key with its value after the change, ``None`` for a delete.
         revision: the revision of the change. For a delete found by comparing snapshots, the revision of the snapshot
-            that no longer had the key, or one more if the key was last put at that same revision.
+            that no longer had the key. It is one more if the key was last put at that same revision.
         previous: the key with its value as this watch last delivered it. ``None`` unless the watch was opened with
             ``previous=True``, and for a create.
     """
@@ -42,6 +42,22 @@ class Event:
     item: KeyValue | None
     revision: int
     previous: KeyValue | None = None
+
+
+_set_type, _set_key, _set_item, _set_revision, _set_previous = (
+    Event.__dict__[name].__set__ for name in ("type", "key", "item", "revision", "previous")
+)
+
+
+def new_event(kind: EventType, key: str, item: KeyValue | None, revision: int, previous: KeyValue | None) -> Event:
+    """Return ``Event(...)``. A snapshot makes hundreds of thousands, and a frozen class is slow to fill as it is."""
+    event = object.__new__(Event)
+    _set_type(event, kind)
+    _set_key(event, key)
+    _set_item(event, item)
+    _set_revision(event, revision)
+    _set_previous(event, previous)
+    return event
 
 
 class BatchType(StrEnum):

@@ -104,6 +104,8 @@ class WatchMachine:
         self._mark = ""
         self._snapshot_delivered = False
         self._resync_reason = ""
+        self.resync_cause = ""
+        """Why the next RESYNC batch is, or the last one was, in one word."""
         self._outage_since: float | None = None
         self._opened_at = 0.0
         self._begun = False
@@ -122,14 +124,15 @@ class WatchMachine:
 
     # -- opening a feed --
 
-    def request(self) -> WatchRequest:
-        """What to open next: resume after what was delivered, or begin with a snapshot."""
+    def request(self, patience: float = _LONGEST_SLOW_ATTEMPT) -> WatchRequest:
+        """What to open next: resume after what was delivered, or begin with a snapshot, within ``patience`` seconds."""
         resume = self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
         return WatchRequest(
             prefix=self._settings.prefix,
             exact=self._settings.exact,
             after=self.revision if resume else None,
             mark=self._mark if resume else "",
+            patience=patience,
         )
 
     def opened(self, request: WatchRequest, now: float) -> None:
@@ -174,6 +177,7 @@ class WatchMachine:
         self.disconnected_at = now
         if not self.resumes_only:
             # Resuming in the history would let a slow consumer fall behind further; the difference is short.
+            self.resync_cause = "slow_consumer"
             self._resync_reason = reason
         return reason
 
@@ -201,10 +205,14 @@ class WatchMachine:
         """What follows an error: resume, begin with a snapshot, or end the watch."""
         if isinstance(error, HistoryReplaced) and not self.resumes_only:
             self._resync_reason = f"the store's history was replaced after revision {self.revision}: {error}"
+            self.resync_cause = "history_replaced"
         elif isinstance(error, Compacted) and not self.resumes_only:
             self._resync_reason = f"the store no longer has the changes after revision {self.revision}: {error}"
+            self.resync_cause = "compacted"
         elif isinstance(error, _TRANSIENT) or (self._begun and isinstance(error, _REFUSALS)):
             if not self._lossless:
+                if not self._resync_reason:
+                    self.resync_cause = "connection_lost"
                 self._resync_reason = self._resync_reason or f"the connection was lost: {error}"
         else:
             self.error = error

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tenure._client.opening import prepare
+from tenure.diagnosis import examine
 from tenure.errors import OutcomeUnknown, Unavailable
 from tenure.plugin_kit import Address
-from tenure.spi import KeyAbsent, ListRequest, Put, Transaction, WatchRequest
+from tenure.spi import KeyAbsent, ListRequest, Put, Transaction, Verdict, WatchRequest
 from tenure_testkit.servers import Certificates, EtcdCluster, EtcdServer, engine, until
 from tenure_testkit.servers.etcd_cluster import ClusterNode
 from tenure_testkit.servers.etcd_gateway import GatewayError
 from tenure_testkit.servers.plugin import need_container
+from tenure_testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.faults
 
@@ -86,6 +89,10 @@ def test_a_certificate_of_another_member_is_refused(open_etcd, named_cluster) ->
     options = url.partition("?")[2]
     with pytest.raises(Unavailable, match="certificate"):
         open_etcd(f"etcd+tls://m1.example:{cluster.nodes[1].port}?{options}")
+    hosts = ",".join(f"m1.example:{node.port}" for node in cluster.nodes[:2])
+    [found] = examine(prepare(f"etcd+tls://{hosts}?{options}", timeout=PATIENCE), samples=1).of(Verdict.FAILED)
+    assert f"m1.example:{cluster.nodes[1].port}" in found.text
+    assert "it names m2.example" in found.text
 
 
 class Learner(ClusterNode):

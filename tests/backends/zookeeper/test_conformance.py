@@ -1,6 +1,6 @@
 """ZooKeeper keeps every rule on a server with quick limits that is killed and restarted.
 
-With its default limits and on three servers the rules are tried whose outcome depends on that.
+With its default limits the rules are tried whose outcome depends on them.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from tenure.conformance import ServerControls, StoreConformance
 from tenure_testkit.servers import require
 from tenure_testkit.servers.controls import controls
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
-from tenure_testkit.servers.zookeeper_ensemble import ZooKeeperEnsemble
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
 
 
@@ -47,28 +46,3 @@ class TestZooKeeperDefaults(StoreConformance):
     @pytest.fixture
     def store_url(self, zookeeper_default: str) -> str:
         return zookeeper_default
-
-
-@pytest.mark.slow
-class TestZooKeeperEnsemble(StoreConformance):
-    """Two connections may speak to two servers, and a leader may be lost: rules about what one client sees of another.
-
-    What one client does alone (``transactions``, ``namespaces``, ``lists``, ``closing``, ``spi``, ``model``) is the
-    same code on the same messages, and the registry stands on leases and watches.
-    """
-
-    areas = ("kv", "leases", "recipes", "watches", "restarts", "faults")
-
-    @pytest.fixture
-    def store_url(self, zookeeper_ensemble: ZooKeeperEnsemble) -> str:
-        return zookeeper_ensemble.url
-
-    @pytest.fixture
-    def store_controls(self, zookeeper_ensemble: ZooKeeperEnsemble) -> ServerControls:
-        def kill() -> None:
-            for node in zookeeper_ensemble.nodes:
-                node.kill()
-
-        return ServerControls(
-            kill=kill, start=zookeeper_ensemble.recover, kill_leader=lambda: zookeeper_ensemble.leader().kill()
-        )

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tenure import connect
+from tenure._client.opening import prepare
+from tenure.diagnosis import examine
 from tenure.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -17,10 +19,12 @@ from tenure.errors import (
     PluginError,
     Unavailable,
 )
+from tenure.spi import Verdict
 from tenure_testkit.servers import Certificates, until
 from tenure_testkit.servers.ports import free_port
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
+from tenure_testkit.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +216,10 @@ def test_native_is_kazoos_client(zookeeper_own_url: str) -> None:
         native.get(f"/{folder}/a/@b", watch=lambda event: seen.set())
         store.put("a/b", b"new")
         assert seen.wait(60.0)
+
+
+def test_the_diagnosis_sees_hosts_and_connections(zookeeper_own_url: str) -> None:
+    checks = {check.name: check for check in examine(prepare(zookeeper_own_url, timeout=PATIENCE), samples=1).checks}
+    assert checks["hosts"].verdict is Verdict.OK
+    assert "maxClientCnxns" in checks["connections"].text
+    assert checks["watch"].verdict is Verdict.OK

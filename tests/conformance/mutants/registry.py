@@ -43,11 +43,11 @@ class TheLastOneStays(Faithful):
     def bent(cls) -> AbstractContextManager[object]:
         sound = Cache._remove
 
-        def remove(cache: Any, key: str, touched: set[str]) -> Any:
-            gone = cache._entries.get(key)
-            if gone is not None and len(cache._members[gone.service_name]) == 1:
-                return []
-            return sound(cache, key, touched)
+        def remove(cache: Any, key: str, changes: Any) -> None:
+            gone = cache.entry(key)
+            service = None if gone is None else cache.directory.get(gone.service_name)
+            if service is None or len(service) > 1:
+                sound(cache, key, changes)
 
         return patch.object(Cache, "_remove", remove)
 

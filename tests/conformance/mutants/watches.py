@@ -175,13 +175,13 @@ class CallbackHoldsTheStore(Faithful):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = callbacks._call
+        sound = callbacks.CallbackWatch._call
 
         def call(*arguments: Any) -> None:
             with cls.lock:
                 sound(*arguments)
 
-        return patch.object(callbacks, "_call", call)
+        return patch.object(callbacks.CallbackWatch, "_call", call)
 
     def get(self, key: str, *, timeout: float) -> ReadResult:
         self._turn(timeout)
@@ -205,7 +205,7 @@ class CallbackHoldsOtherFeeds(BentWatch):
 
     @classmethod
     def bent(cls) -> AbstractContextManager[object]:
-        sound = callbacks._call
+        sound = callbacks.CallbackWatch._call
 
         def call(*arguments: Any) -> None:
             cls.running.add(threading.get_ident())
@@ -214,7 +214,7 @@ class CallbackHoldsOtherFeeds(BentWatch):
             finally:
                 cls.running.discard(threading.get_ident())
 
-        return patch.object(callbacks, "_call", call)
+        return patch.object(callbacks.CallbackWatch, "_call", call)
 
     def changes(self, item: Changes, feed: BentFeed) -> Sequence[FeedItem]:
         waiting: list[FeedItem] = feed.known.setdefault("waiting", [])

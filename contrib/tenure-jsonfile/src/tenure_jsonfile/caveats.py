@@ -21,7 +21,7 @@ CAVEATS = (
     ),
     Caveat(
         "An older copy may be put in the file's place",
-        "Revisions follow the clock, so none of those that the copy lacks is used again: a compare-and-set on one is "
+        "Revisions follow the clock, so none of those that the copy lacks is used again. A compare-and-set on one is "
         "refused, and watches deliver the difference.",
         (f"{_TESTS}::test_revisions_stay_unique_when_a_copy_is_put_back",),
     ),
@@ -32,8 +32,8 @@ CAVEATS = (
     ),
     Caveat(
         "Writers take turns by a lock",
-        "It is `flock` on `state.json.lock`, so the file has to be on a local disk, and an editor, which doesn't take "
-        "the lock, has no business in it while a program has it open.",
+        "It is `flock` on `state.json.lock`, so the file has to be on a local disk. Don't edit it while a program has "
+        "it open: an editor doesn't take the lock.",
         (f"{_TESTS}::test_processes_take_turns", f"{_TESTS}::test_a_held_lock_ends_the_call_in_time"),
     ),
 )

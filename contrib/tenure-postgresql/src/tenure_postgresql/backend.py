@@ -14,6 +14,7 @@ from tenure.spi import (
     Capabilities,
     CommitResult,
     Feed,
+    Finding,
     LeaseGrant,
     LeaseId,
     LeaseInfo,
@@ -28,7 +29,7 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
-from tenure_postgresql import leases, reads, schema, server_info, server_settings, session, transactions
+from tenure_postgresql import diagnosis, leases, reads, schema, server_info, server_settings, session, transactions
 from tenure_postgresql.capabilities import declare
 from tenure_postgresql.cluster_identity import ClusterIdentity
 from tenure_postgresql.context import BackendContext
@@ -47,6 +48,7 @@ class PostgresqlBackend(Backend):
     def __init__(self, context: BackendContext, request: OpenRequest, capabilities: Capabilities) -> None:
         self._context = context
         self._capabilities = capabilities
+        self._hosts = request.hosts
         self._watches = Watches(context, poll=request.options["poll"], silence=request.options["silence"])
         self._lease_reaper = LeaseReaper(context)
         self._native: psycopg.Connection[Any] | None = None
@@ -135,6 +137,10 @@ class PostgresqlBackend(Backend):
 
     def server_info(self, *, timeout: float) -> ServerInfo:
         return server_info.describe(self._context, timeout=timeout)
+
+    def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
+        warnings = server_info.describe(self._context, timeout=timeout).warnings
+        return diagnosis.examine(self._context, self._hosts, warnings, timeout=timeout)
 
     def close(self) -> None:
         if not self._context.pool.close():

@@ -15,16 +15,17 @@ _WATCH = "tests/test_watch.py"
 CAVEATS = (
     Caveat(
         "Writes to one store take turns",
-        "A writer locks the one row that has the revision: so revisions are committed in their order, and no reader "
-        "sees one before those below it. The price is one flush of the disk after another. Stores in different "
-        "schemas don't wait for each other.",
+        "A writer locks the one row that has the revision. So revisions are committed in their order, and no reader "
+        "sees one before those below it. The price is one flush of the disk after another. Stores in different schemas"
+        " don't wait for each other.",
         ("watches.watchers_converge", f"{_PROCESSES}::test_processes_take_turns_and_watchers_see_each"),
     ),
     Caveat(
         "It is as durable as the server",
         "`durable` is declared if `fsync`, `full_page_writes` and `synchronous_commit` are on, asked when it is "
         "opened. With several hosts it takes synchronous standbys, too, and `linearizable` is not declared: a server "
-        "that was replaced may answer until it knows. A standby that lagged and took over is told by a RESYNC batch.",
+        "that was replaced may answer until it knows. If a standby that lagged took over, watches receive a RESYNC "
+        "batch.",
         (
             "restarts.lose_no_acknowledged_write",
             f"{_OPEN}::test_what_the_server_is_set_to_is_declared",
@@ -65,9 +66,9 @@ CAVEATS = (
     ),
     Caveat(
         "Leases live by the clock on the server's wall",
-        "That is `clock_timestamp()`: if somebody sets it forward, leases end early by as much; backward, late. An "
-        "ended lease takes its keys with it when anybody reads, writes or watches, and while the one who granted it "
-        "is there.",
+        "That is `clock_timestamp()`: if an operator sets it forward, leases end early by as much; backward, late. An "
+        "ended lease takes its keys with it when any client reads, writes or watches, and while the client that "
+        "granted it is there.",
         (
             "leases.left_alone_end_in_time",
             f"{_WATCH}::test_a_lease_ends_though_nobody_reads",
@@ -76,9 +77,9 @@ CAVEATS = (
     ),
     Caveat(
         "A write that waits is refused",
-        "Deadlines are the client's own, also on a server that is frozen. A write that waits for others is refused by "
-        "the server shortly before its time is up, so that it is known not to be applied. It is done when the server "
-        "has said that it is committed, not when it has sent the result.",
+        "Deadlines are the client's own, also on a server that is frozen. The server refuses a write that waits for "
+        "others shortly before its time is up. So it is known not to be applied. It is done when the server has said "
+        "that it is committed, not when it has sent the result.",
         (
             f"{_FAULTS}::test_a_write_that_waits_for_others_is_refused_in_time",
             f"{_FAULTS}::test_a_write_is_done_when_it_is_committed_and_not_before",
@@ -86,10 +87,10 @@ CAVEATS = (
     ),
     Caveat(
         "A server that came back without its data",
-        "Another cluster behind the same address is known by its system identifier: the tables are made again, "
-        "watches get a RESYNC batch, leases are told lost, registered instances come back. A schema that was dropped "
-        "from the same cluster is `StoreCorrupted` instead, until the store is opened anew: somebody did that, and may "
-        "not want it used again.",
+        "Another cluster behind the same address is known by its system identifier. The tables are made again, watches"
+        " get a RESYNC batch, leases are lost, and registered instances come back. After a drop of the schema in the "
+        "same cluster, calls raise `StoreCorrupted` instead, until the store is opened again. An operator did that, "
+        "and may not want it used again.",
         (
             "faults.a_store_that_forgot_gets_its_instances_back",
             f"{_FAULTS}::test_a_server_that_comes_back_empty_is_used_again",
@@ -98,8 +99,8 @@ CAVEATS = (
     ),
     Caveat(
         "A full disk",
-        "The write that meets it is `StoreFull`; reads are answered. A server that finds no room for its own log ends: "
-        "then everything is `Unavailable` until there is room and it is started, and nothing acknowledged is lost.",
+        "The write that meets it is `StoreFull`; reads are answered. A server that finds no room for its own log ends."
+        " Everything is then `Unavailable` until there is room and it is started. Nothing acknowledged is lost.",
         (
             "faults.a_full_disk_leaves_no_halves",
             f"{_DATA}::test_a_full_disk_refuses_writes_and_serves_reads",

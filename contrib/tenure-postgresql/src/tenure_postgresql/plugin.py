@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.hookspecs import hookimpl
-from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, UrlForm
+from tenure.spi import Backend, BackendPlugin, OpenRequest, Option, Right, UrlForm, Use
 from tenure_postgresql.caveats import CAVEATS
 
 OPTIONS = (
@@ -50,6 +50,18 @@ def _open(request: OpenRequest) -> Backend:
     return PostgresqlBackend.open(request)
 
 
+_TABLES = "`SELECT`, `INSERT`, `UPDATE` and `DELETE` on its tables"
+RIGHTS = (
+    Right(Use.OPEN, f"`USAGE` on the schema, {_TABLES}; `CREATE` on the database makes it"),
+    Right(Use.READ, "the same as to open"),
+    Right(Use.WATCH, "the same as to open"),
+    Right(Use.WRITE, "the same as to open"),
+    Right(Use.LEASE, "the same as to open"),
+    Right(Use.LIST_LEASES, "the same as to open"),
+    Right(Use.DIAGNOSE, "`pg_monitor` shows transactions of others"),
+)
+
+
 @hookimpl
 def tenure_backend() -> BackendPlugin:
     return BackendPlugin(
@@ -64,4 +76,5 @@ def tenure_backend() -> BackendPlugin:
         accepts_credentials=True,
         required_modules=("psycopg",),
         caveats=CAVEATS,
+        rights=RIGHTS,
     )

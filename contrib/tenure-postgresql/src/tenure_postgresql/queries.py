@@ -98,6 +98,21 @@ SELECT s.revision, extract(epoch FROM clock_timestamp())::float8::text, current_
 FROM {schema}.store s
 """
 
+# What others than a superuser or pg_monitor may not see is left out by PostgreSQL itself.
+_DIAGNOSIS = """
+SELECT current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint,
+       (SELECT coalesce(sum(numbackends), 0)::bigint FROM pg_catalog.pg_stat_database),
+       (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE NOT active),
+       CASE WHEN pg_is_in_recovery() THEN 0 ELSE (
+           SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)), 0)::bigint
+           FROM pg_catalog.pg_replication_slots WHERE NOT active
+       ) END,
+       (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::bigint
+        FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.log'), s.log_bytes
+FROM {schema}.store s
+"""
+
 
 class Statements:
     """All of them, with the names of one schema filled in."""
@@ -123,4 +138,5 @@ class Statements:
         self.position = fill("position", _POSITION)
         self.log = fill("log", _LOG)
         self.info = fill("info", _INFO)
+        self.diagnosis = fill("diagnosis", _DIAGNOSIS)
         self.listen = schema.sql('LISTEN "{channel}"')

@@ -53,6 +53,11 @@ def settle(connection: Connection, deadline: Deadline) -> None:
     connection.run(_SETTINGS, deadline=deadline)
 
 
+def through_pooler(connection: Connection, deadline: Deadline) -> bool:
+    """Whether a pooler stands before the server. Raises like ``Connection.ask``."""
+    return encoding.number(connection.ask(_PROCESS, deadline=deadline)[0][0]) != connection.announced_process
+
+
 def require_own(connection: Connection, connect: Callable[[], Connection], deadline: Deadline) -> None:
     """Raise ``ConfigError`` if other connections may be in the session of ``connection``.
 

@@ -102,7 +102,7 @@ class Partitioner:
     """A partitioner for one event loop. ``on_release`` may be a coroutine function: it is awaited.
 
     If :meth:`wait` or :meth:`update` is cancelled within ``on_release``, the partition stays with this member, and
-    ``on_release`` is called again later. A :meth:`close` that is cancelled goes on in the background.
+    ``on_release`` is called again later. A :meth:`close` that is cancelled continues in the background.
 
     >>> import asyncio
     >>> from tenure import aio

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast, overload
 
 from tenure._runtime.clock import TimeLimit
+from tenure._runtime.deadline import monotonic
 from tenure.aio._bridge import Bridge
 from tenure.aio._faces import described, documented
 from tenure.aio._signal import Signal
@@ -52,12 +53,18 @@ class _Strand:
         try:
             while self._woken:
                 self._woken = False
+                started, error = monotonic(), None
                 try:
                     returned = self._function()
                     if inspect.isawaitable(returned):
                         await returned
-                except Exception:  # noqa: BLE001 - one callback must not end those that follow
+                except Exception as exc:  # noqa: BLE001 - one callback must not end those that follow
+                    error = exc
                     _log.exception("a callback raised (%s)", self._name)
+                observed = self._bridge.sync._callbacks.observed
+                if observed is not None:
+                    seconds = monotonic() - started
+                    observed.tell("callback_finished", source="recipe", seconds=seconds, error=error)
         finally:
             self._running = False
 
@@ -120,6 +127,7 @@ class Cached(CachedState[T]):
                 if not arrived:
                     raise not_in_time(self._prefix)
                 self._view, self._watch, self._opened = view, watch, True
+                self._age = self._stored._observers.cache_opened(self._kind, self._prefix, self)
         return self
 
     def _reminding(self, view: View[T], watch: Watch) -> Callable[[float], object]:
@@ -146,6 +154,7 @@ class Cached(CachedState[T]):
     async def close(self) -> None:
         if self._opened:
             await self._watch.close()
+            self._stored._observers.cache_closed(self._kind, self._prefix, self._age)
             self._view.wake()
 
     @property

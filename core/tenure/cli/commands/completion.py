@@ -25,7 +25,7 @@ def completion(ctx: click.Context, *, shell: str | None) -> None:
     fish:  tenure completion fish > ~/.config/fish/completions/tenure.fish
 
     Names from the store come from the URL of the command line, the profile or TENURE_URL. If the store doesn't answer
-    within a second, nothing is completed.
+    within a second (TENURE_COMPLETION_TIMEOUT), nothing is completed.
     """
     chosen = shell or Path(os.environ.get("SHELL", "")).name
     found = get_completion_class(chosen) if chosen in _SHELLS else None

@@ -8,14 +8,16 @@ from dataclasses import asdict
 
 import click
 
+from tenure._client.opening import prepare
 from tenure._failed import Failed
-from tenure._plugins import discovery, url
+from tenure._plugins import url
 from tenure._text import seconds, size, visible
-from tenure.cli.completion import store_urls
-from tenure.cli.diagnosis import Checkup, Verdict, examine
+from tenure.cli.completion import key_names, store_urls
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.output import Column, Output
+from tenure.diagnosis.checkup import DEFAULT_HEARTBEAT, Checkup, caveats_of, examine
 from tenure.spi.capabilities import Guarantee, Limit, field_notes
+from tenure.spi.diagnosis import Verdict
 
 _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), Verdict.FAILED: ("failed", "bold red")}
 
@@ -25,25 +27,50 @@ _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warning", "yellow"), V
 @click.option("--strict", is_flag=True, help="Warnings count as failures.")
 @click.option("--read-only", is_flag=True, help="Write nothing: no latency of puts, no lease is tried.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=20, show_default=True, help="Gets and puts to time.")
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_HEARTBEAT,
+    show_default=True,
+    metavar="SECONDS",
+    help="The shortest TTL that you use: of registrations, locks and leases.",
+)
+@click.option(
+    "--prefix",
+    metavar="TEXT",
+    default="",
+    shell_complete=key_names,
+    help="Try keys that begin with TEXT, for a user who may only use such keys.",
+)
 @common()
 @settings
-def doctor(options: Settings, *, store: str | None, strict: bool, read_only: bool, samples: int) -> None:
+def doctor(
+    options: Settings,
+    *,
+    store: str | None,
+    strict: bool,
+    read_only: bool,
+    samples: int,
+    heartbeat: float,
+    prefix: str,
+) -> None:
     """Examine the store at URL (default: --url) as an application would find it.
 
     Times some puts and gets of keys that start with "tenure-doctor-" in the URL's namespace. The keys have a lease,
     so they are removed even if the command is killed.
 
-    Each check ends as ok, warning or failed. Exit code 0: no check failed; 1: a check failed (with --strict: or ended
+    Each check ends as ok, warning or failed, with what to do. Each use of the store is tried by itself, so a missing
+    right is named with what it is for. Exit code 0: no check failed; 1: a check failed (with --strict: or ended
     as warning); 2: the URL or the credentials are wrong; 3: the store can't be reached.
     """
     out = options.output
-    opened = examine(lambda: options.connect(store), samples=samples, read_only=read_only, progress=_progress(out))
-    _show(out, opened)
-    bad = [check for check in opened.checks if check.verdict is Verdict.FAILED]
-    if strict:
-        bad += [check for check in opened.checks if check.verdict is Verdict.WARNING]
+    opening = prepare(options.store_url if store is None else store, timeout=options.timeout)
+    with _progress(out):
+        found = examine(opening, samples=samples, read_only=read_only, heartbeat=heartbeat, prefix=prefix)
+    _show(out, found)
+    bad = found.of(Verdict.FAILED, *([Verdict.WARNING] if strict else []))
     if bad:
-        raise Failed(f"{opened.url}: {'; '.join(check.text for check in bad)}")
+        raise Failed(f"{found.url}: {'; '.join(check.text for check in bad)}")
 
 
 def _progress(out: Output) -> AbstractContextManager[object]:
@@ -55,7 +82,7 @@ def _progress(out: Output) -> AbstractContextManager[object]:
 
 def _show(out: Output, found: Checkup) -> None:
     scheme = url.split(found.url).scheme
-    caveats = discovery.find(scheme).caveats
+    caveats = caveats_of(found.url)
     if out.json:
         out.document(found.as_record() | {"caveats": [asdict(caveat) for caveat in caveats]})
         return
@@ -63,7 +90,9 @@ def _show(out: Output, found: Checkup) -> None:
     out.heading("Checks")
     for check in found.checks:
         word, style = _MARKS[check.verdict]
-        out.line((f"{word:<8}", style), (f" {check.name:<8} ", "dim"), (check.text, ""))
+        out.line((f"{word:<8}", style), (f" {check.name:<11} ", "dim"), (check.text, ""))
+        if check.advice:
+            out.line((" " * 21 + "-> ", "dim"), (check.advice, "bold"))
     notes = field_notes()
     out.heading("Guarantees")
     out.listing(

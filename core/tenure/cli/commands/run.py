@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,12 +26,19 @@ from tenure._runtime.deadline import monotonic
 from tenure.cli.completion import service_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.process import child
-from tenure.cli.process.registration import Reporter, instance_options, registered
+from tenure.cli.process.registration import (
+    Joining,
+    Reporter,
+    instance_options,
+    probe_options,
+    registered,
+    registered_when_healthy,
+)
 from tenure.cli.process.signals import ENDING, Ended, SignalInbox, typed_on_terminal
 from tenure.errors import TenureError
 
 if TYPE_CHECKING:
-    from tenure.registry import Registry
+    from tenure.registry import HealthCheck, Registry
 
 _LOOK = 5.0
 _DRAIN_MARK = 1.0
@@ -42,6 +49,7 @@ _DRAIN_LIMIT = 2.0
 @click.command(short_help="Run a command that is registered while it runs.")
 @click.argument("service", shell_complete=service_names)
 @instance_options
+@probe_options
 @click.option(
     "--drain",
     type=click.FloatRange(min=0),
@@ -63,6 +71,7 @@ def run(
     heartbeat: float,
     wait: float,
     quiet: bool,
+    health: HealthCheck | None,
     drain: float,
     command: tuple[str, ...],
 ) -> None:
@@ -77,6 +86,9 @@ def run(
     command; SIGHUP, SIGUSR1 and SIGUSR2 are only passed on. If "tenure run" itself is killed, the command gets SIGTERM,
     and the registration disappears when its lease expires (--heartbeat). Remarks go to stderr; stdout is the
     command's.
+
+    With --probe the command is started first, and registered as soon as the probe succeeds. While the probe fails, the
+    instance is marked as draining: nobody picks it.
     """
     from tenure.registry import Instance
 
@@ -86,8 +98,13 @@ def run(
         report_not_found(command[0], "nothing was registered")
     with SignalInbox() as inbox:
         try:
-            with registered(options, instance, heartbeat=heartbeat, wait=wait, inbox=inbox, report=report) as registry:
-                code = _Running(command, registry, inbox, report, drain).wait()
+            arguments: Any = {"heartbeat": heartbeat, "wait": wait, "inbox": inbox, "report": report}
+            if health is None:
+                with registered(options, instance, **arguments) as registry:
+                    code = _Running(command, registry, inbox, report, drain=drain).wait()
+            else:
+                with registered_when_healthy(options, instance, health, **arguments) as (registry, joining):
+                    code = _Running(command, registry, inbox, report, drain=drain, joining=joining).wait()
         except Ended as exc:
             code = 128 + exc.number
     click.get_current_context().exit(code)
@@ -105,26 +122,46 @@ class _Running:
     """The command while it runs."""
 
     def __init__(
-        self, command: tuple[str, ...], registry: Registry, inbox: SignalInbox, report: Reporter, drain: float
+        self,
+        command: tuple[str, ...],
+        registry: Registry,
+        inbox: SignalInbox,
+        report: Reporter,
+        *,
+        drain: float,
+        joining: Joining | None = None,
     ) -> None:
         self._registry = registry
         self._inbox = inbox
         self._report = report
         self._drain = drain
         self._draining = False
+        self._joining = joining
         starter = [sys.executable, "-I", "-S", child.__file__, str(os.getpid())]
         self._process = subprocess.Popen([*starter, *command])  # noqa: S603 - the user's own command
+        if joining is not None:
+            joining.start()
 
     def wait(self) -> int:
-        """Pass signals on until the command ends; its exit code as a shell would have it."""
+        """Pass signals on until the command ends; its exit code as a shell would have it.
+
+        Raises what made the registration of a healthy command impossible, after the command has ended.
+        """
+        refused: TenureError | None = None
         while (ended := self._process.poll()) is None:
             taken = self._inbox.take(_LOOK)
+            if refused is None and self._joining is not None and self._joining.error is not None:
+                refused = self._joining.error
+                self._report.say("failed", f"can't be registered, so the command is ended: {refused}", always=True)
+                self._process.terminate()
             if taken is None or taken.si_signo == signal.SIGCHLD:
                 continue
             if taken.si_signo in ENDING:
                 self._mark_draining()
             if not typed_on_terminal(taken):
                 self._process.send_signal(taken.si_signo)
+        if refused is not None:
+            raise refused
         return 128 - ended if ended < 0 else ended
 
     def _mark_draining(self) -> None:
@@ -132,6 +169,8 @@ class _Running:
         if self._draining:
             return
         self._draining = True
+        if self._registry.current() is None:
+            return  # not healthy yet: nobody knows it
         deadline = monotonic() + self._drain
         self._report.say("draining", "draining")
         marking = threading.Thread(target=self._try_mark, name="tenure-drain", daemon=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -13,10 +16,10 @@ from tenure._runtime.retry import Backoff
 from tenure._text import iso_time, json_text, visible
 from tenure.cli.options import Settings
 from tenure.cli.process.signals import SignalInbox
-from tenure.errors import TenureError, Unavailable
+from tenure.errors import OutcomeUnknown, StoreClosed, TenureError, Unavailable
 
 if TYPE_CHECKING:
-    from tenure.registry import Instance, Registry, StatusChange
+    from tenure.registry import HealthCheck, Instance, Registry, StatusChange
 
 F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T")
@@ -75,6 +78,55 @@ def instance_options(function: F) -> F:
     return function
 
 
+def probe_options(function: F) -> F:
+    """Options that let an instance be registered only while probes of it succeed; they arrive as ``health``."""
+
+    @functools.wraps(function)
+    def call(*args: Any, probe: tuple[str, ...], **others: Any) -> object:
+        pace = {name: others.pop(f"probe_{name}") for name in ("interval", "timeout", "rise", "fall")}
+        return function(*args, health=_health(probe, pace) if probe else None, **others)
+
+    def seconds(name: str, default: float, text: str) -> Callable[[F], F]:
+        kind = click.FloatRange(min=0, min_open=True)
+        return click.option(name, type=kind, default=default, show_default=True, metavar="SECONDS", help=text)
+
+    def number(name: str, default: int, text: str) -> Callable[[F], F]:
+        kind = click.IntRange(min=1)
+        return click.option(name, type=kind, default=default, show_default=True, metavar="N", help=text)
+
+    decorated: Any = call
+    options: list[Any] = [
+        click.option(
+            "--probe",
+            metavar="PROBE",
+            multiple=True,
+            help="Register when this succeeds, and drain while it fails: tcp, http:/PATH (both at the instance's "
+            "address), tcp://HOST:PORT, http://HOST:PORT/PATH or exec:COMMAND. May be given again.",
+        ),
+        seconds("--probe-interval", 5.0, "Time between two probes."),
+        seconds("--probe-timeout", 2.0, "A probe that takes longer has failed."),
+        number("--probe-rise", 1, "Successes in a row until it counts as healthy."),
+        number("--probe-fall", 3, "Failures in a row until it doesn't."),
+    ]
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast("F", decorated)
+
+
+def _health(probes: tuple[str, ...], pace: dict[str, Any]) -> HealthCheck:
+    from tenure.registry import HealthCheck
+    from tenure.registry.model.probes import parse_probe
+
+    each = [parse_probe(text) for text in probes]
+
+    def all_of_them(instance: Instance, timeout: float) -> None:
+        deadline = Deadline(timeout)
+        for probe in each:
+            probe(instance, deadline.remaining())
+
+    return HealthCheck(all_of_them, start_timeout=None, **pace)
+
+
 class Reporter:
     """Remarks on stderr (stdout belongs to the command that is run): lines, or JSON objects."""
 
@@ -92,6 +144,8 @@ class Reporter:
 
     def status(self, change: StatusChange) -> None:
         """Print a change of the registration's status."""
+        if change.part == "health":
+            self.say(str(change.status), f"{change.status}: {change.reason}")
         if change.part == "registration" and change.status in ("recovering", "failed", "registered"):
             reason = f": {change.reason}" if change.reason else ""
             self.say(str(change.status), f"{change.status}{reason}")
@@ -106,9 +160,92 @@ def registered(
     Raises the errors of registering; ``Unavailable`` after ``wait`` seconds of attempts, or those of the URL's option
     ``wait_for_store`` if that is longer.
     """
+    with opened(options, heartbeat=heartbeat, wait=wait, inbox=inbox, report=report) as (registry, left):
+        made = retrying(lambda: registry.register(instance, wait=left()), left, inbox, report)
+        _say_registered(registry, made, report)
+        registry.add_status_handler(report.status)
+        yield registry
+
+
+@contextlib.contextmanager
+def registered_when_healthy(
+    options: Settings,
+    instance: Instance,
+    health: HealthCheck,
+    *,
+    heartbeat: float,
+    wait: float,
+    inbox: SignalInbox,
+    report: Reporter,
+) -> Iterator[tuple[Registry, Joining]]:
+    """Register an instance beside the ``with`` block, as soon as its probes succeed; otherwise as :func:`registered`.
+
+    The store has answered when the block begins.
+    """
+    arguments: Any = {"heartbeat": heartbeat, "wait": wait, "inbox": inbox, "report": report}
+    with opened(options, health=health, **arguments) as (registry, _left):
+        registry.add_status_handler(report.status)
+        yield registry, Joining(registry, instance, wait, inbox, report)
+
+
+class Joining:
+    """A registration that another thread makes, while the main thread takes signals. ``error`` ended it for good."""
+
+    def __init__(
+        self, registry: Registry, instance: Instance, wait: float, inbox: SignalInbox, report: Reporter
+    ) -> None:
+        self.error: TenureError | None = None
+        self._registry = registry
+        self._instance = instance
+        self._wait = wait
+        self._inbox = inbox
+        self._report = report
+
+    def start(self) -> None:
+        """Begin."""
+        threading.Thread(target=self._run, name="tenure-join", daemon=True).start()
+
+    def _run(self) -> None:
+        backoff = Backoff(first=0.2, longest=_LONGEST_PAUSE)
+        while True:
+            try:
+                made = self._registry.register(self._instance, wait=self._wait)
+            except StoreClosed:
+                return
+            except (Unavailable, OutcomeUnknown) as exc:
+                self._report.say("waiting", f"healthy, and waiting for the store: {exc}")
+                time.sleep(backoff.delay())
+            except TenureError as exc:
+                self.error = exc
+                self._inbox.wake()
+                return
+            else:
+                _say_registered(self._registry, made, self._report)
+                return
+
+
+def _say_registered(registry: Registry, made: Instance, report: Reporter) -> None:
+    report.say(
+        "registered",
+        f"registered {made.identity()} at {made.address}, {registry.store.url}",
+        instance=made.to_dict(),
+    )
+
+
+@contextlib.contextmanager
+def opened(
+    options: Settings,
+    *,
+    heartbeat: float,
+    wait: float,
+    inbox: SignalInbox,
+    report: Reporter,
+    health: HealthCheck | None = None,
+) -> Iterator[tuple[Registry, Callable[[], float]]]:
+    """Open the store and the registry, and yield it with the seconds that are left of ``wait``."""
     from tenure.registry import Registry, RegistryConfig
 
-    config = RegistryConfig(options.name, heartbeat=heartbeat, max_retry=None)
+    config = RegistryConfig(options.name, heartbeat=heartbeat, max_retry=None, health=health)
     opening = options.prepare()
     deadline = monotonic() + max(wait, opening.wait)
 
@@ -120,12 +257,7 @@ def registered(
     try:
         registry = retrying(lambda: Registry(store, config).start(), left, inbox, report)
         try:
-            made = retrying(lambda: registry.register(instance, wait=left()), left, inbox, report)
-            report.say(
-                "registered", f"registered {made.identity()} at {made.address}, {store.url}", instance=made.to_dict()
-            )
-            registry.add_status_handler(report.status)
-            yield registry
+            yield registry, left
         finally:
             end = Deadline(min(GOODBYE, store.timeout))
             _deregister(registry, heartbeat, end, report)

@@ -121,13 +121,9 @@ class Output:
             for name, text in pairs:
                 click.echo(f"{name}\t{text}")
             return
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table.grid(padding=(0, 3, 0, 0))
+        width = max((len(name) for name, _ in pairs), default=0) + _GAP
         for name, text in pairs:
-            table.add_row(Text(name, "bold dim"), Text(text))
-        self.console.print(table)
+            self.line((name.ljust(width), "bold dim"), (text, ""))
 
     def heading(self, text: str) -> None:
         """A title between parts; for people only."""

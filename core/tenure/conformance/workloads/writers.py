@@ -20,6 +20,8 @@ LAST_KEY = "w/~last"
 
 _KEYS = 8
 _SEED = 20240229
+_PACE = 0.002
+"""Seconds between two grants of more transactions, of which each writer gets one."""
 
 
 class Workload:
@@ -122,16 +124,18 @@ class Workload:
         return self._wait(lambda: self.failed_writes >= wanted, within)
 
     def _wait(self, until: Callable[[], bool], within: float) -> bool:
-        deadline = time.monotonic() + within
+        now = time.monotonic()
+        deadline, granting = now + within, now
         with self._allowed:
             while not until():
-                left = deadline - time.monotonic()
-                if left <= 0 or self._running.failed:
+                now = time.monotonic()
+                if now >= deadline or self._running.failed:
                     return False
-                if self._left <= 0:
+                if self._left <= 0 and now >= granting:
                     self._left = self._writers  # as many as needed
                     self._allowed.notify_all()
-                self._allowed.wait(min(left, 0.1))
+                    granting = now + _PACE
+                self._allowed.wait(min(deadline - now, _PACE if self._left <= 0 else 0.1))
             return True
 
     def stop(self) -> None:

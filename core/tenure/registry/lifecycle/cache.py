@@ -60,6 +60,12 @@ class Cache:
         self.malformed: Mapping[str, str] = MappingProxyType({})
         """Replaced, never changed, like ``directory``: the first bad entries, each with its reason."""
         self.in_sync = False
+        """Whether all watches that were expected have delivered their first snapshot."""
+        self.synced: set[str] = set()
+        """The watches that have."""
+        self._expected = {""}
+        self._unconfirmed: set[str] = set()
+        """Keys from a file that no watch has shown. They go when the cache is in sync."""
         self.frozen = False
         self.changed = Monitor()
         """The writer holds it while it applies a batch, and notifies it afterwards."""
@@ -102,14 +108,38 @@ class Cache:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def apply(self, batch: Batch) -> None:
-        """Apply a batch of the watch."""
+    def expect(self, watches: Iterable[str]) -> None:
+        """Say which watches fill the cache before it is in sync; without this call one whose name is empty.
+
+        What is there already may be gone from the store: only what these watches show stays.
+        """
+        with self.changed:
+            self._expected = set(watches)
+            self.synced.clear()
+            if not self.in_sync:
+                self._unconfirmed = {key for key, _ in self._members.items()}
+
+    def load(self, entries: Iterable[tuple[str, Instance]]) -> None:
+        """Begin with entries from elsewhere, until the cache is in sync."""
+        with self.changed:
+            changes: _Changes = [] if self._listening() else None
+            for key, instance in entries:
+                self._set(key, instance, changes, None)
+                self._unconfirmed.add(key)
+            self._publish(changes)
+            self._notify()
+
+    def apply(self, batch: Batch, watch: str = "") -> None:
+        """Apply a batch of a watch."""
         with self.changed:
             if self.frozen:
                 return
-            self._take(batch.events)
             # The first snapshot is the whole state: the SYNCED batch follows at once, without events.
-            self.in_sync = self.in_sync or batch.type is not BatchType.CHANGES
+            if batch.type is not BatchType.CHANGES:
+                self.synced.add(watch)
+            complete = not self.in_sync and self.synced >= self._expected
+            self._take(batch.events, complete=complete)
+            self.in_sync = self.in_sync or complete
             self._notify()
 
     def freeze(self, *, without: str | None = None) -> None:
@@ -134,7 +164,7 @@ class Cache:
 
     # -- inside, with the lock ---------------------------------------------------------------------
 
-    def _take(self, events: tuple[Event, ...]) -> None:
+    def _take(self, events: tuple[Event, ...], *, complete: bool) -> None:
         # Nobody begins to listen in the middle of a batch: that takes the lock, too.
         changes: _Changes = [] if self._listening() else None
         warnings = _Warnings()
@@ -146,6 +176,10 @@ class Cache:
             bad_entries_changed |= earlier is not None or event.key in self._reasons
         if bad_entries_changed:
             self.malformed = MappingProxyType(dict(islice(self._reasons.items(), _MOST_NAMED)))
+        if complete:
+            for key in self._unconfirmed:
+                self._remove(key, changes)
+            self._unconfirmed = set()
         self._publish(changes)
         warnings.finish()
 
@@ -176,11 +210,16 @@ class Cache:
         if before is None and warnings is not None:
             self._warn_about_disagreement(key, instance, warnings)
         self._members.set(key, instance)
+        if key in self._unconfirmed:
+            self._unconfirmed.discard(key)
+            if before == instance:
+                return  # as the file has it
         if changes is not None:
             kind = EventType.CREATE if before is None else EventType.UPSERT
             changes.append((key, InstanceEvent(kind, instance, before)))
 
     def _remove(self, key: str, changes: _Changes) -> None:
+        # Not out of the unconfirmed keys: that may be what is removed, and a key that is gone does no harm there.
         gone = self._members.remove(key)
         if gone is not None and changes is not None:
             changes.append((key, InstanceEvent(EventType.DELETE, gone, gone)))

@@ -13,10 +13,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from tenure._runtime.callback_pool import Strand
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.observed_work import ObservedWork, told
 from tenure.registry.model.events import EventType, Handler, InstanceEvent, StatusChange, StatusHandler
 from tenure.registry.model.instance import Instance
 
@@ -44,7 +46,9 @@ class _Subscriber:
         condition: Monitor,
         strand: Callable[[Callable[[], object]], Strand],
         most_waiting: int,
+        observed: ObservedWork | None,
     ) -> None:
+        self._observed = observed
         self._call = call
         self._condition = condition
         self._most_waiting = most_waiting
@@ -85,7 +89,7 @@ class _Subscriber:
                 item = self._queue.popleft()
                 self._running = threading.current_thread()
             try:
-                self._call(item)
+                told(partial(self._call, item), "registry", self._observed)
             except BaseException:  # noqa: BLE001 - also SystemExit: one handler must not end what others need
                 _log.exception("a handler of the registry raised")
             finally:
@@ -116,7 +120,14 @@ class _Subscriber:
 class Dispatcher:
     """The handlers of one registry. ``strand`` makes a :class:`Strand` on the store's pool."""
 
-    def __init__(self, strand: Callable[[Callable[[], object]], Strand], *, most_waiting: int = _MOST_WAITING) -> None:
+    def __init__(
+        self,
+        strand: Callable[[Callable[[], object]], Strand],
+        *,
+        most_waiting: int = _MOST_WAITING,
+        observed: ObservedWork | None = None,
+    ) -> None:
+        self._observed = observed
         self._strand = strand
         self._most_waiting = most_waiting
         self._condition = Monitor()
@@ -149,7 +160,13 @@ class Dispatcher:
             self._status_handlers = (*self._status_handlers, subscriber)
 
     def _subscriber(self, call: Callable[[_Waiting | StatusChange], object]) -> _Subscriber:
-        return _Subscriber(call, condition=self._condition, strand=self._strand, most_waiting=self._most_waiting)
+        return _Subscriber(
+            call,
+            condition=self._condition,
+            strand=self._strand,
+            most_waiting=self._most_waiting,
+            observed=self._observed,
+        )
 
     # -- queueing; never blocks --------------------------------------------------------------------
 

@@ -1,11 +1,6 @@
 """What a registration has to keep registered, and what it reports about that.
 
-States::
-
-    IDLE --register--> REGISTERED --lease lost, entry gone or overwritten--> RECOVERING --claimed--> REGISTERED
-      ^                   |                                                   |
-      '----deregister-----+---------------------------------------------------+
-                          '--taken over--> FAILED <--too many attempts--------'
+``TRANSITIONS`` has the states and what leads from one to another; the tests hold every change of a status to it.
 
 ``condition`` guards the fields; no thread holds it during a call to the store. ``generation`` grows when the
 registration ends. An operation under way then finds it changed and undoes its own write, so no entry comes back after a
@@ -15,7 +10,7 @@ deregister.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tenure._runtime.monitor import Monitor
 from tenure.errors import TenureError
@@ -23,6 +18,31 @@ from tenure.registry.model.events import Part, Status, StatusChange
 from tenure.registry.model.instance import Instance
 
 _log = logging.getLogger("tenure.registry")
+
+TRANSITIONS: Mapping[Status, Mapping[Status, str]] = {
+    Status.IDLE: {
+        Status.REGISTERED: "register()",
+        Status.FAILED: "the store was closed during register()",
+        Status.CLOSED: "close()",
+    },
+    Status.REGISTERED: {
+        Status.RECOVERING: "lease lost, entry gone or overwritten",
+        Status.IDLE: "deregister() or close()",
+        Status.FAILED: "another client took it over, or the store was closed",
+    },
+    Status.RECOVERING: {
+        Status.REGISTERED: "registered again",
+        Status.RECOVERING: "an attempt failed",
+        Status.IDLE: "deregister() or close()",
+        Status.FAILED: "gave up after too many refusals",
+    },
+    Status.FAILED: {
+        Status.REGISTERED: "register()",
+        Status.IDLE: "deregister() or close()",
+    },
+    Status.CLOSED: {},
+}
+"""Status -> status that may follow -> what causes the change."""
 
 
 class RegistrationState:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tenure._client.keys import check_prefix
 from tenure.errors import ConfigError, InvalidKey
+from tenure.registry.model.health import HealthCheck
 from tenure.registry.model.instance import Instance
 
 
@@ -34,6 +38,11 @@ class RegistryConfig:
             failure doubles the time.
         rest_longest: seconds, the longest rest.
         instance: the instance to register at the start, unless the registry itself is given one.
+        services: names of the services to follow: the store sends this registry their changes alone. The service of
+            its own instance is added. ``None`` follows all. The keys of the entries decide which service they are of.
+        warm_file: a file that the registry keeps of what it knows, in a folder that exists. A start that can't reach
+            the store fills the cache from it. ``None`` keeps none.
+        health: a check of the own instance: ``register`` waits until it is healthy, and it drains while it isn't.
 
     Raises:
         ConfigError: a value is out of range.
@@ -50,6 +59,9 @@ class RegistryConfig:
     rest_first: float = 1.0
     rest_longest: float = 60.0
     instance: Instance | None = None
+    services: Collection[str] | None = None
+    warm_file: str | os.PathLike[str] | None = None
+    health: HealthCheck | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
@@ -60,6 +72,10 @@ class RegistryConfig:
             raise ConfigError(
                 f"configuring a registry: its keys can't start with {self.key_prefix[:80]!r}: {exc}"
             ) from exc
+        if self.services is not None:
+            object.__setattr__(self, "services", _names(self.services))
+        if self.warm_file is not None:
+            _check_file(self.warm_file)
         for field in ("heartbeat", "retry_first", "retry_longest", "rest_first", "rest_longest"):
             _number(field, getattr(self, field), above=0.0)
         _number("wait", self.wait)
@@ -72,6 +88,8 @@ class RegistryConfig:
                 raise ConfigError(
                     f"configuring a registry: {what}_longest ({longest:g} s) is below {what}_first ({first:g} s)"
                 )
+        if self.health is not None and not isinstance(self.health, HealthCheck):
+            raise ConfigError(f"configuring a registry: health is a HealthCheck, not {self.health!r:.80}")
         if self.max_retry is not None and (not isinstance(self.max_retry, int) or self.max_retry < 0):
             raise ConfigError(
                 f"configuring a registry: max_retry is a number of attempts, or None to never give up, not "
@@ -82,6 +100,26 @@ class RegistryConfig:
     def key_prefix(self) -> str:
         """The prefix of the keys of all entries."""
         return f"/registry/{self.name}/" if self.prefix is None else self.prefix
+
+
+def _names(services: object) -> frozenset[str]:
+    """Return names of services as a set; any collection of text will do."""
+    if not isinstance(services, str | bytes) and isinstance(services, Iterable):
+        names = list(services)
+        if names and all(isinstance(name, str) and name for name in names):
+            return frozenset(names)
+    raise ConfigError(
+        f"configuring a registry: services is a collection of at least one name, or None to follow all, not "
+        f"{services!r:.80}"
+    )
+
+
+def _check_file(path: object) -> None:
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise ConfigError(f"configuring a registry: warm_file is the path of a file, or None, not {path!r:.80}")
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise ConfigError(f"configuring a registry: warm_file is in {str(folder)!r}, which is no folder; make it first")
 
 
 def _number(field: str, value: object, *, above: float | None = None) -> None:

@@ -51,6 +51,8 @@ class Status(StrEnum):
             the identity over. ``register`` starts again.
         CLOSED: the registry was closed.
         FOLLOWING: of the cache alone: it follows the store again.
+        HEALTHY: of the health alone: the probe of the own instance succeeds.
+        UNHEALTHY: of the health alone: the probe fails, and the instance isn't registered yet, or drains.
     """
 
     IDLE = "idle"
@@ -59,6 +61,8 @@ class Status(StrEnum):
     FAILED = "failed"
     CLOSED = "closed"
     FOLLOWING = "following"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
 
 
 class Part(StrEnum):
@@ -67,10 +71,12 @@ class Part(StrEnum):
     Attributes:
         REGISTRATION: the registry's own registration.
         CACHE: the cache of all instances.
+        HEALTH: the health of the registry's own instance, if the configuration has a check.
     """
 
     REGISTRATION = "registration"
     CACHE = "cache"
+    HEALTH = "health"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class StatusChange:
     grows stale. FOLLOWING: it is connected again. FAILED: the watch ended permanently.
 
     Attributes:
-        part: what changed, the registration or the cache.
+        part: what changed: the registration, the cache or the instance's health.
         status: the status now.
         reason: why, for people.
         error: the error behind it; ``None`` if there is none.

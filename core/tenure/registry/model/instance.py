@@ -63,8 +63,8 @@ class Instance:
         meta: the metadata, read-only at every level: mappings, and lists as tuples.
 
     Raises:
-        InvalidArgument: a field is of the wrong type, has a character that the key can't contain, or can't be
-            expressed in JSON; or ``port`` is out of range.
+        InvalidArgument: a field is of the wrong type, has a character that the key can't contain, or can't be expressed
+            in JSON. Or ``port`` is out of range.
     """
 
     id: str

@@ -384,7 +384,7 @@ class Actor:
             self._hold(lock, result.revision, lease)
         if self._random.random() < 0.7:
             self._call("revoke", lease.revoke)
-        else:
+        if lease.alive:  # an interrupt may come before the call has begun
             lease.abandon()
 
     def _hold(self, lock: str, token: int, lease: Lease) -> None:
@@ -435,7 +435,7 @@ class Actor:
                 found, item = self._call("get", lambda: self.store.get(one.key))
                 if found is Outcome.DONE and item is not None and one.put and self.store.capabilities.linearizable:
                     self.problems.append(f"{one.key} is there after its lease was revoked")
-        else:
+        if one.lease.alive:  # an interrupt may come before the call has begun
             one.lease.abandon()
         self._gone(one)
 

@@ -1,0 +1,1 @@
+"""The pages: each module gathers what one kind of page shows, and a template in ``templates/`` says how it looks."""

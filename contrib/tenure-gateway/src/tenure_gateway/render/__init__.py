@@ -1,0 +1,1 @@
+"""``tenure render``: configuration files from a registry and from keys."""

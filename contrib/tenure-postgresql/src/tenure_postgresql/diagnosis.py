@@ -1,0 +1,86 @@
+"""What `tenure doctor` should know of a PostgreSQL: connections, WAL that slots keep, bloated tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenure.plugin_kit import Deadline, examine_hosts
+from tenure.spi import Finding, Host, Verdict, named_warnings
+from tenure_postgresql import encoding, session
+from tenure_postgresql.context import BackendContext
+
+_MANY = 0.8
+_MIB = 1 << 20
+_LONG_WAL = 1 << 30
+_OLD_TRANSACTION = 3600
+_BLOATED = 256 * _MIB
+_FACTOR = 20
+
+_NAMES = (
+    ("fsync is off", "persistence", "set fsync = on"),
+    ("full_page_writes is off", "persistence", "set full_page_writes = on"),
+    ("synchronous_commit is", "persistence", "set synchronous_commit = on for this user: ALTER ROLE ... SET"),
+    ("autovacuum is off", "history", "set autovacuum = on"),
+    ("the store is used as a superuser", "rights", "make a user with the rights that the page lists"),
+)
+"""How warnings of `server_info` begin, what doctor calls them, and what to do."""
+
+
+def examine(
+    context: BackendContext, hosts: tuple[Host, ...], warnings: tuple[str, ...], *, timeout: float
+) -> tuple[Finding, ...]:
+    """`Backend.diagnose`."""
+    deadline = Deadline(timeout)
+    row = context.rows(context.statements.diagnosis, timeout=timeout, action="looking closer at the server")[0]
+    most, used, slots, wal, oldest, items, log, log_bytes = (encoding.number(each) for each in row)
+    return (
+        *named_warnings(warnings, _NAMES),
+        *_pooler(context, deadline),
+        *_connections(used, most),
+        *_wal(slots, wal),
+        *_history(oldest, items + log, log_bytes),
+        # PostgreSQL speaks TLS after a request of its own: certificates are checked when the store is opened.
+        *examine_hosts(hosts, None, deadline),
+    )
+
+
+def _pooler(context: BackendContext, deadline: Deadline) -> Iterator[Finding]:
+    with context.pool.asking(deadline, "looking for a pooler") as connection:
+        pooled = session.through_pooler(connection, deadline)
+    if pooled:
+        yield Finding(
+            "proxy",
+            Verdict.WARNING,
+            "a pooler such as pgbouncer stands before the server, in session mode: each store holds its connections",
+            "give it a pool_size above the option connections and one for the watches, times the programs",
+        )
+
+
+def _connections(used: int, most: int) -> Iterator[Finding]:
+    text = f"{used:,} of {most:,} connections are in use (max_connections)"
+    if used > most * _MANY:
+        advice = "raise max_connections, lower the option connections of the URLs, or put pgbouncer in front"
+        yield Finding("connections", Verdict.WARNING, f"{text}: at the limit new clients are refused", advice)
+    else:
+        yield Finding("connections", Verdict.OK, text)
+
+
+def _wal(slots: int, kept: int) -> Iterator[Finding]:
+    text = f"{slots:,} replication slots are without a reader and keep {kept / _MIB:,.0f} MiB of WAL"
+    if kept > _LONG_WAL:
+        advice = "drop slots that nobody reads (pg_drop_replication_slot), or set max_slot_wal_keep_size"
+        yield Finding("wal", Verdict.WARNING, f"{text}: it grows until the disk is full", advice)
+    else:
+        yield Finding("wal", Verdict.OK, text)
+
+
+def _history(oldest: int, size: int, log_bytes: int) -> Iterator[Finding]:
+    text = f"the store's tables have {size / _MIB:,.1f} MiB, of which the kept history needs {log_bytes / _MIB:,.1f}"
+    if oldest > _OLD_TRANSACTION:
+        advice = "end it (pg_terminate_backend), or set idle_in_transaction_session_timeout"
+        text = f"a transaction is open for {oldest // 60:,} min: what was deleted since can't be removed"
+        yield Finding("history", Verdict.WARNING, text, advice)
+    elif size > _BLOATED and size > log_bytes * _FACTOR:
+        yield Finding("history", Verdict.WARNING, f"{text}: dead rows may fill them", "see pg_stat_user_tables, VACUUM")
+    else:
+        yield Finding("history", Verdict.OK, text)

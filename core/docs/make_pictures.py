@@ -1,0 +1,415 @@
+"""Draws the pictures of the pages from the code's own tables, as SVG for light and dark screens.
+
+    python core/docs/make_pictures.py [--check]
+
+With ``--check`` nothing is written, and the exit code is 1 if a picture would change.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+
+from tenure import errors
+from tenure.errors import RetryAdvice
+from tenure.registry import Status
+from tenure.registry.lifecycle.state import TRANSITIONS
+from tenure.spi import Backend
+
+FOLDER = Path(__file__).with_name("images")
+ROOT = Path(__file__).parents[2]
+
+_LIGHT = {
+    "paper": "fill: #ffffff; stroke: #d0d7de",
+    "text": "fill: #1f2328",
+    "soft": "fill: #59636e",
+    "on": "fill: #ffffff",
+    "box": "fill: #f6f8fa; stroke: #818b98",
+    "good": "fill: #1a7f37",
+    "bad": "fill: #cf222e",
+    "late": "fill: #9a6700",
+    "wait": "fill: #d1d9e0",
+    "line": "stroke: #59636e; fill: none",
+    "cut": "stroke: #cf222e; fill: none",
+    "tip": "fill: #59636e",
+}
+_DARK = {
+    "paper": "fill: #0d1117; stroke: #3d444d",
+    "text": "fill: #f0f6fc",
+    "soft": "fill: #9198a1",
+    "box": "fill: #151b23; stroke: #656c76",
+    "good": "fill: #238636",
+    "bad": "fill: #da3633",
+    "late": "fill: #9e6a03",
+    "wait": "fill: #3d444d",
+    "line": "stroke: #9198a1",
+    "cut": "stroke: #f85149",
+    "tip": "fill: #9198a1",
+}
+
+
+def _style() -> str:
+    light = "\n".join(f"    .{name} {{ {rule} }}" for name, rule in _LIGHT.items())
+    dark = "\n".join(f"      .{name} {{ {rule} }}" for name, rule in _DARK.items())
+    return f"\n{light}\n    @media (prefers-color-scheme: dark) {{\n{dark}\n    }}"
+
+
+class Drawing:
+    """Collects the elements of one picture."""
+
+    def __init__(self, width: int, height: int, label: str) -> None:
+        self._width, self._height, self._label = width, height, label
+        self._parts: list[str] = []
+
+    def box(  # noqa: PLR0917 - place and size come first, as in SVG itself
+        self, x: float, y: float, w: float, h: float, lines: str, style: str = "box", *, bold: bool = False
+    ) -> None:
+        """A rectangle with centred lines of text; ``|`` separates lines, those after the first are small."""
+        self._parts.append(f'<rect class="{style}" x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="6"/>')
+        rows = lines.split("|")
+        light = style in ("box", "wait")
+        top = y + h / 2 - (len(rows) - 1) * 8.5 + 5
+        for number, row in enumerate(rows):
+            kind = ("text" if number == 0 else "soft") if light else "on"
+            size = 14 if number == 0 else 12
+            self.text(x + w / 2, top + number * 17, row, kind, size=size, anchor="middle", bold=bold and number == 0)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        style: str = "text",
+        *,
+        size: int = 13,
+        anchor: str = "start",
+        bold: bool = False,
+    ) -> None:
+        weight = ' font-weight="600"' if bold else ""
+        self._parts.append(
+            f'<text class="{style}" x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}"{weight}>'
+            f"{escape(words)}</text>"
+        )
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, style: str = "line", *, dashed: bool = False) -> None:
+        dash = ' stroke-dasharray="5 4"' if dashed else ""
+        self._parts.append(
+            f'<line class="{style}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke-width="1.6"{dash}/>'
+        )
+
+    def arrow(self, path: str, *, dashed: bool = False) -> None:
+        dash = ' stroke-dasharray="5 4"' if dashed else ""
+        self._parts.append(f'<path class="line" d="{path}" stroke-width="1.6" marker-end="url(#tip)"{dash}/>')
+
+    def svg(self) -> str:
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self._width} {self._height}" '
+            f'width="{self._width}" height="{self._height}" font-family="system-ui, sans-serif" role="img" '
+            f'aria-label="{escape(self._label)}">'
+        )
+        tip = (
+            '  <defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" '
+            'orient="auto-start-reverse"><path class="tip" d="M0 0 10 5 0 10z"/></marker></defs>'
+        )
+        paper = f'  <rect class="paper" x="0.5" y="0.5" width="{self._width - 1}" height="{self._height - 1}" rx="8"/>'
+        body = "\n".join(f"  {part}" for part in self._parts)
+        return f"{head}\n  <style>{_style()}\n  </style>\n{tip}\n{paper}\n{body}\n</svg>\n"
+
+
+def stores() -> list[str]:
+    """Return the names of the stores that have a plugin in the repository."""
+    folders = [*sorted((ROOT / "backends").glob("tenure_*")), *sorted(ROOT.glob("contrib/*/src/tenure_*"))]
+    return [folder.name.removeprefix("tenure_") for folder in folders if (folder / "plugin.py").exists()]
+
+
+def layers() -> Drawing:
+    """What lies on what, from the application to the servers."""
+    methods = sorted(Backend.__abstractmethods__)
+    picture = Drawing(
+        860, 470, "Layers: the application, recipes and registry, Store, the plugin interface, plugins, servers"
+    )
+    x, w = 40, 780
+    picture.box(x, 24, w, 44, "your application", "good", bold=True)
+    for number, (name, what) in enumerate(
+        (
+            ("tenure.recipes", "locks, elections, queues ..."),
+            ("tenure.registry", "instances of services"),
+            ("tenure.aio", "the same for asyncio"),
+            ("tenure command", "shell and operators"),
+        )
+    ):
+        picture.box(x + number * 197, 88, 189, 56, f"{name}|{what}")
+    picture.box(
+        x, 164, w, 62, "Store|namespaces, deadlines, retries, transactions; leases refresh, watches resume", bold=True
+    )
+    picture.box(x, 246, w, 74, f"plugin interface: Backend has {len(methods)} methods|" + _in_two(methods), bold=True)
+    names = stores()
+    step = w / len(names)
+    for number, name in enumerate(names):
+        picture.box(x + number * step + 2, 340, step - 4, 40, name)
+        if name in ("memory", "sqlite", "jsonfile"):
+            picture.text(x + (number + 0.5) * step, 418, "no server", "soft", size=12, anchor="middle")
+        else:
+            picture.arrow(f"M{x + (number + 0.5) * step:g} 380 V400")
+            picture.box(x + number * step + 8, 402, step - 16, 26, "server", "wait")
+    picture.text(
+        x,
+        454,
+        "A layer calls only the one below it. The conformance suite tests every plugin through the Store.",
+        "soft",
+    )
+    return picture
+
+
+def _in_two(words: list[str]) -> str:
+    half = (len(words) + 1) // 2
+    return f"{', '.join(words[:half])},|{', '.join(words[half:])}"
+
+
+def lease() -> Drawing:
+    """The timeline of one lease whose holder is cut off."""
+    picture = Drawing(
+        860,
+        292,
+        "A holder refreshes its lease every third of the TTL; cut off, it gives up at 9 s; the store ends it at 10 s",
+    )
+    left, second = 130, 44
+    at = [left + second * number for number in range(17)]
+    for number in range(17):
+        picture.line(at[number], 216, at[number], 222)
+        if number % 2 == 0:
+            picture.text(at[number], 238, f"{number} s", "soft", size=12, anchor="middle")
+    picture.line(left, 219, at[16], 219)
+    for y, name in ((57, "holder"), (117, "store"), (177, "successor")):
+        picture.text(115, y, name, anchor="end", size=14, bold=True)
+    third = second * 10 / 3
+    picture.box(left, 40, third, 26, "held", "good")
+    picture.box(left + third, 40, second * 9, 26, "held: the local clock says so", "good")
+    picture.box(left + third + second * 9, 40, at[16] - left - third - second * 9, 26, "lost", "bad")
+    picture.box(left, 100, third + second * 10, 26, "the lease lives", "wait")
+    picture.box(left + third + second * 10, 100, at[16] - left - third - second * 10, 26, "ended", "bad")
+    picture.box(left, 160, third + second * 10, 26, "waits", "wait")
+    picture.box(left + third + second * 10, 160, at[16] - left - third - second * 10, 26, "holds", "good")
+    picture.arrow(f"M{left + third:g} 66 V98")
+    picture.text(left + third + 6, 87, "the last refresh that arrives (TTL 10 s)", "soft", size=12)
+    picture.line(left + 2 * third, 30, left + 2 * third, 76, "cut", dashed=True)
+    picture.text(left + 2 * third + 6, 33, "cut off: this refresh and all later ones fail", "soft", size=12)
+    edge = left + third + second * 9
+    picture.line(edge, 30, edge, 196, "cut")
+    picture.text(
+        40, 266, "The holder counts from the moment at which it sent the last refresh, by its own clock alone.", "soft"
+    )
+    picture.text(
+        40, 283, "So it gives up before the store ends the lease: after a pause too, and without a connection.", "soft"
+    )
+    return picture
+
+
+def watch_gap() -> Drawing:
+    """A watch over a break of the connection, resumed and resynchronized."""
+    picture = Drawing(860, 470, "A watch delivers a snapshot, changes, and after a gap the difference")
+    lanes = {"your program": 130, "watch": 430, "store": 730}
+    for name, x in lanes.items():
+        picture.box(x - 80, 20, 160, 34, name, bold=True)
+        picture.line(x, 54, x, 440, dashed=True)
+    program, watch, store = lanes.values()
+
+    def step(y: float, begin: float, end: float, words: str) -> None:
+        picture.arrow(f"M{begin:g} {y:g} H{end + (6 if end < begin else -6):g}")
+        picture.text((begin + end) / 2, y - 6, words, "text", size=12, anchor="middle")
+
+    step(86, watch, store, "open")
+    step(112, store, watch, "all keys, at revision 7")
+    step(112, watch, program, "SNAPSHOT, then SYNCED")
+    step(150, store, watch, "revision 8: put a")
+    step(150, watch, program, "CHANGES: a")
+    picture.line(watch + 20, 182, store - 20, 182, "cut", dashed=True)
+    picture.text((watch + store) / 2, 176, "the connection breaks", "soft", size=12, anchor="middle")
+    picture.box(store - 80, 196, 160, 40, "9: put b|10: delete a", "box")
+    picture.text(program, 212, "staleness grows;", "soft", size=12, anchor="middle")
+    picture.text(program, 228, "the last state stays", "soft", size=12, anchor="middle")
+    step(264, watch, store, "open again, after revision 8")
+    picture.box(watch - 86, 282, 172, 28, "history still there?")
+    picture.text(watch + 94, 300, "yes", "soft", size=12)
+    step(336, store, watch, "revisions 9 and 10")
+    step(336, watch, program, "CHANGES: put b, delete a")
+    picture.text(watch + 12, 378, "no: compacted, restored, or your program was too slow", "soft", size=12)
+    step(404, store, watch, "all keys, at revision 10")
+    step(404, watch, program, "RESYNC: put b, delete a")
+    picture.text(
+        430,
+        460,
+        "Either way the program learns of every key that differs, also of those that were deleted.",
+        "soft",
+        anchor="middle",
+    )
+    return picture
+
+
+def threads() -> Drawing:
+    """Which thread calls which method of a plugin, and which one the plugin brings along."""
+    picture = Drawing(
+        860, 360, "The caller's thread calls get, list and commit; core's thread refreshes; the plugin's delivers"
+    )
+    picture.text(130, 34, "threads of the program", "soft", anchor="middle")
+    picture.text(400, 34, "core", "soft", anchor="middle")
+    picture.text(700, 34, "your plugin", "soft", anchor="middle")
+    picture.line(262, 20, 262, 340, dashed=True)
+    picture.line(540, 20, 540, 340, dashed=True)
+    rows = (
+        (50, "a caller", "Store: deadline, retries", "get, list, commit, grant, watch"),
+        (126, "", "thread: keep-alive of leases", "refresh, revoke"),
+    )
+    for y, program, core, methods in rows:
+        if program:
+            picture.box(40, y, 180, 52, f"{program}|blocks until the answer")
+            picture.arrow(f"M220 {y + 26} H298")
+        picture.box(300, y, 200, 52, core)
+        picture.arrow(f"M500 {y + 26} H578")
+        picture.box(580, y, 240, 52, f"{methods}|blocking, from several threads at once")
+    picture.box(40, 216, 180, 52, "a consumer|watch.next()")
+    picture.box(300, 216, 200, 52, "bounded buffer|FeedBuffer, one per watch", "wait")
+    picture.box(580, 216, 240, 52, "thread: your reader|sink.deliver, sink.fail", "good")
+    picture.arrow("M580 242 H502")
+    picture.arrow("M300 242 H222")
+    picture.text(548, 210, "never blocks", "soft", size=12)
+    picture.text(254, 210, "waits", "soft", size=12, anchor="end")
+    picture.box(300, 292, 200, 44, "threads: callbacks")
+    picture.arrow("M300 314 H222")
+    picture.text(130, 310, "on_lost, on_change,", "soft", size=12, anchor="middle")
+    picture.text(130, 326, "handlers of the registry", "soft", size=12, anchor="middle")
+    return picture
+
+
+_REFUSED: dict[RetryAdvice, tuple[type[errors.TenureError], ...]] = {
+    RetryAdvice.SAFE: (errors.Unavailable, errors.DeadlineExceeded, errors.StoreFull),
+    RetryAdvice.READ_FIRST: (errors.Conflict,),
+    RetryAdvice.USELESS: (
+        errors.InvalidArgument,
+        errors.LimitExceeded,
+        errors.Unsupported,
+        errors.PermissionDenied,
+        errors.LeaseNotFound,
+        errors.StoreClosed,
+    ),
+}
+"""Errors that a write may raise and that refuse it, by what they advise; the catalogue has all of them."""
+
+
+def outcomes() -> Drawing:
+    """What a program knows after a write, and what it may do."""
+    for advice, names in _REFUSED.items():
+        wrong = [error.__name__ for error in names if error.retry is not advice]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: retry is not {advice}")
+    picture = Drawing(
+        860, 500, "A write is done, refused or unknown; the type of the error says which, and what may follow"
+    )
+    picture.box(330, 20, 200, 40, "store.put(...)", bold=True)
+    for x, words in ((130, "it returned"), (430, "it raised OutcomeUnknown"), (730, "it raised another error")):
+        picture.arrow(f"M430 60 V84 H{x} V104" if x != 430 else "M430 60 V104")
+        picture.text(
+            x + (14 if x == 430 else 0),
+            98 if x == 430 else 78,
+            words,
+            "soft",
+            size=12,
+            anchor="start" if x == 430 else "middle",
+        )
+    picture.box(40, 106, 180, 48, "done|applied once", "good", bold=True)
+    picture.box(340, 106, 180, 48, "unknown|applied once, or never", "late", bold=True)
+    picture.box(640, 106, 180, 48, "refused|nothing was changed", "bad", bold=True)
+    picture.arrow("M430 154 V196")
+    picture.box(310, 198, 240, 60, "read the keys|then decide; a write with if_unchanged|may simply be sent again")
+    picture.text(130, 184, "use the new revision", "soft", size=12, anchor="middle")
+    picture.arrow("M730 154 V176")
+    picture.text(730, 192, "error.retry says", "soft", size=12, anchor="middle")
+    y = 214
+    for advice, what in (
+        (RetryAdvice.SAFE, "make the same call again"),
+        (RetryAdvice.READ_FIRST, "read the keys first"),
+        (RetryAdvice.USELESS, "change something first"),
+    ):
+        listed = [error.__name__ for error in _REFUSED[advice]]
+        rows = textwrap.wrap(", ".join(listed), 40)
+        height = 30 + 16 * len(rows)
+        picture.box(570, y, 275, height, f"{advice.name}: {what}|" + "|".join(rows))
+        y += height + 8
+    picture.text(40, 300, "Tenure never repeats a write blindly.", size=13)
+    picture.text(40, 320, "A write without an answer is the program's", size=13)
+    picture.text(40, 340, "decision, because only the program knows", size=13)
+    picture.text(40, 360, "what the write means.", size=13)
+    picture._height = int(max(y + 12, 400))
+    return picture
+
+
+_PLACES = {
+    Status.IDLE: (40, 190),
+    Status.REGISTERED: (350, 50),
+    Status.RECOVERING: (660, 190),
+    Status.FAILED: (350, 330),
+    Status.CLOSED: (40, 420),
+}
+_WAYS = {
+    (Status.IDLE, Status.REGISTERED): ("M100 190 V62 H348", 112, 54),
+    (Status.REGISTERED, Status.IDLE): ("M350 84 H150 V188", 162, 102),
+    (Status.REGISTERED, Status.RECOVERING): ("M510 62 H760 V188", 522, 54),
+    (Status.RECOVERING, Status.REGISTERED): ("M710 190 V84 H512", 522, 102),
+    (Status.RECOVERING, Status.IDLE): ("M660 213 H202", 226, 207),
+    (Status.RECOVERING, Status.FAILED): ("M700 236 V353 H512", 522, 372),
+    (Status.REGISTERED, Status.FAILED): ("M450 96 V328", 458, 258),
+    (Status.FAILED, Status.REGISTERED): ("M400 330 V98", 392, 258),
+    (Status.FAILED, Status.IDLE): ("M350 342 H180 V238", 190, 334),
+    (Status.IDLE, Status.FAILED): ("M140 236 V366 H348", 150, 383),
+    (Status.IDLE, Status.CLOSED): ("M70 236 V418", 78, 400),
+    (Status.RECOVERING, Status.RECOVERING): ("M790 190 V164 H840 V213 H822", 838, 256),
+}
+"""Transition -> the arrow's path, and where its text begins."""
+
+
+def registration() -> Drawing:
+    """The states of a registry's own registration, with an arrow for each transition of the table in the code."""
+    told = "; ".join(f"{source} to {', '.join(targets)}" for source, targets in TRANSITIONS.items() if targets)
+    picture = Drawing(860, 484, f"States of a registration: {told}")
+    styles = {Status.REGISTERED: "good", Status.RECOVERING: "late", Status.FAILED: "bad"}
+    for source, targets in TRANSITIONS.items():
+        for target, cause in targets.items():
+            path, x, y = _WAYS[source, target]
+            picture.arrow(path)
+            before = source is target or (source, target) == (Status.FAILED, Status.REGISTERED)
+            for number, row in enumerate(textwrap.wrap(cause, 40)):
+                picture.text(x, y + number * 15, row, "soft", size=12, anchor="end" if before else "start")
+    for status, (x, y) in _PLACES.items():
+        picture.box(x, y, 160, 46, status.name, styles.get(status, "box"), bold=True)
+    return picture
+
+
+PICTURES: dict[str, Callable[[], Drawing]] = {
+    "layers": layers,
+    "lease": lease,
+    "outcomes": outcomes,
+    "registration": registration,
+    "threads": threads,
+    "watch-gap": watch_gap,
+}
+
+
+def main(arguments: list[str]) -> int:
+    stale = []
+    for name, draw in PICTURES.items():
+        path, text = FOLDER / f"{name}.svg", draw().svg()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(path.name)
+            if "--check" not in arguments:
+                path.write_text(text, encoding="utf-8")
+    if stale and "--check" in arguments:
+        print(f"{', '.join(stale)}: not what the code says; run python {__file__}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

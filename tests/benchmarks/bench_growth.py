@@ -1,0 +1,168 @@
+"""How costs grow with the number of keys: a list, a watch up to in sync, the start of a registry, and one change.
+
+Each is measured at sizes that lie a factor of ten apart. The exponent says what follows: with 1.0 ten times the keys
+cost ten times the time, with 0.0 they cost nothing more. The client's processor time is judged; the time on the wall,
+in which the server's part is, is shown beside it. Of several runs the shortest counts: other programs on the machine
+make a run longer and never shorter.
+
+A step is to be expected between 10,000 and 100,000 keys: Python's collector then makes passes over all objects. They
+cost a constant part of what so many objects cost, and are in the exponent of these two sizes all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bench_etcd
+import bench_redis
+from measure import Result
+from server import with_server
+
+import tenure
+from tenure.registry import Instance, Registry, RegistryConfig, encode, key_of
+
+SIZES, SIZES_QUICKLY = (1_000, 10_000, 100_000), (1_000, 10_000)
+STEEPEST, STEEPEST_CHANGE = 1.1, 0.1
+SERVICES = 1_000
+CONFIG = RegistryConfig(prefix="benchmark/growth/")
+CHANGES = 40
+
+
+class Took(NamedTuple):
+    """Seconds on the wall, and of this process's processor time."""
+
+    wall: float
+    cpu: float
+
+
+def run(quick: bool) -> Iterator[Result]:
+    with tempfile.TemporaryDirectory() as folder, tenure.connect(f"sqlite://{Path(folder) / 'growth.db'}") as store:
+        yield from _measured("sqlite", store, quick=quick)
+
+
+def run_etcd(quick: bool) -> Iterator[Result]:
+    yield from _on_server("etcd", bench_etcd.container, quick=quick)
+
+
+def run_redis(quick: bool) -> Iterator[Result]:
+    yield from _on_server("redis", bench_redis.container, quick=quick)
+
+
+def _on_server(scheme: str, container: Callable[..., Any], *, quick: bool) -> Iterator[Result]:
+    def measure(store: tenure.Store, stack: contextlib.ExitStack) -> Iterator[Result]:
+        return _measured(scheme, store, quick=quick)
+
+    return with_server(scheme, container, measure)
+
+
+def _measured(scheme: str, store: tenure.Store, *, quick: bool) -> Iterator[Result]:
+    sizes = SIZES_QUICKLY if quick else SIZES
+    curves: dict[str, list[Took]] = {}
+    present = 0
+    for size in sizes:
+        _fill(store, present, size)
+        present = size
+        for name, took in _at(store, size).items():
+            curves.setdefault(name, []).append(took)
+    store.delete_prefix(CONFIG.key_prefix, timeout=60.0)
+    for name, curve in curves.items():
+        steepest = STEEPEST_CHANGE if name == "one change" else STEEPEST
+        cpu, wall = [took.cpu for took in curve], [took.wall for took in curve]
+        exponent, on_the_wall = _exponent(sizes, cpu), _exponent(sizes, wall)
+        yield Result(
+            f"growth {scheme} {name}",
+            f"exponent {exponent:.2f}",
+            f"<= {steepest:.1f}",
+            exponent <= steepest,
+            control=f"wall {on_the_wall:.2f}",
+            note=f"cpu {_shown(cpu)}, wall {_shown(wall)} ms at {', '.join(f'{size:,}' for size in sizes)} keys",
+            numbers={
+                "exponent": exponent,
+                "wall_exponent": on_the_wall,
+                **{str(size): seconds for size, seconds in zip(sizes, cpu, strict=True)},
+                **{f"wall_{size}": seconds for size, seconds in zip(sizes, wall, strict=True)},
+            },
+        )
+
+
+def _exponent(sizes: Sequence[int], curve: Sequence[float]) -> float:
+    return math.log(curve[-1] / curve[0]) / math.log(sizes[-1] / sizes[0])
+
+
+def _shown(curve: Sequence[float]) -> str:
+    return " / ".join(f"{seconds * 1e3:.3g}" for seconds in curve)
+
+
+def _fill(store: tenure.Store, start: int, end: int) -> None:
+    step = min(100, store.capabilities.max_transaction_operations)
+    for first in range(start, end, step):
+        transaction = store.transaction()
+        for number in range(first, min(first + step, end)):
+            transaction.put(key_of(CONFIG.key_prefix, _instance(number)), encode(_instance(number)))
+        transaction.commit(timeout=60.0)
+
+
+def _instance(number: int) -> Instance:
+    return Instance(
+        f"service-{number % SERVICES}",
+        id=f"{number:08}",
+        host=f"10.{number // 62_500}.{number // 250 % 250}.{number % 250}",
+        host_name=f"node-{number % 5_000}",
+        port=8000,
+        meta={"zone": "a", "version": "1.2.3"},
+    )
+
+
+def _at(store: tenure.Store, size: int) -> dict[str, Took]:
+    def listed() -> None:
+        assert len(store.list(CONFIG.key_prefix, timeout=60.0)) == size
+
+    def watched() -> None:
+        found = 0
+        with store.watch(CONFIG.key_prefix, timeout=60.0) as watch:
+            for batch in watch:
+                found += len(batch.events)
+                if batch.type is tenure.BatchType.SYNCED:
+                    break
+        assert found == size
+
+    def registry_started() -> None:
+        Registry(store, CONFIG).start(timeout=60.0).close()
+
+    runs = 5 if size >= SIZES[-1] else 9
+    return {
+        "list": _shortest(listed, runs),
+        "watch": _shortest(watched, runs),
+        "registry start": _shortest(registry_started, runs),
+        "one change": _change(store),
+    }
+
+
+def _change(store: tenure.Store) -> Took:
+    """From a put to its handler, in a registry of all keys."""
+    own, told = _instance(0), threading.Event()
+
+    def change() -> None:
+        told.clear()
+        store.put(key_of(CONFIG.key_prefix, own), encode(own))
+        assert told.wait(30.0)
+
+    with Registry(store, CONFIG).start(timeout=60.0) as registry:
+        registry.add_handler(lambda event: told.set())
+        return _shortest(change, CHANGES)
+
+
+def _shortest(call: Callable[[], None], runs: int) -> Took:
+    found = []
+    for _ in range(runs):
+        wall, cpu = time.perf_counter(), time.process_time()
+        call()
+        found.append(Took(time.perf_counter() - wall, time.process_time() - cpu))
+    return Took(min(took.wall for took in found), min(took.cpu for took in found))
