@@ -74,7 +74,6 @@ RAISES_NOTHING = {
     "Clock.pause": "arithmetic",
     "Clock.resting": "records a fact",
     "Deadline.progressed": "records a fact",
-    "ProgressDeadline.of_request": "makes a deadline",
     "ProgressDeadline.progressed": "records a fact",
     "Deadline.remaining": "returns a minimum once the time is up",
     "Deadline.within": "returns a minimum once the time is up",
