@@ -416,7 +416,7 @@ def test_a_right_that_goes_and_comes_back_is_told_and_the_cache_follows_again(
     statuses = told()
     own.add_status_handler(statuses)
     with monkeypatch.context() as patched:
-        patched.setattr(Watch, "_try_open", lambda watch, timeout: PermissionDenied("not any more"))
+        patched.setattr(Watch, "_try_open", lambda watch, timeout, request: PermissionDenied("not any more"))
         server.cut_watches()
         change = statuses.of(1)[0]
         assert (change.part, change.status) == ("cache", Status.RECOVERING)
@@ -434,7 +434,7 @@ def test_a_watch_that_ends_for_good_is_told_and_the_cache_goes_on_serving(regist
     own = registry(WEB)
     statuses = told()
     own.add_status_handler(statuses)
-    monkeypatch.setattr(Watch, "_try_open", lambda watch, timeout: PluginError("broken"))
+    monkeypatch.setattr(Watch, "_try_open", lambda watch, timeout, request: PluginError("broken"))
     server.cut_watches()
     change = statuses.of(1)[0]
     assert (change.part, change.status) == ("cache", Status.FAILED)
