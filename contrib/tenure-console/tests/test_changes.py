@@ -166,15 +166,21 @@ def test_what_changed_since_the_question_is_not_done(store: tenure.Store, writab
     lease = store.get(key).lease_id
     asked = [writer.get("confirm", do=act, key=key) for act in ("drain", "deregister")]
     asked += [writer.get("confirm", do="delete", key="k"), writer.get("confirm", do="release", key=ticket.key)]
+    tenure.Lock(store, "other", owner="ada").acquire()
+    settle(writable, store)
+    other = next(item for item in store.list("tenure/lock/other/").items if b"ada" in item.value)
+    asked.append(writer.get("confirm", do="release", key=other.key))
+    store.put(other.key, other.value, lease=other.lease_id)  # its holder has changed what it says
     store.put(key, store.get(key).value, lease=lease)
     store.put("k", b"2")
     held.release()
     again = tenure.Lock(store, "job", owner="grace").acquire()
     settle(writable, store)
     answers = [writer.post("do", like=question) for question in asked]
-    assert [answer.status_code for answer in answers] == [409] * 4
+    assert [answer.status_code for answer in answers] == [409] * 5
     assert store.get(key) is not None
     assert store.get("k").value == b"2"
+    assert store.get(other.key) is not None
     again.check()
     again.release()
 

@@ -39,10 +39,10 @@ def test_a_freeze_is_told_in_metrics_and_events(server: RedisServer, caplog: pyt
     caplog.set_level(logging.DEBUG, "tenure.events")
     with (
         tenure.connect(server.url, observers=[collector, EventLog()], timeout=1.0) as store,
-        Registry(store, RegistryConfig("prod", heartbeat=3.0), Instance("web", port=80)),
+        Registry(store, RegistryConfig("prod", heartbeat=6.0), Instance("web", port=80)),
         store.watch("jobs/", callback=lambda batch: None),
     ):
-        lock = tenure.Lock(store, "job", session=tenure.Session.open(store, ttl=3.0)).acquire()
+        lock = tenure.Lock(store, "job", session=tenure.Session.open(store, ttl=6.0)).acquire()
         until(lambda: value("tenure_lease_refresh_duration_seconds_count") > 0, what="a refresh")
         assert value("tenure_leases_held", db_system_name="redis", server_address="127.0.0.1") == 2
         server.pause()

@@ -299,7 +299,7 @@ class LeaseKeepAlive:
 
     def _refresh(self, batch: Sequence[HeldLease], timeout: float) -> None:
         sent = self._clock.now()
-        under_way = [batch]
+        under_way = [True]
         self._look_later(under_way)
         ttls = None
         try:
@@ -329,17 +329,19 @@ class LeaseKeepAlive:
             for lease in batch:
                 lease._tell_refreshed()
 
-    def _look_later(self, under_way: list[Sequence[HeldLease]]) -> None:
+    def _look_later(self, under_way: list[bool]) -> None:
         """Let a timer look for overdue leases while a refresh is ``under_way``."""
         self._timers.call_at(monotonic() + _LOOK_AGAIN, lambda: self._look(under_way))
 
-    def _look(self, under_way: list[Sequence[HeldLease]]) -> None:
-        for batch in tuple(under_way):
-            self._tell_suspects(batch)
-            with self._condition:
-                overdue = self._machine.overdue(self._clock.now())
-            self._end(overdue)
-            self._look_later(under_way)
+    def _look(self, under_way: list[bool]) -> None:
+        if not under_way:
+            return
+        with self._condition:
+            overdue = self._machine.overdue(self._clock.now())
+            leases = [] if self._tell is None else self._machine.leases  # also those that wait for their turn
+        self._end(overdue)
+        self._tell_suspects(lease for lease in leases if lease.keep_alive)
+        self._look_later(under_way)
 
 
 def _nothing() -> None:

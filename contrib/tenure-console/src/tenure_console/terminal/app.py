@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from rich.text import Text
@@ -11,6 +10,7 @@ from textual.binding import BindingType
 from textual.widgets import DataTable, Footer, Input, Static, Tab, Tabs
 
 from tenure import Store
+from tenure.plugin_kit import monotonic
 from tenure_console.following.follower import Follower
 from tenure_console.following.picture import Picture
 from tenure_console.looks.text import plain
@@ -89,7 +89,7 @@ class Top(App[None]):
     def look(self) -> None:
         """Show what has changed since the last look. Ages change each second."""
         version, _ = self.follower.changed_since(0)
-        present = (version, int(time.monotonic()), self._view, self._asked, self.follower.link.state)
+        present = (version, int(monotonic()), self._view, self._asked, self.follower.link.state)
         if present != self._shown:
             self._shown = present
             self._show_head()

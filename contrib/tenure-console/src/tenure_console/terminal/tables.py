@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from tenure.plugin_kit import wall_clock
 from tenure_console.following.entries import Entry
 from tenure_console.following.picture import Picture
 from tenure_console.looks.amounts import clock, duration, size
@@ -108,7 +108,7 @@ def _instances(entries: list[Entry], asked: Asked) -> Table:
 
 def locks(picture: Picture, asked: Asked) -> Table:
     """Show who holds and who waits."""
-    now = time.time()
+    now = wall_clock()
     rows = (
         Row(
             place.key,
@@ -203,7 +203,7 @@ def _value(value: bytes | None, asked: Asked) -> Cell:
 
 
 def _age(moment: float | None) -> Cell:
-    return Cell("", "faint") if moment is None else Cell(duration(time.time() - moment))
+    return Cell("", "faint") if moment is None else Cell(duration(wall_clock() - moment))
 
 
 def _contains(asked: Asked, *fields: str) -> bool:
