@@ -1,5 +1,7 @@
 """Watches, and the ending of leases in time: one thread per backend, alive only while there is either.
 
+While something is watched, another thread waits for the system's signs of writes and wakes the first.
+
 Every commit, of whichever process, is in the file's change log. The thread reads it once for all feeds, from
 the position of the hindmost, and hands each feed what it hasn't had. When to look: at once after a commit of this
 backend; soon and some times after a sign that somebody writes (``write_signs``); else every tenth of a second, or every
@@ -32,6 +34,8 @@ _AFTER_A_SIGN = (0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.015)
 _OWN, _AFTER_AN_OWN = 0.01, 4
 """Seconds within which a sign is that of an own commit, and the look that follows it."""
 _WITHOUT_SIGNS = 0.1
+_SETTLED = 0.25
+"""Seconds for which something has been watched before signs are waited for."""
 
 _STATE = (
     "SELECT history_id, revision, log_start, (SELECT min(deadline) FROM lease), "
@@ -125,8 +129,10 @@ class Watches:
             self._condition.notify_all()
 
     def _watch(self) -> None:
+        began = monotonic()
         while self._wait():
-            if self._signs is None and self._hub:
+            # Not for a watch that ends at once: a thread costs more than a few looks.
+            if self._signs is None and self._hub and monotonic() - began > _SETTLED:
                 self._signs = WriteSigns(self._database.path, self._signed)
             try:
                 self._look()

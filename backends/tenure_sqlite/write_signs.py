@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable
 from functools import cache
 
-from tenure.plugin_kit import Worker
+from tenure.plugin_kit import Monitor, Worker
 
 _CLOSE_ON_EXEC, _NO_WAIT = os.O_CLOEXEC, os.O_NONBLOCK
 _MODIFIED, _MOVED_HERE, _CREATED, _DELETED = 0x2, 0x80, 0x100, 0x200
@@ -24,6 +24,8 @@ _HEADER = struct.Struct("iIII")
 _READ = 1 << 16
 _PAUSE = 2
 """Milliseconds."""
+_LONGEST_END = 10.0
+"""Seconds that a close waits for the thread, which ends at once unless the machine is very busy."""
 
 
 class WriteSigns:
@@ -36,8 +38,9 @@ class WriteSigns:
 
     def __init__(self, path: str, tell: Callable[[], object]) -> None:
         folder, name = os.path.split(os.path.realpath(path))
-        self._names = {name.encode() + suffix for suffix in (b"", b"-wal")}
+        self._names = {os.fsencode(name + suffix) for suffix in ("", "-wal")}
         self._tell = tell
+        self._lock = Monitor()
         self._inotify = self._stop = -1
         self._worker = Worker(self._run, name="tenure-sqlite-signs", on_error=lambda error: None)
         self.working = False
@@ -45,25 +48,36 @@ class WriteSigns:
         try:
             self._inotify = _inotify(folder)
             self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-            self._worker.start("watching")
             self.working = True
+            self._worker.start("watching")
         except Exception:  # noqa: BLE001 - whatever it is, looking at times does as well
-            self.close()
+            self._give_back()
 
     def close(self) -> None:
         """Tell nothing any more, and end the thread."""
-        self.working = False
         self._worker.stop()
-        if self._stop >= 0:
-            os.eventfd_write(self._stop, 1)
-        self._worker.join(1.0)
-        for descriptor in (self._inotify, self._stop):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._inotify = self._stop = -1
+        with self._lock:
+            self.working = False
+            if self._stop >= 0:
+                os.eventfd_write(self._stop, 1)
+        self._worker.join(_LONGEST_END)
+
+    def _give_back(self) -> None:
+        """Close the descriptors: by the thread that waits for them, or if there is none."""
+        with self._lock:
+            self.working = False
+            for descriptor in (self._inotify, self._stop):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._inotify = self._stop = -1
 
     def _run(self) -> None:
-        inotify, stop = self._inotify, self._stop
+        try:
+            self._watch(self._inotify, self._stop)
+        finally:
+            self._give_back()
+
+    def _watch(self, inotify: int, stop: int) -> None:
         signs, end = select.poll(), select.poll()
         signs.register(inotify, select.POLLIN)
         for poll in (signs, end):
@@ -83,7 +97,7 @@ class WriteSigns:
         while at < len(events):
             length = _HEADER.unpack_from(events, at)[3]
             at += _HEADER.size + length
-            if not length or events[at - length : at].rstrip(b"\0") in self._names:
+            if not length or events[at - length : at].rstrip(bytes(1)) in self._names:
                 return True
         return False
 

@@ -75,9 +75,15 @@ def slower(result: Result, record: Record | None) -> str:
     now = result.numbers
     if "low" in now and "high" in before and now["low"] > SLOWER * before["high"]:
         return f"slower than recorded: {now['ratio']:.2f} against {before['ratio']:.2f}"
-    if "exponent" in now and "exponent" in before and now["exponent"] > before["exponent"] + STEEPER:
+    if "exponent" not in now or "exponent" not in before or _sizes(now) != _sizes(before):
+        return ""  # an exponent between other sizes is another number
+    if now["exponent"] > before["exponent"] + STEEPER:
         return f"steeper than recorded: {now['exponent']:.2f} against {before['exponent']:.2f}"
     return ""
+
+
+def _sizes(numbers: dict[str, float]) -> set[str]:
+    return {name for name in numbers if name.isdigit()}
 
 
 def _git(*arguments: str) -> str:

@@ -35,6 +35,7 @@ def test_the_page_shows_the_records_that_are_there(modules):
         ({"ratio": 2.0, "low": 1.9, "high": 2.1}, {"ratio": 1.0, "low": 0.9, "high": 1.1}, ""),
         ({"exponent": 1.0}, {"exponent": 1.1}, ""),
         ({"exponent": 1.0}, {"exponent": 1.3}, "1.30 against 1.00"),
+        ({"exponent": 1.0, "1000": 1.0}, {"exponent": 1.3, "1000": 1.0, "10000": 9.0}, ""),
         ({}, {"ratio": 1.5, "low": 1.3, "high": 1.6}, ""),
     ],
 )

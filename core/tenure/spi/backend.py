@@ -9,7 +9,8 @@ validation, retries, keeping leases alive, resuming watches, computing differenc
 Rules for every method:
 
 * Thread-safe: called from many threads at once.
-* ``timeout`` is in seconds and greater than zero. The method returns or raises within it, plus a moment.
+* ``timeout`` is in seconds and greater than zero. The method returns or raises within it, plus a moment. A request with
+  ``patience`` allows a long answer that keeps arriving more: ``plugin_kit.ProgressDeadline.of_request`` counts both.
 * Only errors of ``tenure.errors`` are raised. ``Unavailable`` (and ``DeadlineExceeded``) mean *certainly not
   applied*. If a write may have been applied, the method raises ``OutcomeUnknown``.
 * The client library's own retries are turned off.

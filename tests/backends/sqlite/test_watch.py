@@ -37,7 +37,11 @@ def changes(items):
 
 
 def watchers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("tenure-sqlite")]
+    return [thread for thread in threading.enumerate() if thread.name == "tenure-sqlite"]
+
+
+def waiting_for_signs():
+    return [thread for thread in threading.enumerate() if thread.name == "tenure-sqlite-signs"]
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -175,6 +179,7 @@ def test_one_thread_for_all_feeds_and_none_without(open_store, sink):
         feed.close()
     thread.join(T)
     assert not thread.is_alive()
+    assert not waiting_for_signs()
     put(store, "a")
     assert not changes(sink.items)
     store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)

@@ -12,7 +12,7 @@ import pytest
 from tenure.spi import Changes, Put, Transaction, WatchRequest
 from tenure_sqlite import write_signs
 from tenure_sqlite.write_signs import WriteSigns
-from tenure_testkit.waiting import PATIENCE
+from tenure_testkit.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
@@ -77,9 +77,9 @@ def test_without_signs_another_backends_commits_are_found_by_looking(open_store,
         monkeypatch.setattr(write_signs.Worker, "start", _refuse_signs(write_signs.Worker.start))
     store, writer = open_store(), open_store()
     store.watch(WatchRequest(prefix="x/"), sink=sink, timeout=T)
+    until(lambda: store._watches._signs is not None, PATIENCE, "the attempt to wait for signs")
     writer.commit(Transaction((), (Put("x/a", b"1", None),)), timeout=T)
     assert sink.items_when(lambda items: [item for item in items if isinstance(item, Changes)])
-    assert store._watches._signs is not None
     assert not store._watches._signs.working
 
 

@@ -120,7 +120,8 @@ class ModelRules(Rules, area="model"):
                 raise
             failure.error.add_note(f"after these writes to an empty prefix: {'; '.join(failure.did)}")
             raise failure.error from None
-        context.check.enough(steps, examples * STEPS // 4, "an operation of the state machine")
+        # What is drawn depends on the literals in the plugin's modules, too: some plugins see a third of the steps.
+        context.check.enough(steps, examples * STEPS // 8, "an operation of the state machine")
 
 
 def _has_leases(machine: Any) -> bool:
