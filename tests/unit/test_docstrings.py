@@ -75,6 +75,7 @@ RAISES_NOTHING = {
     "Clock.resting": "records a fact",
     "Deadline.progressed": "records a fact",
     "ProgressDeadline.progressed": "records a fact",
+    "ProgressDeadline.of_request": "any pair of numbers makes a deadline",
     "Deadline.remaining": "returns a minimum once the time is up",
     "Deadline.within": "returns a minimum once the time is up",
     "Secret.reveal": "returns a field",
