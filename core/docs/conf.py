@@ -13,7 +13,7 @@ project = "Tenure"
 author = project_copyright = "the Tenure authors"
 release = version = tenure.__version__
 language = "en"
-smartquotes = False  # "--" is the beginning of an option
+smartquotes_action = "De"  # dashes and dots; quotes stay as the program prints them
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
 exclude_patterns = ["changelog.d", "site_parts"]
@@ -30,7 +30,6 @@ python_use_unqualified_type_names = True
 add_module_names = False
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-napoleon_custom_sections = [("Cause", "Cause"), ("Certain", "Certain")]
 
 pygments_dark_style = "github-dark"
 html_theme = "furo"

@@ -15,6 +15,7 @@ from tenure import Store, aio
 from tenure.aio import _calls
 from tenure.errors import Unavailable
 from tenure_testkit.loops import face_of, run, until_async
+from tenure_testkit.waiting import PATIENCE
 
 from .gates import GatedBackend, gated
 
@@ -208,3 +209,37 @@ def test_random_cancellations_leave_nothing(tmp_path: Path, seed: int) -> None:
             assert after.get("leased") is None
 
     run(main)
+
+
+def test_a_cancel_that_comes_as_the_result_is_delivered_keeps_no_other_task_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """asyncio cancels the main task of a program in the handler of Ctrl-C: between any two instructions of the loop."""
+
+    class Interrupted(asyncio.Future[None]):
+        def set_result(self, result: None) -> None:
+            if armed:
+                armed.pop()
+                self.cancel()
+            super().set_result(result)
+
+    armed: list[None] = []
+
+    async def body(store: aio.Store, backend: GatedBackend) -> None:
+        backend.gate.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(store._bridge.calls.loop, "create_future", Interrupted)
+            reading = [asyncio.create_task(store.get("a")) for _ in range(2)]
+            await asyncio.sleep(0)
+        await begun(backend, 2)
+        armed.append(None)
+        calls = store._bridge.calls
+        calls._told = True  # both results are delivered at once
+        backend.gate.set()
+        await until_async(lambda: len(calls._finished) == 2)
+        calls._deliver()
+        ends = await asyncio.wait_for(asyncio.gather(*reading, return_exceptions=True), PATIENCE)
+        assert [type(end) for end in ends].count(asyncio.CancelledError) == 1
+        assert None in ends
+
+    on_gates(body)

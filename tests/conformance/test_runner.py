@@ -24,7 +24,7 @@ from tenure.conformance.harness.verdicts import Conclusion, Verdict
 from tenure.conformance.runner import runner
 from tenure.conformance.runner.rule_run import verdict_on
 from tenure.conformance.runner.runner import Plan, Progress, Run, all_rules, run
-from tenure.errors import ConfigError, StoreClosed, Unavailable, Unsupported
+from tenure.errors import ConfigError, PluginError, StoreClosed, Unavailable, Unsupported
 from tenure.spi import Capabilities, LeaseId, ReadResult
 
 from .mutants import Faithful, installed
@@ -330,3 +330,31 @@ def test_an_interrupted_run_accounts_for_every_rule_and_cleans_up(url):
     assert verdict_of(found, KV) is Verdict.PASS
     assert verdict_of(found, MISSING) is Verdict.UNKNOWN
     assert {result.verdict.verdict for result in found.results[-3:]} == {Verdict.UNKNOWN, Verdict.NOT_SUPPORTED}
+
+
+class Stuck(Faithful):
+    """A call at the beginning of each run never returns."""
+
+    call = ""
+    go_on = threading.Event()
+
+    def server_info(self, *, timeout: float) -> Any:
+        if self.call == "server_info":
+            self.go_on.wait()
+        return self.inner.server_info(timeout=timeout)
+
+    def close(self) -> None:
+        if self.call == "close":
+            self.go_on.wait()
+        self.inner.close()
+
+
+@pytest.mark.parametrize(("call", "what"), [("server_info", "asking the server"), ("close", "closing the store")])
+def test_a_store_that_never_answers_the_first_look_is_told(call, what, monkeypatch):
+    monkeypatch.setattr(Stuck, "call", call)
+    monkeypatch.setattr(Stuck, "go_on", threading.Event())
+    try:
+        with installed(Stuck) as url, pytest.raises(PluginError, match=f"{what}.*: the plugin did not return within"):
+            run(Plan(url=url, rules=(MISSING,), timeout=0.5))
+    finally:
+        Stuck.go_on.set()

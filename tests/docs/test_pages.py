@@ -179,6 +179,14 @@ def test_code_of_the_page_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.syspath_prepend(tmp_path / "site")
+    before = dict(os.environ)
+
+    def restore() -> None:
+        """Take back the variables that the page set: the next page's commands would inherit them."""
+        os.environ.clear()
+        os.environ.update(before)
+
+    request.addfinalizer(restore)
     page = pages.read(path)
     runner = Runner(tmp_path, url_of)
     request.addfinalizer(runner.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,9 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.threads import run
 from tenure.errors import StoreCorrupted
 from tenure.recipes._messages import Messages, Position, Reader
+from tenure.recipes.bus import Subscription
+from tenure.testing import Sandbox
+from tenure_testkit.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -84,3 +88,49 @@ def test_what_no_publisher_wrote_is_told_and_passed(store: Store) -> None:
     store.put(messages.head, b"nonsense")
     with pytest.raises(StoreCorrupted):
         publish(store, messages, b"3")
+
+
+@pytest.mark.parametrize("removed", [2, 3])
+def test_a_message_that_another_program_removed_is_told_and_passed(removed: int) -> None:
+    with Sandbox() as box:
+        store = box.connect()
+        bus = tenure.Bus(store, "b", codec=tenure.TEXT)
+        for number in (1, 2, 3):
+            bus.publish(f"{number}")
+        store.delete(f"tenure/bus/b/{removed:020}")
+        with bus.subscribe(after=bus.BEGINNING) as messages:
+            read: list[str] = []
+
+            def follow() -> None:
+                while read[-1:] != ["4"]:
+                    try:
+                        read.append(messages.next().value)
+                    except StoreCorrupted as exc:
+                        read.append(str(exc))
+
+            reader = threading.Thread(target=follow)
+            reader.start()
+            until(lambda: len(read) == removed - 1)
+            box.clock.advance(4)
+            assert len(read) == removed - 1
+            until(lambda: box.clock.advance(1) or len(read) >= removed)
+            assert f"another program removed message {removed}" in read[removed - 1]
+            bus.publish("4")
+            reader.join(PATIENCE)
+        assert read[removed:] == ["3", "4"][removed - 2 :]
+
+
+def test_a_subscription_begins_although_the_last_message_was_removed() -> None:
+    with Sandbox() as box:
+        store = box.connect(timeout=60)
+        bus = tenure.Bus(store, "b", codec=tenure.TEXT)
+        bus.publish("1")
+        store.delete(f"tenure/bus/b/{1:020}")
+        subscribed: list[Subscription[str]] = []
+        subscriber = threading.Thread(target=lambda: subscribed.append(bus.subscribe()))
+        subscriber.start()
+        until(lambda: box.clock.advance(1) or subscribed)
+        subscriber.join(PATIENCE)
+        bus.publish("2")
+        with subscribed[0] as messages:
+            assert messages.next(10).value == "2"

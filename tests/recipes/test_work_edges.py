@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,8 +12,8 @@ import pytest
 
 import tenure
 import tenure_memory
-from tenure import Partitioner, RateLimiter, Store, WorkQueue
-from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted
+from tenure import Partitioner, RateLimiter, Store, WorkQueue, aio
+from tenure.errors import InvalidArgument, LeaseLost, StoreCorrupted, Unavailable
 from tenure.recipes.session import _shared
 from tenure.recipes.survey import survey
 from tenure_testkit.waiting import PATIENCE, until
@@ -262,3 +263,59 @@ def test_a_bucket_that_another_program_wrote_is_told(store: Store) -> None:
     store.put("tenure/rate/r/bucket", b"full")
     with pytest.raises(StoreCorrupted, match="bucket"):
         RateLimiter(store, "r", rate=1).try_acquire()
+
+
+@pytest.mark.parametrize("error", [Unavailable("the store is away"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_item_whose_block_ends_without_its_acknowledgement_comes_back(
+    store: Store, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_args: object) -> None:
+        raise error
+
+    queue = WorkQueue(store, "q")
+    queue.put(b"1")
+    claim = queue.claim(timeout=PATIENCE)
+    assert claim is not None
+    monkeypatch.setattr(claim, "_acknowledge", failing)
+    with pytest.raises(type(error)), claim:
+        pass
+    again = queue.claim(timeout=PATIENCE)
+    assert again is not None
+    assert again.attempts == 2
+
+
+def test_a_task_whose_acknowledgement_fails_gives_the_item_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(*_args: object, **_kwargs: object) -> None:
+        raise Unavailable("the store is away")
+
+    async def main() -> None:
+        async with aio.connect("memory://") as own:
+            queue = aio.WorkQueue(own, "q")
+            await queue.put(b"1")
+            claim = await queue.claim(timeout=PATIENCE)
+            assert claim is not None
+            monkeypatch.setattr(claim, "ack", failing)
+            with pytest.raises(Unavailable):
+                async with claim:
+                    pass
+            assert await queue.claim(timeout=PATIENCE) is not None
+
+    asyncio.run(main())
+
+
+def test_a_member_whose_leaving_is_interrupted_leaves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_kwargs: object) -> bool:
+        raise KeyboardInterrupt
+
+    mine = Partitioner(store, "p", partitions=2)
+    assert mine.wait(timeout=PATIENCE)
+    monkeypatch.setattr(mine, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt), mine:
+        pass
+    until(lambda: not store.list("tenure/partitioner/").keys)
+    group = tenure.Group(store, "g")
+    member = group.join()
+    monkeypatch.setattr(member, "release", interrupted)
+    with pytest.raises(KeyboardInterrupt), member:
+        pass
+    until(lambda: not group.members())

@@ -16,6 +16,7 @@ import pytest
 from tenure._client.opening import connect
 from tenure._plugins import discovery
 from tenure.errors import ConfigError, PluginError, UnknownScheme
+from tenure_memory.backend import MemoryBackend
 
 _GOOD = """
     from tenure.hookspecs import hookimpl
@@ -81,6 +82,13 @@ def test_an_open_that_returns_no_backend(install):
     install("nothing", "ct-nothing", _GOOD.format(scheme="ct-nothing", more=""))
     with pytest.raises(PluginError, match="open returned NoneType, not a Backend"):
         connect("ct-nothing://x")
+
+
+@pytest.mark.parametrize(("name", "value"), [("capabilities", {}), ("history", property(lambda self: {}["none"]))])
+def test_a_backend_that_can_not_tell_of_itself(name, value, monkeypatch):
+    monkeypatch.setattr(MemoryBackend, name, value)
+    with pytest.raises(PluginError, match=r"opening memory://: the plugin for memory:// is broken: .* untranslated"):
+        connect("memory://")
 
 
 BROKEN = {

@@ -266,6 +266,13 @@ def test_a_plugins_bug_ends_the_watch_loudly(store, backend):
         watch.next(5)
 
 
+def test_a_plugin_whose_watch_returns_no_feed_is_told(store, backend, monkeypatch):
+    monkeypatch.setattr(backend, "watch", lambda request, *, sink, timeout: None)
+    for open_watch in (lambda: store.watch("").next(5), lambda: store.watch("", callback=print)):
+        with pytest.raises(PluginError, match="watch returned NoneType, not a Feed"):
+            open_watch()
+
+
 def test_opening_is_tried_until_the_deadline(store, backend):
     backend.script("watch", Unavailable("1"), Unavailable("2"))
     store.watch("").close()

@@ -60,8 +60,17 @@ def _read(app: Any, docname: str, content: list[str]) -> None:
         content[0] = page(content[0], path, app.config.tenure_source)
 
 
+def _mark_sections(_app: Any, what: str, _name: str, _owner: Any, _options: Any, lines: list[str]) -> None:
+    """Give the three sections of an error's docstring a paragraph each."""
+    if what == "exception":
+        text = "\n".join(lines)
+        titles = "|".join(errors.SECTIONS)
+        lines[:] = re.sub(rf"^({titles}): ", r"\n**\1**: ", text, flags=re.MULTILINE).splitlines()
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Register the extension. Sphinx calls it."""
     app.add_config_value("tenure_source", os.environ.get("TENURE_SITE_SOURCE", ""), "env")
     app.connect("source-read", _read)
+    app.connect("autodoc-process-docstring", _mark_sections, priority=400)  # before napoleon reads the sections
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -39,11 +39,16 @@ def _row(parameter: click.Parameter, context: click.Context) -> str | None:
     if record is None:
         return None
     names, meaning = record
-    return f"| `{_cell(names)}` | {_cell(meaning)} |"
+    return f"| `{names.replace('|', chr(92) + '|')}` | {_cell(meaning)} |"
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")
+    return _options(re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;"))
+
+
+def _options(text: str) -> str:
+    """Mark options as code, so that their dashes stay dashes."""
+    return re.sub(r"(?<![\w`-])(--[a-z][\w-]*)", r"`\1`", text)
 
 
 def _prose(text: str) -> str:
@@ -54,5 +59,5 @@ def _prose(text: str) -> str:
             lines = part.lstrip(" ").removeprefix("\b").strip("\n")
             parts.append(f"```text\n{lines}\n```")
         else:
-            parts.append(re.sub(r"\s+", " ", part).replace("<", "&lt;").replace("*", "\\*"))
+            parts.append(_options(re.sub(r"\s+", " ", part).replace("<", "&lt;").replace("*", "\\*")))
     return "\n\n".join(parts)

@@ -70,8 +70,13 @@ class Opening:
                 clock=backend.clock or self.request.clock,
                 observers=self.observers,
             )
-        except BaseException:  # also what a signal handler raised
+        except BaseException as exc:  # also what a signal handler raised
             backend.close()
+            if isinstance(exc, Exception) and not isinstance(exc, TenureError) and interruption(exc) is None:
+                raise PluginError(
+                    f"opening {request.url}: the plugin for {self.plugin.scheme}:// is broken: its backend tells of "
+                    f"itself by an untranslated {type(exc).__name__}: {exc}; report the traceback to its author"
+                ) from exc
             raise
 
     def patiently(self) -> Store:

@@ -19,6 +19,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -227,8 +228,9 @@ class Calls:
             call.ended = True
             if call.abandoned or call.answered is None or self.loop.is_closed():
                 self._leave(call)
-            elif not call.answered.done():
-                call.answered.set_result(None)
+            else:
+                with suppress(asyncio.InvalidStateError):  # its task was cancelled, maybe by Ctrl-C just now
+                    call.answered.set_result(None)
 
     def _leave(self, call: _Call[Any]) -> None:
         """See to the outcome of a call whose task was cancelled."""

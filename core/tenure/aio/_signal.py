@@ -7,6 +7,7 @@ either before the look or finds the task waiting.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from tenure.aio._calls import Calls
 
@@ -43,5 +44,5 @@ class Signal:
 
 
 def _end(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
+    with suppress(asyncio.InvalidStateError):  # asked first, it could be cancelled before it is set: by Ctrl-C
         waiter.set_result(None)

@@ -209,6 +209,22 @@ class Reader:
         self._messages = messages
         self._started = position is not None
 
+    def lacks(self, present: Mapping[str, KeyValue]) -> int | None:
+        """Return the number of the next message if the head has it, and its key isn't there.
+
+        A store that shows keys one by one will show it. If it doesn't, another program has removed it.
+        """
+        last = self._messages.read_head(present.get(self._messages.head)).last
+        number = self.position.number + 1 if self._started else last
+        return number if 0 < number <= last and self._messages.key(number) not in present else None
+
+    def skip(self, number: int) -> StoreCorrupted:
+        """Go on after a message that is never coming. Return what tells of it."""
+        self.position, self._started = Position(number), True
+        return StoreCorrupted(
+            f"reading {self._messages.what}: another program removed message {number}; the next call goes on after it"
+        )
+
     def start(self, present: Mapping[str, KeyValue]) -> bool:
         """Find the place to begin at. ``False``: a store that shows keys one by one doesn't show it yet."""
         if not self._started:

@@ -143,16 +143,20 @@ class Share(Generic[H]):
         except BaseException:
             if self._caller is not caller:  # refused: what is owned is another caller's business
                 raise
-            for held in self._owned.values():
-                held.give_up()
-            self._owned.clear()
-            me, self._me = self._me, None
-            if me is not None:
-                self._members.give_up(me)
+            self.give_up()
             raise
         finally:
             if self._caller is caller:
                 self._caller = None
+
+    def give_up(self) -> None:
+        """Let the janitor give everything back. Never blocks or raises."""
+        for held in self._owned.values():
+            held.give_up()
+        self._owned.clear()
+        me, self._me = self._me, None
+        if me is not None:
+            self._members.give_up(me)
 
     # -- inside --
 

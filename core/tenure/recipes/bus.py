@@ -6,7 +6,7 @@ its own position, and is told if messages after it were removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -26,6 +26,9 @@ from tenure.spi.types import KeyValue
 T = TypeVar("T")
 
 _MOST = 1000
+_SETTLES = 5.0
+"""Seconds, beside the watch's own latency, after which a connected watch has shown a message that the head has."""
+_LOOK_AGAIN = 0.5
 _DIGITS = 20
 """The most digits that the number of a message has."""
 
@@ -48,11 +51,17 @@ class Message(Generic[T]):
 class Inbox(Generic[T]):
     """The messages of one subscription, as far as its watch has shown them. It has no I/O: a face reads the watch."""
 
-    def __init__(self, messages: Messages, codec: Codec[T], after: Position | None) -> None:
+    def __init__(self, store: Store, messages: Messages, codec: Codec[T], after: Position | None) -> None:
+        self.follows: Callable[[], bool] = lambda: True
+        """Whether the watch is connected."""
+        self._clock = store.clock
+        self._patience = _SETTLES + store.capabilities.max_watch_latency
         self._messages = messages
         self._codec = codec
         self._reader = Reader(messages, after)
         self._present: dict[str, KeyValue] = {}
+        self._lacking: tuple[int | None, float] = (None, 0.0)
+        """The message that is lacking, and since when the watch could have shown it."""
 
     @property
     def position(self) -> str:
@@ -63,6 +72,8 @@ class Inbox(Generic[T]):
         """Read the present state, and find the place to begin at."""
         complete = False
         while not (complete and self._reader.start(self._present)):
+            if complete and self._given_up() is not None:
+                return  # it begins after that one
             complete = (
                 yield from self._follow(limit, DeadlineExceeded, "the present state did not come in time")
             ) or complete
@@ -75,14 +86,30 @@ class Inbox(Generic[T]):
                 message = self._decode(entry)
                 self._reader.position = entry.position  # so late that an interrupt in the codec loses no message
                 return message
+            removed = self._given_up()
+            if removed is not None:
+                raise removed
             yield from self._follow(limit, WaitTimeout, "no message came in time")
 
     def _follow(self, limit: TimeLimit, timed_out: type[TenureError], cause: str) -> Reading[bool]:
         """Wait for what the store has to tell. Returns whether the state is complete."""
-        batch = yield limit.left()
+        left, pause = limit.left(), None if self._lacking[0] is None else _LOOK_AGAIN
+        batch = yield left if pause is None else min(pause, pause if left is None else left)
         if batch is None:
+            if pause is not None and (left is None or left > pause):
+                return False
             raise timed_out(f"reading {self._messages.what}: {cause}; try again, or give a longer timeout")
         return follow(self._present, batch)
+
+    def _given_up(self) -> StoreCorrupted | None:
+        """Go on after a message whose key a connected watch has not shown for long. Return what tells of it."""
+        number, now = self._reader.lacks(self._present), self._clock.now()
+        if number is None or number != self._lacking[0] or not self.follows():
+            self._lacking = number, now
+        elif now - self._lacking[1] >= self._patience:
+            self._lacking = None, now
+            return self._reader.skip(number)
+        return None
 
     def _decode(self, entry: Entry) -> Message[T]:
         try:
@@ -105,6 +132,7 @@ class Subscription(Generic[T]):
         self._clock = store.clock
         self._inbox = inbox
         self._watch = store.watch(folder, timeout=timeout)
+        inbox.follows = lambda: self._watch.staleness == 0
         try:
             read(self._watch, inbox.begin(limit))
         except BaseException:
@@ -130,7 +158,8 @@ class Subscription(Generic[T]):
             Compacted: messages were removed before they were read. The next call goes on with the first that is left.
             HistoryReplaced: the store's data were lost or replaced by a backup, and the messages are others now. The
                 next call goes on with the first that is there.
-            StoreCorrupted: a message can't be read. The next call goes on after it.
+            StoreCorrupted: a message can't be read, or another program removed it, which is noticed after some seconds.
+                The next call goes on after it.
             StoreClosed: this or the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         return read(self._watch, self._inbox.next(TimeLimit(self._clock, timeout)))
@@ -260,7 +289,7 @@ class Bus(Generic[T]):
 
     def _inbox(self, after: str | None) -> Inbox[T]:
         position = None if after is None else _position(after, self._messages.what)
-        return Inbox(self._messages, self._codec, position)
+        return Inbox(self._store, self._messages, self._codec, position)
 
     def _publishing(self, value: T, *, timeout: float | None = None) -> Steps[str]:
         try:

@@ -53,6 +53,9 @@ class Membership(Held):
             if error is None:
                 raise
             return  # the error of the body tells more
+        except BaseException:  # an interrupt, maybe before anything was done
+            self.give_up()
+            raise
 
 
 class Group:

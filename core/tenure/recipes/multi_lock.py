@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
@@ -47,9 +48,7 @@ class AllInOrder:
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[AcquiredAll]:
         """Steps that wait until all are acquired."""
-        acquired = yield from self._collect(Queue.acquire, value, limit)
-        assert acquired is not None
-        return acquired
+        return cast("Steps[AcquiredAll]", self._collect(Queue.acquire, value, limit))
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[AcquiredAll | None]:
         """Steps that acquire all if that is possible now, and none otherwise."""

@@ -186,6 +186,9 @@ class Partitioner:
             if error is None:
                 raise
             return  # the error of the body tells more
+        except BaseException:  # an interrupt, maybe before anything was given back
+            self._share.give_up()
+            raise
 
     def _waiting(self, *, timeout: float | None = None) -> Steps[bool]:
         return self._share.wait(TimeLimit(self._store.clock, timeout))

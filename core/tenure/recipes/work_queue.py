@@ -104,7 +104,8 @@ class ClaimState(HeldState):
 class Claim(ClaimState):
     """An item that this consumer has: until it acknowledges it, gives it back, or loses its session.
 
-    In ``with``, the item is acknowledged at the end of the block, and given back if the block raises an error.
+    In ``with``, the item is acknowledged at the end of the block. It is given back if the block raises an error, or the
+    acknowledgement does.
     """
 
     def ack(self, transaction: TransactionBuilder | None = None, *, timeout: float | None = None) -> None:
@@ -157,14 +158,15 @@ class Claim(ClaimState):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._released:
-            return
-        if error is None:
-            self.ack()
-            return
         try:
-            self.release()
-        except TenureError:
+            if error is None and not self._released:
+                self.ack()
+            elif error is not None:
+                self.release()
+        except BaseException as exc:  # also an interrupt, maybe before anything was done
+            self.give_up()
+            if error is None or not isinstance(exc, TenureError):
+                raise
             return  # the error of the body tells more
 
     def __repr__(self) -> str:

@@ -427,6 +427,11 @@ class Watch:
             )
             error.__cause__ = exc
             return error
+        if not isinstance(feed, Feed):  # without one, the watch would open again and again
+            return PluginError(
+                f"opening a watch: the plugin's watch returned {type(feed).__name__}, not a Feed; report it to "
+                "its author"
+            )
         with self._state:
             closed = self._closed
             if not closed:

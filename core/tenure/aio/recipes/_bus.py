@@ -100,6 +100,7 @@ class Bus(Generic[T]):
             clock = self._store.clock
             limit = TimeLimit(clock, self._store.timeout if timeout is None else timeout)
             watch = await self._store.watch(self._sync._messages.folder, timeout=timeout)
+            inbox.follows = lambda: watch.staleness == 0
             try:
                 await read(watch, inbox.begin(limit))
             except BaseException:

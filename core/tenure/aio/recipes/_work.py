@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -63,13 +62,16 @@ class Claim(HeldState):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._sync._released:
-            return
-        if error is None:
-            await self.ack()
-            return
-        with suppress(TenureError):  # the error of the body tells more
-            await self.release()
+        try:
+            if error is None and not self._sync._released:
+                await self.ack()
+            elif error is not None:
+                await self.release()
+        except BaseException as exc:
+            self._sync.give_up()
+            if error is None or not isinstance(exc, TenureError):
+                raise
+            return  # the error of the body tells more
 
 
 @described(sync.WorkQueue)

@@ -10,6 +10,7 @@ every selected rule, and still empties the namespaces that it used.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -39,8 +40,11 @@ from tenure.conformance.network import Network
 from tenure.conformance.runner.control_monitor import ControlMonitor
 from tenure.conformance.runner.recovery import Recovery
 from tenure.conformance.runner.rule_run import RuleExecution, RuleRun
-from tenure.errors import ConfigError, TenureError
+from tenure.errors import ConfigError, PluginError, TenureError
 from tenure.spi import Capabilities, ServerInfo
+
+_CALLS_OF_A_LOOK = 4
+"""The first look at a store makes three calls, each with a timeout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,14 +214,39 @@ class _Runner:
         self._rule_budget = plan.rule_budget or default_rule_budget(self._store.capabilities, plan.profile)
 
     def _look(self) -> StoreFacts:
+        """Look at the store on a thread of its own: a plugin that overruns its timeouts must not hold up the run."""
         check_shared(self._plan.url)
+        doing, found, failed = ["opening the store"], list[StoreFacts](), list[BaseException]()
+
+        def look() -> None:
+            try:
+                found.append(self._facts(doing))
+            except BaseException as exc:  # noqa: BLE001 - raised by who waits
+                failed.append(exc)
+
+        limit = _CALLS_OF_A_LOOK * self._plan.timeout
+        thread = threading.Thread(target=look, name="tenure-conformance-look", daemon=True)
+        thread.start()
+        thread.join(limit)
+        if failed:
+            raise failed[0]
+        if not found:
+            raise PluginError(
+                f"{doing[-1]}: the plugin did not return within {limit:g} s, and was given {self._plan.timeout:g} s; "
+                "let each of its calls keep the timeout that it is given"
+            )
+        return found[0]
+
+    def _facts(self, doing: list[str]) -> StoreFacts:
         url = in_namespace(self._plan.url, "")
         with connect(url, timeout=self._plan.timeout) as store:
             info = None
             try:
+                doing.append("asking the server for its description")
                 info = store.server_info()
             except TenureError as exc:
                 self._notes[f"asking the server for its description: {exc}"] = None
+            doing.append("closing the store")
             return StoreFacts(store.url, urls.split(url).scheme, info, store.capabilities)
 
     def run(self) -> Run:
