@@ -154,7 +154,8 @@ def test_a_child_of_a_parent_that_was_busy_does_not_touch_the_file(open_store, p
 
 
 def test_forks_beside_writing_threads(open_store, path):
-    store = open_store()
+    everything = 1_000_000  # a quick machine writes more than the log usually keeps
+    store = open_store(history=everything)
     stop = threading.Event()
     done = []
 
@@ -170,7 +171,7 @@ def test_forks_beside_writing_threads(open_store, path):
         thread.start()
 
     def work():
-        mine = open_store()
+        mine = open_store(history=everything)
         put(mine, "child")
         mine.commit(Transaction((), (Delete("child"),)), timeout=T)
         mine.close()
