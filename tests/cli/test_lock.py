@@ -60,11 +60,12 @@ def is_free(store: tenure.Store) -> bool:
 
 def test_one_command_at_a_time_with_a_token_that_grows(file_url: str) -> None:
     with lock(file_url, "sh", "-c", "echo up $$ $TENURE_TOKEN; read -r line || sleep 0.3") as first:
-        _, before = started(first)
+        pid, before = started(first)
         with lock(file_url, "sh", "-c", "echo up $$ $TENURE_TOKEN") as second:
             _, after = started(second)
+            assert not is_alive(pid)
             assert second.wait() == 0
-        assert first.process.poll() == 0
+        assert first.wait() == 0  # it gives the lock back before it closes its store
     assert after > before
 
 
