@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import uuid
+import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -138,3 +141,21 @@ def test_what_another_program_wrote_is_no_fence(tenure_store: tenure.Store) -> N
     tenure_store.put(key, b"soon")
     with pytest.raises(StoreCorrupted, match="remove the key"):
         gate.admit(Fence(0, 2))
+
+
+@pytest.mark.parametrize("made", ["lock", "locks", "partition"])
+def test_a_guard_that_refuses_is_the_only_complaint(made):
+    """Its error says all: the transaction that it was given isn't reported as forgotten, too."""
+    with tenure.connect(f"memory://{uuid.uuid4().hex}") as store, warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        if made == "partition":
+            with tenure.Partitioner(store, "work", partitions=1) as partitioner, pytest.raises(tenure.LeaseLost):
+                partitioner.guard(store.transaction().put("report", b"late"), 7)
+        else:
+            lock = tenure.Lock(store, "a") if made == "lock" else tenure.MultiLock(store, ["a", "b"])
+            held = lock.acquire()
+            held.release()
+            with pytest.raises(tenure.LeaseLost):
+                held.guard(store.transaction().put("report", b"late"))
+        gc.collect()
+    assert [str(each.message) for each in complaints] == []

@@ -91,7 +91,7 @@ class TransactionDraft:
         try:
             self._operations.append(Put(key, value, lease_id(lease)))
         except InvalidArgument:
-            self._sent = True  # the caller has this error already: no warning on top
+            self._refused()
             raise
         if isinstance(lease, HeldLease):
             self._leases.append(lease)
@@ -117,6 +117,10 @@ class TransactionDraft:
         """
         self._sent = True
         return tuple(self._preconditions), tuple(self._operations), tuple(self._leases)
+
+    def _refused(self) -> None:
+        """Note that whoever made it has an error already: no warning on top that it was never committed."""
+        self._sent = True
 
     def __del__(self) -> None:
         # An exception in __init__ leaves an object without fields.

@@ -132,8 +132,16 @@ class HeldState:
             LeaseLost: it is known to be lost or released already.
             UsedAfterFork: it is held by the parent of this process.
         """
-        self.check()
+        self._admit(transaction)
         return transaction.if_unchanged(self.key, revision=self.token)
+
+    def _admit(self, transaction: TransactionDraft) -> None:
+        """Raise if it isn't held any more; the transaction is refused then."""
+        try:
+            self.check()
+        except BaseException:
+            transaction._refused()
+            raise
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` once if it is lost, on a thread for callbacks; soon, if it is lost already.

@@ -210,7 +210,7 @@ class Gate:
         try:
             guard, put = yield from self._steps.pass_through(fence, limit)
         except BaseException:
-            transaction._sent = True  # the caller has this error already: no warning on top
+            transaction._refused()
             raise
         if isinstance(guard, RevisionEquals):
             transaction.if_unchanged(guard.key, revision=guard.revision)

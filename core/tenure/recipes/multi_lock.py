@@ -114,7 +114,7 @@ class AllHeld(Held):
         return tuple((part.ticket.key, part.ticket.revision) for part in self.parts)
 
     def guard(self, transaction: D) -> D:
-        self.check()
+        self._admit(transaction)
         for part in self.parts:
             transaction.if_unchanged(part.ticket.key, revision=part.ticket.revision)
         return transaction

@@ -114,6 +114,7 @@ class Partitioner:
         """
         held = self.owned.get(partition)
         if held is None:
+            transaction._refused()
             raise LeaseLost(f"guarding by partition {partition} of {self._name!r}: this member doesn't own it")
         return held.guard(transaction)
 
