@@ -353,9 +353,11 @@ def restore(backup, path, *, in_place):
     if in_place:
         copy(backup, path)
         return
+    # The log goes last. If it went first, a store that looks at the old file in between would make it again. It would
+    # then stand beside a file that isn't its own, and every store refuses that.
+    os.replace(backup, path)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink()
-    os.replace(backup, path)
 
 
 def follow(watches, believed, store):
