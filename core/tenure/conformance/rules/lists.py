@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +20,8 @@ _MANY = 1200
 """Keys; more than the usual page of a store's own interface."""
 _BESIDE = 5
 """Lists beside a transaction that are needed."""
+_LONGEST = 10.0
+"""Seconds in which so many have to come."""
 _LARGE = 64 * 1024
 _LARGE_LIST = 20 << 20
 """Bytes; more than a plugin reads at once, so that core has to put pages together."""
@@ -172,8 +175,9 @@ class ListRules(Rules, area="lists"):
         writing = Running(context.check, [write], "transactions beside lists")
         done = beside = 0
         try:
-            # Where a list takes no time, it takes many until a transaction comes between.
-            while done < lists or (beside < _BESIDE and done < lists * 50):
+            # Where a list takes no time, or the writer seldom gets a turn, many lists pass between two transactions.
+            deadline = time.monotonic() + _LONGEST
+            while done < lists or (beside < _BESIDE and time.monotonic() < deadline and not writing.failed):
                 done += 1
                 before = written
                 listed = reader.list("k")
