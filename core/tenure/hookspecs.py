@@ -470,7 +470,7 @@ def tenure_recipe_released(url: str, kind: str, name: str, token: int, seconds: 
 
 @hookspec
 def tenure_recipe_lost(url: str, kind: str, name: str, token: int, seconds: float, store: ObservedStore) -> None:
-    """Observe that a holder has lost what it held, because its session ended. Called once, before it is released.
+    """Observe that a holder has lost what it held: its session ended, or its key is gone. Called once.
 
     Args:
         url: the store's URL, any password replaced by ``***``.

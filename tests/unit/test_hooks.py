@@ -350,3 +350,17 @@ def test_on_a_loop_the_same_hooks_are_called_in_the_context_of_the_task(tmp_path
     assert recorder.of("registration_changed", service="web", status="registered")
     assert len(recorder.of("watch_opened")) == len(recorder.of("watch_closed")) > 0
     assert len(recorder.of("lease_granted")) == len(recorder.of("lease_revoked")) > 0
+
+
+def test_a_key_that_is_gone_while_its_session_lives_is_a_loss() -> None:
+    heard = Recorder()
+    with Sandbox() as box:
+        store = box.connect(observers=[heard])
+        held = tenure.Lock(store, "job").acquire()
+        store.delete(held.key)
+        held.session.lease.refresh()
+        until(lambda: heard.of("recipe_lost", kind="lock", name="job", token=held.token))
+        assert held.session.alive
+        assert not held.release()
+    assert len(heard.of("recipe_lost")) == 1
+    assert not heard.of("recipe_released")

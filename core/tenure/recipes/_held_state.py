@@ -255,6 +255,8 @@ class HeldState:
             self._gone = key
         _log.warning("the %s %r is lost: the store no longer has its key %r", self._kind, self.name, key)
         self._leave()  # a backup may have it, or another of several keys be left: it is in others' way now
+        if self._tenancy is not None:
+            self._tenancy.ended(lost=True)
         for owner in self._owners:
             self._session._tell(owner)
 

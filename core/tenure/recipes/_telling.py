@@ -59,14 +59,14 @@ class Tenancy:
         self._since = monotonic()
         self._untold = [None]
 
-    def ended(self) -> None:
-        """It is held no longer: released while the session was alive, or lost with it."""
+    def ended(self, *, lost: bool = False) -> None:
+        """It is held no longer: released while the session was alive, or lost with it, or ``lost`` without it."""
         try:
             self._untold.pop()
         except IndexError:
             return
         self._observers.tell(
-            "recipe_released" if self._session.alive else "recipe_lost",
+            "recipe_lost" if lost or not self._session.alive else "recipe_released",
             kind=self._kind,
             name=self._name,
             token=self._token,
