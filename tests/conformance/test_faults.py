@@ -31,6 +31,7 @@ from tenure_testkit.servers.redis_plugin import need_redis
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.servers.zookeeper_ensemble import ZooKeeperEnsemble
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
+from tenure_testkit.waiting import PATIENCE
 
 from .mutants.base import standing
 from .mutants.tcp import Networked
@@ -40,9 +41,21 @@ ON_CONNECTIONS = [rule for rule in RULES.values() if {"network", "cut"} & {*rule
 ON_SERVERS = [rule for rule in RULES.values() if rule.required_controls and rule not in ON_CONNECTIONS]
 
 
+class Patient(Networked):
+    """Its watches never take a busy machine for a broken connection."""
+
+    silence = 10 * PATIENCE
+
+
 @pytest.fixture
 def toy() -> Iterator[tuple[str, ServerControls]]:
     with standing(Networked) as found:
+        yield found
+
+
+@pytest.fixture
+def patient() -> Iterator[tuple[str, ServerControls]]:
+    with standing(Patient) as found:
         yield found
 
 
@@ -69,16 +82,16 @@ def outcomes(rules: list[Rule], try_one: Callable[[Rule], RuleContext], *, at_a_
         return dict(zip([rule.id for rule in rules], pool.map(outcome, rules), strict=True))
 
 
-def test_a_network_without_effect_makes_rules_inconclusive(toy: tuple[str, ServerControls]):
-    url, controls = toy
+def test_a_network_without_effect_makes_rules_inconclusive(patient: tuple[str, ServerControls]):
+    url, controls = patient
     controls = ServerControls(compact=controls.compact)
     found = outcomes(ON_CONNECTIONS, lambda rule: tried(url, rule, controls=controls, enabled=False))
     assert len(found) >= 10
     assert found == dict.fromkeys(found, "inconclusive")
 
 
-def test_controls_without_effect_make_rules_inconclusive(toy: tuple[str, ServerControls]):
-    url, _ = toy
+def test_controls_without_effect_make_rules_inconclusive(patient: tuple[str, ServerControls]):
+    url, _ = patient
     controls = ServerControls(**dict.fromkeys(CONTROLS, lambda: None))
     # A lost leader is told from slowness, which other rules at the same time would make.
     quiet = [rule for rule in ON_SERVERS if "kill_leader" in rule.required_controls]

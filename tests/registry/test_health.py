@@ -49,9 +49,12 @@ class Switch:
 
     def again(self, times: int = 3) -> None:
         """Wait for so many more calls."""
+        self.called(self.calls + times)
+
+    def called(self, times: int) -> None:
+        """Wait until there were so many calls."""
         with self._changed:
-            wanted = self.calls + times
-            assert self._changed.wait_for(lambda: self.calls >= wanted, PATIENCE)
+            assert self._changed.wait_for(lambda: self.calls >= times, PATIENCE)
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def test_closing_ends_the_wait(store: tenure.Store) -> None:
 
     starting = threading.Thread(target=start)
     starting.start()
-    probe.again(1)
+    probe.called(1)
     registry.close()
     starting.join(PATIENCE)
     assert [type(error) for error in raised] == [StoreClosed]
