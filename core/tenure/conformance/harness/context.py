@@ -218,17 +218,17 @@ class RuleContext:
     # -- the end --
 
     def close(self) -> None:
-        """Close everything that was opened, and empty the namespaces."""
-        for network in (self._network, *self._networks):
-            if network is not None:
-                network.reset()
-        for store in self._stores:
-            with contextlib.suppress(StoreClosed):  # a second close comes when its loop has ended
-                store.close()
-        for backend in self._backends:
-            backend.close()
-        for network in self._networks:
-            network.close()
+        """Close everything that was opened, and empty the namespaces. What can't be closed keeps nothing else open."""
+        with contextlib.ExitStack() as rest:  # the last is closed first
+            for network in self._networks:
+                rest.callback(network.close)
+            for backend in self._backends:
+                rest.callback(backend.close)
+            for store in self._stores:
+                rest.callback(_close_store, store)
+            for faulty in (self._network, *self._networks):
+                if faulty is not None:
+                    rest.callback(faulty.reset)
         told = self.face.close()
         self.empty()
         if told:
@@ -266,6 +266,11 @@ class RuleContext:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _close_store(store: Store) -> None:
+    with contextlib.suppress(StoreClosed):  # a second close comes when its loop has ended
+        store.close()
 
 
 def in_namespace(url: str, namespace: str) -> str:

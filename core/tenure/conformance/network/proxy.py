@@ -33,7 +33,11 @@ class Proxy:
         self._holder = _bind(0)
         self.port: int = self._holder.getsockname()[1]
         """The port on 127.0.0.1 that clients connect to."""
-        loop.call(self._start())
+        try:
+            loop.call(self._start())
+        except BaseException:
+            self._holder.close()
+            raise
 
     async def _start(self) -> None:
         self._changed = asyncio.Condition()
@@ -107,8 +111,10 @@ class Proxy:
 
     def close(self) -> None:
         """Stop listening, and break the remaining connections."""
-        self._loop.call(self._close())
-        self._holder.close()
+        try:
+            self._loop.call(self._close())
+        finally:
+            self._holder.close()
 
     async def _close(self) -> None:
         await self._shut()
