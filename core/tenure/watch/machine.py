@@ -41,7 +41,7 @@ from tenure.errors import (
     Unavailable,
 )
 from tenure.spi.capabilities import Capabilities
-from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
+from tenure.spi.feed import Away, Bookmark, Changes, FeedItem, Snapshot
 from tenure.spi.types import WatchRequest
 from tenure.watch.buffer import MAX_BYTES
 from tenure.watch.diff import ClientState, Difference, PassThrough
@@ -107,6 +107,7 @@ class WatchMachine:
         self.resync_cause = ""
         """Why the next RESYNC batch is, or the last one was, in one word."""
         self._outage_since: float | None = None
+        self._away_since: float | None = None
         self._opened_at = 0.0
         self._begun = False
         self.revision = settings.after or 0
@@ -133,12 +134,14 @@ class WatchMachine:
             after=self.revision if resume else None,
             mark=self._mark if resume else "",
             patience=patience,
+            begun=self._snapshot_delivered,
         )
 
     def opened(self, request: WatchRequest, now: float) -> None:
         """A feed was opened by ``request``. One that begins with a snapshot is connected once that has arrived."""
         if request.after is not None:
-            self.disconnected_at = self.outage = None
+            if self._away_since is None:  # otherwise the feed's first item says whether its source is back
+                self.disconnected_at = self.outage = None
             self._begun = True
         self._opened_at = now
         self.attempt = FIRST_ATTEMPT
@@ -156,16 +159,25 @@ class WatchMachine:
 
     # -- what the feed delivers --
 
-    def take(self, item: FeedItem) -> None:
+    def take(self, item: FeedItem, now: float) -> None:
         """Work out what follows from an item. May be interrupted, and called again with the same item."""
         if self._pending is not None:
             self._finish()
         self._pending = self._step(item)
         # Only an item proves the feed good: a feed that opens and fails at once is opened again with a delay.
         self.backoff.reset()
-        self._outage_since = self.disconnected_at = self.outage = None
+        self._outage_since = None
+        if not isinstance(item, Changes):
+            self._hear(item.away, now)
+        elif self._away_since is None:
+            self.disconnected_at = self.outage = None
         self._begun = True
         self._finish()
+
+    def _hear(self, away: Away | None, now: float) -> None:
+        """The feed says whether its source reaches the store: if not, all is as old as the source says."""
+        self._away_since = self.disconnected_at = None if away is None else now - away.age
+        self.outage = None if away is None else away.error
 
     def overflowed(self, entries: int, now: float) -> str:
         """The consumer was too slow, and the feed was dropped. Returns the reason, as text."""
@@ -174,7 +186,7 @@ class WatchMachine:
         reason = f"the consumer was too slow: {entries} changes waited, max_pending is {limit} and at most {most} MiB"
         self.backoff.reset()
         self._outage_since = None
-        self.disconnected_at = now
+        self.disconnected_at = now if self._away_since is None else self._away_since
         if not self.resumes_only:
             # Resuming in the history would let a slow consumer fall behind further; the difference is short.
             self.resync_cause = "slow_consumer"
@@ -189,7 +201,7 @@ class WatchMachine:
         again = self._outage_since is not None
         failed_at = self.broken_since(error, failed_at, alive_at)
         if not again or failed_at - self._opened_at > self._detection:
-            self._outage_since = failed_at
+            self._outage_since = failed_at if self._away_since is None else self._away_since
         self.disconnected_at = self._outage_since
         if again or isinstance(error, _REFUSALS):  # a connection that is made again at once is no news
             self.outage = error
