@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,22 @@ def entry(number: int, size: int = 0) -> tuple[str, bytes]:
     return f"{PREFIX}web/{number}@10.0.0.1", json.dumps(value).encode()
 
 
+ROGUES: list[Rogue] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed_rogues() -> Iterator[None]:
+    yield
+    while ROGUES:
+        ROGUES.pop().sock.close()
+
+
 class Rogue:
-    """A connection that sends what it is told to."""
+    """A connection that sends what it is told to. Closed after the test."""
 
     def __init__(self, path: Path, data: bytes = b"") -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        ROGUES.append(self)
         self.sock.settimeout(PATIENCE)
         self.sock.connect(os.fspath(path))
         with contextlib.suppress(OSError):
@@ -86,7 +98,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("what", GARBAGE)
-def test_garbage_ends_its_connection_alone(started, opened, url, through, sock, what):
+def test_garbage_ends_its_connection_alone(started, opened, url, through, sock, what):  # noqa: PLR0917 - fixtures
     started()
     opened(url).put(*entry(1))
     with Registry(opened(through)) as registry:
@@ -153,14 +165,9 @@ def test_one_that_never_reads_costs_a_bound_and_delays_nobody(started, opened, u
             most = max(most, *(each.waiting for each in tuple(agent._server.connections)))
         registry.wait_for("web", 300, PATIENCE)
         status = ask_status(sock)
+    assert len(lazy) == 5
     assert status.overflows >= 5
     assert most <= limits.waiting + 64 * 1024
-    # Once it reads, it learns that there was a gap.
-    lazy[0].sock.settimeout(1.0)
-    found = []
-    with contextlib.suppress(TimeoutError):
-        found = lazy[0].messages()
-    del found
 
 
 def test_one_that_reads_again_is_told_of_its_gap(started, opened, url, through, sock):
@@ -205,7 +212,7 @@ def test_one_that_takes_nothing_is_cut_off(started, opened, url, sock):
 
 
 def test_snapshots_that_nobody_reads_have_a_bound(started, opened, url, sock):
-    agent = started(limits=Limits(stuck=PATIENCE, ping=0.3, snapshots=6_000_000))
+    agent = started(limits=Limits(stuck=PATIENCE, ping=0.3, snapshots=2_500_000))
     direct = opened(url)
     for number in range(100):
         direct.put(*entry(number, size=10_000))
@@ -213,11 +220,10 @@ def test_snapshots_that_nobody_reads_have_a_bound(started, opened, url, sock):
     rogues = []
     for length in range(len(PREFIX), len(PREFIX) + 4):
         prefix = (PREFIX + "web/")[:length]
-        rogues += [
-            Rogue(sock, HELLO + b"".join(_wire.message(n, "list", {"prefix": prefix}) for n in range(1, 20)))
-            for _ in range(3)
-        ]
-    until(lambda: agent._held.bytes <= 6_000_000, what="what waits is within the bound")
+        asked = b"".join(b"".join(_wire.message(n, "list", {"prefix": prefix})) for n in range(1, 20))
+        rogues += [Rogue(sock, HELLO + asked) for _ in range(3)]
+    until(lambda: ask_status(sock).cut_off > 0, what="who kept others from their snapshots is cut off")
+    until(lambda: agent._held.bytes <= 2_500_000, what="what waits is within the bound")
     until(lambda: ask_status(sock).entries == 100, what="it serves")
     assert all(each.waiting < 3_000_000 for each in tuple(agent._server.connections))
     for each in rogues:
@@ -278,7 +284,8 @@ def test_entries_keep_their_bytes():
 
 
 @pytest.mark.parametrize(
-    "text", ['[["a"]]', "[7]", '[["a","b",1,2]]', '[["a",["%"],1,2,null]]', "7", '[["a",null,1,2,null]]', '[[1,"",1,1,""]]']
+    "text",
+    ['[["a"]]', "[7]", '[["a","b",1,2]]', '[["a",["%"],1,2,null]]', "7", '[["a",null,1,2,null]]', '[[1,"",1,1,""]]'],
 )
 def test_entries_that_are_none(text):
     with pytest.raises(_wire.Broken):

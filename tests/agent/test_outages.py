@@ -31,7 +31,7 @@ def known(store, registry: Registry) -> bool:
     return ids(registry) == {key.rpartition("/")[2].partition("@")[0] for key in store.list(PREFIX).keys}
 
 
-def test_the_store_is_away_and_everybody_is_told_the_age(started, opened, server, url, through, sock):
+def test_the_store_is_away_and_everybody_is_told_the_age(started, opened, server, url, through, sock):  # noqa: PLR0917 - fixtures
     agent = started()
     with opened(url) as direct:
         direct.put(*entry(1))
@@ -100,7 +100,7 @@ def test_another_agent_takes_over(started, opened, url, through):
         until(lambda: registry.staleness == 0.0, what="it is up to date")
 
 
-def test_a_start_without_the_store_serves_the_file(started, opened, server, url, through, sock, tmp_path):
+def test_a_start_without_the_store_serves_the_file(started, opened, server, url, through, sock, tmp_path):  # noqa: PLR0917 - fixtures
     file = tmp_path / "warm"
     agent = started(warm_file=file)
     direct = opened(url)
@@ -136,7 +136,7 @@ def test_a_start_without_the_store_serves_the_file(started, opened, server, url,
             until(lambda: late.staleness == 0.0 == registry.staleness, what="both are up to date")
 
 
-def test_a_watch_that_knows_more_gets_nothing_of_the_file(started, opened, server, url, through, tmp_path):
+def test_a_watch_that_knows_more_gets_nothing_of_the_file(started, opened, server, url, through, tmp_path):  # noqa: PLR0917 - fixtures
     file = tmp_path / "warm"
     agent = started(warm_file=file)
     direct = opened(url)
@@ -158,7 +158,7 @@ def test_a_watch_that_knows_more_gets_nothing_of_the_file(started, opened, serve
 
 
 @pytest.mark.parametrize("harm", ["cut", "other", "writable"])
-def test_a_file_that_cannot_be_trusted_is_not_served(started, opened, server, url, through, tmp_path, harm):
+def test_a_file_that_cannot_be_trusted_is_not_served(started, opened, server, url, through, tmp_path, harm):  # noqa: PLR0917 - fixtures
     file = tmp_path / "warm"
     agent = started(warm_file=file)
     opened(url).put(*entry(1))
@@ -188,7 +188,7 @@ def test_an_agent_that_starts_before_its_store(started, opened, server, through,
         assert ids(registry) == {"1"}
 
 
-def test_an_instance_registers_when_the_store_is_back(started, opened, server, url, through, tmp_path):
+def test_an_instance_registers_when_the_store_is_back(started, opened, server, url, through, tmp_path):  # noqa: PLR0917 - fixtures
     """With a warm file a registry may start without the store; with an agent it then has the agent's state."""
     agent = started()
     opened(url).put(*entry(1))

@@ -163,7 +163,18 @@ def main() -> int:
         cases[f"{given.programs} programs"] = run(store, given.url, given.url, given.programs, given.changes)
         path = Path(folder) / "agent.sock"
         before = counted(given.url)
-        command = [sys.executable, "-m", "tenure.cli", "--url", given.url, "--name", NAME, "agent", "--socket", str(path)]
+        command = [
+            sys.executable,
+            "-m",
+            "tenure.cli",
+            "--url",
+            given.url,
+            "--name",
+            NAME,
+            "agent",
+            "--socket",
+            str(path),
+        ]
         with subprocess.Popen([*command, "--json"], stderr=subprocess.PIPE, text=True) as agent:
             assert agent.stderr is not None
             while json.loads(agent.stderr.readline())["type"] != "following":

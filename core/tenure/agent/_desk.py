@@ -12,7 +12,7 @@ from tenure.agent import _wire
 from tenure.agent._connection import Connection, Delivery
 from tenure.agent._prefix import Prefix
 from tenure.agent._server import Limits
-from tenure.errors import Compacted, ConfigError, LimitExceeded, TenureError, Unavailable
+from tenure.errors import ConfigError, LimitExceeded, TenureError, Unavailable
 from tenure.spi.feed import Away
 from tenure.spi.types import KeyValue
 
@@ -154,6 +154,9 @@ class Desk:
                 f"watching {wanted!r}: the agent was started again while its store is away, and knows no more than its "
                 "file; what this watch has delivered may be newer"
             )
+        if after is not None:
+            unique = bool((self._knowledge.capabilities or {}).get("unique_revisions"))
+            prefix.check_after(after, mark, unique=unique)
         exact = given.get("exact") is True
         delivery = Delivery(connection, number, prefix, (wanted, exact), -1 if after is None else after)
         connection.watches[number] = delivery
@@ -161,11 +164,7 @@ class Desk:
         if after is None:
             prefix.begin(delivery, self._state_after)
             return
-        try:
-            prefix.resume(delivery, mark, unique=bool((self._knowledge.capabilities or {}).get("unique_revisions")))
-        except Compacted as exc:
-            delivery.fail(exc)
-            return
+        prefix.resume(delivery)
         connection.answer(number, "at", max(prefix.revision, after), self._knowledge.away_words())
 
     def _state_after(self, revision: int) -> bytes:

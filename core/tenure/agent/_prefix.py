@@ -60,10 +60,15 @@ class _Logged:
 
 
 class Held:
-    """Bytes of encoded snapshots that somebody still has, for a bound on all of them together."""
+    """Bytes of encoded snapshots that somebody still has, for a bound on all of them together.
 
-    def __init__(self) -> None:
+    Args:
+        most: bytes that there should be at most.
+    """
+
+    def __init__(self, most: int) -> None:
         self.bytes = 0
+        self.most = most
 
 
 class Encoded:
@@ -232,23 +237,25 @@ class Prefix:
         listener.send([state(self.revision)])
         self._add(listener)
 
-    def resume(self, listener: Listener, mark: str, *, unique: bool) -> None:
-        """Send what came after the listener's revision, and serve it from then on.
+    def check_after(self, after: int, mark: str, *, unique: bool) -> None:
+        """Find out whether what came after a revision is known.
 
         ``mark`` is empty for an application's own revision; ``unique``: whether the store uses no revision twice.
 
         Raises:
-            Compacted: what came after the revision isn't known.
+            Compacted: it isn't. ``HistoryReplaced`` if nobody can tell.
         """
-        after = listener.after
         if mark and mark != self.mark:
             raise Compacted(f"the agent was started again, or had a gap, after revision {after}")
         if not mark and not unique:
             raise HistoryReplaced(f"the agent can't tell whether revision {after} belongs to the store's history")
         if after < self._floor:
             raise Compacted(f"the agent knows the changes after revision {self._floor}, and not after {after}")
+
+    def resume(self, listener: Listener) -> None:
+        """Send what came after the listener's revision, and serve it from then on."""
         for logged in self._log:
-            if logged.revision > after and (mine := _under(logged.entries, listener.watched)):
+            if logged.revision > listener.after and (mine := _under(logged.entries, listener.watched)):
                 listener.send(_changes(mine, logged.revision))
         self._add(listener)
 
@@ -268,7 +275,8 @@ class Prefix:
         made = Encoded(tuple(_wire.groups(found)), self.number, self._held)
         self._snapshots.pop(watched, None)
         self._snapshots[watched] = made
-        while len(self._snapshots) > _MOST_SNAPSHOTS:
+        # None is kept for the next program where those that wait for this one need the room.
+        while self._snapshots and (len(self._snapshots) > _MOST_SNAPSHOTS or self._held.bytes > self._held.most // 2):
             del self._snapshots[next(iter(self._snapshots))]
         return made, []
 

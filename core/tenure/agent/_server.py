@@ -179,7 +179,7 @@ class Server:
 
     def _make_room(self) -> None:
         """Cut off who has kept others from their snapshots for longest, until what is held is within the bound."""
-        while self._held.bytes > self._limits.snapshots:
+        while self._held.bytes > self._held.most:
             slow = [each for each in self.connections if each.waiting_since is not None]
             if not slow:
                 return

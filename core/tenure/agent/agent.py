@@ -96,7 +96,7 @@ class Agent:
         self._settings = settings
         self._report = report
         self._clock = SystemClock()
-        self._held = Held()
+        self._held = Held(settings.limits.snapshots)
         self._prefixes = tuple(Prefix(prefix, self._held) for prefix in settings.prefixes)
         self._file = SocketFile(Path(settings.socket), settings.mode)
         self._warm: WarmState | None = None

@@ -215,6 +215,8 @@ class WatchMachine:
 
     def _decide(self, error: TenureError) -> None:
         """What follows an error: resume, begin with a snapshot, or end the watch."""
+        if isinstance(error, Compacted):
+            self.backoff.reset()  # whoever answers that is there, and has the state
         if isinstance(error, HistoryReplaced) and not self.resumes_only:
             self._resync_reason = f"the store's history was replaced after revision {self.revision}: {error}"
             self.resync_cause = "history_replaced"
