@@ -36,6 +36,7 @@ from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.observed_work import ObservedWork
+from tenure._runtime.spread import Spread
 from tenure._runtime.timers import Timers
 from tenure.errors import (
     CallInterrupted,
@@ -130,6 +131,7 @@ class Store:
         # An application that drops a watch drops its memory, too. A callback holds its watch until it is closed.
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._callback_watches: set[Watch] = set()
+        self._spread = Spread()
         self._abandoned: deque[tuple[Feed, ObservedWatch]] = deque()
         """Feeds of watches that the application has dropped, each with what tells observers of it."""
         self._before_close: set[Callable[[], object]] = set()
@@ -938,6 +940,7 @@ class Store:
             on_abandon=lambda feed: self._abandoned.append((feed, observed)),
             on_ready=None if driver is None else driver.wake,
             on_taken=observed.delivered if observers.of_deliveries else None,
+            spread=self._spread,
         )
         try:
             with self._lock:
