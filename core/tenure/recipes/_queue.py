@@ -13,6 +13,7 @@ a waiter only become fewer. Whatever ends an acquisition early, an interrupt inc
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -31,9 +32,11 @@ from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, Revision
 T = TypeVar("T")
 
 _PAGE = 64
-"""Tickets that a waiter reads of a long queue."""
-_NEAR = 0.5
-"""Seconds before its own name from which a newcomer reads a long queue."""
+"""Tickets that a newcomer reads of a long queue."""
+_FRONT = 16
+"""Tickets that one reads whose predecessor has gone: it is likely to be the first."""
+_NEAR = 0.5, 16.0, 512.0
+"""Seconds before its own name from which a newcomer reads a long queue, until it finds one that is in its way."""
 _MOST = 64
 """Keys that one transaction asks for."""
 _HOLDS = "holds"
@@ -67,11 +70,13 @@ class View:
         tickets: the tickets, in order.
         settings: the values of other keys in the queue's folder, by their names in it.
         whole: whether these are all tickets and settings.
+        last: the last key that was read.
     """
 
     tickets: tuple[Ticket, ...]
     settings: Mapping[str, bytes]
     whole: bool = True
+    last: str = ""
 
     def find(self, key: str) -> Ticket | None:
         """Return the ticket with this key."""
@@ -80,6 +85,11 @@ class View:
     def before(self, mine: Ticket) -> tuple[Ticket, ...]:
         """Return the tickets before ``mine``, in order."""
         return self.tickets[: self.tickets.index(mine)]
+
+    def joined(self, more: View) -> View:
+        """Return what this and another part show together."""
+        tickets = sorted((*self.tickets, *more.tickets), key=_order)
+        return View(tuple(tickets), {**self.settings, **more.settings}, more.whole, more.last)
 
 
 class Turn:
@@ -181,9 +191,10 @@ class Queue:
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
-        if self.turn.part and self._blocks((yield from self._view(limit, None, most=self.page)), value):
+        last = Ticket("", sys.maxsize, value, 0)
+        if self.turn.part and self._blocks((yield from self._view(limit, None, most=self.page)), last):
             return None
-        if self._blocks((yield from self._view(limit, None)), value):
+        if self._blocks((yield from self._view(limit, None)), last):
             return None
         attempt = yield from self.enter(value, limit)
         try:
@@ -258,7 +269,7 @@ class Queue:
         """Steps that put a ticket. The store's own session may end at that moment; then another one is taken, once."""
         for last in (False, True):
             session = yield from session_for(self.store, self.session, limit)
-            attempt = Attempt(self.folder + new_name(), session)
+            attempt = Attempt(self.folder + new_name(), value, session)
             try:
                 yield from self._put(attempt, value, limit)
                 return attempt
@@ -316,16 +327,14 @@ class Queue:
                 attempt.session.check()  # it holds; the one behind it learns later
         return acquired
 
-    def _blocks(self, view: View, value: bytes) -> bool:
-        """Whether a ticket with ``value`` that came now would have to wait."""
-        after = view.tickets[-1].place + 1 if view.tickets else 1
-        last = Ticket("", after, value, after)
-        return self.turn.blocker(replace(view, tickets=(*view.tickets, last)), last) is not None
+    def _blocks(self, view: View, mine: Ticket) -> bool:
+        """Whether a ticket of ``view``, which doesn't have ``mine``, is in its way."""
+        return self.turn.blocker(view.joined(View((mine,), {})), mine) is not None
 
     def _view(self, limit: TimeLimit, session: Session | None, **part: Any) -> Steps[View]:
         listing = yield from patiently(ListKeys(self.folder, limit, self.turn.values, **part), limit, session)
         view = view_of(self.folder, listing.items)
-        return replace(view, whole=not listing.has_more and not part.get("after"))
+        return replace(view, whole=not listing.has_more, last=listing.items[-1].key if listing.items else "")
 
     def _look(self, attempt: Attempt, limit: TimeLimit) -> Steps[View]:
         """Steps that read as much of the queue as tells whether it is the turn of ``attempt``."""
@@ -340,7 +349,7 @@ class Queue:
     def _look_at_part(self, attempt: Attempt, limit: TimeLimit) -> Steps[View | None]:
         """Steps that read a part of the queue. ``None``: only the whole tells enough."""
         history = self.store._history.name
-        front = yield from self._view(limit, attempt.session, most=self.page)
+        front = yield from self._front(attempt, limit)
         if front.whole:
             return front
         if attempt.history != self.store._history.name:
@@ -349,21 +358,38 @@ class Queue:
         if mine is not None and self.turn.blocker(front, mine) is None:
             if attempt.late is None:
                 return None
-            last = max(ticket.key for ticket in front.tickets)
-            unseen = [key for key in attempt.late if key > last]
+            unseen = [key for key in attempt.late if key > front.last]
             return front if (yield from self._absent(unseen, attempt, limit)) else None
         if self.store._observers.of_recipes:
             return None  # they are told of the whole queue
-        # A newcomer reads all that came with it or later, as it has to know them: that is little.
-        start = self.folder + earlier(attempt.key[len(self.folder) :], _NEAR)
-        most = {} if attempt.late is None else {"most": self.page}
-        near = yield from self._view(limit, attempt.session, after=start, **most)
-        mine = near.find(attempt.key)
-        if mine is None or self.turn.blocker(near, mine) is None:
-            return None
-        if attempt.late is None:
-            attempt.note(near, history)
-        return near
+        return (yield from self._near(attempt, history, limit))
+
+    def _near(self, attempt: Attempt, history: object, limit: TimeLimit) -> Steps[View | None]:
+        """Steps that read the tickets which came shortly before ``attempt``. ``None``: none of them is in its way."""
+        for seconds in _NEAR:
+            # A newcomer reads all that came with it or later, as it has to know them: that is little.
+            start = self.folder + earlier(attempt.key[len(self.folder) :], seconds)
+            bound = None if attempt.late is None else self.page
+            near = replace((yield from self._view(limit, attempt.session, after=start, most=bound)), whole=False)
+            mine = near.find(attempt.key)
+            if mine is None:
+                break
+            if attempt.late is None:
+                attempt.note(near, history)
+            if self.turn.blocker(near, mine) is not None:
+                return near
+        return None
+
+    def _front(self, attempt: Attempt, limit: TimeLimit) -> Steps[View]:
+        """Steps that read the tickets with the first names, until one blocks ``attempt``, or its own is there."""
+        most = self.page if attempt.late is None else min(self.page, _FRONT)
+        front = yield from self._view(limit, attempt.session, most=most)
+        mine = Ticket(attempt.key, attempt.place, attempt.value, attempt.place)
+        while not front.whole and front.find(attempt.key) is None and not self._blocks(front, mine):
+            most *= 2
+            more = yield from self._view(limit, attempt.session, after=front.last, most=most)
+            front = front.joined(more)
+        return front
 
     def _absent(self, keys: list[str], attempt: Attempt, limit: TimeLimit) -> Steps[bool]:
         """Steps that tell whether none of ``keys`` is there, if one transaction can ask for all."""
@@ -436,10 +462,11 @@ class Attempt:
         history: the history of the store in which that was seen.
     """
 
-    __slots__ = ("history", "key", "late", "place", "sent", "session", "uncertain")
+    __slots__ = ("history", "key", "late", "place", "sent", "session", "uncertain", "value")
 
-    def __init__(self, key: str, session: Session) -> None:
+    def __init__(self, key: str, value: bytes, session: Session) -> None:
         self.key = key
+        self.value = value
         self.session = session
         self.place = 0
         self.sent = False
@@ -455,6 +482,10 @@ class Attempt:
             self.history = history
 
 
+def _order(ticket: Ticket) -> tuple[int, str]:
+    return ticket.place, ticket.key
+
+
 def view_of(folder: str, items: Iterable[KeyValue]) -> View:
     """Return what the keys of a folder mean."""
     start, length = len(folder), len(folder) + DIGITS
@@ -464,5 +495,5 @@ def view_of(folder: str, items: Iterable[KeyValue]) -> View:
             tickets.append(Ticket(item.key, item.create_revision, item.value, item.mod_revision, item.lease_id))
         else:
             settings[item.key[start:]] = item.value
-    tickets.sort(key=lambda ticket: (ticket.place, ticket.key))
+    tickets.sort(key=_order)
     return View(tuple(tickets), settings)

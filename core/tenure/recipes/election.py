@@ -114,15 +114,9 @@ class Campaign:
             heir = next((one for one in named if one.key != mine.key), None)
             if heir is None:
                 return False
-            # The heir looks at the ticket before it alone, so that one is put once more.
-            before = [one for one in view.before(heir)[-1:] if one.key != mine.key]
-            leases = {one.lease_id for one in (heir, *before)}
-            together = before if len(leases) <= self.queue.store.capabilities.max_transaction_leases else []
-            guards = [RevisionEquals(one.key, one.revision) for one in (mine, heir, *together)]
-            change = [Put(one.key, one.value, one.lease_id) for one in together]
-            change.append(Put(heir.key, with_mark(heir.value, _HEIR), heir.lease_id))
+            commit, untold = self._handing_over(view, mine, heir, limit)
             try:
-                yield from Commit(tuple(guards), (Delete(mine.key), *change), limit)
+                yield from commit
             except (Conflict, LeaseNotFound):
                 continue  # the heir has gone, or the one before it, or this leader
             except OutcomeUnknown:
@@ -130,9 +124,22 @@ class Campaign:
                 raise
             if held.uncertain:
                 self.give_up(held)
-            if before and not together:
-                yield from self._call(before[0], limit)
+            for before in untold:
+                yield from self._call(before, limit)
             return True
+
+    def _handing_over(self, view: View, mine: Ticket, heir: Ticket, limit: TimeLimit) -> tuple[Commit, list[Ticket]]:
+        """Return the transaction that lets ``heir`` lead, and the ticket that has to be put once more after it.
+
+        The heir looks at the ticket before it alone. That is put in the same transaction if the store can do so.
+        """
+        before = [one for one in view.before(heir)[-1:] if one.key != mine.key]
+        leases = {one.lease_id for one in (heir, *before)}
+        together = before if len(leases) <= self.queue.store.capabilities.max_transaction_leases else []
+        guards = tuple(RevisionEquals(one.key, one.revision) for one in (mine, heir, *together))
+        again = (Put(one.key, one.value, one.lease_id) for one in together)
+        mark = Put(heir.key, with_mark(heir.value, _HEIR), heir.lease_id)
+        return Commit(guards, (Delete(mine.key), *again, mark), limit), [one for one in before if one not in together]
 
     def _call(self, before: Ticket, limit: TimeLimit) -> Steps[None]:
         """Steps that let the heir look, in a transaction of its own. Without it, the heir looks after its TTL."""
