@@ -8,6 +8,7 @@ option ``store`` what needs the store is refused.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from tenure.spi.types import (
     WatchRequest,
 )
 
+_log = logging.getLogger("tenure.agent")
 _LATENCY = 0.5
 """Seconds that the way through the agent may add."""
 
@@ -70,6 +72,13 @@ class AgentBackend(Backend):
             raise ConfigError(
                 f"connecting to {self._url}: the agent serves {hello.store}, and the option store names another store "
                 f"or namespace ({straight.url}); give the URL that the agent was started with"
+            )
+        if _place(hello.store) != _place(straight.url):
+            _log.warning(
+                "the agent at %s serves %s, and this program writes to %s: see to it that this is the same store",
+                self._link.path,
+                hello.store,
+                straight.url,
             )
 
     @property
@@ -216,6 +225,11 @@ class AgentBackend(Backend):
         self._link.close()
         if self._straight is not None:
             self._straight.close()
+
+
+def _place(url: str) -> str:
+    """Return the part of a URL that says where the store is: two that differ may still name one store."""
+    return url.partition("://")[2].partition("?")[0].rpartition("@")[2]
 
 
 def _capabilities(hello: Hello, path: Path, *, writes: bool) -> Capabilities:

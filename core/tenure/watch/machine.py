@@ -186,8 +186,11 @@ class WatchMachine:
 
     # -- what the feed delivers --
 
-    def take(self, item: FeedItem, now: float) -> None:
-        """Work out what follows from an item. May be interrupted, and called again with the same item."""
+    def take(self, item: FeedItem, now: float = 0.0) -> None:
+        """Work out what follows from an item. May be interrupted, and called again with the same item.
+
+        ``now`` is for an item that says how old it is.
+        """
         if self._pending is not None:
             self._finish()
         self._pending = self._step(item)
