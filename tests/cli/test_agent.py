@@ -48,8 +48,15 @@ def run(*arguments: str, url: str = "memory://none") -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_it_serves_until_a_signal_and_leaves_nothing(agent: Command, url: str, sock: Path, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_other_signals_end_it_too(agent: Command, sock: Path, number: int) -> None:
+    agent.signal(number)
+    assert agent.wait() == 128 + number
+    assert not sock.exists()
+
+
+def test_it_serves_until_a_signal_and_leaves_nothing(agent: Command, url: str, sock: Path) -> None:
+    number = signal.SIGTERM
     assert agent.err.seen[0].count('"mode": "0600"') == 1
     through = f"agent+unix://{sock}?store={url}"
     with tenure.connect(through) as store, Registry(store, instance=Instance("web", id="1", port=80)):

@@ -103,13 +103,15 @@ class Agent:
         if settings.warm_file is not None:
             self._warm = WarmState(Path(settings.warm_file), prefixes=settings.prefixes, store=opening.request.url)
         request = opening.request
-        never: TenureError = Unavailable("the store was not reached yet")
+        self._never = Unavailable("the store was not reached yet")
+        self._told: type[TenureError] | None = None
+        """The kind of the outage that was reported."""
         self._known = Knowledge(
-            self._prefixes, request.url, request.namespace, None, (float("-inf"), never), self._clock.now
+            self._prefixes, request.url, request.namespace, None, (float("-inf"), self._never), self._clock.now
         )
         self._good_at = float("-inf")
         """When what is known was the state of the store, on the agent's clock."""
-        self._outage: TenureError = never
+        self._outage: TenureError = self._never
         self._started = self._clock.now()
         self._started_at = wall_clock()
         self._server: Server | None = None
@@ -290,7 +292,7 @@ class Agent:
             self._good_at = max(self._good_at, now - stale)
         if in_sync and not stale:
             if self._known.away is not None:
-                self._known.away = None
+                self._known.away = self._told = None
                 self._tell_programs()
                 count = self.entries
                 self._report(
@@ -302,7 +304,8 @@ class Agent:
         self._known.away = (self._good_at, outage)
         if before is None or type(before[1]) is not type(outage) or before[0] != self._good_at:
             self._tell_programs()
-        if before is None or type(before[1]) is not type(outage):
+        if outage is not self._never and type(outage) is not self._told:
+            self._told = type(outage)
             age = self.age
             self._report(
                 "away",
