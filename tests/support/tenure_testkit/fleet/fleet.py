@@ -276,7 +276,7 @@ def at_rest_described(rest: Rest) -> str:
     """One line about a fleet at rest."""
     return (
         f"at rest: {rest.idle_cpu * 1e6:.0f} us CPU for a client and second, {rest.refresh_cpu * 1e6:.0f} us for a "
-        f"refresh, {rest.change_cpu * 1e6:.0f} us and {rest.change_bytes:.0f} bytes for a change that one client is told of"
+        f"refresh, {rest.change_cpu * 1e6:.0f} us and {rest.change_bytes:.0f} bytes to tell one client of a change"
     )
 
 
