@@ -30,7 +30,9 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--stores", default=",".join(USUAL), help=f"of {', '.join(KINDS)} (default: {','.join(USUAL)})")
-    parser.add_argument("--outages", default=",".join(OUTAGES), help="of the history: kept, forgotten (default: both)")
+    parser.add_argument(
+        "--outages", default=",".join(OUTAGES), help="kept, forgotten: the history, or none (default: both)"
+    )
     parser.add_argument("--clients", type=int, default=200, help="clients of one server (default: 200)")
     parser.add_argument("--processes", type=int, default=4, help="processes that share them (default: 4)")
     parser.add_argument("--keys", type=int, default=1_000, help="keys that each client watches (default: 1000)")
@@ -41,7 +43,7 @@ def main() -> int:
     parser.add_argument("--compare", action="store_true", help="once more without a spread")
     parser.add_argument("--json", type=Path, help="the file for the result (default: standard output)")
     chosen = parser.parse_args()
-    stores, outages = chosen.stores.split(","), chosen.outages.split(",")
+    stores, outages = chosen.stores.split(","), [name for name in chosen.outages.split(",") if name != "none"]
     for given, known in ((stores, KINDS), (outages, OUTAGES)):
         if unknown := sorted(set(given) - set(known)):
             parser.error(f"unknown: {unknown[0]}; choose from {', '.join(known)}")

@@ -24,7 +24,7 @@ from tenure_testkit.waiting import NotInTime, until
 _MORE = 2.0
 """Seconds of load after the last client is back: a refresh that was put off belongs to the outage."""
 _AT_A_TIME = 1_000
-_QUIET = 3.0
+_QUIET = 5.0
 _TIMES = 10
 """Refreshes and changes that are measured."""
 
@@ -147,20 +147,21 @@ def fleet(
     with ExitStack() as ends:
         server = ends.enter_context(kind.make())
         fill(server.url, size)
-        share, rest = divmod(size.clients, size.processes)
+        gauge = kind.gauge(server)
+        ends.callback(gauge.stop)
+        alone = in_quiet(gauge)
+        share, more = divmod(size.clients, size.processes)
         config = {"url": server.url, "ttl": size.ttl, "spread": spread}
         processes = [
-            ends.enter_context(Process({**config, "number": number, "clients": share + (number < rest)}))
+            ends.enter_context(Process({**config, "number": number, "clients": share + (number < more)}))
             for number in range(size.processes)
         ]
         limit = time.monotonic() + size.limit
         for process in processes:
             process.answer(limit)
         tell(f"{store}: {size.clients} clients are there")
-        gauge = kind.gauge(server)
-        ends.callback(gauge.stop)
         running = Running(kind, server, processes, gauge)
-        rest = at_rest(running, size)
+        rest = at_rest(running, size, alone)
         tell(f"{store}: {at_rest_described(rest)}")
         came = []
         for number, name in enumerate(outages, 1):
@@ -190,12 +191,17 @@ def reports(processes: Sequence[Process], limit: float, *, after: str = "report"
     return [process.answer(limit) for process in processes]
 
 
-def at_rest(running: Running, size: Size) -> Rest:
-    """Measure what refreshes and changes cost. What the fleet costs anyway is taken off."""
+def in_quiet(gauge: Gauge) -> float:
+    """Seconds of the server's processor in a second in which nothing happens."""
     began = time.monotonic()
     time.sleep(_QUIET)
     ended = time.monotonic()
-    idle = load_between(running.gauge.readings, began, ended).cpu_seconds / (ended - began)
+    return load_between(gauge.readings, began, ended).cpu_seconds / (ended - began)
+
+
+def at_rest(running: Running, size: Size, alone: float) -> Rest:
+    """Measure what refreshes and changes cost. What the server costs ``alone``, or its fleet anyway, is taken off."""
+    idle = in_quiet(running.gauge)
 
     def cost(act: Callable[[], object]) -> tuple[float, float]:
         began = time.monotonic()
@@ -217,7 +223,7 @@ def at_rest(running: Running, size: Size) -> Rest:
     refresh_cpu, _ = cost(refresh)
     change_cpu, sent = cost(change)
     times = size.clients * _TIMES
-    return Rest(idle / size.clients, refresh_cpu / times, change_cpu / times, sent / times)
+    return Rest(max(0.0, idle - alone) / size.clients, refresh_cpu / times, change_cpu / times, sent / times)
 
 
 def in_sync(processes: Sequence[Process], number: int, size: Size) -> list[float] | None:
