@@ -1,7 +1,7 @@
 """Which versions are supported and tested: from the package's metadata, the claims of conformance, and the matrix.
 
-``python tests/conformance/run_matrix.py --claims core/docs/claims`` makes the claims from reports. A store without a claim has
-the server of the matrix alone.
+``python tests/conformance/run_matrix.py --claims core/docs/claims`` makes the claims from reports. A store without a
+claim has the server of the matrix alone.
 """
 
 from __future__ import annotations
