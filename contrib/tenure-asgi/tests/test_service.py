@@ -117,6 +117,35 @@ def test_a_service_ends_in_time_while_its_server_is_frozen(server: object, tmp_p
 
 
 @pytest.mark.slow
+def test_restarts_of_four_workers_on_a_server_lose_no_request(server: object, tmp_path: Path) -> None:
+    """``uvicorn --workers 4``: five times a new set of workers takes over from the old one."""
+    with ExitStack() as stack:
+        registry = stack.enter_context(Registry(stack.enter_context(tenure.connect(server.url))))
+        start = lambda: stack.enter_context(ServiceProcess(server.url, tmp_path, "--workers=4"))  # noqa: E731
+
+        def entries(service: ServiceProcess) -> int:
+            return len([each for each in registry.get_services().get("shop", ()) if each.port == service.port])
+
+        old = start()
+        until(lambda: entries(old) == 4, what="four workers")
+        with Load(registry) as load:
+            for _ in range(5):
+                new = start()
+                until(lambda new=new: entries(new) == 4, what="four new workers")
+                until(lambda old=old: load.answered[old.port], what="an answer of the old ones")
+                old.terminate()
+                old.wait()
+                until(lambda old=old: not entries(old), timeout=2, what="the entries are gone")
+                assert load.failures == [], old.log
+                old = new
+            until(lambda: load.answered[old.port], what="an answer of the new ones")
+        assert load.failures == []
+        old.terminate()
+        old.wait()
+        until(lambda: not registry.get_services(), timeout=2, what="no entry is left")
+
+
+@pytest.mark.slow
 def test_each_worker_is_an_instance_and_all_entries_go(sqlite_url: str, tmp_path: Path) -> None:
     with tenure.connect(sqlite_url) as store, Registry(store) as registry:
         with ServiceProcess(sqlite_url, tmp_path, "--workers=3") as service:
