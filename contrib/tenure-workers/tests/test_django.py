@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import httpx
-import pytest
 from worker_programs import EXAMPLES, Program
 
 from tenure.registry import Registry
@@ -53,30 +52,26 @@ print(get_store().url)
     assert printed.splitlines() == ["1 2", "[] []", "memory://other 1", "memory://"]
 
 
-@pytest.mark.parametrize(
-    ("setting", "says"),
-    [
-        ("None", "it is a dictionary with the store's URL"),
-        ("{'STORE_URL': 5}", "it is a dictionary with the store's URL"),
-        ("{'STORE_URL': 'memory://', 'DRAIN_WAIT': 9}", "drain_wait is a number of seconds"),
-    ],
-)
-def test_a_wrong_setting_is_refused_at_the_start(setting: str, says: str) -> None:
+def test_a_wrong_setting_is_refused_at_the_start() -> None:
     printed = run(
-        f"""
+        """
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from tenure_workers.django import forget_lifespan, get_lifespan
-forget_lifespan()
-settings.TENURE = {setting}
-try:
-    get_lifespan()
-except ImproperlyConfigured as error:
-    print(error)
+for wrong in (None, {"STORE_URL": 5}, {"STORE_URL": "memory://", "DRAIN_WAIT": 9}):
+    forget_lifespan()
+    settings.TENURE = wrong
+    try:
+        get_lifespan()
+    except ImproperlyConfigured as error:
+        print(str(error)[:72])
 """
     )
-    assert says in printed
-    assert "Traceback" not in printed
+    assert printed.splitlines() == [
+        "reading settings.TENURE: it is a dictionary with the store's URL, not No",
+        "reading settings.TENURE: it is a dictionary with the store's URL, not {'",
+        "reading settings.TENURE: making a lifespan: drain_wait is a number of se",
+    ]
 
 
 def test_gunicorn_registers_a_project(sqlite_url: str, tmp_path: Path, registry: Registry) -> None:

@@ -19,7 +19,12 @@ def entries(registry: Registry) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("method", "opened"), [("fork", "yes"), pytest.param("spawn", "", marks=pytest.mark.slow), ("forkserver", "")]
+    ("method", "opened"),
+    [
+        ("fork", "yes"),
+        pytest.param("spawn", "", marks=pytest.mark.slow),
+        pytest.param("forkserver", "", marks=pytest.mark.slow),
+    ],
 )
 def test_each_worker_has_its_own_and_leaves_on_sigterm(
     sqlite_url: str, tmp_path: Path, registry: Registry, method: str, opened: str

@@ -41,6 +41,8 @@ _CALL_SHARE = 0.2
 """Part of the stop time that one call to the store may take: draining, deregistering. A wait has as much at most."""
 _LEAVE_SHARE = 0.6
 """Part of the stop time after which the server's own handler is called, whatever the store does."""
+_BLOCK_SHARE = 0.75
+"""Part of the stop time after which a block that hasn't ended is told to by ``SystemExit``."""
 _CLOSE_SHARE = 0.875
 """Part of the stop time after which registry and store are closed. The rest is for the process to end."""
 _RETRY = (0.5, 10.0)
@@ -393,7 +395,7 @@ class Lifespan:
                 here.left.set()
             if word is _Word.TERM and here.chain is not None:
                 if here.patient:
-                    here.ended.wait(self._time_until(here, _LEAVE_SHARE))
+                    here.ended.wait(self._time_until(here, _BLOCK_SHARE))
                 if not here.ended.is_set():
                     here.chain.pass_on()
 
@@ -467,7 +469,7 @@ class Lifespan:
     def __enter__(self) -> Self:
         """Start. The block ends when it sees :attr:`stopping`.
 
-        At a SIGTERM it has until three fifths of ``stop_timeout``. Then ``SystemExit`` is raised in the main thread.
+        At a SIGTERM it has until three quarters of ``stop_timeout``. Then ``SystemExit`` is raised in the main thread.
         """
         self._start(patient=True)
         return self
