@@ -411,12 +411,12 @@ class Lifespan:
         # A registration that is under way may still succeed. Better to know how it ended.
         if here.asked.acquire(timeout=seconds()):
             here.asked.release()
-        if registry.current() is None:
+        if registry.current() is None or here.ended.is_set():
             return
         if here.is_replaced():
             self._wait_for_successor(here, registry, here.instance, Deadline(seconds()))
         _attempt("draining the instance", registry.drain, seconds())
-        if not deregister:
+        if not deregister or here.ended.is_set():
             return
         here.ended.wait(min(self.drain_wait, seconds()))
         _attempt("deregistering the instance", registry.deregister, seconds())
@@ -502,5 +502,7 @@ def _attempt(what: str, call: Callable[..., object], seconds: float) -> None:
     """Make a call that must not keep a stop from going on."""
     try:
         call(timeout=seconds)
+    except StoreClosed:
+        pass  # close() came in between, and has deregistered
     except TenureError as exc:
         _log.warning("%s: not confirmed by the store: %s", what, exc)

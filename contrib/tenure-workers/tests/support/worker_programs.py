@@ -15,6 +15,7 @@ from typing import Self
 import httpx
 
 from tenure import NoInstanceAvailable, ServiceNotFound
+from tenure.plugin_kit import monotonic
 from tenure.registry import Registry
 from tenure_testkit.servers.ports import free_port
 from tenure_testkit.waiting import PATIENCE
@@ -29,6 +30,7 @@ class Program:
 
     def __init__(self, log: Path, *command: str, cwd: Path = EXAMPLES, **environment: str) -> None:
         self._log = log
+        self._began = monotonic()
         with log.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
@@ -43,6 +45,10 @@ class Program:
     @property
     def log(self) -> str:
         return self._log.read_text()
+
+    def booted(self) -> float:
+        """Return the seconds since the start: on this machine an interpreter's end takes no longer than its begin."""
+        return monotonic() - self._began
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
