@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def one(name: str, rules: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         url = f"ledger://{folder}/ledger.db"
         plan = Plan(url=url, controls=file_controls(f"{folder}/ledger.db"), rules=tuple(rules))
+        logging.getLogger("tenure").addHandler(logging.NullHandler())
         found = run(plan, None if rules else Shown(name))
         results = [(each.rule.id, each.verdict.verdict.value, each.verdict.reason) for each in found.results]
         return {
