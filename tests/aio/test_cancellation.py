@@ -228,7 +228,7 @@ def test_a_cancel_that_comes_as_the_result_is_delivered_keeps_no_other_task_wait
     async def body(store: aio.Store, backend: GatedBackend) -> None:
         backend.gate.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(store._bridge.calls.loop, "create_future", Interrupted)
+            patch.setattr(store._bridge.calls.loop, "waiter", Interrupted)
             reading = [asyncio.create_task(store.get("a")) for _ in range(2)]
             await asyncio.sleep(0)
         await begun(backend, 2)

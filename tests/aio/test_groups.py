@@ -300,7 +300,7 @@ def test_a_key_that_is_closed_while_it_comes_back_stays_away() -> None:
         await asyncio.sleep(0)
         await key.close()
         await store.delete("up/a")
-        await until_async(lambda: not store._bridge._tasks, "the task that puts it again has ended")
+        await until_async(lambda: not store._bridge.calls.loop._tasks, "the task that puts it again has ended")
         assert await store.get("up/a") is None
 
     on("memory://closed-key", body)

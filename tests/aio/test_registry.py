@@ -94,7 +94,7 @@ def test_a_cancelled_start_leaves_no_instance(cancelled_at: int) -> None:
             await asyncio.wait([starting])
             if not starting.cancelled():
                 await starting.result().close()
-            while (await store.list()).keys or sync._watches:
+            while (await store.list()).keys or sync._open_watches.live:
                 await asyncio.sleep(0.005)
 
     run(main)

@@ -144,7 +144,7 @@ def test_a_view_whose_opening_is_cancelled_leaves_no_watch() -> None:
                 await asyncio.gather(opening, return_exceptions=True)
                 if not opening.cancelled():
                     await opening.result().close()
-            await until_async(lambda: not [one for one in sync._watches if not one.closed])
+            await until_async(lambda: not [one for one in sync._open_watches.live if not one.closed])
 
     run(main)
 
@@ -156,7 +156,7 @@ def test_the_first_value_has_a_time_limit() -> None:
             view = aio.CachedValue(store, "a", codec=tenure.TEXT, timeout=1e-9)
             with pytest.raises(DeadlineExceeded):
                 await view
-            assert not [one for one in sync._watches if not one.closed]
+            assert not [one for one in sync._open_watches.live if not one.closed]
 
     run(main)
 

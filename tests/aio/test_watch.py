@@ -226,7 +226,7 @@ def test_a_watch_that_is_dropped_ends() -> None:
             await store.watch("w/")
             await asyncio.sleep(0)
             gc.collect()
-            await until_async(lambda: not list(sync._watches))
+            await until_async(lambda: not list(sync._open_watches.live))
 
     run(main)
 

@@ -31,7 +31,7 @@ def _without_look(  # noqa: PLR0917 - as Store._run has them
     if store._closed or store._fork_generation != fork_generation.value:
         store._check_process()
     if store._abandoned:
-        store._callbacks.submit(store._close_abandoned_feeds)
+        store._callbacks.submit(store._open_watches.close_abandoned)
     seconds = store._timeout if timeout is None else retry.check_timeout(timeout)
     return policy(call, seconds, store._clock)
 

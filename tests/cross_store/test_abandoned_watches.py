@@ -32,4 +32,4 @@ def test_watches_that_are_dropped_cost_nothing_any_more(store_url, opened, monke
             break
     gc.collect()
     until(lambda: (store.get("any"), len(closed) == 10)[1], what="all feeds are closed")
-    assert not store._watches
+    assert not store._open_watches.live

@@ -224,7 +224,7 @@ def test_an_interrupted_watch_calls_back_no_more(url):
         def give_up() -> None:
             while taken:
                 taken.pop().close()
-            until(lambda: store._callback_watches == {other}, what="watches that nobody got are closed")
+            until(lambda: store._open_watches.held == {other}, what="watches that nobody got are closed")
 
         call = partial(store.watch, "k", callback=lambda batch: None)
         assert every_line(lambda last: (lambda: taken.append(call()), give_up)) > 10

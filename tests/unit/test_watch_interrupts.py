@@ -187,7 +187,7 @@ def test_a_watch_that_is_dropped_ends():
                 assert batch.type is BatchType.SNAPSHOT
                 break
         gc.collect()
-        assert len(store._watches) == 0
+        assert len(store._open_watches.live) == 0
         store.watch("a")
         gc.collect()
         # The last one goes with the next call, or with the store.

@@ -11,8 +11,6 @@ import dataclasses
 import logging
 import math
 import sys
-import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from sys import is_finalizing
 from types import TracebackType
@@ -22,7 +20,8 @@ from tenure._client.committing import Committer
 from tenure._client.history import HistoryGuard
 from tenure._client.keys import check_key, check_prefix
 from tenure._client.multi_read import read_until_proven
-from tenure._client.observers import ObservedLeases, ObservedWatch, Observers
+from tenure._client.observers import ObservedLeases, Observers
+from tenure._client.open_watches import OpenWatches, WatchArguments
 from tenure._client.pagination import Listing, Pager
 from tenure._client.prefix_deletion import MOST_AT_ONCE, delete_by_store, delete_listed
 from tenure._client.transaction import TransactionBuilder, lease_id
@@ -43,15 +42,12 @@ from tenure.errors import (
     LeaseNotFound,
     LimitExceeded,
     StoreClosed,
-    TenureError,
-    Unsupported,
     UsedAfterFork,
 )
 from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.leases.lease import HeldLease, Lease
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
-from tenure.spi.feed import Feed
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -75,8 +71,7 @@ from tenure.spi.types import (
 from tenure.watch import callbacks as watch_callback
 from tenure.watch.buffer import MAX_ENTRIES
 from tenure.watch.diff import strip_namespace
-from tenure.watch.engine import Watch, close_quietly
-from tenure.watch.machine import WatchSettings
+from tenure.watch.engine import Watch
 
 T = TypeVar("T")
 L = TypeVar("L", bound=HeldLease)
@@ -127,11 +122,15 @@ class Store:
         self._fork_generation = fork_generation.value
         self._closed = False
         self._lock = Monitor()
-        # An application that drops a watch drops its memory, too. A callback holds its watch until it is closed.
-        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
-        self._callback_watches: set[Watch] = set()
-        self._abandoned: deque[tuple[Feed, ObservedWatch]] = deque()
-        """Feeds of watches that the application has dropped, each with what tells observers of it."""
+        self._open_watches = OpenWatches(
+            backend,
+            namespace_prefix=namespace_prefix,
+            clock=clock,
+            observers=observers,
+            check_process=self._check_fork,
+            ends=lambda: self._closed,
+        )
+        self._abandoned = self._open_watches.abandoned
         self._before_close: set[Callable[[], object]] = set()
         """Called, quickly, when the close begins: for a registry on this store, whose lease and watch end by it."""
         self._capabilities = backend.capabilities
@@ -378,7 +377,19 @@ class Store:
         check_prefix(prefix)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise InvalidArgument(f"limit={limit!r}: limit is a number of keys, at least 1; leave it out for all keys")
-        listing = self._pager.fetch_all(self._prefix + prefix, limit, self._seconds(timeout), keys_only=keys_only)
+        return self._list(prefix, None, limit=limit, keys_only=keys_only, timeout=timeout)
+
+    def _list(
+        self, prefix: str, after: str | None, *, limit: int | None, keys_only: bool, timeout: float | None
+    ) -> Listing:
+        """:meth:`list` of the keys after ``after``, which starts with ``prefix``; of all keys without it."""
+        listing = self._pager.fetch_all(
+            self._prefix + prefix,
+            limit,
+            self._seconds(timeout),
+            keys_only=keys_only,
+            after=None if after is None else self._prefix + after,
+        )
         if self._history.replaced:
             self._history.note([self._prefix + item.key for item in listing.items])
         return listing
@@ -872,107 +883,15 @@ class Store:
         driver = None
         if callback is not None:
             driver = watch_callback.CallbackWatch(callback, on_error, on_outage, self._threads)
-        return self._open_watch(
-            prefix,
-            exact=exact,
-            previous=previous,
-            after=after,
-            max_pending=max_pending,
-            timeout=timeout,
-            driver=driver,
-        )
+        return self._open_watch(WatchArguments(prefix, exact, previous, after, max_pending), timeout, driver)
 
     def _open_watch(
-        self,
-        prefix: str,
-        *,
-        exact: bool,
-        previous: bool,
-        after: int | None,
-        max_pending: int,
-        timeout: float | None,
-        driver: watch_callback.Driver | None,
+        self, arguments: WatchArguments, timeout: float | None, driver: watch_callback.Driver | None
     ) -> Watch:
         """Open a watch. Without a driver the application's thread drives it, in :meth:`Watch.next`."""
-        (check_key if exact else check_prefix)(prefix)
+        arguments.check(lossless=self._capabilities.lossless_watch)
         self._check_process()
-        self._close_abandoned_feeds()
-        if after is not None:
-            if not isinstance(after, int) or after < 0:
-                raise InvalidArgument(
-                    f"after={after!r}: after is a revision of this store, an integer of at least 0; leave it out to "
-                    "begin with the present state"
-                )
-            if previous:
-                raise InvalidArgument(
-                    "watching with after and previous: a watch after a revision doesn't know previous values; leave "
-                    "out one of the two"
-                )
-            if not self._capabilities.lossless_watch:
-                raise Unsupported(
-                    "watching after a revision: this store doesn't keep every revision; watch without 'after'"
-                )
-        if not isinstance(max_pending, int) or max_pending < 1:
-            raise InvalidArgument(
-                f"max_pending={max_pending!r}: max_pending is a number of changes, at least 1; leave it out for "
-                f"{MAX_ENTRIES}"
-            )
-
-        observers = self._observers
-        observed = ObservedWatch(observers, prefix)
-
-        def outage(error: TenureError | None) -> None:
-            observed.outage(error)
-            if driver is not None:
-                driver.outage(error)
-
-        watch = Watch(
-            self._backend,
-            WatchSettings(self._prefix + prefix, exact, self._strip, previous, after, max_pending),
-            clock=self._clock,
-            timeout=self._seconds(timeout),
-            check_process=self._check_fork,
-            on_resync=observed.resynced,
-            on_outage=outage,
-            on_close=lambda watch: self._forget_watch(watch, observed),
-            on_abandon=lambda feed: self._abandoned.append((feed, observed)),
-            on_ready=None if driver is None else driver.wake,
-            on_taken=observed.delivered if observers.of_deliveries else None,
-        )
-        try:
-            with self._lock:
-                opened = not watch.closed
-                if opened:
-                    self._watches.add(watch)
-                    if isinstance(driver, watch_callback.CallbackWatch):
-                        self._callback_watches.add(watch)
-            if opened:
-                observed.opened()
-            if driver is not None:
-                driver.start(watch)
-            if self._closed:
-                watch.close()
-            return watch
-        except BaseException:  # an interrupt: the caller doesn't get the watch, so its callback may not be called
-            watch.close()
-            raise
-
-    def _forget_watch(self, watch: Watch, observed: ObservedWatch) -> None:
-        with self._lock:
-            known = watch in self._watches
-            self._watches.discard(watch)
-            self._callback_watches.discard(watch)
-        if known:
-            observed.closed(watch.error)
-
-    def _close_abandoned_feeds(self) -> None:
-        while True:
-            try:
-                feed, observed = self._abandoned.popleft()
-            except IndexError:
-                return  # also where another thread was quicker
-            close_quietly(feed)
-            observed.closed(None)
+        return self._open_watches.open(arguments, driver, timeout=self._seconds(timeout))
 
     # -- closing -----------------------------------------------------------------------------------
 
@@ -1004,13 +923,9 @@ class Store:
 
     def _close(self, deadline: Deadline) -> None:
         """End everything. May be called again after an interrupt."""
-        with self._lock:
-            watches = list(self._watches)
         for tell in tuple(self._before_close):
             tell()
-        for watch in watches:
-            watch.close()
-        self._close_abandoned_feeds()
+        self._open_watches.close()
         leases = self._keeper.stop(deadline)
         self._timers.close()
         try:
@@ -1083,7 +998,7 @@ class Store:
         if self._closed or self._fork_generation != fork_generation.value or is_finalizing():
             self._check_process()
         if self._abandoned:
-            self._callbacks.submit(self._close_abandoned_feeds)  # which may wait for the server
+            self._callbacks.submit(self._open_watches.close_abandoned)  # which may wait for the server
         seconds = self._timeout if timeout is None else retry.check_timeout(timeout)
         if not self._observers.active:
             return policy(call, seconds, self._clock)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.thread_start import start_thread
 from tenure.aio._calls import Calls
+from tenure.aio._loop import Event
 from tenure.errors import InvalidArgument, StoreClosed, TenureError
 
 T = TypeVar("T")
@@ -32,9 +33,8 @@ class Bridge:
         self.sync = sync
         self.calls = calls
         self.immediate = sync._backend.immediate
-        self._closing: asyncio.Future[None] | None = None
+        self._closing: Event | None = None
         self._closer: threading.Thread | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._breaths = 0
         self._left = [None]
         look = weakref.WeakMethod(self._look_at_loop)
@@ -68,7 +68,7 @@ class Bridge:
         """Let other tasks run now and then: what never waits would keep them from it."""
         self._breaths += 1
         if self._breaths % _CALLS_WITHOUT_A_BREATH == 0:
-            await asyncio.sleep(0)
+            await self.calls.loop.sleep(0)
 
     def check(self) -> None:
         """Raise if the store can't be used here and now."""
@@ -80,22 +80,15 @@ class Bridge:
     def check_loop(self) -> None:
         """Raise in a forked child, and on any other loop than the store's."""
         self.sync._check_fork()
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not self.calls.loop:
+        if not self.calls.loop.runs_here():
             raise InvalidArgument(
                 f"using {self.sync.url}: the store belongs to another event loop; connect on this loop, too, or hand "
-                "the call to the store's loop by asyncio.run_coroutine_threadsafe"
+                "the call to the store's loop, as by asyncio.run_coroutine_threadsafe or trio.from_thread.run"
             )
 
-    def keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def keep(self, work: Coroutine[Any, Any, None], name: str) -> object:
         """Run ``work``, which raises nothing, as a task of the store."""
-        task = self.calls.loop.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self.calls.loop.keep(work, name)
 
     def in_background(self, call: Callable[[], object]) -> None:
         """Make a call of the store that nobody waits for. What it raises is logged."""
@@ -112,12 +105,16 @@ class Bridge:
         if self.sync._inherited:
             return
         self.check_loop()
-        await self._close(self.sync._seconds(timeout))
+        try:
+            await self._close(self.sync._seconds(timeout))
+        except BaseException:
+            self.calls.loop.tidy(self._forget)
+            raise
         await self._guard.aclose()
 
     async def _close(self, seconds: float) -> None:
         if self._closing is None:
-            self._closing = self.calls.loop.create_future()
+            self._closing = self.calls.loop.event()
             self._closer = threading.Thread(
                 target=self._close_here, args=(seconds, self._closing), name="tenure-aio-close", daemon=True
             )
@@ -125,11 +122,19 @@ class Bridge:
                 start_thread(self._closer)
             except RuntimeError:  # the interpreter is ending, or there are too many threads
                 self._close_here(seconds, self._closing)
-        await asyncio.shield(self._closing)
+        if not self._closing.is_set():
+            await self._closing.wait()
         if self._closer is not None and self._closer.ident is not None:
             self._closer.join(_MOMENT)  # it has told that it is done, and ends
 
-    def _close_here(self, seconds: float, closed: asyncio.Future[None]) -> None:
+    async def _forget(self) -> None:
+        """Let the end of the loop do nothing more, once the store is closed."""
+        if self._closing is not None:
+            await self._closing.wait()
+        with suppress(RuntimeError):  # the end of the loop is there
+            await self._guard.aclose()
+
+    def _close_here(self, seconds: float, closed: Event) -> None:
         deadline = Deadline(seconds)
         try:
             self.sync.close(timeout=seconds)
@@ -137,11 +142,11 @@ class Bridge:
         except Exception:  # noqa: BLE001 - the task that waits has to go on
             _log.exception("closing %s failed", self.sync.url)
         finally:
-            self.calls.post(_done, closed)
+            self.calls.post(closed.set)
 
     def _look_at_loop(self) -> None:
         """Close the store if its loop was closed before it: nobody can use it, and what it holds is in others' way."""
-        if not self.calls.loop.is_closed() or self.sync.closed:
+        if not self.calls.loop.ended or self.sync.closed:
             return
         try:
             self._left.pop()
@@ -159,14 +164,10 @@ class Bridge:
         self.calls.close(deadline)
 
     async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
-        # asyncio closes the generators of a loop before it closes the loop: so a store that nobody closes leaves no
-        # thread behind, and neither does one that nobody refers to any more.
+        # asyncio and trio close the generators of a loop before they close the loop: so a store that nobody closes
+        # leaves no thread behind, and neither does one that nobody refers to any more.
         try:
             yield
         finally:
-            await self._close(self.sync.timeout)
-
-
-def _done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+            with self.calls.loop.shielded():
+                await self._close(self.sync.timeout)

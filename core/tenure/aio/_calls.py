@@ -4,7 +4,7 @@
 
     task --> queue --> worker makes the call --> finished --> one wake-up of the loop for all that are there --> tasks
 
-A task that is cancelled while it waits gets its ``CancelledError`` at once. What is still queued is never run. What has
+A task that is cancelled while it waits is told at once. What is still queued is never run. What has
 begun is finished, and its result is dropped, or undone: a lease that nobody gets is revoked. Only the loop's thread
 decides about that, so no lock is needed.
 
@@ -14,12 +14,10 @@ a thousand calls at a time have 16.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -29,6 +27,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import no_threads
 from tenure._runtime.thread_start import start_thread
+from tenure.aio._loop import Waiter, running_loop
 from tenure.errors import Unavailable
 
 T = TypeVar("T")
@@ -50,7 +49,7 @@ class _Call(Generic[T]):
     def __init__(
         self,
         function: Callable[[], T],
-        answered: asyncio.Future[None] | None = None,
+        answered: Waiter | None = None,
         undo: Callable[[T], object] | None = None,
     ) -> None:
         self.function = function
@@ -82,7 +81,7 @@ class Calls:
     """The workers of one store, bound to the loop that runs now. Threads start when they are needed."""
 
     def __init__(self, clock: Clock) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = running_loop()
         self._loop_thread = threading.get_ident()
         self._clock = clock
         self._queue: SimpleQueue[_Call[Any] | None] = SimpleQueue()
@@ -104,7 +103,7 @@ class Calls:
             undo: called on a worker with the result if no caller is left to get it.
             always: whether the call is made even if the caller was cancelled before it began.
         """
-        answered = self.loop.create_future()
+        answered = self.loop.waiter()
         # In the context of the task, so that what observes the call knows what it is part of.
         call = _Call(partial(copy_context().run, function), answered, undo)
         self._submit(call)
@@ -130,7 +129,7 @@ class Calls:
     def post(self, function: Callable[..., object], *arguments: object) -> bool:
         """Call ``function`` on the loop soon, from any thread. Returns ``False`` if the loop is closed."""
         try:
-            self.loop.call_soon_threadsafe(function, *arguments)
+            self.loop.post(function, *arguments)
         except RuntimeError:
             self.loop_closed()
             return False
@@ -150,7 +149,7 @@ class Calls:
                 done.set()
 
         if self.post(call):
-            while not done.wait(_LOOK_AT_LOOP) and not self.loop.is_closed():
+            while not done.wait(_LOOK_AT_LOOP) and not self.loop.ended:
                 pass
 
     def close(self, deadline: Deadline) -> None:
@@ -219,18 +218,18 @@ class Calls:
         if not self._told:
             self._told = True
             if not self.post(self._deliver):
-                self._deliver()  # the loop has ended, and with it all tasks: only what is undone matters
+                self._deliver(ended=True)
 
-    def _deliver(self) -> None:
+    def _deliver(self, *, ended: bool = False) -> None:
+        """Let tasks go on. If the loop has ended, all have ended with it, and only what is undone matters."""
         self._told = False  # before the look: what finishes after it tells again
         while self._finished:
             call = self._finished.popleft()
             call.ended = True
-            if call.abandoned or call.answered is None or self.loop.is_closed():
+            if call.abandoned or call.answered is None or ended:
                 self._leave(call)
             else:
-                with suppress(asyncio.InvalidStateError):  # its task was cancelled, maybe by Ctrl-C just now
-                    call.answered.set_result(None)
+                self.loop.end(call.answered)
 
     def _leave(self, call: _Call[Any]) -> None:
         """See to the outcome of a call whose task was cancelled."""

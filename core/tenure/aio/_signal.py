@@ -6,10 +6,8 @@ either before the look or finds the task waiting.
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-
 from tenure.aio._calls import Calls
+from tenure.aio._loop import Waiter
 
 
 class Signal:
@@ -18,7 +16,7 @@ class Signal:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._coming = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Waiter | None = None
 
     def wake(self) -> None:
         """Wake the task if it waits. Never blocks, callable from any thread."""
@@ -28,21 +26,13 @@ class Signal:
 
     async def wait(self, seconds: float | None) -> None:
         """Wait for a wake-up, for at most ``seconds``."""
-        waiter = self._waiter = self._calls.loop.create_future()
-        timer = None if seconds is None else self._calls.loop.call_later(seconds, _end, waiter)
+        waiter = self._waiter = self._calls.loop.waiter()
         try:
-            await waiter
+            await self._calls.loop.wait(waiter, seconds)
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
 
     def _arrive(self) -> None:
         self._coming = False
         if self._waiter is not None:
-            _end(self._waiter)
-
-
-def _end(waiter: asyncio.Future[None]) -> None:
-    with suppress(asyncio.InvalidStateError):  # asked first, it could be cancelled before it is set: by Ctrl-C
-        waiter.set_result(None)
+            self._calls.loop.end(self._waiter)

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from tenure._client import opening as sync_opening
 from tenure._client import store as sync
+from tenure._client.open_watches import WatchArguments
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
 from tenure.aio._bridge import Bridge
@@ -169,13 +170,9 @@ class Store:
             watch = await self._bridge.call(
                 partial(
                     self._sync._open_watch,
-                    prefix,
-                    exact=exact,
-                    previous=previous,
-                    after=after,
-                    max_pending=max_pending,
-                    timeout=timeout,
-                    driver=driver,
+                    WatchArguments(prefix, exact, previous, after, max_pending),
+                    timeout,
+                    driver,
                 ),
                 undo=lambda watch: watch.close(),
             )

@@ -35,7 +35,7 @@ class CallbackThreadIsLeft(Faithful):
 
         def close(store: Any) -> None:
             with store._lock:
-                store._watches.clear()
+                store._open_watches.live.clear()
             store._callbacks.submit(lambda: threading.Event().wait(60.0))  # one without work ends after a second
             store._callbacks.close = lambda deadline: None
             sound(store)

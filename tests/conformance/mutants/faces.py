@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,8 +14,11 @@ from tenure import Batch, BatchType, aio
 from tenure.aio import _watch
 from tenure.aio._bridge import Bridge
 from tenure.aio._transaction import TransactionBuilder
-from tenure.aio.recipes._holding import Holding
+from tenure.aio.recipes import _pace, _steps
+from tenure.aio.recipes._bus import Subscription
+from tenure.aio.recipes._holding import Held, HeldState, Holding
 from tenure.errors import Conflict
+from tenure.spi import CommitResult
 
 from .base import Faithful
 
@@ -160,6 +164,94 @@ class ARefusedTransactionSeemsDone(Faithful):
         return patch.object(TransactionBuilder, "commit", commit)
 
 
+class AGuardIsForgotten(Faithful):
+    """What a holder writes is sent without the guard of its lock."""
+
+    rules = ("recipes.guards_refuse_stale_holders",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        return patch.object(HeldState, "guard", lambda held, transaction: transaction)
+
+
+class AReleaseKeepsTheKey(Faithful):
+    """A lock that is released says so, and stays where it is."""
+
+    rules = ("recipes.locks_are_released_by_their_owner_alone",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        async def release(held: Held, *, timeout: float | None = None) -> bool:
+            return True
+
+        return patch.object(Held, "release", release)
+
+
+class AConflictInARecipeSeemsDone(Faithful):
+    """The driver of recipes takes a commit that was refused for one that was applied."""
+
+    rules = ("recipes.numbers_are_given_once",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        sound = _steps._perform
+
+        async def perform(store: aio.Store, effect: Any) -> Any:
+            try:
+                return await sound(store, effect)
+            except Conflict:
+                return CommitResult(1)
+
+        return patch.object(_steps, "_perform", perform)
+
+
+class AMessageComesTwice(Faithful):
+    """A consumer of a bus gets a message again instead of each fifth one."""
+
+    rules = ("recipes.messages_reach_all_in_one_order",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        sound, got = Subscription.next, list[Any]()
+
+        async def following(messages: Subscription[Any], timeout: float | None = None) -> Any:
+            if len(got) % 5 == 4:
+                got.append(got[-1])
+            else:
+                got.append(await sound(messages, timeout))
+            return got[-1]
+
+        return patch.object(Subscription, "next", following)
+
+
+class AWaitEndsAtOnce(Faithful):
+    """Who waits at a closed barrier goes on."""
+
+    rules = ("recipes.waiters_go_on_together",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        async def wait(barrier: aio.Barrier, *, timeout: float | None = None) -> None:
+            return
+
+        return patch.object(aio.Barrier, "wait", wait)
+
+
+class TwoRunAtATime(Faithful):
+    """A function that is to run once is run by each client, without waiting for others."""
+
+    rules = ("recipes.a_run_is_done_once",)
+
+    @classmethod
+    def bent(cls) -> AbstractContextManager[object]:
+        sound, numbers = _pace.one_run, itertools.count()
+
+        def one_run(store: Any, name: str, session: Any) -> Any:
+            return sound(store, f"{name}{next(numbers)}", session)
+
+        return patch.object(_pace, "one_run", one_run)
+
+
 MUTANTS = (
     ABatchIsDroppedOnTheLoop,
     AnEventComesTwice,
@@ -169,4 +261,10 @@ MUTANTS = (
     ALostBlockGoesOn,
     CallbacksRunOnAThread,
     ARefusedTransactionSeemsDone,
+    AGuardIsForgotten,
+    AReleaseKeepsTheKey,
+    AConflictInARecipeSeemsDone,
+    AMessageComesTwice,
+    AWaitEndsAtOnce,
+    TwoRunAtATime,
 )

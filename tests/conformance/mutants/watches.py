@@ -246,7 +246,7 @@ class StoreCloseLeavesWatches(Faithful):
 
         def close(store: Any) -> None:
             with store._lock:
-                store._watches.clear()
+                store._open_watches.live.clear()
             sound(store)
 
         return patch.object(Store, "close", close)

@@ -6,7 +6,6 @@ it back even if the task is cancelled meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import Any
 from tenure._runtime.clock import TimeLimit
 from tenure.aio._bridge import Bridge
 from tenure.aio._faces import awaited, described, documented, passed_on
+from tenure.aio._loop import Block
 from tenure.aio._signal import Signal
 from tenure.aio._store import Store
 from tenure.aio._transaction import TransactionBuilder
@@ -114,26 +114,23 @@ class Holding:
     def __init__(self, acquire: Callable[[], Coroutine[Any, Any, Held]]) -> None:
         self._acquire = acquire
         self._held: Held | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._cancels = 0
-        self._lost = False
+        self._block: Block | None = None
 
     async def __aenter__(self) -> Held:
         held = await self._acquire()
-        self._task = asyncio.current_task()
-        self._cancels = 0 if self._task is None else self._task.cancelling()
-        self._lost = False
         self._held = held
         held.on_lost(partial(self._cancel, held))
+        self._block = held._bridge.calls.loop.block()  # last: it has to be left
         return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         held, self._held = self._held, None
-        if held is None:
+        block, self._block = self._block, None
+        if held is None or block is None:
             return
-        ours, foreign = await self._uncancel(error)
+        ours, foreign = await block.leave(kind, error, tb)
         try:
             kept = await held.release() or held._sync._given_back
         except TenureError:
@@ -147,23 +144,8 @@ class Holding:
             raise sync.lost_within(held) from error
 
     def _cancel(self, held: Held) -> None:
-        if self._held is held and self._task is not None and not self._lost:
-            self._lost = True
-            self._task.cancel()
-
-    async def _uncancel(self, error: BaseException | None) -> tuple[bool, asyncio.CancelledError | None]:
-        """Take back the own cancel. Returns whether it ended the block, and another cancel that comes only now."""
-        if not self._lost or self._task is None:
-            return False, None
-        alone = self._task.uncancel() <= self._cancels
-        if isinstance(error, asyncio.CancelledError):
-            return alone, None
-        try:
-            await asyncio.sleep(0)  # the block ended by itself: the cancel comes here
-        except asyncio.CancelledError as exc:
-            if self._task.cancelling() > self._cancels:
-                return False, exc
-        return False, None
+        if self._held is held and self._block is not None:
+            self._block.cancel()
 
 
 class Acquires:

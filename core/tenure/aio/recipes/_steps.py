@@ -6,7 +6,6 @@ what they would leave.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
@@ -50,7 +49,8 @@ class ToTheEnd:
 
     def __init__(self, store: Store, steps: Steps[None], name: str) -> None:
         self._name = name
-        self._ended = asyncio.Event()
+        self._loop = store._bridge.calls.loop
+        self._ended = self._loop.event()
         self._error: BaseException | None = None
         self._waiting = 0
         self._task = store._bridge.keep(self._perform(store, steps), name)
@@ -63,7 +63,7 @@ class ToTheEnd:
     @property
     def runs_elsewhere(self) -> bool:
         """Whether it has not ended, and the caller is not called by it."""
-        return not self._ended.is_set() and asyncio.current_task() is not self._task
+        return not self._ended.is_set() and self._loop.task() is not self._task
 
     async def wait(self) -> None:
         """Wait until it has ended, and raise its error."""
@@ -94,7 +94,7 @@ async def _perform(store: Store, effect: Effect[Any]) -> Any:
         returned = effect.function()
         return await returned if inspect.isawaitable(returned) else returned
     if isinstance(effect, Sleep):
-        return await asyncio.sleep(sync.clock.pause(effect.seconds))
+        return await store._bridge.calls.loop.sleep(sync.clock.pause(effect.seconds))
     if isinstance(effect, Grant):
         return await store._bridge.call(
             partial(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping
@@ -99,7 +98,7 @@ class Cached(CachedState[T]):
         self._prefix = prefix
         self._exact = exact
         self._timeout = timeout
-        self._opening = asyncio.Lock()
+        self._opening = store._bridge.calls.loop.lock()
         self._opened = False
         self._view = cast("View[T]", _Closed(prefix))
         self._watch = cast("Watch", self._view)
@@ -131,7 +130,7 @@ class Cached(CachedState[T]):
         return self
 
     def _reminding(self, view: View[T], watch: Watch) -> Callable[[float], object]:
-        loop, clock = asyncio.get_running_loop(), self._stored.clock
+        loop, clock = self._store._bridge.calls.loop, self._stored.clock
 
         def settle() -> None:
             if not watch.closed:

@@ -19,14 +19,16 @@ from tenure.conformance.harness.context import RuleContext
 class ClientProcess:
     """A client process that has the store of ``context`` open. Use it in ``with``: its end kills the process.
 
+    It uses the store through the face of ``context``.
+
     ``clock_ahead``: by so many seconds its wall clock is ahead.
     """
 
     def __init__(self, context: RuleContext, *, clock_ahead: float = 0.0) -> None:
         self._context = context
         module = "tenure.conformance.fault_injection.client_process_main"
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a number
-            [sys.executable, "-m", module, str(clock_ahead)],
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a name and a number
+            [sys.executable, "-m", module, context.face.name, str(clock_ahead)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tenure._client.opening import connect
 from tenure._client.store import Store
+from tenure.conformance.harness.face import FACES, Face
 from tenure.errors import TenureError
 from tenure.leases import Lease
 
@@ -24,7 +24,8 @@ _TIMEOUT = 10.0
 class Client:
     """The store and the lease that the commands act on."""
 
-    def __init__(self) -> None:
+    def __init__(self, face: Face) -> None:
+        self._face = face
         self._store: Store | None = None
         self._lease: Lease | None = None
         self._lost = 0
@@ -50,6 +51,7 @@ class Client:
         """Close the store, which revokes the lease."""
         if self._store is not None:
             self._store.close()
+        self._face.close()
 
     @property
     def _opened(self) -> Store:
@@ -58,7 +60,7 @@ class Client:
         return self._store
 
     def _open(self, url: str) -> dict[str, Any]:
-        self._store = connect(url, timeout=_TIMEOUT)
+        self._store = self._face.connect(url, timeout=_TIMEOUT)
         return {}
 
     def _hold(self, key: str, value: str, ttl: float) -> dict[str, Any]:
@@ -111,9 +113,13 @@ def _advance_clock(seconds: float) -> None:
 
 
 def main() -> None:
-    """Answer each line of the input, until it ends. The argument is by how many seconds the wall clock is ahead."""
-    _advance_clock(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
-    client = Client()
+    """Answer each line of the input, until it ends.
+
+    The arguments are the face that it uses, and by how many seconds the wall clock is ahead.
+    """
+    face, ahead = sys.argv[1:]
+    _advance_clock(float(ahead))
+    client = Client(FACES[face]())
     try:
         for line in sys.stdin:
             print(json.dumps(client.do(json.loads(line))), flush=True)

@@ -144,18 +144,21 @@ class RuleContext:
         timeout: float = TIMEOUT,
         direct: bool = False,
         through: Network | None = None,
+        alone: bool = False,
     ) -> Store:
         """Open one more connection, to this rule's namespace or to one whose name starts with its name.
 
         A ``direct`` connection bypasses the network and its faults. A connection ``through`` another network
-        (:meth:`another_network`) meets the faults of that network only.
+        (:meth:`another_network`) meets the faults of that network only. A function of the application that blocks
+        within a call of one that is ``alone`` keeps no other connection from working.
         """
         name = self.namespace if namespace is None else namespace
         if not name.startswith(self.namespace):
             raise ValueError(f"opening {name!r}: the namespace doesn't start with {self.namespace!r}")
         self._used[name] = None
         url = self._direct_url if direct else self.url if through is None else through.url
-        store = self.face.connect(in_namespace(url, name), timeout=timeout, observers=[self.evidence.observer])
+        observers: list[object] = [self.evidence.observer]
+        store = self.face.connect(in_namespace(url, name), timeout=timeout, observers=observers, alone=alone)
         self._stores.append(store)
         return store
 

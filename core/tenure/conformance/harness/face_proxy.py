@@ -6,8 +6,10 @@ called on the loop, with proxies.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -24,7 +26,7 @@ class Proxies:
     """Makes proxies. Those of one object are equal."""
 
     def __init__(self, loop: LoopThread) -> None:
-        self._loop = loop
+        self.loop = loop
         self._callbacks: dict[Callable[..., Any], Callable[..., Any]] = {}
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -36,7 +38,7 @@ class Proxies:
             returned = function(*args, **kwargs)
             return await returned if isinstance(returned, Opening) or inspect.isawaitable(returned) else returned
 
-        return self.shown(self._loop.run(call()))
+        return self.shown(self.loop.run(call()))
 
     def iterate(self, source: Any) -> Iterator[Any]:
         """Iterate over what is iterated by ``async for``."""
@@ -45,7 +47,7 @@ class Proxies:
         async def step() -> Any:
             return await anext(steps, _END)
 
-        while (found := self._loop.run(step())) is not _END:
+        while (found := self.loop.run(step())) is not _END:
             yield self.shown(found)
 
     def shown(self, found: Any) -> Any:
@@ -62,12 +64,24 @@ class Proxies:
         """Return what the asyncio interface gets for ``given``."""
         if isinstance(given, Proxy):
             return given._inner
+        if isinstance(given, Body):
+            return partial(self._await_body, given)
         if not inspect.isroutine(given) and not isinstance(given, partial):
             return given
         return self._callbacks.setdefault(given, partial(self._call_back, given))
 
+    async def _await_body(self, body: Body, *args: Any) -> Any:
+        return await asyncio.to_thread(self._call_back, body.function, *args)
+
     def _call_back(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*(self.shown(one) for one in args))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A function of a rule that calls proxies. The loop awaits it, and goes on meanwhile."""
+
+    function: Callable[..., Any]
 
 
 class Proxy:
@@ -119,3 +133,9 @@ class Proxy:
 
     def __repr__(self) -> str:
         return repr(self._inner)
+
+
+def proxies_of(shown: object) -> Proxies:
+    """Return what has made a proxy."""
+    assert isinstance(shown, Proxy)
+    return shown._proxies

@@ -167,13 +167,19 @@ def fence(context: RuleContext, timeout: float, *, expire: float | None, fair: b
     holder, other = context.connect(), Client.connected(context)
     how = f"{'revoked' if expire is None else 'expired'}, {'fair' if fair else 'unfair'} lock"
     name, resource = f"{place}{how}", f"{place}resource of {how}"
-    session = Session.open(holder, ttl=context.long_ttl) if expire is None else unrefreshed_session(holder, expire)
-    first = _acquired(context.check, Lock(holder, name, session=session, fair=fair), "the first holder", timeout)
+    session = (
+        context.make(Session.open, holder, ttl=context.long_ttl)
+        if expire is None
+        else unrefreshed_session(context, holder, expire)
+    )
+    first = _acquired(
+        context.check, context.make(Lock, holder, name, session=session, fair=fair), "the first holder", timeout
+    )
     writes = [_write(first, "the first holder", holder, resource)]
     late = first.guard(holder.transaction().put(resource, b"late"))  # made while it holds, sent when it no longer does
     if expire is None:
         other.store.revoke_lease(session.lease.id)
-    lock = Lock(other.store, name, session=other.session, fair=fair)
+    lock = context.make(Lock, other.store, name, session=other.session, fair=fair)
     second = _acquired(context.check, lock, "the second holder", timeout)
     writes.append(_write(second, "the second holder", other.store, resource))
     refused = False
@@ -209,9 +215,9 @@ def _dead_waiter(context: RuleContext, timeout: float, ttl: float, name: str) ->
     """Put three clients in a queue; the second dies, the first leaves. When has the third its turn?"""
     check, first, third = context.check, Client.connected(context), Client.connected(context)
     second = context.connect()
-    held = _acquired(check, Lock(first.store, name, session=first.session), "the first", timeout)
+    held = _acquired(check, context.make(Lock, first.store, name, session=first.session), "the first", timeout)
     sent = time.monotonic()
-    session = unrefreshed_session(second, ttl)
+    session = unrefreshed_session(context, second, ttl)
     answered = time.monotonic()
     folder = held.key.rpartition("/")[0] + "/"
     turn: list[float] = []
@@ -222,13 +228,13 @@ def _dead_waiter(context: RuleContext, timeout: float, ttl: float, name: str) ->
     def die() -> None:
         """Wait in the queue until the own session ends. The store may have made it the holder before."""
         with contextlib.suppress(LeaseLost, LeaseNotFound):
-            Lock(second, name, session=session).acquire(timeout=timeout)
+            context.make(Lock, second, name, session=session).acquire(timeout=timeout)
 
     def wait() -> None:
         did, expected = "the second one asked for the lock", "its key in the lock's folder"
         check.eventually(tickets, lambda number: number > 1 or not session.alive, did, expected=expected)
         session.check()  # it was in the queue while it lived, or all is done again
-        _acquired(check, Lock(third.store, name, session=third.session), "the third", timeout)
+        _acquired(check, context.make(Lock, third.store, name, session=third.session), "the third", timeout)
         turn.append(time.monotonic())
 
     def leave() -> None:
@@ -248,8 +254,8 @@ def _leaders(context: RuleContext, timeout: float, ttl: float, name: str) -> Lea
     """Let the first leader's session expire, the second hand over to the fourth, that one resign, the third end."""
     stalled = context.connect()
     sent = context.store.clock.now()
-    session = unrefreshed_session(stalled, ttl)
-    first = Election(stalled, name, candidate="candidate 1", session=session)
+    session = unrefreshed_session(context, stalled, ttl)
+    first = context.make(Election, stalled, name, candidate="candidate 1", session=session)
     term = _in_time(context.check, partial(first.campaign, timeout=timeout), "candidate 1 campaigned")
     began = context.store.clock.now()
     election = _Election(context, name, term, timeout)
@@ -291,7 +297,7 @@ class _Election:
 
     def observe(self) -> Changes[Leader | None]:
         """Follow who leads, on another connection."""
-        return Election(self._context.connect(), self._name).observe()
+        return self._context.make(Election, self._context.connect(), self._name).observe()
 
     def observed(self, changes: Changes[Leader | None]) -> tuple[Leader | None, ...]:
         """Return what was told of all leaders. One more leads, so that there is an end to wait for."""
@@ -324,7 +330,7 @@ class _Election:
 
     def _candidate(self, number: int, who: str) -> Election:
         client = self._clients[number]
-        return Election(client.store, self._name, candidate=who, session=client.session)
+        return self._context.make(Election, client.store, self._name, candidate=who, session=client.session)
 
     def _lead(self, number: int, who: str, end: Callable[[Election, Held], object]) -> None:
         election, clock = self._candidate(number, who), self._context.store.clock

@@ -131,7 +131,7 @@ class _Workers:
     def work(self, number: int) -> None:
         """One worker's rounds."""
         client = self._clients[number % len(self._clients)]
-        lock = Lock(client.store, self._name, session=client.session, fair=self._fair)
+        lock = self._context.make(Lock, client.store, self._name, session=client.session, fair=self._fair)
         did = f"worker {number} took the {self._name} lock repeatedly, each time until another one waited"
         with without_error(self._context.check, did, "its turn comes"):
             for _ in range(self._rounds):

@@ -36,14 +36,14 @@ class Client:
     def connected(context: RuleContext) -> Client:
         """Return one more client, whose session lives until the rule ends."""
         store = context.connect()
-        return Client(store, Session.open(store, ttl=context.long_ttl))
+        return Client(store, context.make(Session.open, store, ttl=context.long_ttl))
 
 
-def unrefreshed_session(store: Store, ttl: float) -> Session:
+def unrefreshed_session(context: RuleContext, store: Store, ttl: float) -> Session:
     """Return a session that nothing refreshes, as that of a client which is paused or cut off right after the grant."""
     session = Session()
-    session._lease = store.lease(ttl, keep_alive=False, margin=min(1.0, ttl * _MARGIN), on_lost=session._on_lost)
-    return session
+    lease = store.lease(ttl, keep_alive=False, margin=min(1.0, ttl * _MARGIN), on_lost=session._on_lost)
+    return context.face.session(session, lease)
 
 
 def in_vain(context: RuleContext) -> float:

@@ -44,9 +44,9 @@ class Attempts:
         self._down = 0
         self._items = 0
         self._doubtful = 0
-        self._latch = CountDownLatch(client.store, "parts", count=_MANY)
-        self._lock = Lock(client.store, "resource", session=client.session)
-        self._queue = WorkQueue(client.store, "jobs", max_attempts=100, session=client.session)
+        self._latch = context.make(CountDownLatch, client.store, "parts", count=_MANY)
+        self._lock = context.make(Lock, client.store, "resource", session=client.session)
+        self._queue = context.make(WorkQueue, client.store, "jobs", max_attempts=100, session=client.session)
         self._point = CutPoint.AFTER_REPLY
         self._armed: list[Together] = []
 
@@ -77,7 +77,7 @@ class Attempts:
             return str(int(before or 0) + 1).encode()
 
         try:
-            self._answered(partial(AtomicValue(self._client.store, "number").update, add))
+            self._answered(partial(self._context.make(AtomicValue, self._client.store, "number").update, add))
             self._counted["acknowledged"] += 1
         except OutcomeUnknown:
             self._counted["unknown"] += 1
@@ -125,11 +125,11 @@ class Attempts:
         """Check what is in the store."""
         check = self._context.check
         counted = {"acknowledged": self._counted["acknowledged"], "unknown": self._counted["unknown"]}
-        final = AtomicValue(reader, "number").get()
+        final = self._context.make(AtomicValue, reader, "number").get()
         data = {"start": 0, **counted, "final": None if final is None else int(final)}
         problems = self._context.evidence.check("counter", data)
         check.no_problems(problems, DID, expected="every acknowledged addition, and some of the unknown ones")
-        left = CountDownLatch(reader, "parts", count=_MANY).remaining()
+        left = self._context.make(CountDownLatch, reader, "parts", count=_MANY).remaining()
         check.equal(_MANY - left, self._down, f"{DID}; count-downs that are in the store")
         check.enough(
             self._items - self._doubtful, self._items // 2, "an item that was put and acknowledged with an answer"

@@ -72,8 +72,16 @@ class _Sharing:
             ("reader 1", self._index(one).read, reading),
             ("reader 2", self._index(two).read, reading),
             ("writer", self._index(three).write, whole),
-            ("holder of both locks", MultiLock(one.store, ["table", "index"], session=one.session), several),
-            ("holder of the lock", Lock(two.store, "table", session=two.session), [("the lock", 1)]),
+            (
+                "holder of both locks",
+                self._context.make(MultiLock, one.store, ["table", "index"], session=one.session),
+                several,
+            ),
+            (
+                "holder of the lock",
+                self._context.make(Lock, two.store, "table", session=two.session),
+                [("the lock", 1)],
+            ),
             *((f"client {number}", self._seats(client), seat) for number, client in enumerate([*self._clients, one])),
         ]
         workers = [partial(self._work, who, lock, holds) for who, lock, holds in parts]
@@ -83,10 +91,10 @@ class _Sharing:
         return Shared(spans, at_once, self._rounds * _PERMITS)
 
     def _index(self, client: Client) -> ReadWriteLock:
-        return ReadWriteLock(client.store, "index", session=client.session)
+        return self._context.make(ReadWriteLock, client.store, "index", session=client.session)
 
     def _seats(self, client: Client) -> Semaphore:
-        return Semaphore(client.store, "seats", limit=_PERMITS, session=client.session)
+        return self._context.make(Semaphore, client.store, "seats", limit=_PERMITS, session=client.session)
 
     def _at_once(self, third: Client) -> int:
         """Let two readers hold at once, and two holders of permits; a third participant then gets nothing."""

@@ -8,7 +8,7 @@ from tenure._client.store import Store
 from tenure.conformance.fault_injection.client_process import ClientProcess
 from tenure.conformance.fault_injection.faults import RECOVERY, works_again
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import SYNC, Rules, of_face, parallel_safe, requires_capability, requires_control
+from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability, requires_control
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 
 _AHEAD = 3600.0
@@ -22,7 +22,6 @@ class ClockRules(Rules, area="faults"):
 
     @parallel_safe
     @requires_capability("multi_process")
-    @of_face(SYNC, because="the client in question is another process, which uses the synchronous interface")
     def test_faults_a_client_whose_clock_is_ahead_ends_no_lease(self, context: RuleContext) -> None:
         """A client whose wall clock is an hour ahead sees living leases' keys and ends none; its own live their TTL."""
         store = context.store

@@ -11,7 +11,7 @@ from tenure.conformance.fault_injection.client_process import ClientProcess
 from tenure.conformance.fault_injection.faults import WAYS, black_hole_name, degraded_window, fault, works_again
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import SYNC, Rules, of_face, parallel_safe, requires_capability, requires_control
+from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability, requires_control
 from tenure.conformance.network import Direction
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.conformance.workloads.threads import together
@@ -35,7 +35,6 @@ class FaultLeaseRules(Rules, area="faults"):
 
     @parallel_safe
     @requires_capability("multi_process")
-    @of_face(SYNC, because="the client in question is another process, which uses the synchronous interface")
     def test_faults_a_stopped_holder_knows_before_it_writes(self, context: RuleContext) -> None:
         """A holder stopped for longer than its TTL finds its lease LOST, and its next conditional write is refused."""
         did = "stopped the process that holds a lease until another client got its key, and resumed it"

@@ -11,8 +11,7 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import SYNC, Rules, requires_capability
-from tenure.conformance.rules.recipes import SYNC_ALONE
+from tenure.conformance.harness.rule import Rules, requires_capability
 from tenure.conformance.workloads.leases import seconds_of_a_put
 from tenure.conformance.workloads.lock_turns import SLOW
 from tenure.conformance.workloads.participants import Client, without_error
@@ -40,7 +39,7 @@ _LOOK = 0.3
 """Seconds after which a consumer looks whether all is done."""
 
 
-class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
+class ChangeRules(Rules, area="recipes"):
     """What clients count, change and do exactly once."""
 
     # -- numbers --
@@ -56,8 +55,9 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
         permits: list[bool] = []
 
         def work(number: int, store: Store) -> None:
-            counter, block = Counter(store, "visits"), IdBlock(store, "orders", size=2)
-            value, limiter = AtomicValue(store, "letters"), RateLimiter(store, "calls", rate=_PERMITS, per=_DAY)
+            counter, block = context.make(Counter, store, "visits"), context.make(IdBlock, store, "orders", size=2)
+            value = context.make(AtomicValue, store, "letters")
+            limiter = context.make(RateLimiter, store, "calls", rate=_PERMITS, per=_DAY)
             letter = bytes([ord("a") + number])
             with without_error(context.check, f"counted, took an id and a permit, changed a value, {did}", "no error"):
                 for _ in range(steps):
@@ -68,21 +68,21 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
 
         together(context.check, [partial(work, *each) for each in enumerate(stores)], f"counted and changed, {did}")
         total = _CLIENTS * steps
-        final = Counter(context.store, "visits").value()
+        final = context.make(Counter, context.store, "visits").value()
         data = {"start": 0, "acknowledged": total, "unknown": 0, "final": final}
         context.check.no_problems(context.evidence.check("counter", data), f"added 1, {did}", expected=f"{total}")
         whole = list(range(1, total + 1))
         context.check.equal(sorted(counted), whole, f"added 1, {did}; the sums that the additions returned")
         twice = sorted(number for number, times in Multiset(ids).items() if times > 1)
         context.check.equal(twice, [], f"took ids, {did}; those given twice")
-        letters = Multiset((AtomicValue(context.store, "letters").get() or b"").decode())
+        letters = Multiset((context.make(AtomicValue, context.store, "letters").get() or b"").decode())
         expected = {chr(ord("a") + number): steps for number in range(_CLIENTS)}
         context.check.equal(dict(letters), expected, f"appended a letter of one's own to a value, {did}")
         context.check.equal(permits.count(True), min(_PERMITS, total), f"took permits, {did}; {_PERMITS} a day")
 
     def _leave_one_on_duty(self, context: RuleContext) -> None:
         """Let two clients go off duty, each unless the other has: both read both keys before either writes its own."""
-        stores = [context.connect() for _ in range(2)]
+        stores = [context.connect(alone=True) for _ in range(2)]
         meetings = [threading.Barrier(2) for _ in range(self._steps(context))]
         met: list[int] = []
 
@@ -103,7 +103,7 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
                     meet(at, calls)
                     view.put(mine, b"")
 
-            transact(stores[number], change, timeout=DEADLINE)
+            context.make(transact, stores[number], change, timeout=DEADLINE)
 
         def work(number: int) -> None:
             with without_error(
@@ -153,12 +153,13 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
                     if alone[-1]:
                         inside.release()
 
+            body = context.face.body(function)
             with without_error(
                 context.check, f"{_CLIENTS} clients called a function once, and its first run failed", "no error"
             ):
                 try:
                     results.append(
-                        once(client.store, "install", function, timeout=EVENT_TIMEOUT, session=client.session)
+                        context.make(once, client.store, "install", body, timeout=EVENT_TIMEOUT, session=client.session)
                     )
                 except Failed:
                     return
@@ -166,7 +167,7 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
         together(context.check, [partial(call, number) for number in range(_CLIENTS)], "clients that do something once")
         did = f"{_CLIENTS} clients called a function once; its first run failed"
         context.check.equal(alone, [True, True], f"{did}; runs, and whether each was the only one at its time")
-        later = once(context.store, "install", lambda _: b"again", timeout=EVENT_TIMEOUT)
+        later = context.make(once, context.store, "install", lambda _: b"again", timeout=EVENT_TIMEOUT)
         expected = [f"by {runs[-1]}".encode()] * _CLIENTS
         context.check.equal([*results, later], expected, f"{did}; results of the others, and of one that called later")
 
@@ -178,7 +179,7 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     def test_recipes_work_is_done_and_none_is_lost(self, context: RuleContext) -> None:
         """Each item of a queue is done once, also if a consumer dies, and one that always fails is a dead letter."""
         clients = [Client.connected(context) for _ in range(_CLIENTS)]
-        queue = WorkQueue(context.store, "jobs", max_attempts=2)
+        queue = context.make(WorkQueue, context.store, "jobs", max_attempts=2)
         values = [f"job {number}".encode() for number in range(2 * self._steps(context))]
         did = f"{len(values)} items, {_CLIENTS} consumers, one that died with an item, an item that always fails"
         done: list[bytes] = []
@@ -189,7 +190,7 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
             queue.put(_BAD, priority=1)
 
         def consume(client: Client) -> None:
-            mine = WorkQueue(client.store, "jobs", session=client.session)
+            mine = context.make(WorkQueue, client.store, "jobs", session=client.session)
             patience = TimeLimit(client.store.clock, EVENT_TIMEOUT)
             with without_error(
                 context.check, f"claimed and acknowledged; {did}", "each is claimed and acknowledged once"
@@ -221,8 +222,8 @@ class ChangeRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     def _claim_and_die(self, context: RuleContext) -> None:
         """Claim an item on a session that another client then revokes; what was guarded by the claim is refused."""
         store = context.connect()
-        session = Session.open(store, ttl=context.long_ttl)
-        claim = WorkQueue(store, "jobs", session=session).claim(timeout=EVENT_TIMEOUT)
+        session = context.make(Session.open, store, ttl=context.long_ttl)
+        claim = context.make(WorkQueue, store, "jobs", session=session).claim(timeout=EVENT_TIMEOUT)
         did = "claimed an item of a queue on a lease that another client revoked afterwards"
         if claim is None:
             raise context.check.fail(did, expected="an item", seen="none")

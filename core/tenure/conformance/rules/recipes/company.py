@@ -9,9 +9,8 @@ from functools import partial
 from tenure._client.store import Store
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import SYNC, Rules, parallel_safe, requires_control
+from tenure.conformance.harness.rule import Rules, parallel_safe, requires_control
 from tenure.conformance.network import CutPoint
-from tenure.conformance.rules.recipes import SYNC_ALONE
 from tenure.conformance.workloads.leases import seconds_of_a_put
 from tenure.conformance.workloads.lock_turns import SLOW
 from tenure.conformance.workloads.participants import IN_VAIN, Client, in_vain, without_error
@@ -37,7 +36,7 @@ _PARTITIONS = 6
 _MESSAGES, _FEW = 6, 2
 
 
-class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
+class CompanyRules(Rules, area="recipes"):
     """Members, barriers, views and messages."""
 
     def test_recipes_members_share_partitions(self, context: RuleContext) -> None:
@@ -45,8 +44,13 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
         self._know_each_other(context, [Client.connected(context) for _ in range(_MEMBERS)])
         clients = [Client.connected(context) for _ in range(_MEMBERS)]
         members = [
-            Partitioner(
-                client.store, "shards", partitions=_PARTITIONS, member=f"member {number}", session=client.session
+            context.make(
+                Partitioner,
+                client.store,
+                "shards",
+                partitions=_PARTITIONS,
+                member=f"member {number}",
+                session=client.session,
             )
             for number, client in enumerate(clients)
         ]
@@ -85,7 +89,7 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     def _know_each_other(self, context: RuleContext, clients: list[Client]) -> None:
         """Let members of a group join, be lost, and leave; an observer is told."""
         names = [f"member {number}" for number in range(_MEMBERS)]
-        with Group(context.connect(), "crew").watch() as changes:
+        with context.make(Group, context.connect(), "crew").watch() as changes:
             told: list[tuple[str, ...]] = []
 
             def hear(expected: list[str], did: str) -> None:
@@ -96,9 +100,9 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
             joined = []
             for client, name in zip(clients, names, strict=True):
                 with without_error(context.check, f"{name} joined", "no error"):
-                    joined.append(Group(client.store, "crew", session=client.session).join(member=name))
+                    joined.append(context.make(Group, client.store, "crew", session=client.session).join(member=name))
             hear(names, "three members joined a group")
-            found = [member.name for member in Group(context.store, "crew").members()]
+            found = [member.name for member in context.make(Group, context.store, "crew").members()]
             context.check.equal(found, names, "three members joined; what another client reads")
             context.store.revoke_lease(clients[1].session.lease.id)
             hear([names[0], names[2]], "the second member's lease was revoked")
@@ -108,25 +112,26 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     def test_recipes_waiters_go_on_together(self, context: RuleContext) -> None:
         """Who waits at a barrier or latch goes on when it opens and not before; members begin and end together."""
         stores = [context.connect() for _ in range(_MEMBERS)]
-        barrier, latch = Barrier(context.store, "gate"), CountDownLatch(context.store, "parts", count=_MEMBERS)
+        barrier = context.make(Barrier, context.store, "gate")
+        latch = context.make(CountDownLatch, context.store, "parts", count=_MEMBERS)
         barrier.close()
         at_work, came = threading.Semaphore(0), threading.Semaphore(0)
         early: list[str] = []
         inside: list[int] = []
 
         def member(number: int, store: Store) -> None:
-            mine = DoubleBarrier(store, "round", count=_MEMBERS)
+            mine = context.make(DoubleBarrier, store, "round", count=_MEMBERS)
             did = f"client {number} of {_MEMBERS} waited at a barrier, entered and left a round, and counted down"
             with without_error(context.check, did, "it goes on when the others have come"):
                 came.release()
-                Barrier(store, "gate").wait(timeout=EVENT_TIMEOUT)
+                context.make(Barrier, store, "gate").wait(timeout=EVENT_TIMEOUT)
                 at_work.release()
                 mine.enter(timeout=EVENT_TIMEOUT)
                 inside.append(number)
                 mine.leave(timeout=EVENT_TIMEOUT)
                 if len(inside) < _MEMBERS:
                     early.append(f"client {number} left a round before all were inside")
-                CountDownLatch(store, "parts", count=_MEMBERS).count_down()
+                context.make(CountDownLatch, store, "parts", count=_MEMBERS).count_down()
 
         def open_all() -> None:
             for _ in stores:
@@ -147,7 +152,7 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     def test_recipes_views_follow_the_store(self, context: RuleContext) -> None:
         """Views show own writes at once and those of others soon, and a key that was lost with its lease comes back."""
         stores = [context.connect() for _ in range(2)]
-        views = [CachedPrefix(store, "settings/", codec=TEXT) for store in stores]
+        views = [context.make(CachedPrefix, store, "settings/", codec=TEXT) for store in stores]
         try:
             self._follow_each_other(context, views)
             self._come_back(context, stores[0], views[1])
@@ -176,7 +181,7 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
         """Another client revokes the lease of a persistent key: the next refresh finds that, and it is put again."""
         ttl = context.short_ttl
         within = context.capabilities.max_lifetime_after_refresh(ttl) + EVENT_TIMEOUT
-        with PersistentKey(store, "settings/node", b"up", ttl=ttl):
+        with context.make(PersistentKey, store, "settings/node", b"up", ttl=ttl):
             did = "kept a key on a lease that another client revoked"
             context.check.eventually(
                 lambda: view.get("node"), lambda seen: seen == "up", did, expected="a view shows it"
@@ -202,7 +207,7 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     def test_recipes_messages_reach_all_in_one_order(self, context: RuleContext) -> None:
         """Each consumer of a bus gets each message once and in one order, also one that goes on from a position."""
         stores = [context.connect() for _ in range(_MEMBERS)]
-        buses = [Bus(store, "news", codec=TEXT) for store in stores]
+        buses = [context.make(Bus, store, "news", codec=TEXT) for store in stores]
         each = _FEW if seconds_of_a_put(context) > SLOW else context.profile.pick(quick=_MESSAGES, full=8 * _MESSAGES)
         total = each * len(buses)
         did = f"{len(buses)} clients published {each} messages each at the same time"
@@ -251,24 +256,25 @@ class CompanyRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
                 store, session = client.store, client.session
                 for fair in (True, False):
                     for _ in range(3):
-                        with Lock(store, f"lock {fair}", session=session, fair=fair).hold(timeout=EVENT_TIMEOUT):
+                        lock = context.make(Lock, store, f"lock {fair}", session=session, fair=fair)
+                        with lock.hold(timeout=EVENT_TIMEOUT):
                             pass
-                held = Semaphore(store, "seats", limit=1, session=session).acquire(timeout=EVENT_TIMEOUT)
+                held = context.make(Semaphore, store, "seats", limit=1, session=session).acquire(timeout=EVENT_TIMEOUT)
                 for waiter in clients:
-                    waiting = Semaphore(waiter.store, "seats", limit=1, session=waiter.session)
+                    waiting = context.make(Semaphore, waiter.store, "seats", limit=1, session=waiter.session)
                     wait = partial(waiting.acquire, timeout=in_vain(context))
                     context.check.raises(IN_VAIN, wait, "waited for a permit that another client held all the time")
                 held.release()
-                Group(store, "crew", session=session).join()
-                claimed = WorkQueue(store, "jobs")
+                context.make(Group, store, "crew", session=session).join()
+                claimed = context.make(WorkQueue, store, "jobs")
                 claimed.put(b"")
                 claim = claimed.claim(timeout=EVENT_TIMEOUT)
                 if claim is not None:
                     claim.ack()
-                Counter(store, "visits").add()
+                context.make(Counter, store, "visits").add()
         for client in clients:
             client.store.close()
-        kept = Counter(context.store, "visits").key
+        kept = context.make(Counter, context.store, "visits").key
         context.check.eventually(
             lambda: [key for key in context.store.list("tenure/", keys_only=True).keys if key != kept],
             lambda keys: keys == [],

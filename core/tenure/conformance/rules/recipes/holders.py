@@ -17,8 +17,7 @@ from tenure.conformance.checkers.linearizability.models import Lock as LockModel
 from tenure.conformance.checkers.linearizability.operations import to_json
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
 from tenure.conformance.harness.context import RuleContext
-from tenure.conformance.harness.rule import SYNC, Rules, parallel_safe, requires_capability
-from tenure.conformance.rules.recipes import SYNC_ALONE
+from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capability
 from tenure.conformance.workloads.leases import recorded
 from tenure.conformance.workloads.lock_endings import Fencing, fence, observe_endings
 from tenure.conformance.workloads.lock_turns import Turns, spans_as_json, take_turns
@@ -32,7 +31,7 @@ _CLOCKS = 0.02
 """Seconds by which clocks may differ within the time of one lease."""
 
 
-class HolderRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
+class HolderRules(Rules, area="recipes"):
     """Locks, shared locks, permits and elections."""
 
     # -- without faults: these inspect runs of workers that take turns --
@@ -114,24 +113,27 @@ class HolderRules(Rules, area="recipes", face=(SYNC, SYNC_ALONE)):
     def _gated(self, context: RuleContext) -> None:
         one, other = Client.connected(context), Client.connected(context)
         with without_error(context.check, "passed a gate with the fences of two holders", "the later one passes"):
-            with Lock(one.store, "gated", session=one.session).hold(timeout=EVENT_TIMEOUT) as held:
+            with context.make(Lock, one.store, "gated", session=one.session).hold(timeout=EVENT_TIMEOUT) as held:
                 earlier = held.fence()
-            with Lock(other.store, "gated", session=other.session).hold(timeout=EVENT_TIMEOUT) as held:
+            with context.make(Lock, other.store, "gated", session=other.session).hold(timeout=EVENT_TIMEOUT) as held:
                 later = held.fence()
             context.check.true(
                 earlier < later, "took the fences of two holders", expected="growing", seen=[earlier, later]
             )
-            Gate(other.store, "gate").guard(other.store.transaction().put("behind", b"later"), later).commit()
+            gate = context.make(Gate, other.store, "gate")
+            gate.guard(other.store.transaction().put("behind", b"later"), later).commit()
 
         def write_late() -> object:
-            return Gate(one.store, "gate").guard(one.store.transaction().put("behind", b"earlier"), earlier).commit()
+            gate = context.make(Gate, one.store, "gate")
+            return gate.guard(one.store.transaction().put("behind", b"earlier"), earlier).commit()
 
         context.check.raises(Conflict, write_late, "wrote behind the gate with the earlier holder's fence")
 
     def test_recipes_locks_are_released_by_their_owner_alone(self, context: RuleContext) -> None:
         """A holder that has lost its lock releases nothing of the next holder's; the owner's release works."""
         one, other = Client.connected(context), Client.connected(context)
-        mine, theirs = (Lock(each.store, "lock", session=each.session, fair=False) for each in (one, other))
+        mine = context.make(Lock, one.store, "lock", session=one.session, fair=False)
+        theirs = context.make(Lock, other.store, "lock", session=other.session, fair=False)
         with without_error(context.check, "took a lock, and released it for others", "each call works"):
             held = mine.acquire(timeout=EVENT_TIMEOUT)
             for wrong in (held.token - 1, held.token + 1):
