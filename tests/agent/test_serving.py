@@ -100,11 +100,11 @@ def test_values_that_are_no_text_arrive(started, opened, url, through):
         assert {event.key: event.item.value for event in watch.next(PATIENCE).events} == odd
 
 
-def test_a_watch_resumes_after_a_revision_and_is_told_of_a_gap(started, opened, url, through):
+def test_a_watch_resumes_after_a_revision_and_is_told_of_a_gap(started, opened, url, sock):
     direct = opened(url)
     direct.put(*entry(0))
     started()
-    program = opened(through)
+    program = opened(f"agent+unix://{sock}")
     first = direct.put(*entry(1)).revision
     direct.put(*entry(2))
     until(lambda: len(program.list(PREFIX)) == 3, what="the agent has all")
@@ -112,8 +112,14 @@ def test_a_watch_resumes_after_a_revision_and_is_told_of_a_gap(started, opened, 
         assert [event.key for event in watch.next(PATIENCE).events] == [entry(2)[0]]
     with program.watch(entry(1)[0], exact=True) as watch:
         assert [event.key for event in watch.next(PATIENCE).events] == [entry(1)[0]]
-    with pytest.raises(tenure.Compacted), program.watch(PREFIX, after=0) as watch:
-        watch.next(PATIENCE)
+    for unknown in (0, first + 1_000_000):
+        with pytest.raises(tenure.Compacted), program.watch(PREFIX, after=unknown) as watch:
+            watch.next(PATIENCE)
+    with opened(f"agent+unix://{sock}?store={url}").watch(PREFIX, after=0) as watch:
+        keys: list[str] = []
+        while len(keys) < 3:
+            keys += [event.key for event in watch.next(PATIENCE).events]
+        assert keys == [entry(number)[0] for number in range(3)], "the store has what the agent never saw"
 
 
 def test_pages_are_pages(started, opened, url, through):

@@ -122,7 +122,9 @@ class AgentBackend(Backend):
 
     def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
         deadline = Deadline(timeout)
-        if self._straight is not None and not self._serves(request.prefix, deadline):
+        # The history that an application asks for by a revision of its own is the store's, which is longer.
+        own = request.after is not None and not request.mark.startswith(_wire.MARK)
+        if self._straight is not None and (own or not self._serves(request.prefix, deadline)):
             return self._straight.watch(request, sink=sink, deadline=deadline)
         arguments = {
             "prefix": request.prefix,

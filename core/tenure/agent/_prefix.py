@@ -148,7 +148,7 @@ class Prefix:
     def _begin(self, revision: int) -> None:
         """A stretch without a gap begins with the present state."""
         self.revision = self._floor = revision
-        self.mark = secrets.token_hex(8)
+        self.mark = _wire.MARK + secrets.token_hex(8)
         self._log.clear()
         self._log_bytes = self._log_entries = 0
         self._order = None
@@ -249,6 +249,8 @@ class Prefix:
             raise Compacted(f"the agent was started again, or had a gap, after revision {after}")
         if not mark and not unique:
             raise HistoryReplaced(f"the agent can't tell whether revision {after} belongs to the store's history")
+        if not mark and after > self.revision:
+            raise Compacted(f"the agent has not come to revision {after} yet, only to {self.revision}")
         if after < self._floor:
             raise Compacted(f"the agent knows the changes after revision {self._floor}, and not after {after}")
 

@@ -26,6 +26,8 @@ MAX_MESSAGE = 256 * 1024 * 1024
 """Bytes of a message that the agent sends: one entry with the largest value that any store takes fits."""
 PART = 128 * 1024
 """Bytes of entries after which the agent begins another message, about."""
+MARK = "agent:"
+"""How the marks of agents begin: those of stores may come back to a program, too."""
 _HEADER = 4
 
 _KINDS = (
