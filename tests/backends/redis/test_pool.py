@@ -17,7 +17,7 @@ from tenure_redis.pool import Pool
 
 
 class Mute:
-    """Opens connections to a server that doesn't say what it is, so late that the answer to the first look is over."""
+    """Opens connections to a server that takes requests and answers none."""
 
     where = "a mute server"
 
@@ -34,10 +34,12 @@ class Mute:
 def mute_pool():
     locator = Mute()
     pool = Pool(locator, Names.of("test"), history=10)
-    yield pool
-    pool.close()
-    for end in locator.ends:
-        end.close()
+    try:
+        yield pool
+    finally:
+        pool.close()
+        for end in locator.ends:
+            end.close()
 
 
 def in_session(pool, deadline):
