@@ -220,7 +220,11 @@ class Pool:
                 return pooled
             try:
                 endpoints.confirm(pooled.connection, deadline)
-            except (TenureError, ConnectionBroken):
+            except ConnectionBroken as exc:
+                pooled.drop(with_idle=True)
+                if pooled.fresh:  # it took so long to make that its server is asked again
+                    raise self._unanswered(exc, action, write=False) from exc
+            except TenureError:
                 pooled.drop(with_idle=True)
                 if pooled.fresh:
                     raise
