@@ -7,6 +7,8 @@ again, in random order. The measures are ratios of ours to the peer's:
   client's seconds for it.
 * ``contended``: seconds for a cycle of 20 threads in 4 processes on one lock together; ``CPU`` as before.
 
+* ``handover``: seconds from one holder to the next while 10, 100 or 1,000 wait, and what 1,000 waiters take against 10.
+
 For these 20 threads also Jain's index of how many cycles each got, and the longest wait against the mean one. A peer
 that isn't installed is left out: ``pip install tooz etcd3gw kazoo redis``; etcd3 gets an environment of its own.
 """
@@ -36,6 +38,9 @@ from measure import Result, judge, shown
 from run import main
 
 PROCESSES, THREADS = 4, 5
+WAITERS = 10, 100, 1000
+GROWTH = 3.0
+"""A handover among 1,000 waiters takes at most so many times one among 10."""
 JAIN, LONGEST = 0.98, 2.0
 
 
@@ -52,6 +57,7 @@ class Pair:
     """The target of seconds for a contended cycle; 0 if it isn't measured."""
 
 
+_QUEUES = "fair lock", "unfair lock", "read-write lock", "semaphore", "election"
 PAIRS = {
     "redis": [
         Pair("unfair lock", "redis-py", cycle=1.3),
@@ -71,6 +77,12 @@ PAIRS = {
         Pair("election", "kazoo", "election", contended=0),
     ],
 }
+GROWING = {
+    "redis": [*(("tenure", kind) for kind in _QUEUES)],
+    "etcd": [("tenure", "fair lock")],
+    "zookeeper": [*(("tenure", kind) for kind in _QUEUES), ("kazoo", "lock")],
+}
+"""Whose handovers are measured while many wait."""
 CONTAINERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "redis": bench_redis._container,
     "etcd": bench_etcd._container,
@@ -104,6 +116,11 @@ class Workers:
     def contend(self, kind: str, seconds: float) -> list[dict[str, Any]]:
         """Cycles in all of them; what each thread found."""
         return list(itertools.chain(*self._ask(self._processes, kind, THREADS, seconds)))
+
+    def drain(self, kind: str, waiters: int) -> dict[str, float]:
+        """Handovers in one process; the seconds of one."""
+        found: dict[str, float] = self._ask(self._processes[:1], kind, -waiters, 0)[0]
+        return found
 
     def close(self) -> None:
         for process in self._processes:
@@ -220,6 +237,9 @@ def _measure(scheme: str, quick: bool) -> Iterator[Result]:
                 yield from _pair(scheme, pair, clients["tenure"], clients[pair.client], quick=quick)
             except Failed as exc:
                 yield Result(f"{scheme} {pair.ours} / {pair.client}", "NOT MEASURED", note=str(exc))
+        for client, kind in GROWING[scheme]:
+            if not clients[client].missing:
+                yield from _growth(scheme, kind, client, clients[client], quick=quick)
 
 
 def _pair(scheme: str, pair: Pair, ours: Workers, theirs: Workers, *, quick: bool) -> Iterator[Result]:
@@ -257,6 +277,32 @@ def _contend(scheme: str, pair: Pair, ours: Workers, theirs: Workers, *, quick: 
     )
     yield from _fairness(f"{name} {pair.ours}", kept[pair.ours], judged=pair.ours == "fair lock")
     yield from _fairness(f"{name} {pair.client}", kept[pair.client], judged=False)
+
+
+def _growth(scheme: str, kind: str, client: str, workers: Workers, *, quick: bool) -> Iterator[Result]:
+    taken: dict[int, list[dict[str, float]]] = {waiters: [] for waiters in (WAITERS[:2] if quick else WAITERS)}
+    for _ in range(3 if quick else 5):
+        for waiters in random.sample(list(taken), len(taken)):
+            taken[waiters].append(workers.drain(kind, waiters))
+    few, most = min(taken), max(taken)
+    for measure in ("wall", "cpu"):
+        ratios = [m[measure] / f[measure] for f, m in zip(taken[few], taken[most], strict=True)]
+        each = [
+            f"{waiters}: {statistics.median(one[measure] for one in runs) * 1e6:.0f} us"
+            for waiters, runs in taken.items()
+        ]
+        judged = client == "tenure" and measure == "wall"
+        passed = judge(ratios, GROWTH) if judged else None
+        yield Result(
+            f"{scheme} handover {kind} of {client}, {measure}",
+            shown(ratios),
+            f"<= {GROWTH:.2f}" if judged else "",
+            passed,
+            judged and passed is None,
+            "",
+            ", ".join(each),
+            {"ratio": statistics.median(ratios)},
+        )
 
 
 def _group(scheme: str) -> Callable[[bool], Iterator[Result]]:

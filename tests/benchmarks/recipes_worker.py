@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-Cycle = Callable[[], float]
-"""Acquires and releases once; answers the time at which it was held, by ``time.perf_counter``."""
+Cycle = Callable[..., float]
+"""Acquires and releases once; answers the time at which it was held, by ``time.perf_counter``.
+
+It calls its argument, if there is one, while it holds.
+"""
 Makers = dict[str, Callable[[], Cycle]]
 """Makes a participant of each kind of recipe."""
 _LEASE = 10
 NAME = "benchmark"
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 def _cycle(acquire: Callable[[], object], release: Callable[[], object]) -> Cycle:
-    def run() -> float:
+    def run(work: Callable[[], object] = _nothing) -> float:
         acquire()
         held = time.perf_counter()
+        work()
         release()
         return held
 
@@ -43,15 +52,18 @@ def _tenure(host: str, port: int, url: str) -> Makers:
     def leading() -> Cycle:
         election = tenure.Election(store, NAME)
 
-        def run() -> float:
+        def run(work: Callable[[], object] = _nothing) -> float:
             with election.lead():
-                return time.perf_counter()
+                held = time.perf_counter()
+                work()
+                return held
 
         return run
 
     return {
         "fair lock": lambda: taking(tenure.Lock(store, NAME)),
         "unfair lock": lambda: taking(tenure.Lock(store, f"{NAME}-unfair", fair=False)),
+        "read-write lock": lambda: taking(tenure.ReadWriteLock(store, NAME).write),
         "semaphore": lambda: taking(tenure.Semaphore(store, NAME, limit=1)),
         "election": leading,
     }
@@ -82,8 +94,8 @@ def _kazoo(host: str, port: int, url: str) -> Makers:
         election = client.Election("/kazoo/election", "benchmark")
         held: list[float] = []
 
-        def run() -> float:
-            election.run(lambda: held.append(time.perf_counter()))
+        def run(work: Callable[[], object] = _nothing) -> float:
+            election.run(lambda: (held.append(time.perf_counter()), work()))
             return held.pop()
 
         return run
@@ -172,6 +184,42 @@ def contend(make: Callable[[], Cycle], threads: int, at: float, seconds: float) 
     return [{**one, "cpu": used / threads} for one in found]
 
 
+def drain(make: Callable[[], Cycle], waiters: int) -> dict[str, float]:
+    """Let so many wait for one holder, then let each hold once: seconds of a handover, and the client's CPU for it."""
+    holder, moments, lock = make(), [], threading.Lock()
+    waiting, go = threading.Event(), threading.Event()
+
+    def hold_first() -> None:
+        holder(lambda: (waiting.set(), go.wait()))
+
+    def take_part(cycle: Cycle) -> None:
+        held = cycle()
+        with lock:
+            moments.append(held)
+
+    first = threading.Thread(target=hold_first)
+    first.start()
+    waiting.wait()
+    threads = [threading.Thread(target=take_part, args=(make(),)) for _ in range(waiters)]
+    for thread in threads:
+        thread.start()
+    until_idle()
+    cpu, began = time.process_time(), time.perf_counter()
+    go.set()
+    for thread in (first, *threads):
+        thread.join()
+    return {"wall": (max(moments) - began) / waiters, "cpu": (time.process_time() - cpu) / waiters}
+
+
+def until_idle() -> None:
+    """Wait until this process does next to nothing: then all wait."""
+    quiet = 0
+    while quiet < 4:
+        used = time.process_time()
+        time.sleep(0.25)
+        quiet = quiet + 1 if time.process_time() - used < 0.125 else 0
+
+
 def main() -> None:
     client, host, port, url = sys.argv[1:]
     try:
@@ -184,8 +232,10 @@ def main() -> None:
     for line in sys.stdin:
         kind, threads, number, at = json.loads(line)
         try:
-            if threads:
-                answer: Any = contend(makers[kind], threads, at, number)
+            if threads < 0:
+                answer: Any = drain(makers[kind], -threads)
+            elif threads:
+                answer = contend(makers[kind], threads, at, number)
             else:
                 if kind not in cycles:
                     cycles[kind] = makers[kind]()

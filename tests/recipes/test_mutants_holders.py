@@ -17,7 +17,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Effect, Steps
 from tenure.errors import OutcomeUnknown, Unavailable
 from tenure.recipes import _janitor, _queue
-from tenure.recipes._queue import Acquired, Queue, Ticket, View
+from tenure.recipes._queue import Acquired, Attempt, Queue, Ticket, View
 from tenure.recipes._single_key import SingleKey
 from tenure.recipes.election import Campaign, InOrderOrHeir, _marked
 from tenure.recipes.lock import InOrder
@@ -76,7 +76,7 @@ def queue_does_not_list_again_after_the_wait(patch: pytest.MonkeyPatch) -> None:
             assert mine is not None
             blocker = queue.turn.blocker(view, mine)
             if blocker is not None:
-                yield from queue._wait(blocker, mine, limit, attempt.session)
+                yield from queue._wait(blocker, limit, attempt.session)
             attempt.session.check()
             return Acquired(mine, attempt.session, attempt.uncertain)
         except BaseException:
@@ -110,6 +110,26 @@ def semaphore_gives_one_permit_too_many(patch: pytest.MonkeyPatch) -> None:
 
     right = FirstOnes.blocker
     patch.setattr(FirstOnes, "blocker", blocker)
+
+
+# -- a part of a long queue --
+
+
+@MUTANTS.add(holders(kinds.long_lock), Fault.CANCEL, by_seed=True)
+def waiter_forgets_who_came_before_it_with_a_later_name(patch: pytest.MonkeyPatch) -> None:
+    def note(attempt: Attempt, view: View, history: object) -> None:
+        attempt.late, attempt.history = (), history
+
+    patch.setattr(Attempt, "note", note)
+
+
+@MUTANTS.add(holders(kinds.long_lock, 4, 2), Fault.CANCEL, by_seed=True)
+def waiter_holds_if_its_part_of_the_queue_shows_no_other(patch: pytest.MonkeyPatch) -> None:
+    def look(queue: Queue, attempt: Attempt, limit: TimeLimit) -> Steps[View | None]:
+        after = attempt.key[:-1]
+        return (yield from queue._view(limit, attempt.session, after=after, most=queue.page))
+
+    patch.setattr(Queue, "_look_at_part", look)
 
 
 # -- putting and removing tickets --
@@ -253,6 +273,17 @@ def handing_over_forgets_a_ticket_that_may_come_back(patch: pytest.MonkeyPatch) 
 
     right = Campaign.hand_over
     patch.setattr(Campaign, "hand_over", hand_over)
+
+
+@MUTANTS.add(lambda: kinds.HandsOver(3), by_seed=True)
+def leader_does_not_call_the_candidate_that_it_names(patch: pytest.MonkeyPatch) -> None:
+    def for_the_heir_alone(effect: Effect[Any]) -> Effect[Any]:
+        if not isinstance(effect, Commit) or len(effect.operations) < 3:
+            return effect
+        end, _, heir = effect.operations
+        return replace(effect, operations=(end, heir))
+
+    alter(patch, Campaign, "hand_over", for_the_heir_alone)
 
 
 @MUTANTS.add(lambda: kinds.HandsOver(3))

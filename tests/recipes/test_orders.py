@@ -19,6 +19,7 @@ SMALL = [
     kinds.read_write_lock("write", "read"),
     kinds.lock_beside_readers(),
     kinds.semaphore(2, limit=1),
+    kinds.long_lock(2),
 ]
 LARGE = [
     kinds.lock(3),
@@ -27,6 +28,9 @@ LARGE = [
     kinds.read_write_lock("read", "write", "read"),
     kinds.lock_beside_readers(3),
     kinds.semaphore(3, limit=2),
+    kinds.semaphore(4, limit=2),
+    kinds.long_lock(3),
+    kinds.long_read_write_lock("read", "write", "read", page=2),
 ]
 
 

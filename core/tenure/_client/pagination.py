@@ -62,20 +62,23 @@ class Pager:
         self._consistent = consistent
         self._strip = strip
 
-    def fetch_all(self, prefix: str, limit: int | None, timeout: float, *, keys_only: bool = False) -> Listing:
-        """Return everything, or the first ``limit`` items, within ``timeout`` seconds."""
+    def fetch_all(
+        self, prefix: str, limit: int | None, timeout: float, *, keys_only: bool = False, after: str | None = None
+    ) -> Listing:
+        """Return everything, or the first ``limit`` items, within ``timeout`` seconds; ``after`` a key, if given."""
         deadline = Deadline(timeout)
         while True:
             try:
-                return self._fetch_pages(prefix, limit, deadline, keys_only=keys_only)
+                return self._fetch_pages(prefix, limit, deadline, after, keys_only=keys_only)
             except Compacted:
                 # The state that the first page showed has left the history meanwhile: begin again.
                 if deadline.expired:
                     raise
 
-    def _fetch_pages(self, prefix: str, limit: int | None, deadline: Deadline, *, keys_only: bool) -> Listing:
+    def _fetch_pages(
+        self, prefix: str, limit: int | None, deadline: Deadline, after: str | None, *, keys_only: bool
+    ) -> Listing:
         items: list[KeyValue] = []
-        after: str | None = None
         revision: int | None = None
         while True:
             wanted = None if limit is None else limit - len(items)

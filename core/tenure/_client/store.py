@@ -377,7 +377,19 @@ class Store:
         check_prefix(prefix)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise InvalidArgument(f"limit={limit!r}: limit is a number of keys, at least 1; leave it out for all keys")
-        listing = self._pager.fetch_all(self._prefix + prefix, limit, self._seconds(timeout), keys_only=keys_only)
+        return self._list(prefix, None, limit=limit, keys_only=keys_only, timeout=timeout)
+
+    def _list(
+        self, prefix: str, after: str | None, *, limit: int | None, keys_only: bool, timeout: float | None
+    ) -> Listing:
+        """:meth:`list` of the keys after ``after``, which starts with ``prefix``; of all keys without it."""
+        listing = self._pager.fetch_all(
+            self._prefix + prefix,
+            limit,
+            self._seconds(timeout),
+            keys_only=keys_only,
+            after=None if after is None else self._prefix + after,
+        )
         if self._history.replaced:
             self._history.note([self._prefix + item.key for item in listing.items])
         return listing

@@ -98,11 +98,15 @@ class ListKeys(Effect[Listing]):
         prefix: the string that the keys start with.
         limit: the time that the call may take, beside the store's timeout.
         values: whether the values are read, too.
+        after: only keys after this one, in UTF-8 byte order.
+        most: the number of keys that are read at most. The listing tells whether there are more.
     """
 
     prefix: str
     limit: TimeLimit
     values: bool = False
+    after: str | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,13 @@ def _get(store: Store, effect: Get) -> KeyValue | None:
 
 
 def _list(store: Store, effect: ListKeys) -> Any:
-    return store.list(effect.prefix, keys_only=not effect.values, timeout=seconds_for(store, effect.limit))
+    return store._list(
+        effect.prefix,
+        effect.after,
+        limit=effect.most,
+        keys_only=not effect.values,
+        timeout=seconds_for(store, effect.limit),
+    )
 
 
 def _wait(store: Store, effect: WaitUntil) -> bool:

@@ -23,7 +23,7 @@ from tenure._steps.effects import Commit, ListKeys, Steps, WaitUntil
 from tenure.errors import AlreadyHeld, Conflict, InvalidArgument, LeaseLost, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._owner import fields_of
 from tenure.recipes._patience import over, pause, wait
-from tenure.recipes._queue import Acquired, Attempt, Queue, Ticket, View, view_of
+from tenure.recipes._queue import Acquired, Attempt, Queue, Ticket, Turn, View, view_of
 from tenure.spi.types import Delete, KeyValue, Put, RevisionEquals
 
 _COUNT, _ROUND = "count", "round"
@@ -33,7 +33,7 @@ Seen = tuple[tuple[str, ...], tuple[Ticket, ...]]
 """The members of a round, and the tickets that prove it."""
 
 
-class Gathering:
+class Gathering(Turn):
     """A member's turn comes when it can announce its round.
 
     Attributes:
@@ -42,7 +42,6 @@ class Gathering:
     """
 
     values = True
-    whole_folder = True
 
     def __init__(self, what: str, count: int) -> None:
         self.count = count
@@ -61,6 +60,10 @@ class Gathering:
             return None
         self.seen = announced(view, mine) or self._complete(view, mine)
         return None if self.seen else mine
+
+    def watches_folder(self, view: View, mine: Ticket) -> bool:
+        """Any member may be the one that was missing."""
+        return True
 
     def _complete(self, view: View, mine: Ticket) -> Seen | None:
         taken = {name for ticket in view.tickets for name in round_of(ticket)}

@@ -65,6 +65,11 @@ def fields_of(value: bytes) -> dict[str, object]:
     return fields if isinstance(fields, dict) else {}
 
 
+def with_mark(value: bytes, mark: str) -> bytes:
+    """Return a ticket's value with one more field, which is true."""
+    return json.dumps({**fields_of(value), mark: True}).encode()  # ASCII: another's value may hold half a character
+
+
 def whole(value: object) -> int:
     """Return a whole number of a JSON text. Raise ``ValueError`` if it is none, or larger than recipes count."""
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST:

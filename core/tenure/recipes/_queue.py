@@ -6,32 +6,41 @@ Locks, read-write locks, semaphores and elections are this queue with different 
 2. lists the folder. If no other ticket is in its way, it holds, and the ticket's create revision is its token;
 3. otherwise waits until the ticket in its way is gone, and lists again: the one that left may have been another waiter.
 
-Each waiter watches one key, so a release wakes one waiter. Whatever ends an acquisition early, an interrupt included,
-leaves its ticket to the janitor.
+Each waiter watches one key, so a release wakes one waiter. That one reads a page of the folder, however long the queue
+is: the names of tickets sort nearly as their revisions do (:mod:`tenure.recipes._ticket_names`), and the tickets before
+a waiter only become fewer. Whatever ends an acquisition early, an interrupt included, leaves its ticket to the janitor.
 """
 
 from __future__ import annotations
 
-import secrets
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, ListKeys, Steps, WaitUntil
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
+from tenure.recipes._owner import with_mark
 from tenure.recipes._patience import patiently
+from tenure.recipes._ticket_names import DIGITS, earlier, new_name
 from tenure.recipes.session import Session, session_for
 from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, RevisionEquals
 
 T = TypeVar("T")
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
-_DIGITS = 16
-"""Length of a ticket's own part of its key. The names of settings in the same folder have another length."""
+_PAGE = 64
+"""Tickets that a newcomer reads of a long queue."""
+_FRONT = 16
+"""Tickets that one reads whose predecessor has gone: it is likely to be the first."""
+_NEAR = 0.5, 16.0, 512.0
+"""Seconds before its own name from which a newcomer reads a long queue, until it finds one that is in its way."""
+_MOST = 64
+"""Keys that one transaction asks for."""
+_HOLDS = "holds"
+"""Marks the ticket of a holder that announces itself to the ticket behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +69,14 @@ class View:
     Attributes:
         tickets: the tickets, in order.
         settings: the values of other keys in the queue's folder, by their names in it.
+        whole: whether these are all tickets and settings.
+        last: the last key that was read.
     """
 
     tickets: tuple[Ticket, ...]
     settings: Mapping[str, bytes]
+    whole: bool = True
+    last: str = ""
 
     def find(self, key: str) -> Ticket | None:
         """Return the ticket with this key."""
@@ -73,29 +86,33 @@ class View:
         """Return the tickets before ``mine``, in order."""
         return self.tickets[: self.tickets.index(mine)]
 
-
-class Turn(Protocol):
-    """Decides whose turn it is."""
-
-    values: bool
-    """Whether the values of tickets matter, and are read."""
-    whole_folder: bool
-    """Whether a waiter has to look at the whole folder, because no single ticket is in its way."""
-
-    def blocker(self, view: View, mine: Ticket) -> Ticket | None:
-        """Return a ticket that ``mine`` has to wait for, ``None`` if it is its turn."""
-        ...
+    def joined(self, more: View) -> View:
+        """Return what this and another part show together."""
+        tickets = sorted((*self.tickets, *more.tickets), key=_order)
+        return View(tuple(tickets), {**self.settings, **more.settings}, more.whole, more.last)
 
 
-class Together:
-    """No ticket waits for another one."""
+class Turn:
+    """Decides whose turn it is. In this one, no ticket waits for another."""
 
     values = False
-    whole_folder = False
+    """Whether the values of tickets matter, and are read."""
+    part = False
+    """Whether a ticket that is in the way, seen in a part of the queue, is in the way in the whole."""
+    announces = False
+    """Whether a holder changes its ticket if there is one behind it, which may wait for that."""
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
-        """Return no ticket."""
+        """Return the ticket that ``mine`` has to wait for, ``None`` if it is its turn."""
         return None
+
+    def watches_folder(self, view: View, mine: Ticket) -> bool:
+        """Whether ``mine``, which has to wait, looks at the whole folder, because no single ticket is in its way."""
+        return False
+
+    def passed(self, blocker: Ticket, now: KeyValue) -> bool:
+        """Whether ``mine`` looks again, as the ticket that it waits for has become ``now``."""
+        return now.mod_revision != blocker.revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +143,8 @@ class Queue:
         session: a session of the participant's own; ``None`` for the store's.
         kind: what it is called for observers.
         name: its name for observers.
+        again: whether a waiter looks again after each TTL, as participants of earlier versions announce nothing.
+        page: the number of tickets that a waiter reads of a long queue.
     """
 
     store: Store
@@ -136,6 +155,8 @@ class Queue:
     session: Session | None
     kind: str = ""
     name: str = ""
+    again: bool = False
+    page: int = _PAGE
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that take a ticket and wait for its turn until ``limit``.
@@ -152,36 +173,37 @@ class Queue:
     def await_turn(self, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that wait for the turn of a ticket. They raise what :meth:`acquire` does, and leave the ticket."""
         while True:
-            view = yield from self._view(limit, attempt.session)
+            view = yield from self._look(attempt, limit)
             mine = yield from self._find(view, attempt)
             if mine is None:
                 continue
             blocker = self.turn.blocker(view, mine)
             if blocker is None:
-                attempt.session.check()
-                return Acquired(mine, attempt.session, attempt.uncertain)
+                return (yield from self._begin(view, mine, attempt, limit))
             observers = self.store._observers
             if observers.of_recipes:
                 ahead, waiters = view.tickets.index(mine), len(view.tickets)
                 observers.tell("recipe_queued", kind=self.kind, name=self.name, ahead=ahead, waiters=waiters)
-            yield from self._wait(blocker, mine, limit, attempt.session)
+            if self.turn.watches_folder(view, mine):
+                yield from self._wait_in_folder(mine, limit, attempt.session)
+            else:
+                yield from self._wait(blocker, limit, attempt.session)
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
-        view = yield from self._view(limit, None)
-        after = view.tickets[-1].place + 1 if view.tickets else 1
-        last = Ticket("", after, value, after)
-        if self.turn.blocker(View((*view.tickets, last), view.settings), last) is not None:
+        last = Ticket("", sys.maxsize, value, 0)
+        if self.turn.part and self._blocks((yield from self._view(limit, None, most=self.page)), last):
+            return None
+        if self._blocks((yield from self._view(limit, None)), last):
             return None
         attempt = yield from self.enter(value, limit)
         try:
             mine = None
             while mine is None:
-                view = yield from self._view(limit, attempt.session)
+                view = yield from self._look(attempt, limit)
                 mine = yield from self._find(view, attempt)
             if self.turn.blocker(view, mine) is None:
-                attempt.session.check()
-                return Acquired(mine, attempt.session, attempt.uncertain)
+                return (yield from self._begin(view, mine, attempt, limit))
             yield from Commit((), (Delete(attempt.key),), limit)
         except BaseException:
             self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
@@ -247,7 +269,7 @@ class Queue:
         """Steps that put a ticket. The store's own session may end at that moment; then another one is taken, once."""
         for last in (False, True):
             session = yield from session_for(self.store, self.session, limit)
-            attempt = Attempt(self.folder + secrets.token_hex(_DIGITS // 2), session)
+            attempt = Attempt(self.folder + new_name(), value, session)
             try:
                 yield from self._put(attempt, value, limit)
                 return attempt
@@ -263,27 +285,124 @@ class Queue:
 
     def _put(self, attempt: Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
         lease = attempt.session.lease
-        put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
         attempt.sent = True
         try:
             while attempt.place == 0:
+                put = Commit((KeyAbsent(attempt.key),), (Put(attempt.key, value, lease.id),), limit, lease)
                 try:
                     attempt.place = (yield from put).revision
-                except (OutcomeUnknown, Conflict) as exc:
-                    # The key is nobody else's: a conflict means that a put without an answer was applied.
+                except Conflict:
+                    # Either a put without an answer was applied, or another process has the same name.
+                    yield from self._recognize(attempt, value, limit)
+                except OutcomeUnknown:
                     attempt.uncertain = True
-                    if isinstance(exc, OutcomeUnknown) and (limit.left() or 1.0) <= 0:
+                    if (limit.left() or 1.0) <= 0:
                         raise
-                    item = yield from patiently(Get(attempt.key, limit), limit, attempt.session)
-                    if item is not None:
-                        attempt.place = item.create_revision
+                    yield from self._recognize(attempt, value, limit)
         except (Unavailable, LeaseLost, LeaseNotFound):
             attempt.sent = attempt.uncertain  # certainly not applied, unless an earlier put had no answer
             raise
 
-    def _view(self, limit: TimeLimit, session: Session | None) -> Steps[View]:
-        listing = yield from patiently(ListKeys(self.folder, limit, self.turn.values), limit, session)
-        return view_of(self.folder, listing.items)
+    def _recognize(self, attempt: Attempt, value: bytes, limit: TimeLimit) -> Steps[None]:
+        """Find out whether the ticket is there, and take another name if it is another participant's."""
+        attempt.sent = attempt.uncertain  # until it is known: nothing of another participant may be removed
+        item = yield from patiently(Get(attempt.key, limit), limit, attempt.session)
+        if item is not None and item.lease_id == attempt.session.lease.id:
+            attempt.uncertain = True
+            attempt.place = item.create_revision
+        elif item is not None:
+            if attempt.uncertain:
+                self.janitor.remove(attempt.key, attempt.session, value=value, uncertain=True)
+            attempt.key, attempt.uncertain = self.folder + new_name(), False
+        attempt.sent = True
+
+    def _begin(self, view: View, mine: Ticket, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
+        """Steps of a participant whose turn it is."""
+        attempt.session.check()
+        acquired = Acquired(mine, attempt.session, attempt.uncertain)
+        if self.turn.announces and view.tickets[-1].key != mine.key:
+            try:
+                return (yield from self.change(acquired, with_mark(mine.value, _HOLDS), limit))
+            except Unavailable:
+                attempt.session.check()  # it holds; the one behind it learns later
+        return acquired
+
+    def _blocks(self, view: View, mine: Ticket) -> bool:
+        """Whether a ticket of ``view``, which doesn't have ``mine``, is in its way."""
+        return self.turn.blocker(view.joined(View((mine,), {})), mine) is not None
+
+    def _view(self, limit: TimeLimit, session: Session | None, **part: Any) -> Steps[View]:
+        listing = yield from patiently(ListKeys(self.folder, limit, self.turn.values, **part), limit, session)
+        view = view_of(self.folder, listing.items)
+        return replace(view, whole=not listing.has_more, last=listing.items[-1].key if listing.items else "")
+
+    def _look(self, attempt: Attempt, limit: TimeLimit) -> Steps[View]:
+        """Steps that read as much of the queue as tells whether it is the turn of ``attempt``."""
+        history = self.store._history.name
+        view = (yield from self._look_at_part(attempt, limit)) if self.turn.part else None
+        if view is None:
+            view = yield from self._view(limit, attempt.session)
+        if view.whole:
+            attempt.note(view, history)
+        return view
+
+    def _look_at_part(self, attempt: Attempt, limit: TimeLimit) -> Steps[View | None]:
+        """Steps that read a part of the queue. ``None``: only the whole tells enough."""
+        history = self.store._history.name
+        front = yield from self._front(attempt, limit)
+        if front.whole:
+            return front
+        if attempt.history != self.store._history.name:
+            attempt.late = None  # the store's data were replaced: others may be in the way
+        mine = front.find(attempt.key)
+        if mine is not None and self.turn.blocker(front, mine) is None:
+            if attempt.late is None:
+                return None
+            unseen = [key for key in attempt.late if key > front.last]
+            return front if (yield from self._absent(unseen, attempt, limit)) else None
+        if self.store._observers.of_recipes:
+            return None  # they are told of the whole queue
+        return (yield from self._near(attempt, history, limit))
+
+    def _near(self, attempt: Attempt, history: object, limit: TimeLimit) -> Steps[View | None]:
+        """Steps that read the tickets which came shortly before ``attempt``. ``None``: none of them is in its way."""
+        for seconds in _NEAR:
+            # A newcomer reads all that came with it or later, as it has to know them: that is little.
+            start = self.folder + earlier(attempt.key[len(self.folder) :], seconds)
+            bound = None if attempt.late is None else self.page
+            near = replace((yield from self._view(limit, attempt.session, after=start, most=bound)), whole=False)
+            mine = near.find(attempt.key)
+            if mine is None:
+                break
+            if attempt.late is None:
+                attempt.note(near, history)
+            if self.turn.blocker(near, mine) is not None:
+                return near
+        return None
+
+    def _front(self, attempt: Attempt, limit: TimeLimit) -> Steps[View]:
+        """Steps that read the tickets with the first names, until one blocks ``attempt``, or its own is there."""
+        most = self.page if attempt.late is None else min(self.page, _FRONT)
+        front = yield from self._view(limit, attempt.session, most=most)
+        mine = Ticket(attempt.key, attempt.place, attempt.value, attempt.place)
+        while not front.whole and front.find(attempt.key) is None and not self._blocks(front, mine):
+            most *= 2
+            more = yield from self._view(limit, attempt.session, after=front.last, most=most)
+            front = front.joined(more)
+        return front
+
+    def _absent(self, keys: list[str], attempt: Attempt, limit: TimeLimit) -> Steps[bool]:
+        """Steps that tell whether none of ``keys`` is there, if one transaction can ask for all."""
+        if not keys:
+            return True
+        if len(keys) > min(_MOST, self.store.capabilities.max_transaction_operations):
+            return False
+        guards = tuple(KeyAbsent(key) for key in keys)
+        try:
+            yield from patiently(Commit(guards, (), limit), limit, attempt.session)
+        except (Conflict, OutcomeUnknown):
+            return False
+        return True
 
     def _find(self, view: View, attempt: Attempt) -> Steps[Ticket | None]:
         """Find the ticket of ``attempt``. ``None``: the list was older than the ticket."""
@@ -297,22 +416,30 @@ class Queue:
             return None
         raise LeaseLost(f"acquiring {self.what}: its key was removed from the store while it waited; acquire it again")
 
-    def _wait(self, blocker: Ticket, mine: Ticket, limit: TimeLimit, session: Session) -> Steps[None]:
-        if self.turn.whole_folder:
+    def _wait(self, blocker: Ticket, limit: TimeLimit, session: Session) -> Steps[None]:
+        """Steps that wait until ``blocker`` is gone, or has become another that may not be in the way."""
 
-            def ready(present: Mapping[str, KeyValue]) -> bool:
-                view = view_of(self.folder, present.values())
-                me = view.find(mine.key)
-                return me is None or self.turn.blocker(view, me) is None
+        def gone(present: Mapping[str, KeyValue]) -> bool:
+            item = present.get(blocker.key)
+            return item is None or self.turn.passed(blocker, item)
 
-            wait = WaitUntil(self.folder, ready, limit, session.lease)
-        else:
+        soon = limit
+        if self.again:
+            left, ttl = limit.left(), session.lease.ttl
+            soon = TimeLimit(self.store.clock, ttl if left is None else min(left, ttl))
+        yield from self._watch(WaitUntil(blocker.key, gone, soon, session.lease, exact=True), limit, session)
 
-            def gone(present: Mapping[str, KeyValue]) -> bool:
-                item = present.get(blocker.key)
-                return item is None or item.mod_revision != blocker.revision
+    def _wait_in_folder(self, mine: Ticket, limit: TimeLimit, session: Session) -> Steps[None]:
+        """Steps that wait until it is the turn of ``mine``."""
 
-            wait = WaitUntil(blocker.key, gone, limit, session.lease, exact=True)
+        def ready(present: Mapping[str, KeyValue]) -> bool:
+            view = view_of(self.folder, present.values())
+            me = view.find(mine.key)
+            return me is None or self.turn.blocker(view, me) is None
+
+        yield from self._watch(WaitUntil(self.folder, ready, limit, session.lease), limit, session)
+
+    def _watch(self, wait: WaitUntil, limit: TimeLimit, session: Session) -> Steps[None]:
         try:
             done = yield from wait
         except Unavailable:
@@ -327,26 +454,46 @@ class Queue:
 
 
 class Attempt:
-    """A ticket that is being put, and what is known of it: its place, once it is there."""
+    """A ticket that is being put, and what is known of it: its place, once it is there.
 
-    __slots__ = ("key", "place", "sent", "session", "uncertain")
+    Attributes:
+        late: the tickets before it whose names sort after its own; ``None`` until that is known. Of those whose names
+            sort before its own, the beginning of the folder tells.
+        history: the history of the store in which that was seen.
+    """
 
-    def __init__(self, key: str, session: Session) -> None:
+    __slots__ = ("history", "key", "late", "place", "sent", "session", "uncertain", "value")
+
+    def __init__(self, key: str, value: bytes, session: Session) -> None:
         self.key = key
+        self.value = value
         self.session = session
         self.place = 0
         self.sent = False
         self.uncertain = False
+        self.late: tuple[str, ...] | None = None
+        self.history: object = None
+
+    def note(self, view: View, history: object) -> None:
+        """Note what a view tells that has all tickets whose names sort after this one's."""
+        mine = view.find(self.key)
+        if mine is not None:
+            self.late = tuple(ticket.key for ticket in view.before(mine) if ticket.key > self.key)
+            self.history = history
+
+
+def _order(ticket: Ticket) -> tuple[int, str]:
+    return ticket.place, ticket.key
 
 
 def view_of(folder: str, items: Iterable[KeyValue]) -> View:
     """Return what the keys of a folder mean."""
-    start, length = len(folder), len(folder) + _DIGITS
+    start, length = len(folder), len(folder) + DIGITS
     tickets, settings = [], {}
     for item in items:
         if len(item.key) == length:
             tickets.append(Ticket(item.key, item.create_revision, item.value, item.mod_revision, item.lease_id))
         else:
             settings[item.key[start:]] = item.value
-    tickets.sort(key=lambda ticket: (ticket.place, ticket.key))
+    tickets.sort(key=_order)
     return View(tuple(tickets), settings)

@@ -23,7 +23,7 @@ from tenure.recipes._held_state import HeldState
 from tenure.recipes._janitor import Janitor
 from tenure.recipes._owner import fields_of
 from tenure.recipes._patience import beside, over, patiently
-from tenure.recipes._queue import Acquired, Queue, Together, view_of
+from tenure.recipes._queue import Acquired, Queue, Turn, view_of
 from tenure.recipes._single_key import HOLDER, SingleKey
 from tenure.recipes.session import Session
 from tenure.spi.types import KeyValue
@@ -82,7 +82,7 @@ class Share(Generic[H]):
         self._make = make
         self._janitor = janitor
         self._session = session
-        self._members = Queue(store, folder + "members/", self.what, Together(), janitor, session)
+        self._members = Queue(store, folder + "members/", self.what, Turn(), janitor, session)
         self._me: Acquired | None = None
         self._owned: dict[int, H] = {}
         self._told: set[tuple[int, int]] = set()

@@ -1,6 +1,7 @@
 """The unfair way to a lock: one key that all participants put if it is absent. Steps, without I/O.
 
-One round trip takes it and one gives it back. Who gets it next is a race that any participant may win.
+One round trip takes it and one gives it back. Who gets it next is a race that any participant may win. One that has
+waited and lost looks away for a while, the longer the more often it lost: a release wakes those alone that look.
 """
 
 from __future__ import annotations
@@ -21,6 +22,23 @@ HOLDER = "holder"
 """The name of the key in its folder."""
 _PAUSE = 0.2
 """Seconds, on average, before a put is repeated that the store could not take."""
+_SHORTEST_ABSENCE = 0.002
+_LONGEST_ABSENCE = 0.25
+"""Seconds that a participant looks away at most. It does so while another has just taken the key."""
+
+
+class _Absence:
+    """How long one looks away that has lost: not the first time, as it has not waited then."""
+
+    def __init__(self) -> None:
+        self._longest = 0.0
+
+    def after_losing(self, limit: TimeLimit) -> Steps[None]:
+        """Steps that look away."""
+        seconds, left = self._longest * random.random(), limit.left()  # noqa: S311 - spreads participants, no secret
+        self._longest = min(max(4 * self._longest, _SHORTEST_ABSENCE), _LONGEST_ABSENCE)
+        if seconds and (left is None or left > 0):
+            yield from Sleep(seconds if left is None else min(seconds, left))
 
 
 class SingleKey:
@@ -50,6 +68,7 @@ class SingleKey:
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that put the key as soon as it is absent. Raise ``WaitTimeout`` when the time is up."""
+        absence = _Absence()
         while True:
             session = yield from session_for(self.store, self.session, limit)
             acquired = None
@@ -57,6 +76,7 @@ class SingleKey:
                 acquired = yield from self._try(session, value, limit)
                 if acquired is not None:
                     return acquired
+                yield from absence.after_losing(limit)
                 yield from WaitUntil(self.key, lambda present: not present, limit, session.lease, exact=True)
             except (LeaseLost, LeaseNotFound):
                 if self.session is not None:

@@ -7,8 +7,8 @@ candidate that is not the next in the queue. Handing over marks that candidate's
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,15 +16,15 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, ListKeys, Steps
 from tenure._steps.threads import run
-from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, TenureError
+from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._holding import Held, Holding, acquire
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._observing import Changes
-from tenure.recipes._owner import fields_of, owner_value
-from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
+from tenure.recipes._owner import fields_of, owner_value, with_mark
+from tenure.recipes._queue import Acquired, Queue, Ticket, Turn, View, view_of
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, KeyValue, Put, RevisionEquals
 
@@ -48,19 +48,25 @@ class Leader:
     data: str
 
 
-class InOrderOrHeir:
+class InOrderOrHeir(Turn):
     """One at a time: the candidate that the last leader named, else the first in order."""
 
     values = True
-    whole_folder = True
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
-        """Return the ticket whose turn it is, unless it is ``mine``."""
+        """Return the ticket before ``mine`` unless it is its turn, the ticket whose turn it is if none is before."""
         first = view.tickets[0]
         if not leads(first):
             named = next((ticket for ticket in view.tickets if _marked(ticket, _HEIR)), first)
             first = next((ticket for ticket in view.tickets if leads(ticket)), named)
-        return None if first.key == mine.key else first
+        if first.key == mine.key:
+            return None
+        before = view.before(mine)
+        return before[-1] if before else first
+
+    def passed(self, blocker: Ticket, now: KeyValue) -> bool:
+        """Whether a leader has changed ``blocker``, as it named the candidate behind. A leader's own mark is none."""
+        return super().passed(blocker, now) and not leads(Ticket(now.key, now.create_revision, now.value, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +114,41 @@ class Campaign:
             heir = next((one for one in named if one.key != mine.key), None)
             if heir is None:
                 return False
-            guards = RevisionEquals(mine.key, mine.revision), RevisionEquals(heir.key, heir.revision)
-            change = Delete(mine.key), Put(heir.key, _with_mark(heir.value, _HEIR), heir.lease_id)
+            commit, untold = self._handing_over(view, mine, heir, limit)
             try:
-                yield from Commit(guards, change, limit)
+                yield from commit
             except (Conflict, LeaseNotFound):
-                continue  # the heir has gone, or this leader
+                continue  # the heir has gone, or the one before it, or this leader
             except OutcomeUnknown:
                 self.give_up(held)
                 raise
             if held.uncertain:
                 self.give_up(held)
+            for before in untold:
+                yield from self._call(before, limit)
             return True
 
+    def _handing_over(self, view: View, mine: Ticket, heir: Ticket, limit: TimeLimit) -> tuple[Commit, list[Ticket]]:
+        """Return the transaction that lets ``heir`` lead, and the ticket that has to be put once more after it.
+
+        The heir looks at the ticket before it alone. That is put in the same transaction if the store can do so.
+        """
+        before = [one for one in view.before(heir)[-1:] if one.key != mine.key]
+        leases = {one.lease_id for one in (heir, *before)}
+        together = before if len(leases) <= self.queue.store.capabilities.max_transaction_leases else []
+        guards = tuple(RevisionEquals(one.key, one.revision) for one in (mine, heir, *together))
+        again = (Put(one.key, one.value, one.lease_id) for one in together)
+        mark = Put(heir.key, with_mark(heir.value, _HEIR), heir.lease_id)
+        return Commit(guards, (Delete(mine.key), *again, mark), limit), [one for one in before if one not in together]
+
+    def _call(self, before: Ticket, limit: TimeLimit) -> Steps[None]:
+        """Steps that let the heir look, in a transaction of its own. Without it, the heir looks after its TTL."""
+        put = Put(before.key, before.value, before.lease_id)
+        with suppress(Conflict, LeaseNotFound, OutcomeUnknown, Unavailable):
+            yield from Commit((RevisionEquals(before.key, before.revision),), (put,), limit)
+
     def _mark(self, acquired: Acquired, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
-        return self.queue.change(acquired, _with_mark(value, _LEADING), limit)
-
-
-def _with_mark(value: bytes, mark: str) -> bytes:
-    return json.dumps({**fields_of(value), mark: True}).encode()  # ASCII: another's value may hold half a character
+        return self.queue.change(acquired, with_mark(value, _LEADING), limit)
 
 
 def _marked(ticket: Ticket, mark: str) -> bool:
@@ -217,7 +239,15 @@ class Election:
         self._folder = _names.folder("election", name)
         self._store = store
         queue = Queue(
-            store, self._folder, f"the election {name!r}", InOrderOrHeir(), janitor_of(store), session, "election", name
+            store,
+            self._folder,
+            f"the election {name!r}",
+            InOrderOrHeir(),
+            janitor_of(store),
+            session,
+            "election",
+            name,
+            again=True,
         )
         self._steps = Candidate(Campaign(queue), Held, name=name)
         self._value = owner_value(candidate, data=data)

@@ -18,7 +18,7 @@ from tenure.recipes._holding import Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._observing import Changes
 from tenure.recipes._owner import fields_of, owner_value
-from tenure.recipes._queue import Queue, Together, view_of
+from tenure.recipes._queue import Queue, Turn, view_of
 from tenure.recipes.session import Session
 from tenure.spi.types import KeyValue
 
@@ -89,7 +89,7 @@ class Group:
         self._folder = _names.folder("group", name)
         self._store = store
         self._name = name
-        queue = Queue(store, self._folder, f"the group {name!r}", Together(), janitor_of(store), session)
+        queue = Queue(store, self._folder, f"the group {name!r}", Turn(), janitor_of(store), session)
         self._steps: Acquirable[Membership] = Acquirable(store, queue, Membership, kind="group", name=name)
 
     @property

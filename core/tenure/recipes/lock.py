@@ -12,16 +12,15 @@ from tenure.recipes._acquirable import Acquirable, Contest
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import owner_value
-from tenure.recipes._queue import Queue, Ticket, View
+from tenure.recipes._queue import Queue, Ticket, Turn, View
 from tenure.recipes._single_key import SingleKey, refuse_unfair
 from tenure.recipes.session import Session
 
 
-class InOrder:
+class InOrder(Turn):
     """One at a time, in the order of the tickets."""
 
-    values = False
-    whole_folder = False
+    part = True
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket before ``mine``."""

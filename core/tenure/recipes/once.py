@@ -22,7 +22,7 @@ from tenure.recipes._holding import Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._patience import beside, pause
-from tenure.recipes._queue import Acquired, Queue, Ticket, View, view_of
+from tenure.recipes._queue import Acquired, Queue, Ticket, Turn, View, view_of
 from tenure.recipes.session import Session
 from tenure.spi.types import Delete, Put, RevisionEquals
 
@@ -31,11 +31,12 @@ H = TypeVar("H", bound=HeldState)
 _DONE = "done"
 
 
-class UntilDone:
+class UntilDone(Turn):
     """One at a time, in the order of the tickets, until it is done. Then nothing is in anybody's way."""
 
-    values = False
-    whole_folder = True
+    def watches_folder(self, view: View, mine: Ticket) -> bool:
+        """It may be done at any time."""
+        return True
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket before ``mine``, unless it is done."""

@@ -19,18 +19,18 @@ from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
-from tenure.recipes._queue import Queue, Ticket, View
+from tenure.recipes._queue import Queue, Ticket, Turn, View
 from tenure.recipes._single_key import refuse_unfair
 from tenure.recipes.session import Session
 
 _READ, _WRITE = "read", "write"
 
 
-class ReadersTogether:
+class ReadersTogether(Turn):
     """Readers share a turn, a writer has one alone."""
 
     values = True
-    whole_folder = False
+    part = True
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the last ticket before ``mine`` that can't be held together with it."""

@@ -14,33 +14,43 @@ from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
-from tenure.recipes._queue import Queue, Ticket, View
+from tenure.recipes._queue import Queue, Ticket, Turn, View
 from tenure.recipes.session import Session
 
 _LIMIT = "limit"
 
 
-class FirstOnes:
-    """The first tickets hold together, as many as the limit allows."""
+class FirstOnes(Turn):
+    """The first tickets hold together, as many as the limit allows.
+
+    The first one that has to wait looks at the folder, as any holder may leave. Each other one looks at the ticket
+    before it, which it learns of when that one holds or leaves.
+    """
 
     values = True
-    whole_folder = True
+    announces = True
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
-        """Return the first ticket if ``mine`` isn't among those that hold. Raises if it expects another limit."""
+        """Return the ticket before ``mine`` if it has to wait. Raises if it expects another limit."""
         before = view.before(mine)
+        return before[-1] if len(before) >= self._limit(view, mine) else None
+
+    def watches_folder(self, view: View, mine: Ticket) -> bool:
+        """Whether ``mine`` waits for any holder. While a number of its own counts, holders may be anywhere."""
+        return _LIMIT in view.settings or len(view.before(mine)) <= self._limit(view, mine)
+
+    def _limit(self, view: View, mine: Ticket) -> int:
         resized = _number(view.settings.get(_LIMIT))
-        oldest = before[0] if before else mine
-        limit = resized or _limit_of(oldest) or 1
+        limit = resized or _limit_of(view.tickets[0]) or 1
         if resized is None and _limit_of(mine) != limit:
             raise InvalidArgument(
                 f"acquiring the semaphore {self._name!r}: it has {limit} permits in the store, this object was made "
                 f"with limit={_limit_of(mine)}; give the same limit everywhere, or call resize()"
             )
-        return before[0] if len(before) >= limit else None
+        return limit
 
 
 def _limit_of(ticket: Ticket) -> int | None:
@@ -93,6 +103,7 @@ class Semaphore(Acquires):
             session,
             "semaphore",
             name,
+            again=True,
         )
         super().__init__(Acquirable(store, queue, Held, kind="semaphore", name=name), value)
 

@@ -9,6 +9,9 @@ How the feed is opened again decides what the watch delivers:
 * otherwise, or if that revision has left the store's history or belongs to another one, or if the consumer was too
   slow: from a fresh snapshot. The difference to the delivered state is one RESYNC batch with the reason.
 
+An attempt that reads a snapshot again waits longer the more there is to read (:mod:`tenure._runtime.spread`), so that
+the clients of a store that comes back don't read all at once.
+
 A right, a password or a certificate that the store refuses ends a watch that has not begun. Once it has begun, the
 operator may give the right back: the refusal is an outage like another.
 
@@ -26,6 +29,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
+from tenure._runtime.spread import Share, Spread
 from tenure.errors import (
     AuthenticationFailed,
     Compacted,
@@ -41,7 +45,7 @@ from tenure.errors import (
 )
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
-from tenure.spi.types import WatchRequest
+from tenure.spi.types import KeyValue, WatchRequest
 from tenure.watch.buffer import MAX_BYTES
 from tenure.watch.diff import ClientState, Difference, PassThrough
 from tenure.watch.events import Batch, BatchType
@@ -51,6 +55,8 @@ _REFUSALS = (AuthenticationFailed, PermissionDenied, ConfigError)
 """What the operator can mend while the watch runs: rights, passwords, files of certificates."""
 _LONGEST_ATTEMPT = 30.0
 _LONGEST_SLOW_ATTEMPT = 3600.0
+_SAMPLE = 1_000
+"""Keys of an item whose size is looked at."""
 
 
 class WatchState(StrEnum):
@@ -119,8 +125,12 @@ class _Step(NamedTuple):
 class WatchMachine:
     """One watch between its feed and its consumer. Not thread-safe; times are seconds of the store's clock."""
 
-    def __init__(self, settings: WatchSettings, capabilities: Capabilities) -> None:
+    def __init__(self, settings: WatchSettings, capabilities: Capabilities, spread: Spread | None = None) -> None:
         self._settings = settings
+        self._spread = Spread() if spread is None else spread
+        self._share = Share()
+        self._reads_tried = False
+        self._spread.add(self._share)
         self._lossless = capabilities.lossless_watch
         self._detection = capabilities.max_watch_failure_detection
         self.resumes_only = settings.after is not None
@@ -156,7 +166,7 @@ class WatchMachine:
         self.attempt = FIRST_ATTEMPT
         """Seconds that the next attempt to open a feed may take."""
         self.backoff = Backoff()
-        """How long to wait before it."""
+        """How long to wait before an attempt that resumes; see :meth:`pause`."""
 
     @property
     def state(self) -> WatchState:
@@ -173,7 +183,7 @@ class WatchMachine:
 
     def request(self, patience: float = _LONGEST_SLOW_ATTEMPT) -> WatchRequest:
         """What to open next: resume after what was delivered, or begin with a snapshot, within ``patience`` seconds."""
-        resume = self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
+        resume = self._resumes
         return WatchRequest(
             prefix=self._settings.prefix,
             exact=self._settings.exact,
@@ -181,6 +191,23 @@ class WatchMachine:
             mark=self._mark if resume else "",
             patience=patience,
         )
+
+    @property
+    def _resumes(self) -> bool:
+        return self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
+
+    def pause(self, now: float) -> float:
+        """Return how many seconds to wait at ``now`` before the next attempt; what it has to read makes it longer."""
+        delay = self.backoff.delay()
+        if self._resumes or not self._begun:
+            return delay
+        away = 0.0 if self.disconnected_at is None else max(0.0, now - self.disconnected_at)
+        first, self._reads_tried = not self._reads_tried, True
+        return max(delay, self._spread.before_reading(away, first=first))
+
+    def ended(self) -> None:
+        """The watch has ended, and reads nothing again."""
+        self._spread.remove(self._share)
 
     def opened(self, request: WatchRequest, now: float) -> None:
         """A feed was opened by ``request``. One that begins with a snapshot is connected once that has arrived."""
@@ -212,7 +239,19 @@ class WatchMachine:
         self.backoff.reset()
         self._outage_since = self.disconnected_at = self.outage = None
         self._begun = True
+        self._reads_tried = False
         self._finish()
+        self._weigh(item)
+
+    def _weigh(self, item: FeedItem) -> None:
+        """Estimate what reading everything again would cost: all keys, as large as the last ones on average."""
+        entries = item.items if isinstance(item, Snapshot) else item.entries if isinstance(item, Changes) else ()
+        share = self._share
+        share.keys = len(self._state)
+        if entries and (len(entries) >= share.keys or not share.bytes_per_key):
+            some = entries[:: 1 + len(entries) // _SAMPLE]
+            sizes = [len(entry.key) + len(entry.value) for entry in some if isinstance(entry, KeyValue)]
+            share.bytes_per_key = sum(sizes) / len(sizes) if sizes else 0.0
 
     def overflowed(self, entries: int, now: float) -> str:
         """The consumer was too slow, and the feed was dropped. Returns the reason, as text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Steps
@@ -46,9 +46,9 @@ class Kind:
     exclusive: bool = True
 
 
-def queue(turn: Callable[[], Turn]) -> Make:
+def queue(turn: Callable[[], Turn], **fields: int) -> Make:
     """Return what makes a queue with this turn."""
-    return lambda world, session, janitor: Queue(world.store, FOLDER, "it", turn(), janitor, session)
+    return lambda world, session, janitor: Queue(world.store, FOLDER, "it", turn(), janitor, session, **fields)
 
 
 def _election(world: World, session: Session, janitor: Janitor) -> Contest:
@@ -77,6 +77,11 @@ def lock(count: int = 2) -> Kind:
     return Kind("lock", queue(InOrder), participants(count), _alone)
 
 
+def long_lock(count: int = 3, page: int = 1) -> Kind:
+    """A fair lock with more waiters than one reads at a time."""
+    return Kind(f"lock, pages of {page}", queue(InOrder, page=page), participants(count), _alone)
+
+
 def unfair_lock(count: int = 2) -> Kind:
     """A lock of a single key."""
     return Kind("unfair lock", _single, participants(count), _alone)
@@ -86,6 +91,12 @@ def read_write_lock(*modes: str) -> Kind:
     """A read-write lock with a participant for each mode."""
     values = tuple(owner_value(f"p{number + 1}", mode=mode) for number, mode in enumerate(modes or ("read", "write")))
     return Kind("read-write lock", queue(ReadersTogether), values, _one_writer, exclusive=False)
+
+
+def long_read_write_lock(*modes: str, page: int = 1) -> Kind:
+    """A read-write lock with more waiters than one reads at a time."""
+    contest = queue(ReadersTogether, page=page)
+    return replace(read_write_lock(*modes), name=f"read-write lock, pages of {page}", make=contest)
 
 
 def lock_beside_readers(count: int = 2) -> Kind:
