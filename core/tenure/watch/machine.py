@@ -1,9 +1,6 @@
 """What a watch knows and decides, without I/O, threads or a clock: items in, batches out, and what to open next.
 
-States of the connection to the store::
-
-    CONNECTED --feed fails / consumer too slow--> DISCONNECTED --reopened--> CONNECTED
-         \\--------------close() or a permanent error--------------> CLOSED
+``TRANSITIONS`` has the states and what leads from one to another; the tests hold every change of a state to it.
 
 How the feed is opened again decides what the watch delivers:
 
@@ -26,7 +23,9 @@ twice.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
@@ -58,6 +57,43 @@ _LONGEST_ATTEMPT = 30.0
 _LONGEST_SLOW_ATTEMPT = 3600.0
 _SAMPLE = 1_000
 """Keys of an item whose size is looked at."""
+
+
+class WatchState(StrEnum):
+    """The state of a watch between its store and its consumer."""
+
+    OPENING = "opening"
+    """Nothing has arrived yet: an error that no outage causes ends the watch."""
+    CONNECTED = "connected"
+    RESUMING = "resuming"
+    """No connection; the next feed begins after what was delivered."""
+    RESYNCING = "resyncing"
+    """No connection; the next feed begins with a snapshot, and the difference is delivered."""
+    ENDED = "ended"
+
+
+TRANSITIONS: Mapping[WatchState, Mapping[WatchState, str]] = {
+    WatchState.OPENING: {
+        WatchState.CONNECTED: "the first item, or the store accepts to resume",
+        WatchState.ENDED: "a refusal, or the history lacks what after= asks for",
+    },
+    WatchState.CONNECTED: {
+        WatchState.RESUMING: "the connection is lost; the store shows every revision",
+        WatchState.RESYNCING: "connection lost without history, slow consumer, or history replaced",
+        WatchState.ENDED: "an error that no outage causes",
+    },
+    WatchState.RESUMING: {
+        WatchState.CONNECTED: "the store accepts to resume",
+        WatchState.RESYNCING: "history compacted or replaced",
+        WatchState.ENDED: "history gone, and the watch began with after=; or an error that no outage causes",
+    },
+    WatchState.RESYNCING: {
+        WatchState.CONNECTED: "a snapshot arrives: RESYNC",
+        WatchState.ENDED: "an error that no outage causes",
+    },
+    WatchState.ENDED: {},
+}
+"""State -> state that may follow -> what causes the change. ``close()`` ends a watch in every state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +167,17 @@ class WatchMachine:
         """Seconds that the next attempt to open a feed may take."""
         self.backoff = Backoff()
         """How long to wait before an attempt that resumes; see :meth:`pause`."""
+
+    @property
+    def state(self) -> WatchState:
+        """The state, as :data:`TRANSITIONS` has them."""
+        if self.error is not None:
+            return WatchState.ENDED
+        if not self._begun:
+            return WatchState.OPENING
+        if self.disconnected_at is None:
+            return WatchState.CONNECTED
+        return WatchState.RESYNCING if self._resync_reason else WatchState.RESUMING
 
     # -- opening a feed --
 
