@@ -222,7 +222,7 @@ class Pool:
                 endpoints.confirm(pooled.connection, deadline)
             except ConnectionBroken as exc:
                 pooled.drop(with_idle=True)
-                if pooled.fresh:  # it took so long to make that its server is asked again
+                if pooled.fresh:  # only the question was sent, whatever the caller is about to do
                     raise self._unanswered(exc, action, write=False) from exc
             except TenureError:
                 pooled.drop(with_idle=True)
