@@ -15,7 +15,7 @@ from worker_programs import Gunicorn, Load
 
 import tenure
 from tenure.registry import Registry
-from tenure_testkit.waiting import until
+from tenure_testkit.waiting import PATIENCE, until
 
 STOP_TIMEOUT = 8.0
 """The default, which the page states."""
@@ -66,7 +66,12 @@ def roll(url: str, logs: Path, *arguments: str, rounds: int) -> None:
 
 def reload(url: str, logs: Path, *arguments: str, rounds: int) -> None:
     """SIGHUP under load, of the only server of the service. There is an instance at every moment."""
-    with tenure.connect(url) as store, Registry(store) as registry, Gunicorn(url, logs, *arguments) as service:
+    with (
+        tenure.connect(url) as store,
+        Registry(store) as registry,
+        # On a busy machine a new worker takes longer to start than the default allows.
+        Gunicorn(url, logs, *arguments, STOP_TIMEOUT=str(PATIENCE)) as service,
+    ):
         first = wait_for_workers(registry, service)
         with Load(registry) as load:
             for _ in range(rounds):
