@@ -386,21 +386,29 @@ class Lifespan:
     def _listen_for_words(self, here: _Process) -> None:
         while (word := here.words.get()) is not _Word.END and not here.ended.is_set():
             if not here.stopping.is_set():
-                if word is _Word.TERM and here.is_replaced():
-                    self._wait_for_successor(here)
-                    here.stop = Deadline(self.stop_timeout)
-                here.stopping.set()
-                with contextlib.suppress(Exception):
-                    here.on_stop()
+                self._begin_to_stop(here, word)
             if not here.left.is_set():
                 self._leave(here, deregister=word is not _Word.MARK)
             if word is not _Word.MARK:
                 here.left.set()
-            if word is _Word.TERM and here.chain is not None:
-                if here.patient:
-                    here.ended.wait(self._time_until(here, _BLOCK_SHARE))
-                if not here.ended.is_set():
-                    here.chain.pass_on()
+            if word is _Word.TERM:
+                self._pass_on(here)
+
+    def _begin_to_stop(self, here: _Process, word: _Word) -> None:
+        if word is _Word.TERM and here.is_replaced():
+            self._wait_for_successor(here)
+            here.stop = Deadline(self.stop_timeout)
+        here.stopping.set()
+        with contextlib.suppress(Exception):
+            here.on_stop()
+
+    def _pass_on(self, here: _Process) -> None:
+        if here.chain is None:
+            return
+        if here.patient:
+            here.ended.wait(self._time_until(here, _BLOCK_SHARE))
+        if not here.ended.is_set():
+            here.chain.pass_on()
 
     def _leave(self, here: _Process, *, deregister: bool) -> None:
         registry = here.registry
