@@ -16,7 +16,7 @@ language = "en"
 smartquotes_action = "De"  # dashes and dots; quotes stay as the program prints them
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
-exclude_patterns = ["changelog.d", "site_parts"]
+exclude_patterns = ["changelog.d", "site_parts", "claims"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4

@@ -10,113 +10,21 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
+
+from benchmark_pictures import growth, ratios
+from drawing import Drawing
 
 from tenure import errors
 from tenure.errors import RetryAdvice
 from tenure.registry import Status
 from tenure.registry.lifecycle.state import TRANSITIONS
 from tenure.spi import Backend
+from tenure.watch.machine import TRANSITIONS as WATCH_TRANSITIONS
+from tenure.watch.machine import WatchState
 
 FOLDER = Path(__file__).with_name("images")
 ROOT = Path(__file__).parents[2]
-
-_LIGHT = {
-    "paper": "fill: #ffffff; stroke: #d0d7de",
-    "text": "fill: #1f2328",
-    "soft": "fill: #59636e",
-    "on": "fill: #ffffff",
-    "box": "fill: #f6f8fa; stroke: #818b98",
-    "good": "fill: #1a7f37",
-    "bad": "fill: #cf222e",
-    "late": "fill: #9a6700",
-    "wait": "fill: #d1d9e0",
-    "line": "stroke: #59636e; fill: none",
-    "cut": "stroke: #cf222e; fill: none",
-    "tip": "fill: #59636e",
-}
-_DARK = {
-    "paper": "fill: #0d1117; stroke: #3d444d",
-    "text": "fill: #f0f6fc",
-    "soft": "fill: #9198a1",
-    "box": "fill: #151b23; stroke: #656c76",
-    "good": "fill: #238636",
-    "bad": "fill: #da3633",
-    "late": "fill: #9e6a03",
-    "wait": "fill: #3d444d",
-    "line": "stroke: #9198a1",
-    "cut": "stroke: #f85149",
-    "tip": "fill: #9198a1",
-}
-
-
-def _style() -> str:
-    light = "\n".join(f"    .{name} {{ {rule} }}" for name, rule in _LIGHT.items())
-    dark = "\n".join(f"      .{name} {{ {rule} }}" for name, rule in _DARK.items())
-    return f"\n{light}\n    @media (prefers-color-scheme: dark) {{\n{dark}\n    }}"
-
-
-class Drawing:
-    """Collects the elements of one picture."""
-
-    def __init__(self, width: int, height: int, label: str) -> None:
-        self._width, self._height, self._label = width, height, label
-        self._parts: list[str] = []
-
-    def box(  # noqa: PLR0917 - place and size come first, as in SVG itself
-        self, x: float, y: float, w: float, h: float, lines: str, style: str = "box", *, bold: bool = False
-    ) -> None:
-        """A rectangle with centred lines of text; ``|`` separates lines, those after the first are small."""
-        self._parts.append(f'<rect class="{style}" x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="6"/>')
-        rows = lines.split("|")
-        light = style in ("box", "wait")
-        top = y + h / 2 - (len(rows) - 1) * 8.5 + 5
-        for number, row in enumerate(rows):
-            kind = ("text" if number == 0 else "soft") if light else "on"
-            size = 14 if number == 0 else 12
-            self.text(x + w / 2, top + number * 17, row, kind, size=size, anchor="middle", bold=bold and number == 0)
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        words: str,
-        style: str = "text",
-        *,
-        size: int = 13,
-        anchor: str = "start",
-        bold: bool = False,
-    ) -> None:
-        weight = ' font-weight="600"' if bold else ""
-        self._parts.append(
-            f'<text class="{style}" x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}"{weight}>'
-            f"{escape(words)}</text>"
-        )
-
-    def line(self, x1: float, y1: float, x2: float, y2: float, style: str = "line", *, dashed: bool = False) -> None:
-        dash = ' stroke-dasharray="5 4"' if dashed else ""
-        self._parts.append(
-            f'<line class="{style}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke-width="1.6"{dash}/>'
-        )
-
-    def arrow(self, path: str, *, dashed: bool = False) -> None:
-        dash = ' stroke-dasharray="5 4"' if dashed else ""
-        self._parts.append(f'<path class="line" d="{path}" stroke-width="1.6" marker-end="url(#tip)"{dash}/>')
-
-    def svg(self) -> str:
-        head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self._width} {self._height}" '
-            f'width="{self._width}" height="{self._height}" font-family="system-ui, sans-serif" role="img" '
-            f'aria-label="{escape(self._label)}">'
-        )
-        tip = (
-            '  <defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" '
-            'orient="auto-start-reverse"><path class="tip" d="M0 0 10 5 0 10z"/></marker></defs>'
-        )
-        paper = f'  <rect class="paper" x="0.5" y="0.5" width="{self._width - 1}" height="{self._height - 1}" rx="8"/>'
-        body = "\n".join(f"  {part}" for part in self._parts)
-        return f"{head}\n  <style>{_style()}\n  </style>\n{tip}\n{paper}\n{body}\n</svg>\n"
 
 
 def stores() -> list[str]:
@@ -387,12 +295,54 @@ def registration() -> Drawing:
     return picture
 
 
+_WATCH_PLACES = {
+    WatchState.OPENING: (40, 40),
+    WatchState.CONNECTED: (350, 40),
+    WatchState.RESUMING: (40, 250),
+    WatchState.RESYNCING: (660, 250),
+    WatchState.ENDED: (350, 400),
+}
+_WATCH_WAYS = {
+    (WatchState.OPENING, WatchState.CONNECTED): ("M200 63 H348", 208, 32),
+    (WatchState.OPENING, WatchState.ENDED): ("M40 63 H20 V440 H348", 44, 118),
+    (WatchState.CONNECTED, WatchState.RESUMING): ("M380 86 V258 H202", 214, 222),
+    (WatchState.RESUMING, WatchState.CONNECTED): ("M150 250 V160 H365 V88", 190, 152),
+    (WatchState.CONNECTED, WatchState.RESYNCING): ("M510 63 H760 V248", 524, 24),
+    (WatchState.RESYNCING, WatchState.CONNECTED): ("M690 250 V160 H490 V88", 524, 152),
+    (WatchState.CONNECTED, WatchState.ENDED): ("M430 86 V398", 440, 348),
+    (WatchState.RESUMING, WatchState.RESYNCING): ("M200 284 H658", 470, 278),
+    (WatchState.RESUMING, WatchState.ENDED): ("M130 296 V412 H348", 140, 330),
+    (WatchState.RESYNCING, WatchState.ENDED): ("M740 296 V423 H512", 530, 440),
+}
+"""Transition -> the arrow's path, and where its text begins."""
+
+
+def watch() -> Drawing:
+    """The states of a watch, with an arrow for each transition of the table in the code."""
+    told = "; ".join(f"{source} to {', '.join(targets)}" for source, targets in WATCH_TRANSITIONS.items() if targets)
+    picture = Drawing(860, 484, f"States of a watch: {told}")
+    styles = {WatchState.CONNECTED: "good", WatchState.RESYNCING: "late", WatchState.ENDED: "bad"}
+    for source, targets in WATCH_TRANSITIONS.items():
+        for target, cause in targets.items():
+            path, x, y = _WATCH_WAYS[source, target]
+            picture.arrow(path)
+            for number, row in enumerate(textwrap.wrap(cause, 30)):
+                picture.text(x, y + number * 15, row, "soft", size=12)
+    for state, (x, y) in _WATCH_PLACES.items():
+        picture.box(x, y, 160, 46, state.name, styles.get(state, "box"), bold=True)
+    picture.text(40, 472, "close() ends a watch in every state.", "soft", size=12)
+    return picture
+
+
 PICTURES: dict[str, Callable[[], Drawing]] = {
+    "growth": growth,
     "layers": layers,
     "lease": lease,
     "outcomes": outcomes,
+    "ratios": ratios,
     "registration": registration,
     "threads": threads,
+    "watch": watch,
     "watch-gap": watch_gap,
 }
 

@@ -5,6 +5,7 @@ What a test itself needs of its loop it takes from anyio, which runs on all of t
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import threading
 from collections.abc import Callable, Coroutine
@@ -416,6 +417,24 @@ def test_a_loop_that_ends_by_an_error_closes_its_store(loop: str, url: str) -> N
     assert raised.group_contains(KeyError)
     until(lambda: not threads(), what="no thread left")
     assert stores[0].closed
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_close_that_is_cancelled_leaves_nothing(loop: str, url: str) -> None:
+    stores: list[tenure.Store] = []
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            async with aio.connect(url) as store:
+                stores.append(store._sync)
+                scope.cancel()
+        del store
+        while not stores[0].closed:
+            await anyio.sleep(0.005)
+        gc.collect()
+        await anyio.sleep(0.01)
+
+    run(loop, main)
 
 
 def test_a_closed_store_and_other_loops_are_refused(loop: str, url: str) -> None:

@@ -247,3 +247,43 @@ def test_a_container_that_there_is_not(run):
     result = run("conformance", "memory://contained", "--container", "no-such-container-4711")
     assert result.exit_code == 2
     assert "no-such-container-4711" in result.stderr
+
+
+def test_two_reports_are_compared_rule_by_rule(run, url, report, tmp_path):
+    other = tmp_path / "other.json"
+    assert run("conformance", url, "--rule", RULE, "--rule", "kv.revisions*", "--report", str(other)).exit_code == 0
+    better = run("conformance", "compare", str(report), str(other))
+    assert better.exit_code == 0
+    assert "better\tkv.revisions_only_grow\tnot run\tpass" in better.stdout
+    worse = run("conformance", "compare", str(other), str(report), "--json")
+    assert worse.exit_code == 1
+    assert (json.loads(worse.stdout)["worse"], json.loads(worse.stdout)["same"]) == (1, 1)
+    report.write_text(report.read_text().replace('"seed": ', '"seed": 1'))
+    refused = run("conformance", "compare", str(report), str(other))
+    assert refused.exit_code == 2
+    assert "the digest is wrong" in refused.stderr
+    assert run("conformance", "compare", "--unverified", str(report), str(other)).exit_code == 0
+
+
+def test_a_claim_its_badge_and_the_index(run, report, tmp_path):
+    words = ("--contact", "me@example.org", "--mode", "in process", "--reproduce", "tenure conformance memory://x")
+    made, badge = tmp_path / "claim.json", tmp_path / "badge.svg"
+    written = run("conformance", "claim", str(report), *words, "--output", str(made), "--badge", str(badge))
+    assert written.exit_code == 0, written.output
+    assert badge.read_text().startswith("<svg")
+    assert run("conformance", "verify", str(report), "--claim", str(made)).exit_code == 0
+    assert "| me@example.org |" in run("conformance", "claims", str(made)).stdout
+    made.write_text(made.read_text().replace('"level": "none"', '"level": "extended"'))
+    refused = run("conformance", "verify", str(report), "--claim", str(made))
+    assert refused.exit_code == 2
+    assert "the claim says level 'extended', the report 'none'" in refused.stdout
+    assert run("conformance", "claim", str(report)).exit_code == 2
+
+
+def test_the_rules_of_a_level(run_json):
+    core, extended, everything = (
+        {rule["id"] for rule in run_json("conformance", "rules", *words)}
+        for words in (("--level", "core"), ("--level", "extended"), ())
+    )
+    assert core < extended < everything
+    assert "faults.a_full_disk_leaves_no_halves" not in extended

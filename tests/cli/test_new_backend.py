@@ -6,10 +6,12 @@ That what it writes passes its own checks, on the built wheel, is tested in test
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import socket
 import sys
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 import tenure
 from tenure._plugins import discovery
 from tenure.conformance.controls.ready_made import ServerProcess
+from tenure_testkit.waiting import PATIENCE
 
 from .conftest import Run
 
@@ -130,6 +133,43 @@ def test_a_server_comes_with_a_store_of_servers(run: Run, here: Path, monkeypatc
     finally:
         controls.do("kill")
         discovery.unregister("tin")
+
+
+@pytest.mark.parametrize("url_form", ["name", "hosts"])
+def test_closed_watches_and_ended_leases_leave_nothing(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, url_form: str
+) -> None:
+    run("new-backend", f"tin-kept-{url_form}", "--scheme", "tin", "--url-form", url_form)
+    project = here / f"tenure-tin-kept-{url_form}"
+    monkeypatch.syspath_prepend(project)
+    module = importlib.import_module(f"tenure_tin_kept_{url_form}.backend")
+    opened: list[Any] = []
+    kind = next(
+        value for value in vars(module).values() if isinstance(value, type) and value.__name__.startswith("Tin")
+    )
+    begin = kind.__init__
+    monkeypatch.setattr(kind, "__init__", lambda self, request: (opened.append(self), begin(self, request))[1])
+    discovery.register(importlib.import_module(f"tenure_tin_kept_{url_form}.plugin"), "tin")
+    with ExitStack() as stack:
+        stack.callback(discovery.unregister, "tin")
+        url = "tin://kept"
+        if url_form == "hosts":
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                url = f"tin://127.0.0.1:{free.getsockname()[1]}"
+            command = [sys.executable, str(project / "tests/server.py"), url.rpartition(":")[2]]
+            controls = ServerProcess(0, command, url=url).controls()
+            controls.do("start")
+            stack.callback(controls.do, "kill")
+        with tenure.connect(url) as store:
+            for _ in range(5):
+                with store.watch("") as watch, store.lease(5) as lease:
+                    store.put("a", b"1", lease=lease)
+                    watch.next(timeout=PATIENCE)
+            backend = opened[-1]  # a server that is started is looked at by a store of its own
+            gc.collect()
+            assert list(backend._feeds) == []
+            if url_form == "name":
+                assert (backend._shelf.ttls, backend._shelf.deadlines) == ({}, {})
 
 
 def test_nothing_is_overwritten_nor_begun(run: Run, here: Path) -> None:

@@ -1,11 +1,13 @@
 """Runs ``tenure conformance`` on every store, on a server of its own that is killed, frozen and filled.
 
     python tests/conformance/run_matrix.py [--store NAME ...] [--profile quick|full] [--repeat N] [--rule RULE ...]
-                                             [--reports FOLDER] [--into PAGE]
+                                             [--reports FOLDER] [--into PAGE] [--claims FOLDER]
 
 A line for each run: conclusion, numbers, time. It stops at the first run that isn't conformant, shows what was found,
 and ends with exit code 1; likewise, at the end, if a run took longer than its limit. Reports, pages and what the
 command printed are in the folder. ``--into`` writes the matrix of the last reports into a page of the documentation.
+``--claims core/docs/claims`` keeps what the reports show as claims, from which the table of supported versions is made,
+and brings the index of claims up to date.
 Servers are those of ``tests/support``, with the limits they have by default, each run on a new one.
 """
 
@@ -106,6 +108,32 @@ STORES: dict[str, Callable[[ExitStack], Started]] = {
 }
 
 
+MODES = {
+    "memory": "in this process",
+    "sqlite": "a file",
+    "redis": "a single server that writes to its disk before it answers",
+}
+"""How each server is set up, where it is more than a single one with its data on a disk."""
+
+
+def keep_claims(folder: Path, reports: dict[str, Path]) -> None:
+    """Write a claim for each report, and the index of all claims of the folder into the page about them."""
+    from tenure.conformance.claims import claim, index
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for store, path in reports.items():
+        made = claim.claim(
+            json.loads(path.read_bytes()),
+            contact="the maintainers, by an issue",
+            mode=MODES.get(store, "a single server, data on a disk"),
+            reproduce=f"python tests/conformance/run_matrix.py --store {store}",
+        )
+        (folder / f"{store}.json").write_text(claim.written(made), encoding="utf-8")
+    kept = [claim.parsed(path.read_bytes(), str(path)) for path in sorted(folder.glob("*.json"))]
+    page = ROOT / "core/docs/reference/claims.md"
+    page.write_text(index.into(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
+
+
 def on_disk(stack: ExitStack, server: Any) -> Any:
     """Start a server whose data are on a disk that can be filled."""
     from tenure_testkit.servers.disk import SmallDisk
@@ -199,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rule", action="append", default=[], metavar="RULE", help="only this one, or those like it")
     parser.add_argument("--reports", type=Path, metavar="FOLDER", help="default: a new one for temporary files")
     parser.add_argument("--into", type=Path, metavar="PAGE", help="write the matrix into this page")
+    parser.add_argument("--claims", type=Path, metavar="FOLDER", help="keep what the reports show as claims here")
     parser.add_argument("--one", choices=list(STORES), help=argparse.SUPPRESS)
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -209,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = given.reports or Path(tempfile.mkdtemp(prefix="tenure-reports-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"reports in {folder}", flush=True)
-    slow, reports = False, []
+    slow, reports = False, {}
     for store in given.store or list(STORES):
         for number in range(1, given.repeat + 1):
             name = f"{store}-{given.profile}" + (f"-{number:02}" if given.repeat > 1 else "")
@@ -220,12 +249,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(result.trouble)
                 return 1
             slow = slow or result.seconds > result.limit
-        reports.append(str(folder / f"{name}.json"))
+        reports[store] = folder / f"{name}.json"
+        if given.claims is not None and not given.rule:
+            keep_claims(given.claims, reports)
     if given.into is not None:
         from tenure.cli.app import cli
 
         with contextlib.suppress(SystemExit):
-            cli.main(["conformance", "matrix", "--into", str(given.into), *reports], prog_name="tenure")
+            cli.main(
+                ["conformance", "matrix", "--into", str(given.into), *map(str, reports.values())], prog_name="tenure"
+            )
     return 1 if slow else 0
 
 

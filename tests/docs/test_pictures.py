@@ -8,10 +8,13 @@ from pathlib import Path
 
 from tenure.registry import Status
 from tenure.registry.lifecycle.state import TRANSITIONS
+from tenure.watch.machine import TRANSITIONS as WATCH_TRANSITIONS
+from tenure.watch.machine import WatchState
 
 DOCS = Path(__file__).parents[2] / "core/docs"
 sys.path.insert(0, str(DOCS))
 
+import benchmark_pictures  # noqa: E402 - its folder was put on the path above
 import make_pictures  # noqa: E402 - its folder was put on the path above
 
 OF_OTHER_PARTS = {Status.FOLLOWING, Status.HEALTHY, Status.UNHEALTHY}
@@ -35,3 +38,19 @@ def test_the_registration_shows_every_state_and_transition() -> None:
     wanted = {(source, target) for source, targets in TRANSITIONS.items() for target in targets}
     assert set(make_pictures._WAYS) == wanted
     assert picture.count("marker-end") == len(wanted)
+
+
+def test_the_watch_shows_every_state_and_transition() -> None:
+    picture = make_pictures.watch().svg()
+    assert set(WATCH_TRANSITIONS) == set(make_pictures._WATCH_PLACES) == set(WatchState)
+    wanted = {(source, target) for source, targets in WATCH_TRANSITIONS.items() for target in targets}
+    assert set(make_pictures._WATCH_WAYS) == wanted
+    assert picture.count("marker-end") == len(wanted)
+
+
+def test_benchmarks_show_each_number_of_the_last_record() -> None:
+    numbers = benchmark_pictures.last_record()["numbers"]
+    drawn = make_pictures.ratios().svg() + make_pictures.growth().svg()
+    for name, found in numbers.items():
+        if "low" in found or "exponent" in found:
+            assert name.removeprefix("growth ").partition(" ")[2] in drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 import tomllib
 import zipfile
@@ -10,6 +11,10 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+from tenure.cli.guide import pages
+
+from . import make_sboms
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +84,19 @@ def test_entry_points(info: dict[str, str]) -> None:
     assert points["pytest11"]["tenure_conformance"]
     assert points["pytest11"]["tenure_testing"]
     assert points["tenure.testing"]["embedded"]
+
+
+def test_the_guide_has_each_of_its_pages(names: list[str]) -> None:
+    wanted = {f"tenure/cli/guide/pages/{pages.path_of(name)}" for name in pages.PAGES}
+    assert {name for name in names if name.startswith("tenure/cli/guide/pages/")} == wanted
+
+
+def test_each_distribution_has_its_bill_of_materials(info: dict[str, str]) -> None:
+    assert make_sboms.main(["--check"]) == 0
+    bill = json.loads(info["sboms/tenure.cdx.json"])
+    assert bill["metadata"]["component"]["version"] == Parser().parsestr(info["METADATA"])["Version"]
+    required = [each["name"] for each in bill["components"] if each["scope"] == "required"]
+    assert required == ["pluggy"]
 
 
 def test_licence_and_readme(info: dict[str, str]) -> None:

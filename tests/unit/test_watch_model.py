@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tenure import Store
+from tenure._runtime.spread import Spread
 from tenure.errors import Compacted, StoreFull, Unavailable
 from tenure.spi import Bookmark, Changes, Deleted, Feed, FeedItem, KeyValue, Sink, Snapshot
 from tenure.watch import BatchType, EventType
@@ -143,6 +144,7 @@ class WatchMachine(RuleBasedStateMachine):
         self.store = Store.from_backend(self.backend, url="double://")
         self.watch = self.store.watch("p/", previous=True, max_pending=6)
         self.watch._machine.backoff = NoDelay()
+        self.watch._machine._spread = Spread()  # an empty one: nothing to wait for
         self.view: dict[str, KeyValue] = {}
         self.last: dict[str, int] = {}
         self.told = 0

@@ -11,6 +11,7 @@ from tenure._client.keys import check_key, check_prefix
 from tenure._client.observers import ObservedWatch, Observers
 from tenure._runtime.clock import Clock
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.spread import Spread
 from tenure.errors import InvalidArgument, TenureError, Unsupported
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Feed
@@ -83,6 +84,7 @@ class OpenWatches:
         self._ends = ends
         """Whether the store closes: a watch that is just being opened closes at once."""
         self._lock = Monitor()
+        self._spread = Spread()
         self.live: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.held: set[Watch] = set()
         """Those with a callback."""
@@ -119,6 +121,7 @@ class OpenWatches:
             on_abandon=lambda feed: self.abandoned.append((feed, observed)),
             on_ready=None if driver is None else driver.wake,
             on_taken=observed.delivered if observers.of_deliveries else None,
+            spread=self._spread,
         )
         try:
             with self._lock:

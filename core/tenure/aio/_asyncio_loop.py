@@ -75,6 +75,9 @@ class AsyncioLoop(Loop):
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def tidy(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do nothing: it doesn't warn."""
+
     def task(self) -> object:
         """Return the running task."""
         return asyncio.current_task()

@@ -6,6 +6,7 @@ import logging
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tenure._client.store import Store
@@ -104,7 +105,11 @@ class Bridge:
         if self.sync._inherited:
             return
         self.check_loop()
-        await self._close(self.sync._seconds(timeout))
+        try:
+            await self._close(self.sync._seconds(timeout))
+        except BaseException:
+            self.calls.loop.tidy(self._forget)
+            raise
         await self._guard.aclose()
 
     async def _close(self, seconds: float) -> None:
@@ -117,9 +122,17 @@ class Bridge:
                 start_thread(self._closer)
             except RuntimeError:  # the interpreter is ending, or there are too many threads
                 self._close_here(seconds, self._closing)
-        await self._closing.wait()
+        if not self._closing.is_set():
+            await self._closing.wait()
         if self._closer is not None and self._closer.ident is not None:
             self._closer.join(_MOMENT)  # it has told that it is done, and ends
+
+    async def _forget(self) -> None:
+        """Let the end of the loop do nothing more, once the store is closed."""
+        if self._closing is not None:
+            await self._closing.wait()
+        with suppress(RuntimeError):  # the end of the loop is there
+            await self._guard.aclose()
 
     def _close_here(self, seconds: float, closed: Event) -> None:
         deadline = Deadline(seconds)

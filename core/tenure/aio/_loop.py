@@ -104,6 +104,10 @@ class Loop(ABC):
         """Run ``work``, which raises nothing, as a task that ends with the loop. Returns the task."""
 
     @abstractmethod
+    def tidy(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``work`` in the background, if the library warns of generators that are dropped before their end."""
+
+    @abstractmethod
     def task(self) -> object:
         """Return the task that runs now."""
 

@@ -92,6 +92,15 @@ class TrioLoop(Loop):
 
         return trio.lowlevel.spawn_system_task(run, name=name, context=copy_context())
 
+    def tidy(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run it, also while the loop ends."""
+
+        async def run() -> None:
+            with self.shielded():
+                await work()
+
+        self.keep(run(), "tenure: the end of a close")
+
     def task(self) -> object:
         """Return the running task."""
         return trio.lowlevel.current_task()

@@ -32,6 +32,7 @@ _COMMANDS = {
     "lease": "commands.lease",
     "backends": "commands.backends",
     "new-backend": "commands.new_backend",
+    "guide": "commands.guide",
     "doctor": "commands.doctor",
     "conformance": "commands.conformance",
     "copy": "commands.copy",

@@ -19,6 +19,7 @@ SUMMARIES = {
     "lease": "List, show and revoke leases.",
     "backends": "List the installed store plugins.",
     "new-backend": "Write out the package of a new store plugin.",
+    "guide": "Print the pages for authors of stores and operators.",
     "doctor": "Try a store; show its guarantees, limits and risks.",
     "conformance": "Check that a store keeps its guarantees.",
     "copy": "Copy a namespace from one store to another.",

@@ -3,7 +3,8 @@
 The driver asks :meth:`LeaseMachine.step` what to do at a moment, does it, and reports what came of it.
 
 * A lease is refreshed a third of its TTL after its last refresh was sent, together with all others that are almost due.
-* A failed batch is tried again after a tenth of the TTL, at most a second.
+* A failed batch is tried again after a tenth of the TTL, at most a second, and by chance up to twice as soon.
+* So is the refresh after the first success: an outage has brought the clients of a server together.
 * An attempt lasts half of the time to the next deadline of any lease, so that there is time for another one.
 * A lease whose deadline has passed is returned as overdue until the driver has ended it, and is never sent again.
 * One that has ended is never sent either, also when an interrupt kept its holder from forgetting it.
@@ -17,9 +18,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import random
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from tenure._runtime.spread import Chance, before_refresh_after_outage, before_refresh_again
 from tenure.leases.lease import HeldLease
 from tenure.spi.types import LeaseId
 
@@ -51,7 +54,10 @@ class Step(NamedTuple):
 class LeaseMachine:
     """The leases of one store. Not thread-safe; times are seconds of the store's clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, chance: Chance = random.random) -> None:
+        self._chance = chance
+        self._failed: set[LeaseId] = set()
+        """Leases whose last refresh brought no answer."""
         self._leases: dict[LeaseId, HeldLease] = {}
         self._due: _Heap = []
         self._deadlines: _Heap = []
@@ -89,6 +95,7 @@ class LeaseMachine:
         """Drop ``lease``; nothing happens if it isn't there."""
         if self.holds(lease):
             del self._leases[lease.id]
+            self._failed.discard(lease.id)
         for heap in (self._due, self._deadlines):
             if len(heap) > 2 * len(self._leases) + _SPARE:
                 kept = [entry for entry in heap if self.holds(entry[2])]
@@ -103,6 +110,7 @@ class LeaseMachine:
     def clear(self) -> None:
         """Drop all leases."""
         self._leases.clear()
+        self._failed.clear()
 
     # -- what to do --
 
@@ -173,21 +181,34 @@ class LeaseMachine:
         Returns the leases that the store no longer has. The driver ends them.
         """
         gone = []
+        # One number for all, so that they stay one batch.
+        chance = self._chance()
         for lease in batch:
             ttl = ttls.get(lease.id)
             if ttl is None:
                 gone.append(lease)
             else:
                 lease.mark_refreshed(sent, ttl, now)
-                self._schedule(lease, sent + lease.ttl / 3)
+                self._schedule(lease, sent + self._interval(lease, chance))
         self._refreshing = False
         return gone
 
     def failed(self, batch: Iterable[HeldLease], *, sent: float) -> None:
         """Record that the refresh of ``batch``, sent at ``sent``, brought no answer."""
+        chance = self._chance()
         for lease in batch:
-            self._schedule(lease, sent + min(_RETRY_AFTER, lease.ttl / 10))
+            if self.holds(lease):
+                self._failed.add(lease.id)
+            longest = min(_RETRY_AFTER, lease.ttl / 10)
+            self._schedule(lease, sent + before_refresh_again(longest, chance))
         self._refreshing = False
+
+    def _interval(self, lease: HeldLease, chance: float) -> float:
+        interval = lease.ttl / 3
+        if lease.id not in self._failed:
+            return interval
+        self._failed.discard(lease.id)
+        return before_refresh_after_outage(interval, chance)
 
     def _schedule(self, lease: HeldLease, when: float) -> None:
         if self.holds(lease):

@@ -17,7 +17,7 @@
 :func:`start_thread`       a start of a thread that no interrupt harms; :class:`Worker` uses it
 =========================  =====================================================================================
 
-``core/docs/how-to/write-a-backend.md`` has a whole example, which runs.
+``tenure guide write-a-backend`` has a whole example, which runs.
 """
 
 from tenure._runtime.deadline import Deadline, ProgressDeadline, RealTime, monotonic, wall_clock

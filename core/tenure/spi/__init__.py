@@ -1,6 +1,6 @@
 """The service provider interface: everything that the author of a store plugin needs, in one import.
 
-Start at :class:`Backend`; ``core/docs/how-to/write-a-backend.md`` is the guided tour.
+Start at :class:`Backend`; ``tenure guide write-a-backend`` is the guided tour.
 
 Attributes:
     LeaseId: a lease's name in the store, a ``str`` that only the plugin interprets.

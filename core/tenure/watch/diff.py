@@ -56,6 +56,9 @@ class ClientState:
         self._items: dict[str, KeyValue] = {}
         self._floor = 0
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def snapshot(self, snapshot: Snapshot) -> Difference:
         """Return the difference between the state and ``snapshot``, deletes last."""
         events: list[Event] = []
@@ -138,6 +141,9 @@ class PassThrough:
     def __init__(self, *, strip: int, after: int) -> None:
         self._strip = strip
         self._after = after
+
+    def __len__(self) -> int:
+        return 0  # it never reads the state again
 
     def snapshot(self, snapshot: Snapshot) -> Difference:
         """Return all items as creates: there is no state to compare them with."""

@@ -20,6 +20,7 @@ from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import longer_attempt
+from tenure._runtime.spread import Spread
 from tenure.errors import InvalidArgument, PluginError, StoreClosed, TenureError
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Feed
@@ -74,6 +75,7 @@ class Watch:
         on_abandon: Callable[[Feed], None],
         on_ready: Callable[[], None] | None = None,
         on_taken: Taken | None = None,
+        spread: Spread | None = None,
     ) -> None:
         self._backend = backend
         self._settings = settings
@@ -86,7 +88,7 @@ class Watch:
         self._on_abandon = on_abandon
         self._on_ready = on_ready
         self._on_taken = on_taken
-        self._machine = WatchMachine(settings, backend.capabilities)
+        self._machine = WatchMachine(settings, backend.capabilities, spread)
         self._consumer = SingleConsumer()
         self._state = Monitor()
         self._feed: Feed | None = None
@@ -191,6 +193,7 @@ class Watch:
             self._closed = True
             feed, self._feed = self._feed, None
             buffer = self._buffer
+        self._machine.ended()
         buffer.wake()
         if feed is not None:
             close_quietly(feed)
@@ -200,6 +203,8 @@ class Watch:
         # A watch that nobody holds delivers to nobody. Its feed is closed elsewhere: the garbage collector may run this
         # in the middle of any call, also one that holds the locks that closing needs.
         feed = getattr(self, "_feed", None)
+        if (machine := getattr(self, "_machine", None)) is not None:
+            machine.ended()
         if feed is not None and not left_behind(self._fork_generation):
             self._on_abandon(feed)
 
@@ -345,8 +350,8 @@ class Watch:
         buffer = self._buffer
         failed_at = self._clock.now() if buffer.failed_at is None else buffer.failed_at
         self._drop_feed()
-        self._delay_reopen()
         self._machine.failed(error, failed_at, buffer.alive_at)
+        self._delay_reopen()
         self._after_error(error)
 
     def _after_error(self, error: TenureError) -> None:
@@ -358,6 +363,7 @@ class Watch:
             if self._closed:
                 self._machine.error = None  # an error of a store that is being closed is no error of the watch
                 return
+        self._machine.ended()
         self._on_close(self)
 
     def _tell(self) -> None:
@@ -390,7 +396,7 @@ class Watch:
             attempt = longer_attempt(attempt, deadline - monotonic(), timeout)
 
     def _delay_reopen(self) -> None:
-        self._not_before = monotonic() + self._clock.pause(self._machine.backoff.delay())
+        self._not_before = monotonic() + self._clock.pause(self._machine.pause(self._clock.now()))
 
     def _reopen(self, left: float | None) -> bool:
         pause = self._not_before - monotonic()

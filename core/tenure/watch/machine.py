@@ -1,9 +1,6 @@
 """What a watch knows and decides, without I/O, threads or a clock: items in, batches out, and what to open next.
 
-States of the connection to the store::
-
-    CONNECTED --feed fails / consumer too slow--> DISCONNECTED --reopened--> CONNECTED
-         \\--------------close() or a permanent error--------------> CLOSED
+``TRANSITIONS`` has the states and what leads from one to another; the tests hold every change of a state to it.
 
 How the feed is opened again decides what the watch delivers:
 
@@ -11,6 +8,9 @@ How the feed is opened again decides what the watch delivers:
   batch is CHANGES as if there had been no break;
 * otherwise, or if that revision has left the store's history or belongs to another one, or if the consumer was too
   slow: from a fresh snapshot. The difference to the delivered state is one RESYNC batch with the reason.
+
+An attempt that reads a snapshot again waits longer the more there is to read (:mod:`tenure._runtime.spread`), so that
+the clients of a store that comes back don't read all at once.
 
 A right, a password or a certificate that the store refuses ends a watch that has not begun. Once it has begun, the
 operator may give the right back: the refusal is an outage like another.
@@ -23,10 +23,13 @@ twice.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from tenure._runtime.retry import FIRST_ATTEMPT, Backoff
+from tenure._runtime.spread import Share, Spread
 from tenure.errors import (
     AuthenticationFailed,
     Compacted,
@@ -42,7 +45,7 @@ from tenure.errors import (
 )
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
-from tenure.spi.types import WatchRequest
+from tenure.spi.types import KeyValue, WatchRequest
 from tenure.watch.buffer import MAX_BYTES
 from tenure.watch.diff import ClientState, Difference, PassThrough
 from tenure.watch.events import Batch, BatchType
@@ -52,6 +55,45 @@ _REFUSALS = (AuthenticationFailed, PermissionDenied, ConfigError)
 """What the operator can mend while the watch runs: rights, passwords, files of certificates."""
 _LONGEST_ATTEMPT = 30.0
 _LONGEST_SLOW_ATTEMPT = 3600.0
+_SAMPLE = 1_000
+"""Keys of an item whose size is looked at."""
+
+
+class WatchState(StrEnum):
+    """The state of a watch between its store and its consumer."""
+
+    OPENING = "opening"
+    """Nothing has arrived yet: an error that no outage causes ends the watch."""
+    CONNECTED = "connected"
+    RESUMING = "resuming"
+    """No connection; the next feed begins after what was delivered."""
+    RESYNCING = "resyncing"
+    """No connection; the next feed begins with a snapshot, and the difference is delivered."""
+    ENDED = "ended"
+
+
+TRANSITIONS: Mapping[WatchState, Mapping[WatchState, str]] = {
+    WatchState.OPENING: {
+        WatchState.CONNECTED: "the first item, or the store accepts to resume",
+        WatchState.ENDED: "a refusal, or the history lacks what after= asks for",
+    },
+    WatchState.CONNECTED: {
+        WatchState.RESUMING: "the connection is lost; the store shows every revision",
+        WatchState.RESYNCING: "connection lost without history, slow consumer, or history replaced",
+        WatchState.ENDED: "an error that no outage causes",
+    },
+    WatchState.RESUMING: {
+        WatchState.CONNECTED: "the store accepts to resume",
+        WatchState.RESYNCING: "history compacted or replaced",
+        WatchState.ENDED: "history gone, and the watch began with after=; or an error that no outage causes",
+    },
+    WatchState.RESYNCING: {
+        WatchState.CONNECTED: "a snapshot arrives: RESYNC",
+        WatchState.ENDED: "an error that no outage causes",
+    },
+    WatchState.ENDED: {},
+}
+"""State -> state that may follow -> what causes the change. ``close()`` ends a watch in every state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +125,12 @@ class _Step(NamedTuple):
 class WatchMachine:
     """One watch between its feed and its consumer. Not thread-safe; times are seconds of the store's clock."""
 
-    def __init__(self, settings: WatchSettings, capabilities: Capabilities) -> None:
+    def __init__(self, settings: WatchSettings, capabilities: Capabilities, spread: Spread | None = None) -> None:
         self._settings = settings
+        self._spread = Spread() if spread is None else spread
+        self._share = Share()
+        self._reads_tried = False
+        self._spread.add(self._share)
         self._lossless = capabilities.lossless_watch
         self._detection = capabilities.max_watch_failure_detection
         self.resumes_only = settings.after is not None
@@ -120,13 +166,24 @@ class WatchMachine:
         self.attempt = FIRST_ATTEMPT
         """Seconds that the next attempt to open a feed may take."""
         self.backoff = Backoff()
-        """How long to wait before it."""
+        """How long to wait before an attempt that resumes; see :meth:`pause`."""
+
+    @property
+    def state(self) -> WatchState:
+        """The state, as :data:`TRANSITIONS` has them."""
+        if self.error is not None:
+            return WatchState.ENDED
+        if not self._begun:
+            return WatchState.OPENING
+        if self.disconnected_at is None:
+            return WatchState.CONNECTED
+        return WatchState.RESYNCING if self._resync_reason else WatchState.RESUMING
 
     # -- opening a feed --
 
     def request(self, patience: float = _LONGEST_SLOW_ATTEMPT) -> WatchRequest:
         """What to open next: resume after what was delivered, or begin with a snapshot, within ``patience`` seconds."""
-        resume = self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
+        resume = self._resumes
         return WatchRequest(
             prefix=self._settings.prefix,
             exact=self._settings.exact,
@@ -134,6 +191,23 @@ class WatchMachine:
             mark=self._mark if resume else "",
             patience=patience,
         )
+
+    @property
+    def _resumes(self) -> bool:
+        return self._lossless and not self._resync_reason and (self._snapshot_delivered or self.resumes_only)
+
+    def pause(self, now: float) -> float:
+        """Return how many seconds to wait at ``now`` before the next attempt; what it has to read makes it longer."""
+        delay = self.backoff.delay()
+        if self._resumes or not self._begun:
+            return delay
+        away = 0.0 if self.disconnected_at is None else max(0.0, now - self.disconnected_at)
+        first, self._reads_tried = not self._reads_tried, True
+        return max(delay, self._spread.before_reading(away, first=first))
+
+    def ended(self) -> None:
+        """The watch has ended, and reads nothing again."""
+        self._spread.remove(self._share)
 
     def opened(self, request: WatchRequest, now: float) -> None:
         """A feed was opened by ``request``. One that begins with a snapshot is connected once that has arrived."""
@@ -165,7 +239,19 @@ class WatchMachine:
         self.backoff.reset()
         self._outage_since = self.disconnected_at = self.outage = None
         self._begun = True
+        self._reads_tried = False
         self._finish()
+        self._weigh(item)
+
+    def _weigh(self, item: FeedItem) -> None:
+        """Estimate what reading everything again would cost: all keys, as large as the last ones on average."""
+        entries = item.items if isinstance(item, Snapshot) else item.entries if isinstance(item, Changes) else ()
+        share = self._share
+        share.keys = len(self._state)
+        if entries and (len(entries) >= share.keys or not share.bytes_per_key):
+            some = entries[:: 1 + len(entries) // _SAMPLE]
+            sizes = [len(entry.key) + len(entry.value) for entry in some if isinstance(entry, KeyValue)]
+            share.bytes_per_key = sum(sizes) / len(sizes) if sizes else 0.0
 
     def overflowed(self, entries: int, now: float) -> str:
         """The consumer was too slow, and the feed was dropped. Returns the reason, as text."""

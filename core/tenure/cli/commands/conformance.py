@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import click
 
 from tenure.cli import completion
 from tenure.cli.commands.conformance_options import ControlOptions, control_options
+from tenure.cli.commands.conformance_reports import FILE as _FILE
+from tenure.cli.commands.conformance_reports import SAVED, claim, claims, compare, read, read_verified
 from tenure.cli.groups import Group
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui import errors
@@ -18,7 +19,6 @@ from tenure.errors import ConfigError, TenureError
 
 _AREA = "Only rules of this area; may be repeated."
 _RULE = "Only this rule, or those like 'kv.*'; may be repeated."
-_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 class _Group(Group):
@@ -39,7 +39,10 @@ def conformance() -> None:
     tenure conformance run --help                 all options
     tenure conformance rules                      what is checked
     tenure conformance verify report.json         verify a saved report
+    tenure conformance compare A.json B.json      what differs, rule by rule
     tenure conformance matrix *.json              several stores side by side
+    tenure conformance claim report.json ...      make a claim and its badge to publish
+    tenure conformance claims *.claim.json        an index of claims
 
     Exit code 0: every selected rule is kept; 1: a guarantee is broken; 2: inconclusive; 130: interrupted.
     """
@@ -170,10 +173,15 @@ def _write(document: dict[str, Any], report: Path | None, page: Path | None) -> 
 @conformance.command(short_help="Verify a saved report.")
 @click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
 @click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write the report as a web page, if it is valid.")
+@click.option(
+    "--claim", "claim_file", type=SAVED, metavar="CLAIM.json", help="Check that this is a claim of the report."
+)
 @common(url=False)
 @settings
 @click.pass_context
-def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Path | None) -> None:
+def verify(
+    ctx: click.Context, options: Settings, *, report: Path, html_file: Path | None, claim_file: Path | None
+) -> None:
     """Verify a saved report: its histories by the checkers, its conclusion by its verdicts, and its digest.
 
     The digest detects damage and edits by hand. The author of a forged report can compute a new digest, but also has
@@ -187,8 +195,12 @@ def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Pa
     from tenure.conformance.report.verify import verify as verify_report
     from tenure.conformance.runner import runner
 
-    document = _read(report)
+    document = read(report)
     found = verify_report(document, runner.all_rules(face_of(document)))
+    if claim_file is not None and not found.problems:
+        from tenure.conformance.claims.claim import differences, parsed
+
+        found.problems += differences(parsed(claim_file.read_bytes(), str(claim_file)), document)
     show_verified(options.output, str(report), found)
     if html_file is not None and not found.problems:
         _write(document, None, html_file)
@@ -205,15 +217,25 @@ def verify(ctx: click.Context, options: Settings, *, report: Path, html_file: Pa
     help="Only rules of this area; may be repeated.",
 )
 @click.option("--face", type=click.Choice(["sync", "aio"]), default="sync", show_default=True, help="Whose rules.")
+@click.option(
+    "--level", type=click.Choice(["core", "extended"]), help="Only the rules that a claim of this level rests on."
+)
 @common(url=False)
 @settings
-def list_rules(options: Settings, *, areas: tuple[str, ...], face: str) -> None:
-    """List the rules of the suite: id, guarantee, and the capabilities and controls that each requires."""
+def list_rules(options: Settings, *, areas: tuple[str, ...], face: str, level: str | None) -> None:
+    """List the rules of the suite: id, guarantee, and the capabilities and controls that each requires.
+
+    Level core has the rules that clients alone can try. Extended adds those that kill and freeze the server or cut the
+    network.
+    """
+    from tenure.conformance.claims.level import Level, level_of_rule
     from tenure.conformance.report.document import described
     from tenure.conformance.runner import runner
 
+    wanted = {None: set(Level), "core": {Level.CORE}, "extended": {Level.CORE, Level.EXTENDED}}[level]
+    rules = [rule for rule in runner.select(runner.all_rules(face), areas, ()) if level_of_rule(rule) in wanted]
     options.output.listing(
-        [described(rule) for rule in runner.select(runner.all_rules(face), areas, ())],
+        [described(rule) for rule in rules],
         [
             Column("rule", lambda r: r["id"], "bold", whole=True),
             Column("capabilities", lambda r: " ".join(r["required_capabilities"])),
@@ -244,15 +266,8 @@ def matrix(*, reports: tuple[Path, ...], html_file: Path | None, page: Path | No
     rules weren't executed, and each rule.
     """
     from tenure.conformance.report import matrix as tables
-    from tenure.conformance.report.verify import face_of
-    from tenure.conformance.report.verify import verify as verify_report
-    from tenure.conformance.runner import runner
 
-    documents = [_read(path) for path in reports]
-    for path, document in zip(reports, documents, strict=True):
-        problems = verify_report(document, runner.all_rules(face_of(document))).problems
-        if problems and not unverified:
-            raise ConfigError(f"verifying {path}: {problems[0]}; pass --unverified to accept it")
+    documents = [read_verified(path, unverified=unverified) for path in reports]
     if not documents:
         raise click.UsageError("no report given; give the files that --report wrote")
     if page is not None:
@@ -263,13 +278,5 @@ def matrix(*, reports: tuple[Path, ...], html_file: Path | None, page: Path | No
         html_file.write_text(tables.html(documents), encoding="utf-8")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError as exc:
-        raise ConfigError(f"reading {path}: it is no JSON: {exc}; give a file that --report wrote") from exc
-    if not isinstance(document, dict):
-        raise ConfigError(
-            f"reading {path}: it is no report but a {type(document).__name__}; give a file that --report wrote"
-        )
-    return document
+for _command in (compare, claim, claims):
+    conformance.add_command(_command)

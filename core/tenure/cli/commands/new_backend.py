@@ -30,7 +30,7 @@ def new_backend(options: Settings, name: str, directory: Path | None, scheme: st
 
     With --url-form hosts the dictionary is in a small server, so that its being killed and cut off is tested, too.
     It passes the whole conformance suite as it is. Replace the dictionary by your store, method by method;
-    core/docs/how-to/write-a-backend.md takes you through it. No file that exists is overwritten.
+    'tenure guide write-a-backend' takes you through it. No file that exists is overwritten.
     """
     project = plan(name, scheme=scheme, url_form=url_form)
     target = Path(project.distribution) if directory is None else directory
@@ -44,6 +44,7 @@ def _tell(options: Settings, project: Project, target: Path) -> None:
         "pip install -e '.[test]'",
         "pytest -k test_kv_a_missing_key_reads_as_none",
         "pytest",
+        "tenure guide write-a-backend",
         f"grep -rn REPLACE {project.package} tests",
     )
     out = options.output

@@ -20,6 +20,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.exits import ending
 from tenure._runtime.monitor import Monitor
+from tenure._runtime.spread import of_registrations
 from tenure._runtime.thread_start import start_thread
 from tenure.errors import (
     AuthenticationFailed,
@@ -40,8 +41,6 @@ from tenure.registry.model.instance import Instance
 
 _SPREAD = 0.1
 """Part of a heartbeat over which first attempts are spread."""
-_SPREAD_PER_INSTANCE = 0.001
-"""Seconds over which they are spread for each known instance, up to the longest delay."""
 _OUTAGE = (Unavailable, OutcomeUnknown, AuthenticationFailed, PermissionDenied, ConfigError)
 """Attempts that fail by these don't count: the store didn't judge the registration."""
 
@@ -124,7 +123,7 @@ class Recovery:
             state.condition.notify_all()
 
     def _first_delay(self) -> float:
-        whole = max(self._spread, min(self._known() * _SPREAD_PER_INSTANCE, self._longest_spread))
+        whole = of_registrations(self._known(), shortest=self._spread, longest=self._longest_spread)
         return self._backoff.first(whole)
 
     def join(self, deadline: Deadline) -> None:
