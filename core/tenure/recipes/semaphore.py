@@ -21,14 +21,9 @@ _LIMIT = "limit"
 
 
 class FirstOnes(Turn):
-    """The first tickets hold together, as many as the limit allows.
-
-    The first one that has to wait looks at the folder, as any holder may leave. Each other one looks at the ticket
-    before it, which it learns of when that one holds or leaves.
-    """
+    """The first tickets hold together, as many as the limit allows."""
 
     values = True
-    announces = True
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -39,8 +34,8 @@ class FirstOnes(Turn):
         return before[-1] if len(before) >= self._limit(view, mine) else None
 
     def watches_folder(self, view: View, mine: Ticket) -> bool:
-        """Whether ``mine`` waits for any holder. While a number of its own counts, holders may be anywhere."""
-        return _LIMIT in view.settings or len(view.before(mine)) <= self._limit(view, mine)
+        """Any holder may leave, and the limit may be changed."""
+        return True
 
     def _limit(self, view: View, mine: Ticket) -> int:
         resized = _number(view.settings.get(_LIMIT))
@@ -103,7 +98,6 @@ class Semaphore(Acquires):
             session,
             "semaphore",
             name,
-            again=True,
         )
         super().__init__(Acquirable(store, queue, Held, kind="semaphore", name=name), value)
 
