@@ -28,7 +28,7 @@ _SLICE = 0.25
 """Seconds after which a wait with a timeout looks at the store's clock, which a test or a suspend moves."""
 
 
-ITSELF = property(weakref.ref)
+ITSELF = property(weakref.ref, doc="What ``with`` calls: a function that returns the object itself.")
 """The method ``__enter__`` of an object that is acquired before ``with``: what it returns is the object itself.
 
 It runs no line of Python, so no interrupt comes between the acquisition and the block whose end releases it.
