@@ -92,3 +92,33 @@ def test_a_block_is_cancelled_when_its_session_is_ended(url: str, end: str) -> N
                 await asyncio.wait_for(task, PATIENCE / 2)
 
     asyncio.run(main())
+
+
+def test_a_session_can_be_closed_while_its_store_closes(url: str) -> None:
+    """As a callback may that hears of the loss, which closing the store brings."""
+    store = tenure.connect(url, timeout=PATIENCE)
+    session = tenure.Session.open(store, ttl=LONG)
+    held = tenure.Lock(store, "l", session=session).acquire()
+    came: list[BaseException | None] = []
+
+    def close() -> None:
+        try:
+            session.close()
+            came.append(None)
+        except BaseException as exc:  # noqa: BLE001 - looked at below
+            came.append(exc)
+
+    held.on_lost(close)
+    store.close()
+    until(lambda: bool(came))
+    close()
+    assert came == [None, None]
+    other = tenure.connect(url, timeout=PATIENCE)
+    # Closed before its lease was revoked: the same as in a race that the session's own close loses.
+    late = tenure.Session.open(other, ttl=LONG)
+    other._closed = True
+    try:
+        late.close()
+    finally:
+        other._closed = False
+        other.close()

@@ -26,7 +26,6 @@ from tenure.recipes._single_key import SingleKey
 from tenure.recipes.election import Campaign, InOrderOrHeir
 from tenure.recipes.lock import InOrder
 from tenure.recipes.read_write_lock import ReadersTogether
-from tenure.recipes.semaphore import FirstOnes
 from tenure.recipes.session import Session
 
 FOLDER = _names.folder("lock", "long")
@@ -138,6 +137,40 @@ def test_one_that_leaves_in_the_middle_is_noticed_by_its_follower_alone(store: S
         assert follower.waits_for == waiters[number - 1].steps.gi_frame.f_locals["attempt"].key  # type: ignore[attr-defined]
 
 
+def test_one_with_a_later_name_is_in_the_way_of_those_that_came_after_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["7" * 16, "5" * 16, "3" * 16])
+    monkeypatch.setattr(_queue, "new_name", lambda: next(names))
+    session = Session.open(store)
+    queue = Queue(store, FOLDER, "it", InOrder(), janitor_of(store), session, page=1)
+    holder, second, third = (Waiter(store, queue, owner_value(None)) for _ in range(3))
+    assert holder.held is not None
+    assert third.waits_for == leave(store, second)
+    third.look()
+    assert third.held is None
+    assert third.waits_for == leave(store, holder)
+    third.look()
+    assert third.held is not None
+
+
+def test_a_leader_calls_the_candidate_that_it_hands_over_to(store: Store) -> None:
+    leader, *candidates = waiting(store, InOrderOrHeir(), 5)
+    assert leader.held is not None
+    campaign = Campaign(Queue(store, FOLDER, "it", InOrderOrHeir(), janitor_of(store), None))
+    assert run(store, campaign.hand_over(leader.held, "p3", TimeLimit(store.clock, None)))
+    assert [one.woken for one in candidates] == [
+        True,
+        False,
+        True,
+        True,
+    ]  # the next one, the heir, and the one behind it
+    candidates[0].look()
+    assert candidates[0].held is None
+    candidates[2].look()
+    assert candidates[2].held is not None
+
+
 def test_candidates_watch_the_one_before_them(store: Store) -> None:
     waiters = waiting(store, InOrderOrHeir(), 50)
     assert len({one.waits_for for one in waiters[1:]}) == 49
@@ -146,25 +179,6 @@ def test_candidates_watch_the_one_before_them(store: Store) -> None:
     assert waiters[1].held is not None
     # A leader marks its ticket. The candidate behind it sees that, and goes on waiting.
     assert not any(one.woken for one in waiters[2:])
-
-
-def test_one_that_gets_a_permit_tells_the_one_behind_it(store: Store) -> None:
-    holders = waiting(store, FirstOnes("long"), 6, limit=2)
-    first, second, third, fourth = holders[2:]
-    assert first.waits_for == FOLDER
-    assert [one.woken for one in holders[2:]] == [False] * 4
-    leave(store, holders[0])
-    assert [one.woken for one in holders[2:]] == [True, False, False, False]
-    first.look()
-    assert first.held is not None
-    assert [one.woken for one in (second, third, fourth)] == [True, False, False]
-    second.look()
-    assert second.waits_for == FOLDER  # now it is the first that waits
-    leave(store, holders[1])
-    second.look()
-    assert second.held is not None
-    guard = store.transaction().if_unchanged(second.held.ticket.key, revision=second.held.ticket.revision)
-    guard.put("resource", b"").commit()  # the token is that of the announcement
 
 
 def test_a_name_that_another_participant_has_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from importlib import metadata
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 import pytest
@@ -23,7 +23,9 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps import threads
 from tenure._steps.threads import run
 from tenure.leases.machine import LeaseMachine
+from tenure.recipes.group import Membership
 from tenure.recipes.session import _shared, session_for
+from tenure.recipes.work_queue import Claim
 from tenure.spi import LeaseGrant
 from tenure_testkit.waiting import until
 
@@ -234,7 +236,13 @@ ACQUISITIONS: dict[str, Callable[[tenure.Store], Callable[[], tenure.Held | None
     "unfair": lambda store: tenure.Lock(store, "l", fair=False).acquire,
     "try": lambda store: tenure.Lock(store, "l").try_acquire,
     "lead": lambda store: tenure.Election(store, "l").lead().__enter__,
+    "again": lambda store: _the_lock_of(store).acquire,
 }
+
+
+@lru_cache(maxsize=1)
+def _the_lock_of(store: tenure.Store) -> tenure.Lock:
+    return tenure.Lock(store, "l")
 
 
 @pytest.mark.slow
@@ -263,8 +271,22 @@ def _with(store: tenure.Store) -> None:
         pass
 
 
+def _meet(store: tenure.Store) -> None:
+    barrier = tenure.DoubleBarrier(store, "b", count=1)
+    barrier.enter()
+    barrier.leave()
+
+
+def _join(store: tenure.Store) -> None:
+    with tenure.Group(store, "g").join():
+        pass
+
+
 ENDINGS: dict[str, Callable[[tenure.Store], object]] = {
     "with": _with,
+    "release": lambda store: tenure.Lock(store, "l").acquire().release(),
+    "leave": _meet,
+    "membership": _join,
     "once": lambda store: tenure.once(store, "o", lambda held: b""),
 }
 
@@ -345,6 +367,55 @@ def test_interrupted_work_is_done_by_nobody_or_once(url, call):
             return item.ack if item is not None else calls[call], afterwards
 
         assert every_line(act) > 30
+
+
+@pytest.mark.parametrize("kind", [Claim, Membership])
+def test_no_interrupt_comes_before_the_block_of_what_was_acquired(kind):
+    """The end of the block releases it. A signal is looked for where a function of Python begins, so there is none."""
+    entering = type(kind.__dict__["__enter__"])
+    assert entering is not FunctionType
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:dropping a transaction")
+def test_an_interrupted_release_counts_once(url):
+    """Where an object holds twice, an interrupt at any line of the first release leaves one more to be made."""
+    with tenure.connect(url, timeout=20) as store:
+        tenure.Session.open(store)
+        lock = tenure.Lock(store, "l", reentrant=True)
+
+        def act(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
+            lock.acquire()
+            held = lock.acquire()
+
+            def afterwards() -> None:
+                assert lock.held is held
+                assert held.release()
+                assert lock.held is None
+                until(lambda: not store.list(), what="it is given back")
+
+            return held.release, afterwards
+
+        assert every_line(act) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:dropping a transaction")
+def test_an_interrupted_release_of_work_leaves_it_to_nobody(url):
+    with tenure.connect(url, timeout=20) as store:
+        tenure.Session.open(store)
+        with tenure.Lock(store, "other").hold():
+            pass
+        queue = tenure.WorkQueue(store, "q", max_attempts=10**6)
+        queue.put(b"1")
+
+        def act(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
+            item = queue.claim(timeout=20)
+            return item.release, lambda: until(
+                lambda: (again := queue.try_claim()) is not None and again.release(), what="it is there again"
+            )
+
+        assert every_line(act) > 10
 
 
 def test_an_interrupted_connect_leaves_no_thread(url):

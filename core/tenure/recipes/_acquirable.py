@@ -102,8 +102,11 @@ class Acquirable(Generic[H]):
         self._acquiring = moving
         held.move(moving)
 
-    def _reserve(self) -> H | None:
-        """Begin an acquisition. Returns what is held if that may be shared; raises ``AlreadyHeld`` otherwise."""
+    def _reserve(self, ours: list[bool]) -> H | None:
+        """Begin an acquisition. Returns what is held if that may be shared; raises ``AlreadyHeld`` otherwise.
+
+        ``ours`` is no longer empty once it has begun.
+        """
         other = self._other
         with self._lock:
             if other is not None and (other._acquiring or other.held is not None):
@@ -113,7 +116,7 @@ class Acquirable(Generic[H]):
                 )
             held = self.held
             if held is None and not self._acquiring:
-                self._acquiring = True
+                ours[:], self._acquiring = [True], True  # at once: an interrupt comes between lines
                 return None
             if self._reentrant and held is not None:
                 held.count()
@@ -125,13 +128,15 @@ class Acquirable(Generic[H]):
 
     def _take(self, steps: Steps[Acquired] | Steps[Acquired | None]) -> Steps[H | None]:
         """Steps that keep what ``steps`` acquire. What the caller of an interrupted one doesn't get is given back."""
-        again = self._reserve()
-        if again is not None:
-            return again
-        acquired = None
-        observers = self.store._observers
-        telling = Acquisition(observers, self.kind, self.name) if observers.of_recipes else None
+        acquired: Acquired | None = None
+        telling: Acquisition | None = None
+        ours: list[bool] = []
         try:
+            again = self._reserve(ours)
+            if again is not None:
+                return again
+            observers = self.store._observers
+            telling = Acquisition(observers, self.kind, self.name) if observers.of_recipes else None
             acquired = yield from steps
             held = None if acquired is None else self._keep(acquired)
             self._acquiring = False
@@ -139,7 +144,8 @@ class Acquirable(Generic[H]):
                 telling.given_up(None) if held is None else telling.held(held.token)
             return held
         except BaseException as exc:
-            self._acquiring = False
+            if ours:
+                self._acquiring = False
             if telling is not None:
                 telling.given_up(exc)
             if acquired is not None:

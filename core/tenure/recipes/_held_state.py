@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
@@ -25,6 +26,13 @@ D = TypeVar("D", bound=TransactionDraft)
 _log = logging.getLogger("tenure.recipes")
 _SLICE = 0.25
 """Seconds after which a wait with a timeout looks at the store's clock, which a test or a suspend moves."""
+
+
+ITSELF = property(weakref.ref, doc="What ``with`` calls: a function that returns the object itself.")
+"""The method ``__enter__`` of an object that is acquired before ``with``: what it returns is the object itself.
+
+It runs no line of Python, so no interrupt comes between the acquisition and the block whose end releases it.
+"""
 
 
 class HeldState:
@@ -182,15 +190,18 @@ class HeldState:
 
     # -- for the faces --
 
-    def release_steps(self, limit: TimeLimit) -> Steps[bool]:
-        """Steps that give it back. Returns whether it was held until then. A second call does nothing."""
-        last = False
+    def release_steps(self, limit: TimeLimit, counted: list[bool] | None = None) -> Steps[bool]:
+        """Steps that give it back. Returns whether it was held until then. A second call does nothing.
+
+        ``counted`` is no longer empty once this call has been counted, where it takes several to give it back.
+        """
+        last, counted = False, [] if counted is None else counted
         try:
             with self._counting:
                 if self._released:
                     return False
                 if self._count > 1:
-                    self._count -= 1
+                    self._count, counted[:] = self._count - 1, [True]  # at once: an interrupt comes between lines
                     return self.held
                 last = self._released = True
             self.end()

@@ -16,6 +16,7 @@ from tenure._runtime.deadline import wall_clock
 from tenure._steps.effects import Commit, Get, Steps
 from tenure.errors import Conflict
 from tenure.recipes import _names
+from tenure.recipes._owner import MOST_HISTORY
 from tenure.spi.types import KeyAbsent, Put, RevisionEquals
 
 KEY = _names.ROOT + "history"
@@ -45,6 +46,7 @@ def history_number(store: Store, limit: TimeLimit) -> Steps[int]:
 
 def _number(value: bytes) -> int:
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         return 0
+    return number if number < MOST_HISTORY else 0  # another program wrote it

@@ -34,9 +34,17 @@ class Held(HeldState):
                 credentials.
             StoreClosed: the store was closed.
         """
-        if self._store._inherited:
-            return False
-        return run(self._store, self.release_steps(TimeLimit(self._store.clock, timeout)))
+        try:
+            counted: list[bool] = []
+            if self._store._inherited:
+                return False
+            return run(self._store, self.release_steps(TimeLimit(self._store.clock, timeout), counted))
+        except TenureError:
+            raise
+        except BaseException:
+            if not locals().get("counted"):  # it may have come before there was any
+                self.give_up()
+            raise
 
     def fence(self, *, timeout: float | None = None) -> Fence:
         """Return the token with the history that it belongs to, to send along to what is not in this store.

@@ -20,7 +20,16 @@ from collections.abc import Mapping
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, ListKeys, Steps, WaitUntil
-from tenure.errors import AlreadyHeld, Conflict, InvalidArgument, LeaseLost, OutcomeUnknown, Unavailable, WaitTimeout
+from tenure.errors import (
+    AlreadyHeld,
+    Conflict,
+    InvalidArgument,
+    LeaseLost,
+    OutcomeUnknown,
+    TenureError,
+    Unavailable,
+    WaitTimeout,
+)
 from tenure.recipes._owner import fields_of
 from tenure.recipes._patience import over, pause, wait
 from tenure.recipes._queue import Acquired, Attempt, Queue, Ticket, Turn, View, view_of
@@ -116,30 +125,51 @@ class Meeting:
 
     def enter(self, value: bytes, limit: TimeLimit) -> Steps[None]:
         """Steps that wait until the round is complete."""
-        with self._lock:
-            if self._entering or self.inside:
-                state = "has entered" if self.inside else "is entering"
-                raise AlreadyHeld(f"entering {self.queue.what}: this object {state}; use an object for each member")
-            self._entering = True
-        entered = None
+        entered: Acquired | None = None
+        ours: list[bool] = []
         try:
+            self._begin(ours)
             entered = yield from self._enter(value, limit)
             self._entered = entered
+            self._entering = False
         except BaseException:  # an interrupt: the caller doesn't know that it has entered
+            if ours:
+                self._entering = False
             if entered is not None:
                 self._entered = None
                 self.queue.give_up(entered)
             raise
-        finally:
-            self._entering = False
+
+    def _begin(self, ours: list[bool]) -> None:
+        """Begin to enter. ``ours`` is no longer empty then."""
+        with self._lock:
+            if self._entering or self.inside:
+                state = "has entered" if self.inside else "is entering"
+                raise AlreadyHeld(f"entering {self.queue.what}: this object {state}; use an object for each member")
+            ours[:], self._entering = [True], True  # at once: an interrupt comes between lines
+
+    def give_up(self) -> None:
+        """Leave in the background if this member has entered, as its caller doesn't know of it. Never blocks."""
+        entered, self._entered = self._entered, None
+        if entered is not None and not self.queue.store._inherited:
+            self.queue.give_up(entered)
 
     def leave(self, limit: TimeLimit) -> Steps[None]:
         """Steps that leave, and wait until the others of the round have left."""
-        with self._lock:
-            entered, self._entered = self._entered, None
+        entered: Acquired | None = None
+        try:
+            with self._lock:
+                entered, self._entered = self._entered, None
+            if entered is not None:
+                yield from self._leave(entered, limit)
+        except TenureError:
+            raise
+        except BaseException:  # an interrupt, maybe before anything was done
+            if entered is not None:
+                self.queue.give_up(entered)
+            raise
         if entered is None:
             raise LeaseLost(f"leaving {self.queue.what}: this member has not entered; enter it first")
-        yield from self._leave(entered, limit)
 
     # -- inside --
 

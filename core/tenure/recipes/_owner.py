@@ -15,6 +15,8 @@ from tenure.errors import InvalidArgument
 _ASKED = "asked"
 MOST = 10**18
 """The largest whole number that recipes write into their keys, or take from them."""
+MOST_HISTORY = 10**15
+"""The number of a store's history is less than this."""
 _LEAST_FLOAT = -sys.float_info.max
 
 
@@ -68,6 +70,26 @@ def fields_of(value: bytes) -> dict[str, object]:
 def with_mark(value: bytes, mark: str) -> bytes:
     """Return a ticket's value with one more field, which is true."""
     return json.dumps({**fields_of(value), mark: True}).encode()  # ASCII: another's value may hold half a character
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, also a number with more digits than Python writes."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length() if isinstance(value, int) else 'too many'} bits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def decimal(number: int, key: str) -> bytes:
+    """Return the text of a number in ``key``. Raise ``InvalidArgument`` for more digits than Python reads."""
+    try:
+        return str(number).encode()
+    except ValueError as exc:
+        raise InvalidArgument(
+            f"writing {key!r}: the number would have {shown(number).removeprefix('a number of ')}, more than can be "
+            "read again; add less, or delete the key"
+        ) from exc
 
 
 def whole(value: object) -> int:

@@ -23,7 +23,6 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, ListKeys, Steps, WaitUntil
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
-from tenure.recipes._owner import with_mark
 from tenure.recipes._patience import patiently
 from tenure.recipes._ticket_names import DIGITS, earlier, new_name
 from tenure.recipes.session import Session, session_for
@@ -39,8 +38,6 @@ _NEAR = 0.5, 16.0, 512.0
 """Seconds before its own name from which a newcomer reads a long queue, until it finds one that is in its way."""
 _MOST = 64
 """Keys that one transaction asks for."""
-_HOLDS = "holds"
-"""Marks the ticket of a holder that announces itself to the ticket behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +96,6 @@ class Turn:
     """Whether the values of tickets matter, and are read."""
     part = False
     """Whether a ticket that is in the way, seen in a part of the queue, is in the way in the whole."""
-    announces = False
-    """Whether a holder changes its ticket if there is one behind it, which may wait for that."""
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket that ``mine`` has to wait for, ``None`` if it is its turn."""
@@ -143,7 +138,7 @@ class Queue:
         session: a session of the participant's own; ``None`` for the store's.
         kind: what it is called for observers.
         name: its name for observers.
-        again: whether a waiter looks again after each TTL, as participants of earlier versions announce nothing.
+        again: whether a waiter looks again after each TTL, as leaders of earlier versions don't call whom they name.
         page: the number of tickets that a waiter reads of a long queue.
     """
 
@@ -179,7 +174,7 @@ class Queue:
                 continue
             blocker = self.turn.blocker(view, mine)
             if blocker is None:
-                return (yield from self._begin(view, mine, attempt, limit))
+                return self._begin(mine, attempt)
             observers = self.store._observers
             if observers.of_recipes:
                 ahead, waiters = view.tickets.index(mine), len(view.tickets)
@@ -203,7 +198,7 @@ class Queue:
                 view = yield from self._look(attempt, limit)
                 mine = yield from self._find(view, attempt)
             if self.turn.blocker(view, mine) is None:
-                return (yield from self._begin(view, mine, attempt, limit))
+                return self._begin(mine, attempt)
             yield from Commit((), (Delete(attempt.key),), limit)
         except BaseException:
             self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
@@ -316,16 +311,10 @@ class Queue:
             attempt.key, attempt.uncertain = self.folder + new_name(), False
         attempt.sent = True
 
-    def _begin(self, view: View, mine: Ticket, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
-        """Steps of a participant whose turn it is."""
+    def _begin(self, mine: Ticket, attempt: Attempt) -> Acquired:
+        """Return what a participant has whose turn it is."""
         attempt.session.check()
-        acquired = Acquired(mine, attempt.session, attempt.uncertain)
-        if self.turn.announces and view.tickets[-1].key != mine.key:
-            try:
-                return (yield from self.change(acquired, with_mark(mine.value, _HOLDS), limit))
-            except Unavailable:
-                attempt.session.check()  # it holds; the one behind it learns later
-        return acquired
+        return Acquired(mine, attempt.session, attempt.uncertain)
 
     def _blocks(self, view: View, mine: Ticket) -> bool:
         """Whether a ticket of ``view``, which doesn't have ``mine``, is in its way."""

@@ -20,6 +20,7 @@ from tenure._steps.threads import read, run
 from tenure.errors import DeadlineExceeded, InvalidArgument, StoreClosed, StoreCorrupted, TenureError, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._messages import Entry, Messages, Position, Reader
+from tenure.recipes._owner import shown
 from tenure.recipes.codec import Codec
 from tenure.spi.types import KeyValue
 
@@ -231,7 +232,7 @@ class Bus(Generic[T]):
         folder = _names.folder("bus", name)
         if not isinstance(max_messages, int) or isinstance(max_messages, bool) or not 1 <= max_messages <= 10 * _MOST:
             raise InvalidArgument(
-                f"the bus {name!r}: max_messages={max_messages!r} is no number from 1 to {10 * _MOST}; give one"
+                f"the bus {name!r}: max_messages={shown(max_messages)} is no number from 1 to {10 * _MOST}; give one"
             )
         if max_age is not None and not (is_number(max_age) and max_age > 0):
             raise InvalidArgument(f"the bus {name!r}: max_age={max_age!r} is no positive number of seconds; give one")

@@ -16,7 +16,7 @@ from tenure._steps.effects import Commit, ListKeys, Steps, WaitUntil
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, Unavailable
 from tenure.recipes import _names
-from tenure.recipes._owner import fields_of, owner_value
+from tenure.recipes._owner import MOST, fields_of, owner_value, shown
 from tenure.recipes._patience import over, pause, wait
 from tenure.spi.types import KeyAbsent, KeyValue, Put
 
@@ -120,8 +120,10 @@ class CountDownLatch:
     """
 
     def __init__(self, store: Store, name: str, *, count: int, owner: str | None = None) -> None:
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise InvalidArgument(f"the latch {name!r}: count={count!r} is no number of at least 1; give such a number")
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
+            raise InvalidArgument(
+                f"the latch {name!r}: count={shown(count)} is no number from 1 to 10**18; give such a number"
+            )
         self._store = store
         self._name = name
         self._steps = Latch(

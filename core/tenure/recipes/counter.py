@@ -8,6 +8,7 @@ from tenure._steps.effects import Get, Steps
 from tenure._steps.threads import run
 from tenure.errors import InvalidArgument, StoreCorrupted
 from tenure.recipes import _names
+from tenure.recipes._owner import decimal, shown
 from tenure.recipes.transact import Optimistic, TransactView, optimistic
 
 
@@ -23,7 +24,7 @@ class Counting:
 
         def change(view: TransactView) -> int:
             total = number_of(view.get(self._key), self._key) + n
-            view.put(self._key, str(total).encode())
+            view.put(self._key, decimal(total, self._key))
             return total
 
         return (yield from self._transactions.transact(change, limit))
@@ -40,7 +41,7 @@ def number_of(value: bytes | None, key: str) -> int:
         return 0 if value is None else int(value)
     except ValueError as exc:
         raise StoreCorrupted(
-            f"reading {key!r}: {value!r} is no number, so another program wrote it; delete the key"
+            f"reading {key!r}: {shown(value)} is no number, so another program wrote it; delete the key"
         ) from exc
 
 
@@ -90,7 +91,8 @@ class Counter:
             DeadlineExceeded: the time ran out, also because others kept adding; nothing was added.
             Unavailable: the store can't be reached; nothing was added.
             StoreCorrupted: the key holds no number.
-            InvalidArgument: ``n`` is not a whole number, or ``timeout`` is not a positive number.
+            InvalidArgument: ``n`` is not a whole number, or the sum has more than 4,300 digits, or ``timeout`` is not
+                a positive number.
             PermissionDenied: the store forbids the call. ``AuthenticationFailed`` if it no longer accepts the
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
@@ -118,7 +120,7 @@ class Counter:
 
     def _adding(self, n: int = 1, *, timeout: float | None = None) -> Steps[int]:
         if not isinstance(n, int) or isinstance(n, bool):
-            raise InvalidArgument(f"adding to the counter {self.name!r}: n={n!r} is no whole number; give an int")
+            raise InvalidArgument(f"adding to the counter {self.name!r}: n={shown(n)} is no whole number; give an int")
         return self._steps.add(n, TimeLimit(self._store.clock, self._store._seconds(timeout)))
 
     def _reading(self, *, timeout: float | None = None) -> Steps[int]:

@@ -9,11 +9,11 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure._steps.threads import run
-from tenure.errors import InvalidArgument
+from tenure.errors import InvalidArgument, TenureError
 from tenure.recipes import _names
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._meeting import Gathering, Meeting
-from tenure.recipes._owner import owner_value
+from tenure.recipes._owner import owner_value, shown
 from tenure.recipes._queue import Queue
 from tenure.recipes.session import Session
 
@@ -53,8 +53,8 @@ class DoubleBarrier:
         most = store.capabilities.max_transaction_operations - 1
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= most:
             raise InvalidArgument(
-                f"the double barrier {name!r}: count={count!r} is no number from 1 to {most}, which is what the store "
-                "can check in one transaction; give such a number"
+                f"the double barrier {name!r}: count={shown(count)} is no number from 1 to {most}, which is what the "
+                "store can check in one transaction; give such a number"
             )
         what = f"the double barrier {name!r}"
         gathering = Gathering(what, count)
@@ -92,7 +92,7 @@ class DoubleBarrier:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._entering(timeout=timeout))
+        run(self._store, self._entering(timeout=timeout), undo=lambda _: self._steps.give_up())
 
     def leave(self, *, timeout: float | None = None) -> None:
         """Leave, and wait until all members of the round have left. This member has left even if the call fails.
@@ -108,7 +108,13 @@ class DoubleBarrier:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        run(self._store, self._leaving(timeout=timeout))
+        try:
+            run(self._store, self._leaving(timeout=timeout))
+        except TenureError:
+            raise
+        except BaseException:  # an interrupt, maybe before the steps began
+            self._steps.give_up()
+            raise
 
     def _entering(self, *, timeout: float | None = None) -> Steps[None]:
         return self._steps.enter(self._value, TimeLimit(self._store.clock, timeout))

@@ -18,12 +18,13 @@ from tenure._steps.effects import Commit, Get, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, StoreCorrupted
 from tenure.recipes import _names
+from tenure.recipes._owner import MOST_HISTORY, shown
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
 D = TypeVar("D", bound=TransactionDraft)
 
 _TEXT = re.compile(r"([0-9]{15})\.([0-9]{19})")
-_MOST_HISTORY, _MOST_TOKEN = 10**15, 10**19
+_MOST_TOKEN = 10**19
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,11 +52,11 @@ class Fence:
     token: int
 
     def __post_init__(self) -> None:
-        for value, most in ((self.history, _MOST_HISTORY), (self.token, _MOST_TOKEN)):
+        for value, most in ((self.history, MOST_HISTORY), (self.token, _MOST_TOKEN)):
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < most:
                 raise InvalidArgument(
-                    f"making a fence of {self.history!r} and {self.token!r}: both are integers of at most 15 and 19 "
-                    "digits; take them from Held.fence()"
+                    f"making a fence of {shown(self.history)} and {shown(self.token)}: both are integers of at most 15 "
+                    "and 19 digits; take them from Held.fence()"
                 )
 
     @classmethod

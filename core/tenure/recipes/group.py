@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
@@ -14,6 +14,7 @@ from tenure._steps.threads import run
 from tenure.errors import TenureError
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._held_state import ITSELF
 from tenure.recipes._holding import Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._observing import Changes
@@ -43,8 +44,12 @@ class Member:
 class Membership(Held):
     """What a member has until it leaves, or its session ends. In ``with``, it leaves at the end of the block."""
 
-    def __enter__(self) -> Self:
-        return self
+    if TYPE_CHECKING:
+
+        def __enter__(self) -> Self: ...
+
+    else:
+        __enter__ = ITSELF
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:

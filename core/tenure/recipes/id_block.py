@@ -16,6 +16,7 @@ from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, DeadlineExceeded, InvalidArgument, OutcomeUnknown
 from tenure.recipes import _names
+from tenure.recipes._owner import MOST, decimal, shown
 from tenure.recipes._patience import over
 from tenure.recipes.counter import number_of
 from tenure.recipes.transact import unchanged
@@ -61,7 +62,7 @@ class Numbering:
             first = number_of(None if item is None else item.value, self._key) + 1
             last = first + self._size - 1
             try:
-                yield from Commit((unchanged(self._key, item),), (Put(self._key, str(last).encode()),), limit)
+                yield from Commit((unchanged(self._key, item),), (Put(self._key, decimal(last, self._key)),), limit)
             except (Conflict, OutcomeUnknown) as exc:
                 if over(limit):
                     raise DeadlineExceeded(
@@ -102,9 +103,9 @@ class IdBlock:
     """
 
     def __init__(self, store: Store, name: str, *, size: int = 100) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MOST:
             raise InvalidArgument(
-                f"the ids {name!r}: size={size!r}: a size is a number of ids, at least 1; give such a number"
+                f"the ids {name!r}: size={shown(size)}: a size is a number of ids, from 1 to 10**18; give such a number"
             )
         self.name = name
         self.key = f"{_names.folder('ids', name)}last"

@@ -15,7 +15,7 @@ from tenure.errors import InvalidArgument, LeaseLost, TenureError
 from tenure.recipes import _names
 from tenure.recipes._holding import Held
 from tenure.recipes._janitor import janitor_of
-from tenure.recipes._owner import owner_value
+from tenure.recipes._owner import owner_value, shown
 from tenure.recipes._shares import PARTITIONS, Share
 from tenure.recipes.session import Session
 
@@ -73,7 +73,7 @@ class Partitioner:
         session: Session | None = None,
     ) -> None:
         if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= _MOST:
-            raise InvalidArgument(f"partitions={partitions!r}: give a number of partitions from 1 to {_MOST}")
+            raise InvalidArgument(f"partitions={shown(partitions)}: give a number of partitions from 1 to {_MOST}")
         self._store = store
         self._name = name
         self._share: Share[Held] = Share(

@@ -26,7 +26,7 @@ from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, WaitTimeout
 from tenure.recipes import _names
-from tenure.recipes._owner import MOST, fields_of, finite
+from tenure.recipes._owner import MOST, fields_of, finite, shown
 from tenure.recipes._patience import beside, over
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
@@ -214,7 +214,7 @@ class RateLimiter:
         _check("permits", permits, above=0.0)
         if permits > self._bucket.burst:
             raise InvalidArgument(
-                f"permits={permits!r}: a full bucket has {self._bucket.burst:g}; ask for fewer at once"
+                f"permits={shown(permits)}: a full bucket has {self._bucket.burst:g}; ask for fewer at once"
             )
         return self._bucket.take(permits, TimeLimit(self._store.clock, timeout), wait=wait)
 
@@ -224,4 +224,4 @@ class RateLimiter:
 
 def _check(name: str, value: float, *, above: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= MOST:
-        raise InvalidArgument(f"{name}={value!r}: give a number greater than {above:g}")
+        raise InvalidArgument(f"{name}={shown(value)}: give a number greater than {above:g}")

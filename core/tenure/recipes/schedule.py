@@ -21,6 +21,7 @@ from tenure._steps.threads import run
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, Unavailable, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._cron import Cron, Every, Times
+from tenure.recipes._owner import shown
 from tenure.recipes._patience import beside, over
 from tenure.recipes.transact import unchanged
 from tenure.spi.types import Put
@@ -222,6 +223,7 @@ def _times(name: str, when: str | float, zone: tzinfo) -> Times:
         return Cron(when, zone)
     if not isinstance(when, int | float) or isinstance(when, bool) or not 1 <= when <= _MOST:
         raise InvalidArgument(
-            f"the schedule {name!r}: when={when!r}; give a cron expression, or a number of seconds from 1 to {_MOST}"
+            f"the schedule {name!r}: when={shown(when)}; give a cron expression, or a number of seconds from 1 to "
+            f"{_MOST}"
         )
     return Every(when)

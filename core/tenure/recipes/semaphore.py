@@ -13,7 +13,7 @@ from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
-from tenure.recipes._owner import fields_of, owner_value
+from tenure.recipes._owner import MOST, fields_of, owner_value, shown
 from tenure.recipes._queue import Queue, Ticket, Turn, View
 from tenure.recipes.session import Session
 
@@ -21,14 +21,9 @@ _LIMIT = "limit"
 
 
 class FirstOnes(Turn):
-    """The first tickets hold together, as many as the limit allows.
-
-    The first one that has to wait looks at the folder, as any holder may leave. Each other one looks at the ticket
-    before it, which it learns of when that one holds or leaves.
-    """
+    """The first tickets hold together, as many as the limit allows."""
 
     values = True
-    announces = True
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -39,8 +34,8 @@ class FirstOnes(Turn):
         return before[-1] if len(before) >= self._limit(view, mine) else None
 
     def watches_folder(self, view: View, mine: Ticket) -> bool:
-        """Whether ``mine`` waits for any holder. While a number of its own counts, holders may be anywhere."""
-        return _LIMIT in view.settings or len(view.before(mine)) <= self._limit(view, mine)
+        """Any holder may leave, and the limit may be changed."""
+        return True
 
     def _limit(self, view: View, mine: Ticket) -> int:
         resized = _number(view.settings.get(_LIMIT))
@@ -55,12 +50,12 @@ class FirstOnes(Turn):
 
 def _limit_of(ticket: Ticket) -> int | None:
     found = fields_of(ticket.value).get(_LIMIT)
-    return found if isinstance(found, int) and found > 0 else None
+    return found if isinstance(found, int) and 0 < found <= MOST else None
 
 
 def _number(value: bytes | None) -> int | None:
     try:
-        return max(1, int(value)) if value is not None else None
+        return min(max(1, int(value)), MOST) if value is not None else None
     except ValueError:
         return None
 
@@ -103,7 +98,6 @@ class Semaphore(Acquires):
             session,
             "semaphore",
             name,
-            again=True,
         )
         super().__init__(Acquirable(store, queue, Held, kind="semaphore", name=name), value)
 
@@ -137,8 +131,9 @@ class Semaphore(Acquires):
 
 
 def _checked(name: str, limit: int) -> int:
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MOST:
         raise InvalidArgument(
-            f"the semaphore {name!r}: limit={limit!r}: a limit is a number of permits, at least 1; give such a number"
+            f"the semaphore {name!r}: limit={shown(limit)}: a limit is a number of permits, from 1 to 10**18; give "
+            "such a number"
         )
     return limit

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Grant, Steps
 from tenure._steps.threads import run
+from tenure.errors import StoreClosed
 from tenure.leases.lease import HeldLease, Lease
 from tenure.recipes._presence import Holds, Presence
 
@@ -109,7 +111,8 @@ class Session:
                 longer accepts the credentials.
         """
         if self._lease is not None:
-            self._lease.revoke(timeout=timeout)
+            with suppress(StoreClosed):  # closing the store ends its leases
+                self._lease.revoke(timeout=timeout)
 
     def __enter__(self) -> Self:
         return self

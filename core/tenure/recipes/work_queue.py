@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tenure._client.keys import check_value
 from tenure._client.store import Store
@@ -15,10 +15,10 @@ from tenure._steps.effects import Steps
 from tenure._steps.threads import run
 from tenure.errors import InvalidArgument, LeaseLost, OutcomeUnknown, TenureError
 from tenure.recipes import _names
-from tenure.recipes._held_state import HeldState
+from tenure.recipes._held_state import ITSELF, HeldState
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._marks import MarkedCommits, marked_commits
-from tenure.recipes._owner import MOST
+from tenure.recipes._owner import MOST, shown
 from tenure.recipes._work_claims import Claimed, acknowledge, claim, give_back, give_up
 from tenure.recipes._work_items import Layout
 from tenure.recipes._work_puts import put
@@ -149,13 +149,23 @@ class Claim(ClaimState):
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
-        return run(self._store, self.give_back_steps(delay, TimeLimit(self._store.clock, timeout)))
+        try:
+            return run(self._store, self.give_back_steps(delay, TimeLimit(self._store.clock, timeout)))
+        except TenureError:
+            raise
+        except BaseException:  # an interrupt, maybe before the steps began
+            self.give_up()
+            raise
 
     def _acknowledge(self, transaction: TransactionDraft | None, timeout: float | None) -> None:
         run(self._store, self.ack_steps(transaction, TimeLimit(self._store.clock, timeout)))
 
-    def __enter__(self) -> Self:
-        return self
+    if TYPE_CHECKING:
+
+        def __enter__(self) -> Self: ...
+
+    else:
+        __enter__ = ITSELF
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:
@@ -361,7 +371,9 @@ class WorkQueue:
     ) -> Steps[str]:
         check_value(value)
         if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > MOST:
-            raise InvalidArgument(f"priority={priority!r}: a priority is an integer of at most 18 digits; give one")
+            raise InvalidArgument(
+                f"priority={shown(priority)}: a priority is an integer of at most 18 digits; give one"
+            )
         _check_number("delay", delay, least=0.0)
         limit = self._limit(timeout)
         return put(self._layout, value, limit, priority=priority, delay=delay, attempts=self._max_attempts)
@@ -401,9 +413,9 @@ def _give_up(claim: Claim | None) -> None:
 def _check_count(name: str, value: int, most: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
         bound = "" if most is None else f" and at most {most}"
-        raise InvalidArgument(f"{name}={value!r}: give an integer of at least 1{bound}")
+        raise InvalidArgument(f"{name}={shown(value)}: give an integer of at least 1{bound}")
 
 
 def _check_number(name: str, value: float, *, least: float) -> None:
     if not isinstance(value, int | float) or not least <= value <= MOST:
-        raise InvalidArgument(f"{name}={value!r}: give a number of seconds, {least:g} or more")
+        raise InvalidArgument(f"{name}={shown(value)}: give a number of seconds, {least:g} or more")

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from . import consul, core, etcd, memory, postgresql, redis, sqlite, zookeeper
+from . import consul, core, etcd, memory, postgresql, recipes, redis, sqlite, zookeeper
 from .model import ROOT, SOURCES, Kind, RealMutant, copy_sources
 
 REAL_MUTANTS: tuple[RealMutant, ...] = (
     *memory.MUTANTS,
     *sqlite.MUTANTS,
     *core.MUTANTS,
+    *recipes.MUTANTS,
     *redis.MUTANTS,
     *etcd.MUTANTS,
     *postgresql.MUTANTS,

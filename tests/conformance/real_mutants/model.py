@@ -43,6 +43,7 @@ class Kind(StrEnum):
     ORDER = "revisions that go back"
     LITERAL = "keys and prefixes taken literally"
     REGISTRY = "registrations that come and go"
+    RECIPE = "whose turn it is, and what recipes leave behind"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
