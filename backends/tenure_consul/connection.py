@@ -23,6 +23,7 @@ from tenure.plugin_kit import Deadline
 from tenure.spi.credentials import Login
 from tenure.spi.plugin import Host
 
+_HIGHEST, _DIGITS = (1 << 63) - 1, 20
 _CLOSED = "it closed the connection"
 _LIMIT_HINT = "see http_max_conns_per_client (by default 200) in its configuration, and watch fewer prefixes"
 
@@ -46,10 +47,11 @@ class Answer:
     where: Host
 
     @property
-    def index(self) -> int:
-        """The revision in the header, 0 where there is none."""
+    def index(self) -> int | None:
+        """The revision in the header; ``None`` if there is none that Consul can have."""
         text = self.headers.get("X-Consul-Index", "")
-        return int(text) if text.isdigit() else 0
+        index = int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None
+        return None if index is None or index > _HIGHEST else index
 
 
 class Connection:

@@ -38,7 +38,7 @@ def delete_prefix(
     names = reads.names(listed)
     keys = [key for key in layout.keys(names) if key is not None]
     if not keys:
-        return PrefixDeletion(deleted=0, revision=revisions.of_read(listed.index, before=before))
+        return PrefixDeletion(deleted=0, revision=revisions.of_read(reads.index_of(listed), before=before))
     if len(keys) <= transactions.MOST or len(keys) < len(names):
         batch = Transaction((), tuple(map(Delete, keys[: transactions.MOST])))
         done = transactions.commit(pool, layout, revisions, batch, most_bytes=most_bytes, timeout=deadline.remaining())

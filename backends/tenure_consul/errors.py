@@ -27,6 +27,7 @@ from tenure_consul.connection import Answer
 
 # The leader could not put it into its log, and then passes it to nobody. A failed sync would be told without "write".
 _FULL = re.compile(r"write \S*raft\.db: no space left on device")
+_OF_A_PROXY = frozenset({407, 408, 421, 425, 451})
 _UNKNOWN_TOKEN = ("ACL not found", "token does not exist", "Unknown token")
 
 ERRORS = ErrorTable(
@@ -67,6 +68,8 @@ def refused(status: int, body: bytes, *, action: str, where: object, write: bool
             f"{action}: the agent limits how many requests it takes, or connections from one address "
             f"(http_max_conns_per_client); watches hold one for each prefix {told}"
         )
+    if not write and (300 <= status < 400 or status in _OF_A_PROXY):
+        return Unavailable(f"{action}: something between answered in Consul's place; check proxies on the way {told}")
     if write or status >= 500:
         return ERRORS.refusal(f"{status} {said}", action=action, where=where, write=write)
     return Unsupported(

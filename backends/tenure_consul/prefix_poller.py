@@ -185,13 +185,14 @@ class PrefixPoller:
                 self._blocking = False
             if answer is None:
                 return None
-            self._went_back = answer.index < self._index
+            index = reads.index_of(answer)
+            self._went_back = index < self._index
             if many:
                 if not self._is_silent(connection, answer):
                     return None
             elif self._went_back:
                 return None
-            elif answer.index > self._index or hash(answer.body) != self._content:
+            elif index > self._index or hash(answer.body) != self._content:
                 return answer
         return None
 
@@ -199,12 +200,12 @@ class PrefixPoller:
         """Whether a listing of names shows that nothing has changed: not the index, the names, nor the newest key."""
         listed = hash(names.body)
         known, self._names = self._names or listed, listed
-        if names.index != self._index or listed != known:
+        if reads.index_of(names) != self._index or listed != known:
             return False
         newest, expected = max(self._known.items(), key=_IDENTITY)
         path = f"/v1/kv/{url_path(self._layout.path(newest))}"
         answer = self._exchange(connection, path, "", self._wait + MARGIN)
-        return answer is not None and answer.status == 200 and identity_of(reads.entries(answer)[0]) == expected
+        return answer is not None and answer.status == 200 and identity_of(reads.only_entry(answer)) == expected
 
     def _pause(self, seconds: float) -> None:
         """Rest, unless a feed joins or the last one leaves."""
@@ -247,19 +248,20 @@ class PrefixPoller:
         """
         started = monotonic()
         found = self._found(answer)
+        now = reads.index_of(answer, (entry for _, entry in found))
         fresh = {key: identity_of(entry) for key, entry in found}
         items = tuple(reads.items_of(found))
         known = self._known
         if self._hub.apart or len(fresh) < len(known) or known.keys() - fresh:
             self._check_complete(answer)
-        index, self._known, self._index, self._content = self._index, fresh, answer.index, hash(answer.body)
-        whole = Snapshot(items, max(answer.index, present))
+        index, self._known, self._index, self._content = self._index, fresh, now, hash(answer.body)
+        whole = Snapshot(items, max(now, present))
         changed = fresh != known
         if changed:
             self._revisions.history.note_all({key: last for key, last in fresh.items() if known.get(key) != last})
         news: Snapshot | Changes = whole
-        if changed and answer.index >= index and not self._is_replaced(known, fresh):
-            news = _difference(known, items, fresh, answer.index)
+        if changed and now >= index and not self._is_replaced(known, fresh):
+            news = _difference(known, items, fresh, now)
         with self._changed:
             if changed:
                 self._hub.tell(news)
@@ -270,7 +272,7 @@ class PrefixPoller:
     def _found(self, answer: Answer) -> list[tuple[str, dict[str, Any]]]:
         if not self.watched.exact:
             return reads.by_key(self._layout, answer)
-        return [] if answer.status == 404 else [(self.watched.prefix, reads.entries(answer)[0])]
+        return [] if answer.status == 404 else [(self.watched.prefix, reads.only_entry(answer))]
 
     def _check_complete(self, answer: Answer) -> None:
         """Raise ``PermissionDenied`` rather than deliver deletes where a right was taken away."""

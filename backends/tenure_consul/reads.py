@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from tenure.errors import StoreCorrupted
-from tenure.plugin_kit import Deadline
+from tenure.errors import Unavailable
+from tenure.plugin_kit import Deadline, shorten
 from tenure.spi.types import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_consul.access import Access
 from tenure_consul.connection import Answer
@@ -31,10 +31,10 @@ def get(pool: Pool, layout: Layout, revisions: Revisions, key: str, *, timeout: 
     answer = pool.read(f"/v1/kv/{url_path(layout.path(key))}", timeout=timeout, action=action, allow=(404,))
     if answer.status == 404:
         # What isn't there is told with the index of all keys.
-        return ReadResult(None, revisions.of_store(answer.index, before=before))
-    entry = entries(answer)[0]
+        return ReadResult(None, revisions.of_store(index_of(answer), before=before))
+    entry = only_entry(answer)
     revisions.history.note(key, identity_of(entry))
-    return ReadResult(item_of(key, entry), revisions.of_read(answer.index, before=before))
+    return ReadResult(item_of(key, entry), revisions.of_read(index_of(answer, [entry]), before=before))
 
 
 def get_many(
@@ -68,7 +68,7 @@ def _many(layout: Layout, revisions: Revisions, keys: Sequence[str], answer: Ans
     try:
         found = {result["KV"]["Key"]: result["KV"] for result in json.loads(answer.body)["Results"] or ()}
     except (ValueError, KeyError, TypeError) as exc:
-        raise StoreCorrupted(f"Consul at {answer.where} answered a transaction of reads with something else") from exc
+        raise not_consuls(answer, "a transaction of reads was answered with something else") from exc
     there = {key: found[path] for key in keys if (path := layout.path(key)) in found}
     revisions.history.note_all({key: identity_of(entry) for key, entry in there.items()})
     newest = max((entry["ModifyIndex"] for entry in there.values()), default=0)
@@ -85,19 +85,20 @@ def list_page(
     answer = pool.read(list_path(layout, request.prefix), "recurse", timeout=timeout, action="listing", allow=(404,))
     access.check(pool, layout.path(request.prefix), answer, action="listing", deadline=deadline)
     found = by_key(layout, answer)
+    index = index_of(answer, (entry for _, entry in found))
     revisions.history.note_all({key: identity_of(entry) for key, entry in found})
     if request.after is not None:
         found = [(key, entry) for key, entry in found if key > request.after]
     more = request.limit is not None and len(found) > request.limit
     items = items_of(found[: request.limit] if more else found, values=not request.keys_only)
-    return Page(tuple(items), more, revisions.of_read(answer.index, before=before))
+    return Page(tuple(items), more, revisions.of_read(index, before=before))
 
 
 def present(pool: Pool, layout: Layout, revisions: Revisions, *, timeout: float) -> int:
     """The store's revision now."""
     before = revisions.known
     answer = pool.read(f"/v1/kv/{layout.nothing}", timeout=timeout, action="asking for the revision", allow=(404,))
-    return revisions.of_store(answer.index, before=before)
+    return revisions.of_store(index_of(answer), before=before)
 
 
 def list_path(layout: Layout, prefix: str) -> str:
@@ -145,17 +146,46 @@ def names(answer: Answer) -> list[str]:
 
 
 def entries(answer: Answer) -> list[dict[str, Any]]:
-    """The list of keys in an answer. Raises ``StoreCorrupted`` for anything else."""
+    """The list of keys or sessions in an answer. Raises ``Unavailable`` for anything else."""
     return _list_in(answer)
+
+
+def only_entry(answer: Answer) -> dict[str, Any]:
+    """The entry of the one key that was asked for, which is there."""
+    found = entries(answer)
+    if not found:
+        raise not_consuls(answer, "a key that is there was answered with nothing")
+    return found[0]
+
+
+def index_of(answer: Answer, shown: Iterable[dict[str, Any]] = ()) -> int:
+    """The index of an answer, which is no lower than that of any key ``shown`` in it.
+
+    A watch that went on with a wrong one would take what comes next for changes of before, and not tell them.
+    """
+    index = answer.index
+    if index is None:
+        said = shorten(answer.headers.get("X-Consul-Index") or "nothing")
+        raise not_consuls(answer, f"its index (X-Consul-Index) is {said}")
+    newest = max((entry["ModifyIndex"] for entry in shown), default=0)
+    if index < newest:
+        raise not_consuls(answer, f"its index (X-Consul-Index) is {index}, lower than the {newest} of a key in it")
+    return index
+
+
+def not_consuls(answer: Answer, why: str) -> Unavailable:
+    """The error for an answer that no Consul gives. A proxy may come and go, so it is worth another attempt."""
+    return Unavailable(
+        f"what answers at {answer.where} isn't Consul, or something between changes its answers: {why}; check the URL, "
+        "and proxies on the way"
+    )
 
 
 def _list_in(answer: Answer) -> list[Any]:
     try:
         found = json.loads(answer.body)
     except ValueError as exc:
-        raise StoreCorrupted(f"Consul at {answer.where} answered with something that isn't JSON") from exc
-    if found is None:
-        return []
+        raise not_consuls(answer, "it isn't JSON") from exc
     if not isinstance(found, list):
-        raise StoreCorrupted(f"Consul at {answer.where} answered with a {type(found).__name__} in place of a list")
+        raise not_consuls(answer, f"it is a {type(found).__name__} in place of a list")
     return found

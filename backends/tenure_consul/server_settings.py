@@ -40,6 +40,8 @@ def ask(pool: Pool, *, timeout: float) -> ServerSettings:
         found = json.loads(answer.body) if answer.status == 200 else {}
     except ValueError:
         found = {}
+    if not isinstance(found, dict):
+        found = {}
     config: dict[str, Any] = found.get("Config") or {}
     debug: dict[str, Any] = found.get("DebugConfig") or {}
     return ServerSettings(

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from tenure.errors import Conflict, HistoryReplaced, LeaseNotFound, LimitExceeded, StoreCorrupted
+from tenure.errors import Conflict, HistoryReplaced, LeaseNotFound, LimitExceeded, OutcomeUnknown
 from tenure.plugin_kit import Deadline
 from tenure.spi.types import CommitResult, Delete, KeyAbsent, KeyExists, LeaseId, Precondition, Put, Transaction
 from tenure_consul import reads
@@ -278,7 +278,7 @@ def _holder(pool: Pool, layout: Layout, key: str, *, timeout: float) -> str | No
     answer = pool.call("GET", target, None, timeout=timeout, action=_ACTION, allow=(404,))
     if answer.status == 404:
         return None
-    return reads.entries(answer)[0].get("Session") or _FREE
+    return reads.only_entry(answer).get("Session") or _FREE
 
 
 def session_exists(pool: Pool, lease_id: LeaseId, *, timeout: float) -> bool:
@@ -301,4 +301,7 @@ def _index(answer: Answer) -> int:
         results = json.loads(answer.body)["Results"]
         return max(int(result["KV"]["ModifyIndex"]) for result in results)
     except (ValueError, KeyError, TypeError) as exc:
-        raise StoreCorrupted(f"Consul at {answer.where} committed and answered without an index") from exc
+        raise OutcomeUnknown(
+            f"committing: what answers at {answer.where} isn't Consul, or something between changes its answers: there "
+            "is no index in it; it may have been applied: read before trying again"
+        ) from exc

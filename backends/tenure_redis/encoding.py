@@ -33,7 +33,10 @@ def item(key: str, record: bytes) -> KeyValue:
         end = _HEADER_SIZE + held
         return KeyValue(key, record[end:], create, mod, record[_HEADER_SIZE:end].decode())
     except (struct.error, UnicodeDecodeError) as exc:
-        raise StoreCorrupted(f"what Redis holds for the key {key!r} isn't a record of Tenure's") from exc
+        raise StoreCorrupted(
+            f"what Redis holds for the key {key!r} isn't a record of Tenure's: another program wrote it; put or delete "
+            "the key"
+        ) from exc
 
 
 def items(names: Sequence[bytes], records: Sequence[bytes | None]) -> list[KeyValue]:

@@ -69,7 +69,11 @@ ERRORS = ErrorTable(
             ConfigError,
             "a Redis Cluster has one database: leave out the option db",
         ),
-        Row("max number of clients reached", Unavailable, "Redis has as many clients as its maxclients allows"),
+        Row(
+            "max number of clients reached",
+            Unavailable,
+            "Redis has as many clients as its maxclients allows: raise it, or close some",
+        ),
         Row("unknown command", Unsupported, "what answers isn't Redis 7.0 or later"),
         Row("Protocol error", LimitExceeded, "Redis refuses a request of this size (proto-max-bulk-len)"),
         Row("No such master with that name", ConfigError, "the Sentinel knows no primary of this name (option master)"),

@@ -14,6 +14,7 @@ from tenure.spi.plugin import Host
 from tenure_redis.connection import Connection, ConnectionBroken
 from tenure_redis.errors import ServerError, cannot_connect, refused
 
+_FULL = "max number of clients"
 _RUN_ID = re.compile(rb"^run_id:([0-9A-Za-z]+)\r?$", re.MULTILINE)
 
 
@@ -92,7 +93,9 @@ class Login:
         """Ask which process this is: what its clock says means nothing to another one."""
         try:
             answer = connection.call("INFO", "server", deadline=deadline)
-        except ServerError:
+        except ServerError as exc:
+            if _FULL in str(exc):  # said to whoever connects, before the connection is closed
+                raise refused(exc, action="connecting", where=connection.where, write=False) from exc
             return  # the user has no right to ask
         except ConnectionBroken as exc:
             raise self.unreached(exc, connection.where, late=exc.late) from exc

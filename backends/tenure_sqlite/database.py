@@ -8,6 +8,11 @@ until the call's deadline is a loop here, so that deadlines cost nothing where n
 writes. :meth:`Database.check_file` compares the path with what was opened, drops the connections if they differ,
 and counts a new *history*. A new file beside the old one's write-ahead log is refused: SQLite can't tell that they
 don't belong together, and would mix them.
+
+The same for the two files beside it, which SQLite keeps while a connection is open. Where somebody removes them, other
+programs begin new ones, and two logs of one file know nothing of each other's writes. Closing the last connection moves
+the removed log into the file, so nothing is lost that was acknowledged. It must not once others have written: then the
+connections are never closed.
 """
 
 from __future__ import annotations
@@ -67,6 +72,8 @@ class Database:
         self._forked = False
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
+        self._beside: tuple[tuple[int, int] | None, ...] | None = None
+        """The files beside it that the open connections use; ``None`` while there are none."""
         self._time_base = ""
         self._agreed: set[str] = set()
         """Other time bases that this store has counted with, of programs that had the file open, too."""
@@ -192,12 +199,23 @@ class Database:
     def _leave_history(self) -> None:
         if self._identity is None:
             return  # left before, and nothing usable was found since
-        self._identity = None
+        new = [
+            now for now, ours in zip(self._found_beside(), self._beside or (), strict=False) if now not in (ours, None)
+        ]
+        if new and self._found() == self._identity:
+            fork.leak(list(self._all))  # others have begun new files: see the head of this module
+        self._identity = self._beside = None
         self.history += 1
         self._drain()
 
     def _is_current(self) -> bool:
-        return self._identity is not None and self._found() == self._identity
+        beside = self._beside
+        if self._identity is None or self._found() != self._identity:
+            return False
+        return beside is None or self._found_beside() == beside or self._beside != beside
+
+    def _found_beside(self) -> tuple[tuple[int, int] | None, ...]:
+        return self._found("-wal"), self._found("-shm")
 
     def _found(self, suffix: str = "") -> tuple[int, int] | None:
         try:
@@ -221,6 +239,7 @@ class Database:
         while (connection := self._try_to_prepare(deadline, restored=restored, accept_at=accept_at)) is None:
             time.sleep(random.uniform(0, MOMENT))  # noqa: S311 - two that open it at once must not meet again
         self._identity, self._log_identity = self._found(), self._found("-wal")
+        self._beside = self._found_beside()
         self.give(connection)
 
     def _try_to_prepare(self, deadline: float, *, restored: bool, accept_at: float) -> Connection | None:
@@ -324,6 +343,8 @@ class Database:
                 raise translate(exc, self.path) from exc
             if not first:
                 self._log_identity = self._found("-wal")
+                if self._beside is None:
+                    self._beside = self._found_beside()
             return connection
 
     def _connect_again(self, connection: Connection) -> Connection:
@@ -337,8 +358,10 @@ class Database:
     def _discard(self, connection: Connection) -> None:
         with self._lock:
             self._all.discard(connection)
-            if self._forked:
+            if self._forked or fork.is_leaked(connection):
                 return
+            if not self._all:
+                self._beside = None  # SQLite removes both files with the last connection
             with suppress(sqlite3.Error):
                 # An interruption lasts until the next statement: it would keep the last one to close from moving
                 # the write-ahead log into the file.

@@ -21,7 +21,7 @@ from tenure.errors import (
 )
 
 # By number: the module has names for the extended codes only since Python 3.11, and not for all of them.
-_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR = 3, 5, 6, 7, 8, 9, 10
+_ERROR, _PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR = 1, 3, 5, 6, 7, 8, 9, 10
 _CORRUPT, _FULL, _CANTOPEN, _TOOBIG, _AUTH, _NOTADB = 11, 13, 14, 18, 23, 26
 _READONLY_DBMOVED = 8 | 4 << 8
 _IOERR_SHMSIZE = 10 | 19 << 8
@@ -41,6 +41,8 @@ def translate(error: sqlite3.Error, path: str) -> TenureError:
     if code == _IOERR_SHMSIZE:
         return _full(path, error)
     primary = code & 0xFF
+    if primary == _ERROR and str(error).startswith("no such "):
+        return corrupted(path, f"it lacks a part of a store: {error}")
     if primary in (_BUSY, _LOCKED):
         return DeadlineExceeded(f"{path} was locked by another process for the whole time the call had")
     if primary == _FULL:

@@ -18,6 +18,10 @@ _NETWORK = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gfs2", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2",
      "smb2", "smb3", "smbfs", "virtiofs"}
 )  # fmt: skip
+_LONGEST_SUFFIX = "-journal"
+"""What SQLite puts behind the file's name."""
+_SHOWN = 200
+"""Characters of a path in a message."""
 _MOUNTS = Path("/proc/mounts")
 
 
@@ -30,6 +34,15 @@ def locate(path: str) -> str:
     if not path:
         return str(_default())
     found = Path(os.path.realpath(path))
+    try:
+        os.lstat(str(found) + _LONGEST_SUFFIX)
+    except FileNotFoundError:
+        pass
+    except OSError as exc:
+        raise ConfigError(
+            f"opening the file {path[:_SHOWN]!r}: {exc.strerror}; name a file in a folder that can be read, and keep "
+            f"{len(_LONGEST_SUFFIX)} bytes free for the files beside it"
+        ) from exc
     if not found.parent.is_dir():
         raise ConfigError(f"the folder {found.parent} doesn't exist: make it, or correct the path {path!r}")
     if found.exists() and not found.is_file():

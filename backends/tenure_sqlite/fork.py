@@ -35,7 +35,7 @@ FileIdentity = tuple[int, int] | None
 
 _databases: tuple[weakref.ref[Forkable], ...] = ()  # replaced, never changed: a fork may come at any moment
 _remembering = threading.RLock()
-_leaked: list[sqlite3.Connection] = []  # of the parent: never closed here, see above
+_leaked: list[sqlite3.Connection] = []  # never closed, see above and ``Database``
 _distrusted: set[FileIdentity] = set()  # files whose locks this process has a wrong idea of
 _forking: list[Forkable] = []
 
@@ -49,8 +49,13 @@ def remember(database: Forkable) -> None:
 
 
 def leak(connections: Iterable[sqlite3.Connection]) -> None:
-    """Keep the parent's connections from ever being closed in this child."""
+    """Keep connections from ever being closed: the parent's in a child, and those to a log that was removed."""
     _leaked.extend(connections)
+
+
+def is_leaked(connection: sqlite3.Connection) -> bool:
+    """Whether this connection must never be closed."""
+    return any(connection is each for each in _leaked)
 
 
 def distrust(file: FileIdentity) -> None:

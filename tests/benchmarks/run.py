@@ -23,7 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
-import bench_consul  # noqa: E402 - found through the line above
+import bench_aio  # noqa: E402 - found through the line above
+import bench_consul  # noqa: E402
 import bench_core  # noqa: E402
 import bench_etcd  # noqa: E402
 import bench_growth  # noqa: E402
@@ -43,6 +44,8 @@ GROUPS: dict[str, Callable[[bool], Iterator[Result]]] = {
     "registry": bench_registry.run,
     "etcd": bench_etcd.run,
     "redis": bench_redis.run,
+    "aio-redis": bench_aio.run,
+    "aio-etcd": bench_aio.run_etcd,
     "zookeeper": bench_zookeeper.run,
     "consul": bench_consul.run,
     "leases": bench_core.run_leases,

@@ -129,7 +129,7 @@ def test_a_store_that_goes_away_by_itself_is_broken_once_and_the_rest_is_not_tri
     assert found.conclusion is Conclusion.NOT_CONFORMANT
     assert "Unavailable" in found.results[0].verdict.reason
     reason = found.results[1].verdict.reason
-    assert f"{names[0]} could not open its store" in reason
+    assert f"{names[0]} could not reach its store" in reason
     assert "control" not in reason
 
 

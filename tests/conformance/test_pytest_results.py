@@ -237,3 +237,34 @@ def test_a_report_of_nothing_is_told(pytester):
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*no rule of the conformance suite was collected*"])
     assert not (pytester.path / "report.json").exists()
+
+
+def test_a_suite_of_which_nothing_was_selected_has_no_conclusion(pytester):
+    suite(pytester, "def test_something_else(self): pass", name="deselected")
+    result = pytester.runpytest_inprocess("-q", "-k", "something_else", "--tenure-report", "report.json")
+    result.assert_outcomes(passed=1, deselected=len(all_rules()))
+    result.stdout.no_fnmatch_line("*conformance of*")
+    result.stdout.fnmatch_lines(["*no report, since no rule of the conformance suite was selected"])
+
+
+def test_a_store_that_answers_no_call_keeps_no_rule_waiting(pytester):
+    body = """
+@pytest.fixture(autouse=True, scope="session")
+def silent():
+    from tenure.conformance.pytest import suite
+    from tenure.errors import Unavailable
+    from tenure_memory.backend import MemoryBackend
+
+    def refuse(self, *given, **named):
+        raise Unavailable("nobody answers")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryBackend, "commit", refuse)
+        patch.setattr(suite, "TIMEOUT", 1.0)
+        yield
+"""
+    suite(pytester, "", name="silent")
+    pytester.makeconftest("import pytest\n" + body)
+    result = pytester.runpytest_inprocess("-q", "-k", "kv_a", "--tenure-report", "report.json")
+    result.stdout.fnmatch_lines(["*answers no call: the first put raised*", "*TestMine: not conformant; *1 fail*"])
+    assert result.duration < 20.0, "each rule waited for its own timeouts"

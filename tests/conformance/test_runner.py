@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,16 +17,19 @@ import pytest
 
 import tenure
 import tenure_memory
+from tenure.cli.ui.conformance import expected
 from tenure.conformance.controls.controls import ServerControls
 from tenure.conformance.harness.assertions import RuleInconclusive, RuleViolated
+from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.evidence import Evidence
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, Verdict
 from tenure.conformance.runner import runner
+from tenure.conformance.runner.first_look import Pace, StoreFacts
 from tenure.conformance.runner.rule_run import verdict_on
 from tenure.conformance.runner.runner import Plan, Progress, Run, all_rules, run
-from tenure.errors import ConfigError, PluginError, StoreClosed, Unavailable, Unsupported
-from tenure.spi import Capabilities, LeaseId, ReadResult
+from tenure.errors import ConfigError, OutcomeUnknown, PluginError, StoreClosed, Unavailable, Unsupported
+from tenure.spi import Capabilities, CommitResult, LeaseId, ReadResult, Transaction
 
 from .mutants import Faithful, installed
 from .mutants.harness import DeclaresNothing, RefusesAll
@@ -243,7 +247,7 @@ def test_two_openings_that_declare_different_things_are_told():
 def test_a_rule_that_hangs_is_unknown_and_the_others_go_on():
     before = set(threading.enumerate())  # threads of a rule that another test broke off end at their own deadlines
     with installed(Hangs) as url:
-        found = run(Plan(url=url, rules=(KV, "kv.illegal_keys_are_refused"), rule_budget=0.5))
+        found = run(Plan(url=url, rules=(KV, "kv.illegal_keys_are_refused"), rule_budget=0.5, timeout=0.5))
     assert verdict_of(found, KV) is Verdict.UNKNOWN
     assert verdict_of(found, "kv.illegal_keys_are_refused") is Verdict.PASS
     assert found.conclusion is Conclusion.UNKNOWN
@@ -258,7 +262,7 @@ def test_a_rule_that_hangs_is_unknown_and_the_others_go_on():
 
 def test_rules_that_inspect_a_shared_run_that_hung_are_unknown_too():
     with installed(Hangs) as url:
-        found = run(Plan(url=url, rules=("leases.*",), rule_budget=0.5))
+        found = run(Plan(url=url, rules=("leases.*",), rule_budget=0.5, timeout=0.5))
     unknown = [result for result in found.results if result.verdict.verdict is Verdict.UNKNOWN]
     assert any("longer than the 0.5 s" in result.verdict.reason and result.shared_with for result in unknown)
     assert verdict_of(found, unknown[0].rule.id) is Verdict.UNKNOWN
@@ -358,3 +362,85 @@ def test_a_store_that_never_answers_the_first_look_is_told(call, what, monkeypat
             run(Plan(url=url, rules=(MISSING,), timeout=0.5))
     finally:
         Stuck.go_on.set()
+
+
+# -- a store without answers, and how long a run takes --
+
+
+class Silent(Faithful):
+    """Can be opened, and then answers no call."""
+
+    said = Unavailable
+
+    def _keep_silent(self, *_: object, **__: object) -> Any:
+        raise self.said("nobody answers")
+
+    get = list = commit = grant = refresh = revoke = leases = watch = server_info = _keep_silent
+
+
+@pytest.mark.parametrize("said", [Unavailable, OutcomeUnknown])
+def test_a_store_that_answers_no_call_is_not_conformant_within_its_timeout(said, monkeypatch):
+    monkeypatch.setattr(Silent, "said", said)
+    with installed(Silent) as url:
+        found = run(Plan(url=url, timeout=1.0))
+    tried = [result for result in found.results if result.verdict.verdict is not Verdict.NOT_SUPPORTED]
+    assert [result.verdict.verdict for result in tried] == [Verdict.FAIL] + [Verdict.INCONCLUSIVE] * (len(tried) - 1)
+    assert len(tried) > 100
+    assert found.conclusion is Conclusion.NOT_CONFORMANT
+    for result in tried[:2]:
+        assert "answers no call: the first put raised" in result.verdict.reason
+        assert "nobody answers" in result.verdict.reason
+    assert found.seconds < 10.0, "each rule waited for its own timeouts"
+
+
+class FallsSilent(Silent):
+    """Answers until a rule has ended."""
+
+    silent = threading.Event()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"get", "list", "commit"} and not FallsSilent.silent.is_set():
+            return getattr(object.__getattribute__(self, "inner"), name)
+        return object.__getattribute__(self, name)
+
+
+def test_a_store_that_falls_silent_is_condemned_once(monkeypatch):
+    class Falls(Progress):
+        def ended(self, result: Any) -> None:
+            FallsSilent.silent.set()
+
+    monkeypatch.setattr(FallsSilent, "silent", threading.Event())
+    monkeypatch.setattr("tenure.conformance.harness.context.TIMEOUT", 1.0)
+    connect = RuleContext.connect
+    monkeypatch.setattr(RuleContext, "connect", lambda self: connect(self, timeout=1.0))
+    with installed(FallsSilent) as url:
+        found = run(Plan(url=url, timeout=1.0, rules=("kv.a_*",)), Falls())
+    verdicts = [result.verdict.verdict for result in found.results]
+    assert verdicts[:2] == [Verdict.PASS, Verdict.FAIL]
+    assert set(verdicts[2:]) <= {Verdict.INCONCLUSIVE, Verdict.NOT_SUPPORTED}
+
+
+class Tired(Faithful):
+    """Right; each call takes its time."""
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        time.sleep(0.3)
+        return self.inner.commit(transaction, timeout=timeout)
+
+
+def test_a_slow_store_is_told_how_long_its_run_will_take():
+    told: list[StoreFacts] = []
+
+    class Listens(Progress):
+        def planned(self, store: StoreFacts, selected: Sequence[Rule]) -> None:
+            told.append(store)
+            told_texts.append(expected(store, selected))
+
+    told_texts: list[str] = []
+    with installed(Tired) as url:
+        run(Plan(url=url, rules=(KV,)), Listens())
+    (store,) = told
+    assert store.pace is not None
+    assert store.pace.write >= 0.3
+    assert store.pace.estimate(200) > 10 * Pace(0.001, 0.001).estimate(200)
+    assert told_texts[0].startswith("1 rules, about")

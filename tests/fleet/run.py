@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import platform
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -21,15 +22,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
 
 from tenure_testkit.fleet.fleet import Size, as_json, fleet  # noqa: E402
-from tenure_testkit.fleet.outages import KINDS, OUTAGES  # noqa: E402
+from tenure_testkit.fleet.outages import KINDS, OUTAGES, USUAL  # noqa: E402
 from tenure_testkit.servers import engine  # noqa: E402
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--stores", default=",".join(KINDS), help="names with commas between (default: all)")
-    parser.add_argument("--outages", default=",".join(OUTAGES), help="of the history: kept, forgotten (default: both)")
+    parser.add_argument("--stores", default=",".join(USUAL), help=f"of {', '.join(KINDS)} (default: {','.join(USUAL)})")
+    parser.add_argument(
+        "--outages", default=",".join(OUTAGES), help="kept, forgotten: the history, or none (default: both)"
+    )
     parser.add_argument("--clients", type=int, default=200, help="clients of one server (default: 200)")
     parser.add_argument("--processes", type=int, default=4, help="processes that share them (default: 4)")
     parser.add_argument("--keys", type=int, default=1_000, help="keys that each client watches (default: 1000)")
@@ -40,26 +43,31 @@ def main() -> int:
     parser.add_argument("--compare", action="store_true", help="once more without a spread")
     parser.add_argument("--json", type=Path, help="the file for the result (default: standard output)")
     chosen = parser.parse_args()
-    stores, outages = chosen.stores.split(","), chosen.outages.split(",")
+    stores, outages = chosen.stores.split(","), [name for name in chosen.outages.split(",") if name != "none"]
     for given, known in ((stores, KINDS), (outages, OUTAGES)):
         if unknown := sorted(set(given) - set(known)):
             parser.error(f"unknown: {unknown[0]}; choose from {', '.join(known)}")
     if (reason := engine.skip_reason()) is not None:
         parser.error(f"no servers: {reason}")
     size = Size(chosen.clients, chosen.processes, chosen.keys, chosen.bytes, chosen.down, chosen.ttl, chosen.limit)
+    # A shell may have this process ignore Ctrl-C, and SIGTERM would leave containers behind.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     problems, results = [], {}
     try:
         with tempfile.TemporaryDirectory(prefix="fleet-") as folder:
             for store in stores:
-                came = []
+                came, rest = [], []
                 for spread in (True, False) if chosen.compare else (True,):
-                    came += fleet(store, outages, size, spread=spread, folder=Path(folder), tell=tell)
+                    found = fleet(store, outages, size, spread=spread, folder=Path(folder), tell=tell)
+                    rest.append(found[0])
+                    came += found[1]
                 problems += [f"{store}: {problem}" for one in came if one.spread for problem in one.problems]
-                results[store] = [as_json(one) for one in came]
+                results[store] = {"rest": [as_json(one) for one in rest], "returns": [as_json(one) for one in came]}
     finally:
         engine.close()
-    found = {"size": dataclasses.asdict(size), "machine": platform.platform(), "stores": results}
-    text = json.dumps(found, indent=1)
+    whole = {"size": dataclasses.asdict(size), "machine": platform.platform(), "stores": results}
+    text = json.dumps(whole, indent=1)
     if chosen.json is None:
         print(text)
     else:

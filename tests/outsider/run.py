@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -25,20 +26,46 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "support")]
 
 from outsider.broken import ALL, BROKEN, SOUND, Broken  # noqa: E402 - the path has to be set first
 from outsider.plugin import VERSION  # noqa: E402
-from tenure.conformance.runner.runner import Plan, all_rules, run  # noqa: E402
+from tenure.cli.ui.conformance import expected  # noqa: E402
+from tenure.conformance.harness.rule import Rule  # noqa: E402
+from tenure.conformance.runner.first_look import StoreFacts  # noqa: E402
+from tenure.conformance.runner.rule_run import RuleRun  # noqa: E402
+from tenure.conformance.runner.runner import Plan, Progress, all_rules, run  # noqa: E402
 from tenure_testkit.servers.controls import file_controls  # noqa: E402
 
 _METADATA = "Metadata-Version: 2.1\nName: outsider\nVersion: 0\n"
 _LONGEST = 1_800.0
+_EVERY = 60.0
 RULES = frozenset(rule.id for rule in all_rules())
 _WRONG = ("fail", "inconclusive", "unknown")
+
+
+class Shown(Progress):
+    """Says on stderr how long a whole run will take, and each minute how far it is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._said = time.monotonic()
+        self._done = self._all = 0
+
+    def planned(self, store: StoreFacts, selected: Sequence[Rule]) -> None:
+        self._all = len(selected)
+        print(f"{self._name}: {expected(store, selected)}", file=sys.stderr, flush=True)
+
+    def ended(self, result: RuleRun) -> None:
+        self._done += 1
+        if time.monotonic() - self._said >= _EVERY:
+            self._said = time.monotonic()
+            print(f"{self._name}: {self._done} of {self._all} rules", file=sys.stderr, flush=True)
 
 
 def one(name: str, rules: Sequence[str]) -> dict[str, Any]:
     """In a process of its own: run the rules, all if none is named."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"ledger://{folder}/ledger.db"
-        found = run(Plan(url=url, controls=file_controls(f"{folder}/ledger.db"), rules=tuple(rules)))
+        plan = Plan(url=url, controls=file_controls(f"{folder}/ledger.db"), rules=tuple(rules))
+        logging.getLogger("tenure").addHandler(logging.NullHandler())
+        found = run(plan, None if rules else Shown(name))
         results = [(each.rule.id, each.verdict.verdict.value, each.verdict.reason) for each in found.results]
         return {
             "conclusion": found.conclusion.value,
@@ -60,13 +87,21 @@ def apart(name: str, rules: Sequence[str]) -> dict[str, Any]:
         environment = {**os.environ, "PYTHONPATH": path, VERSION: name}
         command = [sys.executable, __file__, "--one", name, *rules]
         try:
+            # A whole run tells on stderr how far it is.
+            errors = subprocess.PIPE if rules else None
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_LONGEST, check=False
+                command,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                timeout=_LONGEST,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return {"conclusion": "no end", "failed": [], "undecided": [], "reasons": {}, "seconds": _LONGEST}
     if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr[-2_000:]}")
+        raise SystemExit(f"{name}: {(done.stderr or 'see above')[-2_000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 

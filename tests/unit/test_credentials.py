@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tenure._plugins import url
@@ -55,6 +57,25 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\n")
     with pytest.raises(AuthenticationFailed, match="UTF-8"):
         parse(f"demo://user@host?password_file={tmp_path}/bytes").login_source().current()
+
+
+def test_a_file_without_an_end_and_a_pipe_without_a_writer_hold_up_no_call(tmp_path, monkeypatch):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(AuthenticationFailed, match="nobody writes into this pipe"):
+        Credentials.from_file("app", str(pipe)).current()
+    with pytest.raises(AuthenticationFailed, match="its first line is longer than"):
+        Credentials.from_file("app", "/dev/zero").current()
+    with pytest.raises(AuthenticationFailed, match="embedded null"):
+        Credentials.from_file("app", "/tmp/a\0b").current()
+    reader, writer = os.pipe()
+    monkeypatch.setattr("tenure.spi.credentials._READING", 0.05)
+    with pytest.raises(AuthenticationFailed, match="nothing was written into this pipe within"):
+        Credentials.from_file("app", f"/dev/fd/{reader}").current()
+    os.write(writer, b"secret\r\nmore")
+    assert Credentials.from_file("app", f"/dev/fd/{reader}").current().password.reveal() == "secret"
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_function_is_asked_at_the_first_connection_and_after_a_refusal():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import traceback
 
@@ -123,6 +124,40 @@ def test_a_name_and_a_file():
     assert read("demo:///var/x.db?namespace=n", FILE).namespace == "n"
     assert read("demo://", FILE).path == read("demo:///", FILE).path == ""
     assert "three slashes" in complaint("demo://var/x.db", FILE)
+
+
+@pytest.mark.parametrize(
+    ("text", "plugin", "part"),
+    [
+        ("demo://h/%ff", HOSTS, "namespace"),
+        ("demo://h/%ED%A0%80", HOSTS, "namespace"),
+        ("demo://h%00st", HOSTS, "hosts"),
+        ("demo://\udcff/x", NAME, "name"),
+        ("demo://a%00b/x", NAME, "name"),
+        ("demo:///tmp/%fe.db", FILE, "path"),
+        ("demo:///tmp/x%00.db", FILE, "path"),
+        ("demo://us%00er:p@h", HOSTS, "credentials"),
+        ("demo://user:%ff@h", HOSTS, "credentials"),
+        ("demo+tls://h?ca=/tmp/%00", HOSTS, "options"),
+    ],
+)
+def test_what_is_no_text_is_refused_since_two_names_would_be_one(text, plugin, part):
+    message = complaint(text, plugin)
+    assert f"parsing the URL's {part}: " in message
+    assert "not UTF-8" in message or "NUL" in message
+
+
+def test_a_path_longer_than_any_file_is_refused():
+    assert "at most 255" in complaint(f"demo:///tmp/{'n' * 256}", FILE)
+    assert "at most 255 and 4095" in complaint(f"demo:///{'n/' * 2100}x", FILE)
+    assert read(f"demo:///tmp/{'n' * 255}", FILE).path == f"/tmp/{'n' * 255}"
+
+
+def test_certificates_are_in_files(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, "/dev/zero"):
+        assert "name a file" in complaint(f"demo+tls://h?ca={path}", HOSTS)
 
 
 def test_a_namespace_given_twice():

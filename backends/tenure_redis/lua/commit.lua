@@ -44,10 +44,11 @@ for j = i, #ARGV, 4 do
   local key, lease = ARGV[j + 1], ARGV[j + 3]
   local before = record(key)
   local held = ''
-  if before and string.byte(before, 17) > 0 then held = string.sub(before, 18, 17 + string.byte(before, 17)) end
+  local whole = before and #before >= 17  -- else another program wrote it: a put or a delete puts it right
+  if whole and string.byte(before, 17) > 0 then held = string.sub(before, 18, 17 + string.byte(before, 17)) end
   if ARGV[j] == 'p' then
     if lease ~= '' and not alive(lease) then return finally('nolease ' .. lease) end
-    local packed = (before and string.sub(before, 1, 8) or at) .. at .. string.char(#lease) .. lease .. ARGV[j + 2]
+    local packed = (whole and string.sub(before, 1, 8) or at) .. at .. string.char(#lease) .. lease .. ARGV[j + 2]
     fields[#fields + 1] = key
     fields[#fields + 1] = packed
     entry[#entry + 1] = 'p' .. key

@@ -13,7 +13,7 @@ repeat
       -- One that isn't there was on a lease that an earlier key has ended.
       if not (late and (not packed or ended(packed))) then
         room = room - (packed and #packed or 0)
-        if bare and packed then packed = string.sub(packed, 1, 17 + string.byte(packed, 17)) end
+        if bare and packed and #packed >= 17 then packed = string.sub(packed, 1, 17 + string.byte(packed, 17)) end
         answer[#answer + 1] = names[i + j - 1]
         answer[#answer + 1] = packed
       end

@@ -110,6 +110,20 @@ def test_another_domain(registry: Registry) -> None:
         assert client.get("http://web.internal/").text in {"8001", "8002", "8003"}
 
 
+def test_an_absolute_name_is_the_services_too(registry: Registry) -> None:
+    instances = Instances()
+    with httpx.Client(transport=TenureTransport(registry, httpx.MockTransport(instances))) as client:
+        client.get("https://web.tenure./path")
+        client.get("http://example.org./")
+    sent, other = instances.sent
+    assert (sent.url.host, sent.extensions["sni_hostname"]) == ("10.0.0.1", "web.tenure")
+    assert other.url.host == "example.org."
+    with httpx.Client(
+        transport=TenureTransport(registry, httpx.MockTransport(instances), domain=".internal.")
+    ) as client:
+        assert client.get("http://web.internal/").text in {"8001", "8002", "8003"}
+
+
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_was_never_sent_goes_to_another_instance(
@@ -255,6 +269,8 @@ def test_arguments_out_of_range_are_refused(registry: Registry) -> None:
             transport(registry, attempts=0)
         with pytest.raises(ConfigError, match="strategy"):
             transport(registry, strategy="best")
+        with pytest.raises(ConfigError, match="domain"):
+            transport(registry, domain=".")
 
 
 def test_the_asynchronous_transport_has_the_same_rules(store: tenure.Store, request: pytest.FixtureRequest) -> None:

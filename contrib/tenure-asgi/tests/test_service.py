@@ -16,12 +16,15 @@ from service_processes import Load, ServiceProcess
 import tenure
 from tenure.registry import Registry
 from tenure_testkit.servers.by_name import SERVERS
-from tenure_testkit.waiting import until
+from tenure_testkit.waiting import PATIENCE, until
 
 STOP_TIMEOUT = 8.0
 """The default, which the page states."""
 EXIT_MARGIN = 1.5
 """Seconds for the interpreter's own end, on a busy machine."""
+
+_SLOW_START = 5 * PATIENCE
+"""Seconds for five interpreters that start at once."""
 
 Freeze = Callable[[], AbstractContextManager[None]]
 
@@ -114,6 +117,37 @@ def test_a_service_ends_in_time_while_its_server_is_frozen(server: object, tmp_p
         server.resume()
 
     stop_while_frozen(server.url, frozen, tmp_path, limit=STOP_TIMEOUT)
+
+
+@pytest.mark.slow
+def test_restarts_of_four_workers_on_a_server_lose_no_request(server: object, tmp_path: Path) -> None:
+    """``uvicorn --workers 4``: five times a new set of workers takes over from the old one."""
+    with ExitStack() as stack:
+        registry = stack.enter_context(Registry(stack.enter_context(tenure.connect(server.url))))
+        # On a busy machine a worker that starts answers its parent late, which would kill it.
+        options = ("--workers=4", f"--timeout-worker-healthcheck={PATIENCE:g}")
+        start = lambda: stack.enter_context(ServiceProcess(server.url, tmp_path, *options))  # noqa: E731
+
+        def entries(service: ServiceProcess) -> int:
+            return len([each for each in registry.get_services().get("shop", ()) if each.port == service.port])
+
+        old = start()
+        until(lambda: entries(old) == 4, timeout=_SLOW_START, what="four workers")
+        with Load(registry) as load:
+            for _ in range(5):
+                new = start()
+                until(lambda new=new: entries(new) == 4, timeout=_SLOW_START, what="four new workers")
+                until(lambda old=old: load.answered[old.port], what="an answer of the old ones")
+                old.terminate()
+                old.wait()
+                until(lambda old=old: not entries(old), timeout=2, what="the entries are gone")
+                assert load.failures == [], old.log
+                old = new
+            until(lambda: load.answered[old.port], what="an answer of the new ones")
+        assert load.failures == []
+        old.terminate()
+        old.wait()
+        until(lambda: not registry.get_services(), timeout=2, what="no entry is left")
 
 
 @pytest.mark.slow

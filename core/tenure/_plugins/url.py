@@ -11,7 +11,9 @@ except the value of a known and public option; anything but the beginning of a t
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +41,9 @@ TLS_OPTIONS = (
     Option("cert", str, None, "PEM file with the client's certificate"),
     Option("key", str, None, "PEM file with the client's private key"),
 )
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
+"""Bytes of a file's name and of its path, as Linux has them."""
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -146,6 +151,8 @@ def parse_with_wait(
             "parsing the store's URL: the URL names a namespace twice, in its path and as an option; leave out one of "
             "them"
         )
+    if tls is not None:
+        _require_files(tls)
     if tls is not None and (tls.cert is None) != (tls.key is None):
         raise ConfigError(
             "parsing the URL's options: cert and key come together, and only one was given; give both or neither"
@@ -200,7 +207,7 @@ def _options(raw: RawUrl, declared: dict[str, Option], plugin: BackendPlugin) ->
     given: set[str] = set()
     for part in filter(None, raw.query.split("&")):
         name, equals, text = part.partition("=")
-        name, text = unquote(name), unquote(text)
+        name, text = _decoded(name, "options"), _decoded(text, "options")
         option = declared.get(name)
         if option is None:
             raise ConfigError(_unknown_option(name, raw, declared, plugin))
@@ -272,7 +279,8 @@ def _credentials(raw: RawUrl, plugin: BackendPlugin) -> tuple[str | None, Secret
             "parsing the URL's credentials: the ':' between user name and password is percent-encoded (%3A); write a "
             "plain ':'"
         )
-    return unquote(user) or None, Secret(unquote(password)) if colon else None
+    text = Secret(_decoded(password, "credentials", nul=True)) if colon else None
+    return _decoded(user, "credentials") or None, text
 
 
 def _address(raw: RawUrl, plugin: BackendPlugin) -> tuple[tuple[Host, ...], str, str]:
@@ -284,12 +292,54 @@ def _address(raw: RawUrl, plugin: BackendPlugin) -> tuple[tuple[Host, ...], str,
                 "follows two slashes; write three slashes for an absolute path, as in "
                 f"{plugin.scheme}:///var/lib/app/file.db"
             )
-        return (), "" if raw.path in ("", "/") else unquote(raw.path), ""
-    namespace = unquote(raw.path[1:])
+        return (), "" if raw.path in ("", "/") else _file(_decoded(raw.path, "path")), ""
+    namespace = _decoded(raw.path[1:], "namespace", nul=True)  # its own check names the place of a NUL
     if plugin.url_form is UrlForm.NAME:
-        return (), unquote(raw.authority), namespace
+        return (), _decoded(raw.authority, "name"), namespace
     hosts = tuple(_host(text, number, plugin) for number, text in enumerate(raw.authority.split(","), start=1))
     return hosts, "", namespace
+
+
+def _decoded(text: str, part: str, *, nul: bool = False) -> str:
+    """Return a part of the URL without percent-encoding. The text isn't in the messages: it may be secret.
+
+    Bytes that are no UTF-8 would all become the same character, so two names would be one.
+    """
+    try:
+        found = unquote(text, errors="strict")
+        found.encode()
+    except UnicodeError:
+        raise ConfigError(
+            f"parsing the URL's {part}: the bytes are not UTF-8; percent-encode a text in UTF-8, such as %C3%A9 for 'é'"
+        ) from None
+    if "\0" in found and not nul:
+        raise ConfigError(f"parsing the URL's {part}: there is a NUL character (%00) in it; remove it")
+    return found
+
+
+def _require_files(tls: Tls) -> None:
+    """Refuse pipes and devices: TLS libraries would wait for their end. What isn't there is the plugin's to tell."""
+    for option in TLS_OPTIONS:
+        path = getattr(tls, option.name)
+        try:
+            kind = 0 if path is None else os.stat(path).st_mode
+        except OSError:
+            continue
+        if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or stat.S_ISSOCK(kind):
+            raise ConfigError(
+                f"parsing the URL's options: {option.name}={path!r} is a pipe, a device or a socket; name a file"
+            )
+
+
+def _file(path: str) -> str:
+    """Return a path that a file can have. The system's own error would be the plugin's to translate."""
+    longest = max((len(name.encode()) for name in path.split("/")), default=0)
+    if longest > _LONGEST_NAME or len(path.encode()) > _LONGEST_PATH:
+        raise ConfigError(
+            f"parsing the URL's path: a name in it has {longest} bytes and the path {len(path.encode())}, and files "
+            f"have at most {_LONGEST_NAME} and {_LONGEST_PATH}; choose a shorter one"
+        )
+    return path
 
 
 def _host(text: str, number: int, plugin: BackendPlugin) -> Host:
@@ -298,7 +348,7 @@ def _host(text: str, number: int, plugin: BackendPlugin) -> Host:
         raise ConfigError(
             f"parsing the URL's hosts: cannot understand host number {number}; write name:port, or [IPv6 address]:port"
         )
-    name = match[1] or unquote(match[2] or "")
+    name = match[1] or _decoded(match[2] or "", "hosts")
     if not name:
         raise ConfigError(f"parsing the URL's hosts: host number {number} is empty; write {plugin.scheme}://host:port")
     if match[3] is None:

@@ -6,12 +6,21 @@ refused them: then they are read again, and tried again if they are others.
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tenure._runtime.deadline import Deadline
 from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure.errors import AuthenticationFailed, TenureError
+
+_LONGEST = 65_536
+"""Bytes of a password in a file."""
+_READING = 5.0
+"""Seconds in which a pipe has to give a password."""
 
 
 class Secret:
@@ -156,10 +165,40 @@ class Credentials:
 
 def _first_line(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it isn't UTF-8"
-        raise AuthenticationFailed(
-            f"reading the password: {path!r}: {reason}; check the file that the option password_file names"
-        ) from exc
+        return _beginning(path).partition(b"\n")[0].rstrip(b"\r").decode()
+    except UnicodeDecodeError as exc:
+        raise _unreadable(path, "it isn't UTF-8") from exc
+    except (OSError, ValueError) as exc:
+        raise _unreadable(path, getattr(exc, "strerror", None) or str(exc)) from exc
+
+
+def _beginning(path: str) -> bytes:
+    """Read what a password can be. A pipe that nobody writes to, or a device without an end, must hold up no call."""
+    deadline = Deadline(_READING)
+    found = b""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        while b"\n" not in found:
+            try:
+                part = os.read(file, _LONGEST)
+            except BlockingIOError:
+                ready, _, _ = select.select([file], [], [], deadline.remaining())
+                if not ready:
+                    raise ValueError(f"nothing was written into this pipe within {_READING:g} s") from None
+                continue
+            found += part
+            if len(found) > _LONGEST and b"\n" not in found:
+                raise ValueError(f"its first line is longer than {_LONGEST} bytes")
+            if not part and not found and stat.S_ISFIFO(os.fstat(file).st_mode):
+                raise ValueError("nobody writes into this pipe")
+            if not part:
+                break
+    finally:
+        os.close(file)
+    return found
+
+
+def _unreadable(path: str, reason: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        f"reading the password: {path!r}: {reason}; check the file that the option password_file names"
+    )

@@ -209,6 +209,13 @@ def test_of_several_hosts_the_primary_is_used(redis_node: RedisServer, redis_for
     assert redis_forgetful.ask("HLEN", "{leasehold}:data") == 5
 
 
+def test_a_server_with_too_many_clients_says_so(open_redis, redis_node: RedisServer):
+    with redis_node.client() as only:
+        only.config_set("maxclients", "1")
+        with pytest.raises(Unavailable, match="maxclients"):
+            open_redis(redis_node.url)
+
+
 def test_a_closed_store_says_so(open_redis, fresh):
     backend = open_redis(fresh)
     backend.close()

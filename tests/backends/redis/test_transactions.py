@@ -213,6 +213,24 @@ def test_what_is_not_ours_is_told(open_redis, redis_node: RedisServer):
         backend.get("key", timeout=T)
 
 
+def test_a_record_that_another_program_broke_is_put_right_by_a_put_or_a_delete(open_redis, redis_node: RedisServer):
+    backend = open_redis(redis_node.url)
+    for key in ("a", "b", "c"):
+        backend.commit(Transaction((), (Put(key, b"1"),)), timeout=T)
+        redis_node.ask("HSET", "{leasehold}:data", key, "x" if key != "c" else "")
+    for keys_only in (False, True):
+        with pytest.raises(StoreCorrupted, match="put or delete the key"):
+            backend.list(ListRequest(prefix="", keys_only=keys_only), timeout=T)
+    with pytest.raises(Conflict):
+        backend.commit(Transaction((RevisionEquals("a", 1),), (Put("a", b"2"),)), timeout=T)
+    done = backend.commit(Transaction((), (Put("a", b"2"), Delete("b"), Put("c", b""))), timeout=T)
+    items = backend.list(ListRequest(prefix=""), timeout=T).items
+    assert [(item.key, item.value, item.create_revision) for item in items] == [
+        ("a", b"2", done.revision),
+        ("c", b"", done.revision),
+    ]
+
+
 def test_the_servers_own_limit_is_declared(redis_node: RedisServer):
     redis_node.ask("CONFIG", "SET", "proto-max-bulk-len", "1mb")
     with tenure.connect(redis_node.url) as store:

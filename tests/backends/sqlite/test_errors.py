@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,16 @@ def test_the_database_of_another_application_is_left_alone(open_store, path):
         open_store()
     assert folder_as_it_is(path) == before
     other.close()
+
+
+def test_a_store_without_one_of_its_tables_is_damaged(open_store, path):
+    store = open_store()
+    put(store, "a")
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE item")
+    for call in (lambda: store.get("a", timeout=T), lambda: put(store, "b")):
+        with pytest.raises(StoreCorrupted, match="it lacks a part of a store: no such table: item"):
+            call()
 
 
 def test_a_damaged_store_is_left_alone(open_store, path):

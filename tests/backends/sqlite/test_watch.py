@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -17,6 +19,7 @@ from tenure.spi import (
     Changes,
     Delete,
     Deleted,
+    KeyAbsent,
     KeyValue,
     ListRequest,
     Put,
@@ -24,6 +27,7 @@ from tenure.spi import (
     Transaction,
     WatchRequest,
 )
+from tenure_testkit.waiting import until
 
 T = 10.0
 
@@ -261,6 +265,51 @@ def test_a_replaced_file_is_not_mixed_with_the_log_of_the_one_before(open_store,
     path.with_name(path.name + "-shm").unlink()
     put(store, "c")
     assert [item.key for item in store.list(ListRequest(prefix=""), timeout=T).items] == ["b", "c"]
+
+
+OTHER = """
+import sys, tenure
+with tenure.connect(sys.argv[1]) as store:
+    store.put("other", store.get("a").value)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("other", ["none", "came and went", "has it open"])
+@pytest.mark.parametrize("removed", [("-wal", "-shm"), ("-wal",), ("-shm",)], ids="".join)
+def test_files_beside_it_that_were_removed_lose_and_part_nothing(open_store, path, sink, removed, other):
+    """SQLite itself goes on in the removed files, and whoever opens the store then begins new ones."""
+    open_store().close()  # the file by itself is a store
+    store = open_store()
+    put(store, "a")
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
+    for suffix in removed:
+        path.with_name(path.name + suffix).unlink()
+    if other == "none":
+        assert put(store, "b")
+        store.close()
+        store = open_store()
+        assert [item.key for item in store.list(ListRequest(prefix=""), timeout=T).items] == ["a", "b"]
+        return
+    until(lambda: all(path.with_name(path.name + suffix).exists() for suffix in removed), what="it was noticed")
+    process = subprocess.Popen(
+        [sys.executable, "-c", OTHER, f"sqlite://{path}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        if other == "came and went":
+            process.communicate()
+        assert sorted(item.key for item in store.list(ListRequest(prefix=""), timeout=T).items) == ["a", "other"]
+        with pytest.raises(Conflict):
+            store.commit(Transaction((KeyAbsent("other"),), (Put("other", b""),)), timeout=T)
+        sink.wait(lambda seen: "other" in seen.state())
+        if process.stdin and not process.stdin.closed:
+            process.stdin.close()
+    with closing(sqlite3.connect(path)) as check:
+        assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_a_removed_file_is_an_empty_store(open_store, path, sink):

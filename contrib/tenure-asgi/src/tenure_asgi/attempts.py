@@ -53,8 +53,14 @@ class Options:
 
     def service(self, request: httpx.Request) -> str | None:
         """Return the name of the service that the request is for; ``None`` if it is for an ordinary host."""
-        name = request.url.host.removesuffix(f".{self.domain}")
-        return name if name and name != request.url.host else None
+        host = _without_root(request.url.host)
+        name = host.removesuffix(f".{self.domain}")
+        return name if name and name != host else None
+
+
+def _without_root(host: str) -> str:
+    """Return the host without the dot of an absolute name, which no name in a certificate and no SNI has."""
+    return host.removesuffix(".")
 
 
 @dataclass(slots=True)
@@ -151,7 +157,7 @@ class Attempts:
     def _readdressed(self, instance: Instance) -> httpx.Request:
         extensions: dict[str, Any] = dict(self.request.extensions)
         # A certificate is checked against the service's name, which is the same for all instances.
-        extensions.setdefault("sni_hostname", self.request.url.host)
+        extensions.setdefault("sni_hostname", _without_root(self.request.url.host))
         if self._deadline is not None:
             extensions["timeout"] = self._cut(extensions["timeout"], self._deadline.remaining())
         return httpx.Request(

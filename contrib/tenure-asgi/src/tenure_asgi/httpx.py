@@ -26,14 +26,17 @@ def _options(
         raise ConfigError(f"making a transport: attempts is a number of at least 1, not {attempts!r}")
     if strategy not in list(Strategy):
         raise ConfigError(f"making a transport: strategy is one of {', '.join(Strategy)}, not {strategy!r}")
-    return Options(domain.lower(), Strategy(strategy), tuple(zones), sticky, attempts)
+    name = domain.strip(".").lower()
+    if not name:
+        raise ConfigError(f"making a transport: domain is the last part of hosts, such as 'tenure', not {domain!r}")
+    return Options(name, Strategy(strategy), tuple(zones), sticky, attempts)
 
 
 class TenureTransport(httpx.BaseTransport):
     """Sends requests for ``<service>.tenure`` to an instance of the service, and all others as usual.
 
-    * The service's name is the host without ``.tenure``. httpx writes hosts in lower case, so it finds only services
-      whose names are in lower case.
+    * The service's name is the host without ``.tenure``, also of the absolute name ``<service>.tenure.``. httpx writes
+      hosts in lower case, so it finds only services whose names are in lower case.
     * The ``Host`` header stays ``<service>.tenure``, for each instance. With ``https``, the instance's certificate has
       to be valid for that name. Proxies from the environment aren't used.
     * If no connection could be made, another instance gets the request. If the connection broke later, another one
@@ -54,7 +57,7 @@ class TenureTransport(httpx.BaseTransport):
         attempts: the most instances that one request is sent to.
 
     Raises:
-        ConfigError: ``attempts`` is out of range, or there is no such strategy.
+        ConfigError: ``attempts`` is out of range, ``domain`` is empty, or there is no such strategy.
     """
 
     def __init__(
@@ -120,7 +123,7 @@ class AsyncTenureTransport(httpx.AsyncBaseTransport):
         attempts: the most instances that one request is sent to.
 
     Raises:
-        ConfigError: ``attempts`` is out of range, or there is no such strategy.
+        ConfigError: ``attempts`` is out of range, ``domain`` is empty, or there is no such strategy.
     """
 
     def __init__(

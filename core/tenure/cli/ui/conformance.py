@@ -12,8 +12,9 @@ from tenure.cli.ui.output import Column, Output
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.harness.verdicts import Conclusion, Verdict
 from tenure.conformance.report.verify import Verified
+from tenure.conformance.runner.first_look import StoreFacts
 from tenure.conformance.runner.rule_run import RuleRun
-from tenure.conformance.runner.runner import Progress, Run, StoreFacts
+from tenure.conformance.runner.runner import Progress, Run
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -44,19 +45,23 @@ MEANINGS = {
 
 @contextlib.contextmanager
 def shown(out: Output) -> Iterator[Progress]:
-    """Show the progress of a run: a bar on a terminal, a line per rule in a pipe, nothing with ``--json``."""
+    """Show the progress of a run: a bar on a terminal, a line per rule in a pipe, nothing with ``--json``.
+
+    The first line, on stderr, says how long the run will take.
+    """
     if out.json:
         yield Progress()
     elif not out.terminal:
         yield _Lines(out)
     else:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         with Bar(
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             TextColumn("{task.description}", markup=False),
             console=out.console,
             transient=True,
@@ -64,9 +69,22 @@ def shown(out: Output) -> Iterator[Progress]:
             yield _OnTerminal(out, bar)
 
 
+def expected(store: StoreFacts, selected: Sequence[Rule]) -> str:
+    """Say how many rules will be run, and how long that takes with calls as long as this store's."""
+    if store.silence is not None:
+        return store.silence
+    if store.pace is None:
+        return f"{len(selected)} rules"
+    puts = f"a put takes {store.pace.write * 1000:.1f} ms and a read {store.pace.read * 1000:.1f} ms"
+    return f"{len(selected)} rules, about {seconds(store.pace.estimate(len(selected)))}: {puts}"
+
+
 class _Lines(Progress):
     def __init__(self, out: Output) -> None:
         self._out = out
+
+    def planned(self, store: StoreFacts, selected: Sequence[Rule]) -> None:
+        self._out.note(expected(store, selected))
 
     def ended(self, result: RuleRun) -> None:
         self._out.listing([{"result": result}], _ROW, empty="")
@@ -86,6 +104,7 @@ class _OnTerminal(Progress):
         self._bar = bar
 
     def planned(self, store: StoreFacts, selected: Sequence[Rule]) -> None:
+        self._out.note(expected(store, selected))
         self._task = self._bar.add_task("", total=len(selected))
 
     def began(self, rule: Rule) -> None:

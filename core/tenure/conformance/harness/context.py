@@ -26,7 +26,7 @@ from tenure.conformance.harness.face import Face, SyncFace
 from tenure.conformance.harness.profile import QUICK, Profile
 from tenure.conformance.harness.rule import Rule
 from tenure.conformance.network import Network
-from tenure.errors import StoreClosed, TenureError
+from tenure.errors import StoreClosed, TenureError, Unavailable
 from tenure.spi import Backend, Capabilities, UrlForm
 from tenure.spi.keys import namespace_prefix
 
@@ -243,8 +243,13 @@ class RuleContext:
         """Delete the keys left in the namespaces, if the store can be reached. Raises nothing."""
         for name in self._used:
             # A broken store or a dead server may leave keys; the rule has reported that.
-            with contextlib.suppress(TenureError), self._cleaner(name) as store:
-                store.delete_prefix("", allow_empty_prefix=True)
+            try:
+                with self._cleaner(name) as store:
+                    store.delete_prefix("", allow_empty_prefix=True)
+            except Unavailable:
+                return  # the others would take as long, and could not be reached either
+            except TenureError:
+                continue
 
     def _cleaner(self, namespace: str) -> Store:
         return connect(in_namespace(self._direct_url, namespace), timeout=TIMEOUT)

@@ -135,8 +135,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if report is None or session.config.getoption("collectonly", default=False):
         return
     messages = session.config.stash.setdefault(_MESSAGES, [])
-    if not suites:
-        messages.append("--tenure-report: no report, since no rule of the conformance suite was collected")
+    if not any(suite.selected for suite in suites.values()):
+        found = "selected" if suites else "collected"
+        messages.append(f"--tenure-report: no report, since no rule of the conformance suite was {found}")
         return
     from tenure.conformance.pytest.results import write  # noqa: PLC0415 - only where rules were run
 
@@ -144,11 +145,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print for each store its conclusion, the number of each verdict, and the rules that did not run."""
+    """Print for each store its conclusion, the number of each verdict, and the rules that did not run.
+
+    A store of which no rule was selected has no conclusion: pytest itself counts deselected tests.
+    """
     config = terminalreporter.config
     if not config.getoption("collectonly", default=False):
         for suite in config.stash.get(_SUITES, {}).values():
-            for line in suite.summary:
+            for line in suite.summary if suite.selected else ():
                 terminalreporter.write_line(line)
     for line in config.stash.get(_MESSAGES, []):
         terminalreporter.write_line(line)

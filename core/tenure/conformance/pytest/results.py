@@ -28,8 +28,9 @@ from tenure.conformance.harness.rule import SYNC, Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.pytest.stash import OPENING, SKIP_REASON
 from tenure.conformance.report import document as reports
+from tenure.conformance.runner.first_look import StoreFacts
 from tenure.conformance.runner.rule_run import RuleRun, verdict_on
-from tenure.conformance.runner.runner import Plan, Run, StoreFacts, all_rules, default_rule_budget
+from tenure.conformance.runner.runner import Plan, Run, all_rules, default_rule_budget
 from tenure.errors import TenureError
 from tenure.spi import ServerInfo
 

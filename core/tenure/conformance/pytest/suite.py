@@ -10,13 +10,14 @@ import pytest
 from tenure._client.opening import check_shared
 from tenure.conformance.catalogue import FaceRules
 from tenure.conformance.controls.controls import ServerControls
-from tenure.conformance.harness.assertions import inconclusive
+from tenure.conformance.harness.assertions import Checks, inconclusive
 from tenure.conformance.harness.context import TIMEOUT, RuleContext, SharedRun
 from tenure.conformance.harness.face import FACES
 from tenure.conformance.harness.rule import SYNC, Rule, catalogue
 from tenure.conformance.network import Network
 from tenure.conformance.pytest.stash import OPENING, SKIP_REASON
 from tenure.conformance.runner.control_monitor import ControlMonitor
+from tenure.conformance.runner.first_look import silence_of
 from tenure.conformance.runner.recovery import Recovery
 from tenure.errors import Unavailable
 
@@ -77,11 +78,13 @@ class StoreConformance(FaceRules):
     """Runs that several rules inspect; every subclass has its own."""
     left_down: ClassVar[dict[str, str]] = {}
     """Why a store can't be opened any more, by its URL, if the controls are to blame."""
+    silence: ClassVar[dict[str, str | None]] = {}
+    """By the URL of a store, why it answers no call though it can be opened; ``None`` if it answers."""
     _tenure_catalogue: ClassVar[dict[str, Rule]] = {}
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        cls.memo, cls.left_down = {}, {}
+        cls.memo, cls.left_down, cls.silence = {}, {}, {}
         cls._tenure_catalogue = catalogue(cls)
         if "context" in vars(cls):
             raise TypeError(
@@ -139,13 +142,15 @@ class StoreConformance(FaceRules):
             network: the fixture of this class.
 
         Raises:
-            RuleInconclusive: the controls left the server down in an earlier rule.
+            RuleViolated: the store can be opened, and answers no call; raised for the first rule.
+            RuleInconclusive: the same for the rules after it, or the controls left the server down in an earlier rule.
             ConfigError: each opener of the URL gets a store of its own.
         """
         check_shared(store_url)
         rule = catalogue(type(self))[request.function.__name__]
         monitor = ControlMonitor(store_controls)
         request.node.stash[OPENING] = True
+        self._require_answers(rule, store_url)
         try:
             face = FACES[request.config.getoption("tenure_face", default=SYNC)]
             opened = RuleContext(store_url, rule, controls=monitor.controls, memo=self.memo, network=network, face=face)
@@ -163,3 +168,14 @@ class StoreConformance(FaceRules):
         recovery.after(rule.id, context.empty)
         if recovery.down is not None:
             self.left_down[store_url] = recovery.down
+
+    def _require_answers(self, rule: Rule, url: str) -> None:
+        """Try a few calls before the first rule: on a store without answers, each rule would wait for its timeouts."""
+        if url not in self.silence:
+            self.silence[url] = why = silence_of(url, TIMEOUT)
+            if why is not None:
+                raise Checks(rule).fail(
+                    "put, get and delete a key before the first rule", expected="answers within the timeout", seen=why
+                )
+        elif self.silence[url] is not None:
+            raise inconclusive(rule, str(self.silence[url]))

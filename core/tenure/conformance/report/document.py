@@ -19,8 +19,9 @@ from tenure.conformance.harness.verdicts import Verdict
 from tenure.conformance.report import figures
 from tenure.conformance.report.digest import FIELD, canonical, digest_of
 from tenure.conformance.report.redact import Redactor, secrets_of
+from tenure.conformance.runner.first_look import StoreFacts
 from tenure.conformance.runner.rule_run import RuleRun
-from tenure.conformance.runner.runner import Run, StoreFacts
+from tenure.conformance.runner.runner import Run
 
 FORMAT = "tenure-conformance-report/1"
 

@@ -5,9 +5,9 @@ The runner checks after each rule that gives a reason to:
 * A control failed, or a rule that was stopped or failed left a fault in effect. The faults are undone. If the store
   answers then, the run continues. If not, the controls are to blame, which shows nothing about the store: every
   later rule is INCONCLUSIVE.
-* A rule could not open its store although no control failed. That rule is violated, since no guarantee allows a store
-  that doesn't answer. If the store doesn't come back, the later rules weren't tried, so they are INCONCLUSIVE; the
-  conclusion is still that of the violated rule.
+* A rule could not open or use its store although no control failed. That rule is violated, since no guarantee allows
+  a store that doesn't answer. If the store doesn't come back, the later rules weren't tried, so they are INCONCLUSIVE;
+  the conclusion is still that of the violated rule.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Recovery:
     def after(self, rule: str, empty: Callable[[], None], *, unreachable: bool = False) -> str | None:
         """Undo what the rule with this id left behind; return a note for the report if there is one.
 
-        ``empty`` empties the rule's namespaces; ``unreachable`` tells that the rule could not open its store.
+        ``empty`` empties the rule's namespaces; ``unreachable`` tells that the rule could not open or use its store.
         """
         failure, degraded = self._monitor.take_failure(), self._monitor.degraded
         if failure is None and not degraded and not unreachable:
@@ -57,7 +57,7 @@ class Recovery:
         elif degraded:
             self.down = f"the controls left the server down: they undid no fault that {rule} injected; {seen}"
         else:
-            self.down = f"{rule} could not open its store, which didn't come back within {self._patience:g} s: {seen}"
+            self.down = f"{rule} could not reach its store, which didn't come back within {self._patience:g} s: {seen}"
             if self._monitor.last is not None:
                 self.down += (
                     f". The last control used was {self._monitor.last!r}; a control that brings a server back has to "

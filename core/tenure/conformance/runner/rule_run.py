@@ -103,8 +103,8 @@ class RuleExecution:
 
     @property
     def unreachable(self) -> bool:
-        """Whether it ended because its store could not be reached, before the rule itself began."""
-        return self.context is None and isinstance(self._error, Unavailable)
+        """Whether it ended because its store could not be reached: opened, or used."""
+        return isinstance(self._error, Unavailable)
 
     def clean(self) -> None:
         """Empty the rule's namespaces again, now that the store answers."""

@@ -10,7 +10,6 @@ every selected rule, and still empties the namespaces that it used.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,6 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 
-from tenure._client.opening import check_shared, connect
-from tenure._plugins import url as urls
 from tenure._suggestions import meant
 from tenure.conformance.controls.controls import NETWORK, ServerControls, offered, with_network
 from tenure.conformance.harness.assertions import inconclusive_reason
@@ -30,7 +27,6 @@ from tenure.conformance.harness.context import (
     RuleContext,
     SharedRun,
     SharedRunUnfinished,
-    in_namespace,
 )
 from tenure.conformance.harness.face import FACES
 from tenure.conformance.harness.profile import QUICK, Profile
@@ -38,13 +34,11 @@ from tenure.conformance.harness.rule import SYNC, Rule
 from tenure.conformance.harness.verdicts import Conclusion, RuleVerdict, Verdict, conclude
 from tenure.conformance.network import Network
 from tenure.conformance.runner.control_monitor import ControlMonitor
+from tenure.conformance.runner.first_look import StoreFacts, look
 from tenure.conformance.runner.recovery import Recovery
 from tenure.conformance.runner.rule_run import RuleExecution, RuleRun
-from tenure.errors import ConfigError, PluginError, TenureError
-from tenure.spi import Capabilities, ServerInfo
-
-_CALLS_OF_A_LOOK = 4
-"""The first look at a store makes three calls, each with a timeout."""
+from tenure.errors import ConfigError
+from tenure.spi import Capabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +62,6 @@ class Plan:
     """Whether to run a proxy between client and server, if the URL names host and port."""
     face: str = SYNC
     """The interface through which the rules use the store, see :mod:`tenure.conformance.harness.face`."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFacts:
-    """The store as it was before the first rule."""
-
-    url: str
-    """Shows no password."""
-    scheme: str
-    server: ServerInfo | None
-    """``None`` if the server could not be asked."""
-    capabilities: Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,45 +191,10 @@ class _Runner:
         self._began = datetime.now(UTC)
         self._start = time.monotonic()
         self._deadline = None if plan.budget is None else self._start + plan.budget
-        self._store = self._look()
+        self._store = look(plan.url, plan.timeout)
+        self._notes.update(dict.fromkeys(self._store.notes))
         self._network = Network.in_front_of(plan.url) if plan.between else None
         self._rule_budget = plan.rule_budget or default_rule_budget(self._store.capabilities, plan.profile)
-
-    def _look(self) -> StoreFacts:
-        """Look at the store on a thread of its own: a plugin that overruns its timeouts must not hold up the run."""
-        check_shared(self._plan.url)
-        doing, found, failed = ["opening the store"], list[StoreFacts](), list[BaseException]()
-
-        def look() -> None:
-            try:
-                found.append(self._facts(doing))
-            except BaseException as exc:  # noqa: BLE001 - raised by who waits
-                failed.append(exc)
-
-        limit = _CALLS_OF_A_LOOK * self._plan.timeout
-        thread = threading.Thread(target=look, name="tenure-conformance-look", daemon=True)
-        thread.start()
-        thread.join(limit)
-        if failed:
-            raise failed[0]
-        if not found:
-            raise PluginError(
-                f"{doing[-1]}: the plugin did not return within {limit:g} s, and was given {self._plan.timeout:g} s; "
-                "let each of its calls keep the timeout that it is given"
-            )
-        return found[0]
-
-    def _facts(self, doing: list[str]) -> StoreFacts:
-        url = in_namespace(self._plan.url, "")
-        with connect(url, timeout=self._plan.timeout) as store:
-            info = None
-            try:
-                doing.append("asking the server for its description")
-                info = store.server_info()
-            except TenureError as exc:
-                self._notes[f"asking the server for its description: {exc}"] = None
-            doing.append("closing the store")
-            return StoreFacts(store.url, urls.split(url).scheme, info, store.capabilities)
 
     def run(self) -> Run:
         try:
@@ -297,6 +244,8 @@ class _Runner:
             return self._done.pop(rule.id)
         if self._interrupted:
             return self._left_out(rule, "the run was interrupted before the rule started")
+        if self._recovery.down is None and self._store.silence is not None:
+            return self._silent(rule, self._store.silence)
         if self._recovery.down is not None:
             reason = inconclusive_reason(rule, self._recovery.down)
             return RuleRun(rule, RuleVerdict(rule.id, Verdict.INCONCLUSIVE, reason), self._now)
@@ -305,6 +254,13 @@ class _Runner:
                 rule, f"the budget of {self._plan.budget:g} s for the run was used up before the rule started"
             )
         return self._execute(rule)
+
+    def _silent(self, rule: Rule, silence: str) -> RuleRun:
+        """The verdict on the first rule that applies: no guarantee allows a store that answers no call."""
+        self._recovery.down = silence
+        self._notes[silence] = None
+        reason = f"rule {rule.id} is violated: {silence}\n  guarantee: {rule.guarantee}"
+        return RuleRun(rule, RuleVerdict(rule.id, Verdict.FAIL, reason), 0.0, max(self._now, 1e-6))
 
     def _execute(self, rule: Rule) -> RuleRun:
         """Run the rule, and beside it those that may be; keep the results of those until it is their turn."""

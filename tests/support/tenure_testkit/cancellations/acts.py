@@ -15,6 +15,7 @@ import anyio
 
 import tenure
 from tenure import aio
+from tenure.errors import ServiceNotFound
 from tenure.registry import Instance
 from tenure_testkit.waiting import PATIENCE
 
@@ -375,7 +376,10 @@ ACTS: Mapping[str, Act] = {
     )
 }
 
-EXPECTED = (tenure.Unavailable, tenure.OutcomeUnknown, tenure.LeaseLost, tenure.WaitTimeout, tenure.LeaseNotFound)
+EXPECTED = (
+    *(tenure.Unavailable, tenure.OutcomeUnknown, tenure.LeaseLost, tenure.LeaseNotFound),
+    *(tenure.WaitTimeout, ServiceNotFound),
+)
 """What a fault may do to a call, and a wait that nobody ends."""
 ENDS = (*EXPECTED, _GiveBackError)
 """How an act may end."""

@@ -140,8 +140,10 @@ class Trial:
                         chance = random.Random(f"{self.found.seed}/{turn}/{number}")
                         group.start_soon(self._work, store, canceller, chance, wanted)
                 await anyio.to_thread.run_sync(self._weather.calm)
-                self._tell(f"{self.found.cancels} cancels, {len(self.found.problems)} problems")
                 await self._judge(store, canceller, tasks, leases)
+                problems = [*self.found.problems, *self._notes.problems]
+                news = "".join(f"; {problem:.200}" for problem in problems[-1:])
+                self._tell(f"{self.found.cancels} cancels, {len(problems)} problems{news}")
                 if self._over:
                     break
         self.found.problems += self._notes.problems + [f"told to the loop alone: {what}" for what in canceller.told]
@@ -288,7 +290,9 @@ def _heard(problems: list[str], proxies: tuple[int, ...]) -> Iterator[None]:
 
     class Logged(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            problems.append(f"logged: {record.getMessage()}"[:300])
+            error = record.exc_info and record.exc_info[1]
+            where = "".join(traceback.format_exception(error)[-6:]) if error else ""
+            problems.append(f"logged: {record.getMessage():.300}\n{where}")
 
     def warn(message: Warning | str, kind: type[Warning], *_: Any) -> None:
         text = str(message)

@@ -18,12 +18,15 @@ from typing import Any, Self
 
 import tenure
 from tenure_testkit.fleet.load import Gauge, Load, load_between
-from tenure_testkit.fleet.outages import KINDS, Kind, outage
+from tenure_testkit.fleet.outages import KINDS, Kind, mark, outage
 from tenure_testkit.waiting import NotInTime, until
 
 _MORE = 2.0
 """Seconds of load after the last client is back: a refresh that was put off belongs to the outage."""
 _AT_A_TIME = 1_000
+_QUIET = 5.0
+_TIMES = 10
+"""Refreshes and changes that are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,19 @@ class Size:
     down: float
     ttl: float
     limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a fleet costs the server while nothing is wrong, each time of one client alone."""
+
+    idle_cpu: float
+    """Seconds of the server's processor in a second in which nothing happens."""
+    refresh_cpu: float
+    """Seconds of the server's processor for one refresh of a lease."""
+    change_cpu: float
+    """The same for one change that one client is told of."""
+    change_bytes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +120,10 @@ class Process:
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def ask(self) -> None:
-        """Let it report."""
+    def ask(self, what: str) -> None:
+        """Let it report, or refresh all leases and then report."""
         assert self._process.stdin is not None
-        self._process.stdin.write("report\n")
+        self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
 
     def __enter__(self) -> Self:
@@ -125,32 +141,34 @@ class Process:
 
 def fleet(
     store: str, outages: Sequence[str], size: Size, *, spread: bool, folder: Path, tell: Callable[[str], object]
-) -> list[Return]:
-    """Run one fleet on a server of its own, and return how it came back after each outage."""
+) -> tuple[Rest, list[Return]]:
+    """Run one fleet on a server of its own, and return what it costs, and how it came back after each outage."""
     kind = KINDS[store]
     with ExitStack() as ends:
         server = ends.enter_context(kind.make())
         fill(server.url, size)
-        share, rest = divmod(size.clients, size.processes)
+        gauge = kind.gauge(server)
+        ends.callback(gauge.stop)
+        alone = in_quiet(gauge)
+        share, more = divmod(size.clients, size.processes)
         config = {"url": server.url, "ttl": size.ttl, "spread": spread}
         processes = [
-            ends.enter_context(Process({**config, "number": number, "clients": share + (number < rest)}))
+            ends.enter_context(Process({**config, "number": number, "clients": share + (number < more)}))
             for number in range(size.processes)
         ]
         limit = time.monotonic() + size.limit
         for process in processes:
             process.answer(limit)
         tell(f"{store}: {size.clients} clients are there")
-        gauge = kind.gauge(server)
-        ends.callback(gauge.stop)
+        running = Running(kind, server, processes, gauge)
+        rest = at_rest(running, size, alone)
+        tell(f"{store}: {at_rest_described(rest)}")
         came = []
         for number, name in enumerate(outages, 1):
-            found = one_return(
-                Running(kind, server, processes, gauge), size, name, number, spread=spread, folder=folder
-            )
+            found = one_return(running, size, name, number, spread=spread, folder=folder)
             came.append(found)
             tell(f"{store}: {described(found)}")
-        return came
+        return rest, came
 
 
 def fill(url: str, size: Size) -> None:
@@ -166,11 +184,53 @@ def fill(url: str, size: Size) -> None:
         store.put("data/marker", b"0")
 
 
-def reports(processes: Sequence[Process], limit: float) -> list[dict[str, Any]]:
-    """What all processes have seen."""
+def reports(processes: Sequence[Process], limit: float, *, after: str = "report") -> list[dict[str, Any]]:
+    """What all processes have seen, after they have done what they are told."""
     for process in processes:
-        process.ask()
+        process.ask(after)
     return [process.answer(limit) for process in processes]
+
+
+def in_quiet(gauge: Gauge) -> float:
+    """Seconds of the server's processor in a second in which nothing happens."""
+    began = time.monotonic()
+    time.sleep(_QUIET)
+    ended = time.monotonic()
+    return load_between(gauge.readings, began, ended).cpu_seconds / (ended - began)
+
+
+def at_rest(running: Running, size: Size, alone: float) -> Rest:
+    """Measure what refreshes and changes cost. What the server costs ``alone``, or its fleet anyway, is taken off."""
+    idle = in_quiet(running.gauge)
+
+    def cost(act: Callable[[], object]) -> tuple[float, float]:
+        began = time.monotonic()
+        act()
+        time.sleep(1.0)  # until the counters have been read
+        ended = time.monotonic()
+        load = load_between(running.gauge.readings, began, ended)
+        return max(0.0, load.cpu_seconds - idle * (ended - began)), load.sent_bytes
+
+    def refresh() -> None:
+        for _ in range(_TIMES):
+            reports(running.processes, time.monotonic() + size.limit, after="refresh")
+
+    def change() -> None:
+        for number in range(-_TIMES, 0):
+            mark(running.server.url, number, changes=0)
+        until(lambda: in_sync(running.processes, -1, size), size.limit, "all clients know a change", interval=0.5)
+
+    refresh_cpu, _ = cost(refresh)
+    change_cpu, sent = cost(change)
+    times = size.clients * _TIMES
+    return Rest(max(0.0, idle - alone) / size.clients, refresh_cpu / times, change_cpu / times, sent / times)
+
+
+def in_sync(processes: Sequence[Process], number: int, size: Size) -> list[float] | None:
+    """When each client has seen the marker's value ``number``; ``None`` while one hasn't."""
+    found = reports(processes, time.monotonic() + size.limit)
+    seen = [client.get(str(number)) for one in found for client in one["seen"]]
+    return None if None in seen else seen
 
 
 def one_return(running: Running, size: Size, name: str, number: int, *, spread: bool, folder: Path) -> Return:
@@ -180,12 +240,8 @@ def one_return(running: Running, size: Size, name: str, number: int, *, spread: 
     went = time.monotonic()
     back = outage(running.kind, running.server, name, number, seconds=size.down, folder=folder)
     limit = back + size.limit
-
-    def all_seen() -> list[float] | None:
-        seen = [client.get(str(number)) for one in reports(processes, limit) for client in one["seen"]]
-        return None if None in seen else [max(0.0, at - back) for at in seen]
-
-    times = until(all_seen, size.limit, "all clients are in sync", interval=0.5)
+    seen = until(lambda: in_sync(processes, number, size), size.limit, "all clients are in sync", interval=0.5)
+    times = [max(0.0, at - back) for at in seen]
     time.sleep(_MORE)
     found = reports(processes, limit)
     with tenure.connect(running.server.url, timeout=size.limit) as store:
@@ -222,6 +278,14 @@ def described(found: Return) -> str:
     )
 
 
-def as_json(found: Return) -> dict[str, Any]:
-    """A return for a file."""
+def at_rest_described(rest: Rest) -> str:
+    """One line about a fleet at rest."""
+    return (
+        f"at rest: {rest.idle_cpu * 1e6:.0f} us CPU for a client and second, {rest.refresh_cpu * 1e6:.0f} us for a "
+        f"refresh, {rest.change_cpu * 1e6:.0f} us and {rest.change_bytes:.0f} bytes to tell one client of a change"
+    )
+
+
+def as_json(found: Rest | Return) -> dict[str, Any]:
+    """A result for a file."""
     return dataclasses.asdict(found)

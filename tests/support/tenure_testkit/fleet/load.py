@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import NamedTuple
 
+from tenure_testkit.servers import engine
+from tenure_testkit.servers.container import ServerContainer
 from tenure_testkit.servers.etcd import EtcdServer
 from tenure_testkit.servers.redis import RedisServer
 
@@ -145,6 +147,20 @@ class RedisGauge(Gauge):
     def stop(self) -> None:
         super().stop()
         self._client.close()
+
+
+class ContainerGauge(Gauge):
+    """What the engine knows of any server's container: processor time and bytes. It counts no requests."""
+
+    def __init__(self, server: ServerContainer) -> None:
+        self._container = engine.client().containers.get(server.container_id)
+        super().__init__()
+
+    def read(self) -> Reading:
+        found = self._container.stats(stream=False, one_shot=True)
+        sent = sum(network["tx_bytes"] for network in found["networks"].values())
+        used = found["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
+        return Reading(time.monotonic(), requests=0.0, connections=0.0, sent_bytes=sent, cpu_seconds=used)
 
 
 def _total(lines: Iterable[str], name: str) -> float:

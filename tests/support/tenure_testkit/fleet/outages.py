@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import tenure
-from tenure_testkit.fleet.load import EtcdGauge, Gauge, RedisGauge
+from tenure_testkit.fleet.load import ContainerGauge, EtcdGauge, Gauge, RedisGauge
 from tenure_testkit.fleet.worker import MARKER
+from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.servers.etcd import EtcdServer
 from tenure_testkit.servers.redis import RedisServer
+from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.waiting import PATIENCE
 
 
@@ -22,25 +24,31 @@ class Kind:
 
     make: Callable[[], Any]
     gauge: Callable[[Any], Gauge]
-    forget: Callable[[Any], object]
+    forget: Callable[[Any], object] | None
+    """``None``: the store keeps no history for watches."""
 
 
 KINDS = {
     "etcd": Kind(EtcdServer, EtcdGauge, lambda server: server.gateway.compact()),
     "redis": Kind(RedisServer, RedisGauge, lambda server: server.trim()),
+    "zookeeper": Kind(ZooKeeperServer, ContainerGauge, None),
+    "consul": Kind(ConsulServer, ContainerGauge, None),
 }
+USUAL = ("etcd", "redis")
 OUTAGES = ("kept", "forgotten")
-"""``kept``: the server still has its history, so watches resume. ``forgotten``: all clients read everything again."""
+"""``kept``: the server still has its history, so watches resume. ``forgotten``: all clients read everything again.
+
+On a store that keeps no history for watches, all read everything again in any case."""
 
 
 _CHANGES = 10
 """Changes that come before the last one, which no store forgets."""
 
 
-def mark(url: str, number: int) -> None:
-    """Tell all clients that an outage is over."""
+def mark(url: str, number: int, *, changes: int = _CHANGES) -> None:
+    """Tell all clients that an outage is over, after so many other changes."""
     with tenure.connect(url, timeout=PATIENCE, wait_for_store=PATIENCE) as store:
-        for _ in range(_CHANGES):
+        for _ in range(changes):
             store.put("data/changed", b"%d" % number)
         store.put(MARKER, b"%d" % number)
 
@@ -49,20 +57,22 @@ def outage(kind: Kind, server: Any, name: str, number: int, *, seconds: float, f
     """Take ``server`` away for at least ``seconds``, and bring it back. Returns when it was back."""
     began = time.monotonic()
     server.kill()
-    if name == "kept":
+    if kind.forget is None:
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         server.start()
         back = time.monotonic()
         mark(server.url, number)
         return back
-    # Nobody but us reaches the server meanwhile, since it runs at another port.
+    # Nobody but us reaches the server meanwhile, since it runs at another port. So clients find the marker when they
+    # come, and no call of ours delays it.
     saved = folder / "data.tar"
     server.save_data(saved)
     with kind.make() as other:
         other.kill()
         other.start_on(saved)
         mark(other.url, number)
-        kind.forget(other)
+        if name == "forgotten":
+            kind.forget(other)
         other.stop()
         other.save_data(saved)
     time.sleep(max(0.0, began + seconds - time.monotonic()))

@@ -1,12 +1,13 @@
 """A process of the fleet: many clients, each with a store, a lease with a key, and a watch with a callback.
 
-Its argument is a JSON object. It prints one line of JSON when all clients are there, and one for each line that it
-reads. It ends when its standard input does.
+Its argument is a JSON object. It prints one line of JSON when all clients are there, and a report for each line that it
+reads. After the line ``refresh`` each client first refreshes its lease once. It ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections import Counter
@@ -27,7 +28,7 @@ class Client:
 
     def __init__(self, url: str, ttl: float, name: str) -> None:
         self.seen: dict[int, float] = {}
-        """When it knew that an outage is over, by the outage's number."""
+        """When it knew the marker's value, such as the number of an outage that is over."""
         self.batches: Counter[str] = Counter()
         self.losses: list[str] = []
         self.store = tenure.connect(url, timeout=PATIENCE)
@@ -63,6 +64,7 @@ def report(clients: list[Client]) -> dict[str, Any]:
 
 def main() -> None:
     """The process."""
+    logging.disable(logging.WARNING)  # clients say that they have lost the server
     config = json.loads(sys.argv[1])
     if not config["spread"]:
         without_spread()
@@ -70,7 +72,10 @@ def main() -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         clients = list(pool.map(lambda name: Client(config["url"], config["ttl"], name), names))
     print(json.dumps({"ready": len(clients)}), flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.strip() == "refresh":
+            for client in clients:
+                client.lease.refresh()
         print(json.dumps(report(clients)), flush=True)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(lambda client: client.store.close(), clients))

@@ -1,0 +1,60 @@
+"""A channel to one address, whose state is known at any time: before a call, so that nothing is sent in vain.
+
+gRPC's own errors don't tell: a server may answer with the very words that the client uses for a failed connection.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import grpc
+
+from tenure.plugin_kit import Deadline
+
+_READY = grpc.ChannelConnectivity.READY
+_FAILED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+
+
+class Link:
+    """Follows a channel's state. gRPC has a thread of its own for that, one for each channel.
+
+    Args:
+        channel: the channel, to one address. It begins to connect at once.
+    """
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        self._state = grpc.ChannelConnectivity.IDLE
+        self._changed = threading.Condition()
+        channel.subscribe(self._follow, try_to_connect=True)
+
+    def _follow(self, state: grpc.ChannelConnectivity) -> None:
+        with self._changed:
+            self._state = state
+            self._changed.notify_all()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return bool(self._state is _READY)
+
+    def connect(self, seconds: float) -> bool:
+        """Wait for a connection; not longer than until an attempt has failed. Returns whether there is one."""
+        if self.connected:
+            return True
+        limit = Deadline(seconds)
+        if self._state is grpc.ChannelConnectivity.IDLE:
+            self._wake_up()
+        with self._changed:
+            self._changed.wait_for(lambda: self._state is _READY or self._state in _FAILED, limit.remaining())
+            return self.connected
+
+    def _wake_up(self) -> None:
+        def nothing(_state: grpc.ChannelConnectivity) -> None: ...
+
+        self.channel.subscribe(nothing, try_to_connect=True)
+        self.channel.unsubscribe(nothing)
+
+    def close(self) -> None:
+        """Close the channel. Calls that are under way are cancelled."""
+        self.channel.close()
