@@ -390,7 +390,7 @@ def test_a_store_that_answers_no_call_is_not_conformant_within_its_timeout(said,
     for result in tried[:2]:
         assert "answers no call: the first put raised" in result.verdict.reason
         assert "nobody answers" in result.verdict.reason
-    assert found.seconds < 10.0, "each rule waited for its own timeouts"
+    assert found.seconds < len(tried) / 2, "each rule waited for its own timeout of a second"
 
 
 class FallsSilent(Silent):
