@@ -442,5 +442,5 @@ def test_a_slow_store_is_told_how_long_its_run_will_take():
     (store,) = told
     assert store.pace is not None
     assert store.pace.write >= 0.3
-    assert store.pace.estimate(200) > 10 * Pace(0.001, 0.001).estimate(200)
+    assert store.pace.estimate(200) > 5 * Pace(0.001, 0.001).estimate(200)
     assert told_texts[0].startswith("1 rules, about")
