@@ -220,7 +220,11 @@ class Pool:
                 return pooled
             try:
                 endpoints.confirm(pooled.connection, deadline)
-            except (TenureError, ConnectionBroken):
+            except ConnectionBroken as exc:
+                pooled.drop(with_idle=True)
+                if pooled.fresh:  # only the question was sent, whatever the caller is about to do
+                    raise self._unanswered(exc, action, write=False) from exc
+            except TenureError:
                 pooled.drop(with_idle=True)
                 if pooled.fresh:
                     raise

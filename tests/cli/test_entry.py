@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -72,3 +74,18 @@ def test_the_help_page_imports_no_command() -> None:
         "finally: print('COMMANDS', [m for m in sys.modules if m.startswith('tenure.cli.commands')])\n"
     )
     assert ended.stdout.splitlines()[-1] == "COMMANDS []", ended.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_without_a_stream_it_works_all_the_same(tmp_path: Path, closed: str) -> None:
+    """The store's file doesn't get the number of a closed stream, into which a child would write."""
+    command = f"{sys.executable} -m tenure.cli {{}} {closed}"
+    file = tmp_path / "store.db"
+    for words in ("backends", f"kv put --url sqlite://{file} key value", f"lock --url sqlite://{file} name -- true"):
+        ended = subprocess.run(
+            ["bash", "-c", command.format(words)], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert ended.returncode == 0, (words, ended.stderr)
+        assert "Traceback" not in ended.stderr
+    with sqlite3.connect(file) as check:
+        assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

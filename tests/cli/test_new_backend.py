@@ -53,7 +53,7 @@ def test_a_whole_package_is_written(run: Run, here: Path) -> None:
         "cd tenure-satchel",
         "pip install -e '.[test]'",
         "pytest",
-        "grep -rn REPLACE tenure_satchel tests",
+        "grep -rnI REPLACE tenure_satchel tests",
     ):
         assert f"  {step}\n" in result.stdout
 

@@ -118,7 +118,7 @@ MODES = {
 
 def keep_claims(folder: Path, reports: dict[str, Path]) -> None:
     """Write a claim for each report, and the index of all claims of the folder into the page about them."""
-    from tenure.conformance.claims import claim, index
+    from tenure.conformance.claims import badge, claim, index
 
     folder.mkdir(parents=True, exist_ok=True)
     for store, path in reports.items():
@@ -129,6 +129,7 @@ def keep_claims(folder: Path, reports: dict[str, Path]) -> None:
             reproduce=f"python tests/conformance/run_matrix.py --store {store}",
         )
         (folder / f"{store}.json").write_text(claim.written(made), encoding="utf-8")
+        (folder / f"{store}.svg").write_text(badge.badge(made), encoding="utf-8")
     kept = [claim.parsed(path.read_bytes(), str(path)) for path in sorted(folder.glob("*.json"))]
     page = ROOT / "core/docs/reference/claims.md"
     page.write_text(index.into(page.read_text(encoding="utf-8"), kept), encoding="utf-8")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -39,8 +40,30 @@ PROCESSES = 12
 AGAIN = 4
 """So many at a time are tried again."""
 
+FOLDER = Path(__file__).with_name("mutants")
+
 SLOW = ("faults", "watches", "restarts", "spi")
 """Areas whose mutants are tried first, so that no long one is left at the end."""
+
+
+def unknown(chosen: Sequence[str]) -> list[str]:
+    """Return a line for each word that names no area and no mutant that is tried."""
+    known = {each.__name__ for each in MUTANTS} | {area_of(each) for each in MUTANTS}
+    lines = []
+    for word in chosen:
+        if word in known:
+            continue
+        written = [
+            path.name
+            for path in FOLDER.glob("*.py")
+            if re.search(rf"^class {re.escape(word)}\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+        ]
+        if written:
+            lines.append(f"{word} isn't tried: add it to MUTANTS at the end of mutants/{written[0]}")
+        else:
+            areas = sorted({area_of(each) for each in MUTANTS})
+            lines.append(f"there is no mutant {word!r} and no such area; the areas are {', '.join(areas)}")
+    return lines
 
 
 def prove(chosen: Sequence[str], *, intended: bool, processes: int, show: bool) -> Matrix:
@@ -90,6 +113,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N", help="mutants tried at a time")
     parser.add_argument("--intended", action="store_true", help="only the rules that each mutant names")
     arguments = parser.parse_args()
+    if wrong := unknown(arguments.chosen):
+        parser.error("; ".join(wrong))
     started = time.monotonic()
     matrix = prove(arguments.chosen, intended=arguments.intended, processes=arguments.processes, show=True)
     problems = matrix.problems(STAYING)

@@ -16,6 +16,7 @@ import pytest
 from tenure.conformance.runner.runner import all_rules
 
 from .mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of, defect_of
+from .run_mutants import unknown
 
 PROGRAM = Path(__file__).with_name("run_mutants.py")
 RULES = {rule.id: rule for rule in all_rules()}
@@ -31,6 +32,15 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(file.read_text())
     assert (done.returncode == 0) == (not found["problems"]), done.stdout + done.stderr
     return found
+
+
+def test_a_name_that_is_not_tried_is_told_at_once() -> None:
+    assert unknown(["kv", "LostUpdate"]) == []
+    (nothing,) = unknown(["kw"])
+    assert "no mutant 'kw' and no such area; the areas are " in nothing
+    # A class that wraps every call is in the folder, and none of those that are tried.
+    (left_out,) = unknown(["Breakable"])
+    assert left_out == "Breakable isn't tried: add it to MUTANTS at the end of mutants/base.py"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)

@@ -64,6 +64,9 @@ def main() -> int:
                     came += found[1]
                 problems += [f"{store}: {problem}" for one in came if one.spread for problem in one.problems]
                 results[store] = {"rest": [as_json(one) for one in rest], "returns": [as_json(one) for one in came]}
+    except KeyboardInterrupt:
+        tell("stopped")
+        return 130
     finally:
         engine.close()
     whole = {"size": dataclasses.asdict(size), "machine": platform.platform(), "stores": results}

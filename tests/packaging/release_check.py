@@ -177,6 +177,13 @@ def image(python: str) -> Iterator[str]:
     yield name
 
 
+def interpreter(python: str) -> str:
+    """Return a working interpreter of this machine, also one that a version manager keeps; empty if there is none."""
+    manager = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [shutil.which(f"python{python}"), *sorted(manager.glob(f"versions/{python}.*/bin/python{python}"))]
+    return next((str(each) for each in candidates if each and run(str(each), "-c", "").returncode == 0), "")
+
+
 def in_container(
     image_name: str, script: str, *words: str, folders: dict[Path, str]
 ) -> subprocess.CompletedProcess[str]:
@@ -254,8 +261,8 @@ def installed(steps: Steps, python: str, files: Sequence[Path]) -> None:
             )
             where = name
         else:
-            found = shutil.which(f"python{python}")
-            if found is None:
+            found = interpreter(python)
+            if not found:
                 steps.say(f"install on Python {python}", ["neither an image nor an interpreter of this machine has it"])
                 return
             with tempfile.TemporaryDirectory() as folder:

@@ -93,6 +93,9 @@ def test_the_guide_has_each_of_its_pages(names: list[str]) -> None:
 
 def test_each_distribution_has_its_bill_of_materials(info: dict[str, str]) -> None:
     assert make_sboms.main(["--check"]) == 0
+    for folder, path in make_sboms.places().items():
+        build = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+        assert build.get("sbom-files") == [path.relative_to(folder).as_posix()], f"{folder.name}: sbom-files"
     bill = json.loads(info["sboms/tenure.cdx.json"])
     assert bill["metadata"]["component"]["version"] == Parser().parsestr(info["METADATA"])["Version"]
     required = [each["name"] for each in bill["components"] if each["scope"] == "required"]

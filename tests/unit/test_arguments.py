@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
+import tenure
 from tenure.errors import ConfigError, InvalidArgument, InvalidKey, LimitExceeded
+from tenure.recipes.lock import Lock
+from tenure.registry import Registry
 from tenure.spi.keys import namespace_prefix
 
 from .doubles import ScriptedBackend
@@ -153,3 +159,11 @@ def test_namespaces_that_are_neighbours_share_no_prefix():
 def test_a_namespace_that_is_none(name):
     with pytest.raises(ConfigError, match="namespace"):
         namespace_prefix(name)
+
+
+def test_what_is_open_says_where_it_belongs_when_it_is_pickled():
+    with tenure.connect("memory://pickled") as store, store.lease(5) as lease, store.watch("") as watch:
+        for opened in (store, lease, watch, Registry(store), Lock(store, "lock")):
+            for attempt in (pickle.dumps, copy.deepcopy):
+                with pytest.raises(TypeError, match="pass the store's URL, and open it there"):
+                    attempt(opened)

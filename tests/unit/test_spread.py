@@ -217,6 +217,7 @@ def test_a_watch_for_asyncio_waits_as_long_as_its_state_is_large():
                 pass
 
     run(main)
+    assert DOWN / 2 <= max(clock.seconds) <= DOWN
 
 
 # -- leases -------------------------------------------------------------------------------------------------

@@ -110,6 +110,10 @@ def test_what_a_server_may_have_seen_is_repeated_only_if_the_method_is_idempoten
         assert caught.value.details() == LIKE_NEVER_SENT
         assert first.calls + second.calls == 1, "a server has seen it"
     with TenureChannel(registry, "shop", idempotent=[GET]) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(GET)(b"", timeout=T)
+        assert caught.value.details() == LIKE_NEVER_SENT, "the last server's words"
+        assert first.calls + second.calls == 3, "each was tried"
         second.answer = lambda context: None
         assert {channel.unary_unary(GET)(b"", timeout=T) for _ in range(3)} == {second.name}
     assert not list(registry.resting), "both answer"

@@ -10,6 +10,7 @@ its start.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import queue
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import pluggy
 
 GROUP = "tenure.backends"
+_IN_CORE = {"agent": "tenure.agent.plugin"}
+"""Schemes that lead to a store in another way, each with its module. They are no stores, and nobody may claim them."""
 DEFAULT_URL_GROUP = "tenure.default_url"
 
 _TO_CHANGE = (
@@ -115,7 +118,7 @@ def find(scheme: str) -> BackendPlugin:
 def register(plugin: object, scheme: str) -> None:
     """Make ``plugin`` (a module or object with the hook) serve ``scheme`` in this process, without an entry point."""
     with _lock:
-        if scheme in _found or any(claim.scheme == scheme for claim in claims()):
+        if scheme in _found or scheme in _IN_CORE or any(claim.scheme == scheme for claim in claims()):
             raise PluginError(
                 f"registering a plugin for {scheme!r}: the scheme is taken already; choose another one, or unregister "
                 "the plugin that has it"
@@ -173,6 +176,11 @@ def _findable(module: str) -> bool:
 
 
 def _load(scheme: str) -> BackendPlugin:
+    if scheme in _IN_CORE:
+        module = importlib.import_module(_IN_CORE[scheme])
+        if not _manager().has_plugin(scheme):
+            _manager().register(module, name=scheme)
+        return _describe(scheme, module.__name__)
     candidates = [claim for claim in claims() if claim.scheme == scheme]
     if not candidates:
         raise UnknownScheme(_unknown(scheme))

@@ -16,7 +16,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from tenure._runtime.deadline import monotonic
 from tenure.errors import CallInterrupted
@@ -47,6 +47,13 @@ class Monitor(_Base):
     def __init__(self) -> None:
         super().__init__()
         self._notices: deque[_thread.LockType] = deque()
+
+    def __reduce__(self) -> NoReturn:
+        """Say what to do instead, for everything that has a monitor: stores, leases, watches, registries, recipes."""
+        raise TypeError(
+            "pickling or copying an open store, or what uses one: it belongs to the process that opened it; pass the "
+            "store's URL, and open it there with connect()"
+        )
 
     @property
     def entered(self) -> bool:

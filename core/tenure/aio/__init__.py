@@ -1,4 +1,4 @@
-"""The asyncio face: the names, arguments and errors of the synchronous one, awaited.
+"""The asyncio face: the names, arguments and errors of the synchronous one, awaited. It runs on trio, too.
 
 >>> import asyncio
 >>> from tenure import aio

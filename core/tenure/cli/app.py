@@ -28,6 +28,7 @@ _COMMANDS = {
     "instances": "commands.services",
     "healthy": "commands.healthy",
     "watch": "commands.watch",
+    "agent": "commands.agent",
     "kv": "commands.kv",
     "lease": "commands.lease",
     "backends": "commands.backends",
@@ -60,7 +61,7 @@ class Commands(Group):
 
     def elsewhere(self, ctx: click.Context, name: str) -> str:
         nested: dict[str, str] = {}
-        for group in ("kv", "lease", "locks", "conformance"):
+        for group in ("kv", "lease", "locks", "agent", "conformance"):
             command = self.get_command(ctx, group)
             if isinstance(command, click.Group):
                 nested |= dict.fromkeys(command.commands, group)

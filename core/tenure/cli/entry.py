@@ -15,6 +15,7 @@ _COMPLETION = "_TENURE_COMPLETE"
 
 def main() -> int:
     """Run the command line given in ``sys.argv``; the answer is the exit code (or ``SystemExit`` carries it)."""
+    _replace_closed_streams()
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         print(
@@ -33,6 +34,21 @@ def main() -> int:
 
     cli.main(prog_name="tenure")
     return 0
+
+
+def _replace_closed_streams() -> None:
+    """Give a command that was started without stdin, stdout or stderr (``>&-``) the null device in its place.
+
+    What is opened later would get the number of a closed one, and a child would write into it.
+    """
+    for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115 - open until the end
 
 
 def _complete() -> None:

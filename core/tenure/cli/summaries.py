@@ -15,6 +15,7 @@ SUMMARIES = {
     "instances": "List the instances of a service.",
     "healthy": "Check a store or a service by an exit code, as a container's probe.",
     "watch": "Show services as they come and go.",
+    "agent": "Watch a store once for all programs of this host.",
     "kv": "Get, put, delete, list and watch keys.",
     "lease": "List, show and revoke leases.",
     "backends": "List the installed store plugins.",

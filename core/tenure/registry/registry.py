@@ -206,8 +206,14 @@ class Registry:
                         raise
                     self._go_on_late(exc)
                     return self
-                if self._first is not None:
-                    self._register_first(self._first, None if timeout is None else deadline)
+                try:
+                    if self._first is not None:
+                        self._register_first(self._first, None if timeout is None else deadline)
+                except AWAY as exc:
+                    # An agent serves what it knew: the cache is there, and the store isn't.
+                    if isinstance(exc, CallInterrupted) or self._warm is None or self._following.outage is None:
+                        raise
+                    self._go_on_late(exc)
                 return self  # in here: an interrupt on this line, too, raises and so has to close
             except BaseException:
                 self.close()

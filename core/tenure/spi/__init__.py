@@ -14,7 +14,7 @@ from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities, Guarantee, Limit, field_notes
 from tenure.spi.credentials import Credentials, Login, Secret
 from tenure.spi.diagnosis import Finding, Right, Use, Verdict, named_warnings
-from tenure.spi.feed import Bookmark, Changes, Deleted, Feed, FeedItem, PollingFeed, Sink, Snapshot
+from tenure.spi.feed import Away, Bookmark, Changes, Deleted, Feed, FeedItem, PollingFeed, Sink, Snapshot
 from tenure.spi.keys import namespace_prefix
 from tenure.spi.plugin import SPI_VERSION, BackendPlugin, Caveat, Host, OpenRequest, Option, Tls, UrlForm
 from tenure.spi.types import (
@@ -42,6 +42,7 @@ from tenure.spi.types import (
 
 __all__ = [
     "SPI_VERSION",
+    "Away",
     "Backend",
     "BackendPlugin",
     "Bookmark",

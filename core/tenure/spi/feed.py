@@ -51,6 +51,19 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """Say that what a feed delivers is old: its source, such as an agent, doesn't reach the store at present.
+
+    Attributes:
+        age: seconds since what the feed has delivered was the state of the store.
+        error: why the source doesn't reach the store.
+    """
+
+    age: float
+    error: TenureError
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """One or more whole transactions, in order.
 
@@ -75,11 +88,13 @@ class Snapshot:
         revision: the store revision of the state. If the store's list isn't one point in time, the revision at which
             the list began: no item deleted before it is included, and later changes follow as changes.
         mark: as for :class:`Changes`.
+        away: how old the state is, from a feed whose source doesn't reach the store; ``None`` from all others.
     """
 
     items: tuple[KeyValue, ...]
     revision: int
     mark: str = ""
+    away: Away | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +104,12 @@ class Bookmark:
     Attributes:
         revision: the store revision that the feed has reached.
         mark: as for :class:`Changes`.
+        away: that the feed's source doesn't reach the store from now on, and how old its state is; ``None``: it does.
     """
 
     revision: int
     mark: str = ""
+    away: Away | None = None
 
 
 FeedItem = Changes | Snapshot | Bookmark

@@ -119,6 +119,8 @@ class WatchRequest:
         patience: seconds that opening may take as long as parts of it keep arriving; ``timeout`` is then the longest
             time without one. A long snapshot needs no second attempt by that. ``None``, or a plugin that doesn't know
             the field: ``timeout`` is for everything.
+        begun: whether the watch has delivered a state before. A source that may know an older one, such as an agent
+            that reads its file, then serves no snapshot of it.
     """
 
     prefix: str
@@ -126,6 +128,7 @@ class WatchRequest:
     after: int | None = None
     mark: str = ""
     patience: float | None = field(default=None, compare=False)
+    begun: bool = field(default=False, compare=False)
 
 
 # -- transactions ----------------------------------------------------------------------------------

@@ -337,7 +337,7 @@ class Watch:
             reason = self._machine.overflowed(item.entries, self._clock.now())
             _log.info("watch of %r: %s", self._settings.prefix, reason)
         else:
-            self._machine.take(item)
+            self._machine.take(item, self._clock.now())
             if self._on_taken is not None and (backlog := buffer.backlog(item)) is not None:
                 self._on_taken(
                     changes=backlog.changes, lag=self._clock.now() - backlog.arrived, pending=backlog.pending

@@ -44,7 +44,7 @@ from tenure.errors import (
     Unavailable,
 )
 from tenure.spi.capabilities import Capabilities
-from tenure.spi.feed import Bookmark, Changes, FeedItem, Snapshot
+from tenure.spi.feed import Away, Bookmark, Changes, FeedItem, Snapshot
 from tenure.spi.types import KeyValue, WatchRequest
 from tenure.watch.buffer import MAX_BYTES
 from tenure.watch.diff import ClientState, Difference, PassThrough
@@ -153,6 +153,7 @@ class WatchMachine:
         self.resync_cause = ""
         """Why the next RESYNC batch is, or the last one was, in one word."""
         self._outage_since: float | None = None
+        self._away_since: float | None = None
         self._opened_at = 0.0
         self._begun = False
         self.revision = settings.after or 0
@@ -190,6 +191,7 @@ class WatchMachine:
             after=self.revision if resume else None,
             mark=self._mark if resume else "",
             patience=patience,
+            begun=self._snapshot_delivered,
         )
 
     @property
@@ -212,7 +214,8 @@ class WatchMachine:
     def opened(self, request: WatchRequest, now: float) -> None:
         """A feed was opened by ``request``. One that begins with a snapshot is connected once that has arrived."""
         if request.after is not None:
-            self.disconnected_at = self.outage = None
+            if self._away_since is None:  # otherwise the feed's first item says whether its source is back
+                self.disconnected_at = self.outage = None
             self._begun = True
         self._opened_at = now
         self.attempt = FIRST_ATTEMPT
@@ -230,14 +233,21 @@ class WatchMachine:
 
     # -- what the feed delivers --
 
-    def take(self, item: FeedItem) -> None:
-        """Work out what follows from an item. May be interrupted, and called again with the same item."""
+    def take(self, item: FeedItem, now: float = 0.0) -> None:
+        """Work out what follows from an item. May be interrupted, and called again with the same item.
+
+        ``now`` is for an item that says how old it is.
+        """
         if self._pending is not None:
             self._finish()
         self._pending = self._step(item)
         # Only an item proves the feed good: a feed that opens and fails at once is opened again with a delay.
         self.backoff.reset()
-        self._outage_since = self.disconnected_at = self.outage = None
+        self._outage_since = None
+        if not isinstance(item, Changes):
+            self._hear(item.away, now)
+        elif self._away_since is None:
+            self.disconnected_at = self.outage = None
         self._begun = True
         self._reads_tried = False
         self._finish()
@@ -253,6 +263,11 @@ class WatchMachine:
             sizes = [len(entry.key) + len(entry.value) for entry in some if isinstance(entry, KeyValue)]
             share.bytes_per_key = sum(sizes) / len(sizes) if sizes else 0.0
 
+    def _hear(self, away: Away | None, now: float) -> None:
+        """The feed says whether its source reaches the store: if not, all is as old as the source says."""
+        self._away_since = self.disconnected_at = None if away is None else now - away.age
+        self.outage = None if away is None else away.error
+
     def overflowed(self, entries: int, now: float) -> str:
         """The consumer was too slow, and the feed was dropped. Returns the reason, as text."""
         limit = self._settings.max_pending
@@ -260,7 +275,7 @@ class WatchMachine:
         reason = f"the consumer was too slow: {entries} changes waited, max_pending is {limit} and at most {most} MiB"
         self.backoff.reset()
         self._outage_since = None
-        self.disconnected_at = now
+        self.disconnected_at = now if self._away_since is None else self._away_since
         if not self.resumes_only:
             # Resuming in the history would let a slow consumer fall behind further; the difference is short.
             self.resync_cause = "slow_consumer"
@@ -275,7 +290,7 @@ class WatchMachine:
         again = self._outage_since is not None
         failed_at = self.broken_since(error, failed_at, alive_at)
         if not again or failed_at - self._opened_at > self._detection:
-            self._outage_since = failed_at
+            self._outage_since = failed_at if self._away_since is None else self._away_since
         self.disconnected_at = self._outage_since
         if again or isinstance(error, _REFUSALS):  # a connection that is made again at once is no news
             self.outage = error
@@ -289,6 +304,8 @@ class WatchMachine:
 
     def _decide(self, error: TenureError) -> None:
         """What follows an error: resume, begin with a snapshot, or end the watch."""
+        if isinstance(error, Compacted):
+            self.backoff.reset()  # whoever answers that is there, and has the state
         if isinstance(error, HistoryReplaced) and not self.resumes_only:
             self._resync_reason = f"the store's history was replaced after revision {self.revision}: {error}"
             self.resync_cause = "history_replaced"

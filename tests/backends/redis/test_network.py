@@ -11,11 +11,13 @@ import time
 import pytest
 import trustme
 
+import tenure
 from tenure.errors import AuthenticationFailed, DeadlineExceeded, OutcomeUnknown, Unavailable
 from tenure.plugin_kit import Address, Resolver
 from tenure.spi import Put, Transaction
 from tenure_redis import backend as backends
-from tenure_redis.connection import pack
+from tenure_redis import endpoints
+from tenure_redis.connection import ConnectionBroken, pack
 from tenure_redis.errors import ERRORS, ServerError, cannot_connect, refused
 from tenure_testkit.servers import Certificates
 from tenure_testkit.servers.redis import RedisServer
@@ -200,3 +202,28 @@ def test_numbers_are_text_before_they_are_packed(monkeypatch):
     pack(("GET", b"x"))
     assert {type(part) for command in packed for part in command} == {str, bytes}
     assert packed[0][2] == "5"
+
+
+def test_a_new_connection_that_breaks_as_its_server_is_asked_again(redis_own_url, monkeypatch):
+    """One that took long to make is asked for its role again before the request. Nothing of that was sent."""
+
+    def breaks(*_):
+        raise ConnectionBroken("it closed the connection")
+
+    with tenure.connect(redis_own_url, timeout=LONG) as store:
+        backend = store._backend
+        lease = store.lease(LONG)
+        with monkeypatch.context() as patch:
+            patch.setattr(endpoints, "_ROLE_SECONDS", -1.0)
+            patch.setattr(endpoints, "confirm", breaks)
+            for call in (
+                lambda: backend.get("a", timeout=T),
+                lambda: backend.commit(Transaction((), (Put("a", b""),)), timeout=T),
+                lambda: backend.refresh([lease.id], timeout=T),
+                lambda: backend.leases(None, timeout=T),
+                lambda: backend.server_info(timeout=T),
+            ):
+                backend._pool._connections.drop_idle()
+                with pytest.raises(Unavailable, match="it closed the connection"):
+                    call()
+        assert store.get("a") is None

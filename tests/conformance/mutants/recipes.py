@@ -38,6 +38,9 @@ from .model import DeleteBesideAPutIsLost
 from .one_key import OneKeyHasNoState
 from .transactions import AppliedTwice, TwoWinners
 
+_ALL = 1 << 60
+"""Larger than any revision."""
+
 
 class TwoInside(Faithful):
     """Every second put-if-absent of a key that exists is granted all the same."""
@@ -129,13 +132,15 @@ class LossIsNotNoticed(Faithful):
         return patch.object(Lease, "ensure_valid", ensure_valid)
 
 
-class TicketsHaveNoPlace(BentPages):
-    """Listed keys carry no create revision, so that nobody knows who came first."""
+class TicketsAreReversed(BentPages):
+    """Listed keys carry create revisions that fall, so that the last to come takes itself for the first."""
 
     rules = ("recipes.fair_locks_exclude_each_other",)
 
     def page(self, page: Page, prefix: str, limit: int | None) -> Page:
-        return dataclasses.replace(page, items=tuple(item._replace(create_revision=0) for item in page.items))
+        return dataclasses.replace(
+            page, items=tuple(item._replace(create_revision=_ALL - item.create_revision) for item in page.items)
+        )
 
 
 class ListsLagBehind(BentPages):
@@ -346,7 +351,7 @@ class UnansweredIsRepeated(RepeatsBlindly):
 
 MUTANTS: tuple[Mutant, ...] = (
     TwoInside,
-    TicketsHaveNoPlace,
+    TicketsAreReversed,
     ListsLagBehind,
     TokenOfTheFirstLife,
     ListsHaveNoValues,

@@ -131,7 +131,7 @@ class TenureChannel(grpc.aio.Channel):  # type: ignore[misc]  # gRPC has no type
             try:
                 instance = attempts.pick()
             except (NoInstanceAvailable, ServiceNotFound) as exc:
-                raise _late(attempts) or _not_called(grpc.StatusCode.UNAVAILABLE, attempts.reason(exc)) from exc
+                raise _late(attempts) or attempts.last or _not_called(grpc.StatusCode.UNAVAILABLE, str(exc)) from exc
             if instance is not None:
                 return instance
             await asyncio.sleep(min(_LOOK_AGAIN, attempts.left() or _LOOK_AGAIN))

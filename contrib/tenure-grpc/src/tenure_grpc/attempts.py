@@ -140,10 +140,10 @@ class Attempts:
         self._made += 1
         return instance
 
-    def reason(self, error: Exception) -> str:
-        """Return why there is no instance, with the last failure."""
-        last: Any = self._last
-        return str(error) if last is None else f"{error}; before that: {last.details()}"
+    @property
+    def last(self) -> Exception | None:
+        """How the last attempt failed. If no instance is left to try, that is the call's error."""
+        return self._last
 
     def not_connected(self, instance: Instance, error: Exception) -> bool:
         """Tell that no connection could be made. Returns whether another instance may be tried."""

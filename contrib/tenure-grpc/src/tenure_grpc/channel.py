@@ -118,7 +118,7 @@ class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
             try:
                 instance = attempts.pick()
             except (NoInstanceAvailable, ServiceNotFound) as exc:
-                raise _late(attempts) or NotCalled(grpc.StatusCode.UNAVAILABLE, attempts.reason(exc)) from exc
+                raise _late(attempts) or attempts.last or NotCalled(grpc.StatusCode.UNAVAILABLE, str(exc)) from exc
             if instance is not None:
                 return instance
             threading.Event().wait(min(_LOOK_AGAIN, attempts.left() or _LOOK_AGAIN))

@@ -47,8 +47,10 @@ def post_worker_init(worker: Any) -> None:
     born = _reloads.count
 
     def stopping() -> None:
-        # A client of a connection that is kept alive would lose a request to its end.
-        worker.cfg.set("keepalive", 0)
+        # A client of a connection that is kept alive would lose a request to its end. `gthread` keeps so many. The
+        # setting `keepalive` is also its patience with new connections, so that stays.
+        if hasattr(worker, "max_keepalived"):
+            worker.max_keepalived = 0
 
     lifespan.start(on_stop=stopping, is_replaced=lambda: _reloads.count != born)
     # As gunicorn has set it for its own handler: a request that is under way isn't disturbed.

@@ -267,8 +267,8 @@ class Lifespan:
         Args:
             handle_sigterm: take the place of SIGTERM's handler. Without effect on a thread that isn't the main one.
             on_stop: called on another thread when the stop begins.
-            is_replaced: asked when the stop begins: whether another process takes this one's address over. If so, this
-                one stays until the other is registered, for a fifth of ``stop_timeout`` at most.
+            is_replaced: asked at SIGTERM: whether another process takes this one's address over. If so, the stop begins
+                when the other is registered, or after ``stop_timeout``.
 
         Raises:
             TenureError: as :meth:`open`.
@@ -386,18 +386,29 @@ class Lifespan:
     def _listen_for_words(self, here: _Process) -> None:
         while (word := here.words.get()) is not _Word.END and not here.ended.is_set():
             if not here.stopping.is_set():
-                here.stopping.set()
-                with contextlib.suppress(Exception):
-                    here.on_stop()
+                self._begin_to_stop(here, word)
             if not here.left.is_set():
                 self._leave(here, deregister=word is not _Word.MARK)
             if word is not _Word.MARK:
                 here.left.set()
-            if word is _Word.TERM and here.chain is not None:
-                if here.patient:
-                    here.ended.wait(self._time_until(here, _BLOCK_SHARE))
-                if not here.ended.is_set():
-                    here.chain.pass_on()
+            if word is _Word.TERM:
+                self._pass_on(here)
+
+    def _begin_to_stop(self, here: _Process, word: _Word) -> None:
+        if word is _Word.TERM and here.is_replaced():
+            self._wait_for_successor(here)
+            here.stop = Deadline(self.stop_timeout)
+        here.stopping.set()
+        with contextlib.suppress(Exception):
+            here.on_stop()
+
+    def _pass_on(self, here: _Process) -> None:
+        if here.chain is None:
+            return
+        if here.patient:
+            here.ended.wait(self._time_until(here, _BLOCK_SHARE))
+        if not here.ended.is_set():
+            here.chain.pass_on()
 
     def _leave(self, here: _Process, *, deregister: bool) -> None:
         registry = here.registry
@@ -413,15 +424,17 @@ class Lifespan:
             here.asked.release()
         if registry.current() is None or here.ended.is_set():
             return
-        if here.is_replaced():
-            self._wait_for_successor(here, registry, here.instance, Deadline(seconds()))
         _attempt("draining the instance", registry.drain, seconds())
         if not deregister or here.ended.is_set():
             return
         here.ended.wait(min(self.drain_wait, seconds()))
         _attempt("deregistering the instance", registry.deregister, seconds())
 
-    def _wait_for_successor(self, here: _Process, registry: Registry, own: Instance, limit: Deadline) -> None:
+    def _wait_for_successor(self, here: _Process) -> None:
+        registry, own, limit = here.registry, here.instance, Deadline(self.stop_timeout)
+        if registry is None or own is None:
+            return
+
         def at_this_address() -> set[str]:
             found = registry.get_services().get(own.service_name, ())
             return {each.id for each in found if each.ready and each.address == own.address}

@@ -45,7 +45,7 @@ def _tell(options: Settings, project: Project, target: Path) -> None:
         "pytest -k test_kv_a_missing_key_reads_as_none",
         "pytest",
         "tenure guide write-a-backend",
-        f"grep -rn REPLACE {project.package} tests",
+        f"grep -rnI REPLACE {project.package} tests",
     )
     out = options.output
     if out.json:

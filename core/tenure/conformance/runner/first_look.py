@@ -30,7 +30,7 @@ _CALLS_OF_A_TRIAL = 1.5
 _TRIALS = 3
 """Puts and reads whose shortest times count."""
 
-_SECONDS_OF_A_RULE = 0.6
+_SECONDS_OF_A_RULE = 1.0
 _WRITES_OF_A_RULE = 22.0
 _READS_OF_A_RULE = 12.0
 """What a rule takes on average, waiting and calls that follow each other. Measured on stores of which a commit takes
