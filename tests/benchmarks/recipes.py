@@ -84,8 +84,8 @@ GROWING = {
 }
 """Whose handovers are measured while many wait."""
 CONTAINERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "redis": bench_redis._container,
-    "etcd": bench_etcd._container,
+    "redis": bench_redis.container,
+    "etcd": bench_etcd.container,
     "zookeeper": bench_zookeeper._container,
 }
 

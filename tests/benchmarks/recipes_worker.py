@@ -43,7 +43,7 @@ def _cycle(acquire: Callable[[], object], release: Callable[[], object]) -> Cycl
 def _tenure(host: str, port: int, url: str) -> Makers:
     import tenure
 
-    store = tenure.connect(url)
+    store = tenure.connect(url, timeout=60)  # a thousand threads begin at once
 
     def taking(recipe: Any) -> Cycle:
         held: list[Any] = []
