@@ -12,6 +12,8 @@ import tenure
 from tenure import BatchType, Unavailable
 from tenure.agent import ask_status
 from tenure.registry import Instance, Registry, RegistryConfig
+from tenure.spi import SystemClock, WatchRequest
+from tenure.watch.buffer import FeedBuffer
 from tenure_testkit.waiting import PATIENCE, until
 
 PREFIX = "/registry/default/"
@@ -155,6 +157,10 @@ def test_a_watch_that_knows_more_gets_nothing_of_the_file(started, opened, serve
         until(lambda: isinstance(registry._following.outage, Unavailable), what="the registry asked the agent")
         until(lambda: "file" in str(registry._following.outage), what="the agent said why not")
         assert ids(registry) == {"1", "2"}
+        # A store that can't resume begins with a snapshot again: the request says that there was one before.
+        again = WatchRequest(prefix=PREFIX, begun=True)
+        with pytest.raises(Unavailable, match="no more than its file"):
+            program._backend.watch(again, sink=FeedBuffer(SystemClock()), timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("harm", ["cut", "other", "writable"])

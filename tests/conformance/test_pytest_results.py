@@ -267,4 +267,4 @@ def silent():
     pytester.makeconftest("import pytest\n" + body)
     result = pytester.runpytest_inprocess("-q", "-k", "kv_a", "--tenure-report", "report.json")
     result.stdout.fnmatch_lines(["*answers no call: the first put raised*", "*TestMine: not conformant; *1 fail*"])
-    assert result.duration < 20.0, "each rule waited for its own timeouts"
+    result.stdout.fnmatch_lines(["*rule kv.* is inconclusive: the store can be opened and then answers no call*"])

@@ -390,7 +390,7 @@ def test_a_store_that_answers_no_call_is_not_conformant_within_its_timeout(said,
     for result in tried[:2]:
         assert "answers no call: the first put raised" in result.verdict.reason
         assert "nobody answers" in result.verdict.reason
-    assert found.seconds < 10.0, "each rule waited for its own timeouts"
+    assert found.seconds < len(tried) / 2, "each rule waited for its own timeout of a second"
 
 
 class FallsSilent(Silent):
@@ -442,5 +442,5 @@ def test_a_slow_store_is_told_how_long_its_run_will_take():
     (store,) = told
     assert store.pace is not None
     assert store.pace.write >= 0.3
-    assert store.pace.estimate(200) > 10 * Pace(0.001, 0.001).estimate(200)
+    assert store.pace.estimate(200) > 5 * Pace(0.001, 0.001).estimate(200)
     assert told_texts[0].startswith("1 rules, about")

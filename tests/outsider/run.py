@@ -34,7 +34,7 @@ from tenure.conformance.runner.runner import Plan, Progress, all_rules, run  # n
 from tenure_testkit.servers.controls import file_controls  # noqa: E402
 
 _METADATA = "Metadata-Version: 2.1\nName: outsider\nVersion: 0\n"
-_LONGEST = 1_800.0
+_LONGEST = 7_200.0
 _EVERY = 60.0
 RULES = frozenset(rule.id for rule in all_rules())
 _WRONG = ("fail", "inconclusive", "unknown")
