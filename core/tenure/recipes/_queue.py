@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 _PAGE = 64
 """Tickets that a newcomer reads of a long queue."""
-_FRONT = 16
+_FRONT = 32
 """Tickets that one reads whose predecessor has gone: it is likely to be the first."""
 _NEAR = 0.5, 16.0, 512.0
 """Seconds before its own name from which a newcomer reads a long queue, until it finds one that is in its way."""
