@@ -30,7 +30,7 @@ from tenure.spi.types import Delete, KeyAbsent, KeyValue, LeaseId, Put, Revision
 
 T = TypeVar("T")
 
-_PAGE = 64
+PAGE = 64
 """Tickets that a newcomer reads of a long queue."""
 _FRONT = 32
 """Tickets that one reads whose predecessor has gone: it is likely to be the first."""
@@ -151,7 +151,7 @@ class Queue:
     kind: str = ""
     name: str = ""
     again: bool = False
-    page: int = _PAGE
+    page: int = PAGE
 
     def acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that take a ticket and wait for its turn until ``limit``.

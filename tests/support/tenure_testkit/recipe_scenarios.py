@@ -12,7 +12,7 @@ from tenure.recipes import _names
 from tenure.recipes._acquirable import Contest
 from tenure.recipes._janitor import Janitor
 from tenure.recipes._owner import owner_value
-from tenure.recipes._queue import Acquired, Queue, Turn
+from tenure.recipes._queue import PAGE, Acquired, Queue, Turn
 from tenure.recipes._single_key import SingleKey
 from tenure.recipes.election import Campaign, InOrderOrHeir
 from tenure.recipes.lock import InOrder
@@ -46,9 +46,9 @@ class Kind:
     exclusive: bool = True
 
 
-def queue(turn: Callable[[], Turn], **fields: int) -> Make:
-    """Return what makes a queue with this turn."""
-    return lambda world, session, janitor: Queue(world.store, FOLDER, "it", turn(), janitor, session, **fields)
+def queue(turn: Callable[[], Turn], page: int = PAGE) -> Make:
+    """Return what makes a queue with this turn, whose waiters read so many tickets of a long one."""
+    return lambda world, session, janitor: Queue(world.store, FOLDER, "it", turn(), janitor, session, page=page)
 
 
 def _election(world: World, session: Session, janitor: Janitor) -> Contest:
