@@ -39,11 +39,19 @@ def _the_same_chances():
     random.setstate(state)
 
 
+class Client(Spread):
+    """A spread of one share, which it keeps as a watch would."""
+
+    def __init__(self, share: Share, chance: float) -> None:
+        super().__init__(lambda: chance)
+        self.share = share
+        self.add(share)
+
+
 def spread_of(keys, *, bytes_per_key=0.0, chance=0.5):
-    spread, share = Spread(lambda: chance), Share()
+    share = Share()
     share.keys, share.bytes_per_key = keys, bytes_per_key
-    spread.add(share)
-    return spread
+    return Client(share, chance)
 
 
 # -- how long -----------------------------------------------------------------------------------------------
@@ -76,6 +84,18 @@ def test_all_watches_of_a_client_count_together_until_they_end():
         spread.remove(share)
     assert together == pytest.approx(3 * spread.window(100.0))
     spread.remove(shares[0])
+    assert spread.window(100.0) == 0.0
+
+
+def test_a_watch_that_was_dropped_counts_no_more():
+    spread = Spread()
+    for _ in range(1_000):
+        share = Share()
+        share.keys = 500
+        spread.add(share)
+    assert spread.window(100.0) == spread_of(500).window(100.0)
+    assert len(spread._shares) < 100
+    del share
     assert spread.window(100.0) == 0.0
 
 

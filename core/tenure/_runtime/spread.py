@@ -16,6 +16,7 @@ This module has no clock and waits for nothing.
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable
 
 Chance = Callable[[], float]
@@ -35,12 +36,14 @@ _SHORT = 1.0
 _SECONDS_PER_REGISTRATION = 0.001
 _EARLIEST_RETRY = 0.5
 _EARLIEST_REFRESH = 0.5
+_SPARE = 64
+"""Shares of watches that were dropped, at most, beside as many as live."""
 
 
 class Share:
     """What one watch would have to read again: its keys, and the mean size of a key and its value."""
 
-    __slots__ = ("bytes_per_key", "keys")
+    __slots__ = ("__weakref__", "bytes_per_key", "keys")
 
     def __init__(self) -> None:
         self.keys = 0
@@ -53,15 +56,24 @@ class Share:
 
 
 class Spread:
-    """What all watches of one client would have to read again. Thread-safe, and takes no lock."""
+    """What all watches of one client would have to read again. Thread-safe, and takes no lock.
+
+    A watch that is dropped takes its share along: a finalizer has nothing to do that an interrupt could stop.
+    """
 
     def __init__(self, chance: Chance = random.random) -> None:
         self._chance = chance
-        self._shares: dict[int, Share] = {}
+        self._shares: dict[int, weakref.ref[Share]] = {}
+        self._most = _SPARE
 
     def add(self, share: Share) -> None:
-        """Count ``share`` from now on."""
-        self._shares[id(share)] = share
+        """Count ``share`` from now on, as long as its watch lives."""
+        self._shares[id(share)] = weakref.ref(share)
+        if len(self._shares) > self._most:
+            for key, known in list(self._shares.items()):
+                if known() is None and self._shares.get(key) is known:
+                    self._shares.pop(key, None)
+            self._most = 2 * len(self._shares) + _SPARE
 
     def remove(self, share: Share) -> None:
         """Count it no longer. Does nothing if it isn't counted."""
@@ -76,7 +88,8 @@ class Spread:
         Returns:
             Seconds, 0.0 if there is nothing to read.
         """
-        once = sum(share.seconds for share in list(self._shares.values()))
+        shares = [known() for known in list(self._shares.values())]
+        once = sum(share.seconds for share in shares if share is not None)
         return min(once * FLEET * _ROOM, LONGEST, max(away, _SHORT))
 
     def before_reading(self, away: float, *, first: bool) -> float:

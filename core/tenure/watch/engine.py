@@ -203,8 +203,6 @@ class Watch:
         # A watch that nobody holds delivers to nobody. Its feed is closed elsewhere: the garbage collector may run this
         # in the middle of any call, also one that holds the locks that closing needs.
         feed = getattr(self, "_feed", None)
-        if (machine := getattr(self, "_machine", None)) is not None:
-            machine.ended()
         if feed is not None and not left_behind(self._fork_generation):
             self._on_abandon(feed)
 
