@@ -78,13 +78,17 @@ class Top(App[None]):
     def on_mount(self) -> None:
         """Begin to follow the store."""
         self.follower.start()
-        self.set_interval(_PAUSE, self.look)
+        self.set_interval(_PAUSE, self._look_again)
         self.query_one(DataTable).focus()
         self.look()
 
     def on_unmount(self) -> None:
         """End the watch."""
         self.follower.close()
+
+    def _look_again(self) -> None:
+        if self.is_running:  # its widgets go before its timers
+            self.look()
 
     def look(self) -> None:
         """Show what has changed since the last look. Ages change each second."""
