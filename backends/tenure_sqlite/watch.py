@@ -74,14 +74,15 @@ class Watches:
         feed = HubFeed(request, sink, position=position, on_close=self._hub.remove)
         with self._condition:
             if not self._closed:
-                self._hub.add(feed)
-                self._nudged = True
                 try:
+                    self._hub.add(feed)
+                    self._nudged = True
                     self._worker.start("watching")
-                except BaseException:
+                    self._condition.notify_all()
+                    return feed
+                except BaseException:  # also an interrupt: nobody gets the feed, so nobody would close it
                     self._hub.remove(feed)
                     raise
-                self._condition.notify_all()
         return feed
 
     def granted(self, deadline: float) -> None:

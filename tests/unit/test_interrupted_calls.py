@@ -271,10 +271,10 @@ def _with(store: tenure.Store) -> None:
         pass
 
 
-def _meet(store: tenure.Store) -> None:
+def _inside(store: tenure.Store) -> tenure.DoubleBarrier:
     barrier = tenure.DoubleBarrier(store, "b", count=1)
     barrier.enter()
-    barrier.leave()
+    return barrier
 
 
 def _join(store: tenure.Store) -> None:
@@ -282,12 +282,12 @@ def _join(store: tenure.Store) -> None:
         pass
 
 
-ENDINGS: dict[str, Callable[[tenure.Store], object]] = {
-    "with": _with,
-    "release": lambda store: tenure.Lock(store, "l").acquire().release(),
-    "leave": _meet,
-    "membership": _join,
-    "once": lambda store: tenure.once(store, "o", lambda held: b""),
+ENDINGS: dict[str, Callable[[tenure.Store], Callable[[], object]]] = {
+    "with": lambda store: partial(_with, store),
+    "release": lambda store: lambda: tenure.Lock(store, "l").acquire().release(),
+    "leave": lambda store: _inside(store).leave,
+    "membership": lambda store: partial(_join, store),
+    "once": lambda store: partial(tenure.once, store, "o", lambda held: b""),
 }
 
 
@@ -304,7 +304,7 @@ def test_an_interrupted_end_leaves_nothing_held(url, ending):
             store.delete("tenure/once/o/done")
             until(lambda: not store.list(), what="what was held is given back")
 
-        assert every_line(lambda last: (lambda: ENDINGS[ending](store), afterwards)) > 30
+        assert every_line(lambda last: (ENDINGS[ending](store), afterwards)) > 30
 
 
 @pytest.mark.slow

@@ -418,6 +418,7 @@ def test_a_restored_state_of_another_boot_is_taken_over_by_the_programs_that_run
     store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
     restore = backed_up_in_another_boot(path, tmp_path)
     put(store, "b")
+    sink.items_when(lambda items: any(isinstance(item, Changes) for item in items))  # else nothing of its past is gone
     restore()
     assert isinstance(sink.error(), HistoryReplaced)
     assert store.leases(lease, timeout=T)[0].remaining > 5.0
