@@ -193,7 +193,10 @@ class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
 
     def close(self) -> None:
         """Close all connections, and cancel the calls that are under way. Idempotent."""
-        for link in self._connections.close():
+        links = tuple(self._connections.close())
+        for link in links:
+            link.leave()
+        for link in links:
             link.close()
 
     def __enter__(self) -> Self:

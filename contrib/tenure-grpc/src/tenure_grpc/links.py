@@ -6,12 +6,15 @@ gRPC's own errors don't tell: a server may answer with the very words that the c
 from __future__ import annotations
 
 import threading
+import time
 
 import grpc
 
 from tenure.plugin_kit import Deadline
 
 _READY = grpc.ChannelConnectivity.READY
+_LAST_LOOK, _MOMENT = 2.0, 0.01
+"""Seconds that a close waits for gRPC's thread, which looks every 0.2 s, and between looks at that."""
 _FAILED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 
 
@@ -57,4 +60,16 @@ class Link:
 
     def close(self) -> None:
         """Close the channel. Calls that are under way are cancelled."""
+        self.leave()
+        limit = Deadline(_LAST_LOOK)
+        while self._is_looked_at() and not limit.expired:
+            time.sleep(_MOMENT)
         self.channel.close()
+
+    def leave(self) -> None:
+        """Follow the state no longer. gRPC's thread ends soon; until then a close makes it fail with a traceback."""
+        self.channel.unsubscribe(self._follow)
+
+    def _is_looked_at(self) -> bool:
+        state = getattr(self.channel, "_connectivity_state", None)  # gRPC tells it nowhere else
+        return bool(getattr(state, "polling", False))
