@@ -14,6 +14,7 @@ from tenure_testkit.servers.container import ServerContainer
 from tenure_testkit.servers.controls import controls
 from tenure_testkit.servers.disk import SmallDisk, WhenFull
 from tenure_testkit.servers.ports import free_port
+from tenure_testkit.waiting import PATIENCE, until
 
 FOLDER = str(Path(__file__).resolve().parents[2] / "docker")
 PASSWORD = "tenure"
@@ -95,7 +96,14 @@ class PostgresqlServer(ServerContainer):
         """After ``fill_disk``: there is room again, and the server is back."""
         assert self.disk is not None
         self.disk.free()
-        self.recover()
+        # It may end only now: recovery began when the disk was full, and finds no room for its own log.
+        until(self._ready_or_started_again, PATIENCE, "the server has room again and answers")
+
+    def _ready_or_started_again(self) -> bool:
+        if self.is_ready():
+            return True
+        self.revive()
+        return False
 
     def cut(self) -> None:
         """End every connection but this one."""
