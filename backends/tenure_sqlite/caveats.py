@@ -71,8 +71,8 @@ CAVEATS = (
     Caveat(
         "Only Tenure may write to the tables",
         "Keys that another program removes from the file are gone for reads and for new watches. Watches that run "
-        "aren't told. Use `tenure kv delete` instead. Leases that it removes have ended: nobody gets their keys, "
-        "anybody may put them, and their holders' next refresh tells the loss.",
+        "don't show it. Use `tenure kv delete` instead. Leases that it removes have ended: no client gets their "
+        "keys, any client may put them, and the holder's next refresh reports the loss.",
         (
             f"{_DATA}::test_keys_that_another_program_removes_are_told_to_new_watches_alone",
             f"{_DATA}::test_leases_that_another_program_removes_have_ended",

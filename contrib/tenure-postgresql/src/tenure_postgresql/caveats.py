@@ -101,7 +101,7 @@ CAVEATS = (
         "Tables that an operator empties",
         "After a `TRUNCATE` of Tenure's tables watches get a RESYNC batch with what is missing, leases are lost, and "
         "the store can be used again. Rows that another program removes by `DELETE` are gone for reads and for new "
-        "watches; watches that run aren't told. Use `tenure kv delete` instead.",
+        "watches; watches that run don't show it. Use `tenure kv delete` instead.",
         (f"{_WATCH}::test_tables_that_an_operator_empties_are_told",),
     ),
     Caveat(
