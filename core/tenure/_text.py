@@ -94,6 +94,12 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
+def ordinal(number: int) -> str:
+    """Format a number as one of a row: ``1st``, ``2nd``, ``13th``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
 def plural(count: int, noun: str) -> str:
     """Format a count with its noun: ``1 key``, ``2 keys``."""
     if count == 1:
