@@ -24,6 +24,8 @@ class Makings:
         running: whether the call has neither returned nor raised.
     """
 
+    __slots__ = ("made", "running")
+
     def __init__(self) -> None:
         self.made: list[object] = []
         self.running = False

@@ -423,7 +423,8 @@ class Watch:
             if self._closed:
                 return None
             buffer = self._buffer = self._new_buffer()
-        self._close_feeds()  # of an attempt that an interrupt ended
+        if self._attempt.made or self._feed is not None:
+            self._close_feeds()  # of an attempt that an interrupt ended
         attempt = self._attempt = Makings()
         try:
             feed = attempt.of(partial(self._backend.watch, request, sink=buffer, timeout=timeout))
