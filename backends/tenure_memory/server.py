@@ -307,12 +307,8 @@ class MemoryServer:
             else:
                 for change in self._history.since(request.after, present=self._revision):
                     feed.offer(change.revision, change.entries)
-            try:
-                self._watches.add(opener, feed, self._revision)
-                return feed
-            except BaseException:  # an interrupt: nobody gets the feed, so nobody would close it
-                feed.close()
-                raise
+            self._watches.add(opener, feed, self._revision)
+            return feed
 
     def _watched(self, request: WatchRequest) -> tuple[KeyValue, ...]:
         if not request.exact:

@@ -38,6 +38,8 @@ class HubFeed(Feed):
         position: the feed's own position while it is apart; later the position at which it became level.
     """
 
+    _on_close: Callable[[HubFeed], object] | None = None
+
     def __init__(
         self, request: WatchRequest, sink: Sink, *, position: int, on_close: Callable[[HubFeed], object]
     ) -> None:
@@ -80,7 +82,8 @@ class HubFeed(Feed):
             self.deliver(Bookmark(revision))
 
     def close(self) -> None:
-        self._on_close(self)
+        if self._on_close is not None:  # else an interrupt came while it was made
+            self._on_close(self)
 
 
 class FeedHub:
@@ -121,15 +124,15 @@ class FeedHub:
         """Serve ``feed`` no longer. Its sink is not told.
 
         Args:
-            feed: any feed.
+            feed: any feed, also one that never joined: its opening may have been interrupted.
 
         Returns:
-            Whether it was the last one.
+            Whether no feed is left, so that the reader may end.
         """
-        present = self._members.pop(feed, feed) is None
-        if present:
+        if feed in self._members:
             self._left.append(feed)
-        return present and not self._members
+            self._members.pop(feed, None)
+        return not self._members
 
     def clear(self) -> None:
         """Serve no feed any longer. Their sinks are not told."""
@@ -178,12 +181,15 @@ class FeedHub:
         Only feeds that were admitted before a read of the log may be offered what the read found: a feed that joins
         meanwhile may be further behind.
         """
+        # Taken off afterwards: what an interrupt leaves half done, the next call does again.
         while self._joined:
-            feed = self._joined.popleft()
-            if feed in self._members:
+            feed = self._joined[0]
+            if feed in self._members and feed not in self._level.get((feed.request.prefix, feed.request.exact), ()):
                 self._apart[feed] = None
+            self._joined.popleft()
         while self._left:
-            self._drop(self._left.popleft())
+            self._drop(self._left[0])
+            self._left.popleft()
         self._settle()
 
     @property
@@ -306,9 +312,9 @@ class FeedHub:
         self._apart.pop(feed, None)
         prefix, exact = feed.request.prefix, feed.request.exact
         group = self._level.get((prefix, exact))
-        if group is None or feed not in group:
+        if group is None:
             return
-        del group[feed]
+        group.pop(feed, None)
         if not group:
             del self._level[prefix, exact]
             if not exact:

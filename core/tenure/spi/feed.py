@@ -22,6 +22,8 @@ Rules for the plugin (the conformance suite checks them):
    ``DeadlineExceeded``: core then counts the outage from the last item, or from that many seconds before the error.
 6. ``deliver`` and ``fail`` never block, so a plugin may call them from its reader thread, under a lock of its
    own, and also before ``watch`` has returned. Calls after ``close`` are ignored.
+7. An interrupt may come at any moment of ``watch``. A plugin makes its feed before what it registers or starts for the
+   feed, and ``Feed.close`` takes all of that back.
 """
 
 from __future__ import annotations
@@ -30,8 +32,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+from tenure._runtime.makings import announce
 from tenure._runtime.worker import Worker, untranslated
 from tenure.errors import TenureError
 from tenure.spi.types import KeyValue
@@ -136,11 +139,25 @@ class Sink(Protocol):
 
 
 class Feed(ABC):
-    """A running watch of a plugin."""
+    """A running watch of a plugin.
+
+    Core knows a feed from when ``Backend.watch`` makes it, in the calling thread. If the call raises, or a signal
+    handler's exception keeps it from returning, core closes the feed. So nobody's feed runs on.
+    """
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Announce the feed to the call of ``Backend.watch`` that makes it."""
+        feed = super().__new__(cls)
+        announce(feed)
+        return feed
 
     @abstractmethod
     def close(self) -> None:
-        """End the feed and free its resources, in bounded time. Idempotent, callable from any thread."""
+        """End the feed, free its resources, and take back what was begun for it, in bounded time.
+
+        Idempotent, callable from any thread, and at any moment after the feed was made: also where ``Backend.watch``
+        was interrupted half way, and once more where an earlier call of this method was.
+        """
 
 
 class PollingFeed(Feed):
