@@ -59,7 +59,7 @@ def _warnings(settings: ServerSettings, servers: int, *, encrypted: bool, token:
     elif servers == 2:
         warnings.append("there are two servers: when either is down nothing works; three bear the loss of one")
     if settings.known and not settings.acls:
-        warnings.append("ACLs are off: whoever reaches an agent may read and change everything")
+        warnings.append("ACLs are off: any client that reaches an agent may read and change everything")
     if token and not encrypted:
         warnings.append("the ACL token goes over the network unencrypted: use consul+tls://")
     if not settings.known:

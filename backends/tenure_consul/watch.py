@@ -42,7 +42,7 @@ class Watches:
             if (poller is None or poller.ended) and alive >= self._most:
                 raise LimitExceeded(
                     f"watching {watched.prefix!r}: this store watches {self._most} prefixes already, each over a "
-                    "connection of its own, and a Consul agent takes only so many from one address "
+                    "connection of its own, and a Consul agent limits those from one address "
                     "(http_max_conns_per_client, by default 200): watch a prefix that they share, or raise that limit "
                     "and the option watches"
                 )

@@ -189,7 +189,7 @@ class MemoryServer:
             if self._unknown.pop(0):
                 with suppress(TenureError):  # a refusal gets lost on the way just as an answer does
                     self._commit(transaction())
-            raise OutcomeUnknown(f"memory://{self.name} was told to lose the answer to this write")
+            raise OutcomeUnknown(f"memory://{self.name} was set to lose the answer to this write")
 
     def _commit(self, transaction: Transaction) -> CommitResult:
         check(transaction.preconditions, self._state, self._revision)
@@ -362,7 +362,7 @@ class MemoryServer:
     def cut_watches(self) -> None:
         """Let every running watch lose its connection (``Unavailable``); resuming works at once."""
         with self._monitor.alone("cutting watches"):
-            self._watches.fail(Unavailable(f"memory://{self.name} was told to cut its watches"))
+            self._watches.fail(Unavailable(f"memory://{self.name} was set to cut its watches"))
 
     def compact(self) -> None:
         """Drop the history: resuming a watch or a paged list from before the present gets ``Compacted``."""

@@ -172,7 +172,7 @@ def _check(request: OpenRequest) -> None:
         raise ConfigError("a Redis Cluster has one database: leave out the option db")
     if "unix" in modes:
         if request.tls is not None:
-            raise ConfigError("redis+unix:// doesn't go with tls: nobody listens in on a socket of this machine")
+            raise ConfigError("redis+unix:// doesn't go with tls: no other machine can read a local socket")
         if not all(host.name.startswith("/") for host in request.hosts):
             raise ConfigError(
                 "redis+unix:// names the socket by its absolute path with %2F for each slash, as in "

@@ -66,7 +66,7 @@ def _warnings(
         )
         if settings.config.get("min-replicas-to-write") == "0":
             yield (
-                "min-replicas-to-write is 0: a primary that is cut off goes on taking writes that will be lost. "
+                "min-replicas-to-write is 0: a primary that is cut off continues to take writes that will be lost. "
                 "Set it to 1 or more, with min-replicas-max-lag."
             )
     if not settings.info:
@@ -80,7 +80,7 @@ def _warnings(
         if not encrypted:
             yield "The connection isn't encrypted: anyone on the network between can read and change what is stored."
         if not login:
-            yield "No password was needed: whoever reaches the port may read, change and delete everything."
+            yield "No password was needed: any client that reaches the port may read, change and delete everything."
 
 
 def persistence_warnings(settings: ServerSettings) -> Iterable[str]:

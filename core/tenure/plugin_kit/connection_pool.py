@@ -116,7 +116,7 @@ class ConnectionPool(Generic[C]):
     """Connections of one backend. Thread-safe, and safe against interruption at any line.
 
     Calls use the connection that was given back last. The pool asks an idle connection whether it is ``reusable``
-    before a call gets it, so a connection that the server has closed is replaced before anything is sent.
+    before a call gets it. A connection that the server has closed is replaced before anything is sent.
 
     Making a pool connects to nothing.
 

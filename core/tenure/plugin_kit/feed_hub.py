@@ -51,7 +51,7 @@ class HubFeed(Feed):
         self._on_close = on_close
 
     def deliver(self, item: FeedItem) -> None:
-        """Deliver an item, and remember how far the sink has been told.
+        """Deliver an item, and remember how far the sink has got.
 
         Args:
             item: the snapshot that the feed begins with, changes or a bookmark.
@@ -73,7 +73,7 @@ class HubFeed(Feed):
         self.position = revision
 
     def bookmark(self, revision: int) -> None:
-        """Deliver a bookmark, if the sink has not been told of this revision.
+        """Deliver a bookmark, if the sink doesn't know this revision.
 
         Args:
             revision: the revision up to which everything was delivered.
@@ -91,7 +91,7 @@ class FeedHub:
 
     Args:
         position: the revision up to which the reader has read.
-        bookmark_every: after so many transactions every feed is told the position.
+        bookmark_every: after this number of transactions every feed gets the position.
 
     Attributes:
         position: the revision up to which all level feeds have been served.
@@ -121,7 +121,7 @@ class FeedHub:
         self._joined.append(feed)
 
     def remove(self, feed: HubFeed) -> bool:
-        """Serve ``feed`` no longer. Its sink is not told.
+        """Serve ``feed`` no longer. Its sink doesn't learn of it.
 
         Args:
             feed: any feed, also one that never joined: its opening may have been interrupted.
@@ -135,7 +135,7 @@ class FeedHub:
         return not self._members
 
     def clear(self) -> None:
-        """Serve no feed any longer. Their sinks are not told."""
+        """Serve no feed any longer. Their sinks don't learn of it."""
         for feed in tuple(self._members):
             self.remove(feed)
 
@@ -178,7 +178,7 @@ class FeedHub:
     def admit(self) -> None:
         """Take up the feeds that were added, and drop those that were removed.
 
-        Only feeds that were admitted before a read of the log may be offered what the read found: a feed that joins
+        Only feeds that were admitted before a read of the log may be offered what the read found. A feed that joins
         meanwhile may be further behind.
         """
         # Taken off afterwards: what an interrupt leaves half done, the next call does again.
@@ -288,7 +288,7 @@ class FeedHub:
         self._settle()
 
     def bookmark(self) -> None:
-        """Tell all level feeds the position, unless they know it."""
+        """Deliver the position to all level feeds, unless they know it."""
         self._untold = 0
         for group in self._level.values():
             for feed in group:

@@ -59,9 +59,11 @@ def doctor(
     Times some puts and gets of keys that start with "tenure-doctor-" in the URL's namespace. The keys have a lease,
     so they are removed even if the command is killed.
 
-    Each check ends as ok, warning or failed, with what to do. Each use of the store is tried by itself, so a missing
-    right is named with what it is for. Exit code 0: no check failed; 1: a check failed (with --strict: or ended
-    as warning); 2: the URL or the credentials are wrong; 3: the store can't be reached.
+    Each check ends as ok, warning or failed, with what to do. Each use of the store is tried alone, so a missing
+    right is named with what it is for.
+
+    Exit code 0: no check failed. 1: a check failed, or with --strict ended as warning. 2: the URL or the credentials
+    are wrong. 3: the store can't be reached.
     """
     out = options.output
     opening = prepare(options.store_url if store is None else store, timeout=options.timeout)

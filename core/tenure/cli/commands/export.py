@@ -98,7 +98,7 @@ def import_(options: Settings, *, file: str, merge: bool, include_leased: bool, 
 
     All of FILE is checked first. If the store has room for all keys in one transaction, they appear together or not at
     all. Otherwise they are written in parts, and a failure says exactly what was done; the same command with --merge
-    goes on. What another client writes meanwhile is never replaced: the import stops there.
+    continues. What another client writes meanwhile is never replaced: the import stops there.
     """
     from tenure.migration.archive import Archive
     from tenure.migration.importer import Importer, told
@@ -121,7 +121,9 @@ def import_(options: Settings, *, file: str, merge: bool, include_leased: bool, 
             with progress(out, "importing", plan.keys) as advance:
                 done = importer.run(plan, advance)
         except (TenureError, KeyboardInterrupt):
-            again = " Give the same command with --merge to go on." if importer.progress.last or not plan.whole else ""
+            again = (
+                " Give the same command with --merge to continue." if importer.progress.last or not plan.whole else ""
+            )
             out.note(f"tenure: {visible(told(importer.progress, plan))}.{again}")
             raise
         if not plan.keys and plan.skipped_leased and not out.json:
