@@ -77,6 +77,9 @@ def test_watch_shows_what_is_there_then_changes(file_url: str) -> None:
             with Registry(store, RegistryConfig(), DB):
                 assert command.out.record(type="create")["service"] == "db"
             assert command.out.record(type="delete")["instance"]["id"] == "two"
+            with Registry(store, RegistryConfig(), DB):
+                again = command.out.record(type="create")
+            assert (again["returns"], again["away_seconds"] >= 0.0) == (1, True)
             command.signal(signal.SIGINT)
             assert command.wait() == 130
             assert command.err.rest() == []
