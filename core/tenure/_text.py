@@ -19,6 +19,15 @@ def visible(text: str) -> str:
     )
 
 
+def shown(value: object) -> str:
+    """Return a value for a message, also a number with more digits than Python writes."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length() if isinstance(value, int) else 'too many'} bits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """Return ``value`` as JSON that is safe on a terminal: control and bidi characters are escapes in it.
 

@@ -169,6 +169,7 @@ class StoreSoak(threading.Thread):
         self._processes: list[Process] = []
         self._lock = threading.Lock()
         self._kept = False
+        self._told = 0
         self._last_faults = Counter[str]()
         self._replaced: list[tuple[float, float]] = []
 
@@ -208,7 +209,7 @@ class StoreSoak(threading.Thread):
             self.found.invalid += weather.problems
             weather.problems = []
             self.found.turns += 1
-            self._tell(f"{self.store}: turn {self.found.turns}, {len(self.found.problems)} problems")
+            self._tell_turn()
             if monotonic() >= self._ends:
                 break
             self._epoch += 1
@@ -220,6 +221,14 @@ class StoreSoak(threading.Thread):
         for process in self._processes:
             process.end()
         self._judge_growth()
+
+    def _tell_turn(self) -> None:
+        """Tell what was found as it is found: an hour is long, and a run that is ended early has no result."""
+        problems = self.found.problems
+        for problem in problems[self._told :]:
+            self._tell(f"{self.store}: {problem}")
+        self._told = len(problems)
+        self._tell(f"{self.store}: turn {self.found.turns}, {len(problems)} problems")
 
     # -- processes --
 
