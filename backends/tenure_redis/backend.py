@@ -121,7 +121,8 @@ class RedisBackend(Backend):
         )
 
     def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
-        return diagnosis.examine(self._pool, _hosts(self._request), self._request.tls, Deadline(timeout))
+        login = self._request.login_source().current().password is not None
+        return diagnosis.examine(self._pool, _hosts(self._request), self._request.tls, Deadline(timeout), login=login)
 
     def close(self) -> None:
         if not self._pool.close():

@@ -127,7 +127,9 @@ def _show(out: Output, found: Checkup) -> None:
     if caveats:
         out.heading("Caveats")
         titles = "; ".join(caveat.title for caveat in caveats)
-        out.line((titles, ""), (f" (details: tenure backends {scheme})", "dim"))
+        # Not findings of this server: a reader of a pipe sees no heading.
+        out.line((f"known limits of every {scheme} store: ", "dim"), (titles, ""))
+        out.line((f"(details: tenure backends {scheme})", "dim"))
 
 
 def _facts(found: Checkup) -> list[tuple[str, str]]:
