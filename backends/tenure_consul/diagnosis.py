@@ -23,7 +23,7 @@ def examine(pool: Pool, hosts: tuple[Host, ...], tls: Tls | None, deadline: Dead
 
 
 def _access(settings: ServerSettings) -> Iterator[Finding]:
-    """Whether whoever reaches an agent may do everything."""
+    """Whether any client that reaches an agent may do everything."""
     if not settings.known:
         return
     if settings.acls:

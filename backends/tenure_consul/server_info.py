@@ -15,7 +15,7 @@ from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
 from tenure_consul.server_settings import ServerSettings
 
-ACLS_OFF = "ACLs are off: whoever reaches an agent may read and change everything"
+ACLS_OFF = "ACLs are off: any client that reaches an agent may read and change everything"
 
 
 def describe(

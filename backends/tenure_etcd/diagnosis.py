@@ -49,7 +49,7 @@ def _access(connection: Connection) -> Iterator[Finding]:
     """Who else may use a server of this machine; of others the warnings tell."""
     if connection.user is None and all(is_loopback(host) for host in connection.hosts):
         text = "no user is needed: every program of this machine has every right"
-        yield Finding("access", Verdict.OK, f"{text}, and whoever reaches its client addresses from elsewhere")
+        yield Finding("access", Verdict.OK, f"{text}, and any client that reaches its addresses from elsewhere")
 
 
 def _history(connection: Connection, revision: int, prefix: str, deadline: Deadline) -> Iterator[Finding]:
