@@ -58,13 +58,17 @@ def export(options: Settings, *, file: str, prefix: str) -> None:
 
 @contextlib.contextmanager
 def _written(file: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """A file that takes its name when it is complete, and a temporary one beside it."""
+    """A file that takes its name when it is complete, and a temporary one beside it. Devices and pipes are written."""
     if file == _STREAM:
         with tempfile.TemporaryFile() as spool:
             yield sys.stdout.buffer, spool
         sys.stdout.buffer.flush()
         return
     path = Path(file)
+    if path.exists() and not path.is_file():  # a device or a pipe, such as /dev/stdout: nothing may take its place
+        with open(path, "wb") as stream, tempfile.TemporaryFile() as spool:
+            yield stream, spool
+        return
     try:
         with (
             tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as target,
