@@ -211,17 +211,22 @@ class ObservedLeases:
 class ObservedWatch:
     """Tells observers of one watch. It doesn't refer to the watch, which ends when the application drops it."""
 
-    __slots__ = ("_began", "_tell")
+    __slots__ = ("_began", "_open", "_tell")
 
     def __init__(self, observers: Observers, prefix: str) -> None:
         self._tell = partial(observers.tell, watch_id=next(_WATCH_IDS), prefix=prefix)
         self._began: list[float] = []
+        self._open = False
 
     def opened(self) -> None:
+        self._open = True
         self._tell("watch_opened")
 
     def closed(self, error: TenureError | None) -> None:
-        self._tell("watch_closed", error=error)
+        """Tell the end of a watch whose beginning was told: an interrupt may have come before that."""
+        if self._open:
+            self._open = False
+            self._tell("watch_closed", error=error)
 
     def delivered(self, *, changes: int, lag: float, pending: int) -> None:
         self._tell("watch_delivered", changes=changes, lag=lag, pending=pending)

@@ -78,7 +78,7 @@ def _connections(used: int, most: int) -> Iterator[Finding]:
 def _wal(slots: int, kept: int) -> Iterator[Finding]:
     text = f"{slots:,} replication slots are without a reader and keep {kept / _MIB:,.0f} MiB of WAL"
     if kept > _LONG_WAL:
-        advice = "drop slots that nobody reads (pg_drop_replication_slot), or set max_slot_wal_keep_size"
+        advice = "drop slots that no client reads (pg_drop_replication_slot), or set max_slot_wal_keep_size"
         yield Finding("wal", Verdict.WARNING, f"{text}: it grows until the disk is full", advice)
     else:
         yield Finding("wal", Verdict.OK, text)
