@@ -90,6 +90,34 @@ def test_a_key_made_again_is_another_key(
     assert item.value == b"1"
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_put_that_another_put_overtakes_leaves_one_node(
+    store: Store, zookeeper_own_url: str, monkeypatch: pytest.MonkeyPatch, was_there: bool
+) -> None:
+    """Between the plugin's read and its write the key is made anew, with a lease where the late put has none."""
+    with connect(zookeeper_own_url) as other:
+        lease = other.lease(60.0)
+        if was_there:
+            other.put("race/key", b"before")
+        read, theirs = node_state.read, []
+
+        def slow_read(*args: object, **options: object) -> object:
+            state = read(*args, **options)  # type: ignore[arg-type]  # passed through
+            monkeypatch.setattr(node_state, "read", read)
+            if was_there:
+                other.delete("race/key")
+            theirs.append(other.put("race/key", b"theirs", lease=None if was_there else lease).revision)
+            return state
+
+        monkeypatch.setattr(node_state, "read", slow_read)
+        revision = store.put("race/key", b"mine", lease=store.lease(60.0) if was_there else None).revision
+        item = store.get("race/key")
+        assert item is not None
+        assert (item.value, item.create_revision, item.mod_revision) == (b"mine", theirs[0], revision)
+        assert store.delete("race/key").deleted
+        assert store.get("race/key") is None
+
+
 def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store, zookeeper_own_url: str) -> None:
     """The fast way of compare-and-set, by what was seen before, notices other lives and other writers."""
     with connect(zookeeper_own_url) as other:

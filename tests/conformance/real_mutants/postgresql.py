@@ -37,8 +37,8 @@ MUTANTS = (
         old="SELECT greatest(\n    a_last + 1,\n",
         new="SELECT least(\n    a_last + 1,\n",
         wrong="After a loss of data revisions come again: an old one fits another change.",
-        rules=("restarts.repeat_no_revision", "restarts.*", "faults.*"),
-        tests=_WATCH,
+        rules=("restarts.repeat_no_revision", "restarts.revisions_of_lost_data_count_no_more"),
+        tests=("contrib/tenure-postgresql/tests/test_watch.py::test_revisions_follow_the_clock_and_only_grow",),
     ),
     RealMutant(
         id="postgresql-backlog-cut-in-a-transaction",
@@ -57,7 +57,7 @@ MUTANTS = (
         old="    if encoding.flag(rows[0][1]):\n",
         new="    if encoding.flag(rows[0][1]) and len(rows) > 1000:\n",
         wrong="A reader shows keys after the end of their lease, until somebody writes or watches.",
-        rules=("leases.*",),
+        rules=("leases.left_alone_end_in_time", "leases.ended_together_are_gone_at_the_first_look"),
         tests=_WATCH,
     ),
     RealMutant(
@@ -77,7 +77,7 @@ MUTANTS = (
         old="    if not there and after != start:\n",
         new="    if not there and after < start:\n",
         wrong="A watch resumes after a revision that the replaced data don't have, and is told nothing.",
-        rules=("watches.resume_from_the_future_is_compacted", "restarts.*", "faults.*"),
+        rules=("restarts.restored_data_refuse_later_revisions",),
         tests=_WATCH,
     ),
     RealMutant(
@@ -87,7 +87,7 @@ MUTANTS = (
         old="        return revision not in self._present and (self.complete or revision <= self._last)\n",
         new="        return revision > self._last and self.complete\n",
         wrong="A watch that the log has left behind goes on without the changes it missed, in silence.",
-        rules=("restarts.a_watcher_left_behind_is_resynced", "restarts.*"),
+        rules=("restarts.a_watcher_left_behind_is_resynced",),
         tests=_WATCH,
     ),
     RealMutant(
@@ -98,7 +98,7 @@ MUTANTS = (
         new="    PERFORM length('{channel}');\n",
         wrong="A watch hears of each change at its next poll only.",
         rules=("watches.are_quick",),
-        tests=_WATCH,
+        tests=("contrib/tenure-postgresql/tests/test_watch.py::test_notifications_make_it_quick",),
     ),
     RealMutant(
         id="postgresql-key-stays-with-its-lease",
