@@ -13,7 +13,7 @@ from tenure.spi import Delete, KeyValue, Put, RevisionEquals, Transaction
 from tenure_testkit.servers import until
 from tenure_testkit.servers.namespace import own_namespace
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
-from tenure_zookeeper import node_state
+from tenure_zookeeper import node_state, reads
 from tenure_zookeeper.backend import ZooKeeperBackend
 from tenure_zookeeper.connection import Connection, Fresh
 
@@ -97,6 +97,7 @@ def test_a_put_that_another_put_overtakes_leaves_one_node(
     """Between the plugin's read and its write the key is made anew, with a lease where the late put has none."""
     with connect(zookeeper_own_url) as other:
         lease = other.lease(60.0)
+        other.put("race/folder", b"is there")
         if was_there:
             other.put("race/key", b"before")
         read, theirs = node_state.read, []
@@ -225,6 +226,24 @@ def test_empty_folders_go_away(zookeeper_node: ZooKeeperServer) -> None:
     finally:
         native.stop()
         native.close()
+
+
+def test_a_key_that_moves_once_its_name_was_read_is_listed(
+    store: Store, zookeeper_own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(zookeeper_own_url) as other:
+        other.put("moves/key", b"1")
+        lease = other.lease(60.0)
+        name_keys = reads._key_names
+
+        def interfere(*args: object, **options: object) -> object:
+            monkeypatch.setattr(reads, "_key_names", name_keys)
+            named = name_keys(*args, **options)  # type: ignore[arg-type]  # passed through
+            other.put("moves/key", b"2", lease=lease)
+            return named
+
+        monkeypatch.setattr(reads, "_key_names", interfere)
+        assert [(item.key, item.value) for item in store.list("moves/").items] == [("moves/key", b"2")]
 
 
 def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> None:

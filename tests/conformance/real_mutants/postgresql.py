@@ -138,6 +138,6 @@ MUTANTS = (
         new="LOG_BYTES = 256 << 40\n",
         wrong="The log of large values fills the server's disk.",
         unnoticeable="Only the size of the table shows it, until the disk is full.",
-        tests=_WATCH,
+        tests=("contrib/tenure-postgresql/tests/test_watch.py::test_the_log_is_bounded_by_bytes",),
     ),
 )

@@ -87,7 +87,7 @@ MUTANTS = (
         new="            continue\n",
         wrong="A list leaves out keys that change their lease while it is read.",
         rules=("lists.by_scan_miss_nothing_that_stays", "leases.racing_for_a_key_leave_one_truth"),
-        tests=("tests/backends/zookeeper/test_data.py::test_keys_that_move_are_not_missed",),
+        tests=("tests/backends/zookeeper/test_data.py::test_a_key_that_moves_once_its_name_was_read_is_listed",),
     ),
     RealMutant(
         id="zookeeper-watch-added-after-the-list",
