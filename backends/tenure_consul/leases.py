@@ -80,11 +80,20 @@ def _register(pool: Pool, deadline: Deadline) -> bool:
 
 
 def refresh(pool: Pool, lease_ids: Sequence[LeaseId], *, timeout: float) -> dict[LeaseId, float]:
-    """``Backend.refresh``."""
+    """``Backend.refresh``.
+
+    A server that was just started renews before it has read all its data: sessions that it will have are missing. A
+    consistent read is refused until it has. So one that is missing is asked for again after such a read.
+    """
 
     def renew(lease_id: LeaseId, timeout: float) -> float | None:
+        deadline, action = Deadline(timeout), "refreshing leases"
         target = pool.target(f"/v1/session/renew/{lease_id}")
-        answer = pool.call("PUT", target, b"", timeout=timeout, action="refreshing leases", allow=(404,))
+        answer = pool.call("PUT", target, b"", timeout=timeout, action=action, allow=(404,))
+        if answer.status == 404:
+            there = pool.target(f"/v1/session/info/{lease_id}", "consistent")
+            pool.call("GET", there, None, timeout=deadline.remaining(), action=action)
+            answer = pool.call("PUT", target, b"", timeout=deadline.remaining(), action=action, allow=(404,))
         sessions = reads.entries(answer) if answer.status == 200 else []
         return seconds(sessions[0].get("TTL", "")) if sessions else None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 
-from tenure.errors import LeaseNotFound, TenureError
+from tenure.errors import LeaseNotFound, PermissionDenied, TenureError
+from tenure.plugin_kit import Deadline
 from tenure.spi.types import LeaseGrant, LeaseId, LeaseInfo
 from tenure_etcd.connection import Connection
 from tenure_etcd.encoding import lease_name, lease_number
@@ -26,7 +28,27 @@ def refresh(connection: Connection, lease_ids: Sequence[LeaseId], *, timeout: fl
     A stream for each batch, since opening one costs about what two renewals do, and there is then nothing to
     keep, to repair or to close between batches.
     """
+    deadline = Deadline(timeout)
     numbers = {number: lease_id for lease_id in lease_ids if (number := lease_number(lease_id)) is not None}
+    ttls = _keep_alive(connection, tuple(numbers), timeout)
+    # A server that was just started answers before it has applied its log, without the leases in it. A linearizable
+    # read waits for that. So one that is missing is asked for again after such a read.
+    ended = tuple(number for number, ttl in ttls.items() if ttl <= 0)
+    if ended:
+        _catch_up(connection, deadline)
+        ttls |= _keep_alive(connection, ended, deadline.remaining())
+    return {lease_id: ttls[number] for number, lease_id in numbers.items() if ttls[number] > 0}
+
+
+def _catch_up(connection: Connection, deadline: Deadline) -> None:
+    """Wait until the server has applied its log. A read without the right to it is refused only after that."""
+    request = MESSAGES["RangeRequest"](key=b"\0", count_only=True)
+    with contextlib.suppress(PermissionDenied):
+        connection.call("Range", request, timeout=deadline.remaining(), write=False, action="refreshing leases")
+
+
+def _keep_alive(connection: Connection, numbers: Sequence[int], timeout: float) -> dict[int, float]:
+    """The ttl of each lease, 0 for one that the server doesn't have."""
     if not numbers:
         return {}
     request = MESSAGES["LeaseKeepAliveRequest"]
@@ -35,10 +57,10 @@ def refresh(connection: Connection, lease_ids: Sequence[LeaseId], *, timeout: fl
     )
     # A lease that has ended is answered with a ttl of 0.
     ttls = {answer.ID: float(answer.TTL) for answer in answers}
-    missing = numbers.keys() - ttls.keys()
+    missing = set(numbers) - ttls.keys()
     if missing:
         raise connection.incomplete("refreshing leases", len(missing), len(numbers))
-    return {lease_id: ttls[number] for number, lease_id in numbers.items() if ttls[number] > 0}
+    return ttls
 
 
 def revoke(connection: Connection, lease_ids: Sequence[LeaseId], *, timeout: float) -> frozenset[LeaseId]:

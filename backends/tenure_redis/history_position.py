@@ -35,6 +35,12 @@ def _cut_off(where: object, after: int, verdict: bytes, present: int, start: int
             f"{start}; read the present state, or raise the option history",
             oldest_revision=start,
         )
+    if not after:  # no entry ever had it, so none of its followers tells anything about a loss
+        return Compacted(
+            f"watching after revision 0: that is older than the oldest change that Redis at {where} keeps; watch after "
+            f"{start} for all of them, or read the present state",
+            oldest_revision=start,
+        )
     return HistoryReplaced(
         f"watching after revision {after}: Redis at {where}, now at {present}, has no such revision: its data were "
         "lost or replaced, by a restart without persistence, a flush, a restored dump or a replica that lagged "

@@ -30,6 +30,7 @@ from tenure.spi import (
 from tenure_sqlite import change_log, diagnosis, leases, reads, server_info
 from tenure_sqlite.capabilities import declare, effective_ttl
 from tenure_sqlite.database import Connection, Database
+from tenure_sqlite.errors import described
 from tenure_sqlite.file_location import locate, make_private
 from tenure_sqlite.lease_clock import lease_time
 from tenure_sqlite.transactions import Writer, Writing
@@ -173,7 +174,7 @@ class SqliteBackend(Backend):
     def _require_history(self, revision: int, *, timeout: float) -> None:
         def look(connection: Connection) -> tuple[int, int, bool]:
             connection.execute("BEGIN")
-            present, start = connection.execute("SELECT revision, log_start FROM store").fetchone()
+            present, start = described(connection.execute("SELECT revision, log_start FROM store").fetchone())
             return present, start, change_log.has(connection, revision, start=start, present=present)
 
         present, start, found = self._database.run(look, timeout=timeout)

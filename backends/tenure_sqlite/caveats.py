@@ -69,6 +69,17 @@ CAVEATS = (
         ),
     ),
     Caveat(
+        "Only Tenure may write to the tables",
+        "Keys that another program removes from the file are gone for reads and for new watches. Watches that run "
+        "don't show it. Use `tenure kv delete` instead. Leases that it removes have ended: no client gets their "
+        "keys, any client may put them, and the holder's next refresh reports the loss.",
+        (
+            f"{_DATA}::test_keys_that_another_program_removes_are_told_to_new_watches_alone",
+            f"{_DATA}::test_leases_that_another_program_removes_have_ended",
+            f"{_DATA}::test_a_description_that_another_program_removes_is_missed",
+        ),
+    ),
+    Caveat(
         "How to restore a backup",
         "SQLite's own `.restore` works while programs run. To copy a file instead, stop every program, delete the "
         "`-wal` and `-shm` files, then put the copy in place. SQLite mixes a copied file with a `-wal` file that was "

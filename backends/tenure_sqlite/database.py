@@ -32,7 +32,7 @@ from urllib.parse import quote
 from tenure.errors import ConfigError, StoreClosed, TenureError, Unavailable, UsedAfterFork
 from tenure.plugin_kit import monotonic
 from tenure_sqlite import fork
-from tenure_sqlite.errors import corrupted, is_busy, require_access, translate
+from tenure_sqlite.errors import corrupted, described, is_busy, require_access, translate
 from tenure_sqlite.lease_clock import LeaseTime
 from tenure_sqlite.schema import create_if_empty, is_empty, is_without_tables, refuse_foreign_file, verify
 
@@ -175,7 +175,7 @@ class Database:
 
     def is_current_state(self, connection: Connection) -> bool:
         """Whether what ``connection`` reads has this store's :attr:`identity`, and is no restored backup of another."""
-        found: tuple[str, str] = connection.execute("SELECT history_id, time_base FROM store").fetchone()
+        found = described(connection.execute("SELECT history_id, time_base FROM store").fetchone())
         return found == self.identity
 
     def suspect(self) -> None:
@@ -427,7 +427,7 @@ class _OtherTimeError(Exception):
 
 
 def _time_base(connection: Connection) -> str:
-    return str(connection.execute("SELECT time_base FROM store").fetchone()[0])
+    return str(described(connection.execute("SELECT time_base FROM store").fetchone())[0])
 
 
 def _lock_alone(connection: Connection) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from typing import Any
 
 from tenure.errors import (
     DeadlineExceeded,
@@ -25,6 +26,17 @@ _ERROR, _PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR = 1, 3, 5, 
 _CORRUPT, _FULL, _CANTOPEN, _TOOBIG, _AUTH, _NOTADB = 11, 13, 14, 18, 23, 26
 _READONLY_DBMOVED = 8 | 4 << 8
 _IOERR_SHMSIZE = 10 | 19 << 8
+
+
+class NotDescribed(sqlite3.DatabaseError):
+    """The one row of the table ``store`` is gone: another program removed it."""
+
+
+def described(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
+    """The row of a query of the table ``store``, which always has one."""
+    if row is None:
+        raise NotDescribed("its description of itself is missing")
+    return row
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -51,7 +63,7 @@ def translate(error: sqlite3.Error, path: str) -> TenureError:
         return _denied(path, error)
     if primary == _CANTOPEN:
         return _cannot_open(path, error)
-    if primary in (_CORRUPT, _NOTADB):
+    if primary in (_CORRUPT, _NOTADB) or isinstance(error, NotDescribed):
         return corrupted(path, str(error))
     if primary == _INTERRUPT:
         return Unavailable(f"{path}: the operation was interrupted because the store was closed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
-from tenure.spi import Delete, LeaseId, LeaseInfo
+from tenure.spi import LeaseId, LeaseInfo
 from tenure_sqlite.database import Connection
 from tenure_sqlite.transactions import Writer, parse_lease_id
 
@@ -34,6 +34,9 @@ def grant(writer: Writer, ttl: float, now: float) -> LeaseId:
 
 def refresh(writer: Writer, lease_ids: Sequence[LeaseId], now: float) -> dict[LeaseId, float]:
     alive = list(_alive(writer.connection, lease_ids))
+    if len(alive) < len(lease_ids):  # keys of one that another program removed would stay for ever
+        for number in {parse_lease_id(lease_id) for lease_id in lease_ids} - {number for number, _ in alive}:
+            _end(writer, number)
     writer.connection.executemany(
         "UPDATE lease SET deadline = ? WHERE id = ?", [(now + ttl, number) for number, ttl in alive]
     )
@@ -59,9 +62,8 @@ def listing(connection: Connection, lease_id: LeaseId | None, now: float) -> tup
 
 
 def _end(writer: Writer, number: int) -> None:
-    keys = _keys(writer.connection, number)
     writer.connection.execute("DELETE FROM lease WHERE id = ?", (number,))
-    writer.write([Delete(key) for key in keys])
+    writer.end_keys(number)
 
 
 def _keys(connection: Connection, number: int) -> list[str]:

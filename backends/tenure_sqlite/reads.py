@@ -14,6 +14,7 @@ from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
 from tenure_sqlite import leases
 from tenure_sqlite.database import Connection, Database
+from tenure_sqlite.errors import described
 from tenure_sqlite.keys import condition
 
 _T = TypeVar("_T")
@@ -28,7 +29,7 @@ _GET = (
 )
 _LIST = (
     "SELECT key, {}, created, modified, lease FROM item WHERE {} "
-    "AND (lease IS NULL OR lease NOT IN (SELECT id FROM lease WHERE deadline <= ?)) ORDER BY key LIMIT ?"
+    "AND (lease IS NULL OR EXISTS (SELECT 1 FROM lease WHERE id = item.lease AND deadline > ?)) ORDER BY key LIMIT ?"
 )
 _BATCH = 500  # parameters of one statement; SQLite takes at least 999
 _ROWS = 1_000  # read between two looks at the deadline
@@ -45,12 +46,14 @@ def get(database: Database, key: str, *, reap: Reap, timeout: float) -> ReadResu
     finally:
         database.give(connection)
     if row is None:  # locked, broken or closed: the patient way raises the reason
-        row = database.run(lambda connection: connection.execute(_GET, (key,)).fetchone(), timeout=timeout)
+        row = database.run(lambda connection: described(connection.execute(_GET, (key,)).fetchone()), timeout=timeout)
     value, created, modified, lease, revision, deadline = row
     if value is None:
         return ReadResult(None, revision)
     if lease is None:
         return ReadResult(KeyValue(key, value, created, modified), revision)
+    if deadline is None:  # another program removed the lease: it has ended, and who held it will end its keys
+        return ReadResult(None, revision)
     if deadline <= database.time.now():
         if reap(timeout):
             return get(database, key, reap=reap, timeout=timeout)
@@ -63,7 +66,7 @@ def get_many(database: Database, keys: Sequence[str], *, reap: Reap, timeout: fl
 
     def read(connection: Connection, hide: float) -> MultiReadResult:
         found: dict[str, KeyValue] = {}
-        (present,) = connection.execute("SELECT revision FROM store").fetchone()
+        (present,) = described(connection.execute("SELECT revision FROM store").fetchone())
         for start in range(0, len(keys), _BATCH):
             batch = keys[start : start + _BATCH]
             query = _LIST.format("value", f"key IN ({','.join('?' * len(batch))})")
@@ -83,7 +86,7 @@ def list_page(database: Database, request: ListRequest, *, reap: Reap, timeout: 
     deadline = Deadline(timeout)
 
     def read(connection: Connection, hide: float) -> Page:
-        (present,) = connection.execute("SELECT revision FROM store").fetchone()
+        (present,) = described(connection.execute("SELECT revision FROM store").fetchone())
         rows = connection.execute(query, (*bounds, hide, most))
         found: list[KeyValue] = []
         while batch := rows.fetchmany(_ROWS):

@@ -8,6 +8,7 @@ import sqlite3
 from tenure.plugin_kit import wall_clock
 from tenure.spi import ServerInfo
 from tenure_sqlite.database import WAL_KEPT, Connection, Database
+from tenure_sqlite.errors import described
 from tenure_sqlite.file_location import filesystem, is_network
 
 _LONG_LOG = 2 * WAL_KEPT
@@ -17,7 +18,9 @@ _CHECKED_AT_MOST = 256 * 1024 * 1024  # bytes of a file that is checked within a
 def describe(connection: Connection, database: Database) -> ServerInfo:
     """``Backend.server_info``. Reads only. Raises SQLite's errors, a corrupt file's among them."""
     path = database.path
-    revision, log_start, time_base = connection.execute("SELECT revision, log_start, time_base FROM store").fetchone()
+    revision, log_start, time_base = described(
+        connection.execute("SELECT revision, log_start, time_base FROM store").fetchone()
+    )
     size = os.path.getsize(path)
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = ("off", "normal", "full", "extra")[connection.execute("PRAGMA synchronous").fetchone()[0]]

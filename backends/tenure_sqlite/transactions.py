@@ -17,6 +17,7 @@ from tenure.errors import Conflict, DeadlineExceeded, LeaseNotFound, OutcomeUnkn
 from tenure.plugin_kit import Monitor, monotonic, next_revision
 from tenure.spi import (
     CommitResult,
+    Delete,
     KeyAbsent,
     LeaseId,
     Operation,
@@ -28,7 +29,7 @@ from tenure.spi import (
 )
 from tenure_sqlite import change_log, schema
 from tenure_sqlite.database import Connection, Database
-from tenure_sqlite.errors import is_busy
+from tenure_sqlite.errors import described, is_busy
 from tenure_sqlite.keys import condition
 
 _T = TypeVar("_T")
@@ -38,6 +39,7 @@ _NO_LEASE = -1
 MOST_DELETED = 10_000
 """Keys that one transaction deletes by their prefix, so that other writers get their turn."""
 
+_PRESENT = "SELECT modified, lease, id FROM item LEFT JOIN lease ON id = item.lease WHERE key = ?"
 _STATE = """
 SELECT revision, log_start, log_bytes, (SELECT min(deadline) FROM lease), history_id, time_base FROM store
 """
@@ -53,7 +55,7 @@ class Writer:
 
     def __init__(self, connection: Connection, known: tuple[int, int]) -> None:
         self.connection = connection
-        state = connection.execute(_STATE).fetchone()
+        state = described(connection.execute(_STATE).fetchone())
         self.revision, self._log_start, self._log_bytes, self.next_deadline = state[:4]
         self.identity = state[4:]
         revision, number = known
@@ -142,7 +144,7 @@ class Writer:
 
     def _check(self, preconditions: Iterable[Precondition]) -> Conflict | None:
         for precondition in preconditions:
-            row = self.connection.execute("SELECT modified FROM item WHERE key = ?", (precondition.key,)).fetchone()
+            row = self._present(precondition.key)
             if isinstance(precondition, KeyAbsent):
                 found = row and f"exists (revision {row[0]}) and should not"
             elif row is None:
@@ -154,6 +156,19 @@ class Writer:
             if found:
                 return Conflict(f"{found}; nothing was changed", keys=[precondition.key], revision=self.revision)
         return None
+
+    def _present(self, key: str) -> tuple[int] | None:
+        """The revision of a key, if it is there. Keys of a lease that another program removed go now."""
+        row = self.connection.execute(_PRESENT, (key,)).fetchone()
+        if row is not None and row[1] is not None and row[2] is None:
+            self.end_keys(row[1])
+            return None
+        return row[:1] if row is not None else None
+
+    def end_keys(self, lease: int) -> None:
+        """Delete the keys of a lease, as one revision."""
+        rows = self.connection.execute("SELECT key FROM item WHERE lease = ? ORDER BY key", (lease,)).fetchall()
+        self.write([Delete(key) for (key,) in rows])
 
     def _check_leases(self, operations: Iterable[Operation]) -> LeaseNotFound | None:
         named = {operation.lease_id for operation in operations if isinstance(operation, Put)} - {None}

@@ -24,7 +24,7 @@ from tenure.plugin_kit import FeedHub, HubFeed, Monitor, Worker, monotonic
 from tenure.spi import Clock, Feed, Sink, WatchRequest
 from tenure_sqlite import change_log
 from tenure_sqlite.database import Connection, Database
-from tenure_sqlite.errors import is_busy
+from tenure_sqlite.errors import described, is_busy
 from tenure_sqlite.write_signs import WriteSigns
 
 _PATIENCE = 1.0  # seconds that ending a lease may wait for other writers, and between attempts that failed
@@ -197,7 +197,9 @@ class Watches:
         places = hub.places()
         connection.execute("BEGIN")
         hindmost = min(places, default=0)
-        history_id, revision, log_start, deadline, has_hindmost = connection.execute(_STATE, (hindmost,)).fetchone()
+        history_id, revision, log_start, deadline, has_hindmost = described(
+            connection.execute(_STATE, (hindmost,)).fetchone()
+        )
         self._learn_deadline(deadline)
         found = {hindmost: hindmost in (log_start, revision) or (bool(has_hindmost) and hindmost > log_start)}
         for position in places.keys() - {hindmost}:

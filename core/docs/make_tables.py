@@ -8,6 +8,8 @@ column stays as it is on the page. With ``--check`` nothing is written, and the 
 A page about any installed store may have the same: between ``<!-- table: options-SCHEME -->`` and ``<!-- end of table
 -->`` its options, between ``<!-- list: notes-SCHEME -->`` and ``<!-- end of list -->`` what is worth knowing of it. The
 rules and tests that verify this are a table ``evidence-SCHEME``, for the stores of ``stores.md`` on ``evidence.md``.
+
+``logs.md`` has a list of the log messages, and ``cli.md`` a table of the commands, for readers of a clone.
 """
 
 from __future__ import annotations
@@ -25,8 +27,13 @@ from tenure._plugins import discovery
 from tenure._plugins.url import CORE_OPTIONS
 from tenure.spi import BackendPlugin, Guarantee, Limit, Use, field_notes
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from site_parts import command, logs
+
 PAGE = Path(__file__).with_name("reference") / "stores.md"
 EVIDENCE = PAGE.with_name("evidence.md")
+LOGS, COMMANDS = PAGE.with_name("logs.md"), PAGE.with_name("cli.md")
 _MARKED = re.compile(r"(<!-- (table|list): (?P<name>\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 _DAY = 86_400.0
 _WIDTH = 125
@@ -154,6 +161,7 @@ def render(page: str, urls: Iterable[str], path: Path = PAGE) -> str:
     ordered = {scheme: columns.get(scheme, {}) for scheme in schemes(page)}
     tables = {"capabilities": capabilities_table(ordered), "options": core_options_table()}
     tables["rights"] = rights_table(page)
+    tables |= {"logs": f"{logs.reference()}\n", "commands": f"{command.table()}\n"}
     for scheme in dict.fromkeys(
         part["name"].partition("-")[2] for part in _MARKED.finditer(page) if "-" in part["name"]
     ):
@@ -170,7 +178,7 @@ def main(arguments: list[str]) -> int:
     urls = [argument for argument in arguments if not argument.startswith("--")]
     named = [Path(word.removeprefix("--page=")) for word in arguments if word.startswith("--page=")]
     stale = []
-    for path in named or [PAGE, EVIDENCE]:
+    for path in named or [PAGE, EVIDENCE, LOGS, COMMANDS]:
         page = path.read_text(encoding="utf-8")
         wanted = render(page, urls, path)
         if page != wanted:

@@ -19,6 +19,15 @@ def visible(text: str) -> str:
     )
 
 
+def shown(value: object) -> str:
+    """Return a value for a message, also a number with more digits than Python writes."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length() if isinstance(value, int) else 'too many'} bits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """Return ``value`` as JSON that is safe on a terminal: control and bidi characters are escapes in it.
 
@@ -83,6 +92,12 @@ def size(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count} B"
+
+
+def ordinal(number: int) -> str:
+    """Format a number as one of a row: ``1st``, ``2nd``, ``13th``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
 
 
 def plural(count: int, noun: str) -> str:

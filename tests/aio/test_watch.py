@@ -272,6 +272,46 @@ def test_callbacks_run_on_the_loop_and_what_they_raise_is_logged(url: str, caplo
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_async_callbacks_are_awaited(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In order, and one at a time; what they raise is logged."""
+    told: list[str] = []
+
+    async def callback(batch: Batch) -> None:
+        for event in batch.events:
+            told.append(f"begin {event.key}")
+            await asyncio.sleep(0)
+            told.append(f"end {event.key}")
+            raise ZeroDivisionError
+
+    async def outage(error: TenureError | None) -> None:
+        await asyncio.sleep(0)
+        told.append(f"outage {error}")
+
+    async def lost(*_lease: aio.Lease) -> None:
+        await asyncio.sleep(0)
+        told.append("lost")
+
+    async def main() -> None:
+        async with aio.connect(url) as store:
+            watch = await store.watch("w/", callback=callback, on_outage=outage)
+            await store.put("w/1", b"")
+            await store.put("w/2", b"")
+            await until_async(lambda: len(told) == 4)
+            watch._signal.outage(None)
+            await until_async(lambda: len(told) == 5)
+            lease = await store.lease(30, on_lost=lost)
+            lease.mark_lost("the test says so")
+            await until_async(lambda: len(told) == 6)
+            held = await aio.Lock(store, "l").acquire()
+            held.on_lost(lost)
+            held.session.lease.mark_lost("the test says so")
+            await until_async(lambda: len(told) == 7)
+
+    run(main)
+    assert told == ["begin w/1", "end w/1", "begin w/2", "end w/2", "outage None", "lost", "lost"]
+    assert caplog.text.count("ZeroDivisionError") >= 2
+
+
 def test_bad_arguments_are_refused(url: str) -> None:
     async def main() -> None:
         async with aio.connect(url) as store:
@@ -281,5 +321,9 @@ def test_bad_arguments_are_refused(url: str) -> None:
                 await store.lease(-1)
             with pytest.raises(InvalidArgument):
                 store.scan(page_size=0)
+            with pytest.raises(InvalidArgument):
+                store.lease(30, on_lost="text")  # type: ignore[arg-type]
+            with pytest.raises(InvalidArgument):
+                store.watch("", callback="text")  # type: ignore[arg-type]
 
     run(main)

@@ -54,6 +54,20 @@ def test_every_value_comes_back(run: Run, store: tenure.Store, other: tenure.Sto
     assert os.listdir(tmp_path) == ["saved.jsonl"]
 
 
+def test_nothing_but_leased_keys_is_no_failed_import(
+    run: Run, store: tenure.Store, other: tenure.Store, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "saved")
+    with store.lease(30) as lease:
+        for key in ("a", "b"):
+            store.put(key, b"2", lease=lease)
+        run("export", file)
+    said = run("--url", other.url, "import", file)
+    assert (said.exit_code, said.stdout.partition(",")[0]) == (0, "nothing to restore: all 2 keys belong to leases")
+    counted = run("--url", other.url, "import", file, "--json")
+    assert json.loads(counted.stdout)["skipped_leased"] == 2
+
+
 def test_leases_are_said(run: Run, store: tenure.Store, other: tenure.Store, tmp_path: Path) -> None:
     file = str(tmp_path / "saved")
     store.put("stays", b"1")

@@ -63,7 +63,7 @@ def test_kv_watch_tells_a_resync_and_the_difference(
     store.put("k", b"v")
     done: list[object] = []
 
-    def lose(out: Any, batch: tenure.Batch, events: Any) -> None:
+    def lose(out: Any, batch: tenure.Batch, *_: Any) -> None:
         if batch.type is tenure.BatchType.SYNCED and not done:
             done.append(server.lose_data())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tenure
+import tenure_memory
 
 from .conftest import Run
 
@@ -160,6 +161,26 @@ def test_watch_shows_the_state_and_ends_after_so_many_changes(run: Run, store: t
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(line["type"], line["key"]) for line in lines] == [("update", "a/1"), ("delete", "a/1")]
+
+
+def test_watch_shows_all_that_the_store_keeps(run: Run, store: tenure.Store) -> None:
+    """No revision is needed; what happened before the command has no time of its own, and doesn't get one of ours."""
+    store.put("a/1", b"x")
+    store.put("a/1", b"y")
+    command = ("kv", "watch", "--prefix", "a/", "--after", "oldest", "--changes", "2")
+    lines = [json.loads(line) for line in run(*command, "--json").stdout.splitlines()]
+    assert [(line["type"], line["earlier"]) for line in lines] == [("create", True), ("update", True)]
+    assert [line.split()[0] for line in run(*command).stdout.splitlines()] == ["earlier", "earlier"]
+    result = run("kv", "watch", "--after", "yesterday")
+    assert (result.exit_code, "oldest" in result.stderr) == (2, True)
+
+
+def test_watch_takes_the_oldest_revision_from_the_refusal(run: Run, store: tenure.Store, url: str) -> None:
+    store.put("a", b"x")
+    tenure_memory.server(url.removeprefix("memory://")).compact()
+    store.put("a", b"y")
+    result = run("kv", "watch", "--after", "oldest", "--changes", "1", "--json")
+    assert json.loads(result.stdout)["value"] == "y"
 
 
 def test_a_key_that_is_no_key(run: Run) -> None:

@@ -36,7 +36,9 @@ def test_run_and_watch_live_through_an_outage(etcd_node: EtcdServer) -> None:
         service.err.record(type="recovering")
         etcd_node.start()
         watching.out.record(type="reconnected")
-        service.err.record(type="registered", message=f"registered: {_identity(first)} is registered again")
+        again = service.err.record(type="registered")["message"]
+        assert again.startswith(f"registered: {_identity(first)} is registered again after ")
+        assert again.endswith(" s, 1st time since the start")
         service.signal(signal.SIGTERM)
         gone = watching.out.record(type="delete")
         assert gone["instance"]["id"] == first["instance"]["id"]

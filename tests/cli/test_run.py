@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import signal
 import sqlite3
 import subprocess
@@ -12,14 +13,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 import tenure
+from tenure._runtime.clock import ManualClock
 from tenure.cli.commands.run import _DRAIN_MARK
-from tenure.cli.process.registration import GOODBYE
+from tenure.cli.process.registration import GOODBYE, Reporter, StatusReporter
 from tenure.errors import ServiceNotFound
-from tenure.registry import Registry, RegistryConfig
+from tenure.registry import Instance, Part, Registry, RegistryConfig, Status, StatusChange
 
 from .processes import DEADLINE, Command, read_terminal
 
@@ -301,3 +305,31 @@ def test_an_identity_that_is_taken(file_url: str) -> None:
             third.err.with_text("registered")
             third.signal(signal.SIGINT)
             assert third.wait() == 130
+
+
+def test_a_loss_is_told_with_time_process_cause_and_count(capsys: pytest.CaptureFixture[str]) -> None:
+    """What an operator reads who has this one log: which instance, when, why, how long, how often."""
+    clock = ManualClock(100.0)
+    lease = SimpleNamespace(ttl=10.0, alive=False, last_refreshed=80.0)
+    told = StatusReporter(
+        cast(
+            "Registry",
+            SimpleNamespace(
+                lease=lease,
+                current=lambda: Instance("web", id="one", host="192.0.2.2", port=8002),
+                store=SimpleNamespace(clock=clock),
+            ),
+        ),
+        Reporter(json=False, quiet=False, stamped=True),
+    )
+    for _ in range(2):
+        lease.last_refreshed = clock.now() - 20.0
+        told(StatusChange(Part.REGISTRATION, Status.RECOVERING, "its lease was lost: no refresh was tried"))
+        told(StatusChange(Part.REGISTRATION, Status.RECOVERING, "x; attempt 1 failed, next in 0.1 s"))
+        clock.jump(15.4)
+        told(StatusChange(Part.REGISTRATION, Status.REGISTERED, "web/one is registered again"))
+    lead = rf"\d\d:\d\d:\d\d tenure\[{os.getpid()}\]: "
+    lost, waits, _back, *_, back = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(lead + r"lost web/one 192\.0\.2\.2:8002 \(TTL 10 s\): no refresh was tried", lost)
+    assert re.fullmatch(lead + r"not registered again yet: x; attempt 1 failed, next in 0\.1 s", waits)
+    assert re.fullmatch(lead + r"registered: web/one is registered again after 35\.4 s, 2nd time since the start", back)

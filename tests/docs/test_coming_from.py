@@ -1,14 +1,12 @@
-"""The pages for those who know another library name each of its public calls, and name only what Tenure has."""
+"""The pages for those who know another library name each of its public calls, and name only what Tenure has.
+
+Public are methods and properties, options of constructors, and exceptions. ``peer_names.py`` collects them.
+"""
 
 from __future__ import annotations
 
-import ast
-import importlib
-import importlib.util
-import inspect
-import pkgutil
 import re
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,14 @@ import pytest
 import tenure
 from tenure import registry, testing
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import peer_names
+
 FOLDER = Path(__file__).parents[2] / "core/docs/coming-from"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem not in ("index", "comparison"))
 _ROW = re.compile(r"^\| (.+?) \| (.*?) \| (.*?) ?\|$", re.MULTILINE)
-_NAME = re.compile(r"`([\w.]+)`")
+_NAME = re.compile(r"`([\w.]+(?:\(\w+=\))?)`")
 
 
 def rows(name: str) -> list[tuple[list[str], list[str], str]]:
@@ -29,91 +31,18 @@ def rows(name: str) -> list[tuple[list[str], list[str], str]]:
     return [row for row in found if row[0]]
 
 
-def named(name: str) -> list[str]:
-    return [theirs for row in rows(name) for theirs in row[0]]
-
-
-def methods(owner: type, name: str = "") -> set[str]:
-    """Public methods and properties of a class, as ``Class.method``."""
-    found = set()
-    for member in dir(owner):
-        plain = inspect.getattr_static(owner, member)
-        if not member.startswith("_") and (callable(getattr(owner, member, None)) or isinstance(plain, property)):
-            found.add(f"{name or owner.__name__}.{member}")
-    return found
-
-
-def kazoo() -> set[str]:
-    from kazoo.client import KazooClient, TransactionRequest
-
-    found = methods(KazooClient) | methods(TransactionRequest)
-    # Parts of TreeCache that no application makes, and the enumeration of a partitioner's states.
-    internal = {"TreeNode", "TreeEvent", "NodeData", "PartitionState", "BaseQueue"}
-    package = importlib.import_module("kazoo.recipe")
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.name == "tests":
-            continue
-        loaded = importlib.import_module(f"kazoo.recipe.{module.name}")
-        for name, owner in vars(loaded).items():
-            if not inspect.isclass(owner) or owner.__module__ != loaded.__name__ or name.startswith("_"):
-                continue
-            if name not in internal:
-                found |= methods(owner) or {name}  # a recipe without methods is used by calling it
-    return found
-
-
-def redis() -> set[str]:
-    from redis.lock import Lock
-
-    arguments = set(inspect.signature(Lock.__init__).parameters) - {"self", "redis", "name"}
-    return methods(Lock) | arguments
-
-
-def consul() -> set[str]:
-    from consul import Consul
-
-    def walk(value: object, path: str) -> Iterator[str]:
-        for name in dir(value):
-            part = getattr(value, name)
-            if name.startswith("_") or name == "agent" or inspect.isclass(part):
-                continue
-            if inspect.ismethod(part):
-                yield f"{path}{name}"
-            elif type(part).__module__.startswith("consul"):
-                yield from walk(part, f"{path}{name}.")
-
-    client = Consul()
-    found = {name for name in walk(client, "") if name.count(".") >= 1}
-    return found | {f"agent.{name}" for name in walk(client.agent, "")}
-
-
-def etcd3() -> set[str]:
-    """Read from the source: the package doesn't import beside a protobuf of today."""
-    spec = importlib.util.find_spec("etcd3")
-    assert spec is not None
-    (folder,) = map(Path, spec.submodule_search_locations or ())
-    skipped = {"Transactions", "KVMetadata", "Status", "Alarm", "EtcdTokenCallCredentials", "WatchResponse"}
-    found = {"client"}
-    for module in ("client", "locks", "leases", "members", "watch", "transactions"):
-        for owner in ast.parse((folder / f"{module}.py").read_text(encoding="utf-8")).body:
-            if not isinstance(owner, ast.ClassDef) or owner.name in skipped or owner.name.startswith("_"):
-                continue
-            own = [each.name for each in owner.body if isinstance(each, ast.FunctionDef)]
-            public = {f"{owner.name}.{name}" for name in own if not name.startswith("_")}
-            found |= public or {owner.name}
-    return found
-
-
-PEERS = {"kazoo": kazoo, "redis-lock": redis, "python-consul": consul, "etcd3": etcd3}
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_every_public_call_of_the_installed_package_is_in_the_table(name: str) -> None:
-    wanted = PEERS[name]()
-    there = named(name)
-    assert sorted(wanted - set(there)) == [], "these are missing"
-    assert sorted(set(there) - wanted) == [], "the package has no such calls"
+@pytest.mark.parametrize("name", peer_names.PEERS)
+def test_every_public_name_of_the_library_is_in_the_table(name: str) -> None:
+    names = peer_names.PEERS[name]()
+    there = [theirs for row in rows(name) for theirs in row[0]]
+    assert sorted(names.must - set(there)) == [], "these are missing"
+    assert sorted(set(there) - names.must - names.may) == [], "the library has no such names"
     assert sorted({each for each in there if there.count(each) > 1}) == [], "these are there twice"
+
+
+def test_the_kept_list_of_tooz_is_of_the_version_that_the_page_names() -> None:
+    version = peer_names.tooz_version().rpartition(".")[0]
+    assert f"tooz {version} " in (FOLDER / "tooz.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

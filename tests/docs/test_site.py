@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "core/docs"
 sys.path.insert(0, str(DOCS))
 
 import check_site  # noqa: E402 - its folder was put on the path above
-import site_parts  # noqa: E402
+import site_parts.logs  # noqa: E402
 
 API = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "reference/api").glob("*.md")}
 PACKAGES = ("registry", "aio", "testing", "errors", "spi", "plugin_kit", "conformance")

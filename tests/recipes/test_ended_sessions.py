@@ -13,6 +13,7 @@ import tenure
 import tenure_memory
 from tenure import aio
 from tenure.errors import LeaseLost
+from tenure.recipes import persistent_key
 from tenure_testkit.waiting import PATIENCE, until
 
 LONG = 300.0
@@ -122,3 +123,27 @@ def test_a_session_can_be_closed_while_its_store_closes(url: str) -> None:
     finally:
         other._closed = False
         other.close()
+
+
+def test_a_persistent_key_that_is_started_again_is_put_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for another client's key since an earlier start is over, though the object keeps its key again."""
+    monkeypatch.setattr(persistent_key, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(persistent_key, "_LONGEST_PAUSE", 0.02)
+    looks: list[str] = []
+    with tenure.connect(url) as store, tenure.connect(url) as other:
+        key = tenure.PersistentKey(store, "up", b"", ttl=LONG)
+        key.start()
+        other.put("up", b"of another client")
+        look = store._backend.get
+        monkeypatch.setattr(store._backend, "get", lambda *args, **more: (looks.append("look"), look(*args, **more))[1])
+        key._kept._session.lease.revoke()  # it waits for the other client's key to go
+        until(lambda: looks, PATIENCE, "it looks for the key")
+        key.close()
+        other.delete("up")
+        key.start()
+        with other.watch("up", exact=True) as watch:
+            assert [watch.next(PATIENCE).type for _ in range(2)] == [tenure.BatchType.SNAPSHOT, tenure.BatchType.SYNCED]
+            assert watch.next(10 * 0.02) is None, "nothing puts it again"
+        assert len(other.leases()) == 1
+        key.close()
+        assert not other.leases()

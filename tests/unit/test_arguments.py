@@ -9,6 +9,7 @@ import pytest
 
 import tenure
 from tenure.errors import ConfigError, InvalidArgument, InvalidKey, LimitExceeded
+from tenure.recipes.codec import TEXT
 from tenure.recipes.lock import Lock
 from tenure.registry import Registry
 from tenure.spi.keys import namespace_prefix
@@ -167,3 +168,73 @@ def test_what_is_open_says_where_it_belongs_when_it_is_pickled():
             for attempt in (pickle.dumps, copy.deepcopy):
                 with pytest.raises(TypeError, match="pass the store's URL, and open it there"):
                     attempt(opened)
+
+
+async def _async_callback(*_arguments: object) -> None:
+    raise AssertionError("nothing awaits it")
+
+
+CALLBACKS = {
+    "callback": lambda store, function: store.watch("", callback=function),
+    "on_error": lambda store, function: store.watch("", callback=print, on_error=function),
+    "on_outage": lambda store, function: store.watch("", callback=print, on_outage=function),
+    "on_lost": lambda store, function: store.lease(10, on_lost=function),
+    "of what is held": lambda store, function: Lock(store, "l").try_acquire().on_lost(function),
+    "of a value": lambda store, function: tenure.CachedValue(store, "k", codec=TEXT, default="").on_change(function),
+    "of a prefix": lambda store, function: tenure.CachedPrefix(store, "p/", codec=TEXT).on_change(function),
+    "on_release": lambda store, function: tenure.Partitioner(store, "p", partitions=1, on_release=function),
+    "handler": lambda store, function: Registry(store).add_handler(function),
+    "status handler": lambda store, function: Registry(store).add_status_handler(function),
+}
+
+
+@pytest.mark.parametrize("function", ["text", 7, _async_callback], ids=["text", "number", "async"])
+@pytest.mark.parametrize("call", CALLBACKS)
+def test_a_callback_that_nothing_could_call_is_refused(call, function):
+    """At once: on the thread for callbacks, its error would be one line in a log, and each event would be lost."""
+    with (
+        tenure.connect("memory://") as store,
+        pytest.raises(InvalidArgument, match="async function" if callable(function) else "a callback is a function"),
+    ):
+        CALLBACKS[call](store, function)
+
+
+TOO_LONG = 10**5000
+SHOWN = {
+    "get": lambda store: store.get(TOO_LONG),
+    "list": lambda store: store.list(TOO_LONG),
+    "limit": lambda store: store.list("", limit=-TOO_LONG),
+    "timeout": lambda store: store.get("a", timeout=TOO_LONG),
+    "wait": lambda store: Lock(store, "l").acquire(timeout=TOO_LONG),
+    "ttl": lambda store: store.lease(TOO_LONG),
+    "margin": lambda store: store.lease(10, margin=TOO_LONG),
+    "lease": lambda store: store.put("a", b"", lease=TOO_LONG),
+    "name": lambda store: Lock(store, TOO_LONG),
+    "owner": lambda store: Lock(store, "l", owner=TOO_LONG),
+    "max_pending": lambda store: store.watch("", max_pending=-TOO_LONG),
+    "revision": lambda store: store.put_if_unchanged("a", b"", revision=-TOO_LONG),
+}
+
+
+@pytest.mark.parametrize("call", SHOWN)
+def test_a_number_that_python_does_not_write_is_told_all_the_same(store, call):
+    with pytest.raises((InvalidArgument, InvalidKey, LimitExceeded), match="a number of 16610 bits"):
+        SHOWN[call](store)
+
+
+WRONG_TYPES = {
+    "guard": lambda store: Lock(store, "l").try_acquire().guard(None),
+    "gate": lambda store: tenure.Gate(store, "g").guard(None, Lock(store, "l").try_acquire().fence()),
+    "partition": lambda store: tenure.Partitioner(store, "p", partitions=1).guard(None, 0),
+    "ack": lambda store: (queue := tenure.WorkQueue(store, "q")).put(b"") and queue.claim().ack("no transaction"),
+    "dead letter": lambda store: tenure.WorkQueue(store, "q").retry_dead("its id"),
+    "no dead letter": lambda store: tenure.WorkQueue(store, "q").drop_dead(None),
+    "set": lambda store: tenure.CachedPrefix(store, "p/", codec=TEXT).set(b"key", b""),
+    "delete": lambda store: tenure.CachedPrefix(store, "p/", codec=TEXT).delete(b"key"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG_TYPES)
+def test_a_recipe_names_what_it_was_given_wrongly(call):
+    with tenure.connect("memory://") as store, pytest.raises((InvalidArgument, InvalidKey), match=r"; give|; decode"):
+        WRONG_TYPES[call](store)

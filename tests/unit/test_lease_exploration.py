@@ -61,6 +61,9 @@ class World:
             self.told[lease.id] += 1
         self.machine.forget(lease)
 
+    def busy_since(self) -> float | None:
+        return None
+
     def forget(self, lease: Lease) -> None:
         if not self.cut_off:
             self.machine.forget(lease)

@@ -259,6 +259,9 @@ class Keeper:
     def lost(self, lease):
         pass
 
+    def busy_since(self):
+        return None
+
     def forget(self, lease):
         pass
 

@@ -6,7 +6,7 @@ local allowed = redis.acl_check_cmd or function() return true end
 local refused = {}
 local needed = {
   {'EVALSHA', '0', 1, K}, {'TIME'}, {'GET', K}, {'SET', K, '', 'PX', 1000}, {'DEL', K},
-  {'HGET', K, 'f'}, {'HMGET', K, 'f'}, {'HSET', K, 'f', ''}, {'HDEL', K, 'f'},
+  {'HGET', K, 'f'}, {'HMGET', K, 'f'}, {'HSET', K, 'f', ''}, {'HDEL', K, 'f'}, {'HLEN', K}, {'HSCAN', K, '0'},
   {'ZADD', K, 0, 'm'}, {'ZREM', K, 'm'}, {'ZSCORE', K, 'm'}, {'ZCARD', K}, {'ZRANGE', K, 0, 0},
   {'ZRANGEBYLEX', K, '-', '+'}, {'ZRANGEBYSCORE', K, '-inf', 0},
   {'XADD', K, '*', 'f', ''}, {'XRANGE', K, '-', '+'}, {'XREAD', 'STREAMS', K, '0'}, {'XLEN', K},

@@ -6,7 +6,8 @@
 --
 -- Fields of the data hash that begin with NUL are the store's own, since keys have no NUL: '\0' is the revision, '\0op' the
 -- head of its entry in the log, '\0id' the store's identity, '\0server' the run id of the server whose clock the leases'
--- deadlines are times of, and '\0late' is there while leases are left that have to be ended.
+-- deadlines are times of, and '\0late' is there while leases are left that have to be ended. A member '\0' of held and a
+-- field '' of leases are always there, so that a key of Redis that somebody has removed is noticed.
 -- A revision is a whole number below 2^53, exact as a Lua number but not in Lua's own idea of its text: use text().
 local D, Z, S, L, E, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call = redis.call
@@ -65,6 +66,8 @@ if not revision then
   head = text(revision) .. ' 0 1'
   call('XADD', S, text(revision) .. '-0', 'op', head)
   call('HSET', D, '\0', text(revision), '\0op', head, '\0id', ARGV[1])
+  call('ZADD', H, 0, '\0')
+  call('HSET', L, '', '0')
 end
 
 -- How much of the log to keep: half of it where it has outgrown LOG_BYTES. That is looked at once in LOG_STEP bytes.
@@ -135,6 +138,88 @@ if server ~= '' and server ~= state[3] then
   end
   call('HSET', D, '\0server', server)
 end
+
+-- What follows puts right what an operator or Redis's eviction has removed: a key of Redis, or a part of it. The data say
+-- what is there. Keys that they no longer have are told to watches as deleted, and leases that aren't known whole end.
+local function each_page(visit)
+  local from = '-'
+  repeat
+    local names = call('ZRANGEBYLEX', Z, from, '+', 'LIMIT', 0, 50)
+    if #names > 0 then
+      visit(names, call('HMGET', D, unpack(names)))
+      from = '(' .. names[#names]
+    end
+  until #names < 50
+end
+
+local function mend_keys()
+  permit('HSCAN', D, '0')
+  permit('ZADD', Z, 0, '')
+  permit_entry()
+  permit_taking_out()
+  local gone = {}
+  each_page(function(names, found)
+    for i, packed in ipairs(found) do
+      if not packed then gone[#gone + 1] = names[i] end
+    end
+  end)
+  if #gone > 0 then
+    remove('ZREM', Z, gone)
+    local text_of_all = table.concat(gone, '\0')
+    append(following(), #text_of_all, {'d', text_of_all})
+    call('HSET', D, '\0', text(revision), '\0op', head)
+  end
+  call('ZREM', Z, '')
+  local cursor = '0'
+  repeat
+    local page = call('HSCAN', D, cursor, 'COUNT', 200)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      if string.byte(page[2][i], 1) ~= 0 then call('ZADD', Z, 0, page[2][i]) end
+    end
+  until cursor == '0'
+end
+
+local function mend_leases()
+  permit('ZREM', E, '')
+  permit('HDEL', L, '')
+  permit('HSET', L, '', '')
+  permit('HSCAN', L, '0')
+  permit('DEL', H)
+  permit('ZADD', H, 0, '')
+  call('ZREM', E, '')
+  local known = {}
+  for _, lease in ipairs(call('ZRANGE', E, 0, -1)) do
+    if call('HGET', L, lease) then known[lease] = true else call('ZREM', E, lease) end
+  end
+  local cursor = '0'
+  repeat
+    local page = call('HSCAN', L, cursor, 'COUNT', 200)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      if not known[page[2][i]] then call('HDEL', L, page[2][i]) end
+    end
+  until cursor == '0'
+  call('HSET', L, '', '0')
+  call('DEL', H)
+  call('ZADD', H, 0, '\0')
+  local ended = {}
+  each_page(function(names, found)
+    for i, packed in ipairs(found) do
+      local held = packed and string.byte(packed, 17) or 0
+      if held > 0 then
+        local lease = string.sub(packed, 18, 17 + held)
+        call('ZADD', H, 0, lease .. names[i])
+        if not known[lease] then ended[lease] = true end
+      end
+    end
+  end)
+  for lease in pairs(ended) do finish(lease) end
+end
+
+local own = 2 + (head ~= '' and 1 or 0) + ((server ~= '' or state[3]) and 1 or 0) + (state[4] and 1 or 0)
+if call('HLEN', D) - own ~= call('ZCARD', Z) then mend_keys() end
+if call('HLEN', L) - 1 ~= call('ZCARD', E) or not call('ZSCORE', H, '\0') then mend_leases() end
 
 -- The server does nothing else meanwhile, so not all at once; whoever is left counts as ended all the same.
 local left, late = KEYS_AT_ONCE, false

@@ -56,6 +56,36 @@ def test_a_lost_notification_only_costs_time(
     feed.close()
 
 
+@pytest.mark.parametrize("tables", [("item",), ("lease",), ("log",), ("store", "item", "lease", "log")])
+def test_tables_that_an_operator_empties_are_told(
+    server: PostgresqlServer, schema: str, open_store: Callable[..., tenure.Store], tables: tuple[str, ...]
+) -> None:
+    """By ``TRUNCATE``: watches end with what is there, by one RESYNC batch, and leases are known to be lost."""
+    store, other = open_store("&poll=0.1"), open_store("&poll=0.1")
+    lease = store.lease(0.6)
+    store.transaction().put("held", b"", lease=lease).put("plain", b"").commit()
+    believed: set[str] = set()
+    resyncs: list[str] = []
+
+    def take(batch: tenure.Batch) -> None:
+        if batch.type is tenure.BatchType.RESYNC:
+            resyncs.append(batch.reason)
+        for event in batch.events:
+            (believed.discard if event.item is None else believed.add)(event.key)
+
+    other.watch("", callback=take)
+    until(lambda: believed == {"held", "plain"}, 5, "the watch has the state")
+    server.sql(f"TRUNCATE {', '.join(f'{schema}.{table}' for table in tables)}")
+    lost = "lease" in tables
+    until(lambda: lease.alive is not lost, 5, "the holder knows")
+    expected = {"held", "plain"} if tables == ("log",) else {"plain"} if tables == ("lease",) else set()
+    until(lambda: believed == expected, 5, "the watch ends with what is there")
+    assert {item.key for item in other.list("")} == expected
+    store.put("new", b"")
+    until(lambda: believed == {*expected, "new"}, 5, "the watch goes on")
+    assert len(resyncs) == 1
+
+
 def test_a_feed_that_joins_while_the_log_is_read_misses_nothing(
     open_backend: Callable[..., Backend], recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

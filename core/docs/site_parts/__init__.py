@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from site_parts import command, errors, hooks, links, logs, options, support
+from site_parts import command, errors, hooks, links, options, support
 
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parents[1]
@@ -20,7 +20,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "errors": errors.catalogue,
     "command": command.reference,
     "hooks": hooks.reference,
-    "logs": logs.reference,
     "support": support.reference,
     "options": options.reference,
     "capabilities": options.capabilities,

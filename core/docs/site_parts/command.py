@@ -8,6 +8,7 @@ import re
 import click
 
 from tenure.cli.app import cli
+from tenure.cli.summaries import SUMMARIES
 from tenure.cli.ui import errors
 
 
@@ -17,6 +18,18 @@ def reference() -> str:
     rows = ["## Exit codes", "", "| code | meaning |", "|---|---|"]
     rows += [f"| {code} | {_cell(meaning)} |" for code, meaning in errors.EXIT_CODES]
     return "\n\n".join([*parts, "\n".join(rows)])
+
+
+def table() -> str:
+    """Return Markdown: Tenure's own commands, those of groups included, with one line each."""
+    rows = ["| command | what it does |", "|---|---|"]
+    for name, summary in SUMMARIES.items():
+        rows.append(f"| `tenure {name}` | {_cell(summary)} |")
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            shown = (each for each in command.commands.values() if not each.hidden)
+            rows += [f"| `tenure {name} {each.name}` | {_cell(each.get_short_help_str(100))} |" for each in shown]
+    return "\n".join(rows)
 
 
 def _one(command: click.Command, path: str, level: int) -> str:

@@ -12,6 +12,7 @@ from tenure._client.observers import ObservedWatch, Observers
 from tenure._runtime.clock import Clock
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.spread import Spread
+from tenure._text import shown
 from tenure.errors import InvalidArgument, TenureError, Unsupported
 from tenure.spi.backend import Backend
 from tenure.spi.feed import Feed
@@ -38,14 +39,14 @@ class WatchArguments:
             self._check_after(self.after, lossless=lossless)
         if not isinstance(self.max_pending, int) or self.max_pending < 1:
             raise InvalidArgument(
-                f"max_pending={self.max_pending!r}: max_pending is a number of changes, at least 1; leave it out for "
-                f"{MAX_ENTRIES}"
+                f"max_pending={shown(self.max_pending)}: max_pending is a number of changes, at least 1; leave it out "
+                f"for {MAX_ENTRIES}"
             )
 
     def _check_after(self, after: int, *, lossless: bool) -> None:
         if not isinstance(after, int) or after < 0:
             raise InvalidArgument(
-                f"after={after!r}: after is a revision of this store, an integer of at least 0; leave it out to "
+                f"after={shown(after)}: after is a revision of this store, an integer of at least 0; leave it out to "
                 "begin with the present state"
             )
         if self.previous:

@@ -18,6 +18,7 @@ from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
 from tenure._runtime.interruption import interruption
 from tenure._runtime.retry import Backoff, check_timeout
+from tenure._text import shown
 from tenure.errors import (
     CallInterrupted,
     ConfigError,
@@ -111,7 +112,8 @@ def prepare(
     plugin = discovery.find(raw.scheme)
     if not isinstance(wait_for_store, int | float) or not 0 <= wait_for_store <= sys.float_info.max:
         raise InvalidArgument(
-            f"wait_for_store={wait_for_store!r}: it is a finite number of seconds, 0 or more; leave it out to try once"
+            f"wait_for_store={shown(wait_for_store)}: it is a finite number of seconds, 0 or more; leave it out to "
+            "try once"
         )
     request, wait = url.parse_with_wait(
         store_url, plugin, timeout=check_timeout(timeout), clock=clock or SystemClock(), credentials=credentials

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar, cast
 
 from tenure._client.committing import Committer
 from tenure._client.history import HistoryGuard
-from tenure._client.keys import check_key, check_prefix
+from tenure._client.keys import check_callback, check_key, check_prefix
 from tenure._client.multi_read import read_until_proven
 from tenure._client.observers import ObservedLeases, Observers
 from tenure._client.open_watches import OpenWatches, WatchArguments
@@ -36,6 +36,7 @@ from tenure._runtime.interruption import interruption
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.observed_work import ObservedWork
 from tenure._runtime.timers import Timers
+from tenure._text import shown
 from tenure.errors import (
     CallInterrupted,
     InvalidArgument,
@@ -376,7 +377,9 @@ class Store:
         """
         check_prefix(prefix)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise InvalidArgument(f"limit={limit!r}: limit is a number of keys, at least 1; leave it out for all keys")
+            raise InvalidArgument(
+                f"limit={shown(limit)}: limit is a number of keys, at least 1; leave it out for all keys"
+            )
         return self._list(prefix, None, limit=limit, keys_only=keys_only, timeout=timeout)
 
     def _list(
@@ -421,7 +424,7 @@ class Store:
         check_prefix(prefix)
         if not isinstance(page_size, int) or page_size < 1:
             raise InvalidArgument(
-                f"page_size={page_size!r}: page_size is a number of keys, at least 1; leave it out for {SCAN_PAGE}"
+                f"page_size={shown(page_size)}: page_size is a number of keys, at least 1; leave it out for {SCAN_PAGE}"
             )
         return self._pager.iter_items(self._prefix + prefix, page_size, self._seconds(timeout))
 
@@ -689,6 +692,7 @@ class Store:
                 credentials.
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
+        check_callback("on_lost", on_lost)
         return self._take_lease(Lease, ttl, keep_alive=keep_alive, margin=margin, on_lost=on_lost, timeout=timeout)
 
     def _take_lease(
@@ -704,12 +708,12 @@ class Store:
         """Take a lease with the face that ``make`` gives it."""
         if not isinstance(ttl, int | float) or not 0 < ttl <= sys.float_info.max:
             raise InvalidArgument(
-                f"taking a lease: a TTL is a positive, finite number of seconds, not {ttl!r}; give such a number"
+                f"taking a lease: a TTL is a positive, finite number of seconds, not {shown(ttl)}; give such a number"
             )
         if not isinstance(margin, int | float) or not 0 <= margin < ttl / 2:
             raise InvalidArgument(
-                f"taking a lease: margin={margin!r} is no number of seconds from 0 to half of the TTL, {ttl:g} s; give "
-                "such a number"
+                f"taking a lease: margin={shown(margin)} is no number of seconds from 0 to half of the TTL, {ttl:g} s; "
+                "give such a number"
             )
         limits = self._capabilities
         if ttl > limits.max_ttl:
@@ -881,6 +885,8 @@ class Store:
             StoreClosed: the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         driver = None
+        for name, function in (("callback", callback), ("on_error", on_error), ("on_outage", on_outage)):
+            check_callback(name, function)
         if callback is not None:
             driver = watch_callback.CallbackWatch(callback, on_error, on_outage, self._threads)
         return self._open_watch(WatchArguments(prefix, exact, previous, after, max_pending), timeout, driver)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Self
 
+from tenure._text import shown
 from tenure.errors import InvalidArgument
 from tenure.leases.lease import HeldLease
 from tenure.spi.types import (
@@ -191,6 +192,14 @@ def lease_id(lease: HeldLease | LeaseId | None) -> LeaseId | None:
     if isinstance(lease, HeldLease):
         return lease.id
     raise InvalidArgument(
-        f"lease={lease!r}: a lease is what store.lease() returned, or its id as a str, not {type(lease).__name__}; "
-        "pass one of these"
+        f"lease={shown(lease)}: a lease is what store.lease() returned, or its id as a str, not {type(lease).__name__}"
+        "; pass one of these"
     )
+
+
+def check_draft(transaction: object, action: str) -> None:
+    """Raise ``InvalidArgument`` unless ``transaction`` is what ``transaction()`` of a store returned."""
+    if not isinstance(transaction, TransactionDraft):
+        raise InvalidArgument(
+            f"{action}: {shown(transaction)} is no transaction; give what store.transaction() returned"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenure._client.keys import check_key, check_value
+from tenure._text import shown
 from tenure.errors import Conflict, InvalidArgument, LimitExceeded
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.types import Delete, KeyAbsent, KeyExists, Operation, Precondition, Put, RevisionEquals, Transaction
@@ -83,7 +84,7 @@ def _check_preconditions(preconditions: tuple[Precondition, ...]) -> None:
         ):
             raise InvalidArgument(
                 f"checking {precondition.key!r}: a revision is the mod_revision of an item, not "
-                f"{precondition.revision!r}; read the key first"
+                f"{shown(precondition.revision)}; read the key first"
             )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from tenure._runtime.deadline import monotonic
+from tenure._text import shown
 from tenure.errors import InvalidArgument
 
 _NOTHING = nullcontext()
@@ -183,7 +184,7 @@ class TimeLimit:
 
     def __init__(self, clock: Clock, seconds: float | None) -> None:
         if seconds is not None and not is_number(seconds):
-            raise InvalidArgument(f"timeout={seconds!r}: give a number of seconds, or None")
+            raise InvalidArgument(f"timeout={shown(seconds)}: give a number of seconds, or None")
         self._clock = clock
         self._ends = None if seconds is None else (clock.now() + seconds, monotonic() + seconds)
 

@@ -17,6 +17,7 @@ from tenure._runtime.clock import Clock
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.exits import no_threads
 from tenure._runtime.interruption import interruption
+from tenure._text import shown
 from tenure.errors import CallInterrupted, InvalidArgument, OutcomeUnknown, PluginError, TenureError, Unavailable
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def check_timeout(timeout: float) -> float:
     """Return ``timeout`` in seconds, no more than drivers and locks take, or raise ``InvalidArgument``."""
     if not isinstance(timeout, int | float) or not 0 < timeout <= sys.float_info.max:
         raise InvalidArgument(
-            f"timeout={timeout!r}: a timeout is a positive, finite number of seconds; leave it out for the default"
+            f"timeout={shown(timeout)}: a timeout is a positive, finite number of seconds; leave it out for the default"
         )
     return min(timeout, _LONGEST)
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from tenure._client.keys import check_prefix
 from tenure._client.opening import Opening
 from tenure._client.store import Store
 from tenure._runtime.clock import SystemClock
@@ -30,7 +31,7 @@ from tenure.agent._prefix import Held, Prefix
 from tenure.agent._server import Limits, Server
 from tenure.agent._socket_file import SocketFile
 from tenure.agent._warm import Refused, WarmState
-from tenure.errors import ConfigError, OutcomeUnknown, StoreClosed, TenureError, Unavailable
+from tenure.errors import ConfigError, InvalidKey, OutcomeUnknown, StoreClosed, TenureError, Unavailable
 from tenure.watch.engine import Watch
 from tenure.watch.events import Batch
 
@@ -73,6 +74,11 @@ class AgentSettings:
             raise ConfigError(
                 f"configuring an agent: it serves at least one prefix, and each once, not {self.prefixes!r:.200}"
             )
+        for prefix in self.prefixes:
+            try:
+                check_prefix(prefix)
+            except InvalidKey as exc:
+                raise ConfigError(f"configuring an agent: {exc}") from exc
         if self.mode & ~_RW or self.mode & _OWNER != _OWNER:
             raise ConfigError(
                 f"configuring an agent: the socket's mode is 0600, 0660 or 0666, or something between, not "

@@ -14,18 +14,20 @@ a thousand calls at a time have 16.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from tenure._runtime.clock import Clock
-from tenure._runtime.deadline import Deadline
+from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.exits import no_threads
+from tenure._runtime.observed_work import ObservedWork
 from tenure._runtime.thread_start import start_thread
 from tenure.aio._loop import Waiter, running_loop
 from tenure.errors import Unavailable
@@ -135,22 +137,34 @@ class Calls:
             return False
         return True
 
-    def post_and_wait(self, function: Callable[..., object], *arguments: object) -> None:
-        """Call ``function`` on the loop and wait until it has returned, so that what follows doesn't pile up there."""
+    def tell(self, callback: Callable[..., object], *arguments: object) -> bool:
+        """Call an application's callback on the loop soon, from any thread. What an async function returns is awaited.
+
+        Returns ``False`` if the loop is closed.
+        """
+        return self.post(self._call_back, callback, arguments, _nothing)
+
+    def tell_and_wait(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Call a callback on the loop and wait until it has ended, so that what follows doesn't pile up there."""
         if threading.get_ident() == self._loop_thread:
-            function(*arguments)
+            self._call_back(callback, arguments, _nothing)
             return
         done = threading.Event()
-
-        def call() -> None:
-            try:
-                function(*arguments)
-            finally:
-                done.set()
-
-        if self.post(call):
+        if self.post(self._call_back, callback, arguments, done.set):
             while not done.wait(_LOOK_AT_LOOP) and not self.loop.ended:
                 pass
+
+    def _call_back(
+        self, callback: Callable[..., object], arguments: tuple[object, ...], then: Callable[[], object]
+    ) -> None:
+        returned: object = None
+        try:
+            returned = callback(*arguments)
+        finally:
+            if not inspect.isawaitable(returned):
+                then()
+        if inspect.isawaitable(returned):
+            self.loop.keep(_to_the_end(returned, then), "a callback")
 
     def close(self, deadline: Deadline) -> None:
         """Finish what was submitted and end the threads, on a thread that isn't one of them."""
@@ -237,3 +251,36 @@ class Calls:
             _log.info("a call that nobody waits for failed in the background: %s", call.error)
         elif call.undo is not None:
             self.submit(partial(call.undo, call.result))
+
+
+def _nothing() -> None:
+    return
+
+
+async def _to_the_end(returned: Awaitable[object], then: Callable[[], object]) -> None:
+    try:
+        await returned
+    except Exception:  # noqa: BLE001 - nobody waits for a callback
+        _log.exception("a callback raised")
+    finally:
+        then()
+
+
+async def called_back(
+    function: Callable[[], object], source: str, observed: ObservedWork | None, log: logging.Logger, raised: str
+) -> None:
+    """Call a callback of the application, await what an async function returns, and tell observers how it went.
+
+    What it raises is logged to ``log``, as ``raised`` says.
+    """
+    started = monotonic()
+    error: Exception | None = None
+    try:
+        returned = function()
+        if inspect.isawaitable(returned):
+            await returned
+    except Exception as exc:
+        error = exc
+        log.exception("%s", raised)
+    if observed is not None:
+        observed.tell("callback_finished", source=source, seconds=monotonic() - started, error=error)

@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tenure._client.keys import check_callback
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.fork import left_behind
 from tenure.aio._faces import awaited, described, documented, passed_on
@@ -200,10 +201,13 @@ class Registry:
         self._sync.add_status_handler(self._on_loop(handler))
 
     def _on_loop(self, handler: Callable[[E], object]) -> Callable[[E], None]:
-        def call(event: E) -> None:
+        check_callback("handler", handler, awaited=True)
+
+        def call(event: E) -> object:
             try:
-                handler(event)
+                return handler(event)
             except Exception:  # noqa: BLE001 - one handler must not keep others from their events
                 _log.exception("a handler raised on %r", event)
+                return None
 
-        return partial(self.store._bridge.calls.post_and_wait, call)
+        return partial(self.store._bridge.calls.tell_and_wait, call)

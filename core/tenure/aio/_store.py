@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from tenure._client import opening as sync_opening
 from tenure._client import store as sync
+from tenure._client.keys import check_callback
 from tenure._client.open_watches import WatchArguments
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
@@ -129,7 +130,8 @@ class Store:
         on_lost: Callable[[Lease], object] | None = None,
         timeout: float | None = None,
     ) -> Opening[Lease]:
-        told = None if on_lost is None else partial(self._bridge.calls.post, on_lost)
+        check_callback("on_lost", on_lost, awaited=True)
+        told = None if on_lost is None else partial(self._bridge.calls.tell, on_lost)
         return Opening(
             lambda: self._bridge.call(
                 partial(
@@ -165,6 +167,9 @@ class Store:
         max_pending: int = MAX_ENTRIES,
         timeout: float | None = None,
     ) -> WatchOpening:
+        for name, function in (("callback", callback), ("on_error", on_error), ("on_outage", on_outage)):
+            check_callback(name, function, awaited=True)
+
         async def opened() -> Watch:
             driver = WatchDriver(self._bridge, on_outage if callback is not None else None)
             watch = await self._bridge.call(

@@ -16,8 +16,8 @@ from typing import Self
 
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import monotonic
-from tenure._runtime.observed_work import told
 from tenure.aio._bridge import Bridge
+from tenure.aio._calls import called_back
 from tenure.aio._faces import described, documented
 from tenure.aio._opening import Opening
 from tenure.aio._signal import Signal
@@ -46,7 +46,7 @@ class WatchDriver(Signal):
     def outage(self, error: TenureError | None) -> None:
         """Report an outage on the loop."""
         if self._on_outage is not None:
-            self._calls.post(self._on_outage, error)
+            self._calls.tell(self._on_outage, error)
 
 
 @described(sync.Watch)
@@ -193,16 +193,15 @@ async def call_back(watch: Watch, callback: WatchCallback, on_error: ErrorCallba
     """Call ``callback`` with each batch of ``watch`` until it ends; then ``on_error`` with its error."""
     try:
         async for batch in watch:
-            _call(watch, callback, batch, f"a {batch.type} batch at revision {batch.revision}")
+            await _call(watch, callback, batch, f"a {batch.type} batch at revision {batch.revision}")
     except TenureError as exc:
         if on_error is None:
             _log.error("a watch ended: %s", exc)
         else:
-            _call(watch, on_error, exc, "the error that ended the watch")
+            await _call(watch, on_error, exc, "the error that ended the watch")
 
 
-def _call(watch: Watch, function: Callable[..., object], argument: object, description: str) -> None:
-    try:
-        told(partial(function, argument), "watch", watch._bridge.sync._callbacks.observed)
-    except Exception:  # noqa: BLE001 - one callback must not end the watch of an application
-        _log.exception("the callback of a watch raised on %s", description)
+async def _call(watch: Watch, function: Callable[..., object], argument: object, description: str) -> None:
+    observed = watch._bridge.sync._callbacks.observed
+    raised = f"the callback of a watch raised on {description}"
+    await called_back(partial(function, argument), "watch", observed, _log, raised)

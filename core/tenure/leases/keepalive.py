@@ -70,6 +70,8 @@ class LeaseKeepAlive:
         self._condition = Monitor()
         self._machine = LeaseMachine()
         self._thread: threading.Thread | None = None
+        self._sent: float | None = None
+        """When the refresh that is under way on the thread was sent."""
         self._closed = False
         self._handed_over: dict[LeaseId, None] = {}
         """Leases that a signal handler revoked in the middle of another call, until they are."""
@@ -150,7 +152,12 @@ class LeaseKeepAlive:
     def refresh_now(self, lease: HeldLease, timeout: float | None) -> None:
         def attempt(seconds: float) -> None:
             started = self._clock.now()
-            ttls = self._backend.refresh([lease.id], timeout=seconds)
+            lease.mark_tried(started)
+            try:
+                ttls = self._backend.refresh([lease.id], timeout=seconds)
+            except TenureError as exc:
+                lease.mark_failed(exc)
+                raise
             if lease.id in ttls:
                 now = self._clock.now()
                 self._tell_refreshed((lease,), ttls, started, now)
@@ -180,6 +187,9 @@ class LeaseKeepAlive:
             return
         finally:
             self._handed_over.pop(lease_id, None)
+
+    def busy_since(self) -> float | None:
+        return self._sent
 
     def lost(self, lease: HeldLease) -> None:
         hook = lease.on_lost
@@ -299,16 +309,22 @@ class LeaseKeepAlive:
 
     def _refresh(self, batch: Sequence[HeldLease], timeout: float) -> None:
         sent = self._clock.now()
+        for lease in batch:
+            lease.mark_tried(sent)
+        self._sent = sent
         under_way = [True]
         self._look_later(under_way)
-        ttls = None
+        ttls: dict[LeaseId, float] | None = None
+        failure: Exception | None = None
         try:
             answer = self._backend.refresh([lease.id for lease in batch], timeout=timeout)
             ttls = {lease_id: float(ttl) for lease_id, ttl in answer.items()}
         except TenureError as exc:
+            failure = exc
             level = logging.INFO if isinstance(exc, Unavailable | OutcomeUnknown) else logging.ERROR
             _log.log(level, "%s: refreshing %d leases failed, trying again: %s", self._name, len(batch), exc)
-        except Exception:  # noqa: BLE001 - a plugin's bug must not end the thread that all leases depend on
+        except Exception as exc:  # noqa: BLE001 - a plugin's bug must not end the thread that all leases depend on
+            failure = exc
             _log.exception("%s: the plugin failed to refresh %d leases, trying again", self._name, len(batch))
         finally:
             under_way.clear()
@@ -318,9 +334,10 @@ class LeaseKeepAlive:
             with self._condition:
                 if ttls is None:
                     gone = []
-                    self._machine.failed(batch, sent=sent)
+                    self._machine.failed(batch, sent=sent, error=failure)
                 else:
                     gone = self._machine.answered(batch, ttls, sent=sent, now=now)
+            self._sent = None
             if ttls is None:
                 self._tell_suspects(batch)
         for lease in gone:

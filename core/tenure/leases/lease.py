@@ -31,6 +31,7 @@ from tenure.spi.types import LeaseGrant, LeaseId
 
 _log = logging.getLogger("tenure.leases")
 _AT_RISK_AFTER = 2 / 3
+_DID_NOT_RUN = "this process did not run (stopped, frozen, suspended or without CPU time)"
 
 
 class LeaseState(StrEnum):
@@ -57,6 +58,9 @@ class Keeper(Protocol):
     def revoke(self, lease: HeldLease, timeout: float | None) -> None: ...
 
     def lost(self, lease: HeldLease) -> None: ...
+
+    def busy_since(self) -> float | None:
+        """When the refresh that is under way was sent, of any lease; ``None`` if none is."""
 
     def forget(self, lease: HeldLease) -> None: ...
 
@@ -106,6 +110,11 @@ class HeldLease:
         self._end: LeaseState | None = None
         self._reason = ""
         self._refreshed = started
+        self._tried = started
+        self._kept = clock.now()
+        self._failures = 0
+        self._failed_at = started
+        self._failure = ""
         self._fork_generation = fork_generation.value
 
     # -- reading the state: no call to the store --
@@ -114,6 +123,11 @@ class HeldLease:
     def deadline(self) -> float:
         """The moment, in seconds of the store's ``clock``, from which the lease counts as lost."""
         return self._refreshed + self.ttl - self.margin
+
+    @property
+    def last_refreshed(self) -> float:
+        """When the last refresh that succeeded was sent, or else the grant, in seconds of the store's ``clock``."""
+        return self._refreshed
 
     @property
     def remaining(self) -> float:
@@ -131,9 +145,34 @@ class HeldLease:
             return LeaseState.LOST  # without the lock and the callback, which are the parent's
         now = self._clock.now()
         if now >= self.deadline:  # the same comparison as in the keep-alive: "age >= ttl" rounds differently
-            self.mark_lost(f"no refresh succeeded for {now - self._refreshed:.3f} s, the TTL is {self.ttl:g} s")
+            self.mark_lost(self._why(now))
             return self._end or LeaseState.LOST
         return LeaseState.AT_RISK if now - self._refreshed >= self.ttl * _AT_RISK_AFTER else LeaseState.ALIVE
+
+    def _why(self, now: float) -> str:
+        """Say why the deadline has passed: the tries since the last success tell a pause from a store that is away."""
+        said = f"no refresh succeeded for {now - self._refreshed:.3f} s, the TTL is {self.ttl:g} s"
+        if not self.keep_alive:
+            return said
+        since = now - self._tried
+        paused = since >= self.ttl * _AT_RISK_AFTER  # longer than an attempt and the pause after it
+        failed = f"; {self._failures} failed before, the last with {self._failure}" if self._failures else ""
+        busy = self._keeper.busy_since()
+        if busy is not None and self._tried < busy:
+            return f"{said}: a refresh of other leases has been under way for {now - busy:.1f} s{failed}"
+        if self._failed_at < self._tried != self._refreshed:
+            hint = f"; {_DID_NOT_RUN}, or the client overran its time" if paused else ""
+            return f"{said}: the one that was sent {since:.1f} s ago had no answer in time{hint}{failed}"
+        if self._failures:
+            tries = "the one that was tried" if self._failures == 1 else f"the {self._failures} that were tried"
+            pause = f"; none was tried in the last {since:.1f} s: {_DID_NOT_RUN}" if paused else ""
+            return f"{said}: {tries} failed, the last with {self._failure}{pause}"
+        if self._kept - self._refreshed >= self.ttl - self.margin - self.ttl * _AT_RISK_AFTER:
+            return f"{said}: the answer to its grant took {self._kept - self._refreshed:.1f} s"
+        return (
+            f"no refresh was tried for {since:.3f} s, the TTL is {self.ttl:g} s: {_DID_NOT_RUN}; "
+            "the store is not the cause"
+        )
 
     @property
     def alive(self) -> bool:
@@ -234,6 +273,17 @@ class HeldLease:
             self.__dict__.setdefault(f"_told_{receiver}", mine) is mine
         )  # atomic, and costs a lease that lives nothing
 
+    def mark_tried(self, started: float) -> None:
+        """Record that a refresh was sent at ``started``, on the store's clock. An answer or a failure follows."""
+        self._tried = started
+
+    def mark_failed(self, error: BaseException) -> None:
+        """Record that the refresh that was sent last has failed with ``error``."""
+        with self._lock:
+            self._failures += 1
+            self._failed_at = self._tried
+            self._failure = f"{type(error).__name__}: {error}"
+
     def mark_refreshed(self, started: float, ttl: float, now: float) -> None:
         """Record that a refresh sent at ``started`` was answered with ``ttl``, both in seconds.
 
@@ -247,6 +297,7 @@ class HeldLease:
         with self._lock:
             if self._end is None and now < self.deadline and started >= self._refreshed:
                 self._refreshed = started
+                self._failures = 0
                 self.ttl = ttl
 
     def _tell_refreshed(self) -> None:

@@ -193,12 +193,14 @@ class LeaseMachine:
         self._refreshing = False
         return gone
 
-    def failed(self, batch: Iterable[HeldLease], *, sent: float) -> None:
-        """Record that the refresh of ``batch``, sent at ``sent``, brought no answer."""
+    def failed(self, batch: Iterable[HeldLease], *, sent: float, error: BaseException | None = None) -> None:
+        """Record that the refresh of ``batch``, sent at ``sent``, brought no answer, but ``error``."""
         chance = self._chance()
         for lease in batch:
             if self.holds(lease):
                 self._failed.add(lease.id)
+            if error is not None:
+                lease.mark_failed(error)
             longest = min(_RETRY_AFTER, lease.ttl / 10)
             self._schedule(lease, sent + before_refresh_again(longest, chance))
         self._refreshing = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import Generic, Protocol, TypeVar
 
+from tenure._client.keys import check_prefix
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
@@ -169,9 +170,11 @@ class PrefixState(CachedState[T], Mapping[str, T]):
         return {key[len(self._prefix) :]: value for key, value in self._view.copy()[1].items()}
 
     def _setting(self, key: str, value: T, *, timeout: float | None = None) -> Steps[None]:
+        check_prefix(key)
         return self._view.put(self._prefix + key, value, self._limit(timeout))
 
     def _deleting(self, key: str, *, timeout: float | None = None) -> Steps[None]:
+        check_prefix(key)
         return self._view.delete(self._prefix + key, self._limit(timeout))
 
     def _telling(self, callback: Callable[[frozenset[str]], object]) -> Callable[[frozenset[str]], object]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
+from tenure._client.keys import check_callback
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionDraft
+from tenure._client.transaction import TransactionDraft, check_draft
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.observed_work import told
@@ -145,6 +146,7 @@ class HeldState:
 
     def _admit(self, transaction: TransactionDraft) -> None:
         """Raise if it isn't held any more; the transaction is refused then."""
+        check_draft(transaction, f"guarding by {self.key!r}")
         try:
             self.check()
         except BaseException:
@@ -160,8 +162,10 @@ class HeldState:
             callback: called without arguments. What it raises is logged.
 
         Raises:
+            InvalidArgument: ``callback`` is no function, or an async one.
             UsedAfterFork: it is held by the parent of this process.
         """
+        check_callback("callback", callback)
         self._store._check_fork()
         observed = self._store._callbacks.observed
         self._subscribe(partial(told, callback, "recipe", observed), self._store._callbacks.submit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenure._text import shown
 from tenure.errors import InvalidArgument
 
 ROOT = "tenure/"
@@ -24,11 +25,11 @@ def folder(kind: str, name: str) -> str:
         InvalidArgument: the name is empty, too long, or no text without NUL.
     """
     if not isinstance(name, str) or not name or "\0" in name:
-        raise InvalidArgument(f"naming a {kind}: a name is a text without NUL, not {name!r}; give such a name")
+        raise InvalidArgument(f"naming a {kind}: a name is a text without NUL, not {shown(name)}; give such a name")
     try:
         size = len(name.encode())
     except UnicodeEncodeError as exc:
-        raise InvalidArgument(f"naming a {kind}: {name!r} can't be written as UTF-8; give another name") from exc
+        raise InvalidArgument(f"naming a {kind}: {shown(name)} can't be written as UTF-8; give another name") from exc
     if size > _LONGEST:
         raise InvalidArgument(f"naming a {kind}: a name has at most {_LONGEST} bytes, not {size}; give a shorter one")
     return f"{ROOT}{kind}/{escape(name)}/"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 
 from tenure._runtime.deadline import wall_clock
+from tenure._text import shown
 from tenure.errors import InvalidArgument
 
 _ASKED = "asked"
@@ -32,7 +33,7 @@ def owner_value(owner: str | None, **fields: str | int) -> bytes:
     """
     wrong: list[object] = [text for text in fields.values() if not isinstance(text, str | int)]
     if wrong or not isinstance(owner, str | None):
-        raise InvalidArgument(f"describing a participant: {(*wrong, owner)[0]!r} is no text; give a str")
+        raise InvalidArgument(f"describing a participant: {shown((*wrong, owner)[0])} is no text; give a str")
     try:
         return json.dumps({"owner": owner or f"{_host()}:{os.getpid()}", **fields}, ensure_ascii=False).encode()
     except UnicodeEncodeError as exc:
@@ -70,15 +71,6 @@ def fields_of(value: bytes) -> dict[str, object]:
 def with_mark(value: bytes, mark: str) -> bytes:
     """Return a ticket's value with one more field, which is true."""
     return json.dumps({**fields_of(value), mark: True}).encode()  # ASCII: another's value may hold half a character
-
-
-def shown(value: object) -> str:
-    """Return a value for a message, also a number with more digits than Python writes."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return f"a number of {value.bit_length() if isinstance(value, int) else 'too many'} bits"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def decimal(number: int, key: str) -> bytes:

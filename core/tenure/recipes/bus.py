@@ -17,10 +17,10 @@ from tenure._runtime.interruption import interruption
 from tenure._steps.effects import Steps
 from tenure._steps.following import Reading, follow
 from tenure._steps.threads import read, run
+from tenure._text import shown
 from tenure.errors import DeadlineExceeded, InvalidArgument, StoreClosed, StoreCorrupted, TenureError, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._messages import Entry, Messages, Position, Reader
-from tenure.recipes._owner import shown
 from tenure.recipes.codec import Codec
 from tenure.spi.types import KeyValue
 
@@ -235,7 +235,9 @@ class Bus(Generic[T]):
                 f"the bus {name!r}: max_messages={shown(max_messages)} is no number from 1 to {10 * _MOST}; give one"
             )
         if max_age is not None and not (is_number(max_age) and max_age > 0):
-            raise InvalidArgument(f"the bus {name!r}: max_age={max_age!r} is no positive number of seconds; give one")
+            raise InvalidArgument(
+                f"the bus {name!r}: max_age={shown(max_age)} is no positive number of seconds; give one"
+            )
         self._store = store
         self._codec = codec
         self._name = name

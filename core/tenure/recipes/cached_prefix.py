@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from tenure._client.keys import check_callback
 from tenure._client.store import Store
 from tenure._steps.threads import run
 from tenure.recipes._cached import Cached
@@ -103,8 +104,10 @@ class CachedPrefix(Cached[T], PrefixState[T]):
             callback: called with the keys, without the prefix. What it raises is logged.
 
         Raises:
+            InvalidArgument: ``callback`` is no function, or an async one.
             UsedAfterFork: the store belongs to the parent process.
         """
+        check_callback("callback", callback)
         self._subscribe(self._telling(callback))
 
     def wait_for(self, predicate: Callable[[Mapping[str, T]], object], *, timeout: float | None = None) -> dict[str, T]:

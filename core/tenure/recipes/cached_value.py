@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from tenure._client.keys import check_callback
 from tenure._client.store import Store
 from tenure._steps.threads import run
 from tenure.recipes._cached import Cached
@@ -118,8 +119,10 @@ class CachedValue(Cached[T], ValueState[T]):
             callback: called with the present value. What it raises is logged.
 
         Raises:
+            InvalidArgument: ``callback`` is no function, or an async one.
             UsedAfterFork: the store belongs to the parent process.
         """
+        check_callback("callback", callback)
         self._subscribe(self._telling(callback))
 
     def wait_for(self, predicate: Callable[[T], object], *, timeout: float | None = None) -> T:

@@ -14,9 +14,10 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, ListKeys, Steps, WaitUntil
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, Unavailable
 from tenure.recipes import _names
-from tenure.recipes._owner import MOST, fields_of, owner_value, shown
+from tenure.recipes._owner import MOST, fields_of, owner_value
 from tenure.recipes._patience import over, pause, wait
 from tenure.spi.types import KeyAbsent, KeyValue, Put
 

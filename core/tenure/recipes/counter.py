@@ -6,9 +6,10 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Get, Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import InvalidArgument, StoreCorrupted
 from tenure.recipes import _names
-from tenure.recipes._owner import decimal, shown
+from tenure.recipes._owner import decimal
 from tenure.recipes.transact import Optimistic, TransactView, optimistic
 
 

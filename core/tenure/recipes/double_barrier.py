@@ -9,11 +9,12 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import InvalidArgument, TenureError
 from tenure.recipes import _names
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._meeting import Gathering, Meeting
-from tenure.recipes._owner import owner_value, shown
+from tenure.recipes._owner import owner_value
 from tenure.recipes._queue import Queue
 from tenure.recipes.session import Session
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder, TransactionDraft
+from tenure._client.transaction import TransactionBuilder, TransactionDraft, check_draft
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import Conflict, InvalidArgument, StoreCorrupted
 from tenure.recipes import _names
-from tenure.recipes._owner import MOST_HISTORY, shown
+from tenure.recipes._owner import MOST_HISTORY
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 
 D = TypeVar("D", bound=TransactionDraft)
@@ -74,7 +75,9 @@ class Fence:
         """
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise InvalidArgument(f"reading the fence {text!r}: it isn't what str(fence) returns; give such a text")
+            raise InvalidArgument(
+                f"reading the fence {shown(text)}: it isn't what str(fence) returns; give such a text"
+            )
         return cls(int(found[1]), int(found[2]))
 
     def __str__(self) -> str:
@@ -92,7 +95,7 @@ class GateSteps:
         """Steps that return what a transaction needs to pass. Raise ``Conflict`` if a greater fence has passed."""
         if not isinstance(fence, Fence):  # a text in the key would close the gate to all
             raise InvalidArgument(
-                f"passing the gate {self.name!r}: {fence!r} is no fence; give one of Held.fence() or Fence.parse()"
+                f"passing the gate {self.name!r}: {shown(fence)} is no fence; give one of Held.fence() or Fence.parse()"
             )
         item = yield from Get(self.key, limit)
         passed = self._passed(item)
@@ -207,6 +210,7 @@ class Gate:
         return self._steps.admit(fence, TimeLimit(self._store.clock, timeout))
 
     def _guarding(self, transaction: D, fence: Fence, *, timeout: float | None = None) -> Steps[D]:
+        check_draft(transaction, f"passing the gate {self.name!r}")
         limit = TimeLimit(self._store.clock, timeout)
         try:
             guard, put = yield from self._steps.pass_through(fence, limit)

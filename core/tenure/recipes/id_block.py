@@ -14,9 +14,10 @@ from tenure._runtime.clock import TimeLimit
 from tenure._runtime.monitor import Monitor
 from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import Conflict, DeadlineExceeded, InvalidArgument, OutcomeUnknown
 from tenure.recipes import _names
-from tenure.recipes._owner import MOST, decimal, shown
+from tenure.recipes._owner import MOST, decimal
 from tenure.recipes._patience import over
 from tenure.recipes.counter import number_of
 from tenure.recipes.transact import unchanged

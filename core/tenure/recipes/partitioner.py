@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tenure._client.keys import check_callback
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionDraft
+from tenure._client.transaction import TransactionDraft, check_draft
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import InvalidArgument, LeaseLost, TenureError
 from tenure.recipes import _names
 from tenure.recipes._holding import Held
 from tenure.recipes._janitor import janitor_of
-from tenure.recipes._owner import owner_value, shown
+from tenure.recipes._owner import owner_value
 from tenure.recipes._shares import PARTITIONS, Share
 from tenure.recipes.session import Session
 
@@ -72,6 +74,7 @@ class Partitioner:
         on_release: Callable[[int, Held], object] | None = None,
         session: Session | None = None,
     ) -> None:
+        check_callback("on_release", on_release)
         if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= _MOST:
             raise InvalidArgument(f"partitions={shown(partitions)}: give a number of partitions from 1 to {_MOST}")
         self._store = store
@@ -112,6 +115,7 @@ class Partitioner:
             LeaseLost: this member doesn't own the partition.
             UsedAfterFork: it is owned by the parent of this process.
         """
+        check_draft(transaction, f"guarding by a partition of {self._name!r}")
         held = self.owned.get(partition)
         if held is None:
             transaction._refused()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -53,6 +54,8 @@ class KeptKey:
         self._drop = drop
         self._session: Session | None = None
         self._revision = 0
+        self._run = 0
+        """Counts the starts. What began before a close is over, also once it was started again."""
         self._open = False
         self._lock = Monitor()
 
@@ -64,18 +67,20 @@ class KeptKey:
 
     def start(self, timeout: float | None) -> Steps[None]:
         """Steps that put the key, and let it be put again after each loss."""
-        self._begin()
+        run = self._begin()
         try:
-            yield from self._put(KeyAbsent(self.key), TimeLimit(self._store.clock, timeout))
+            yield from self._put(KeyAbsent(self.key), TimeLimit(self._store.clock, timeout), run)
         except BaseException:
             self.give_up()
             raise
 
-    def _begin(self) -> None:
+    def _begin(self) -> int:
         with self._lock:
             if self._open:
                 raise AlreadyHeld(f"putting {self.key!r}: this object keeps it already; close it first")
             self._open = True
+            self._run += 1
+            return self._run
 
     def stop(self) -> Session | None:
         """Keep the key no longer. Returns the session to end, if there is one."""
@@ -92,17 +97,20 @@ class KeptKey:
         if session is not None:
             self._drop(session)
 
-    def _put(self, guard: Precondition, limit: TimeLimit) -> Steps[None]:
+    def _goes_on(self, run: int) -> bool:
+        return self._open and self._run == run
+
+    def _put(self, guard: Precondition, limit: TimeLimit, run: int) -> Steps[None]:
         """Put the key on a new session. If that fails, the session is dropped, and what it has ends with it."""
         session, kept = None, False
         try:
             session = yield from open_session(self._ttl, limit)
             revision = yield from self._put_on(session, guard, limit)
             with self._lock:
-                if self._open:
+                if self._goes_on(run):
                     self._revision, self._session, kept = revision, session, True
             if kept:
-                session._subscribe(self, self._lost, lambda lost: lost())
+                session._subscribe(self, partial(self._lost, run), lambda lost: lost())
             else:  # closed meanwhile
                 yield from Commit((RevisionEquals(self.key, revision),), (Delete(self.key),), limit)
         finally:
@@ -121,19 +129,19 @@ class KeptKey:
                 if isinstance(exc, Conflict) or over(limit):
                     raise
 
-    def _lost(self) -> None:
-        self._resume(self._come_back())
+    def _lost(self, run: int) -> None:
+        self._resume(self._come_back(run))
 
-    def _come_back(self) -> Steps[None]:
+    def _come_back(self, run: int) -> Steps[None]:
         pause = _FIRST_PAUSE
-        while self._open:
+        while self._goes_on(run):
             limit = TimeLimit(self._store.clock, None)
             try:
                 item = yield from Get(self.key, limit)
                 if item is None:
-                    return (yield from self._put(KeyAbsent(self.key), limit))
+                    return (yield from self._put(KeyAbsent(self.key), limit, run))
                 if item.mod_revision == self._revision:  # the store has not removed it yet: replaced without a gap
-                    return (yield from self._put(RevisionEquals(self.key, self._revision), limit))
+                    return (yield from self._put(RevisionEquals(self.key, self._revision), limit, run))
             except StoreClosed:
                 return
             except TenureError as exc:

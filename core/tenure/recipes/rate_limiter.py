@@ -24,9 +24,10 @@ from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import wall_clock
 from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, WaitTimeout
 from tenure.recipes import _names
-from tenure.recipes._owner import MOST, fields_of, finite, shown
+from tenure.recipes._owner import MOST, fields_of, finite
 from tenure.recipes._patience import beside, over
 from tenure.spi.types import KeyAbsent, KeyValue, Precondition, Put, RevisionEquals
 

@@ -18,10 +18,10 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Commit, Get, Sleep, Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import Conflict, InvalidArgument, OutcomeUnknown, StoreCorrupted, Unavailable, WaitTimeout
 from tenure.recipes import _names
 from tenure.recipes._cron import Cron, Every, Times
-from tenure.recipes._owner import shown
 from tenure.recipes._patience import beside, over
 from tenure.recipes.transact import unchanged
 from tenure.spi.types import Put
@@ -170,7 +170,7 @@ class Schedule:
 
     def __init__(self, store: Store, name: str, when: str | float, *, zone: str = "UTC", missed: str = "skip") -> None:
         if missed not in ("skip", "last"):
-            raise InvalidArgument(f"the schedule {name!r}: missed={missed!r}; choose 'skip' or 'last'")
+            raise InvalidArgument(f"the schedule {name!r}: missed={shown(missed)}; choose 'skip' or 'last'")
         self.name = name
         self.key = f"{_names.folder('schedule', name)}last"
         self._store = store
@@ -213,7 +213,7 @@ def _zone(name: str, zone: str) -> tzinfo:
         return ZoneInfo(zone)
     except (ValueError, OSError, KeyError, TypeError) as exc:
         raise InvalidArgument(
-            f"the schedule {name!r}: zone={zone!r}: there is no such time zone; give an IANA name, such as "
+            f"the schedule {name!r}: zone={shown(zone)}: there is no such time zone; give an IANA name, such as "
             "'Europe/Berlin', and install the package tzdata if the system has none"
         ) from exc
 

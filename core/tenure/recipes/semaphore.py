@@ -8,12 +8,13 @@ and nothing is left when there is none. :meth:`Semaphore.resize` puts a key that
 from __future__ import annotations
 
 from tenure._client.store import Store
+from tenure._text import shown
 from tenure.errors import InvalidArgument
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
-from tenure.recipes._owner import MOST, fields_of, owner_value, shown
+from tenure.recipes._owner import MOST, fields_of, owner_value
 from tenure.recipes._queue import Queue, Ticket, Turn, View
 from tenure.recipes.session import Session
 

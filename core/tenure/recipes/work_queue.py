@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Self
 
 from tenure._client.keys import check_value
 from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder, TransactionDraft
+from tenure._client.transaction import TransactionBuilder, TransactionDraft, check_draft
 from tenure._runtime.clock import TimeLimit
 from tenure._steps.effects import Steps
 from tenure._steps.threads import run
+from tenure._text import shown
 from tenure.errors import InvalidArgument, LeaseLost, OutcomeUnknown, TenureError
 from tenure.recipes import _names
 from tenure.recipes._held_state import ITSELF, HeldState
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._marks import MarkedCommits, marked_commits
-from tenure.recipes._owner import MOST, shown
+from tenure.recipes._owner import MOST
 from tenure.recipes._work_claims import Claimed, acknowledge, claim, give_back, give_up
 from tenure.recipes._work_items import Layout
 from tenure.recipes._work_puts import put
@@ -71,6 +72,8 @@ class ClaimState(HeldState):
 
     def ack_steps(self, transaction: TransactionDraft | None, limit: TimeLimit) -> Steps[None]:
         """Steps that acknowledge the item, with what ``transaction`` writes."""
+        if transaction is not None:
+            check_draft(transaction, f"acknowledging an item of {self.name!r}")
         writes = (
             transaction._take() if transaction is not None else ((), (), ())
         )  # first: no warning on top of an error
@@ -383,10 +386,10 @@ class WorkQueue:
         return [DeadLetter(item.header.id, value, item.header.attempts) for item, value in found]
 
     def _retrying_dead(self, letter: DeadLetter, *, timeout: float | None = None) -> Steps[bool]:
-        return self._layout.settle_dead(letter.id, self._limit(timeout), retry=True)
+        return self._layout.settle_dead(_id_of(letter), self._limit(timeout), retry=True)
 
     def _dropping_dead(self, letter: DeadLetter, *, timeout: float | None = None) -> Steps[bool]:
-        return self._layout.settle_dead(letter.id, self._limit(timeout), retry=False)
+        return self._layout.settle_dead(_id_of(letter), self._limit(timeout), retry=False)
 
     def _claiming(self, timeout: float | None, *, wait: bool) -> Steps[Claim | None]:
         claimed = None
@@ -408,6 +411,12 @@ class WorkQueue:
 def _give_up(claim: Claim | None) -> None:
     if claim is not None:
         claim.give_up()
+
+
+def _id_of(letter: DeadLetter) -> str:
+    if not isinstance(letter, DeadLetter):
+        raise InvalidArgument(f"settling a dead letter: {shown(letter)} is none; give one that dead() returned")
+    return letter.id
 
 
 def _check_count(name: str, value: int, most: int | None = None) -> None:

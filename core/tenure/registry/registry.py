@@ -16,6 +16,7 @@ from sys import is_finalizing
 from types import TracebackType
 from typing import NoReturn, Self, cast
 
+from tenure._client.keys import check_callback
 from tenure._client.observers import CacheAge
 from tenure._client.opening import Opening, prepare
 from tenure._client.store import Store
@@ -775,9 +776,11 @@ class Registry:
             replay: first deliver a create for each instance that is known now; no event is lost in between.
 
         Raises:
-            InvalidArgument: the service isn't among those that the registry follows.
+            InvalidArgument: the service isn't among those that the registry follows, or ``handler`` is no function, or
+                an async one.
             UsedAfterFork: the registry was made before this process forked.
         """
+        check_callback("handler", handler)
         self._check_fork()
         if service is not None:
             self._check_followed("adding a handler of", service)
@@ -803,8 +806,10 @@ class Registry:
             handler: the function to call, on the same thread as other handlers; its result is ignored.
 
         Raises:
+            InvalidArgument: ``handler`` is no function, or an async one.
             UsedAfterFork: the registry was made before this process forked.
         """
+        check_callback("handler", handler)
         self._check_fork()
         self._dispatcher.add_status(handler)
 

@@ -145,3 +145,20 @@ def follow(watch: tenure.Watch, seen: dict[str, bytes], until_seen: dict[str, by
         return seen == until_seen
 
     until(next_state, what=f"the watch has told {until_seen}")
+
+
+def test_a_lease_that_a_starting_server_has_not_yet_is_not_lost(opened, consul_own_url: str, proxy: Proxy) -> None:
+    """A server that was just started renews before it has read all its data: a session that is missing isn't lost."""
+    backend = opened(consul_own_url.replace(f":{proxy.target}", f":{proxy.server_port}"))
+    lease = backend.grant(30, timeout=5).lease_id
+    asked: list[int] = []
+
+    def missing_at_first(answer: Answer) -> Answer:
+        asked.append(answer[0])
+        return (404, answer[1], b"Session id not found") if len(asked) == 1 else answer
+
+    proxy.change = missing_at_first
+    assert backend.refresh([lease], timeout=5) == {lease: 30.0}
+    assert asked == [200, 200, 200]
+    backend.revoke([lease], timeout=5)
+    assert backend.refresh([lease], timeout=5) == {}

@@ -7,6 +7,7 @@ import pytest
 
 from tenure.errors import LeaseNotFound, Unavailable
 from tenure.spi import Changes, Deleted, WatchRequest
+from tenure_etcd.connection import Connection
 from tenure_testkit.servers import EtcdServer, until
 
 
@@ -33,6 +34,28 @@ def test_names_that_cannot_be(open_etcd, etcd_own_url, put) -> None:
         assert backend.leases(name or "none", timeout=5) == ()
         with pytest.raises(LeaseNotFound):
             put(backend, "no-lease", b"", name or "none")
+
+
+def test_a_lease_that_a_starting_server_has_not_yet_is_not_lost(open_etcd, etcd_own_url, monkeypatch) -> None:
+    """A server that was just started answers before it has applied its log: a ttl of 0 is asked for twice."""
+    backend = open_etcd(etcd_own_url)
+    granted = backend.grant(30, timeout=5)
+    asked: list[int] = []
+
+    def exchange(self: Connection, method: str, requests, **arguments):
+        asked.append(len(requests))
+        answers = real(self, method, requests, **arguments)
+        if len(asked) == 1:
+            answers[0].TTL = 0
+        return answers
+
+    real = Connection.exchange
+    monkeypatch.setattr(Connection, "exchange", exchange)
+    assert backend.refresh([granted.lease_id], timeout=5) == {granted.lease_id: 30.0}
+    assert backend.refresh([granted.lease_id], timeout=5) == {granted.lease_id: 30.0}
+    assert asked == [1, 1, 1]
+    backend.revoke([granted.lease_id], timeout=5)
+    assert backend.refresh([granted.lease_id], timeout=5) == {}
 
 
 def test_two_thousand_refreshed_and_revoked(open_etcd, etcd_node: EtcdServer, put) -> None:

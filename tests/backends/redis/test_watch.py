@@ -204,6 +204,43 @@ def test_a_flush_is_noticed(open_redis, redis_node: RedisServer, put, recorder, 
         backend.watch(WatchRequest(prefix="", after=before), sink=recorder(), timeout=T)
 
 
+@pytest.mark.parametrize("part", ["data", "keys", "log", "leases", "expiry", "held", "a key of data"])
+def test_a_part_that_an_operator_removes_is_noticed(redis_server: RedisServer, fresh, part):
+    """As by ``DEL``, or by eviction: watches and lists end with what gets find, and a lease is held by its owner."""
+    tag = f"{{{fresh.partition('store=')[2]}}}:"
+    with tenure.connect(fresh) as store, tenure.connect(fresh) as other, other.watch("") as watch:
+        lease, survivor = store.lease(0.6), store.lease(30)
+        store.transaction().put("held", b"", lease=lease).put("kept", b"", lease=survivor).put("plain", b"").commit()
+        if part == "a key of data":
+            redis_server.ask("HDEL", f"{tag}data", "plain")
+        else:
+            assert redis_server.ask("DEL", tag + part) == 1
+        lost = part in ("data", "leases", "expiry")
+        until(lambda: lease.state.value == ("lost" if lost else "alive"), T, "the holder knows")
+        expected = {
+            name
+            for name, there in (
+                ("held", not lost),
+                ("kept", not lost),
+                ("plain", part not in ("data", "a key of data")),
+            )
+            if there
+        }
+        believed: set[str] = set()
+
+        def agreed() -> bool:
+            while (batch := watch.next(0.0)) is not None:
+                for event in batch.events:
+                    (believed.discard if event.item is None else believed.add)(event.key)
+            return believed == expected
+
+        until(agreed, T, "the watch ends with what is there")
+        assert {item.key for item in other.list("")} == expected
+        assert {key for key in ("held", "kept", "plain") if other.get(key)} == expected
+        lease.revoke()
+        assert other.get("held") is None, "no key is left to nobody"
+
+
 @pytest.mark.faults
 def test_a_restart_without_persistence_is_a_resync_with_its_deletes(redis_forgetful: RedisServer):
     with tenure.connect(redis_forgetful.url) as store, store.watch("", previous=True) as watch:

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from tenure._runtime.clock import ManualClock, SystemClock
-from tenure.errors import ConfigError, Conflict, HistoryReplaced, LeaseNotFound, Unsupported
+from tenure.errors import ConfigError, Conflict, HistoryReplaced, LeaseNotFound, StoreCorrupted, Unsupported
 from tenure.spi import (
     Changes,
     CommitResult,
     Delete,
     Deleted,
+    KeyAbsent,
     KeyExists,
     KeyValue,
     ListRequest,
@@ -27,6 +28,7 @@ from tenure.spi import (
 )
 from tenure_sqlite import database, lease_clock, server_info
 from tenure_sqlite.keys import end_of
+from tenure_testkit.probes import Recorder
 
 T = 10.0
 NAMES = ["a", "a/", "a/b", "a//b", "a0", "%", "*", "/", ".", "..", "b", "ä", "\ud7ff", "\ue000", "\uffff", "\U0001f600"]
@@ -172,6 +174,64 @@ def test_a_lease_ends_by_the_clock_and_takes_its_keys(open_store, clock):
     for dead in (grant.lease_id, "unknown", "0"):
         with pytest.raises(LeaseNotFound):
             put(store, "c", b"", dead)
+
+
+def removed_by_another_program(path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+def test_leases_that_another_program_removes_have_ended(open_store, path):
+    """Nobody gets their keys, anybody may put them, and the holder's next refresh removes the rest."""
+    store = open_store()
+    grant = store.grant(10.0, timeout=T)
+    for key in ("a", "b", "c"):
+        put(store, key, b"", grant.lease_id)
+    told = Recorder()
+    store.watch(WatchRequest(prefix=""), sink=told, timeout=T)
+    removed_by_another_program(path, "DELETE FROM lease")
+    assert store.get("a", timeout=T).item is None
+    assert keys(store) == []
+    assert store.commit(Transaction((KeyAbsent("a"),), (Put("a", b"new"),)), timeout=T).revision
+    assert keys(store) == ["a"]
+    put(store, "b")
+    assert store.refresh([grant.lease_id], timeout=T) == {}
+    told.wait(lambda told: {entry.key for entry in told.entries if isinstance(entry, Deleted)} == {"a", "b", "c"})
+    assert keys(store) == ["a", "b"]
+
+
+def test_keys_that_another_program_removes_are_told_to_new_watches_alone(open_store, path):
+    store = open_store()
+    put(store, "gone")
+    before = Recorder()
+    store.watch(WatchRequest(prefix=""), sink=before, timeout=T)
+    removed_by_another_program(path, "DELETE FROM item")
+    assert store.get("gone", timeout=T).item is None
+    assert keys(store) == []
+    put(store, "new")
+    before.wait(lambda told: [entry.key for entry in told.entries] == ["new"])
+    after = Recorder()
+    store.watch(WatchRequest(prefix=""), sink=after, timeout=T)
+    assert [item.key for item in after.items[0].items] == ["new"]
+
+
+def test_a_description_that_another_program_removes_is_missed(open_store, path):
+    store, told = open_store(), Recorder()
+    put(store, "a")
+    store.watch(WatchRequest(prefix=""), sink=told, timeout=T)
+    removed_by_another_program(path, "DELETE FROM store")
+    for call in (
+        lambda: store.get("a", timeout=T),
+        lambda: keys(store),
+        lambda: put(store, "a"),
+        lambda: store.leases(None, timeout=T),
+        lambda: store.server_info(timeout=T),
+        lambda: store.watch(WatchRequest(prefix="", after=1), sink=Recorder(), timeout=T),
+        open_store,
+    ):
+        with pytest.raises(StoreCorrupted, match="its description of itself is missing"):
+            call()
+    assert isinstance(told.error(), StoreCorrupted)
 
 
 def test_a_list_never_shows_an_ended_leases_keys(open_store, clock):

@@ -80,6 +80,9 @@ class _Keeper:
         if lease.on_lost is not None:
             lease.on_lost(lease)
 
+    def busy_since(self) -> float | None:
+        return None
+
     def forget(self, lease: HeldLease) -> None:
         """Nothing is kept."""
 

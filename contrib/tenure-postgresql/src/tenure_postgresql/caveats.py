@@ -98,6 +98,13 @@ CAVEATS = (
         ),
     ),
     Caveat(
+        "Tables that an operator empties",
+        "After a `TRUNCATE` of Tenure's tables watches get a RESYNC batch with what is missing, leases are lost, and "
+        "the store can be used again. Rows that another program removes by `DELETE` are gone for reads and for new "
+        "watches; watches that run don't show it. Use `tenure kv delete` instead.",
+        (f"{_WATCH}::test_tables_that_an_operator_empties_are_told",),
+    ),
+    Caveat(
         "A full disk",
         "The write that meets it is `StoreFull`; reads are answered. A server that finds no room for its own log ends."
         " Everything is then `Unavailable` until there is room and it is started. Nothing acknowledged is lost.",

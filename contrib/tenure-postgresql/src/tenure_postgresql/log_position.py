@@ -1,8 +1,9 @@
 """Whether the change log still has the revision that a watch goes on from.
 
 Revisions are unique (``next_v1`` in ``schema_ddl``): a restored backup, or a replica that lagged behind, never uses one
-of the lost history again. So a revision that the log has belongs to the history of the watch, and so does the one up to
-which the log was trimmed. Any other revision is too old, or of a history that the store no longer has.
+of the lost history again. So a revision that the log has belongs to the history of the watch. So do the present one,
+and the one up to which the log was trimmed. Any other revision is too old, or of a history that the store no longer
+has.
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ class _LogPage:
     def __init__(self, after: int, rows: list[Row]) -> None:
         self.start = encoding.number(rows[0][1])
         self.transactions = [] if rows[0][3] is None else list(_transactions(rows))
-        self._present = {self.start, *(revision for revision, _ in self.transactions)}
+        self._present = {self.start, encoding.number(rows[0][0]), *(revision for revision, _ in self.transactions)}
         if encoding.flag(rows[0][2]):
             self._present.add(after)
         self._last = self.transactions[-1][0] if self.transactions else after

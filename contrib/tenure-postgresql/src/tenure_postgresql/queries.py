@@ -69,7 +69,8 @@ FROM {schema}.lease o WHERE $1::text = '' OR o.id = $1::text ORDER BY o.id
 _DUE = "SELECT {due} FROM {schema}.store s"
 
 _POSITION = """
-SELECT s.log_start, EXISTS (SELECT FROM {schema}.log l WHERE l.revision = $1::bigint) FROM {schema}.store s
+SELECT s.log_start, s.revision = $1::bigint OR EXISTS (SELECT FROM {schema}.log l WHERE l.revision = $1::bigint)
+FROM {schema}.store s
 """
 
 # Whether the log has $1, and the revisions after it, whole: at most $2 rows and $3 bytes of values beyond the first.

@@ -86,7 +86,7 @@ DROP FUNCTION {schema}.commit_v1(
 """
 """What the tables of the version before lack, before the functions are replaced. Doing it twice does no harm."""
 
-NEWEST_FUNCTION = "end_overdue_v1"
+NEWEST_FUNCTION = "truncated_v1"
 """A store without this function was made by the version before."""
 
 _NEXT = """
@@ -309,4 +309,33 @@ BEGIN
 END $$
 """
 
-FUNCTIONS = (_NEXT, _TRIM, _LEAVE, _END, _END_OVERDUE, _ENTER, _COMMIT, _DELETE_PREFIX, _REVOKE)
+_TRUNCATED = """
+CREATE OR REPLACE FUNCTION {schema}.truncated_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+-- An operator has emptied a table. Keys whose leases are gone go, too; the log begins anew, so that watches read the
+-- present state.
+DECLARE
+    v_revision bigint;
+BEGIN
+    INSERT INTO {schema}.store VALUES (true, {format}, gen_random_uuid(), 0, 0, 0) ON CONFLICT DO NOTHING;
+    SELECT {schema}.next_v1(s.revision) INTO STRICT v_revision FROM {schema}.store s FOR UPDATE;
+    DELETE FROM {schema}.item i
+        WHERE i.lease IS NOT NULL AND NOT EXISTS (SELECT FROM {schema}.lease l WHERE l.id = i.lease);
+    DELETE FROM {schema}.log;
+    UPDATE {schema}.store SET revision = v_revision, log_start = v_revision, log_bytes = 0, log_revisions = 0;
+    PERFORM pg_notify('{channel}', '');
+    RETURN NULL;
+END $$
+"""
+
+
+def _on_truncate(table: str) -> str:
+    return (
+        f"CREATE OR REPLACE TRIGGER truncated AFTER TRUNCATE ON {{schema}}.{table} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION {schema}.truncated_v1()"
+    )
+
+
+FUNCTIONS = (
+    *(_NEXT, _TRIM, _LEAVE, _END, _END_OVERDUE, _ENTER, _COMMIT, _DELETE_PREFIX, _REVOKE, _TRUNCATED),
+    *map(_on_truncate, ("store", "item", "lease")),
+)

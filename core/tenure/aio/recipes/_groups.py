@@ -7,6 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from tenure._client.keys import check_callback
 from tenure.aio._faces import described, documented, passed_on
 from tenure.aio._opening import Opening
 from tenure.aio._store import Store
@@ -126,6 +127,7 @@ class Partitioner:
         on_release: Callable[[int, Held], Awaitable[object] | object] | None = None,
         session: Session | None = None,
     ) -> None:
+        check_callback("on_release", on_release, awaited=True)
         self._store = store
         self._on_release = on_release
         self._faces: dict[int, Held] = {}

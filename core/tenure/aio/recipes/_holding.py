@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from tenure._client.keys import check_callback
 from tenure._runtime.clock import TimeLimit
 from tenure.aio._bridge import Bridge
 from tenure.aio._faces import awaited, described, documented, passed_on
@@ -67,8 +68,9 @@ class HeldState:
 
     @documented(sync.Held.on_lost)
     def on_lost(self, callback: Callable[[], object]) -> None:
+        check_callback("callback", callback, awaited=True)
         self._bridge.sync._check_fork()
-        self._sync._subscribe(partial(self._bridge.calls.post, callback), _now)
+        self._sync._subscribe(partial(self._bridge.calls.tell, callback), _now)
 
     @documented(sync.Held.wait_until_lost)
     async def wait_until_lost(self, timeout: float | None = None) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast, overload
 
+from tenure._client.keys import check_callback
 from tenure._runtime.clock import TimeLimit
-from tenure._runtime.deadline import monotonic
 from tenure.aio._bridge import Bridge
+from tenure.aio._calls import called_back
 from tenure.aio._faces import described, documented
 from tenure.aio._signal import Signal
 from tenure.aio._store import Store
@@ -52,18 +52,8 @@ class _Strand:
         try:
             while self._woken:
                 self._woken = False
-                started, error = monotonic(), None
-                try:
-                    returned = self._function()
-                    if inspect.isawaitable(returned):
-                        await returned
-                except Exception as exc:  # noqa: BLE001 - one callback must not end those that follow
-                    error = exc
-                    _log.exception("a callback raised (%s)", self._name)
                 observed = self._bridge.sync._callbacks.observed
-                if observed is not None:
-                    seconds = monotonic() - started
-                    observed.tell("callback_finished", source="recipe", seconds=seconds, error=error)
+                await called_back(self._function, "recipe", observed, _log, f"a callback raised ({self._name})")
         finally:
             self._running = False
 
@@ -249,6 +239,7 @@ class CachedValue(Cached[T], ValueState[T]):
 
     @documented(sync_cached_value.CachedValue.on_change)
     def on_change(self, callback: Callable[[T], object]) -> None:
+        check_callback("callback", callback, awaited=True)
         self._subscribe(self._telling(callback))
 
     @documented(sync_cached_value.CachedValue.wait_for)
@@ -299,6 +290,7 @@ class CachedPrefix(Cached[T], PrefixState[T]):
 
     @documented(sync_cached_prefix.CachedPrefix.on_change)
     def on_change(self, callback: Callable[[frozenset[str]], object]) -> None:
+        check_callback("callback", callback, awaited=True)
         self._subscribe(self._telling(callback))
 
     @documented(sync_cached_prefix.CachedPrefix.wait_for)

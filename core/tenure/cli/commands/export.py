@@ -120,6 +120,14 @@ def import_(options: Settings, *, file: str, merge: bool, include_leased: bool, 
             again = " Give the same command with --merge to go on." if importer.progress.last or not plan.whole else ""
             out.note(f"tenure: {visible(told(importer.progress, plan))}.{again}")
             raise
+        if not plan.keys and plan.skipped_leased and not out.json:
+            all_of_them = (
+                "the only key belongs to a lease"
+                if plan.skipped_leased == 1
+                else (f"all {plan.skipped_leased:,} keys belong to leases")
+            )
+            out.line(("nothing to restore: ", "bold"), (f"{all_of_them}, and their owners write them again", ""))
+            return
         out.done(
             {**_counts(plan), "written": done.written, "equal": done.equal},
             ("imported ", "dim"),

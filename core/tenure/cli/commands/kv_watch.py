@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,43 +13,87 @@ from tenure.cli.completion import key_names
 from tenure.cli.options import Settings, common, settings
 from tenure.cli.ui.outages import follow, show_outage, show_resync
 from tenure.cli.ui.output import Output
+from tenure.errors import Compacted
 from tenure.watch import Batch, BatchType, Event, EventType
 
+if TYPE_CHECKING:
+    from tenure import Store
+
+_OLDEST = "oldest"
 _MARKS = {EventType.CREATE: ("+", "green"), EventType.UPDATE: ("~", "yellow"), EventType.DELETE: ("-", "red")}
+
+
+def _revision(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == _OLDEST:
+        return value
+    if not value.isascii() or not value.isdecimal():
+        raise click.BadParameter(f'{value!r} is no revision: give a number or "{_OLDEST}"', ctx, param)
+    return int(value)
 
 
 @click.command()
 @click.argument("key", required=False, shell_complete=key_names)
 @click.option("--prefix", metavar="TEXT", help="Keys that start with TEXT. Default: all of the namespace.")
-@click.option("--after", type=click.IntRange(min=0), metavar="REVISION", help="Every change since then, not the state.")
+@click.option(
+    "--after",
+    callback=_revision,
+    metavar="REVISION",
+    help='Every change since then, not the state; "oldest" for all that the store keeps.',
+)
 @click.option("--changes", type=click.IntRange(min=1), metavar="N", help="End after N changes, the state not counted.")
 @common()
 @settings
-def watch(options: Settings, *, key: str | None, prefix: str | None, after: int | None, changes: int | None) -> None:
+def watch(
+    options: Settings, *, key: str | None, prefix: str | None, after: int | str | None, changes: int | None
+) -> None:
     """Show the present state of KEY or of a prefix, then changes until Ctrl-C.
 
     It continues after outages of the store; after a gap it prints resync and the difference. With --json each
     line has a "type": snapshot, create, update, delete, synced, resync, outage or reconnected. An outage has an
     "error" and a "reason" once its cause is known; without --json it is a remark on stderr.
+
+    \b
+    tenure kv watch --prefix PREFIX --after oldest
+
+    shows the history that the store keeps. The time of a line, "time" with --json, is when the command saw the change.
+    A change that was there before the command has no time for people, and "earlier": true with --json.
     """
     if key is not None and prefix is not None:
         raise click.UsageError("give either a KEY or --prefix TEXT")
     out = options.output
     left = changes
-    with options.connect() as store, store.watch(key if key is not None else prefix or "", after=after) as watching:
-        for news in follow(watching):
+    with options.connect() as store:
+        # What is older happened before anybody looked: the time of looking would be taken for its own.
+        started = 0 if after is None else store.get_with_revision(key or prefix or "tenure").revision
+        for news in _follow(store, key if key is not None else prefix or "", after):
             if isinstance(news, Outage):
                 show_outage(out, news, meanwhile="changes are shown when it is back")
                 continue
             events = [event for event in news.events if key is None or event.key == key]
-            _show(out, news, events)
+            _show(out, news, events, started)
             if left is not None and news.type is not BatchType.SNAPSHOT:
                 left -= len(events)
                 if left <= 0:
                     return
 
 
-def _show(out: Output, batch: Batch, events: list[Event]) -> None:
+def _follow(store: Store, prefix: str, after: int | str | None) -> Iterator[Batch | Outage]:
+    """Batches and outages. The oldest revision is known from the refusal of an older one, and may be trimmed away."""
+    revision = 0 if after == _OLDEST else cast("int | None", after)
+    begun = False
+    while True:
+        try:
+            with store.watch(prefix, after=revision) as watching:
+                for news in follow(watching):
+                    begun = begun or isinstance(news, Batch)
+                    yield news
+        except Compacted as exc:
+            if after != _OLDEST or begun or revision is None or exc.oldest_revision <= revision:
+                raise
+            revision = exc.oldest_revision
+
+
+def _show(out: Output, batch: Batch, events: list[Event], started: int) -> None:
     if batch.type is BatchType.RESYNC:
         show_resync(out, batch, changes=len(events))
     if batch.type is BatchType.SYNCED:
@@ -62,9 +107,12 @@ def _show(out: Output, batch: Batch, events: list[Event]) -> None:
         if batch.type is BatchType.SNAPSHOT:
             mark, style = "=", "dim"
         value = "" if event.item is None else f" = {preview(event.item.value)}"
+        record, time = _record(event, batch), clock_time()
+        if event.revision <= started:
+            record["earlier"], time = True, "earlier     "
         out.event(
-            _record(event, batch),
-            (clock_time() + "  ", "dim"),
+            record,
+            (time + "  ", "dim"),
             (mark + " ", style),
             (event.key, f"bold {style}"),
             (value, ""),

@@ -58,10 +58,17 @@ def show(options: Settings, lease_id: str) -> None:
     with options.connect() as store:
         record = _record(store.describe_lease(lease_id))
     keys = [("key", key) for key in record["keys"]]
-    options.output.facts(
-        record,
-        [("lease", record["lease_id"]), ("ttl", f"{record['ttl']:g} s"), ("remaining", _remaining(record)), *keys],
-    )
+    facts = [("lease", record["lease_id"]), ("ttl", f"{record['ttl']:g} s"), ("remaining", _remaining(record))]
+    options.output.facts(record, [*facts, *_refreshed(record), *keys])
+
+
+def _refreshed(record: Any) -> list[tuple[str, str]]:
+    """When the lease was refreshed last. One that runs does so each third of the TTL: half is late."""
+    if record["remaining"] is None:
+        return []
+    ago = max(0.0, record["ttl"] - record["remaining"])
+    late = "; late: a holder that runs refreshes it each third of the TTL" if ago > record["ttl"] / 2 else ""
+    return [("refreshed", f"{seconds(ago)} ago{late}")]
 
 
 @lease.command()

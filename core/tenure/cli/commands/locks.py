@@ -114,9 +114,10 @@ def show(options: Settings, name: str, kind: str | None) -> None:
 def release(options: Settings, *, name: str, kind: str | None, yes: bool) -> None:
     """Take NAME away from its holder, and let the next one have it.
 
-    "tenure lock" and "tenure elect" kill their command then, but the next holder may start a moment earlier. A program
-    learns of it when a guarded write is refused. If the holder shall lose all that is on its session, use "tenure lease
-    revoke" with the lease that "tenure locks show" tells.
+    The store refuses the holder's guarded writes at once. The holder notices the loss at its session's next refresh,
+    within seconds, so the next holder may start earlier. "tenure lock" and "tenure elect" kill their command then. To
+    take away all that is on the holder's session, use "tenure lease revoke" with the lease that "tenure locks show"
+    names.
     """
     from tenure.recipes.survey import release as take_away
 

@@ -54,7 +54,7 @@ def register(
     from tenure.registry import Instance
 
     instance = Instance(service, id=instance_id, host=host, port=port, meta=meta)
-    report = Reporter(json=options.json, quiet=quiet)
+    report = Reporter(json=options.json, quiet=quiet, stamped=True)
     with SignalInbox() as inbox:
         try:
             arguments: Any = {"heartbeat": heartbeat, "wait": wait, "inbox": inbox, "report": report}

@@ -93,7 +93,7 @@ def run(
     from tenure.registry import Instance
 
     instance = Instance(service, id=instance_id, host=host, port=port, meta=meta)
-    report = Reporter(json=options.json, quiet=quiet)
+    report = Reporter(json=options.json, quiet=quiet, stamped=True)
     if shutil.which(command[0]) is None:
         report_not_found(command[0], "nothing was registered")
     with SignalInbox() as inbox:

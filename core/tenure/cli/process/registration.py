@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from tenure._runtime.deadline import Deadline, monotonic
 from tenure._runtime.retry import Backoff
-from tenure._text import iso_time, json_text, visible
+from tenure._text import iso_time, json_text, ordinal, seconds, visible
 from tenure.cli.options import Settings
 from tenure.cli.process.signals import SignalInbox
 from tenure.errors import OutcomeUnknown, StoreClosed, TenureError, Unavailable
@@ -130,9 +132,11 @@ def _health(probes: tuple[str, ...], pace: dict[str, Any]) -> HealthCheck:
 class Reporter:
     """Remarks on stderr (stdout belongs to the command that is run): lines, or JSON objects."""
 
-    def __init__(self, *, json: bool, quiet: bool) -> None:
+    def __init__(self, *, json: bool, quiet: bool, stamped: bool = False) -> None:
+        """``stamped``: each line has the time and the process, for a log that nobody else stamps."""
         self._json = json
         self._quiet = quiet
+        self._stamped = stamped
 
     def say(self, kind: str, text: str, *, always: bool = False, **more: Any) -> None:
         """Print one remark; ``kind`` identifies it for programs. ``always``: also if ``--quiet`` was given."""
@@ -140,15 +144,52 @@ class Reporter:
             record = {"time": iso_time(), "type": kind, "message": text, **more}
             click.echo(json_text(record, ascii_only=True), err=True)
         elif always or not self._quiet:
-            click.echo(f"tenure: {visible(text)}", err=True)
+            lead = f"{datetime.now().astimezone():%H:%M:%S} tenure[{os.getpid()}]" if self._stamped else "tenure"
+            click.echo(f"{lead}: {visible(text)}", err=True)
 
-    def status(self, change: StatusChange) -> None:
-        """Print a change of the registration's status."""
+
+class StatusReporter:
+    """Prints changes of a registration's status: what was lost, why, and after which time it is back."""
+
+    def __init__(self, registry: Registry, report: Reporter) -> None:
+        self._registry = registry
+        self._report = report
+        self._lease = registry.lease
+        self._lost_at: float | None = None
+        self._times = 0
+
+    def __call__(self, change: StatusChange) -> None:
+        """Print a change of status."""
+        kind, text = str(change.status), f"{change.status}: {change.reason}" if change.reason else str(change.status)
         if change.part == "health":
-            self.say(str(change.status), f"{change.status}: {change.reason}")
-        if change.part == "registration" and change.status in ("recovering", "failed", "registered"):
-            reason = f": {change.reason}" if change.reason else ""
-            self.say(str(change.status), f"{change.status}{reason}")
+            self._report.say(kind, text)
+        elif change.part == "registration" and change.status == "recovering":
+            self._report.say(kind, self._lost(change.reason))
+        elif change.part == "registration" and change.status == "registered":
+            self._report.say(kind, self._back(text))
+        elif change.part == "registration" and change.status == "failed":
+            self._report.say(kind, text)
+
+    def _lost(self, reason: str) -> str:
+        if self._lost_at is not None:
+            return f"not registered again yet: {reason}"
+        lease, instance = self._lease or self._registry.lease, self._registry.current()
+        self._lost_at = self._registry.store.clock.now()
+        ttl = ""
+        if lease is not None and not lease.alive:
+            self._lost_at = lease.last_refreshed
+            ttl = f" (TTL {lease.ttl:g} s)"
+        who = "the registration" if instance is None else f"{instance.service_name}/{instance.id} {instance.address}"
+        return f"lost {who}{ttl}: {reason.removeprefix('its lease was lost: ')}"
+
+    def _back(self, text: str) -> str:
+        self._lease = self._registry.lease
+        if self._lost_at is None:
+            return text
+        self._times += 1
+        after = seconds(self._registry.store.clock.now() - self._lost_at)
+        self._lost_at = None
+        return f"{text} after {after}, {ordinal(self._times)} time since the start"
 
 
 @contextlib.contextmanager
@@ -163,7 +204,7 @@ def registered(
     with opened(options, heartbeat=heartbeat, wait=wait, inbox=inbox, report=report) as (registry, left):
         made = retrying(lambda: registry.register(instance, wait=left()), left, inbox, report)
         _say_registered(registry, made, report)
-        registry.add_status_handler(report.status)
+        registry.add_status_handler(StatusReporter(registry, report))
         yield registry
 
 
@@ -184,7 +225,7 @@ def registered_when_healthy(
     """
     arguments: Any = {"heartbeat": heartbeat, "wait": wait, "inbox": inbox, "report": report}
     with opened(options, health=health, **arguments) as (registry, _left):
-        registry.add_status_handler(report.status)
+        registry.add_status_handler(StatusReporter(registry, report))
         yield registry, Joining(registry, instance, wait, inbox, report)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure._client.keys import check_prefix
+from tenure._text import shown
 from tenure.errors import ConfigError, InvalidKey
 from tenure.registry.model.health import HealthCheck
 from tenure.registry.model.instance import Instance
@@ -65,7 +66,7 @@ class RegistryConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
-            raise ConfigError(f"configuring a registry: its name is text without '/', not {self.name!r}")
+            raise ConfigError(f"configuring a registry: its name is text without '/', not {shown(self.name)}")
         try:
             check_prefix(self.key_prefix)
         except InvalidKey as exc:
@@ -81,7 +82,9 @@ class RegistryConfig:
         _number("wait", self.wait)
         _number("jitter", self.jitter)
         if self.jitter > 1:
-            raise ConfigError(f"configuring a registry: jitter is a part of the delay, 0 to 1, not {self.jitter!r}")
+            raise ConfigError(
+                f"configuring a registry: jitter is a part of the delay, 0 to 1, not {shown(self.jitter)}"
+            )
         for what in ("retry", "rest"):
             first, longest = getattr(self, f"{what}_first"), getattr(self, f"{what}_longest")
             if longest < first:
@@ -93,7 +96,7 @@ class RegistryConfig:
         if self.max_retry is not None and (not isinstance(self.max_retry, int) or self.max_retry < 0):
             raise ConfigError(
                 f"configuring a registry: max_retry is a number of attempts, or None to never give up, not "
-                f"{self.max_retry!r}"
+                f"{shown(self.max_retry)}"
             )
 
     @property
@@ -131,4 +134,4 @@ def _number(field: str, value: object, *, above: float | None = None) -> None:
         or (above is not None and value <= above)
     ):
         kind = "a positive" if above is not None else "a non-negative"
-        raise ConfigError(f"configuring a registry: {field} is {kind}, finite number, not {value!r}")
+        raise ConfigError(f"configuring a registry: {field} is {kind}, finite number, not {shown(value)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from tenure._text import shown
 from tenure.errors import InvalidArgument
 from tenure.registry.model.immutable_json import thaw
 from tenure.registry.model.instance import Instance
@@ -16,7 +17,7 @@ def select(instances: Iterable[Instance], meta: Filter, *, ready: bool) -> tuple
     """Return the instances that pass ``meta``; with ``ready`` only those that accept new work."""
     if meta is not None and not isinstance(meta, Mapping) and not callable(meta):
         raise InvalidArgument(
-            f"selecting instances: a filter is a mapping of metadata or a function of an instance, not {meta!r}"
+            f"selecting instances: a filter is a mapping of metadata or a function of an instance, not {shown(meta)}"
         )
     chosen = (instance for instance in instances if instance.ready) if ready else instances
     if meta is None:

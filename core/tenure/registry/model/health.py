@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tenure._text import shown
 from tenure.errors import ConfigError
 from tenure.registry.model.probes import Probe
 
@@ -44,11 +45,15 @@ class HealthCheck:
             if value is None and name == "start_timeout":
                 continue
             if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise ConfigError(f"configuring a health check: {name} is a number of seconds above 0, not {value!r}")
+                raise ConfigError(
+                    f"configuring a health check: {name} is a number of seconds above 0, not {shown(value)}"
+                )
         for name in ("rise", "fall"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"configuring a health check: {name} is a number of probes, 1 or more, not {value!r}")
+                raise ConfigError(
+                    f"configuring a health check: {name} is a number of probes, 1 or more, not {shown(value)}"
+                )
 
 
 class Tally:
