@@ -81,7 +81,8 @@ class PrefixPoller:
         self._hub = FeedHub()
         self._connection: Connection | None = None
         self._blocking = False
-        self._ended = False
+        self.ended = False
+        """Whether it takes no more feeds."""
         self._known: dict[str, int] = {}
         self._index = 0
         self._content = self._names = 0
@@ -94,23 +95,18 @@ class PrefixPoller:
     def join(self, feed: HubFeed) -> bool:
         """Let the feed in; ``False`` if this poller has ended."""
         with self._changed:
-            if self._ended:
+            if self.ended:
                 return False
-            first = not self._hub
             self._hub.add(feed)
-            if first:
-                try:
-                    self._worker.start(self._action)
-                except BaseException:
-                    self.stop()
-                    raise
+            # Also where another feed had it started: that call may have been interrupted before.
+            self._worker.start(self._action)
             if self._blocking:
                 self._shut()
             self._changed.notify_all()
             return True
 
     def leave(self, feed: HubFeed) -> bool:
-        """Deliver nothing more to the feed; whether it was the last, and the poller has ended."""
+        """Deliver nothing more to the feed; whether no feed is left, and the poller has ended."""
         with self._changed:
             self._hub.remove(feed)
             if self._hub:
@@ -129,7 +125,7 @@ class PrefixPoller:
         self._worker.join(_JOIN)
 
     def _end(self) -> None:
-        self._ended = True
+        self.ended = True
         self._worker.stop()
         self._shut()
         self._changed.notify_all()
@@ -142,11 +138,17 @@ class PrefixPoller:
 
     def _run(self) -> None:
         try:
-            while not self._ended:
+            while not self.ended:
                 with self._pool.connection(Deadline(_CONNECT), self._action, fresh=True) as connection:
                     self._follow(connection)
         except StoreClosed:
             self.stop()
+
+    def _wanted(self) -> bool:
+        """Whether to go on. Without feeds nobody may be left to end the poller."""
+        if not self._hub:
+            self._end()
+        return not self.ended
 
     def _follow(self, connection: Connection) -> None:
         """READ and BLOCK on one connection, until it is shut or no feed is left."""
@@ -154,7 +156,7 @@ class PrefixPoller:
             self._connection = connection
         while not connection.spent:
             with self._changed:
-                if self._ended:
+                if not self._wanted():
                     return
                 self._hub.admit()
             present = self._present() if self._hub.apart or self._went_back else 0
@@ -177,7 +179,7 @@ class PrefixPoller:
             if many:
                 self._pause(min(max(self._cost, _SHORTEST_REST), _LONGEST_REST))
             with self._changed:
-                if self._ended or self._hub.waiting:
+                if not self._wanted() or self._hub.waiting:
                     return None
                 self._blocking = True
             answer = self._ask(connection, query, poll_limit(self._wait))
@@ -210,7 +212,7 @@ class PrefixPoller:
     def _pause(self, seconds: float) -> None:
         """Rest, unless a feed joins or the last one leaves."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._hub.waiting, seconds)
+            self._changed.wait_for(lambda: self.ended or self._hub.waiting, seconds)
 
     def _present(self) -> int:
         """How far the store is, which the prefix's own index doesn't show; 0 where the next read may be of before."""

@@ -15,6 +15,8 @@ from tenure_consul.pool import Pool
 from tenure_consul.revisions import Revisions
 from tenure_consul.server_settings import ServerSettings
 
+ACLS_OFF = "ACLs are off: any client that reaches an agent may read and change everything"
+
 
 def describe(
     pool: Pool, layout: Layout, revisions: Revisions, *, encrypted: bool, token: bool, consistency: str, timeout: float
@@ -59,7 +61,7 @@ def _warnings(settings: ServerSettings, servers: int, *, encrypted: bool, token:
     elif servers == 2:
         warnings.append("there are two servers: when either is down nothing works; three bear the loss of one")
     if settings.known and not settings.acls:
-        warnings.append("ACLs are off: whoever reaches an agent may read and change everything")
+        warnings.append(ACLS_OFF)
     if token and not encrypted:
         warnings.append("the ACL token goes over the network unencrypted: use consul+tls://")
     if not settings.known:

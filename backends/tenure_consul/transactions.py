@@ -58,7 +58,7 @@ class _Role(Enum):
     EXISTS = "the precondition doesn't hold, or the key isn't held by whom it was taken to be"
     STATE = "the key isn't as it was taken to be"
     LEASE = "the same, or the lease is gone"
-    WRITE = "can't fail by itself"
+    WRITE = "can't fail alone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tenure.errors import LimitExceeded, StoreClosed, Unavailable
+from tenure.errors import LimitExceeded, StoreClosed
 from tenure.plugin_kit import HubFeed, Monitor
 from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import WatchRequest
@@ -38,30 +38,26 @@ class Watches:
             if self._closed:
                 raise StoreClosed("this store was closed")
             poller = self._pollers.get(watched)
-            if poller is None and len(self._pollers) >= self._most:
+            alive = sum(not other.ended for other in self._pollers.values())
+            if (poller is None or poller.ended) and alive >= self._most:
                 raise LimitExceeded(
                     f"watching {watched.prefix!r}: this store watches {self._most} prefixes already, each over a "
-                    "connection of its own, and a Consul agent takes only so many from one address "
+                    "connection of its own, and a Consul agent limits those from one address "
                     "(http_max_conns_per_client, by default 200): watch a prefix that they share, or raise that limit "
                     "and the option watches"
                 )
-            feed = None if poller is None else self._join(poller, request, sink)
-            if feed is None:
-                poller = self._pollers[watched] = PrefixPoller(
-                    self._pool, self._layout, self._revisions, self._access, watched, wait=self._wait
-                )
-                feed = self._join(poller, request, sink)
-        if feed is None:
-            raise Unavailable("watching: the poll of the prefix has just failed; try again")
-        return feed
-
-    def _join(self, poller: PrefixPoller, request: WatchRequest, sink: Sink) -> Feed | None:
-        """A feed of this poller; ``None`` if the poller has ended."""
-        feed = HubFeed(request, sink, position=-1, on_close=partial(self._leave, poller))
-        return feed if poller.join(feed) else None
+            while True:
+                if poller is None or poller.ended:
+                    poller = PrefixPoller(
+                        self._pool, self._layout, self._revisions, self._access, watched, wait=self._wait
+                    )
+                feed = HubFeed(request, sink, position=-1, on_close=partial(self._leave, poller))
+                self._pollers[watched] = poller
+                if poller.join(feed):
+                    return feed
 
     def _leave(self, poller: PrefixPoller, feed: HubFeed) -> None:
-        """Take a feed away, and end its poller if it was the last one."""
+        """Take a feed away, and end its poller without the last one."""
         with self._lock:
             last = poller.leave(feed)
             if last and self._pollers.get(poller.watched) is poller:

@@ -10,11 +10,14 @@ from tenure.spi.diagnosis import Finding, Verdict, named_warnings
 from tenure.spi.plugin import Tls
 from tenure.spi.types import ServerInfo
 from tenure_etcd.connection import Connection
+from tenure_etcd.endpoints import is_loopback
 from tenure_etcd.keys import prefix_range
 from tenure_etcd.messages import MESSAGES
 
 _YOUNG = 100_000
 """Revisions that nobody has to compact yet."""
+
+_ACCESS = "enable authentication and TLS: see the page 'TLS and rights'"
 
 _NAMES = (
     ("A proxy", "proxy", "write the members' own addresses into the URL"),
@@ -23,6 +26,8 @@ _NAMES = (
     ("A member's data", "corruption", "restore that member from the others"),
     ("The URL names one", "failover", "name all members in the URL, with commas in between"),
     ("There is one member", "persistence", "run three members"),
+    ("The connection isn't encrypted", "access", _ACCESS),
+    ("No user was needed", "access", _ACCESS),
 )
 """How warnings of ``server_info`` begin, what doctor calls them, and what to do."""
 
@@ -34,9 +39,17 @@ def examine(
     deadline = Deadline(timeout)
     return (
         *named_warnings(server.warnings, _NAMES),
+        *_access(connection),
         *examine_hosts(connection.hosts, tls, deadline),
         *_history(connection, server.revision, prefix, deadline),
     )
+
+
+def _access(connection: Connection) -> Iterator[Finding]:
+    """Who else may use a server of this machine; of others the warnings tell."""
+    if connection.user is None and all(is_loopback(host) for host in connection.hosts):
+        text = "no user is needed: every program of this machine has every right"
+        yield Finding("access", Verdict.OK, f"{text}, and any client that reaches its addresses from elsewhere")
 
 
 def _history(connection: Connection, revision: int, prefix: str, deadline: Deadline) -> Iterator[Finding]:

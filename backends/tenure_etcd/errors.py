@@ -76,7 +76,7 @@ _REFUSED = (
     ),
     _Rule("request is too large", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
     _Rule("message larger than max", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
-    _Rule("too many operations in txn", LimitExceeded, "etcd refuses so many operations at once (--max-txn-ops)"),
+    _Rule("too many operations in txn", LimitExceeded, "etcd refuses this number of operations (--max-txn-ops)"),
     _Rule("duplicate key given in txn", InvalidArgument, "a key may be written only once in a transaction"),
     _Rule("key is not provided", InvalidArgument, "a key can't be empty"),
     _Rule("too large lease TTL", LimitExceeded, "etcd refuses so long a lease"),

@@ -31,8 +31,8 @@ def refresh(connection: Connection, lease_ids: Sequence[LeaseId], *, timeout: fl
     deadline = Deadline(timeout)
     numbers = {number: lease_id for lease_id in lease_ids if (number := lease_number(lease_id)) is not None}
     ttls = _keep_alive(connection, tuple(numbers), timeout)
-    # A server that was just started answers before it has applied its log, without the leases in it. A linearizable
-    # read waits for that. So one that is missing is asked for again after such a read.
+    # A server that was just started may answer before it has applied its log, without the leases in it: Consul was seen
+    # to do so. A linearizable read waits for that. So one that is missing is asked for again after such a read.
     ended = tuple(number for number, ttl in ttls.items() if ttl <= 0)
     if ended:
         _catch_up(connection, deadline)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+from tenure.errors import Unsupported
 from tenure.hookspecs import hookimpl
 from tenure.spi.backend import Backend
 from tenure.spi.diagnosis import Right, Use
@@ -69,8 +72,24 @@ RIGHTS = (
 )
 
 
+def _check_interpreter() -> None:
+    """Raise ``Unsupported`` in a subinterpreter without threads, where loading gRPC never ends."""
+    probe = threading.Thread(target=str, name="tenure-etcd-probe", daemon=True)
+    try:
+        probe.start()
+    except RuntimeError as exc:
+        if "subinterpreter" in str(exc):
+            raise Unsupported(
+                "connecting to etcd: gRPC needs threads, which an isolated subinterpreter doesn't have; connect in the "
+                "main interpreter, or use another store"
+            ) from exc
+    else:
+        probe.join()
+
+
 def open_backend(request: OpenRequest) -> Backend:
     """Connect, check credentials and that a linearizable read is answered; see ``BackendPlugin.open``."""
+    _check_interpreter()
     from tenure_etcd.backend import EtcdBackend  # noqa: PLC0415 - loads gRPC, which only an opened store needs
 
     return EtcdBackend.open(request)

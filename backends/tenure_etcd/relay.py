@@ -54,18 +54,18 @@ class _Job(Generic[T]):
             self._dispose()
 
     def wait(self) -> T:
-        try:
-            good, answer = self._answer.get()
-        except BaseException:
-            self._given_up = True
-            self._dispose()
-            raise
+        good, answer = self._answer.get()
         if not good:
             try:
                 raise cast("BaseException", answer)
             finally:
                 del answer  # no circle of the error and this frame
         return cast("T", answer)
+
+    def give_up(self) -> None:
+        """The caller was interrupted, before or while it waited."""
+        self._given_up = True
+        self._dispose()
 
     def _dispose(self) -> None:
         try:
@@ -94,17 +94,27 @@ class Relay:
         # In the context of the caller, so that an interceptor of gRPC knows what the call is part of.
         job = _Job(partial(copy_context().run, function), abandoned)
         try:
-            self._idle.pop().put(job)
-        except IndexError:
-            jobs: SimpleQueue[_Job[Any]] = SimpleQueue()
-            jobs.put(job)
-            thread = threading.Thread(target=self._work, args=(jobs,), name=f"{self._name}-calls", daemon=True)
             try:
-                # Not thread.start(): an interrupt there may leave the new thread waiting for the lock of its own event.
-                _thread.start_new_thread(self._start, (thread, jobs))
-            except RuntimeError:  # too many threads, or the interpreter is ending
-                return function()
-        return job.wait()
+                self._idle.pop().put(job)
+            except IndexError:
+                if not self._start_worker(job):
+                    return function()
+            return job.wait()
+        except BaseException:
+            job.give_up()
+            raise
+
+    def _start_worker(self, job: _Job[Any]) -> bool:
+        """Start a worker with this job; false at the end of the interpreter, or with too many threads."""
+        jobs: SimpleQueue[_Job[Any]] = SimpleQueue()
+        jobs.put(job)
+        thread = threading.Thread(target=self._work, args=(jobs,), name=f"{self._name}-calls", daemon=True)
+        try:
+            # Not thread.start(): an interrupt there may leave the new thread waiting for the lock of its own event.
+            _thread.start_new_thread(self._start, (thread, jobs))
+        except RuntimeError:
+            return False
+        return True
 
     def _start(self, thread: threading.Thread, jobs: SimpleQueue[_Job[Any]]) -> None:
         try:

@@ -118,20 +118,20 @@ def _warnings(
         yield f"etcd {answer.version} can corrupt its data when it crashes under load: upgrade to 3.5.3 or later."
     if not progress_is_safe(version):
         yield (
-            f"etcd {answer.version} can't tell watches safely how far they are, so a quiet watch may need a resync "
+            f"etcd {answer.version} can't say safely how far watches are, so a quiet watch may need a resync "
             "after a compaction: upgrade to 3.5.8 or later."
         )
     if members is not None and answer.header.member_id not in {member.ID for member in members.members}:
         yield (
-            "A proxy, such as etcd's grpc-proxy, answers for the members. When they are down behind it, a watch isn't "
-            "told, and its staleness stays 0: give the URL the members' own addresses."
+            "A proxy, such as etcd's grpc-proxy, answers for the members. When they are down behind it, a watch "
+            "doesn't learn of it, and its staleness stays 0: give the URL the members' own addresses."
         )
     elif members is not None:
         yield from _cluster_warnings(connection, [member for member in members.members if not member.isLearner])
     if not encrypted and not all(is_loopback(host) for host in connection.hosts):
         yield "The connection isn't encrypted: anyone on the network between can read and change what is stored."
     if connection.user is None and not all(is_loopback(host) for host in connection.hosts):
-        yield "No user was needed: whoever reaches the port may read, change and delete everything."
+        yield "No user was needed: any client that reaches the port may read, change and delete everything."
 
 
 def _cluster_warnings(connection: Connection, voters: list[Any]) -> Iterable[str]:

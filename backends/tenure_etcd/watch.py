@@ -76,10 +76,12 @@ class Watches:
             while True:
                 self._count += 1
                 name = f"etcd-watch-{self._count}"
-                stream = WatchStream(self._connection, name=name, timeout=deadline.remaining())
+                stream = WatchStream(self._connection, name=name)
+                feed.on_close = stream.remove  # an interrupt may come at any moment from here on
                 self._streams.append(stream)
-                if stream.member is not member or member.breaks != breaks:
+                if stream.start(deadline.remaining()) is not member or member.breaks != breaks:
                     stream.close()
                     raise Unavailable("watching: the connection to etcd was just being replaced; try again")
                 if stream.add(feed):
                     return
+                stream.close()

@@ -27,14 +27,18 @@ from typing import Any
 
 from tenure.errors import Compacted, HistoryReplaced, TenureError, Unavailable
 from tenure.plugin_kit import Monitor, Worker
-from tenure_etcd.connection import Connection, grpc
+from tenure_etcd.connection import Connection, Metadata, grpc
 from tenure_etcd.errors import is_stale_token, refusal
 from tenure_etcd.feed import EtcdFeed
+from tenure_etcd.members import Member
 from tenure_etcd.messages import MESSAGES
 from tenure_etcd.server_info import progress_is_safe
 
 _WatchRequest = MESSAGES["WatchRequest"]
 _PROGRESS = _WatchRequest(progress_request=MESSAGES["WatchProgressRequest"]())
+
+_NEXT = object()
+"""In place of a request: look whether another watch can be created."""
 
 _PROGRESS_SECONDS = 60.0
 _JOIN_SECONDS = 5.0
@@ -45,7 +49,7 @@ _FRESH_TOKEN_SECONDS = 30.0
 class WatchStream:
     """One Watch call and the feeds on it, from its first feed to its last."""
 
-    def __init__(self, connection: Connection, *, name: str, timeout: float) -> None:
+    def __init__(self, connection: Connection, *, name: str) -> None:
         self._connection = connection
         self._lock = Monitor()
         self._members: set[EtcdFeed] = set()
@@ -56,16 +60,19 @@ class WatchStream:
         self._ended = self._retired = self._closing = False
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._progress = False
-        self._call, self._metadata, self.member = connection.open_stream("Watch", self._outgoing(), timeout=timeout)
-        self._progress = progress_is_safe(self.member.version or ())
+        self._call: Any = None
+        self._metadata: Metadata | None = None
         self._worker = Worker(self._read, name=name, on_error=self._end)
-        try:
-            self._worker.start("watching")
-        except BaseException:
-            self._stop()
-            raise
 
     # -- called by users of feeds ---------------------------------------------------------------------
+
+    def start(self, timeout: float) -> Member:
+        """Open the call, and answer the member that has it. Whoever starts a stream has what closes it already."""
+        self._call, self._metadata, member = self._connection.open_stream("Watch", self._outgoing(), timeout=timeout)
+        self._member = member
+        self._progress = progress_is_safe(member.version or ())
+        self._worker.start("watching")
+        return member
 
     def add(self, feed: EtcdFeed) -> bool:
         """Start ``feed`` here. Answers ``False`` where this stream takes no more: open another one."""
@@ -79,39 +86,24 @@ class WatchStream:
 
     def _begin(self, feed: EtcdFeed) -> None:
         self._pending.append(feed)
-        if self._creating is None:
-            self._create_next()
-
-    def _create_next(self) -> None:
-        """Ask for the next watch; the answer to this one asks for the one after it."""
-        while self._pending:
-            feed = self._pending.popleft()
-            if feed.closed:
-                continue
-            self._creating = feed
-            create = MESSAGES["WatchCreateRequest"](
-                key=feed.start,
-                range_end=feed.end,
-                start_revision=feed.begin,
-                fragment=True,
-            )
-            self._requests.put(_WatchRequest(create_request=create))
-            return
-        self._creating = None
+        self._requests.put(_NEXT)
 
     def remove(self, feed: EtcdFeed) -> None:
         """End ``feed``; the last one ends the stream."""
         with self._lock:
             feed.closed = True
-            if self._ended or feed not in self._members:
-                return
-            self._members.discard(feed)
-            if self._members:
-                if self._feeds.get(feed.watch_id) is feed:
-                    self._forget(feed)
-                return
-            self._ended = self._closing = True
-        self._stop()
+            if not self._ended:
+                self._members.discard(feed)
+                if self._members:
+                    if self._feeds.get(feed.watch_id) is feed:
+                        self._forget(feed)
+                    return
+                self._ended = self._closing = True
+                self._feeds.clear()
+                self._pending.clear()
+                self._creating = None
+        if self._closing:
+            self._stop()
 
     def _forget(self, feed: EtcdFeed) -> None:
         """Take a created watch off the stream."""
@@ -138,7 +130,8 @@ class WatchStream:
 
     def _stop(self) -> None:
         self._requests.put(None)
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()
 
     # -- gRPC's thread --------------------------------------------------------------------------------
 
@@ -152,7 +145,26 @@ class WatchStream:
                 continue
             if request is None:
                 return
-            yield request
+            if request is not _NEXT:
+                yield request
+            elif (create := self._next_create()) is not None:
+                yield create
+
+    def _next_create(self) -> Any | None:
+        """The request for the next watch, if none is under way. No interrupt reaches this thread."""
+        with self._lock:
+            while self._creating is None and self._pending:
+                feed = self._pending.popleft()
+                if not feed.closed:
+                    self._creating = feed
+                    create = MESSAGES["WatchCreateRequest"](
+                        key=feed.start,
+                        range_end=feed.end,
+                        start_revision=feed.begin,
+                        fragment=True,
+                    )
+                    return _WatchRequest(create_request=create)
+        return None
 
     # -- the reader thread ----------------------------------------------------------------------------
 
@@ -161,7 +173,7 @@ class WatchStream:
             for response in self._call:
                 self._handle(response)
         except grpc.RpcError as exc:
-            raise self._connection.stream_failed(self.member, exc, "watching") from exc
+            raise self._connection.stream_failed(self._member, exc, "watching") from exc
         raise Unavailable(f"watching: etcd at {self._connection.endpoints} ended the stream")
 
     def _end(self, error: TenureError) -> None:
@@ -207,14 +219,14 @@ class WatchStream:
     def _on_created(self, response: Any) -> None:
         refused = response.watch_id == -1 or response.canceled
         with self._lock:
-            feed = self._creating
+            feed, self._creating = self._creating, None
             if feed is not None and not refused:
                 feed.watch_id = response.watch_id
                 if feed.closed:
                     self._cancel(feed.watch_id)
                 else:
                     self._feeds[feed.watch_id] = feed
-            self._create_next()
+            self._requests.put(_NEXT)
         if feed is None or feed.closed:
             return
         if refused:
@@ -274,7 +286,7 @@ class WatchStream:
         if connection.user is not None and (doubtful or is_stale_token(reason)):
             with self._lock:
                 self._retired = True
-            connection.distrust_token(self._metadata)
+            connection.distrust_token(self._metadata or ())
             return Unavailable(f"watching: etcd refused the login's token ({reason}); the next attempt logs in again")
         known = refusal(reason, action="watching")
         return known or Unavailable(f"watching: etcd ended the watch: {reason or 'it gave no reason'}")

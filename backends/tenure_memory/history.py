@@ -71,12 +71,12 @@ class History:
     def _require(self, revision: int, present: int) -> None:
         if revision < self.start:
             raise Compacted(
-                f"revision {revision} has left the store's history, which begins at {self.start}: read anew",
+                f"revision {revision} has left the store's history, which begins at {self.start}: read again",
                 oldest_revision=self.start,
             )
         if revision > present:
             raise Compacted(
-                f"revision {revision} isn't of this store's history, which is at {present}: read anew",
+                f"revision {revision} isn't of this store's history, which is at {present}: read again",
                 oldest_revision=self.start,
             )
 

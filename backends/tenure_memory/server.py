@@ -189,7 +189,7 @@ class MemoryServer:
             if self._unknown.pop(0):
                 with suppress(TenureError):  # a refusal gets lost on the way just as an answer does
                     self._commit(transaction())
-            raise OutcomeUnknown(f"memory://{self.name} was told to lose the answer to this write")
+            raise OutcomeUnknown(f"memory://{self.name} was set to lose the answer to this write")
 
     def _commit(self, transaction: Transaction) -> CommitResult:
         check(transaction.preconditions, self._state, self._revision)
@@ -307,12 +307,8 @@ class MemoryServer:
             else:
                 for change in self._history.since(request.after, present=self._revision):
                     feed.offer(change.revision, change.entries)
-            try:
-                self._watches.add(opener, feed, self._revision)
-                return feed
-            except BaseException:  # an interrupt: nobody gets the feed, so nobody would close it
-                feed.close()
-                raise
+            self._watches.add(opener, feed, self._revision)
+            return feed
 
     def _watched(self, request: WatchRequest) -> tuple[KeyValue, ...]:
         if not request.exact:
@@ -366,7 +362,7 @@ class MemoryServer:
     def cut_watches(self) -> None:
         """Let every running watch lose its connection (``Unavailable``); resuming works at once."""
         with self._monitor.alone("cutting watches"):
-            self._watches.fail(Unavailable(f"memory://{self.name} was told to cut its watches"))
+            self._watches.fail(Unavailable(f"memory://{self.name} was set to cut its watches"))
 
     def compact(self) -> None:
         """Drop the history: resuming a watch or a paged list from before the present gets ``Compacted``."""

@@ -121,7 +121,8 @@ class RedisBackend(Backend):
         )
 
     def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
-        return diagnosis.examine(self._pool, _hosts(self._request), self._request.tls, Deadline(timeout))
+        login = self._request.login_source().current().password is not None
+        return diagnosis.examine(self._pool, _hosts(self._request), self._request.tls, Deadline(timeout), login=login)
 
     def close(self) -> None:
         if not self._pool.close():
@@ -172,7 +173,7 @@ def _check(request: OpenRequest) -> None:
         raise ConfigError("a Redis Cluster has one database: leave out the option db")
     if "unix" in modes:
         if request.tls is not None:
-            raise ConfigError("redis+unix:// doesn't go with tls: nobody listens in on a socket of this machine")
+            raise ConfigError("redis+unix:// doesn't go with tls: no other machine can read a local socket")
         if not all(host.name.startswith("/") for host in request.hosts):
             raise ConfigError(
                 "redis+unix:// names the socket by its absolute path with %2F for each slash, as in "

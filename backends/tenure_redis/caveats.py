@@ -43,8 +43,8 @@ CAVEATS = (
         "No eviction",
         "`maxmemory-policy` has to be `noeviction`: otherwise Redis throws away whole namespaces when its "
         "memory is full. Tenure notices a key of Redis that is missing: clients that watch within half a second, "
-        "others by the next list, write or refresh. Watches then end with what is there. A lease that is only partly known "
-        "has ended.",
+        "others by the next list, write or refresh. Watches then end with what is there. A lease that is only partly "
+        "known has ended.",
         (
             f"{_OPEN}::test_what_is_declared_and_what_is_risky",
             f"{_WATCH}::test_a_part_that_an_operator_removes_is_noticed",

@@ -50,7 +50,7 @@ def _word(word: str) -> Callable[[str], bool]:
 
 
 _ACL = "Redis's access rules (ACL) don't allow this user to do that"
-_BUSY = "Redis is busy with somebody's long script; try again in a moment"
+_BUSY = "Redis is busy with a client's long script; try again in a moment"
 _MOVING = "the store is being moved to another node of the Redis Cluster"
 
 ERRORS = ErrorTable(

@@ -31,22 +31,17 @@ _ACTION = "watching"
 
 
 class LogReader:
-    """Reads on from where its first feed is. Ends by itself when something is wrong, or by :meth:`close`."""
+    """Reads on from ``position``. Ends by itself when something is wrong or no feed is left, or by :meth:`close`."""
 
-    def __init__(self, pool: Pool, feed: HubFeed, position: int, *, silence: float) -> None:
+    def __init__(self, pool: Pool, position: int, *, silence: float) -> None:
         self._pool = pool
         self._silence = silence
         self._lock = Monitor()
         self.hub = FeedHub(position, bookmark_every=_BOOKMARK_EVERY)
-        self.hub.add(feed)
         self._count = _FIRST_BATCH
         self._connection: Connection | None = None
         self.finished = False
         self._worker = Worker(self._run, name="tenure-redis-watch", on_error=self._fail)
-
-    def start(self) -> None:
-        """Begin reading."""
-        self._worker.start(_ACTION)
 
     def add(self, feed: HubFeed) -> bool:
         """Serve ``feed``, too, from its position on, unless it has to be told first what is behind us."""
@@ -54,7 +49,15 @@ class LogReader:
             if self.finished or feed.position < self.hub.position:
                 return False
             self.hub.add(feed)
+            # Also where another feed had it started: that call may have been interrupted before.
+            self._worker.start(_ACTION)
             return True
+
+    def leave(self, feed: HubFeed) -> bool:
+        """Serve ``feed`` no longer; whether no feed is left, and the reader takes no other one."""
+        with self._lock:
+            self.finished = self.hub.remove(feed) or self.finished
+            return self.finished
 
     def close(self) -> None:
         """Stop and wait until the thread is gone: at once, unless it is connecting."""
@@ -85,6 +88,8 @@ class LogReader:
         self.hub.fail(error)
 
     def _read(self) -> None:
+        if not self._wanted():
+            return
         connection = self._pool.locator.open(Deadline(self._silence))
         with self._lock:
             if not self._worker.on_duty:
@@ -104,7 +109,7 @@ class LogReader:
     def _follow(self, connection: Connection) -> None:
         hub = self.hub
         next_tick, present = 0.0, hub.position
-        while self._worker.on_duty:
+        while self._wanted():
             now = monotonic()
             if now >= next_tick:
                 present, pause = self._tick(connection)
@@ -117,6 +122,12 @@ class LogReader:
             self._adapt(found)
             if not self._tell(found) or (not found and hub.position < present):
                 raise history_position.cut_off(self._pool, connection, hub.position, Deadline(self._silence))
+
+    def _wanted(self) -> bool:
+        """Whether to read on. Without feeds nobody may be left to close the reader."""
+        with self._lock:
+            self.finished = self.finished or not self.hub
+            return self._worker.on_duty and not self.finished
 
     def _adapt(self, found: list[Entry]) -> None:
         """Choose how many entries to ask for next: XREAD has no limit in bytes, and an answer is held as a whole."""

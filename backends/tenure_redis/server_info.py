@@ -14,6 +14,8 @@ from tenure_redis.pool import Pool
 from tenure_redis.server_settings import ServerSettings
 
 _MIB = 1 << 20
+NEAR_LIMIT = 0.8
+"""Part of the memory limit from which it is near."""
 _DETAILS = (
     ("role", "role"),
     ("connected_slaves", "replicas"),
@@ -66,7 +68,7 @@ def _warnings(
         )
         if settings.config.get("min-replicas-to-write") == "0":
             yield (
-                "min-replicas-to-write is 0: a primary that is cut off goes on taking writes that will be lost. "
+                "min-replicas-to-write is 0: a primary that is cut off continues to take writes that will be lost. "
                 "Set it to 1 or more, with min-replicas-max-lag."
             )
     if not settings.info:
@@ -76,11 +78,16 @@ def _warnings(
             "CONFIG GET isn't allowed here, so the store declares itself not durable, and its eviction policy isn't "
             "known: allow it by ACL SETUSER ... +config|get, or look yourself that it is noeviction."
         )
-    if not all(_is_local(host) for host in hosts):
-        if not encrypted:
-            yield "The connection isn't encrypted: anyone on the network between can read and change what is stored."
-        if not login:
-            yield "No password was needed: whoever reaches the port may read, change and delete everything."
+    if not all(is_local(host) for host in hosts):
+        yield from access_warnings(encrypted=encrypted, login=login)
+
+
+def access_warnings(*, encrypted: bool, login: bool) -> Iterable[str]:
+    """Who else may use a server of another machine."""
+    if not encrypted:
+        yield "The connection isn't encrypted: anyone on the network between can read and change what is stored."
+    if not login:
+        yield "No password was needed: any client that reaches the port may read, change and delete everything."
 
 
 def persistence_warnings(settings: ServerSettings) -> Iterable[str]:
@@ -115,11 +122,11 @@ def memory_warnings(settings: ServerSettings) -> Iterable[str]:
             "large, so a whole namespace may go at once. Set it to noeviction."
         )
     used = int(settings.info.get("used_memory", "0") or 0)
-    if limit and used > limit * 0.8:
+    if limit and used > limit * NEAR_LIMIT:
         yield f"Redis uses {used // _MIB} of {limit // _MIB} MiB: at the limit it refuses writes."
 
 
-def _is_local(host: Host) -> bool:
+def is_local(host: Host) -> bool:
     """Whether nobody outside this machine can listen on the way."""
     if isinstance(host, UnixSocket) or host.name == "localhost":
         return True

@@ -9,7 +9,16 @@ from tenure.plugin_kit import Deadline
 from tenure_redis.pool import Pool
 
 _OLDEST = (7, 0)
-_WANTED = ("appendfsync", "maxmemory-policy", "maxmemory", "min-replicas-to-write", "save", "proto-max-bulk-len")
+_WANTED = (
+    "appendfsync",
+    "maxmemory-policy",
+    "maxmemory",
+    "min-replicas-to-write",
+    "save",
+    "proto-max-bulk-len",
+    "bind",
+    "protected-mode",
+)
 
 
 @dataclass(frozen=True, slots=True)

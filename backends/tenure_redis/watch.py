@@ -50,9 +50,7 @@ class Watches:
         """Take a feed off the reader, and end the reader with its last feed."""
         with self._lock:
             reader = self._reader
-            idle = reader is not None and reader.hub.remove(feed)
-            if idle:
-                self._reader = None
+            idle = reader is not None and reader.leave(feed)
         if reader is not None and idle:
             reader.close()
 
@@ -71,14 +69,7 @@ class Watches:
                     raise StoreClosed("watching: this store was closed")
                 reader = self._reader
                 if reader is None or reader.finished:
-                    reader = self._reader = LogReader(self._pool, feed, feed.position, silence=self._silence)
-                    try:
-                        reader.start()
-                    except BaseException:
-                        self._reader = None
-                        reader.hub.clear()
-                        raise
-                    return
+                    reader = self._reader = LogReader(self._pool, feed.position, silence=self._silence)
                 if reader.add(feed):
                     return
             before = feed.position

@@ -322,6 +322,7 @@ class Database:
             if not first and not self._is_current():
                 self._renew(MOMENT)
             mode = "rwc" if first else "rw"  # a file that was removed a moment ago must not come back empty
+            connection: Connection | None = None
             try:
                 connection = sqlite3.connect(
                     f"file:{quote(self.path)}?mode={mode}",
@@ -338,6 +339,8 @@ class Database:
                 if not first and _time_base(connection) != self._time_base:  # reading it opens the write-ahead log
                     return self._connect_again(connection)
             except sqlite3.Error as exc:
+                if connection is not None:  # the error refers to it: it would stay open as long as that
+                    self._discard(connection)
                 if first:
                     raise
                 raise translate(exc, self.path) from exc

@@ -74,15 +74,10 @@ class Watches:
         feed = HubFeed(request, sink, position=position, on_close=self._hub.remove)
         with self._condition:
             if not self._closed:
-                try:
-                    self._hub.add(feed)
-                    self._nudged = True
-                    self._worker.start("watching")
-                    self._condition.notify_all()
-                    return feed
-                except BaseException:  # also an interrupt: nobody gets the feed, so nobody would close it
-                    self._hub.remove(feed)
-                    raise
+                self._hub.add(feed)
+                self._nudged = True
+                self._worker.start("watching")
+                self._condition.notify_all()
         return feed
 
     def granted(self, deadline: float) -> None:
@@ -118,6 +113,7 @@ class Watches:
         try:
             self._watch()
         finally:
+            self._hub.admit()  # forgets the feeds that have left
             signs, self._signs = self._signs, None
             if signs is not None:
                 signs.close()

@@ -46,7 +46,7 @@ _REFUSED: dict[int, tuple[type[TenureError], str]] = {
     Code.MARSHALLING: (PluginError, "ZooKeeper can't read the request"),
     Code.NO_CHILDREN_FOR_EPHEMERALS: (
         Unavailable,
-        "a node where a folder should be is ephemeral: somebody else's, in the place of this namespace",
+        "a node where a folder should be is ephemeral: another program made it in the place of this namespace",
     ),
 }
 

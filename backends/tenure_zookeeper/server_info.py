@@ -64,7 +64,7 @@ def describe(connection: Connection, *, deadline: Deadline) -> ServerInfo:
     if not connection.modern:
         warnings.append("a server before 3.6: watches list everything twice a second, and empty folders stay")
     if connection.login.user is None:
-        warnings.append("no user in the URL: whoever reaches the server may read and write everything")
+        warnings.append("no user in the URL: any client that reaches the server may read and write everything")
     elif not connection.endpoints.encrypted:
         what = "what is read and written goes" if connection.login.sasl else "user and password go"
         warnings.append(f"{what} over the network in plain text: use +tls after the URL's scheme")

@@ -21,7 +21,6 @@ Servers before 3.6 have no such watches: there a feed lists twice a second.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Sequence
 
 from tenure.errors import StoreClosed, TenureError, Unavailable
@@ -51,7 +50,8 @@ class Watches:
         self._marked: dict[ZooKeeperFeed, None] = {}
         """Feeds with stale keys."""
         self._polling: set[ZooKeeperPollingFeed] = set()
-        self._watched: Counter[str] = Counter()
+        self._watched: dict[str, set[ZooKeeperFeed]] = {}
+        """The nodes with a watch, each with the feeds that it is for."""
         self._losses = 0
         self._check_at = 0.0
         self._closed = False
@@ -64,14 +64,10 @@ class Watches:
         if not self._connection.modern:
             return self._poll(request, sink)
         feed = ZooKeeperFeed(request, sink, on_close=self.remove)
-        try:
-            self._add(feed, deadline)
-            self._worker.start("watching")
-            page = self._list(request, deadline)
-            snapshot = self._settle(feed, page, deadline)
-        except BaseException:
-            self.remove(feed)
-            raise
+        self._add(feed, deadline)
+        self._worker.start("watching")
+        page = self._list(request, deadline)
+        snapshot = self._settle(feed, page, deadline)
         feed.delivered = {item.key: item.mod_revision for item in snapshot.items}
         with self._condition:
             if feed in self._hub:  # else the connection was lost, and the sink has been told
@@ -83,20 +79,29 @@ class Watches:
     def remove(self, feed: HubFeed) -> bool:
         """End a feed; the last one on a folder takes its watch away. Whether it hadn't ended before."""
         with self._condition:
-            if feed not in self._hub or not isinstance(feed, ZooKeeperFeed):
+            if not isinstance(feed, ZooKeeperFeed):
                 return False
+            present = feed in self._hub
+            unwatched = []
+            for path in feed.watched:
+                feeds = self._watched.get(path)
+                if feeds is not None:
+                    feeds.discard(feed)
+                    if not feeds:
+                        unwatched.append(path)
+            # Sent under the lock, so that it can't overtake the watch of a feed that is being opened. Nothing waits
+            # for the answer: events that still come find no feed. Not connected: the watch is gone already.
+            if unwatched:
+                with contextlib.suppress(TenureError):
+                    self._connection.send(
+                        [encoding.remove_watches(path) for path in unwatched], action="ending a watch"
+                    )
+            for path in unwatched:
+                self._watched.pop(path, None)
             self._hub.remove(feed)
             self._hub.admit()
             self._marked.pop(feed, None)
-            self._watched.subtract(feed.watched)
-            unwatched = [path for path in feed.watched if not self._watched[path]]
-            for path in unwatched:
-                del self._watched[path]
-            # Sent under the lock, so that it can't overtake the watch of a feed that is being opened. Nothing waits
-            # for the answer: events that still come find no feed. Not connected: the watch is gone already.
-            with contextlib.suppress(TenureError):
-                self._connection.send([encoding.remove_watches(path) for path in unwatched], action="ending a watch")
-            return True
+            return present
 
     def end(self) -> None:
         """End all feeds; sinks aren't told."""
@@ -148,10 +153,11 @@ class Watches:
                 raise StoreClosed("this store was closed")
             recursive = not feed.request.exact
             watches = [encoding.add_watch(path, recursive=recursive) for path in feed.watched]
+            for path in feed.watched:  # before they are sent: what may have been sent is taken back
+                self._watched.setdefault(path, set()).add(feed)
             calls = self._connection.send(watches, action=action)
             self._hub.add(feed)
             self._hub.admit()
-            self._watched.update(feed.watched)
         for call in calls:
             answer = self._connection.wait_for(call, deadline=deadline, action=action)
             if answer.error:

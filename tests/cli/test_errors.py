@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,21 @@ def test_a_full_disk_under_stdout_is_one_line() -> None:
     assert ended.returncode == 1
     assert ended.stderr.count(b"\n") == 1
     assert b"No space left" in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["lock", "l"], ["run", "web", "--port", "80"]], ids=["lock", "run"])
+def test_remarks_that_cannot_be_written_end_nothing(command: list[str], tmp_path: Path) -> None:
+    """The command runs while its remarks have no room, and its exit code is the one that counts."""
+    url = f"sqlite://{tmp_path / 'store.db'}"
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [*CLI, "--url", url, *command, "--", "sh", "-c", "echo ran; exit 3"],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            check=False,
+            timeout=60,
+        )
+    assert (ended.returncode, ended.stdout) == (3, b"ran\n")
 
 
 def test_an_output_that_cannot_show_a_character_gets_its_escape() -> None:

@@ -8,6 +8,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,19 @@ def test_an_export_that_fails_leaves_the_old_file(run: Run, tmp_path: Path, monk
     monkeypatch.setattr(tenure.Store, "scan", broken)
     assert run("export", str(file)).exit_code == 3
     assert (file.read_text(), os.listdir(tmp_path)) == ("yesterday's", ["saved"])
+
+
+def test_a_pipe_gets_what_is_exported_and_stays_one(run: Run, store: tenure.Store, tmp_path: Path) -> None:
+    """As ``/dev/stdout`` does, and ``/dev/null``, which a new file must not take the place of."""
+    store.put("a", b"1")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        assert run("export", str(pipe)).exit_code == 0
+        assert b'"a"' in read.result(30)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe"]
 
 
 HEADER = '{"tenure_export": 1, "keys": 1}\n'

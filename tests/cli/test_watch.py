@@ -45,6 +45,10 @@ def test_instances(run: Run, run_json: Any, web: Registry) -> None:
     assert WEB.to_dict().items() <= found.items()
     assert run("instances", "web").stdout == "one\t10.0.0.1:8001\th1\tready\tzone=a\n"
     assert run("instances", "web", "--meta", "zone=a", "--ready").exit_code == 0
+    [leased] = run_json("instances", "web", "--leases")
+    assert web.lease is not None
+    assert (leased["lease_id"], leased["ttl"]) == (web.lease.id, web.lease.ttl)
+    assert run("instances", "web", "--leases").stdout.startswith("one\t10.0.0.1:8001\th1\tready\tzone=a\t")
     assert run("instances", "web", "--meta", "zone=b").exit_code == 1
 
 
@@ -77,6 +81,9 @@ def test_watch_shows_what_is_there_then_changes(file_url: str) -> None:
             with Registry(store, RegistryConfig(), DB):
                 assert command.out.record(type="create")["service"] == "db"
             assert command.out.record(type="delete")["instance"]["id"] == "two"
+            with Registry(store, RegistryConfig(), DB):
+                again = command.out.record(type="create")
+            assert (again["returns"], again["away_seconds"] >= 0.0) == (1, True)
             command.signal(signal.SIGINT)
             assert command.wait() == 130
             assert command.err.rest() == []

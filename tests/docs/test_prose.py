@@ -1,11 +1,13 @@
 """The pages are written as the house writes: short sentences, and words that readers from elsewhere know.
 
-``prose.py`` measures. CONTRIBUTING.md has the rules. Accepted decision records aren't edited, and entries of the
-changelog move to another file when a version is released: neither is measured.
+So are the changelog's fragments, docstrings of what applications and plugins use, help texts of the command, and
+messages. ``prose.py`` measures. CONTRIBUTING.md has the rules. Accepted decision records and entries of released
+versions aren't edited, so they aren't measured.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import statistics
@@ -15,18 +17,20 @@ from pathlib import Path
 import pytest
 
 import tenure
-from tenure import aio, registry, testing
+from tenure import aio, plugin_kit, registry, spi, testing
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2] / "core/docs"))
 
 import prose
+from site_parts import command
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "core/docs"
 PAGES = sorted(
     path
     for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("contrib/*/README.md"))
-    if path.parent.name != "changelog.d" and not path.match("decisions/0*.md") and path.name != "CHANGELOG.md"
+    if not path.match("decisions/0*.md") and path.name != "CHANGELOG.md"
 )
 
 
@@ -53,7 +57,7 @@ def test_words_that_the_house_avoids_are_gone(path: Path) -> None:
 def docstrings() -> dict[str, str]:
     """The docstring of each class, method and function that applications use, by its name."""
     found = {}
-    for module in (tenure, registry, aio, testing):
+    for module in (tenure, registry, aio, testing, spi, plugin_kit):
         for name in module.__all__:
             owner = getattr(module, name)
             members = {f"{name}.{each}": value for each, value in vars(owner).items()} if inspect.isclass(owner) else {}
@@ -75,6 +79,54 @@ def test_docstrings_of_what_applications_use_are_written_so() -> None:
         wrong += [f"{name}: {each.text}" for each in prose.sentences(prose_of_it) if each.words > prose.LONGEST]
         wrong += [f"{name}: {words!r}: write {instead}" for _, words, instead in prose.avoided(prose_of_it)]
     assert wrong == []
+
+
+def test_help_texts_are_written_so() -> None:
+    text = re.sub(r'"(tenure\b[^"]*)"', r"`\1`", command.reference())  # a quoted command is one word
+    wrong = [f"{each.words} words: {each.text}" for each in prose.sentences(text) if each.words > prose.LONGEST]
+    wrong += [f"line {line}: {words!r}: write {instead}" for line, words, instead in prose.avoided(text)]
+    assert wrong == []
+
+
+def messages(source: str) -> list[tuple[int, str]]:
+    """The texts of a module that people may read: strings of several words, but for docstrings, SQL and templates."""
+    tree = ast.parse(source)
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(each) for each in node.values}
+            text = "".join(str(each.value) if isinstance(each, ast.Constant) else "x" for each in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        if (
+            id(node) not in skipped
+            and len(text.split()) > 2
+            and not re.search(r"[A-Z]{4,} |^\s*--|=.*%s|\{\w|=x", text)
+        ):
+            found.append((node.lineno, text))
+    return found
+
+
+def sources() -> list[Path]:
+    """Of what is installed. Titles of conformance rules are parts of recorded reports, and stay as they are."""
+    folders = [ROOT / "core/tenure", *ROOT.glob("backends/tenure_*"), *ROOT.glob("contrib/*/src")]
+    found = [path for folder in folders for path in folder.rglob("*.py")]
+    return sorted(path for path in found if "conformance" not in path.parts)
+
+
+def test_messages_have_none_of_the_words_that_the_house_avoids() -> None:
+    paths = sources()
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {words!r}: write {instead}"
+        for path in paths
+        for line, text in messages(path.read_text(encoding="utf-8"))
+        for _, words, instead in prose.avoided(text)
+    ]
+    assert wrong == []
+    assert len(paths) > 300
 
 
 def test_what_is_wrong_is_found() -> None:
@@ -101,3 +153,7 @@ Whoever reads this is told so many things, e.g. that nobody counts words.
     assert [each.words for each in prose.sentences(page)] == [4, 6, 8, 3, 13]
     assert [words for _, words, _ in prose.avoided(page)] == ["nobody", "Whoever", "so many", "told", "somebody"]
     assert max(each.words for each in prose.sentences("word " * 26 + ".")) == 26
+    found = messages(
+        '"""Nobody counts a docstring."""\nraise Wrong(f"{name}: nobody holds it")\nSQL = "SELECT ttl FROM lease"'
+    )
+    assert found == [(2, "x: nobody holds it")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tenure.errors import ConfigError
 from tenure.registry import RegistryConfig
 from tenure.registry.lifecycle.backoff import FibonacciBackoff
+from tenure.registry.warm.sealed import SealedFile
 
 
 def test_defaults_are_those_of_the_original():
@@ -54,3 +57,15 @@ def test_jitter_takes_off_its_part_at_most():
         assert 0.0 <= backoff.first(1.0) <= 0.5
     assert all(2.0 <= delay <= 4.0 for delay in delays)
     assert max(delays) - min(delays) > 0.5
+
+
+def test_a_warm_file_takes_the_place_of_a_file_alone(tmp_path):
+    """A new file would take the place of ``/dev/null`` as well, if the user may do that."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, "/dev/null"):
+        with pytest.raises(ConfigError, match="a folder, a device or a pipe; name a file"):
+            RegistryConfig(warm_file=path)
+    with pytest.raises(OSError, match="a folder, a device or a pipe is there"):
+        SealedFile(pipe, name="n", version=1, of={}).write([], 0.0)
+    assert os.listdir(tmp_path) == ["pipe"]

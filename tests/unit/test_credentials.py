@@ -62,7 +62,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_a_file_without_an_end_and_a_pipe_without_a_writer_hold_up_no_call(tmp_path, monkeypatch):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(AuthenticationFailed, match="nobody writes into this pipe"):
+    with pytest.raises(AuthenticationFailed, match="no program writes into this pipe"):
         Credentials.from_file("app", str(pipe)).current()
     with pytest.raises(AuthenticationFailed, match="its first line is longer than"):
         Credentials.from_file("app", "/dev/zero").current()

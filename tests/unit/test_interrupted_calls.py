@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import threading
 import uuid
 from collections.abc import Callable
 from functools import lru_cache, partial
 from importlib import metadata
-from types import FrameType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -27,65 +26,24 @@ from tenure.recipes.group import Membership
 from tenure.recipes.session import _shared, session_for
 from tenure.recipes.work_queue import Claim
 from tenure.spi import LeaseGrant
-from tenure_testkit.waiting import until
+from tenure_testkit.interrupts import Interrupts, Limit
+from tenure_testkit.waiting import until as until_seldom
 
-INSIDE = (f"{os.sep}tenure{os.sep}", f"{os.sep}tenure_memory{os.sep}")
-TTL = 2.0
-UNINTERRUPTIBLE = (
-    "try:",
-    "except StopIteration as stop:",
-    "ended.append(stop.value)",
-    "if self._caller is caller:",
-    "self._caller = None",
+INTERRUPTS = Interrupts(
+    f"{os.sep}tenure{os.sep}",
+    f"{os.sep}tenure_memory{os.sep}",
+    uninterruptible=(
+        "except StopIteration as stop:",
+        "ended.append(stop.value)",
+        "if self._caller is caller:",
+        "self._caller = None",
+    ),
 )
-"""Lines in which the interpreter looks for no signal: it does so in calls of functions and in turns of loops."""
+every_line = INTERRUPTS.every_line
+until = partial(until_seldom, interval=0.001)
+TTL = 1.0
 LONG = 300.0
 """Nothing ends by itself within the time that a test waits."""
-
-
-class Limit(Exception):
-    """What a signal handler raises."""
-
-
-def handler(number: int, frame: FrameType) -> None:
-    raise Limit
-
-
-def interrupted_at(last: int, call: Callable[[], object]) -> tuple[bool, BaseException | None]:
-    """Make ``call``, with an exception at the ``last`` line; whether that was reached, and what came out."""
-    lines = 0
-    before: dict[FrameType, int] = {}
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal lines
-        if not any(part in frame.f_code.co_filename for part in INSIDE) or frame.f_code.co_name == "__del__":
-            return None
-        text = linecache_line(frame)
-        # From Python 3.12 on each turn of a comprehension is told as its line once more. An exception there that comes
-        # by tracing leaves the lock of a "with" around it held; one that a signal brings never does.
-        again, before[frame] = before.get(frame) == frame.f_lineno, frame.f_lineno
-        if event == "line" and not again and not text.startswith("with ") and text not in UNINTERRUPTIBLE:
-            lines += 1
-            if lines == last:
-                handler(0, frame)
-        return trace
-
-    came: BaseException | None = None
-    sys.settrace(trace)
-    try:
-        call()
-    except BaseException as exc:  # noqa: BLE001 - judged by the caller
-        came = exc
-    finally:
-        sys.settrace(None)
-    return lines >= last, came
-
-
-def linecache_line(frame: FrameType) -> str:
-    """The source of the line. The interpreter looks for no signal at the end of a lock's block."""
-    import linecache
-
-    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
 
 
 @pytest.fixture
@@ -94,18 +52,6 @@ def url():
     yield f"memory://{name}"
     tenure_memory.forget(name)
     gc.collect()  # what an interrupt dropped is warned of here, and not in a test that comes later
-
-
-def every_line(act: Callable[[int], tuple[Callable[[], object], Callable[[], object]]]) -> int:
-    """Interrupt at each line the first of what ``act`` makes, and then call the second; return how many lines."""
-    for last in range(1, 10_000):
-        call, afterwards = act(last)
-        reached, came = interrupted_at(last, call)
-        assert came is None or isinstance(came, Limit), f"interrupted at line {last}: {came!r}"
-        afterwards()
-        if not reached:
-            return last
-    raise AssertionError("it never ends")
 
 
 def test_an_interrupted_close_ends_leases_and_threads(url):
@@ -284,7 +230,7 @@ def _join(store: tenure.Store) -> None:
 
 ENDINGS: dict[str, Callable[[tenure.Store], Callable[[], object]]] = {
     "with": lambda store: partial(_with, store),
-    "release": lambda store: lambda: tenure.Lock(store, "l").acquire().release(),
+    "release": lambda store: tenure.Lock(store, "l").acquire().release,
     "leave": lambda store: _inside(store).leave,
     "membership": lambda store: partial(_join, store),
     "once": lambda store: partial(tenure.once, store, "o", lambda held: b""),
@@ -496,13 +442,15 @@ def test_an_interrupted_forget_leaves_the_books_in_order():
             machine.forget(lease)
         return machine, leases, clock
 
-    last, reached = 0, True
-    while reached:
-        last += 1
+    def forget(last: int) -> tuple[Callable[[], object], Callable[[], object]]:
         machine, leases, clock = books()
-        reached, _ = interrupted_at(last, partial(_forget_all, machine, leases[112:115]))
-        left = machine.leases
-        clock.jump(30.0 - 0.001)  # a third of the longest TTL is later; of those of 30 to 90 s it has passed
-        due = {lease.id for lease in left if clock.now() >= lease.deadline - lease.ttl * 2 / 3}
-        assert {lease.id for lease in machine.step(clock.now()).batch} >= due, f"interrupted at line {last}"
-    assert last > 10
+
+        def all_are_due() -> None:
+            left = machine.leases
+            clock.jump(30.0 - 0.001)  # a third of the longest TTL is later; of those of 30 to 90 s it has passed
+            due = {lease.id for lease in left if clock.now() >= lease.deadline - lease.ttl * 2 / 3}
+            assert {lease.id for lease in machine.step(clock.now()).batch} >= due, f"interrupted at line {last}"
+
+        return partial(_forget_all, machine, leases[112:115]), all_are_due
+
+    assert every_line(forget) > 10

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from envoy_proxy import Envoy
 from processes import Process
 from programs import Programs
 from proxies import EXAMPLES, Proxy
@@ -94,6 +95,30 @@ def test_the_file_for_envoy_is_json_with_all_endpoints(url: str, tmp_path: Path)
     assert endpoint["endpoint"]["address"] == {"socket_address": {"address": "::1", "port_value": 81}}
     assert [each["health_status"] for each in second["endpoints"][0]["lb_endpoints"]] == ["DRAINING", "HEALTHY"]
     assert second["endpoints"][0]["lb_endpoints"][0]["metadata"]["filter_metadata"]["tenure"]["x"] == ['"']
+
+
+def test_a_rolling_restart_behind_envoy_loses_no_request(url: str, tmp_path: Path) -> None:
+    """Envoy takes each new file of endpoints, and sends nobody to a draining one."""
+    out = tmp_path / "endpoints" / "eds.json"
+    out.parent.mkdir()
+    arguments = ["render", EXAMPLES / "envoy-eds.json.j2", out, "--interval", "0.2"]
+    with ExitStack() as stack:
+        store = stack.enter_context(tenure.connect(url))
+        old = [LocalInstance(store) for _ in range(INSTANCES)]
+        with Process(url, *arguments[:3], "--once") as once:
+            assert once.wait() == 0
+        envoy = stack.enter_context(Envoy(tmp_path, out, "web"))
+        until(envoy.serves, what="Envoy serves")
+        stack.enter_context(Process(url, *arguments)).wait_for("started")
+        with Load(envoy.port) as load:
+            load.wait_answered(*(each.port for each in old))
+            for each in old:
+                new = LocalInstance(store)
+                stack.callback(new.close)
+                load.wait_answered(new.port)
+                each.stop(load.wait_out_of_rotation)
+    assert load.failures == [], envoy.said()
+    assert len(load.answered) == 2 * INSTANCES
 
 
 def test_dig_and_prometheus_find_the_instances(programs: Programs, url: str, tmp_path: Path) -> None:

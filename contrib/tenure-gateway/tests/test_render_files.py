@@ -277,3 +277,10 @@ def test_the_example_configuration_is_read(tmp_path: Path) -> None:
     plan = read_plan(Path(__file__).parents[1] / "examples/render.toml")
     assert [job.out.name for job in plan.jobs] == ["nginx.conf", "haproxy.cfg", "envoy-eds.json"]
     assert plan.jobs[0].command == "nginx -s reload"
+
+
+def test_no_file_takes_the_place_of_a_device_or_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no file can take its place"), OutputFile(tmp_path / "pipe").candidate(b""):
+        pass
+    assert os.listdir(tmp_path) == ["pipe"]

@@ -160,3 +160,11 @@ def test_leases_end_with_the_machines_run(store: tenure.Store, path: Path) -> No
 def test_a_url_without_a_file_is_explained(url: str) -> None:
     with pytest.raises(tenure.ConfigError, match="name"):
         tenure.connect(url)
+
+
+def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    device.symlink_to("/dev/null")
+    with pytest.raises(tenure.errors.TenureError), tenure.connect(f"jsonfile://{device}") as store:
+        store.put("a", b"")
+    assert device.is_symlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import socket
 import threading
@@ -13,6 +14,8 @@ import pytest
 from postgresql_server import TLS_FOLDER, PostgresqlServer
 
 import tenure
+from tenure._client.opening import prepare
+from tenure.diagnosis import examine
 from tenure.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -23,6 +26,7 @@ from tenure.errors import (
     Unavailable,
     Unsupported,
 )
+from tenure.spi import Verdict
 
 SECRET = "s3cr3t-p4ssw0rd"
 
@@ -344,6 +348,9 @@ def test_what_the_server_says_of_itself(store: tenure.Store) -> None:
 
 # -- TLS --
 
+ENDS = dt.datetime.now(dt.UTC) + dt.timedelta(days=3)
+"""When the server's certificate does."""
+
 
 @pytest.fixture(scope="module")
 def encrypted(need_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlServer]:
@@ -351,7 +358,7 @@ def encrypted(need_engine: None, tmp_path_factory: pytest.TempPathFactory) -> It
     trustme = pytest.importorskip("trustme")
     folder = tmp_path_factory.mktemp("tls")
     authority, other = trustme.CA(), trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
+    certificate = authority.issue_cert("127.0.0.1", not_after=ENDS)
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     other.cert_pem.write_to_path(str(folder / "other.pem"))
     files = {
@@ -372,6 +379,11 @@ def test_tls(encrypted: PostgresqlServer) -> None:
         revision = store.put("key", b"x" * 1_000_000).revision
         assert watch.next(5).revision == revision
         assert store.server_info().details["encrypted"] == "yes"
+
+
+def test_the_doctor_reads_the_certificate(encrypted: PostgresqlServer) -> None:
+    [found] = [check for check in examine(prepare(encrypted.url()), samples=1).checks if check.name == "hosts"]
+    assert (found.verdict, f"ends on {ENDS:%Y-%m-%d}" in found.text) == (Verdict.WARNING, True)
 
 
 def test_tls_with_the_wrong_authority(encrypted: PostgresqlServer) -> None:

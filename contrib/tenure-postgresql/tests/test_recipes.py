@@ -1,4 +1,4 @@
-"""The recipes' tests of the stores that ship with Tenure, on PostgreSQL."""
+"""Tests of recipes and watches of the stores that ship with Tenure, on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from postgresql_server import PostgresqlServer
 
 ROOT = Path(__file__).parents[3]
-FILES = ("recipes", "counters", "work", "settings", "meeting", "fencing", "aio")
+FILES = ("recipes", "counters", "work", "settings", "meeting", "fencing", "aio", "abandoned_watches")
 
 
 def test_recipes_keep_their_promises(server: PostgresqlServer) -> None:

@@ -27,12 +27,17 @@ if TYPE_CHECKING:
     import pluggy
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 Call = Callable[[dict[str, Any]], object]
 """Calls one observer's hook function with those of the arguments that it takes."""
+QuickCall = Callable[[tuple[object, ...]], object]
+"""The same for arguments in a fixed order, which need no dictionary: an operation has two such calls."""
 
 _log = logging.getLogger("tenure._client.observers")
 _NOTHING: tuple[object, ...] = ()
+_STARTED = ("url", "store", "operation", "batch_size")
+_FINISHED = (*_STARTED, "seconds", "error", "outcome", "attempts", "context")
 _WATCH_IDS = count(1)
 
 
@@ -46,10 +51,10 @@ class Observers:
         self.url = url
         self._store = store or ObservedStore(url, url.partition(":")[0].partition("+")[0])
         self._calls: dict[str, list[Call]] = {}
-        self._starts = [_call_of(hooks, "tenure_operation_started") for hooks in self._hooks]
+        self._starts = [_quick_call_of(hooks, "tenure_operation_started", _STARTED) for hooks in self._hooks]
         if not any(self._starts):
             self._starts.clear()
-        self._ends = [_call_of(hooks, "tenure_operation_finished") for hooks in self._hooks]
+        self._ends = [_quick_call_of(hooks, "tenure_operation_finished", _FINISHED) for hooks in self._hooks]
         self.active = self.hear("operation_started", "operation_finished")
         self.of_registrations = self.hear("registration_changed")
         self.of_leases = self.hear("lease_granted", "lease_refreshed", "lease_suspect", "lease_revoked")
@@ -140,43 +145,36 @@ class Observers:
         if age is not None and age.close():
             self.tell("cache_closed", prefix=prefix, kind=kind, age=age)
 
-    def _operation_started(self, operation: str, batch_size: int) -> tuple[object, ...]:
+    def _operation_started(self, operation: str, batch_size: int) -> Sequence[object]:
         if not self._starts:
             return _NOTHING
-        arguments = {"url": self.url, "store": self._store, "operation": operation, "batch_size": batch_size}
-        return tuple([None if started is None else self._guarded(started, arguments) for started in self._starts])
+        arguments = (self.url, self._store, operation, batch_size)
+        return [None if started is None else self._guarded(started, arguments) for started in self._starts]
 
     def _operation_finished(
         self,
         operation: str,
         batch_size: int,
-        contexts: tuple[object, ...],
+        contexts: Sequence[object],
         *,
         seconds: float,
         error: BaseException | None,
         attempts: int,
     ) -> None:
-        arguments = {
-            "url": self.url,
-            "store": self._store,
-            "operation": operation,
-            "batch_size": batch_size,
-            "seconds": seconds,
-            "error": error if isinstance(error, TenureError) else None,
-            "outcome": Outcome.DONE if error is None else _outcome(error),
-            "attempts": attempts,
-            "context": None,
-        }
+        outcome = Outcome.DONE if error is None else _outcome(error)
+        told = error if isinstance(error, TenureError) else None
         for number, finished in enumerate(self._ends):
             if finished is not None:
-                if contexts:
-                    arguments["context"] = contexts[number]
-                self._guarded(finished, arguments)
+                context = contexts[number] if contexts else None
+                self._guarded(
+                    finished,
+                    (self.url, self._store, operation, batch_size, seconds, told, outcome, attempts, context),
+                )
 
     def _add_store(self, arguments: dict[str, Any]) -> None:
         arguments["url"], arguments["store"] = self.url, self._store
 
-    def _guarded(self, call: Call, arguments: dict[str, Any]) -> object:
+    def _guarded(self, call: Callable[[A], object], arguments: A) -> object:
         try:
             return call(arguments)
         except Exception as exc:
@@ -213,17 +211,22 @@ class ObservedLeases:
 class ObservedWatch:
     """Tells observers of one watch. It doesn't refer to the watch, which ends when the application drops it."""
 
-    __slots__ = ("_began", "_tell")
+    __slots__ = ("_began", "_open", "_tell")
 
     def __init__(self, observers: Observers, prefix: str) -> None:
         self._tell = partial(observers.tell, watch_id=next(_WATCH_IDS), prefix=prefix)
         self._began: list[float] = []
+        self._open = False
 
     def opened(self) -> None:
+        self._open = True
         self._tell("watch_opened")
 
     def closed(self, error: TenureError | None) -> None:
-        self._tell("watch_closed", error=error)
+        """Tell the end of a watch whose beginning was told: an interrupt may have come before that."""
+        if self._open:
+            self._open = False
+            self._tell("watch_closed", error=error)
 
     def delivered(self, *, changes: int, lag: float, pending: int) -> None:
         self._tell("watch_delivered", changes=changes, lag=lag, pending=pending)
@@ -292,6 +295,19 @@ def _call_of(hooks: pluggy.HookRelay, hook: str) -> Call | None:
     if len(names) < 2:  # where itemgetter gives no tuple
         return lambda arguments: function(*[arguments[name] for name in names])
     pick = itemgetter(*names)
+    return lambda arguments: function(*pick(arguments))
+
+
+def _quick_call_of(hooks: pluggy.HookRelay, hook: str, order: tuple[str, ...]) -> QuickCall | None:
+    """Return the same for arguments that come in ``order``."""
+    found = getattr(hooks, hook).get_hookimpls()
+    call = _call_of(hooks, hook)
+    if call is None:
+        return None
+    if len(found) > 1 or found[0].wrapper or found[0].hookwrapper or len(found[0].argnames) < 2:
+        return lambda arguments: call(dict(zip(order, arguments, strict=True)))
+    function = found[0].function
+    pick = itemgetter(*map(order.index, found[0].argnames))
     return lambda arguments: function(*pick(arguments))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tenure._client.keys import check_key, check_prefix
@@ -15,10 +16,9 @@ from tenure._runtime.spread import Spread
 from tenure._text import shown
 from tenure.errors import InvalidArgument, TenureError, Unsupported
 from tenure.spi.backend import Backend
-from tenure.spi.feed import Feed
 from tenure.watch.buffer import MAX_ENTRIES
 from tenure.watch.callbacks import CallbackWatch, Driver
-from tenure.watch.engine import Watch, close_quietly
+from tenure.watch.engine import Watch
 from tenure.watch.machine import WatchSettings
 
 
@@ -89,8 +89,9 @@ class OpenWatches:
         self.live: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.held: set[Watch] = set()
         """Those with a callback."""
-        self.abandoned: deque[tuple[Feed, ObservedWatch]] = deque()
-        """Feeds of watches that the application has dropped, each with what tells observers of it."""
+        self.abandoned: deque[tuple[Sequence[Callable[[], None]], ObservedWatch]] = deque()
+        """What closes the feeds of each watch that the application has dropped, and what tells observers of it."""
+        self._closing_abandoned = False
 
     def open(self, arguments: WatchArguments, driver: Driver | None, *, timeout: float) -> Watch:
         """Open a watch within ``timeout`` seconds. Without a driver the application's thread drives it."""
@@ -119,7 +120,7 @@ class OpenWatches:
             on_resync=observed.resynced,
             on_outage=outage,
             on_close=lambda watch: self._forget(watch, observed),
-            on_abandon=lambda feed: self.abandoned.append((feed, observed)),
+            on_abandon=lambda closers: self.abandoned.append((closers, observed)),
             on_ready=None if driver is None else driver.wake,
             on_taken=observed.delivered if observers.of_deliveries else None,
             spread=self._spread,
@@ -151,14 +152,21 @@ class OpenWatches:
             observed.closed(watch.error)
 
     def close_abandoned(self) -> None:
-        """Close the feeds of watches that were dropped. May wait for the server."""
-        while True:
-            try:
-                feed, observed = self.abandoned.popleft()
-            except IndexError:
-                return  # also where another thread was quicker
-            close_quietly(feed)
-            observed.closed(None)
+        """Close the feeds of watches that were dropped, unless another thread does. May wait for the server."""
+        if self._closing_abandoned:
+            return
+        self._closing_abandoned = True
+        try:
+            while self.abandoned:
+                # Forgotten after it was closed: an interrupt in between leaves it to the next call.
+                entry = self.abandoned[0]
+                for close_feed in entry[0]:
+                    close_feed()
+                entry[1].closed(None)
+                with contextlib.suppress(ValueError):
+                    self.abandoned.remove(entry)
+        finally:
+            self._closing_abandoned = False
 
     def close(self) -> None:
         """Close every watch. May be called again after an interrupt."""

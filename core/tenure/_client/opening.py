@@ -75,7 +75,7 @@ class Opening:
             backend.close()
             if isinstance(exc, Exception) and not isinstance(exc, TenureError) and interruption(exc) is None:
                 raise PluginError(
-                    f"opening {request.url}: the plugin for {self.plugin.scheme}:// is broken: its backend tells of "
+                    f"opening {request.url}: the plugin for {self.plugin.scheme}:// is broken: its backend describes "
                     f"itself by an untranslated {type(exc).__name__}: {exc}; report the traceback to its author"
                 ) from exc
             raise

@@ -17,8 +17,8 @@ SHORTEST = 0.001
 def monotonic() -> float:
     """Return seconds of real time that only grow, from an arbitrary start.
 
-    Read from ``clock_gettime``, which tools that freeze time in tests (freezegun, time-machine) leave alone:
-    a deadline has to pass while the application's own clock stands still.
+    Read from ``clock_gettime``, which tools that freeze time in tests (freezegun, time-machine) leave alone.
+    A deadline has to pass while the application's own clock stands still.
 
     Returns:
         Seconds; only differences between two values mean something.
@@ -117,7 +117,7 @@ class Deadline:
 class ProgressDeadline(Deadline):
     """A deadline for what has to get on, however slow the link is: it moves on with each piece that arrives.
 
-    For a feed, whose answers nobody waits for by a certain moment, and for a long answer that somebody waits for: a
+    For a feed, whose answers no caller waits for by a certain moment, and for a long answer that a caller waits for. A
     server that trickles must not hold the caller beyond ``at_most``.
 
     >>> deadline = ProgressDeadline(5.0)
@@ -150,5 +150,5 @@ class ProgressDeadline(Deadline):
         return Deadline(timeout) if patience is None else cls(timeout, patience)
 
     def progressed(self) -> None:
-        """Begin the time anew."""
+        """Begin the time again."""
         self._ends = min(monotonic() + self.seconds, self._last)

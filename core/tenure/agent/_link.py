@@ -394,11 +394,11 @@ class _Line:
             try:
                 self._send_all(data, deadline)
             except OSError as exc:
-                error = Unavailable(f"asking the agent at {self._path}: the connection broke: {exc}; it is made anew")
+                error = Unavailable(f"asking the agent at {self._path}: the connection broke: {exc}; a new one is made")
                 self._end(error)
                 raise error from exc
             except BaseException:  # also what a signal handler raised: half a request may be sent
-                self._end(Unavailable(f"asking the agent at {self._path}: interrupted; the connection is made anew"))
+                self._end(Unavailable(f"asking the agent at {self._path}: interrupted; a new connection is made"))
                 raise
 
     def _send_all(self, data: bytes, deadline: Deadline) -> None:
@@ -423,7 +423,7 @@ class _Line:
                     )
                 data = self._sock.recv(_READ)
                 if not data:
-                    raise Unavailable(f"watching: the agent at {self._path} ended the connection; it is made anew")
+                    raise Unavailable(f"watching: the agent at {self._path} ended the connection; a new one is made")
                 splitter.add(data)
                 while (message := splitter.next()) is not None:
                     self._take(message)

@@ -136,7 +136,7 @@ class Prefix:
             self.items = {event.key: event.item for event in batch.events if event.item is not None}
             self._begin(batch.revision)
             if before:
-                told = "served its file until now" if before == "file" else "has read its state anew"
+                told = "served its file until now" if before == "file" else "has read its state again"
                 self._gap(f"the agent {told}")
         elif batch.type is BatchType.RESYNC:
             self._set(_entries(batch))
@@ -248,7 +248,7 @@ class Prefix:
         if mark and mark != self.mark:
             raise Compacted(f"the agent was started again, or had a gap, after revision {after}")
         if not mark and not unique:
-            raise HistoryReplaced(f"the agent can't tell whether revision {after} belongs to the store's history")
+            raise HistoryReplaced(f"the agent doesn't know whether revision {after} belongs to the store's history")
         if not mark and after > self.revision:
             raise Compacted(f"the agent has not come to revision {after} yet, only to {self.revision}")
         if after < self._floor:

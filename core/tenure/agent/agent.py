@@ -32,6 +32,7 @@ from tenure.agent._server import Limits, Server
 from tenure.agent._socket_file import SocketFile
 from tenure.agent._warm import Refused, WarmState
 from tenure.errors import ConfigError, InvalidKey, OutcomeUnknown, StoreClosed, TenureError, Unavailable
+from tenure.registry.model.config import check_file
 from tenure.watch.engine import Watch
 from tenure.watch.events import Batch
 
@@ -79,6 +80,8 @@ class AgentSettings:
                 check_prefix(prefix)
             except InvalidKey as exc:
                 raise ConfigError(f"configuring an agent: {exc}") from exc
+        if self.warm_file is not None:
+            check_file(self.warm_file)
         if self.mode & ~_RW or self.mode & _OWNER != _OWNER:
             raise ConfigError(
                 f"configuring an agent: the socket's mode is 0600, 0660 or 0666, or something between, not "

@@ -98,7 +98,7 @@ class Bridge:
         try:
             call()
         except TenureError as exc:
-            _log.info("a call that nobody waits for failed: %s", exc)
+            _log.info("a call that no task waits for failed: %s", exc)
 
     async def close(self, timeout: float | None) -> None:
         """Close the store on a thread of its own. A caller that is cancelled doesn't stop it."""

@@ -248,7 +248,7 @@ class Calls:
     def _leave(self, call: _Call[Any]) -> None:
         """See to the outcome of a call whose task was cancelled."""
         if call.error is not None:
-            _log.info("a call that nobody waits for failed in the background: %s", call.error)
+            _log.info("a call that no task waits for failed in the background: %s", call.error)
         elif call.undo is not None:
             self.submit(partial(call.undo, call.result))
 

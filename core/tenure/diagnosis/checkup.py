@@ -203,7 +203,7 @@ def _expiry(store: Store, heartbeat: float) -> Iterable[Finding]:
             "expiry",
             Verdict.WARNING,
             f"the heartbeat of {heartbeat:g} s is raised to {least:g} s, the store's shortest TTL",
-            f"set the heartbeat to {least:g} s or more, so that nobody is surprised",
+            f"set the heartbeat to {least:g} s or more, so that the wait is no surprise",
         )
 
 

@@ -76,7 +76,7 @@ class Trials:
                 self._ok("write", f"a put takes {seconds(self.put_seconds)} (median of {self._samples})")
                 told = self._try("watch", Use.WATCH, "a watch", lambda: self._watch_put(lease))
                 if told is not None:
-                    self._ok("watch", f"a watch tells of a put after {seconds(told)}")
+                    self._ok("watch", f"a watch shows a put after {seconds(told)}")
                 self._try("write", Use.WRITE, "a delete", lambda: self._store.delete(f"{self._prefix}0"))
             elif self._try("watch", Use.WATCH, "a watch", self._open_watch) is not None:
                 self._ok("watch", "a watch shows the present state")

@@ -274,11 +274,19 @@ class HeldLease:
         )  # atomic, and costs a lease that lives nothing
 
     def mark_tried(self, started: float) -> None:
-        """Record that a refresh was sent at ``started``, on the store's clock. An answer or a failure follows."""
+        """Record that a refresh was sent. An answer or a failure follows.
+
+        Args:
+            started: when it was sent, on the store's clock.
+        """
         self._tried = started
 
     def mark_failed(self, error: BaseException) -> None:
-        """Record that the refresh that was sent last has failed with ``error``."""
+        """Record that the refresh that was sent last has failed.
+
+        Args:
+            error: what it failed with.
+        """
         with self._lock:
             self._failures += 1
             self._failed_at = self._tried

@@ -147,7 +147,9 @@ class Mirror:
                 self._reconcile(batch)
             elif batch.events:
                 if batch.type is BatchType.RESYNC:
-                    self._tell("resync", f"the source told {plural(len(batch.events), 'difference')}: {batch.reason}")
+                    self._tell(
+                        "resync", f"the source reported {plural(len(batch.events), 'difference')}: {batch.reason}"
+                    )
                 self._apply(batch.events)
 
     # -- outages --

@@ -63,9 +63,9 @@ class Pooled(Generic[C]):
     def __init__(self, pool: ConnectionPool[C], connection: C, place: _Place | None) -> None:
         self._pool = pool
         self._place = place
-        self._out = True
         self.connection = connection
         self.fresh = True
+        self._out = True
 
     def give_back(self) -> None:
         """Give back a connection that is in order: its last request was answered as a whole.
@@ -91,7 +91,7 @@ class Pooled(Generic[C]):
             self._pool.drop_idle()
 
     def __del__(self) -> None:
-        if self._out:
+        if getattr(self, "_out", False):  # missing where an interrupt came while this was made
             self._pool._drop(self)
 
 
@@ -116,7 +116,7 @@ class ConnectionPool(Generic[C]):
     """Connections of one backend. Thread-safe, and safe against interruption at any line.
 
     Calls use the connection that was given back last. The pool asks an idle connection whether it is ``reusable``
-    before a call gets it, so a connection that the server has closed is replaced before anything is sent.
+    before a call gets it. A connection that the server has closed is replaced before anything is sent.
 
     Making a pool connects to nothing.
 

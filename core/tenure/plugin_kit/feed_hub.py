@@ -38,6 +38,8 @@ class HubFeed(Feed):
         position: the feed's own position while it is apart; later the position at which it became level.
     """
 
+    _on_close: Callable[[HubFeed], object] | None = None
+
     def __init__(
         self, request: WatchRequest, sink: Sink, *, position: int, on_close: Callable[[HubFeed], object]
     ) -> None:
@@ -49,7 +51,7 @@ class HubFeed(Feed):
         self._on_close = on_close
 
     def deliver(self, item: FeedItem) -> None:
-        """Deliver an item, and remember how far the sink has been told.
+        """Deliver an item, and remember how far the sink has got.
 
         Args:
             item: the snapshot that the feed begins with, changes or a bookmark.
@@ -71,7 +73,7 @@ class HubFeed(Feed):
         self.position = revision
 
     def bookmark(self, revision: int) -> None:
-        """Deliver a bookmark, if the sink has not been told of this revision.
+        """Deliver a bookmark, if the sink doesn't know this revision.
 
         Args:
             revision: the revision up to which everything was delivered.
@@ -80,7 +82,8 @@ class HubFeed(Feed):
             self.deliver(Bookmark(revision))
 
     def close(self) -> None:
-        self._on_close(self)
+        if self._on_close is not None:  # else an interrupt came while it was made
+            self._on_close(self)
 
 
 class FeedHub:
@@ -88,7 +91,7 @@ class FeedHub:
 
     Args:
         position: the revision up to which the reader has read.
-        bookmark_every: after so many transactions every feed is told the position.
+        bookmark_every: after this number of transactions every feed gets the position.
 
     Attributes:
         position: the revision up to which all level feeds have been served.
@@ -118,21 +121,21 @@ class FeedHub:
         self._joined.append(feed)
 
     def remove(self, feed: HubFeed) -> bool:
-        """Serve ``feed`` no longer. Its sink is not told.
+        """Serve ``feed`` no longer. Its sink doesn't learn of it.
 
         Args:
-            feed: any feed.
+            feed: any feed, also one that never joined: its opening may have been interrupted.
 
         Returns:
-            Whether it was the last one.
+            Whether no feed is left, so that the reader may end.
         """
-        present = self._members.pop(feed, feed) is None
-        if present:
+        if feed in self._members:
             self._left.append(feed)
-        return present and not self._members
+            self._members.pop(feed, None)
+        return not self._members
 
     def clear(self) -> None:
-        """Serve no feed any longer. Their sinks are not told."""
+        """Serve no feed any longer. Their sinks don't learn of it."""
         for feed in tuple(self._members):
             self.remove(feed)
 
@@ -175,15 +178,18 @@ class FeedHub:
     def admit(self) -> None:
         """Take up the feeds that were added, and drop those that were removed.
 
-        Only feeds that were admitted before a read of the log may be offered what the read found: a feed that joins
+        Only feeds that were admitted before a read of the log may be offered what the read found. A feed that joins
         meanwhile may be further behind.
         """
+        # Taken off afterwards: what an interrupt leaves half done, the next call does again.
         while self._joined:
-            feed = self._joined.popleft()
-            if feed in self._members:
+            feed = self._joined[0]
+            if feed in self._members and feed not in self._level.get((feed.request.prefix, feed.request.exact), ()):
                 self._apart[feed] = None
+            self._joined.popleft()
         while self._left:
-            self._drop(self._left.popleft())
+            self._drop(self._left[0])
+            self._left.popleft()
         self._settle()
 
     @property
@@ -282,7 +288,7 @@ class FeedHub:
         self._settle()
 
     def bookmark(self) -> None:
-        """Tell all level feeds the position, unless they know it."""
+        """Deliver the position to all level feeds, unless they know it."""
         self._untold = 0
         for group in self._level.values():
             for feed in group:
@@ -306,9 +312,9 @@ class FeedHub:
         self._apart.pop(feed, None)
         prefix, exact = feed.request.prefix, feed.request.exact
         group = self._level.get((prefix, exact))
-        if group is None or feed not in group:
+        if group is None:
             return
-        del group[feed]
+        group.pop(feed, None)
         if not group:
             del self._level[prefix, exact]
             if not exact:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tenure._runtime.deadline import Deadline, wall_clock
@@ -22,13 +22,20 @@ _EACH = 2.0
 """Seconds for one host at most: one that is down must not take the time of the others."""
 
 
-def examine_hosts(hosts: Iterable[Host], tls: Tls | None, deadline: Deadline) -> tuple[Finding, ...]:
+def examine_hosts(
+    hosts: Iterable[Host],
+    tls: Tls | None,
+    deadline: Deadline,
+    *,
+    before_tls: Callable[[socket.socket], None] | None = None,
+) -> tuple[Finding, ...]:
     """Connect to each host, and check that its certificate names it and lasts.
 
     Args:
         hosts: the hosts of the URL.
-        tls: the URL's TLS settings, if the server speaks TLS from the first byte; ``None`` tries the connection alone.
+        tls: the URL's TLS settings; ``None`` tries the connection alone.
         deadline: for all hosts together.
+        before_tls: what to say and hear on a new connection before TLS begins; may raise ``OSError``. Default: nothing.
 
     Returns:
         A finding for each host that is wrong, and one if all are right.
@@ -38,7 +45,8 @@ def examine_hosts(hosts: Iterable[Host], tls: Tls | None, deadline: Deadline) ->
         context = None if tls is None else TlsContext(tls).current()
     except ConfigError as exc:
         return (Finding("hosts", Verdict.FAILED, str(exc)),)
-    problems = [finding for host in every for finding in _examine(host, context, deadline)]
+    upgrade = before_tls or (lambda _: None)
+    problems = [finding for host in every for finding in _examine(host, context, upgrade, deadline)]
     if problems or not every:
         return tuple(problems)
     what = "answers" if tls is None else "answers, with a certificate of its name"
@@ -46,7 +54,9 @@ def examine_hosts(hosts: Iterable[Host], tls: Tls | None, deadline: Deadline) ->
     return (Finding("hosts", Verdict.OK, f"{which} {what}"),)
 
 
-def _examine(host: Host, context: ssl.SSLContext | None, deadline: Deadline) -> Iterator[Finding]:
+def _examine(
+    host: Host, context: ssl.SSLContext | None, upgrade: Callable[[socket.socket], None], deadline: Deadline
+) -> Iterator[Finding]:
     limit = Deadline(deadline.within(_EACH))
     try:
         plain = dial(host, limit, resolver=Resolver())
@@ -60,18 +70,25 @@ def _examine(host: Host, context: ssl.SSLContext | None, deadline: Deadline) -> 
         return
     with plain:
         if context is not None:
-            yield from _certificate(host, plain, context, limit)
+            yield from _certificate(host, plain, context, upgrade, limit)
 
 
-def _certificate(host: Host, plain: socket.socket, context: ssl.SSLContext, limit: Deadline) -> Iterator[Finding]:
+def _certificate(
+    host: Host,
+    plain: socket.socket,
+    context: ssl.SSLContext,
+    upgrade: Callable[[socket.socket], None],
+    limit: Deadline,
+) -> Iterator[Finding]:
     try:
+        upgrade(plain)
         with context.wrap_socket(plain, server_hostname=host.name) as connection:
             found = connection.getpeercert() or {}
     except ssl.SSLCertVerificationError as exc:
         yield Finding(
             "hosts",
             Verdict.FAILED,
-            f"the certificate of {host} isn't accepted: {exc.verify_message}{_names(host, context, limit)}",
+            f"the certificate of {host} isn't accepted: {exc.verify_message}{_names(host, context, upgrade, limit)}",
             "give it a certificate for the name in the URL, or write the certificate's name into the URL; there is no "
             "failover to it now",
         )
@@ -86,7 +103,7 @@ def _certificate(host: Host, plain: socket.socket, context: ssl.SSLContext, limi
         yield Finding("hosts", Verdict.WARNING, text, "renew it: Tenure's new connections use it at once")
 
 
-def _names(host: Host, context: ssl.SSLContext, limit: Deadline) -> str:
+def _names(host: Host, context: ssl.SSLContext, upgrade: Callable[[socket.socket], None], limit: Deadline) -> str:
     """The names in a certificate that is trusted and has another name; empty if it isn't that."""
     lenient = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     lenient.check_hostname = False
@@ -94,8 +111,10 @@ def _names(host: Host, context: ssl.SSLContext, limit: Deadline) -> str:
     try:
         if trusted:
             lenient.load_verify_locations(cadata="\n".join(trusted))
-        with dial(host, limit, resolver=Resolver()) as plain, lenient.wrap_socket(plain) as connection:
-            found = connection.getpeercert() or {}
+        with dial(host, limit, resolver=Resolver()) as plain:
+            upgrade(plain)
+            with lenient.wrap_socket(plain) as connection:
+                found = connection.getpeercert() or {}
     except (OSError, TenureError):
         return ""
     alternatives: Any = found.get("subjectAltName", ())

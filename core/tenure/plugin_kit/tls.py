@@ -64,8 +64,8 @@ class TlsContext:
     def current(self) -> ssl.SSLContext:
         """Return the context for the next connection, with the files as they are now.
 
-        While a renewal is half done (a certificate without its key, an empty file), the context before it is
-        returned, and the reason is logged once.
+        While a renewal is half done, the context before it is returned, and the reason is logged once. Examples are a
+        certificate without its key, and an empty file.
 
         Returns:
             A context for clients that verifies the server's certificate and name.
@@ -78,7 +78,7 @@ class TlsContext:
                 try:
                     self._context = _make(self._tls)
                 except ConfigError as exc:
-                    _log.warning("the renewed TLS files can't be used, connections go on with the old ones: %s", exc)
+                    _log.warning("the renewed TLS files can't be used, connections continue with the old ones: %s", exc)
                 else:
                     _log.info("the TLS files were renewed: new connections use them")
                 self._stamp = stamp

@@ -222,7 +222,7 @@ class Reader:
         """Go on after a message that is never coming. Return what tells of it."""
         self.position, self._started = Position(number), True
         return StoreCorrupted(
-            f"reading {self._messages.what}: another program removed message {number}; the next call goes on after it"
+            f"reading {self._messages.what}: another program removed message {number}; the next call continues after it"
         )
 
     def start(self, present: Mapping[str, KeyValue]) -> bool:

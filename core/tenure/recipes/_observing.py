@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def nothing_changed(what: str, timeout: float | None) -> WaitTimeout:
     """Return the error for a wait whose time is up."""
-    return WaitTimeout(f"watching {what}: nothing has changed in {timeout:g} s; give a longer timeout, or go on")
+    return WaitTimeout(f"watching {what}: nothing has changed in {timeout:g} s; give a longer timeout, or continue")
 
 
 class Changes(Generic[T]):

@@ -252,7 +252,7 @@ class Queue:
         except Unavailable as exc:
             if not uncertain:
                 raise
-            raise OutcomeUnknown(f"holding {self.what}: no answer tells whether it changed; acquire it again") from exc
+            raise OutcomeUnknown(f"holding {self.what}: no answer says whether it changed; acquire it again") from exc
         session.check()
         return replace(held, ticket=replace(ticket, value=value, revision=revision))
 

@@ -121,7 +121,7 @@ class Inbox(Generic[T]):
             self._reader.position = entry.position
             raise StoreCorrupted(
                 f"reading {self._messages.what}: message {entry.position.number} can't be decoded: {exc}; give all "
-                "participants the same codec. The next call goes on after it"
+                "participants the same codec. The next call continues after it"
             ) from exc
 
 
@@ -160,7 +160,7 @@ class Subscription(Generic[T]):
             HistoryReplaced: the store's data were lost or replaced by a backup, and the messages are others now. The
                 next call goes on with the first that is there.
             StoreCorrupted: a message can't be read, or another program removed it, which is noticed after some seconds.
-                The next call goes on after it.
+                The next call continues after it.
             StoreClosed: this or the store was closed. ``UsedAfterFork`` if it belongs to the parent process.
         """
         return read(self._watch, self._inbox.next(TimeLimit(self._clock, timeout)))

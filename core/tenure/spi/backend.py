@@ -50,9 +50,10 @@ class Backend(ABC):
 
     The plugin's ``open`` makes the backend after it has verified that the store answers and accepts the credentials.
 
-    Besides the errors that a method lists, each method except ``close`` raises ``Unavailable`` (certainly not
-    applied), its subclass ``DeadlineExceeded``, ``AuthenticationFailed``, ``PermissionDenied``, ``StoreCorrupted`` and,
-    after ``close``, ``StoreClosed``. No other exception leaves a backend: the plugin translates its client's errors.
+    Each method except ``close`` raises more than the errors that it lists. These are ``Unavailable`` (certainly not
+    applied), its subclass ``DeadlineExceeded``, ``AuthenticationFailed``, ``PermissionDenied`` and ``StoreCorrupted``.
+    After ``close`` it is ``StoreClosed``. No other exception leaves a backend: the plugin translates its client's
+    errors.
     """
 
     @property
@@ -327,7 +328,7 @@ class Backend(ABC):
         """Look closer at the server and the way to it, for ``tenure doctor``. Optional; changes nothing.
 
         For what only the plugin can know: settings that throw keys away, connections that run out, certificates of
-        single members, a history that nobody cuts off. A finding whose text is one of the warnings of
+        single members. A history that is never cut off is another. A finding whose text is one of the warnings of
         :meth:`server_info` takes its place, with a name and advice.
 
         Args:

@@ -190,7 +190,7 @@ def _beginning(path: str) -> bytes:
             if len(found) > _LONGEST and b"\n" not in found:
                 raise ValueError(f"its first line is longer than {_LONGEST} bytes")
             if not part and not found and stat.S_ISFIFO(os.fstat(file).st_mode):
-                raise ValueError("nobody writes into this pipe")
+                raise ValueError("no program writes into this pipe")
             if not part:
                 break
     finally:

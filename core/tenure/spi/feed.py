@@ -11,7 +11,7 @@ Rules for the plugin (the conformance suite checks them):
 2. With ``after=R`` on a store that declares ``lossless_watch`` the first :class:`Changes` holds the first
    revision greater than R. If the changes after R are no longer in the store's history, ``watch`` raises
    ``Compacted``, or the feed ends by ``sink.fail(Compacted(...))``. If R belongs to another history than the one that
-   the store has now (its data were lost, or replaced by a backup), or the plugin can't tell that it doesn't, the error
+   the store has now (its data were lost, or replaced by a backup), or the plugin can't prove that it doesn't, the error
    is ``HistoryReplaced``. The request's ``mark`` is that of the last item before, whatever the plugin put there to
    prove it. A store that doesn't declare ``lossless_watch`` may ignore ``after`` and begin with a Snapshot.
 3. Changes of one key come in the order of their revisions, none twice.
@@ -22,6 +22,8 @@ Rules for the plugin (the conformance suite checks them):
    ``DeadlineExceeded``: core then counts the outage from the last item, or from that many seconds before the error.
 6. ``deliver`` and ``fail`` never block, so a plugin may call them from its reader thread, under a lock of its
    own, and also before ``watch`` has returned. Calls after ``close`` are ignored.
+7. An interrupt may come at any moment of ``watch``. A plugin makes its feed before what it registers or starts for the
+   feed, and ``Feed.close`` takes all of that back.
 """
 
 from __future__ import annotations
@@ -30,8 +32,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+from tenure._runtime.makings import announce
 from tenure._runtime.worker import Worker, untranslated
 from tenure.errors import TenureError
 from tenure.spi.types import KeyValue
@@ -43,7 +46,7 @@ class Deleted:
 
     Attributes:
         key: the key that was deleted, or removed with its lease.
-        revision: the revision of the delete. If the store can't tell it, a revision not below it.
+        revision: the revision of the delete. If the store doesn't know it, a revision not below it.
     """
 
     key: str
@@ -70,7 +73,7 @@ class Changes:
     Attributes:
         entries: a :class:`KeyValue` for each put and a :class:`Deleted` for each delete.
         revision: the highest revision among them.
-        mark: text with which the plugin can prove later that the store still has this item's history: core passes it to
+        mark: text with which the plugin can prove later that the store still has this item's history. Core passes it to
             the feed that resumes after the item. Empty where the revision alone proves it.
     """
 
@@ -85,8 +88,8 @@ class Snapshot:
 
     Attributes:
         items: the keys with their values, in key order.
-        revision: the store revision of the state. If the store's list isn't one point in time, the revision at which
-            the list began: no item deleted before it is included, and later changes follow as changes.
+        revision: the store revision of the state. If the store's list isn't one point in time, it is that at which
+            the list began. No item deleted before it is included, and later changes follow as changes.
         mark: as for :class:`Changes`.
         away: how old the state is, from a feed whose source doesn't reach the store; ``None`` from all others.
     """
@@ -136,11 +139,25 @@ class Sink(Protocol):
 
 
 class Feed(ABC):
-    """A running watch of a plugin."""
+    """A running watch of a plugin.
+
+    Core knows a feed from when ``Backend.watch`` makes it, in the calling thread. If the call raises, or a signal
+    handler's exception keeps it from returning, core closes the feed. So nobody's feed runs on.
+    """
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Announce the feed to the call of ``Backend.watch`` that makes it."""
+        feed = super().__new__(cls)
+        announce(feed)
+        return feed
 
     @abstractmethod
     def close(self) -> None:
-        """End the feed and free its resources, in bounded time. Idempotent, callable from any thread."""
+        """End the feed, free its resources, and take back what was begun for it, in bounded time.
+
+        Idempotent, callable from any thread, and at any moment after the feed was made: also where ``Backend.watch``
+        was interrupted half way, and once more where an earlier call of this method was.
+        """
 
 
 class PollingFeed(Feed):

@@ -70,9 +70,9 @@ class Caveat:
     Attributes:
         title: a few words, without a full stop.
         text: one sentence or more; names and values between backquotes.
-        verified_by: the tests that verify the caveat: ids of rules of the conformance suite
-            (``leases.left_alone_end_in_time``), and the plugin's own tests as ``path/of/test_file.py::test_name``,
-            relative to the top of the plugin's repository.
+        verified_by: the tests that verify the caveat. They are ids of rules of the conformance suite
+            (``leases.left_alone_end_in_time``), and the plugin's own tests as ``path/of/test_file.py::test_name``. The
+            path is relative to the top of the plugin's repository.
     """
 
     title: str

@@ -79,7 +79,7 @@ class ListRequest:
         revision: read the state at this revision, which an earlier page of the list returned; ``None`` for the
             present state. Only given where ``consistent_pagination`` is declared.
         keys_only: the caller wants no values. A plugin that can leave them out returns ``b""`` in their place and saves
-            the bytes; one that can't may return them, and core drops them.
+            the bytes. One that can't may return them, and core drops them.
         patience: seconds that the whole may take as long as parts of it keep arriving; ``timeout`` is then the longest
             time without one. A long state needs no second attempt by that. ``None``, or a plugin that doesn't know the
             field: ``timeout`` is for everything.
@@ -114,7 +114,7 @@ class WatchRequest:
         prefix: the string that the keys start with; ``""`` for all keys. With ``exact`` the only key.
         exact: whether only the key that equals ``prefix`` is watched. A feed may deliver more; core drops it.
         after: resume after this revision; ``None`` to begin with a snapshot of the present state.
-        mark: the ``mark`` of the item that core took last from the feed before, with which the plugin proves that the
+        mark: the ``mark`` of the item that core took last from the feed before. With it the plugin proves that the
             store still has the history that the watch has seen. Empty for an application's own ``after``.
         patience: seconds that opening may take as long as parts of it keep arriving; ``timeout`` is then the longest
             time without one. A long snapshot needs no second attempt by that. ``None``, or a plugin that doesn't know

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -18,6 +19,7 @@ from tenure._runtime.deadline import monotonic
 from tenure._runtime.exits import no_threads
 from tenure._runtime.fork import fork_generation, left_behind
 from tenure._runtime.interruption import interruption
+from tenure._runtime.makings import Makings
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.retry import longer_attempt
 from tenure._runtime.spread import Spread
@@ -31,6 +33,8 @@ from tenure.watch.events import Batch, BatchType
 from tenure.watch.machine import WatchMachine, WatchSettings
 
 _log = logging.getLogger("tenure.watch")
+_HALF_MADE = logging.DEBUG
+"""How loud it is that closing a feed failed whose making was interrupted: it may lack what closing needs."""
 
 
 class Taken(Protocol):
@@ -72,7 +76,7 @@ class Watch:
         on_resync: Callable[[str, str], None],
         on_outage: Callable[[TenureError | None], None],
         on_close: Callable[[Watch], None],
-        on_abandon: Callable[[Feed], None],
+        on_abandon: Callable[[Sequence[Callable[[], None]]], None],
         on_ready: Callable[[], None] | None = None,
         on_taken: Taken | None = None,
         spread: Spread | None = None,
@@ -91,12 +95,14 @@ class Watch:
         self._machine = WatchMachine(settings, backend.capabilities, spread)
         self._consumer = SingleConsumer()
         self._state = Monitor()
+        self._fork_generation = fork_generation.value
         self._feed: Feed | None = None
+        self._attempt = Makings()
+        """The last call of the plugin's watch; what it has made is closed here, unless it is ``_feed``."""
         self._buffer = self._new_buffer()
         self._closed = False
         self._told: type[TenureError] | None = None
         self._not_before = 0.0
-        self._fork_generation = fork_generation.value
         self._open_first(timeout)
 
     # -- for the application --
@@ -188,23 +194,25 @@ class Watch:
         if left_behind(self._fork_generation):
             return
         with self._state:
-            if self._closed:
-                return
             self._closed = True
-            feed, self._feed = self._feed, None
             buffer = self._buffer
+        # Doing all this twice does no harm: an interrupt may have kept an earlier call from its end.
         self._machine.ended()
         buffer.wake()
-        if feed is not None:
-            close_quietly(feed)
+        self._close_feeds()
         self._on_close(self)
 
     def __del__(self) -> None:
         # A watch that nobody holds delivers to nobody. Its feed is closed elsewhere: the garbage collector may run this
         # in the middle of any call, also one that holds the locks that closing needs.
-        feed = getattr(self, "_feed", None)
-        if feed is not None and not left_behind(self._fork_generation):
-            self._on_abandon(feed)
+        attempt = getattr(self, "_attempt", None)
+        if attempt is None or not (attempt.made or self._feed) or left_behind(self._fork_generation):
+            return
+        closers = [partial(close_quietly, made, level=_HALF_MADE) for made in attempt.made if isinstance(made, Feed)]
+        if self._feed is not None:
+            closers.append(partial(close_quietly, self._feed))
+        self._on_abandon(closers)
+        attempt.made.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -415,11 +423,15 @@ class Watch:
             if self._closed:
                 return None
             buffer = self._buffer = self._new_buffer()
+        if self._attempt.made or self._feed is not None:
+            self._close_feeds()  # of an attempt that an interrupt ended
+        attempt = self._attempt = Makings()
         try:
-            feed = self._backend.watch(request, sink=buffer, timeout=timeout)
+            feed = attempt.of(partial(self._backend.watch, request, sink=buffer, timeout=timeout))
         except TenureError as exc:
             if (raised := interruption(exc)) is not None:
                 raise raised  # noqa: B904 - what a signal handler raised is no failure of the watch
+            self._close_feeds()
             return exc
         except Exception as exc:
             if interruption(exc) is not None:
@@ -430,6 +442,7 @@ class Watch:
                 "traceback to its author"
             )
             error.__cause__ = exc
+            self._close_feeds()
             return error
         if not isinstance(feed, Feed):  # without one, the watch would open again and again
             return PluginError(
@@ -443,15 +456,27 @@ class Watch:
                 self._machine.opened(request, self._clock.now())
         if closed:
             close_quietly(feed)
+        attempt.made.clear()
         return None
 
     def _drop_feed(self) -> None:
+        self._close_feeds()
         with self._state:
-            feed, self._feed = self._feed, None
             if not self._closed:
                 self._buffer = self._new_buffer()
+
+    def _close_feeds(self) -> None:
+        """Close the feed, and those of an attempt that was interrupted. Forgotten after that, never before."""
+        attempt = self._attempt
+        if not attempt.running:
+            for made in tuple(attempt.made):
+                if isinstance(made, Feed) and made is not self._feed:
+                    close_quietly(made, level=_HALF_MADE)
+            attempt.made.clear()
+        feed = self._feed
         if feed is not None:
             close_quietly(feed)
+            self._feed = None
 
     def _new_buffer(self) -> FeedBuffer:
         return FeedBuffer(
@@ -462,11 +487,11 @@ class Watch:
         )
 
 
-def close_quietly(feed: Feed) -> None:
+def close_quietly(feed: Feed, *, level: int = logging.ERROR) -> None:
     """Close a feed that is no longer needed. A failure is logged and has no other effect."""
     try:
         feed.close()
     except Exception as exc:
         if interruption(exc) is not None:
             raise
-        _log.exception("the plugin failed to close a feed")
+        _log.log(level, "the plugin failed to close a feed", exc_info=exc)

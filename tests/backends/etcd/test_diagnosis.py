@@ -21,6 +21,7 @@ def test_what_is_seen(etcd_own_url: str) -> None:
     checks = found(etcd_own_url)
     for name in ("hosts", "history", "watch", "lease", "leases"):
         assert checks[name].verdict is Verdict.OK, checks[name]
+    assert "no user is needed" in checks["access"].text
     assert checks["persistence"].advice == "run three members"
 
 

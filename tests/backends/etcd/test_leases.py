@@ -37,7 +37,7 @@ def test_names_that_cannot_be(open_etcd, etcd_own_url, put) -> None:
 
 
 def test_a_lease_that_a_starting_server_has_not_yet_is_not_lost(open_etcd, etcd_own_url, monkeypatch) -> None:
-    """A server that was just started answers before it has applied its log: a ttl of 0 is asked for twice."""
+    """A server that was just started may answer before it has applied its log: a ttl of 0 is asked for twice."""
     backend = open_etcd(etcd_own_url)
     granted = backend.grant(30, timeout=5)
     asked: list[int] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tenure._plugins import url as urls
-from tenure.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable
+from tenure.errors import AuthenticationFailed, ConfigError, DeadlineExceeded, Unavailable, Unsupported
 from tenure.plugin_kit import Address, Deadline, Resolver, monotonic
 from tenure.spi import Host, SystemClock
 from tenure_etcd import endpoints, reads
@@ -73,6 +73,17 @@ def test_a_name_that_nobody_knows_is_named(open_etcd) -> None:
         Unavailable, match=r"connecting to etcd: looking up .name\.invalid.: there is no host of that name"
     ):
         open_etcd("etcd://name.invalid")
+
+
+def test_a_subinterpreter_without_threads_is_refused(open_etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading gRPC never ends there."""
+
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("thread is not supported for isolated subinterpreters")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(Unsupported, match="connect in the main interpreter"):
+        open_etcd("etcd://127.0.0.1:1")
 
 
 def test_nothing_listens_there(open_etcd) -> None:

@@ -10,6 +10,8 @@ import tenure
 from tenure._client.opening import prepare
 from tenure.diagnosis import examine
 from tenure.spi import Finding, Verdict
+from tenure_redis import diagnosis
+from tenure_redis.server_settings import ServerSettings
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_plugin import need_redis
 from tenure_testkit.waiting import PATIENCE
@@ -31,6 +33,8 @@ def test_what_is_seen(server: RedisServer) -> None:
     before = found(server.url)
     for name in ("connections", "history", "hosts", "watch", "lease", "leases"):
         assert before[name].verdict is Verdict.OK, before[name]
+    assert "maxmemory 0 is no limit" in before["memory"].text
+    assert "one machine has the only copy" in before["replicas"].text
     assert before["eviction"].text == "maxmemory-policy is noeviction: no key is thrown away"
     server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru", "appendfsync", "no", "maxclients", "6")
     try:
@@ -43,8 +47,32 @@ def test_what_is_seen(server: RedisServer) -> None:
     assert "of 6 connections" in after["connections"].text
 
 
+def test_a_server_that_everyone_may_use(server: RedisServer) -> None:
+    """The address in the URL is a loopback one, and tells nothing of where the server listens."""
+    access = found(server.url)["access"]
+    assert (access.verdict, "no password" in access.text) == (Verdict.WARNING, True), access
+    server.ask("ACL", "SETUSER", "all", "on", ">pw", "+@all", "~*", "&*")
+    assert found(f"redis://all:pw@127.0.0.1:{server.port}")["access"] == access
+
+
+@pytest.mark.parametrize(
+    ("config", "beyond"),
+    [
+        ({"bind": "* -::*", "protected-mode": "no"}, True),
+        ({"bind": "", "protected-mode": "no"}, True),
+        ({"bind": "127.0.0.1 10.0.0.5", "protected-mode": "no"}, True),
+        ({"bind": "127.0.0.1 -::1", "protected-mode": "no"}, False),
+        ({"bind": "*", "protected-mode": "yes"}, False),
+        ({}, False),
+    ],
+)
+def test_where_a_server_listens(config: dict[str, str], beyond: bool) -> None:
+    assert diagnosis._listens_beyond(ServerSettings(config=config)) is beyond
+
+
 def test_a_user_with_few_rights_gets_what_may_be_known(server: RedisServer) -> None:
     server.ask("ACL", "SETUSER", "few", "on", ">pw", "+@all", "-@dangerous", "~{leasehold}:*")
     checks = found(f"redis://few:pw@127.0.0.1:{server.port}")
     assert checks["hosts"].verdict is Verdict.OK
     assert "eviction" not in checks
+    assert "may not ask" in checks["access"].text

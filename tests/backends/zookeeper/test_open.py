@@ -177,6 +177,27 @@ def test_rights_on_the_own_folder_are_enough(zookeeper_node: ZooKeeperServer) ->
         native.close()
 
 
+def test_the_doctor_tries_each_right_and_changes_nothing(zookeeper_server: ZooKeeperServer) -> None:
+    from kazoo.security import make_acl
+
+    native = zookeeper_server.client()
+    place = f"/letters-{free_port()}"
+    try:
+        native.create(place, b"", acl=[make_acl("world", "anyone", all=True)])
+        for missing in ("", "create", "write", "delete"):  # without "read" the store can't be opened
+            given = {right: right != missing for right in ("create", "read", "write", "delete", "admin")}
+            native.set_acls(place, [make_acl("world", "anyone", **given)])
+            with connect(f"{zookeeper_server.url}{place}") as store:
+                [found] = [each for each in store._backend.diagnose(timeout=PATIENCE) if each.name == "rights"]
+            native.set_acls(place, [make_acl("world", "anyone", all=True)])
+            assert (found.verdict is Verdict.OK) == (not missing)
+            assert not missing or f"lacks {missing[0]} (" in found.text
+            assert native.get_children(place) == []
+    finally:
+        native.stop()
+        native.close()
+
+
 def test_tls(tls_server: ZooKeeperServer, certificates: Certificates) -> None:
     with connect(tls_server.url) as store, store.watch("") as watch:
         store.put("key", b"1")

@@ -7,7 +7,7 @@ import datetime as dt
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,11 @@ from tenure_testkit.waiting import PATIENCE
 
 
 @contextlib.contextmanager
-def serving(certificate: trustme.LeafCert | None) -> Iterator[Host]:
-    """A server at 127.0.0.1 that accepts connections, by TLS if it has a certificate."""
+def serving(certificate: trustme.LeafCert | None, *, answer: bytes = b"") -> Iterator[Host]:
+    """A server at 127.0.0.1 that accepts connections, by TLS if it has a certificate.
+
+    With an ``answer`` it waits for a byte first, and sends that.
+    """
     context = None
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -33,6 +36,9 @@ def serving(certificate: trustme.LeafCert | None) -> Iterator[Host]:
             except OSError:
                 return
             with contextlib.suppress(OSError), connection:
+                if answer:
+                    connection.recv(1)
+                    connection.sendall(answer)
                 if context is not None:
                     context.wrap_socket(connection, server_side=True).close()
 
@@ -57,8 +63,10 @@ def tls(authority: trustme.CA, tmp_path: Path) -> Tls:
     return Tls(ca=str(tmp_path / "ca.pem"))
 
 
-def look(*hosts: Host, tls: Tls | None) -> tuple[Finding, ...]:
-    return examine_hosts(hosts, tls, Deadline(PATIENCE))
+def look(
+    *hosts: Host, tls: Tls | None, before_tls: Callable[[socket.socket], None] | None = None
+) -> tuple[Finding, ...]:
+    return examine_hosts(hosts, tls, Deadline(PATIENCE), before_tls=before_tls)
 
 
 def test_hosts_that_are_right_are_one_finding(authority: trustme.CA, tls: Tls) -> None:
@@ -88,6 +96,24 @@ def test_a_certificate_that_ends_soon(authority: trustme.CA, tls: Tls) -> None:
     with serving(authority.issue_cert("127.0.0.1", not_after=end)) as host:
         [found] = look(host, tls=tls)
     assert (found.verdict, found.text) == (Verdict.WARNING, f"the certificate of {host} ends on {end:%Y-%m-%d}")
+
+
+def test_a_server_that_is_asked_before_tls_begins(authority: trustme.CA, tls: Tls) -> None:
+    """Each connection is asked, also the second one, which reads the names of a certificate."""
+
+    def ask(connection: socket.socket) -> None:
+        connection.sendall(b"?")
+        if connection.recv(1) != b"S":
+            raise OSError("the server has no TLS")
+
+    with serving(authority.issue_cert("127.0.0.1"), answer=b"S") as right:
+        assert [found.verdict for found in look(right, tls=tls, before_tls=ask)] == [Verdict.OK]
+    with serving(authority.issue_cert("db.local"), answer=b"S") as other:
+        [found] = look(other, tls=tls, before_tls=ask)
+        assert "it names db.local" in found.text
+    with serving(None, answer=b"N") as none:
+        [found] = look(none, tls=tls, before_tls=ask)
+        assert found.text == f"TLS with {none} failed: the server has no TLS"
 
 
 def test_a_host_that_is_down(tls: Tls) -> None:

@@ -118,6 +118,8 @@ class StateFile:
 
     def _save(self, state: State) -> None:
         beside = self.path.with_name(self.path.name + ".new")
+        if self.path.exists() and not self.path.is_file():
+            raise ConfigError(f"{self.path}: it is a folder, a device or a pipe; name a file")
         try:
             with open(beside, "wb") as file:
                 file.write(dump(state))

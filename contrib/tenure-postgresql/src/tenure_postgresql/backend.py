@@ -49,6 +49,7 @@ class PostgresqlBackend(Backend):
         self._context = context
         self._capabilities = capabilities
         self._hosts = request.hosts
+        self._tls = request.tls
         self._watches = Watches(context, poll=request.options["poll"], silence=request.options["silence"])
         self._lease_reaper = LeaseReaper(context)
         self._native: psycopg.Connection[Any] | None = None
@@ -140,7 +141,7 @@ class PostgresqlBackend(Backend):
 
     def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
         warnings = server_info.describe(self._context, timeout=timeout).warnings
-        return diagnosis.examine(self._context, self._hosts, warnings, timeout=timeout)
+        return diagnosis.examine(self._context, self._hosts, self._tls, warnings, timeout=timeout)
 
     def close(self) -> None:
         if not self._context.pool.close():

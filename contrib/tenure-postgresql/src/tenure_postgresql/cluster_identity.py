@@ -39,7 +39,7 @@ class ClusterIdentity:
     def missing(self, since: float, deadline: Deadline) -> TenureError | None:
         """What to tell who asked at ``since`` and found a table missing, if that was put right; else ``None``."""
         if not self._lock.acquire(timeout=deadline.remaining()):
-            return Unavailable(f"{_ACTION}: they are being made anew; nothing was changed, try again")
+            return Unavailable(f"{_ACTION}: they are being made again; nothing was changed, try again")
         try:
             cluster = self._look(deadline)
             if cluster is not None and cluster != self._cluster:
@@ -64,6 +64,6 @@ class ClusterIdentity:
 
 def _anew() -> Unavailable:
     return Unavailable(
-        "the server came back without its data, and the store's tables were made anew, empty; this call changed "
+        "the server came back without its data, and the store's tables were made again, empty; this call changed "
         "nothing and can be tried again"
     )

@@ -1,11 +1,13 @@
-"""What `tenure doctor` should know of a PostgreSQL: connections, WAL that slots keep, bloated tables."""
+"""What `tenure doctor` should know of a PostgreSQL: connections, WAL that slots keep, bloated tables, certificates."""
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Iterator
 
 from tenure.plugin_kit import Deadline, examine_hosts
-from tenure.spi import Finding, Host, Verdict, named_warnings
+from tenure.spi import Finding, Host, Tls, Verdict, named_warnings
 from tenure_postgresql import encoding, session
 from tenure_postgresql.context import BackendContext
 
@@ -15,6 +17,8 @@ _LONG_WAL = 1 << 30
 _OLD_TRANSACTION = 3600
 _BLOATED = 256 * _MIB
 _FACTOR = 20
+_SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
+"""PostgreSQL's request for TLS: its length and its number."""
 
 _NAMES = (
     ("fsync is off", "persistence", "set fsync = on"),
@@ -27,7 +31,7 @@ _NAMES = (
 
 
 def examine(
-    context: BackendContext, hosts: tuple[Host, ...], warnings: tuple[str, ...], *, timeout: float
+    context: BackendContext, hosts: tuple[Host, ...], tls: Tls | None, warnings: tuple[str, ...], *, timeout: float
 ) -> tuple[Finding, ...]:
     """`Backend.diagnose`."""
     deadline = Deadline(timeout)
@@ -39,9 +43,15 @@ def examine(
         *_connections(used, most),
         *_wal(slots, wal),
         *_history(oldest, items + log, log_bytes),
-        # PostgreSQL speaks TLS after a request of its own: certificates are checked when the store is opened.
-        *examine_hosts(hosts, None, deadline),
+        *examine_hosts(hosts, tls, deadline, before_tls=_ask_for_tls),
     )
+
+
+def _ask_for_tls(plain: socket.socket) -> None:
+    """Do what PostgreSQL wants before TLS begins."""
+    plain.sendall(_SSL_REQUEST)
+    if plain.recv(1) != b"S":
+        raise OSError("the server has no TLS")
 
 
 def _pooler(context: BackendContext, deadline: Deadline) -> Iterator[Finding]:
@@ -68,7 +78,7 @@ def _connections(used: int, most: int) -> Iterator[Finding]:
 def _wal(slots: int, kept: int) -> Iterator[Finding]:
     text = f"{slots:,} replication slots are without a reader and keep {kept / _MIB:,.0f} MiB of WAL"
     if kept > _LONG_WAL:
-        advice = "drop slots that nobody reads (pg_drop_replication_slot), or set max_slot_wal_keep_size"
+        advice = "drop slots that no client reads (pg_drop_replication_slot), or set max_slot_wal_keep_size"
         yield Finding("wal", Verdict.WARNING, f"{text}: it grows until the disk is full", advice)
     else:
         yield Finding("wal", Verdict.OK, text)

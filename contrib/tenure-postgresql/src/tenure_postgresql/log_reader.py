@@ -39,6 +39,7 @@ _ROWS = 500
 _BYTES = 8 << 20
 _SOONEST = 0.005
 _ACTION = "watching"
+_FREED = -1
 
 
 def connect(
@@ -77,7 +78,6 @@ class LogReader:
         self._hub = FeedHub()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._worker = Worker(self._run, name="tenure-postgresql-watch", on_error=self._hub.fail)
-        self._begun = False
         self.retired = False
         self._since = monotonic()
 
@@ -88,14 +88,9 @@ class LogReader:
         with self._lock:
             if self.retired:
                 return False
-            if not self._begun:
-                try:
-                    self._worker.start(_ACTION)
-                except BaseException:
-                    self._retire()
-                    raise
-                self._begun = True
             self._hub.add(feed)
+            # Also where another feed had it started: that call may have been interrupted before.
+            self._worker.start(_ACTION)
             os.eventfd_write(self._wake, 1)
             return True
 
@@ -116,14 +111,17 @@ class LogReader:
     def _retire(self) -> None:
         if not self.retired:
             self.retired = True
+            begun = self._worker.running
             self._worker.stop()
             self._connection.interrupt()  # which also wakes the thread
-            if not self._begun:
+            if not begun:
                 self._free()
 
     def _free(self) -> None:
         self._connection.close()
-        os.close(self._wake)
+        wake, self._wake = self._wake, _FREED
+        if wake != _FREED:
+            os.close(wake)
 
     # -- the thread --
 
@@ -151,7 +149,7 @@ class LogReader:
 
     def _follow(self, connection: Connection) -> None:
         next_tick = 0.0
-        while not self.retired:
+        while self._wanted():
             if monotonic() >= next_tick:
                 next_tick = monotonic() + self._tick(connection)
             else:
@@ -159,6 +157,12 @@ class LogReader:
             connection.wait_for_notification(next_tick - monotonic(), self._wake)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
+
+    def _wanted(self) -> bool:
+        """Whether to read on. Without feeds nobody may be left to close the reader."""
+        with self._lock:
+            self.retired = self.retired or not self._hub
+            return not self.retired
 
     def _tick(self, connection: Connection) -> float:
         """End leases, deliver, say how far the feeds are; answers after how many seconds to do it again."""

@@ -53,7 +53,7 @@ class Watches:
         """A feed was closed."""
         reader = self._reader
         if reader is not None:
-            reader.remove(feed)  # one that it doesn't serve is none of its business
+            reader.remove(feed)  # without a feed it retires, also where opening one was interrupted before it joined
 
     def close(self) -> None:
         """End all feeds without a word, and the reader."""

@@ -122,7 +122,7 @@ EVENTS = {
         Event(
             "tenure.callback.slow",
             WARNING,
-            "a callback has run for {tenure.seconds:.1f} s and goes on",
+            "a callback has run for {tenure.seconds:.1f} s and continues",
             ("tenure.callback.pool", "tenure.seconds"),
         ),
         Event(

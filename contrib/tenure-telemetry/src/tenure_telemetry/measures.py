@@ -91,7 +91,7 @@ class Measures:
         """Begin anew: at the start, and in a forked child, which has none of its parent's stores."""
         # Reentrant: a signal handler that calls the store may interrupt a method that has it.
         self._lock = threading.RLock()
-        self._operations: dict[int, tuple[ObservedStore, dict[tuple[str, Outcome, type], Labels]]] = {}
+        self._operations: dict[int, tuple[ObservedStore, dict[tuple[str, int, type], Labels]]] = {}
         self._disconnected: set[int] = set()
         self._statuses: dict[tuple[int, str, str], tuple[str, Labels]] = {}
         self._recovering: dict[tuple[int, str, str], float] = {}
@@ -137,7 +137,7 @@ class Measures:
         known = self._operations.get(id(store))
         if known is None or known[0] is not store:
             known = self._operations[id(store)] = (store, {})
-        key = (operation, outcome, type(error))
+        key = (operation, id(outcome), type(error))  # a member of an enum is hashed by Python code
         labels = known[1].get(key)
         if labels is None:
             labels = {**of_store(store), "db.operation.name": operation, "tenure.outcome": outcome.value}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opentelemetry import context as otel_context
-from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, Tracer, get_current_span, set_span_in_context
 
 from tenure.errors import TenureError
 from tenure.hookspecs import ObservedStore, Outcome
@@ -55,7 +55,7 @@ class Traces:
         if operation == "commit" and batch_size != 1:
             labels = {**labels, "db.operation.batch.size": batch_size}
         span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=labels)
-        if not span.get_span_context().is_valid:
+        if span is INVALID_SPAN or not span.get_span_context().is_valid:
             return None
         return Current(span, otel_context.attach(set_span_in_context(span)))
 

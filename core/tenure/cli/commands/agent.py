@@ -97,8 +97,8 @@ def agent(
     Programs connect to agent+unix:///run/tenure/agent.sock?store=URL. Their lists and watches come from the agent.
     Writes, and reads of one key, go straight to the store of the option "store".
 
-    The agent goes on serving what it knew while the store is away, and tells each program how old that is. Ctrl-C and
-    SIGTERM end it (exit codes 130 and 143). With --json each message on stderr is one JSON object.
+    While the store is away, the agent continues to serve what it knew, and each program learns how old that is. Ctrl-C
+    and SIGTERM end it (exit codes 130 and 143). With --json each message on stderr is one JSON object.
     """
     if context.invoked_subcommand is not None:
         return

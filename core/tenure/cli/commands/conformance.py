@@ -109,8 +109,8 @@ def run(
 
     It works in namespaces of its own with random names, touches no other data, and removes what it wrote.
 
-    Exit code 0: conformant (or, if only some rules were selected, those are kept); 1: not conformant; 2: the run is
-    inconclusive, time ran out, or the store can't be opened; 130: interrupted.
+    Exit code 0: conformant; if only some rules were selected, those are kept. 1: not conformant. 2: the run is
+    inconclusive, time ran out, or the store can't be opened. 130: interrupted.
     """
     import dataclasses
 
@@ -187,7 +187,7 @@ def verify(
     The digest detects damage and edits by hand. The author of a forged report can compute a new digest, but also has
     to forge histories that pass the checkers.
 
-    Exit code 0: the report is valid, and says conformant or partial; 1: it is valid, and says not conformant; 2: it
+    Exit code 0: the report is valid, and says conformant or partial. 1: it is valid, and says not conformant. 2: it
     is not valid, or says inconclusive or unknown.
     """
     from tenure.cli.ui.conformance import show_verified

@@ -73,8 +73,8 @@ def claim(
     Publish the claim together with its report. Others verify both by: tenure conformance verify REPORT.json --claim
     CLAIM.json
 
-    The level is core if the store is conformant by what clients can try, extended if the server was also killed and
-    frozen and the network cut, and none otherwise.
+    The level is core if the store is conformant by what clients can try. It is extended if the server was also killed
+    and frozen and the network cut. Otherwise there is none.
     """
     from tenure.conformance.claims.badge import badge
     from tenure.conformance.claims.claim import claim as make

@@ -59,9 +59,11 @@ def doctor(
     Times some puts and gets of keys that start with "tenure-doctor-" in the URL's namespace. The keys have a lease,
     so they are removed even if the command is killed.
 
-    Each check ends as ok, warning or failed, with what to do. Each use of the store is tried by itself, so a missing
-    right is named with what it is for. Exit code 0: no check failed; 1: a check failed (with --strict: or ended
-    as warning); 2: the URL or the credentials are wrong; 3: the store can't be reached.
+    Each check ends as ok, warning or failed, with what to do. Each use of the store is tried alone, so a missing
+    right is named with what it is for.
+
+    Exit code 0: no check failed. 1: a check failed, or with --strict ended as warning. 2: the URL or the credentials
+    are wrong. 3: the store can't be reached.
     """
     out = options.output
     opening = prepare(options.store_url if store is None else store, timeout=options.timeout)
@@ -125,7 +127,9 @@ def _show(out: Output, found: Checkup) -> None:
     if caveats:
         out.heading("Caveats")
         titles = "; ".join(caveat.title for caveat in caveats)
-        out.line((titles, ""), (f" (details: tenure backends {scheme})", "dim"))
+        # Not findings of this server: a reader of a pipe sees no heading.
+        out.line((f"known limits of every {scheme} store: ", "dim"), (titles, ""))
+        out.line((f"(details: tenure backends {scheme})", "dim"))
 
 
 def _facts(found: Checkup) -> list[tuple[str, str]]:

@@ -58,13 +58,17 @@ def export(options: Settings, *, file: str, prefix: str) -> None:
 
 @contextlib.contextmanager
 def _written(file: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """A file that takes its name when it is complete, and a temporary one beside it."""
+    """A file that takes its name when it is complete, and a temporary one beside it. Devices and pipes are written."""
     if file == _STREAM:
         with tempfile.TemporaryFile() as spool:
             yield sys.stdout.buffer, spool
         sys.stdout.buffer.flush()
         return
     path = Path(file)
+    if path.exists() and not path.is_file():  # a device or a pipe, such as /dev/stdout: nothing may take its place
+        with open(path, "wb") as stream, tempfile.TemporaryFile() as spool:
+            yield stream, spool
+        return
     try:
         with (
             tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as target,
@@ -94,7 +98,7 @@ def import_(options: Settings, *, file: str, merge: bool, include_leased: bool, 
 
     All of FILE is checked first. If the store has room for all keys in one transaction, they appear together or not at
     all. Otherwise they are written in parts, and a failure says exactly what was done; the same command with --merge
-    goes on. What another client writes meanwhile is never replaced: the import stops there.
+    continues. What another client writes meanwhile is never replaced: the import stops there.
     """
     from tenure.migration.archive import Archive
     from tenure.migration.importer import Importer, told
@@ -117,7 +121,9 @@ def import_(options: Settings, *, file: str, merge: bool, include_leased: bool, 
             with progress(out, "importing", plan.keys) as advance:
                 done = importer.run(plan, advance)
         except (TenureError, KeyboardInterrupt):
-            again = " Give the same command with --merge to go on." if importer.progress.last or not plan.whole else ""
+            again = (
+                " Give the same command with --merge to continue." if importer.progress.last or not plan.whole else ""
+            )
             out.note(f"tenure: {visible(told(importer.progress, plan))}.{again}")
             raise
         if not plan.keys and plan.skipped_leased and not out.json:

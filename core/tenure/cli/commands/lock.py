@@ -73,11 +73,12 @@ def lock(
     \b
     tenure lock nightly-report -- ./report.sh
 
-    The command finds its fencing token in TENURE_TOKEN. "tenure lock" exits with the command's exit code (128+n if
-    signal n ended it), 75 if it did not get the lock in time, and 79 if the lock was lost. If the lock is about to be
-    lost, or "tenure lock" is stopped or killed, the command gets SIGTERM and then SIGKILL, before others can get the
-    lock. The lock is released when no process of the command's group is left. SIGTERM, SIGINT and SIGQUIT are passed on
-    to the command. Remarks go to stderr; stdout is the command's.
+    The command finds its fencing token in TENURE_TOKEN. "tenure lock" exits with the command's exit code, which is
+    128+n if signal n ended it. It exits with 75 if it did not get the lock in time, and 79 if the lock was lost.
+
+    If the lock is about to be lost, or "tenure lock" is stopped or killed, the command gets SIGTERM and then SIGKILL.
+    Others can't get the lock before that. The lock is released when no process of the command's group is left. SIGTERM,
+    SIGINT and SIGQUIT are passed on to the command. Remarks go to stderr; stdout is the command's.
     """
     if shared and semaphore is not None:
         raise click.UsageError("--shared and --semaphore exclude each other")

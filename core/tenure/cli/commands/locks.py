@@ -87,7 +87,7 @@ def _found(store: Store, name: str, kind: str | None) -> list[Place]:
 
     places = survey(store, name, kinds=_KINDS if kind is None else (kind,))
     if not places:
-        raise Failed(f"nobody holds {name!r} or waits for it")
+        raise Failed(f"no client holds {name!r} or waits for it")
     return places
 
 
@@ -97,12 +97,12 @@ def _found(store: Store, name: str, kind: str | None) -> list[Place]:
 @common()
 @settings
 def show(options: Settings, name: str, kind: str | None) -> None:
-    """Show who holds NAME and who waits for it, in order. Exit code 1 if there is nobody."""
+    """Show who holds NAME and who waits for it, in order. Exit code 1 if no client does."""
     with options.connect() as store:
         records = [_record(place) for place in _found(store, name, kind)]
     state = Column("state", lambda r: "holds" if r["holds"] else "waits")
     lease = Column("lease", lambda r: r["lease_id"] or "", "dim", whole=True)
-    options.output.listing(records, [state, *_COMMON, lease], empty="nobody")
+    options.output.listing(records, [state, *_COMMON, lease], empty="no client")
 
 
 @locks.command()
@@ -115,9 +115,9 @@ def release(options: Settings, *, name: str, kind: str | None, yes: bool) -> Non
     """Take NAME away from its holder, and let the next one have it.
 
     The store refuses the holder's guarded writes at once. The holder notices the loss at its session's next refresh,
-    within seconds, so the next holder may start earlier. "tenure lock" and "tenure elect" kill their command then. To
-    take away all that is on the holder's session, use "tenure lease revoke" with the lease that "tenure locks show"
-    names.
+    within seconds, so the next holder may start earlier. When it does, "tenure lock" and "tenure elect" kill their
+    command. To take away all that is on the holder's session, use "tenure lease revoke" with the lease that "tenure
+    locks show" names.
     """
     from tenure.recipes.survey import release as take_away
 
@@ -128,7 +128,7 @@ def release(options: Settings, *, name: str, kind: str | None, yes: bool) -> Non
             raise click.UsageError(f"{name!r} is the name of several: {', '.join(kinds)}; choose one with --kind")
         holders = [place for place in places if place.holds]
         if not holders:
-            raise Failed(f"nobody holds {name!r}; {plural(len(places), 'participant')} will get it without this")
+            raise Failed(f"no client holds {name!r}; {plural(len(places), 'participant')} will get it without this")
         who = ", ".join(f"{place.owner} (token {place.token})" for place in holders)
         if not yes:
             click.confirm(f"Take {holders[0].kind} {name!r} away from {who}?", abort=True, err=True)

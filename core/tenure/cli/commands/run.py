@@ -81,14 +81,15 @@ def run(
     tenure run web --port 8000 -- python -m http.server 8000
 
     The instance is registered first; if that fails, the command isn't started. When the command ends, the instance is
-    deregistered at once, and "tenure run" exits with the command's exit code (128+n if signal n ended it, 127 or 126
-    if it couldn't be started). SIGTERM, SIGINT and SIGQUIT mark the instance as draining and are passed on to the
-    command; SIGHUP, SIGUSR1 and SIGUSR2 are only passed on. If "tenure run" itself is killed, the command gets SIGTERM,
-    and the registration disappears when its lease expires (--heartbeat). Remarks go to stderr; stdout is the
-    command's.
+    deregistered at once, and "tenure run" exits with the command's exit code. That is 128+n if signal n ended it, and
+    127 or 126 if it couldn't be started.
+
+    SIGTERM, SIGINT and SIGQUIT mark the instance as draining and are passed on to the command; SIGHUP, SIGUSR1 and
+    SIGUSR2 are only passed on. If "tenure run" itself is killed, the command gets SIGTERM, and the registration
+    disappears when its lease expires (--heartbeat). Remarks go to stderr; stdout is the command's.
 
     With --probe the command is started first, and registered as soon as the probe succeeds. While the probe fails, the
-    instance is marked as draining: nobody picks it.
+    instance is marked as draining: no client picks it.
     """
     from tenure.registry import Instance
 

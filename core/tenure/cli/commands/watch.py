@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenure._outages import OutageTracker
-from tenure._text import clock_time, iso_time, plural
+from tenure._text import clock_time, iso_time, ordinal, plural, seconds
 from tenure.cli.commands.services import describe_meta, opened_registry
 from tenure.cli.completion import service_names
 from tenure.cli.options import Settings, common, settings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tenure.registry import InstanceEvent, Registry, StatusChange
 
 _LOOK = 0.25
+_MOST_GONE = 10_000
 _MARKS = {"create": ("+", "green"), "upsert": ("~", "yellow"), "delete": ("-", "red"), "snapshot": ("=", "dim")}
 
 
@@ -69,7 +70,8 @@ def watch(options: Settings, *, service: str | None, changes: int | None) -> Non
 
     It continues after outages of the store, and shows how stale its data are. With --json each line has a "type":
     snapshot, synced, create, upsert, delete, resync, outage or reconnected. An outage has an "error" and a "reason"
-    once its cause is known; without --json it is a remark on stderr.
+    once its cause is known; without --json it is a remark on stderr. A comeback has "away_seconds", and
+    "returns": how often it has come back since the command began.
     """
     out = options.output
     news = _News()
@@ -89,7 +91,7 @@ def _follow(
     out: Output, registry: Registry, news: queue.SimpleQueue[Any], present: set[str], changes: int | None
 ) -> None:
     """Print until ``changes`` were shown. The first event of each in ``present`` is the state, not a change."""
-    tracker = OutageTracker()
+    tracker, absences = OutageTracker(), _Absences()
     total, in_sync = len(present), False
     while True:
         if not in_sync and not present:
@@ -111,7 +113,8 @@ def _follow(
             )
         elif isinstance(item, _Change):
             identity = item.event.instance.identity()
-            show_change(out, item.event, item.at, snapshot=identity in present)
+            away = absences.ended_by(item.event, item.at)
+            show_change(out, item.event, item.at, snapshot=identity in present, away=away)
             if identity in present:
                 present.discard(identity)
             elif changes is not None:
@@ -130,8 +133,19 @@ def _show_in_sync(out: Output, count: int, url: str) -> None:
     )
 
 
-def show_change(out: Output, event: InstanceEvent, at: datetime, *, snapshot: bool = False, lead: str = "") -> None:
-    """Return one line for one event; ``lead`` replaces the time of day."""
+def show_change(
+    out: Output,
+    event: InstanceEvent,
+    at: datetime,
+    *,
+    snapshot: bool = False,
+    lead: str = "",
+    away: tuple[float, int] | None = None,
+) -> None:
+    """Print one line for one event; ``lead`` replaces the time of day.
+
+    ``away``: how many seconds the instance was gone, and how often it has come back.
+    """
     kind = "snapshot" if snapshot else str(event.type)
     out.event(
         {
@@ -139,9 +153,11 @@ def show_change(out: Output, event: InstanceEvent, at: datetime, *, snapshot: bo
             "type": kind,
             "service": event.instance.service_name,
             "instance": event.instance.to_dict(),
+            **({} if away is None else {"away_seconds": round(away[0], 3), "returns": away[1]}),
         },
         (lead or clock_time(at) + "  ", "dim"),
         *change_pieces(event, kind),
+        ("" if away is None else f"  back after {seconds(away[0])}, {ordinal(away[1])} time", "yellow"),
     )
 
 
@@ -173,6 +189,30 @@ def _difference(before: dict[str, object], now: dict[str, object]) -> str:
     ]
     parts += [f"{name} removed" for name in before if name not in now]
     return " ".join(parts)
+
+
+@dataclass(slots=True)
+class _Absences:
+    """Which instances have gone, when, and how often each came back."""
+
+    gone: dict[str, datetime] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
+
+    def ended_by(self, event: InstanceEvent, at: datetime) -> tuple[float, int] | None:
+        """Take an event in. Returns the seconds of the absence that it ends, and how many have ended."""
+        identity = event.instance.identity()
+        if event.type == "delete":
+            self.gone[identity] = at
+            while len(self.gone) > _MOST_GONE:  # those that restart have another id each time
+                oldest = next(iter(self.gone))
+                del self.gone[oldest]
+                self.times.pop(oldest, None)
+            return None
+        since = self.gone.pop(identity, None)
+        if since is None:
+            return None
+        self.times[identity] = self.times.get(identity, 0) + 1
+        return max(0.0, (at - since).total_seconds()), self.times[identity]
 
 
 def _now() -> datetime:

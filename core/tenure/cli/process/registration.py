@@ -139,13 +139,17 @@ class Reporter:
         self._stamped = stamped
 
     def say(self, kind: str, text: str, *, always: bool = False, **more: Any) -> None:
-        """Print one remark; ``kind`` identifies it for programs. ``always``: also if ``--quiet`` was given."""
-        if self._json:
-            record = {"time": iso_time(), "type": kind, "message": text, **more}
-            click.echo(json_text(record, ascii_only=True), err=True)
-        elif always or not self._quiet:
-            lead = f"{datetime.now().astimezone():%H:%M:%S} tenure[{os.getpid()}]" if self._stamped else "tenure"
-            click.echo(f"{lead}: {visible(text)}", err=True)
+        """Print one remark; ``kind`` identifies it for programs. ``always``: also if ``--quiet`` was given.
+
+        Where stderr can't be written, as on a full disk, the remark is lost: what it is about goes on.
+        """
+        with contextlib.suppress(OSError):
+            if self._json:
+                record = {"time": iso_time(), "type": kind, "message": text, **more}
+                click.echo(json_text(record, ascii_only=True), err=True)
+            elif always or not self._quiet:
+                lead = f"{datetime.now().astimezone():%H:%M:%S} tenure[{os.getpid()}]" if self._stamped else "tenure"
+                click.echo(f"{lead}: {visible(text)}", err=True)
 
 
 class StatusReporter:

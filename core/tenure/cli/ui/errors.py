@@ -98,9 +98,11 @@ def report_os_error(error: OSError) -> int:
     if error.errno == errno.EPIPE:
         _silence_stdout()
         return BROKEN_PIPE
-    click.echo(f"tenure: {visible(str(error))}", err=True)
     if error.errno == errno.ENOSPC:
         _silence_stdout()
+        click.echo(f"tenure: writing the result: {error.strerror}; make room, and give the command again", err=True)
+    else:
+        click.echo(f"tenure: {visible(str(error))}", err=True)
     return FAILED
 
 

@@ -141,9 +141,9 @@ class HealthMonitor:
             except StoreClosed:
                 return
             except TenureError as exc:
-                _log.warning("the health of %s can't be told to others now: %s", instance.identity(), exc)
+                _log.warning("the health of %s can't be written for others now: %s", instance.identity(), exc)
             except Exception:  # noqa: BLE001 - the thread goes on: the next probe tries again
-                _log.exception("the health of %s can't be told to others", instance.identity())
+                _log.exception("the health of %s can't be written for others", instance.identity())
 
     def _apply(self, instance: Instance) -> None:
         if self._tally.healthy is False and instance.ready:

@@ -76,7 +76,7 @@ class RegistryConfig:
         if self.services is not None:
             object.__setattr__(self, "services", _names(self.services))
         if self.warm_file is not None:
-            _check_file(self.warm_file)
+            check_file(self.warm_file)
         for field in ("heartbeat", "retry_first", "retry_longest", "rest_first", "rest_longest"):
             _number(field, getattr(self, field), above=0.0)
         _number("wait", self.wait)
@@ -117,12 +117,17 @@ def _names(services: object) -> frozenset[str]:
     )
 
 
-def _check_file(path: object) -> None:
+def check_file(path: object) -> None:
+    """Raise ``ConfigError`` unless a file of that name can be kept: it takes the place of what is there."""
     if not isinstance(path, str | os.PathLike) or not str(path):
         raise ConfigError(f"configuring a registry: warm_file is the path of a file, or None, not {path!r:.80}")
     folder = Path(path).parent
     if not folder.is_dir():
         raise ConfigError(f"configuring a registry: warm_file is in {str(folder)!r}, which is no folder; make it first")
+    if Path(path).exists() and not Path(path).is_file():
+        raise ConfigError(
+            f"configuring a registry: warm_file is {str(path)!r}, which is a folder, a device or a pipe; name a file"
+        )
 
 
 def _number(field: str, value: object, *, above: float | None = None) -> None:

@@ -14,6 +14,7 @@ write, and what is no file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -84,6 +85,8 @@ class SealedFile:
         tail = json.dumps({"entries": len(all_lines) - 1, "sha256": hashlib.sha256(body).hexdigest()})
         folder, name = self.path.parent, self.path.name
         self._tidy(folder, name)
+        if self.path.exists() and not self.path.is_file():
+            raise OSError(errno.EINVAL, "a folder, a device or a pipe is there")
         unfinished = folder / f".{name}.{secrets.token_hex(8)}.new"
         try:
             # Created here and for this user alone: nobody else can have prepared a file or a link of this name.

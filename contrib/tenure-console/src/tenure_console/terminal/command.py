@@ -11,7 +11,7 @@ from tenure.cli.options import Settings, common, settings
 from tenure.errors import ConfigError
 
 
-@click.command(short_help="What goes on in the store, at this terminal.")
+@click.command(short_help="Show what happens in the store, at this terminal.")
 @common()
 @settings
 def top(options: Settings) -> None:

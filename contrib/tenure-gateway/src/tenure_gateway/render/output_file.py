@@ -7,6 +7,7 @@ so that it is run after a crash in between, too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -43,6 +44,10 @@ class OutputFile:
             OSError: it can't be written, or can't get the owner that the file has.
         """
         # Always the same name, so that a process that is killed leaves one at most. Nobody else's file is followed.
+        if self.path.exists() and not self.path.is_file():
+            raise OSError(
+                errno.EINVAL, "a folder, a device or a pipe is there, and no file can take its place", str(self.path)
+            )
         candidate = self.path.with_name(f".{self.path.name}.new")
         candidate.unlink(missing_ok=True)
         handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -45,7 +45,7 @@ def checked(value: object) -> str:
         return value
     raise Refused(
         f"printing {_shown(value)}: it has characters that may have a meaning in a configuration file; use a filter: "
-        "nginx, haproxy, json, name, or raw if you trust whoever wrote it"
+        "nginx, haproxy, json, name, or raw if you trust its author"
     )
 
 
