@@ -94,14 +94,14 @@ MUTANTS = (
         kind=Kind.GAP,
         file=f"{_FOLDER}/watch.py",
         old=(
-            "            self._add(feed, deadline)\n"
-            '            self._worker.start("watching")\n'
-            "            page = self._list(request, deadline)\n"
+            "        self._add(feed, deadline)\n"
+            '        self._worker.start("watching")\n'
+            "        page = self._list(request, deadline)\n"
         ),
         new=(
-            "            page = self._list(request, deadline)\n"
-            "            self._add(feed, deadline)\n"
-            '            self._worker.start("watching")\n'
+            "        page = self._list(request, deadline)\n"
+            "        self._add(feed, deadline)\n"
+            '        self._worker.start("watching")\n'
         ),
         wrong="A watch never tells what was written between its list and its watch.",
         rules=("watches.begin_with_the_present_state", "watches.watchers_converge"),
