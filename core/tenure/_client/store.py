@@ -942,8 +942,8 @@ class Store:
     def _end(self, leases: Sequence[LeaseId], deadline: Deadline) -> None:
         self._keeper.revoke_all(leases, deadline)
         self._connecting.close(deadline)
+        self._losses.close(deadline)  # first: what is told of a session's loss is called by the other pool
         self._callbacks.close(deadline)
-        self._losses.close(deadline)
         try:
             self._backend.close()
         except CallInterrupted:

@@ -249,7 +249,9 @@ class HeldLease:
         Raises:
             OutcomeUnknown: no answer came. Other errors are those of :meth:`Lease.revoke`.
         """
-        if self.mark_revoked():
+        # Reading the state of an overdue lease records its loss. A forked child records none.
+        late = not self.ended and self.state is LeaseState.LOST and self.ended
+        if late or self.mark_revoked():
             self._keeper.revoke(self, timeout)
 
     # -- for the keep-alive --

@@ -208,10 +208,12 @@ class HeldState:
                     self._count, counted[:] = self._count - 1, [True]  # at once: an interrupt comes between lines
                     return self.held
                 last = self._released = True
-            self.end()
+            self._settle()
             self._given_back = yield from self._give_back(limit)
+            self._tell_the_loss(not self._given_back)
             return self._given_back
         except TenureError:
+            self._tell_the_loss()
             raise
         except BaseException:  # an interrupt, maybe before anything was done
             if last:
@@ -249,13 +251,28 @@ class HeldState:
 
         ``passed_on``: its holder asked for that, so that it isn't lost.
         """
-        self._released = True
+        self._settle()
         self._given_back = passed_on
+        self._tell_the_loss(False if passed_on else None)
+
+    def _settle(self) -> None:
+        self._released = True
         self._ended.set()
         if self._tenancy is not None:
             self._tenancy.ended()
+
+    def _tell_the_loss(self, lost: bool | None = None) -> None:
+        """Call whoever waits for the loss, or forget them if there was none. By default the session says which.
+
+        A loss is told by a thread of the keep-alive. The holder may have seen it first, and left its block.
+        """
+        if lost is None:
+            lost = not self._session.alive
         for owner in self._owners:
-            self._session._unsubscribe(owner)
+            if lost and not self._store._inherited:
+                self._session._tell(owner)
+            else:
+                self._session._unsubscribe(owner)
 
     @property
     def _revisions(self) -> Iterable[tuple[str, int]]:
