@@ -153,7 +153,7 @@ def tenure_lease_refreshed(url: str, lease_id: str, seconds: float, remaining: f
     Args:
         url: the store's URL, any password replaced by ``***``.
         lease_id: the lease's id.
-        seconds: how long the request took.
+        seconds: how long the request took, in seconds.
         remaining: seconds that the lease had left when the answer came, before it counted: how near its loss was.
         store: the store in parts.
     """
@@ -280,7 +280,7 @@ def tenure_watch_reconnected(url: str, watch_id: int, prefix: str, seconds: floa
         url: the store's URL, any password replaced by ``***``.
         watch_id: the number of the watch, of its own in this process.
         prefix: the prefix that the watch was opened with, without the namespace.
-        seconds: how long ago the first ``tenure_watch_disconnected`` of this outage was.
+        seconds: seconds since the first ``tenure_watch_disconnected`` of this outage.
         store: the store in parts.
     """
 
@@ -295,7 +295,7 @@ def tenure_callback_dequeued(url: str, pool: str, seconds: float, waiting: int, 
     Args:
         url: the store's URL, any password replaced by ``***``.
         pool: which threads: ``"callbacks"`` (watches, handlers, recipes), ``"connecting"`` or ``"losses"``.
-        seconds: how long the work has waited in the queue.
+        seconds: how long the work has waited in the queue, in seconds.
         waiting: how much work waits in the queue now.
         store: the store in parts.
     """
@@ -310,7 +310,7 @@ def tenure_callback_slow(url: str, pool: str, seconds: float, store: ObservedSto
     Args:
         url: the store's URL, any password replaced by ``***``.
         pool: which threads, as for :func:`tenure_callback_dequeued`.
-        seconds: how long the work has run until now.
+        seconds: how long the work has run until now, in seconds.
         store: the store in parts.
     """
 
@@ -324,7 +324,7 @@ def tenure_callback_finished(
     Args:
         url: the store's URL, any password replaced by ``***``.
         source: whose callback: ``"watch"``, ``"lease"``, ``"registry"`` or ``"recipe"``.
-        seconds: how long the callback ran.
+        seconds: how long the callback ran, in seconds.
         error: what the callback raised, ``None`` if it returned.
         store: the store in parts.
     """
@@ -430,7 +430,7 @@ def tenure_recipe_held(
         kind: what is held, as for :func:`tenure_recipe_waiting`.
         name: the name of what is held.
         token: the fencing token.
-        seconds: how long it took to acquire it.
+        seconds: how long it took to acquire it, in seconds.
         context: what :func:`tenure_recipe_waiting` of this observer returned, ``None`` without one.
         store: the store in parts.
     """
@@ -446,7 +446,7 @@ def tenure_recipe_given_up(
         url: the store's URL, any password replaced by ``***``.
         kind: what it wanted, as for :func:`tenure_recipe_waiting`.
         name: the name of what it wanted.
-        seconds: how long it tried.
+        seconds: how long it tried, in seconds.
         error: why, such as ``WaitTimeout``; ``None`` if others held it and it was not to wait, or if the caller was
             interrupted.
         context: what :func:`tenure_recipe_waiting` of this observer returned, ``None`` without one.
@@ -463,7 +463,7 @@ def tenure_recipe_released(url: str, kind: str, name: str, token: int, seconds: 
         kind: what was held, as for :func:`tenure_recipe_waiting`.
         name: the name of what was held.
         token: the fencing token.
-        seconds: how long it was held.
+        seconds: how long it was held, in seconds.
         store: the store in parts.
     """
 
@@ -477,6 +477,6 @@ def tenure_recipe_lost(url: str, kind: str, name: str, token: int, seconds: floa
         kind: what was held, as for :func:`tenure_recipe_waiting`.
         name: the name of what was held.
         token: the fencing token.
-        seconds: how long it was held.
+        seconds: how long it was held, in seconds.
         store: the store in parts.
     """

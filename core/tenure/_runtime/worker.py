@@ -119,7 +119,7 @@ class Worker:
         """Wait for threads that were stopped, except for the calling one.
 
         Args:
-            seconds: the longest wait for each.
+            seconds: the longest wait for each, in seconds.
         """
         for thread in list(self._stopped):
             # One without an identity was not started yet, and will see that it isn't on duty.

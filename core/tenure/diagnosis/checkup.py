@@ -113,7 +113,7 @@ def examine_store(
     Args:
         store: the store.
         plugin: its plugin; default: the one of its URL's scheme.
-        connect_seconds: how long opening it took; 0.0 if nobody measured that.
+        connect_seconds: how long opening it took, in seconds; 0.0 if nobody measured that.
         samples: gets and puts to time.
         read_only: write nothing.
         heartbeat: seconds, the shortest TTL that the application uses.

@@ -301,7 +301,7 @@ class HeldLease:
 
         Args:
             started: when the refresh was sent, on the store's clock.
-            ttl: the TTL that the store gave.
+            ttl: the TTL that the store gave, in seconds.
             now: when the answer was received, on the store's clock.
         """
         with self._lock:

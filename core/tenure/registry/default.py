@@ -113,6 +113,9 @@ def close(*, timeout: float | None = None) -> None:
 
     Args:
         timeout: seconds for everything together; default: the store's timeout.
+
+    Raises:
+        InvalidArgument: ``timeout`` is not a positive number of seconds.
     """
     with _process.lock:
         registry = _process.registry
@@ -131,6 +134,9 @@ def _close_opened(deadline: Deadline | None = None) -> None:
 
 def get_registry() -> Registry:
     """Return the registry of this process, also after :func:`close`.
+
+    Returns:
+        The registry that ``init`` started last.
 
     Raises:
         StoreClosed: ``init`` was never called.

@@ -299,6 +299,9 @@ class Registry:
 
         Args:
             timeout: seconds for everything together; default: the store's timeout.
+
+        Raises:
+            InvalidArgument: ``timeout`` is not a positive number of seconds.
         """
         if left_behind(self._fork_generation):
             return  # the parent process owns what this one inherited

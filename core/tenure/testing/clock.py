@@ -72,7 +72,7 @@ class VirtualClock(ManualClock):
         """Let time pass at once, as for a process that was suspended: leases not refreshed meanwhile are lost.
 
         Args:
-            seconds: how much time passes, 0 or more.
+            seconds: how much time passes, in seconds, 0 or more.
 
         Raises:
             ValueError: ``seconds`` is negative.
@@ -85,7 +85,7 @@ class VirtualClock(ManualClock):
         It takes a few milliseconds of real time for each such event. Callbacks may still be running when it returns.
 
         Args:
-            seconds: how much time passes, 0 or more.
+            seconds: how much time passes, in seconds, 0 or more.
 
         Raises:
             ValueError: ``seconds`` is negative.

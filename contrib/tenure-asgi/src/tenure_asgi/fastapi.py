@@ -23,6 +23,9 @@ async def get_lifespan(connection: HTTPConnection) -> Lifespan:
     Args:
         connection: the request or the websocket.
 
+    Returns:
+        The lifespan that the middleware was given.
+
     Raises:
         ConfigError: the application isn't in a ``TenureMiddleware``.
     """
@@ -41,6 +44,9 @@ async def get_store(connection: HTTPConnection) -> aio.Store:
     Args:
         connection: the request or the websocket.
 
+    Returns:
+        The open store, which the lifespan closes.
+
     Raises:
         ConfigError: the application isn't in a ``TenureMiddleware``.
         StoreClosed: the application has been shut down.
@@ -53,6 +59,9 @@ async def get_registry(connection: HTTPConnection) -> aio.Registry:
 
     Args:
         connection: the request or the websocket.
+
+    Returns:
+        The started registry, which the lifespan closes.
 
     Raises:
         ConfigError: the application isn't in a ``TenureMiddleware``.

@@ -76,7 +76,19 @@ class TenureTransport(httpx.BaseTransport):
         self._transport = transport if transport is not None else httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, to another instance if the first one fails and it is safe."""
+        """Send a request, to another instance if the first one fails and it is safe.
+
+        Args:
+            request: the request. No attempt begins after its timeout, in seconds.
+
+        Returns:
+            The response of the instance that answered, whatever its status.
+
+        Raises:
+            httpx.TransportError: no instance answered: the error of the last attempt. It is ``httpx.ConnectError`` if
+                there is no instance.
+            StoreClosed: the registry has not started.
+        """
         service = self._options.service(request)
         if service is None:
             return self._transport.handle_request(request)
@@ -142,7 +154,19 @@ class AsyncTenureTransport(httpx.AsyncBaseTransport):
         self._transport = transport if transport is not None else httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, to another instance if the first one fails and it is safe."""
+        """Send a request, to another instance if the first one fails and it is safe.
+
+        Args:
+            request: the request. No attempt begins after its timeout, in seconds.
+
+        Returns:
+            The response of the instance that answered, whatever its status.
+
+        Raises:
+            httpx.TransportError: no instance answered: the error of the last attempt. It is ``httpx.ConnectError`` if
+                there is no instance.
+            StoreClosed: the registry has not started.
+        """
         service = self._options.service(request)
         if service is None:
             return await self._transport.handle_async_request(request)

@@ -170,6 +170,9 @@ class Lifespan:
             validate: called with each value that is read. A value for which it raises or returns ``False`` is not
                 valid.
 
+        Returns:
+            The setting. It has a value once the lifespan is open.
+
         Raises:
             ConfigError: the lifespan is open already.
         """
@@ -191,6 +194,9 @@ class Lifespan:
 
         It is ready while its instance is registered (if it has one), it is not stopping, and the store has given a sign
         of life within ``stale_after`` seconds.
+
+        Returns:
+            A sentence for each reason; empty if the application is ready.
         """
         if self._registry is None:
             return ["not started"]
@@ -331,7 +337,11 @@ class Lifespan:
             _log.warning("%d requests were cancelled: they took longer than the time to stop allows", number)
 
     def time_for_shutdown(self) -> float:
-        """Return the seconds that the application's own shutdown may take."""
+        """Return how long the application's own shutdown may take.
+
+        Returns:
+            A positive number of seconds from now.
+        """
         return self._time_until(_SHUTDOWN_SHARE)
 
     def _time_until(self, share: float) -> float:

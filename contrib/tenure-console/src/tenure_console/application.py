@@ -91,7 +91,11 @@ class Console:
         return self._sessions.token
 
     def start(self) -> None:
-        """Open the watch. May be called again. Raises what :meth:`tenure.Store.watch` raises."""
+        """Open the watch. May be called again, and then does nothing.
+
+        Raises:
+            TenureError: as ``tenure.Store.watch``. The watch isn't open then.
+        """
         if not self._started:
             self._follower.start()
             self._started = True

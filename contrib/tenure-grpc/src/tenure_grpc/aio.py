@@ -153,29 +153,79 @@ class TenureChannel(grpc.aio.Channel):  # type: ignore[misc]  # gRPC has no type
     def unary_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> Any:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes one request and returns a call to await. A ``timeout`` is in seconds, for all attempts
+            of a call.
+        """
         return _Callable(self, _Method(method, "unary_unary", request_serializer, response_deserializer))
 
     def unary_stream(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> Any:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes one request and returns a call that iterates over responses. A ``timeout`` is in
+            seconds, for all attempts of a call.
+        """
         return _Callable(self, _Method(method, "unary_stream", request_serializer, response_deserializer))
 
     def stream_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> Any:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes an iterator of requests and returns a call to await. A ``timeout`` is in seconds, for
+            all attempts of a call.
+        """
         return _Callable(self, _Method(method, "stream_unary", request_serializer, response_deserializer))
 
     def stream_stream(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> Any:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes an iterator of requests and returns a call that iterates over responses. A ``timeout``
+            is in seconds, for all attempts of a call.
+        """
         return _Callable(self, _Method(method, "stream_stream", request_serializer, response_deserializer))
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """Return ``READY`` while the registry knows an instance that accepts calls, else ``TRANSIENT_FAILURE``."""
+        """Return whether a call would find an instance. Makes no connection.
+
+        Args:
+            try_to_connect: not used: a call connects.
+
+        Returns:
+            ``READY`` while the registry knows an instance that accepts calls, else ``TRANSIENT_FAILURE``.
+
+        Raises:
+            StoreClosed: the registry has not started.
+        """
         try:
             ready = self._registry.get_service(self._options.service).ready
         except (ServiceNotFound, NoInstanceAvailable):
@@ -183,12 +233,23 @@ class TenureChannel(grpc.aio.Channel):  # type: ignore[misc]  # gRPC has no type
         return grpc.ChannelConnectivity.READY if ready else grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Wait until :meth:`get_state` says something else."""
+        """Wait until :meth:`get_state` returns another state. There is no time limit; ``asyncio.timeout`` sets one.
+
+        Args:
+            last_observed_state: the state to wait for the end of.
+
+        Raises:
+            StoreClosed: the registry has not started.
+        """
         while self.get_state() is last_observed_state:
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def channel_ready(self) -> None:
-        """Wait until the registry knows an instance that accepts calls."""
+        """Wait until the registry knows an instance that accepts calls. There is no time limit.
+
+        Raises:
+            StoreClosed: the registry has not started.
+        """
         while self.get_state() is not grpc.ChannelConnectivity.READY:
             await asyncio.sleep(_LOOK_AGAIN)
 

@@ -163,33 +163,85 @@ class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
     def unary_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> grpc.UnaryUnaryMultiCallable:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes one request and returns the response. A ``timeout`` is in seconds, for all attempts of
+            a call.
+        """
         return _UnaryUnary(self, _Method(method, "unary_unary", request_serializer, response_deserializer))
 
     def unary_stream(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> grpc.UnaryStreamMultiCallable:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes one request and returns a call that iterates over responses. A ``timeout`` is in
+            seconds, for all attempts of a call.
+        """
         return _UnaryStream(self, _Method(method, "unary_stream", request_serializer, response_deserializer))
 
     def stream_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> grpc.StreamUnaryMultiCallable:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes an iterator of requests and returns the response. A ``timeout`` is in seconds, for all
+            attempts of a call.
+        """
         return _StreamUnary(self, _Method(method, "stream_unary", request_serializer, response_deserializer))
 
     def stream_stream(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
     ) -> grpc.StreamStreamMultiCallable:
-        """Return what makes calls of a method, as for any channel."""
+        """Return what makes calls of a method, as for any channel. Makes no connection.
+
+        Args:
+            method: the method's full name, such as ``/shop.Shop/Get``.
+            request_serializer: makes bytes of a request; ``None``: each request is bytes.
+            response_deserializer: makes a response of bytes; ``None``: each response is bytes.
+
+        Returns:
+            A callable that takes an iterator of requests and returns a call that iterates over responses. A ``timeout``
+            is in seconds, for all attempts of a call.
+        """
         return _StreamStream(self, _Method(method, "stream_stream", request_serializer, response_deserializer))
 
     def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
-        """Raise ``NotImplementedError``: there is no one connection. ``Registry.add_handler`` tells of instances."""
+        """Refuse: there is no one connection to follow. ``Registry.add_handler`` tells of instances.
+
+        Args:
+            callback: not used.
+            try_to_connect: not used.
+
+        Raises:
+            NotImplementedError: always.
+        """
         raise NotImplementedError("subscribe: this channel has many connections; use Registry.add_handler")
 
     def unsubscribe(self, callback: Any) -> None:
-        """Do nothing: nothing was subscribed."""
+        """Do nothing: nothing was subscribed.
+
+        Args:
+            callback: not used.
+        """
 
     def close(self) -> None:
         """Close all connections, and cancel the calls that are under way. Idempotent."""

@@ -212,10 +212,12 @@ class EventLog:
 
     @hookimpl
     def tenure_store_opened(self, store: ObservedStore) -> None:
+        """Log ``tenure.store.opened`` at INFO."""
         self._log("tenure.store.opened", store)
 
     @hookimpl
     def tenure_store_closed(self, store: ObservedStore) -> None:
+        """Log ``tenure.store.closed`` at INFO."""
         self._log("tenure.store.closed", store)
 
     @hookimpl
@@ -228,6 +230,11 @@ class EventLog:
         error: TenureError | None,
         attempts: int,
     ) -> None:
+        """Log at WARNING that an operation failed, may have been applied, or took ``slow`` seconds or longer.
+
+        The events are ``tenure.operation.failed``, ``tenure.operation.unknown`` and ``tenure.operation.slow``. Other
+        operations leave no record.
+        """
         kind = error_type(outcome, error)
         if kind is None and seconds < self._slow:
             return
@@ -246,34 +253,41 @@ class EventLog:
 
     @hookimpl
     def tenure_lease_granted(self, store: ObservedStore, lease_id: str, ttl: float) -> None:
+        """Log ``tenure.lease.granted`` at DEBUG, with the TTL in seconds."""
         self._log("tenure.lease.granted", store, **{"tenure.lease.id": lease_id, "tenure.lease.ttl": ttl})
 
     @hookimpl
     def tenure_lease_refreshed(self, store: ObservedStore, lease_id: str, seconds: float, remaining: float) -> None:
+        """Log ``tenure.lease.refreshed`` at DEBUG, with the seconds that the lease had left."""
         fields = {"tenure.lease.id": lease_id, "tenure.seconds": seconds, "tenure.lease.remaining": remaining}
         self._log("tenure.lease.refreshed", store, **fields)
 
     @hookimpl
     def tenure_lease_suspect(self, store: ObservedStore, lease_id: str, remaining: float) -> None:
+        """Log ``tenure.lease.suspect`` at WARNING, with the seconds until the holder counts the lease as lost."""
         fields = {"tenure.lease.id": lease_id, "tenure.lease.remaining": remaining}
         self._log("tenure.lease.suspect", store, **fields)
 
     @hookimpl
     def tenure_lease_lost(self, store: ObservedStore, lease_id: str, reason: str) -> None:
+        """Log ``tenure.lease.lost`` at ERROR, with the reason."""
         self._log("tenure.lease.lost", store, **{"tenure.lease.id": lease_id, "tenure.reason": reason})
 
     @hookimpl
     def tenure_lease_revoked(self, store: ObservedStore, lease_id: str) -> None:
+        """Log ``tenure.lease.revoked`` at DEBUG."""
         self._log("tenure.lease.revoked", store, **{"tenure.lease.id": lease_id})
 
     # -- watches --
 
     @hookimpl
     def tenure_watch_opened(self, store: ObservedStore, prefix: str) -> None:
+        """Log ``tenure.watch.opened`` at DEBUG."""
         self._log("tenure.watch.opened", store, **{"tenure.prefix": prefix})
 
     @hookimpl
     def tenure_watch_closed(self, store: ObservedStore, prefix: str, error: TenureError | None) -> None:
+        """Log ``tenure.watch.closed`` at DEBUG, or ``tenure.watch.failed`` at ERROR if an error ended the watch."""
         if error is None:
             self._log("tenure.watch.closed", store, **{"tenure.prefix": prefix})
         else:
@@ -281,33 +295,39 @@ class EventLog:
 
     @hookimpl
     def tenure_watch_delivered(self, store: ObservedStore, prefix: str, lag: float, pending: int) -> None:
+        """Log ``tenure.watch.lagging`` at WARNING if the lag is at least ``slow`` seconds."""
         if lag >= self._slow:
             fields = {"tenure.prefix": prefix, "tenure.watch.lag": lag, "tenure.watch.pending": pending}
             self._log("tenure.watch.lagging", store, **fields)
 
     @hookimpl
     def tenure_watch_resynced(self, store: ObservedStore, prefix: str, reason: str, cause: str) -> None:
+        """Log ``tenure.watch.resynced`` at WARNING, with the reason."""
         fields = {"tenure.prefix": prefix, "tenure.reason": reason, "tenure.cause": cause}
         self._log("tenure.watch.resynced", store, **fields)
 
     @hookimpl
     def tenure_watch_disconnected(self, store: ObservedStore, prefix: str, error: TenureError) -> None:
+        """Log ``tenure.watch.disconnected`` at WARNING, with the error."""
         self._log("tenure.watch.disconnected", store, **{"tenure.prefix": prefix, **_of_error(error)})
 
     @hookimpl
     def tenure_watch_reconnected(self, store: ObservedStore, prefix: str, seconds: float) -> None:
+        """Log ``tenure.watch.reconnected`` at INFO, with the seconds of the outage."""
         self._log("tenure.watch.reconnected", store, **{"tenure.prefix": prefix, "tenure.seconds": seconds})
 
     # -- callbacks --
 
     @hookimpl
     def tenure_callback_slow(self, store: ObservedStore, pool: str, seconds: float) -> None:
+        """Log ``tenure.callback.slow`` at WARNING, with the seconds that the callback has run."""
         self._log("tenure.callback.slow", store, **{"tenure.callback.pool": pool, "tenure.seconds": seconds})
 
     @hookimpl
     def tenure_callback_finished(
         self, store: ObservedStore, source: str, seconds: float, error: BaseException | None
     ) -> None:
+        """Log ``tenure.callback.failed`` at ERROR if the callback raised. Otherwise leave no record."""
         if error is not None:
             fields = {"tenure.callback.source": source, "tenure.seconds": seconds, "error.type": type(error).__name__}
             self._log("tenure.callback.failed", store, **fields)
@@ -318,41 +338,53 @@ class EventLog:
     def tenure_registration_changed(
         self, store: ObservedStore, prefix: str, status: str, reason: str, service: str
     ) -> None:
+        """Log the new status of a registration.
+
+        The event is ``tenure.registration.failing`` at WARNING while it is recovering or failed. Otherwise it is
+        ``tenure.registration.changed`` at INFO.
+        """
         name = "tenure.registration." + ("failing" if status in ("recovering", "failed") else "changed")
         fields = {"tenure.service.name": service, "tenure.status": status, "tenure.reason": reason}
         self._log(name, store, **{"tenure.prefix": prefix, **fields})
 
     @hookimpl
     def tenure_cache_opened(self, store: ObservedStore, prefix: str, kind: str) -> None:
+        """Log ``tenure.cache.opened`` at DEBUG."""
         self._log("tenure.cache.opened", store, **{"tenure.prefix": prefix, "tenure.cache.kind": kind})
 
     @hookimpl
     def tenure_cache_closed(self, store: ObservedStore, prefix: str, kind: str) -> None:
+        """Log ``tenure.cache.closed`` at DEBUG."""
         self._log("tenure.cache.closed", store, **{"tenure.prefix": prefix, "tenure.cache.kind": kind})
 
     # -- recipes --
 
     @hookimpl
     def tenure_recipe_waiting(self, store: ObservedStore, kind: str, name: str) -> None:
+        """Log ``tenure.lock.waiting`` at DEBUG."""
         self._log("tenure.lock.waiting", store, **{"tenure.lock.kind": kind, "tenure.lock.name": name})
 
     @hookimpl
     def tenure_recipe_held(self, store: ObservedStore, kind: str, name: str, token: int, seconds: float) -> None:
+        """Log ``tenure.lock.held`` at INFO, with the token and the seconds of the wait."""
         self._log("tenure.lock.held", store, **_of_lock(kind, name, seconds), **{"tenure.lock.token": token})
 
     @hookimpl
     def tenure_recipe_given_up(
         self, store: ObservedStore, kind: str, name: str, seconds: float, error: TenureError | None
     ) -> None:
+        """Log ``tenure.lock.given_up`` at INFO, with the seconds of the wait and why it ended."""
         fields = {**_of_lock(kind, name, seconds), "tenure.outcome": why_given_up(error)}
         self._log("tenure.lock.given_up", store, **fields, **({} if error is None else _of_error(error)))
 
     @hookimpl
     def tenure_recipe_released(self, store: ObservedStore, kind: str, name: str, token: int, seconds: float) -> None:
+        """Log ``tenure.lock.released`` at INFO, with the token and the seconds for which it was held."""
         self._log("tenure.lock.released", store, **_of_lock(kind, name, seconds), **{"tenure.lock.token": token})
 
     @hookimpl
     def tenure_recipe_lost(self, store: ObservedStore, kind: str, name: str, token: int, seconds: float) -> None:
+        """Log ``tenure.lock.lost`` at ERROR, with the token and the seconds for which it was held."""
         self._log("tenure.lock.lost", store, **_of_lock(kind, name, seconds), **{"tenure.lock.token": token})
 
 

@@ -45,6 +45,7 @@ class OpenTelemetry(Measures):
 
     @hookimpl
     def tenure_operation_started(self, store: ObservedStore, operation: str, batch_size: int) -> object:
+        """Begin the span of an operation."""
         return self._traces.operation_started(store, operation, batch_size)
 
     @hookimpl
@@ -59,12 +60,14 @@ class OpenTelemetry(Measures):
         context: object,
     ) -> None:
         # Within the span, so that an exemplar of the measurement refers to it.
+        """Measure the operation in seconds, and end its span."""
         super().tenure_operation_finished(store, operation, seconds, outcome, error, attempts, context)
         if isinstance(context, Current):
             self._traces.operation_finished(context, outcome, error, attempts)
 
     @hookimpl
     def tenure_recipe_waiting(self, store: ObservedStore, kind: str, name: str) -> object:
+        """Count the waiting program, and begin the span of its wait."""
         super().tenure_recipe_waiting(store, kind, name)
         return self._traces.waiting(store, kind, name)
 
@@ -72,6 +75,7 @@ class OpenTelemetry(Measures):
     def tenure_recipe_held(
         self, store: ObservedStore, kind: str, name: str, token: int, seconds: float, context: object
     ) -> None:
+        """Measure the wait in seconds, and end its span with the token."""
         super().tenure_recipe_held(store, kind, name, token, seconds, context)
         if isinstance(context, trace.Span):
             self._traces.waited(context, "held", None, token)
@@ -80,6 +84,7 @@ class OpenTelemetry(Measures):
     def tenure_recipe_given_up(
         self, store: ObservedStore, kind: str, name: str, seconds: float, error: TenureError | None, context: object
     ) -> None:
+        """Measure the wait in seconds, and end its span with why it was given up."""
         super().tenure_recipe_given_up(store, kind, name, seconds, error, context)
         if isinstance(context, trace.Span):
             self._traces.waited(context, why_given_up(error), error)

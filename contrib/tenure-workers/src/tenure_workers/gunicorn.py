@@ -33,6 +33,9 @@ def on_reload(_server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Open the worker's store, register its instance, and drain it on SIGTERM before gunicorn stops the worker.
 
+    Args:
+        worker: gunicorn's worker, whose application is loaded.
+
     Raises:
         ConfigError: the application isn't a ``TenureMiddleware``.
         TenureError: the store can't be opened. The worker doesn't boot, and gunicorn says why.
@@ -58,7 +61,13 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Deregister the worker's instance if it still is registered, and close its store, before the process ends."""
+    """Deregister the worker's instance if it still is registered, and close its store, before the process ends.
+
+    If the store doesn't answer, warnings are logged. Nothing is raised.
+
+    Args:
+        worker: gunicorn's worker. In the master process, nothing is done.
+    """
     lifespan = getattr(worker, _ATTRIBUTE, None)
     # gunicorn also calls this in the master process, for a worker that is gone.
     if lifespan is not None and worker.pid == os.getpid():

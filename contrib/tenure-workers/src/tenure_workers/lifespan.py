@@ -194,7 +194,7 @@ class Lifespan:
         """Wait until the stop begins.
 
         Args:
-            seconds: the longest wait; ``None`` for no limit.
+            seconds: the longest wait, in seconds; ``None`` for no limit.
 
         Returns:
             Whether it has begun.
@@ -206,6 +206,9 @@ class Lifespan:
 
         It is ready while its instance is registered (if it has one), it is not stopping, and the store has given a sign
         of life within ``stale_after`` seconds.
+
+        Returns:
+            A sentence for each reason; empty if the process is ready.
         """
         here = self._here
         registry = here.registry

@@ -108,6 +108,9 @@ class Instance:
 
         Args:
             separator: the text after the service name.
+
+        Returns:
+            The text, such as ``web/1@10.0.0.1``.
         """
         return f"{self.service_name}{separator}{self.id}@{self.host}"
 
@@ -157,6 +160,9 @@ class Instance:
             port: the port.
             meta: the metadata.
 
+        Returns:
+            A new instance. This one doesn't change.
+
         Raises:
             InvalidArgument: as for a new instance.
         """
@@ -176,6 +182,9 @@ class Instance:
             host: where clients reach it.
             port: the port; ``None`` keeps it.
 
+        Returns:
+            A new instance. This one doesn't change.
+
         Raises:
             InvalidArgument: as for a new instance.
         """
@@ -187,6 +196,9 @@ class Instance:
         Args:
             meta: the metadata, in place of the instance's own.
 
+        Returns:
+            A new instance. This one doesn't change.
+
         Raises:
             InvalidArgument: as for a new instance.
         """
@@ -197,6 +209,12 @@ class Instance:
 
         Args:
             status: the status; ``ready`` is expressed by leaving it out.
+
+        Returns:
+            A new instance. This one doesn't change.
+
+        Raises:
+            InvalidArgument: ``status`` has a lone surrogate, so it isn't valid text.
         """
         meta = {key: value for key, value in self.meta.items() if key != STATUS_KEY}
         if status != InstanceStatus.READY:
@@ -209,6 +227,9 @@ class Instance:
         Args:
             weight: 0 to 1,000,000, in steps of a thousandth. One of weight 0 is a standby: it gets work if no other
                 instance is left.
+
+        Returns:
+            A new instance. This one doesn't change.
 
         Raises:
             InvalidArgument: ``weight`` is not such a number.

@@ -42,6 +42,9 @@ def key_of(prefix: str, instance: Instance) -> str:
     Args:
         prefix: the prefix of the registry's keys, :attr:`RegistryConfig.key_prefix`.
         instance: the instance.
+
+    Returns:
+        The key: the prefix and the instance's identity.
     """
     return prefix + instance.identity()
 
@@ -66,6 +69,9 @@ def encode(instance: Instance) -> bytes:
 
     Args:
         instance: the instance.
+
+    Returns:
+        The value, in UTF-8.
     """
     fields = ",".join(f'"{name}":{_json(value)}' for name, value in instance.to_dict().items())
     return _UNSAFE.sub(_escape, f"{{{fields}}}").encode()
@@ -127,6 +133,9 @@ def decode(prefix: str, key: str, value: bytes) -> Instance:
         prefix: the prefix of the registry's keys, :attr:`RegistryConfig.key_prefix`.
         key: the entry's key.
         value: the entry's value.
+
+    Returns:
+        The instance.
 
     Raises:
         MalformedEntry: the key or the value is not that of an instance.

@@ -30,6 +30,9 @@ _made: list[Lifespan] = []
 def get_lifespan() -> Lifespan:
     """Return the project's lifespan, made from ``settings.TENURE`` by the first call. It opens nothing.
 
+    Returns:
+        The lifespan, the same one at each call.
+
     Raises:
         ImproperlyConfigured: the setting is missing or wrong.
     """
@@ -40,12 +43,28 @@ def get_lifespan() -> Lifespan:
 
 
 def get_store() -> Store:
-    """Return this process's store, opened on the first use. Raises as ``tenure.connect``."""
+    """Return this process's store, opened on the first use.
+
+    Returns:
+        The open store. The lifespan closes it.
+
+    Raises:
+        ImproperlyConfigured: the setting is missing or wrong.
+        TenureError: as ``tenure.connect`` and the start of a registry.
+    """
     return get_lifespan().store
 
 
 def get_registry() -> Registry:
-    """Return this process's started registry, opened on the first use. Raises as ``tenure.connect``."""
+    """Return this process's started registry, opened on the first use.
+
+    Returns:
+        The started registry. The lifespan closes it.
+
+    Raises:
+        ImproperlyConfigured: the setting is missing or wrong.
+        TenureError: as ``tenure.connect`` and the start of a registry.
+    """
     return get_lifespan().registry
 
 
