@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import dataclasses
 import doctest
 import enum
@@ -9,6 +11,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -112,21 +115,86 @@ MADE_BY_CORE = {
     "TransactionDraft": "Store.transaction",
     "TransactView": "transact",
 }
+LOGGED = "if the store doesn't answer, a warning is logged"
+FINDS = "compares texts"
+RAISES_NOTHING_ELSEWHERE = {
+    "tenure.aio.Registry.current": "returns a field",
+    "tenure.aio.Registry.get_services": "returns a field",
+    "tenure.aio.Watch.close": "closing never fails",
+    "tenure.registry.Instance.identity": "joins texts",
+    "tenure.registry.Instance.to_dict": "copies fields",
+    "tenure.registry.Registry.current": "returns a field",
+    "tenure.registry.Registry.get_services": "returns a field",
+    "tenure.registry.encode": "an instance was checked when it was made",
+    "tenure.registry.key_of": "joins texts",
+    "tenure.testing.Faults.clear": "changes the script",
+    "tenure.testing.Faults.cut_watches": "each watch gets the error",
+    "tenure.testing.Faults.hang": "calls within the block raise",
+    "tenure.testing.Faults.next_write_unknown": "the write raises",
+    "tenure.testing.Faults.outage": "calls within the block raise",
+    "tenure.testing.Faults.watches_disconnected": "changes the script",
+    "tenure.testing.LostAnswer.hold": "keeps what it is given",
+    "tenure.testing.Sandbox.close": "closing never fails",
+    "tenure_asgi.Lifespan.close": LOGGED,
+    "tenure_asgi.Lifespan.drain": LOGGED,
+    "tenure_asgi.Lifespan.leave": LOGGED,
+    "tenure_asgi.Lifespan.not_ready": "what is wrong is returned",
+    "tenure_asgi.Lifespan.register_soon": "only begins; not_ready says what fails",
+    "tenure_asgi.Lifespan.time_for_shutdown": "arithmetic",
+    "tenure_asgi.httpx.AsyncTenureTransport.aclose": "raises what the transport that it was given raises",
+    "tenure_asgi.httpx.TenureTransport.close": "raises what the transport that it was given raises",
+    "tenure_console.Console.close": "closing never fails",
+    "tenure_grpc.TenureChannel.close": "closing never fails",
+    "tenure_grpc.TenureChannel.unsubscribe": "does nothing",
+    "tenure_grpc.aio.TenureChannel.close": "closing never fails",
+    **{
+        f"{module}.TenureChannel.{kind}": "only a call can fail"
+        for module in ("tenure_grpc", "tenure_grpc.aio")
+        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+    },
+    "tenure_telemetry.AllowList.lock": FINDS,
+    "tenure_telemetry.AllowList.prefix": FINDS,
+    "tenure_telemetry.AllowList.service": FINDS,
+    "tenure_telemetry.PrometheusCollector.collect": "copies numbers",
+    "tenure_telemetry.PrometheusCollector.describe": "returns nothing",
+    "tenure_telemetry.PrometheusCollector.families": "copies numbers",
+    "tenure_telemetry.PrometheusCollector.render": "copies numbers",
+    "tenure_workers.Lifespan.close": LOGGED,
+    "tenure_workers.Lifespan.drain": LOGGED,
+    "tenure_workers.Lifespan.drain_soon": "only begins",
+    "tenure_workers.Lifespan.not_ready": "what is wrong is returned",
+    "tenure_workers.Lifespan.wait": "waits for an event",
+    "tenure_workers.celery.follow_celery": "connects functions to signals",
+    "tenure_workers.django.forget_lifespan": LOGGED,
+    "tenure_workers.gunicorn.on_reload": "counts",
+    "tenure_workers.gunicorn.worker_exit": LOGGED,
+}
+MADE_BY_CONTRIB = {"tenure_asgi.Setting": "Lifespan.setting"}
+FOREIGN_ERRORS = {"ImproperlyConfigured", "httpx.TransportError"}
+"""Errors of Django and httpx, which expect them."""
 NO_FIELDS_TO_EXPLAIN = {"Secret": "its one field is hidden on purpose"}
+
+
+def entries(text):
+    """The Google-style sections of a docstring: title -> the entries' texts by their names."""
+    found = {}
+    title = name = None
+    for line in inspect.cleandoc(text or "").splitlines():
+        if match := re.fullmatch(r"(Args|Returns|Raises|Attributes):", line):
+            title, name = found.setdefault(match[1], {}), None
+        elif line and not line.startswith(" "):
+            title = None
+        elif title is not None and (match := re.match(r" {4}([\w.]+): (\S.*)", line)):
+            name = match[1]
+            title[name] = match[2]
+        elif title is not None and name is not None:
+            title[name] += f" {line.strip()}"
+    return found
 
 
 def sections(text):
     """The Google-style sections of a docstring: title -> the entries' names."""
-    found = {}
-    title = None
-    for line in inspect.cleandoc(text).splitlines():
-        if match := re.fullmatch(r"(Args|Returns|Raises|Attributes):", line):
-            title = found.setdefault(match[1], [])
-        elif line and not line.startswith(" "):
-            title = None
-        elif title is not None and (match := re.match(r" {4}(\w+): \S", line)):
-            title.append(match[1])
-    return found
+    return {title: list(found) for title, found in entries(text).items()}
 
 
 def functions():
@@ -161,28 +229,6 @@ def test_each_parameter_is_explained(name, function, text):
     assert sections(text).get("Args", []) == parameters
 
 
-@pytest.mark.parametrize("package", [registry, aio, testing], ids=lambda package: package.__name__)
-def test_each_parameter_of_the_other_packages_is_explained(package):
-    found = {}
-    for name in package.__all__:
-        owner = getattr(package, name)
-        members = vars(owner) if inspect.isclass(owner) else {name: owner}
-        for each, member in members.items():
-            plain = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else None
-            if inspect.isfunction(plain) and not each.startswith("_"):
-                if plain.__doc__ is None and inspect.isclass(owner) and inherited(owner, each):
-                    continue
-                found[f"{name}.{each}"] = plain
-    assert len(found) > 15
-    wrong = {
-        name
-        for name, plain in found.items()
-        if sections(plain.__doc__ or "").get("Args", [])
-        != [parameter for parameter in inspect.signature(plain).parameters if parameter not in ("self", "cls")]
-    }
-    assert not wrong
-
-
 @pytest.mark.parametrize(("name", "function", "text"), FUNCTIONS)
 def test_what_is_returned_is_explained(name, function, text):
     nothing = inspect.signature(function).return_annotation in ("None", None, inspect.Signature.empty)
@@ -199,6 +245,205 @@ def test_errors_are_named(name, function, text):
 
 def test_the_exceptions_are_still_needed():
     assert not set(RAISES_NOTHING) - {parameter.values[0] for parameter in FUNCTIONS}
+
+
+# -- the other packages ------------------------------------------------------------------------------------
+
+
+class Explained(NamedTuple):
+    """A public function or class, and what its docstring is compared with."""
+
+    name: str
+    text: str | None
+    parameters: dict[str, str]
+    """The annotations of its parameters or fields, by their names."""
+    returns: bool | None
+    """Whether it returns something; ``None`` for a class."""
+
+
+def by_import(package, names):
+    """The public functions and classes of a package that every test process has imported anyway."""
+    for name in names:
+        owner = getattr(package, name)
+        members = vars(owner) if inspect.isclass(owner) else {name: owner}
+        if inspect.isclass(owner):
+            fields = {field: str(kind) for base in owner.__mro__ for field, kind in annotations(base).items()}
+            yield Explained(name, owner.__doc__, {**fields, **annotations(vars(owner).get("__init__"))}, None)
+        for each, member in members.items():
+            plain = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else None
+            if not inspect.isfunction(plain) or each.startswith("_"):
+                continue
+            if plain.__doc__ is None and inspect.isclass(owner) and inherited(owner, each):
+                continue
+            returned = inspect.signature(plain).return_annotation
+            parameters = {one: annotations(plain).get(one, "") for one in inspect.signature(plain).parameters}
+            full = f"{name}.{each}" if inspect.isclass(owner) else name
+            yield Explained(full, plain.__doc__, parameters, returned not in ("None", None, inspect.Signature.empty))
+
+
+def annotations(thing):
+    return {name: str(kind) for name, kind in getattr(thing, "__annotations__", {}).items()}
+
+
+CONTRIB = Path(__file__).parents[2] / "contrib"
+CONTRIB_MODULES = [
+    "tenure_asgi",
+    "tenure_asgi.fastapi",
+    "tenure_asgi.httpx",
+    "tenure_console",
+    "tenure_grpc",
+    "tenure_grpc.aio",
+    "tenure_telemetry",
+    "tenure_telemetry.opentelemetry",
+    "tenure_workers",
+    "tenure_workers.celery",
+    "tenure_workers.django",
+    "tenure_workers.gunicorn",
+]
+
+
+def source(module):
+    """The syntax of a module. It isn't imported: that takes servers' libraries, and gRPC's threads outlive a test."""
+    package, *rest = module.split(".")
+    path = CONTRIB.joinpath(package.replace("_", "-"), "src", package, *rest)
+    return ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+
+
+def by_source(module):
+    """The public functions and classes of a distribution of its own, from its source."""
+    tree = source(module)
+    public = [
+        name
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for name in ast.literal_eval(node.value)
+    ]
+    origins = {
+        alias.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    public = public or [node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+    for name in public:
+        body = source(origins[name]).body if name in origins else tree.body
+        for node in body:
+            if getattr(node, "name", None) == name:
+                yield from explained(node, "")
+
+
+def explained(node, prefix):
+    name = prefix + node.name
+    if isinstance(node, ast.ClassDef):
+        fields = {ast.unparse(one.target): ast.unparse(one.annotation) for one in node.body if is_field(one)}
+        for member in node.body:
+            if isinstance(member, FUNCTION_NODES) and member.name == "__init__":
+                fields |= parameters_of(member)
+            elif isinstance(member, FUNCTION_NODES) and not member.name.startswith("_") and not is_property(member):
+                yield from explained(member, f"{name}.")
+        yield Explained(name, ast.get_docstring(node), fields, None)
+    elif isinstance(node, FUNCTION_NODES):
+        returns = node.returns is not None and ast.unparse(node.returns) != "None"
+        yield Explained(name, ast.get_docstring(node), parameters_of(node), returns)
+
+
+FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def is_property(node):
+    return any(ast.unparse(one) == "property" for one in node.decorator_list)
+
+
+def is_field(node):
+    return isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_")
+
+
+def parameters_of(node):
+    given = node.args
+    every = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
+    return {one.arg: ast.unparse(one.annotation) if one.annotation else "" for one in every if one is not None}
+
+
+OTHERS = {
+    **{package.__name__: list(by_import(package, package.__all__)) for package in (registry, aio, testing)},
+    **{module: list(by_source(module)) for module in CONTRIB_MODULES if CONTRIB.exists()},
+}
+HOOK_PARAMETERS = {hook.__name__: set(inspect.signature(hook).parameters) for hook in HOOKS}
+
+
+def what_is_missing(module, one):
+    """What the docstring of a function lacks."""
+    if not one.text:
+        yield "docstring"
+        return
+    found = sections(one.text)
+    wanted = [name for name in one.parameters if name not in ("self", "cls") and not name.startswith("_")]
+    if (hook := one.name.rpartition(".")[2]) in HOOK_PARAMETERS:  # its specification explains them
+        if not set(wanted) <= HOOK_PARAMETERS[hook]:
+            yield "a parameter that the hook doesn't have"
+        return
+    if found.get("Args", []) != wanted:
+        yield f"Args: {wanted}"
+    if ("Returns" in found) is not one.returns:
+        yield "Returns" if one.returns else "Returns, which is too much"
+    raised = found.get("Raises", [])
+    if bool(raised) is (f"{module}.{one.name}" in RAISES_NOTHING_ELSEWHERE):
+        yield "Raises, which is too much" if raised else "Raises"
+    for error in raised:
+        if error not in FOREIGN_ERRORS and not any(
+            hasattr(place, error) for place in (errors, builtins, registry, testing)
+        ):
+            yield f"an error that exists: {error}"
+
+
+@pytest.mark.parametrize("module", OTHERS)
+def test_each_function_of_the_other_packages_is_explained(module):
+    functions = [one for one in OTHERS[module] if one.returns is not None]
+    assert functions
+    missing = {one.name: lacks for one in functions if (lacks := list(what_is_missing(module, one)))}
+    assert not missing
+
+
+@pytest.mark.parametrize("module", [module for module in CONTRIB_MODULES if module in OTHERS])
+def test_each_constructor_of_the_other_packages_is_explained(module):
+    for one in OTHERS[module]:
+        if one.returns is None and f"{module}.{one.name}" not in MADE_BY_CONTRIB:
+            found = sections(one.text)
+            wanted = {name for name in one.parameters if name != "self"}
+            assert {*found.get("Args", []), *found.get("Attributes", [])} == wanted, one.name
+
+
+def test_the_exceptions_of_the_other_packages_are_still_needed():
+    known = {f"{module}.{one.name}" for module, found in OTHERS.items() for one in found}
+    unneeded = {name for name in RAISES_NOTHING_ELSEWHERE if name.startswith("tenure.") or CONTRIB.exists()} - known
+    assert not unneeded
+
+
+AMOUNT = re.compile(
+    r"(^|_)(timeout|ttl|interval|seconds|grace|delay|duration|lag|remaining|wait|period|slow|staleness|time|bytes|size)$"
+)
+UNIT = re.compile(r"\b(seconds?|bytes?|how many|number of)\b", re.IGNORECASE)
+
+
+def core():
+    for name, function, text in functions():
+        yield Explained(name, text, annotations(function), True)
+    for owner in CLASSES:
+        fields = {field: kind for base in owner.__mro__ for field, kind in annotations(base).items()}
+        yield Explained(owner.__name__, owner.__doc__, {**fields, **annotations(vars(owner).get("__init__"))}, None)
+
+
+@pytest.mark.parametrize("module", ["tenure", *OTHERS])
+def test_each_amount_names_its_unit(module):
+    checked = {
+        f"{one.name}: {name}": text
+        for one in (core() if module == "tenure" else OTHERS[module])
+        for title in ("Args", "Attributes")
+        for name, text in entries(one.text).get(title, {}).items()
+        if AMOUNT.search(name) and re.search(r"\b(int|float)\b", one.parameters.get(name, ""))
+    }
+    assert len(checked) > 50 or module != "tenure"
+    assert not {name: text for name, text in checked.items() if not UNIT.search(text)}
+
+
+# -- what core says ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "function", "text"), FUNCTIONS)
