@@ -101,6 +101,7 @@ class Measures:
 
     @hookimpl
     def tenure_store_opened(self, store: ObservedStore) -> None:
+        """Add one to ``tenure.stores.open``, and let the store's counters begin with zero."""
         labels = of_store(store)
         self._sink.add(of.STORES, 1, labels)
         # Prometheus sees no increase in a counter that begins with 1, and would not alert.
@@ -111,6 +112,7 @@ class Measures:
 
     @hookimpl
     def tenure_store_closed(self, store: ObservedStore) -> None:
+        """Take one from ``tenure.stores.open``."""
         self._operations.pop(id(store), None)
         self._sink.add(of.STORES, -1, of_store(store))
 
@@ -125,6 +127,10 @@ class Measures:
         attempts: int,
         context: object,
     ) -> None:
+        """Record ``db.client.operation.duration`` in seconds, and count retries and unknown outcomes.
+
+        The counters are ``tenure.operation.retries`` and ``tenure.operation.unknown``.
+        """
         labels = self._labels(store, operation, outcome, error)
         self._sink.record(of.OPERATIONS, seconds, labels)
         if outcome is Outcome.UNKNOWN:
@@ -150,31 +156,37 @@ class Measures:
 
     @hookimpl
     def tenure_lease_granted(self, store: ObservedStore) -> None:
+        """Add one to ``tenure.leases.held``."""
         self._sink.add(of.LEASES, 1, of_store(store))
 
     @hookimpl
     def tenure_lease_refreshed(self, store: ObservedStore, seconds: float, remaining: float) -> None:
+        """Record ``tenure.lease.refresh.duration`` and ``tenure.lease.remaining``, both in seconds."""
         labels = of_store(store)
         self._sink.record(of.REFRESHES, seconds, labels)
         self._sink.record(of.REMAINING, remaining, labels)
 
     @hookimpl
     def tenure_lease_suspect(self, store: ObservedStore) -> None:
+        """Add one to ``tenure.lease.suspects``."""
         self._sink.add(of.SUSPECTS, 1, of_store(store))
 
     @hookimpl
     def tenure_lease_lost(self, store: ObservedStore) -> None:
+        """Add one to ``tenure.lease.losses``, and take one from ``tenure.leases.held``."""
         self._sink.add(of.LOSSES, 1, of_store(store))
         self._sink.add(of.LEASES, -1, of_store(store))
 
     @hookimpl
     def tenure_lease_revoked(self, store: ObservedStore) -> None:
+        """Take one from ``tenure.leases.held``."""
         self._sink.add(of.LEASES, -1, of_store(store))
 
     # -- watches --
 
     @hookimpl
     def tenure_watch_opened(self, store: ObservedStore, prefix: str) -> None:
+        """Add one to ``tenure.watches.open``, and let the watch's counters begin with zero."""
         labels = self._watch(store, prefix)
         self._sink.add(of.WATCHES, 1, labels)
         for cause in _CAUSES:
@@ -182,11 +194,13 @@ class Measures:
 
     @hookimpl
     def tenure_watch_closed(self, store: ObservedStore, watch_id: int, prefix: str) -> None:
+        """Take one from ``tenure.watches.open``, and end the watch's outage if there is one."""
         self._connected(store, watch_id, prefix)
         self._sink.add(of.WATCHES, -1, self._watch(store, prefix))
 
     @hookimpl
     def tenure_watch_delivered(self, store: ObservedStore, prefix: str, changes: int, lag: float, pending: int) -> None:
+        """Count ``tenure.watch.changes``, and record ``tenure.watch.lag`` in seconds and ``tenure.watch.pending``."""
         labels = self._watch(store, prefix)
         self._sink.add(of.CHANGES, changes, labels)
         self._sink.record(of.LAG, lag, labels)
@@ -194,10 +208,12 @@ class Measures:
 
     @hookimpl
     def tenure_watch_resynced(self, store: ObservedStore, prefix: str, cause: str) -> None:
+        """Add one to ``tenure.watch.resyncs`` of this cause."""
         self._sink.add(of.RESYNCS, 1, {**self._watch(store, prefix), "tenure.cause": cause})
 
     @hookimpl
     def tenure_watch_disconnected(self, store: ObservedStore, watch_id: int, prefix: str) -> None:
+        """Add one to ``tenure.watches.disconnected``, once for an outage."""
         with self._lock:
             if watch_id in self._disconnected:
                 return
@@ -206,6 +222,7 @@ class Measures:
 
     @hookimpl
     def tenure_watch_reconnected(self, store: ObservedStore, watch_id: int, prefix: str, seconds: float) -> None:
+        """Record ``tenure.watch.outage.duration`` in seconds, and end the outage."""
         self._connected(store, watch_id, prefix)
         self._sink.record(of.OUTAGES, seconds, self._watch(store, prefix))
 
@@ -223,18 +240,21 @@ class Measures:
 
     @hookimpl
     def tenure_callback_dequeued(self, store: ObservedStore, pool: str, seconds: float, waiting: int) -> None:
+        """Record ``tenure.callback.wait.duration`` in seconds, and ``tenure.callback.queue.depth``."""
         labels = {**of_store(store), "tenure.callback.pool": pool}
         self._sink.record(of.CALLBACK_WAITS, seconds, labels)
         self._sink.record(of.CALLBACK_QUEUE, waiting, labels)
 
     @hookimpl
     def tenure_callback_slow(self, store: ObservedStore, pool: str) -> None:
+        """Add one to ``tenure.callback.slow``."""
         self._sink.add(of.SLOW_CALLBACKS, 1, {**of_store(store), "tenure.callback.pool": pool})
 
     @hookimpl
     def tenure_callback_finished(
         self, store: ObservedStore, source: str, seconds: float, error: BaseException | None
     ) -> None:
+        """Record ``tenure.callback.duration`` in seconds."""
         labels = {**of_store(store), "tenure.callback.source": source}
         if error is not None:
             labels["error.type"] = type(error).__name__
@@ -244,6 +264,10 @@ class Measures:
 
     @hookimpl
     def tenure_registration_changed(self, store: ObservedStore, prefix: str, status: str, service: str) -> None:
+        """Move the registration within ``tenure.registrations`` to its new status.
+
+        If it is registered again, ``tenure.registration.recovery.duration`` is recorded in seconds.
+        """
         labels = of_store(store) | self._allow.service(service)
         registry = (id(store), prefix, service)
         recovered: float | None = None
@@ -264,11 +288,13 @@ class Measures:
 
     @hookimpl
     def tenure_cache_opened(self, store: ObservedStore, prefix: str, kind: str, age: Age) -> None:
+        """Let ``tenure.cache.age``, in seconds, include this cache."""
         with self._lock:
             self._caches[age] = {**of_store(store), "tenure.cache.kind": kind, **self._allow.prefix(prefix)}
 
     @hookimpl
     def tenure_cache_closed(self, age: Age) -> None:
+        """Leave this cache out of ``tenure.cache.age``."""
         with self._lock:
             self._caches.pop(age, None)
 
@@ -295,17 +321,20 @@ class Measures:
 
     @hookimpl
     def tenure_recipe_waiting(self, store: ObservedStore, kind: str, name: str) -> object:
+        """Add one to ``tenure.locks.waiting``."""
         self._sink.add(of.LOCKS_WAITING, 1, self._lock_labels(store, kind, name))
         return None
 
     @hookimpl
     def tenure_recipe_queued(self, store: ObservedStore, kind: str, name: str, waiters: int) -> None:
+        """Record ``tenure.lock.waiters``."""
         self._sink.record(of.LOCK_WAITERS, waiters, self._lock_labels(store, kind, name))
 
     @hookimpl
     def tenure_recipe_held(
         self, store: ObservedStore, kind: str, name: str, token: int, seconds: float, context: object
     ) -> None:
+        """Record ``tenure.lock.wait.duration`` in seconds, and move one from waiting to ``tenure.locks.held``."""
         labels = self._waited(store, kind, name, seconds, "held")
         self._sink.add(of.LOCKS_HELD, 1, labels)
         self._sink.add(of.LOCK_LOSSES, 0, labels)
@@ -314,14 +343,17 @@ class Measures:
     def tenure_recipe_given_up(
         self, store: ObservedStore, kind: str, name: str, seconds: float, error: TenureError | None, context: object
     ) -> None:
+        """Record ``tenure.lock.wait.duration`` in seconds, and take one from ``tenure.locks.waiting``."""
         self._waited(store, kind, name, seconds, why_given_up(error))
 
     @hookimpl
     def tenure_recipe_released(self, store: ObservedStore, kind: str, name: str, seconds: float) -> None:
+        """Record ``tenure.lock.hold.duration`` in seconds, and take one from ``tenure.locks.held``."""
         self._ended(store, kind, name, seconds, "released")
 
     @hookimpl
     def tenure_recipe_lost(self, store: ObservedStore, kind: str, name: str, seconds: float) -> None:
+        """Do what a release does, and add one to ``tenure.lock.losses``."""
         self._ended(store, kind, name, seconds, "lost")
         self._sink.add(of.LOCK_LOSSES, 1, self._lock_labels(store, kind, name))
 
