@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import tenure
-from tenure import aio, errors, hookspecs, plugin_kit, registry, spi, testing
+from tenure import aio, conformance, errors, hookspecs, plugin_kit, registry, spi, testing
 
 CORE = Path(tenure.__file__).parent
 PACKAGES = (tenure, spi, plugin_kit)
@@ -121,6 +121,8 @@ RAISES_NOTHING_ELSEWHERE = {
     "tenure.aio.Registry.current": "returns a field",
     "tenure.aio.Registry.get_services": "returns a field",
     "tenure.aio.Watch.close": "closing never fails",
+    "tenure.conformance.StoreConformance.network": "None says that there can be no proxy",
+    "tenure.conformance.StoreConformance.store_controls": "makes an object",
     "tenure.registry.Instance.identity": "joins texts",
     "tenure.registry.Instance.to_dict": "copies fields",
     "tenure.registry.Registry.current": "returns a field",
@@ -173,8 +175,8 @@ RAISES_NOTHING_ELSEWHERE = {
     "tenure_workers.gunicorn.worker_exit": LOGGED,
 }
 MADE_BY_CONTRIB = {"tenure_asgi.Setting": "Lifespan.setting"}
-FOREIGN_ERRORS = {"ImproperlyConfigured", "httpx.TransportError"}
-"""Errors of Django and httpx, which expect them."""
+FOREIGN_ERRORS = {"ImproperlyConfigured", "httpx.TransportError", "pytest.UsageError"}
+"""Errors of Django, httpx and pytest, which expect them."""
 NO_FIELDS_TO_EXPLAIN = {"Secret": "its one field is hidden on purpose"}
 
 
@@ -309,7 +311,8 @@ CONTRIB_MODULES = [
 def source(module):
     """The syntax of a module. It isn't imported: that takes servers' libraries, and gRPC's threads outlive a test."""
     package, *rest = module.split(".")
-    path = CONTRIB.joinpath(package.replace("_", "-"), "src", package, *rest)
+    root = CORE if package == "tenure" else CONTRIB / package.replace("_", "-") / "src" / package
+    path = root.joinpath(*rest)
     return ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
 
 
@@ -367,8 +370,10 @@ def parameters_of(node):
 
 OTHERS = {
     **{package.__name__: list(by_import(package, package.__all__)) for package in (registry, aio, testing)},
+    "tenure.conformance": list(by_source("tenure.conformance")),
     **{module: list(by_source(module)) for module in CONTRIB_MODULES if CONTRIB.exists()},
 }
+ERRORS_ARE_IN = (errors, builtins, registry, testing, conformance)
 HOOK_PARAMETERS = {hook.__name__: set(inspect.signature(hook).parameters) for hook in HOOKS}
 
 
@@ -391,9 +396,7 @@ def what_is_missing(module, one):
     if bool(raised) is (f"{module}.{one.name}" in RAISES_NOTHING_ELSEWHERE):
         yield "Raises, which is too much" if raised else "Raises"
     for error in raised:
-        if error not in FOREIGN_ERRORS and not any(
-            hasattr(place, error) for place in (errors, builtins, registry, testing)
-        ):
+        if error not in FOREIGN_ERRORS and not any(hasattr(place, error) for place in ERRORS_ARE_IN):
             yield f"an error that exists: {error}"
 
 

@@ -79,6 +79,12 @@ class ServerControls:
 
         Args:
             control: name of a control, such as ``"kill"``.
+
+        Returns:
+            Whether it is there. :meth:`do` raises if it isn't.
+
+        Raises:
+            AttributeError: there is no control of that name.
         """
         return getattr(self, control) is not None
 

@@ -98,6 +98,9 @@ class StoreConformance(FaceRules):
         Args:
             request: pytest's own fixture.
 
+        Returns:
+            The URL, as for ``tenure.connect``.
+
         Raises:
             pytest.UsageError: there is neither ``url`` nor ``--tenure-url``.
         """
@@ -111,7 +114,11 @@ class StoreConformance(FaceRules):
 
     @pytest.fixture
     def store_controls(self) -> ServerControls:
-        """Return the controls over the server: none, unless a subclass overrides it."""
+        """Return the controls over the server: none, unless a subclass overrides it.
+
+        Returns:
+            The controls. The suite skips rules that need a missing one, as *not checked*.
+        """
         return ServerControls()
 
     @pytest.fixture
@@ -123,6 +130,9 @@ class StoreConformance(FaceRules):
 
         Args:
             store_url: the fixture of this class.
+
+        Returns:
+            The proxy, which is closed after the rule.
         """
         network = Network.in_front_of(store_url)
         yield network
@@ -140,6 +150,9 @@ class StoreConformance(FaceRules):
             store_url: the fixture of this class.
             store_controls: the fixture of this class.
             network: the fixture of this class.
+
+        Returns:
+            What the rule uses. It is closed after the rule.
 
         Raises:
             RuleViolated: the store can be opened, and answers no call; raised for the first rule.
