@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 from tenure.errors import Unsupported
@@ -74,6 +75,8 @@ RIGHTS = (
 
 def _check_interpreter() -> None:
     """Raise ``Unsupported`` in a subinterpreter without threads, where loading gRPC never ends."""
+    if "grpc" in sys.modules:
+        return
     probe = threading.Thread(target=str, name="tenure-etcd-probe", daemon=True)
     try:
         probe.start()

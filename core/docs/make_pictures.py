@@ -334,7 +334,73 @@ def watch() -> Drawing:
     return picture
 
 
+_LAYOUTS = (
+    ("memory", "dictionary|shop/jobs/1", "number from the clock", "entry with a deadline", "log in memory"),
+    ("SQLite", "row of item", "number from the clock,|in table store", "row of lease", "table log"),
+    ("etcd", "key|shop/jobs/1", "etcd's revision", "etcd's lease", "etcd's watch stream"),
+    (
+        "Redis",
+        "field of a hash|{leasehold}:data",
+        "number from the|server's clock",
+        "field and its end|{leasehold}:leases, :expiry",
+        "stream|{leasehold}:log",
+    ),
+    ("ZooKeeper", "node|/shop/jobs/@1", "transaction id (zxid)", "session", "watches of nodes,|then the nodes"),
+    ("Consul", "key|leasehold/kv/shop/jobs/1", "Consul's index", "session", "blocking queries|of the prefix"),
+    ("PostgreSQL", "row of item", "number from the|server's clock, in store", "row of lease", "table log"),
+)
+"""As the table of explanation/data-layout.md says it: store, key, revision, lease, what a watch reads."""
+
+
+def data_layout() -> Drawing:
+    """Where each store keeps the key ``jobs/1`` of the namespace ``shop``."""
+    label = "Where each store keeps a key, its revision, its lease, and what a watch reads"
+    picture = Drawing(900, 56 + 58 * len(_LAYOUTS), label)
+    for column, title in enumerate(("key jobs/1 of shop", "revision", "lease", "a watch reads")):
+        picture.text(216 + column * 190, 26, title, "soft", anchor="middle")
+    for number, (store, *places) in enumerate(_LAYOUTS):
+        y = 40 + 58 * number
+        picture.text(16, y + 29, store)
+        for column, place in enumerate(places):
+            picture.box(124 + column * 190, y, 182, 48, place, "good" if column == 0 else "box")
+    return picture
+
+
+def conformance_run() -> Drawing:
+    """What a rule of the conformance suite does, from its clients to the report."""
+    label = (
+        "A conformance run: a rule's clients work through a proxy on the server, a checker judges what they recorded"
+    )
+    picture = Drawing(860, 330, label)
+    picture.box(40, 30, 170, 56, "rule|one guarantee", bold=True)
+    picture.box(40, 136, 170, 56, "clients|the plugin, through Store")
+    picture.box(270, 136, 150, 56, "proxy|cuts and delays", "late")
+    picture.box(480, 136, 150, 56, "server", "good")
+    picture.box(480, 30, 150, 56, "controls|kill, freeze, fill", "late")
+    picture.box(40, 242, 170, 56, "history|calls, results, times")
+    picture.box(270, 242, 150, 56, "checker|history to problems")
+    picture.box(480, 242, 150, 56, "verdict|pass or a failure", bold=True)
+    picture.box(690, 242, 140, 56, "report|then a claim", bold=True)
+    for path in (
+        "M125 86 V136",
+        "M210 164 H270",
+        "M420 164 H480",
+        "M125 192 V242",
+        "M210 270 H270",
+        "M420 270 H480",
+        "M630 270 H690",
+        "M555 86 V136",
+    ):
+        picture.arrow(path)
+    picture.arrow("M210 58 H480", dashed=True)
+    picture.arrow("M210 72 H345 V136", dashed=True)
+    picture.text(226, 48, "injects a fault, and proves it", "soft", size=12)
+    return picture
+
+
 PICTURES: dict[str, Callable[[], Drawing]] = {
+    "conformance-run": conformance_run,
+    "data-layout": data_layout,
     "growth": growth,
     "layers": layers,
     "lease": lease,

@@ -17,6 +17,7 @@ from tenure.errors import (
     Unavailable,
 )
 from tenure.registry import Instance, Part, RegistryConfig, Status, encode
+from tenure.registry.lifecycle.entry import OwnEntry
 from tenure.registry.lifecycle.recovery import Recovery
 from tenure.registry.lifecycle.state import RegistrationState
 from tenure.spi.types import Put
@@ -330,6 +331,15 @@ def test_deregister_then_reconnect_leaves_no_ghost(registry, open_store, store, 
     watcher.wait_for("other", 1, 10.0)
     with pytest.raises(ServiceNotFound):
         watcher.get_service("web")
+
+
+def test_an_entry_under_a_lease_of_before_goes_as_well(store):
+    former = store.lease(600)
+    store.put(KEY, encode(WEB), lease=former)
+    own = OwnEntry(store, RegistryConfig(), lambda _lease: None)
+    own.lease_ids = {former.id}
+    own.end(own.default_deadline())
+    assert entries(store) == []
 
 
 def test_the_last_instance_goes_too(registry, open_store, told):

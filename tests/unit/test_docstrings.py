@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import tenure
-from tenure import errors, hookspecs, plugin_kit, spi
+from tenure import aio, errors, hookspecs, plugin_kit, registry, spi, testing
 
 CORE = Path(tenure.__file__).parent
 PACKAGES = (tenure, spi, plugin_kit)
@@ -159,6 +159,28 @@ def test_each_parameter_is_explained(name, function, text):
     assert text, "no docstring"
     parameters = [parameter for parameter in inspect.signature(function).parameters if parameter not in ("self", "cls")]
     assert sections(text).get("Args", []) == parameters
+
+
+@pytest.mark.parametrize("package", [registry, aio, testing], ids=lambda package: package.__name__)
+def test_each_parameter_of_the_other_packages_is_explained(package):
+    found = {}
+    for name in package.__all__:
+        owner = getattr(package, name)
+        members = vars(owner) if inspect.isclass(owner) else {name: owner}
+        for each, member in members.items():
+            plain = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else None
+            if inspect.isfunction(plain) and not each.startswith("_"):
+                if plain.__doc__ is None and inspect.isclass(owner) and inherited(owner, each):
+                    continue
+                found[f"{name}.{each}"] = plain
+    assert len(found) > 15
+    wrong = {
+        name
+        for name, plain in found.items()
+        if sections(plain.__doc__ or "").get("Args", [])
+        != [parameter for parameter in inspect.signature(plain).parameters if parameter not in ("self", "cls")]
+    }
+    assert not wrong
 
 
 @pytest.mark.parametrize(("name", "function", "text"), FUNCTIONS)

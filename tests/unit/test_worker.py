@@ -34,6 +34,7 @@ MADE_ELSEWHERE = {
     "core/tenure/cli/process/signals.py": "a program, not a library",
     "contrib/tenure-console/src/tenure_console/command.py": "a program, not a library",
     "contrib/tenure-gateway/src/tenure_gateway/serve/server.py": "a program, not a library",
+    "backends/tenure_etcd/plugin.py": "asks whether the interpreter lets threads start",
     "backends/tenure_etcd/relay.py": "threads that take calls of the main thread",
 }
 

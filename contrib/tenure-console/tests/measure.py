@@ -1,7 +1,7 @@
 """Measures the console with a large registry in a real browser: python contrib/tenure-console/tests/measure.py --help
 
-Prints one JSON object: how long the first pages take, how soon a change is visible, and how the memory of the process
-develops under changes. It needs Chromium and its driver (docker/browser).
+Prints one JSON object: how long the first pages take, how soon a change is visible, and how the memory of the
+process and of the page develops under changes. It needs Chromium and its driver (docker/browser).
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "support"), str(HERE.parents[2] / "tests" / "support")]
 
 from browser import Browser  # noqa: E402 - needs the path
-from served import Served  # noqa: E402 - needs the path
 
 import tenure  # noqa: E402 - needs the path
 from tenure.registry import Instance, encode, key_of  # noqa: E402 - needs the path
 
+TENURE = str(Path(sys.executable).with_name("tenure"))
 PREFIX = "/registry/prod/"
 _AT_ONCE = 250
 _WATCH = """
@@ -69,31 +71,61 @@ def load_seconds(browser: Browser, address: str) -> float:
     return float(browser.run("const t = performance.getEntriesByType('navigation')[0]; return t.loadEventEnd / 1000"))
 
 
-def memory() -> float:
-    """Return MiB of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return round(pages * 4096 / 2**20, 1)
+class Apart:
+    """``tenure console`` as a process of its own, so that its memory is the console's alone. Use it in ``with``."""
+
+    def __init__(self, url: str) -> None:
+        self._process = subprocess.Popen(
+            [TENURE, "--url", url, "--json", "console", "--port", "0"], stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        self.link = json.loads(self._process.stdout.readline())["url"]
+        self.base = self.link.partition("/enter")[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def memory(self) -> float:
+        """Return MiB of the process in memory."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return round(pages * 4096 / 2**20, 1)
+
+
+def page_memory(browser: Browser) -> dict[str, float]:
+    """Return MiB of the page's objects after a garbage collection, and the number of its nodes and listeners."""
+    browser.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+    told = browser.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    metrics = {metric["name"]: metric["value"] for metric in told}
+    return {
+        "heap, MiB": round(metrics["JSHeapUsedSize"] / 2**20, 2),
+        "nodes": metrics["Nodes"],
+        "listeners": metrics["JSEventListeners"],
+    }
 
 
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="memory://measure", help="an empty store")
+    parser.add_argument("--url", default="", help="an empty store; default: an SQLite file that is removed afterwards")
     parser.add_argument("--instances", type=int, default=10_000)
     parser.add_argument("--services", type=int, default=200)
-    parser.add_argument("--changes", type=int, default=0, help="then so many changes, with a page open")
+    parser.add_argument("--minutes", type=float, default=0, help="then changes for so long, with a page open")
     parser.add_argument("--rate", type=float, default=50, help="changes a second")
     given = parser.parse_args()
     found: dict[str, object] = {"instances": given.instances}
-    with tenure.connect(given.url) as store, tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory() as folder, tenure.connect(given.url or f"sqlite://{folder}/store") as store:
         fill(store, given.instances, given.services)
         begun = time.perf_counter()
-        with Served(store) as served, Browser(Path(profile)) as browser:
+        with Apart(store.url) as console, Browser(Path(folder) / "profile") as browser:
             found["console ready after, s"] = round(time.perf_counter() - begun, 2)
-            found["first page, s"] = round(load_seconds(browser, served.link), 3)
-            many = f"{served.base}/service?registry=prod&name=service-007"
+            found["first page, s"] = round(load_seconds(browser, console.link), 3)
+            many = f"{console.base}/service?registry=prod&name=service-007"
             found["pages, s"] = {
-                path: round(statistics.median(load_seconds(browser, served.base + path) for _ in range(5)), 3)
+                path: round(statistics.median(load_seconds(browser, console.base + path) for _ in range(5)), 3)
                 for path in (
                     "/",
                     "/service?registry=prod&name=service-007",
@@ -103,10 +135,12 @@ def main() -> None:
                 )
             }
             found["change visible, s"] = visible_after(browser, store, many)
-            found["MiB before"] = memory()
-            if given.changes:
-                browser.open(served.base + "/timeline")
-                found["MiB meanwhile"] = churn(store, given.changes, given.rate, given.services)
+            found["MiB before"] = console.memory()
+            if given.minutes:
+                browser.open(console.base + "/timeline")
+                found["minutes"] = churn(
+                    store, console, browser, minutes=given.minutes, rate=given.rate, services=given.services
+                )
                 found["change visible afterwards, s"] = visible_after(browser, store, many)
     print(json.dumps(found, indent=2))
 
@@ -130,18 +164,27 @@ def visible_after(browser: Browser, store: tenure.Store, address: str, times: in
     return {"median": round(statistics.median(taken), 3), "largest": round(max(taken), 3)}
 
 
-def churn(store: tenure.Store, changes: int, rate: float, services: int) -> list[float]:
-    """Make changes at a rate, and return the memory at each tenth of them."""
-    found = []
-    begun = time.perf_counter()
-    for number in range(changes):
+def churn(
+    store: tenure.Store, console: Apart, browser: Browser, *, minutes: float, rate: float, services: int
+) -> list[dict[str, float]]:
+    """Make changes at a rate, and return the memory of console and page after each minute, which it also prints."""
+    found: list[dict[str, float]] = []
+    browser.driver.execute_cdp_cmd("Performance.enable", {})
+    begun = looked = time.perf_counter()
+    number = 0
+    while (now := time.perf_counter()) - begun < minutes * 60:
         key, value = entry(number % 5000, services, note=f"change {number} " + "y" * (number % 1500))
         if number % 7 == 6:
             store.delete(key)
         else:
             store.put(key, value)
-        if number % max(1, changes // 10) == 0:
-            found.append(memory())
+        number += 1
+        if now - looked >= 60:
+            looked = now
+            live = browser.text("#link-text") == "Live" and bool(browser.complaints() == [])
+            browser.hosts()  # empties what the driver remembers
+            found.append({"changes": number, "console, MiB": console.memory(), **page_memory(browser), "live": live})
+            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
         ahead = number / rate - (time.perf_counter() - begun)
         if ahead > 0:
             time.sleep(ahead)

@@ -10,9 +10,19 @@ from typing import Any
 import pytest
 from postgresql_server import PostgresqlServer
 from relay import Relay
+from tenure_postgresql.connection import ServerError
+from tenure_postgresql.errors import refused
 
 import tenure
-from tenure.errors import DeadlineExceeded, OutcomeUnknown, StoreClosed, StoreFull, TenureError, Unavailable
+from tenure.errors import (
+    DeadlineExceeded,
+    OutcomeUnknown,
+    RetryAdvice,
+    StoreClosed,
+    StoreFull,
+    TenureError,
+    Unavailable,
+)
 from tenure.spi import Backend, ListRequest, Put, ReadResult, Transaction, WatchRequest
 from tenure_testkit.waiting import until
 
@@ -270,3 +280,9 @@ def test_a_server_that_comes_back_empty_is_used_again(server: PostgresqlServer, 
             return told == {"lost": False, "new": True}
 
         until(caught_up, what="the watch tells the loss and what is new")
+
+
+def test_an_error_of_a_write_that_nobody_knows_is_an_unknown_outcome() -> None:
+    error = refused(ServerError("XZ999", "something new"), action="writing", where="a server", write=True)
+    assert type(error) is OutcomeUnknown
+    assert error.retry is RetryAdvice.READ_FIRST

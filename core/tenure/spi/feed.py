@@ -142,7 +142,7 @@ class Feed(ABC):
     """A running watch of a plugin.
 
     Core knows a feed from when ``Backend.watch`` makes it, in the calling thread. If the call raises, or a signal
-    handler's exception keeps it from returning, core closes the feed. So nobody's feed runs on.
+    handler's exception keeps it from returning, core closes the feed.
     """
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
@@ -155,8 +155,8 @@ class Feed(ABC):
     def close(self) -> None:
         """End the feed, free its resources, and take back what was begun for it, in bounded time.
 
-        Idempotent, callable from any thread, and at any moment after the feed was made: also where ``Backend.watch``
-        was interrupted half way, and once more where an earlier call of this method was.
+        Idempotent, callable from any thread, and at any moment after the feed was made. That includes a feed whose
+        ``Backend.watch`` was interrupted half way. An interrupted call of this method is repeated.
         """
 
 

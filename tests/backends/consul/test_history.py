@@ -15,6 +15,7 @@ from tenure import BatchType, Conflict
 from tenure.errors import HistoryReplaced
 from tenure.spi import Backend, Put, RevisionEquals, Snapshot, Transaction, WatchRequest
 from tenure_consul import prefix_poller
+from tenure_consul.revisions import Revisions
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.waiting import until
 
@@ -261,3 +262,12 @@ def test_a_backup_restored_into_running_servers_repeats_no_revision(
     until(lambda: backend.get("missing", timeout=T).revision < lost[-1], T, "the index went back")
     assert backend.history != before
     assert put("key", b"new") > lost[-1]
+
+
+def test_a_read_is_never_told_with_an_older_revision_than_was_known_before_it():
+    """Consul tells of a read when what was read last changed, which may be long ago."""
+    revisions = Revisions(following=True)
+    assert revisions.of_write(9, before=3) == 9
+    assert revisions.of_read(5, before=9) == 9
+    assert revisions.of_read(12, before=9) == 12
+    assert revisions.known == 12

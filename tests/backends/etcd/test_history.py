@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ import tenure
 from tenure import BatchType, Store
 from tenure.errors import Conflict, HistoryReplaced, Unavailable
 from tenure.spi import Bookmark, Delete, Put, RevisionEquals, Transaction, WatchRequest
+from tenure_etcd.history import History
 from tenure_testkit.servers import EtcdServer, until
 from tenure_testkit.servers.plugin import need_container
 
@@ -383,3 +385,15 @@ def test_fences_grow_although_tokens_repeat(opened, server: EtcdServer, replace:
     after.append(_fence(opened(server.url)))
     assert after[0].token <= before.token, "no token was repeated, so this shows nothing"
     assert before < after[0] < after[1]
+
+
+@pytest.mark.parametrize("behind", [{"raft_term": 1}, {"revision": 9}, {"cluster_id": 2}])
+def test_an_answer_that_is_behind_an_earlier_one_is_of_another_history(behind):
+    history = History()
+    earlier = {"cluster_id": 1, "raft_term": 2, "revision": 10}
+    history.note(SimpleNamespace(**earlier), history.latest)
+    before = history.name
+    history.note(SimpleNamespace(**earlier), history.latest)
+    assert history.name == before
+    history.note(SimpleNamespace(**earlier | behind), history.latest)
+    assert history.name != before

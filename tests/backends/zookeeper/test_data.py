@@ -13,7 +13,7 @@ from tenure.spi import Delete, KeyValue, Put, RevisionEquals, Transaction
 from tenure_testkit.servers import until
 from tenure_testkit.servers.namespace import own_namespace
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
-from tenure_zookeeper import node_state
+from tenure_zookeeper import node_state, reads
 from tenure_zookeeper.backend import ZooKeeperBackend
 from tenure_zookeeper.connection import Connection, Fresh
 
@@ -88,6 +88,35 @@ def test_a_key_made_again_is_another_key(
     item = backend.get("aba/key", timeout=5).item
     assert item is not None
     assert item.value == b"1"
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_put_that_another_put_overtakes_leaves_one_node(
+    store: Store, zookeeper_own_url: str, monkeypatch: pytest.MonkeyPatch, was_there: bool
+) -> None:
+    """Between the plugin's read and its write the key is made anew, with a lease where the late put has none."""
+    with connect(zookeeper_own_url) as other:
+        lease = other.lease(60.0)
+        other.put("race/folder", b"is there")
+        if was_there:
+            other.put("race/key", b"before")
+        read, theirs = node_state.read, []
+
+        def slow_read(*args: object, **options: object) -> object:
+            state = read(*args, **options)  # type: ignore[arg-type]  # passed through
+            monkeypatch.setattr(node_state, "read", read)
+            if was_there:
+                other.delete("race/key")
+            theirs.append(other.put("race/key", b"theirs", lease=None if was_there else lease).revision)
+            return state
+
+        monkeypatch.setattr(node_state, "read", slow_read)
+        revision = store.put("race/key", b"mine", lease=store.lease(60.0) if was_there else None).revision
+        item = store.get("race/key")
+        assert item is not None
+        assert (item.value, item.create_revision, item.mod_revision) == (b"mine", theirs[0], revision)
+        assert store.delete("race/key").deleted
+        assert store.get("race/key") is None
 
 
 def test_a_key_made_again_is_another_key_also_to_those_who_knew_it(store: Store, zookeeper_own_url: str) -> None:
@@ -197,6 +226,24 @@ def test_empty_folders_go_away(zookeeper_node: ZooKeeperServer) -> None:
     finally:
         native.stop()
         native.close()
+
+
+def test_a_key_that_moves_once_its_name_was_read_is_listed(
+    store: Store, zookeeper_own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(zookeeper_own_url) as other:
+        other.put("moves/key", b"1")
+        lease = other.lease(60.0)
+        name_keys = reads._key_names
+
+        def interfere(*args: object, **options: object) -> object:
+            monkeypatch.setattr(reads, "_key_names", name_keys)
+            named = name_keys(*args, **options)  # type: ignore[arg-type]  # passed through
+            other.put("moves/key", b"2", lease=lease)
+            return named
+
+        monkeypatch.setattr(reads, "_key_names", interfere)
+        assert [(item.key, item.value) for item in store.list("moves/").items] == [("moves/key", b"2")]
 
 
 def test_keys_that_move_are_not_missed(store: Store, zookeeper_own_url: str) -> None:

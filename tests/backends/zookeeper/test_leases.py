@@ -17,6 +17,8 @@ from tenure.errors import LeaseLost, LeaseNotFound, LimitExceeded, Unavailable
 from tenure_testkit.servers import until
 from tenure_testkit.servers.zookeeper import ZooKeeperServer
 from tenure_testkit.servers.zookeeper_plugin import need_zookeeper
+from tenure_zookeeper import encoding
+from tenure_zookeeper.session import Session
 
 
 def test_a_hundred_leases_cost_no_thread_each(zookeeper_own_url: str) -> None:
@@ -127,6 +129,19 @@ def test_a_restart_ends_no_lease(zookeeper_node: ZooKeeperServer) -> None:
         assert store.list("").keys == ("key", "other")
         lease.revoke()
         assert store.list("").keys == ()
+
+
+def test_a_session_that_the_server_says_has_ended_is_no_lease(
+    zookeeper_own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session ends after the plugin has attached to it, and the answer to the put says so."""
+    with connect(zookeeper_own_url) as store:
+        lease_id = store.lease(60.0, keep_alive=False).id
+        store.put("key", b"", lease=lease_id)
+        ended = encoding.Reply(0, encoding.Code.SESSION_EXPIRED, b"", 0)
+        monkeypatch.setattr(Session, "request", lambda *_: ended)
+        with pytest.raises(LeaseNotFound):
+            store.put("key", b"again", lease=lease_id)
 
 
 def test_a_key_moves_between_leases(zookeeper_own_url: str) -> None:

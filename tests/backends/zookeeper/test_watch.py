@@ -15,6 +15,7 @@ from tenure_testkit.servers import until
 from tenure_zookeeper import encoding, reads
 from tenure_zookeeper.backend import ZooKeeperBackend
 from tenure_zookeeper.revisions import Revisions
+from tenure_zookeeper.watch import Watches
 
 
 def test_a_snapshot_shows_what_was_written_while_the_list_was_read(
@@ -50,6 +51,36 @@ def test_a_snapshot_shows_what_was_written_while_the_list_was_read(
         last = write(Put(prefix + "made", b"2"))
         sink.wait(lambda seen: any(entry.key == prefix + "made" for entry in seen.entries))
         assert [getattr(entry, "mod_revision", 0) for entry in sink.entries][-1] == last
+    finally:
+        feed.close()
+
+
+def test_what_is_written_once_the_list_was_read_is_told(
+    open_zookeeper: Callable[[str], ZooKeeperBackend], zookeeper_own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server watches before the list is read, so that no change falls between the two."""
+    backend, other = open_zookeeper(zookeeper_own_url), open_zookeeper(zookeeper_own_url)
+    key = f"{zookeeper_own_url.rpartition('/')[2]}/key"
+    read_list = Watches._list
+    written: list[int] = []
+
+    def slow_list(*args: object, **options: object) -> object:
+        page = read_list(*args, **options)  # type: ignore[arg-type]  # passed through
+        written.append(other.commit(Transaction((), (Put(key, b"1"),)), timeout=5.0).revision)
+        return page
+
+    monkeypatch.setattr(Watches, "_list", slow_list)
+    sink = Recorder()
+    feed = backend.watch(WatchRequest(prefix=key), sink=sink, timeout=5.0)
+    monkeypatch.undo()
+    try:
+        shown = [
+            item.mod_revision for snapshot in sink.items if isinstance(snapshot, Snapshot) for item in snapshot.items
+        ]
+        if not shown:
+            sink.wait(lambda seen: seen.entries != [])
+            shown = [getattr(entry, "mod_revision", 0) for entry in sink.entries]
+        assert shown == written
     finally:
         feed.close()
 

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import tenure_memory
 from tenure._client.store import Store
 from tenure.conformance import ServerControls
-from tenure.errors import PermissionDenied
+from tenure.errors import Compacted, PermissionDenied
 from tenure.leases import Lease
 from tenure.spi import Feed, KeyValue, Page, ReadResult, Sink, WatchRequest
 from tenure_memory.history import History
@@ -135,6 +135,19 @@ class RestoreIsNotTold(Faithful):
         )
 
 
+class ResumesInRestoredData(Faithful):
+    """A watch after a revision that restored data lack goes on from the present."""
+
+    rules = ("restarts.restored_data_refuse_later_revisions",)
+
+    def watch(self, request: WatchRequest, *, sink: Sink, timeout: float) -> Feed:
+        try:
+            return self.inner.watch(request, sink=sink, timeout=timeout)
+        except Compacted:
+            present = WatchRequest(prefix=request.prefix, after=self.present, exact=request.exact)
+            return self.inner.watch(present, sink=sink, timeout=timeout)
+
+
 class WithoutRightsIsEmpty(Networked):
     """To a user without rights the store looks empty."""
 
@@ -213,4 +226,5 @@ MUTANTS: tuple[Mutant, ...] = (
     LeasesEndByTheWallClock,
     RestoreRollsBack,
     RestoreIsNotTold,
+    ResumesInRestoredData,
 )

@@ -48,8 +48,10 @@ MUTANTS = (
         old="                self._highest = max(self._highest, index)\n        return max(index, before)\n",
         new="                self._highest = max(self._highest, index)\n        return index\n",
         wrong="A read has a lower revision than a write that was acknowledged before it.",
-        rules=("kv.revisions_only_grow", "kv.*"),
-        tests=_TRANSACTIONS,
+        rules=("kv.revisions_only_grow", "kv.clients_see_their_own_order", "kv.a_read_sees_every_acknowledged_write"),
+        tests=(
+            "tests/backends/consul/test_history.py::test_a_read_is_never_told_with_an_older_revision_than_was_known_before_it",
+        ),
     ),
     RealMutant(
         id="consul-ended-lease-never-told",
@@ -68,8 +70,8 @@ MUTANTS = (
         old="elif index > self._index or hash(answer.body) != self._content:",
         new="elif index > self._index:",
         wrong="Data that were replaced at the same index are not told to a watch.",
-        rules=("restarts.*",),
-        tests=_WATCH,
+        rules=("restarts.lost_data_are_told_to_every_watch", "restarts.restored_data_reach_every_watch"),
+        tests=("tests/backends/consul/test_history.py",),
     ),
     RealMutant(
         id="consul-gap-told-as-changes",
@@ -78,8 +80,8 @@ MUTANTS = (
         old="if changed and now >= index and not self._is_replaced(known, fresh):",
         new="if changed:",
         wrong="Replaced data are told as plain changes, and a lower revision is dropped by core.",
-        rules=("restarts.*", "faults.*"),
-        tests=_WATCH,
+        rules=("restarts.lost_data_are_told_to_every_watch", "restarts.restored_data_reach_every_watch"),
+        tests=("tests/backends/consul/test_history.py",),
     ),
     RealMutant(
         id="consul-lock-delay",

@@ -19,8 +19,8 @@ MUTANTS = (
         old="                lease.mark_refreshed(sent, ttl, now)\n",
         new="                lease.mark_refreshed(now, ttl, now)\n",
         wrong="A holder whose refresh was answered late counts on a key that is gone.",
-        rules=("faults.a_holder_cut_off_knows_before_anyone_else", "faults.*"),
-        tests=_LEASES,
+        rules=("faults.a_late_answer_lengthens_no_lease",),
+        tests=("tests/unit/test_leases.py::test_the_deadline_counts_from_when_the_refresh_was_sent",),
         stores=("redis",),
     ),
     RealMutant(
@@ -30,7 +30,7 @@ MUTANTS = (
         old="lease.mark_refreshed(started, ttls[lease.id], now)",
         new="lease.mark_refreshed(now, ttls[lease.id], now)",
         wrong="A holder who refreshed by a call that was answered late counts on a key that is gone.",
-        rules=("faults.a_holder_cut_off_knows_before_anyone_else", "faults.*"),
+        rules=("faults.a_late_answer_lengthens_no_lease",),
         tests=_LEASES,
         stores=("redis",),
     ),
@@ -86,7 +86,9 @@ MUTANTS = (
         new="full = self._entries + entries > self._max_entries",
         wrong="A slow consumer of large values fills the memory of its process.",
         rules=("watches.a_slow_consumer_is_resynced",),
-        tests=_WATCH,
+        tests=(
+            "tests/unit/test_watch_failures.py::test_a_consumer_that_stops_reading_holds_a_bounded_number_of_bytes",
+        ),
         stores=("memory",),
     ),
     RealMutant(
@@ -174,7 +176,7 @@ MUTANTS = (
         new="        for lease_id in list(others)[:0]:\n",
         wrong="An instance deregistered during an outage stays until the lease of before ends.",
         rules=("registry.deregistered_stays_away", "registry.*"),
-        tests=_REGISTRY,
+        tests=("tests/registry/test_recovery.py::test_an_entry_under_a_lease_of_before_goes_as_well",),
         stores=("memory",),
     ),
     RealMutant(

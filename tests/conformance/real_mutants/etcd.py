@@ -98,7 +98,7 @@ MUTANTS = (
         old="self.begin = max(mark.quiet_since, self.after - _OVERLAP) + 1",
         new="self.begin = self.after + 1",
         wrong="A history whose last revisions were lost and used again goes on without a RESYNC.",
-        rules=("restarts.*",),
+        rules=("restarts.restored_data_reach_every_watch",),
         tests=_HISTORY,
     ),
     RealMutant(
@@ -108,8 +108,10 @@ MUTANTS = (
         old="if before.cluster and (cluster != before.cluster or term < before.term or revision < before.revision):",
         new="if before.cluster and cluster != before.cluster:",
         wrong="A guarded write on a revision of lost data succeeds on a value that nobody read.",
-        rules=("restarts.*",),
-        tests=_HISTORY,
+        rules=("restarts.revisions_of_lost_data_count_no_more", "restarts.restored_data_refuse_later_revisions"),
+        tests=(
+            "tests/backends/etcd/test_history.py::test_an_answer_that_is_behind_an_earlier_one_is_of_another_history",
+        ),
     ),
     RealMutant(
         id="etcd-ttl-rounded-down",

@@ -128,8 +128,15 @@ MUTANTS = (
         old="                if one.follows != self.hub.position:\n",
         new="                if one.follows > one.revision:\n",
         wrong="A watch goes on over entries that left the log, or in data that were replaced, in silence.",
-        rules=("restarts.a_watcher_left_behind_is_resynced", "restarts.*", "faults.*"),
-        tests=_WATCH,
+        rules=(
+            "restarts.a_watcher_left_behind_is_resynced",
+            "restarts.lost_data_are_told_to_every_watch",
+            "restarts.restored_data_reach_every_watch",
+        ),
+        tests=(
+            "tests/backends/redis/test_watch.py::test_a_reader_that_fell_behind_says_so",
+            "tests/backends/redis/test_watch.py::test_a_history_put_back_under_running_watches",
+        ),
     ),
     RealMutant(
         id="redis-resume-anywhere",
@@ -138,7 +145,7 @@ MUTANTS = (
         old="elseif after < revision and #call('XRANGE', S, ARGV[3] .. '-0', ARGV[3] .. '-0') > 0 then",
         new="elseif after < revision then",
         wrong="A watch resumes after a revision that the replaced data don't have, and keeps old values.",
-        rules=("restarts.*", "faults.*"),
+        rules=("restarts.restored_data_refuse_later_revisions",),
         tests=_WATCH,
     ),
     RealMutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -44,35 +45,51 @@ def start(store: str, stack: ExitStack) -> Running:
         from tenure_testkit.servers import EtcdServer
 
         server = stack.enter_context(EtcdServer())
-        return _running(server, compact=server.gateway.compact)
+        return _running(server, stack, compact=server.gateway.compact)
     if store == "redis":
         from tenure_testkit.servers.redis import RedisServer
 
         server = stack.enter_context(RedisServer())
-        return _running(server, compact=server.trim)
+        return _running(server, stack, compact=server.trim)
     if store == "zookeeper":
         from tenure_testkit.servers.zookeeper import ZooKeeperServer
 
-        return _running(stack.enter_context(ZooKeeperServer()))
+        return _running(stack.enter_context(ZooKeeperServer()), stack)
     if store == "consul":
         from tenure_testkit.servers.consul import ConsulServer
 
-        return _running(stack.enter_context(ConsulServer()))
+        return _running(stack.enter_context(ConsulServer()), stack)
     raise ValueError(f"there is no server of {store!r}")
 
 
-def _running(server: Any, **others: Any) -> Running:
+def _running(server: Any, stack: ExitStack, **others: Any) -> Running:
+    others |= _backup(server, stack)
     return Running(lambda: str(server.url), lambda url: controls(server, **others), server.recover)
+
+
+def _backup(server: Any, stack: ExitStack) -> dict[str, Callable[[], None]]:
+    """Keep the files of a server aside, and bring them back while it is down, as from a snapshot of its disk."""
+    file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data.tar"
+
+    def back_up() -> None:
+        server.kill()
+        try:
+            server.save_data(file)
+        finally:
+            server.start()
+
+    return {"backup": back_up, "restore": lambda: server.start_on(file)}
 
 
 def _postgresql(stack: ExitStack) -> Running:
     from postgresql_server import PostgresqlServer
 
     server = stack.enter_context(PostgresqlServer())
+    backup = _backup(server, stack)
 
     def with_functions(url: str) -> ServerControls:
         schema = url.rpartition("schema=")[2]
-        return dataclasses.replace(server.controls(), compact=lambda: server.compact(schema))
+        return dataclasses.replace(server.controls(), compact=lambda: server.compact(schema), **backup)
 
     return Running(lambda: server.url(schema=f"m_{uuid.uuid4().hex[:12]}"), with_functions, server.recover)
 

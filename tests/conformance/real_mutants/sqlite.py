@@ -46,7 +46,7 @@ MUTANTS = (
         old="return start < revision < present and connection.execute(_HAS, (revision,)).fetchone() is not None",
         new="return start < revision < present",
         wrong="A watch resumes after a revision that a restored backup doesn't have, and is told nothing.",
-        rules=("restarts.*",),
+        rules=("restarts.restored_data_refuse_later_revisions",),
         tests=_WATCH,
     ),
     RealMutant(
@@ -56,7 +56,7 @@ MUTANTS = (
         old="found = {hindmost: hindmost in (log_start, revision) or (bool(has_hindmost) and hindmost > log_start)}",
         new="found = {hindmost: True}",
         wrong="A running watch goes on in a restored backup that doesn't have its revision.",
-        rules=("restarts.*",),
+        rules=("restarts.restored_data_reach_every_watch",),
         tests=_WATCH,
     ),
     RealMutant(
@@ -84,9 +84,9 @@ MUTANTS = (
         kind=Kind.CLOCK,
         file=f"{_FOLDER}/lease_clock.py",
         old="return LeaseTime(clock.now if not shift else lambda: clock.now() - shift, base)",
-        new="return LeaseTime(wall_clock, base)",
+        new="return LeaseTime(__import__('time').time, base)",
         wrong="An operator who sets the clock ends leases that live, or lets dead ones live on.",
-        rules=("leases.*",),
+        rules=("faults.a_client_whose_clock_is_ahead_ends_no_lease",),
         tests=("tests/unit/test_frozen_time.py", *_DATA),
     ),
     RealMutant(

@@ -67,6 +67,17 @@ def memory_controls(url: str) -> ServerControls:
     return of_memory(url.partition("://")[2])
 
 
+def embedded_controls(url: str) -> ServerControls:
+    """Controls over a store without a server: that of this process, or a file."""
+    scheme, _, place = url.partition("://")
+    if scheme == "memory":
+        return memory_controls(url)
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "support"))
+    from tenure_testkit.servers.controls import file_controls
+
+    return file_controls(place)
+
+
 def main() -> None:
     """The command; the result is in the file."""
     parser = argparse.ArgumentParser()
@@ -78,10 +89,7 @@ def main() -> None:
     parser.add_argument("--go-on", action="store_true")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    if given.controls:
-        controls = remote_controls(given.controls)
-    else:
-        controls = memory_controls(given.url) if given.url.startswith("memory:") else ServerControls()
+    controls = remote_controls(given.controls) if given.controls else embedded_controls(given.url)
     plan = Plan(
         url=given.url,
         controls=controls,

@@ -197,12 +197,17 @@ def run_tests(
         command += [f"--deselect={Path(each).relative_to(top)}" for each in without if Path(each).is_relative_to(top)]
         said = _run_bounded(command, path, TEST_SECONDS, ROOT / top)
         found = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-        failed += [str(top / line.split()[1]) for line in found]
+        failed += [str(top / _named(line)) for line in found]
         if not found and " passed" not in said:
             trouble.append(f"{test} came to no end")
         if failed:
             break
     return failed
+
+
+def _named(line: str) -> str:
+    """The test that a line of pytest's summary names; what stands in brackets may have spaces."""
+    return line.partition(" ")[2].partition(" - ")[0]
 
 
 def _run_bounded(command: Sequence[str], path: Sequence[Path], seconds: float, where: Path) -> str:

@@ -28,8 +28,8 @@ MUTANTS = (
         old="        if exact:\n            plan.held.update(state.above)\n",
         new="",
         wrong="A guarded write that meets a delete and a create between its read and its multi succeeds.",
-        rules=("transactions.notice_delete_and_recreate", "transactions.*", "kv.*"),
-        tests=_DATA,
+        rules=("transactions.notice_delete_and_recreate", "transactions.notice_what_others_delete_and_recreate"),
+        tests=("tests/backends/zookeeper/test_data.py::test_a_key_made_again_is_another_key",),
     ),
     RealMutant(
         id="zookeeper-cached-versions-without-folders",
@@ -48,8 +48,8 @@ MUTANTS = (
         old='plan.parts += [_create(connection, moved, b"", encoding.PERSISTENT), encoding.delete(moved)]',
         new="plan.touched.discard(moved)",
         wrong="Puts with and without a lease that race leave two nodes: a deleted key comes back.",
-        rules=("leases.deleted_keys_do_not_come_back", "leases.*"),
-        tests=_LEASES,
+        rules=("leases.racing_for_a_key_leave_one_truth", "leases.racing_in_several_processes_leave_one_truth"),
+        tests=("tests/backends/zookeeper/test_data.py::test_a_put_that_another_put_overtakes_leaves_one_node",),
     ),
     RealMutant(
         id="zookeeper-moves-what-it-did-not-see",
@@ -58,8 +58,12 @@ MUTANTS = (
         old="    plan.held.update(state.above)\n    data = keys.pack(put.value, state.origin)\n",
         new="    data = keys.pack(put.value, state.origin)\n",
         wrong="A put that changes the lease takes the create revision of a key that was deleted meanwhile.",
-        rules=("leases.deleted_keys_do_not_come_back", "leases.*"),
-        tests=_LEASES,
+        rules=(
+            "leases.deleted_keys_do_not_come_back",
+            "leases.racing_for_a_key_leave_one_truth",
+            "leases.racing_in_several_processes_leave_one_truth",
+        ),
+        tests=("tests/backends/zookeeper/test_data.py::test_a_put_that_another_put_overtakes_leaves_one_node",),
     ),
     RealMutant(
         id="zookeeper-ended-session-is-an-error",
@@ -68,8 +72,12 @@ MUTANTS = (
         old="                if answer.error == encoding.Code.SESSION_EXPIRED:\n",
         new="                if answer.error == encoding.Code.SESSION_MOVED:\n",
         wrong="A put on a lease whose session ended raises another error than LeaseNotFound.",
-        rules=("transactions.on_an_ended_lease_change_nothing", "leases.*"),
-        tests=_LEASES,
+        rules=(
+            "transactions.on_an_ended_lease_change_nothing",
+            "leases.revoked_stay_dead",
+            "leases.take_keys_put_at_their_very_end",
+        ),
+        tests=("tests/backends/zookeeper/test_leases.py::test_a_session_that_the_server_says_has_ended_is_no_lease",),
     ),
     RealMutant(
         id="zookeeper-list-without-keys-that-move",
@@ -78,26 +86,26 @@ MUTANTS = (
         old="            gone.append(key)\n",
         new="            continue\n",
         wrong="A list leaves out keys that change their lease while it is read.",
-        rules=("lists.*", "leases.*"),
-        tests=_DATA,
+        rules=("lists.by_scan_miss_nothing_that_stays", "leases.racing_for_a_key_leave_one_truth"),
+        tests=("tests/backends/zookeeper/test_data.py::test_a_key_that_moves_once_its_name_was_read_is_listed",),
     ),
     RealMutant(
         id="zookeeper-watch-added-after-the-list",
         kind=Kind.GAP,
         file=f"{_FOLDER}/watch.py",
         old=(
-            "            self._add(feed, deadline)\n"
-            '            self._worker.start("watching")\n'
-            "            page = self._list(request, deadline)\n"
+            "        self._add(feed, deadline)\n"
+            '        self._worker.start("watching")\n'
+            "        page = self._list(request, deadline)\n"
         ),
         new=(
-            "            page = self._list(request, deadline)\n"
-            "            self._add(feed, deadline)\n"
-            '            self._worker.start("watching")\n'
+            "        page = self._list(request, deadline)\n"
+            "        self._add(feed, deadline)\n"
+            '        self._worker.start("watching")\n'
         ),
         wrong="A watch never tells what was written between its list and its watch.",
-        rules=("watches.begin_with_the_present_state", "watches.*"),
-        tests=_WATCH,
+        rules=("watches.begin_with_the_present_state", "watches.watchers_converge"),
+        tests=("tests/backends/zookeeper/test_watch.py::test_what_is_written_once_the_list_was_read_is_told",),
     ),
     RealMutant(
         id="zookeeper-unanswered-write-not-applied",
@@ -116,8 +124,8 @@ MUTANTS = (
         old="        self.losses += 1\n        self.versions.forget()\n",
         new="        self.losses += 1\n",
         wrong="After a loss of data a compare-and-set from memory succeeds on another value.",
-        rules=("restarts.*", "faults.*"),
-        tests=_HISTORY,
+        rules=("restarts.revisions_of_lost_data_count_no_more", "restarts.restored_data_refuse_later_revisions"),
+        tests=("tests/backends/zookeeper/test_history.py",),
     ),
     RealMutant(
         id="zookeeper-lost-data-unseen",
@@ -136,8 +144,10 @@ MUTANTS = (
         old="            elif seen <= revision:\n",
         new="            elif seen <= 0:\n",
         wrong="A snapshot shows keys that were deleted before its revision.",
-        rules=("watches.*", "spi.*"),
-        tests=_WATCH,
+        rules=("watches.begin_with_the_present_state", "spi.feeds_begin_with_a_snapshot"),
+        tests=(
+            "tests/backends/zookeeper/test_watch.py::test_a_snapshot_shows_what_was_written_while_the_list_was_read",
+        ),
     ),
     RealMutant(
         id="zookeeper-another-session-taken-for-ours",
@@ -147,6 +157,6 @@ MUTANTS = (
         new="        if number == 0:\n",
         wrong="A lease that ended is taken to live on in a new session, which holds no key.",
         unnoticeable="ZooKeeper itself answers 0 for an ended session; compatible servers don't.",
-        tests=_LEASES,
+        tests=("tests/backends/zookeeper/test_leases.py::test_a_new_session_in_place_of_the_old_one_is_a_lost_lease",),
     ),
 )

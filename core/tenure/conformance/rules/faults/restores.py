@@ -12,7 +12,7 @@ from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, requires_control
 from tenure.conformance.workloads.recording_watcher import Follower
-from tenure.errors import Conflict, TenureError
+from tenure.errors import Compacted, Conflict, TenureError
 from tenure.watch import Batch, BatchType, Watch
 
 _WRITES = 15
@@ -60,7 +60,7 @@ class RestoreRules(Rules, area="restarts"):
 
     @requires_control("backup", "restore")
     def test_restarts_restored_data_refuse_later_revisions(self, context: RuleContext) -> None:
-        """When older data come back, a precondition on a revision that was lost with the later ones is a Conflict."""
+        """When older data come back, preconditions and watches on a revision lost with the later ones are refused."""
         store = context.store
         store.put("key", b"old")
         context.controls.do("backup")
@@ -78,6 +78,13 @@ class RestoreRules(Rules, area="restarts"):
                     continue
                 accepted.append(revision)
         context.check.equal(accepted, [], "lost revisions at which a client that knew them could replace the key")
+        if context.capabilities.lossless_watch and context.capabilities.unique_revisions:
+
+            def watch() -> object:
+                with other.watch("", after=lost[-1]) as opened:
+                    return opened.next(EVENT_TIMEOUT)
+
+            context.check.raises(Compacted, watch, f"watch(after={lost[-1]}), lost with the data after the backup")
 
 
 def _write_the_old(store: Store) -> None:
