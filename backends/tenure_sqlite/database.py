@@ -43,6 +43,7 @@ _CLOSING = 2.0  # seconds that close() gives calls under way, after interrupting
 _FORKING = 1.0  # seconds that a fork waits for calls under way
 _FILE_CHECK = 1.0  # seconds between looks at the path by those who can afford to look late
 _OPENING = 0.5  # seconds after which another program that has the file open isn't just opening it
+_RESTORING = 0.5  # seconds that a restore has between replacing the file and removing the log of the one before
 _LOG_LENGTH = 16 * 1024 * 1024  # bytes of the -wal file from which writers wait for readers to begin it again
 _BETWEEN_LOOKS = 0.5  # seconds
 WAL_KEPT = 64 * 1024 * 1024  # bytes that the -wal file may keep after a burst of writes
@@ -228,8 +229,7 @@ class Database:
         """Make the file if there is none, check that it is ours, and agree on the leases' time base."""
         require_access(self.path)
         refuse_foreign_file(self.path)
-        if not is_empty(self.path) and self._log_identity is not None and self._found("-wal") == self._log_identity:
-            raise corrupted(self.path, "it was replaced while the -wal file of the one before is still beside it")
+        self._wait_for_own_log(deadline)
         if fork.is_distrusted(self._found()):
             raise UsedAfterFork(
                 f"{self.path} was in use by another thread when this process was forked, so it can't be opened here: "
@@ -241,6 +241,17 @@ class Database:
         self._identity, self._log_identity = self._found(), self._found("-wal")
         self._beside = self._found_beside()
         self.give(connection)
+
+    def _wait_for_own_log(self, deadline: float) -> None:
+        """Refuse a file that has the log of the one before beside it: SQLite would undo the restore by that log.
+
+        A restore replaces the file first and removes the log next, so it gets a moment for that.
+        """
+        until = min(deadline, monotonic() + _RESTORING)
+        while not is_empty(self.path) and self._log_identity is not None and self._found("-wal") == self._log_identity:
+            if monotonic() >= until:
+                raise corrupted(self.path, "it was replaced while the -wal file of the one before is still beside it")
+            time.sleep(MOMENT / 10)
 
     def _try_to_prepare(self, deadline: float, *, restored: bool, accept_at: float) -> Connection | None:
         """Return a connection to the file, which is initialised; ``None`` to try again."""

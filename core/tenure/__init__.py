@@ -238,6 +238,8 @@ _RECIPES = {
 
 def __getattr__(name: str) -> object:
     if name not in _RECIPES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        same = [known for known in _RECIPES if known.lower() == name.replace("_", "").lower()]
+        hint = f". Did you mean: {same[0]!r}?" if same else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name, obj=None)
     found = globals()[name] = getattr(import_module(_RECIPES[name]), name)
     return found

@@ -18,7 +18,7 @@ from tenure_testkit.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", ROOT / "tests" / "docs"
-JOB = "range(3)"
+JOB, PAUSE = "range(30)", "time.sleep(1)"
 REFUSED = ("LeaseLost", "Conflict", "DeadlineExceeded", "OutcomeUnknown")
 
 
@@ -31,15 +31,19 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     spec.loader.exec_module(pages)
     text = next(block.text for block in pages.read(README).blocks if block.language == "python")
     assert len(text.splitlines()) <= 15
-    assert text.count(JOB) == 1
+    assert text.count(JOB) == text.count(PAUSE) == 1
     program = tmp_path / "job.py"
-    program.write_text(text.replace(JOB, "iter(int, 1)"))  # a job that doesn't end
+    program.write_text(text.replace(JOB, "iter(int, 1)").replace(PAUSE, "time.sleep(0.01)"))  # it doesn't end
     with ExitStack() as stack:
 
         def start_one(url: str) -> subprocess.Popen[str]:
             environment = {**os.environ, "TENURE_URL": url}
             process = subprocess.Popen(
-                [sys.executable, str(program)], env=environment, stderr=subprocess.PIPE, text=True
+                [sys.executable, str(program)],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             stack.callback(process.communicate)
             stack.callback(process.kill)

@@ -33,6 +33,7 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "core/docs").rglob("*.md"), *(ROOT / "contrib").glob("*/README.md")],
 )
 TIME_LIMIT = 120.0  # seconds for one command
+_PAUSE = "time.sleep(1)"  # in the middle of the work of an example: readers need it, and the test doesn't
 # What a page installs goes beside the tests' own packages, not among them. If editable, the package is the folder's.
 PIP = """
 pip() {
@@ -129,6 +130,7 @@ class Runner:
             tomllib.loads(path.read_text())
 
     def _python(self, text: str, line: int) -> None:
+        text = text.replace(_PAUSE, "time.sleep(0)")
         # Empty lines in front: so the line numbers of a traceback are those of the page.
         code = compile("\n" * (line - 1) + text, "<page>", "exec", dont_inherit=True)
         printed = io.StringIO()

@@ -245,7 +245,8 @@ def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
 def _check_modules(plugin: BackendPlugin) -> None:
     missing = discovery.missing_modules(plugin)
     if missing:
+        are = "which isn't" if len(missing) == 1 else "which aren't"
         raise ConfigError(
-            f"opening {plugin.scheme}://: the plugin needs {', '.join(missing)}, which isn't installed; "
+            f"opening {plugin.scheme}://: the plugin needs {', '.join(missing)}, {are} installed; "
             f"{discovery.install_hint(plugin)}"
         )

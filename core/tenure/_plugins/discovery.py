@@ -164,8 +164,9 @@ def missing_modules(plugin: BackendPlugin) -> list[str]:
 
 def install_hint(plugin: BackendPlugin) -> str:
     """Return the command that installs the client library of ``plugin``."""
-    what = f"'tenure[{plugin.pip_extra}]'" if plugin.pip_extra else " ".join(missing_modules(plugin))
-    return f"pip install {what}"
+    if not plugin.pip_extra:
+        return f"pip install {' '.join(missing_modules(plugin))}"
+    return f"pip install 'tenure[{plugin.pip_extra}]' or, in a checkout, pip install '.[{plugin.pip_extra}]'"
 
 
 def _findable(module: str) -> bool:
@@ -243,10 +244,25 @@ def _forget(scheme: str) -> None:
         _manager().unregister(name=scheme)
 
 
+def _meant(scheme: str, known: list[str]) -> str | None:
+    """Return what a scheme of another program is called here. A final ``s`` means TLS, as in ``https``."""
+    plain = scheme.removesuffix("s")
+    if plain != scheme and plain in known:
+        return f"{plain}+tls"
+    return next((name for name in known if len(scheme) > 2 and name.startswith(scheme)), None) or closest(scheme, known)
+
+
 def _unknown(scheme: str) -> str:
     known = sorted({claim.scheme for claim in claims()})
-    close = closest(scheme, known)
+    close = _meant(scheme, known)
     hint = f" Did you mean {close}://?" if close else ""
+    if scheme.startswith("postgres") and not close:
+        hint = (
+            " Did you mean postgresql://? Its plugin comes with 'pip install tenure-postgresql' or, in a checkout, "
+            "'pip install ./contrib/tenure-postgresql'."
+        )
+    if scheme in ("http", "https"):
+        hint = f" Name the store, not its protocol{', and +tls, as in etcd+tls://' if scheme == 'https' else ''}."
     return (
         f"opening a store: no installed plugin serves {scheme}://.{hint} Installed: {', '.join(known) or 'none'}; "
         "correct the scheme, or 'pip install' the distribution that serves it"

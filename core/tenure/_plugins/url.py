@@ -27,6 +27,7 @@ from tenure.spi.credentials import Credentials, Login, Secret
 from tenure.spi.plugin import BackendPlugin, Host, OpenRequest, Option, Tls, UrlForm
 
 TLS = "tls"
+_ALSO_TLS = {"ssl", "https", "secure"}
 
 CORE_OPTIONS = (
     Option("namespace", str, None, "the namespace of all keys (also: the URL's path after the hosts)"),
@@ -70,9 +71,11 @@ def split(url: str) -> RawUrl:
         )
     match = re.fullmatch(r"([A-Za-z][A-Za-z0-9.-]*)((?:\+[A-Za-z0-9-]+)*)://([^/?]*)([^?]*)(?:\?(.*))?", url, re.DOTALL)
     if match is None:
+        host = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9.-]{0,60}):\d{1,5}", url)  # maybe a password
+        example = f"scheme://{host[1]}:PORT" if host else "scheme://host:port/namespace"
         raise ConfigError(
             f"parsing the store's URL: {hide_secrets(url)!r} has no scheme with '://' at its beginning; write a URL "
-            "as in 'scheme://host:port/namespace'"
+            f"as in {example!r}"
         )
     scheme, variants, authority, path, query = match.groups()
     userinfo, at, rest = authority.rpartition("@")
@@ -105,6 +108,12 @@ def hide_secrets(url: str) -> str:
     return ("***" if separator == "@" else start[:40]) + ("..." if separator else "")
 
 
+def _meant_variant(variant: str, plugin: BackendPlugin) -> str:
+    if variant in _ALSO_TLS and TLS in plugin.variants:
+        return f"; did you mean +{TLS}?"
+    return meant(variant, plugin.variants, "+{}")
+
+
 def parse(
     url: str,
     plugin: BackendPlugin,
@@ -131,7 +140,7 @@ def parse_with_wait(
         choices = ", ".join(f"{plugin.scheme}+{v}" for v in sorted(plugin.variants)) or "none"
         raise ConfigError(
             f"parsing the URL's scheme: {plugin.scheme}:// has no variant '+{variant}'"
-            f"{meant(variant, plugin.variants, '+{}') or ';'} use one of its variants: {choices}"
+            f"{_meant_variant(variant, plugin) or ';'} use one of its variants: {choices}"
         )
     declared = {option.name: option for option in (*CORE_OPTIONS, *plugin.options)}
     if plugin.accepts_credentials:

@@ -102,6 +102,8 @@ _LATER = {
 
 def __getattr__(name: str) -> object:
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        same = [known for known in _LATER if known.lower() == name.replace("_", "").lower()]
+        hint = f". Did you mean: {same[0]!r}?" if same else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name, obj=None)
     found = globals()[name] = getattr(import_module(_LATER[name]), name)
     return found

@@ -10,6 +10,7 @@ from tenure._steps.effects import Steps
 from tenure._steps.threads import run
 from tenure.errors import LeaseLost, TenureError
 from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._entered import EnteredByMethod, NotYetHeld
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._owner import stamped
 from tenure.recipes.fencing import Fence
@@ -68,15 +69,17 @@ class Held(HeldState):
         return run(self._store, self.fence_steps(TimeLimit(self._store.clock, timeout)))
 
 
-class Holding:
+class Holding(NotYetHeld):
     """A context manager: acquires when it is entered, releases at the end. Each can be entered once at a time."""
 
-    def __init__(self, acquire: Callable[[], Held]) -> None:
+    def __init__(self, acquire: Callable[[], Held], of: object) -> None:
         self._acquire = acquire
+        self._of = of
         self._held: Held | None = None
 
     def __enter__(self) -> Held:
         try:
+            self._entered = True
             self._held = self._acquire()
             return self._held
         except BaseException:  # an interrupt after it was acquired: the block isn't entered, so nothing would release
@@ -130,7 +133,7 @@ def _give_up(held: Held | None) -> None:
         held.give_up()
 
 
-class Acquires:
+class Acquires(EnteredByMethod):
     """The calls of an object that can hold something. One object is one participant, and holds once at a time."""
 
     def __init__(self, steps: Acquirable[Held], value: bytes) -> None:
@@ -195,4 +198,4 @@ class Acquires:
         Returns:
             A context manager that gives the :class:`Held`. Entering it raises like :meth:`acquire`.
         """
-        return Holding(lambda: self.acquire(timeout=timeout))
+        return Holding(lambda: self.acquire(timeout=timeout), self)

@@ -24,7 +24,9 @@ def folder(kind: str, name: str) -> str:
     Raises:
         InvalidArgument: the name is empty, too long, or no text without NUL.
     """
-    if not isinstance(name, str) or not name or "\0" in name:
+    if name == "":
+        raise InvalidArgument(f"naming a {kind}: a name must not be empty; give the name that all participants share")
+    if not isinstance(name, str) or "\0" in name:
         raise InvalidArgument(f"naming a {kind}: a name is a text without NUL, not {shown(name)}; give such a name")
     try:
         size = len(name.encode())

@@ -19,6 +19,7 @@ from tenure._steps.threads import run
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._entered import EnteredByMethod
 from tenure.recipes._held_state import HeldState
 from tenure.recipes._holding import Held, Holding, acquire
 from tenure.recipes._janitor import janitor_of
@@ -196,7 +197,7 @@ class Candidate(Acquirable[H]):
             self._pass_on(term, False)
 
 
-class Election:
+class Election(EnteredByMethod):
     """An election of one leader among candidates, with a fencing token for each term.
 
     * Candidates lead in the order in which they began to campaign, unless a leader hands over to another one.
@@ -226,6 +227,8 @@ class Election:
     Raises:
         InvalidArgument: the name is empty, too long, or no text without NUL.
     """
+
+    _block = "{0}.lead(timeout=10) as term"
 
     def __init__(
         self,
@@ -298,7 +301,7 @@ class Election:
             AlreadyHeld: entered while this object leads, or is a candidate already. What :meth:`campaign` raises is
                 raised on entering, too.
         """
-        return Holding(lambda: self.campaign(timeout=timeout))
+        return Holding(lambda: self.campaign(timeout=timeout), self)
 
     def hand_over(self, candidate: str, *, timeout: float | None = None) -> bool:
         """End this candidate's term, and let ``candidate`` lead next, before those that have waited longer.

@@ -16,6 +16,7 @@ from tenure._runtime.clock import TimeLimit
 from tenure._steps.threads import run
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Acquirable
+from tenure.recipes._entered import EnteredByMethod
 from tenure.recipes._holding import Acquires, Held
 from tenure.recipes._janitor import janitor_of
 from tenure.recipes._owner import fields_of, owner_value
@@ -51,7 +52,7 @@ class Side(Acquires):
     """The read side or the write side of a :class:`ReadWriteLock`. One object holds a side once at a time."""
 
 
-class ReadWriteLock:
+class ReadWriteLock(EnteredByMethod):
     """A lock that any number of readers hold together, or one writer alone, with a fencing token for each.
 
     Participants get their turn in the order in which they asked: a reader that comes after a waiting writer waits for
@@ -78,6 +79,8 @@ class ReadWriteLock:
         read: the side for readers.
         write: the side for writers.
     """
+
+    _block = "lock.read.hold(timeout=10) as held"
 
     def __init__(self, store: Store, name: str, *, session: Session | None = None, owner: str | None = None) -> None:
         what = f"the read-write lock {name!r}"

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
@@ -39,6 +39,13 @@ class Session:
     ...         session.alive
     True
     """
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *of: object, **more: object) -> Self:
+            if of or more:
+                raise TypeError("a Session is made by a call: " + "Session.open(store, ttl=5)")
+            return super().__new__(cls)
 
     def __init__(self) -> None:
         self._lease: Lease | None = None

@@ -111,6 +111,31 @@ def test_damage_is_told_by_reads_and_by_the_doctor(open_store, path):
         store.list(ListRequest(prefix=""), timeout=T)
 
 
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_restore_gets_a_moment_to_remove_the_log_of_the_file_before(open_store, path, tmp_path, monkeypatch, removed):
+    store, backup = open_store(), tmp_path / "backup.db"
+    put(store, "a")
+    with closing(sqlite3.connect(path)) as one, closing(sqlite3.connect(backup)) as other:
+        one.backup(other)
+    put(store, "b")
+    log = path.with_name(path.name + "-wal")
+
+    def sleep(_seconds: float) -> None:
+        if removed:  # what the restore does after the store has looked
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+    monkeypatch.setattr(database.time, "sleep", sleep)
+    os.replace(backup, path)
+    assert log.exists()
+    if not removed:
+        with pytest.raises(StoreCorrupted, match="-wal file of the one before"):
+            store.get("a", timeout=T)
+        return
+    assert store.get("a", timeout=T).item is not None
+    assert store.get("b", timeout=T).item is None
+
+
 def test_a_file_whose_maker_died_in_the_middle_is_finished(open_store, path):
     other = sqlite3.connect(path)
     other.execute(f"PRAGMA application_id = {APPLICATION_ID}")

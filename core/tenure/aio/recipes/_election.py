@@ -9,12 +9,13 @@ from tenure.aio.recipes._holding import Acquires, Held, Holding
 from tenure.aio.recipes._observing import Changes
 from tenure.aio.recipes._session import Session, own
 from tenure.recipes import election as sync
+from tenure.recipes._entered import EnteredByMethod
 from tenure.recipes._holding import Acquires as SyncAcquires
 from tenure.recipes.election import Leader
 
 
 @described(sync.Election)
-class Election:
+class Election(EnteredByMethod):
     """An election for one event loop. ``async with election.lead()`` cancels its block if the term is lost within.
 
     >>> import asyncio
@@ -27,6 +28,8 @@ class Election:
     >>> asyncio.run(main()).candidate
     'node-a'
     """
+
+    _block = sync.Election._block
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from tenure.aio.recipes._session import Session
 from tenure.aio.recipes._steps import run
 from tenure.errors import TenureError
 from tenure.recipes import _holding as sync
+from tenure.recipes._entered import EnteredByMethod, NotYetHeld
 from tenure.recipes._held_state import HeldState as SyncHeldState
 
 _SLICE = 0.25
@@ -106,19 +107,21 @@ class Held(HeldState):
     fence = awaited(sync.Held.fence)
 
 
-class Holding:
+class Holding(NotYetHeld):
     """Acquires when it is entered, releases at the end. Each can be entered once at a time.
 
     If what is held is lost within the block, the block is cancelled there, and leaving it raises ``LeaseLost``. Any
     other cancel passes as it is.
     """
 
-    def __init__(self, acquire: Callable[[], Coroutine[Any, Any, Held]]) -> None:
+    def __init__(self, acquire: Callable[[], Coroutine[Any, Any, Held]], of: object) -> None:
         self._acquire = acquire
+        self._of = of
         self._held: Held | None = None
         self._block: Block | None = None
 
     async def __aenter__(self) -> Held:
+        self._entered = True
         held = await self._acquire()
         self._held = held
         held.on_lost(partial(self._cancel, held))
@@ -150,7 +153,7 @@ class Holding:
             self._block.cancel()
 
 
-class Acquires:
+class Acquires(EnteredByMethod):
     """The calls of an object that can hold something. One object is one participant, and holds once at a time."""
 
     def __init__(self, store: Store, acquires: sync.Acquires) -> None:
@@ -176,7 +179,7 @@ class Acquires:
 
     @documented(sync.Acquires.hold)
     def hold(self, *, timeout: float | None = None) -> Holding:
-        return Holding(lambda: self.acquire(timeout=timeout))
+        return Holding(lambda: self.acquire(timeout=timeout), self)
 
     def _face(self, held: sync.Held) -> Held:
         if self._last is None or self._last._sync is not held:

@@ -16,6 +16,7 @@ from tenure.recipes import lock as sync_lock
 from tenure.recipes import multi_lock as sync_multi_lock
 from tenure.recipes import read_write_lock as sync_read_write_lock
 from tenure.recipes import semaphore as sync_semaphore
+from tenure.recipes._entered import EnteredByMethod
 
 
 @described(sync_lock.Lock)
@@ -91,7 +92,7 @@ class Side(Acquires):
 
 
 @described(sync_read_write_lock.ReadWriteLock)
-class ReadWriteLock:
+class ReadWriteLock(EnteredByMethod):
     """A read-write lock for one event loop.
 
     >>> import asyncio
@@ -104,6 +105,8 @@ class ReadWriteLock:
     >>> print(asyncio.run(main()))
     None
     """
+
+    _block = sync_read_write_lock.ReadWriteLock._block
 
     def __init__(self, store: Store, name: str, *, session: Session | None = None, owner: str | None = None) -> None:
         self._store = store

@@ -138,7 +138,7 @@ def elect(
 
 def _run(options: Settings, task: Task, *, quiet: bool) -> None:
     if shutil.which(task.command[0]) is None:
-        report_not_found(task.command[0], "nothing was acquired")
+        report_not_found(task.command[0], f"nothing was acquired; {task.name!r} was taken for the name to acquire")
     report = Reporter(json=options.json, quiet=quiet)
     code = run_while_held(options.prepare(), task, report)
     click.get_current_context().exit(code)

@@ -142,7 +142,7 @@ class Actor:
         self._slots: list[str | None] = [None] * _SLOTS
         self._acknowledged: list[tuple[str, int]] = []
         self._ephemeral: list[Ephemeral] = []
-        self._ended: list[tuple[str, float]] = []
+        self._ended: list[tuple[str, float, Lease]] = []
         """Keys of leases that have ended, and for how many seconds each may still be there."""
         self._callback_problems: list[str] = []
         self._usual = 0.01
@@ -441,7 +441,7 @@ class Actor:
 
     def _gone(self, one: Ephemeral) -> None:
         """From now on the store has to remove the key within its time."""
-        self._ended.append((one.key, one.lease.max_lifetime_after_refresh))
+        self._ended.append((one.key, one.lease.max_lifetime_after_refresh, one.lease))
 
     # -- watches --
 
@@ -597,11 +597,14 @@ class Actor:
     def _check_ended(self) -> None:
         """Keys of leases that have ended are gone, each within its time."""
         began = monotonic()  # a server that was killed or frozen may count from when it was back
-        for key, lifetime in self._ended:
+        for key, lifetime, lease in self._ended:
             while self._patiently("get", functools.partial(self.store.get, key)) is not None:
                 past = monotonic() - began - lifetime
                 if past > self._lateness.allowance(began):
-                    self.problems.append(f"{key} outlived its lease by {past:.1f} s")
+                    refreshed = self.store.clock.now() - lease.last_refreshed
+                    self.problems.append(
+                        f"{key} outlived its lease by {past:.1f} s: {lease!r}, refreshed {refreshed:.1f} s ago"
+                    )
                     break
                 time.sleep(0.1)
         self._ended.clear()
