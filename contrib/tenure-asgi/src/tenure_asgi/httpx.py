@@ -35,16 +35,17 @@ def _options(
 class TenureTransport(httpx.BaseTransport):
     """Sends requests for ``<service>.tenure`` to an instance of the service, and all others as usual.
 
-    * The service's name is the host without ``.tenure``, also of the absolute name ``<service>.tenure.``. httpx writes
-      hosts in lower case, so it finds only services whose names are in lower case.
+    * The service's name is the host without ``.tenure`` or ``.tenure.``, as in an absolute name. Since httpx writes
+      hosts in lower case, it finds only services whose names are in lower case.
     * The ``Host`` header stays ``<service>.tenure``, for each instance. With ``https``, the instance's certificate has
       to be valid for that name. Proxies from the environment aren't used.
     * If no connection could be made, another instance gets the request. If the connection broke later, another one
-      gets it only if the method is idempotent (GET, HEAD, OPTIONS, PUT, DELETE, TRACE) and its body isn't a stream. A
-      response is returned whatever its status.
+      gets it only if the method is idempotent and its body isn't a stream. Idempotent are GET, HEAD, OPTIONS, PUT,
+      DELETE and TRACE. A response is returned whatever its status.
     * The instance that failed rests, see ``Registry.report_failure``, with all instances at its address.
-    * No attempt begins after the request's timeout, the longer one of ``connect`` and ``read``, and the time limits of
-      a later attempt are cut to what is left of it. An attempt to connect has an even share, so that others have time.
+    * No attempt begins after the request's timeout in seconds, the longer one of ``connect`` and ``read``. The time
+      limits of a later attempt are cut to what is left of it. An attempt to connect has an even share, so
+      that others have time.
     * If there is no instance, ``httpx.ConnectError`` is raised, from the registry's error.
 
     Args:

@@ -76,7 +76,7 @@ class Lifespan:
         drain_wait: seconds between draining and deregistering, in which clients see that the instance drains. At most a
             fifth of ``stop_timeout``.
         stop_timeout: seconds from the signal until everything is closed, also if the store is frozen.
-        listen_timeout: seconds after which an error is logged if the server doesn't listen. The wait goes on.
+        listen_timeout: seconds after which an error is logged if the server doesn't listen. The wait continues.
         stale_after: seconds without a sign of life of the store after which the application isn't ready.
         handle_signals: drain on SIGTERM and SIGINT before the server's own handler is called.
         options: further arguments of ``tenure.aio.connect``, such as ``wait_for_store``.
@@ -192,8 +192,8 @@ class Lifespan:
     def not_ready(self) -> list[str]:
         """Return why the application isn't ready for requests; nothing if it is. Makes no call to the store.
 
-        It is ready while its instance is registered (if it has one), it is not stopping, and the store has given a sign
-        of life within ``stale_after`` seconds.
+        It is ready while its instance is registered (if it has one) and it is not stopping. The store has to have given
+        a sign of life within ``stale_after`` seconds, too.
 
         Returns:
             A sentence for each reason; empty if the application is ready.

@@ -22,7 +22,7 @@ class TenureMiddleware:
     The application's own startup finds the store open, and its own shutdown runs before the store is closed. Requests
     find the lifespan in ``scope["state"]["tenure"]``. While the application stops, each response says
     ``Connection: close``, so that clients leave their connections before the listeners close. Requests that are still
-    under way when three fifths of the stop time are over are cancelled: with 503 if they have not begun to answer.
+    under way when three fifths of the stop time are over are cancelled. Those that have not begun to answer get 503.
 
     >>> from tenure_asgi import Lifespan, TenureMiddleware
     >>> async def application(scope, receive, send): ...

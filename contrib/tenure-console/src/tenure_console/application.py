@@ -36,7 +36,7 @@ class Console:
     """An ASGI 3 application that shows a store, and changes it if allowed.
 
     It watches the whole namespace of the store from its start to its close, once for all who look. It doesn't close the
-    store. Start it by its lifespan, as a server does, or by :meth:`start` and :meth:`close` where it is mounted:
+    store. Start it by its lifespan, as a server does. Where it is mounted, use :meth:`start` and :meth:`close`, since
     applications don't pass their lifespan on to what they mount. A request starts it, too.
 
     Args:

@@ -33,8 +33,8 @@ class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
     * ``timeout`` of a call is for all its attempts. ``wait_for_ready`` waits for an instance.
     * If there is no instance, the call raises ``grpc.RpcError`` with the code ``UNAVAILABLE`` and says why.
 
-    A call on a new connection may wait for ``connect_timeout``, also ``future`` and calls with streams. gRPC has a
-    thread for each connection, which follows its state.
+    A call on a new connection may wait for ``connect_timeout`` seconds. So may ``future`` and calls with streams. For
+    each connection gRPC has a thread, which follows its state.
 
     Args:
         registry: a started registry. The channel doesn't close it.
@@ -225,7 +225,7 @@ class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
         return _StreamStream(self, _Method(method, "stream_stream", request_serializer, response_deserializer))
 
     def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
-        """Refuse: there is no one connection to follow. ``Registry.add_handler`` tells of instances.
+        """Refuse: there is no one connection to follow. ``Registry.add_handler`` reports instances.
 
         Args:
             callback: not used.

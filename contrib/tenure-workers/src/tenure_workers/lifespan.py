@@ -100,7 +100,7 @@ class _Process:
 class Lifespan:
     """A store and a registry in each process that uses it, and an instance in each that is started. Thread-safe.
 
-    Make one object per program, where modules can import it. It opens nothing by itself: the first use of :attr:`store`
+    Make one object per program, where modules can import it. It opens nothing at first: the first use of :attr:`store`
     or :attr:`registry` opens them in the process that uses them, and :meth:`start` registers.
 
     >>> from tenure_workers import Lifespan
@@ -116,11 +116,11 @@ class Lifespan:
         config: settings of the registry.
         drain_wait: seconds between draining and deregistering, in which clients see that the instance drains. At most a
             fifth of ``stop_timeout``.
-        stop_timeout: seconds from SIGTERM until everything is closed, also if the store is frozen, beside the time that
-            the server takes for requests or tasks under way.
-        listen_timeout: wait until the instance's port takes connections before it is registered, and log an error after
-            so many seconds; the wait goes on. ``None``: register at once, as for a worker without a port, and where a
-            parent process listens already.
+        stop_timeout: seconds from SIGTERM until everything is closed, also if the store is frozen. The time that the
+            server takes for requests or tasks under way is added.
+        listen_timeout: wait until the instance's port takes connections before it is registered. After this number of
+            seconds an error is logged, and the wait continues. ``None``: register at once, as for a worker without a
+            port, and where a parent process listens already.
         stale_after: seconds without a sign of life of the store after which the process isn't ready.
         options: further arguments of ``tenure.connect``, such as ``wait_for_store``.
 
@@ -204,8 +204,8 @@ class Lifespan:
     def not_ready(self) -> list[str]:
         """Return why this process isn't ready for work; nothing if it is. Makes no call to the store.
 
-        It is ready while its instance is registered (if it has one), it is not stopping, and the store has given a sign
-        of life within ``stale_after`` seconds.
+        It is ready while its instance is registered (if it has one) and it is not stopping. The store has to have given
+        a sign of life within ``stale_after`` seconds, too.
 
         Returns:
             A sentence for each reason; empty if the process is ready.
@@ -227,7 +227,7 @@ class Lifespan:
     def open(self) -> None:
         """Open this process's store and registry, unless they are open. Registers nothing.
 
-        They are closed when the process ends by itself, by ``sys.exit`` or by an exception.
+        They are closed when the program ends at its last line, by ``sys.exit`` or by an exception.
 
         Raises:
             StoreClosed: this process has closed the lifespan. :meth:`start` opens it again.

@@ -28,7 +28,7 @@ class TenureMiddleware:
 
     Args:
         app: the application.
-        lifespan: what each worker has. The middleware starts nothing by itself: see :mod:`tenure_workers.gunicorn`.
+        lifespan: what each worker has. The middleware starts nothing: see :mod:`tenure_workers.gunicorn`.
         health: the path under which ``/live`` and ``/ready`` are answered; ``None`` leaves them to the application.
     """
 
