@@ -161,13 +161,16 @@ def test_locks_and_elections_with_holder_token_and_waiters(
     store: tenure.Store, console: Console, visitor: Visitor
 ) -> None:
     held = tenure.Lock(store, "nightly", owner="ada").acquire()
-    slot = tenure.Semaphore(store, "slots", limit=2).acquire()
+    slots = [tenure.Semaphore(store, "slots", limit=2).acquire() for _ in range(2)]
     with tenure.connect(store.url) as other:
         thread = threading.Thread(target=tenure.Lock(other, "nightly", owner="grace").acquire)
         thread.start()
         until(lambda: len(store.list("tenure/lock/nightly/").items) >= 2, what="grace waits")
         settle(console, store)
-        shown = text_of(visitor.get("locks").text)
+        page = visitor.get("locks").text
+        shown = text_of(page)
+        assert 'data-count="locks">2<' in page  # as many as it lists, not as many as hold: three
+        assert shown.endswith("2 names")
         assert "nightly lock ada holds, asked" in shown
         assert f"token {held.token}" in shown
         assert "grace" in shown
@@ -175,7 +178,8 @@ def test_locks_and_elections_with_holder_token_and_waiters(
         assert "No name matches" in text_of(visitor.get("locks", q="zzz").text)
         assert "nightly" in text_of(visitor.get("search", q="nIgh").text)
         held.release()
-        slot.release()
+        for slot in slots:
+            slot.release()
         thread.join()
     settle(console, store)
     assert "Nothing is held" in visitor.get("locks").text

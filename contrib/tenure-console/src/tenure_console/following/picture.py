@@ -32,12 +32,19 @@ Service = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How much there is. ``left_out`` counts keys above the number that is kept."""
+    """How much there is.
+
+    Attributes:
+        left_out: keys above the number that is kept.
+        locks: names of locks, semaphores and elections that somebody holds or waits for.
+        holders: those who hold one of them.
+    """
 
     keys: int
     left_out: int
     services: int
     instances: int
+    locks: int
     holders: int
     changes: int
     forgotten: int
@@ -219,13 +226,16 @@ class Picture:
 
     def totals(self) -> Totals:
         """Return how much there is."""
-        holders = sum(place.holds for place in self.places())
+        places = self.places()
+        holders = sum(place.holds for place in places)
+        locks = len({lock_of(place) for place in places})
         with self._lock:
             return Totals(
                 len(self._entries),
                 self._left_out,
                 len(self._services),
                 sum(map(len, self._services.values())),
+                locks,
                 holders,
                 self._timeline.seen,
                 self._timeline.forgotten,
@@ -303,6 +313,11 @@ class Picture:
     def history(self, key: str, *, most: int = 20) -> list[Change]:
         """Return the last changes of one key, the newest first."""
         return [change for change in self.changes(prefix=key, most=10 * most) if change.key == key][:most]
+
+
+def lock_of(place: Place) -> str:
+    """Return what the keys of all who take part in the same lock, semaphore or election start with."""
+    return place.key.rpartition("/")[0]
 
 
 def _drop(index: dict[K, dict[str, Entry]], name: K, key: str) -> None:

@@ -16,6 +16,7 @@ from tenure import CommitResult, Conflict, InvalidArgument, KeyValue, LeaseNotFo
 from tenure.recipes.survey import release
 from tenure.registry import InstanceStatus, decode, encode
 from tenure_console.following.entries import registry_prefix
+from tenure_console.following.picture import lock_of
 from tenure_console.looks import amounts, difference, values
 from tenure_console.looks.text import plain
 from tenure_console.looks.values import Codec, NotReadable
@@ -176,10 +177,7 @@ class Changes:
             raise Refused("No participant holds it in this place by now.")
         if not place.holds:
             raise Refused(f"{plain(place.owner) or 'This participant'} only waits for it.")
-        waiting = sum(
-            not other.holds and other.key.rpartition("/")[0] == place.key.rpartition("/")[0]
-            for other in self._site.picture.places()
-        )
+        waiting = sum(not other.holds and lock_of(other) == lock_of(place) for other in self._site.picture.places())
         whom = plain(place.owner) or "its holder"
         return Plan(
             f"Take the {place.kind} {plain(place.name)} from {whom}",
