@@ -8,6 +8,7 @@ import threading
 import pytest
 from console_testkit import Visitor, register, settle, text_of
 from tenure_console import Console
+from tenure_console.pages.store import _limit
 
 import tenure
 from tenure_testkit.waiting import until
@@ -198,6 +199,21 @@ def test_the_store_and_its_doctor(store: tenure.Store, writable: Console, writer
     before = store.server_info().revision
     assert "a get takes" in text_of(visitor.post("doctor").text)
     assert store.server_info().revision == before
+
+
+def test_a_limit_is_never_rounded_to_nothing(store: tenure.Store, visitor: Visitor) -> None:
+    assert "1 ms ttl granularity" in text_of(visitor.get("store").text)
+    assert [
+        _limit(*given)
+        for given in (
+            ("ttl_granularity", 0.0, "seconds"),
+            ("max_watch_latency", 0.25, "seconds"),
+            ("max_watch_latency", 0.0, "seconds"),
+            ("min_ttl", 2.5, "seconds"),
+            ("max_value_bytes", 2048, "bytes"),
+            ("expiry_factor", 1.5, "ratio"),
+        )
+    ] == ["any", "250 ms", "0 s", "2.5 s", "2.0 KiB", "1.5"]
 
 
 def test_an_empty_namespace_says_what_to_do(visitor: Visitor) -> None:
