@@ -24,6 +24,7 @@ def test_without_a_token_nothing_is_shown(store: tenure.Store, writable: Console
     stranger, guest = Visitor(writable), Visitor(writable)
     used = writable.token
     assert SECRET in guest.enter(used).text
+    assert "This link was used already" in stranger.enter(used).text
     assert stranger.enter(used).status_code == 403  # before the live stream below, which has no end for a guest
     for answer in (
         stranger.enter(used),

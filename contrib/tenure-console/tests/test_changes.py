@@ -7,7 +7,8 @@ from console_testkit import FORMS, REGISTRY, Visitor, key_on, register, settle, 
 from tenure_console import Console
 
 import tenure
-from tenure.registry import decode
+from tenure.registry import Instance, Registry, decode, key_of
+from tenure_testkit.waiting import until
 
 
 def test_a_console_that_only_looks_changes_nothing(store: tenure.Store, console: Console, visitor: Visitor) -> None:
@@ -195,6 +196,27 @@ def test_release_takes_a_lock_from_its_holder_alone(store: tenure.Store, writabl
     assert writer.post("do", like=asked).status_code == 200
     assert store.get(ticket.key) is None
     other.check()
+
+
+@pytest.mark.parametrize("act", ["deregister", "delete"])
+def test_the_question_says_that_a_live_instance_comes_back(
+    store: tenure.Store, writable: Console, writer: Visitor, act: str
+) -> None:
+    """And so it does."""
+    with Registry(store) as registry:
+        key = key_of(registry.config.key_prefix, registry.register(Instance("web", id="1", host="10.0.0.1")))
+        first = store.get(key)
+        assert first is not None
+        settle(writable, store)
+        asked = writer.get("confirm", do=act, key=key)
+        assert "If its process runs, it registers again within moments." in text_of(asked.text)
+        assert "drain the instance" in text_of(asked.text)
+        done = text_of(writer.post("do", like=asked).text)
+        assert "1@10.0.0.1. If its process runs, it registers again within moments." in done
+        until(lambda: (item := store.get(key)) and item.create_revision > first.create_revision, what="it is back")
+    store.put("k", b"")
+    asked = writer.get("confirm", do="delete", key="k")
+    assert "registers again" not in text_of(asked.text) + text_of(writer.post("do", like=asked).text)
 
 
 def test_revoke_says_which_keys_go_and_deregister_deletes_one(

@@ -1,7 +1,8 @@
-"""`tenure console`, as a process."""
+"""`tenure console`: as a process, and what it says where it can't begin."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -12,8 +13,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
+from click.testing import CliRunner
+from tenure_console.command import _warnings
 
 import tenure
+from tenure.cli.app import cli
 from tenure_testkit.waiting import PATIENCE
 
 
@@ -59,17 +64,65 @@ def test_it_serves_until_ctrl_c_and_prints_a_link_for_each_browser(tmp_path: Pat
         process.communicate()
 
 
-def test_a_port_that_is_taken_and_a_store_that_is_not_there_are_one_line(tmp_path: Path) -> None:
+def refusal(*arguments: str, url: str = "memory://x") -> str:
+    """Return the one line that the command says where it can't begin."""
+    ended = CliRunner().invoke(cli, ["--url", url, "console", *arguments])
+    assert ended.exit_code == 2
+    assert len(ended.output.splitlines()) == 1, ended.output
+    return ended.output
+
+
+def test_a_port_that_is_taken_and_a_store_that_is_not_there_are_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = command("--port", str(taken.getsockname()[1]), url=f"sqlite://{tmp_path}/db")
-        _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert "choose another --port" in said
-    assert "Traceback" not in said
-    process = command("--port", "0", url="nothing://here")
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert len(said.splitlines()) == 1
+        port = str(taken.getsockname()[1])
+        said = refusal("--port", port)
+    assert (
+        f"listening on 127.0.0.1:{port}: another process listens there, maybe another console; choose another" in said
+    )
+    assert "nothing" in refusal("--port", "0", url="nothing://here")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "a..b"], "listening on a..b:0: this machine knows no address of that name; correct --host"),
+        (["--host", ""], "--host is empty; name an address"),
+        (["--host-name", "https://ops.example"], "is no host name; give the name alone, such as ops.example"),
+        (["--host-name", "ops.example:443"], "is no host name; give the name alone, such as ops.example"),
+    ],
+)
+def test_an_address_that_can_t_be_is_said_with_the_option_to_correct(arguments: list[str], words: str) -> None:
+    assert words in refusal("--port", "0", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "this user may not listen on that port; choose a --port above 1023 (0: any free one)"),
+        (errno.EADDRNOTAVAIL, "this machine has no such address; name one of its own by --host"),
+        (socket.EAI_NONAME, "this machine knows no address of that name; correct --host"),
+        (errno.ENOBUFS, "as the system says it; choose another --port or --host"),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_the_option_to_correct(
+    monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def refuse(*given: object, **more: object) -> None:
+        raise OSError(number, "as the system says it")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    assert f"listening on [2001:db8::1]:80: {words}" in refusal("--host", "[2001:db8::1]", "--port", "80")
+
+
+def test_what_the_person_should_know_before_the_link(store: tenure.Store, tmp_path: Path) -> None:
+    alone, exposed, unnamed = _warnings(store, "0.0.0.0", ())
+    assert f"no other program can use {store.url}" in alone
+    assert "put a proxy with TLS before it" in exposed
+    assert "name by --host-name each name or address" in unnamed
+    with tenure.connect(f"sqlite://{tmp_path}/db") as shared:
+        assert list(_warnings(shared, "::1", ())) == list(_warnings(shared, "localhost", ())) == []
+        assert list(_warnings(shared, "0.0.0.0", ("ops.example",))) == [exposed]
+        assert len(list(_warnings(shared, "192.0.2.1", ()))) == 1  # browsers use this address, as the link has it
 
 
 def test_json_gives_the_link_to_a_program(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import threading
 import pytest
 from console_testkit import Visitor, register, settle, text_of
 from tenure_console import Console
+from tenure_console.pages.store import _limit
 
 import tenure
 from tenure_testkit.waiting import until
@@ -133,7 +134,8 @@ def test_the_timeline_tells_who_changed_what(store: tenure.Store, console: Conso
     shown = text_of(visitor.get("timeline", prefix="web-state").text).partition("tells its owner")[2]
     deleted, changed, created = shown.index("deleted"), shown.index("changed"), shown.index("created")
     assert deleted < changed < created
-    assert shown.count("by web/web-1") == 3
+    assert shown.count("by web/web-1") == 2
+    assert "had a lease of web/web-1 ; it ended, or a client deleted the key" in shown
     assert "\u2212 third + other" in shown
     assert "first" not in text_of(visitor.get("timeline", q="nothing-has-this").text)
     assert visitor.get("key", key="web-state").status_code == 404
@@ -160,13 +162,16 @@ def test_locks_and_elections_with_holder_token_and_waiters(
     store: tenure.Store, console: Console, visitor: Visitor
 ) -> None:
     held = tenure.Lock(store, "nightly", owner="ada").acquire()
-    slot = tenure.Semaphore(store, "slots", limit=2).acquire()
+    slots = [tenure.Semaphore(store, "slots", limit=2).acquire() for _ in range(2)]
     with tenure.connect(store.url) as other:
         thread = threading.Thread(target=tenure.Lock(other, "nightly", owner="grace").acquire)
         thread.start()
         until(lambda: len(store.list("tenure/lock/nightly/").items) >= 2, what="grace waits")
         settle(console, store)
-        shown = text_of(visitor.get("locks").text)
+        page = visitor.get("locks").text
+        shown = text_of(page)
+        assert 'data-count="locks">2<' in page  # as many as it lists, not as many as hold: three
+        assert shown.endswith("2 names")
         assert "nightly lock ada holds, asked" in shown
         assert f"token {held.token}" in shown
         assert "grace" in shown
@@ -174,7 +179,8 @@ def test_locks_and_elections_with_holder_token_and_waiters(
         assert "No name matches" in text_of(visitor.get("locks", q="zzz").text)
         assert "nightly" in text_of(visitor.get("search", q="nIgh").text)
         held.release()
-        slot.release()
+        for slot in slots:
+            slot.release()
         thread.join()
     settle(console, store)
     assert "Nothing is held" in visitor.get("locks").text
@@ -193,6 +199,21 @@ def test_the_store_and_its_doctor(store: tenure.Store, writable: Console, writer
     before = store.server_info().revision
     assert "a get takes" in text_of(visitor.post("doctor").text)
     assert store.server_info().revision == before
+
+
+def test_a_limit_is_never_rounded_to_nothing(store: tenure.Store, visitor: Visitor) -> None:
+    assert "1 ms ttl granularity" in text_of(visitor.get("store").text)
+    assert [
+        _limit(*given)
+        for given in (
+            ("ttl_granularity", 0.0, "seconds"),
+            ("max_watch_latency", 0.25, "seconds"),
+            ("max_watch_latency", 0.0, "seconds"),
+            ("min_ttl", 2.5, "seconds"),
+            ("max_value_bytes", 2048, "bytes"),
+            ("expiry_factor", 1.5, "ratio"),
+        )
+    ] == ["any", "250 ms", "0 s", "2.5 s", "2.0 KiB", "1.5"]
 
 
 def test_an_empty_namespace_says_what_to_do(visitor: Visitor) -> None:

@@ -19,13 +19,17 @@ import pytest
 from click.testing import CliRunner
 from console_testkit import register
 from hostile import ATTRIBUTE, BIDI, KEY, SCRIPT, hostile_instance
+from tenure_console.following.follower import Follower
+from tenure_console.following.picture import Picture
 from tenure_console.terminal.app import Top
+from tenure_console.terminal.tables import LEGENDS, VIEWS, Asked
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
 import tenure
+from tenure import Batch, BatchType, Event, EventType, KeyValue
 from tenure.cli.app import cli
-from tenure_testkit.waiting import PATIENCE
+from tenure_testkit.waiting import PATIENCE, until
 
 
 class Screen:
@@ -100,12 +104,69 @@ def test_each_view_follows_the_store_and_hides_values(store: tenure.Store) -> No
                 await screen.until(lambda text: "hush" in text, "its value")
                 await screen.press("v")
             await asyncio.to_thread(held.release)
+            await screen.press("5")
+            await screen.until(lambda text: LEGENDS["unsure"] in text, "what expired? means")
             await screen.press("2")
             await screen.until(lambda text: "nothing is held" in text, "the lock is free")
             screen.app.follower._outage(tenure.Unavailable("reading: the server is away; wait"))
             await screen.until(lambda text: "store not reached" in text and "is away" in text, "the outage")
 
     run(scenario())
+
+
+def cells(picture: Picture, view: str, service: tuple[str, str] | None = None) -> list[list[str]]:
+    return [[cell.text for cell in row.cells] for row in VIEWS[view](picture, Asked(service=service)).rows]
+
+
+def test_what_was_there_before_has_an_age_of_more_than(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store records no times: such an instance is older than the display. One that came later has its own age."""
+    now, picture = 1000.0, Picture()
+    for module in ("following.picture", "terminal.tables"):
+        monkeypatch.setattr(f"tenure_console.{module}.wall_clock", lambda: now)
+
+    def put(number: int, revision: int, event: EventType = EventType.CREATE) -> Event:
+        key = f"/registry/default/web/{number}@10.0.0.1"
+        return Event(event, key, KeyValue(key, b'{"port": 80}', revision, revision, "lease"), revision)
+
+    web = ("default", "web")
+    picture.take(Batch(BatchType.SNAPSHOT, (put(1, 1),), 1))
+    now += 300
+    assert [row[-1] for row in cells(picture, "services", web)] == ["> 5 min"]
+    assert [row[-1] for row in cells(picture, "services")] == ["> 5 min"]
+    assert VIEWS["services"](picture, Asked(service=web)).legend == LEGENDS["bound"]
+    picture.take(Batch(BatchType.CHANGES, (put(2, 2),), 2))
+    now += 60
+    # The watch ended. The next one finds 1 and 2 as they were, and 3, which came in between.
+    picture.take(Batch(BatchType.SNAPSHOT, (put(1, 1), put(2, 2), put(3, 3)), 3))
+    now += 2
+    assert [row[-1] for row in cells(picture, "services", web)] == ["> 6 min", "1 min", "2 s"]
+    assert [row[-2] for row in cells(picture, "keys")] == ["> 6 min", "1 min", "2 s"]
+    assert VIEWS["locks"](picture, Asked()).legend == ""
+
+
+def test_nobody_is_named_for_a_delete_that_may_be_an_expiry(store: tenure.Store) -> None:
+    """The process that had the lease is frozen: it made the key, and didn't delete it."""
+    picture = Picture()
+    with contextlib.closing(Follower(store, picture)) as follower:
+        follower.start()
+        key = register(store, "web")
+        store.put("setting", b"")
+        store.delete("setting")
+        item = store.get(key)
+        assert item is not None
+        store.revoke_lease(item.lease_id or "")  # as the store does when it expires
+        until(lambda: picture.entry(key) is None and picture.totals().changes == 4, what="the changes are seen")
+        assert [(row[1], row[2], row[3]) for row in cells(picture, "timeline")] == [
+            ("-", key, "expired?"),
+            ("-", "setting", ""),
+            ("+", "setting", ""),
+            ("+", key, "web/web-1"),
+        ]
+        assert LEGENDS["unsure"] in VIEWS["timeline"](picture, Asked()).legend
+        gone = picture.changes(most=1)[0]
+        assert (gone.who, gone.owner) == ("", "web/web-1")
+        picture.note_own(gone.revision, "this console")
+        assert cells(picture, "timeline")[0][3] == "this console"
 
 
 def test_hostile_text_has_no_power_over_the_terminal(store: tenure.Store) -> None:

@@ -5,6 +5,7 @@ This module is imported for ``tenure --help``, so what the server needs is impor
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import threading
@@ -12,12 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenure import ConfigError
 from tenure.cli.options import Settings, common, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tenure import Store
     from tenure_console.application import Console
 
 _PORT = 8765
+_REFUSALS = {
+    errno.EADDRINUSE: "another process listens there, maybe another console; choose another --port (0: any free one)",
+    errno.EACCES: "this user may not listen on that port; choose a --port above 1023 (0: any free one)",
+    errno.EADDRNOTAVAIL: "this machine has no such address; name one of its own by --host, such as 127.0.0.1",
+}
+_NO_NAME = "this machine knows no address of that name; correct --host"
 
 
 @click.command(short_help="A live web page on the store.")
@@ -38,8 +49,11 @@ def console(
     """
     from tenure_console.application import Console
 
+    host = host.removeprefix("[").removesuffix("]")
+    for name in host_name:
+        _check_name(name)
     listener = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
+    shown = _bracketed(host)
     base = f"http://{shown}:{listener.getsockname()[1]}"
     with listener, options.connect() as store:
 
@@ -54,7 +68,8 @@ def console(
         served.start()
         if not options.json:
             click.echo(f"The console of {store.url}{'' if allow_writes else ', read-only'}. Ctrl-C ends it.")
-            _warn(host)
+            for warning in _warnings(store, host, host_name):
+                click.echo(f"tenure: {warning}", err=True)
         tell(served.token, first=True)
         if browser:
             click.launch(f"{base}/enter?token={served.token}")
@@ -62,26 +77,49 @@ def console(
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    what = f"listening on {_bracketed(host)}:{port}"
+    if not host:  # the system would take it for all addresses of this machine
+        raise ConfigError(f"{what}: --host is empty; name an address, or leave --host out for 127.0.0.1")
     try:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
         )
+    except UnicodeError as exc:
+        raise ConfigError(f"{what}: {_NO_NAME}") from exc
     except OSError as exc:
-        raise click.UsageError(
-            f"can't listen on {host}:{port}: {exc.strerror or exc}; choose another --port (0: any free one) or --host"
-        ) from exc
+        by_name = exc.errno is not None and exc.errno < 0  # of the resolver
+        cause = _NO_NAME if by_name else _REFUSALS.get(exc.errno or 0)
+        raise ConfigError(f"{what}: {cause or f'{exc.strerror or exc}; choose another --port or --host'}") from exc
 
 
-def _warn(host: str) -> None:
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local:
-        click.echo(
-            f"tenure: {host} can be reached from other machines, without encryption: put a proxy with TLS before it",
-            err=True,
+def _check_name(name: str) -> None:
+    """Raise ``ConfigError`` for what no Host header has as its name: the console would answer to nobody."""
+    if not name or any(character in name for character in "/@ ") or (":" in name and not _is_address(name)):
+        raise ConfigError(
+            f"reading --host-name: {name!r} is no host name; give the name alone, such as ops.example, without scheme, "
+            "port and path"
         )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _warnings(store: Store, host: str, host_name: tuple[str, ...]) -> Iterator[str]:
+    if not store.capabilities.multi_process:
+        yield f"no other program can use {store.url}, so the page stays empty; name another store by --url"
+    if not (ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"):
+        yield f"{host} can be reached from other machines, without encryption: put a proxy with TLS before it"
+        if not host_name and _is_address(host) and ipaddress.ip_address(host).is_unspecified:
+            yield "it answers to localhost alone; name by --host-name each name or address that browsers elsewhere use"
 
 
 def _serve(served: Console, listener: socket.socket) -> None:

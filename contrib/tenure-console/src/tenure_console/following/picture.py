@@ -32,12 +32,19 @@ Service = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How much there is. ``left_out`` counts keys above the number that is kept."""
+    """How much there is.
+
+    Attributes:
+        left_out: keys above the number that is kept.
+        locks: names of locks, semaphores and elections that somebody holds or waits for.
+        holders: those who hold one of them.
+    """
 
     keys: int
     left_out: int
     services: int
     instances: int
+    locks: int
     holders: int
     changes: int
     forgotten: int
@@ -61,6 +68,8 @@ class Picture:
         self._places: list[Place] | None = None
         self._revision = 0
         self.began = wall_clock()
+        """When the first snapshot came, in seconds since 1970: what isn't known to be newer was there then."""
+        self._filled = False
 
     # -- taking in ---------------------------------------------------------------------------------
 
@@ -70,9 +79,12 @@ class Picture:
         with self._lock:
             self._revision = batch.revision
             if batch.type is BatchType.SNAPSHOT:
-                if self._entries:
+                if self._filled:
                     self._gap(now, batch.revision, "the watch ended, and another one was opened")
-                self._fill(event.item for event in batch.events if event.item is not None)
+                else:
+                    self.began = now
+                self._fill((event.item for event in batch.events if event.item is not None), now)
+                self._filled = True
                 return frozenset(TOPICS)
             if batch.type is BatchType.RESYNC:
                 self._gap(now, batch.revision, batch.reason or "unknown")
@@ -99,8 +111,8 @@ class Picture:
     def _gap(self, now: float, revision: int, reason: str) -> None:
         self._timeline.add(Change(self._timeline.next_number(), now, revision, "gap", reason))
 
-    def _fill(self, items: Iterable[KeyValue]) -> None:
-        self._entries.clear()
+    def _fill(self, items: Iterable[KeyValue], now: float) -> None:
+        before, self._entries = self._entries, {}
         self._services.clear()
         self._leases.clear()
         self._left_out = 0
@@ -109,8 +121,17 @@ class Picture:
             if len(self._entries) >= self._most:
                 self._left_out += 1
                 continue
-            self._store(make_entry(item, since=None, changed=None))
+            since, changed = self._moments(before.get(item.key), item, now)
+            self._store(make_entry(item, since=since, changed=changed))
         self._tree.fill(self._entries)
+
+    def _moments(self, before: Entry | None, item: KeyValue, now: float) -> tuple[float | None, float | None]:
+        """Return when a key of a snapshot was created and changed, as far as the console saw it."""
+        if not self._filled:
+            return None, None
+        if before is None or before.create_revision != item.create_revision:
+            return now, now
+        return before.since, before.changed if before.mod_revision == item.mod_revision else now
 
     def _event(self, event: Event, now: float) -> set[str]:
         before = self._entries.get(event.key)
@@ -147,6 +168,7 @@ class Picture:
     def _change(self, event: Event, before: Entry | None, after: Entry | None, now: float) -> Change:
         entry = after or before
         assert entry is not None
+        owner = self._owner(entry)
         return Change(
             self._timeline.next_number(),
             now,
@@ -158,7 +180,9 @@ class Picture:
             None if before is None else before.size,
             None if after is None else after.size,
             entry.lease_id,
-            self._own.get(event.revision) or self._owner(entry),
+            # Whoever had the lease didn't delete the key if the lease expired, and the store doesn't say which it was.
+            self._own.get(event.revision) or ("" if after is None else owner),
+            owner if after is None else "",
         )
 
     def _owner(self, entry: Entry) -> str:
@@ -202,13 +226,16 @@ class Picture:
 
     def totals(self) -> Totals:
         """Return how much there is."""
-        holders = sum(place.holds for place in self.places())
+        places = self.places()
+        holders = sum(place.holds for place in places)
+        locks = len({lock_of(place) for place in places})
         with self._lock:
             return Totals(
                 len(self._entries),
                 self._left_out,
                 len(self._services),
                 sum(map(len, self._services.values())),
+                locks,
                 holders,
                 self._timeline.seen,
                 self._timeline.forgotten,
@@ -286,6 +313,11 @@ class Picture:
     def history(self, key: str, *, most: int = 20) -> list[Change]:
         """Return the last changes of one key, the newest first."""
         return [change for change in self.changes(prefix=key, most=10 * most) if change.key == key][:most]
+
+
+def lock_of(place: Place) -> str:
+    """Return what the keys of all who take part in the same lock, semaphore or election start with."""
+    return place.key.rpartition("/")[0]
 
 
 def _drop(index: dict[K, dict[str, Entry]], name: K, key: str) -> None:

@@ -27,7 +27,9 @@ class Change:
         before_size: bytes before; ``None`` if the key wasn't there.
         after_size: bytes after; ``None`` if the key is gone.
         lease_id: the lease of the key, before a delete.
-        who: who has that lease, or what else is known of the author; empty if nothing is.
+        who: the author, as far as is known: the console's own user, or for a put the one that the entry belongs to.
+            Empty if nothing is known. Of a delete under a lease nothing is: the lease may have expired.
+        owner: of a delete, the one that the entry belonged to.
     """
 
     number: int
@@ -41,6 +43,7 @@ class Change:
     after_size: int | None = None
     lease_id: str | None = None
     who: str = ""
+    owner: str = ""
 
     @property
     def comparable(self) -> bool:

@@ -16,6 +16,7 @@ from tenure import CommitResult, Conflict, InvalidArgument, KeyValue, LeaseNotFo
 from tenure.recipes.survey import release
 from tenure.registry import InstanceStatus, decode, encode
 from tenure_console.following.entries import registry_prefix
+from tenure_console.following.picture import lock_of
 from tenure_console.looks import amounts, difference, values
 from tenure_console.looks.text import plain
 from tenure_console.looks.values import Codec, NotReadable
@@ -23,6 +24,8 @@ from tenure_console.pages.site import Site
 from tenure_console.web.guard import form_of, session_of
 
 _READ_ONLY = "This console only looks. Start it with --allow-writes to change the store from it."
+_COMES_BACK = "If its process runs, it registers again within moments."
+_KEEP_AWAY = "Stop the process, or drain the instance, to keep work away from it."
 _LATE = "Another client changed it after you saw it, so nothing was done. Look at what is there now."
 
 
@@ -41,6 +44,7 @@ class Plan:
         fields: what the form carries.
         back: the page to return to, and its query.
         danger: whether something is taken away.
+        after: what may happen afterwards, as a sentence.
     """
 
     title: str
@@ -49,6 +53,7 @@ class Plan:
     fields: Mapping[str, str]
     back: tuple[str, Mapping[str, str]]
     danger: bool = True
+    after: str = ""
 
 
 class Changes:
@@ -103,7 +108,7 @@ class Changes:
             return self._site.failed(request, 409, "Not done", f"{exc}.")
         if done is not None:
             self._site.picture.note_own(done.revision, self._site.author(session))
-        session.tell(f"Done: {plan.title}.")
+        session.tell(f"Done: {plan.title}. {plan.after}".rstrip())
         path, query = plan.back
         return self._site.back(request, path, **query)
 
@@ -149,8 +154,8 @@ class Changes:
             f"Deregister {plain(item.key.removeprefix(prefix))}",
             (
                 "Its entry is deleted now, and programs no longer find it.",
-                "If its process runs, it registers again within moments.",
-                "Stop the process, or drain the instance, to keep work away from it.",
+                _COMES_BACK,
+                _KEEP_AWAY,
             ),
             "Deregister",
             {"key": item.key, "revision": fields.get("revision") or str(item.mod_revision)},
@@ -158,16 +163,22 @@ class Changes:
                 "service",
                 {"registry": prefix[len("/registry/") : -1], "name": item.key[len(prefix) :].rpartition("/")[0]},
             ),
+            after=_COMES_BACK,
         )
 
     def _plan_delete(self, fields: Mapping[str, str]) -> Plan:
         item = self._item(fields)
+        is_entry = registry_prefix(item.key) is not None
         return Plan(
             f"Delete {plain(item.key)}",
-            (f"The key and its value of {amounts.size(len(item.value))} are deleted. There is no way back.",),
+            (
+                f"The key and its value of {amounts.size(len(item.value))} are deleted. There is no way back.",
+                *((f"It is the entry of an instance. {_COMES_BACK}", _KEEP_AWAY) if is_entry else ()),
+            ),
             "Delete",
             {"key": item.key, "revision": fields.get("revision") or str(item.mod_revision)},
             ("keys", {"prefix": item.key[: item.key.rfind("/") + 1]}),
+            after=_COMES_BACK if is_entry else "",
         )
 
     def _plan_release(self, fields: Mapping[str, str]) -> Plan:
@@ -176,10 +187,7 @@ class Changes:
             raise Refused("No participant holds it in this place by now.")
         if not place.holds:
             raise Refused(f"{plain(place.owner) or 'This participant'} only waits for it.")
-        waiting = sum(
-            not other.holds and other.key.rpartition("/")[0] == place.key.rpartition("/")[0]
-            for other in self._site.picture.places()
-        )
+        waiting = sum(not other.holds and lock_of(other) == lock_of(place) for other in self._site.picture.places())
         whom = plain(place.owner) or "its holder"
         return Plan(
             f"Take the {place.kind} {plain(place.name)} from {whom}",

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenure.recipes.survey import Place
+from tenure_console.following.picture import lock_of
 from tenure_console.pages.site import Site, paged
 
 _WAITERS = 12
@@ -29,7 +30,7 @@ def locks(site: Site, request: Request) -> Response:
     wanted = request.query_params.get("q", "").casefold()
     groups: dict[str, list[Place]] = {}
     for place in site.picture.places():
-        groups.setdefault(place.key.rpartition("/")[0], []).append(place)
+        groups.setdefault(lock_of(place), []).append(place)
     rows = [row for places in groups.values() if _matches(row := _held(places), wanted)]
     rows.sort(key=lambda row: (row.kind, row.name))
     shown, page = paged(rows, request, size=50)

@@ -15,6 +15,7 @@ from tenure_console.looks import amounts
 from tenure_console.pages.site import Site
 
 _SAMPLES = 5
+_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class StorePages:
                 if isinstance(note := notes[name], Guarantee)
             ],
             limits=[
-                (name.replace("_", " "), _amount(value, note.unit), note.text)
+                (name.replace("_", " "), _limit(name, value, note.unit), note.text)
                 for name, value in declared.items()
                 if isinstance(note := notes[name], Limit)
             ],
@@ -66,7 +67,14 @@ class StorePages:
         return self._site.back(request, "store")
 
 
-def _amount(value: float, unit: str) -> str:
+def _limit(name: str, value: float, unit: str) -> str:
     if unit == "bytes":
         return amounts.size(value)
-    return amounts.duration(value) if unit == "seconds" else f"{value:,g}"
+    if unit != "seconds":
+        return f"{value:,g}"
+    if name == "ttl_granularity" and value == 0:
+        return "any"  # a TTL stays as it is
+    if 0 < value < 1:
+        return f"{value * 1000:g} ms"
+    # A limit is exact, other than a duration, which is rounded.
+    return f"{value:g} s" if value < _MINUTE else amounts.duration(value)

@@ -18,7 +18,16 @@ from tenure_console.terminal.tables import VIEWS, Asked, Cell
 
 _PAUSE = 0.2
 """Seconds between two looks at what has changed."""
-_STYLES = {"good": "green", "warn": "yellow", "bad": "red", "faint": "dim", "strong": "bold", "": ""}
+_STYLES = {
+    "good": "green",
+    "warn": "yellow",
+    "bad": "red",
+    "faint": "dim",
+    "bound": "dim",
+    "unsure": "dim",
+    "strong": "bold",
+    "": "",
+}
 _STATES = {
     "live": Cell("live", "good"),
     "outage": Cell("store not reached", "bad"),
@@ -125,10 +134,12 @@ class Top(App[None]):
         at = next((index for index, row in enumerate(made.rows) if row.name == here), 0)
         table.move_cursor(row=at, animate=False)
         table.scroll_to(left, top, animate=False)
-        note = made.empty if not made.rows else f"and {made.more:,} more; filter for them" if made.more else ""
-        if self._asked.text:
-            note = f"filter: {plain(self._asked.text, 60)}   {note}"
-        self.query_one("#note", Static).update(Text(note))
+        notes = (
+            f"filter: {plain(self._asked.text, 60)}" if self._asked.text else "",
+            made.empty if not made.rows else f"and {made.more:,} more; filter for them" if made.more else "",
+            made.legend,
+        )
+        self.query_one("#note", Static).update(Text("   ".join(filter(None, notes))))
 
     @staticmethod
     def _name_at(table: DataTable[Text]) -> str | None:

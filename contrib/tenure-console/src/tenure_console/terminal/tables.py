@@ -9,18 +9,25 @@ from dataclasses import dataclass
 from tenure.plugin_kit import wall_clock
 from tenure_console.following.entries import Entry
 from tenure_console.following.picture import Picture
+from tenure_console.following.timeline import Change
 from tenure_console.looks.amounts import clock, duration, size
 from tenure_console.looks.text import plain
 from tenure_console.looks.values import preview
 
 MOST = 300
 """Rows of a view; more of them are counted."""
+LEGENDS = {
+    "bound": "> 5 min: it was there before this display began; the store records no times",
+    "unsure": "expired?: its lease ended, or a client deleted the key; the store doesn't say which",
+}
+"""What cells of a meaning stand for, which the view says below its rows."""
+_EXPIRED = "expired?"
 _MARKS = {"create": "+", "update": "~", "delete": "-", "gap": "!"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A text with its meaning: ``good``, ``warn``, ``bad``, ``faint``, ``strong``, or none."""
+    """A text with its meaning: ``good``, ``warn``, ``bad``, ``faint``, ``strong``, one of ``LEGENDS``, or none."""
 
     text: str
     tone: str = ""
@@ -43,6 +50,12 @@ class Table:
     empty: str
     more: int = 0
 
+    @property
+    def legend(self) -> str:
+        """What cells of these rows stand for, if they don't say so themselves."""
+        meanings = {cell.tone for row in self.rows for cell in row.cells}
+        return "   ".join(text for meaning, text in LEGENDS.items() if meaning in meanings)
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -62,16 +75,16 @@ class Asked:
 def services(picture: Picture, asked: Asked) -> Table:
     """Show the services, or the instances of one."""
     if asked.service is not None:
-        return _instances(picture.service(asked.service), asked)
+        return _instances(picture, asked.service, asked)
     rows = (
-        Row("/".join(name), _service(name, entries))
+        Row("/".join(name), _service(picture, name, entries))
         for name, entries in sorted(picture.services().items())
         if _contains(asked, name[1])
     )
     return _table(("SERVICE", "REGISTRY", "READY", "DRAINING", "ZONES", "LAST CHANGE"), rows, "nothing is registered")
 
 
-def _service(name: tuple[str, str], entries: list[Entry]) -> tuple[Cell, ...]:
+def _service(picture: Picture, name: tuple[str, str], entries: list[Entry]) -> tuple[Cell, ...]:
     found = [entry.instance for entry in entries if entry.instance is not None]
     ready = sum(row.ready for row in found)
     zones = Counter(row.zone for row in found if row.zone).most_common(3)
@@ -82,11 +95,11 @@ def _service(name: tuple[str, str], entries: list[Entry]) -> tuple[Cell, ...]:
         Cell(f"{ready} of {len(found)}", "good" if ready == len(found) else "warn" if ready else "bad"),
         Cell(str(len(found) - ready) if ready < len(found) else ""),
         Cell("  ".join(f"{plain(zone, 16)} {count}" for zone, count in zones), "faint"),
-        _age(changed),
+        _age(changed, picture),
     )
 
 
-def _instances(entries: list[Entry], asked: Asked) -> Table:
+def _instances(picture: Picture, service: tuple[str, str], asked: Asked) -> Table:
     rows = (
         Row(
             entry.key,
@@ -97,10 +110,10 @@ def _instances(entries: list[Entry], asked: Asked) -> Table:
                 Cell("" if row.problem else f"{row.weight:g}"),
                 Cell(plain(row.zone, 16)),
                 Cell(plain(row.host_name, 24), "faint"),
-                _age(entry.since),
+                _age(entry.since, picture),
             ),
         )
-        for entry in entries
+        for entry in picture.service(service)
         if (row := entry.instance) is not None and _contains(asked, row.id, row.address, row.host_name, row.zone)
     )
     return _table(("INSTANCE", "ADDRESS", "STATUS", "WEIGHT", "ZONE", "HOST", "AGE"), rows, "no instance is registered")
@@ -157,7 +170,7 @@ def keys(picture: Picture, asked: Asked) -> Table:
                 Cell(size(entry.size)),
                 Cell(plain(entry.lease_id or "", 18), "faint"),
                 Cell(str(entry.mod_revision), "faint"),
-                _age(entry.changed),
+                _age(entry.changed, picture),
                 _value(entry.value, asked),
             ),
         )
@@ -176,7 +189,7 @@ def timeline(picture: Picture, asked: Asked) -> Table:
                 Cell(clock(change.time), "faint"),
                 Cell(_MARKS[change.kind], {"create": "good", "update": "", "delete": "bad"}.get(change.kind, "bad")),
                 Cell(plain(change.key, 52), "strong"),
-                Cell(plain(change.who, 24)),
+                _author(change),
                 Cell(str(change.revision), "faint"),
                 _value(change.after if change.kind != "delete" else change.before, asked),
             ),
@@ -202,8 +215,18 @@ def _value(value: bytes | None, asked: Asked) -> Cell:
     return Cell("large" if value is None else plain(preview(value, 60), 60), "" if value else "faint")
 
 
-def _age(moment: float | None) -> Cell:
-    return Cell("", "faint") if moment is None else Cell(duration(wall_clock() - moment))
+def _age(moment: float | None, picture: Picture) -> Cell:
+    """Return how long ago a moment was, or that it was before the display began."""
+    if moment is None:
+        return Cell(f"> {duration(wall_clock() - picture.began)}", "bound")
+    return Cell(duration(wall_clock() - moment))
+
+
+def _author(change: Change) -> Cell:
+    """Return who made a change, as far as is known. Of a delete under a lease it isn't."""
+    if not change.who and change.kind == "delete" and change.lease_id is not None:
+        return Cell(_EXPIRED, "unsure")
+    return Cell(plain(change.who, 24))
 
 
 def _contains(asked: Asked, *fields: str) -> bool:

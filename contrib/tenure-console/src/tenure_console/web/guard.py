@@ -49,6 +49,7 @@ _REFUSED_HOST = (
 _NO_SESSION = (
     "Open the link that `tenure console` printed last. A link lets one browser in, once; then the next one is printed."
 )
+_USED = "This link was used already, or is of a console that has ended. "
 _NOT_ALLOWED = "The application that this console is part of doesn't let you in."
 _STALE_FORM = "The form is not one of this console's pages, or the session ended. Load the page again, then repeat it."
 
@@ -104,6 +105,8 @@ class Guard:
         session = await self._session(request, path)
         if session is None:
             reason = _NO_SESSION if self._allow is None else _NOT_ALLOWED
+            if self._allow is None and path == "/enter":
+                reason = _USED + reason
             return self._refuse(request, 403, "Nothing is shown without a session", reason)
         scope["tenure_console.session"] = session
         scope["tenure_console.form_key"] = self._sessions.form_key(session)

@@ -82,7 +82,7 @@ def _news(follower: Follower, picture: Picture, topics: list[str]) -> str:
                 "keys": totals.keys,
                 "timeline": totals.changes,
                 "leases": totals.leases,
-                "locks": totals.holders,
+                "locks": totals.locks,
             },
         }
     )
