@@ -32,8 +32,19 @@ def main() -> int:
         _complete()
     from tenure.cli.app import cli
 
-    cli.main(prog_name="tenure")
+    try:
+        cli.main(prog_name="tenure")
+    finally:
+        _drop_unwritten_remarks()
     return 0
+
+
+def _drop_unwritten_remarks() -> None:
+    """Keep remarks that can't be written, as on a full disk, from replacing the exit code by Python's 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _replace_closed_streams() -> None:

@@ -140,8 +140,8 @@ class CallbacksRunOnAThread(Faithful):
     def bent(cls) -> AbstractContextManager[object]:
         sound = _watch._call
 
-        def call(*args: Any) -> None:
-            thread = threading.Thread(target=sound, args=args)
+        async def call(*args: Any) -> None:
+            thread = threading.Thread(target=lambda: asyncio.run(sound(*args)))
             thread.start()
             thread.join()
 
