@@ -1,6 +1,7 @@
 """Opening: endpoints, versions, and what is said when the URL is wrong."""
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def test_a_subinterpreter_without_threads_is_refused(open_etcd, monkeypatch: pyt
         raise RuntimeError("thread is not supported for isolated subinterpreters")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.delitem(sys.modules, "grpc", raising=False)
     with pytest.raises(Unsupported, match="connect in the main interpreter"):
         open_etcd("etcd://127.0.0.1:1")
 
