@@ -192,7 +192,7 @@ def _the_lock_of(store: tenure.Store) -> tenure.Lock:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:dropping a transaction")
+@pytest.mark.filterwarnings("ignore:dropping a transaction", "ignore:dropping <Holding")
 @pytest.mark.parametrize("acquisition", ACQUISITIONS)
 def test_an_interrupted_acquisition_is_held_by_nobody(url, acquisition):
     with tenure.connect(url, timeout=20) as store:
@@ -238,7 +238,7 @@ ENDINGS: dict[str, Callable[[tenure.Store], Callable[[], object]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:dropping a transaction")
+@pytest.mark.filterwarnings("ignore:dropping a transaction", "ignore:dropping <Holding")
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_an_interrupted_end_leaves_nothing_held(url, ending):
     with tenure.connect(url, timeout=20) as store:

@@ -47,7 +47,7 @@ class EnteredByMethod:
 class NotYetHeld:
     """A block of ``with`` that acquires when it is entered, in either face."""
 
-    _held: object
+    _held: object = None  # an interrupt may leave an object that isn't complete
     _of: object
     _entered = False
 

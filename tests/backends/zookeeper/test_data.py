@@ -177,7 +177,8 @@ def test_revisions_are_those_of_the_nodes(store: Store) -> None:
             assert item.mod_revision == revision
         only_delete = store.delete("c").revision
         assert only_delete > revision
-        assert store.put("d", b"").revision == only_delete + 2  # one for the try to set what isn't there
+        # One for the try to set what isn't there; others of this server may end their sessions in between.
+        assert store.put("d", b"").revision >= only_delete + 2
 
 
 def test_deep_and_long_keys(store: Store) -> None:
