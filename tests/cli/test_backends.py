@@ -61,4 +61,7 @@ def test_a_missing_client_library_says_what_to_install(run_json: Any, monkeypatc
     missing = dataclasses.replace(plugin, required_modules=("no_such_module.inside",), pip_extra="some")
     monkeypatch.setitem(discovery._found, "memory", missing)
     record = run_json("backends", "memory")
-    assert (record["state"], record["reason"]) == ("needs its client", "pip install 'tenure[some]'")
+    assert (record["state"], record["reason"]) == (
+        "needs its client",
+        "pip install 'tenure[some]' or, in a checkout, pip install '.[some]'",
+    )
