@@ -88,6 +88,9 @@ class Connection:
             async with asyncio.timeout(_CONNECT):
                 server_reader, server = await asyncio.open_connection(host, port)
             self._server = server
+            if self._ended:  # it was cut while it connected
+                _reset(server)
+                return
             self._tasks = [
                 asyncio.ensure_future(self._pump(Direction.UP, self._client_reader, server)),
                 asyncio.ensure_future(self._pump(Direction.DOWN, server_reader, self._client)),

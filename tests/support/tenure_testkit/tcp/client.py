@@ -126,10 +126,10 @@ class TcpBackend(Backend):
             sock = socket.create_connection(self._address, timeout=max(0.001, deadline - time.monotonic()))
         except OSError as exc:
             raise Unavailable(f"no connection to {self._address[0]}:{self._address[1]}: {exc}") from exc
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             if not self._closed:
                 self._used.add(sock)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
         sock.close()
         raise StoreClosed("this connection was closed")
