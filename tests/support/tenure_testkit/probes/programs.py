@@ -68,7 +68,7 @@ def put():
 def get():
     store.get("a")
 def lease():
-    store.lease(300, keep_alive=False).revoke()  # left by an interrupt, it is lost after the end
+    store.lease(60, keep_alive=False).revoke()  # left by an interrupt, it is lost after the end
 def watch():
     with store.watch("a") as w: w.next(0.0)
 
