@@ -29,7 +29,7 @@ _GET = (
 )
 _LIST = (
     "SELECT key, {}, created, modified, lease FROM item WHERE {} "
-    "AND (lease IS NULL OR EXISTS (SELECT 1 FROM lease WHERE id = item.lease AND deadline > ?)) ORDER BY key LIMIT ?"
+    "AND (lease IS NULL OR lease IN (SELECT id FROM lease WHERE deadline > ?)) ORDER BY key LIMIT ?"
 )
 _BATCH = 500  # parameters of one statement; SQLite takes at least 999
 _ROWS = 1_000  # read between two looks at the deadline
