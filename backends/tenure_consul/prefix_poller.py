@@ -145,7 +145,7 @@ class PrefixPoller:
             self.stop()
 
     def _wanted(self) -> bool:
-        """Whether to go on. Without feeds nobody may be left to end the poller."""
+        """Whether to go on. The call that took the last feed away may have been interrupted."""
         if not self._hub:
             self._end()
         return not self.ended

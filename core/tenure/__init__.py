@@ -18,6 +18,7 @@ from tenure._client.pagination import Listing
 from tenure._client.store import Store
 from tenure._client.transaction import TransactionBuilder, TransactionDraft
 from tenure._runtime.clock import Clock, ManualClock, SystemClock
+from tenure._suggestions import missing_attribute
 from tenure.errors import (
     AlreadyHeld,
     AlreadyRegistered,
@@ -238,8 +239,6 @@ _RECIPES = {
 
 def __getattr__(name: str) -> object:
     if name not in _RECIPES:
-        same = [known for known in _RECIPES if known.lower() == name.replace("_", "").lower()]
-        hint = f". Did you mean: {same[0]!r}?" if same else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name, obj=None)
+        raise missing_attribute(__name__, name, _RECIPES)
     found = globals()[name] = getattr(import_module(_RECIPES[name]), name)
     return found

@@ -69,8 +69,8 @@ def test_a_block_that_is_not_entered_says_so(store: tenure.Store, call: str) -> 
         (lambda store: tenure.Session(store, ttl=2), r"Session\.open\(store, ttl=5\)"),  # type: ignore[call-arg]
         (lambda store: tenure.Lock(store, ""), "must not be empty"),
         (lambda store: tenure.connect("rediss://x"), r"Did you mean redis\+tls://\?"),
-        (lambda store: tenure.connect("https://x"), r"Name the store.* as in etcd\+tls://"),
-        (lambda store: tenure.connect("postgres://x"), r"Did you mean postgresql://\?"),
+        (lambda store: tenure.connect("https://x"), r"Name the store.* as in SCHEME\+tls://"),
+        (lambda store: tenure.connect("sqli:///x"), r"Did you mean sqlite://\?"),
         (lambda store: tenure.connect("etcd+ssl://x"), r"did you mean \+tls\?"),
         (lambda store: tenure.connect("localhost:6391"), "as in 'scheme://localhost:PORT'"),
     ],

@@ -256,14 +256,9 @@ def _unknown(scheme: str) -> str:
     known = sorted({claim.scheme for claim in claims()})
     close = _meant(scheme, known)
     hint = f" Did you mean {close}://?" if close else ""
-    if scheme.startswith("postgres") and not close:
-        hint = (
-            " Did you mean postgresql://? Its plugin comes with 'pip install tenure-postgresql' or, in a checkout, "
-            "'pip install ./contrib/tenure-postgresql'."
-        )
     if scheme in ("http", "https"):
-        hint = f" Name the store, not its protocol{', and +tls, as in etcd+tls://' if scheme == 'https' else ''}."
+        hint = f" Name the store, not its protocol{', and +tls, as in SCHEME+tls://' if scheme == 'https' else ''}."
     return (
         f"opening a store: no installed plugin serves {scheme}://.{hint} Installed: {', '.join(known) or 'none'}; "
-        "correct the scheme, or 'pip install' the distribution that serves it"
+        "correct the scheme, or 'pip install' the distribution that serves it (README's table of stores names some)"
     )

@@ -13,6 +13,7 @@ b'hello'
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from tenure._suggestions import missing_attribute
 from tenure.aio._lease import Lease
 from tenure.aio._store import Store, connect
 from tenure.aio._transaction import TransactionBuilder
@@ -102,8 +103,6 @@ _LATER = {
 
 def __getattr__(name: str) -> object:
     if name not in _LATER:
-        same = [known for known in _LATER if known.lower() == name.replace("_", "").lower()]
-        hint = f". Did you mean: {same[0]!r}?" if same else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name, obj=None)
+        raise missing_attribute(__name__, name, _LATER)
     found = globals()[name] = getattr(import_module(_LATER[name]), name)
     return found
