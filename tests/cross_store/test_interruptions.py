@@ -6,7 +6,7 @@ from tenure_testkit.probes import programs
 
 
 def test_an_exception_at_any_line_leaves_nothing_locked_lost_or_wrong(store_url):
-    assert programs.run(programs.EVERY_LINE, store_url, 15).startswith("done")
+    assert programs.run(programs.EVERY_LINE, store_url, 2).startswith("done")
 
 
 def test_an_exception_of_a_signal_handler_arrives_as_what_it_is(store_url):

@@ -8,7 +8,7 @@ from tenure_testkit.probes import programs
 @pytest.mark.parametrize(
     ("program", "amount"),
     [
-        (programs.EVERY_LINE, 15),
+        (programs.EVERY_LINE, 2),
         (programs.AT_RANDOM, 40),
         (programs.HANDLER_CALLS, 40),
         (programs.HANDLER_CLOSES, 0),

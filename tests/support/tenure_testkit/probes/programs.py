@@ -44,24 +44,29 @@ store.put("a", b"0"); store.get("a")
 inside = os.sep + "tenure"
 value = 0
 
-def interrupt_at(last, call):
-    seen = 0
+def interrupt_at_another_line(call, seen):
+    # Each line that wasn't seen is tried by chance, one of so many. Returns whether there was one.
+    done = False
     def trace(frame, event, argument):
-        nonlocal seen
+        nonlocal done
         if inside not in frame.f_code.co_filename or "threading" in frame.f_code.co_filename: return None
         if frame.f_code.co_name == "__del__": return None  # there Python swallows what is raised
         # No signal is looked for at the end of a lock's block, whose first line is traced again, nor in a bare "try:",
         # nor after a "del".
-        before, source = (linecache.getline(frame.f_code.co_filename, frame.f_lineno + i).strip() for i in (-1, 0))
+        line = frame.f_code.co_filename, frame.f_lineno
+        before, source = (linecache.getline(line[0], line[1] + i).strip() for i in (-1, 0))
         if event == "line" and not source.startswith("with ") and source != "try:" and not before.startswith("del "):
-            seen += 1
-            if seen == last: raise Interrupted
+            if not done and line not in seen:
+                seen.add(line)
+                if random.randrange(int(sys.argv[2])) == 0:
+                    done = True
+                    raise Interrupted
         return trace
     sys.settrace(trace)
     try: call()
-    except Interrupted: return True
+    except Interrupted: pass
     finally: sys.settrace(None)
-    return seen >= last  # swallowed
+    return done  # also where it was swallowed
 
 def put():
     store.put("a", str(value).encode())
@@ -74,17 +79,16 @@ def watch():
 
 lines = {}
 for call in (put, get, lease, watch):
-    line = 0
+    seen = set()
     while True:
-        line += random.randint(1, step) if (step := int(sys.argv[2])) > 1 else 1
         before, value = store.get("a").value, value + 1
-        if not interrupt_at(line, call): break
+        if not interrupt_at_another_line(call, seen): break
         gc.collect()
         found = elsewhere(lambda: store.get("a")).value
         assert found in (before, str(value).encode()), (found, before, value)
         elsewhere(lambda: store.put("b", str(value).encode()))
         assert store.get("b").value == str(value).encode()
-    lines[call.__name__] = line
+    lines[call.__name__] = len(seen)
 with store.watch("c") as w:
     elsewhere(lambda: store.put("c", b""))
     kinds = [w.next(20).type.value for _ in range(2)]
