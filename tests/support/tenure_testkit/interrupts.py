@@ -97,7 +97,8 @@ class Interrupts:
                 yield frame.f_code, frame.f_lineno
                 if frame.f_code.co_name == "_go_on":  # it performs steps, which stand elsewhere meanwhile
                     steps = frame.f_locals.get("steps")
-                    while isinstance(steps, GeneratorType):
+                    # Those that run are among the frames. Python 3.11 crashes when one is asked what it delegates to.
+                    while isinstance(steps, GeneratorType) and not steps.gi_running:
                         yield None if steps.gi_frame is None else steps.gi_frame.f_lineno
                         steps = steps.gi_yieldfrom
             frame = frame.f_back
