@@ -67,7 +67,7 @@ class WatchStream:
     # -- called by users of feeds ---------------------------------------------------------------------
 
     def start(self, timeout: float) -> Member:
-        """Open the call, and answer the member that has it. Whoever starts a stream has what closes it already."""
+        """Open the call, and answer the member that has it. The feed that closes the stream exists by then."""
         self._call, self._metadata, member = self._connection.open_stream("Watch", self._outgoing(), timeout=timeout)
         self._member = member
         self._progress = progress_is_safe(member.version or ())

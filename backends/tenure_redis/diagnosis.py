@@ -58,7 +58,7 @@ def _access(
         yield Finding(
             "access",
             Verdict.WARNING,
-            "anyone who reaches this server from another machine has every right: it asks for no password, "
+            "any client that reaches this server from another machine has every right: it asks for no password, "
             f"protected-mode is no, and it listens on {settings.config['bind'].strip() or 'every address'}",
             _ACCESS,
         )

@@ -124,7 +124,7 @@ class LogReader:
                 raise history_position.cut_off(self._pool, connection, hub.position, Deadline(self._silence))
 
     def _wanted(self) -> bool:
-        """Whether to read on. Without feeds nobody may be left to close the reader."""
+        """Whether to read on. The call that took the last feed off may have been interrupted."""
         with self._lock:
             self.finished = self.finished or not self.hub
             return self._worker.on_duty and not self.finished

@@ -7,7 +7,7 @@
 -- Fields of the data hash that begin with NUL are the store's own, since keys have no NUL: '\0' is the revision, '\0op' the
 -- head of its entry in the log, '\0id' the store's identity, '\0server' the run id of the server whose clock the leases'
 -- deadlines are times of, and '\0late' is there while leases are left that have to be ended. A member '\0' of held and a
--- field '' of leases are always there, so that a key of Redis that somebody has removed is noticed.
+-- field '' of leases are always there, so that a key of Redis that an operator has removed is noticed.
 -- A revision is a whole number below 2^53, exact as a Lua number but not in Lua's own idea of its text: use text().
 local D, Z, S, L, E, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call = redis.call

@@ -260,7 +260,7 @@ def _nothing() -> None:
 async def _to_the_end(returned: Awaitable[object], then: Callable[[], object]) -> None:
     try:
         await returned
-    except Exception:  # noqa: BLE001 - nobody waits for a callback
+    except Exception:  # noqa: BLE001 - no task waits for a callback
         _log.exception("a callback raised")
     finally:
         then()

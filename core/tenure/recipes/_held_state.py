@@ -262,7 +262,7 @@ class HeldState:
             self._tenancy.ended()
 
     def _tell_the_loss(self, lost: bool | None = None) -> None:
-        """Call whoever waits for the loss, or forget them if there was none. By default the session says which.
+        """Call the callbacks that wait for the loss, or forget them if there was none; the session says which.
 
         A loss is told by a thread of the keep-alive. The holder may have seen it first, and left its block.
         """

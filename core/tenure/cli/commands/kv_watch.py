@@ -63,7 +63,7 @@ def watch(
     out = options.output
     left = changes
     with options.connect() as store:
-        # What is older happened before anybody looked: the time of looking would be taken for its own.
+        # What is older happened before this command looked, and that time would be taken for the change's.
         started = 0 if after is None else store.get_with_revision(key or prefix or "tenure").revision
         for news in _follow(store, key if key is not None else prefix or "", after):
             if isinstance(news, Outage):

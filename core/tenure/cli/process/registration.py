@@ -133,7 +133,7 @@ class Reporter:
     """Remarks on stderr (stdout belongs to the command that is run): lines, or JSON objects."""
 
     def __init__(self, *, json: bool, quiet: bool, stamped: bool = False) -> None:
-        """``stamped``: each line has the time and the process, for a log that nobody else stamps."""
+        """``stamped``: each line has the time and the process, for a log that no other program stamps."""
         self._json = json
         self._quiet = quiet
         self._stamped = stamped
