@@ -105,6 +105,7 @@ def test_a_watch_resumes_after_a_revision_and_is_told_of_a_gap(started, opened, 
     direct.put(*entry(0))
     started()
     program = opened(f"agent+unix://{sock}")
+    until(lambda: len(program.list(PREFIX)) == 1, what="the agent watches, so it knows each change from now on")
     first = direct.put(*entry(1)).revision
     direct.put(*entry(2))
     until(lambda: len(program.list(PREFIX)) == 3, what="the agent has all")
