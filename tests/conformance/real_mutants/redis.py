@@ -58,7 +58,7 @@ MUTANTS = (
         old="  if tonumber(seen) > number then return 'stale' end\n",
         new="",
         wrong="A copy of a write that was given up arrives late and undoes what came after it.",
-        rules=("faults.*",),
+        rules=("faults.an_acknowledged_write_is_applied_once",),
         tests=_TRANSACTIONS,
     ),
     RealMutant(
@@ -118,7 +118,7 @@ MUTANTS = (
         old="return present, _TICK if due < 0 else min(_TICK, due / 1000 + 0.002)",
         new="return present, 60.0",
         wrong="A watcher hears of the end of a lease a minute later unless somebody else uses the store.",
-        rules=("leases.ending_is_told_to_watchers", "leases.*"),
+        rules=("faults.a_quiet_watch_notices_a_frozen_server_in_time", "leases.ending_is_told_to_watchers"),
         tests=_WATCH,
     ),
     RealMutant(
@@ -129,6 +129,7 @@ MUTANTS = (
         new="                if one.follows > one.revision:\n",
         wrong="A watch goes on over entries that left the log, or in data that were replaced, in silence.",
         rules=(
+            "faults.a_held_up_watcher_learns_of_dropped_history",
             "restarts.a_watcher_left_behind_is_resynced",
             "restarts.lost_data_are_told_to_every_watch",
             "restarts.restored_data_reach_every_watch",
@@ -145,6 +146,7 @@ MUTANTS = (
         old="elseif after < revision and #call('XRANGE', S, ARGV[3] .. '-0', ARGV[3] .. '-0') > 0 then",
         new="elseif after < revision then",
         wrong="A watch resumes after a revision that the replaced data don't have, and keeps old values.",
+        unnoticeable="The reader of the log asks the same once more, and ends the watch with the same error.",
         rules=("restarts.restored_data_refuse_later_revisions",),
         tests=_WATCH,
     ),

@@ -46,6 +46,7 @@ MUTANTS = (
         old="return start < revision < present and connection.execute(_HAS, (revision,)).fetchone() is not None",
         new="return start < revision < present",
         wrong="A watch resumes after a revision that a restored backup doesn't have, and is told nothing.",
+        unnoticeable="The reader of the log asks the same once more, and ends the watch with the same error.",
         rules=("restarts.restored_data_refuse_later_revisions",),
         tests=_WATCH,
     ),
