@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from math import gcd
-from types import FrameType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings
@@ -25,6 +22,7 @@ from tenure.registry.choice.rendezvous import by_key
 from tenure.registry.choice.rests import Rests
 from tenure.registry.choice.strategies import Picker
 from tenure.registry.choice.turns import WeightedTurns
+from tenure_testkit.counting import steps
 
 NO_WEIGHTS = ["x", "2", None, True, -1, -0.5, [1], {"w": 1}]
 weights = st.lists(st.integers(0, 12), min_size=1, max_size=9)
@@ -470,24 +468,6 @@ def test_a_plain_pick_asks_for_nothing_of_all_this(own, clock):
     own._rests = SimpleNamespace(remembered={})
     assert ids(own, 4) == list("1234")
     assert Counter(ids(own, 6, "weighted")) == {"1": 3, "2": 1, "3": 1, "4": 1}
-
-
-def steps(call: Callable[[], object]) -> int:
-    """How many lines and calls of Python `call` runs: what it costs, whatever else the machine does."""
-    count = 0
-
-    def trace(_frame: FrameType, _event: str, _argument: object) -> Callable[..., Any]:
-        nonlocal count
-        count += 1
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def test_a_choice_costs_by_the_number_of_instances(registry, store):
