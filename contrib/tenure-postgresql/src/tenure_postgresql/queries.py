@@ -69,19 +69,19 @@ FROM {schema}.lease o WHERE $1::text = '' OR o.id = $1::text ORDER BY o.id
 _DUE = "SELECT {due} FROM {schema}.store s"
 
 _POSITION = """
-SELECT s.log_start, s.revision = $1::bigint OR EXISTS (SELECT FROM {schema}.log l WHERE l.revision = $1::bigint)
+SELECT s.log_start, s.revision = $1::bigint OR EXISTS (SELECT FROM {schema}.change l WHERE l.revision = $1::bigint)
 FROM {schema}.store s
 """
 
 # Whether the log has $1, and the revisions after it, whole: at most $2 rows and $3 bytes of values beyond the first.
 _LOG = """
-SELECT s.revision, s.log_start, EXISTS (SELECT FROM {schema}.log p WHERE p.revision = $1::bigint),
+SELECT s.revision, s.log_start, EXISTS (SELECT FROM {schema}.change p WHERE p.revision = $1::bigint),
        r.revision, r.key, r.value, r.created, r.lease
 FROM {schema}.store s LEFT JOIN (
-    SELECT * FROM {schema}.log WHERE revision > $1::bigint AND revision <= (
+    SELECT * FROM {schema}.change WHERE revision > $1::bigint AND revision <= (
         SELECT coalesce(max(t.revision) FILTER (WHERE t.total <= $3::bigint), min(t.revision)) FROM (
             SELECT n.revision, sum(octet_length(n.value)) OVER (ORDER BY n.revision, n.key) AS total FROM (
-                SELECT l.revision, l.key, l.value FROM {schema}.log l
+                SELECT l.revision, l.key, l.value FROM {schema}.change l
                 WHERE l.revision > $1::bigint ORDER BY l.revision, l.key LIMIT $2::bigint
             ) n
         ) t
@@ -94,7 +94,7 @@ SELECT s.revision, extract(epoch FROM clock_timestamp())::float8::text, current_
        current_setting('full_page_writes'), current_setting('synchronous_commit'),
        current_setting('synchronous_standby_names'), current_setting('autovacuum'),
        (SELECT count(*) FROM {schema}.lease)::text, s.log_start, s.log_bytes, s.history::text,
-       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.log'),
+       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.change'),
        (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
 FROM {schema}.store s
 """
@@ -110,8 +110,21 @@ SELECT current_setting('max_connections')::bigint - current_setting('superuser_r
        ) END,
        (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::bigint
         FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
-       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.log'), s.log_bytes
+       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.change'), s.log_bytes
 FROM {schema}.store s
+"""
+
+# Who may log in and change keys, by grants: superusers always may. "public" is everybody.
+_ACCESS = """
+SELECT has_schema_privilege('public'::name, s.id, 'USAGE') AND has_table_privilege('public'::name, s.item, s.changes),
+       ARRAY(
+           SELECT r.rolname::text FROM pg_catalog.pg_roles r
+           WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> current_user
+             AND has_schema_privilege(r.oid, s.id, 'USAGE') AND has_table_privilege(r.oid, s.item, s.changes)
+           ORDER BY r.rolname
+       )
+FROM (SELECT to_regnamespace('{schema}')::oid AS id, '{schema}.item'::text AS item,
+             'INSERT, UPDATE, DELETE'::text AS changes) s
 """
 
 
@@ -119,6 +132,8 @@ class Statements:
     """All of them, with the names of one schema filled in."""
 
     def __init__(self, schema: Schema) -> None:
+        self.schema = schema.name
+
         def fill(name: str, sql: str) -> Statement:
             for part, text in _PARTS.items():
                 sql = sql.replace(part, text)
@@ -140,4 +155,5 @@ class Statements:
         self.log = fill("log", _LOG)
         self.info = fill("info", _INFO)
         self.diagnosis = fill("diagnosis", _DIAGNOSIS)
+        self.access = fill("access", _ACCESS)
         self.listen = schema.sql('LISTEN "{channel}"')
