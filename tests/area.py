@@ -3,7 +3,9 @@
     python tests/area.py kv memory://x                 or: tox -e area -- kv memory://x
     python tests/area.py leases redis -x               on a server in a container, for this run alone
 
-What follows the store goes to pytest. Areas: those of ``tenure conformance --help``, or any part of a rule's name.
+    python tests/area.py kv.values_are_binary_safe memory://x      one rule, by its id
+
+What follows the store goes to pytest. Areas: those of ``tenure conformance --help``, a rule's id, or how one begins.
 """
 
 from __future__ import annotations
@@ -40,15 +42,20 @@ def reachable(store: str) -> Iterator[str]:
         engine.close()
 
 
+def chosen(area: str) -> str:
+    """The expression by which pytest chooses the rules of an area, or the rule with this id."""
+    return f"test_{area.replace('.', '_')}"
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("area", help="kv, leases, watches ...")
+    parser.add_argument("area", help="kv, leases, watches ..., or the id of a rule")
     parser.add_argument("store", help="a URL, or the name of a store of which a server is started")
     known, rest = parser.parse_known_args()
     with reachable(known.store) as url:
-        chosen = ["--pyargs", "tenure.conformance.pytest.quick", "-k", f"test_{known.area}", "--tenure-url", url]
-        return int(pytest.main([*chosen, *rest]))
+        suite = ["--pyargs", "tenure.conformance.pytest.quick", "--tenure-url", url]
+        return int(pytest.main([*suite, "-k", chosen(known.area), *rest]))
 
 
 if __name__ == "__main__":

@@ -130,8 +130,9 @@ class ZooKeeperBackend(Backend):
         return server_info.describe(self._connection, deadline=Deadline(timeout))
 
     def diagnose(self, *, timeout: float) -> tuple[Finding, ...]:
-        endpoints = self._connection.endpoints
-        return diagnosis.examine(self._connection, endpoints.hosts, endpoints.tls, Deadline(timeout))
+        endpoints, deadline = self._connection.endpoints, Deadline(timeout)
+        server = server_info.describe(self._connection, deadline=deadline)
+        return diagnosis.examine(self._connection, server, endpoints.hosts, endpoints.tls, deadline)
 
     def close(self) -> None:
         self._watches.end()

@@ -36,6 +36,7 @@ class Op(IntEnum):
     EXISTS = 3
     GET_DATA = 4
     SET_DATA = 5
+    GET_ACL = 6
     GET_CHILDREN = 8
     SYNC = 9
     CHECK = 13
@@ -170,6 +171,10 @@ def get_children(path: str) -> Request:
     return Request(Op.GET_CHILDREN, _text(path) + b"\0")
 
 
+def get_acl(path: str) -> Request:
+    return Request(Op.GET_ACL, _text(path))
+
+
 def sync(path: str) -> Request:
     """Let the server catch up with its leader before it answers what follows on this connection."""
     return Request(Op.SYNC, _text(path))
@@ -241,6 +246,19 @@ def read_node(answer: Reply) -> Node:
 
 def read_children(answer: Reply) -> list[str]:
     return _names(answer.buffer, answer.offset)[0]
+
+
+def read_acl(answer: Reply) -> list[Acl]:
+    buffer, offset = answer.buffer, answer.offset
+    count = INT.unpack_from(buffer, offset)[0]
+    offset += INT.size
+    entries = []
+    for _ in range(count):
+        permissions = INT.unpack_from(buffer, offset)[0]
+        scheme, offset = _read_text(buffer, offset + INT.size)
+        identity, offset = _read_text(buffer, offset)
+        entries.append(Acl(permissions, scheme, identity))
+    return entries
 
 
 def read_token(answer: Reply) -> bytes:

@@ -36,6 +36,8 @@ _SILENT = (
     "; one that closes a connection without a word isn't serving yet, has lost its ensemble, wants TLS (+tls after the "
     "URL's scheme), or has as many from this address as it takes (maxClientCnxns, 60 by default)"
 )
+_NOBODY = "; nothing listens there: is ZooKeeper running, and is the port right (usually 2181)?"
+_HINTS = ((ConnectionResetError, _SILENT), (ConnectionRefusedError, _NOBODY))
 _LARGEST_FIRST_ANSWER = 1024
 """Bytes; the answer to a connect is some fifty. Whoever sends more doesn't speak this protocol."""
 
@@ -134,9 +136,9 @@ class Session:
         except (ssl.SSLError, OSError) as exc:
             self.detach()
             late = isinstance(exc, TimeoutError)
-            hint = _SILENT if isinstance(exc, ConnectionResetError) else _LATE if late else ""
+            hint = _LATE if late else next((hint for kind, hint in _HINTS if isinstance(exc, kind)), "")
             kind = DeadlineExceeded if late else Unavailable
-            raise kind(f"the ZooKeeper server {host} can't be used: {_words(exc)}{hint}") from exc
+            raise kind(f"connecting to ZooKeeper at {host}: {_words(exc)}{hint}") from exc
         except BaseException:
             self.detach()
             raise

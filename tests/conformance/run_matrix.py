@@ -5,7 +5,8 @@
 
 A line for each run: conclusion, numbers, time. It stops at the first run that isn't conformant, shows what was found,
 and ends with exit code 1; likewise, at the end, if a run took longer than its limit. Reports, pages and what the
-command printed are in the folder. ``--into`` writes the matrix of the last reports into a page of the documentation.
+command printed are in the folder. ``--into`` writes the matrix of the last reports into a page of the documentation. It
+replaces the page's matrix, so a run of fewer stores than the page has, or of some rules, is refused before it begins.
 ``--claims core/docs/claims`` keeps what the reports show as claims, from which the table of supported versions is made,
 and brings the index of claims up to date.
 Servers are those of ``tests/support``, with the limits they have by default, each run on a new one.
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "contrib/tenure-postgresql/tests/support")]
 
 from tenure.conformance.controls.controls import ServerControls  # noqa: E402 - the path has to be set first
+from tenure.conformance.report.matrix import BEGIN, END  # noqa: E402
 from tenure.conformance.report.verify import verify  # noqa: E402
 from tenure.conformance.runner.runner import all_rules  # noqa: E402
 from tenure_testkit.servers.controls import controls, file_controls, memory_controls  # noqa: E402
@@ -219,6 +221,16 @@ def run_store(store: str, profile: str, rules: Sequence[str], report: Path) -> R
 _WRONG = ("fail", "inconclusive", "unknown")
 
 
+def would_be_lost(page: str, stores: Sequence[str], rules: Sequence[str]) -> str:
+    """Say what of the page's matrix a run of these stores and rules would not write again; empty if nothing."""
+    matrix = page.partition(BEGIN)[2].partition(END)[0]
+    columns = [cell.strip() for cell in matrix.partition("\n")[0].strip("|").split("|")][1:]
+    missing = [column for column in columns if column not in stores]
+    if missing:
+        return f"the columns of {', '.join(missing)}"
+    return "the rows of the other rules" if rules and columns else ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; answers the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -236,11 +248,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.one:
         page = given.report.with_suffix(".html")
         return one(given.one, ["--profile", given.profile, "--report", str(given.report), "--html", str(page), *rules])
+    stores = given.store or list(STORES)
+    if given.into is not None and (lost := would_be_lost(given.into.read_text("utf-8"), stores, given.rule)):
+        parser.error(
+            f"--into {given.into}: the page's matrix would lose {lost}; run all its stores and rules, or keep reports "
+            "of all with --reports and write them with 'tenure conformance matrix --into PAGE REPORT ...'"
+        )
     folder = given.reports or Path(tempfile.mkdtemp(prefix="tenure-reports-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"reports in {folder}", flush=True)
     slow, reports = False, {}
-    for store in given.store or list(STORES):
+    for store in stores:
         for number in range(1, given.repeat + 1):
             name = f"{store}-{given.profile}" + (f"-{number:02}" if given.repeat > 1 else "")
             result = run_store(store, given.profile, given.rule, folder / f"{name}.json")

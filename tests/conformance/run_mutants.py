@@ -1,12 +1,13 @@
 """Proves the conformance suite: tries it on every broken store and on sound ones.
 
-    python tests/conformance/run_mutants.py [--json FILE] [--processes N] [--intended] [NAME or AREA ...]
+    python tests/conformance/run_mutants.py [--json FILE] [--processes N] [--intended] [--verbose] [NAME or AREA ...]
 
 What does not come out as it has to while waits are cut (``mutants/short_timeouts.py``) is tried again with the suite's
 own waits, and that counts: only time can have been short before.
 
 Every mutant is tried with all rules of its area (``--intended``: with the rules named by it alone), each sound store
-with all rules there are. Shown are which rule killed which mutant, the mutation score, and rules that kill none.
+with all rules there are. Shown are which rule killed which mutant, the mutation score, and rules that kill none. For a
+mutant that is chosen by its name, or with ``--verbose`` for all, the messages of the rules that killed it are shown.
 The exit code is 1 if a mutant survives, or is found by rules of other areas only or not by the intended ones, if a
 rule finds something in a sound store, if a mutant of the harness ends otherwise than it has to, or if a rule kills
 nothing and ``mutants/unkilled_rules.py`` gives no reason for it.
@@ -112,6 +113,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything found to this file")
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N", help="mutants tried at a time")
     parser.add_argument("--intended", action="store_true", help="only the rules that each mutant names")
+    parser.add_argument("--verbose", action="store_true", help="show what the rules said of each mutant")
     arguments = parser.parse_args()
     if wrong := unknown(arguments.chosen):
         parser.error("; ".join(wrong))
@@ -121,6 +123,9 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(matrix.json(STAYING), indent=1) + "\n")
     print(f"\n{matrix.text()}")
+    for job in matrix.mutants:
+        if arguments.verbose or job.mutant.__name__ in arguments.chosen:
+            print(matrix.messages(job))
     if matrix.whole:
         for rule in matrix.idle:
             print(f"kills none: {rule}: {STAYING.get(rule, 'WITHOUT A REASON')}")

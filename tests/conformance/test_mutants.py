@@ -16,6 +16,8 @@ import pytest
 from tenure.conformance.runner.runner import all_rules
 
 from .mutants import CONTROLS, HARNESS, MUTANTS, STAYING, area_of, defect_of
+from .mutants.results import Matrix
+from .mutants.run_one import Finding, Job, Kind
 from .run_mutants import unknown
 
 PROGRAM = Path(__file__).with_name("run_mutants.py")
@@ -41,6 +43,17 @@ def test_a_name_that_is_not_tried_is_told_at_once() -> None:
     # A class that wraps every call is in the folder, and none of those that are tried.
     (left_out,) = unknown(["Breakable"])
     assert left_out == "Breakable isn't tried: add it to MUTANTS at the end of mutants/base.py"
+
+
+def test_the_message_of_a_rule_that_kills_is_shown() -> None:
+    job = Job(MUTANTS[0], ())
+    found = {"kv.one": Kind.BROKEN, "kv.two": Kind.PASSED, "kv.three": Kind.ERROR}
+    job.findings = {rule: Finding(rule, kind, f"about {rule}\nseen: nothing", 0.1) for rule, kind in found.items()}
+    name = job.mutant.__name__
+    assert Matrix([], [job], []).messages(job).splitlines() == [
+        *(f"{name}: kv.one (broken) says:", "    about kv.one", "    seen: nothing"),
+        *(f"{name}: kv.three (error) says:", "    about kv.three", "    seen: nothing"),
+    ]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from .run_matrix import main
+
 PROGRAM = Path(__file__).with_name("run_matrix.py")
 PART = ("--rule", "restarts.*told_in_time", "--rule", "kv.a_written*")
 
@@ -40,6 +44,19 @@ def test_each_run_has_a_line_a_report_and_a_place_in_the_matrix(tmp_path: Path) 
     assert (
         "| not checked: the controls lack kill, start (see tenure.conformance.ServerControls) | sqlite 1 |" in written
     )
+
+
+def test_a_part_does_not_take_the_place_of_the_whole_matrix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(whole := "<!-- matrix -->\n|  | memory | sqlite |\n| --- | --- | --- |\n<!-- end of matrix -->\n")
+    for part, lost in (
+        (("--store", "memory"), "the columns of sqlite"),
+        (("--store", "sqlite", "--store", "memory", *PART), "the rows of the other rules"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*part, "--reports", str(tmp_path / "reports"), "--into", str(page)])
+        assert f"the page's matrix would lose {lost};" in capsys.readouterr().err
+        assert page.read_text() == whole
 
 
 def test_it_stops_where_nothing_was_proved(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
+import traceback
 
 import pytest
 
 import tenure
+from tenure.errors import Unavailable
 from tenure.registry import Instance, Registry, Status
 from tenure_testkit.probes.relay import Relay
 from tenure_testkit.servers.container import ServerContainer
@@ -38,3 +40,13 @@ def test_a_program_may_start_before_its_store(node: ServerContainer, caplog: pyt
         assert seen == [Status.REGISTERED]
     finally:
         relay.close()
+
+
+@pytest.mark.parametrize("scheme", ["etcd", "redis", "zookeeper", "consul"])
+def test_a_program_whose_store_is_down_shows_where_it_called_and_why(scheme: str) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    with pytest.raises(Unavailable) as caught:
+        tenure.connect(f"{scheme}://{place}", timeout=0.5)
+    lines = "".join(traceback.format_exception(caught.value)).splitlines()
+    assert len([line for line in lines if line.startswith("  File")]) <= 2
+    assert place in lines[-1]

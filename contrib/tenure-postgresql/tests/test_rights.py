@@ -15,7 +15,7 @@ from tenure._client.opening import prepare
 from tenure.diagnosis import examine
 from tenure.spi import Finding, Verdict
 from tenure_testkit.probes.rights import Rights, survives_the_loss_of_rights
-from tenure_testkit.waiting import PATIENCE
+from tenure_testkit.waiting import PATIENCE, until
 
 SECRET = "role-secret"
 
@@ -68,6 +68,32 @@ def test_a_user_with_the_rights_of_the_page_sees_it_too(server: PostgresqlServer
     checks = found(server.url(user=role, password=SECRET, schema=schema))
     assert {checks[name].verdict for name in ("read", "write", "lease", "leases", "watch", "wal")} == {Verdict.OK}
     assert "rights" not in checks
+
+
+def access(url: str) -> list[tuple[Verdict, str]]:
+    checks = examine(prepare(url, timeout=PATIENCE), samples=1).checks
+    return [(each.verdict, each.text) for each in checks if each.name == "access" and "encrypted" not in each.text]
+
+
+def test_who_else_may_use_the_store(server: PostgresqlServer, role: str, schema: str, url: str) -> None:
+    others = "the user had to prove who it is; besides it and superusers, {} may change keys"
+    assert access(url) == [(Verdict.OK, others.format(role))]
+    app = server.url(user=role, password=SECRET, schema=schema)
+    assert access(app) == [(Verdict.OK, others.format("no other user"))]
+    server.sql(f"GRANT UPDATE ON ALL TABLES IN SCHEMA {schema} TO PUBLIC")
+    assert access(app)[0][0] is Verdict.OK, "without USAGE on the schema the grant has no effect"
+    server.sql(f"GRANT USAGE ON SCHEMA {schema} TO PUBLIC")
+    [(verdict, text)] = access(app)
+    assert (verdict, f"the tables of {schema} are granted to PUBLIC" in text) == (Verdict.WARNING, True)
+
+
+def test_a_server_that_asks_for_no_password(server: PostgresqlServer, role: str, schema: str) -> None:
+    rules = server.sql("SHOW hba_file")[0][0]
+    server.exec("sed", "-i", f"1i host all {role} all trust", rules)
+    server.sql("SELECT pg_reload_conf()")
+    app = server.url(user=role, password=SECRET, schema=schema)
+    until(lambda: access(app)[0][0] is Verdict.WARNING, PATIENCE, "the server has read its rules")
+    assert access(app)[0][1].startswith("the server asked for no password")
 
 
 def test_what_is_too_much_is_a_warning() -> None:

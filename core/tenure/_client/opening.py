@@ -22,6 +22,7 @@ from tenure._text import shown
 from tenure.errors import (
     CallInterrupted,
     ConfigError,
+    ErrorOrigin,
     InvalidArgument,
     OutcomeUnknown,
     PluginError,
@@ -36,6 +37,8 @@ from tenure.spi.plugin import BackendPlugin, OpenRequest
 _GREEN = ("gevent", "eventlet")
 """Libraries that replace threads by functions that take turns."""
 _log = logging.getLogger("tenure._client.opening")
+_OUTSIDE = frozenset({ErrorOrigin.CALLER, ErrorOrigin.CONFIGURATION, ErrorOrigin.NETWORK})
+"""Origins of errors that neither a plugin nor the store's data explain better than the message does."""
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 """Seconds between attempts, at first and at most: many programs may wait for the same store."""
@@ -196,15 +199,30 @@ def connect(
         StoreCorrupted: what the URL names is not a store of Tenure.
     """
     _check_threads()
-    return prepare(
-        store_url,
-        require=require,
-        timeout=timeout,
-        wait_for_store=wait_for_store,
-        clock=clock,
-        observers=observers,
-        credentials=credentials,
-    ).patiently()
+    try:
+        return prepare(
+            store_url,
+            require=require,
+            timeout=timeout,
+            wait_for_store=wait_for_store,
+            clock=clock,
+            observers=observers,
+            credentials=credentials,
+        ).patiently()
+    except TenureError as exc:
+        _log.debug("connecting failed: %s", exc, exc_info=True)
+        shorten_traceback(exc)
+        raise
+
+
+def shorten_traceback(error: TenureError) -> None:
+    """Leave calls inside Tenure, and the driver's error, out of the traceback of an error whose message says it all.
+
+    The driver's error remains as ``__context__``.
+    """
+    if error.origin in _OUTSIDE and interruption(error) is None:
+        error.__traceback__, error.__cause__ = None, None
+        error.__suppress_context__ = True
 
 
 def _check_threads() -> None:

@@ -21,6 +21,7 @@ from tenure.aio._lease import Lease
 from tenure.aio._opening import Opening
 from tenure.aio._transaction import TransactionBuilder
 from tenure.aio._watch import Watch, WatchDriver, WatchOpening, call_back
+from tenure.errors import TenureError
 from tenure.spi.capabilities import Capabilities
 from tenure.spi.types import KeyValue
 from tenure.watch.buffer import MAX_ENTRIES
@@ -219,8 +220,10 @@ async def _connect(*args: Any, **kwargs: Any) -> Store:
     calls = Calls(kwargs.get("clock") or SystemClock())
     try:
         opened = await calls.run(partial(sync_opening.connect, *args, **kwargs), undo=lambda store: store.close())
-    except Exception:
+    except Exception as exc:
         calls.close(Deadline(_MOMENT))
+        if isinstance(exc, TenureError):
+            sync_opening.shorten_traceback(exc)
         raise
     bridge = Bridge(opened, calls)
     await bridge.open()

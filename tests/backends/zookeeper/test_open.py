@@ -198,6 +198,36 @@ def test_the_doctor_tries_each_right_and_changes_nothing(zookeeper_server: ZooKe
         native.close()
 
 
+def test_the_doctor_says_who_else_may_use_the_folder(zookeeper_server: ZooKeeperServer) -> None:
+    from kazoo.security import make_acl, make_digest_acl
+
+    native = zookeeper_server.client()
+    place = f"/access-{free_port()}"
+    url = f"zookeeper://me:secret@127.0.0.1:{zookeeper_server.port}{place}"
+
+    def access(url: str) -> list[tuple[Verdict, str]]:
+        with connect(url) as store:
+            found = store._backend.diagnose(timeout=PATIENCE)
+        return [(each.verdict, each.text) for each in found if each.name == "access" and "plain text" not in each.text]
+
+    try:
+        assert access(f"{url}?acl=creator") == [], "nobody has made the folder, and this client would protect it"
+        [(verdict, text)] = access(url)
+        assert (verdict, "the option acl=open" in text) == (Verdict.WARNING, True)
+        native.create(place, b"", acl=[make_acl("world", "anyone", all=True)])
+        [(verdict, text)] = access(f"{url}?acl=creator")
+        assert (verdict, "has the ACL world:anyone:rwcda" in text) == (Verdict.WARNING, True)
+        native.set_acls(place, [make_digest_acl("me", "secret", all=True), make_acl("world", "anyone", read=True)])
+        assert access(f"{url}?acl=read") == [
+            (Verdict.OK, "the store's folder has the ACL digest:me:rwcda, world:anyone:r")
+        ]
+        [(verdict, text)] = access(f"{zookeeper_server.url}{place}")
+        assert (verdict, text.startswith("no user in the URL")) == (Verdict.WARNING, True)
+    finally:
+        native.stop()
+        native.close()
+
+
 def test_tls(tls_server: ZooKeeperServer, certificates: Certificates) -> None:
     with connect(tls_server.url) as store, store.watch("") as watch:
         store.put("key", b"1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Any
 
 from tenure.conformance.harness.verdicts import Conclusion
@@ -122,6 +123,13 @@ class Matrix:
         for number, job in enumerate(jobs, 1):
             lines.append(f"  {number:2} {job.mutant.__name__}: {defect_of(job.mutant)} [{job.seconds:.1f} s]")
         return "\n".join(lines) + "\n"
+
+    def messages(self, job: Job) -> str:
+        """What each rule that kills the mutant says of it, as the author of a store would read it."""
+        said = [each for each in job.findings.values() if each.kind.kills]
+        return "".join(
+            f"{job.mutant.__name__}: {each.rule} ({each.kind}) says:\n{indent(each.reason, '    ')}\n" for each in said
+        )
 
     def json(self, staying: Mapping[str, str]) -> dict[str, Any]:
         """Everything, in JSON's types."""

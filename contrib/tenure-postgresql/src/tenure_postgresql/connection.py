@@ -266,6 +266,11 @@ class Connection:
     def encrypted(self) -> bool:
         return bool(self._conn.ssl_in_use)
 
+    @property
+    def gave_password(self) -> bool:
+        """Whether the server, or the pooler before it, asked for the password."""
+        return bool(self._conn.used_password)
+
     def interrupt(self) -> None:
         """Let a call that another thread has under way fail at once. In a fork the parent's are left as they are."""
         if os.getpid() != self._pid:

@@ -1,4 +1,4 @@
-"""What `tenure doctor` should know of a PostgreSQL: connections, WAL that slots keep, bloated tables, certificates."""
+"""What `tenure doctor` should know of a PostgreSQL: who may use it, connections, WAL of slots, bloated tables."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _LONG_WAL = 1 << 30
 _OLD_TRANSACTION = 3600
 _BLOATED = 256 * _MIB
 _FACTOR = 20
+_SHOWN = 10
+"""So many users are named."""
 _SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
 """PostgreSQL's request for TLS: its length and its number."""
 
@@ -26,6 +28,7 @@ _NAMES = (
     ("synchronous_commit is", "persistence", "set synchronous_commit = on for this user: ALTER ROLE ... SET"),
     ("autovacuum is off", "history", "set autovacuum = on"),
     ("the store is used as a superuser", "rights", "make a user with the rights that the page lists"),
+    ("the connection isn't encrypted", "access", "see the page 'TLS and rights'"),
 )
 """How warnings of `server_info` begin, what doctor calls them, and what to do."""
 
@@ -39,6 +42,7 @@ def examine(
     most, used, slots, wal, oldest, items, log, log_bytes = (encoding.number(each) for each in row)
     return (
         *named_warnings(warnings, _NAMES),
+        *_access(context, tls, deadline),
         *_pooler(context, deadline),
         *_connections(used, most),
         *_wal(slots, wal),
@@ -52,6 +56,34 @@ def _ask_for_tls(plain: socket.socket) -> None:
     plain.sendall(_SSL_REQUEST)
     if plain.recv(1) != b"S":
         raise OSError("the server has no TLS")
+
+
+def _access(context: BackendContext, tls: Tls | None, deadline: Deadline) -> Iterator[Finding]:
+    """Who else may change keys: whoever is let in without a password, and users that were granted it."""
+    with context.pool.asking(deadline, "asking who may use the store") as connection:
+        row = connection.ask(context.statements.access, deadline=deadline)[0]
+        proved = connection.gave_password or (tls is not None and tls.cert is not None)
+    everybody, others = encoding.flag(row[0]), encoding.words(row[1])
+    schema = context.statements.schema
+    if not proved:
+        yield Finding(
+            "access",
+            Verdict.WARNING,
+            "the server asked for no password: any program that reaches it from here may log in as this user",
+            "let pg_hba.conf ask for one: scram-sha-256 in place of trust",
+        )
+    if everybody:
+        yield Finding(
+            "access",
+            Verdict.WARNING,
+            f"every user of the database may change keys: the tables of {schema} are granted to PUBLIC",
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM PUBLIC",
+        )
+    elif proved:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        which = f"{', '.join(others[:_SHOWN])}{more}" if others else "no other user"
+        text = f"the user had to prove who it is; besides it and superusers, {which} may change keys"
+        yield Finding("access", Verdict.OK, text)
 
 
 def _pooler(context: BackendContext, deadline: Deadline) -> Iterator[Finding]:

@@ -114,11 +114,26 @@ SELECT current_setting('max_connections')::bigint - current_setting('superuser_r
 FROM {schema}.store s
 """
 
+# Who may log in and change keys, by grants: superusers always may. "public" is everybody.
+_ACCESS = """
+SELECT has_schema_privilege('public'::name, s.id, 'USAGE') AND has_table_privilege('public'::name, s.item, s.changes),
+       ARRAY(
+           SELECT r.rolname::text FROM pg_catalog.pg_roles r
+           WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> current_user
+             AND has_schema_privilege(r.oid, s.id, 'USAGE') AND has_table_privilege(r.oid, s.item, s.changes)
+           ORDER BY r.rolname
+       )
+FROM (SELECT to_regnamespace('{schema}')::oid AS id, '{schema}.item'::text AS item,
+             'INSERT, UPDATE, DELETE'::text AS changes) s
+"""
+
 
 class Statements:
     """All of them, with the names of one schema filled in."""
 
     def __init__(self, schema: Schema) -> None:
+        self.schema = schema.name
+
         def fill(name: str, sql: str) -> Statement:
             for part, text in _PARTS.items():
                 sql = sql.replace(part, text)
@@ -140,4 +155,5 @@ class Statements:
         self.log = fill("log", _LOG)
         self.info = fill("info", _INFO)
         self.diagnosis = fill("diagnosis", _DIAGNOSIS)
+        self.access = fill("access", _ACCESS)
         self.listen = schema.sql('LISTEN "{channel}"')
