@@ -20,7 +20,9 @@ E = TypeVar("E", bound=TenureError)
 EVENT_TIMEOUT = 15.0
 """Seconds to wait for an event that has no limit of its own and should take milliseconds."""
 
-_POLL = 0.01
+_SHARE = 0.05
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
+"""Seconds between two looks: this share of the time waited so far, so that a long wait is no load on the store."""
 
 _repr = reprlib.Repr()
 _repr.maxstring, _repr.maxother, _repr.maxlevel = 160, 600, 5
@@ -93,14 +95,15 @@ class Checks:
         within: float = EVENT_TIMEOUT,
     ) -> T:
         """Call ``look`` for at most ``within`` seconds until ``accept`` takes its result, and return that result."""
-        deadline = time.monotonic() + within
+        began = time.monotonic()
         while True:
             seen = look()
             if accept(seen):
                 return seen
-            if time.monotonic() >= deadline:
+            waited = time.monotonic() - began
+            if waited >= within:
                 raise self.fail(f"{did}, waited {within:.1f} s", expected=expected, seen=seen)
-            time.sleep(_POLL)
+            time.sleep(max(_SHORTEST_PAUSE, min(_SHARE * waited, _LONGEST_PAUSE)))
 
     def no_problems(self, problems: list[str], did: str, *, expected: str) -> None:
         """Check that a checker found no problem."""
