@@ -159,7 +159,7 @@ class LogReader:
                 os.eventfd_read(self._wake)
 
     def _wanted(self) -> bool:
-        """Whether to read on. Without feeds nobody may be left to close the reader."""
+        """Whether to read on. Without feeds no caller may be left to close the reader."""
         with self._lock:
             self.retired = self.retired or not self._hub
             return not self.retired
