@@ -12,18 +12,15 @@ decides for a write is whether the server can have taken it into its log:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tenure.errors import (
     AuthenticationFailed,
     Compacted,
-    DeadlineExceeded,
     HistoryReplaced,
     InvalidArgument,
     LeaseNotFound,
     LimitExceeded,
-    OutcomeUnknown,
     PermissionDenied,
     StoreCorrupted,
     StoreFull,
@@ -31,6 +28,7 @@ from tenure.errors import (
     Unavailable,
     Unsupported,
 )
+from tenure.plugin_kit import ErrorTable, Row
 
 _STALE_TOKEN = (
     "invalid auth token",
@@ -51,60 +49,56 @@ _SILENT = ("ping timeout", "keepalive watchdog timeout", "keepalive timeout")
 _OTHERS_MAY = ("no leader", "not supported for learner", "not capable")
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """A text in the details, the error it means, and what to tell the user."""
-
-    text: str
-    error: type[TenureError]
-    advice: str
-
-
-_REFUSED = (
-    _Rule("requested lease not found", LeaseNotFound, "the lease has ended, was revoked or never was"),
-    _Rule("required revision has been compacted", Compacted, "that revision is no longer in etcd's history"),
-    _Rule(
-        "required revision is a future revision",
-        HistoryReplaced,
-        "that revision isn't in the history of this etcd: its data were lost or replaced by a backup",
-    ),
-    _Rule(
-        "database space exceeded",
-        StoreFull,
-        "etcd's database has reached its quota and takes no writes: compact and defragment it or raise "
-        "--quota-backend-bytes, then clear the alarm by 'etcdctl alarm disarm'",
-    ),
-    _Rule("request is too large", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
-    _Rule("message larger than max", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
-    _Rule("too many operations in txn", LimitExceeded, "etcd refuses this number of operations (--max-txn-ops)"),
-    _Rule("duplicate key given in txn", InvalidArgument, "a key may be written only once in a transaction"),
-    _Rule("key is not provided", InvalidArgument, "a key can't be empty"),
-    _Rule("too large lease TTL", LimitExceeded, "etcd refuses so long a lease"),
-    _Rule("too many requests", Unavailable, "etcd has more requests in its queue than it takes; try again later"),
-    _Rule("authentication failed", AuthenticationFailed, "etcd doesn't accept this user name and password"),
-    _Rule(
-        "authentication is not enabled",
-        AuthenticationFailed,
-        "the URL has a user name, but this etcd has authentication turned off: "
-        "leave user:password@ out, or turn it on by 'etcdctl auth enable'",
-    ),
-    _Rule(
-        "user name is empty",
-        AuthenticationFailed,
-        "this etcd wants a user: put user:password@ in front of the host in the URL",
-    ),
-    _Rule("invalid auth token", AuthenticationFailed, "etcd doesn't accept the token it gave, not even a new one"),
-    _Rule("revision of auth store is old", AuthenticationFailed, "etcd's users keep changing while we log in"),
-    _Rule("permission denied", PermissionDenied, "etcd's roles don't allow this user to do that"),
-    _Rule(
-        "no leader",
-        Unavailable,
-        "the etcd member has no leader, so most members are down or cut off from it; check 'etcdctl endpoint status'",
-    ),
-    _Rule("not supported for learner", Unavailable, "the etcd member is a learner, which serves no such calls"),
-    _Rule("not capable", Unavailable, "this etcd can't do that yet; are all its members upgraded?"),
-    _Rule("corrupt cluster", StoreCorrupted, "etcd found its members' data to differ and has stopped serving"),
+ERRORS = ErrorTable(
+    "etcd",
+    [
+        Row("requested lease not found", LeaseNotFound, "the lease has ended, was revoked or never was"),
+        Row("required revision has been compacted", Compacted, "that revision is no longer in etcd's history"),
+        Row(
+            "required revision is a future revision",
+            HistoryReplaced,
+            "that revision isn't in the history of this etcd: its data were lost or replaced by a backup",
+        ),
+        Row(
+            "database space exceeded",
+            StoreFull,
+            "etcd's database has reached its quota and takes no writes: compact and defragment it or raise "
+            "--quota-backend-bytes, then clear the alarm by 'etcdctl alarm disarm'",
+        ),
+        Row("request is too large", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
+        Row("message larger than max", LimitExceeded, "etcd refuses a request of this size (--max-request-bytes)"),
+        Row("too many operations in txn", LimitExceeded, "etcd refuses this number of operations (--max-txn-ops)"),
+        Row("duplicate key given in txn", InvalidArgument, "a key may be written only once in a transaction"),
+        Row("key is not provided", InvalidArgument, "a key can't be empty"),
+        Row("too large lease TTL", LimitExceeded, "etcd refuses so long a lease"),
+        Row("too many requests", Unavailable, "etcd has more requests in its queue than it takes; try again later"),
+        Row("authentication failed", AuthenticationFailed, "etcd doesn't accept this user name and password"),
+        Row(
+            "authentication is not enabled",
+            AuthenticationFailed,
+            "the URL has a user name, but this etcd has authentication turned off: "
+            "leave user:password@ out, or turn it on by 'etcdctl auth enable'",
+        ),
+        Row(
+            "user name is empty",
+            AuthenticationFailed,
+            "this etcd wants a user: put user:password@ in front of the host in the URL",
+        ),
+        Row("invalid auth token", AuthenticationFailed, "etcd doesn't accept the token it gave, not even a new one"),
+        Row("revision of auth store is old", AuthenticationFailed, "etcd's users keep changing while we log in"),
+        Row("permission denied", PermissionDenied, "etcd's roles don't allow this user to do that"),
+        Row(
+            "no leader",
+            Unavailable,
+            "the etcd member has no leader, so most members are down or cut off from it; check "
+            "'etcdctl endpoint status'",
+        ),
+        Row("not supported for learner", Unavailable, "the etcd member is a learner, which serves no such calls"),
+        Row("not capable", Unavailable, "this etcd can't do that yet; are all its members upgraded?"),
+        Row("corrupt cluster", StoreCorrupted, "etcd found its members' data to differ and has stopped serving"),
+    ],
 )
+"""What etcd says in words; each of these means that nothing was applied."""
 
 
 def stale_token(exc: Any) -> bool:
@@ -151,34 +145,26 @@ def translate(
     if known is not None:
         return known
     code = exc.code().name
-    if code == "DEADLINE_EXCEEDED":
-        spent = "in time" if timeout is None else f"within {timeout:.3g} s"
-        return _no_answer(f"{action}: etcd at {endpoints} gave no answer {spent}", write=write, late=True)
     if not_connected(exc):
         return Unavailable(
             f"{action}: can't connect to etcd at {endpoints}: {_connect_hint(details, encrypted=encrypted)}"
         )
     if code == "UNIMPLEMENTED":
         return Unsupported(f"{action}: what answers at {endpoints} isn't etcd 3.4 or later ({details})")
-    if code == "CANCELLED":
-        return _no_answer(f"{action}: the connection was closed meanwhile", write=write)
-    return _no_answer(
-        f"{action}: etcd at {endpoints} failed to answer: {_connect_hint(details, encrypted=encrypted)}", write=write
-    )
+    late = code == "DEADLINE_EXCEEDED"
+    if late:
+        reason = "no answer came in time" if timeout is None else f"no answer came within {timeout:.3g} s"
+    elif code == "CANCELLED":
+        reason = "the connection was closed meanwhile"
+    else:
+        reason = _connect_hint(details, encrypted=encrypted)
+    return ERRORS.unanswered(reason, action=action, where=endpoints, write=write, late=late)
 
 
 def refusal(details: str, *, action: str) -> TenureError | None:
     """The error for a refusal that etcd words as ``details``, ``None`` if they aren't known as one."""
-    for rule in _REFUSED:
-        if rule.text in details:
-            return rule.error(f"{action}: {rule.advice} ({details})")
-    return None
-
-
-def _no_answer(message: str, *, write: bool, late: bool = False) -> TenureError:
-    if write:
-        return OutcomeUnknown(f"{message}; it may have been applied: read before trying again")
-    return DeadlineExceeded(message) if late else Unavailable(message)
+    row = ERRORS.find(details)
+    return None if row is None else row.error(f"{action}: {row.advice} ({details})")
 
 
 def _details(exc: Any) -> str:

@@ -6,9 +6,9 @@ The plugin kit decides all of it, so the same test is asked of every store on a 
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 import tenure
 from tenure import Store
 from tenure.errors import OutcomeUnknown, RetryAdvice, TenureError, Unavailable
-from tenure_testkit.servers.container import ServerContainer
+from tenure_testkit.probes import network
 from tenure_testkit.servers.ports import free_port
 from tenure_testkit.waiting import PATIENCE
 
@@ -25,21 +25,18 @@ from .conftest import SERVERS
 TIMEOUT = 1.0
 
 
+@pytest.fixture(params=SERVERS)
+def own_url(request: pytest.FixtureRequest) -> str:
+    """A namespace of the test's own on a server that others share."""
+    return str(request.getfixturevalue(f"{request.param}_own_url"))
+
+
 @pytest.fixture
-def hanging_name(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def hanging_name() -> Iterator[str]:
     """A host name that nobody answers for before the test ends."""
-    name, over = "hangs.test", threading.Event()
-    look_up = socket.getaddrinfo
-
-    def hang(host: Any, *arguments: Any, **more: Any) -> Any:
-        if host in (name, name.encode()):
-            over.wait()
-            raise socket.gaierror(socket.EAI_NONAME, "the test is over")
-        return look_up(host, *arguments, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    yield name
-    over.set()
+    with network.name_server() as names:
+        names.outage = "hangs"
+        yield network.NAME
 
 
 @pytest.fixture
@@ -49,58 +46,53 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def one_that_returns(call: Callable[[], object], within: float) -> TenureError | None:
-    """The error of a call that has to end in time; the time is generous, since the alternative is to hang."""
-    ended: list[TenureError | None] = []
-
-    def run() -> None:
-        try:
-            call()
-        except TenureError as exc:
-            ended.append(exc)
-        else:
-            ended.append(None)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(within)
-    assert ended, f"still not back after {within:g} s"
-    return ended[0]
-
-
 @pytest.mark.parametrize("scheme", SERVERS)
 def test_a_name_server_that_hangs_keeps_no_call_beyond_its_deadline(scheme: str, hanging_name: str) -> None:
     url = f"{scheme}://{hanging_name}:{free_port()}"
-    error = one_that_returns(lambda: tenure.connect(url, timeout=TIMEOUT), 10 * TIMEOUT)
+    error = network.one_that_returns(lambda: tenure.connect(url, timeout=TIMEOUT), 10 * TIMEOUT)
     assert isinstance(error, Unavailable)
     assert hanging_name in str(error)
 
 
 def test_a_hanging_name_in_a_list_costs_its_share(
-    node: ServerContainer, hanging_name: str, opened: Callable[..., Store]
+    own_url: str, hanging_name: str, opened: Callable[..., Store]
 ) -> None:
     """Whichever of the two is tried first, there is time for the other."""
-    url = node.url.replace("://", f"://{hanging_name}:{free_port()},")
+    url = own_url.replace("://", f"://{hanging_name}:{free_port()},")
     for _ in range(4):
         store = opened(url, timeout=PATIENCE / 10)
         store.put("key", b"")
 
 
-def test_a_silent_host_of_a_list_costs_its_share(
-    node: ServerContainer, silent_port: int, opened: Callable[..., Store]
-) -> None:
-    url = node.url.replace("://", f"://127.0.0.1:{silent_port},")
+def test_a_silent_host_of_a_list_costs_its_share(own_url: str, silent_port: int, opened: Callable[..., Store]) -> None:
+    url = own_url.replace("://", f"://127.0.0.1:{silent_port},")
     for _ in range(4):
         store = opened(url, timeout=PATIENCE / 10)
         store.put("key", b"")
 
 
-def test_a_dead_host_of_a_list_costs_nothing_to_speak_of(node: ServerContainer, opened: Callable[..., Store]) -> None:
-    url = node.url.replace("://", f"://127.0.0.1:{free_port()},")
+def test_a_dead_host_of_a_list_costs_nothing_to_speak_of(own_url: str, opened: Callable[..., Store]) -> None:
+    url = own_url.replace("://", f"://127.0.0.1:{free_port()},")
     started = time.monotonic()
     for _ in range(4):
         opened(url, timeout=PATIENCE).put("key", b"")
     assert time.monotonic() - started < PATIENCE
+
+
+def test_a_store_lives_on_without_a_name_server(own_url: str) -> None:
+    network.lives_on_without_a_name_server(own_url)
+
+
+def test_every_feed_is_told_of_a_break(own_url: str) -> None:
+    network.every_feed_is_told_of_a_break(own_url)
+
+
+def test_an_answer_that_stops_in_the_middle_keeps_no_call_beyond_its_deadline(own_url: str) -> None:
+    network.ends_in_time_when_answers_stop_after_a_byte(own_url)
+
+
+def test_certificates_that_were_renewed_are_read_again(own_url: str, tmp_path: Path) -> None:
+    network.takes_up_renewed_certificates(own_url, tmp_path)
 
 
 def unknown_to_etcd() -> TenureError:

@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -47,8 +48,14 @@ class Progress:
             sys.stderr.flush()
 
 
+def _stop(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(signal.strsignal(number))
+
+
 def main() -> int:
-    """The command."""
+    """The command. A signal ends it as Ctrl-C does, with all its processes and containers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="how long processes act (default: 60)")
     parser.add_argument("--stores", default=",".join(STORES), help="names with commas between (default: all)")

@@ -40,6 +40,7 @@ OF_LIKE_THINGS = {
     "tests/cli": "one command to a module",
     "tests/backends/etcd": "one part of the backend, or one thing in front of the servers, to a module",
     "tests/backends/zookeeper": "one part of the backend, or one kind of server, to a module",
+    "contrib/tenure-postgresql/tests": "one part of the backend, or one thing in front of the servers, to a module",
     "tests/benchmarks": "one thing that is measured to a module, and what they share",
     "tests/docs": "one kind of statement that pages make to a module",
     "tests/cross_store": "one scenario on every store to a module",

@@ -197,7 +197,7 @@ def test_a_write_is_done_when_it_is_committed_and_not_before(
     # What fails at the commit does so after the server has sent the complete result of the statement.
     server.sql(
         f"CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;"
-        f"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON {schema}.log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+        f"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON {schema}.change DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
         f"EXECUTE FUNCTION {schema}.refuse()"
     )
     with pytest.raises(StoreFull):

@@ -1,8 +1,8 @@
-"""Interrupts, forks and the end of the process: the same as for the stores of the main distribution."""
+"""Interrupts, forks, frozen clocks and the end of the process: the same as for the stores of the main distribution."""
 
 import pytest
 
-from tenure_testkit.probes import programs
+from tenure_testkit.probes import frozen_time, network, programs
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,8 @@ def test_interrupts_and_forks(url, program, amount):
 @pytest.mark.parametrize("what", programs.ENDS)
 def test_a_program_ends_in_good_order(url, what):
     programs.end(what, url)
+
+
+def test_waits_end_and_leases_are_kept_while_time_is_frozen(url):
+    frozen_time.waits_end_and_leases_are_kept(url, 1.0)
+    frozen_time.calls_end_in_time(url, network.port_of(url))

@@ -170,7 +170,7 @@ def test_a_right_taken_away_later(server: PostgresqlServer, role: str, schema: s
     server.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}")
     with tenure.connect(server.url(user=role, password=SECRET, schema=schema)) as store:
         store.put("key", b"")
-        server.sql(f"REVOKE INSERT ON {schema}.log FROM {role}")
+        server.sql(f"REVOKE INSERT ON {schema}.change FROM {role}")
         with pytest.raises(PermissionDenied, match="lacks a right"):
             store.put("key", b"")
         assert store.get("key") is not None

@@ -9,11 +9,14 @@ import psycopg
 import pytest
 from pgbouncer import Pgbouncer
 from postgresql_server import PostgresqlServer
+from tenure_postgresql.connection import ConnectionBroken, ServerError
+from tenure_postgresql.session import require_own
 
 import tenure
 from tenure._client.opening import prepare
 from tenure.diagnosis import examine
 from tenure.errors import ConfigError, TenureError
+from tenure.plugin_kit import Deadline
 from tenure.spi import Verdict
 
 
@@ -73,6 +76,29 @@ def test_another_mode_is_refused_in_words(pooler, schema, mode) -> None:
     through = pooler(mode).url(schema)
     with pytest.raises(ConfigError, match="pool_mode=session"):
         tenure.connect(through, timeout=10)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionBroken("terminating connection due to administrator command", state="57P01"),
+        ConnectionBroken("server closed the connection unexpectedly"),
+        ServerError("57014", "canceling statement due to statement timeout"),
+    ],
+    ids=["stopping", "cut", "cancelled"],
+)
+def test_a_server_that_fails_is_no_pooler(error) -> None:
+    """The soak saw `set pool_mode=session` said of a server that was being restarted."""
+
+    class Failing:
+        where = "127.0.0.1:5432/postgres"
+
+        def ask(self, *_: object, **__: object) -> object:
+            raise error
+
+    with pytest.raises(type(error)) as seen:
+        require_own(Failing(), lambda: pytest.fail("a second connection"), Deadline(10.0))
+    assert seen.value is error
 
 
 def test_sessions_that_others_left_in_the_pool_hide_nothing(pooler, schema) -> None:

@@ -56,7 +56,7 @@ def test_a_lost_notification_only_costs_time(
     feed.close()
 
 
-@pytest.mark.parametrize("tables", [("item",), ("lease",), ("log",), ("store", "item", "lease", "log")])
+@pytest.mark.parametrize("tables", [("item",), ("lease",), ("change",), ("store", "item", "lease", "change")])
 def test_tables_that_an_operator_empties_are_told(
     server: PostgresqlServer, schema: str, open_store: Callable[..., tenure.Store], tables: tuple[str, ...]
 ) -> None:
@@ -78,7 +78,7 @@ def test_tables_that_an_operator_empties_are_told(
     server.sql(f"TRUNCATE {', '.join(f'{schema}.{table}' for table in tables)}")
     lost = "lease" in tables
     until(lambda: lease.alive is not lost, 5, "the holder knows")
-    expected = {"held", "plain"} if tables == ("log",) else {"plain"} if tables == ("lease",) else set()
+    expected = {"held", "plain"} if tables == ("change",) else {"plain"} if tables == ("lease",) else set()
     until(lambda: believed == expected, 5, "the watch ends with what is there")
     assert {item.key for item in other.list("")} == expected
     store.put("new", b"")
@@ -214,7 +214,7 @@ def test_a_clock_beyond_all_revisions_is_ignored(server: PostgresqlServer, schem
 @contextlib.contextmanager
 def restored(server: PostgresqlServer, schema: str) -> Iterator[None]:
     """What is committed inside is lost afterwards, as by a restored backup; nothing else is, and no connection."""
-    tables = ("store", "item", "log", "lease")
+    tables = ("store", "item", "change", "lease")
     with server.connect() as connection:
         for table in tables:
             connection.execute(f"CREATE TEMPORARY TABLE backup_{table} AS TABLE {schema}.{table}")

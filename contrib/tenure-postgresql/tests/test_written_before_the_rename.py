@@ -226,7 +226,7 @@ def test_the_names_inside_postgresql_are_those_of_before(server: PostgresqlServe
     server.sql(f"CREATE DATABASE {name}")
     with tenure.connect(server.url(database=name)), server.connect(name) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'leasehold' ORDER BY 1")
-        assert [row[0] for row in tables] == ["item", "lease", "log", "store"]
+        assert [row[0] for row in tables] == ["change", "item", "lease", "store"]
         channel = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = 'leave_v1'").fetchone()
         assert channel is not None
         assert "pg_notify('leasehold_leasehold', '')" in channel[0]

@@ -153,38 +153,3 @@ def test_a_learner_among_the_hosts_costs_no_call(open_etcd, cluster_with_a_learn
         put(backend, key)
         seen.wait(lambda r: r.entries)
         backend.close()
-
-
-def test_certificates_that_were_renewed_are_read_again(open_etcd, tmp_path: Path) -> None:
-    """The authority, the server's certificate and the client's are replaced while the store is open."""
-    need_container("etcd")
-    old, new, used = (tmp_path / name for name in ("old", "new", "used"))
-    for folder in (old, new, used):
-        folder.mkdir()
-    first, second = Certificates.make(old), Certificates.make(new)
-
-    def use(certificates: Certificates) -> None:
-        for path in (certificates.ca, certificates.client_cert, certificates.client_key):
-            (used / f"{path.name}.new").write_bytes(path.read_bytes())
-            (used / f"{path.name}.new").rename(used / path.name)
-
-    use(first)
-    with EtcdServer(tls=first, client_certs=True) as server:
-        port = server.port
-        backend = open_etcd(server.url.replace(str(old), str(used)))
-        assert backend.get("key", timeout=5).item is None
-    successor = EtcdServer(tls=second, client_certs=True)
-    successor.port = port
-    with successor:
-        with pytest.raises(Unavailable):
-            backend.get("key", timeout=5)
-        use(second)
-
-        def answers() -> bool:
-            try:
-                backend.get("key", timeout=2)
-            except Unavailable:
-                return False
-            return True
-
-        until(answers, 60.0, "the new certificates are used")

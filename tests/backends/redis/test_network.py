@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import select
-import shutil
 import socket
 import threading
 import time
 
 import pytest
-import trustme
 
 import tenure
 from tenure.errors import AuthenticationFailed, DeadlineExceeded, OutcomeUnknown, Unavailable
@@ -19,7 +17,6 @@ from tenure_redis import backend as backends
 from tenure_redis import endpoints
 from tenure_redis.connection import ConnectionBroken, pack
 from tenure_redis.errors import ERRORS, ServerError, cannot_connect, refused
-from tenure_testkit.servers import Certificates
 from tenure_testkit.servers.redis import RedisServer
 from tenure_testkit.servers.redis_plugin import need_redis
 
@@ -64,18 +61,6 @@ def test_a_name_server_that_hangs_costs_the_timeout(open_redis, name_server, sch
     assert 0.25 < time.monotonic() - started < 2.0
 
 
-def test_the_last_known_address_serves_while_the_name_server_hangs(
-    open_redis, redis_server: RedisServer, name_server, put
-):
-    name_server.hangs = False
-    name_server.found = (Address(socket.AF_INET, ("127.0.0.1", redis_server.port)),)
-    backend = open_redis("redis://store.example?store=names")
-    put(backend, "key", b"value")
-    name_server.hangs = True
-    redis_server.drop_clients()
-    assert backend.get("key", timeout=T).item.value == b"value"
-
-
 def test_a_first_host_that_hangs_costs_half_of_the_time_and_once(open_redis, redis_server: RedisServer, silent):
     timeout = 2.0
     started = time.monotonic()
@@ -100,31 +85,6 @@ def test_a_password_that_is_refused_says_more_than_a_host_that_is_not_reached(op
         for hosts in (f"127.0.0.1:{server.port},127.0.0.1:1", f"127.0.0.1:1,127.0.0.1:{server.port}"):
             with pytest.raises(AuthenticationFailed, match="doesn't accept"):
                 open_redis(f"redis://:wrong@{hosts}")
-
-
-def test_a_renewed_client_certificate_is_used_by_new_connections(open_redis, certificates: Certificates, tmp_path, put):
-    """Shown by what the server refuses: the certificate of a foreign authority, which comes in between."""
-    need_redis()
-    with RedisServer(tls=certificates, client_certs=True) as server:
-        cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-
-        def renew(of_cert, of_key) -> None:
-            shutil.copy(of_cert, cert)
-            shutil.copy(of_key, key)
-
-        renew(certificates.client_cert, certificates.client_key)
-        backend = open_redis(f"redis+tls://127.0.0.1:{server.port}?ca={certificates.ca}&cert={cert}&key={key}")
-        put(backend, "key", b"value")
-        foreign = trustme.CA().issue_cert("client.invalid")
-        foreign.cert_chain_pems[0].write_to_path(tmp_path / "foreign.pem")
-        foreign.private_key_pem.write_to_path(tmp_path / "foreign.key")
-        renew(tmp_path / "foreign.pem", tmp_path / "foreign.key")
-        assert backend.get("key", timeout=T).item.value == b"value", "the connection that stands is used on"
-        server.drop_clients()
-        with pytest.raises(Unavailable):
-            backend.get("key", timeout=T)
-        renew(certificates.client_cert, certificates.client_key)
-        assert backend.get("key", timeout=T).item.value == b"value"
 
 
 def test_an_idle_connection_that_the_server_closed_leaves_no_doubt(open_redis, redis_node: RedisServer, put):

@@ -242,33 +242,6 @@ def test_a_new_session_in_place_of_the_old_one_is_a_lost_lease(zookeeper_server:
             lease.ensure_valid()
 
 
-def test_leases_live_on_without_a_name_server(
-    zookeeper_server: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each refresh connects to the session; the addresses that were found last still count."""
-    release = threading.Event()
-
-    def fails(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-    def hangs(*_: object, **__: object) -> None:
-        release.wait(60.0)
-        fails()
-
-    with connect(f"zookeeper://localhost:{zookeeper_server.port}/nameless", timeout=5.0) as store:
-        leases = [store.lease(5.0, keep_alive=False) for _ in range(20)]
-        for outage in (fails, hangs):
-            monkeypatch.setattr(socket, "getaddrinfo", outage)
-            started = time.monotonic()
-            for lease in leases:
-                lease.refresh()
-            store.put("key", b"", lease=store.lease(5.0))
-            # A name server that hangs is waited for once.
-            assert time.monotonic() - started < 3.0
-        release.set()
-    monkeypatch.undo()
-
-
 def test_a_silent_server_among_others_costs_little(
     zookeeper_server: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

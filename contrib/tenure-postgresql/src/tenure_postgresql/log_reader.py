@@ -22,6 +22,7 @@ A retired one is never used again; a new feed gets a new reader.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -236,12 +237,17 @@ class _LogPage:
 def _transactions(rows: list[Row]) -> Iterator[tuple[int, list[KeyValue | Deleted]]]:
     for raw, group in groupby(rows, key=lambda row: row[3]):
         revision = encoding.number(raw)
-        yield revision, [_entry(revision, row) for row in group]
+        yield revision, [entry for row in group for entry in _entries(revision, row)]
 
 
-def _entry(revision: int, row: Row) -> KeyValue | Deleted:
+def _entries(revision: int, row: Row) -> Iterator[KeyValue | Deleted]:
+    """What one row tells: a key that was put, or one or several that were deleted."""
     key, value, created, lease = row[4:8]
-    if created is None:
-        return Deleted(encoding.word(key), revision)
-    owner = None if lease is None else lease.decode()
-    return KeyValue(encoding.word(key), value or b"", encoding.number(created), revision, owner)
+    if created is not None:
+        owner = None if lease is None else lease.decode()
+        yield KeyValue(encoding.word(key), value or b"", encoding.number(created), revision, owner)
+    elif value is None:
+        yield Deleted(encoding.word(key), revision)
+    else:
+        for one in json.loads(value):
+            yield Deleted(one, revision)

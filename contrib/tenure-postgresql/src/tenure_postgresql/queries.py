@@ -69,19 +69,19 @@ FROM {schema}.lease o WHERE $1::text = '' OR o.id = $1::text ORDER BY o.id
 _DUE = "SELECT {due} FROM {schema}.store s"
 
 _POSITION = """
-SELECT s.log_start, s.revision = $1::bigint OR EXISTS (SELECT FROM {schema}.log l WHERE l.revision = $1::bigint)
+SELECT s.log_start, s.revision = $1::bigint OR EXISTS (SELECT FROM {schema}.change l WHERE l.revision = $1::bigint)
 FROM {schema}.store s
 """
 
 # Whether the log has $1, and the revisions after it, whole: at most $2 rows and $3 bytes of values beyond the first.
 _LOG = """
-SELECT s.revision, s.log_start, EXISTS (SELECT FROM {schema}.log p WHERE p.revision = $1::bigint),
+SELECT s.revision, s.log_start, EXISTS (SELECT FROM {schema}.change p WHERE p.revision = $1::bigint),
        r.revision, r.key, r.value, r.created, r.lease
 FROM {schema}.store s LEFT JOIN (
-    SELECT * FROM {schema}.log WHERE revision > $1::bigint AND revision <= (
+    SELECT * FROM {schema}.change WHERE revision > $1::bigint AND revision <= (
         SELECT coalesce(max(t.revision) FILTER (WHERE t.total <= $3::bigint), min(t.revision)) FROM (
             SELECT n.revision, sum(octet_length(n.value)) OVER (ORDER BY n.revision, n.key) AS total FROM (
-                SELECT l.revision, l.key, l.value FROM {schema}.log l
+                SELECT l.revision, l.key, l.value FROM {schema}.change l
                 WHERE l.revision > $1::bigint ORDER BY l.revision, l.key LIMIT $2::bigint
             ) n
         ) t
@@ -94,7 +94,7 @@ SELECT s.revision, extract(epoch FROM clock_timestamp())::float8::text, current_
        current_setting('full_page_writes'), current_setting('synchronous_commit'),
        current_setting('synchronous_standby_names'), current_setting('autovacuum'),
        (SELECT count(*) FROM {schema}.lease)::text, s.log_start, s.log_bytes, s.history::text,
-       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.log'),
+       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.change'),
        (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
 FROM {schema}.store s
 """
@@ -110,7 +110,7 @@ SELECT current_setting('max_connections')::bigint - current_setting('superuser_r
        ) END,
        (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::bigint
         FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
-       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.log'), s.log_bytes
+       pg_total_relation_size('{schema}.item'), pg_total_relation_size('{schema}.change'), s.log_bytes
 FROM {schema}.store s
 """
 

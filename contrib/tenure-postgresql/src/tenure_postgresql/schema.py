@@ -11,7 +11,7 @@ from tenure_postgresql import encoding
 from tenure_postgresql.connection import Connection, ServerError, Statement
 from tenure_postgresql.errors import NO_RIGHT
 from tenure_postgresql.pool import Pool
-from tenure_postgresql.schema_ddl import FORMAT, FUNCTIONS, LOG_BYTES, NEWEST_FUNCTION, TABLES, UPGRADE
+from tenure_postgresql.schema_ddl import FORMAT, FUNCTIONS, LOG_BYTES, NEWEST_TABLE, ROW_KEYS, TABLES, UPGRADE
 
 _OLDEST = 14
 _ACTION = "opening the store"
@@ -24,8 +24,8 @@ _LOOK = Statement(
            EXISTS (SELECT FROM pg_catalog.pg_class c
                    WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname = 'store'),
            has_database_privilege(current_database(), 'CREATE') OR to_regnamespace($1::text) IS NOT NULL,
-           EXISTS (SELECT FROM pg_catalog.pg_proc p
-                   WHERE p.pronamespace = to_regnamespace($1::text) AND p.proname = $2::text)
+           EXISTS (SELECT FROM pg_catalog.pg_class c
+                   WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname = $2::text)
     """,
 )
 # What is refused here would else be refused in the middle of somebody's work.
@@ -37,7 +37,7 @@ _RIGHTS = Statement(
         UNION ALL
         SELECT p.name || ' ON ' || $1::text || '.' || c.relname
         FROM pg_catalog.pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p(name)
-        WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname IN ('store', 'item', 'lease', 'log')
+        WHERE c.relnamespace = to_regnamespace($1::text) AND c.relname IN ('store', 'item', 'lease', 'change', 'log')
           AND c.relkind = 'r' AND NOT has_table_privilege(c.oid, p.name)
           AND NOT (c.relname = 'store' AND p.name IN ('INSERT', 'DELETE'))
         UNION ALL
@@ -75,7 +75,8 @@ class Schema:
 
     def sql(self, text: str) -> str:
         """``text`` with its names filled in."""
-        return text.format(schema=self.quoted, channel=self.channel, format=FORMAT, log_bytes=LOG_BYTES)
+        words = {"schema": self.quoted, "channel": self.channel, "format": FORMAT}
+        return text.format(**words, log_bytes=LOG_BYTES, row_keys=ROW_KEYS)
 
 
 def prepare(pool: Pool, schema: Schema, *, deadline: Deadline) -> None:
@@ -86,7 +87,7 @@ def prepare(pool: Pool, schema: Schema, *, deadline: Deadline) -> None:
 
 def _prepare(connection: Connection, schema: Schema, deadline: Deadline) -> None:
     version, database_encoding, there, may_create, current = connection.ask(
-        _LOOK, [encoding.text(schema.name), encoding.text(NEWEST_FUNCTION)], deadline=deadline
+        _LOOK, [encoding.text(schema.name), encoding.text(NEWEST_TABLE)], deadline=deadline
     )[0]
     if encoding.number(version) < _OLDEST * 10_000:
         raise Unsupported(
@@ -113,8 +114,8 @@ def _prepare(connection: Connection, schema: Schema, deadline: Deadline) -> None
 
 
 def _upgrade(connection: Connection, schema: Schema, deadline: Deadline) -> None:
-    """Bring a store of the version before up to date, in one transaction; programs may be using it."""
-    script = UPGRADE + ";\n".join(FUNCTIONS)
+    """Bring a store of a version before up to date, in one transaction; programs may be using it."""
+    script = "".join(UPGRADE) + ";\n".join(FUNCTIONS)
     lock = _ONE_AT_A_TIME.format(name=schema.name)
     try:
         connection.run(lock + schema.sql(script), deadline=deadline)
@@ -129,7 +130,7 @@ def _upgrade(connection: Connection, schema: Schema, deadline: Deadline) -> None
 
 def _create(connection: Connection, schema: Schema, deadline: Deadline) -> None:
     """Everything in one transaction; of several who try at once, one makes it."""
-    script = ";\n".join([*TABLES.split(";\n"), *FUNCTIONS])
+    script = "".join(TABLES) + ";\n".join(FUNCTIONS)
     lock = _ONE_AT_A_TIME.format(name=schema.name)
     try:
         connection.run(lock + schema.sql(script), deadline=deadline)

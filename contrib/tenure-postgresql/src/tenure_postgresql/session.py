@@ -46,6 +46,10 @@ _STARTED_AFTER = Statement(
     "SELECT pid, backend_start > $1::text::timestamptz FROM pg_stat_activity WHERE pid = pg_backend_pid()",
 )
 _MOST_TRIES = 16
+_SAID_OF_SHARED_SESSIONS = ("08P01", "26000", "42P05")
+"""Codes: a pooler refuses a transaction; a prepared statement isn't in this session, or another client made it."""
+_SAID_BY_POOLER = "pooling mode"
+"""A part of what pgbouncer says when it ends the connection, which hides the code."""
 
 
 def settle(connection: Connection, deadline: Deadline) -> None:
@@ -79,12 +83,14 @@ def require_own(connection: Connection, connect: Callable[[], Connection], deadl
         if connection.ask(_PROCESS, deadline=deadline)[0][0] != process:
             raise _shared(connection)
     except (ServerError, ConnectionBroken) as exc:
-        if isinstance(exc, ConnectionBroken) and exc.late:
+        if others and isinstance(exc, ConnectionBroken) and exc.late:
             raise Unavailable(
                 f"connecting to PostgreSQL at {connection.where}: the pooler before it gives a client no second "
                 f"connection in time; raise its pool size ({exc})"
             ) from exc
-        raise _shared(connection) from exc
+        if exc.state in _SAID_OF_SHARED_SESSIONS or _SAID_BY_POOLER in str(exc):
+            raise _shared(connection) from exc
+        raise  # a server that stops, or a connection that was cut, says nothing of poolers
     finally:
         for other in others:
             with contextlib.suppress(TenureError):

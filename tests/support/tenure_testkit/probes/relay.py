@@ -3,6 +3,7 @@
 import contextlib
 import select
 import socket
+import ssl
 import threading
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Relay:
         self._lose = 0
         self._lose_to = b""
         self._counted = b""
+        self._stops = False
         self.asked = 0
         self.lost = 0
         self.connections = 0
@@ -67,6 +69,10 @@ class Relay:
             self._forgotten |= self._pairs
             return len(self._forgotten)
 
+    def stop_after_a_byte(self, stops: bool) -> None:
+        """Of the next answer of each connection pass on one byte, and nothing more on that connection."""
+        self._stops = stops
+
     def close(self) -> None:
         """Break everything and stop listening."""
         _shut(self._listener)
@@ -93,15 +99,24 @@ class Relay:
             self._threads.append(thread)
             thread.start()
 
+    def _welcome(self, client: socket.socket) -> socket.socket:
+        """What the client is talked to by; raises `OSError` if there is nothing to talk about."""
+        return client
+
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        try:
+            client = self._welcome(client)
+        except OSError:
+            for end in (client, server):
+                end.close()
+            return
         pair = (client, server)
         with self._lock:
             self._pairs.add(pair)
         losing = False
         try:
             while True:
-                ready, _, _ = select.select(pair, (), ())
-                for source in ready:
+                for source in _readable(client, server):
                     data = source.recv(65_536)
                     if not data:
                         return
@@ -113,7 +128,7 @@ class Relay:
                     elif self._is_to_be_lost(losing):
                         return
                     else:
-                        client.sendall(data)
+                        client.sendall(self._shortened(data, pair))
         except (OSError, ValueError):
             return
         finally:
@@ -123,6 +138,13 @@ class Relay:
             _shut(*pair)
             for end in pair:
                 end.close()
+
+    def _shortened(self, answer: bytes, pair: tuple[socket.socket, socket.socket]) -> bytes:
+        if not self._stops:
+            return answer
+        with self._lock:
+            self._forgotten.add(pair)
+        return answer[:1]
 
     def _asks_to_lose(self, request: bytes) -> bool:
         with self._lock:
@@ -141,6 +163,33 @@ class Relay:
                 self._lose -= 1
             self.lost += 1
             return True
+
+
+class TlsRelay(Relay):
+    """Talks TLS with its clients by `context`, which may be replaced for new connections, and plainly with `target`.
+
+    A client that says `ask` first is told `answer`; then TLS begins.
+    """
+
+    def __init__(self, target: int, context: ssl.SSLContext, *, ask: bytes = b"", answer: bytes = b"") -> None:
+        self.context = context
+        self._ask = ask
+        self._answer = answer
+        super().__init__(target)
+
+    def _welcome(self, client: socket.socket) -> socket.socket:
+        client.settimeout(60.0)
+        if self._ask:
+            if client.recv(len(self._ask), socket.MSG_WAITALL) != self._ask:
+                raise OSError("it wants no TLS")
+            client.sendall(self._answer)
+        return self.context.wrap_socket(client, server_side=True)
+
+
+def _readable(client: socket.socket, server: socket.socket) -> list[socket.socket]:
+    if isinstance(client, ssl.SSLSocket) and client.pending():
+        return [client]  # what TLS has read already is no longer seen by select
+    return select.select((client, server), (), ())[0]
 
 
 def _shut(*ends: socket.socket) -> None:

@@ -187,6 +187,11 @@ class StoreSoak(threading.Thread):
             if target is not None:
                 target.close()
 
+    def abandon(self) -> None:
+        """Kill its processes, also suspended ones, which would never see that nobody asks them any more."""
+        for process in tuple(self._processes):
+            process.kill()
+
     def _soak(self, target: Target) -> None:
         weather = Weather(_WithClients(target, self._clients), self._seed)
         for _ in range(self._wanted if target.shared else 1):
@@ -344,10 +349,15 @@ def soak(
     """
     began = monotonic()
     runs = [StoreSoak(name, folder, seed=seed, seconds=60 * minutes, processes=processes, tell=tell) for name in stores]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join()
+    try:
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+    except BaseException:
+        for run in runs:
+            run.abandon()
+        raise
     found = {run.store: run.found.as_dict() for run in runs}
     return {
         "seed": seed,
