@@ -19,10 +19,15 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQU
         signal.signal(number, usual)
 
 
-def pytest_collection_finish() -> None:
+REFERRED = pytest.StashKey[list[object]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave modules and tests out of every later garbage collection: those took a tenth of a run's processor time."""
     gc.collect()
     gc.freeze()
+    # Hypothesis, imported later, warns of trio's random numbers unless the collector finds what refers to them.
+    session.stash[REFERRED] = [getattr(sys.modules.get("trio._core._run"), "_r", None)]
 
 
 @pytest.hookimpl(tryfirst=True)
