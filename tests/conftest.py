@@ -1,6 +1,5 @@
 """Fixtures for all tests: real servers come from the plugin in `tests/support/`."""
 
-import gc
 import signal
 import sys
 
@@ -17,17 +16,6 @@ pytest_plugins = [
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
-
-
-REFERRED = pytest.StashKey[list[object]]()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave modules and tests out of every later garbage collection: those took a tenth of a run's processor time."""
-    gc.collect()
-    gc.freeze()
-    # Hypothesis, imported later, warns of trio's random numbers unless the collector finds what refers to them.
-    session.stash[REFERRED] = [getattr(sys.modules.get("trio._core._run"), "_r", None)]
 
 
 @pytest.hookimpl(tryfirst=True)
