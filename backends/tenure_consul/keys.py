@@ -65,7 +65,8 @@ class Layout:
         """:meth:`key` of each path; all at once where no name has a special character, as nearly always."""
         start = len(self.data)
         codes = [path[start:] for path in paths]
-        if all(codes) and not any(map(_SPECIAL.search, codes)):
+        # Looked at as one text: behind a slash a code begins as it does at the start.
+        if all(codes) and _is_plain("/".join(codes)):
             return list(codes)
         return list(map(decode, codes))
 
@@ -86,6 +87,13 @@ def decode(code: str) -> str | None:
     except UnicodeDecodeError:
         return None
     return key if encode(key) == code and "\0" not in key else None
+
+
+def _is_plain(code: str) -> bool:
+    """Whether ``_SPECIAL`` matches nowhere in ``code``, in a tenth of the time that this takes for a long one."""
+    if not code.isascii() or not code.isprintable() or code.startswith(("/", ".")):
+        return False
+    return not any(special in code for special in ("%", "//", "/."))
 
 
 @lru_cache(4096)

@@ -21,6 +21,12 @@ def test_codes_are_reversible_distinct_and_keep_prefixes(key: str, other: str):
     assert encode(key + other).startswith(encode(key))
 
 
+@given(st.lists(st.text("ab/.%2F\u00e9", max_size=4), max_size=4))
+def test_names_that_are_looked_at_together_are_the_keys_of_each(codes: list[str]):
+    layout = Layout.below("root")
+    assert layout.keys(layout.data + code for code in codes) == [decode(code) for code in codes]
+
+
 @given(KEYS)
 def test_codes_have_nothing_that_a_url_path_loses(key: str):
     segments = encode(key).split("/")
