@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from redis.crc import key_slot
-
 from tenure.errors import Unavailable
 from tenure.plugin_kit import Deadline, Endpoints, monotonic
 from tenure.spi.plugin import Host
@@ -88,6 +86,8 @@ class Cluster(Locator):
     """The shard of a Redis Cluster that owns a hash tag."""
 
     def __init__(self, hosts: Sequence[Host], tag: str, login: Login) -> None:
+        from redis.crc import key_slot  # noqa: PLC0415 - the library takes 0.1 s to load, and no other URL needs it
+
         super().__init__(hosts, login)
         self._slot = key_slot(tag.encode())
 
