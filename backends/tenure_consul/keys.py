@@ -61,14 +61,14 @@ class Layout:
         """The key behind a name in Consul; ``None`` for a name that no key has, which somebody else wrote."""
         return decode(path[len(self.data) :])
 
-    def keys(self, paths: Iterable[str]) -> list[str | None]:
-        """:meth:`key` of each path; all at once where no name has a special character, as nearly always."""
+    def plain_keys(self, paths: Iterable[str]) -> list[str] | None:
+        """:meth:`key` of each path if no name has a special character, as nearly always; else ``None``."""
         start = len(self.data)
         codes = [path[start:] for path in paths]
-        # Looked at as one text: behind a slash a code begins as it does at the start.
-        if all(codes) and _is_plain("/".join(codes)):
-            return list(codes)
-        return list(map(decode, codes))
+        # With slashes between them, what is special at the beginning of a name is special after a slash.
+        together = "/".join(("", *codes, ""))
+        plain = together.isascii() and together.isprintable()
+        return codes if plain and not any(special in together for special in ("%", "//", "/.")) else None
 
 
 def encode(key: str) -> str:
@@ -87,13 +87,6 @@ def decode(code: str) -> str | None:
     except UnicodeDecodeError:
         return None
     return key if encode(key) == code and "\0" not in key else None
-
-
-def _is_plain(code: str) -> bool:
-    """Whether ``_SPECIAL`` matches nowhere in ``code``, in a tenth of the time that this takes for a long one."""
-    if not code.isascii() or not code.isprintable() or code.startswith(("/", ".")):
-        return False
-    return not any(special in code for special in ("%", "//", "/."))
 
 
 @lru_cache(4096)

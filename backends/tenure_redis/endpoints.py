@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from binascii import crc_hqx
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,8 @@ from tenure_redis.errors import ERRORS, ServerError, refused
 from tenure_redis.login import Login
 
 _ROLE_SECONDS = 1.0
+_SLOTS = 16384
+"""The slot of a key in a Redis Cluster is its CRC-16/XMODEM modulo this."""
 
 
 class Locator(ABC):
@@ -86,10 +89,8 @@ class Cluster(Locator):
     """The shard of a Redis Cluster that owns a hash tag."""
 
     def __init__(self, hosts: Sequence[Host], tag: str, login: Login) -> None:
-        from redis.crc import key_slot  # noqa: PLC0415 - the library takes 0.1 s to load, and no other URL needs it
-
         super().__init__(hosts, login)
-        self._slot = key_slot(tag.encode())
+        self._slot = crc_hqx(tag.encode(), 0) % _SLOTS
 
     def _open(self, host: Host, deadline: Deadline) -> Connection:
         for first, last, primary, *_ in _ask(host, replace(self._login, db=0), ("CLUSTER", "SLOTS"), deadline):

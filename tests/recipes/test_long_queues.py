@@ -14,7 +14,7 @@ import tenure
 import tenure_memory
 from tenure import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Commit, Effect, ListKeys, Sleep, Steps, WaitUntil
+from tenure._steps.effects import Commit, Effect, Hear, ListKeys, Sleep, Steps, WaitUntil
 from tenure._steps.threads import perform, run
 from tenure.errors import Conflict
 from tenure.recipes import _names, _queue, _ticket_names
@@ -77,7 +77,7 @@ class Waiter:
                 self.effect, result, error = effect, None, None
                 if isinstance(effect, WaitUntil):
                     return
-                if isinstance(effect, Sleep):
+                if isinstance(effect, Sleep | Hear):  # as one that is alone in its process
                     continue
                 try:
                     result = perform(self._store, effect)

@@ -20,6 +20,7 @@ SMALL = [
     kinds.lock_beside_readers(),
     kinds.semaphore(2, limit=1),
     kinds.long_lock(2),
+    kinds.sharing(kinds.lock()),
 ]
 LARGE = [
     kinds.lock(3),
@@ -31,6 +32,11 @@ LARGE = [
     kinds.semaphore(4, limit=2),
     kinds.long_lock(3),
     kinds.long_read_write_lock("read", "write", "read", page=2),
+    kinds.sharing(kinds.lock(3)),
+    kinds.sharing(kinds.lock(3), opened=True),
+    kinds.sharing(kinds.lock(4), False, True, True),
+    kinds.sharing(kinds.semaphore(4, limit=2), False, True, True),
+    kinds.sharing(kinds.read_write_lock("read", "write", "write")),
 ]
 
 
@@ -60,3 +66,10 @@ def test_handing_over_in_every_order_with_one_fault(fault: Fault) -> None:
 @pytest.mark.parametrize("seed", range(1))
 def test_three_participants_with_three_faults(kind: kinds.Kind, seed: int) -> None:
     explore_some(lambda: kinds.Holders(kind), runs=100, seed=seed, most_faults=3)
+
+
+@pytest.mark.parametrize(
+    "shares", [(), (False, True, True), (True, True, True, True)], ids=["alone", "some", "in line"]
+)
+def test_a_permit_that_is_free_is_taken_although_the_one_before_still_holds(shares: tuple[bool, ...]) -> None:
+    explore_some(lambda: kinds.Meets(*shares), runs=100, seed=1, most_faults=0)

@@ -96,6 +96,29 @@ def test_it_is_not_held_after_an_interrupt_or_a_lost_answer(
     assert not passing.held.held
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, lambda: LeaseLost("handing over: it has gone")])
+def test_its_loss_is_told_if_passing_it_on_fails(passing: _Passing, error: Callable[[], BaseException]) -> None:
+    told: list[str] = []
+    passing.held.on_lost(lambda: told.append("lost"))
+    raised = error()
+    with pytest.raises(type(raised)):
+        passing.steps.throw(raised)
+    until(lambda: told, what="the holder is told")
+    assert passing.held.lost
+    assert passing.held.wait_until_lost(0)
+    assert not passing.held.release()
+    assert told == ["lost"]
+
+
+def test_nothing_is_told_of_what_was_passed_on(passing: _Passing) -> None:
+    told: list[str] = []
+    passing.held.on_lost(lambda: told.append("lost"))
+    with suppress(StopIteration):
+        passing.steps.send(perform(passing.store, passing.commit))
+    passing.store.close()  # runs what is to be called
+    assert told == []
+
+
 def test_an_interrupted_hand_over_that_was_not_applied_leaves_no_leader(store: Store) -> None:
     passing = _Passing(store, "term")
     with pytest.raises(KeyboardInterrupt):

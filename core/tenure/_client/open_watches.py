@@ -7,18 +7,24 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tenure._client.keys import check_key, check_prefix
 from tenure._client.observers import ObservedWatch, Observers
 from tenure._runtime.clock import Clock
+from tenure._runtime.interruption import interruption
+from tenure._runtime.makings import Makings
 from tenure._runtime.monitor import Monitor
 from tenure._runtime.spread import Spread
+from tenure._runtime.worker import untranslated
 from tenure._text import shown
 from tenure.errors import InvalidArgument, TenureError, Unsupported
 from tenure.spi.backend import Backend
+from tenure.spi.feed import Feed, Sink
+from tenure.spi.types import WatchRequest
 from tenure.watch.buffer import MAX_ENTRIES
 from tenure.watch.callbacks import CallbackWatch, Driver
-from tenure.watch.engine import Watch
+from tenure.watch.engine import Watch, close_quietly
 from tenure.watch.machine import WatchSettings
 
 
@@ -142,6 +148,23 @@ class OpenWatches:
         except BaseException:  # an interrupt: the caller doesn't get the watch, so its callback may not be called
             watch.close()
             raise
+
+    def open_feed(self, prefix: str, sink: Sink, *, timeout: float) -> Feed:
+        """Open a feed of the keys that start with ``prefix``, for those who bear no gap and open another one then.
+
+        Its keys have the namespace in front. The caller closes it before the store is closed.
+        """
+        attempt = Makings()
+        request = WatchRequest(prefix=self._prefix + prefix)
+        try:
+            return attempt.of(partial(self._backend.watch, request, sink=sink, timeout=timeout))
+        except BaseException as exc:
+            for made in attempt.made:
+                if isinstance(made, Feed):
+                    close_quietly(made)
+            if isinstance(exc, TenureError) or not isinstance(exc, Exception) or interruption(exc) is not None:
+                raise
+            raise untranslated("opening a feed: the plugin's watch", exc) from exc
 
     def _forget(self, watch: Watch, observed: ObservedWatch) -> None:
         with self._lock:

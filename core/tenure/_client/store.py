@@ -49,6 +49,7 @@ from tenure.leases.keepalive import LeaseKeepAlive
 from tenure.leases.lease import HeldLease, Lease
 from tenure.spi.backend import Backend
 from tenure.spi.capabilities import Capabilities
+from tenure.spi.feed import Feed, Sink
 from tenure.spi.types import (
     CommitResult,
     Delete,
@@ -898,6 +899,12 @@ class Store:
         arguments.check(lossless=self._capabilities.lossless_watch)
         self._check_process()
         return self._open_watches.open(arguments, driver, timeout=self._seconds(timeout))
+
+    def _open_feed(self, prefix: str, sink: Sink, timeout: float | None) -> Feed:
+        """Open a feed without a watch, for recipes: see :meth:`OpenWatches.open_feed`."""
+        check_prefix(prefix)
+        self._check_process()
+        return self._open_watches.open_feed(prefix, sink, timeout=self._seconds(timeout))
 
     # -- closing -----------------------------------------------------------------------------------
 

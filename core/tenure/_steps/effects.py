@@ -129,6 +129,51 @@ class WaitUntil(Effect[bool]):
     exact: bool = False
 
 
+class Word:
+    """What one waits to hear from another thread, at most once.
+
+    Attributes:
+        first: ``True``: it is one's turn. ``False``: one has to look oneself. ``None`` until it is said.
+        followed: whether the next one may wait for a sign that it is one's turn.
+    """
+
+    __slots__ = ("_tell", "first", "followed")
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        """``tell`` is called once it is said, on any thread. It does not block."""
+        self._tell = tell
+        self.first: bool | None = None
+        self.followed = False
+
+    def say(self, *, first: bool) -> None:
+        """Say it. Never blocks."""
+        self.first = first
+        self._tell()
+
+    def leave(self) -> None:
+        """Wait no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hear(Effect[Word | None]):
+    """Wait until somebody says whether it is the caller's turn, which several wait for together.
+
+    The result is the word, with nothing said if the time is up or the lease has ended. It is ``None`` at once if nobody
+    serves the caller.
+
+    Attributes:
+        join: takes the function that is called when it is said, and returns the word, or ``None``. Does not block.
+        limit: the time that the wait may take.
+        lease: the wait also ends when this lease does.
+        prepare: called before ``join`` with the seconds that it may take, unless it is ``None``. It may call the store.
+    """
+
+    join: Callable[[Callable[[], object]], Word | None]
+    limit: TimeLimit
+    lease: Lease
+    prepare: Callable[[float], object] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Effect[None]):
     """Call a function of the application, and wait until it has returned. What it raises is raised in the steps.

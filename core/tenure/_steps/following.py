@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, TypeAlias, TypeVar
 
-from tenure._steps.effects import WaitUntil
+from tenure._steps.effects import Hear, WaitUntil, Word
 from tenure.spi.types import KeyValue
 from tenure.watch.events import Batch, BatchType
 
@@ -42,6 +42,16 @@ def wait(effect: WaitUntil) -> Reading[bool]:
         elif left is not None and left <= 0:
             return False
     return False
+
+
+def pauses(effect: Hear, word: Word) -> Iterator[float]:
+    """Return for how many seconds to wait until ``word`` was said, or it is no use to wait any longer."""
+    while word.first is None and effect.lease.alive:
+        left = effect.limit.left()
+        if left is not None and left <= 0:
+            return
+        pause = min(_LOOK_AT_LEASE, effect.lease.remaining)
+        yield pause if left is None else min(left, pause)
 
 
 class Differences(Generic[T]):

@@ -11,8 +11,8 @@ from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
 from tenure._runtime.deadline import monotonic
 from tenure._runtime.monitor import Monitor
-from tenure._steps.effects import Call, Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
-from tenure._steps.following import Reading, wait
+from tenure._steps.effects import Call, Commit, Effect, Get, Grant, Hear, ListKeys, Sleep, Steps, WaitUntil, Word
+from tenure._steps.following import Reading, pauses, wait
 from tenure.errors import StoreClosed, TenureError
 from tenure.leases.lease import Lease
 from tenure.spi.types import CommitResult, KeyValue, LeaseGrant, Put, Transaction
@@ -133,6 +133,27 @@ def read(watch: Watch, reading: Reading[T]) -> T:
         return result
 
 
+def _hear(store: Store, effect: Hear) -> Word | None:
+    if effect.prepare is not None:
+        effect.prepare(seconds_for(store, effect.limit))
+    said = Monitor()
+
+    def tell() -> None:
+        with said:
+            said.notify()
+
+    word = effect.join(tell)
+    if word is None:
+        return None
+    try:
+        with said:
+            for pause in pauses(effect, word):
+                store.clock.wait(said, pause)
+        return word
+    finally:
+        word.leave()
+
+
 def _sleep(store: Store, effect: Sleep) -> None:
     limit = TimeLimit(store.clock, effect.seconds)
     condition = Monitor()
@@ -147,6 +168,7 @@ _PERFORM: dict[type[Effect[Any]], Callable[[Store, Any], Any]] = {
     Get: _get,
     ListKeys: _list,
     WaitUntil: _wait,
+    Hear: _hear,
     Sleep: _sleep,
     Call: lambda _store, effect: effect.function(),
 }

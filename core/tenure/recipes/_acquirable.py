@@ -76,8 +76,8 @@ class Acquirable(Generic[H]):
         except Unavailable:
             raise  # nothing was changed
         except BaseException:
-            held.end()
             self._present = self._acquired = None
+            held.lose("passing it on failed half way")
             self._contest.give_up(acquired)
             raise
         finally:

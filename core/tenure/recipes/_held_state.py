@@ -120,10 +120,7 @@ class HeldState:
         if self._released:
             raise LeaseLost(f"checking the {self._kind} {self.name!r}: it was released; acquire it again")
         if self._gone:
-            raise LeaseLost(
-                f"checking the {self._kind} {self.name!r}: the store no longer has its key {self._gone!r}, which "
-                "another client removed, or a failover lost; acquire it again"
-            )
+            raise LeaseLost(f"checking the {self._kind} {self.name!r}: {self._gone}; acquire it again")
         if self._moving:
             raise LeaseLost(f"checking the {self._kind} {self.name!r}: it is being handed over; wait for that call")
         self._session.check(margin)
@@ -209,6 +206,8 @@ class HeldState:
                     return self.held
                 last = self._released = True
             self._settle()
+            if self._gone:  # it was told, and is being removed
+                return False
             self._given_back = yield from self._give_back(limit)
             self._tell_the_loss(not self._given_back)
             return self._given_back
@@ -284,9 +283,24 @@ class HeldState:
         with self._counting:
             if self._released or self._moving or self._ending or self._gone:
                 return
-            self._gone = key
+            self._gone = f"the store no longer has its key {key!r}, which another client removed, or a failover lost"
         _log.warning("the %s %r is lost: the store no longer has its key %r", self._kind, self.name, key)
         self._leave()  # a backup may have it, or another of several keys be left: it is in others' way now
+        self._tell_that_it_is_gone()
+
+    def lose(self, reason: str) -> None:
+        """Note that it is held no longer, as passing it on failed half way, and call those who wait for its loss.
+
+        Its key is left to the caller. Does nothing once it was given back or passed on.
+        """
+        with self._counting:
+            if self._released or self._gone:
+                return
+            self._gone = reason
+        self._tell_that_it_is_gone()
+
+    def _tell_that_it_is_gone(self) -> None:
+        self._ended.set()
         if self._tenancy is not None:
             self._tenancy.ended(lost=True)
         for owner in self._owners:

@@ -6,7 +6,8 @@ Locks, read-write locks, semaphores and elections are this queue with different 
 2. lists the folder. If no other ticket is in its way, it holds, and the ticket's create revision is its token;
 3. otherwise waits until the ticket in its way is gone, and lists again: the one that left may have been another waiter.
 
-Each waiter watches one key, so a release wakes one waiter. That one reads a page of the folder, however long the queue
+Each waiter watches one key, so a release wakes one waiter; several of one process may share a watch
+(:mod:`tenure.recipes._line`). The one that wakes reads a page of the folder, however long the queue
 is: the names of tickets sort nearly as their revisions do (:mod:`tenure.recipes._ticket_names`), and the tickets before
 a waiter only become fewer. Whatever ends an acquisition early, an interrupt included, leaves its ticket to the janitor.
 """
@@ -14,15 +15,19 @@ a waiter only become fewer. Whatever ends an acquisition early, an interrupt inc
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from tenure._client.store import Store
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Commit, Get, ListKeys, Steps, WaitUntil
+from tenure._steps.effects import Commit, Get, Hear, ListKeys, Steps, WaitUntil, Word
 from tenure.errors import Conflict, LeaseLost, LeaseNotFound, OutcomeUnknown, Unavailable, WaitTimeout
 from tenure.recipes._janitor import Janitor
+from tenure.recipes._line import SHARE, lines_of
+from tenure.recipes._owner import with_mark
 from tenure.recipes._patience import patiently
 from tenure.recipes._ticket_names import DIGITS, earlier, new_name
 from tenure.recipes.session import Session, session_for
@@ -36,6 +41,8 @@ _FRONT = 32
 """Tickets that one reads whose predecessor has gone: it is likely to be the first."""
 _NEAR = 0.5, 16.0, 512.0
 """Seconds before its own name from which a newcomer reads a long queue, until it finds one that is in its way."""
+_HOLDS = "holds"
+"""The mark of a ticket whose turn has come, where another waits for a sign."""
 _MOST = 64
 """Keys that one transaction asks for."""
 
@@ -96,10 +103,18 @@ class Turn:
     """Whether the values of tickets matter, and are read."""
     part = False
     """Whether a ticket that is in the way, seen in a part of the queue, is in the way in the whole."""
+    checks = False
+    """Whether each participant reads the queue at least once, to see whether it fits there."""
+    signs = False
+    """Whether one whose turn it is puts its ticket again if there is another behind it, who waits for that sign."""
 
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket that ``mine`` has to wait for, ``None`` if it is its turn."""
         return None
+
+    def together(self, value: bytes) -> int:
+        """Return how many of the first tickets have their turn if one with this value is among them; 0: that varies."""
+        return 0
 
     def watches_folder(self, view: View, mine: Ticket) -> bool:
         """Whether ``mine``, which has to wait, looks at the whole folder, because no single ticket is in its way."""
@@ -138,7 +153,7 @@ class Queue:
         session: a session of the participant's own; ``None`` for the store's.
         kind: what it is called for observers.
         name: its name for observers.
-        again: whether a waiter looks again after each TTL, as leaders of earlier versions don't call whom they name.
+        again: whether a waiter looks again after each TTL, as participants of earlier versions give no sign.
         page: the number of tickets that a waiter reads of a long queue.
     """
 
@@ -167,22 +182,30 @@ class Queue:
 
     def await_turn(self, attempt: Attempt, limit: TimeLimit) -> Steps[Acquired]:
         """Steps that wait for the turn of a ticket. They raise what :meth:`acquire` does, and leave the ticket."""
-        while True:
+        # Each waiter is served by one line: what ended that may end another, too.
+        shares = self.store.capabilities.lossless_watch and self.turn.together(attempt.value) > 0
+        word = (yield from self._join_unread(attempt, limit)) if shares else None
+        while word is None or not word.first:
+            shares = shares and word is None
             view = yield from self._look(attempt, limit)
             mine = yield from self._find(view, attempt)
             if mine is None:
                 continue
             blocker = self.turn.blocker(view, mine)
             if blocker is None:
-                return self._begin(mine, attempt)
+                return (yield from self._hold(mine, attempt, limit, followed=view.tickets[-1] != mine))
             observers = self.store._observers
             if observers.of_recipes:
                 ahead, waiters = view.tickets.index(mine), len(view.tickets)
                 observers.tell("recipe_queued", kind=self.kind, name=self.name, ahead=ahead, waiters=waiters)
+            word = (yield from self._share(view, attempt, limit)) if shares else None
+            if word is not None:
+                continue
             if self.turn.watches_folder(view, mine):
                 yield from self._wait_in_folder(mine, limit, attempt.session)
             else:
                 yield from self._wait(blocker, limit, attempt.session)
+        return (yield from self._hold(attempt.first(), attempt, limit, followed=word.followed))
 
     def try_acquire(self, value: bytes, limit: TimeLimit) -> Steps[Acquired | None]:
         """Steps that acquire if nothing is in the way now, and leave no ticket otherwise."""
@@ -198,7 +221,7 @@ class Queue:
                 view = yield from self._look(attempt, limit)
                 mine = yield from self._find(view, attempt)
             if self.turn.blocker(view, mine) is None:
-                return self._begin(mine, attempt)
+                return (yield from self._hold(mine, attempt, limit, followed=view.tickets[-1] != mine))
             yield from Commit((), (Delete(attempt.key),), limit)
         except BaseException:
             self.janitor.remove(attempt.key, attempt.session, uncertain=attempt.uncertain)
@@ -316,6 +339,14 @@ class Queue:
         attempt.session.check()
         return Acquired(mine, attempt.session, attempt.uncertain)
 
+    def _hold(self, mine: Ticket, attempt: Attempt, limit: TimeLimit, *, followed: bool) -> Steps[Acquired]:
+        """Steps that begin, and give the one behind its sign. Without it, that one looks after the TTL."""
+        acquired = self._begin(mine, attempt)
+        if followed and self.turn.signs:
+            with suppress(Unavailable):
+                acquired = yield from self.change(acquired, with_mark(mine.value, _HOLDS), limit)
+        return acquired
+
     def _blocks(self, view: View, mine: Ticket) -> bool:
         """Whether a ticket of ``view``, which doesn't have ``mine``, is in its way."""
         return self.turn.blocker(view.joined(View((mine,), {})), mine) is not None
@@ -428,18 +459,53 @@ class Queue:
 
         yield from self._watch(WaitUntil(self.folder, ready, limit, session.lease), limit, session)
 
+    def _share(self, view: View, attempt: Attempt, limit: TimeLimit) -> Steps[Word | None]:
+        """Steps that wait in the line of this process, if it has a good part of the queue. ``None``: there is none."""
+        lines, lease = lines_of(self.store), attempt.session.lease
+        own = sum(ticket.lease_id == lease.id for ticket in view.tickets)
+        if view.settings or (lines.find(self.folder) is None and not (view.whole and len(view.tickets) <= SHARE * own)):
+            return None
+        prepare = partial(lines.open, self.store, self.folder)
+        word = yield from Hear(self._joining(attempt), limit, lease, prepare)
+        if word is not None and not word.first:
+            self.store._check_process()  # a store that closes ends its lines before its leases
+            self._check(limit, attempt.session)
+        return word
+
+    def _join_unread(self, attempt: Attempt, limit: TimeLimit) -> Steps[Word | None]:
+        """Steps that wait in the line that is there, without a look at the queue."""
+        if self.turn.checks or self.store._observers.of_recipes or lines_of(self.store).find(self.folder) is None:
+            return None
+        return (yield from Hear(self._joining(attempt), limit, attempt.session.lease))
+
+    def _joining(self, attempt: Attempt) -> Callable[[Callable[[], object]], Word | None]:
+        """Return what lets ``attempt`` join the line that is there."""
+
+        def join(tell: Callable[[], object]) -> Word | None:
+            line = lines_of(self.store).find(self.folder)
+            if line is None:
+                return None
+            together = self.turn.together(attempt.value)
+            return line.join(attempt.key, attempt.place, attempt.session.lease.id, tell, together=together)
+
+        return join
+
     def _watch(self, wait: WaitUntil, limit: TimeLimit, session: Session) -> Steps[None]:
         try:
             done = yield from wait
         except Unavailable:
             done = False  # the list that follows goes on trying
         if not done:
-            session.check()
-            left = limit.left()
-            if left is not None and left <= 0:
-                raise WaitTimeout(
-                    f"acquiring {self.what}: others held it all the time; give a longer timeout, or try again"
-                )
+            self._check(limit, session)
+
+    def _check(self, limit: TimeLimit, session: Session) -> None:
+        """Raise if one that waited has to stop."""
+        session.check()
+        left = limit.left()
+        if left is not None and left <= 0:
+            raise WaitTimeout(
+                f"acquiring {self.what}: others held it all the time; give a longer timeout, or try again"
+            )
 
 
 class Attempt:
@@ -462,6 +528,10 @@ class Attempt:
         self.uncertain = False
         self.late: tuple[str, ...] | None = None
         self.history: object = None
+
+    def first(self) -> Ticket:
+        """Return the ticket, which nobody has changed."""
+        return Ticket(self.key, self.place, self.value, self.place, self.session.lease.id)
 
     def note(self, view: View, history: object) -> None:
         """Note what a view tells that has all tickets whose names sort after this one's."""

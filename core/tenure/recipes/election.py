@@ -191,7 +191,8 @@ class Candidate(Acquirable[H]):
         except BaseException as exc:
             # Other errors tell that nothing was changed. An interrupt doesn't: another candidate may lead already.
             if isinstance(exc, LeaseLost | OutcomeUnknown) or not isinstance(exc, TenureError):
-                term.give_up()
+                term.lose("handing it over failed half way")
+                self._campaign.give_up(acquired)
             raise
         finally:
             self._pass_on(term, False)

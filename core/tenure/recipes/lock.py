@@ -22,6 +22,10 @@ class InOrder(Turn):
 
     part = True
 
+    def together(self, value: bytes) -> int:
+        """Return 1: the first one holds."""
+        return 1
+
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the ticket before ``mine``."""
         refuse_unfair(view)

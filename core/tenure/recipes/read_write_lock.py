@@ -33,6 +33,10 @@ class ReadersTogether(Turn):
     values = True
     part = True
 
+    def together(self, value: bytes) -> int:
+        """Return 1 for a writer, which waits for everybody before it. How many readers hold varies."""
+        return 0 if fields_of(value).get("mode") == _READ else 1
+
     def blocker(self, view: View, mine: Ticket) -> Ticket | None:
         """Return the last ticket before ``mine`` that can't be held together with it."""
         refuse_unfair(view)

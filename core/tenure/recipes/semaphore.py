@@ -1,8 +1,11 @@
 """A semaphore: at most so many hold it at a time, in the order in which they asked.
 
-It is a queue of tickets (:mod:`tenure.recipes._queue`): the first ones hold. Each ticket names the limit that its
-participant was made with, and the oldest ticket's counts. So the limit is in the store as long as there is a ticket,
-and nothing is left when there is none. :meth:`Semaphore.resize` puts a key that counts instead, until it is deleted.
+It is a queue of tickets (:mod:`tenure.recipes._queue`): the first ones hold. The next one watches the folder, as any of
+them may leave. Each other waits for a sign of the one before it, that this one holds or has gone.
+
+Each ticket names the limit that its participant was made with, and the oldest ticket's counts. So the limit is in the
+store as long as there is a ticket, and nothing is left when there is none. :meth:`Semaphore.resize` puts a key that
+counts instead, until it is deleted.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ class FirstOnes(Turn):
     """The first tickets hold together, as many as the limit allows."""
 
     values = True
+    checks = True
+    signs = True
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -34,9 +39,17 @@ class FirstOnes(Turn):
         before = view.before(mine)
         return before[-1] if len(before) >= self._limit(view, mine) else None
 
+    def together(self, value: bytes) -> int:
+        """Return the limit, unless it was changed: then no line serves."""
+        return _limit_in(value) or 0
+
     def watches_folder(self, view: View, mine: Ticket) -> bool:
-        """Any holder may leave, and the limit may be changed."""
-        return True
+        """Whether ``mine`` is the next one: any holder may leave, and the limit may be changed.
+
+        The others wait for the one before them, which gives a sign when it holds. Where the limit was lowered, several
+        may be next, as holders are beyond it.
+        """
+        return len(view.before(mine)) <= max(self._limit(view, mine), _limit_of(mine) or 1)
 
     def _limit(self, view: View, mine: Ticket) -> int:
         resized = _number(view.settings.get(_LIMIT))
@@ -50,7 +63,11 @@ class FirstOnes(Turn):
 
 
 def _limit_of(ticket: Ticket) -> int | None:
-    found = fields_of(ticket.value).get(_LIMIT)
+    return _limit_in(ticket.value)
+
+
+def _limit_in(value: bytes) -> int | None:
+    found = fields_of(value).get(_LIMIT)
     return found if isinstance(found, int) and 0 < found <= MOST else None
 
 
@@ -99,6 +116,7 @@ class Semaphore(Acquires):
             session,
             "semaphore",
             name,
+            again=True,
         )
         super().__init__(Acquirable(store, queue, Held, kind="semaphore", name=name), value)
 

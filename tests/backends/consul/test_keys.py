@@ -21,12 +21,6 @@ def test_codes_are_reversible_distinct_and_keep_prefixes(key: str, other: str):
     assert encode(key + other).startswith(encode(key))
 
 
-@given(st.lists(st.text("ab/.%2F\u00e9", max_size=4), max_size=4))
-def test_names_that_are_looked_at_together_are_the_keys_of_each(codes: list[str]):
-    layout = Layout.below("root")
-    assert layout.keys(layout.data + code for code in codes) == [decode(code) for code in codes]
-
-
 @given(KEYS)
 def test_codes_have_nothing_that_a_url_path_loses(key: str):
     segments = encode(key).split("/")
@@ -53,6 +47,19 @@ def test_the_others_are_spelt(key: str, code: str):
 @pytest.mark.parametrize("name", ["", "a//b", "%", "%41", "%2f", "/a", "%FF", "%00"])
 def test_names_that_no_key_has_are_somebody_elses(name: str):
     assert Layout.below("leasehold").key(f"leasehold/kv/{name}") is None
+
+
+@given(st.lists(KEYS.map(encode) | st.text("ab/.%\x01\u00a0", max_size=6), min_size=1, max_size=4))
+def test_names_read_together_are_the_keys_that_each_is(codes: list[str]):
+    layout = Layout.below("leasehold")
+    paths = [layout.data + code for code in codes]
+    together = layout.plain_keys(paths)
+    assert together is None or together == list(map(layout.key, paths))
+
+
+def test_ordinary_names_are_read_together():
+    layout = Layout.below("leasehold")
+    assert layout.plain_keys(["leasehold/kv/a/b.c", "leasehold/kv/d e"]) == ["a/b.c", "d e"]
 
 
 @pytest.mark.parametrize("root", ["", "/a", "a/", "a//b", "..", "a/../b", "a b", "%41"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,12 +20,13 @@ from typing import Any
 
 from tenure._client.store import Store
 from tenure._runtime.clock import ManualClock, TimeLimit
-from tenure._steps.effects import Commit, Effect, Get, Grant, ListKeys, Sleep, Steps, WaitUntil
+from tenure._steps.effects import Commit, Effect, Get, Grant, Hear, ListKeys, Sleep, Steps, WaitUntil, Word
 from tenure._steps.threads import perform
 from tenure.errors import OutcomeUnknown, TenureError, Unavailable
 from tenure.leases.lease import HeldLease, Lease
-from tenure.recipes import _janitor
+from tenure.recipes import _janitor, _line
 from tenure.recipes.session import Session
+from tenure.spi.feed import FeedItem, Sink, Snapshot
 from tenure_memory.backend import MemoryBackend
 from tenure_memory.server import MemoryServer
 
@@ -95,6 +97,7 @@ class Participant:
     steps: Steps[Any]
     session: Session | None = None
     background: bool = False
+    shares: bool = False
     effect: Effect[Any] | None = None
     done: bool = False
     crashed: bool = False
@@ -109,6 +112,31 @@ class Mark(Effect[None]):
     look: Callable[[], None] = field(default=lambda: None)
 
 
+@dataclass(frozen=True)
+class _Joined(Effect[Word]):
+    """A participant that waits for a word: others may act before it joins, and between the word and its next step."""
+
+    word: Word
+    hear: Hear
+
+
+class _Lagging:
+    """A sink that gets what comes after the first state only when the run lets it."""
+
+    def __init__(self, sink: Sink, undelivered: deque[Callable[[], None]]) -> None:
+        self._sink = sink
+        self._undelivered = undelivered
+
+    def deliver(self, item: FeedItem, /) -> None:
+        if isinstance(item, Snapshot):
+            self._sink.deliver(item)
+        else:
+            self._undelivered.append(lambda: self._sink.deliver(item))
+
+    def fail(self, error: TenureError, /) -> None:
+        self._undelivered.append(lambda: self._sink.fail(error))
+
+
 class World:
     """One run's store, clock and participants."""
 
@@ -119,8 +147,14 @@ class World:
         self.server._reaper = _NoReaper()  # type: ignore[assignment]
         self.store = Store.from_backend(self.backend, url="memory://exploration", clock=self.clock)
         self.participants: list[Participant] = []
+        self.store._timers.close()  # a line that nobody uses stays
         self._keeper = _Keeper()
         self._late: list[tuple[float, Commit]] = []
+        self._undelivered: deque[Callable[[], None]] = deque()
+        watch = self.backend.watch
+        self.backend.watch = lambda request, *, sink, timeout: watch(  # type: ignore[method-assign]
+            request, sink=_Lagging(sink, self._undelivered), timeout=timeout
+        )
 
     # -- for scenarios --
 
@@ -130,9 +164,9 @@ class World:
         session._lease = self._grant(Grant(TTL, 1.0, session._on_lost, TimeLimit(self.clock, None)))
         return session
 
-    def add(self, name: str, steps: Steps[Any], session: Session | None = None) -> Participant:
-        """Let a participant take part from now on."""
-        participant = Participant(name, steps, session)
+    def add(self, name: str, steps: Steps[Any], session: Session | None = None, *, shares: bool = False) -> Participant:
+        """Let a participant take part from now on. ``shares``: it waits in one line with the others that do."""
+        participant = Participant(name, steps, session, shares=shares)
         self.participants.append(participant)
         self._advance(participant, None, None)
         return participant
@@ -148,10 +182,15 @@ class World:
     # -- for the explorer --
 
     def actions(self, faults: frozenset[Fault]) -> list[tuple[Participant | None, Fault | None]]:
-        """Return what may happen next. ``(None, LATE)``: a write without an answer is applied now."""
+        """Return what may happen next.
+
+        ``(None, LATE)``: a write without an answer is applied now. ``(None, None)``: the line hears of a change.
+        """
         possible: list[tuple[Participant | None, Fault | None]] = []
         if self._late:
             possible.append((None, Fault.LATE))
+        if self._undelivered and any(one.shares and not one.done for one in self.participants):
+            possible.append((None, None))
         awake = [one for one in self.participants if not (one.background and isinstance(one.effect, Sleep))]
         # A janitor sleeps until the others can't continue, and one at a time: its second look changes little.
         for one in awake:
@@ -169,7 +208,9 @@ class World:
 
     def act(self, one: Participant | None, fault: Fault | None) -> None:
         """Let it happen."""
-        if one is None:
+        if one is None and fault is None:
+            self._undelivered.popleft()()
+        elif one is None:
             self._apply_late()
         elif fault is None:
             self._step(one)
@@ -197,6 +238,7 @@ class World:
             with suppress(BaseException):
                 one.steps.close()
         self.backend.close()
+        _line._by_store.pop(self.store, None)  # its watch refers to the store
 
     def abandon_crashed(self) -> bool:
         """Let the sessions of crashed participants expire. Returns whether there was one."""
@@ -246,6 +288,9 @@ class World:
 
     def _can_continue(self, one: Participant) -> bool:
         effect = one.effect
+        if isinstance(effect, _Joined):
+            left = effect.hear.limit.left()
+            return effect.word.first is not None or not effect.hear.lease.alive or (left is not None and left <= 0)
         if not isinstance(effect, WaitUntil):
             return True
         left = effect.limit.left()
@@ -260,6 +305,9 @@ class World:
     def _step(self, one: Participant) -> None:
         effect = one.effect
         assert effect is not None
+        if isinstance(effect, Hear) and (word := self._join(effect)) is not None:
+            one.effect = _Joined(word, effect)
+            return
         try:
             result = self._perform(effect)
         except TenureError as exc:
@@ -267,7 +315,17 @@ class World:
         else:
             self._advance(one, result, None)
 
+    def _join(self, effect: Hear) -> Word | None:
+        if effect.prepare is not None:
+            effect.prepare(1.0)
+        return effect.join(lambda: None)
+
     def _perform(self, effect: Effect[Any]) -> Any:
+        if isinstance(effect, Hear):
+            return None
+        if isinstance(effect, _Joined):
+            effect.word.leave()
+            return effect.word
         if isinstance(effect, Grant):
             return self._grant(effect)
         if isinstance(effect, WaitUntil):
@@ -296,6 +354,8 @@ class World:
     def _advance(self, one: Participant, result: Any, error: BaseException | None) -> None:
         try:
             one.effect = one.steps.send(result) if error is None else one.steps.throw(error)
+            while isinstance(one.effect, Hear) and not one.shares:  # nobody serves it
+                one.effect = one.steps.send(None)
         except StopIteration as stop:
             one.effect, one.done, one.result = None, True, stop.value
         except (TenureError, Cancelled) as exc:
@@ -400,7 +460,7 @@ def _next(world: World, choices: _Choices, faults: frozenset[Fault], told: list[
         return 0
     one, fault = actions[choices.choose(len(actions))] if len(actions) > 1 else actions[0]
     if one is None:
-        told.append(f"the store: {fault}")
+        told.append(f"the store: {fault or 'the line hears of a change'}")
     else:
         told.append(f"{one.name}: {fault or type(one.effect).__name__}")
     world.act(one, fault)

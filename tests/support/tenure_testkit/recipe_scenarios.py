@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tenure._runtime.clock import TimeLimit
-from tenure._steps.effects import Commit, Steps
+from tenure._steps.effects import Commit, Steps, WaitUntil
 from tenure.errors import Conflict, OutcomeUnknown, TenureError, Unavailable
 from tenure.recipes import _names
 from tenure.recipes._acquirable import Contest
 from tenure.recipes._janitor import Janitor
-from tenure.recipes._owner import owner_value
+from tenure.recipes._line import lines_of
+from tenure.recipes._owner import fields_of, owner_value
 from tenure.recipes._queue import PAGE, Acquired, Queue, Turn
 from tenure.recipes._single_key import SingleKey
 from tenure.recipes.election import Campaign, InOrderOrHeir
@@ -37,6 +38,8 @@ class Kind:
         values: the value of each participant's ticket. Their number is the number of participants.
         together: whether participants with these values may hold at the same time.
         exclusive: whether tokens grow with each holder, and a guarded write by an earlier one is refused.
+        shares: whether each of the first participants waits in one line with the others that do. Further ones don't.
+        opened: whether that line is there from the beginning, as others have waited before.
     """
 
     name: str
@@ -44,6 +47,14 @@ class Kind:
     values: tuple[bytes, ...]
     together: Callable[[list[bytes]], bool]
     exclusive: bool = True
+    shares: tuple[bool, ...] = ()
+    opened: bool = False
+
+
+def sharing(kind: Kind, *shares: bool, opened: bool = False) -> Kind:
+    """Return ``kind`` with participants of whom some wait in one line: by default all."""
+    name = f"{kind.name}, in a line that is there" if opened else f"{kind.name}, in line"
+    return replace(kind, name=name, shares=shares or (True,) * len(kind.values), opened=opened)
 
 
 def queue(turn: Callable[[], Turn], page: int = PAGE) -> Make:
@@ -142,11 +153,14 @@ class Holders(Scenario):
 
     def begin(self, world: World) -> None:
         janitor = self.janitor(world)
+        if self.kind.opened:
+            lines_of(world.store).open(world.store, FOLDER, 1.0)
         for number, value in enumerate(self.kind.values):
             session = world.session()
             contest = self.kind.make(world, session, janitor)
             name = f"p{number + 1}"
-            world.add(name, self._take_part(world, name, value, contest), session)
+            shares = number < len(self.kind.shares) and self.kind.shares[number]
+            world.add(name, self._take_part(world, name, value, contest), session, shares=shares)
 
     def check_end(self, world: World) -> None:
         left = world.store.list(FOLDER).keys
@@ -193,6 +207,19 @@ class Holders(Scenario):
         except (Conflict, OutcomeUnknown, Unavailable):
             return
         self._acknowledged.append(token)
+
+
+class Meets(Holders):
+    """Participants of a semaphore with two permits, of whom the last two hold until both do. Without faults only."""
+
+    def __init__(self, *shares: bool) -> None:
+        kind = semaphore(4, limit=2)
+        super().__init__(sharing(kind, *shares) if shares else kind)
+
+    def _write(self, held: Acquired, limit: TimeLimit) -> Steps[None]:
+        if fields_of(held.ticket.value)["owner"] in ("p3", "p4"):
+            yield from Commit((), (Put(f"inside/{held.ticket.place}", b""),), limit)
+            yield from WaitUntil("inside/", lambda present: len(present) > 1, limit, held.session.lease)
 
 
 class HandsOver(Holders):

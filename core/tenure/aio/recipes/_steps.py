@@ -12,12 +12,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from tenure._steps.effects import Call, Effect, Grant, Sleep, Steps, WaitUntil
-from tenure._steps.following import Reading, wait
+from tenure._steps.effects import Call, Effect, Grant, Hear, Sleep, Steps, WaitUntil, Word
+from tenure._steps.following import Reading, pauses, wait
 from tenure._steps.threads import perform as perform_on_thread
 from tenure._steps.threads import seconds_for
 from tenure.aio._faces import like
 from tenure.aio._lease import Lease
+from tenure.aio._signal import Signal
 from tenure.aio._store import Store
 from tenure.aio._watch import Watch
 
@@ -90,6 +91,8 @@ async def _perform(store: Store, effect: Effect[Any]) -> Any:
     sync = store._sync
     if isinstance(effect, WaitUntil):
         return await _wait(store, effect)
+    if isinstance(effect, Hear):
+        return await _hear(store, effect)
     if isinstance(effect, Call):
         returned = effect.function()
         return await returned if inspect.isawaitable(returned) else returned
@@ -115,6 +118,21 @@ async def _wait(store: Store, effect: WaitUntil) -> bool:
     timeout = seconds_for(store._sync, effect.limit)
     async with store.watch(effect.prefix, exact=effect.exact, timeout=timeout) as watch:
         return await read(watch, wait(effect))
+
+
+async def _hear(store: Store, effect: Hear) -> Word | None:
+    if effect.prepare is not None:
+        await store._call(partial(effect.prepare, seconds_for(store._sync, effect.limit)))
+    signal = Signal(store._bridge.calls)
+    word = effect.join(signal.wake)
+    if word is None:
+        return None
+    try:
+        for pause in pauses(effect, word):
+            await signal.wait(store._sync.clock.pause(pause))
+        return word
+    finally:
+        word.leave()
 
 
 async def read(watch: Watch, reading: Reading[T]) -> T:
