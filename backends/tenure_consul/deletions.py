@@ -36,7 +36,7 @@ def delete_prefix(
     listed = pool.read(reads.list_path(layout, prefix), "keys", timeout=timeout, action=_ACTION, allow=(404,))
     access.check(pool, layout.path(prefix), listed, action=_ACTION, deadline=deadline)
     names = reads.names(listed)
-    keys = [key for key in layout.keys(names) if key is not None]
+    keys = [key for key in map(layout.key, names) if key is not None]
     if not keys:
         return PrefixDeletion(deleted=0, revision=revisions.of_read(reads.index_of(listed), before=before))
     if len(keys) <= transactions.MOST or len(keys) < len(names):

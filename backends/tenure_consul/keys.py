@@ -61,13 +61,14 @@ class Layout:
         """The key behind a name in Consul; ``None`` for a name that no key has, which somebody else wrote."""
         return decode(path[len(self.data) :])
 
-    def keys(self, paths: Iterable[str]) -> list[str | None]:
-        """:meth:`key` of each path; all at once where no name has a special character, as nearly always."""
+    def plain_keys(self, paths: Iterable[str]) -> list[str] | None:
+        """:meth:`key` of each path if no name has a special character, as nearly always; else ``None``."""
         start = len(self.data)
         codes = [path[start:] for path in paths]
-        if all(codes) and not any(map(_SPECIAL.search, codes)):
-            return list(codes)
-        return list(map(decode, codes))
+        # With slashes between them, what is special at the beginning of a name is special after a slash.
+        together = "/".join(("", *codes, ""))
+        plain = together.isascii() and together.isprintable()
+        return codes if plain and not any(special in together for special in ("%", "//", "/.")) else None
 
 
 def encode(key: str) -> str:

@@ -139,7 +139,7 @@ def describe(
     )
     access.check(pool, layout.path(""), listed, action=action, deadline=deadline)
     keys: dict[LeaseId, list[str]] = {}
-    for item in reads.items_of(reads.by_key(layout, listed), values=False):
+    for item in reads.by_key(layout, listed).items(values=False):
         if item.lease_id is not None:
             keys.setdefault(item.lease_id, []).append(item.key)
     return tuple(_info(session, keys.get(session["ID"], [])) for session in sessions)

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tenure.errors import StoreClosed, TenureError, Unavailable
 from tenure.plugin_kit import Deadline, FeedHub, HubFeed, Monitor, ProgressDeadline, Worker, monotonic
@@ -250,31 +250,39 @@ class PrefixPoller:
         """
         started = monotonic()
         found = self._found(answer)
-        now = reads.index_of(answer, (entry for _, entry in found))
-        fresh = {key: identity_of(entry) for key, entry in found}
-        items = tuple(reads.items_of(found))
+        now = reads.index_of(answer, found.entries)
+        fresh = found.identities()
         known = self._known
-        if self._hub.apart or len(fresh) < len(known) or known.keys() - fresh:
+        changed = {key: last for key, last in fresh.items() if known.get(key) != last}
+        gone = [key for key in known if key not in fresh]
+        if self._hub.apart or gone:
             self._check_complete(answer)
         index, self._known, self._index, self._content = self._index, fresh, now, hash(answer.body)
-        whole = Snapshot(items, max(now, present))
-        changed = fresh != known
-        if changed:
-            self._revisions.history.note_all({key: last for key, last in fresh.items() if known.get(key) != last})
-        news: Snapshot | Changes = whole
-        if changed and now >= index and not self._is_replaced(known, fresh):
-            news = _difference(known, items, fresh, now)
+        replaced = False
+        if changed or gone:
+            self._revisions.history.note_all(changed)
+            replaced = now < index or self._is_replaced(known, changed)
+        # Items are made of those alone that a feed gets.
+        whole = Snapshot(tuple(found.items()), max(now, present)) if replaced or self._hub.apart else None
+        news: Changes | Snapshot | None = whole if replaced else None
+        if news is None and (changed or gone) and len(self._hub) > len(self._hub.apart):
+            news = _difference(found.among(changed), gone, now)
         with self._changed:
-            if changed:
+            if news is not None:
                 self._hub.tell(news)
-            self._hub.begin(whole)
+            if whole is not None:
+                self._hub.begin(whole)
+            else:
+                self._hub.reached(max(now, present))
         self._cost = monotonic() - started
-        return changed
+        return bool(changed or gone)
 
-    def _found(self, answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+    def _found(self, answer: Answer) -> reads.Listed:
         if not self.watched.exact:
             return reads.by_key(self._layout, answer)
-        return [] if answer.status == 404 else [(self.watched.prefix, reads.only_entry(answer))]
+        if answer.status == 404:
+            return reads.Listed([], [])
+        return reads.Listed([self.watched.prefix], [reads.only_entry(answer)])
 
     def _check_complete(self, answer: Answer) -> None:
         """Raise ``PermissionDenied`` rather than deliver deletes where a right was taken away."""
@@ -282,13 +290,13 @@ class PrefixPoller:
             path = self._layout.path(self.watched.prefix)
             self._access.check(self._pool, path, answer, action=self._action, deadline=Deadline(self._wait + MARGIN))
 
-    def _is_replaced(self, known: dict[str, int], fresh: dict[str, int]) -> bool:
+    def _is_replaced(self, known: dict[str, int], changed: dict[str, int]) -> bool:
         """Whether a key shows that the data were replaced. Reads by any server may go back without that."""
-        shared = known.keys() & fresh.keys()
-        if any(contradict(known[key], fresh[key]) for key in shared):
+        both = [(known[key], last) for key, last in changed.items() if key in known]
+        if any(contradict(before, last) for before, last in both):
             self._revisions.history.replaced()
             return True
-        went_back = any(revision_of(fresh[key]) < revision_of(known[key]) for key in shared)
+        went_back = any(revision_of(last) < revision_of(before) for before, last in both)
         if went_back and self._revisions.following:
             self._revisions.history.replaced()
         return went_back
@@ -301,9 +309,9 @@ class PrefixPoller:
             self._hub.fail(error)
 
 
-def _difference(known: dict[str, int], items: Iterable[KeyValue], fresh: dict[str, int], index: int) -> Changes:
+def _difference(changed: reads.Listed, gone: Iterable[str], index: int) -> Changes:
     """What has changed, in the order of revisions. Consul doesn't tell when a key was deleted: no later than now."""
-    entries: list[KeyValue | Deleted] = [item for item in items if known.get(item.key) != fresh[item.key]]
+    entries: list[KeyValue | Deleted] = list(changed.items())
     entries.sort(key=_BY_REVISION)
-    entries.extend(Deleted(key, index) for key in known if key not in fresh)
+    entries.extend(Deleted(key, index) for key in gone)
     return Changes(tuple(entries), index)

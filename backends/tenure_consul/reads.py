@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Sequence
+from itertools import pairwise
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from tenure.errors import Unavailable
 from tenure.plugin_kit import Deadline, shorten
@@ -85,12 +87,11 @@ def list_page(
     answer = pool.read(list_path(layout, request.prefix), "recurse", timeout=timeout, action="listing", allow=(404,))
     access.check(pool, layout.path(request.prefix), answer, action="listing", deadline=deadline)
     found = by_key(layout, answer)
-    index = index_of(answer, (entry for _, entry in found))
-    revisions.history.note_all({key: identity_of(entry) for key, entry in found})
-    if request.after is not None:
-        found = [(key, entry) for key, entry in found if key > request.after]
-    more = request.limit is not None and len(found) > request.limit
-    items = items_of(found[: request.limit] if more else found, values=not request.keys_only)
+    index = index_of(answer, found.entries)
+    revisions.history.note_all(found.identities())
+    wanted = found.after(request.after)
+    more = request.limit is not None and len(wanted.keys) > request.limit
+    items = wanted.first(request.limit).items(values=not request.keys_only)
     return Page(tuple(items), more, revisions.of_read(index, before=before))
 
 
@@ -106,26 +107,62 @@ def list_path(layout: Layout, prefix: str) -> str:
     return f"/v1/kv/{url_path(layout.path(prefix))}"
 
 
-def by_key(layout: Layout, answer: Answer) -> list[tuple[str, dict[str, Any]]]:
-    """The keys in an answer with what Consul says of them, in byte order."""
+class Listed(NamedTuple):
+    """Keys in byte order, and beside each what Consul says of it."""
+
+    keys: list[str]
+    entries: list[dict[str, Any]]
+
+    def after(self, key: str | None) -> Listed:
+        """Those greater than ``key``; all without one."""
+        return self if key is None else self._part(bisect_right(self.keys, key), None)
+
+    def first(self, limit: int | None) -> Listed:
+        """So many of them, or all."""
+        return self if limit is None else self._part(None, limit)
+
+    def among(self, keys: Container[str]) -> Listed:
+        """Those of ``keys``."""
+        found = [(key, entry) for key, entry in zip(self.keys, self.entries, strict=True) if key in keys]
+        return Listed([key for key, _ in found], [entry for _, entry in found])
+
+    def _part(self, start: int | None, end: int | None) -> Listed:
+        return Listed(self.keys[start:end], self.entries[start:end])
+
+    def identities(self) -> dict[str, int]:
+        """By each key the identity of its last put."""
+        return dict(zip(self.keys, map(identity_of, self.entries), strict=True))
+
+    def items(self, *, values: bool = True) -> list[KeyValue]:
+        """The items; with empty values where none are wanted."""
+        new, decoded = tuple.__new__, a2b_base64
+        return [
+            new(
+                KeyValue,
+                (
+                    key,
+                    decoded(value) if values and (value := entry["Value"]) else b"",
+                    entry["CreateIndex"],
+                    entry["ModifyIndex"],
+                    entry.get("Session") or None,
+                ),
+            )
+            for key, entry in zip(self.keys, self.entries, strict=True)
+        ]
+
+
+def by_key(layout: Layout, answer: Answer) -> Listed:
+    """The keys in an answer with what Consul says of them."""
     if answer.status == 404:
-        return []
+        return Listed([], [])
     there = entries(answer)
-    keys = layout.keys(map(_NAME, there))
-    found = [(key, entry) for key, entry in zip(keys, there, strict=True) if key is not None]
-    # Code points sort like UTF-8 does.
-    found.sort(key=_KEY)
-    return found
-
-
-def items_of(found: Iterable[tuple[str, dict[str, Any]]], *, values: bool = True) -> list[KeyValue]:
-    """The items of :func:`by_key`; with empty values where none are wanted."""
-    if values:
-        return [item_of(key, entry) for key, entry in found]
-    return [
-        KeyValue(key, b"", entry["CreateIndex"], entry["ModifyIndex"], entry.get("Session") or None)
-        for key, entry in found
-    ]
+    keys = layout.plain_keys(map(_NAME, there))
+    # Code points sort like UTF-8 does. Consul sorts by its names for keys, which is nearly always the same order.
+    if keys is not None and all(before < key for before, key in pairwise(keys)):
+        return Listed(keys, there)
+    decoded = ((layout.key(_NAME(entry)), entry) for entry in there)
+    found = sorted(((key, entry) for key, entry in decoded if key is not None), key=_KEY)
+    return Listed([key for key, _ in found], [entry for _, entry in found])
 
 
 def item_of(key: str, entry: dict[str, Any]) -> KeyValue:

@@ -86,7 +86,8 @@ class WatchStream:
 
     def _begin(self, feed: EtcdFeed) -> None:
         self._pending.append(feed)
-        self._requests.put(_NEXT)
+        if self._creating is None:  # else the answer to that create sees to it
+            self._requests.put(_NEXT)
 
     def remove(self, feed: EtcdFeed) -> None:
         """End ``feed``; the last one ends the stream."""
@@ -226,7 +227,8 @@ class WatchStream:
                     self._cancel(feed.watch_id)
                 else:
                     self._feeds[feed.watch_id] = feed
-            self._requests.put(_NEXT)
+            if self._pending:  # each request wakes a thread
+                self._requests.put(_NEXT)
         if feed is None or feed.closed:
             return
         if refused:

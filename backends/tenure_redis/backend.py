@@ -32,7 +32,6 @@ from tenure_redis.capabilities import declare
 from tenure_redis.endpoints import Cluster, Direct, Locator, Sentinels
 from tenure_redis.keys import Names
 from tenure_redis.login import Login, UnixSocket
-from tenure_redis.native import client
 from tenure_redis.pool import Pool
 from tenure_redis.watch import Watches
 
@@ -69,6 +68,9 @@ class RedisBackend(Backend):
         first used, with Cluster when first asked for, closes with the store, and repeats no command by itself."""
         with self._native_lock:
             if self._native is None:
+                # redis-py takes a tenth of a second to import, and nothing else here needs it.
+                from tenure_redis.native import client  # noqa: PLC0415
+
                 self._native = client(self._request)
             return self._native
 

@@ -55,6 +55,7 @@ class Connection:
         self._incoming = select.poll()
         self._incoming.register(connected, select.POLLIN)
         self._usable = True
+        self._awaited = False
         self.primary_until = 0.0
         """Until when, on the monotonic clock, the server counts as a primary without being asked again."""
 
@@ -63,21 +64,37 @@ class Connection:
 
         Raises ``ServerError`` for an error reply (the connection is still good), ``ConnectionBroken`` otherwise.
         """
+        self.begin(*command, deadline=deadline)
+        return self.finish(deadline=deadline)
+
+    def begin(self, *command: Any, deadline: Deadline) -> None:
+        """Send one command. The connection serves nothing else until :meth:`finish` has got the answer."""
         request = pack(command)
-        sent = False
         try:
+            self._awaited = True
             self._send(request, deadline)
-            sent = True
-            answer = self._receive(deadline)
         except BaseException as exc:
-            self.close()  # also after an interrupt: the answer is still to come
-            broken = _understood(exc, deadline, sent=sent)
-            if broken is None:
+            if (broken := self._broken_by(exc, deadline, sent=False)) is None:
+                raise
+            raise broken from exc
+
+    def finish(self, *, deadline: Deadline) -> Any:
+        """The answer to the command that was sent; raises like :meth:`call`."""
+        try:
+            answer = self._receive(deadline)
+            self._awaited = False
+        except BaseException as exc:
+            if (broken := self._broken_by(exc, deadline, sent=True)) is None:
                 raise
             raise broken from exc
         if isinstance(answer, ServerError):
             raise answer
         return answer
+
+    def _broken_by(self, exc: BaseException, deadline: Deadline, *, sent: bool) -> ConnectionBroken | None:
+        """Close the connection, and say what the failure means for the request; ``None`` for an interrupt."""
+        self.close()  # also after an interrupt: the answer is still to come
+        return _understood(exc, deadline, sent=sent)
 
     def _send(self, request: bytes | memoryview, deadline: Deadline) -> None:
         while True:
@@ -117,8 +134,8 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may be sent: open on both sides, and nothing has come that wasn't asked for."""
-        return self._usable and not self._reader.has_data() and not self._incoming.poll(0)
+        """Whether another request may be sent: open on both sides, nothing is to come or has come unasked."""
+        return self._usable and not self._awaited and not self._reader.has_data() and not self._incoming.poll(0)
 
     def interrupt(self) -> None:
         """Let a call that another thread has under way fail at once. The socket stays that thread's to close."""

@@ -41,15 +41,20 @@ def item(key: str, record: bytes) -> KeyValue:
 
 def items(names: Sequence[bytes], records: Sequence[bytes | None]) -> list[KeyValue]:
     """Names of keys and their records as items."""
-    new, found = tuple.__new__, []
-    for name, record in zip(names, records, strict=True):
-        if record is None:
-            raise StoreCorrupted(f"Redis lists the key {name!r} of this store but holds no value for it")
-        if len(record) < _HEADER_SIZE or record[_HEADER_SIZE - 1]:
-            found.append(item(name.decode(), record))
-        else:  # as in ``item``, for a list costs as much as its items
-            create, mod, _ = _unpack(record)
-            found.append(new(KeyValue, (name.decode(), record[_HEADER_SIZE:], create, mod, None)))
+    new, unpack, size, found = tuple.__new__, _unpack, _HEADER_SIZE, []
+    try:
+        for name, record in zip(names, records, strict=True):
+            create, mod, held = unpack(record)  # type: ignore[arg-type]  # a record that is missing raises
+            if held:
+                found.append(item(name.decode(), record))  # type: ignore[arg-type]
+            else:  # as in ``item``, for a list costs as much as its items
+                found.append(new(KeyValue, (name.decode(), record[size:], create, mod, None)))  # type: ignore[index]
+    except (struct.error, TypeError):
+        for name, record in zip(names, records, strict=True):
+            if record is None:
+                raise StoreCorrupted(f"Redis lists the key {name!r} of this store but holds no value for it") from None
+            item(name.decode(), record)
+        raise
     return found
 
 

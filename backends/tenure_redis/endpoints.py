@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from binascii import crc_hqx
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-
-from redis.crc import key_slot
 
 from tenure.errors import Unavailable
 from tenure.plugin_kit import Deadline, Endpoints, monotonic
@@ -22,6 +21,8 @@ from tenure_redis.errors import ERRORS, ServerError, refused
 from tenure_redis.login import Login
 
 _ROLE_SECONDS = 1.0
+_SLOTS = 16384
+"""The slot of a key in a Redis Cluster is its CRC-16/XMODEM modulo this."""
 
 
 class Locator(ABC):
@@ -89,7 +90,7 @@ class Cluster(Locator):
 
     def __init__(self, hosts: Sequence[Host], tag: str, login: Login) -> None:
         super().__init__(hosts, login)
-        self._slot = key_slot(tag.encode())
+        self._slot = crc_hqx(tag.encode(), 0) % _SLOTS
 
     def _open(self, host: Host, deadline: Deadline) -> Connection:
         for first, last, primary, *_ in _ask(host, replace(self._login, db=0), ("CLUSTER", "SLOTS"), deadline):

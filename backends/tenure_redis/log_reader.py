@@ -54,10 +54,14 @@ class LogReader:
             return True
 
     def leave(self, feed: HubFeed) -> bool:
-        """Serve ``feed`` no longer; whether no feed is left, and the reader takes no other one."""
+        """Serve ``feed`` no longer; whether no feed is left, and the reader takes no other one.
+
+        A reader that has failed is finished with feeds that are yet to be told, so being finished isn't the answer.
+        """
         with self._lock:
-            self.finished = self.hub.remove(feed) or self.finished
-            return self.finished
+            empty = self.hub.remove(feed)
+            self.finished = empty or self.finished
+            return empty
 
     def close(self) -> None:
         """Stop and wait until the thread is gone: at once, unless it is connecting."""

@@ -169,22 +169,33 @@ class Pool:
 
     def evaluate(self, connection: Connection, script: Script, args: tuple[Any, ...], deadline: Deadline) -> Any:
         """Run a script on a connection."""
+        return self.finish(connection, script, self.begin(connection, script, args, deadline), deadline)
+
+    def begin(
+        self, connection: Connection, script: Script, args: tuple[Any, ...], deadline: Deadline
+    ) -> tuple[Any, ...]:
+        """Send a script; the caller gets the answer by :meth:`finish`, which is given what this returns."""
         names = self.names.all
         run = f"{self._client}:{next(self._runs)}"
         command = (len(names), *names, run, self._settings(connection), *args)
-        return self._call(connection, script, command, deadline)
+        connection.begin("EVALSHA", script.sha, *command, deadline=deadline)
+        return command
+
+    def finish(self, connection: Connection, script: Script, command: tuple[Any, ...], deadline: Deadline) -> Any:
+        """The answer to a script that was sent. Nothing has run if the server says that it doesn't know the script."""
+        try:
+            return connection.finish(deadline=deadline)
+        except ServerError as exc:
+            if exc.word != "NOSCRIPT":
+                raise
+            return connection.call("EVAL", script.text, *command, deadline=deadline)
 
     def _settings(self, connection: Connection) -> str:
         return f"{self._history} {connection.server}"
 
     def _call(self, connection: Connection, script: Script, command: tuple[Any, ...], deadline: Deadline) -> Any:
-        """Nothing has run when the server says that it doesn't know the script."""
-        try:
-            return connection.call("EVALSHA", script.sha, *command, deadline=deadline)
-        except ServerError as exc:
-            if exc.word != "NOSCRIPT":
-                raise
-            return connection.call("EVAL", script.text, *command, deadline=deadline)
+        connection.begin("EVALSHA", script.sha, *command, deadline=deadline)
+        return self.finish(connection, script, command, deadline)
 
     @contextmanager
     def session(self, deadline: Deadline, action: str) -> Iterator[Connection]:

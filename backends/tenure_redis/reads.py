@@ -14,6 +14,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from tenure.errors import Unavailable
 from tenure.plugin_kit import Deadline, monotonic
@@ -28,6 +31,7 @@ from tenure_redis.pool import Pool
 FRESH = 0.25
 """Seconds since leases were last ended within which a key on a lease may be shown without looking again."""
 
+_KEY = itemgetter(0)
 _LISTING = "listing keys"
 _PAGE_KEYS = 1000
 _PAGE_BYTES = 1 << 20
@@ -106,6 +110,25 @@ def entries(pool: Pool, connection: Connection, after: int, *, most: int, deadli
     return [entry(one) for one in raw]
 
 
+class _Asked(NamedTuple):
+    """A page that was asked for: by which command, and when."""
+
+    command: tuple[Any, ...]
+    at: float
+
+
+class _Raw(NamedTuple):
+    """A page as Redis answers it."""
+
+    names: Sequence[bytes]
+    records: Sequence[bytes | None]
+    more: bool
+    revision: int
+
+    def part(self) -> Part:
+        return Part(items(self.names, self.records), self.more, self.revision)
+
+
 class _Pages:
     """Reads one prefix on one connection."""
 
@@ -117,23 +140,33 @@ class _Pages:
         self._keys_only = keys_only
 
     def read_on(self, after: str | None) -> list[Part]:
-        """All pages, each as it was when it was read."""
+        """All pages, each as it was when it was read. The server works on the next one while this one is taken in."""
         parts: list[Part] = []
-        while not parts or parts[-1].more:
-            self._deadline.check(_LISTING)
-            parts.append(self.read(after, most=_PAGE_KEYS))
-            if parts[-1].items:
-                after = parts[-1].items[-1].key
-        return parts
+        asked = self._ask(after, most=_PAGE_KEYS)
+        while True:
+            raw = self._answer(asked)
+            if raw.more and raw.names:
+                self._deadline.check(_LISTING)
+                asked = self._ask(raw.names[-1].decode(), most=_PAGE_KEYS)
+            parts.append(raw.part())
+            if not raw.more or not raw.names:
+                return parts
 
     def read(self, after: str | None, *, most: int) -> Part:
         """One page."""
+        return self._answer(self._ask(after, most=most)).part()
+
+    def _ask(self, after: str | None, *, most: int) -> _Asked:
         low, high = bounds(self._prefix, after)
         args = (low, high, most, _PAGE_BYTES, int(self._keys_only))
         started = monotonic()
-        revision, more, *rest = self._pool.evaluate(self._connection, scripts.PAGE, args, self._deadline)
-        self._pool.reaped = max(self._pool.reaped, started)
-        return Part(items(rest[::2], rest[1::2]), bool(more), int(revision))
+        return _Asked(self._pool.begin(self._connection, scripts.PAGE, args, self._deadline), started)
+
+    def _answer(self, asked: _Asked) -> _Raw:
+        answer = self._pool.finish(self._connection, scripts.PAGE, asked.command, self._deadline)
+        self._pool.reaped = max(self._pool.reaped, asked.at)
+        revision, more, names, *records = answer
+        return _Raw(names, list(chain.from_iterable(records)), bool(more), int(revision))
 
     def entries_between(self, after: int, last: int) -> list[Entry]:
         """The entries beyond ``after`` up to ``last``, or fewer if the log doesn't have them all."""
@@ -150,20 +183,26 @@ class _Pages:
 
 def merge(parts: Sequence[Part], meanwhile: Iterable[Entry], prefix: str, *, keys_only: bool = False) -> State:
     """The pages as they would all be at the revision of the last one, by what happened meanwhile."""
-    last = parts[-1].revision
-    if len(parts) == 1:
-        return State(tuple(parts[0].items), last)
-    found = {one.key: one for part in parts for one in part.items}
-    owner = Owner(parts)
+    found = list(chain.from_iterable(part.items for part in parts))
+    changed = changes_of(parts, meanwhile, prefix)
+    if changed:
+        there = [one for one in changed.values() if one is not None]
+        found = [one for one in found if one.key not in changed]
+        found += [one._replace(value=b"") for one in there] if keys_only else there
+        found.sort(key=_KEY)  # code points sort like UTF-8 does
+    return State(tuple(found), parts[-1].revision)
+
+
+def changes_of(parts: Sequence[Part], meanwhile: Iterable[Entry], prefix: str) -> dict[str, KeyValue | None]:
+    """What became of the keys that have changed since their page was read; ``None`` for those that are gone."""
+    changed: dict[str, KeyValue | None] = {}
+    owner: Owner | None = None
     for one in meanwhile:
+        owner = owner or Owner(parts)
         for change in one.changes:
-            if not change.key.startswith(prefix) or one.revision <= owner.of(change.key).revision:
-                continue
-            if isinstance(change, Deleted):
-                found.pop(change.key, None)
-            else:
-                found[change.key] = change._replace(value=b"") if keys_only else change
-    return State(tuple(sorted(found.values(), key=lambda one: one.key.encode())), last)
+            if change.key.startswith(prefix) and one.revision > owner.of(change.key).revision:
+                changed[change.key] = None if isinstance(change, Deleted) else change
+    return changed
 
 
 class Owner:

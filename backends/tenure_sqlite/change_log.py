@@ -11,7 +11,7 @@ of creation.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 
@@ -27,6 +27,7 @@ Row = tuple[int, int, str, bytes | None, int | None, int | None]
 _BETWEEN_KEYS = "\0"  # in no key
 
 _APPEND = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
+_APPEND_PUT = "INSERT INTO log SELECT modified, ?, key, value, created, lease FROM item WHERE key = ?"
 _NAMES = "SELECT CAST(group_concat(key, char(0)) AS BLOB) FROM item WHERE {}"
 _READ = "SELECT revision, key, value, created, lease FROM log WHERE revision > ? ORDER BY revision, position"
 _SIZE = "SELECT total(length(key) + ifnull(length(value), 0)) FROM log WHERE revision <= ?"
@@ -50,10 +51,14 @@ def first_position(number: int) -> int:
     return number << _NUMBER_SHIFT
 
 
-def append(connection: sqlite3.Connection, entries: list[Row]) -> int:
-    """Add entries; answers how many bytes they count for."""
+def append(connection: sqlite3.Connection, entries: Iterable[Row]) -> None:
+    """Add entries."""
     connection.executemany(_APPEND, entries)
-    return sum(len(entry[2]) + len(entry[3] or b"") for entry in entries)
+
+
+def append_puts(connection: sqlite3.Connection, entries: Iterable[tuple[int, str]]) -> None:
+    """Add entries of puts, each given by its position and the key of the item, which was put."""
+    connection.executemany(_APPEND_PUT, entries)
 
 
 def append_deletes(
@@ -61,7 +66,10 @@ def append_deletes(
 ) -> int:
     """Add the deletes of the keys that the condition ``within`` names; answers how many bytes they count for."""
     (names,) = connection.execute(_NAMES.format(within), bounds).fetchone()
-    return 0 if names is None else append(connection, [(revision, position, "", names, None, None)])
+    if names is None:
+        return 0
+    append(connection, [(revision, position, "", names, None, None)])
+    return len(names)
 
 
 def has(connection: sqlite3.Connection, revision: int, *, start: int, present: int) -> bool:

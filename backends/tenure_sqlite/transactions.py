@@ -40,6 +40,10 @@ MOST_DELETED = 10_000
 """Keys that one transaction deletes by their prefix, so that other writers get their turn."""
 
 _PRESENT = "SELECT modified, lease, id FROM item LEFT JOIN lease ON id = item.lease WHERE key = ?"
+_PUT = """
+INSERT INTO item VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, modified = excluded.modified, lease = excluded.lease
+"""
 _STATE = """
 SELECT revision, log_start, log_bytes, (SELECT min(deadline) FROM lease), history_id, time_base FROM store
 """
@@ -72,28 +76,30 @@ class Writer:
 
     def write(self, operations: Iterable[Operation]) -> CommitResult:
         """Apply operations as one revision, or none if they change nothing."""
-        execute = self.connection.execute
         revision = next_revision(self.revision)
-        position = change_log.first_position(self._number + 1)
-        entries: list[change_log.Row] = []
-        deleted = 0
-        for operation in operations:
+        puts: list[tuple[str, bytes, int, int, int | None]] = []
+        put_at: list[tuple[int, str]] = []
+        deletes: list[change_log.Row] = []
+        size = 0
+        for position, operation in enumerate(operations, change_log.first_position(self._number + 1)):
+            key = operation.key
             if isinstance(operation, Put):
-                row = execute("SELECT created FROM item WHERE key = ?", (operation.key,)).fetchone()
-                created = revision if row is None else row[0]
                 lease = None if operation.lease_id is None else parse_lease_id(operation.lease_id)
-                execute(
-                    "INSERT OR REPLACE INTO item VALUES (?, ?, ?, ?, ?)",
-                    (operation.key, operation.value, created, revision, lease),
-                )
-                entries.append((revision, position + len(entries), operation.key, operation.value, created, lease))
-            elif execute("DELETE FROM item WHERE key = ?", (operation.key,)).rowcount:
-                deleted += 1
-                entries.append((revision, position + len(entries), operation.key, None, None, None))
-        if not entries:
+                puts.append((key, operation.value, revision, revision, lease))
+                put_at.append((position, key))
+                size += len(key) + len(operation.value)
+            elif self.connection.execute("DELETE FROM item WHERE key = ?", (key,)).rowcount:
+                deletes.append((revision, position, key, None, None, None))
+                size += len(key)
+        if puts:
+            self.connection.executemany(_PUT, puts)
+            change_log.append_puts(self.connection, put_at)
+        if deletes:
+            change_log.append(self.connection, deletes)
+        if not puts and not deletes:
             return CommitResult(self.revision)
-        self._added(revision, change_log.append(self.connection, entries))
-        return CommitResult(revision, deleted)
+        self._added(revision, size)
+        return CommitResult(revision, len(deletes))
 
     def delete_prefix(self, prefix: str) -> PrefixDeletion:
         """Delete the first ``MOST_DELETED`` keys under ``prefix`` as one revision."""

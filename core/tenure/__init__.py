@@ -13,53 +13,50 @@ b'hello'
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tenure._client.opening import connect
-from tenure._client.pagination import Listing
-from tenure._client.store import Store
-from tenure._client.transaction import TransactionBuilder, TransactionDraft
-from tenure._runtime.clock import Clock, ManualClock, SystemClock
-from tenure._suggestions import missing_attribute
-from tenure.errors import (
-    AlreadyHeld,
-    AlreadyRegistered,
-    AuthenticationFailed,
-    CallInterrupted,
-    Compacted,
-    ConfigError,
-    Conflict,
-    DeadlineExceeded,
-    HistoryReplaced,
-    InvalidArgument,
-    InvalidKey,
-    LeaseLost,
-    LeaseNotFound,
-    LimitExceeded,
-    MalformedEntry,
-    NoInstanceAvailable,
-    OutcomeUnknown,
-    PartiallyApplied,
-    PermissionDenied,
-    PluginError,
-    RegistrationReplaced,
-    RegistryError,
-    ServiceNotFound,
-    StoreClosed,
-    StoreCorrupted,
-    StoreFull,
-    TenureError,
-    Unavailable,
-    Unhealthy,
-    UnknownScheme,
-    Unsupported,
-    UsedAfterFork,
-    WaitTimeout,
-)
-from tenure.leases import HeldLease, Lease, LeaseState
-from tenure.spi.capabilities import Capabilities
-from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult, ReadResult, ServerInfo
-from tenure.watch import Batch, BatchType, Event, EventType, Watch
+from tenure._later import imported
 
 if TYPE_CHECKING:
+    from tenure._client.opening import connect
+    from tenure._client.pagination import Listing
+    from tenure._client.store import Store
+    from tenure._client.transaction import TransactionBuilder, TransactionDraft
+    from tenure._runtime.clock import Clock, ManualClock, SystemClock
+    from tenure.errors import (
+        AlreadyHeld,
+        AlreadyRegistered,
+        AuthenticationFailed,
+        CallInterrupted,
+        Compacted,
+        ConfigError,
+        Conflict,
+        DeadlineExceeded,
+        HistoryReplaced,
+        InvalidArgument,
+        InvalidKey,
+        LeaseLost,
+        LeaseNotFound,
+        LimitExceeded,
+        MalformedEntry,
+        NoInstanceAvailable,
+        OutcomeUnknown,
+        PartiallyApplied,
+        PermissionDenied,
+        PluginError,
+        RegistrationReplaced,
+        RegistryError,
+        ServiceNotFound,
+        StoreClosed,
+        StoreCorrupted,
+        StoreFull,
+        TenureError,
+        Unavailable,
+        Unhealthy,
+        UnknownScheme,
+        Unsupported,
+        UsedAfterFork,
+        WaitTimeout,
+    )
+    from tenure.leases import HeldLease, Lease, LeaseState
     from tenure.recipes import (
         BYTES,
         JSON,
@@ -98,6 +95,9 @@ if TYPE_CHECKING:
         once,
         transact,
     )
+    from tenure.spi.capabilities import Capabilities
+    from tenure.spi.types import CommitResult, KeyValue, LeaseInfo, MultiReadResult, ReadResult, ServerInfo
+    from tenure.watch import Batch, BatchType, Event, EventType, Watch
 
 __version__ = "0.1.0"
 
@@ -196,49 +196,110 @@ __all__ = [
     "transact",
 ]
 
-_RECIPES = {
+_PLACES = {
+    "AlreadyHeld": "tenure.errors",
+    "AlreadyRegistered": "tenure.errors",
     "AtomicValue": "tenure.recipes.atomic_value",
+    "AuthenticationFailed": "tenure.errors",
     "BYTES": "tenure.recipes.codec",
     "Barrier": "tenure.recipes.barrier",
+    "Batch": "tenure.watch.events",
+    "BatchType": "tenure.watch.events",
     "Bus": "tenure.recipes.bus",
     "CachedPrefix": "tenure.recipes.cached_prefix",
     "CachedValue": "tenure.recipes.cached_value",
+    "CallInterrupted": "tenure.errors",
+    "Capabilities": "tenure.spi.capabilities",
     "Claim": "tenure.recipes.work_queue",
+    "Clock": "tenure._runtime.clock",
     "Codec": "tenure.recipes.codec",
+    "CommitResult": "tenure.spi.types",
+    "Compacted": "tenure.errors",
+    "ConfigError": "tenure.errors",
+    "Conflict": "tenure.errors",
     "CountDownLatch": "tenure.recipes.count_down_latch",
     "Counter": "tenure.recipes.counter",
     "DeadLetter": "tenure.recipes.work_queue",
+    "DeadlineExceeded": "tenure.errors",
     "DoubleBarrier": "tenure.recipes.double_barrier",
     "Election": "tenure.recipes.election",
+    "Event": "tenure.watch.events",
+    "EventType": "tenure.watch.events",
     "Fence": "tenure.recipes.fencing",
     "Gate": "tenure.recipes.fencing",
     "Group": "tenure.recipes.group",
     "Held": "tenure.recipes._holding",
+    "HeldLease": "tenure.leases.lease",
+    "HistoryReplaced": "tenure.errors",
     "IdBlock": "tenure.recipes.id_block",
+    "InvalidArgument": "tenure.errors",
+    "InvalidKey": "tenure.errors",
     "JSON": "tenure.recipes.codec",
+    "KeyValue": "tenure.spi.types",
     "Leader": "tenure.recipes.election",
+    "Lease": "tenure.leases.lease",
+    "LeaseInfo": "tenure.spi.types",
+    "LeaseLost": "tenure.errors",
+    "LeaseNotFound": "tenure.errors",
+    "LeaseState": "tenure.leases.lease",
+    "LimitExceeded": "tenure.errors",
+    "Listing": "tenure._client.pagination",
     "Lock": "tenure.recipes.lock",
+    "MalformedEntry": "tenure.errors",
+    "ManualClock": "tenure._runtime.clock",
     "Member": "tenure.recipes.group",
     "Message": "tenure.recipes.bus",
     "MultiLock": "tenure.recipes.multi_lock",
+    "MultiReadResult": "tenure.spi.types",
+    "NoInstanceAvailable": "tenure.errors",
+    "OutcomeUnknown": "tenure.errors",
+    "PartiallyApplied": "tenure.errors",
     "Partitioner": "tenure.recipes.partitioner",
+    "PermissionDenied": "tenure.errors",
     "PersistentKey": "tenure.recipes.persistent_key",
+    "PluginError": "tenure.errors",
     "RateLimiter": "tenure.recipes.rate_limiter",
+    "ReadResult": "tenure.spi.types",
     "ReadWriteLock": "tenure.recipes.read_write_lock",
+    "RegistrationReplaced": "tenure.errors",
+    "RegistryError": "tenure.errors",
     "Schedule": "tenure.recipes.schedule",
     "Semaphore": "tenure.recipes.semaphore",
+    "ServerInfo": "tenure.spi.types",
+    "ServiceNotFound": "tenure.errors",
     "Session": "tenure.recipes.session",
+    "Store": "tenure._client.store",
+    "StoreClosed": "tenure.errors",
+    "StoreCorrupted": "tenure.errors",
+    "StoreFull": "tenure.errors",
+    "SystemClock": "tenure._runtime.clock",
     "TEXT": "tenure.recipes.codec",
+    "TenureError": "tenure.errors",
     "TransactView": "tenure.recipes.transact",
+    "TransactionBuilder": "tenure._client.transaction",
+    "TransactionDraft": "tenure._client.transaction",
+    "Unavailable": "tenure.errors",
+    "Unhealthy": "tenure.errors",
+    "UnknownScheme": "tenure.errors",
+    "Unsupported": "tenure.errors",
+    "UsedAfterFork": "tenure.errors",
+    "WaitTimeout": "tenure.errors",
+    "Watch": "tenure.watch.engine",
     "WorkQueue": "tenure.recipes.work_queue",
+    "connect": "tenure._client.opening",
     "once": "tenure.recipes.once",
     "transact": "tenure.recipes.transact",
 }
-"""Where each recipe is. A program that uses none imports none."""
+"""Where each name is. A program imports what it uses, when it first does."""
+_FOLDERS = frozenset({"errors", "leases", "spi", "watch"})
+"""Modules that a program may use without importing them by name."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _RECIPES:
-        raise missing_attribute(__name__, name, _RECIPES)
-    found = globals()[name] = getattr(import_module(_RECIPES[name]), name)
-    return found
+    if name in _FOLDERS:
+        return import_module(f"{__name__}.{name}")
+    return imported(__name__, name, _PLACES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

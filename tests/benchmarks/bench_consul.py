@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from measure import Result
-from server import KEY, MANY_ROOT, VALUE, Targets, compare_calls, compare_many, with_server
+from server import KEY, MANY_ROOT, VALUE, ManyTargets, Targets, compare_calls, compare_many, with_server
 
 import tenure
 
 TARGETS = Targets(get=1.0, put=1.0, replace=1.0)
+MANY_TARGETS = ManyTargets(listed=1.0)
 OWN = "benchmark/raw"
 
 
@@ -27,7 +28,7 @@ def run(quick: bool) -> Iterator[Result]:
         stack.callback(raw.close)
         notes = {"put": "ours is a transaction, which tells its index and detaches a lease"}
         yield from compare_calls("consul", store, raw, TARGETS, seconds=0.8 if quick else 4.0, notes=notes)
-        yield from compare_many("consul", store, raw, quick=quick)
+        yield from compare_many("consul", store, raw, quick=quick, targets=MANY_TARGETS)
 
     yield from with_server("consul", _container, measure)
 

@@ -99,7 +99,7 @@ def run(quick: bool) -> Iterator[Result]:
 def _large(config: RegistryConfig, instances: int) -> Iterator[Result]:
     """Many services, and one large service: processor time of the start and of one change."""
     for services in (SERVICES, 1):
-        with tenure.connect("memory://benchmark-large", timeout=60.0) as store:
+        with tenure.connect("memory://", timeout=60.0) as store:
             some = [
                 Instance(
                     f"service-{index % services}",

@@ -17,6 +17,7 @@ from server import KEY, MANY_ROOT, VALUE, Targets, compare_calls, compare_many, 
 import tenure
 
 TARGETS = Targets(get=1.1, put=1.1, replace=1.1)
+MANY_HERE = (100, 2_000)
 
 
 def run(quick: bool) -> Iterator[Result]:
@@ -26,7 +27,7 @@ def run(quick: bool) -> Iterator[Result]:
             notes = {"compare-and-set": "ours also holds the folders above, against ABA"}
             yield from compare_calls("zookeeper", store, raw, TARGETS, seconds=0.8 if quick else 4.0, notes=notes)
             notes = dict.fromkeys(("listed", "watched"), "against a request for each key")
-            yield from compare_many("zookeeper", store, raw, quick=quick, rounds=1, notes=notes)
+            yield from compare_many("zookeeper", store, raw, quick=quick, rounds=1, sizes=MANY_HERE, notes=notes)
 
     yield from with_server("zookeeper", _container, measure)
 

@@ -82,11 +82,14 @@ def compare(
     number: int | None = None,
     rounds: int = 8,
     note: str = "",
+    processor: bool = False,
+    bound: Slice | None = None,
 ) -> Result:
     """Ours against raw for about ``seconds`` and at least so many rounds; the target is the largest ratio allowed.
 
     ``number``: calls in a slice, where one call takes long and nothing is warmed up; else so many that a slice takes
-    about 20 ms.
+    about 20 ms. ``processor``: both run in this process, so the ratio of its processor time is told beside.
+    ``bound``: the least that a client does for the same guarantees and results, told as a ratio to raw, too.
     """
     if number is None:
         for warm_up in (ours, raw):
@@ -96,12 +99,23 @@ def compare(
     controls: list[float] = []
     raw_times: list[float] = []
     our_times: list[float] = []
+    processor_ratios: list[float] = []
+    bounds: list[float] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until or len(ratios) < rounds:
         slices: list[tuple[str, Slice]] = [("first", raw), ("ours", ours), ("second", raw)]
+        if bound is not None:
+            slices.append(("bound", bound))
         random.shuffle(slices)
-        took = {label: run(number) / number for label, run in slices}
+        took, used = {}, {}
+        for label, run in slices:
+            started = time.process_time()
+            took[label] = run(number) / number
+            used[label] = time.process_time() - started
         base = (took["first"] + took["second"]) / 2
+        processor_ratios.append(2 * used["ours"] / (used["first"] + used["second"]))
+        if bound is not None:
+            bounds.append(took["bound"] / base)
         ratios.append(took["ours"] / base)
         controls.append(took["first"] / took["second"])
         raw_times.append(base)
@@ -109,6 +123,14 @@ def compare(
     ratio, control, passed = statistics.median(ratios), statistics.median(controls), judge(ratios, target)
     low, high = interval(ratios)
     ours_us, raw_us = statistics.median(our_times) * 1e6, statistics.median(raw_times) * 1e6
+    said = [f"{_time(ours_us)} against {_time(raw_us)}"]
+    numbers = {}
+    if bounds:
+        numbers["bound"] = statistics.median(bounds)
+        said.append(f"bound {numbers['bound']:.2f}")
+    if processor:
+        numbers["processor_ratio"] = statistics.median(processor_ratios)
+        said.append(f"processor {numbers['processor_ratio']:.2f}")
     return Result(
         name,
         shown(ratios),
@@ -116,8 +138,9 @@ def compare(
         passed,
         target is not None and passed is None,
         shown(controls),
-        f"{_time(ours_us)} against {_time(raw_us)}{'; ' + note if note else ''}",
+        "; ".join([*said, *filter(None, [note])]),
         {
+            **numbers,
             "ratio": ratio,
             "low": low,
             "high": high,

@@ -28,10 +28,13 @@ import bench_consul  # noqa: E402
 import bench_core  # noqa: E402
 import bench_etcd  # noqa: E402
 import bench_growth  # noqa: E402
+import bench_leases  # noqa: E402
 import bench_observers  # noqa: E402
 import bench_redis  # noqa: E402
 import bench_registry  # noqa: E402
 import bench_sqlite  # noqa: E402
+import bench_start  # noqa: E402
+import bench_watches  # noqa: E402
 import bench_zookeeper  # noqa: E402
 import draw  # noqa: E402
 import record  # noqa: E402
@@ -49,6 +52,13 @@ GROUPS: dict[str, Callable[[bool], Iterator[Result]]] = {
     "zookeeper": bench_zookeeper.run,
     "consul": bench_consul.run,
     "leases": bench_core.run_leases,
+    "leases-etcd": bench_leases.run_etcd,
+    "leases-redis": bench_leases.run_redis,
+    "watches": bench_watches.run,
+    "watches-etcd": bench_watches.run_etcd,
+    "watches-redis": bench_watches.run_redis,
+    "start": bench_start.run,
+    "start-redis": bench_start.run_redis,
     "growth-sqlite": bench_growth.run,
     "growth-etcd": bench_growth.run_etcd,
     "growth-redis": bench_growth.run_redis,

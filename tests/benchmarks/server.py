@@ -17,7 +17,8 @@ from measure import Result, Slice, calls, compare
 
 import tenure
 
-MANY, MANY_QUICKLY = 10_000, 2_000
+MANY, MANY_QUICKLY = (100, 2_000, 20_000), (2_000,)
+"""Numbers of keys that are listed, the smallest first."""
 ROOT = "benchmark/"
 KEY = f"{ROOT}key"
 MANY_ROOT = f"{ROOT}many/"
@@ -53,6 +54,14 @@ class Targets:
     replace: float
 
 
+@dataclass(frozen=True)
+class ManyTargets:
+    """The largest ratios allowed for many keys; ``None``: there is no target."""
+
+    listed: float | None = None
+    watched: float | None = None
+
+
 def with_server(
     scheme: str,
     container: Callable[[], AbstractContextManager[Any]],
@@ -82,9 +91,10 @@ def compare_calls(
     *,
     seconds: float,
     notes: dict[str, str] | None = None,
+    bounds: dict[str, Callable[[], object]] | None = None,
 ) -> Iterator[Result]:
-    """Get, put and compare-and-set."""
-    said = notes or {}
+    """Get, put and compare-and-set. ``bounds``: by these names what a client does at least for the same guarantees."""
+    said, least = notes or {}, bounds or {}
     revision = store.put(KEY, VALUE).revision
 
     def replace() -> None:
@@ -100,38 +110,69 @@ def compare_calls(
     }
     for name, (ours, theirs, target) in pairs.items():
         yield compare(
-            f"{scheme} {name}", calls(ours), calls(theirs), target=target, seconds=seconds, note=said.get(name, "")
+            f"{scheme} {name}",
+            calls(ours),
+            calls(theirs),
+            target=target,
+            seconds=seconds,
+            note=said.get(name, ""),
+            processor=True,
+            bound=calls(least[name]) if name in least else None,
         )
 
 
 def compare_many(
-    scheme: str, store: tenure.Store, raw: Raw, *, quick: bool, rounds: int = 3, notes: dict[str, str] | None = None
+    scheme: str,
+    store: tenure.Store,
+    raw: Raw,
+    *,
+    quick: bool,
+    rounds: int = 7,
+    sizes: tuple[int, ...] = MANY,
+    notes: dict[str, str] | None = None,
+    targets: ManyTargets | None = None,
+    fill: Callable[[list[str]], None] | None = None,
+    list_bound: Callable[[], int] | None = None,
 ) -> Iterator[Result]:
-    """Many keys listed, and a watch on them opened until it is in sync. Reported without a target."""
-    said = notes or {}
-    many = MANY_QUICKLY if quick else MANY
-    _fill(store, many)
-    listed = _counted(many, lambda: len(store.list(MANY_ROOT).items))
-    watched = _watch(many, store)
-    for name, ours, theirs in (("listed", listed, raw.list), ("watched", watched, raw.watch)):
-        yield compare(
-            f"{scheme} {many} keys {name}",
-            ours,
-            _counted(many, theirs),
-            target=None,
-            seconds=0.5 if quick else 3.0,
-            number=1,
-            rounds=rounds,
-            note=said.get(name, ""),
-        )
+    """Many keys listed, and a watch on them opened until it is in sync, at each size.
+
+    ``fill`` gives a raw client that has a place of its own the same keys. ``list_bound`` lists as a client does at
+    least for the same items.
+    """
+    said, most = notes or {}, targets or ManyTargets()
+    before = 0
+    for many in MANY_QUICKLY if quick else sizes:
+        keys = [f"{MANY_ROOT}{number:05}" for number in range(before, many)]
+        before = many
+        _fill(store, keys)
+        if fill is not None:
+            fill(keys)
+        listed = _counted(many, lambda: len(store.list(MANY_ROOT).items))
+        watched = _watch(many, store)
+        for name, ours, theirs, target, least in (
+            ("listed", listed, raw.list, most.listed, list_bound),
+            ("watched", watched, raw.watch, most.watched, None),
+        ):
+            yield compare(
+                f"{scheme} {many} keys {name}",
+                ours,
+                _counted(many, theirs),
+                target=target,
+                seconds=0.5 if quick else 3.0,
+                number=max(1, 2_000 // many),
+                rounds=rounds,
+                note=said.get(name, ""),
+                processor=True,
+                bound=None if least is None else _counted(many, least),
+            )
 
 
-def _fill(store: tenure.Store, many: int) -> None:
+def _fill(store: tenure.Store, keys: list[str]) -> None:
     step = min(_AT_ONCE, store.capabilities.max_transaction_operations)
-    for start in range(0, many, step):
+    for start in range(0, len(keys), step):
         transaction = store.transaction()
-        for number in range(start, min(start + step, many)):
-            transaction.put(f"{MANY_ROOT}{number:05}", VALUE)
+        for key in keys[start : start + step]:
+            transaction.put(key, VALUE)
         transaction.commit()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tenure import Lease, LeaseState, SystemClock
 from tenure._runtime.clock import ManualClock
-from tenure.errors import LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, Unavailable
+from tenure.errors import DeadlineExceeded, LeaseLost, LeaseNotFound, OutcomeUnknown, StoreClosed, Unavailable
 from tenure.spi import LeaseGrant
 from tenure_testkit.waiting import until
 
@@ -269,6 +269,41 @@ def test_an_attempt_leaves_time_for_another_one(held, backend, clock):
     clock.jump(1)
     backend.wait_for_calls("refresh", 1)
     assert backend.called("refresh")[0].timeout == pytest.approx(1.0)
+
+
+def test_after_a_refresh_without_enough_time_batches_are_smaller(held, backend, clock):
+    leases = [held.lease(9) for _ in range(400)]
+    backend.script("refresh", DeadlineExceeded("slow"), DeadlineExceeded("slow"))
+    for number, seconds in ((1, 3), (2, 1)):
+        clock.jump(seconds)
+        backend.wait_for_calls("refresh", number)
+    clock.jump(1)
+    until(lambda: all(lease.remaining >= 8 for lease in leases))
+    assert [len(call.arguments["lease_ids"]) for call in backend.called("refresh")][:3] == [400, 200, 100]
+
+
+class WokenAlone(ManualClock):
+    """Time stands still, and a thread that waits does so until another one notifies it."""
+
+    waits = 0
+
+    def wait(self, condition, seconds):
+        self.waits += 1
+        condition.wait()
+
+
+def test_one_lease_after_the_other_shares_a_thread_and_never_wakes_it(backend, open_store):
+    clock = WokenAlone()
+    store = open_store(backend, clock=clock)
+    first = store.lease(9)
+    until(lambda: clock.waits)
+    first.revoke()
+    for _ in range(100):
+        store.lease(9).revoke()
+    assert own_threads() == ["tenure-leases"]
+    assert clock.waits == 1
+    store.lease(6)  # is due before all others, so the thread has to look again
+    until(lambda: clock.waits == 2)
 
 
 def test_a_lease_about_to_end_does_not_starve_the_refreshing_of_others(held, backend, clock):

@@ -13,6 +13,9 @@ import threading
 
 import pytest
 
+import tenure
+import tenure.plugin_kit
+import tenure.registry
 from tenure._client.opening import connect
 from tenure._plugins import discovery
 from tenure.errors import ConfigError, PluginError, UnknownScheme
@@ -224,6 +227,19 @@ def test_importing_tenure_is_quick():
         "xml",
     }
     assert not modules & heavy
+
+
+@pytest.mark.parametrize("module", ["tenure", "tenure.registry", "tenure.plugin_kit"])
+def test_an_import_loads_what_is_used_of_it_and_nothing_else(module):
+    modules = _modules_after(f"import {module}")
+    assert {name for name in modules if name.startswith("tenure")} == {"tenure", "tenure._later", module}
+    assert not modules & {"dataclasses", "logging", "threading"}
+
+
+def test_a_module_whose_names_are_imported_later_lists_them_all():
+    for public in (tenure, tenure.plugin_kit, tenure.registry):
+        assert {*public.__all__} <= {*dir(public)}
+        assert all(getattr(public, name) is not None for name in public.__all__)
 
 
 def test_a_plugin_of_spi_version_0_is_told_what_to_change(install):

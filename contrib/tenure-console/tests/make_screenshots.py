@@ -87,11 +87,16 @@ def make_top(browser: Browser, folder: Path, store: tenure.Store) -> None:
 
 
 def make_small(picture: Path) -> None:
-    """Reduce the colors to 256, which a third of the bytes is enough for."""
+    """Reduce the colors to 256, which a third of the bytes is enough for. Grounds and other areas keep theirs."""
     with Image.open(picture) as opened:
-        opened.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-            picture, optimize=True
-        )
+        exact = opened.convert("RGB")
+    reduced = exact.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    # Of the colors that were made one, the mean is taken: a gray ground would get the hue of the letters on it.
+    numbers = Image.frombytes("L", reduced.size, reduced.tobytes())
+    found = Image.merge("RGBA", (*exact.split(), numbers)).getcolors(exact.width * exact.height) or []
+    most = {number: color for _, (*color, number) in sorted(found)}
+    reduced.putpalette([part for number in range(max(most) + 1) for part in most.get(number, (0, 0, 0))])
+    reduced.save(picture, optimize=True)
 
 
 def set_up(browser: Browser, theme: str, values: str) -> None:

@@ -13,6 +13,10 @@ def test_a_store_lives_on_without_a_name_server(url: str) -> None:
     network.lives_on_without_a_name_server(url)
 
 
+def test_every_feed_is_told_of_a_break(url: str) -> None:
+    network.every_feed_is_told_of_a_break(url)
+
+
 def test_an_answer_that_stops_in_the_middle_keeps_no_call_beyond_its_deadline(url: str) -> None:
     network.ends_in_time_when_answers_stop_after_a_byte(url)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tenure_telemetry.opentelemetry import OpenTelemetry
 import tenure
 from tenure import aio
 from tenure.errors import Conflict, PermissionDenied
+from tenure.hookspecs import ObservedStore
 from tenure.testing import Sandbox
 from tenure_testkit.waiting import until
 
@@ -156,3 +158,19 @@ def test_refreshes_in_the_background_make_no_traces(spans: Spans) -> None:
         with spans.tracer.start_as_current_span("application"):
             lease.refresh()
     assert child_of(spans.one("refresh sandbox"), spans.one("application"))
+
+
+def test_stores_have_spans_of_their_own_and_leave_nothing_behind(spans: Spans) -> None:
+    observer = spans.observer()
+    urls = [f"memory://left-behind/{name}" for name in ("one", "two")]
+    with (
+        tenure.connect(urls[0], observers=[observer]) as one,
+        tenure.connect(urls[1], observers=[observer]) as two,
+    ):
+        for store in (one, two, one):
+            store.get("key")
+    assert spans.names == ["get one", "get two", "get one"]
+    del one, two, store
+    gc.collect()
+    kept = [each.url for each in gc.get_objects() if isinstance(each, ObservedStore) and each.url in urls]
+    assert kept == []

@@ -38,6 +38,8 @@ _log = logging.getLogger("tenure._client.observers")
 _NOTHING: tuple[object, ...] = ()
 _STARTED = ("url", "store", "operation", "batch_size")
 _FINISHED = (*_STARTED, "seconds", "error", "outcome", "attempts", "context")
+_DONE = Outcome.DONE
+"""By the name of the enumeration it would be looked up by code in Python 3.11, at the price of two function calls."""
 _WATCH_IDS = count(1)
 
 
@@ -149,7 +151,16 @@ class Observers:
         if not self._starts:
             return _NOTHING
         arguments = (self.url, self._store, operation, batch_size)
-        return [None if started is None else self._guarded(started, arguments) for started in self._starts]
+        contexts: list[object] = []
+        for started in self._starts:
+            context = None
+            if started is not None:
+                try:
+                    context = started(arguments)
+                except Exception as exc:  # noqa: BLE001 - what an observer raises breaks nothing
+                    self._logged(exc)
+            contexts.append(context)
+        return contexts
 
     def _operation_finished(
         self,
@@ -161,15 +172,16 @@ class Observers:
         error: BaseException | None,
         attempts: int,
     ) -> None:
-        outcome = Outcome.DONE if error is None else _outcome(error)
-        told = error if isinstance(error, TenureError) else None
+        outcome, told = _DONE, None
+        if error is not None:
+            outcome, told = _outcome(error), error if isinstance(error, TenureError) else None
         for number, finished in enumerate(self._ends):
             if finished is not None:
                 context = contexts[number] if contexts else None
-                self._guarded(
-                    finished,
-                    (self.url, self._store, operation, batch_size, seconds, told, outcome, attempts, context),
-                )
+                try:
+                    finished((self.url, self._store, operation, batch_size, seconds, told, outcome, attempts, context))
+                except Exception as exc:  # noqa: BLE001 - what an observer raises breaks nothing
+                    self._logged(exc)
 
     def _add_store(self, arguments: dict[str, Any]) -> None:
         arguments["url"], arguments["store"] = self.url, self._store
@@ -177,11 +189,15 @@ class Observers:
     def _guarded(self, call: Callable[[A], object], arguments: A) -> object:
         try:
             return call(arguments)
-        except Exception as exc:
-            if interruption(exc) is not None:
-                raise
-            _log.exception("an observer of %s raised", self.url)
+        except Exception as exc:  # noqa: BLE001 - what an observer raises breaks nothing
+            self._logged(exc)
             return None
+
+    def _logged(self, error: Exception) -> None:
+        """Log what an observer raised, in the block that caught it. What a signal handler raised goes on."""
+        if interruption(error) is not None:
+            raise error
+        _log.exception("an observer of %s raised", self.url)
 
 
 class ObservedLeases:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,15 +85,19 @@ class Pager:
             deadline.check(f"listing, {len(items)} keys had been read")
             request = ListRequest(prefix=prefix, after=after, limit=wanted, revision=revision, keys_only=keys_only)
             page = self._read(request, deadline.remaining())
-            items += page.items
+            items += self._as_asked(page, keys_only=keys_only)
             if not page.has_more or not page.items or (limit is not None and len(items) >= limit):
                 break
             after = page.items[-1].key
             revision = page.revision if self._consistent else None
-        found = strip_all(items, self._strip)
-        if keys_only:
-            found = [item._replace(value=b"") if item.value else item for item in found]
-        return Listing(tuple(found), page.revision, page.has_more)
+        return Listing(tuple(items), page.revision, page.has_more)
+
+    def _as_asked(self, page: Page, *, keys_only: bool) -> Iterable[KeyValue]:
+        """Return the items without the namespace, and without values that no caller wants."""
+        found = strip_all(page.items, self._strip)
+        if keys_only and any(item.value for item in page.items):
+            return [KeyValue(key, b"", created, modified, lease) for key, _, created, modified, lease in found]
+        return found
 
     def iter_items(self, prefix: str, page_size: int, timeout: float) -> Iterator[KeyValue]:
         """Yield item by item, ``page_size`` of them in memory, with ``timeout`` seconds for each page."""

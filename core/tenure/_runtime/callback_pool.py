@@ -170,10 +170,14 @@ class CallbackPool:
         assert isinstance(me, _Worker)
         if me not in self._threads:  # started all the same when its start was interrupted
             self._threads.append(me)
+
+        def idle() -> bool:
+            return self._queue.qsize() == 0
+
         while True:
             self._idle.append(None)
             try:
-                with self._clock.resting(lambda: self._queue.qsize() == 0):
+                with self._clock.resting(idle):
                     function = self._queue.get(timeout=_IDLE_SECONDS)
             except Empty:
                 function = None

@@ -10,10 +10,9 @@
 b'hello'
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tenure._suggestions import missing_attribute
+from tenure._later import imported
 from tenure.aio._lease import Lease
 from tenure.aio._store import Store, connect
 from tenure.aio._transaction import TransactionBuilder
@@ -102,7 +101,4 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
-        raise missing_attribute(__name__, name, _LATER)
-    found = globals()[name] = getattr(import_module(_LATER[name]), name)
-    return found
+    return imported(__name__, name, _LATER)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +85,10 @@ def read(path: str | None) -> ConfigFile:
     """Read the file at ``path``, or the user's own, which may be missing. Raises ``ConfigError``."""
     found = default_path() if path is None else Path(path)
     try:
-        document = tomllib.loads(found.read_text(encoding="utf-8"))
+        text = found.read_text(encoding="utf-8")
+        import tomllib
+
+        document = tomllib.loads(text)
     except FileNotFoundError:
         if path is None:
             return ConfigFile(found, None, {})

@@ -1,6 +1,7 @@
 """Keep all leases of a store alive with one thread: what to do is decided in ``machine.py``, and done here.
 
-* The thread starts with the first lease and ends when none is left and every lost lease's callback has begun.
+* The thread starts with the first lease. It ends soon after none is left and every lost lease's callback has begun, so
+  that one lease after the other costs no thread each.
 * A lease whose deadline passes is LOST at that moment for every reader of its state. ``on_lost`` follows within a
   quarter of a second. The thread sees to it, and a timer while the thread waits for the answer to a refresh: the
   machine may have been suspended meanwhile, and a plugin may overrun its timeout.
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +38,8 @@ _log = logging.getLogger("tenure.leases")
 _TRY_AGAIN = 0.1
 _LOOK_AGAIN = 0.25
 """Seconds between two looks for overdue leases while a refresh is under way."""
+_LINGER = 0.25
+"""Seconds for which the thread waits for another lease once none is left."""
 _GONE = "the store no longer knows the lease"
 
 
@@ -70,6 +74,10 @@ class LeaseKeepAlive:
         self._condition = Monitor()
         self._machine = LeaseMachine()
         self._thread: threading.Thread | None = None
+        self._added = 0
+        """The number of leases that were added."""
+        self._next_look = -math.inf
+        """When the thread looks at the leases again, unless it is notified."""
         self._sent: float | None = None
         """When the refresh that is under way on the thread was sent."""
         self._closed = False
@@ -96,10 +104,11 @@ class LeaseKeepAlive:
 
     def _keep(self, lease: HeldLease) -> None:
         try:
+            self._added += 1
             if self._thread is None:
                 self._start_thread()
-            self._machine.add(lease)
-            self._condition.notify()
+            if self._machine.add(lease) < self._next_look:
+                self._condition.notify()
         except BaseException:  # no thread, or an interrupt: the caller doesn't get the lease
             lease.abandon()
             raise
@@ -232,7 +241,6 @@ class LeaseKeepAlive:
     def forget(self, lease: HeldLease) -> None:
         with self._condition:
             self._machine.forget(lease)
-            self._condition.notify()
         self._tell_end(lease)
 
     # -- for observers --
@@ -281,24 +289,35 @@ class LeaseKeepAlive:
                 return
 
     def _keep_alive(self) -> None:
+        seen = 0
         while True:
             with self._condition:
                 if self._thread is not threading.current_thread():
                     return
                 waiting = self._callbacks.waiting
-                if self._closed or not (self._machine or waiting):
+                if self._closed or not (self._machine or waiting or self._added != seen):
                     self._thread = None
                     return
-                step = self._machine.step(self._clock.now())
+                seen = self._added
+                now = self._clock.now()
+                step = self._machine.step(now)
                 if not step.overdue and not step.batch:
-                    if waiting:  # for a thread that couldn't be started
-                        self._callbacks.ensure()
-                    self._clock.wait(self._condition, min(step.wait, _TRY_AGAIN) if waiting else step.wait)
+                    self._rest(now, step.wait, waiting=waiting)
                     continue
             self._end(step.overdue)
             if step.batch:
                 self.before_refresh()
                 self._refresh(step.batch, step.attempt)
+
+    def _rest(self, now: float, seconds: float, *, waiting: bool) -> None:
+        """Wait for ``seconds`` after ``now`` at most. ``waiting``: a callback waits, as its thread couldn't start."""
+        if waiting:
+            self._callbacks.ensure()
+            seconds = min(seconds, _TRY_AGAIN)
+        elif not self._machine:
+            seconds = _LINGER
+        self._next_look = now + seconds
+        self._clock.wait(self._condition, seconds)
 
     def _end(self, overdue: Iterable[HeldLease]) -> None:
         for lease in overdue:

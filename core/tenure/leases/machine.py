@@ -3,6 +3,8 @@
 The driver asks :meth:`LeaseMachine.step` what to do at a moment, does it, and reports what came of it.
 
 * A lease is refreshed a third of its TTL after its last refresh was sent, together with all others that are almost due.
+* Where the time did not suffice, the next batches are half as large, and twice as large again after each success. So a
+  slow server, or a machine that is short of processor time, refreshes some leases rather than none.
 * A failed batch is tried again after a tenth of the TTL, at most a second, and by chance up to twice as soon.
 * So is the refresh after the first success: an outage has brought the clients of a server together.
 * An attempt lasts half of the time to the next deadline of any lease, so that there is time for another one.
@@ -19,15 +21,17 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from tenure._runtime.spread import Chance, before_refresh_after_outage, before_refresh_again
+from tenure.errors import DeadlineExceeded
 from tenure.leases.lease import HeldLease
 from tenure.spi.types import LeaseId
 
 BATCH = 500
 """Leases in one call to the store."""
+_SMALLEST_BATCH = 25
 SHORTEST_ATTEMPT = 0.25
 _LONGEST_ATTEMPT = 2.0
 _EARLY = 0.1
@@ -63,6 +67,8 @@ class LeaseMachine:
         self._deadlines: _Heap = []
         self._count = itertools.count()
         self._refreshing = False
+        self._batch = BATCH
+        """The number of leases that the next batch may have."""
 
     # -- the books --
 
@@ -82,14 +88,16 @@ class LeaseMachine:
         """Whether ``lease`` is in the books."""
         return self._leases.get(lease.id) is lease
 
-    def add(self, lease: HeldLease) -> None:
-        """Keep ``lease`` from now on."""
+    def add(self, lease: HeldLease) -> float:
+        """Keep ``lease`` from now on. Returns the moment at which there is something to do for it."""
         # The heaps first: an entry without its lease is dropped, a lease without its entries would be overlooked.
-        deadline = lease.deadline
+        first = deadline = lease.deadline
         heapq.heappush(self._deadlines, (deadline, next(self._count), lease))
         if lease.keep_alive:
-            heapq.heappush(self._due, (deadline - lease.ttl * 2 / 3, next(self._count), lease))
+            first = deadline - lease.ttl * 2 / 3
+            heapq.heappush(self._due, (first, next(self._count), lease))
         self._leases[lease.id] = lease
+        return first
 
     def forget(self, lease: HeldLease) -> None:
         """Drop ``lease``; nothing happens if it isn't there."""
@@ -160,7 +168,7 @@ class LeaseMachine:
 
     def _take_due(self, now: float) -> tuple[HeldLease, ...]:
         batch: list[HeldLease] = []
-        while self._due and len(batch) < BATCH:
+        while self._due and len(batch) < self._batch:
             when, _, lease = self._due[0]
             early = lease.ttl / 3 * _EARLY if batch else 0.0
             if when - early > now:
@@ -181,6 +189,7 @@ class LeaseMachine:
         Returns the leases that the store no longer has. The driver ends them.
         """
         gone = []
+        self._batch = min(BATCH, 2 * self._batch)
         # One number for all, so that they stay one batch.
         chance = self._chance()
         for lease in batch:
@@ -193,9 +202,11 @@ class LeaseMachine:
         self._refreshing = False
         return gone
 
-    def failed(self, batch: Iterable[HeldLease], *, sent: float, error: BaseException | None = None) -> None:
+    def failed(self, batch: Collection[HeldLease], *, sent: float, error: BaseException | None = None) -> None:
         """Record that the refresh of ``batch``, sent at ``sent``, brought no answer, but ``error``."""
         chance = self._chance()
+        if isinstance(error, DeadlineExceeded):
+            self._batch = max(_SMALLEST_BATCH, len(batch) // 2)
         for lease in batch:
             if self.holds(lease):
                 self._failed.add(lease.id)

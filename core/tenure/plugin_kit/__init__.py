@@ -20,19 +20,24 @@
 ``tenure guide write-a-backend`` has a whole example, which runs.
 """
 
-from tenure._runtime.deadline import Deadline, ProgressDeadline, RealTime, monotonic, wall_clock
-from tenure._runtime.interruption import interruption
-from tenure._runtime.monitor import Monitor
-from tenure._runtime.thread_start import start_thread
-from tenure._runtime.worker import Worker, untranslated
-from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
-from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
-from tenure.plugin_kit.errors import ErrorTable, Row, shorten
-from tenure.plugin_kit.feed_hub import FeedHub, HubFeed
-from tenure.plugin_kit.hosts import examine_hosts
-from tenure.plugin_kit.resolver import Address, Resolver
-from tenure.plugin_kit.revisions import next_revision
-from tenure.plugin_kit.tls import TlsContext, TlsFiles
+from typing import TYPE_CHECKING
+
+from tenure._later import imported
+
+if TYPE_CHECKING:
+    from tenure._runtime.deadline import Deadline, ProgressDeadline, RealTime, monotonic, wall_clock
+    from tenure._runtime.interruption import interruption
+    from tenure._runtime.monitor import Monitor
+    from tenure._runtime.thread_start import start_thread
+    from tenure._runtime.worker import Worker, untranslated
+    from tenure.plugin_kit.connection_pool import Connection, ConnectionPool, Pooled
+    from tenure.plugin_kit.endpoints import DEFINITE, Endpoints, dial
+    from tenure.plugin_kit.errors import ErrorTable, Row, shorten
+    from tenure.plugin_kit.feed_hub import FeedHub, HubFeed
+    from tenure.plugin_kit.hosts import examine_hosts
+    from tenure.plugin_kit.resolver import Address, Resolver
+    from tenure.plugin_kit.revisions import next_revision
+    from tenure.plugin_kit.tls import TlsContext, TlsFiles
 
 __all__ = [
     "DEFINITE",
@@ -63,3 +68,42 @@ __all__ = [
     "untranslated",
     "wall_clock",
 ]
+
+_PLACES = {
+    "Address": "tenure.plugin_kit.resolver",
+    "Connection": "tenure.plugin_kit.connection_pool",
+    "ConnectionPool": "tenure.plugin_kit.connection_pool",
+    "DEFINITE": "tenure.plugin_kit.endpoints",
+    "Deadline": "tenure._runtime.deadline",
+    "Endpoints": "tenure.plugin_kit.endpoints",
+    "ErrorTable": "tenure.plugin_kit.errors",
+    "FeedHub": "tenure.plugin_kit.feed_hub",
+    "HubFeed": "tenure.plugin_kit.feed_hub",
+    "Monitor": "tenure._runtime.monitor",
+    "Pooled": "tenure.plugin_kit.connection_pool",
+    "ProgressDeadline": "tenure._runtime.deadline",
+    "RealTime": "tenure._runtime.deadline",
+    "Resolver": "tenure.plugin_kit.resolver",
+    "Row": "tenure.plugin_kit.errors",
+    "TlsContext": "tenure.plugin_kit.tls",
+    "TlsFiles": "tenure.plugin_kit.tls",
+    "Worker": "tenure._runtime.worker",
+    "dial": "tenure.plugin_kit.endpoints",
+    "examine_hosts": "tenure.plugin_kit.hosts",
+    "interruption": "tenure._runtime.interruption",
+    "monotonic": "tenure._runtime.deadline",
+    "next_revision": "tenure.plugin_kit.revisions",
+    "shorten": "tenure.plugin_kit.errors",
+    "start_thread": "tenure._runtime.thread_start",
+    "untranslated": "tenure._runtime.worker",
+    "wall_clock": "tenure._runtime.deadline",
+}
+"""Where each name is: a store in a file needs no TLS."""
+
+
+def __getattr__(name: str) -> object:
+    return imported(__name__, name, _PLACES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
+from typing import TYPE_CHECKING
 
 from tenure._runtime.monitor import Monitor
 from tenure.errors import ConfigError
 from tenure.spi.plugin import Tls
+
+if TYPE_CHECKING:
+    import ssl
 
 _log = logging.getLogger("tenure.tls")
 _Stamp = tuple[tuple[int, int, int] | None, ...]
@@ -98,12 +101,14 @@ def _stat(path: str) -> tuple[int, int, int] | None:
 
 
 def _make(tls: Tls) -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415 - plain connections do without it
+
     options = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.cert is not None:
             context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as exc:
+    except OSError as exc:  # also ssl.SSLError
         named = ", ".join(f"{name}={path}" for name, path in options.items() if path is not None)
         raise ConfigError(f"setting up TLS: {exc}; check the files that the URL names: {named or 'none'}") from exc
     return context

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from sys import is_finalizing
 from types import TracebackType
-from typing import NoReturn, Self, cast
+from typing import TYPE_CHECKING, NoReturn, Self, cast
 
 from tenure._client.keys import check_callback
 from tenure._client.observers import CacheAge
@@ -56,7 +56,9 @@ from tenure.registry.model.filters import Filter, describe, select
 from tenure.registry.model.instance import DEFAULT_SERVICE, Instance, InstanceStatus
 from tenure.registry.model.service import Service
 from tenure.registry.model.wire_format import key_of
-from tenure.registry.warm.copy import WarmCopy
+
+if TYPE_CHECKING:
+    from tenure.registry.warm.copy import WarmCopy
 
 _log = logging.getLogger("tenure.registry")
 _LOOK_AGAIN = 0.5
@@ -136,6 +138,8 @@ class Registry:
     def _warm_copy(self) -> WarmCopy | None:
         if self.config.warm_file is None:
             return None
+        from tenure.registry.warm.copy import WarmCopy  # noqa: PLC0415 - most registries keep no file
+
         return WarmCopy(
             Path(self.config.warm_file),
             prefix=self.config.key_prefix,

@@ -140,7 +140,7 @@ class FeedBuffer:
         ``None`` on timeout or :meth:`wake`.
         """
         with self._condition:
-            if not self._items and not self._ready():
+            if timeout != 0 and not self._items and not self._ready():
                 limit = TimeLimit(self._clock, timeout)
                 while not self._ready() and ((left := limit.left()) is None or left > 0):
                     self._clock.wait(self._condition, left)

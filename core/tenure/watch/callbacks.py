@@ -120,7 +120,7 @@ class CallbackWatch:
             return
         try:
             while (batch := watch.poll()) is not None:
-                self._call(self._callback, batch, f"a {batch.type} batch at revision {batch.revision}")
+                self._call(self._callback, batch, "a batch")
         except StoreClosed:
             self._ended = True
         except TenureError as exc:
@@ -141,4 +141,6 @@ class CallbackWatch:
             else:
                 told(partial(function, argument), "watch", observed)
         except BaseException:  # noqa: BLE001 - also SystemExit: one callback must not end the watch of an application
+            if isinstance(argument, Batch):
+                description = f"a {argument.type} batch at revision {argument.revision}"
             _log.exception("the callback of a watch raised on %s", description)

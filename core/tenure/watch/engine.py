@@ -239,7 +239,7 @@ class Watch:
         self._enter()
         try:
             while not self._has_batch():
-                if self._feed is None or (self.broken and not breaks) or not self._step(0.0):
+                if self._feed is None or (not breaks and self.broken) or not self._step(0.0):
                     return None
         finally:
             self._consumer.leave()

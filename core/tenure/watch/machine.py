@@ -254,11 +254,11 @@ class WatchMachine:
         self._weigh(item)
 
     def _weigh(self, item: FeedItem) -> None:
-        """Estimate what reading everything again would cost: all keys, as large as the last ones on average."""
+        """Estimate what reading everything again would cost: all keys, as large as those of the state on average."""
         entries = item.items if isinstance(item, Snapshot) else item.entries if isinstance(item, Changes) else ()
         share = self._share
         share.keys = len(self._state)
-        if entries and (len(entries) >= share.keys or not share.bytes_per_key):
+        if entries and (isinstance(item, Snapshot) or not share.bytes_per_key):
             some = entries[:: 1 + len(entries) // _SAMPLE]
             sizes = [len(entry.key) + len(entry.value) for entry in some if isinstance(entry, KeyValue)]
             share.bytes_per_key = sum(sizes) / len(sizes) if sizes else 0.0

@@ -49,6 +49,19 @@ def test_names_that_no_key_has_are_somebody_elses(name: str):
     assert Layout.below("leasehold").key(f"leasehold/kv/{name}") is None
 
 
+@given(st.lists(KEYS.map(encode) | st.text("ab/.%\x01\u00a0", max_size=6), min_size=1, max_size=4))
+def test_names_read_together_are_the_keys_that_each_is(codes: list[str]):
+    layout = Layout.below("leasehold")
+    paths = [layout.data + code for code in codes]
+    together = layout.plain_keys(paths)
+    assert together is None or together == list(map(layout.key, paths))
+
+
+def test_ordinary_names_are_read_together():
+    layout = Layout.below("leasehold")
+    assert layout.plain_keys(["leasehold/kv/a/b.c", "leasehold/kv/d e"]) == ["a/b.c", "d e"]
+
+
 @pytest.mark.parametrize("root", ["", "/a", "a/", "a//b", "..", "a/../b", "a b", "%41"])
 def test_a_root_is_made_of_plain_names(root: str):
     with pytest.raises(ConfigError, match="root"):

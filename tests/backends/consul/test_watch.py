@@ -12,6 +12,7 @@ import tenure
 from tenure import BatchType, Unavailable
 from tenure.errors import LimitExceeded, OutcomeUnknown
 from tenure.spi import Delete, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
+from tenure_consul import reads
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.waiting import until
 
@@ -89,6 +90,24 @@ def test_a_prefix_without_keys_tells_nothing_of_others(consul_url, opened, prefi
     sink.wait(lambda r: len(r.items) > 1)
     assert [entry.mod_revision for entry in sink.entries] == [revision]
     feed.close()
+
+
+def test_a_change_makes_an_item_of_the_changed_key_alone(consul_url, opened, prefix, recorder, monkeypatch):
+    backend = opened(consul_url)
+    commit(backend, *(Put(f"{prefix}{number:02}", b"") for number in range(20)))
+    made, sink = [], recorder()
+
+    def items(listed, make=reads.Listed.items, **options):
+        made.append(listed.keys)
+        return make(listed, **options)
+
+    monkeypatch.setattr(reads.Listed, "items", items)
+    feed = backend.watch(WatchRequest(prefix=prefix), sink=sink, timeout=T)
+    sink.wait(lambda r: r.items)
+    commit(backend, Put(f"{prefix}07", b"new"))
+    sink.wait(lambda r: r.entries)
+    feed.close()
+    assert [len(keys) for keys in made] == [20, 1]
 
 
 def test_close_ends_a_blocking_query_at_once(consul_url, opened, prefix, recorder):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from urllib.parse import quote
@@ -79,6 +81,17 @@ def test_users_without_the_rights_are_told_which(secured: RedisServer):
 
 def test_a_password_nobody_asked_for(redis_server: RedisServer):
     fails(f"redis://:wrong-secret@127.0.0.1:{redis_server.port}", AuthenticationFailed, "asks for none")
+
+
+def test_a_store_is_opened_without_redis_py_and_offers_it(redis_server: RedisServer):
+    program = (
+        "import sys, tenure\n"
+        f"store = tenure.connect({redis_server.url!r})\n"
+        "assert 'redis' not in sys.modules\n"
+        "assert store.native.ping()\n"
+        "store.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_databases_are_apart(redis_node: RedisServer):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tenure.plugin_kit import Deadline
 from tenure.spi import Deleted, KeyValue
+from tenure_redis import reads
 from tenure_redis.encoding import Entry
 from tenure_redis.reads import Owner, Part, merge
 
@@ -42,3 +44,35 @@ def test_a_page_takes_what_happened_after_it_alone():
         ("h", b""),
     ]
     assert [one.value for one in merge([FIRST, SECOND, LAST], meanwhile, "", keys_only=True).items] == [b""] * 4
+
+
+class TwoPages:
+    """Stands in for the pool, and notes what is asked of it."""
+
+    def __init__(self):
+        self.reaped = 0.0
+        self.did = []
+        self._answers = [[b"1", 1, [b"a"], [RECORD]], [b"2", 0, [b"b", b"c"], [RECORD], [RECORD]]]
+
+    def begin(self, connection, script, args, deadline):
+        self.did.append(f"ask from {args[0].decode()}")
+        return args
+
+    def finish(self, connection, script, command, deadline):
+        return self._answers.pop(0)
+
+
+RECORD = bytes(16) + b"\0value"
+
+
+def test_the_server_works_on_the_next_page_while_one_becomes_items(monkeypatch):
+    pool, made = TwoPages(), reads.items
+
+    def items(names, records):
+        pool.did.append("items")
+        return made(names, records)
+
+    monkeypatch.setattr(reads, "items", items)
+    parts = reads._Pages(pool, None, "", Deadline(5.0), keys_only=False).read_on(None)
+    assert pool.did == ["ask from -", "ask from (a", "items", "items"]
+    assert [one.key for part in parts for one in part.items] == ["a", "b", "c"]

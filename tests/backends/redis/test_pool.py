@@ -60,3 +60,12 @@ def test_a_server_that_does_not_say_whether_it_is_a_primary_is_unavailable(call)
     """Only the question was sent: also a write was certainly not applied."""
     with mute_pool() as pool, pytest.raises(Unavailable):
         call(pool, Deadline(0.2))
+
+
+def test_a_connection_that_waits_for_an_answer_serves_no_other_caller():
+    with mute_pool() as pool:
+        connection = pool.locator.open(None)
+        assert connection.reusable
+        connection.begin("GET", "a", deadline=Deadline(5.0))
+        assert not connection.reusable
+        connection.close()

@@ -377,17 +377,17 @@ def test_a_list_across_a_replaced_history_is_of_one_history(redis_server: RedisS
         backend.commit(Transaction((), keys), timeout=T)
     names.save()
     put(backend, "0000", b"lost")
-    original, pages = backend._pool.evaluate, []
+    original, answers = backend._pool.finish, []
 
-    def evaluate(connection, script, args, deadline):
-        pages.append(script)
-        answer = original(connection, script, args, deadline)
-        if len(pages) == 1:
+    def finish(*args):
+        answer = original(*args)
+        answers.append(answer)
+        if len(answers) == 1:
             names.put_back()
             put(backend, "2999", b"new")
         return answer
 
-    backend._pool.evaluate = evaluate
+    backend._pool.finish = finish
     items = backend.list(ListRequest(prefix=""), timeout=T).items
     assert (items[0].value, items[-1].value, len(items)) == (b"old", b"new", 3000)
     names.close()

@@ -55,6 +55,21 @@ def test_put_get_delete_and_their_revisions(open_store):
     assert store.get("a", timeout=T) == (None, done.revision)
 
 
+def test_puts_and_deletes_of_a_transaction_are_told_in_its_order(open_store, sink):
+    store = open_store()
+    created = put(store, "b")
+    put(store, "c")
+    store.watch(WatchRequest(prefix=""), sink=sink, timeout=T)
+    put_again = Put("b", b"new")
+    revision = store.commit(Transaction((), (Put("d", b""), Delete("c"), Delete("e"), put_again)), timeout=T).revision
+    sink.wait(lambda seen: len(seen.entries) == 3)
+    assert sink.entries == [
+        KeyValue("d", b"", revision, revision),
+        Deleted("c", revision),
+        KeyValue("b", b"new", created, revision),
+    ]
+
+
 def test_prefixes_and_byte_order(open_store):
     store = open_store()
     names = NAMES + LAST

@@ -17,6 +17,9 @@ from tenure_telemetry.instruments import Instrument
 from tenure_telemetry.labels import AllowList, Labels, of_store
 
 Age = Callable[[], float | None]
+_OPERATIONS = of.OPERATIONS
+_UNKNOWN = Outcome.UNKNOWN
+"""By its name it would be looked up by code in Python 3.11."""
 _POOLS = ("callbacks", "connecting", "losses")
 _CAUSES = ("slow_consumer", "compacted", "history_replaced", "connection_lost")
 _GONE = frozenset({"idle", "closed"})
@@ -132,8 +135,8 @@ class Measures:
         The counters are ``tenure.operation.retries`` and ``tenure.operation.unknown``.
         """
         labels = self._labels(store, operation, outcome, error)
-        self._sink.record(of.OPERATIONS, seconds, labels)
-        if outcome is Outcome.UNKNOWN:
+        self._sink.record(_OPERATIONS, seconds, labels)
+        if outcome is _UNKNOWN:
             self._sink.add(of.UNKNOWN, 1, of_store(store))
         if attempts > 1:
             self._sink.add(of.RETRIES, attempts - 1, {**of_store(store), "db.operation.name": operation})

@@ -44,6 +44,12 @@ class OpenTelemetry(Measures):
         meter.create_observable_gauge(age.name, [self._observe_ages], age.unit, age.description)
 
     @hookimpl
+    def tenure_store_closed(self, store: ObservedStore) -> None:
+        """Take one from ``tenure.stores.open``, and forget how the store's spans begin."""
+        super().tenure_store_closed(store)
+        self._traces.store_closed(store)
+
+    @hookimpl
     def tenure_operation_started(self, store: ObservedStore, operation: str, batch_size: int) -> object:
         """Begin the span of an operation."""
         return self._traces.operation_started(store, operation, batch_size)

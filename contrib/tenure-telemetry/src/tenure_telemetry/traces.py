@@ -16,6 +16,9 @@ from tenure.hookspecs import ObservedStore, Outcome
 from tenure_telemetry.labels import AllowList, Labels, of_store
 from tenure_telemetry.measures import error_type, why_given_up
 
+# By their names they would be looked up by code in Python 3.11, which costs as much as the rest of a method.
+_CLIENT = SpanKind.CLIENT
+
 
 @dataclass(frozen=True, slots=True)
 class Current:
@@ -23,6 +26,10 @@ class Current:
 
     span: Span
     token: object
+
+
+_Start = tuple[str, Labels, bool]
+"""A span's name and labels, and whether its operation goes on in the background."""
 
 
 class Traces:
@@ -34,9 +41,20 @@ class Traces:
     """
 
     def __init__(self, tracer: Tracer, allow: AllowList) -> None:
-        self._tracer = tracer
+        self._start_span = tracer.start_span
         self._allow = allow
-        self._known: dict[int, tuple[ObservedStore, dict[str, tuple[str, Labels]]]] = {}
+        self._known: dict[int, tuple[ObservedStore, dict[str, _Start]]] = {}
+        self._last: tuple[ObservedStore | None, dict[str, _Start]] = (None, {})
+        """The store of the last call, which most often is that of the next one."""
+
+    def store_closed(self, store: ObservedStore) -> None:
+        """Forget a store: a program may open and close any number of them.
+
+        Args:
+            store: the store.
+        """
+        self._known.pop(id(store), None)
+        self._last = (None, {})
 
     def operation_started(self, store: ObservedStore, operation: str, batch_size: int) -> Current | None:
         """Begin the span of an operation and make it current.
@@ -49,12 +67,18 @@ class Traces:
         Returns:
             What :meth:`operation_finished` takes; ``None`` if nothing records spans.
         """
-        if operation == "refresh" and not get_current_span().get_span_context().is_valid:
-            return None  # in the background, every few seconds, for ever: the metrics have it
-        name, labels = self._start_of(store, operation)
-        if operation == "commit" and batch_size != 1:
+        store_of, begins = self._last
+        if store_of is not store:
+            begins = self._starts_of(store)
+        begin = begins.get(operation)
+        if begin is None:
+            begin = begins[operation] = self._start_of(store, operation)
+        name, labels, background = begin
+        if background and not get_current_span().get_span_context().is_valid:
+            return None  # every few seconds, for ever: the metrics have it
+        if batch_size != 1 and operation == "commit":
             labels = {**labels, "db.operation.batch.size": batch_size}
-        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=labels)
+        span = self._start_span(name, None, _CLIENT, labels)
         if span is INVALID_SPAN or not span.get_span_context().is_valid:
             return None
         return Current(span, otel_context.attach(set_span_in_context(span)))
@@ -91,7 +115,7 @@ class Traces:
             The span.
         """
         labels = {**of_store(store), "tenure.lock.kind": kind, **self._allow.lock(name)}
-        return self._tracer.start_span(f"acquire {kind}", attributes=labels)
+        return self._start_span(f"acquire {kind}", attributes=labels)
 
     def waited(self, span: Span, outcome: str, error: TenureError | None, token: int | None = None) -> None:
         """End the span of an acquisition.
@@ -111,12 +135,14 @@ class Traces:
                 span.set_status(StatusCode.ERROR)
         span.end()
 
-    def _start_of(self, store: ObservedStore, operation: str) -> tuple[str, Labels]:
+    def _starts_of(self, store: ObservedStore) -> dict[str, _Start]:
         known = self._known.get(id(store))
         if known is None or known[0] is not store:
             known = self._known[id(store)] = (store, {})
-        found = known[1].get(operation)
-        if found is None:
-            target = store.namespace or store.scheme
-            found = known[1][operation] = (f"{operation} {target}", {**of_store(store), "db.operation.name": operation})
-        return found
+        self._last = known
+        return known[1]
+
+    @staticmethod
+    def _start_of(store: ObservedStore, operation: str) -> _Start:
+        labels = {**of_store(store), "db.operation.name": operation}
+        return f"{operation} {store.namespace or store.scheme}", labels, operation == "refresh"

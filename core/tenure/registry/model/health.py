@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenure._text import shown
 from tenure.errors import ConfigError
-from tenure.registry.model.probes import Probe
+from tenure.registry.model.instance import Instance
+
+Probe = Callable[[Instance, float], object]
+"""A function that returns if an instance is healthy, within so many seconds, and raises :class:`tenure.Unhealthy` with
+the reason if not. Any other exception counts as unhealthy, too. It is called on a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)

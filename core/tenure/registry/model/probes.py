@@ -12,7 +12,6 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -23,11 +22,6 @@ from tenure.registry.model.instance import Instance
 
 _SHOWN = 200
 _MOST_BYTES = 8192
-
-
-Probe = Callable[[Instance, float], object]
-"""A function that returns if an instance is healthy, within so many seconds, and raises :class:`tenure.Unhealthy` with
-the reason if not. Any other exception counts as unhealthy, too. It is called on a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +139,7 @@ class CommandProbe:
             raise Unhealthy(f"the command {name!r} ended with exit code {process.returncode}{said}")
 
 
-def parse_probe(text: str) -> Probe:
+def parse_probe(text: str) -> TcpProbe | HttpProbe | CommandProbe:
     """Return the probe that ``text`` describes.
 
     Args:

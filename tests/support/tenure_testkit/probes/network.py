@@ -20,7 +20,11 @@ from urllib.parse import urlencode
 import pytest
 
 import tenure
+from tenure._plugins import discovery
 from tenure.errors import DeadlineExceeded, OutcomeUnknown, TenureError, Unavailable
+from tenure.spi import Feed, WatchRequest
+from tenure_testkit.probes.opening import open_url
+from tenure_testkit.probes.recorder import Recorder
 from tenure_testkit.probes.relay import Relay, TlsRelay
 from tenure_testkit.servers.tls import Certificates
 from tenure_testkit.waiting import PATIENCE, until
@@ -104,6 +108,32 @@ def lives_on_without_a_name_server(url: str) -> None:
                 store.lease(PATIENCE / 3).revoke()
                 until(partial(_is_told, watch, revision), what=f"the watch goes on: {outage}")
             assert lease.alive
+
+
+class _Leaving(Recorder):
+    """Closes its feed as soon as it fails, as core does from another thread."""
+
+    feed: Feed | None = None
+
+    def fail(self, error: TenureError) -> None:
+        super().fail(error)
+        if self.feed is not None:
+            self.feed.close()
+
+
+def every_feed_is_told_of_a_break(url: str) -> None:
+    """Feeds that share a connection all learn that it broke, although the first is closed before the next is told."""
+    with closing(Relay(port_of(url))) as relay:
+        elsewhere = _elsewhere(url, f"127.0.0.1:{relay.port}")
+        with closing(open_url(discovery.find(url.partition(":")[0]), elsewhere, timeout=PATIENCE / 3)) as backend:
+            sinks = [_Leaving() for _ in range(4)]
+            for number, sink in enumerate(sinks):
+                sink.feed = backend.watch(WatchRequest(prefix=f"{number}/"), sink=sink, timeout=PATIENCE / 3)
+            for sink in sinks:
+                until(partial(bool, sink.items), what="the feed began")
+            relay.cut()
+            for sink in sinks:
+                assert isinstance(sink.error(), Unavailable)
 
 
 def ends_in_time_when_answers_stop_after_a_byte(url: str) -> None:
