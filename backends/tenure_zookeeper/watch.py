@@ -6,8 +6,8 @@ its revision, or that it is gone. What changed twice before it was read is told 
 declared). What is read is never older than the event, as both come from the same server on one connection.
 
 A feed begins by adding the watch and then listing, so nothing falls between. A list takes a while; what is marked
-meanwhile is read again for the snapshot, which so shows one revision as the SPI wants it: a key that vanished while
-the list was read, or while it was read again, isn't told as deleted before it was.
+meanwhile is read again for the snapshot, until nothing is marked. So it shows one revision as the SPI wants it: no key
+that had gone before, and all that were still there.
 A feed of one key watches the two leaves that the key can have. Watches are shared by the feeds on the same node. They
 end with the connection, and so do the feeds: core opens them again and finds the difference. So a feed never meets data
 that were replaced.
@@ -35,6 +35,8 @@ from tenure_zookeeper.feed import ZooKeeperFeed, ZooKeeperPollingFeed
 _READ_TIMEOUT = 10.0
 """Seconds; the connection itself is found dead earlier."""
 _AT_A_TIME = 200
+_ROUNDS = 10
+"""Looks at what changed while a feed began, until nothing has."""
 
 _Work = list[tuple[ZooKeeperFeed, list[str]]]
 """Feeds, each with the keys that are stale in it."""
@@ -165,25 +167,31 @@ class Watches:
         feed.rules = access_rules.counts(self._connection, _rules_of([feed]), deadline=deadline)
 
     def _settle(self, feed: ZooKeeperFeed, page: Page, deadline: Deadline) -> Snapshot:
-        """The list with what changed while it was read."""
-        with self._condition:
-            revision = self._connection.answered()  # every change up to it has been marked
-            stale, feed.stale = list(feed.stale), {}
-            self._marked.pop(feed, None)
-        if not stale:
-            return Snapshot(page.items, page.revision)
+        """The list with what changed while it was read, and then with what changed while that was read."""
         items = {item.key: item for item in page.items}
-        gone_later = []
-        for key, (item, seen) in zip(stale, reads.read_keys(self._connection, stale, deadline=deadline), strict=True):
-            if item is not None:
-                items[key] = item
-            elif seen <= revision:
-                items.pop(key, None)
-            else:
-                gone_later.append(key)  # perhaps after the snapshot: what the list had stays, the delete follows
+        revision, gone = page.revision, set[str]()
+        for _ in range(_ROUNDS):
+            with self._condition:
+                answered = self._connection.answered()  # every change up to it has been marked
+                stale, feed.stale = list(feed.stale), {}
+                self._marked.pop(feed, None)
+            if stale or gone:
+                revision = answered
+            for key in gone.difference(stale):
+                items.pop(key, None)  # seen to be gone before, and nothing has happened to it since
+            gone.intersection_update(stale)
+            if not stale:
+                break
+            found = reads.read_keys(self._connection, stale, deadline=deadline)
+            for key, (item, _) in zip(stale, found, strict=True):
+                if item is None:
+                    gone.add(key)
+                else:
+                    items[key] = item
+                    gone.discard(key)
         with self._condition:
-            for key in gone_later:
-                self._mark(feed, key)
+            for key in gone:
+                self._mark(feed, key)  # perhaps after the snapshot: what it had before stays, the delete follows
         return Snapshot(tuple(items[key] for key in sorted(items, key=str.encode)), revision)
 
     # -- kazoo's reading thread --

@@ -18,6 +18,7 @@ from tenure.conformance.network import (
     Cut,
     CutPoint,
     Direction,
+    Late,
     Latency,
     LimitData,
     Network,
@@ -179,6 +180,30 @@ def test_a_black_hole_holds_back_and_delivers_in_the_end(
         assert b"other\n" not in server.lines
         assert server.ended == 0
     assert answer(client, 6) == b"lost?\n"
+
+
+def test_a_black_hole_lets_the_first_pieces_through(network: Network, client: socket.socket):
+    with network.black_hole(Direction.DOWN, passes=2) as hole:
+        assert ask(client, b"one\n") == b"one\n"
+        assert ask(client, b"two\n") == b"two\n"
+        assert hole.effects == 0
+        client.sendall(b"three\n")
+        until(lambda: hole.effects == len(b"three\n"), 60.0, "the third answer is held back")
+    assert answer(client, 6) == b"three\n"
+
+
+def test_a_late_request_arrives_once_the_fault_is_removed(network: Network, server: Echo, client: socket.socket):
+    with network.add(Late(needle=b"needle"), Direction.UP) as late:
+        assert ask(client, b"other\n") == b"other\n"
+        client.sendall(b"a needle\n")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        with connected(network) as again:
+            assert ask(again, b"a needle again\n") == b"a needle again\n"
+        assert late.effects == 1
+        assert b"a needle\n" not in server.lines
+    until(lambda: late.effects == 2, 60.0, "the server has answered")
+    assert server.lines[-1] == b"a needle\n"
 
 
 def test_a_partition_heals(network: Network, client: socket.socket):

@@ -195,6 +195,15 @@ def test_the_log_is_bounded_by_bytes(
     assert 300_000 <= counted == noted <= 1_000_000
 
 
+def test_the_log_that_a_store_is_made_with_is_bounded_by_256_mib(
+    server: PostgresqlServer, schema: str, backend: Backend
+) -> None:
+    """The bound is in the functions of the server, where no client changes it."""
+    put(backend, "key")
+    rows = server.sql(f"SELECT prosrc FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace")
+    assert any(f"v_bytes > {256 << 20} " in source for (source,) in rows)
+
+
 def test_revisions_follow_the_clock_and_only_grow(server: PostgresqlServer, schema: str, backend: Backend) -> None:
     before = time.time()
     first = put(backend, "key")

@@ -10,6 +10,7 @@ from tenure.conformance.rules.asyncio_alone import AsyncioRules
 from tenure.conformance.rules.bulk import BulkRules
 from tenure.conformance.rules.closing import ClosingRules
 from tenure.conformance.rules.faults.clocks import ClockRules
+from tenure.conformance.rules.faults.held_up import HeldUpRules
 from tenure.conformance.rules.faults.late_answers import LateAnswerRules
 from tenure.conformance.rules.faults.leases import FaultLeaseRules
 from tenure.conformance.rules.faults.registry import FaultRegistryRules
@@ -57,6 +58,7 @@ class AllRules(
     FaultWatchRules,
     FaultLeaseRules,
     LateAnswerRules,
+    HeldUpRules,
     ClockRules,
     RightRules,
     FaultRegistryRules,

@@ -86,6 +86,29 @@ def test_a_revision_of_lost_data_is_refused(zookeeper_node: ZooKeeperServer, rel
         store.put_if_unchanged(key, b"mine", revision=revisions[key])
 
 
+def test_versions_of_lost_data_prove_nothing(zookeeper_node: ZooKeeperServer, relay: Relay) -> None:
+    """The data are made again alike, so that each node has its version of before; only the connection has broken."""
+    lose_everything(zookeeper_node)  # both histories begin alike
+    with connect(f"zookeeper://127.0.0.1:{relay.port}/mine", timeout=T) as store:
+        with connect(f"{zookeeper_node.url}/mine", timeout=T) as other:
+            other.put("filler", b"")
+            first = other.put("key", b"old").revision
+            known = store.put_if_unchanged("key", b"old", revision=first).revision
+        relay.turn_to(free_port())
+        lose_everything(zookeeper_node)
+        with connect(f"{zookeeper_node.url}/mine", timeout=T) as other:
+            other.put("filler", b"")
+            for _ in range(2):
+                other.put("key", b"new")
+            while other.put("filler", b"").revision <= known + 10:
+                pass
+            relay.turn_to(zookeeper_node.port)
+            with pytest.raises(Conflict):
+                store.put_if_unchanged("key", b"mine", revision=known)
+            assert (item := other.get("key")) is not None
+            assert item.value == b"new"
+
+
 def test_a_revision_that_was_not_read_here_is_a_number(zookeeper_node: ZooKeeperServer) -> None:
     """The limit: a store that has not read the key can't know that the revision is of lost data."""
     with connect(f"{zookeeper_node.url}/mine", timeout=T) as store:

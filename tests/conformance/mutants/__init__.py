@@ -10,6 +10,7 @@ from . import (
     closing,
     faults,
     feeds,
+    held_up,
     keys,
     kv,
     later_faults,
@@ -58,6 +59,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *faults.MUTANTS,
     *partition.MUTANTS,
     *later_faults.MUTANTS,
+    *held_up.MUTANTS,
     *model.MUTANTS,
 )
 """All of them, area by area."""

@@ -192,6 +192,16 @@ class PrefixIsDeletedInPart(_Prefix):
         return self.delete(self.keys(prefix)[:5])
 
 
+class PrefixIsDeletedInOnePart(_Prefix):
+    """Deleting a prefix ends after as many keys as a transaction takes, and says that none are left."""
+
+    rules = ("bulk.a_prefix_of_many_keys_is_deleted",)
+    declares: ClassVar = {"prefix_delete": True, "max_transaction_operations": 100}
+
+    def delete_prefix(self, prefix: str, *, timeout: float) -> PrefixDeletion:
+        return self.delete(self.keys(prefix)[:100])
+
+
 class PrefixIsMiscounted(_Prefix):
     """Deleting a prefix returns the number of keys that the store has left."""
 
@@ -239,6 +249,7 @@ MUTANTS: tuple[type[Faithful], ...] = (
     PrefixIsDeletedAsAFolder,
     PrefixEndsTooEarly,
     PrefixIsDeletedInPart,
+    PrefixIsDeletedInOnePart,
     PrefixIsMiscounted,
     PrefixGoesKeyByKey,
     PrefixGoesUnseen,

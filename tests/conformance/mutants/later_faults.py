@@ -12,9 +12,9 @@ from unittest.mock import patch
 import tenure_memory
 from tenure._client.store import Store
 from tenure.conformance import ServerControls
-from tenure.errors import Compacted, PermissionDenied
+from tenure.errors import Compacted, OutcomeUnknown, PermissionDenied
 from tenure.leases import Lease
-from tenure.spi import Feed, KeyValue, Page, ReadResult, Sink, WatchRequest
+from tenure.spi import CommitResult, Feed, KeyValue, Page, ReadResult, Sink, Transaction, WatchRequest
 from tenure_memory.history import History
 from tenure_testkit.tcp import TcpServer
 from tenure_testkit.tcp.client import DETECTION
@@ -59,6 +59,18 @@ class RefreshCountsFromTheAnswer(Networked):
             refreshed(lease, now, ttl, now)
 
         return patch.object(Lease, "mark_refreshed", mark_refreshed)
+
+
+class RepeatsUntilAnswered(Networked):
+    """A write without an answer is sent again, and nothing tells the server that the two are one."""
+
+    rules = ("faults.an_acknowledged_write_is_applied_once",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        try:
+            return super().commit(transaction, timeout=timeout)
+        except OutcomeUnknown:
+            return super().commit(transaction, timeout=timeout)
 
 
 class TimeoutIsForEachPiece(Networked):
@@ -219,6 +231,7 @@ class LeasesEndByTheWallClock(Networked):
 MUTANTS: tuple[Mutant, ...] = (
     CountsFromTheAnswer,
     RefreshCountsFromTheAnswer,
+    RepeatsUntilAnswered,
     TimeoutIsForEachPiece,
     FallsAsleep,
     WithoutRightsIsEmpty,

@@ -337,6 +337,17 @@ class OthersWritesAreNotTold(BentWatch):
         return [] if next(feed.count) % 4 == 0 else [item]
 
 
+class ChecksAlwaysHold(Faithful):
+    """A transaction of preconditions alone is said to hold."""
+
+    rules = ("recipes.a_long_queue_keeps_its_order",)
+
+    def commit(self, transaction: Transaction, *, timeout: float) -> CommitResult:
+        if not transaction.operations:
+            return CommitResult(self.present)
+        return self.inner.commit(transaction, timeout=timeout)
+
+
 class UnansweredIsRefused(UnknownIsToldAsRefused):
     """What got no answer is said to be not applied, so that its maker does it again."""
 
@@ -375,6 +386,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ClosedLooksOpen,
     LostKeysStayAway,
     OthersWritesAreNotTold,
+    ChecksAlwaysHold,
     UnansweredIsRefused,
     UnansweredIsRepeated,
 )

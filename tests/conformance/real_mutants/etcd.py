@@ -65,8 +65,8 @@ MUTANTS = (
         id="etcd-late-write-not-applied",
         kind=Kind.LOST_ANSWER,
         file=f"{_FOLDER}/errors.py",
-        old="    if write:\n        return OutcomeUnknown(",
-        new="    if write and not late:\n        return OutcomeUnknown(",
+        old="where=endpoints, write=write, late=late)",
+        new="where=endpoints, write=write and not late, late=late)",
         wrong="A write whose time ran out is reported as not applied, and may be applied.",
         rules=("faults.*",),
         tests=("tests/backends/etcd/test_errors.py",),
@@ -108,6 +108,10 @@ MUTANTS = (
         old="if before.cluster and (cluster != before.cluster or term < before.term or revision < before.revision):",
         new="if before.cluster and cluster != before.cluster:",
         wrong="A guarded write on a revision of lost data succeeds on a value that nobody read.",
+        unnoticeable=(
+            "Each new connection proves its history before a guarded write; only a proxy between keeps one over a loss "
+            "of data."
+        ),
         rules=("restarts.revisions_of_lost_data_count_no_more", "restarts.restored_data_refuse_later_revisions"),
         tests=(
             "tests/backends/etcd/test_history.py::test_an_answer_that_is_behind_an_earlier_one_is_of_another_history",

@@ -77,6 +77,7 @@ MUTANTS = (
         old="    if not there and after != start:\n",
         new="    if not there and after < start:\n",
         wrong="A watch resumes after a revision that the replaced data don't have, and is told nothing.",
+        unnoticeable="The reader of the log asks the same once more, and ends the watch with the same error.",
         rules=("restarts.restored_data_refuse_later_revisions",),
         tests=_WATCH,
     ),
@@ -87,7 +88,7 @@ MUTANTS = (
         old="        return revision not in self._present and (self.complete or revision <= self._last)\n",
         new="        return revision > self._last and self.complete\n",
         wrong="A watch that the log has left behind goes on without the changes it missed, in silence.",
-        rules=("restarts.a_watcher_left_behind_is_resynced",),
+        rules=("faults.a_held_up_watcher_learns_of_dropped_history", "restarts.a_watcher_left_behind_is_resynced"),
         tests=_WATCH,
     ),
     RealMutant(
@@ -97,6 +98,7 @@ MUTANTS = (
         old="    PERFORM pg_notify('{channel}', '');\nEND $$\n",
         new="    PERFORM length('{channel}');\nEND $$\n",
         wrong="A watch hears of each change at its next poll only.",
+        unnoticeable="The watch looks at the log every half second, which is the latency that the store declares.",
         rules=("watches.are_quick",),
         tests=("contrib/tenure-postgresql/tests/test_watch.py::test_notifications_make_it_quick",),
     ),
@@ -138,6 +140,8 @@ MUTANTS = (
         new="LOG_BYTES = 256 << 40\n",
         wrong="The log of large values fills the server's disk.",
         unnoticeable="Only the size of the table shows it, until the disk is full.",
-        tests=("contrib/tenure-postgresql/tests/test_watch.py::test_the_log_is_bounded_by_bytes",),
+        tests=(
+            "contrib/tenure-postgresql/tests/test_watch.py::test_the_log_that_a_store_is_made_with_is_bounded_by_256_mib",
+        ),
     ),
 )

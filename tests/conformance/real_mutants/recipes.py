@@ -10,7 +10,16 @@ _LONG = "tests/recipes/test_long_queues.py"
 
 
 def _recipe(  # noqa: PLR0917 - the fields of a mutant, in its order
-    name: str, module: str, old: str, new: str, wrong: str, rules: tuple[str, ...], tests: tuple[str, ...]
+    name: str,
+    module: str,
+    old: str,
+    new: str,
+    wrong: str,
+    rules: tuple[str, ...],
+    tests: tuple[str, ...],
+    *,
+    store: str = "memory",
+    unnoticeable: str = "",
 ) -> RealMutant:
     return RealMutant(
         id=f"core-recipe-{name}",
@@ -21,7 +30,8 @@ def _recipe(  # noqa: PLR0917 - the fields of a mutant, in its order
         wrong=wrong,
         rules=(*(f"recipes.{rule}" for rule in rules), "recipes.*"),
         tests=tests,
-        stores=("memory",),
+        unnoticeable=unnoticeable,
+        stores=(store,),
     )
 
 
@@ -41,7 +51,7 @@ MUTANTS = (
         "for ticket in view.before(mine) if ticket.key > self.key)",
         "for ticket in view.before(mine) if ticket.key < self.key)",
         "A waiter whose predecessor dies holds beside an earlier participant whose name sorts later.",
-        ("fair_locks_exclude_each_other",),
+        ("a_long_queue_keeps_its_order",),
         (f"{_LONG}::test_one_with_a_later_name_is_in_the_way_of_those_that_came_after_it",),
     ),
     _recipe(
@@ -50,7 +60,7 @@ MUTANTS = (
         "return front if (yield from self._absent(unseen, attempt, limit)) else None",
         "return front",
         "A waiter takes a page of a long queue for all of it.",
-        ("fair_locks_exclude_each_other",),
+        ("a_long_queue_keeps_its_order",),
         (f"{_LONG}::test_one_with_a_later_name_is_in_the_way_of_those_that_came_after_it",),
     ),
     _recipe(
@@ -61,6 +71,7 @@ MUTANTS = (
         "A participant takes the ticket of another process with an equal name for its own.",
         ("fair_locks_exclude_each_other",),
         (f"{_LONG}::test_a_name_that_another_participant_has_is_given_up",),
+        unnoticeable="Two processes have one name only if 26 random bits and a 256th of a second are the same.",
     ),
     _recipe(
         "token-of-the-candidacy",
@@ -79,6 +90,7 @@ MUTANTS = (
         "A ticket whose put had no answer stays in everybody's way after the store was away.",
         ("lost_answers_are_cleared_up", "leave_nothing_behind"),
         _ORDERS,
+        store="etcd",
     ),
     _recipe(
         "one-permit-too-many",
@@ -124,6 +136,7 @@ MUTANTS = (
         "Each release of an unfair lock wakes all that wait.",
         ("unfair_locks_exclude_each_other",),
         (f"{_LONG}::test_those_that_lost_an_unfair_lock_look_away_ever_longer",),
+        unnoticeable="Only the number of requests is larger; who holds, and when, is as before.",
     ),
     _recipe(
         "counted-twice",
@@ -133,6 +146,7 @@ MUTANTS = (
         "An addition whose answer was lost is made twice.",
         ("lost_answers_are_cleared_up", "numbers_are_given_once"),
         ("tests/recipes/test_counters.py",),
+        store="etcd",
     ),
     _recipe(
         "gate-for-former-holders",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import http.client
 import sys
 import tempfile
 import uuid
@@ -19,6 +21,8 @@ for _folder in (ROOT / "tests/support", ROOT / "contrib/tenure-postgresql/tests/
 
 from tenure.conformance.controls.controls import ServerControls  # noqa: E402 - the path has to be set first
 from tenure_testkit.servers.controls import controls  # noqa: E402
+
+_SNAPSHOT_SECONDS = 30.0
 
 EMBEDDED = ("memory", "sqlite")
 """Stores without a server: a trial makes one of its own."""
@@ -59,6 +63,10 @@ def start(store: str, stack: ExitStack) -> Running:
         from tenure_testkit.servers.consul import ConsulServer
 
         return _running(stack.enter_context(ConsulServer()), stack)
+    if store == "consul-running":
+        from tenure_testkit.servers.consul import ConsulServer
+
+        return _restored_running(stack.enter_context(ConsulServer()))
     raise ValueError(f"there is no server of {store!r}")
 
 
@@ -79,6 +87,27 @@ def _backup(server: Any, stack: ExitStack) -> dict[str, Callable[[], None]]:
             server.start()
 
     return {"backup": back_up, "restore": lambda: server.start_on(file)}
+
+
+def _restored_running(server: Any) -> Running:
+    """Its operator saves snapshots and restores them while it runs, so that connections stay."""
+    saved: list[bytes] = []
+
+    def snapshot(method: str, body: bytes | None = None) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_SNAPSHOT_SECONDS)
+        with contextlib.closing(connection):
+            connection.request(method, "/v1/snapshot", body)
+            answer = connection.getresponse()
+            content = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{method} /v1/snapshot: {answer.status} {content[:200]!r}")
+        return content
+
+    only = ServerControls(
+        backup=lambda: saved.append(snapshot("GET")),
+        restore=lambda: snapshot("PUT", saved[-1]),
+    )
+    return Running(lambda: str(server.url), lambda url: only, server.recover)
 
 
 def _postgresql(stack: ExitStack) -> Running:

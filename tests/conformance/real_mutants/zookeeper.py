@@ -28,7 +28,11 @@ MUTANTS = (
         old="        if exact:\n            plan.held.update(state.above)\n",
         new="",
         wrong="A guarded write that meets a delete and a create between its read and its multi succeeds.",
-        rules=("transactions.notice_delete_and_recreate", "transactions.notice_what_others_delete_and_recreate"),
+        rules=(
+            "faults.a_held_up_write_keeps_its_guard",
+            "transactions.notice_delete_and_recreate",
+            "transactions.notice_what_others_delete_and_recreate",
+        ),
         tests=("tests/backends/zookeeper/test_data.py::test_a_key_made_again_is_another_key",),
     ),
     RealMutant(
@@ -48,7 +52,11 @@ MUTANTS = (
         old='plan.parts += [_create(connection, moved, b"", encoding.PERSISTENT), encoding.delete(moved)]',
         new="plan.touched.discard(moved)",
         wrong="Puts with and without a lease that race leave two nodes: a deleted key comes back.",
-        rules=("leases.racing_for_a_key_leave_one_truth", "leases.racing_in_several_processes_leave_one_truth"),
+        rules=(
+            "faults.a_held_up_put_leaves_one_truth",
+            "leases.racing_for_a_key_leave_one_truth",
+            "leases.racing_in_several_processes_leave_one_truth",
+        ),
         tests=("tests/backends/zookeeper/test_data.py::test_a_put_that_another_put_overtakes_leaves_one_node",),
     ),
     RealMutant(
@@ -59,6 +67,7 @@ MUTANTS = (
         new="    data = keys.pack(put.value, state.origin)\n",
         wrong="A put that changes the lease takes the create revision of a key that was deleted meanwhile.",
         rules=(
+            "faults.a_held_up_put_leaves_one_truth",
             "leases.deleted_keys_do_not_come_back",
             "leases.racing_for_a_key_leave_one_truth",
             "leases.racing_in_several_processes_leave_one_truth",
@@ -86,7 +95,7 @@ MUTANTS = (
         old="            gone.append(key)\n",
         new="            continue\n",
         wrong="A list leaves out keys that change their lease while it is read.",
-        rules=("lists.by_scan_miss_nothing_that_stays", "leases.racing_for_a_key_leave_one_truth"),
+        rules=("faults.a_held_up_list_shows_what_stays", "lists.by_scan_miss_nothing_that_stays"),
         tests=("tests/backends/zookeeper/test_data.py::test_a_key_that_moves_once_its_name_was_read_is_listed",),
     ),
     RealMutant(
@@ -104,7 +113,7 @@ MUTANTS = (
             '        self._worker.start("watching")\n'
         ),
         wrong="A watch never tells what was written between its list and its watch.",
-        rules=("watches.begin_with_the_present_state", "watches.watchers_converge"),
+        rules=("faults.a_held_up_watch_misses_nothing", "watches.begin_with_the_present_state"),
         tests=("tests/backends/zookeeper/test_watch.py::test_what_is_written_once_the_list_was_read_is_told",),
     ),
     RealMutant(
@@ -125,7 +134,7 @@ MUTANTS = (
         new="        self.losses += 1\n",
         wrong="After a loss of data a compare-and-set from memory succeeds on another value.",
         rules=("restarts.revisions_of_lost_data_count_no_more", "restarts.restored_data_refuse_later_revisions"),
-        tests=("tests/backends/zookeeper/test_history.py",),
+        tests=("tests/backends/zookeeper/test_history.py::test_versions_of_lost_data_prove_nothing",),
     ),
     RealMutant(
         id="zookeeper-lost-data-unseen",
@@ -141,12 +150,12 @@ MUTANTS = (
         id="zookeeper-deletes-before-the-snapshot",
         kind=Kind.GAP,
         file=f"{_FOLDER}/watch.py",
-        old="            elif seen <= revision:\n",
-        new="            elif seen <= 0:\n",
+        old="                items.pop(key, None)  # seen to be gone before",
+        new="                continue  # seen to be gone before",
         wrong="A snapshot shows keys that were deleted before its revision.",
-        rules=("watches.begin_with_the_present_state", "spi.feeds_begin_with_a_snapshot"),
+        rules=("faults.a_held_up_watch_misses_nothing", "watches.begin_with_the_present_state"),
         tests=(
-            "tests/backends/zookeeper/test_watch.py::test_a_snapshot_shows_what_was_written_while_the_list_was_read",
+            "tests/backends/zookeeper/test_watch.py::test_a_snapshot_shows_no_key_that_was_deleted_before_its_revision",
         ),
     ),
     RealMutant(

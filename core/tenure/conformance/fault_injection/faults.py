@@ -35,6 +35,7 @@ SHORT = 1.0
 """Seconds; the timeout of a call that can't succeed."""
 
 _POLL = 0.05
+_LOOK = 0.0005
 _USUAL = 50
 _LONG = 0.3
 """Seconds. An election takes longer, or breaks connections; a busy machine rarely delays a put this long."""
@@ -59,6 +60,15 @@ def fault(context: RuleContext, name: str, start: Callable[[], Together], what: 
                 yield toxic
             finally:
                 toxic.remove()
+
+
+def wait_for_effects(
+    toxic: Together, number: int, within: float, *, unless: Callable[[], bool] = lambda: False
+) -> None:
+    """Wait until a toxic has had so many effects, for ``within`` seconds at most, and while ``unless`` is false."""
+    deadline = time.monotonic() + within
+    while toxic.effects < number and not unless() and time.monotonic() < deadline:
+        time.sleep(_LOOK)
 
 
 def black_hole_name(directions: tuple[Direction, ...]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from tenure.conformance.network.toxics import Cut, Direction, Toxic, spellings
+from tenure.conformance.network.toxics import BlackHole, Cut, Direction, Late, Toxic, spellings
 
 
 class Applied:
@@ -17,7 +17,8 @@ class Applied:
         self.direction = direction
         self.effects = 0
         """The number of effects so far; the toxic's docstring defines what counts."""
-        self.left = toxic.times if isinstance(toxic, Cut) else 0
+        self.left = _times(toxic)
+        """How many more requests it is for, or pieces it lets through."""
         self.spellings = spellings(getattr(toxic, "needle", b""))
         self.owner = owner
 
@@ -30,6 +31,12 @@ class Applied:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.remove()
+
+
+def _times(toxic: Toxic) -> int:
+    if isinstance(toxic, Cut):
+        return toxic.times
+    return toxic.passes if isinstance(toxic, BlackHole) else int(isinstance(toxic, Late))
 
 
 class Owner(Protocol):

@@ -22,6 +22,7 @@ from tenure.conformance.network.toxics import (
     Cut,
     CutPoint,
     Direction,
+    Late,
     Latency,
     LimitData,
     ResetPeer,
@@ -76,6 +77,7 @@ class Connection:
         self._tail = b""
         self._passed = dict.fromkeys(Direction, 0)
         self._cut: Applied | None = None
+        self._late: Applied | None = None
         self._heard = asyncio.Event()
         self._ended = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -134,6 +136,9 @@ class Connection:
             if direction is Direction.DOWN and self._cut is not None:
                 self._heard.set()  # the answer that gets lost
                 continue
+            if direction is Direction.DOWN and self._late is not None:
+                self._late.effects += 1
+                continue
             await self._shape(direction, data, writer)
         self._heard.set()
         await self._gate(direction, 0)
@@ -151,8 +156,11 @@ class Connection:
 
     async def _gate(self, direction: Direction, size: int) -> None:
         """Wait while nothing may pass."""
+        open_to_it = [a for a in self._toxics(direction) if size and _lets_through(a)]
         while not self._ended:
-            closed = [a for a in self._toxics(direction) if isinstance(a.toxic, BlackHole | Timeout)]
+            closed = [
+                a for a in self._toxics(direction) if isinstance(a.toxic, BlackHole | Timeout) and a not in open_to_it
+            ]
             if not closed:
                 return
             held = closed[0]
@@ -210,7 +218,7 @@ class Connection:
         longest = 0
         found = False
         for applied in self._toxics(Direction.UP):
-            if not isinstance(applied.toxic, Cut | Sight):
+            if not isinstance(applied.toxic, Cut | Late | Sight):
                 continue
             longest = max(longest, *(len(spelling) for spelling in applied.spellings))
             if not any(spelling in seen for spelling in applied.spellings):
@@ -218,6 +226,11 @@ class Connection:
             found = True
             if isinstance(applied.toxic, Sight):
                 applied.effects += 1
+            elif isinstance(applied.toxic, Late):
+                if applied.left > 0:
+                    applied.left -= 1
+                    self._keep(applied, data)
+                    return False
             elif applied.left > 0 and self._cut is None:
                 applied.left -= 1
                 if applied.toxic.point is CutPoint.BEFORE_REQUEST:
@@ -228,6 +241,22 @@ class Connection:
                 self._tasks.append(asyncio.ensure_future(self._finish(applied, applied.toxic.point)))
         self._tail = b"" if found or longest < 2 else seen[1 - longest :]
         return True
+
+    def _keep(self, by: Applied, request: bytes) -> None:
+        """Take the client away, and let the server have the request once the fault is removed."""
+        self._late = by
+        by.effects += 1
+        self._traffic.broken += 1
+        _reset(self._client)
+        self._tasks.append(asyncio.ensure_future(self._deliver(by, request)))
+
+    async def _deliver(self, by: Applied, request: bytes) -> None:
+        await self._released(by, Direction.UP)
+        if self._server is not None and not self._ended:
+            self._server.write(request)
+            await self._server.drain()
+            await asyncio.sleep(_SERVED)
+        self.abort(count=False)
 
     async def _finish(self, cut: Applied, point: CutPoint) -> None:
         """Let the server have the whole request; take the client away now, or when the answer is complete."""
@@ -245,6 +274,14 @@ class Connection:
             if point is CutPoint.AFTER_REPLY:
                 self._break(cut)
             self.abort(count=False)
+
+
+def _lets_through(applied: Applied) -> bool:
+    """Whether a black hole still lets pieces through; then there is one fewer."""
+    if not isinstance(applied.toxic, BlackHole) or not applied.left:
+        return False
+    applied.left -= 1
+    return True
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -89,9 +89,9 @@ class Network:
         wanted = directions or (Direction.DOWN,)
         return Together([proxy.add(toxic, direction) for proxy in self.proxies for direction in wanted])
 
-    def black_hole(self, *directions: Direction) -> Together:
-        """Hold back all bytes in these directions (none given: both) until it is removed."""
-        return self.add(BlackHole(), *(directions or BOTH))
+    def black_hole(self, *directions: Direction, passes: int = 0) -> Together:
+        """Hold back all bytes in these directions (none given: both) but the first pieces, until it is removed."""
+        return self.add(BlackHole(passes=passes), *(directions or BOTH))
 
     def down(self) -> Together:
         """Refuse connections until it is removed."""

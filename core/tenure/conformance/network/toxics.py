@@ -75,13 +75,15 @@ class LimitData:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlackHole:
     """Hold back all bytes, and the ends of connections; when the toxic is removed, they arrive.
 
-    In both directions it is a partition, in one direction a one-way partition. Effects: bytes held back, and
-    connections that weren't made.
+    In both directions it is a partition, in one direction a one-way partition. ``passes`` pieces and new connections
+    get through before, in each direction. Effects: bytes held back, and connections that weren't made.
     """
+
+    passes: int = 0
 
 
 class CutPoint(StrEnum):
@@ -109,13 +111,24 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Late:
+    """Break the client's connection under the next request that contains ``needle``, and keep the request.
+
+    It arrives when the toxic is removed. The needle is found as with :class:`Cut`. Effects: the request that was kept,
+    and its answer.
+    """
+
+    needle: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """Changes nothing. Effects: requests seen that contain ``needle``, as with :class:`Cut`."""
 
     needle: bytes
 
 
-Toxic = Latency | Bandwidth | Down | Timeout | ResetPeer | Slicer | LimitData | BlackHole | Cut | Sight
+Toxic = Latency | Bandwidth | Down | Timeout | ResetPeer | Slicer | LimitData | BlackHole | Cut | Late | Sight
 
 
 def spellings(needle: bytes) -> tuple[bytes, ...]:

@@ -15,7 +15,7 @@ from tenure.conformance.rules.lists import fill
 from tenure.conformance.rules.spi import Recorder
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.sample_keys import ODD_KEYS, in_order
-from tenure.conformance.workloads.threads import Running
+from tenure.conformance.workloads.threads import DEADLINE, Running
 from tenure.errors import Unsupported
 from tenure.spi import Deleted, KeyValue, MultiReadResult, WatchRequest
 from tenure.watch import EventType
@@ -29,6 +29,8 @@ _ALL = (*_TOGETHER, _ODD_ONLY)
 _READS = 30
 _LONGEST = 10.0
 _LEAST_STATES = 5
+_MOST = 10_000
+"""Keys that are put in one transaction at most."""
 
 
 class BulkRules(Rules, area="bulk"):
@@ -154,6 +156,15 @@ class BulkRules(Rules, area="bulk"):
             left = tuple(key for key in left if key not in gone)
             context.check.equal(context.store.list("").keys, left, f"the keys after delete_prefix({prefix!r})")
         context.check.equal(beside.list("").keys, ("a/b",), "the keys of another namespace after delete_prefix('')")
+
+    def test_bulk_a_prefix_of_many_keys_is_deleted(self, context: RuleContext) -> None:
+        """delete_prefix deletes all keys of a prefix that has more than a transaction takes, and counts them."""
+        count = min(context.capabilities.max_transaction_operations, _MOST) + 1
+        fill(context.store, tuple(f"m/{number:05}" for number in range(count)), at_once=_MOST)
+        done = context.store.delete_prefix("m/", timeout=DEADLINE)
+        context.check.equal(done.deleted, count, f"deleted by delete_prefix of {count} keys")
+        left = context.store.list("m/", limit=1, keys_only=True).keys
+        context.check.equal(left, (), f"keys that are left after delete_prefix of {count} keys")
 
     def test_bulk_watchers_see_a_deleted_prefix(self, context: RuleContext) -> None:
         """A watcher sees a delete for each key of a prefix that was deleted, at its revision, and no other."""

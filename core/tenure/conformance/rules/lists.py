@@ -27,9 +27,9 @@ _LARGE_LIST = 20 << 20
 """Bytes; more than a plugin reads at once, so that core has to put pages together."""
 
 
-def fill(store: Store, keys: tuple[str, ...], value: bytes = b"") -> None:
-    """Put many keys, a transaction at a time, not in order."""
-    size = min(100, store.capabilities.max_transaction_operations)
+def fill(store: Store, keys: tuple[str, ...], value: bytes = b"", *, at_once: int = 100) -> None:
+    """Put many keys, a transaction of at most ``at_once`` at a time, not in order."""
+    size = min(at_once, store.capabilities.max_transaction_operations)
     shuffled = sorted(keys, key=lambda key: zlib.crc32(key.encode()))
     for start in range(0, len(shuffled), size):
         transaction = store.transaction()

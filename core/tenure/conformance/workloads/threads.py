@@ -40,6 +40,11 @@ class Running:
         """Whether a function has raised, so waiting is useless."""
         return bool(self._errors)
 
+    @property
+    def alive(self) -> bool:
+        """Whether a function still runs."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def join(self, within: float = DEADLINE) -> None:
         """Wait for all functions to end; raise what one of them raised. Not ending in time violates the rule."""
         deadline = time.monotonic() + within

@@ -5,17 +5,28 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from tenure._client.store import Store
 from tenure.conformance.checkers import write_history
-from tenure.conformance.fault_injection.faults import RECOVERY, SHORT, fails_in_time, fault, outage, works_again
+from tenure.conformance.fault_injection.faults import (
+    FAILS,
+    RECOVERY,
+    SHORT,
+    fails_in_time,
+    fault,
+    outage,
+    visible,
+    wait_for_effects,
+    works_again,
+)
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT, inconclusive
 from tenure.conformance.harness.context import TIMEOUT, RuleContext
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_control
-from tenure.conformance.network import Direction, Latency, Network, Slicer
+from tenure.conformance.network import Direction, Late, Latency, Network, Slicer
 from tenure.conformance.workloads.leases import CLOCK_TOLERANCE
 from tenure.conformance.workloads.recording_watcher import Follower
 from tenure.conformance.workloads.threads import together
@@ -49,6 +60,34 @@ class LateAnswerRules(Rules, area="faults"):
             "three holders whose answers come late",
             within=2 * longest * _TRIES + 3 * EVENT_TIMEOUT,
         )
+
+    @requires_control("network")
+    def test_faults_an_acknowledged_write_is_applied_once(self, context: RuleContext) -> None:
+        """A write that was acknowledged isn't applied again when an earlier request for it arrives late."""
+        store = context.connect()
+        recognised = visible(context, store, uuid.uuid4().hex.encode())
+        kept = 0
+        for name, write in _ACKNOWLEDGED.items():
+            value = uuid.uuid4().hex.encode()
+            acknowledged = False
+            needle = value if recognised else b""
+            with context.evidence.fault("a late request") as window:
+                window.what = "requests kept back, and their answers"
+                with context.network.add(Late(needle=needle), Direction.UP) as late:
+                    with contextlib.suppress(*FAILS):
+                        write(store, name, value)
+                        acknowledged = True
+                    works_again(context, store)
+                    after = store.put(name, b"after").revision
+                kept += late.effects
+                wait_for_effects(late, 2, EVENT_TIMEOUT if acknowledged and late.effects else 0.0)
+                window.effects = late.effects
+            item = store.get(name)
+            if acknowledged:
+                seen = item and (item.value, item.mod_revision)
+                did = f"a {name} was acknowledged and its key put again, before the first request for it arrived"
+                context.check.equal(seen, (b"after", after), did)
+        context.check.enough(kept, 1, "a request that was kept back")
 
     @requires_control("network")
     def test_faults_trickling_answers_keep_deadlines(self, context: RuleContext) -> None:
@@ -95,6 +134,15 @@ class LateAnswerRules(Rules, area="faults"):
             follower.wait_for("w/after", last, "wrote after the server was frozen", within=RECOVERY)
             problems = write_history.check_convergence(list(follower.batches), context.store.list("w/"))
         context.check.no_problems(problems, "watched a server that was frozen", expected="the true state")
+
+
+# -- requests -----------------------------------------------------------------------------------------
+
+_ACKNOWLEDGED: dict[str, Callable[[Store, str, bytes], object]] = {
+    "put": lambda store, key, value: store.put(key, value),
+    "put_if_absent": lambda store, key, value: store.put_if_absent(key, value),
+}
+"""Writes of a key that doesn't exist."""
 
 
 # -- holders ------------------------------------------------------------------------------------------

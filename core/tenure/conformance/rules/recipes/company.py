@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tenure._client.store import Store
+from tenure.conformance.fault_injection.recipe_attempts import Attempts
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.harness.rule import Rules, parallel_safe, requires_control
@@ -14,7 +15,6 @@ from tenure.conformance.network import CutPoint
 from tenure.conformance.workloads.leases import seconds_of_a_put
 from tenure.conformance.workloads.lock_turns import SLOW
 from tenure.conformance.workloads.participants import IN_VAIN, Client, in_vain, without_error
-from tenure.conformance.workloads.recipe_attempts import Attempts
 from tenure.conformance.workloads.threads import together
 from tenure.errors import Conflict
 from tenure.recipes.barrier import Barrier
@@ -245,6 +245,10 @@ class CompanyRules(Rules, area="recipes"):
                 window.what = "requests whose connection was broken"
                 window.effects = attempts.make(point)
             context.check.enough(window.effects, attempts.cuts // 2, f"a request cut {point.replace('_', ' ')}")
+        with context.evidence.fault("lost answer, then an outage") as window:
+            window.what = "requests whose connection was broken"
+            window.effects = attempts.give_up()
+        context.check.enough(window.effects, 1, "a lost answer to a client that asked for a lock")
         attempts.judge(context.connect(direct=True))
 
     def test_recipes_leave_nothing_behind(self, context: RuleContext) -> None:

@@ -21,6 +21,7 @@ from tenure.conformance.harness.rule import Rules, parallel_safe, requires_capab
 from tenure.conformance.workloads.leases import recorded
 from tenure.conformance.workloads.lock_endings import Fencing, fence, observe_endings
 from tenure.conformance.workloads.lock_turns import Turns, spans_as_json, take_turns
+from tenure.conformance.workloads.long_queue import observe as observe_long_queue
 from tenure.conformance.workloads.participants import Client, without_error
 from tenure.conformance.workloads.sharing import share
 from tenure.errors import Conflict
@@ -83,6 +84,12 @@ class HolderRules(Rules, area="recipes"):
             problems = context.evidence.check("permits", {"limit": limit, "spans": spans})
             did = f"{len(spans)} holds of {what} by clients that compete"
             context.check.no_problems(problems, did, expected=f"never more than {limit} at a time")
+
+    @requires_capability("linearizable")
+    def test_recipes_a_long_queue_keeps_its_order(self, context: RuleContext) -> None:
+        """In a long queue a client waits for all who came before it, also for one whose clock is ahead."""
+        seen = observe_long_queue(context)
+        context.check.equal(seen.beside, False, f"{seen.did}; whether it held the lock beside the first one")
 
     # -- a lease ends under its holder --
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter as Multiset
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from functools import partial
 from typing import TypeVar
 
 from tenure._client.store import Store
+from tenure.conformance.fault_injection.faults import SHORT, wait_for_effects, works_again
 from tenure.conformance.harness.assertions import EVENT_TIMEOUT
 from tenure.conformance.harness.context import RuleContext
 from tenure.conformance.network import Cut, CutPoint, Direction, Together
-from tenure.conformance.workloads.participants import Client, without_error
+from tenure.conformance.workloads.participants import IN_VAIN, Client, without_error
+from tenure.conformance.workloads.threads import Running
 from tenure.errors import OutcomeUnknown, Unavailable
 from tenure.recipes.atomic_value import AtomicValue
 from tenure.recipes.count_down_latch import CountDownLatch
@@ -23,6 +26,7 @@ T = TypeVar("T")
 
 _MANY = 1000
 """More count-downs than are made."""
+_ATTEMPTS = 4
 _LOOK = 0.5
 """Seconds that a consumer waits for an item before it looks whether it was done."""
 DID = "counted, counted down, worked off items and took a lock while answers were lost"
@@ -116,6 +120,32 @@ class Attempts:
         held = self._answered(partial(self._lock.acquire, timeout=EVENT_TIMEOUT))
         self._cut()
         held.release()
+
+    def give_up(self) -> int:
+        """Ask for the lock, lose the answer to that, and can't reach the store until the wait is over.
+
+        On a slow machine the wait may be over before; then it is longer the next time. Returns how many connections
+        were broken.
+        """
+        broken = 0
+        for number in range(_ATTEMPTS):
+            broken = broken or self._give_up(SHORT * (1 + number))
+        return broken
+
+    def _give_up(self, timeout: float) -> int:
+        network = self._context.network
+
+        def take() -> None:
+            with contextlib.suppress(*IN_VAIN):
+                self._lock.acquire(timeout=timeout).release()
+
+        with network.add(Cut(point=CutPoint.AFTER_REPLY), Direction.UP) as cut:
+            taking = Running(self._context.check, [take], DID)
+            wait_for_effects(cut, 1, EVENT_TIMEOUT, unless=lambda: not taking.alive)
+            with network.down():
+                taking.join()
+        works_again(self._context, self._client.store)
+        return cut.effects
 
     def _acknowledge(self, claim: Claim) -> None:
         done = _done(claim.value)
